@@ -1,0 +1,158 @@
+//! AXIS: who moves bytes. A file or folder is a point, [`DRIVERS`] lists them.
+//!
+//! A driver serves *endpoints*: a listener and what speaks on its connections, either an own protocol
+//! ([`Machine`]) or a borrowed stack over one lent byte stream ([`Service`]). One call of [`Driver::run`] is one
+//! worker: one thread, one ring or one epoll set. It knows nothing of codecs or what a message means.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use crate::wire::Machine;
+
+pub mod stop;
+pub mod tokio;
+pub mod tokio_uring;
+pub mod uring;
+
+pub use stop::Stop;
+
+/// A byte stream lent to a borrowed stack. Thread-local: it never leaves the worker.
+pub trait Stream: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static {}
+
+impl<T: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static> Stream for T {}
+
+/// A borrowed stack that serves one connection over a lent stream.
+pub trait Service: 'static {
+    /// Serves one connection until it ends. Must finish open work and end soon after `lane.drained()` resolves.
+    fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static;
+}
+
+/// What a driver lends a connection beside its stream: the worker's timer and the news that it is shutting down.
+#[derive(Clone)]
+pub struct Lane {
+    timer: std::rc::Rc<dyn Timer>,
+    drain: std::rc::Rc<dyn DrainSignal>,
+}
+
+/// The worker's timer.
+pub trait Timer {
+    /// Resolves at `at`.
+    fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
+/// Resolves when the worker drains.
+pub trait DrainSignal {
+    /// Resolves once the worker has been told to stop; at once if it already has.
+    fn drained(&self) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
+impl Lane {
+    /// A lane on `timer` and `drain`.
+    pub fn new(timer: std::rc::Rc<dyn Timer>, drain: std::rc::Rc<dyn DrainSignal>) -> Lane {
+        Lane { timer, drain }
+    }
+
+    /// Resolves at `at`.
+    pub fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + use<> {
+        self.timer.sleep_until(at)
+    }
+
+    /// Resolves when the worker drains.
+    pub fn drained(&self) -> impl Future<Output = ()> + use<> {
+        self.drain.drained()
+    }
+}
+
+/// One worker's way to move bytes.
+pub trait Driver: Sized {
+    /// A listener and what speaks behind it.
+    type Endpoint;
+
+    /// An endpoint of an own protocol; `make` is called for each accepted connection.
+    fn machine<M: Machine + 'static>(
+        listener: TcpListener,
+        make: impl Fn() -> M + 'static,
+    ) -> Self::Endpoint;
+
+    /// An endpoint of a borrowed stack.
+    fn service<S: Service>(listener: TcpListener, service: S) -> Self::Endpoint;
+
+    /// Makes the worker on the calling thread, which is already pinned.
+    fn new(options: Options) -> Result<Self, DriverError>;
+
+    /// Serves until `stop` is signalled, then drains and returns within `options.drain_timeout`.
+    fn run(self, endpoints: Vec<Self::Endpoint>, stop: Stop) -> Result<Counters, DriverError>;
+}
+
+/// Settings equal for every driver.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Stop reading from a connection that has this many bytes waiting to be sent.
+    pub outbox_bytes_max: usize,
+    /// Most connections at once; further ones wait in the listener's backlog.
+    pub connections_max: usize,
+    /// How long open work may take once told to stop.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            outbox_bytes_max: 4 * 1024 * 1024,
+            connections_max: 16 * 1024,
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a worker did, for tests and the closing line on stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections closed because the peer broke the protocol, was too slow, or vanished inside a message.
+    pub peer_faults: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+}
+
+/// Why a worker cannot start or go on. The text gives advice.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// io_uring is not to be had on this machine.
+    #[error("io_uring is not available: {cause}; {advice}")]
+    Unavailable {
+        /// What failed.
+        cause: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A call to the system failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A line of the driver table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Name as in a rung.
+    pub name: &'static str,
+    /// One line for `ndecho rungs`.
+    pub about: &'static str,
+}
+
+/// Every driver.
+pub static DRIVERS: &[Entry] = &[
+    Entry { name: "uring", about: "own reactor on io_uring, one ring per worker" },
+    Entry { name: "tokio", about: "tokio, epoll, current-thread" },
+    Entry { name: "tokio-uring", about: "the tokio-uring crate" },
+];

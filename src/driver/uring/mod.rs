@@ -1,0 +1,1 @@
+//! `uring`: own reactor on the io-uring crate.

@@ -1,0 +1,41 @@
+//! ndecho measures what an RPC framework costs when the payload is a NumPy array.
+//!
+//! A server under test is a point on three axes, **driver** (who moves bytes) x **protocol** (how a
+//! connection is spoken) x **codec** (how an array is written), and is named as a path, a *rung*:
+//! `uring/h1/npy`, `tokio/tonic/protobuf:prost`. Each rung has a parent from which it differs in exactly one
+//! axis, so the gap between the two is the price of one layer.
+//!
+//! # Rooms
+//!
+//! | room | holds | never |
+//! |---|---|---|
+//! | [`array`] | dtype, shape, bytes; seeded payloads | clock, socket, thread |
+//! | [`codec`] | one encoding of an array per file | the same; nor an allocation a peer can size |
+//! | [`wire`] | own protocols as pure state machines, both halves | the same |
+//! | [`echo`] | the work of every rung: decode, check, encode | protocol or driver names |
+//! | [`driver`] | sockets, rings, buffers, loops | codecs, message meaning |
+//! | [`protocol`] | the protocol table; borrowed stacks | sockets, except *Whole* stacks |
+//! | [`server`] | builds one rung: picks on each axis once | load, stats, report |
+//! | [`load`] | closed-loop load, every reply checked | server, protocol |
+//! | [`ladder`] | the rungs, the order of trials, child processes | server or load in-process |
+//! | [`record`], [`stats`], [`report`] | one trial as a JSON line; numbers; text | anything that runs |
+//! | [`sys`] | cores, socket options, host facts, clocks | protocols |
+//! | [`cli`] | flags and their checks | logic |
+//!
+//! What is absent on purpose: TLS, streaming RPCs, compression, service discovery.
+
+pub mod array;
+pub mod cli;
+pub mod codec;
+pub mod driver;
+pub mod echo;
+pub mod generated;
+pub mod ladder;
+pub mod load;
+pub mod protocol;
+pub mod record;
+pub mod report;
+pub mod server;
+pub mod stats;
+pub mod sys;
+pub mod wire;

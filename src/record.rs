@@ -1,0 +1,166 @@
+//! One trial as a JSON line, versioned: the only thing that the ladder writes and a report reads.
+//!
+//! It holds everything that is needed to redo the analysis: what was run, in which order, on which machine, and
+//! what was counted. Durations are nanoseconds, sizes are bytes, both unless the name says otherwise.
+
+use serde::{Deserialize, Serialize};
+
+/// Format of this file's lines; a reader refuses any other.
+pub const VERSION: u32 = 1;
+
+/// One trial: one rung at one size in one round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The rung, e.g. `uring/h1/npy`.
+    pub rung: String,
+    /// The rung it is compared with, if it has one.
+    pub parent: Option<String>,
+    /// What was sent.
+    pub array: ArrayInfo,
+    /// Connections of the load generator.
+    pub connections: u32,
+    /// Requests in flight over all connections.
+    pub in_flight: u32,
+    /// Round, from 0.
+    pub round: u32,
+    /// Place in its round's random order, from 0.
+    pub position: u32,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What a trial sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrayInfo {
+    /// NumPy type string.
+    pub dtype: String,
+    /// Dimensions.
+    pub shape: Vec<u64>,
+    /// Bytes of the array itself.
+    pub bytes: u64,
+}
+
+/// What came of a trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every reply was right.
+    Measured(Box<Measurement>),
+    /// An error, a wrong reply, a dead process.
+    Failed {
+        /// Why, one line.
+        reason: String,
+        /// The last lines that the server wrote to stderr.
+        stderr: String,
+    },
+    /// Not run.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What the load generator counted between the end of warm-up and the end of the window. `ndecho load --json`
+/// prints one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Requests answered and verified.
+    pub requests: u64,
+    /// Length of the window.
+    pub wall_ns: u64,
+    /// Bytes sent, framing included.
+    pub bytes_out: u64,
+    /// Bytes received, framing included.
+    pub bytes_in: u64,
+    /// Time from handing a request to the connection until its reply was whole.
+    pub latency_ns: Quantiles,
+    /// The same as an HDR histogram (V2, base64), for merging.
+    pub latency_histogram: String,
+    /// CPU of the load generator's process.
+    pub client_cpu: Cpu,
+    /// CPU of the server's whole process, when its pid was given.
+    pub server_cpu: Option<Cpu>,
+    /// The server's peak resident set so far.
+    pub server_rss_peak_bytes: Option<u64>,
+    /// Options of the load generator's socket, read back.
+    pub socket: SocketOptions,
+    /// The server's HTTP/2 SETTINGS as received.
+    pub server_settings: Option<Http2Settings>,
+}
+
+/// Processor time of a process, all threads, over the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// Exact sum, from the scheduler.
+    pub total_ns: u64,
+    /// User part, sampled by the kernel's tick.
+    pub user_ns: u64,
+    /// System part, sampled by the kernel's tick.
+    pub system_ns: u64,
+}
+
+/// Latency, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// Half are faster.
+    pub p50: u64,
+    /// Nine of ten.
+    pub p90: u64,
+    /// 99 of 100.
+    pub p99: u64,
+    /// 999 of 1000.
+    pub p999: u64,
+    /// The slowest.
+    pub max: u64,
+    /// Arithmetic mean.
+    pub mean: u64,
+}
+
+/// What getsockopt says of a connected socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketOptions {
+    /// TCP_NODELAY.
+    pub nodelay: bool,
+    /// SO_SNDBUF.
+    pub send_buffer_bytes: u64,
+    /// SO_RCVBUF.
+    pub receive_buffer_bytes: u64,
+    /// TCP_CONGESTION.
+    pub congestion: String,
+}
+
+/// HTTP/2 SETTINGS of one side; `None` where the side left the default of RFC 9113.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http2Settings {
+    /// SETTINGS_HEADER_TABLE_SIZE.
+    pub header_table_size: Option<u32>,
+    /// SETTINGS_MAX_CONCURRENT_STREAMS.
+    pub max_concurrent_streams: Option<u32>,
+    /// SETTINGS_INITIAL_WINDOW_SIZE.
+    pub initial_window_size: Option<u32>,
+    /// SETTINGS_MAX_FRAME_SIZE.
+    pub max_frame_size: Option<u32>,
+    /// SETTINGS_MAX_HEADER_LIST_SIZE.
+    pub max_header_list_size: Option<u32>,
+}
+
+/// What a server writes when it ends (`--report FILE`), for the ladder to keep.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerReport {
+    /// Connections accepted, over all workers.
+    pub accepted: u64,
+    /// Connections closed for a peer's fault.
+    pub peer_faults: u64,
+    /// Options of the first accepted socket, read back.
+    pub socket: Option<SocketOptions>,
+    /// Peak resident set.
+    pub rss_peak_bytes: u64,
+    /// Page faults that needed no disk.
+    pub minor_faults: u64,
+    /// Times it gave the processor up by itself.
+    pub voluntary_switches: u64,
+    /// Times it was taken off the processor.
+    pub involuntary_switches: u64,
+}
