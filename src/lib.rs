@@ -29,6 +29,7 @@ pub mod cli;
 pub mod codec;
 pub mod driver;
 pub mod echo;
+#[rustfmt::skip]
 pub mod generated;
 pub mod ladder;
 pub mod load;
