@@ -1,1 +1,6 @@
-//! sys.
+//! What this program asks of the machine: cores and socket options, the same for every rung.
+//!
+//! It knows no protocol, and nothing here is called while requests are being served, [`socket::tune`] apart.
+
+pub mod affinity;
+pub mod socket;
