@@ -1,1 +1,9 @@
-//! ladder.
+//! The ladder: which rungs there are, in which order they are tried, and the child processes that try them.
+//!
+//! It never runs a server or a load generator in its own process: both are children, pinned to their own cores,
+//! and what they say about themselves is all it knows. It writes records; `report` reads them.
+
+pub mod rung;
+pub mod table;
+
+pub use rung::{Axis, Rung, RungError};
