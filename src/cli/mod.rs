@@ -1,1 +1,4 @@
-//! cli.
+//! Flags of the programs and their checks; no logic. Nothing outside this room reads arguments.
+
+pub mod load;
+pub mod values;

@@ -1,0 +1,152 @@
+//! Flags of `ndecho load`: raw arguments become [`Options`] by one conversion.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::array::{DType, Shape};
+use crate::cli::values;
+use crate::load::plan::{Body, Options, PlanError, Protocol, Source, Target, Window};
+use crate::load::{self, LoadError};
+
+/// Puts a server under closed-loop load, checks every reply, and prints what it cost.
+#[derive(Args, Clone, Debug)]
+pub struct LoadArgs {
+    /// grpc://HOST:PORT, http://HOST:PORT or raw://HOST:PORT
+    pub url: String,
+
+    /// How arrays are written: reflect, protobuf, json, json_binary, msgpack, npy
+    #[arg(long, value_name = "NAME", default_value = "protobuf")]
+    pub codec: String,
+
+    /// Connections [default: 1; over HTTP/1.1, as many as requests in flight]
+    #[arg(long, value_name = "C")]
+    pub connections: Option<u32>,
+
+    /// Requests in flight over all connections [default: as many as connections]
+    #[arg(long, value_name = "N")]
+    pub in_flight: Option<u32>,
+
+    /// Bytes of the array, one-dimensional
+    #[arg(long, value_parser = values::size, default_value = "64KiB", conflicts_with_all = ["shape", "array"])]
+    pub size: u64,
+
+    /// Dimensions of the array, e.g. 8192 or 128,64; "" for a 0-d one
+    #[arg(long, value_name = "DIMS", conflicts_with = "array")]
+    pub shape: Option<String>,
+
+    /// Item type of the array
+    #[arg(long, default_value = "<f8", conflicts_with = "array")]
+    pub dtype: String,
+
+    /// Sends the array in this .npy file
+    #[arg(long, value_name = "FILE.npy")]
+    pub array: Option<PathBuf>,
+
+    /// Seed the array is drawn from
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Load before anything is counted
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "200ms")]
+    pub warmup: Duration,
+
+    /// How long replies are counted
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "1s", conflicts_with = "requests")]
+    pub duration: Duration,
+
+    /// Counts this many replies instead, and asks for no more
+    #[arg(long, value_name = "N")]
+    pub requests: Option<u64>,
+
+    /// Bound on the whole run; a server that hangs fails it
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "60s")]
+    pub timeout: Duration,
+
+    /// Core for the one thread
+    #[arg(long, value_name = "CORE")]
+    pub cpu: Option<usize>,
+
+    /// Server process whose CPU and memory are read
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
+
+    /// Prints the measurement as one JSON line
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl LoadArgs {
+    /// Runs the load and prints what came of it: 0 done, 1 failed, 2 wrong flags.
+    pub fn run(&self) -> ExitCode {
+        let options = match self.options() {
+            Ok(options) => options,
+            Err(error) => {
+                eprintln!("ndecho load: {error}");
+                return ExitCode::from(2);
+            }
+        };
+        match load::run(&options).and_then(|measured| self.text(&measured)) {
+            Ok(text) => {
+                println!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("ndecho load: {}: {error}", options.target);
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// The checked options that these flags mean.
+    pub fn options(&self) -> Result<Options, PlanError> {
+        let target = Target::parse(&self.url)?;
+        let (connections, in_flight) = self.concurrency(target.protocol);
+        let options = Options {
+            target,
+            body: Body::parse(&self.codec)?,
+            source: self.source()?,
+            connections,
+            in_flight,
+            warmup: self.warmup,
+            window: self.requests.map_or(Window::Duration(self.duration), Window::Requests),
+            timeout: self.timeout,
+            cpu: self.cpu,
+            server_pid: self.server_pid,
+        };
+        options.check()?;
+        Ok(options)
+    }
+
+    fn concurrency(&self, protocol: Protocol) -> (u32, u32) {
+        match (self.connections, self.in_flight) {
+            (Some(connections), Some(in_flight)) => (connections, in_flight),
+            (Some(connections), None) => (connections, connections),
+            (None, Some(in_flight)) if protocol == Protocol::Http => (in_flight, in_flight),
+            (None, in_flight) => (1, in_flight.unwrap_or(1)),
+        }
+    }
+
+    fn source(&self) -> Result<Source, PlanError> {
+        if let Some(path) = &self.array {
+            return Ok(Source::File(path.clone()));
+        }
+        let dtype = DType::parse(&self.dtype)?;
+        let Some(text) = &self.shape else {
+            return Source::of_size(self.size, dtype, self.seed);
+        };
+        let dims: Result<Vec<u64>, _> =
+            text.split(',').filter(|dim| !dim.is_empty()).map(|dim| dim.trim().parse()).collect();
+        let dims = dims.map_err(|_| PlanError::Shape(text.clone()))?;
+        Ok(Source::Seeded { dtype, shape: Shape::new(&dims)?, seed: self.seed })
+    }
+
+    fn text(&self, measured: &crate::record::Measurement) -> Result<String, LoadError> {
+        if self.json {
+            return Ok(serde_json::to_string(measured).expect("a measurement is plain data"));
+        }
+        Ok(load::summary(measured))
+    }
+}

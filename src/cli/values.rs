@@ -1,0 +1,68 @@
+//! Values with units on a command line: sizes (`64KiB`) and durations (`200ms`).
+//!
+//! A bare number of bytes is a size; a duration always names its unit, since a bare `10` would have to be guessed.
+
+use std::time::Duration;
+
+/// Reads `4096`, `64KiB`, `1MiB`, `2GiB` (powers of 1024) or `64kB`, `1MB`, `1GB` (powers of 1000).
+pub fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text);
+    let factor: u64 = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => return Err(format!("unknown unit {unit:?}: expected B, KiB, MiB, GiB, kB, MB or GB")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{text:?} is not a size, e.g. 64KiB"))?;
+    number.checked_mul(factor).ok_or_else(|| format!("{text:?} does not fit 64 bits"))
+}
+
+/// Reads `800us`, `200ms`, `10s` or `2m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split(text);
+    let unit_ns: u64 = match unit {
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" | "min" => 60_000_000_000,
+        _ => return Err(format!("unknown unit {unit:?}: expected us, ms, s or m, e.g. 200ms")),
+    };
+    let number: u64 =
+        number.parse().map_err(|_| format!("{text:?} is not a duration, e.g. 200ms"))?;
+    let total = number.checked_mul(unit_ns).ok_or_else(|| format!("{text:?} is too long"))?;
+    Ok(Duration::from_nanos(total))
+}
+
+/// Number and unit.
+fn split(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (&text[..end], text[end..].trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_in_both_bases() {
+        assert_eq!(size("8"), Ok(8));
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(size("1 MiB"), Ok(1_048_576));
+        assert_eq!(size("64kB"), Ok(64_000));
+        assert!(size("64K").unwrap_err().contains("KiB"));
+        assert!(size("KiB").is_err());
+        assert!(size("17179869184GiB").is_err());
+    }
+
+    #[test]
+    fn durations_name_their_unit() {
+        assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("10").unwrap_err().contains("200ms"));
+        assert!(duration("-1s").is_err());
+    }
+}

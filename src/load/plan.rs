@@ -1,0 +1,292 @@
+//! What one run of the load generator is to do: checked options, from whatever named them.
+//!
+//! [`Options::check`] is the one place where conflicts between them are found, so that whoever builds options (the
+//! CLI, the ladder, a test) gets the same refusals. Nothing here touches a file or a socket.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::array::{ArrayError, DType, Shape};
+use crate::codec::{self, Codec, Encoding};
+
+/// Everything that decides a run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whom to load, and how to speak to it.
+    pub target: Target,
+    /// How arrays are written.
+    pub body: Body,
+    /// Which array is sent.
+    pub source: Source,
+    /// Connections.
+    pub connections: u32,
+    /// Requests in flight over all connections.
+    pub in_flight: u32,
+    /// How long the server is loaded before anything is counted.
+    pub warmup: Duration,
+    /// How long or how much is counted.
+    pub window: Window,
+    /// Bound on the whole run, from the first connect to the last reply.
+    pub timeout: Duration,
+    /// Core to pin the one thread to.
+    pub cpu: Option<usize>,
+    /// Server process whose CPU and memory are read.
+    pub server_pid: Option<u32>,
+}
+
+/// Address and protocol of a server: `grpc://HOST:PORT`, `http://HOST:PORT` or `raw://HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// `HOST:PORT`, as the `Host` field and `:authority` carry it.
+    pub authority: String,
+}
+
+/// Protocols the load generator speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// gRPC over cleartext HTTP/2 with prior knowledge.
+    Grpc,
+    /// HTTP/1.1, one request at a time on each connection.
+    Http,
+    /// Length-prefixed frames.
+    Raw,
+}
+
+/// What a message body is.
+#[derive(Clone, Copy, Debug)]
+pub enum Body {
+    /// The array's own bytes, sent as `reflect`.
+    Reflect,
+    /// The array as this codec writes it.
+    Codec(&'static dyn Codec),
+}
+
+/// Where the array comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Drawn from a seed.
+    Seeded {
+        /// Item type.
+        dtype: DType,
+        /// Dimensions.
+        shape: Shape,
+        /// Seed.
+        seed: u64,
+    },
+    /// Read from an `.npy` file.
+    File(PathBuf),
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// Replies that arrive within this time.
+    Duration(Duration),
+    /// This many replies; none is asked for beyond them.
+    Requests(u64),
+}
+
+/// Why options do not fit each other or a value is not one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The URL is not of a form we speak.
+    #[error("URL {0:?}: expected grpc://HOST:PORT, http://HOST:PORT or raw://HOST:PORT")]
+    Url(String),
+    /// No codec of that name.
+    #[error("codec {got:?} is unknown: expected reflect or one of {known}")]
+    Codec {
+        /// What was asked for.
+        got: String,
+        /// What there is.
+        known: String,
+    },
+    /// A count is out of its range.
+    #[error("{what} is {got}, expected {expected}")]
+    Count {
+        /// Which count.
+        what: &'static str,
+        /// Its value.
+        got: u64,
+        /// Its range.
+        expected: String,
+    },
+    /// The array cannot be made.
+    #[error(transparent)]
+    Array(#[from] ArrayError),
+    /// The shape is not a list of numbers.
+    #[error("shape {0:?} is not a list of dimensions, e.g. 128,64")]
+    Shape(String),
+    /// The size is not a whole number of items.
+    #[error("--size {size} is not a multiple of {item} bytes, the item size of {dtype}")]
+    Size {
+        /// Size asked for.
+        size: u64,
+        /// Bytes of an item.
+        item: u64,
+        /// Item type.
+        dtype: &'static str,
+    },
+}
+
+/// Most connections of one run: their sockets must fit an ordinary descriptor limit of 1024 with room to spare.
+pub const CONNECTIONS_MAX: u32 = 1000;
+
+/// Most requests in flight, so that a mistyped number is refused and not tried.
+pub const IN_FLIGHT_MAX: u32 = 100_000;
+
+impl Target {
+    /// Reads a URL; a trailing slash is accepted, a path is not: the contract fixes the paths.
+    pub fn parse(url: &str) -> Result<Target, PlanError> {
+        let bad = || PlanError::Url(url.to_owned());
+        let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
+        let protocol = match scheme {
+            "grpc" => Protocol::Grpc,
+            "http" => Protocol::Http,
+            "raw" => Protocol::Raw,
+            _ => return Err(bad()),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;
+        if host.is_empty() || host.contains(['/', '@']) || port.parse::<u16>().is_err() {
+            return Err(bad());
+        }
+        Ok(Target { protocol, authority: authority.to_owned() })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.protocol {
+            Protocol::Grpc => "grpc",
+            Protocol::Http => "http",
+            Protocol::Raw => "raw",
+        };
+        write!(f, "{scheme}://{}", self.authority)
+    }
+}
+
+impl Body {
+    /// The body that `--codec NAME` means.
+    pub fn parse(name: &str) -> Result<Body, PlanError> {
+        if name == Encoding::Reflect.name() {
+            return Ok(Body::Reflect);
+        }
+        codec::find(name).map(Body::Codec).ok_or_else(|| PlanError::Codec {
+            got: name.to_owned(),
+            known: codec::CODECS.iter().map(|codec| codec.name()).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// What it is on the wire.
+    pub fn encoding(self) -> Encoding {
+        match self {
+            Body::Reflect => Encoding::Reflect,
+            Body::Codec(codec) => codec.encoding(),
+        }
+    }
+}
+
+impl Source {
+    /// A one-dimensional array of `size` bytes drawn from `seed`.
+    pub fn of_size(size: u64, dtype: DType, seed: u64) -> Result<Source, PlanError> {
+        let item = dtype.item_size() as u64;
+        if !size.is_multiple_of(item) {
+            return Err(PlanError::Size { size, item, dtype: dtype.name() });
+        }
+        Ok(Source::Seeded { dtype, shape: Shape::new(&[size / item])?, seed })
+    }
+}
+
+impl Options {
+    /// Finds what does not fit together.
+    pub fn check(&self) -> Result<(), PlanError> {
+        range("--connections", self.connections, 1, CONNECTIONS_MAX, "")?;
+        let in_flight_max = match self.target.protocol {
+            Protocol::Http => self.connections,
+            Protocol::Grpc | Protocol::Raw => IN_FLIGHT_MAX,
+        };
+        let why = " (one request in flight on each HTTP/1.1 connection)";
+        let why = if self.target.protocol == Protocol::Http { why } else { "" };
+        range("--in-flight", self.in_flight, self.connections, in_flight_max, why)?;
+        match self.window {
+            Window::Requests(0) => Err(PlanError::Count {
+                what: "--requests",
+                got: 0,
+                expected: "at least 1".to_owned(),
+            }),
+            Window::Requests(_) | Window::Duration(_) => Ok(()),
+        }
+    }
+
+    /// Requests in flight on connection `index`: equal shares, the first ones take what is left over.
+    pub fn share(&self, index: u32) -> u32 {
+        let extra = u32::from(index < self.in_flight % self.connections);
+        self.in_flight / self.connections + extra
+    }
+}
+
+fn range(what: &'static str, got: u32, min: u32, max: u32, why: &str) -> Result<(), PlanError> {
+    if (min..=max).contains(&got) {
+        return Ok(());
+    }
+    let expected = if min == max { format!("{min}{why}") } else { format!("{min} to {max}{why}") };
+    Err(PlanError::Count { what, got: got.into(), expected })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(url: &str, connections: u32, in_flight: u32) -> Options {
+        Options {
+            target: Target::parse(url).unwrap(),
+            body: Body::Reflect,
+            source: Source::of_size(8, DType::F8, 1).unwrap(),
+            connections,
+            in_flight,
+            warmup: Duration::ZERO,
+            window: Window::Requests(1),
+            timeout: Duration::from_secs(1),
+            cpu: None,
+            server_pid: None,
+        }
+    }
+
+    #[test]
+    fn urls() {
+        let target = Target::parse("grpc://127.0.0.1:50051").unwrap();
+        assert_eq!(target.protocol, Protocol::Grpc);
+        assert_eq!(target.authority, "127.0.0.1:50051");
+        assert_eq!(Target::parse("raw://[::1]:7/").unwrap().to_string(), "raw://[::1]:7");
+        for bad in
+            ["127.0.0.1:1", "https://a:1", "http://a", "http://a:x", "http://a:1/x", "raw://:1"]
+        {
+            assert_eq!(Target::parse(bad), Err(PlanError::Url(bad.to_owned())), "{bad}");
+        }
+    }
+
+    #[test]
+    fn http_carries_one_request_a_connection() {
+        assert!(options("http://a:1", 50, 50).check().is_ok());
+        let error = options("http://a:1", 4, 64).check().unwrap_err().to_string();
+        assert!(error.contains("one request in flight"), "{error}");
+        assert!(options("grpc://a:1", 1, 1000).check().is_ok());
+        assert!(options("raw://a:1", 8, 4).check().is_err());
+        assert!(options("raw://a:1", 0, 0).check().is_err());
+    }
+
+    #[test]
+    fn shares_add_up() {
+        let options = options("raw://a:1", 3, 64);
+        let shares: Vec<u32> = (0..3).map(|index| options.share(index)).collect();
+        assert_eq!(shares, [22, 21, 21]);
+    }
+
+    #[test]
+    fn a_size_is_whole_items() {
+        assert!(Source::of_size(12, DType::F8, 1).is_err());
+    }
+}
