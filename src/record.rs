@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::histogram::Histogram;
+
 /// Format of this file's lines; a reader refuses any other.
 pub const VERSION: u32 = 1;
 
@@ -116,6 +118,19 @@ pub struct Quantiles {
     pub max: u64,
     /// Arithmetic mean.
     pub mean: u64,
+}
+
+impl From<&Histogram> for Quantiles {
+    fn from(latencies: &Histogram) -> Quantiles {
+        Quantiles {
+            p50: latencies.quantile(0.5),
+            p90: latencies.quantile(0.9),
+            p99: latencies.quantile(0.99),
+            p999: latencies.quantile(0.999),
+            max: latencies.max(),
+            mean: latencies.mean().round() as u64,
+        }
+    }
 }
 
 /// What getsockopt says of a connected socket.

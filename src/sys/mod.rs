@@ -3,4 +3,5 @@
 //! It knows no protocol, and nothing here is called while requests are being served, [`socket::tune`] apart.
 
 pub mod affinity;
+pub mod clock;
 pub mod socket;

@@ -1,0 +1,136 @@
+//! Latencies of one trial as an HDR histogram: three significant digits from 1 ns to 60 s.
+//!
+//! Quantiles of several trials are never averaged: their histograms are merged, which loses nothing. The text form
+//! is the usual one (V2, base64), so that any HDR tool can read a record.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+
+/// Longest latency that is told apart, in nanoseconds; what is slower counts as this.
+pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
+
+/// Counts of latencies, in nanoseconds.
+#[derive(Clone, Debug)]
+pub struct Histogram(hdrhistogram::Histogram<u64>);
+
+/// Why a text is not a histogram of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum HistogramError {
+    /// Not base64.
+    #[error("histogram: not base64: {0}")]
+    Base64(#[from] base64::DecodeError),
+    /// Not the V2 form.
+    #[error("histogram: not the V2 form: {0}")]
+    Form(#[from] hdrhistogram::serialization::DeserializeError),
+    /// Counts outside our range.
+    #[error("histogram: holds a latency beyond {LATENCY_NS_MAX} ns")]
+    Range,
+}
+
+impl Default for Histogram {
+    fn default() -> Histogram {
+        let inner = hdrhistogram::Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3);
+        Histogram(inner.expect("the bounds are constants in range"))
+    }
+}
+
+impl Histogram {
+    /// Counts one latency.
+    pub fn record(&mut self, latency_ns: u64) {
+        self.0.saturating_record(latency_ns);
+    }
+
+    /// Latencies counted.
+    pub fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// True when nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The latency that a share `quantile` (0 to 1) of all requests did not exceed; 0 when empty.
+    pub fn quantile(&self, quantile: f64) -> u64 {
+        self.0.value_at_quantile(quantile)
+    }
+
+    /// The slowest, to three digits.
+    pub fn max(&self) -> u64 {
+        self.0.max()
+    }
+
+    /// Arithmetic mean.
+    pub fn mean(&self) -> f64 {
+        self.0.mean()
+    }
+
+    /// Adds what `other` counted.
+    pub fn merge(&mut self, other: &Histogram) {
+        self.0.add(&other.0).expect("both have the same bounds");
+    }
+
+    /// The V2 form as base64.
+    pub fn to_text(&self) -> String {
+        let mut bytes = Vec::new();
+        let written = V2Serializer::new().serialize(&self.0, &mut bytes);
+        written.expect("a vector takes everything");
+        STANDARD.encode(bytes)
+    }
+
+    /// Reads what [`Histogram::to_text`] wrote.
+    pub fn from_text(text: &str) -> Result<Histogram, HistogramError> {
+        let bytes = STANDARD.decode(text)?;
+        let read: hdrhistogram::Histogram<u64> =
+            Deserializer::new().deserialize(&mut bytes.as_slice())?;
+        let mut histogram = Histogram::default();
+        histogram.0.add(&read).map_err(|_| HistogramError::Range)?;
+        Ok(histogram)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(latencies: impl IntoIterator<Item = u64>) -> Histogram {
+        let mut histogram = Histogram::default();
+        latencies.into_iter().for_each(|latency| histogram.record(latency));
+        histogram
+    }
+
+    #[test]
+    fn quantiles_to_three_digits() {
+        let histogram = of((1..=1000).map(|us| us * 1000));
+        let p50 = histogram.quantile(0.5);
+        assert!(p50.abs_diff(500_000) <= 500, "{p50}");
+        assert!(histogram.max().abs_diff(1_000_000) <= 1000);
+        assert!((histogram.mean() - 500_500.0).abs() < 500.0);
+    }
+
+    #[test]
+    fn text_form_keeps_every_count() {
+        let histogram = of([1, 20_000, 20_000, 3_000_000_000]);
+        let read = Histogram::from_text(&histogram.to_text()).unwrap();
+        assert_eq!(read.len(), 4);
+        assert_eq!(read.quantile(0.5), histogram.quantile(0.5));
+        assert_eq!(read.max(), histogram.max());
+        assert!(Histogram::from_text("*").is_err());
+        assert!(Histogram::from_text("AAAA").is_err());
+    }
+
+    #[test]
+    fn merging_is_counting_together() {
+        let mut left = of([1000, 2000]);
+        left.merge(&of([1_000_000]));
+        assert_eq!(left.len(), 3);
+        assert!(left.max() >= 999_000);
+    }
+
+    #[test]
+    fn an_absurd_latency_counts_as_the_longest() {
+        let histogram = of([u64::MAX]);
+        assert!(histogram.max() >= LATENCY_NS_MAX);
+    }
+}
