@@ -4,7 +4,9 @@
 //! (async over one lent stream), *Whole* (own accept loop; names the one driver it needs).
 //! [`routes`] is what all of them serve: paths, content types and refusals are decided there, once.
 
+pub mod message;
 pub mod routes;
+pub mod work;
 
 /// How much a stack brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

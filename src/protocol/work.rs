@@ -1,0 +1,186 @@
+//! One worker's echo, as the stacks call it: whole message in, reply or refusal out.
+//!
+//! [`Work`] is cheap to clone, one per connection; the codecs' scratch behind it is the worker's and is used by one
+//! call at a time. It keeps capacity between calls, never content, and no more than [`SCRATCH_BYTES_KEPT`] of it.
+//! [`EchoHandler`] is the same for own protocols.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::codec::Encoding;
+use crate::echo::{self, CodecSet, Echoed};
+use crate::protocol::message::Message;
+use crate::protocol::routes::{self, Refused, Target};
+use crate::wire::{Handler, Head, Limits, Refusal, Reply, Route, grpc};
+
+/// Scratch capacity that stays between messages: what the largest text message needed is given back after it.
+pub const SCRATCH_BYTES_KEPT: usize = 4 * 1024 * 1024;
+
+/// Payloads below this are copied behind their head: one piece to send is cheaper than three.
+const COPY_BYTES_MAX: usize = 1024;
+
+/// Replies below this share one allocation; a longer one takes its buffer with it.
+const BLOCK_BYTES: usize = 16 * 1024;
+
+/// The echo with its codecs and limits.
+#[derive(Clone, Debug)]
+pub struct Work(Rc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    codecs: CodecSet,
+    limits: Limits,
+    scratch: RefCell<Scratch>,
+}
+
+#[derive(Debug, Default)]
+struct Scratch {
+    decode: Vec<u8>,
+    out: Vec<u8>,
+    block: BytesMut,
+}
+
+impl Work {
+    /// One worker's echo.
+    pub fn new(codecs: CodecSet, limits: Limits) -> Work {
+        Work(Rc::new(Shared { codecs, limits, scratch: RefCell::default() }))
+    }
+
+    /// Which codec serves which encoding.
+    pub fn codecs(&self) -> &CodecSet {
+        &self.0.codecs
+    }
+
+    /// Limits of every connection.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Echoes the body of a REST request; says in which encoding the reply is.
+    pub fn rest(&self, encoding: Encoding, body: &Bytes) -> Result<(Encoding, Message), Refused> {
+        self.reply(encoding, body, 0)
+    }
+
+    /// Echoes a gRPC message; the reply has its prefix.
+    pub fn grpc(&self, encoding: Encoding, message: &Bytes) -> Result<Message, Refused> {
+        self.reply(encoding, message, grpc::PREFIX_BYTES).map(|(_, message)| message)
+    }
+
+    fn reply(
+        &self,
+        encoding: Encoding,
+        body: &Bytes,
+        prefix_len: usize,
+    ) -> Result<(Encoding, Message), Refused> {
+        let mut scratch = self.0.scratch.borrow_mut();
+        let Scratch { decode, out, block } = &mut *scratch;
+        out.clear();
+        out.resize(prefix_len, 0);
+        let echoed = echo::echo(&self.0.codecs, encoding, body, decode, out).map_err(refused)?;
+        let Echoed { encoding, head_len, payload } = echoed;
+        if prefix_len == grpc::PREFIX_BYTES {
+            let len = out.len() - prefix_len + payload.len();
+            out[..prefix_len].copy_from_slice(&grpc::prefix(message_len(len)?));
+        }
+        let message = cut(out, block, prefix_len + head_len, body, payload);
+        trim(decode);
+        trim(out);
+        Ok((encoding, message))
+    }
+}
+
+/// `out` cut at `head_len` with `body[payload]` between, in as few pieces as is cheap.
+fn cut(
+    out: &mut Vec<u8>,
+    block: &mut BytesMut,
+    head_len: usize,
+    body: &Bytes,
+    payload: Range<usize>,
+) -> Message {
+    if out.len() + payload.len() < COPY_BYTES_MAX {
+        reserve(block, out.len() + payload.len());
+        block.extend_from_slice(&out[..head_len]);
+        block.extend_from_slice(&body[payload]);
+        block.extend_from_slice(&out[head_len..]);
+        return Message::from(block.split().freeze());
+    }
+    let mut head = if out.len() < BLOCK_BYTES {
+        reserve(block, out.len());
+        block.extend_from_slice(out);
+        block.split().freeze()
+    } else {
+        Bytes::from(std::mem::take(out))
+    };
+    let tail = head.split_off(head_len);
+    Message::new(head, body.slice(payload), tail)
+}
+
+/// Room for `len` bytes, taken a block at a time so that most replies allocate nothing.
+fn reserve(block: &mut BytesMut, len: usize) {
+    if block.capacity() - block.len() < len {
+        block.reserve(BLOCK_BYTES);
+    }
+}
+
+fn trim(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > SCRATCH_BYTES_KEPT {
+        *buffer = Vec::new();
+    }
+}
+
+fn message_len(len: usize) -> Result<u32, Refused> {
+    u32::try_from(len).map_err(|_| {
+        (Refusal::TooLarge, format!("reply of {len} bytes does not fit gRPC's prefix"))
+    })
+}
+
+fn refused(error: crate::codec::CodecError) -> Refused {
+    (Refusal::BadRequest, error.to_string())
+}
+
+/// The echo behind an own protocol.
+#[derive(Clone, Debug)]
+pub struct EchoHandler(Work);
+
+/// The route of [`Target::Health`]; echoes have their encoding's id.
+const HEALTH: Route = Route(u32::MAX);
+
+impl EchoHandler {
+    /// A handler on `work`.
+    pub fn new(work: Work) -> EchoHandler {
+        EchoHandler(work)
+    }
+}
+
+impl Handler for EchoHandler {
+    fn route(&mut self, head: &Head<'_>) -> Result<Route, Refused> {
+        match routes::target(head)? {
+            Target::Health => Ok(HEALTH),
+            Target::Echo(encoding) => Ok(Route(u32::from(encoding.id()))),
+        }
+    }
+
+    fn answer(&mut self, route: Route, body: &[u8], out: &mut Vec<u8>) -> Result<Reply, Refused> {
+        if route == HEALTH {
+            out.extend_from_slice(routes::HEALTH_BODY.as_bytes());
+            let head_len = routes::HEALTH_BODY.len();
+            return Ok(Reply { content_type: routes::TEXT, codec_id: 0, head_len, payload: 0..0 });
+        }
+        let id = u8::try_from(route.0).ok();
+        let encoding = id.and_then(Encoding::from_id).expect("route() made this route");
+        let shared = &*self.0.0;
+        let mut scratch = shared.scratch.borrow_mut();
+        let start = out.len();
+        let echoed = echo::echo(&shared.codecs, encoding, body, &mut scratch.decode, out);
+        trim(&mut scratch.decode);
+        let Echoed { encoding, head_len, payload } = echoed.map_err(|error| {
+            out.truncate(start);
+            refused(error)
+        })?;
+        let (content_type, codec_id) = (encoding.content_type(), encoding.id());
+        Ok(Reply { content_type, codec_id, head_len, payload })
+    }
+}
