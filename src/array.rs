@@ -2,7 +2,13 @@
 //!
 //! Nothing here knows an encoding. Invariant of every [`ArrayView`] and [`NdArray`]: the data is exactly
 //! `product(shape) * item_size` bytes, checked with overflow in mind when it is made, and never looked at again.
+//! What NumPy itself cannot make is refused: see [`Shape::byte_len`].
 //! Byte order belongs to the dtype: bytes are never swapped unless a text codec has to read them.
+
+use std::fmt;
+
+use rand::Rng;
+use rand_pcg::Pcg64;
 
 /// Most dimensions an array may have; NumPy 2 has the same limit.
 pub const RANK_MAX: usize = 64;
@@ -41,9 +47,19 @@ pub struct DType {
     order: Order,
 }
 
-/// Dimensions in items, outermost first; no more than [`RANK_MAX`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape(Vec<u64>);
+/// Dimensions in items, outermost first; no more than [`RANK_MAX`]. Up to [`RANK_INLINE`] of them are kept in
+/// place, so that reading an ordinary request allocates nothing for its shape.
+#[derive(Clone)]
+pub struct Shape(Dims);
+
+/// Most dimensions that a [`Shape`] keeps without an allocation.
+pub const RANK_INLINE: usize = 8;
+
+#[derive(Clone)]
+enum Dims {
+    Inline { rank: u8, dims: [u64; RANK_INLINE] },
+    Spilled(Vec<u64>),
+}
 
 /// A checked array whose bytes are somebody else's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,13 +77,18 @@ pub struct NdArray {
     data: Vec<u8>,
 }
 
+/// Every dtype's canonical name.
+const NAMES: [&[u8]; 25] = [
+    b"|b1", b"|i1", b"|u1", b"<i2", b">i2", b"<u2", b">u2", b"<f2", b">f2", b"<i4", b">i4", b"<u4",
+    b">u4", b"<f4", b">f4", b"<i8", b">i8", b"<u8", b">u8", b"<f8", b">f8", b"<c8", b">c8",
+    b"<c16", b">c16",
+];
+
 /// Why three parts do not make an array.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArrayError {
     /// The dtype is not on the closed list.
-    #[error(
-        "dtype {0:?} is not supported: expected bool, int, uint, float or complex of a plain size"
-    )]
+    #[error("dtype {0:?} is not supported: expected one like |b1, <i4, >u2, <f8 or <c16")]
     DType(String),
     /// Too many dimensions.
     #[error("array has {got} dimensions, at most {RANK_MAX} are supported")]
@@ -75,8 +96,10 @@ pub enum ArrayError {
         /// Dimensions announced.
         got: usize,
     },
-    /// `product(shape) * item_size` does not fit 64 bits.
-    #[error("array size overflows")]
+    /// Larger than any array that NumPy can make.
+    #[error(
+        "array size overflows: the dimensions other than 0, times the item size, must fit 63 bits"
+    )]
     Overflow,
     /// The data is shorter or longer than the shape says.
     #[error("shape and dtype need {want} bytes of data, got {got}")]
@@ -94,20 +117,61 @@ impl DType {
 
     /// Every supported dtype, each once.
     pub fn all() -> impl Iterator<Item = DType> {
-        std::iter::once(DType::F8)
+        NAMES.iter().map(|name| DType::of(name).expect("the list holds supported names"))
     }
 
     /// Reads a NumPy type string such as `<f8`; accepts `=` as little-endian and `|` or any order on one byte.
     pub fn parse(text: &str) -> Result<DType, ArrayError> {
-        match text {
-            "<f8" => Ok(DType::F8),
-            _ => Err(ArrayError::DType(text.to_owned())),
-        }
+        DType::of(text.as_bytes()).ok_or_else(|| ArrayError::DType(excerpt(text)))
     }
 
-    /// The canonical type string, e.g. `<f8`, `|u1`.
+    fn of(text: &[u8]) -> Option<DType> {
+        let (mark, rest) = text.split_first()?;
+        let (kind, size) = match rest {
+            b"b1" => (Kind::Bool, 1),
+            b"i1" => (Kind::Int, 1),
+            b"i2" => (Kind::Int, 2),
+            b"i4" => (Kind::Int, 4),
+            b"i8" => (Kind::Int, 8),
+            b"u1" => (Kind::Uint, 1),
+            b"u2" => (Kind::Uint, 2),
+            b"u4" => (Kind::Uint, 4),
+            b"u8" => (Kind::Uint, 8),
+            b"f2" => (Kind::Float, 2),
+            b"f4" => (Kind::Float, 4),
+            b"f8" => (Kind::Float, 8),
+            b"c8" => (Kind::Complex, 8),
+            b"c16" => (Kind::Complex, 16),
+            _ => return None,
+        };
+        let order = match mark {
+            b'<' | b'>' | b'=' | b'|' if size == 1 => Order::None,
+            b'<' | b'=' => Order::Little,
+            b'>' => Order::Big,
+            _ => return None,
+        };
+        Some(DType { kind, size, order })
+    }
+
+    /// The canonical type string, e.g. `<f8`, `|u1`: what `numpy.dtype.str` gives.
     pub fn name(self) -> &'static str {
-        "<f8"
+        let names = match (self.kind, self.size) {
+            (Kind::Bool, _) => ["|b1"; 2],
+            (Kind::Int, 1) => ["|i1"; 2],
+            (Kind::Int, 2) => ["<i2", ">i2"],
+            (Kind::Int, 4) => ["<i4", ">i4"],
+            (Kind::Int, _) => ["<i8", ">i8"],
+            (Kind::Uint, 1) => ["|u1"; 2],
+            (Kind::Uint, 2) => ["<u2", ">u2"],
+            (Kind::Uint, 4) => ["<u4", ">u4"],
+            (Kind::Uint, _) => ["<u8", ">u8"],
+            (Kind::Float, 2) => ["<f2", ">f2"],
+            (Kind::Float, 4) => ["<f4", ">f4"],
+            (Kind::Float, _) => ["<f8", ">f8"],
+            (Kind::Complex, 8) => ["<c8", ">c8"],
+            (Kind::Complex, _) => ["<c16", ">c16"],
+        };
+        names[usize::from(self.order == Order::Big)]
     }
 
     /// Bytes an item takes.
@@ -126,24 +190,98 @@ impl DType {
     }
 }
 
+/// The first characters of a peer's text, for an error message: a message's length is not the peer's to choose.
+fn excerpt(text: &str) -> String {
+    const CHARS_MAX: usize = 40;
+    let mut short: String = text.chars().take(CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short.push('\u{2026}');
+    }
+    short
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Default for Shape {
+    /// The shape of a 0-d array.
+    fn default() -> Shape {
+        Shape(Dims::Inline { rank: 0, dims: [0; RANK_INLINE] })
+    }
+}
+
 impl Shape {
     /// A shape of `dims`, or an error when there are too many.
     pub fn new(dims: &[u64]) -> Result<Shape, ArrayError> {
         if dims.len() > RANK_MAX {
             return Err(ArrayError::Rank { got: dims.len() });
         }
-        Ok(Shape(dims.to_vec()))
+        let mut shape = Shape::default();
+        for &dim in dims {
+            shape.push(dim)?;
+        }
+        Ok(shape)
+    }
+
+    /// Adds an innermost dimension, or fails when there are [`RANK_MAX`] already.
+    pub fn push(&mut self, dim: u64) -> Result<(), ArrayError> {
+        match &mut self.0 {
+            Dims::Inline { rank, dims } if usize::from(*rank) < RANK_INLINE => {
+                dims[usize::from(*rank)] = dim;
+                *rank += 1;
+            }
+            Dims::Inline { dims, .. } => {
+                let mut spilled = dims.to_vec();
+                spilled.push(dim);
+                self.0 = Dims::Spilled(spilled);
+            }
+            Dims::Spilled(dims) if dims.len() < RANK_MAX => dims.push(dim),
+            Dims::Spilled(dims) => return Err(ArrayError::Rank { got: dims.len() + 1 }),
+        }
+        Ok(())
     }
 
     /// Dimensions, outermost first; empty for a 0-d array.
     pub fn dims(&self) -> &[u64] {
-        &self.0
+        match &self.0 {
+            Dims::Inline { rank, dims } => &dims[..usize::from(*rank)],
+            Dims::Spilled(dims) => dims,
+        }
     }
 
     /// Bytes that an array of this shape takes, or [`ArrayError::Overflow`].
+    ///
+    /// The limits are NumPy's: a dimension fits 63 bits, and so does the product of the item size with all
+    /// dimensions other than 0, even when another dimension is 0 and the array therefore empty.
     pub fn byte_len(&self, dtype: DType) -> Result<u64, ArrayError> {
-        let _ = dtype;
-        Err(ArrayError::Overflow)
+        const BYTES_MAX: u64 = i64::MAX as u64;
+        let mut bytes = u64::from(dtype.size);
+        let mut empty = false;
+        for &dim in self.dims() {
+            empty |= dim == 0;
+            bytes = bytes.checked_mul(dim.max(1)).ok_or(ArrayError::Overflow)?;
+            if dim > BYTES_MAX || bytes > BYTES_MAX {
+                return Err(ArrayError::Overflow);
+            }
+        }
+        Ok(if empty { 0 } else { bytes })
+    }
+}
+
+impl PartialEq for Shape {
+    fn eq(&self, other: &Shape) -> bool {
+        self.dims() == other.dims()
+    }
+}
+
+impl Eq for Shape {}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shape").field(&self.dims()).finish()
     }
 }
 
@@ -183,8 +321,11 @@ impl NdArray {
     /// An array of `shape` whose items are drawn from `seed`: floats uniform in [0, 1) as `numpy.random.rand`
     /// gives, integers over their whole range, bools 0 or 1. The same seed gives the same bytes for ever.
     pub fn seeded(dtype: DType, shape: Shape, seed: u64) -> Result<NdArray, ArrayError> {
-        let _ = seed;
-        NdArray::new(dtype, shape, Vec::new())
+        let bytes = shape.byte_len(dtype)?;
+        let len = usize::try_from(bytes).map_err(|_| ArrayError::Overflow)?;
+        let mut data = vec![0; len];
+        fill(&mut data, dtype, &mut Pcg64::new(u128::from(seed), SEED_STREAM));
+        NdArray::new(dtype, shape, data)
     }
 
     /// A borrowed view of the whole.
@@ -195,5 +336,181 @@ impl NdArray {
     /// The items, to be changed in place: the load generator writes its nonce here.
     pub fn data_mut(&mut self) -> &mut [u8] {
         &mut self.data
+    }
+}
+
+/// The PCG stream that all seeds draw from; any constant would do, but it must never change.
+const SEED_STREAM: u128 = 0x6e64_6563_686f;
+
+/// Overwrites `data` with random items of `dtype`.
+fn fill(data: &mut [u8], dtype: DType, rng: &mut Pcg64) {
+    match (dtype.kind, dtype.item_size()) {
+        (Kind::Bool, _) => {
+            rng.fill_bytes(data);
+            data.iter_mut().for_each(|byte| *byte &= 1);
+        }
+        (Kind::Int | Kind::Uint, _) => rng.fill_bytes(data),
+        (Kind::Float, 2) => fill_floats(data, dtype.order, || half_unit(rng.next_u64())),
+        (Kind::Float, 4) | (Kind::Complex, 8) => fill_floats(data, dtype.order, || {
+            let bits = (rng.next_u64() >> 40) as u32;
+            (bits as f32 * (1.0 / (1u32 << 24) as f32)).to_le_bytes()
+        }),
+        (Kind::Float | Kind::Complex, _) => fill_floats(data, dtype.order, || {
+            let bits = rng.next_u64() >> 11;
+            (bits as f64 * (1.0 / (1u64 << 53) as f64)).to_le_bytes()
+        }),
+    }
+}
+
+/// Writes one little-endian float after another, in `order`.
+fn fill_floats<const SIZE: usize>(
+    data: &mut [u8],
+    order: Order,
+    mut next: impl FnMut() -> [u8; SIZE],
+) {
+    for item in data.as_chunks_mut::<SIZE>().0 {
+        *item = next();
+        if order == Order::Big {
+            item.reverse();
+        }
+    }
+}
+
+/// A multiple of 2^-11 in [0, 1) as binary16, which holds all of them exactly.
+fn half_unit(random: u64) -> [u8; 2] {
+    let steps = (random >> 53) as u16;
+    if steps == 0 {
+        return [0, 0];
+    }
+    let top = steps.ilog2();
+    let exponent = top as u16 + 15 - 11;
+    let fraction = (steps << (10 - top)) & 0x3ff;
+    (exponent << 10 | fraction).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(dims: &[u64]) -> Shape {
+        Shape::new(dims).unwrap()
+    }
+
+    #[test]
+    fn every_dtype_reads_its_own_name() {
+        let mut names = std::collections::HashSet::new();
+        for dtype in DType::all() {
+            assert_eq!(DType::parse(dtype.name()), Ok(dtype));
+            assert!(names.insert(dtype.name()));
+            let size: usize = dtype.name()[2..].parse().unwrap();
+            assert_eq!(dtype.item_size(), size);
+        }
+        assert_eq!(names.len(), 25);
+    }
+
+    #[test]
+    fn other_spellings_become_what_numpy_writes() {
+        for (text, name) in [("=f8", "<f8"), (">u1", "|u1"), ("<b1", "|b1"), ("=i1", "|i1")] {
+            assert_eq!(DType::parse(text).unwrap().name(), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_off_the_list_is_refused_by_name() {
+        let refused = [
+            "", "|", "<", "f8", "|f8", "<f16", "|O", "|O8", "<U4", "|S3", "|V8", "<M8[ns]", "<m8",
+            "<i3", "<c32", "<f08", "<f8 ", " <f8", "<F8", "float64", "<b2", "|b1\0",
+        ];
+        for text in refused {
+            assert_eq!(DType::parse(text), Err(ArrayError::DType(text.to_owned())));
+        }
+        let long = DType::parse(&"\u{e9}".repeat(1000)).unwrap_err().to_string();
+        assert!(long.len() < 200, "{long}");
+    }
+
+    #[test]
+    fn shapes_hold_up_to_64_dimensions() {
+        for rank in [0, 1, RANK_INLINE, RANK_INLINE + 1, RANK_MAX] {
+            let dims: Vec<u64> = (1..=rank as u64).collect();
+            assert_eq!(shape(&dims).dims(), dims);
+            assert_eq!(shape(&dims), shape(&dims).clone());
+        }
+        assert_eq!(Shape::new(&[1; 65]), Err(ArrayError::Rank { got: 65 }));
+        assert_eq!(shape(&[1; 64]).push(1), Err(ArrayError::Rank { got: 65 }));
+    }
+
+    #[test]
+    fn sizes_that_overflow_are_refused_as_numpy_does() {
+        const F8: DType = DType::F8;
+        let u1 = DType::parse("|u1").unwrap();
+        assert_eq!(shape(&[]).byte_len(F8), Ok(8));
+        assert_eq!(shape(&[2, 0, 3]).byte_len(F8), Ok(0));
+        assert_eq!(shape(&[i64::MAX as u64]).byte_len(u1), Ok(i64::MAX as u64));
+        assert_eq!(shape(&[i64::MAX as u64, 0]).byte_len(u1), Ok(0));
+        for dims in [
+            &[1 << 32, 1 << 32][..],
+            &[(1 << 61) + 1],
+            &[1 << 60],
+            &[0, 1 << 32, 1 << 32],
+            &[1 << 32, 1 << 32, 0],
+            &[0, 1 << 63],
+            &[u64::MAX; 64],
+        ] {
+            assert_eq!(shape(dims).byte_len(F8), Err(ArrayError::Overflow), "{dims:?}");
+        }
+    }
+
+    #[test]
+    fn data_must_be_as_long_as_the_shape_says() {
+        let error = ArrayView::new(DType::F8, shape(&[2]), &[0; 15]).unwrap_err();
+        assert_eq!(error, ArrayError::Length { want: 16, got: 15 });
+        assert!(NdArray::new(DType::F8, shape(&[2]), vec![0; 17]).is_err());
+        assert!(NdArray::new(DType::F8, shape(&[0, 5]), Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_bytes_for_ever() {
+        let array = NdArray::seeded(DType::F8, shape(&[2]), 1).unwrap();
+        let bits: Vec<u64> =
+            array.data.as_chunks().0.iter().map(|item| u64::from_le_bytes(*item)).collect();
+        assert_eq!(bits, [4596002084603840684, 4589377940274376264]);
+        let other = NdArray::seeded(DType::F8, shape(&[2]), 2).unwrap();
+        assert_ne!(array, other);
+    }
+
+    #[test]
+    fn seeded_floats_lie_in_the_unit_interval_in_both_orders() {
+        for size in ["f4", "f8", "c8", "c16"] {
+            let of = |mark: &str| {
+                let dtype = DType::parse(&format!("{mark}{size}")).unwrap();
+                NdArray::seeded(dtype, shape(&[300]), 7).unwrap().data
+            };
+            let (little, mut big) = (of("<"), of(">"));
+            let width = if size.ends_with("16") || size == "f8" { 8 } else { 4 };
+            big.chunks_mut(width).for_each(<[u8]>::reverse);
+            assert_eq!(little, big);
+            for item in little.chunks(width) {
+                let value = match *item {
+                    [a, b, c, d] => f64::from(f32::from_le_bytes([a, b, c, d])),
+                    _ => f64::from_le_bytes(item.try_into().unwrap()),
+                };
+                assert!((0.0..1.0).contains(&value));
+            }
+        }
+    }
+
+    #[test]
+    fn seeded_halves_are_multiples_of_their_step() {
+        assert_eq!(half_unit(0), 0u16.to_le_bytes());
+        assert_eq!(half_unit(1 << 53), 0x1000u16.to_le_bytes());
+        assert_eq!(half_unit(1 << 63), 0x3800u16.to_le_bytes());
+        assert_eq!(half_unit(u64::MAX), 0x3bffu16.to_le_bytes());
+    }
+
+    #[test]
+    fn seeded_bools_are_0_or_1() {
+        let array = NdArray::seeded(DType::parse("|b1").unwrap(), shape(&[100]), 3).unwrap();
+        assert!(array.data.iter().all(|&byte| byte < 2));
+        assert!(array.data.contains(&0) && array.data.contains(&1));
     }
 }
