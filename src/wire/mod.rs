@@ -15,9 +15,18 @@
 //!
 //! 1. `receive` consumes all of its input. What is left of a message stays inside the machine.
 //! 2. After every call the caller asks [`Machine::lend`]. On `Some(loan)` it owns the buffer, receives at most
-//!    `loan.want` more bytes at its end, and returns it by [`Machine::repay`] before anything else is fed.
+//!    `loan.want` more bytes at its end, and returns it by [`Machine::repay`] before anything else is fed: also when
+//!    nothing came, when the peer ended (`repay`, then `end`) and when the deadline passes (the receive is taken
+//!    back, what came is repaid, and [`Machine::deadline`] asked anew before `expire` is called).
 //! 3. The caller sends what is in the outbox, in order, and stops reading while the outbox is over its limit.
-//! 4. Once [`Machine::finished`] is true nothing more is fed; the caller sends the rest and closes.
+//! 4. Once [`Machine::finished`] is true or a call has returned an error nothing more is fed. The outbox may hold a
+//!    last word (the reason of a refusal), so in both cases the caller sends all of it and then closes as rule 5 says;
+//!    an error is also counted as the peer's fault.
+//! 5. Closing lingers: a socket closed with unread input sends RST, and the peer loses the reply that explains the
+//!    close. The caller shuts its write side down, reads and discards until the peer ends, no byte has come for
+//!    [`LINGER_GAP`], or [`LINGER_TIME`] is over, and then closes. It need not when the peer has already ended or the
+//!    worker is draining. Buffers of a dead connection go back to the pool ([`Outbox::discard`]).
+//! 6. [`Pool::trim`] is called about once a second, so that an idle server gives its memory back.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -30,7 +39,7 @@ mod pool;
 pub mod raw;
 
 pub use outbox::{Batch, Outbox};
-pub use pool::Pool;
+pub use pool::{Pool, grow};
 
 /// What a machine may use during one call; all of it belongs to the caller and is shared by its connections.
 pub struct Context<'a> {
@@ -105,7 +114,7 @@ pub trait Machine {
 /// What the head of a request says, before its body.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// HTTP method, or empty where the protocol has none.
+    /// HTTP method, or empty where the protocol has none. HEAD is shown as GET: the machine leaves the body out.
     pub method: &'a [u8],
     /// Path without the query, or empty where the protocol has none.
     pub path: &'a [u8],
@@ -113,6 +122,10 @@ pub struct Head<'a> {
     pub content_type: &'a [u8],
     /// Codec byte of a raw frame.
     pub codec_id: Option<u8>,
+    /// False when the head says that no body follows (HTTP/1.1 without Content-Length and Transfer-Encoding). A
+    /// route that lives on a body refuses with [`Refusal::LengthRequired`]; one that needs none is answered with an
+    /// empty body at once.
+    pub has_body: bool,
     /// Body length where it is announced. For deciding, never for allocating.
     pub body_len: Option<u64>,
 }
@@ -144,6 +157,8 @@ pub enum Refusal {
     NotFound,
     /// 405, UNIMPLEMENTED. Carries the methods that are allowed.
     MethodNotAllowed(&'static str),
+    /// 411: the route needs a body and the head announces none.
+    LengthRequired,
     /// 413, RESOURCE_EXHAUSTED.
     TooLarge,
     /// 415, INVALID_ARGUMENT.
@@ -199,6 +214,16 @@ impl Default for Limits {
 /// Bodies at least this long are received straight into their own buffer (the machine lends it); shorter ones are
 /// copied out of the caller's. The crossover on loopback lies between 8 and 16 KiB.
 pub const DIRECT_BYTES_MIN: usize = 16 * 1024;
+
+/// Most bytes of one [`Loan`]. A caller that waits for all of them sees progress at least this often, so that a slow
+/// but honest sender is not taken for a stalled one; one completion per MiB costs less than 1 % of copying it.
+pub const LOAN_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a closing connection waits for the next byte of a peer that has not ended.
+pub const LINGER_GAP: Duration = Duration::from_secs(2);
+
+/// How long a closing connection discards input in all.
+pub const LINGER_TIME: Duration = Duration::from_secs(10);
 
 /// Why a connection cannot go on. Always the peer's fault; it is counted and the connection closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

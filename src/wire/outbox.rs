@@ -2,6 +2,14 @@
 //!
 //! A machine appends; a driver takes a [`Batch`], which owns its bytes until they are sent (the kernel may still be
 //! reading them), while the machine goes on appending to the outbox.
+//!
+//! ```text
+//! copy, compose      own                 copy, compose     share
+//! [ coalesced ....]  [ message buffer ]  [ coalesced ..]   [ somebody's ]
+//!                                                     ▲ open: the next copy lands here
+//! ```
+//! No piece is empty, so a vectored write of the first pieces always makes progress. A connection that dies gives
+//! its buffers back by [`Outbox::discard`] and [`Batch::discard`].
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -10,11 +18,19 @@ use std::rc::Rc;
 
 use super::Pool;
 
+/// Copies are coalesced up to this many bytes in one buffer: what the kernel takes as one segment on loopback.
+const COALESCED_BYTES_MAX: usize = 64 * 1024;
+
+/// Room asked of the pool for a new coalescing buffer.
+const COALESCED_BYTES_HINT: usize = 4 * 1024;
+
 /// Pending output of one connection.
 #[derive(Debug, Default)]
 pub struct Outbox {
     segments: VecDeque<Segment>,
     len: usize,
+    /// The last segment is ours to append to: made by `copy` or `compose`, ends where its buffer ends.
+    open: bool,
 }
 
 /// Output taken from an [`Outbox`] by a driver: the part not yet sent, in order.
@@ -45,6 +61,12 @@ impl Segment {
             Bytes::Shared(bytes) => &bytes[self.range.clone()],
         }
     }
+
+    fn retire(self, pool: &mut Pool) {
+        if let Bytes::Owned(bytes) = self.bytes {
+            pool.give(bytes);
+        }
+    }
 }
 
 impl Outbox {
@@ -60,20 +82,67 @@ impl Outbox {
 
     /// Appends a copy of `bytes`.
     pub fn copy(&mut self, bytes: &[u8], pool: &mut Pool) {
-        let _ = (bytes, pool);
-        todo!()
+        self.compose(bytes.len(), pool, |buffer| buffer.extend_from_slice(bytes));
+    }
+
+    /// Lets `write` append to the open coalescing buffer, in which room for `hint` bytes is likely. `write` may take
+    /// back what it appended, never what was there before.
+    pub fn compose<R>(
+        &mut self,
+        hint: usize,
+        pool: &mut Pool,
+        write: impl FnOnce(&mut Vec<u8>) -> R,
+    ) -> R {
+        let mut segment = self.open_segment(hint, pool);
+        let Bytes::Owned(buffer) = &mut segment.bytes else {
+            unreachable!("an open segment is owned");
+        };
+        let result = write(buffer);
+        debug_assert!(buffer.len() >= segment.range.end, "compose took away what was pending");
+        self.len += buffer.len() - segment.range.end;
+        segment.range.end = buffer.len();
+        if segment.range.is_empty() {
+            segment.retire(pool);
+            self.open = false;
+        } else {
+            self.segments.push_back(segment);
+            self.open = true;
+        }
+        result
+    }
+
+    /// The open segment taken off the queue, or a new one.
+    fn open_segment(&mut self, hint: usize, pool: &mut Pool) -> Segment {
+        if self.open
+            && let Some(last) = self.segments.back()
+        {
+            let room_left = last.range.end + hint <= COALESCED_BYTES_MAX;
+            if room_left && let Some(last) = self.segments.pop_back() {
+                return last;
+            }
+        }
+        let buffer = pool.take(hint.max(COALESCED_BYTES_HINT));
+        Segment { bytes: Bytes::Owned(buffer), range: 0..0 }
     }
 
     /// Appends `buffer[range]` without a copy; the buffer returns to the pool once sent.
-    pub fn own(&mut self, buffer: Vec<u8>, range: Range<usize>) {
-        self.len += range.len();
-        self.segments.push_back(Segment { bytes: Bytes::Owned(buffer), range });
+    pub fn own(&mut self, buffer: Vec<u8>, range: Range<usize>, pool: &mut Pool) {
+        self.push(Segment { bytes: Bytes::Owned(buffer), range }, pool);
     }
 
     /// Appends `bytes[range]` without a copy, keeping it alive until it is sent.
-    pub fn share(&mut self, bytes: Rc<Vec<u8>>, range: Range<usize>) {
-        self.len += range.len();
-        self.segments.push_back(Segment { bytes: Bytes::Shared(bytes), range });
+    pub fn share(&mut self, bytes: Rc<Vec<u8>>, range: Range<usize>, pool: &mut Pool) {
+        self.push(Segment { bytes: Bytes::Shared(bytes), range }, pool);
+    }
+
+    fn push(&mut self, segment: Segment, pool: &mut Pool) {
+        if segment.range.is_empty() {
+            return segment.retire(pool);
+        }
+        debug_assert!(segment.as_slice().len() == segment.range.len());
+        self.len += segment.range.len();
+        self.segments.push_back(segment);
+        self.open = false;
     }
 
     /// Moves everything pending into `batch`, which must be empty.
@@ -81,6 +150,14 @@ impl Outbox {
         debug_assert!(batch.is_empty());
         std::mem::swap(&mut self.segments, &mut batch.segments);
         std::mem::swap(&mut self.len, &mut batch.len);
+        self.open = false;
+    }
+
+    /// Drops everything pending; the buffers return to the pool.
+    pub fn discard(&mut self, pool: &mut Pool) {
+        self.segments.drain(..).for_each(|segment| segment.retire(pool));
+        self.len = 0;
+        self.open = false;
     }
 }
 
@@ -95,7 +172,7 @@ impl Batch {
         self.len == 0
     }
 
-    /// The first unsent pieces, in order; returns how many slots were filled.
+    /// The first unsent pieces, in order; returns how many slots were filled. None of them is empty.
     pub fn slices<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
         for (slot, segment) in into.iter_mut().zip(&self.segments) {
@@ -107,7 +184,118 @@ impl Batch {
 
     /// Marks the first `sent` bytes as sent and gives emptied buffers back.
     pub fn advance(&mut self, sent: usize, pool: &mut Pool) {
-        let _ = (sent, pool);
-        todo!()
+        debug_assert!(sent <= self.len);
+        let mut left = sent.min(self.len);
+        self.len -= left;
+        while let Some(first) = self.segments.front_mut() {
+            let taken = left.min(first.range.len());
+            first.range.start += taken;
+            left -= taken;
+            if !first.range.is_empty() {
+                break;
+            }
+            if let Some(spent) = self.segments.pop_front() {
+                spent.retire(pool);
+            }
+        }
+    }
+
+    /// Drops what was not sent; the buffers return to the pool.
+    pub fn discard(&mut self, pool: &mut Pool) {
+        self.segments.drain(..).for_each(|segment| segment.retire(pool));
+        self.len = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drained(outbox: &mut Outbox, step: usize, pool: &mut Pool) -> Vec<u8> {
+        let mut batch = Batch::default();
+        outbox.take(&mut batch);
+        let mut sent = Vec::new();
+        while !batch.is_empty() {
+            let mut slots = [IoSlice::new(&[]); 3];
+            let filled = batch.slices(&mut slots);
+            let flat: Vec<u8> = slots[..filled].iter().flat_map(|s| s.iter().copied()).collect();
+            let now = flat.len().min(step);
+            assert!(now > 0, "a batch that is not empty offers bytes");
+            sent.extend_from_slice(&flat[..now]);
+            batch.advance(now, pool);
+        }
+        assert_eq!(batch.slices(&mut [IoSlice::new(&[]); 1]), 0);
+        sent
+    }
+
+    #[test]
+    fn pieces_come_out_in_order_at_any_send_size() {
+        for step in 1..20 {
+            let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
+            outbox.copy(b"ab", &mut pool);
+            outbox.copy(b"", &mut pool);
+            outbox.copy(b"cd", &mut pool);
+            outbox.own(b"xxefghxx".to_vec(), 2..6, &mut pool);
+            outbox.own(b"gone".to_vec(), 2..2, &mut pool);
+            outbox.share(Rc::new(b"..ij".to_vec()), 2..4, &mut pool);
+            outbox.share(Rc::new(b"none".to_vec()), 0..0, &mut pool);
+            outbox.copy(b"k", &mut pool);
+            assert_eq!(outbox.len(), 11);
+            assert_eq!(drained(&mut outbox, step, &mut pool), b"abcdefghijk");
+            assert!(outbox.is_empty());
+        }
+    }
+
+    #[test]
+    fn copies_share_one_buffer_until_it_is_full() {
+        let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
+        for _ in 0..COALESCED_BYTES_MAX / 64 {
+            outbox.copy(&[7; 64], &mut pool);
+        }
+        assert_eq!(outbox.segments.len(), 1);
+        outbox.copy(&[8; 64], &mut pool);
+        assert_eq!(outbox.segments.len(), 2);
+    }
+
+    #[test]
+    fn what_is_taken_is_not_appended_to() {
+        let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
+        outbox.copy(b"first", &mut pool);
+        let mut batch = Batch::default();
+        outbox.take(&mut batch);
+        outbox.copy(b"second", &mut pool);
+        assert_eq!(batch.len(), 5);
+        assert_eq!(drained(&mut outbox, 100, &mut pool), b"second");
+        batch.discard(&mut pool);
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn small_replies_touch_the_same_buffer_again() {
+        let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
+        let mut address = None;
+        for _ in 0..10 {
+            outbox.copy(b"reply", &mut pool);
+            let first = outbox.segments[0].as_slice().as_ptr();
+            assert_eq!(*address.get_or_insert(first), first);
+            drained(&mut outbox, 100, &mut pool);
+        }
+    }
+
+    #[test]
+    fn a_composition_taken_back_leaves_nothing() {
+        let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
+        let failed: Result<(), ()> = outbox.compose(9, &mut pool, |buffer| {
+            let mark = buffer.len();
+            buffer.extend_from_slice(b"half a reply");
+            buffer.truncate(mark);
+            Err(())
+        });
+        assert_eq!(failed, Err(()));
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.segments.len(), 0);
+        outbox.copy(b"x", &mut pool);
+        outbox.discard(&mut pool);
+        assert!(outbox.is_empty());
     }
 }

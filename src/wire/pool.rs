@@ -1,24 +1,179 @@
 //! Message buffers, kept between messages so that a server in steady state takes no page fault.
 //!
 //! It never makes a buffer on a length a peer announced: [`Pool::take`] reuses one that is large enough, else hands
-//! out a small one that grows as bytes arrive. What is kept is bounded; the rest goes back to the allocator.
+//! out a small one, and [`grow`] enlarges it in step with the bytes that have arrived. What is kept is bounded, and
+//! [`Pool::trim`] lets go of what was not needed lately; the rest goes back to the allocator.
+//!
+//! Two stacks, each last in first out, so that the buffer touched last is touched next: small ones (every reply
+//! head, every short message), which are all alike, and large ones, chosen by room.
 
-/// A stack of idle buffers.
+/// Most bytes that lie idle; a buffer that would exceed it is freed.
+const IDLE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// A buffer up to this capacity is small: any will do for any short message.
+const SMALL_BYTES_MAX: usize = 128 * 1024;
+
+/// Buffers below this capacity are not worth keeping.
+const KEPT_BYTES_MIN: usize = 512;
+
+/// A new buffer gets at most this much room, and a full one grows by at least this much.
+const GROWTH_BYTES_MIN: usize = 64 * 1024;
+
+/// How many large buffers are looked at, from the top, for one that fits.
+const FIT_SEARCH_MAX: usize = 32;
+
+/// A large buffer may be this many times larger than asked for; beyond, it is left for a larger message.
+const FIT_SLACK_MAX: usize = 8;
+
+/// Two stacks of idle buffers.
 #[derive(Debug, Default)]
 pub struct Pool {
-    idle: Vec<Vec<u8>>,
+    small: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+    idle_bytes: usize,
+    /// Fewest large buffers idle at once since the last trim: that many were not needed.
+    large_idle_min: usize,
+    /// The same for small ones.
+    small_idle_min: usize,
 }
 
 impl Pool {
-    /// An empty buffer, with room for `hint` bytes if an idle one has it.
+    /// An empty buffer, with room for `hint` bytes if an idle one has it. `hint` may come from a peer.
     pub fn take(&mut self, hint: usize) -> Vec<u8> {
-        let _ = hint;
-        self.idle.pop().unwrap_or_default()
+        let fitting = if hint > SMALL_BYTES_MAX { self.take_large(hint) } else { None };
+        let idle = fitting.or_else(|| self.small.pop());
+        self.small_idle_min = self.small_idle_min.min(self.small.len());
+        self.large_idle_min = self.large_idle_min.min(self.large.len());
+        match idle {
+            Some(buffer) => {
+                self.idle_bytes -= buffer.capacity();
+                buffer
+            }
+            None => Vec::with_capacity(hint.min(GROWTH_BYTES_MIN)),
+        }
+    }
+
+    fn take_large(&mut self, hint: usize) -> Option<Vec<u8>> {
+        let fits = hint..=hint.saturating_mul(FIT_SLACK_MAX);
+        let at = (0..self.large.len())
+            .rev()
+            .take(FIT_SEARCH_MAX)
+            .find(|&at| fits.contains(&self.large[at].capacity()))?;
+        Some(self.large.remove(at))
     }
 
     /// Gives a buffer back; its content is forgotten.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
+        let room = buffer.capacity();
+        if room < KEPT_BYTES_MIN || room > IDLE_BYTES_MAX - self.idle_bytes {
+            return;
+        }
         buffer.clear();
-        self.idle.push(buffer);
+        self.idle_bytes += room;
+        if room > SMALL_BYTES_MAX {
+            self.large.push(buffer);
+        } else {
+            self.small.push(buffer);
+        }
+    }
+
+    /// Frees the buffers that lay idle ever since the last call. Meant to be called about once a second.
+    pub fn trim(&mut self) {
+        let cold_large = self.large.drain(..self.large_idle_min.min(self.large.len()));
+        let cold_small = self.small.drain(..self.small_idle_min.min(self.small.len()));
+        self.idle_bytes -= cold_large.chain(cold_small).map(|cold| cold.capacity()).sum::<usize>();
+        self.large_idle_min = self.large.len();
+        self.small_idle_min = self.small.len();
+    }
+
+    /// Capacity of all idle buffers.
+    pub fn idle_bytes(&self) -> usize {
+        self.idle_bytes
+    }
+}
+
+/// Makes room at the end of `buffer` for some of the `remaining` bytes of its message and returns for how many.
+///
+/// The room is never more than what has already arrived, or 64 KiB: memory follows bytes received, and a message is
+/// moved at most once for each doubling. Not 0 unless `remaining` is.
+pub fn grow(buffer: &mut Vec<u8>, remaining: usize) -> usize {
+    let spare = buffer.capacity() - buffer.len();
+    if spare < remaining.min(GROWTH_BYTES_MIN) {
+        buffer.reserve_exact(remaining.min(buffer.len().max(GROWTH_BYTES_MIN)));
+    }
+    remaining.min(buffer.capacity() - buffer.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffer_given_last_is_taken_first() {
+        let mut pool = Pool::default();
+        pool.give(Vec::with_capacity(1000));
+        pool.give(Vec::with_capacity(2000));
+        assert_eq!(pool.take(8).capacity(), 2000);
+        assert_eq!(pool.take(8).capacity(), 1000);
+        assert_eq!(pool.idle_bytes(), 0);
+    }
+
+    #[test]
+    fn an_announced_length_allocates_next_to_nothing() {
+        let mut pool = Pool::default();
+        for hint in [1 << 20, 1 << 30, usize::MAX] {
+            assert!(pool.take(hint).capacity() <= GROWTH_BYTES_MIN);
+        }
+    }
+
+    #[test]
+    fn a_large_buffer_goes_to_the_message_it_fits() {
+        let mut pool = Pool::default();
+        pool.give(Vec::with_capacity(1 << 20));
+        pool.give(Vec::with_capacity(64 << 20));
+        assert!(pool.take(1 << 18).capacity() < 2 << 20);
+        assert!(pool.take(1 << 18).capacity() <= GROWTH_BYTES_MIN, "64 MiB is left alone");
+        assert!(pool.take(60 << 20).capacity() >= 60 << 20);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut pool = Pool::default();
+        for _ in 0..600 {
+            pool.give(Vec::with_capacity(1 << 20));
+        }
+        assert!(pool.idle_bytes() <= IDLE_BYTES_MAX);
+        pool.give(Vec::new());
+        assert_eq!(pool.idle_bytes() % (1 << 20), 0);
+    }
+
+    #[test]
+    fn trim_frees_what_was_not_needed() {
+        let mut pool = Pool::default();
+        (0..3).for_each(|_| pool.give(Vec::with_capacity(1 << 20)));
+        (0..3).for_each(|_| pool.give(Vec::with_capacity(1 << 10)));
+        pool.trim();
+        let busy = pool.take(1 << 20);
+        pool.give(busy);
+        pool.trim();
+        assert_eq!((pool.large.len(), pool.small.len()), (1, 0));
+        assert_eq!(pool.idle_bytes(), 1 << 20);
+    }
+
+    #[test]
+    fn growth_follows_what_has_arrived() {
+        let (mut buffer, total) = (Vec::new(), 10 << 20);
+        let mut steps = 0;
+        while buffer.len() < total {
+            let remaining = total - buffer.len();
+            let want = grow(&mut buffer, remaining);
+            assert!(want > 0);
+            assert!(buffer.capacity() <= (2 * buffer.len()).max(GROWTH_BYTES_MIN));
+            buffer.resize(buffer.len() + want, 0);
+            steps += 1;
+        }
+        assert_eq!(buffer.capacity(), total);
+        assert!(steps < 12, "{steps} steps");
+        assert_eq!(grow(&mut buffer, 0), 0);
     }
 }
