@@ -92,7 +92,9 @@ impl Status {
 impl From<(Refusal, String)> for Status {
     fn from((refusal, text): (Refusal, String)) -> Status {
         let code = match refusal {
-            Refusal::BadRequest | Refusal::UnsupportedMediaType => Code::InvalidArgument,
+            Refusal::BadRequest | Refusal::LengthRequired | Refusal::UnsupportedMediaType => {
+                Code::InvalidArgument
+            }
             Refusal::NotFound | Refusal::MethodNotAllowed(_) => Code::Unimplemented,
             Refusal::TooLarge => Code::ResourceExhausted,
             Refusal::Internal => Code::Internal,
