@@ -1,7 +1,10 @@
-//! One trial as a JSON line, versioned: the only thing that the ladder writes and a report reads.
+//! A run as JSON lines, versioned: the only thing that the ladder writes and a report reads.
 //!
-//! It holds everything that is needed to redo the analysis: what was run, in which order, on which machine, and
-//! what was counted. Durations are nanoseconds, sizes are bytes, both unless the name says otherwise.
+//! The first line is a [`Header`], every other one a [`Trial`], written as soon as the trial has ended. They hold
+//! everything that is needed to redo the analysis: what was run, in which order, on which machine, and what was
+//! counted. Durations are nanoseconds, sizes are bytes, both unless the name says otherwise.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,15 +13,100 @@ use crate::stats::histogram::Histogram;
 /// Format of this file's lines; a reader refuses any other.
 pub const VERSION: u32 = 1;
 
-/// One trial: one rung at one size in one round.
+/// A line of a run's file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// The first.
+    Header(Box<Header>),
+    /// Every other.
+    Trial(Box<Trial>),
+}
+
+/// What holds for a whole run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`VERSION`].
+    pub version: u32,
+    /// When it began, seconds since 1970, UTC.
+    pub started_unix_s: u64,
+    /// Which trials were chosen: `quick`, `seed`, `full`.
+    pub preset: String,
+    /// The command line.
+    pub argv: Vec<String>,
+    /// What the order of trials was drawn from.
+    pub seed: u64,
+    /// Rounds planned.
+    pub rounds: u32,
+    /// Core of every server.
+    pub cpu_server: u32,
+    /// Core of the load generator.
+    pub cpu_client: u32,
+    /// The machine.
+    pub host: Host,
+    /// How this program was built.
+    pub build: Build,
+}
+
+/// The machine, as far as it decides figures. A text is empty where the machine does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Kernel release and version.
+    pub kernel: String,
+    /// What the kernel was started with.
+    pub kernel_command_line: String,
+    /// Processor.
+    pub cpu_model: String,
+    /// True under a hypervisor.
+    pub virtual_machine: bool,
+    /// Cores this process may use.
+    pub cores: Vec<u32>,
+    /// Memory.
+    pub memory_bytes: u64,
+    /// Processor faults and what the kernel does about them.
+    pub mitigations: BTreeMap<String, String>,
+    /// Where time comes from.
+    pub clocksource: String,
+    /// Frequency governor of the server's core.
+    pub governor: String,
+    /// Settings of the network stack and of io_uring, by their path below `/proc/sys`.
+    pub sysctl: BTreeMap<String, String>,
+    /// Largest packet on loopback.
+    pub loopback_mtu: u32,
+}
+
+/// How this program was built.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// This program's version.
+    pub version: String,
+    /// The compiler, as it signed the binary.
+    pub rustc: String,
+    /// `release` or `debug`.
+    pub profile: String,
+    /// The release profile of `Cargo.toml`, which every rung shares.
+    pub settings: String,
+    /// Who hands out memory.
+    pub allocator: String,
+    /// Versions of the stacks measured.
+    pub crates: BTreeMap<String, String>,
+    /// Commit of the working tree the binary lies in, if it lies in one; `-dirty` behind it when changed.
+    pub commit: Option<String>,
+}
+
+/// One trial: one rung at one size under one load in one round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     /// [`VERSION`].
     pub version: u32,
+    /// Place of its cell in the ladder's order, from 0.
+    pub cell: u32,
     /// The rung, e.g. `uring/h1/npy`.
     pub rung: String,
     /// The rung it is compared with, if it has one.
     pub parent: Option<String>,
+    /// The standard server it is compared with, if there is one.
+    pub reference: Option<String>,
     /// What was sent.
     pub array: ArrayInfo,
     /// Connections of the load generator.
@@ -31,6 +119,8 @@ pub struct Trial {
     pub position: u32,
     /// What came of it.
     pub outcome: Outcome,
+    /// What the server said when it ended.
+    pub server: Option<ServerReport>,
 }
 
 /// What a trial sends.
@@ -56,6 +146,11 @@ pub enum Outcome {
         reason: String,
         /// The last lines that the server wrote to stderr.
         stderr: String,
+    },
+    /// Not done within the time it was given.
+    DidNotFinish {
+        /// How long that was.
+        budget_ns: u64,
     },
     /// Not run.
     Skipped {
