@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::array::{DType, Shape};
 use crate::cli::values;
-use crate::load::plan::{Body, Options, PlanError, Protocol, Source, Target, Window};
+use crate::load::plan::{Body, Extent, Options, PlanError, Protocol, Source, Target};
 use crate::load::{self, LoadError};
 
 /// Puts a server under closed-loop load, checks every reply, and prints what it cost.
@@ -49,9 +49,9 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// Load before anything is counted
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "200ms")]
-    pub warmup: Duration,
+    /// Load before anything is counted: a time, or a bare number of replies
+    #[arg(long, value_name = "TIME", value_parser = warmup, default_value = "200ms")]
+    pub warmup: Extent,
 
     /// How long replies are counted
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "1s", conflicts_with = "requests")]
@@ -111,7 +111,7 @@ impl LoadArgs {
             connections,
             in_flight,
             warmup: self.warmup,
-            window: self.requests.map_or(Window::Duration(self.duration), Window::Requests),
+            window: self.requests.map_or(Extent::Duration(self.duration), Extent::Requests),
             timeout: self.timeout,
             cpu: self.cpu,
             server_pid: self.server_pid,
@@ -148,5 +148,12 @@ impl LoadArgs {
             return Ok(serde_json::to_string(measured).expect("a measurement is plain data"));
         }
         Ok(load::summary(measured))
+    }
+}
+
+fn warmup(text: &str) -> Result<Extent, String> {
+    match text.parse() {
+        Ok(replies) => Ok(Extent::Requests(replies)),
+        Err(_) => values::duration(text).map(Extent::Duration),
     }
 }

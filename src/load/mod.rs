@@ -3,13 +3,21 @@
 //! | file | holds |
 //! |---|---|
 //! | [`plan`] | checked options |
+//! | [`schedule`] | when to send, which replies count |
+//! | [`nonce`] | the number inside the array that differs for every request |
+//! | [`message`] | the request, written once and stamped |
+//! | [`verify`] | whether a reply is right |
 //!
 //! A wrong reply, a closed connection or a timeout fails the whole run: a [`Measurement`] exists only if every
 //! single request was answered rightly. Open loop (a schedule of intended send times) is not built yet.
 
 use crate::record::Measurement;
 
+pub mod message;
+pub mod nonce;
 pub mod plan;
+pub mod schedule;
+pub mod verify;
 
 /// Why a run has no measurement: what, which request, what was expected.
 #[derive(Debug, thiserror::Error)]

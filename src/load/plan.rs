@@ -23,10 +23,10 @@ pub struct Options {
     pub connections: u32,
     /// Requests in flight over all connections.
     pub in_flight: u32,
-    /// How long the server is loaded before anything is counted.
-    pub warmup: Duration,
-    /// How long or how much is counted.
-    pub window: Window,
+    /// How long or how much the server is loaded before anything is counted.
+    pub warmup: Extent,
+    /// How long or how much is counted; of a number of requests, none is sent beyond it.
+    pub window: Extent,
     /// Bound on the whole run, from the first connect to the last reply.
     pub timeout: Duration,
     /// Core to pin the one thread to.
@@ -80,12 +80,12 @@ pub enum Source {
     File(PathBuf),
 }
 
-/// What is counted.
+/// How much of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Window {
-    /// Replies that arrive within this time.
+pub enum Extent {
+    /// This time.
     Duration(Duration),
-    /// This many replies; none is asked for beyond them.
+    /// This many replies.
     Requests(u64),
 }
 
@@ -174,7 +174,9 @@ impl Body {
         if name == Encoding::Reflect.name() {
             return Ok(Body::Reflect);
         }
-        codec::find(name).map(Body::Codec).ok_or_else(|| PlanError::Codec {
+        // Whatever form the server uses, our own codec does the client's work: the same cost for every rung.
+        let own = codec::find(name).and_then(|codec| codec::find(codec.encoding().name()));
+        own.map(Body::Codec).ok_or_else(|| PlanError::Codec {
             got: name.to_owned(),
             known: codec::CODECS.iter().map(|codec| codec.name()).collect::<Vec<_>>().join(", "),
         })
@@ -200,6 +202,16 @@ impl Source {
     }
 }
 
+impl Extent {
+    /// Whether `replies` in `time` are as much.
+    pub fn reached(self, replies: u64, time: Duration) -> bool {
+        match self {
+            Extent::Duration(wanted) => time >= wanted,
+            Extent::Requests(wanted) => replies >= wanted,
+        }
+    }
+}
+
 impl Options {
     /// Finds what does not fit together.
     pub fn check(&self) -> Result<(), PlanError> {
@@ -212,12 +224,12 @@ impl Options {
         let why = if self.target.protocol == Protocol::Http { why } else { "" };
         range("--in-flight", self.in_flight, self.connections, in_flight_max, why)?;
         match self.window {
-            Window::Requests(0) => Err(PlanError::Count {
+            Extent::Requests(0) => Err(PlanError::Count {
                 what: "--requests",
                 got: 0,
                 expected: "at least 1".to_owned(),
             }),
-            Window::Requests(_) | Window::Duration(_) => Ok(()),
+            Extent::Requests(_) | Extent::Duration(_) => Ok(()),
         }
     }
 
@@ -247,8 +259,8 @@ mod tests {
             source: Source::of_size(8, DType::F8, 1).unwrap(),
             connections,
             in_flight,
-            warmup: Duration::ZERO,
-            window: Window::Requests(1),
+            warmup: Extent::Requests(0),
+            window: Extent::Requests(1),
             timeout: Duration::from_secs(1),
             cpu: None,
             server_pid: None,

@@ -1,0 +1,82 @@
+use super::*;
+use crate::array::{DType, Shape};
+use crate::codec::{CODECS, Codec};
+
+fn array(dtype: DType, dims: &[u64]) -> NdArray {
+    NdArray::seeded(dtype, Shape::new(dims).unwrap(), 7).unwrap()
+}
+
+/// Every way to write an array, own codecs and library forms alike.
+fn bodies() -> impl Iterator<Item = Body> {
+    let codecs = CODECS.iter().map(|&codec| Body::Codec(codec));
+    std::iter::once(Body::Reflect).chain(codecs)
+}
+
+fn whole(message: &Message, request: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.form().stamp(message.nonce(), request, &mut bytes);
+    bytes.extend_from_slice(&message.form().bytes()[message.form().stamped_len()..]);
+    bytes
+}
+
+fn decoded(codec: &dyn Codec, message: &[u8]) -> NdArray {
+    let mut scratch = Vec::new();
+    let view = codec.decode(message, &mut scratch).expect("our own message");
+    NdArray::new(view.dtype(), view.shape().clone(), view.data().to_vec()).unwrap()
+}
+
+#[test]
+fn stamping_is_what_encoding_again_would_give() {
+    let shapes: [&[u64]; 5] = [&[], &[1], &[64], &[3, 1, 5], &[0]];
+    for dtype in DType::all() {
+        for (dims, body) in shapes.iter().flat_map(|dims| bodies().map(move |body| (dims, body))) {
+            let Ok(message) = Message::new(body, array(dtype, dims), 99) else {
+                assert_eq!(body.encoding(), Encoding::Json, "only JSON refuses, and complex only");
+                continue;
+            };
+            for request in [0, 1, 1234] {
+                let mut expected = array(dtype, dims);
+                let mut nonce = Vec::new();
+                message.nonce().bytes(request, &mut nonce);
+                expected.data_mut()[..nonce.len()].copy_from_slice(&nonce);
+                let sent = whole(&message, request);
+                match body {
+                    Body::Reflect => assert_eq!(sent, expected.view().data()),
+                    Body::Codec(codec) => assert_eq!(decoded(codec, &sent), expected),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_beginning_is_copied() {
+    for body in bodies() {
+        let message = Message::new(body, array(DType::F8, &[8192]), 0).unwrap();
+        assert!(message.form().stamped_len() < 200, "{:?}", body.encoding());
+        assert!(message.form().len() >= 65_536);
+    }
+}
+
+#[test]
+fn an_eight_byte_reflection_is_nothing_but_its_nonce() {
+    let message = Message::new(Body::Reflect, array(DType::F8, &[1]), 0).unwrap();
+    assert_eq!((message.form().len(), message.form().stamped_len()), (8, 8));
+}
+
+#[test]
+fn a_value_is_found_behind_any_spacing() {
+    assert_eq!(value_at(b"{\"data\" :\n [1]}", b"\"data\""), Some(11));
+    assert_eq!(value_at(b"{\"data\"}", b"\"data\""), None);
+    assert_eq!(value_at(b"{\"data\":", b"\"data\""), None);
+    assert_eq!(value_at(b"{\"dtype\"", b"\"data\""), None);
+}
+
+#[test]
+fn numbers_of_another_width_have_no_form() {
+    let nonce = Nonce::new(&array(DType::F8, &[2]).view(), 0);
+    assert!(text_places(b"{\"data\":[1.00000000000001,1.00000000000002]}", &nonce).is_some());
+    assert!(text_places(b"{\"data\":[1.0000000000001,1.00000000000002]}", &nonce).is_none());
+    assert!(text_places(b"{\"data\":[1.000000000000011,1.5]}", &nonce).is_none());
+    assert!(text_places(b"{\"data\":[1.0", &nonce).is_none());
+}

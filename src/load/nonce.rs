@@ -1,0 +1,284 @@
+//! A number inside the array that differs for every request, so that a reply to another request is caught.
+//!
+//! It stands in the first items, as values that every encoding carries exactly and that take the same number of
+//! characters whatever the number: a template is stamped with it, nothing is encoded again.
+//!
+//! | items | value | text |
+//! |---|---|---|
+//! | `f8` | 1 + a fraction of 14 decimal digits, the last not 0 | `1.00000000000042`: 15 digits survive a double |
+//! | `f4` | a whole number of 7 digits | `1000042.0` |
+//! | `f2` | 1024 to 2047, where halves are whole numbers | `1066.0` |
+//! | integers | whole numbers of 3, 5, 10 or 16 digits | `1000000042` |
+//! | bools | one bit each | `false`, or `true` and a space |
+//!
+//! An 8-byte `f8` array is nothing but its nonce. An array of few small items repeats its nonces after as many
+//! requests as it has values; an empty one has none, and nothing in it could be mistaken.
+
+use crate::array::{ArrayView, DType, Kind, Order};
+
+/// Nonces wanted: more than the requests of any run.
+const SPACE_WANTED: u64 = 1 << 40;
+
+/// How numbers become the first items of one array.
+#[derive(Clone, Debug)]
+pub struct Nonce {
+    scalar: Scalar,
+    order: Order,
+    scalars: usize,
+    /// Different nonces there are.
+    space: u64,
+    /// Where this run starts counting.
+    base: u64,
+}
+
+/// One number as it lies in memory; a complex item is two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scalar {
+    Bool,
+    Int { size: usize, signed: bool },
+    Half,
+    Single,
+    Double,
+}
+
+impl Nonce {
+    /// Nonces for arrays like `array`. Runs with different `base` use different ones first.
+    pub fn new(array: &ArrayView<'_>, base: u64) -> Nonce {
+        let scalar = Scalar::of(array.dtype());
+        let available = array.data().len() / scalar.size();
+        let mut space = 1_u64;
+        let mut scalars = 0;
+        while scalars < available && space < SPACE_WANTED {
+            space = space.saturating_mul(scalar.radix());
+            scalars += 1;
+        }
+        Nonce { scalar, order: array.dtype().order(), scalars, space, base }
+    }
+
+    /// Bytes of the array that it takes, from the first one.
+    pub fn byte_len(&self) -> usize {
+        self.scalars * self.scalar.size()
+    }
+
+    /// Numbers it consists of; as text each has its own place.
+    pub fn scalars(&self) -> usize {
+        self.scalars
+    }
+
+    /// Characters of each number's text.
+    pub fn text_width(&self) -> usize {
+        self.scalar.text_width()
+    }
+
+    /// Appends the nonce of `request` as it lies in the array.
+    pub fn bytes(&self, request: u64, out: &mut Vec<u8>) {
+        self.each_digit(request, |digit| {
+            let (value, size) = self.scalar.bits(digit);
+            match self.order {
+                Order::Big => out.extend_from_slice(&value.to_be_bytes()[8 - size..]),
+                Order::Little | Order::None => out.extend_from_slice(&value.to_le_bytes()[..size]),
+            }
+        });
+    }
+
+    /// Writes the nonce of `request` as text, each number at its place in `message`.
+    pub fn text(&self, request: u64, message: &mut [u8], places: &[usize]) {
+        let width = self.text_width();
+        let mut places = places.iter();
+        self.each_digit(request, |digit| {
+            if let Some(&at) = places.next() {
+                self.scalar.text(digit, &mut message[at..at + width]);
+            }
+        });
+    }
+
+    fn each_digit(&self, request: u64, mut take: impl FnMut(u64)) {
+        let mut left = self.base.wrapping_add(request) % self.space;
+        for _ in 0..self.scalars {
+            take(left % self.scalar.radix());
+            left /= self.scalar.radix();
+        }
+    }
+}
+
+impl Scalar {
+    fn of(dtype: DType) -> Scalar {
+        let size = dtype.item_size();
+        match (dtype.kind(), size) {
+            (Kind::Bool, _) => Scalar::Bool,
+            (Kind::Int, size) => Scalar::Int { size, signed: true },
+            (Kind::Uint, size) => Scalar::Int { size, signed: false },
+            (Kind::Float, 2) => Scalar::Half,
+            (Kind::Float, 4) | (Kind::Complex, 8) => Scalar::Single,
+            (Kind::Float | Kind::Complex, _) => Scalar::Double,
+        }
+    }
+
+    fn size(self) -> usize {
+        match self {
+            Scalar::Bool => 1,
+            Scalar::Int { size, .. } => size,
+            Scalar::Half => 2,
+            Scalar::Single => 4,
+            Scalar::Double => 8,
+        }
+    }
+
+    /// The smallest value, and how many there are from it on that have equally long texts.
+    fn range(self) -> (u64, u64) {
+        match self {
+            Scalar::Bool => (0, 2),
+            Scalar::Int { size: 1, signed: true } => (100, 28),
+            Scalar::Int { size: 1, signed: false } => (100, 156),
+            Scalar::Int { size: 2, signed: true } => (10_000, 22_768),
+            Scalar::Int { size: 2, signed: false } => (10_000, 55_536),
+            Scalar::Int { size: 4, signed: true } => (1_000_000_000, 1_147_483_648),
+            Scalar::Int { size: 4, signed: false } => (1_000_000_000, 3_294_967_296),
+            // Below 2^53, so that a peer whose numbers are doubles could carry them too.
+            Scalar::Int { .. } => (1_000_000_000_000_000, 8_000_000_000_000_000),
+            Scalar::Half => (1024, 1024),
+            Scalar::Single => (1_000_000, 9_000_000),
+            Scalar::Double => (0, 90_000_000_000_000),
+        }
+    }
+
+    fn radix(self) -> u64 {
+        self.range().1
+    }
+
+    /// The value's bits and how many bytes of them count.
+    fn bits(self, digit: u64) -> (u64, usize) {
+        let value = self.range().0 + digit;
+        let bits = match self {
+            Scalar::Bool | Scalar::Int { .. } => value,
+            // 1024 + digit as a half: exponent 10, biased 25, and the digit is the mantissa.
+            Scalar::Half => (25 << 10) | digit,
+            Scalar::Single => u64::from((value as f32).to_bits()),
+            Scalar::Double => (double_numerator(digit) as f64 / 1e14).to_bits(),
+        };
+        (bits, self.size())
+    }
+
+    fn text_width(self) -> usize {
+        match self {
+            Scalar::Bool => 5,
+            Scalar::Int { size: 1, .. } => 3,
+            Scalar::Int { size: 2, .. } => 5,
+            Scalar::Int { size: 4, .. } => 10,
+            Scalar::Int { .. } | Scalar::Double => 16,
+            Scalar::Half => 6,
+            Scalar::Single => 9,
+        }
+    }
+
+    fn text(self, digit: u64, out: &mut [u8]) {
+        let value = self.range().0 + digit;
+        match self {
+            Scalar::Bool if digit == 0 => out.copy_from_slice(b"false"),
+            Scalar::Bool => out.copy_from_slice(b"true "),
+            Scalar::Int { .. } => decimal(value, out),
+            Scalar::Half | Scalar::Single => {
+                let (whole, point) = out.split_at_mut(out.len() - 2);
+                decimal(value, whole);
+                point.copy_from_slice(b".0");
+            }
+            Scalar::Double => {
+                out[..2].copy_from_slice(b"1.");
+                decimal(double_numerator(digit) - 100_000_000_000_000, &mut out[2..]);
+            }
+        }
+    }
+}
+
+/// 10^14 plus a fraction's 14 digits, of which the last is not 0. The quotient by 10^14 is rounded correctly, and 15
+/// significant digits are always the shortest text that reads back as the same double.
+fn double_numerator(digit: u64) -> u64 {
+    100_000_000_000_000 + digit / 9 * 10 + digit % 9 + 1
+}
+
+/// Fills `out` with the last digits of `value`.
+fn decimal(mut value: u64, out: &mut [u8]) {
+    for place in out.iter_mut().rev() {
+        *place = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::array::{NdArray, Shape};
+
+    const SAMPLES: [u64; 6] = [0, 1, 8, 9, 1_000_000_007, u64::MAX - 3];
+
+    fn nonce(dtype: DType, items: u64) -> Nonce {
+        let array = NdArray::seeded(dtype, Shape::new(&[items]).unwrap(), 1).unwrap();
+        Nonce::new(&array.view(), 12_345)
+    }
+
+    fn stamped(nonce: &Nonce, request: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        nonce.bytes(request, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn takes_the_first_items_and_differs_for_every_request() {
+        for dtype in DType::all() {
+            let nonce = nonce(dtype, 64);
+            let all: HashSet<Vec<u8>> = (0..5000).map(|n| stamped(&nonce, n)).collect();
+            assert_eq!(all.len(), 5000, "{}", dtype.name());
+            assert!(all.iter().all(|bytes| bytes.len() == nonce.byte_len()));
+            assert_eq!(nonce.byte_len() % nonce.scalar.size(), 0);
+        }
+    }
+
+    #[test]
+    fn a_double_is_its_own_shortest_text() {
+        let nonce = nonce(DType::F8, 1);
+        assert_eq!(nonce.byte_len(), 8);
+        for request in SAMPLES {
+            let value = f64::from_le_bytes(stamped(&nonce, request).try_into().unwrap());
+            let mut text = [0; 16];
+            nonce.text(request, &mut text, &[0]);
+            assert_eq!(format!("{value:?}").as_bytes(), text);
+            assert!((1.0..2.0).contains(&value));
+        }
+    }
+
+    #[test]
+    fn smaller_floats_are_whole_numbers() {
+        let mut text = [0; 9];
+        Scalar::Single.text(42, &mut text);
+        assert_eq!(&text, b"1000042.0");
+        assert_eq!(f32::from_bits(Scalar::Single.bits(42).0 as u32), 1_000_042.0);
+        let mut text = [0; 6];
+        Scalar::Half.text(1023, &mut text);
+        assert_eq!(&text, b"2047.0");
+        assert_eq!(Scalar::Half.bits(0).0, 0x6400, "1024.0 as a half");
+    }
+
+    #[test]
+    fn every_range_fits_its_type_and_its_width() {
+        for size in [1, 2, 4, 8] {
+            for signed in [true, false] {
+                let scalar = Scalar::Int { size, signed };
+                let (least, count) = scalar.range();
+                let most = least + count - 1;
+                assert_eq!(least.to_string().len(), scalar.text_width());
+                assert_eq!(most.to_string().len(), scalar.text_width());
+                let bits = 8 * size as u32 - u32::from(signed);
+                assert!(bits == 64 || most < 1 << bits, "{scalar:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_array_has_none() {
+        let nonce = nonce(DType::F8, 0);
+        assert_eq!(nonce.byte_len(), 0);
+        assert!(stamped(&nonce, 7).is_empty());
+    }
+}

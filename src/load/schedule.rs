@@ -1,0 +1,225 @@
+//! When requests may be sent and which replies count; pure, with time as an argument.
+//!
+//! ```text
+//!            warm-up            window             drain
+//!   start ─────────────▶ open ───────────▶ close ─────────▶ finished
+//!          sent, checked       and counted       checked only
+//! ```
+//! Closed loop: a connection that has its answer may ask again at once. Both boundaries fall on a reply, so the
+//! window's true length is measured, not assumed, and a slow server still has at least one reply in it. Replies that
+//! share the opening reply's instant (one turn of the loop) are not counted, those that share the closing one's are:
+//! the window is open at its start and closed at its end, and costs and replies belong to the same turns.
+
+use std::time::{Duration, Instant};
+
+use super::plan::Extent;
+
+/// The state of one run.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    warmup: Extent,
+    window: Extent,
+    phase: Phase,
+    sent: u64,
+    answered: u64,
+    counted: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing has been sent.
+    Idle,
+    Warmup {
+        since: Instant,
+    },
+    Window {
+        since: Instant,
+    },
+    Drain {
+        since: Instant,
+    },
+}
+
+/// What a reply means for the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The reply belongs to the window.
+    pub counts: bool,
+    /// A boundary that this reply crosses, where costs are to be read.
+    pub boundary: Option<Boundary>,
+}
+
+/// An end of the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boundary {
+    /// Counting starts.
+    Open,
+    /// Counting ends.
+    Close,
+}
+
+impl Schedule {
+    /// A run of `warmup`, then `window`.
+    pub fn new(warmup: Extent, window: Extent) -> Schedule {
+        Schedule { warmup, window, phase: Phase::Idle, sent: 0, answered: 0, counted: 0 }
+    }
+
+    /// The first request is about to be sent. Without a warm-up the window opens here.
+    pub fn start(&mut self, now: Instant) -> Option<Boundary> {
+        if self.warmup.reached(0, Duration::ZERO) {
+            self.phase = Phase::Window { since: now };
+            return Some(Boundary::Open);
+        }
+        self.phase = Phase::Warmup { since: now };
+        None
+    }
+
+    /// Whether one more request is wanted.
+    pub fn may_send(&self) -> bool {
+        match (self.phase, self.window) {
+            (Phase::Idle | Phase::Drain { .. }, _) => false,
+            (Phase::Window { .. }, Extent::Requests(wanted)) => {
+                self.counted + self.outstanding() < wanted
+            }
+            (Phase::Warmup { .. } | Phase::Window { .. }, _) => true,
+        }
+    }
+
+    /// A request was sent; gives its number, from 0.
+    pub fn sent(&mut self) -> u64 {
+        self.sent += 1;
+        self.sent - 1
+    }
+
+    /// A right reply came at `now`.
+    pub fn answered(&mut self, now: Instant) -> Verdict {
+        self.answered += 1;
+        match self.phase {
+            Phase::Idle => Verdict { counts: false, boundary: None },
+            Phase::Warmup { since } => {
+                if !self.warmup.reached(self.answered, now - since) {
+                    return Verdict { counts: false, boundary: None };
+                }
+                self.phase = Phase::Window { since: now };
+                Verdict { counts: false, boundary: Some(Boundary::Open) }
+            }
+            Phase::Window { since } => self.in_window(since, now),
+            Phase::Drain { since } => {
+                let counts = now == since && !matches!(self.window, Extent::Requests(_));
+                self.counted += u64::from(counts);
+                Verdict { counts, boundary: None }
+            }
+        }
+    }
+
+    /// Right replies that belong to the window.
+    pub fn counted(&self) -> u64 {
+        self.counted
+    }
+
+    /// Requests without a reply yet.
+    pub fn outstanding(&self) -> u64 {
+        self.sent - self.answered
+    }
+
+    /// True once the window is closed and nothing is outstanding.
+    pub fn finished(&self) -> bool {
+        matches!(self.phase, Phase::Drain { .. }) && self.outstanding() == 0
+    }
+
+    fn in_window(&mut self, since: Instant, now: Instant) -> Verdict {
+        // Without a warm-up there is no reply that opened the window, hence none to leave out.
+        let counts = now > since || self.warmup.reached(0, Duration::ZERO);
+        self.counted += u64::from(counts);
+        if !counts || !self.window.reached(self.counted, now - since) {
+            return Verdict { counts, boundary: None };
+        }
+        self.phase = Phase::Drain { since: now };
+        Verdict { counts, boundary: Some(Boundary::Close) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn by_time(warmup: Duration, window: Duration) -> Schedule {
+        Schedule::new(Extent::Duration(warmup), Extent::Duration(window))
+    }
+
+    fn verdict(counts: bool, boundary: Option<Boundary>) -> Verdict {
+        Verdict { counts, boundary }
+    }
+
+    #[test]
+    fn counts_between_the_boundaries_and_drains() {
+        let start = Instant::now();
+        let mut schedule = by_time(2 * MS, 3 * MS);
+        assert!(!schedule.may_send(), "not before the start");
+        assert_eq!(schedule.start(start), None);
+        for number in 0..9 {
+            assert!(schedule.may_send());
+            assert_eq!(schedule.sent(), number);
+        }
+        assert_eq!(schedule.answered(start + MS), verdict(false, None));
+        let open = start + 2 * MS;
+        assert_eq!(schedule.answered(open), verdict(false, Some(Boundary::Open)));
+        assert_eq!(schedule.answered(open), verdict(false, None), "same turn as the opening");
+        assert_eq!(schedule.answered(open + MS), verdict(true, None));
+        let close = open + 4 * MS;
+        assert_eq!(schedule.answered(close), verdict(true, Some(Boundary::Close)));
+        assert!(!schedule.may_send());
+        assert_eq!(schedule.answered(close), verdict(true, None), "same turn as the closing");
+        assert_eq!(schedule.answered(close + MS), verdict(false, None));
+        assert_eq!((schedule.counted(), schedule.outstanding()), (3, 2));
+        assert!(!schedule.finished());
+        schedule.answered(close + MS);
+        schedule.answered(close + MS);
+        assert!(schedule.finished());
+    }
+
+    #[test]
+    fn a_number_of_requests_is_sent_exactly() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(Extent::Requests(0), Extent::Requests(3));
+        assert_eq!(schedule.start(now), Some(Boundary::Open));
+        let mut sent = 0;
+        while schedule.may_send() {
+            schedule.sent();
+            sent += 1;
+        }
+        assert_eq!(sent, 3);
+        assert_eq!(schedule.answered(now), verdict(true, None));
+        assert!(!schedule.may_send(), "the two outstanding ones make it three");
+        assert_eq!(schedule.answered(now + MS), verdict(true, None));
+        assert_eq!(schedule.answered(now + MS), verdict(true, Some(Boundary::Close)));
+        assert!(schedule.finished());
+    }
+
+    #[test]
+    fn warm_up_may_be_counted_too() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(Extent::Requests(2), Extent::Requests(1));
+        schedule.start(now);
+        for _ in 0..4 {
+            schedule.sent();
+        }
+        assert_eq!(schedule.answered(now), verdict(false, None));
+        assert_eq!(schedule.answered(now), verdict(false, Some(Boundary::Open)));
+        assert_eq!(schedule.answered(now + MS), verdict(true, Some(Boundary::Close)));
+        assert_eq!(schedule.answered(now + MS), verdict(false, None), "one was asked for");
+        assert_eq!(schedule.counted(), 1);
+        assert!(schedule.finished());
+    }
+
+    #[test]
+    fn a_slow_server_has_one_reply_in_its_window() {
+        let now = Instant::now();
+        let mut schedule = by_time(Duration::ZERO, MS);
+        assert_eq!(schedule.start(now), Some(Boundary::Open));
+        schedule.sent();
+        assert_eq!(schedule.answered(now + 70 * MS), verdict(true, Some(Boundary::Close)));
+    }
+}

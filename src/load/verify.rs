@@ -1,0 +1,214 @@
+//! Whether a reply is the request's own array, every byte of it.
+//!
+//! A reply in a form that was right before is compared byte by byte with that form, stamped with the request's nonce:
+//! nothing is decoded. Any other is decoded with our own codec and compared bit by bit; if it is right, its form is
+//! remembered, since a server writes all its replies alike. So every byte of every reply is looked at, and a reply
+//! costs a comparison whatever the encoding. A reflected body has only one right form.
+
+use std::fmt;
+
+use crate::array::{ArrayView, Shape};
+use crate::codec::{Codec, CodecError};
+
+use super::message::{Form, Message};
+use super::plan::Body;
+
+/// Forms remembered; a server has one, or two when it is replaced under the same address.
+const FORMS_MAX: usize = 4;
+
+/// Requests before and after the one in question whose nonce a wrong reply may carry, to say so.
+const SWAP_SEARCH: u64 = 100_000;
+
+/// Checks replies of one run.
+#[derive(Debug)]
+pub struct Verifier {
+    message: Message,
+    /// Latest first.
+    forms: Vec<Form>,
+    stamped: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+/// How a reply is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrongReply {
+    /// The server refused the request.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The body is not a message of the encoding.
+    #[error("{0}")]
+    Undecodable(#[from] CodecError),
+    /// The body is too long or too short.
+    #[error("{got} bytes, expected {expected}")]
+    Length {
+        /// Bytes expected.
+        expected: usize,
+        /// Bytes received.
+        got: usize,
+    },
+    /// Another item type.
+    #[error("dtype {got}, expected {expected}")]
+    DType {
+        /// Type sent.
+        expected: &'static str,
+        /// Type received.
+        got: &'static str,
+    },
+    /// Other dimensions.
+    #[error("shape {got:?}, expected {expected:?}")]
+    Shape {
+        /// Dimensions sent.
+        expected: Vec<u64>,
+        /// Dimensions received.
+        got: Vec<u64>,
+    },
+    /// Another byte.
+    #[error("byte {at} of the array is {got:#04x}, expected {expected:#04x}{whose}")]
+    Byte {
+        /// First differing byte.
+        at: usize,
+        /// Byte sent.
+        expected: u8,
+        /// Byte received.
+        got: u8,
+        /// Whose nonce it carries, if that is known.
+        whose: Whose,
+    },
+}
+
+/// The request whose nonce stands in a wrong reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whose(Option<u64>);
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(request) => write!(f, ": it carries the nonce of request {request}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Verifier {
+    /// Checks replies to requests that carry `message`.
+    pub fn new(message: Message) -> Verifier {
+        let forms = vec![message.form().clone()];
+        Verifier { message, forms, stamped: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// What requests carry.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// Compares `reply` with what `request` sent.
+    pub fn check(&mut self, request: u64, reply: &[u8]) -> Result<(), WrongReply> {
+        if let Some(place) = self.known_form(request, reply) {
+            self.forms.swap(0, place);
+            return Ok(());
+        }
+        let Body::Codec(codec) = self.message.body() else {
+            return self.check_data(request, reply);
+        };
+        self.check_decoded(codec, request, reply)?;
+        self.remember(request, reply);
+        Ok(())
+    }
+
+    fn known_form(&mut self, request: u64, reply: &[u8]) -> Option<usize> {
+        let stamped = &mut self.stamped;
+        let nonce = self.message.nonce();
+        self.forms.iter().position(|form| {
+            if form.len() != reply.len() {
+                return false;
+            }
+            stamped.clear();
+            form.stamp(nonce, request, stamped);
+            let (start, rest) = reply.split_at(form.stamped_len());
+            start == stamped && rest == &form.bytes()[form.stamped_len()..]
+        })
+    }
+
+    fn check_decoded(
+        &mut self,
+        codec: &dyn Codec,
+        request: u64,
+        reply: &[u8],
+    ) -> Result<(), WrongReply> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let checked = codec
+            .decode(reply, &mut scratch)
+            .map_err(WrongReply::from)
+            .and_then(|array| self.check_array(request, &array));
+        self.scratch = scratch;
+        checked
+    }
+
+    fn check_array(&self, request: u64, array: &ArrayView<'_>) -> Result<(), WrongReply> {
+        let sent = self.message.array();
+        if array.dtype() != sent.dtype() {
+            let (expected, got) = (sent.dtype().name(), array.dtype().name());
+            return Err(WrongReply::DType { expected, got });
+        }
+        if array.shape() != sent.shape() {
+            let dims = |shape: &Shape| shape.dims().to_vec();
+            return Err(WrongReply::Shape {
+                expected: dims(sent.shape()),
+                got: dims(array.shape()),
+            });
+        }
+        self.check_data(request, array.data())
+    }
+
+    fn check_data(&self, request: u64, got: &[u8]) -> Result<(), WrongReply> {
+        let sent = self.message.array().data();
+        if got.len() != sent.len() {
+            return Err(WrongReply::Length { expected: sent.len(), got: got.len() });
+        }
+        let mut expected = Vec::new();
+        self.message.nonce().bytes(request, &mut expected);
+        let nonce_len = expected.len();
+        if got[..nonce_len] == expected && got[nonce_len..] == sent[nonce_len..] {
+            return Ok(());
+        }
+        expected.extend_from_slice(&sent[nonce_len..]);
+        let at = expected.iter().zip(got).position(|(expected, got)| expected != got);
+        let at = at.expect("they differ somewhere");
+        let whose = Whose(if at < nonce_len { self.nonce_of(request, got) } else { None });
+        Err(WrongReply::Byte { at, expected: expected[at], got: got[at], whose })
+    }
+
+    /// The nearest other request whose nonce `data` begins with.
+    fn nonce_of(&self, request: u64, data: &[u8]) -> Option<u64> {
+        let nonce = self.message.nonce();
+        let mut bytes = Vec::new();
+        let mut carries = |candidate: u64| {
+            bytes.clear();
+            nonce.bytes(candidate, &mut bytes);
+            data.starts_with(&bytes)
+        };
+        (1..=SWAP_SEARCH)
+            .flat_map(|distance| [request.checked_sub(distance), request.checked_add(distance)])
+            .flatten()
+            .find(|&candidate| carries(candidate))
+    }
+
+    /// Keeps the form of a right reply, if stamping it gives that very reply.
+    fn remember(&mut self, request: u64, reply: &[u8]) {
+        let message = &self.message;
+        let Some(form) =
+            Form::find(message.body(), message.nonce(), &message.array(), reply.to_vec())
+        else {
+            return;
+        };
+        self.stamped.clear();
+        form.stamp(message.nonce(), request, &mut self.stamped);
+        if reply.starts_with(&self.stamped) {
+            self.forms.truncate(FORMS_MAX - 1);
+            self.forms.insert(0, form);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
