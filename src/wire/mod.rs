@@ -32,11 +32,14 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+mod body;
 pub mod grpc;
 pub mod h1;
 mod outbox;
+mod patience;
 mod pool;
 pub mod raw;
+mod reply;
 
 pub use outbox::{Batch, Outbox};
 pub use pool::{Pool, grow};

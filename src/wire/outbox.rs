@@ -16,7 +16,7 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::Pool;
+use super::{DIRECT_BYTES_MIN, Part, Pool};
 
 /// Copies are coalesced up to this many bytes in one buffer: what the kernel takes as one segment on loopback.
 const COALESCED_BYTES_MAX: usize = 64 * 1024;
@@ -93,36 +93,37 @@ impl Outbox {
         pool: &mut Pool,
         write: impl FnOnce(&mut Vec<u8>) -> R,
     ) -> R {
-        let mut segment = self.open_segment(hint, pool);
-        let Bytes::Owned(buffer) = &mut segment.bytes else {
-            unreachable!("an open segment is owned");
+        let room_left = |last: &Segment| last.range.end + hint <= COALESCED_BYTES_MAX;
+        if !self.open || !self.segments.back().is_some_and(room_left) {
+            let buffer = pool.take(hint.max(COALESCED_BYTES_HINT));
+            self.segments.push_back(Segment { bytes: Bytes::Owned(buffer), range: 0..0 });
+            self.open = true;
+        }
+        let Some(Segment { bytes: Bytes::Owned(buffer), range }) = self.segments.back_mut() else {
+            unreachable!("the open segment is the last and owned");
         };
         let result = write(buffer);
-        debug_assert!(buffer.len() >= segment.range.end, "compose took away what was pending");
-        self.len += buffer.len() - segment.range.end;
-        segment.range.end = buffer.len();
-        if segment.range.is_empty() {
-            segment.retire(pool);
+        debug_assert!(buffer.len() >= range.end, "compose took away what was pending");
+        self.len += buffer.len() - range.end;
+        range.end = buffer.len();
+        if buffer.is_empty() {
+            self.segments.pop_back().into_iter().for_each(|empty| empty.retire(pool));
             self.open = false;
-        } else {
-            self.segments.push_back(segment);
-            self.open = true;
         }
         result
     }
 
-    /// The open segment taken off the queue, or a new one.
-    fn open_segment(&mut self, hint: usize, pool: &mut Pool) -> Segment {
-        if self.open
-            && let Some(last) = self.segments.back()
-        {
-            let room_left = last.range.end + hint <= COALESCED_BYTES_MAX;
-            if room_left && let Some(last) = self.segments.pop_back() {
-                return last;
+    /// Appends the pieces of a message: copies, and large shared ones without a copy.
+    pub fn parts(&mut self, parts: &[Part<'_>], pool: &mut Pool) {
+        for part in parts {
+            match part {
+                Part::Copy(bytes) => self.copy(bytes, pool),
+                Part::Share(bytes, range) if range.len() < DIRECT_BYTES_MIN => {
+                    self.copy(&bytes[range.clone()], pool);
+                }
+                Part::Share(bytes, range) => self.share(Rc::clone(bytes), range.clone(), pool),
             }
         }
-        let buffer = pool.take(hint.max(COALESCED_BYTES_HINT));
-        Segment { bytes: Bytes::Owned(buffer), range: 0..0 }
     }
 
     /// Appends `buffer[range]` without a copy; the buffer returns to the pool once sent.

@@ -7,5 +7,412 @@
 //! +---------------+-------+---------------- ...
 //! ```
 //! `codec` is [`crate::codec::Encoding::id`] of the body; a reply with codec 0xFF carries a one-line error text
-//! instead. Frames are answered in order. An unknown codec or a length over the limit is refused and the connection
-//! closed, since nothing after it can be trusted.
+//! instead. Frames are answered in order, as many in flight as the peer likes.
+//!
+//! A body that is not an array is answered with an error and the next frame is read. A codec that no route serves, or
+//! a length over the limit, is answered with an error and the connection closed: frames carry no magic, so either is
+//! more likely a peer out of step (or not speaking this protocol at all) than a frame that could be skipped.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::body::Body;
+use super::patience::{Patience, Waiting};
+use super::reply::{self, Source};
+use super::{
+    Client, Context, Handler, Head, Limits, Loan, Machine, Part, Pool, Refusal, Route, Sink,
+    WireError,
+};
+
+/// Bytes before each body.
+pub const HEAD_BYTES: usize = 5;
+
+/// Codec byte of a reply that is an error text.
+pub const CODEC_ERROR: u8 = 0xFF;
+
+const PROTOCOL: &str = "raw";
+
+/// Server half.
+#[derive(Debug)]
+pub struct Raw<H> {
+    handler: H,
+    limits: Rc<Limits>,
+    stage: Stage<Route>,
+    patience: Patience,
+    draining: bool,
+    finished: bool,
+}
+
+/// Client half.
+#[derive(Debug)]
+pub struct RawClient {
+    codec_id: u8,
+    body_bytes_max: usize,
+    in_flight: VecDeque<u32>,
+    stage: Stage<u8>,
+}
+
+/// Where a connection stands; `T` is what a head said about the body behind it.
+#[derive(Debug)]
+enum Stage<T> {
+    Head(PartialHead),
+    Body(T, Body),
+}
+
+#[derive(Debug, Default)]
+struct PartialHead {
+    bytes: [u8; HEAD_BYTES],
+    len: usize,
+}
+
+struct FrameHead {
+    len: usize,
+    codec: u8,
+}
+
+impl PartialHead {
+    /// The head once it is whole, and what follows it in `input`; all of `input` is kept otherwise.
+    fn take<'a>(&mut self, input: &'a [u8]) -> Option<(FrameHead, &'a [u8])> {
+        if self.len == 0
+            && let Some((bytes, rest)) = input.split_first_chunk()
+        {
+            return Some((FrameHead::read(*bytes), rest));
+        }
+        let taken = input.len().min(HEAD_BYTES - self.len);
+        self.bytes[self.len..][..taken].copy_from_slice(&input[..taken]);
+        self.len += taken;
+        if self.len < HEAD_BYTES {
+            return None;
+        }
+        self.len = 0;
+        Some((FrameHead::read(self.bytes), &input[taken..]))
+    }
+}
+
+impl FrameHead {
+    fn read([a, b, c, d, codec]: [u8; HEAD_BYTES]) -> FrameHead {
+        FrameHead { len: u32::from_be_bytes([a, b, c, d]) as usize, codec }
+    }
+}
+
+impl<T> Stage<T> {
+    fn start() -> Stage<T> {
+        Stage::Head(PartialHead::default())
+    }
+
+    /// True between two frames.
+    fn is_start(&self) -> bool {
+        matches!(self, Stage::Head(head) if head.len == 0)
+    }
+
+    fn lend(&mut self) -> Option<Loan> {
+        match self {
+            Stage::Head(_) => None,
+            Stage::Body(_, body) => body.lend(),
+        }
+    }
+}
+
+fn frame_head(len: u32, codec: u8) -> [u8; HEAD_BYTES] {
+    let [a, b, c, d] = len.to_be_bytes();
+    [a, b, c, d, codec]
+}
+
+fn protocol_error(what: String) -> WireError {
+    WireError::Protocol { protocol: PROTOCOL, what }
+}
+
+fn over_limit(len: usize, limit: usize) -> String {
+    format!("frame of {len} bytes is over the limit of {limit}")
+}
+
+impl<H: Handler> Raw<H> {
+    /// A connection whose messages `handler` answers.
+    pub fn new(handler: H, limits: Rc<Limits>) -> Raw<H> {
+        let patience = Patience::new();
+        let stage = Stage::start();
+        Raw { handler, limits, stage, patience, draining: false, finished: false }
+    }
+
+    /// One step over the front of `input`; returns what is left of it.
+    fn step<'a>(&mut self, input: &'a [u8], cx: &mut Context<'_>) -> Result<&'a [u8], WireError> {
+        match &mut self.stage {
+            Stage::Head(partial) => match partial.take(input) {
+                Some((head, rest)) => self.begin(&head, rest, cx),
+                None => Ok(&[]),
+            },
+            Stage::Body(_, body) => {
+                let taken = body.take(input);
+                self.answer_if_whole(cx);
+                Ok(&input[taken..])
+            }
+        }
+    }
+
+    /// Decides on a frame; answers it at once when `rest` has all of its body.
+    fn begin<'a>(
+        &mut self,
+        head: &FrameHead,
+        rest: &'a [u8],
+        cx: &mut Context<'_>,
+    ) -> Result<&'a [u8], WireError> {
+        let route = self.route(head).map_err(|text| self.refuse(text, cx))?;
+        if let Some((body, rest)) = rest.split_at_checked(head.len) {
+            self.answer(route, Source::Slice(body), cx);
+            return Ok(rest);
+        }
+        let mut body = Body::new(head.len, cx.pool);
+        body.take(rest);
+        self.stage = Stage::Body(route, body);
+        Ok(&[])
+    }
+
+    fn route(&mut self, head: &FrameHead) -> Result<Route, String> {
+        if head.len > self.limits.body_bytes_max {
+            return Err(over_limit(head.len, self.limits.body_bytes_max));
+        }
+        let head = Head {
+            method: b"",
+            path: b"",
+            content_type: b"",
+            codec_id: Some(head.codec),
+            has_body: true,
+            body_len: Some(head.len as u64),
+        };
+        self.handler.route(&head).map_err(|(_, text)| text)
+    }
+
+    /// Answers with an error that ends the connection.
+    fn refuse(&mut self, text: String, cx: &mut Context<'_>) -> WireError {
+        send_error(&text, cx);
+        self.finished = true;
+        protocol_error(text)
+    }
+
+    fn answer_if_whole(&mut self, cx: &mut Context<'_>) {
+        if matches!(&self.stage, Stage::Body(_, body) if body.remaining() == 0)
+            && let Stage::Body(route, body) = std::mem::replace(&mut self.stage, Stage::start())
+        {
+            self.answer(route, Source::Buffer(body.into_buffer()), cx);
+        }
+    }
+
+    fn answer(&mut self, route: Route, body: Source<'_>, cx: &mut Context<'_>) {
+        let mut answer = cx.pool.take(body.bytes().len());
+        let reply = self.handler.answer(route, body.bytes(), &mut answer).and_then(|reply| {
+            let len = reply::message_len(&answer, &reply);
+            match u32::try_from(len) {
+                Ok(len) => Ok((reply, len)),
+                Err(_) => Err((Refusal::Internal, format!("reply of {len} bytes does not fit"))),
+            }
+        });
+        match reply {
+            Ok((reply, len)) => {
+                let head = frame_head(len, reply.codec_id);
+                let write_head = |out: &mut Vec<u8>| out.extend_from_slice(&head);
+                reply::send(cx, HEAD_BYTES, write_head, answer, &reply, body);
+            }
+            Err((_, text)) => {
+                send_error(&text, cx);
+                cx.pool.give(answer);
+                body.retire(cx);
+            }
+        }
+        self.patience.restart();
+        self.finished |= self.draining;
+    }
+
+    fn wait(&mut self, now: Instant) {
+        let waiting = match &self.stage {
+            Stage::Head(head) if head.len == 0 => Waiting::Idle,
+            Stage::Head(_) => Waiting::Head,
+            Stage::Body(..) => Waiting::Body,
+        };
+        self.patience.wait(waiting, now, &self.limits);
+    }
+}
+
+fn send_error(text: &str, cx: &mut Context<'_>) {
+    cx.out.compose(HEAD_BYTES + text.len(), cx.pool, |out| {
+        out.extend_from_slice(&frame_head(text.len() as u32, CODEC_ERROR));
+        out.extend_from_slice(text.as_bytes());
+    });
+}
+
+impl<H: Handler> Machine for Raw<H> {
+    fn open(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.wait(cx.now);
+        Ok(())
+    }
+
+    fn receive(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
+        while !input.is_empty() && !self.finished {
+            input = self.step(input, cx)?;
+        }
+        self.wait(cx.now);
+        Ok(())
+    }
+
+    fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
+        if self.finished { None } else { self.stage.lend() }
+    }
+
+    fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
+        let Stage::Body(_, body) = &mut self.stage else {
+            cx.pool.give(buffer);
+            return Ok(());
+        };
+        let gained = body.repay(buffer);
+        self.answer_if_whole(cx);
+        if gained > 0 {
+            self.wait(cx.now);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
+        let whole = self.finished || self.stage.is_start();
+        self.finished = true;
+        if whole { Ok(()) } else { Err(WireError::Truncated { protocol: PROTOCOL }) }
+    }
+
+    fn drain(&mut self, _cx: &mut Context<'_>) {
+        self.draining = true;
+        self.finished |= self.stage.is_start();
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.finished { None } else { self.patience.deadline() }
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        let Some(waiting) = self.patience.expired(cx.now).filter(|_| !self.finished) else {
+            return Ok(());
+        };
+        self.finished = true;
+        let what = match waiting {
+            Waiting::Idle => return Ok(()),
+            Waiting::Head => "waiting for the rest of a frame's head",
+            Waiting::Body => "waiting for the rest of a frame's body",
+        };
+        send_error(&format!("timed out {what}"), cx);
+        Err(WireError::Timeout { protocol: PROTOCOL, what })
+    }
+
+    fn finished(&self) -> bool {
+        self.finished
+    }
+}
+
+impl RawClient {
+    /// A connection that sends bodies of codec `codec_id` and takes replies within `limits`.
+    pub fn new(codec_id: u8, limits: &Limits) -> RawClient {
+        let body_bytes_max = limits.body_bytes_max;
+        RawClient { codec_id, body_bytes_max, in_flight: VecDeque::new(), stage: Stage::start() }
+    }
+
+    fn begin<'a>(
+        &mut self,
+        head: &FrameHead,
+        rest: &'a [u8],
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<&'a [u8], WireError> {
+        if self.in_flight.is_empty() {
+            return Err(protocol_error("a reply came that nothing asked for".to_owned()));
+        }
+        if head.len > self.body_bytes_max {
+            return Err(protocol_error(over_limit(head.len, self.body_bytes_max)));
+        }
+        if let Some((body, rest)) = rest.split_at_checked(head.len) {
+            self.deliver(head.codec, body, sink);
+            return Ok(rest);
+        }
+        let mut body = Body::new(head.len, cx.pool);
+        body.take(rest);
+        self.stage = Stage::Body(head.codec, body);
+        Ok(&[])
+    }
+
+    fn deliver(&mut self, codec: u8, body: &[u8], sink: &mut dyn Sink) {
+        let Some(id) = self.in_flight.pop_front() else { return };
+        match codec {
+            CODEC_ERROR => sink.reply(id, Err(&String::from_utf8_lossy(body))),
+            _ => sink.reply(id, Ok(body)),
+        }
+    }
+
+    fn deliver_if_whole(&mut self, cx: &mut Context<'_>, sink: &mut dyn Sink) {
+        if matches!(&self.stage, Stage::Body(_, body) if body.remaining() == 0)
+            && let Stage::Body(codec, body) = std::mem::replace(&mut self.stage, Stage::start())
+        {
+            let buffer = body.into_buffer();
+            self.deliver(codec, &buffer, sink);
+            cx.pool.give(buffer);
+        }
+    }
+}
+
+impl Client for RawClient {
+    fn in_flight_max(&self) -> usize {
+        usize::MAX
+    }
+
+    fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
+        let len: usize = parts.iter().map(Part::len).sum();
+        let len = u32::try_from(len).expect("the load generator keeps messages below 4 GiB");
+        cx.out.copy(&frame_head(len, self.codec_id), cx.pool);
+        cx.out.parts(parts, cx.pool);
+        self.in_flight.push_back(id);
+    }
+
+    fn receive(
+        &mut self,
+        mut input: &[u8],
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), WireError> {
+        while !input.is_empty() {
+            input = match &mut self.stage {
+                Stage::Head(partial) => match partial.take(input) {
+                    Some((head, rest)) => self.begin(&head, rest, cx, sink)?,
+                    None => &[],
+                },
+                Stage::Body(_, body) => {
+                    let taken = body.take(input);
+                    self.deliver_if_whole(cx, sink);
+                    &input[taken..]
+                }
+            };
+        }
+        Ok(())
+    }
+
+    fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
+        self.stage.lend()
+    }
+
+    fn repay(
+        &mut self,
+        buffer: Vec<u8>,
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), WireError> {
+        match &mut self.stage {
+            Stage::Body(_, body) => {
+                body.repay(buffer);
+                self.deliver_if_whole(cx, sink);
+            }
+            Stage::Head(_) => cx.pool.give(buffer),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), WireError> {
+        if self.in_flight.is_empty() {
+            return Ok(());
+        }
+        Err(WireError::Truncated { protocol: PROTOCOL })
+    }
+}

@@ -1,0 +1,226 @@
+//! Drives a machine over bytes in memory, cut anywhere, and a handler whose replies take every shape.
+
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
+
+use ndecho::wire::{
+    Batch, Client, Context, Handler, Head, Machine, Outbox, Part, Pool, Refusal, Reply, Route,
+    Sink, WireError,
+};
+
+/// A machine with everything a driver would lend it.
+pub(crate) struct Driven<M> {
+    pub(crate) machine: M,
+    pub(crate) now: Instant,
+    /// All output so far.
+    pub(crate) sent: Vec<u8>,
+    /// How the connection broke, if it did.
+    pub(crate) error: Option<WireError>,
+    /// Whether loans are taken.
+    pub(crate) lending: bool,
+    out: Outbox,
+    pool: Pool,
+}
+
+impl<M: Machine> Driven<M> {
+    pub(crate) fn new(machine: M, lending: bool) -> Driven<M> {
+        let (out, pool) = (Outbox::default(), Pool::default());
+        let now = Instant::now();
+        let mut driven = Driven { machine, now, sent: Vec::new(), error: None, lending, out, pool };
+        driven.call(|machine, cx| machine.open(cx));
+        driven
+    }
+
+    fn call(&mut self, work: impl FnOnce(&mut M, &mut Context<'_>) -> Result<(), WireError>) {
+        let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now: self.now };
+        if let Err(error) = work(&mut self.machine, &mut cx) {
+            assert!(self.error.is_none(), "a broken connection is not fed");
+            self.error = Some(error);
+        }
+        drain(&mut self.out, &mut self.pool, &mut self.sent);
+    }
+
+    /// True once nothing more may be fed.
+    pub(crate) fn closing(&self) -> bool {
+        self.machine.finished() || self.error.is_some()
+    }
+
+    /// Feeds `input` as one arrival, by loans where they are offered.
+    pub(crate) fn feed(&mut self, mut input: &[u8]) {
+        while !input.is_empty() && !self.closing() {
+            let loan = if self.lending { self.machine.lend(&mut self.pool) } else { None };
+            let Some(mut loan) = loan else {
+                return self.receive_whole(input);
+            };
+            assert!(loan.want > 0 && loan.buffer.capacity() - loan.buffer.len() >= loan.want);
+            let (now, later) = input.split_at(input.len().min(loan.want));
+            loan.buffer.extend_from_slice(now);
+            self.call(|machine, cx| machine.repay(loan.buffer, cx));
+            input = later;
+        }
+    }
+
+    fn receive_whole(&mut self, input: &[u8]) {
+        self.call(|machine, cx| machine.receive(input, cx));
+    }
+
+    /// The peer ends.
+    pub(crate) fn end(&mut self) {
+        if !self.closing() {
+            self.call(|machine, cx| machine.end(cx));
+        }
+    }
+
+    /// Lets time pass, calling `expire` when the machine asks for it.
+    pub(crate) fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(deadline) = self.machine.deadline().filter(|deadline| *deadline <= until) {
+            self.now = self.now.max(deadline);
+            self.call(|machine, cx| machine.expire(cx));
+        }
+        self.now = until;
+    }
+
+    /// The server is shutting down.
+    pub(crate) fn drain(&mut self) {
+        self.call(|machine, cx| {
+            machine.drain(cx);
+            Ok(())
+        });
+    }
+}
+
+/// A client half with everything a driver would lend it.
+pub(crate) struct Calling<C> {
+    pub(crate) client: C,
+    pub(crate) sent: Vec<u8>,
+    pub(crate) replies: Vec<(u32, Result<Vec<u8>, String>)>,
+    pub(crate) lending: bool,
+    out: Outbox,
+    pool: Pool,
+}
+
+struct Collect<'a>(&'a mut Vec<(u32, Result<Vec<u8>, String>)>);
+
+impl Sink for Collect<'_> {
+    fn reply(&mut self, id: u32, body: Result<&[u8], &str>) {
+        self.0.push((id, body.map(<[u8]>::to_vec).map_err(str::to_owned)));
+    }
+}
+
+impl<C: Client> Calling<C> {
+    pub(crate) fn new(client: C, lending: bool) -> Calling<C> {
+        let (out, pool) = (Outbox::default(), Pool::default());
+        Calling { client, sent: Vec::new(), replies: Vec::new(), lending, out, pool }
+    }
+
+    pub(crate) fn request(&mut self, id: u32, parts: &[Part<'_>]) {
+        let now = Instant::now();
+        let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now };
+        self.client.request(id, parts, &mut cx);
+        drain(&mut self.out, &mut self.pool, &mut self.sent);
+    }
+
+    /// Feeds `input` as one arrival, by loans where they are offered.
+    pub(crate) fn feed(&mut self, mut input: &[u8]) -> Result<(), WireError> {
+        let mut sink = Collect(&mut self.replies);
+        while !input.is_empty() {
+            let loan = if self.lending { self.client.lend(&mut self.pool) } else { None };
+            let now = Instant::now();
+            let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now };
+            let Some(mut loan) = loan else {
+                return self.client.receive(input, &mut cx, &mut sink);
+            };
+            let (now, later) = input.split_at(input.len().min(loan.want));
+            loan.buffer.extend_from_slice(now);
+            self.client.repay(loan.buffer, &mut cx, &mut sink)?;
+            input = later;
+        }
+        Ok(())
+    }
+}
+
+/// Takes all output, in sends of no more than three pieces and 1000 bytes.
+fn drain(out: &mut Outbox, pool: &mut Pool, sent: &mut Vec<u8>) {
+    let mut batch = Batch::default();
+    out.take(&mut batch);
+    while !batch.is_empty() {
+        let before = sent.len();
+        let mut slots = [IoSlice::new(&[]); 3];
+        let filled = batch.slices(&mut slots);
+        for slot in &slots[..filled] {
+            assert!(!slot.is_empty(), "an empty piece would look like progress");
+            sent.extend_from_slice(slot);
+        }
+        sent.truncate(sent.len().min(before + 1000));
+        batch.advance(sent.len() - before, pool);
+    }
+}
+
+/// Answers in every shape that a reply can take; the path's or codec's name says which.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shapes;
+
+/// The body back, borrowed.
+const REFLECT: Route = Route(0);
+/// `<`, the body borrowed, `>`.
+const WRAP: Route = Route(1);
+/// The body in capitals, all of it written.
+const TEXT: Route = Route(2);
+/// `ok`, whatever the body.
+const HEALTH: Route = Route(3);
+
+impl Handler for Shapes {
+    fn route(&mut self, head: &Head<'_>) -> Result<Route, (Refusal, String)> {
+        let route = match (head.path, head.codec_id) {
+            (b"/reflect", _) | (_, Some(0)) => REFLECT,
+            (b"/wrap", _) | (_, Some(1)) => WRAP,
+            (b"/text", _) | (_, Some(2)) => TEXT,
+            (b"/health", _) => HEALTH,
+            _ => return Err((Refusal::NotFound, "no such route".to_owned())),
+        };
+        let allowed: &[&[u8]] = if route == HEALTH { &[b"GET"] } else { &[b"POST", b""] };
+        if !allowed.contains(&head.method) {
+            let allow = if route == HEALTH { "GET, HEAD" } else { "POST" };
+            return Err((Refusal::MethodNotAllowed(allow), "wrong method".to_owned()));
+        }
+        if route != HEALTH && !head.has_body {
+            return Err((Refusal::LengthRequired, "a body is needed".to_owned()));
+        }
+        if head.content_type == b"application/wrong" {
+            return Err((Refusal::UnsupportedMediaType, "wrong type".to_owned()));
+        }
+        Ok(route)
+    }
+
+    fn answer(
+        &mut self,
+        route: Route,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Reply, (Refusal, String)> {
+        match body {
+            b"bad" => return Err((Refusal::BadRequest, "bad body".to_owned())),
+            b"fail" => return Err((Refusal::Internal, "our fault".to_owned())),
+            _ => {}
+        }
+        let start = out.len();
+        let (head_len, payload) = match route {
+            REFLECT => (0, 0..body.len()),
+            WRAP => {
+                out.extend_from_slice(b"<>");
+                (1, 0..body.len())
+            }
+            TEXT => {
+                out.extend(body.iter().map(u8::to_ascii_uppercase));
+                (out.len() - start, 0..0)
+            }
+            _ => {
+                out.extend_from_slice(b"ok");
+                (2, 0..0)
+            }
+        };
+        let codec_id = route.0 as u8;
+        Ok(Reply { content_type: "application/x-test", codec_id, head_len, payload })
+    }
+}
