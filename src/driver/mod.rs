@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::wire::Machine;
 
+mod connection;
 pub mod stop;
 pub mod tokio;
 pub mod tokio_uring;
@@ -118,6 +119,25 @@ pub struct Counters {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+}
+
+/// Bytes a worker reads at once where no buffer is lent; one read of a full pipeline of small messages.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+
+/// Most pieces of one vectored write; further ones wait for the next.
+pub(crate) const SLICES_MAX: usize = 64;
+
+/// How often [`crate::wire::Pool::trim`] is called.
+pub(crate) const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long to wait after a failed accept: not at all when only that one connection is gone, else long enough for
+/// descriptors or memory to come free. The listener is never given up.
+pub(crate) fn accept_pause(error: &std::io::Error) -> Duration {
+    const GONE: [i32; 4] = [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EAGAIN];
+    if error.raw_os_error().is_some_and(|code| GONE.contains(&code)) {
+        return Duration::ZERO;
+    }
+    Duration::from_millis(100)
 }
 
 /// Why a worker cannot start or go on. The text gives advice.

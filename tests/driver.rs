@@ -1,0 +1,503 @@
+//! Every driver keeps the contract of `wire::Machine` and of `driver::Service`: the same promises, one test each,
+//! on every point of the axis.
+//!
+//! The machine under them is a length-prefixed echo that lends the buffer of a large message. It is written here,
+//! so that a fault of an own protocol and a fault of a driver are not taken for each other.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ndecho::driver::{Counters, Driver, Lane, Options, Service, Stream, stop};
+use ndecho::sys::socket;
+use ndecho::wire::{Context, DIRECT_BYTES_MIN, Loan, Machine, Pool, WireError};
+
+const PROTOCOL: &str = "frames";
+
+/// Echoes frames of a little-endian u32 length and a body.
+#[derive(Default)]
+struct Frames {
+    head: Vec<u8>,
+    body: Vec<u8>,
+    body_len: Option<usize>,
+    /// Length of the body when it was lent.
+    lent: usize,
+    draining: bool,
+    done: bool,
+    quiet: Option<Duration>,
+    last: Option<Instant>,
+}
+
+/// A length that the machine refuses with a farewell.
+const REFUSED: u32 = u32::MAX;
+
+impl Frames {
+    fn is_idle(&self) -> bool {
+        self.head.is_empty() && self.body_len.is_none()
+    }
+
+    /// Takes a prefix of `input` and returns the rest.
+    fn take<'a>(&mut self, input: &'a [u8], cx: &mut Context<'_>) -> Result<&'a [u8], WireError> {
+        let Some(body_len) = self.body_len else {
+            let count = (4 - self.head.len()).min(input.len());
+            self.head.extend_from_slice(&input[..count]);
+            if self.head.len() == 4 {
+                self.start_body(cx)?;
+            }
+            return Ok(&input[count..]);
+        };
+        let count = (body_len - self.body.len()).min(input.len());
+        self.body.extend_from_slice(&input[..count]);
+        self.finish_body(cx);
+        Ok(&input[count..])
+    }
+
+    fn start_body(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        let len = u32::from_le_bytes(self.head[..].try_into().expect("four bytes"));
+        self.head.clear();
+        if len == REFUSED {
+            cx.out.copy(b"refused", cx.pool);
+            let what = "length".to_owned();
+            return Err(WireError::Protocol { protocol: PROTOCOL, what });
+        }
+        self.body = cx.pool.take(len as usize);
+        self.body_len = Some(len as usize);
+        self.finish_body(cx);
+        Ok(())
+    }
+
+    fn finish_body(&mut self, cx: &mut Context<'_>) {
+        let Some(len) = self.body_len.filter(|&len| len == self.body.len()) else {
+            return;
+        };
+        self.body_len = None;
+        cx.out.copy(&(len as u32).to_le_bytes(), cx.pool);
+        let body = std::mem::take(&mut self.body);
+        if len < DIRECT_BYTES_MIN {
+            cx.out.copy(&body, cx.pool);
+            cx.pool.give(body);
+        } else {
+            cx.out.own(body, 0..len, cx.pool);
+        }
+        self.done |= self.draining;
+    }
+}
+
+impl Machine for Frames {
+    fn receive(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
+        assert!(!input.is_empty() && !self.done, "the driver broke the contract");
+        self.last = Some(cx.now);
+        while !input.is_empty() && !self.done {
+            input = self.take(input, cx)?;
+        }
+        Ok(())
+    }
+
+    fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
+        let missing = self.body_len?.checked_sub(self.body.len())?;
+        if missing < DIRECT_BYTES_MIN {
+            return None;
+        }
+        self.body.reserve(missing.min(self.body.len().max(64 * 1024)));
+        let want = missing.min(self.body.capacity() - self.body.len());
+        self.lent = self.body.len();
+        Some(Loan { buffer: std::mem::take(&mut self.body), want })
+    }
+
+    fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
+        if buffer.len() > self.lent {
+            self.last = Some(cx.now);
+        }
+        self.body = buffer;
+        self.finish_body(cx);
+        Ok(())
+    }
+
+    fn end(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
+        let idle = self.is_idle();
+        self.done = true;
+        if idle { Ok(()) } else { Err(WireError::Truncated { protocol: PROTOCOL }) }
+    }
+
+    fn drain(&mut self, _cx: &mut Context<'_>) {
+        self.draining = true;
+        self.done |= self.is_idle();
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Some(self.last? + self.quiet?)
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        cx.out.copy(b"late", cx.pool);
+        Err(WireError::Timeout { protocol: PROTOCOL, what: "for a frame" })
+    }
+
+    fn finished(&self) -> bool {
+        self.done
+    }
+}
+
+/// Copies what arrives back, until the peer ends or the worker drains.
+struct Copying;
+
+impl Service for Copying {
+    fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
+        async move {
+            let (mut reader, mut writer) = ::tokio::io::split(stream);
+            let copied = async {
+                let _ = ::tokio::io::copy(&mut reader, &mut writer).await;
+                let _ = ::tokio::io::AsyncWriteExt::shutdown(&mut writer).await;
+            };
+            ::tokio::select! {
+                () = copied => {}
+                () = lane.drained() => {}
+            }
+        }
+    }
+}
+
+/// Says one byte after a while, then ends.
+struct Sleeping;
+
+impl Service for Sleeping {
+    fn serve<S: Stream>(&self, mut stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
+        async move {
+            lane.sleep_until(Instant::now() + Duration::from_millis(30)).await;
+            let _ = ::tokio::io::AsyncWriteExt::write_all(&mut stream, b"!").await;
+            let _ = ::tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+        }
+    }
+}
+
+/// A worker on a thread of its own.
+struct Served {
+    address: SocketAddr,
+    stopper: stop::Stopper,
+    worker: JoinHandle<Counters>,
+}
+
+/// Longest time a test waits for a peer; far above what a loaded machine needs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn serve<D: Driver>(
+    options: Options,
+    endpoint: impl FnOnce(TcpListener) -> D::Endpoint + Send + 'static,
+) -> Served {
+    let listener = socket::listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).expect("port 0");
+    let address = listener.local_addr().expect("bound");
+    let (stopper, stopped) = stop::pair().expect("a socket pair");
+    let worker = std::thread::spawn(move || {
+        let driver = D::new(options).expect("the driver starts");
+        driver.run(vec![endpoint(listener)], stopped).expect("the driver runs")
+    });
+    Served { address, stopper, worker }
+}
+
+fn serve_frames<D: Driver>(options: Options) -> Served {
+    serve::<D>(options, |listener| D::machine(listener, Frames::default))
+}
+
+impl Served {
+    fn connect(&self) -> TcpStream {
+        let stream = socket::connect(self.address).expect("listening");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+    }
+
+    fn stop(self) -> Counters {
+        drop(self.stopper);
+        self.worker.join().expect("the worker does not panic")
+    }
+}
+
+fn frame(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32).to_le_bytes()[..], body].concat()
+}
+
+/// Bytes that differ at every place and for every `seed`, so that a swap or a shift is seen.
+fn body(len: usize, seed: usize) -> Vec<u8> {
+    (0..len).map(|at| (at.wrapping_mul(31) ^ (at >> 8) ^ seed.wrapping_mul(97)) as u8).collect()
+}
+
+fn read_exactly(stream: &mut impl Read, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    stream.read_exact(&mut bytes).expect("the whole reply");
+    bytes
+}
+
+fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("an orderly end");
+    bytes
+}
+
+/// Sends on one thread and compares on the other, so that neither side waits for buffers.
+fn exchange(stream: &TcpStream, sent: &[u8]) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| (&mut &*stream).write_all(sent).expect("the server reads"));
+        let got = read_exactly(&mut &*stream, sent.len());
+        assert!(got == sent, "{} bytes came back changed", sent.len());
+    });
+}
+
+fn echoes_every_size<D: Driver>() {
+    let served = serve_frames::<D>(Options::default());
+    let stream = served.connect();
+    for (seed, len) in
+        [0, 1, 8, 4095, 16 << 10, (16 << 10) + 1, 64 << 10, 100_003, 1 << 20, 9 << 20]
+            .into_iter()
+            .enumerate()
+    {
+        exchange(&stream, &frame(&body(len, seed)));
+    }
+    drop(stream);
+    let counters = served.stop();
+    assert_eq!((counters.accepted, counters.peer_faults), (1, 0));
+    assert_eq!(counters.bytes_in, counters.bytes_out);
+}
+
+fn keeps_the_order_of_a_pipeline_of_mixed_sizes<D: Driver>() {
+    let served = serve_frames::<D>(Options::default());
+    let sizes = [3, 70_000, 8, 8, 20_000, 0, 300_000, 16_384, 5];
+    let all: Vec<u8> = (0..400).flat_map(|at| frame(&body(sizes[at % sizes.len()], at))).collect();
+    exchange(&served.connect(), &all);
+    assert_eq!(served.stop().peer_faults, 0);
+}
+
+fn takes_input_in_any_pieces<D: Driver>() {
+    let served = serve_frames::<D>(Options::default());
+    let mut stream = served.connect();
+    let sent: Vec<u8> =
+        [1, 0, 40, 17_000].into_iter().flat_map(|len| frame(&body(len, 7))).collect();
+    for piece in sent[..60].chunks(1).chain(sent[60..].chunks(1700)) {
+        stream.write_all(piece).expect("the server reads");
+    }
+    assert!(read_exactly(&mut stream, sent.len()) == sent);
+    served.stop();
+}
+
+fn serves_many_connections_at_once<D: Driver>() {
+    let served = serve_frames::<D>(Options::default());
+    let mut streams: Vec<TcpStream> = (0..100).map(|_| served.connect()).collect();
+    for round in 0..20 {
+        for (seed, stream) in streams.iter_mut().enumerate() {
+            stream.write_all(&frame(&body(round * 100 + seed, seed))).expect("the server reads");
+        }
+        for (seed, stream) in streams.iter_mut().enumerate() {
+            let want = frame(&body(round * 100 + seed, seed));
+            assert!(read_exactly(stream, want.len()) == want, "connection {seed}");
+        }
+    }
+    drop(streams);
+    assert_eq!(served.stop().accepted, 100);
+}
+
+fn answers_what_came_before_a_half_close<D: Driver>() {
+    let served = serve_frames::<D>(Options::default());
+    let mut stream = served.connect();
+    let sent = [frame(&body(50_000, 1)), frame(b"last")].concat();
+    stream.write_all(&sent).expect("the server reads");
+    stream.shutdown(Shutdown::Write).expect("connected");
+    assert!(read_to_end(&mut stream) == sent);
+    assert_eq!(served.stop().peer_faults, 0);
+}
+
+fn counts_a_peer_that_vanishes_inside_a_message<D: Driver>() {
+    let served = serve_frames::<D>(Options::default());
+    for len in [100, 1_000_000] {
+        let stream = served.connect();
+        (&stream).write_all(&frame(&body(len, 3))[..len / 2]).expect("the server reads");
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a socket");
+        drop(stream);
+        let stream = served.connect();
+        (&stream).write_all(&frame(&body(len, 3))[..len / 2]).expect("the server reads");
+    }
+    exchange(&served.connect(), &frame(b"others are served"));
+    // The resets need not have been seen yet, but a stop waits for the connections.
+    assert_eq!(served.stop().peer_faults, 4);
+}
+
+fn a_refused_peer_reads_the_reason_though_it_still_sends<D: Driver>() {
+    let served = serve_frames::<D>(Options::default());
+    let mut stream = served.connect();
+    stream.write_all(&REFUSED.to_le_bytes()).expect("the server reads");
+    for _ in 0..64 {
+        stream.write_all(&[0; 65_536]).expect("the server throws it away");
+    }
+    assert_eq!(read_exactly(&mut stream, 7), b"refused");
+    drop(stream);
+    assert_eq!(served.stop().peer_faults, 1);
+}
+
+fn a_deadline_ends_a_quiet_connection<D: Driver>() {
+    let quiet = Some(Duration::from_millis(50));
+    let served = serve::<D>(Options::default(), move |listener| {
+        D::machine(listener, move || Frames { quiet, ..Frames::default() })
+    });
+    let mut cut_short = served.connect();
+    cut_short.write_all(&frame(&body(200_000, 0))[..100_000]).expect("the server reads");
+    let mut idle = served.connect();
+    idle.write_all(&frame(b"x")).expect("the server reads");
+    assert_eq!(read_to_end(&mut idle), [&frame(b"x")[..], b"late"].concat());
+    assert_eq!(read_to_end(&mut cut_short), b"late");
+    drop((idle, cut_short));
+    assert_eq!(served.stop().peer_faults, 2);
+}
+
+fn stops_reading_when_the_peer_does_not_read<D: Driver>() {
+    let options = Options { outbox_bytes_max: 256 * 1024, ..Options::default() };
+    let served = serve_frames::<D>(options);
+    let stream = served.connect();
+    stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+    let message = frame(&body(60_000, 5));
+    let mut sent = 0;
+    // What fits: both directions' socket buffers, each at most some MiB, and the outbox.
+    let written = loop {
+        match (&stream).write(&message[sent % message.len()..]) {
+            Ok(count) => sent += count,
+            Err(_) => break sent,
+        }
+        assert!(sent < 256 << 20, "the server takes everything in");
+    };
+    let rest = &message[written % message.len()..];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+            (&stream).write_all(rest).expect("the server reads again");
+        });
+        for _ in 0..(written + rest.len()) / message.len() {
+            assert!(read_exactly(&mut &stream, message.len()) == message);
+        }
+    });
+    served.stop();
+}
+
+fn a_stop_finishes_open_work<D: Driver>() {
+    let served = serve_frames::<D>(Options::default());
+    let mut stream = served.connect();
+    exchange(&stream, &frame(b"known to the server"));
+    let sent = frame(&body(500_000, 2));
+    stream.write_all(&sent[..1000]).expect("the server reads");
+    std::thread::sleep(Duration::from_millis(50));
+    let Served { address, stopper, worker } = served;
+    drop(stopper);
+    std::thread::sleep(Duration::from_millis(50));
+    TcpStream::connect(address).expect_err("a stopped worker does not listen");
+    stream.write_all(&sent[1000..]).expect("the server reads");
+    assert!(read_to_end(&mut stream) == sent);
+    worker.join().expect("the worker does not panic");
+}
+
+fn a_stop_with_idle_connections_returns_at_once<D: Driver>() {
+    let served = serve_frames::<D>(Options::default());
+    let streams: Vec<TcpStream> = (0..50).map(|_| served.connect()).collect();
+    for stream in &streams {
+        exchange(stream, &frame(b"hello"));
+    }
+    let began = Instant::now();
+    served.stop();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+fn a_stop_does_not_wait_for_ever<D: Driver>() {
+    let options = Options { drain_timeout: Duration::from_millis(100), ..Options::default() };
+    let served = serve_frames::<D>(options);
+    let mut stream = served.connect();
+    exchange(&stream, &frame(b"hello"));
+    stream.write_all(&frame(&body(200_000, 0))[..100_000]).expect("the server reads");
+    std::thread::sleep(Duration::from_millis(30));
+    let began = Instant::now();
+    served.stop();
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+fn further_connections_wait_for_room<D: Driver>() {
+    let options = Options { connections_max: 2, ..Options::default() };
+    let served = serve_frames::<D>(options);
+    let first = [served.connect(), served.connect()];
+    for stream in &first {
+        exchange(stream, &frame(b"inside"));
+    }
+    let mut waiting: Vec<TcpStream> = (0..3).map(|_| served.connect()).collect();
+    for stream in &mut waiting {
+        stream.write_all(&frame(b"outside")).expect("the kernel buffers");
+        stream.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
+        stream.read_exact(&mut [0]).expect_err("not served yet");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    }
+    drop(first);
+    for mut stream in waiting {
+        assert_eq!(read_exactly(&mut stream, 11), frame(b"outside"));
+    }
+    assert_eq!(served.stop().peer_faults, 0);
+}
+
+fn a_thousand_idle_connections_are_kept<D: Driver>() {
+    let served = serve_frames::<D>(Options::default());
+    let streams: Vec<TcpStream> = (0..1000).map(|_| served.connect()).collect();
+    exchange(&streams[0], &frame(b"first"));
+    exchange(&streams[999], &frame(b"last"));
+    drop(streams);
+    assert_eq!(served.stop().accepted, 1000);
+}
+
+fn a_service_copies_a_stream<D: Driver>() {
+    let served = serve::<D>(Options::default(), |listener| D::service(listener, Copying));
+    let mut stream = served.connect();
+    exchange(&stream, &body(1, 1));
+    exchange(&stream, &body(5 << 20, 2));
+    stream.write_all(b"bye").expect("the server reads");
+    stream.shutdown(Shutdown::Write).expect("connected");
+    assert_eq!(read_to_end(&mut stream), b"bye");
+    let _idle = served.connect();
+    let began = Instant::now();
+    served.stop();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+fn a_service_can_sleep<D: Driver>() {
+    let served = serve::<D>(Options::default(), |listener| D::service(listener, Sleeping));
+    let mut streams: Vec<TcpStream> = (0..10).map(|_| served.connect()).collect();
+    for stream in &mut streams {
+        assert_eq!(read_to_end(stream), b"!");
+    }
+    served.stop();
+}
+
+/// One module of tests per driver.
+macro_rules! on {
+    ($name:ident, $driver:ty, [$($promise:ident),* $(,)?]) => {
+        mod $name {
+            $(#[test] fn $promise() { super::$promise::<$driver>(); })*
+        }
+    };
+}
+
+/// The same promises on every driver.
+macro_rules! on_every_driver {
+    ($promises:tt) => {
+        on!(tokio, ndecho::driver::tokio::Tokio, $promises);
+    };
+}
+
+on_every_driver!([
+    echoes_every_size,
+    keeps_the_order_of_a_pipeline_of_mixed_sizes,
+    takes_input_in_any_pieces,
+    serves_many_connections_at_once,
+    answers_what_came_before_a_half_close,
+    counts_a_peer_that_vanishes_inside_a_message,
+    a_refused_peer_reads_the_reason_though_it_still_sends,
+    a_deadline_ends_a_quiet_connection,
+    stops_reading_when_the_peer_does_not_read,
+    a_stop_finishes_open_work,
+    a_stop_with_idle_connections_returns_at_once,
+    a_stop_does_not_wait_for_ever,
+    further_connections_wait_for_room,
+    a_thousand_idle_connections_are_kept,
+    a_service_copies_a_stream,
+    a_service_can_sleep,
+]);
