@@ -1,0 +1,375 @@
+//! Children: one server and one load generator, each a process of its own, ended with certainty.
+//!
+//! A child is ended when its guard is dropped, whatever happens in between, and only by its own pid. Children are
+//! also started with `--die-with PID`, so that the kernel ends them when this process is killed outright.
+//!
+//! ```text
+//! ladder ── spawn ──▶ server        "ready ADDR" on stdout ──▶ ladder
+//!        ── spawn ──▶ load ADDR      one JSON line on stdout ──▶ ladder
+//!        ── SIGTERM ▶ server        drains, writes --report FILE, exits 0
+//! ```
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Time for a server to print its ready line.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for a server to drain and exit; its own drain timeout is 5 s.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Between looks at whether the run was interrupted; long, so that waiting costs the measured cores nothing.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Between looks at whether a child has exited that is about to.
+const EXIT_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Lines of a child's stderr that are kept.
+const STDERR_LINES: usize = 12;
+
+/// Bytes of a child's line that are kept.
+const LINE_BYTES_MAX: u64 = 4096;
+
+/// Why a child did not do what it was for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChildError {
+    /// It could not be started.
+    #[error("cannot start {program}: {reason}")]
+    Spawn {
+        /// What.
+        program: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// It exited, or closed its stdout, before its work was done.
+    #[error("{who} {how}")]
+    Died {
+        /// Which child.
+        who: &'static str,
+        /// How it ended.
+        how: String,
+    },
+    /// It was still at it when its time was over.
+    #[error("{who} was not done after {} s", .after.as_secs_f64())]
+    Late {
+        /// Which child.
+        who: &'static str,
+        /// How long it was given.
+        after: Duration,
+    },
+    /// It said something else than was agreed.
+    #[error("{who} said {got:?}, expected {expected}")]
+    Answer {
+        /// Which child.
+        who: &'static str,
+        /// What it said.
+        got: String,
+        /// What was agreed.
+        expected: &'static str,
+    },
+    /// This program is being stopped.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A running child.
+#[derive(Debug)]
+struct Guard {
+    who: &'static str,
+    child: Child,
+    stdout: Receiver<String>,
+    stderr: Option<JoinHandle<VecDeque<String>>>,
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    guard: Guard,
+    address: SocketAddr,
+}
+
+/// How a child failed, with the last lines of its stderr.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub error: ChildError,
+    /// The last lines it wrote to stderr.
+    pub stderr: String,
+}
+
+impl Server {
+    /// Starts `command` and waits for its ready line.
+    pub fn start(command: &mut Command, stop: &AtomicBool) -> Result<Server, Failure> {
+        let mut guard = Guard::start("server", command)?;
+        match guard.line(READY_TIMEOUT, stop).and_then(|line| ready_address(&line)) {
+            Ok(address) => Ok(Server { guard, address }),
+            Err(error) => Err(guard.fail(error)),
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.guard.child.id()
+    }
+
+    /// Tells it to drain and waits for it to exit.
+    pub fn stop(mut self) -> Result<(), Failure> {
+        let pid = Pid::from_raw(self.pid().cast_signed());
+        let ended = kill(pid, Signal::SIGTERM)
+            .map_err(|error| died("server", &format!("was gone before its end: {error}")))
+            .and_then(|()| self.guard.exit(DRAIN_TIMEOUT))
+            .and_then(|status| success("server", status));
+        ended.map_err(|error| self.guard.fail(error))
+    }
+
+    /// Ends it at once and gives the last lines it wrote to stderr.
+    pub fn abandon(mut self) -> String {
+        self.guard.end()
+    }
+}
+
+/// Runs `command` to its end and gives the one line it prints.
+pub fn ask(
+    who: &'static str,
+    command: &mut Command,
+    budget: Duration,
+    stop: &AtomicBool,
+) -> Result<String, Failure> {
+    let mut guard = Guard::start(who, command)?;
+    let line = guard.line(budget, stop).and_then(|line| {
+        guard.exit(DRAIN_TIMEOUT).and_then(|status| success(who, status)).map(|()| line)
+    });
+    line.map_err(|error| guard.fail(error))
+}
+
+/// Reads a file that a child wrote, and removes it.
+pub fn collect(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    std::fs::remove_file(path).ok();
+    Some(text)
+}
+
+impl Guard {
+    fn start(who: &'static str, command: &mut Command) -> Result<Guard, Failure> {
+        let spawned =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = spawned.map_err(|error| Failure {
+            error: ChildError::Spawn {
+                program: command.get_program().to_string_lossy().into_owned(),
+                reason: error.to_string(),
+            },
+            stderr: String::new(),
+        })?;
+        let stdout = first_line(child.stdout.take().expect("stdout is piped"));
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let stderr = Some(std::thread::spawn(move || last_lines(stderr)));
+        Ok(Guard { who, child, stdout, stderr })
+    }
+
+    /// The first line it prints.
+    fn line(&mut self, within: Duration, stop: &AtomicBool) -> Result<String, ChildError> {
+        let deadline = Instant::now() + within;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(ChildError::Interrupted);
+            }
+            match self.stdout.recv_timeout(LOOK_INTERVAL) {
+                Ok(line) if line.is_empty() => return Err(self.ended()),
+                Ok(line) => return Ok(line),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+                Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
+                    return Err(ChildError::Late { who: self.who, after: within });
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// Why there is no line: how it exited, if it does so now.
+    fn ended(&mut self) -> ChildError {
+        match self.exit(Duration::from_secs(1)) {
+            Ok(status) => died(self.who, &format!("ended early: {status}")),
+            Err(_) => died(self.who, "closed its stdout without a word"),
+        }
+    }
+
+    fn exit(&mut self, within: Duration) -> Result<ExitStatus, ChildError> {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) if Instant::now() >= deadline => {
+                    return Err(ChildError::Late { who: self.who, after: within });
+                }
+                Ok(None) => std::thread::sleep(EXIT_INTERVAL),
+                Err(error) => {
+                    return Err(died(self.who, &format!("cannot be waited for: {error}")));
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, error: ChildError) -> Failure {
+        Failure { error, stderr: self.end() }
+    }
+
+    /// Ends it, if it has not ended, and gives the last lines of its stderr.
+    fn end(&mut self) -> String {
+        // Both fail only when it is already gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let lines = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        Vec::from(lines).join("\n")
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn died(who: &'static str, how: &str) -> ChildError {
+    ChildError::Died { who, how: how.to_owned() }
+}
+
+fn success(who: &'static str, status: ExitStatus) -> Result<(), ChildError> {
+    if status.success() { Ok(()) } else { Err(died(who, &format!("failed: {status}"))) }
+}
+
+fn ready_address(line: &str) -> Result<SocketAddr, ChildError> {
+    line.strip_prefix("ready ").and_then(|address| address.parse().ok()).ok_or_else(|| {
+        ChildError::Answer { who: "server", got: line.to_owned(), expected: "\"ready ADDRESS\"" }
+    })
+}
+
+/// Reads the first line on a thread of its own, then the rest, so that the child never meets a closed pipe.
+fn first_line(stdout: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(stdout);
+        let mut line = String::new();
+        if reader.read_line(&mut line).is_ok() {
+            // Nobody listens any more once the guard has given up.
+            let _ = sender.send(line.trim_end().to_owned());
+        }
+        let _ = std::io::copy(&mut reader, &mut std::io::sink());
+    });
+    receiver
+}
+
+/// The last lines, each cut to a readable length.
+fn last_lines(stderr: impl Read) -> VecDeque<String> {
+    let mut reader = BufReader::new(stderr);
+    let mut kept = VecDeque::new();
+    loop {
+        let mut line = Vec::new();
+        match reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return kept,
+            Ok(_) => kept.push_back(String::from_utf8_lossy(&line).trim_end().to_owned()),
+        }
+        if kept.len() > STDERR_LINES {
+            kept.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static GO: AtomicBool = AtomicBool::new(false);
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn is_running(pid: u32) -> bool {
+        kill(Pid::from_raw(pid.cast_signed()), None).is_ok()
+    }
+
+    #[test]
+    fn a_server_is_ready_then_drains() {
+        let script = "trap 'exit 0' TERM; echo ready 127.0.0.1:7; while :; do sleep 0.01; done";
+        let server = Server::start(&mut shell(script), &GO).expect("it says ready");
+        assert_eq!(server.address().port(), 7);
+        let pid = server.pid();
+        server.stop().expect("it exits with 0");
+        assert!(!is_running(pid));
+    }
+
+    #[test]
+    fn a_server_that_dies_says_why() {
+        let failure = Server::start(&mut shell("echo no ring >&2; exit 3"), &GO).unwrap_err();
+        assert!(failure.error.to_string().contains("exit status: 3"), "{failure:?}");
+        assert_eq!(failure.stderr, "no ring");
+    }
+
+    #[test]
+    fn a_server_that_says_something_else_is_refused() {
+        let failure = Server::start(&mut shell("echo hello; sleep 60"), &GO).unwrap_err();
+        assert!(matches!(failure.error, ChildError::Answer { ref got, .. } if got == "hello"));
+    }
+
+    #[test]
+    fn a_server_that_does_not_drain_well_is_reported() {
+        let script = "trap 'exit 4' TERM; echo ready 127.0.0.1:7; while :; do sleep 0.01; done";
+        let server = Server::start(&mut shell(script), &GO).expect("it says ready");
+        assert!(server.stop().unwrap_err().error.to_string().contains("exit status: 4"));
+    }
+
+    #[test]
+    fn a_child_is_ended_with_its_guard() {
+        let server = Server::start(&mut shell("echo ready 127.0.0.1:7; exec sleep 60"), &GO);
+        let server = server.expect("it says ready");
+        let pid = server.pid();
+        drop(server);
+        assert!(!is_running(pid));
+    }
+
+    #[test]
+    fn a_child_that_hangs_is_late() {
+        let budget = Duration::from_millis(20);
+        let failure = ask("load", &mut shell("exec sleep 60"), budget, &GO).unwrap_err();
+        assert_eq!(failure.error, ChildError::Late { who: "load", after: budget });
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_wait() {
+        let stop = AtomicBool::new(true);
+        let budget = Duration::from_secs(60);
+        let failure = ask("load", &mut shell("exec sleep 60"), budget, &stop).unwrap_err();
+        assert_eq!(failure.error, ChildError::Interrupted);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let failure = Server::start(&mut Command::new("/no/such/program"), &GO).unwrap_err();
+        assert!(failure.error.to_string().starts_with("cannot start /no/such/program"));
+    }
+
+    #[test]
+    fn only_the_last_lines_of_stderr_are_kept() {
+        let script = "for i in $(seq 100); do echo line $i >&2; done; exit 1";
+        let failure = Server::start(&mut shell(script), &GO).unwrap_err();
+        let lines: Vec<&str> = failure.stderr.lines().collect();
+        assert_eq!((lines.len(), lines[STDERR_LINES - 1]), (STDERR_LINES, "line 100"));
+    }
+}
