@@ -1,83 +1,141 @@
-//! A reply as borrowed stacks take it: a [`Buf`] of three pieces, so that a payload is sent from the request's bytes.
+//! Messages as borrowed stacks carry them: [`Body`] is a whole request, [`Message`] a reply in three pieces, so that
+//! a payload is sent from where the request's bytes lie.
 //!
-//! It does not know what it says. Its pieces are reference-counted; the request stays alive until its payload is
-//! sent. Empty pieces cost nothing and are never offered.
+//! Neither knows what it says. A request stays alive until its payload is sent; then its buffer returns to the
+//! worker's pool. Not `Send`: a connection never leaves its worker.
 
+use std::cell::RefCell;
 use std::io::IoSlice;
+use std::ops::{Deref, Range};
+use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
 
-/// Head, payload and tail, in this order.
-#[derive(Clone, Debug, Default)]
+use crate::wire::Pool;
+
+/// Message buffers that a worker's connections share.
+pub type SharedPool = Rc<RefCell<Pool>>;
+
+/// The bytes of a whole request.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// They came in one piece and lie where the stack put them.
+    Piece(Bytes),
+    /// They were put together in a buffer of the worker's pool.
+    Collected(Rc<Collected>),
+}
+
+/// A buffer that returns to its pool.
+#[derive(Debug)]
+pub struct Collected {
+    buffer: Vec<u8>,
+    pool: SharedPool,
+}
+
+/// Head, payload and tail of a reply, in this order; a piece may be empty and is then never offered.
+#[derive(Clone, Debug)]
 pub struct Message {
     head: Bytes,
-    payload: Bytes,
+    payload: Body,
+    range: Range<usize>,
     tail: Bytes,
 }
 
-impl Message {
-    /// A message whose `payload` is somebody else's bytes.
-    pub fn new(head: Bytes, payload: Bytes, tail: Bytes) -> Message {
-        Message { head, payload, tail }
+impl Body {
+    /// A request in a buffer of `pool`.
+    pub fn collected(buffer: Vec<u8>, pool: &SharedPool) -> Body {
+        Body::from(Collected { buffer, pool: Rc::clone(pool) })
     }
+}
 
-    /// The whole in one piece, for stacks that take nothing else; copies unless it is one already.
-    pub fn into_bytes(mut self) -> Bytes {
-        let len = self.remaining();
-        self.copy_to_bytes(len)
+impl From<Collected> for Body {
+    fn from(collected: Collected) -> Body {
+        Body::Collected(Rc::new(collected))
     }
+}
 
-    fn front(&mut self) -> &mut Bytes {
-        if !self.head.is_empty() {
-            &mut self.head
-        } else if !self.payload.is_empty() {
-            &mut self.payload
-        } else {
-            &mut self.tail
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Body::Piece(bytes) => bytes,
+            Body::Collected(collected) => &collected.buffer,
         }
+    }
+}
+
+impl Collected {
+    /// An empty buffer for a message of about `hint` bytes, which may be a peer's word.
+    pub fn new(pool: &SharedPool, hint: usize) -> Collected {
+        let buffer = pool.borrow_mut().take(hint);
+        Collected { buffer, pool: Rc::clone(pool) }
+    }
+
+    /// Appends a piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.buffer.extend_from_slice(piece);
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// True before the first byte.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+}
+
+impl Drop for Collected {
+    fn drop(&mut self) {
+        self.pool.borrow_mut().give(std::mem::take(&mut self.buffer));
+    }
+}
+
+impl Message {
+    /// `head`, then `payload[range]` where it lies, then `tail`.
+    pub fn new(head: Bytes, payload: &Body, range: Range<usize>, tail: Bytes) -> Message {
+        debug_assert!(range.end <= payload.len());
+        Message { head, payload: payload.clone(), range, tail }
+    }
+
+    fn payload(&self) -> &[u8] {
+        &self.payload[self.range.clone()]
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        [&self.head, self.payload(), &self.tail].into_iter().filter(|piece| !piece.is_empty())
     }
 }
 
 impl From<Bytes> for Message {
     fn from(head: Bytes) -> Message {
-        Message { head, ..Message::default() }
+        let payload = Body::Piece(Bytes::new());
+        Message { head, payload, range: 0..0, tail: Bytes::new() }
     }
 }
 
 impl Buf for Message {
     fn remaining(&self) -> usize {
-        self.head.len() + self.payload.len() + self.tail.len()
+        self.head.len() + self.range.len() + self.tail.len()
     }
 
     fn chunk(&self) -> &[u8] {
-        let pieces = [&self.head, &self.payload];
-        pieces.into_iter().find(|piece| !piece.is_empty()).unwrap_or(&self.tail)
+        self.pieces().next().unwrap_or_default()
     }
 
     fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
-        let pieces = [&self.head, &self.payload, &self.tail];
-        let filled = pieces.into_iter().filter(|piece| !piece.is_empty());
-        into.iter_mut().zip(filled).map(|(slot, piece)| *slot = IoSlice::new(piece)).count()
+        into.iter_mut().zip(self.pieces()).map(|(slot, piece)| *slot = IoSlice::new(piece)).count()
     }
 
-    fn advance(&mut self, mut count: usize) {
-        assert!(count <= self.remaining(), "advance stays within the message");
-        while count > 0 {
-            let front = self.front();
-            let step = count.min(front.len());
-            front.advance(step);
-            count -= step;
-        }
-    }
-
-    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
-        let front = self.front();
-        if len <= front.len() {
-            return front.split_to(len);
-        }
-        let mut whole = bytes::BytesMut::with_capacity(len);
-        bytes::BufMut::put(&mut whole, self.take(len));
-        whole.freeze()
+    fn advance(&mut self, count: usize) {
+        let of_head = count.min(self.head.len());
+        self.head.advance(of_head);
+        let of_payload = (count - of_head).min(self.range.len());
+        self.range.start += of_payload;
+        self.tail.advance(count - of_head - of_payload);
     }
 }
 
@@ -85,17 +143,18 @@ impl Buf for Message {
 mod tests {
     use super::*;
 
-    fn message(pieces: [&'static str; 3]) -> Message {
-        let [head, payload, tail] = pieces.map(|piece| Bytes::from_static(piece.as_bytes()));
-        Message::new(head, payload, tail)
+    fn message([head, payload, tail]: [&'static str; 3], pool: &SharedPool) -> Message {
+        let body = Body::collected(format!("<{payload}>").into_bytes(), pool);
+        Message::new(Bytes::from(head), &body, 1..1 + payload.len(), Bytes::from(tail))
     }
 
     #[test]
     fn pieces_follow_each_other_however_they_are_taken() {
+        let pool = SharedPool::default();
         for pieces in [["he", "payload", "t"], ["", "payload", ""], ["he", "", "t"], ["", "", ""]] {
             let whole = pieces.concat();
             for cut in 0..=whole.len() {
-                let mut rest = message(pieces);
+                let mut rest = message(pieces, &pool);
                 rest.advance(cut);
                 assert_eq!(rest.remaining(), whole.len() - cut);
                 let mut slots = [IoSlice::new(&[]); 4];
@@ -103,9 +162,21 @@ mod tests {
                 let slots: Vec<&[u8]> = slots[..filled].iter().map(|slot| &slot[..]).collect();
                 assert_eq!(slots.concat(), whole.as_bytes()[cut..]);
                 assert!(slots.iter().all(|slot| !slot.is_empty()));
-                assert!(rest.chunk().is_empty() == (cut == whole.len()));
-                assert_eq!(rest.into_bytes(), whole.as_bytes()[cut..]);
+                assert_eq!(rest.chunk(), slots.first().copied().unwrap_or_default());
             }
         }
+    }
+
+    #[test]
+    fn a_collected_body_returns_to_its_pool_once_its_reply_is_gone() {
+        let pool = SharedPool::default();
+        let mut buffer = Vec::with_capacity(4321);
+        buffer.extend_from_slice(b"payload");
+        let body = Body::collected(buffer, &pool);
+        let reply = Message::new(Bytes::new(), &body, 0..7, Bytes::new());
+        drop(body);
+        assert_eq!(reply.chunk(), b"payload");
+        drop(reply);
+        assert_eq!(pool.borrow_mut().take(4321).capacity(), 4321);
     }
 }

@@ -10,6 +10,8 @@
 //! ```
 //! `Encoding::Json` stands for both JSON forms here: the body tells them apart and the reply follows it.
 
+use http::StatusCode;
+
 use crate::codec::Encoding;
 use crate::wire::{Head, Refusal};
 
@@ -100,6 +102,19 @@ pub fn target(head: &Head<'_>) -> Result<Target, Refused> {
             grpc(head.method, head.path, head.content_type).map(Target::Echo)
         }
         None => rest(head.method, head.path),
+    }
+}
+
+/// The HTTP status of a refusal.
+pub fn status(refusal: Refusal) -> StatusCode {
+    match refusal {
+        Refusal::BadRequest => StatusCode::BAD_REQUEST,
+        Refusal::NotFound => StatusCode::NOT_FOUND,
+        Refusal::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+        Refusal::LengthRequired => StatusCode::LENGTH_REQUIRED,
+        Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::codec::Encoding;
 use crate::echo::{self, CodecSet, Echoed};
-use crate::protocol::message::Message;
+use crate::protocol::message::{Body, Message, SharedPool};
 use crate::protocol::routes::{self, Refused, Target};
 use crate::wire::{Handler, Head, Limits, Refusal, Reply, Route, grpc};
 
@@ -34,6 +34,7 @@ struct Shared {
     codecs: CodecSet,
     limits: Limits,
     scratch: RefCell<Scratch>,
+    pool: SharedPool,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +47,8 @@ struct Scratch {
 impl Work {
     /// One worker's echo.
     pub fn new(codecs: CodecSet, limits: Limits) -> Work {
-        Work(Rc::new(Shared { codecs, limits, scratch: RefCell::default() }))
+        let (scratch, pool) = Default::default();
+        Work(Rc::new(Shared { codecs, limits, scratch, pool }))
     }
 
     /// Which codec serves which encoding.
@@ -59,20 +61,25 @@ impl Work {
         &self.0.limits
     }
 
+    /// Where bodies that come in pieces are put together.
+    pub fn pool(&self) -> &SharedPool {
+        &self.0.pool
+    }
+
     /// Echoes the body of a REST request; says in which encoding the reply is.
-    pub fn rest(&self, encoding: Encoding, body: &Bytes) -> Result<(Encoding, Message), Refused> {
+    pub fn rest(&self, encoding: Encoding, body: &Body) -> Result<(Encoding, Message), Refused> {
         self.reply(encoding, body, 0)
     }
 
     /// Echoes a gRPC message; the reply has its prefix.
-    pub fn grpc(&self, encoding: Encoding, message: &Bytes) -> Result<Message, Refused> {
+    pub fn grpc(&self, encoding: Encoding, message: &Body) -> Result<Message, Refused> {
         self.reply(encoding, message, grpc::PREFIX_BYTES).map(|(_, message)| message)
     }
 
     fn reply(
         &self,
         encoding: Encoding,
-        body: &Bytes,
+        body: &Body,
         prefix_len: usize,
     ) -> Result<(Encoding, Message), Refused> {
         let mut scratch = self.0.scratch.borrow_mut();
@@ -97,7 +104,7 @@ fn cut(
     out: &mut Vec<u8>,
     block: &mut BytesMut,
     head_len: usize,
-    body: &Bytes,
+    body: &Body,
     payload: Range<usize>,
 ) -> Message {
     if out.len() + payload.len() < COPY_BYTES_MAX {
@@ -115,7 +122,7 @@ fn cut(
         Bytes::from(std::mem::take(out))
     };
     let tail = head.split_off(head_len);
-    Message::new(head, body.slice(payload), tail)
+    Message::new(head, body, payload, tail)
 }
 
 /// Room for `len` bytes, taken a block at a time so that most replies allocate nothing.
