@@ -7,21 +7,73 @@
 //! | [`nonce`] | the number inside the array that differs for every request |
 //! | [`message`] | the request, written once and stamped |
 //! | [`verify`] | whether a reply is right |
+//! | [`run`](mod@run) | what connections share: schedule, checks, counts, the first failure |
+//! | [`client`] | a connection over our own client halves |
+//! | [`worker`] | connects and drives it all |
 //!
 //! A wrong reply, a closed connection or a timeout fails the whole run: a [`Measurement`] exists only if every
 //! single request was answered rightly. Open loop (a schedule of intended send times) is not built yet.
 
-use crate::record::Measurement;
+use std::time::Duration;
 
+use crate::array::ArrayError;
+use crate::codec::CodecError;
+use crate::record::Measurement;
+use crate::wire::WireError;
+
+pub mod client;
 pub mod message;
 pub mod nonce;
 pub mod plan;
+pub mod run;
 pub mod schedule;
 pub mod verify;
+pub mod worker;
 
 /// Why a run has no measurement: what, which request, what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// A reply is not what its request sent.
+    #[error("request {request}: wrong reply: {wrong}")]
+    Reply {
+        /// Number of the request, from 0.
+        request: u64,
+        /// How its reply is wrong.
+        wrong: verify::WrongReply,
+    },
+    /// The server broke the protocol.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A reply that belongs to no request.
+    #[error("a reply to id {id}, which nothing asked for")]
+    Unasked {
+        /// The id it came with.
+        id: u32,
+    },
+    /// A connection ended before the run did.
+    #[error("the server closed a connection, {outstanding} requests were without a reply")]
+    Closed {
+        /// Requests without a reply, over all connections.
+        outstanding: u64,
+    },
+    /// The run took longer than it may.
+    #[error(
+        "timed out after {after:?}: {counted} replies counted, {outstanding} requests without one"
+    )]
+    Timeout {
+        /// The bound.
+        after: Duration,
+        /// Requests without a reply, over all connections.
+        outstanding: u64,
+        /// Replies counted.
+        counted: u64,
+    },
+    /// The array cannot be made.
+    #[error(transparent)]
+    Array(#[from] ArrayError),
+    /// The array cannot be written in the encoding, or the file that holds it cannot be read.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
     /// Something the machine refused.
     #[error("{what}: {source}")]
     Io {

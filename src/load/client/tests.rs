@@ -1,0 +1,211 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::*;
+use crate::array::DType;
+use crate::load::message::Message;
+use crate::load::plan::{Body, Extent, Options, Source, Target};
+use crate::load::worker;
+use crate::wire::{Batch, Outbox};
+
+/// A client half whose messages are their id, their length and their bytes, and whose peer is [`Peer`].
+#[derive(Debug, Default)]
+struct Framed {
+    kept: Vec<u8>,
+}
+
+impl Client for Framed {
+    fn in_flight_max(&self) -> usize {
+        usize::MAX
+    }
+
+    fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
+        let len: usize = parts.iter().map(Part::len).sum();
+        cx.out.copy(&id.to_be_bytes(), cx.pool);
+        cx.out.copy(&(len as u32).to_be_bytes(), cx.pool);
+        for part in parts {
+            match part {
+                Part::Copy(bytes) => cx.out.copy(bytes, cx.pool),
+                Part::Share(bytes, range) => {
+                    cx.out.share(Rc::clone(bytes), range.clone(), cx.pool);
+                }
+            }
+        }
+    }
+
+    fn receive(
+        &mut self,
+        input: &[u8],
+        _: &mut Context<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), WireError> {
+        self.kept.extend_from_slice(input);
+        while let Some((id, body, used)) = frame(&self.kept) {
+            sink.reply(id, Ok(body));
+            self.kept.drain(..used);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), WireError> {
+        Ok(())
+    }
+}
+
+fn frame(bytes: &[u8]) -> Option<(u32, &[u8], usize)> {
+    let id = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?);
+    let len = u32::from_be_bytes(bytes.get(4..8)?.try_into().ok()?) as usize;
+    Some((id, bytes.get(8..8 + len)?, 8 + len))
+}
+
+/// A connection and a peer that answers what it is told to, without any I/O.
+struct Bench {
+    connection: LoadConnection<Framed>,
+    out: Outbox,
+    pool: Pool,
+    now: Instant,
+    requests: VecDeque<Vec<u8>>,
+}
+
+fn options(size: u64, in_flight: u32, window: Extent) -> Options {
+    Options {
+        target: Target::parse("raw://127.0.0.1:1").unwrap(),
+        body: Body::Reflect,
+        source: Source::of_size(size, DType::F8, 3).unwrap(),
+        connections: 1,
+        in_flight,
+        warmup: Extent::Requests(0),
+        window,
+        timeout: Duration::from_secs(1),
+        cpu: None,
+        server_pid: Some(std::process::id()),
+    }
+}
+
+impl Bench {
+    fn new(options: &Options) -> Bench {
+        let array = worker::array(&options.source).unwrap();
+        let message = Message::new(options.body, array, 17).unwrap();
+        let run = Rc::new(RefCell::new(Run::new(options, message)));
+        let mut bench = Bench {
+            connection: LoadConnection::new(Framed::default(), run, options.in_flight),
+            out: Outbox::default(),
+            pool: Pool::default(),
+            now: Instant::now(),
+            requests: VecDeque::new(),
+        };
+        bench.step(|connection, cx| connection.open(cx));
+        bench
+    }
+
+    fn run(&self) -> Rc<RefCell<Run>> {
+        Rc::clone(&self.connection.run)
+    }
+
+    /// Moves time on, lets the connection do something, and collects its requests.
+    fn step(
+        &mut self,
+        act: impl FnOnce(&mut LoadConnection<Framed>, &mut Context<'_>) -> Result<(), WireError>,
+    ) {
+        self.now += Duration::from_micros(10);
+        let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now: self.now };
+        act(&mut self.connection, &mut cx).unwrap();
+        let mut batch = Batch::default();
+        self.out.take(&mut batch);
+        let mut sent = Vec::new();
+        while !batch.is_empty() {
+            let mut slices = [std::io::IoSlice::new(&[]); 8];
+            let filled = batch.slices(&mut slices);
+            let before = sent.len();
+            slices[..filled].iter().for_each(|slice| sent.extend_from_slice(slice));
+            let len = sent.len() - before;
+            batch.advance(len, &mut self.pool);
+        }
+        while let Some((_, _, used)) = frame(&sent) {
+            self.requests.push_back(sent.drain(..used).collect());
+        }
+        assert!(sent.is_empty(), "requests are whole");
+    }
+
+    fn reply(&mut self, bytes: &[u8]) {
+        self.step(|connection, cx| connection.receive(bytes, cx));
+    }
+
+    fn failure(self) -> String {
+        let run = self.run();
+        drop(self);
+        let run = Rc::into_inner(run).unwrap().into_inner();
+        run.finish(Default::default()).expect_err("a failure").to_string()
+    }
+}
+
+#[test]
+fn an_echo_is_measured() {
+    let mut bench = Bench::new(&options(65_536, 4, Extent::Requests(10)));
+    assert_eq!(bench.requests.len(), 4);
+    while let Some(request) = bench.requests.pop_front() {
+        let (start, end) = request.split_at(1000);
+        bench.reply(start);
+        bench.reply(end);
+    }
+    assert!(bench.connection.finished());
+    let run = bench.run();
+    drop(bench);
+    let run = Rc::into_inner(run).unwrap().into_inner();
+    let measured = run.finish(Default::default()).unwrap();
+    assert_eq!(measured.requests, 10);
+    assert_eq!((measured.bytes_out, measured.bytes_in), (10 * 65_544, 10 * 65_544));
+    assert!(measured.wall_ns >= 180_000 && measured.latency_ns.p50 >= 10_000);
+    assert!(measured.server_cpu.is_some() && measured.server_rss_peak_bytes.is_some());
+}
+
+#[test]
+fn replies_may_overtake_each_other() {
+    let mut bench = Bench::new(&options(8, 3, Extent::Requests(9)));
+    while let Some(request) = bench.requests.pop_back() {
+        bench.reply(&request);
+    }
+    assert!(bench.connection.finished());
+}
+
+#[test]
+fn swapped_replies_are_caught() {
+    let mut bench = Bench::new(&options(8, 2, Extent::Requests(9)));
+    let mut first = bench.requests.pop_front().unwrap();
+    let second = bench.requests.pop_front().unwrap();
+    first[8..].copy_from_slice(&second[8..]);
+    bench.reply(&first);
+    let failure = bench.failure();
+    assert!(failure.starts_with("request 0: wrong reply: byte 0"), "{failure}");
+    assert!(failure.ends_with("it carries the nonce of request 1"), "{failure}");
+}
+
+#[test]
+fn a_second_reply_to_one_request_is_caught() {
+    let mut bench = Bench::new(&options(8, 1, Extent::Requests(1)));
+    let reply = bench.requests.pop_front().unwrap();
+    bench.reply(&[reply.as_slice(), &reply].concat());
+    assert_eq!(bench.failure(), "a reply to id 0, which nothing asked for");
+}
+
+#[test]
+fn an_early_end_is_a_failure_and_a_late_one_is_not() {
+    let mut bench = Bench::new(&options(8, 2, Extent::Requests(2)));
+    bench.step(|connection, cx| connection.end(cx));
+    assert!(bench.connection.finished());
+    assert_eq!(bench.failure(), "the server closed a connection, 2 requests were without a reply");
+
+    let mut bench = Bench::new(&options(8, 1, Extent::Requests(1)));
+    let reply = bench.requests.pop_front().unwrap();
+    bench.reply(&reply);
+    bench.step(|connection, cx| connection.end(cx));
+    let run = bench.run();
+    drop(bench);
+    assert!(Rc::into_inner(run).unwrap().into_inner().finish(Default::default()).is_ok());
+}
+
+#[test]
+fn a_dropped_connection_ends_the_run() {
+    let bench = Bench::new(&options(8, 2, Extent::Requests(2)));
+    assert!(bench.failure().starts_with("the server closed a connection"));
+}

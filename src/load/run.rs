@@ -1,0 +1,219 @@
+//! What the connections of one run share: the schedule, the checks, the counts, and the first failure.
+//!
+//! One thread owns it all, so a plain `Rc<RefCell<Run>>` is enough. Time is an argument; the only things read from
+//! the machine are processor clocks and counters, at the window's two boundaries.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::record::{ArrayInfo, Cpu, Http2Settings, Measurement, Quantiles, SocketOptions};
+use crate::stats::histogram::Histogram;
+use crate::sys::clock;
+
+use super::LoadError;
+use super::message::Message;
+use super::plan::Options;
+use super::schedule::{Boundary, Schedule};
+use super::verify::{Verifier, WrongReply};
+
+/// One run, from its first request to its last reply.
+#[derive(Debug)]
+pub struct Run {
+    schedule: Schedule,
+    verifier: Verifier,
+    latencies: Histogram,
+    traffic: Rc<Traffic>,
+    server_pid: Option<u32>,
+    opened: Option<Reading>,
+    closed: Option<Reading>,
+    failure: Option<LoadError>,
+    started: bool,
+}
+
+/// What went over the wire on all connections, framing included, and what the server said first.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes sent.
+    pub bytes_out: Cell<u64>,
+    /// Bytes received.
+    pub bytes_in: Cell<u64>,
+    /// The HTTP/2 SETTINGS of the server.
+    pub server_settings: Cell<Option<Http2Settings>>,
+}
+
+/// A request that waits for its reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    /// Its number, from 0.
+    pub request: u64,
+    /// When it was handed to its connection.
+    pub sent: Instant,
+}
+
+/// Clocks and counters at a boundary of the window.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    at: Instant,
+    client: Cpu,
+    server: Option<Cpu>,
+    bytes_out: u64,
+    bytes_in: u64,
+}
+
+impl Run {
+    /// A run as `options` say, whose requests carry `message`.
+    pub fn new(options: &Options, message: Message) -> Run {
+        Run {
+            schedule: Schedule::new(options.warmup, options.window),
+            verifier: Verifier::new(message),
+            latencies: Histogram::default(),
+            traffic: Rc::default(),
+            server_pid: options.server_pid,
+            opened: None,
+            closed: None,
+            failure: None,
+            started: false,
+        }
+    }
+
+    /// What requests carry.
+    pub fn message(&self) -> &Message {
+        self.verifier.message()
+    }
+
+    /// Counters that whoever moves bytes keeps.
+    pub fn traffic(&self) -> &Rc<Traffic> {
+        &self.traffic
+    }
+
+    /// The next request, if one is wanted at all.
+    pub fn next(&mut self, now: Instant) -> Option<Ticket> {
+        if !self.started {
+            self.started = true;
+            let boundary = self.schedule.start(now);
+            self.read(boundary, now);
+        }
+        if self.failure.is_some() || !self.schedule.may_send() {
+            return None;
+        }
+        Some(Ticket { request: self.schedule.sent(), sent: now })
+    }
+
+    /// The reply to `ticket` has come whole: a body, or the server's refusal as text.
+    pub fn reply(&mut self, ticket: Ticket, body: Result<&[u8], &str>, now: Instant) {
+        let checked = match body {
+            Ok(body) => self.verifier.check(ticket.request, body),
+            Err(refusal) => Err(WrongReply::Refused(one_line(refusal))),
+        };
+        if let Err(wrong) = checked {
+            return self.fail(LoadError::Reply { request: ticket.request, wrong });
+        }
+        let verdict = self.schedule.answered(now);
+        if verdict.counts {
+            let latency = now.saturating_duration_since(ticket.sent);
+            self.latencies.record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+        }
+        self.read(verdict.boundary, now);
+    }
+
+    /// Ends the run with `error`, unless it already failed.
+    pub fn fail(&mut self, error: LoadError) {
+        self.failure.get_or_insert(error);
+    }
+
+    /// A connection has ended: a failure while replies are outstanding or requests are still to be sent.
+    pub fn closed(&mut self) {
+        if !self.over() {
+            let outstanding = self.schedule.outstanding();
+            self.fail(LoadError::Closed { outstanding });
+        }
+    }
+
+    /// The run's time is up.
+    pub fn timed_out(&mut self, after: std::time::Duration) {
+        let outstanding = self.schedule.outstanding();
+        self.fail(LoadError::Timeout { after, outstanding, counted: self.schedule.counted() });
+    }
+
+    /// True when nothing more is to be sent or awaited.
+    pub fn over(&self) -> bool {
+        self.failure.is_some() || self.schedule.finished()
+    }
+
+    /// What array the run sends.
+    pub fn array_info(&self) -> ArrayInfo {
+        let array = self.message().array();
+        ArrayInfo {
+            dtype: array.dtype().name().to_owned(),
+            shape: array.shape().dims().to_vec(),
+            bytes: array.data().len() as u64,
+        }
+    }
+
+    /// The measurement, or the failure.
+    pub fn finish(self, socket: SocketOptions) -> Result<Measurement, LoadError> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        let opened = self.opened.expect("a finished run has opened its window");
+        let closed = self.closed.expect("a finished run has closed its window");
+        let server_rss_peak_bytes = self.server_pid.map(clock::rss_peak_bytes).transpose();
+        let server_rss_peak_bytes = server_rss_peak_bytes.map_err(reading_server)?;
+        Ok(Measurement {
+            requests: self.schedule.counted(),
+            wall_ns: (closed.at - opened.at).as_nanos() as u64,
+            bytes_out: closed.bytes_out - opened.bytes_out,
+            bytes_in: closed.bytes_in - opened.bytes_in,
+            latency_ns: Quantiles::from(&self.latencies),
+            latency_histogram: self.latencies.to_text(),
+            client_cpu: clock::used(opened.client, closed.client),
+            server_cpu: opened
+                .server
+                .zip(closed.server)
+                .map(|(before, after)| clock::used(before, after)),
+            server_rss_peak_bytes,
+            socket,
+            server_settings: self.traffic.server_settings.get(),
+        })
+    }
+
+    fn read(&mut self, boundary: Option<Boundary>, now: Instant) {
+        let Some(boundary) = boundary else { return };
+        match self.reading(now) {
+            Ok(reading) if boundary == Boundary::Open => self.opened = Some(reading),
+            Ok(reading) => self.closed = Some(reading),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn reading(&self, now: Instant) -> Result<Reading, LoadError> {
+        let what = "reading our own CPU time";
+        let client = clock::own_cpu().map_err(|source| LoadError::Io { what, source })?;
+        let server = self.server_pid.map(clock::process_cpu).transpose().map_err(reading_server)?;
+        let (bytes_out, bytes_in) = (self.traffic.bytes_out.get(), self.traffic.bytes_in.get());
+        Ok(Reading { at: now, client, server, bytes_out, bytes_in })
+    }
+}
+
+impl Traffic {
+    /// Counts bytes sent.
+    pub fn sent(&self, bytes: usize) {
+        self.bytes_out.set(self.bytes_out.get() + bytes as u64);
+    }
+
+    /// Counts bytes received.
+    pub fn received(&self, bytes: usize) {
+        self.bytes_in.set(self.bytes_in.get() + bytes as u64);
+    }
+}
+
+fn reading_server(source: std::io::Error) -> LoadError {
+    LoadError::Io { what: "reading CPU time and memory of the server's process", source }
+}
+
+/// A peer's text on one line of bounded length.
+fn one_line(text: &str) -> String {
+    const CHARS_MAX: usize = 300;
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CHARS_MAX).collect()
+}
