@@ -4,13 +4,16 @@
 //! (async over one lent stream), *Whole* (own accept loop; names the one driver it needs).
 //! [`routes`] is what all of them serve: paths, content types and refusals are decided there, once.
 
+pub mod axum;
 pub mod grpc_call;
 pub mod h2_crate;
 pub mod hyper;
 pub mod hyper_h2;
 pub mod message;
 pub mod routes;
+pub mod tonic;
 pub mod tuning;
+pub mod whole;
 pub mod work;
 
 /// How much a stack brings.

@@ -138,6 +138,18 @@ fn trim(buffer: &mut Vec<u8>) {
     }
 }
 
+/// Echoes one message with buffers made for the call, as a handler does that may run on any thread. Returns what was
+/// written beside the payload: `out[..head_len]` goes before it, the rest behind.
+pub fn echo_once(
+    codecs: &CodecSet,
+    encoding: Encoding,
+    body: &[u8],
+) -> Result<(Echoed, Vec<u8>), Refused> {
+    let mut out = Vec::new();
+    let echoed = echo::echo(codecs, encoding, body, &mut Vec::new(), &mut out).map_err(refused)?;
+    Ok((echoed, out))
+}
+
 fn message_len(len: usize) -> Result<u32, Refused> {
     u32::try_from(len).map_err(|_| {
         (Refusal::TooLarge, format!("reply of {len} bytes does not fit gRPC's prefix"))
