@@ -1,1 +1,124 @@
-//! report.
+//! Records in, text out: a terminal table, Markdown, CSV, and the original benchmark's form.
+//!
+//! Nothing here runs anything or asks the machine: the same records give the same text, anywhere.
+//! [`delta`] turns trials into rows once; the other files only lay rows out.
+
+pub mod csv;
+pub mod delta;
+pub mod markdown;
+pub mod seed;
+pub mod table;
+mod units;
+
+use crate::record::{Header, Line, Trial, VERSION};
+
+/// A run as it was recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// What holds for all of it.
+    pub header: Header,
+    /// In the order they were made.
+    pub trials: Vec<Trial>,
+}
+
+/// Why a text is not a run's records.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// No header line.
+    #[error("no records: the first line is not a header")]
+    Header,
+    /// Another format.
+    #[error("records of version {got}, this program reads {VERSION}")]
+    Version {
+        /// Version found.
+        got: u32,
+    },
+    /// A line that is no trial.
+    #[error("line {at}: {source}")]
+    Line {
+        /// Which, from 1.
+        at: usize,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+impl Run {
+    /// Reads a file of records. A last line cut short, as a killed run leaves it, is dropped.
+    pub fn parse(text: &str) -> Result<Run, ReportError> {
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let mut lines = whole.lines().enumerate();
+        let first = lines.next().and_then(|(_, line)| serde_json::from_str(line).ok());
+        let Some(Line::Header(header)) = first else {
+            return Err(ReportError::Header);
+        };
+        if header.version != VERSION {
+            return Err(ReportError::Version { got: header.version });
+        }
+        let mut trials = Vec::new();
+        for (index, line) in lines {
+            match serde_json::from_str(line) {
+                Ok(Line::Trial(trial)) => trials.push(*trial),
+                Ok(Line::Header(_)) => {}
+                Err(source) => return Err(ReportError::Line { at: index + 1, source }),
+            }
+        }
+        Ok(Run { header: *header, trials })
+    }
+
+    /// One line on where and how it was made.
+    pub fn machine(&self) -> String {
+        let host = &self.header.host;
+        let build = &self.header.build;
+        let parts = [
+            host.cpu_model.clone(),
+            format!("{} cores", host.cores.len()),
+            if host.virtual_machine { "virtual machine".to_owned() } else { String::new() },
+            format!("Linux {}", host.kernel.split(' ').next().unwrap_or_default()),
+            format!("rustc {}", build.rustc.split(' ').next().unwrap_or_default()),
+            format!("{} build", build.profile),
+            units::date(self.header.started_unix_s),
+        ];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// True when server and load generator were on the same core, which leaves only CPU per request to be compared.
+    pub fn shares_core(&self) -> bool {
+        self.header.cpu_server == self.header.cpu_client
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::delta::tests::{header, trial};
+
+    fn text(lines: &[Line]) -> String {
+        lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let trial = trial("uring/raw/reflect", 0, 1000);
+        let lines = [Line::Header(Box::new(header())), Line::Trial(Box::new(trial.clone()))];
+        let run = Run::parse(&text(&lines)).unwrap();
+        assert_eq!(run, Run { header: header(), trials: vec![trial] });
+    }
+
+    #[test]
+    fn a_last_line_cut_short_is_dropped() {
+        let mut cut = text(&[Line::Header(Box::new(header()))]);
+        cut.push_str("{\"trial\":{\"ver");
+        assert_eq!(Run::parse(&cut).unwrap().trials, []);
+        cut.push('\n');
+        assert!(matches!(Run::parse(&cut), Err(ReportError::Line { at: 2, .. })));
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let other = Header { version: VERSION + 1, ..header() };
+        let error = Run::parse(&text(&[Line::Header(Box::new(other))])).unwrap_err();
+        assert!(matches!(error, ReportError::Version { got } if got == VERSION + 1));
+        assert!(matches!(Run::parse(""), Err(ReportError::Header)));
+    }
+}

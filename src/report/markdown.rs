@@ -1,0 +1,60 @@
+//! The terminal table's rows as Markdown, for a README or an issue.
+
+use super::Run;
+use super::delta::{Section, sections};
+use super::table::{HEADS, LEGEND, cells, title};
+
+/// The whole run.
+pub fn render(run: &Run) -> String {
+    let mut text = format!("{}.\n", run.machine());
+    for section in sections(&run.trials) {
+        text.push('\n');
+        text.push_str(&render_section(&section, run.shares_core()));
+    }
+    text.push('\n');
+    for line in LEGEND {
+        text.push_str(&format!("- {line}\n"));
+    }
+    text
+}
+
+fn render_section(section: &Section, shares_core: bool) -> String {
+    let mut text = format!("**{}**\n\n", title(section));
+    text.push_str(&format!("| rung | {} |\n", HEADS.join(" | ")));
+    text.push_str(&format!("|---|{}\n", "---:|".repeat(HEADS.len())));
+    for row in &section.rows {
+        let cells = match &row.result {
+            Ok(figures) => cells(row, figures, shares_core).map(|cell| escape(&cell)).join(" | "),
+            Err(reason) => format!("{}{}", escape(reason), " |".repeat(HEADS.len() - 1)),
+        };
+        text.push_str(&format!("| `{}` | {cells} |\n", row.rung));
+    }
+    text
+}
+
+fn escape(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Outcome;
+    use crate::report::delta::tests::{header, trial, with};
+
+    #[test]
+    fn every_row_has_every_column() {
+        let failed = Outcome::Failed { reason: "a | b".into(), stderr: String::new() };
+        let trials = vec![
+            trial("uring/raw/reflect", 0, 1000),
+            with(trial("uring/h1/reflect", 0, 3000), failed),
+        ];
+        let text = render(&Run { header: header(), trials });
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+        assert_eq!(rows.len(), 4);
+        for row in rows {
+            let bars = row.replace("\\|", "").matches('|').count();
+            assert_eq!(bars, HEADS.len() + 2, "{row}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The terminal table: CPU per request first, then its ratios, then rate and latency.
+
+use super::delta::{Figures, Row, Section, sections};
+use super::{Run, units};
+
+/// Columns after the rung; shared with `markdown`.
+pub(super) const HEADS: [&str; 7] =
+    ["CPU/request", "spread", "x parent", "x standard", "requests/s", "p50", "p99"];
+
+/// What the columns mean; shared with `markdown`.
+pub(super) const LEGEND: [&str; 4] = [
+    "CPU/request: the server's whole process, user and system; median over the rounds, spread is half the range.",
+    "x parent: ratio to the rung that differs in the one axis named; x standard: ratio to tokio/tonic/protobuf:prost \
+     (gRPC) or to tokio/axum with the usual library for the same encoding (REST); both paired by round, [min-max].",
+    "requests/s: >= where the load generator's core was the busy one, so that the server could do more.",
+    "Latency: closed loop, so it follows from depth and rate; compare it only under the same load.",
+];
+
+/// The whole run.
+pub fn render(run: &Run) -> String {
+    let mut text = format!("{}\n", run.machine());
+    if run.shares_core() {
+        text.push_str(
+            "Server and load generator shared one core: rates and latencies are not shown.\n",
+        );
+    }
+    for section in sections(&run.trials) {
+        text.push('\n');
+        text.push_str(&render_section(&section, run.shares_core()));
+    }
+    text.push('\n');
+    for line in LEGEND {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// Title of a section; shared with `markdown`.
+pub(super) fn title(section: &Section) -> String {
+    let Section { array, connections, in_flight, .. } = section;
+    let s = if *connections == 1 { "" } else { "s" };
+    format!("{}, {connections} connection{s}, {in_flight} in flight", units::array(array))
+}
+
+/// The cells of a row under [`HEADS`]; shared with `markdown`.
+pub(super) fn cells(row: &Row, figures: &Figures, shares_core: bool) -> [String; 7] {
+    let none = || "-".to_owned();
+    let ratio_to_parent = figures.to_parent.map(|ratio| {
+        let axis = row.parent.as_deref().map_or("", |parent| changed_axis(&row.rung, parent));
+        format!("{} {axis}", units::ratio(&ratio))
+    });
+    let bound = if figures.is_client_bound { ">=" } else { "" };
+    let alone = |text: String| if shares_core { none() } else { text };
+    [
+        figures.server_cpu_ns.map_or_else(none, |cpu| units::time(cpu.median)),
+        figures.server_cpu_ns.map_or_else(none, |cpu| format!("±{:.0}%", cpu.spread() * 100.0)),
+        ratio_to_parent.unwrap_or_else(none),
+        figures.to_reference.map_or_else(none, |ratio| units::ratio(&ratio)),
+        alone(format!("{bound}{}", units::rate(figures.rate_hz.median))),
+        alone(units::time(figures.p50_ns as f64)),
+        alone(units::time(figures.p99_ns as f64)),
+    ]
+}
+
+/// The first axis in which two rungs differ.
+fn changed_axis(rung: &str, parent: &str) -> &'static str {
+    let axes = ["driver", "protocol", "codec"];
+    let mut pairs = axes.into_iter().zip(rung.split('/').zip(parent.split('/')));
+    pairs.find(|(_, (a, b))| a != b).map_or("", |(axis, _)| axis)
+}
+
+fn render_section(section: &Section, shares_core: bool) -> String {
+    let mut lines = vec![head()];
+    lines.extend(section.rows.iter().map(|row| match &row.result {
+        Ok(figures) => {
+            let mut line = vec![row.rung.clone()];
+            line.extend(cells(row, figures, shares_core));
+            line
+        }
+        Err(reason) => vec![row.rung.clone(), reason.clone()],
+    }));
+    format!("{}\n{}", title(section), align(&lines))
+}
+
+fn head() -> Vec<String> {
+    std::iter::once("rung").chain(HEADS).map(str::to_owned).collect()
+}
+
+/// Columns two spaces apart: the first to the left, the others to the right. A short line does not widen them.
+fn align(lines: &[Vec<String>]) -> String {
+    let columns = lines[0].len();
+    let is_whole = |line: &&Vec<String>| line.len() == columns;
+    let width = |column: usize| {
+        let texts = lines.iter().filter(|line| column == 0 || is_whole(line));
+        texts.map(|line| line[column].chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&format!("  {:<1$}", line[0], widths[0]));
+        for (cell, width) in line[1..].iter().zip(&widths[1..]) {
+            let width = if is_whole(&line) { *width } else { 0 };
+            text.push_str(&format!("  {cell:>width$}"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Outcome;
+    use crate::report::delta::tests::{header, trial, with};
+
+    fn run() -> Run {
+        let failed = Outcome::Failed { reason: "died".into(), stderr: String::new() };
+        let mut other = with(trial("uring/h1/npy", 0, 1), failed);
+        other.cell = 2;
+        let trials =
+            vec![trial("uring/raw/reflect", 0, 1000), trial("uring/h1/reflect", 0, 3000), other];
+        Run { header: header(), trials }
+    }
+
+    #[test]
+    fn rows_stand_under_their_array_and_load() {
+        let text = render(&run());
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("A CPU, "), "{text}");
+        assert_eq!(lines[2], "8 B <f8 [1], 1 connection, 1000 in flight");
+        assert!(lines[4].contains("1.00 µs") && lines[4].contains("100k"), "{text}");
+        assert!(lines[5].contains("3.00 [3.00-3.00] protocol"), "{text}");
+        assert!(lines[6].ends_with("FAILED in 1 of 1 rounds: died"), "{text}");
+        assert_eq!(lines[4].chars().count(), lines[5].chars().count(), "{text}");
+    }
+
+    #[test]
+    fn a_shared_core_hides_rates() {
+        let mut run = run();
+        run.header.cpu_client = run.header.cpu_server;
+        let text = render(&run);
+        assert!(text.contains("shared one core") && !text.contains("100k"), "{text}");
+    }
+}
