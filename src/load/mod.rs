@@ -9,6 +9,7 @@
 //! | [`verify`] | whether a reply is right |
 //! | [`run`](mod@run) | what connections share: schedule, checks, counts, the first failure |
 //! | [`client`] | a connection over our own client halves |
+//! | [`grpc`] | a connection over the h2 crate, as one future; [`wake`] and [`settings`] serve it |
 //! | [`worker`] | connects and drives it all |
 //!
 //! A wrong reply, a closed connection or a timeout fails the whole run: a [`Measurement`] exists only if every
@@ -22,12 +23,15 @@ use crate::record::Measurement;
 use crate::wire::WireError;
 
 pub mod client;
+pub mod grpc;
 pub mod message;
 pub mod nonce;
 pub mod plan;
 pub mod run;
 pub mod schedule;
+pub mod settings;
 pub mod verify;
+pub mod wake;
 pub mod worker;
 
 /// Why a run has no measurement: what, which request, what was expected.
@@ -44,6 +48,9 @@ pub enum LoadError {
     /// The server broke the protocol.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// The HTTP/2 connection broke.
+    #[error("HTTP/2: {0}")]
+    Http2(String),
     /// A reply that belongs to no request.
     #[error("a reply to id {id}, which nothing asked for")]
     Unasked {
