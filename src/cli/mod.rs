@@ -1,4 +1,6 @@
 //! Flags of the programs and their checks; no logic. Nothing outside this room reads arguments.
 
+pub mod ladder;
 pub mod load;
+pub mod ndecho;
 pub mod values;

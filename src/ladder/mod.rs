@@ -15,5 +15,6 @@ pub mod process;
 pub mod run;
 pub mod rung;
 pub mod table;
+pub mod tree;
 
 pub use rung::{Axis, Rung, RungError};

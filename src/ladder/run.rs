@@ -185,16 +185,16 @@ impl Trials<'_> {
         }
     }
 
-    fn child(&self) -> Command {
+    fn child(&self, name: &str) -> Command {
         let mut command = Command::new(&self.bench.program);
-        command.arg("--die-with").arg(std::process::id().to_string());
+        command.arg(name).args(["--die-with", &std::process::id().to_string()]);
         command
     }
 
     fn serve(&self, cell: &Cell, report: &Path) -> Command {
         let message = (cell.array.bytes * MESSAGE_PER_ARRAY).max(MESSAGE_BYTES_MIN);
-        let mut command = self.child();
-        command.arg("serve").arg(cell.rung.to_string());
+        let mut command = self.child("serve");
+        command.arg(cell.rung.to_string());
         command.args(["--addr", "127.0.0.1:0", "--cpu", &self.bench.cpu_server.to_string()]);
         command.args(["--max-message", &message.to_string()]);
         command.arg("--report").arg(report);
@@ -207,8 +207,8 @@ impl Trials<'_> {
             Family::Rest => "http",
             Family::Grpc => "grpc",
         };
-        let mut command = self.child();
-        command.arg("load").arg(format!("{scheme}://{}", server.address()));
+        let mut command = self.child("load");
+        command.arg(format!("{scheme}://{}", server.address()));
         command.args(["--codec", cell.rung.encoding().name(), "--json"]);
         command.args(["--cpu", &self.bench.cpu_client.to_string()]);
         command.args(["--server-pid", &server.pid().to_string()]);

@@ -150,13 +150,13 @@ impl Stack {
     }
 
     /// The rung of `codec` on this stack, if it can carry it.
-    fn rung(&self, codec: &str) -> Option<Rung> {
+    pub(super) fn rung(&self, codec: &str) -> Option<Rung> {
         Rung::new(self.driver, self.protocol, codec).ok()
     }
 }
 
 /// The codec a step simpler than `codec`; `None` for [`REFLECT`].
-fn simpler(codec: &'static str) -> Option<&'static str> {
+pub(super) fn simpler(codec: &'static str) -> Option<&'static str> {
     let encoding = codec::find(codec)?.encoding();
     Some(if codec == encoding.name() { REFLECT } else { encoding.name() })
 }

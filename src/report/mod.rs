@@ -8,7 +8,7 @@ pub mod delta;
 pub mod markdown;
 pub mod seed;
 pub mod table;
-mod units;
+pub mod units;
 
 use crate::record::{Header, Line, Trial, VERSION};
 

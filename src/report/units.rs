@@ -60,6 +60,13 @@ pub(super) fn date(unix_s: u64) -> String {
     format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
 }
 
+/// `2026-11-24-034744` of seconds since 1970, for the name of a folder.
+pub fn stamp(unix_s: u64) -> String {
+    let (year, month, day) = civil(unix_s / 86_400);
+    let (hour, minute, second) = (unix_s / 3600 % 24, unix_s / 60 % 60, unix_s % 60);
+    format!("{year}-{month:02}-{day:02}-{hour:02}{minute:02}{second:02}")
+}
+
 /// Year, month and day of a day counted from 1970-01-01, in 400-year eras that begin on the 1st of March.
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
@@ -114,5 +121,6 @@ mod tests {
         ] {
             assert_eq!(date(unix_s), want);
         }
+        assert_eq!(stamp(1_795_492_064), "2026-11-24-034744");
     }
 }
