@@ -9,6 +9,14 @@ use std::fmt;
 
 use crate::array::{ArrayError, ArrayView};
 
+mod cursor;
+pub mod json;
+pub mod json_binary;
+pub mod msgpack;
+pub mod npy;
+mod odometer;
+pub mod protobuf;
+
 /// An encoding on the wire; several codecs (own, library) may speak the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Encoding {
@@ -134,7 +142,8 @@ pub trait Codec: fmt::Debug + Send + Sync {
 
 /// Every codec, own forms first. The CLI, the golden and round-trip tests and the benches iterate this table.
 /// `reflect` is not in it: no codec runs there.
-pub static CODECS: &[&dyn Codec] = &[];
+pub static CODECS: &[&dyn Codec] =
+    &[&protobuf::Protobuf, &json::Json, &json_binary::JsonBinary, &msgpack::Msgpack, &npy::Npy];
 
 /// The codec called `name`, or `None`.
 pub fn find(name: &str) -> Option<&'static dyn Codec> {
@@ -180,4 +189,16 @@ pub enum CodecError {
         /// What it cannot carry.
         what: String,
     },
+}
+
+impl CodecError {
+    /// A field is not what it has to be.
+    fn field(encoding: &'static str, field: &'static str, what: impl Into<String>) -> CodecError {
+        CodecError::Field { encoding, field, what: what.into() }
+    }
+
+    /// Names the encoding whose parts do not make an array.
+    fn array(encoding: &'static str) -> impl Fn(ArrayError) -> CodecError {
+        move |source| CodecError::Array { encoding, source }
+    }
 }

@@ -1,0 +1,121 @@
+//! A place in a message body: what the own decoders read with.
+//!
+//! It never reads past the end and never panics; every failure is a [`CodecError`] with the offset at which
+//! something else was expected. It copies nothing and knows no encoding.
+
+use std::ops::Range;
+
+use super::CodecError;
+
+/// A position in `body`, for the encoding named in errors.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor<'a> {
+    encoding: &'static str,
+    body: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// The start of `body`.
+    pub(super) fn new(encoding: &'static str, body: &'a [u8]) -> Cursor<'a> {
+        Cursor { encoding, body, at: 0 }
+    }
+
+    /// Offset of the next byte.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// True at the end.
+    pub(super) fn is_empty(&self) -> bool {
+        self.at >= self.body.len()
+    }
+
+    /// What has not been read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.body.get(self.at..).unwrap_or_default()
+    }
+
+    /// What lies in `range`, read or not.
+    pub(super) fn between(&self, range: Range<usize>) -> &'a [u8] {
+        &self.body[range]
+    }
+
+    /// The next byte, left where it is.
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.body.get(self.at).copied()
+    }
+
+    /// Continues at `at`, which is a place in the body.
+    pub(super) fn seek(&mut self, at: usize) {
+        debug_assert!(at <= self.body.len());
+        self.at = at;
+    }
+
+    /// Reads a byte.
+    pub(super) fn byte(&mut self) -> Result<u8, CodecError> {
+        let byte = self.peek().ok_or_else(|| self.fail("the message ends early"))?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    /// Reads `len` bytes, which is what the peer says and may be anything.
+    pub(super) fn take(&mut self, len: u64) -> Result<&'a [u8], CodecError> {
+        let rest = self.rest();
+        let bytes = usize::try_from(len).ok().and_then(|len| rest.get(..len));
+        let bytes = bytes.ok_or_else(|| self.fail("a length reaches beyond the message"))?;
+        self.at += bytes.len();
+        Ok(bytes)
+    }
+
+    /// Reads `N` bytes.
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+        let rest = self.rest();
+        let bytes = rest.first_chunk().ok_or_else(|| self.fail("the message ends early"))?;
+        self.at += N;
+        Ok(*bytes)
+    }
+
+    /// Skips the white space of JSON, which is Python's within brackets too.
+    pub(super) fn skip_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// Reads `byte`, if it comes next after white space.
+    pub(super) fn accept(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Reads `byte` after white space, or fails with `what`.
+    pub(super) fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), CodecError> {
+        if self.accept(byte) { Ok(()) } else { Err(self.fail(what)) }
+    }
+
+    /// Reads the white space that is left, or fails when there is more.
+    pub(super) fn expect_end(&mut self, what: &'static str) -> Result<(), CodecError> {
+        self.skip_space();
+        if self.is_empty() { Ok(()) } else { Err(self.fail(what)) }
+    }
+
+    /// Reads `len` bytes as a cursor of their own that reports offsets in the whole body.
+    pub(super) fn part(&mut self, len: u64) -> Result<Cursor<'a>, CodecError> {
+        let at = self.at;
+        self.take(len)?;
+        Ok(Cursor { encoding: self.encoding, body: &self.body[..self.at], at })
+    }
+
+    /// A failure at the next byte.
+    pub(super) fn fail(&self, what: &'static str) -> CodecError {
+        self.fail_at(self.at, what)
+    }
+
+    /// A failure at `at`.
+    pub(super) fn fail_at(&self, at: usize, what: &'static str) -> CodecError {
+        CodecError::Syntax { encoding: self.encoding, at, what }
+    }
+}

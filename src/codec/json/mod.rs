@@ -1,0 +1,148 @@
+//! `json`: `{"data": nested list, "dtype": "<f8"}`, and what both JSON forms share.
+//!
+//! The text is scanned in place, without a tree and without recursion: the members of the object are walked first
+//! (`data` may stand before or after `dtype`), then the list is parsed straight into items of the dtype. Text out
+//! is what Python's `json.dumps` makes of `{"data": array.tolist(), "dtype": array.dtype.str}`, byte for byte.
+//!
+//! | in `data` | becomes |
+//! |---|---|
+//! | a number, in a float array | the nearest double, then rounded to `f4` or `f2` as NumPy does; `1e400` is inf |
+//! | `NaN` `Infinity` `-Infinity`, in a float array | themselves; a NaN's sign and payload are not carried |
+//! | an integer, in an integer array | itself, exactly; out of range of the dtype is refused |
+//! | `true` `false`, in a `\|b1` array | 1 and 0 |
+//! | a float in an integer array, a bool among numbers, a number among bools | refused |
+//! | `null`, a string, an object, lists of different lengths or depths | refused |
+//! | an integer beyond all doubles, in a float array | refused, as Python does; `-0` is +0.0, as in Python |
+//!
+//! Complex arrays have no JSON form. Nor has a shape with a 0 before its last place: `[]` is all that is left of
+//! `(0, 3)`, so it is refused rather than changed. Grammar: RFC 8259, UTF-8 without a byte order mark, plus the
+//! three words above. Members with other names are skipped; a name given twice is refused.
+
+use super::cursor::Cursor;
+use super::{Codec, CodecError, Encoded, Encoding};
+use crate::array::{ArrayView, DType, Kind};
+
+mod half;
+mod read;
+pub(super) mod scan;
+mod write;
+
+use scan::{Members, Text};
+
+/// The hand-written codec.
+#[derive(Clone, Copy, Debug)]
+pub struct Json;
+
+const NAME: &str = "json";
+
+impl Codec for Json {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding::Json
+    }
+
+    fn decode<'a>(
+        &self,
+        body: &'a [u8],
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<ArrayView<'a>, CodecError> {
+        let mut cursor = Cursor::new(NAME, body);
+        let (mut data, mut dtype) = (None, None);
+        let mut members = Members::default();
+        while let Some(name) = members.next(&mut cursor)? {
+            if name.is("data") {
+                set(NAME, &mut data, "data", scan::leap_numbers(&mut cursor)?)?;
+            } else if name.is("dtype") {
+                set(NAME, &mut dtype, "dtype", read_dtype(NAME, &mut cursor)?)?;
+            } else if name.is("buffer") {
+                return Err(CodecError::field(NAME, "buffer", BOTH));
+            } else {
+                scan::skip_value(&mut cursor)?;
+            }
+        }
+        cursor.expect_end("expected nothing after the object")?;
+        let data = data.ok_or_else(|| CodecError::field(NAME, "data", "missing"))?;
+        let dtype = dtype.ok_or_else(|| CodecError::field(NAME, "dtype", "missing"))?;
+        if dtype.kind() == Kind::Complex {
+            return Err(no_complex(dtype));
+        }
+        let shape = read::list(cursor.between(0..data.end), data.start, dtype, scratch)
+            .map_err(|fault| cursor.fail_at(fault.at, fault.what))?;
+        ArrayView::new(dtype, shape, scratch).map_err(CodecError::array(NAME))
+    }
+
+    fn encode<'a>(
+        &self,
+        array: &ArrayView<'a>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded<'a>, CodecError> {
+        if array.dtype().kind() == Kind::Complex {
+            return Err(no_complex(array.dtype()));
+        }
+        let start = out.len();
+        out.extend_from_slice(b"{\"data\": ");
+        write::list(array, out)
+            .map_err(|what| CodecError::Unsupported { encoding: NAME, what: what.to_owned() })?;
+        out.extend_from_slice(b", \"dtype\": \"");
+        out.extend_from_slice(array.dtype().name().as_bytes());
+        out.extend_from_slice(b"\"}");
+        Ok(Encoded { head_len: out.len() - start, payload: &[] })
+    }
+}
+
+const BOTH: &str = "given beside data: a message has either a list or a buffer";
+
+fn no_complex(dtype: DType) -> CodecError {
+    CodecError::Unsupported { encoding: NAME, what: format!("complex numbers (dtype {dtype})") }
+}
+
+/// Which of the two JSON forms `body` has: the first of its names `data` and `buffer` decides. That the other one
+/// does not follow is for the codec to check.
+pub fn form(body: &[u8]) -> Result<Encoding, CodecError> {
+    let mut cursor = Cursor::new(NAME, body);
+    let mut members = Members::default();
+    while let Some(name) = members.next(&mut cursor)? {
+        if name.is("data") {
+            return Ok(Encoding::Json);
+        }
+        if name.is("buffer") {
+            return Ok(Encoding::JsonBinary);
+        }
+        scan::skip_value(&mut cursor)?;
+    }
+    Err(CodecError::field(NAME, "data", "missing: a message has either a list or a buffer"))
+}
+
+/// Keeps the value of a member, once.
+pub(super) fn set<T>(
+    encoding: &'static str,
+    slot: &mut Option<T>,
+    field: &'static str,
+    value: T,
+) -> Result<(), CodecError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(CodecError::field(encoding, field, "given twice")),
+    }
+}
+
+/// Reads the value of `dtype`.
+pub(super) fn read_dtype(
+    encoding: &'static str,
+    cursor: &mut Cursor<'_>,
+) -> Result<DType, CodecError> {
+    let Some(text) = Text::read(cursor)? else {
+        return Err(CodecError::field(encoding, "dtype", "expected a string"));
+    };
+    text.check(cursor)?;
+    let mut room = [0; scan::NAME_BYTES_MAX];
+    let name = text.unescape(&mut room).unwrap_or(text.raw());
+    let name = str::from_utf8(name).expect("the text has been checked");
+    DType::parse(name).map_err(CodecError::array(encoding))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Writes an array as the nested list that Python's `json.dumps(array.tolist())` gives, byte for byte.
+//!
+//! `f2` and `f4` are widened to a double first, as `tolist` does. Numbers are the shortest text that reads back as
+//! the same double, in the form of Python's `repr`.
+
+use super::half;
+use crate::array::{ArrayView, Kind, Order};
+use crate::codec::odometer::Odometer;
+
+/// Most empty lists that are written: their number comes from a shape that has no bytes behind it.
+const EMPTY_LISTS_MAX: u64 = 1 << 20;
+
+/// Appends the list, or says what a list cannot carry. `array` is not complex.
+pub(super) fn list(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let outer = array.shape().dims().split_last().map_or(&[][..], |(_, outer)| outer);
+    if outer.contains(&0) {
+        return Err("a shape with a 0 before its last place: nothing would be left of the rest");
+    }
+    if array.data().is_empty() && lists_max(outer) > EMPTY_LISTS_MAX {
+        return Err("an empty array of more than a million empty lists");
+    }
+    let big = array.dtype().order() == Order::Big;
+    match (array.dtype().kind(), array.dtype().item_size()) {
+        (Kind::Bool, _) => return bools(array, out),
+        (Kind::Float, 2) => nest(array, out, |item, out| {
+            float(half::widen(u16::from_le_bytes(little(item, big))), out)
+        }),
+        (Kind::Float, 4) => nest(array, out, |item, out| {
+            float(f64::from(f32::from_le_bytes(little(item, big))), out)
+        }),
+        (Kind::Float | Kind::Complex, _) => {
+            nest(array, out, |item, out| float(f64::from_le_bytes(little(item, big)), out));
+        }
+        (Kind::Int, 1) => nest(array, out, |item, out| integer(i8::from_le_bytes(item), out)),
+        (Kind::Int, 2) => {
+            nest(array, out, |item, out| integer(i16::from_le_bytes(little(item, big)), out));
+        }
+        (Kind::Int, 4) => {
+            nest(array, out, |item, out| integer(i32::from_le_bytes(little(item, big)), out));
+        }
+        (Kind::Int, _) => {
+            nest(array, out, |item, out| integer(i64::from_le_bytes(little(item, big)), out));
+        }
+        (Kind::Uint, 1) => nest(array, out, |item, out| integer(u8::from_le_bytes(item), out)),
+        (Kind::Uint, 2) => {
+            nest(array, out, |item, out| integer(u16::from_le_bytes(little(item, big)), out));
+        }
+        (Kind::Uint, 4) => {
+            nest(array, out, |item, out| integer(u32::from_le_bytes(little(item, big)), out));
+        }
+        (Kind::Uint, _) => {
+            nest(array, out, |item, out| integer(u64::from_le_bytes(little(item, big)), out));
+        }
+    }
+    Ok(())
+}
+
+fn lists_max(outer: &[u64]) -> u64 {
+    outer.iter().fold(1, |lists: u64, &dim| lists.saturating_mul(dim))
+}
+
+fn little<const SIZE: usize>(mut item: [u8; SIZE], big: bool) -> [u8; SIZE] {
+    if big {
+        item.reverse();
+    }
+    item
+}
+
+/// Writes the brackets, and each item with `put`.
+fn nest<const SIZE: usize>(
+    array: &ArrayView<'_>,
+    out: &mut Vec<u8>,
+    put: impl Fn([u8; SIZE], &mut Vec<u8>),
+) {
+    let mut items = array.data().as_chunks::<SIZE>().0;
+    let Some((&last, outer)) = array.shape().dims().split_last() else {
+        return items.iter().for_each(|item| put(*item, out));
+    };
+    let mut odometer = Odometer::new(outer);
+    let mut opening = outer.len();
+    loop {
+        out.resize(out.len() + opening + 1, b'[');
+        let (row, rest) = items.split_at(last as usize);
+        items = rest;
+        for (position, item) in row.iter().enumerate() {
+            if position > 0 {
+                out.extend_from_slice(b", ");
+            }
+            put(*item, out);
+        }
+        let moved = odometer.turn();
+        opening = moved.map_or(outer.len(), |moved| outer.len() - 1 - moved);
+        out.resize(out.len() + opening + 1, b']');
+        if moved.is_none() {
+            return;
+        }
+        out.extend_from_slice(b", ");
+    }
+}
+
+fn bools(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    if array.data().iter().any(|&byte| byte > 1) {
+        return Err("a bool that is neither 0 nor 1");
+    }
+    nest(array, out, |[item], out| {
+        out.extend_from_slice(if item == 1 { b"true" } else { b"false" });
+    });
+    Ok(())
+}
+
+fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Writes a double as Python's `repr` does, or one of the words that its json module has beyond JSON.
+fn float(value: f64, out: &mut Vec<u8>) {
+    if !value.is_finite() {
+        out.extend_from_slice(match value {
+            f64::INFINITY => b"Infinity",
+            f64::NEG_INFINITY => b"-Infinity",
+            _ => b"NaN",
+        });
+        return;
+    }
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(value).as_bytes();
+    if value.abs() < 1e-4 && value != 0.0 {
+        small_float(text, out);
+    } else {
+        out.extend_from_slice(text);
+    }
+}
+
+/// Writes the text of a number below 1e-4, where zmij and Python differ: zmij has `0.00001` and `1e-7`, Python has
+/// `1e-05` and `1e-07`.
+fn small_float(text: &[u8], out: &mut Vec<u8>) {
+    const FIXED: &[u8] = b"0.0000";
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    out.extend_from_slice(&text[..text.len() - digits.len()]);
+    if let Some(fraction) = digits.strip_prefix(FIXED) {
+        let (first, more) = fraction.split_at(1);
+        out.extend_from_slice(first);
+        if !more.is_empty() {
+            out.push(b'.');
+            out.extend_from_slice(more);
+        }
+        out.extend_from_slice(b"e-05");
+        return;
+    }
+    match digits {
+        [mantissa @ .., b'e', b'-', exponent] => {
+            out.extend_from_slice(mantissa);
+            out.extend_from_slice(&[b'e', b'-', b'0', *exponent]);
+        }
+        _ => out.extend_from_slice(digits),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_look_as_python_writes_them() {
+        let cases = [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.0, "1.0"),
+            (0.1, "0.1"),
+            (1e15, "1000000000000000.0"),
+            (9999999999999998.0, "9999999999999998.0"),
+            (1e16, "1e+16"),
+            (-1.5e16, "-1.5e+16"),
+            (123456789012345680.0, "1.2345678901234568e+17"),
+            (1e22, "1e+22"),
+            (1e100, "1e+100"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (1e-4, "0.0001"),
+            (0.00012345, "0.00012345"),
+            (1e-5, "1e-05"),
+            (-1.25e-5, "-1.25e-05"),
+            (9.999999999999999e-5, "9.999999999999999e-05"),
+            (1e-6, "1e-06"),
+            (1.5e-7, "1.5e-07"),
+            (1e-9, "1e-09"),
+            (1e-10, "1e-10"),
+            (-1e-100, "-1e-100"),
+            (5e-324, "5e-324"),
+            (f64::NAN, "NaN"),
+            (-f64::NAN, "NaN"),
+            (f64::INFINITY, "Infinity"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ];
+        for (value, text) in cases {
+            let mut out = Vec::new();
+            float(value, &mut out);
+            assert_eq!(str::from_utf8(&out), Ok(text));
+        }
+    }
+}

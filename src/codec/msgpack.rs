@@ -1,0 +1,372 @@
+//! `msgpack`: the map that Python's msgpack_numpy makes of an array, read and written by hand.
+//!
+//! ```text
+//! {nd: true, type: "<f8", kind: b"", shape: [2, 3], data: b"..."}
+//! ```
+//! Keys are bin on output, as msgpack_numpy writes them; keys, `type`, `kind` and `data` may be bin or str on
+//! input, in any order, and other keys are skipped. `kind` must be empty or absent: `V` is a structured array and
+//! `O` a pickle, and neither is ever touched. The form of a NumPy scalar, `{nd: false, type, data}`, is read as a
+//! 0-d array. Not done: the bare numbers that msgpack_numpy makes of Python's own floats, which have no dtype.
+//! `data` is borrowed both ways. Source: the msgpack specification and msgpack_numpy 0.4.8.
+
+use rmp::Marker;
+
+use super::cursor::Cursor;
+use super::{Codec, CodecError, Encoded, Encoding};
+use crate::array::{ArrayError, ArrayView, DType, RANK_MAX, Shape};
+
+/// The hand-written codec.
+#[derive(Clone, Copy, Debug)]
+pub struct Msgpack;
+
+const NAME: &str = "msgpack";
+
+impl Codec for Msgpack {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding::Msgpack
+    }
+
+    fn decode<'a>(
+        &self,
+        body: &'a [u8],
+        _scratch: &'a mut Vec<u8>,
+    ) -> Result<ArrayView<'a>, CodecError> {
+        let mut cursor = Cursor::new(NAME, body);
+        let mut fields = Fields::default();
+        for _ in 0..map_len(&mut cursor)? {
+            fields.read(&mut cursor)?;
+        }
+        if !cursor.is_empty() {
+            return Err(cursor.fail("bytes follow the map"));
+        }
+        fields.array()
+    }
+
+    fn encode<'a>(
+        &self,
+        array: &ArrayView<'a>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded<'a>, CodecError> {
+        let start = out.len();
+        let payload = array.data();
+        let len = u32::try_from(payload.len()).map_err(|_| CodecError::Unsupported {
+            encoding: NAME,
+            what: format!("{} bytes in one bin value, whose length has 32 bits", payload.len()),
+        })?;
+        write(array, len, out).expect("a Vec takes all that is written to it");
+        Ok(Encoded { head_len: out.len() - start, payload })
+    }
+}
+
+/// Writes everything before the data's own bytes.
+fn write(
+    array: &ArrayView<'_>,
+    len: u32,
+    out: &mut Vec<u8>,
+) -> Result<(), rmp::encode::ValueWriteError> {
+    use rmp::encode as put;
+    put::write_map_len(out, 5)?;
+    put::write_bin(out, b"nd")?;
+    put::write_bool(out, true).map_err(put::ValueWriteError::InvalidDataWrite)?;
+    put::write_bin(out, b"type")?;
+    put::write_str(out, array.dtype().name())?;
+    put::write_bin(out, b"kind")?;
+    put::write_bin(out, b"")?;
+    put::write_bin(out, b"shape")?;
+    let dims = array.shape().dims();
+    put::write_array_len(out, dims.len() as u32)?;
+    for &dim in dims {
+        put::write_uint(out, dim)?;
+    }
+    put::write_bin(out, b"data")?;
+    put::write_bin_len(out, len)?;
+    Ok(())
+}
+
+/// What has been read of the map.
+#[derive(Default)]
+struct Fields<'a> {
+    nd: Option<bool>,
+    dtype: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
+    shape: Option<Shape>,
+    data: Option<&'a [u8]>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads one key and its value.
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), CodecError> {
+        match key(cursor)? {
+            b"nd" => set(&mut self.nd, "nd", flag(cursor)?),
+            b"type" => set(&mut self.dtype, "type", bytes(cursor, "type", STRUCTURED)?),
+            b"kind" => set(&mut self.kind, "kind", bytes(cursor, "kind", "expected bin or str")?),
+            b"shape" => set(&mut self.shape, "shape", shape(cursor)?),
+            b"data" => set(&mut self.data, "data", bytes(cursor, "data", "expected bin or str")?),
+            _ => skip(cursor),
+        }
+    }
+
+    fn array(self) -> Result<ArrayView<'a>, CodecError> {
+        let missing = |field| move || CodecError::field(NAME, field, "missing");
+        let nd = self.nd.ok_or_else(missing("nd"))?;
+        if let Some(kind) = self.kind.filter(|kind| !kind.is_empty()) {
+            let kind = kind.escape_ascii().take(KIND_SHOWN).collect::<Vec<u8>>();
+            let what = format!("{:?} is not supported", String::from_utf8_lossy(&kind));
+            return Err(CodecError::field(NAME, "kind", what));
+        }
+        let dtype = str::from_utf8(self.dtype.ok_or_else(missing("type"))?)
+            .map_err(|_| CodecError::field(NAME, "type", "not UTF-8"))?;
+        let dtype = DType::parse(dtype).map_err(CodecError::array(NAME))?;
+        let shape = if nd { self.shape.ok_or_else(missing("shape"))? } else { Shape::default() };
+        let data = self.data.ok_or_else(missing("data"))?;
+        ArrayView::new(dtype, shape, data).map_err(CodecError::array(NAME))
+    }
+}
+
+const STRUCTURED: &str = "expected a type string; structured dtypes are not supported";
+
+/// Most of an unsupported kind that an error repeats, in bytes.
+const KIND_SHOWN: usize = 16;
+
+fn set<T>(slot: &mut Option<T>, field: &'static str, value: T) -> Result<(), CodecError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(CodecError::field(NAME, field, "given twice")),
+    }
+}
+
+fn marker(cursor: &mut Cursor<'_>) -> Result<Marker, CodecError> {
+    cursor.byte().map(Marker::from_u8)
+}
+
+/// Reads a big-endian length of `N` bytes.
+fn len<const N: usize>(cursor: &mut Cursor<'_>) -> Result<u64, CodecError> {
+    let bytes = cursor.array::<N>()?;
+    Ok(bytes.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+}
+
+fn map_len(cursor: &mut Cursor<'_>) -> Result<u64, CodecError> {
+    let at = cursor.at();
+    match marker(cursor)? {
+        Marker::FixMap(count) => Ok(u64::from(count)),
+        Marker::Map16 => len::<2>(cursor),
+        Marker::Map32 => len::<4>(cursor),
+        _ => Err(cursor.fail_at(at, "expected msgpack_numpy's map")),
+    }
+}
+
+/// A key's bytes; a key that is neither bin nor str matches nothing.
+fn key<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], CodecError> {
+    let start = cursor.clone();
+    if let Some(key) = raw(cursor)? {
+        return Ok(key);
+    }
+    *cursor = start;
+    skip(cursor)?;
+    Ok(b"")
+}
+
+fn bytes<'a>(
+    cursor: &mut Cursor<'a>,
+    field: &'static str,
+    expected: &'static str,
+) -> Result<&'a [u8], CodecError> {
+    raw(cursor)?.ok_or_else(|| CodecError::field(NAME, field, expected))
+}
+
+/// Reads a bin or str value, or `None` when the next value is neither.
+fn raw<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a [u8]>, CodecError> {
+    let len = match marker(cursor)? {
+        Marker::FixStr(len) => u64::from(len),
+        Marker::Str8 | Marker::Bin8 => len::<1>(cursor)?,
+        Marker::Str16 | Marker::Bin16 => len::<2>(cursor)?,
+        Marker::Str32 | Marker::Bin32 => len::<4>(cursor)?,
+        _ => return Ok(None),
+    };
+    cursor.take(len).map(Some)
+}
+
+fn flag(cursor: &mut Cursor<'_>) -> Result<bool, CodecError> {
+    match marker(cursor)? {
+        Marker::True => Ok(true),
+        Marker::False => Ok(false),
+        _ => Err(CodecError::field(NAME, "nd", "expected true or false")),
+    }
+}
+
+fn shape(cursor: &mut Cursor<'_>) -> Result<Shape, CodecError> {
+    let rank = match marker(cursor)? {
+        Marker::FixArray(rank) => u64::from(rank),
+        Marker::Array16 => len::<2>(cursor)?,
+        Marker::Array32 => len::<4>(cursor)?,
+        _ => return Err(CodecError::field(NAME, "shape", "expected an array of integers")),
+    };
+    if rank > RANK_MAX as u64 {
+        return Err(CodecError::array(NAME)(ArrayError::Rank { got: rank as usize }));
+    }
+    let mut shape = Shape::default();
+    for _ in 0..rank {
+        shape.push(dim(cursor)?).map_err(CodecError::array(NAME))?;
+    }
+    Ok(shape)
+}
+
+/// Reads an integer of any width that is not negative.
+fn dim(cursor: &mut Cursor<'_>) -> Result<u64, CodecError> {
+    let signed = match marker(cursor)? {
+        Marker::FixPos(value) => return Ok(u64::from(value)),
+        Marker::U8 => return len::<1>(cursor),
+        Marker::U16 => return len::<2>(cursor),
+        Marker::U32 => return len::<4>(cursor),
+        Marker::U64 => return len::<8>(cursor),
+        Marker::I8 => i64::from(i8::from_be_bytes(cursor.array()?)),
+        Marker::I16 => i64::from(i16::from_be_bytes(cursor.array()?)),
+        Marker::I32 => i64::from(i32::from_be_bytes(cursor.array()?)),
+        Marker::I64 => i64::from_be_bytes(cursor.array()?),
+        Marker::FixNeg(value) => i64::from(value),
+        _ => return Err(CodecError::field(NAME, "shape", "expected an array of integers")),
+    };
+    u64::try_from(signed).map_err(|_| CodecError::field(NAME, "shape", "a negative dimension"))
+}
+
+/// Skips one value of any kind. Nesting costs a count, not a stack: every value still owed takes at least a byte,
+/// so an announced length runs into the end of the message and no further.
+fn skip(cursor: &mut Cursor<'_>) -> Result<(), CodecError> {
+    let mut owed = 1u64;
+    while owed > 0 {
+        owed -= 1;
+        let (bytes, values) = match marker(cursor)? {
+            Marker::FixPos(_) | Marker::FixNeg(_) => (0, 0),
+            Marker::Null | Marker::True | Marker::False => (0, 0),
+            Marker::U8 | Marker::I8 => (1, 0),
+            Marker::U16 | Marker::I16 => (2, 0),
+            Marker::U32 | Marker::I32 | Marker::F32 => (4, 0),
+            Marker::U64 | Marker::I64 | Marker::F64 => (8, 0),
+            Marker::FixStr(bytes) => (u64::from(bytes), 0),
+            Marker::Str8 | Marker::Bin8 => (len::<1>(cursor)?, 0),
+            Marker::Str16 | Marker::Bin16 => (len::<2>(cursor)?, 0),
+            Marker::Str32 | Marker::Bin32 => (len::<4>(cursor)?, 0),
+            Marker::FixExt1 => (2, 0),
+            Marker::FixExt2 => (3, 0),
+            Marker::FixExt4 => (5, 0),
+            Marker::FixExt8 => (9, 0),
+            Marker::FixExt16 => (17, 0),
+            Marker::Ext8 => (len::<1>(cursor)? + 1, 0),
+            Marker::Ext16 => (len::<2>(cursor)? + 1, 0),
+            Marker::Ext32 => (len::<4>(cursor)? + 1, 0),
+            Marker::FixArray(values) => (0, u64::from(values)),
+            Marker::Array16 => (0, len::<2>(cursor)?),
+            Marker::Array32 => (0, len::<4>(cursor)?),
+            Marker::FixMap(pairs) => (0, 2 * u64::from(pairs)),
+            Marker::Map16 => (0, 2 * len::<2>(cursor)?),
+            Marker::Map32 => (0, 2 * len::<4>(cursor)?),
+            Marker::Reserved => return Err(cursor.fail_at(cursor.at() - 1, "0xc1 is no value")),
+        };
+        cursor.take(bytes)?;
+        owed = owed.saturating_add(values);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(body: &[u8]) -> Result<(String, Vec<u64>, Vec<u8>), String> {
+        let mut scratch = Vec::new();
+        let array = Msgpack.decode(body, &mut scratch).map_err(|error| error.to_string())?;
+        let dims = array.shape().dims().to_vec();
+        Ok((array.dtype().name().to_owned(), dims, array.data().to_vec()))
+    }
+
+    #[test]
+    fn keys_and_values_may_be_bin_or_str_in_any_order() {
+        let bodies: [&[u8]; 3] = [
+            b"\x85\xc4\x02nd\xc3\xc4\x04type\xa3|u1\xc4\x04kind\xc4\0\xc4\x05shape\x91\x02\xc4\x04data\xc4\x02\x07\x08",
+            b"\xde\x00\x05\xa4data\xa2\x07\x08\xa4kind\xa0\xd9\x04type\xc4\x03|u1\xa5shape\xdc\x00\x01\xd3\0\0\0\0\0\0\0\x02\xa2nd\xc3",
+            b"\xdf\0\0\0\x04\xa2nd\xc3\xa4type\xa3|u1\xa5shape\xdd\0\0\0\x01\xcd\0\x02\xa4data\xda\0\x02\x07\x08",
+        ];
+        for body in bodies {
+            assert_eq!(decode(body), Ok(("|u1".to_owned(), vec![2], vec![7, 8])));
+        }
+    }
+
+    #[test]
+    fn dimensions_may_be_integers_of_any_width() {
+        for dim in [
+            &b"\x02"[..],
+            b"\xcc\x02",
+            b"\xcd\0\x02",
+            b"\xce\0\0\0\x02",
+            b"\xcf\0\0\0\0\0\0\0\x02",
+            b"\xd0\x02",
+            b"\xd1\0\x02",
+            b"\xd2\0\0\0\x02",
+        ] {
+            let body =
+                [&b"\x84\xa2nd\xc3\xa4type\xa3|u1\xa4data\xa2\x07\x08\xa5shape\x91"[..], dim];
+            assert_eq!(decode(&body.concat()).unwrap().1, [2]);
+        }
+    }
+
+    #[test]
+    fn a_numpy_scalar_is_a_0d_array() {
+        let body = b"\x83\xc4\x02nd\xc2\xc4\x04type\xa3|b1\xc4\x04data\xc4\x01\x01";
+        assert_eq!(decode(body), Ok(("|b1".to_owned(), vec![], vec![1])));
+    }
+
+    #[test]
+    fn other_keys_are_skipped_whatever_they_hold() {
+        for value in [
+            &b"\xc0"[..],
+            b"\xca\0\0\0\0",
+            b"\xcb\0\0\0\0\0\0\0\0",
+            b"\xd4\x01\x00",
+            b"\xc7\x02\x01\0\0",
+            b"\x93\x01\x92\xc0\x82\xa1a\xff\x01\xc4\x01z\xc3",
+            b"\xd6\x01\0\0\0\0",
+        ] {
+            let body = [&b"\x84\x07"[..], value, b"\xa2nd\xc2\xa4type\xa3|b1\xa4data\xa1\x01"];
+            assert!(decode(&body.concat()).is_ok(), "{value:x?}");
+        }
+    }
+
+    #[test]
+    fn bad_maps_are_refused_with_the_reason() {
+        let cases: [(&[u8], &str); 17] = [
+            (b"", "at byte 0: the message ends early"),
+            (b"\x93\x01\x02\x03", "at byte 0: expected msgpack_numpy's map"),
+            (b"\x80", "field \"nd\": missing"),
+            (b"\x81\xa2nd\x01", "field \"nd\": expected true or false"),
+            (b"\x82\xa2nd\xc3\xa2nd\xc3", "field \"nd\": given twice"),
+            (b"\x81\xa2nd\xc3", "field \"type\": missing"),
+            (b"\x82\xa2nd\xc3\xa4type\xa3<f8", "field \"shape\": missing"),
+            (b"\x82\xa2nd\xc2\xa4type\xa3<f8", "field \"data\": missing"),
+            (b"\x82\xa2nd\xc3\xa4type\xa3|O8", "dtype \"|O8\" is not supported"),
+            (b"\x82\xa2nd\xc3\xa4kind\xc4\x01O", "field \"kind\": \"O\" is not supported"),
+            (b"\x82\xa2nd\xc3\xa4type\x91\x01", "structured dtypes are not supported"),
+            (b"\x81\xa5shape\x91\xff", "field \"shape\": a negative dimension"),
+            (b"\x81\xa5shape\xdd\xff\xff\xff\xff", "4294967295 dimensions"),
+            (b"\x81\xa4data\xc6\xff\xff\xff\xff", "a length reaches beyond the message"),
+            (b"\xdf\xff\xff\xff\xff", "the message ends early"),
+            (b"\x81\xa1x\xdf\xff\xff\xff\xff\x91", "the message ends early"),
+            (b"\x83\xa2nd\xc2\xa4type\xa3|b1\xa4data\xa1\x01\x00", "bytes follow the map"),
+        ];
+        for (body, want) in cases {
+            let error = decode(body).unwrap_err();
+            assert!(error.starts_with("msgpack") && error.contains(want), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_tower_of_arrays_costs_no_stack() {
+        let mut body = b"\x84\xa1x".to_vec();
+        body.resize(body.len() + 1_000_000, 0x91);
+        body.extend_from_slice(b"\xc0\xa2nd\xc2\xa4type\xa3|b1\xa4data\xa1\x01");
+        assert!(decode(&body).is_ok());
+    }
+}

@@ -1,0 +1,354 @@
+//! `npy`: a whole `.npy` file, as `numpy.save` writes it.
+//!
+//! ```text
+//! 93 NUMPY | major minor | header length | {'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), } ... \n | data
+//!            1.0: u16 le, 2.0 and 3.0: u32 le                          padded so that data starts at 64n
+//! ```
+//! Formats 1.0 to 3.0 are read. 1.0 is written, byte for byte what NumPy writes: it holds headers of 64 KiB, and
+//! none of ours comes near that. The header is the literal of a Python dict; it is parsed, not evaluated: three
+//! known keys in any order, plain strings, booleans and a tuple of integers. Data in Fortran order is brought into
+//! C order in scratch; otherwise it is borrowed both ways. Source: `numpy.lib.format`.
+
+use std::io::Write;
+
+use super::cursor::Cursor;
+use super::odometer::Odometer;
+use super::{Codec, CodecError, Encoded, Encoding};
+use crate::array::{ArrayError, ArrayView, DType, RANK_MAX, Shape};
+
+/// The hand-written codec.
+#[derive(Clone, Copy, Debug)]
+pub struct Npy;
+
+const NAME: &str = "npy";
+
+const MAGIC: &[u8; 6] = b"\x93NUMPY";
+
+/// Longest header that is read; format 1.0 cannot have a longer one.
+const HEADER_BYTES_MAX: u32 = 64 * 1024;
+
+/// NumPy starts the data at a multiple of this.
+const ALIGN: usize = 64;
+
+/// NumPy leaves room for the first dimension to grow in place to this many digits.
+const GROWTH_DIGITS: usize = 21;
+
+impl Codec for Npy {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding::Npy
+    }
+
+    fn decode<'a>(
+        &self,
+        body: &'a [u8],
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<ArrayView<'a>, CodecError> {
+        let mut cursor = Cursor::new(NAME, body);
+        let header = Header::read(&mut cursor)?;
+        let data = cursor.rest();
+        let view = ArrayView::new(header.dtype, header.shape, data);
+        let view = view.map_err(CodecError::array(NAME))?;
+        if !header.fortran_order || is_both_orders(view.shape().dims()) {
+            return Ok(view);
+        }
+        to_c_order(view.dtype().item_size(), view.shape().dims(), data, scratch);
+        let (dtype, shape) = (view.dtype(), view.shape().clone());
+        ArrayView::new(dtype, shape, scratch).map_err(CodecError::array(NAME))
+    }
+
+    fn encode<'a>(
+        &self,
+        array: &ArrayView<'a>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded<'a>, CodecError> {
+        let start = out.len();
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&[1, 0, 0, 0]);
+        let text = out.len();
+        put_header(array, out).expect("a Vec takes all that is written to it");
+        let padding = ALIGN - (out.len() - start + 1) % ALIGN;
+        out.resize(out.len() + padding, b' ');
+        out.push(b'\n');
+        let len = u16::try_from(out.len() - text).expect("64 dimensions fit 64 KiB");
+        out[text - 2..text].copy_from_slice(&len.to_le_bytes());
+        Ok(Encoded { head_len: out.len() - start, payload: array.data() })
+    }
+}
+
+/// Writes the dict and the room that NumPy leaves for growth, without the padding.
+fn put_header(array: &ArrayView<'_>, out: &mut Vec<u8>) -> std::io::Result<()> {
+    let dtype = array.dtype().name();
+    write!(out, "{{'descr': '{dtype}', 'fortran_order': False, 'shape': (")?;
+    let dims = array.shape().dims();
+    for (position, dim) in dims.iter().enumerate() {
+        let separator = if position > 0 { ", " } else { "" };
+        write!(out, "{separator}{dim}")?;
+    }
+    out.extend_from_slice(if dims.len() == 1 { b",), }" } else { b"), }" });
+    if let Some(&first) = dims.first() {
+        let digits = first.checked_ilog10().unwrap_or(0) as usize + 1;
+        out.resize(out.len() + GROWTH_DIGITS - digits, b' ');
+    }
+    Ok(())
+}
+
+/// What the dict says.
+struct Header {
+    dtype: DType,
+    fortran_order: bool,
+    shape: Shape,
+}
+
+impl Header {
+    /// Reads everything before the data.
+    fn read(cursor: &mut Cursor<'_>) -> Result<Header, CodecError> {
+        if cursor.array()? != *MAGIC {
+            return Err(cursor.fail_at(0, "expected \\x93NUMPY"));
+        }
+        let len = match cursor.array()? {
+            [1, 0] => u32::from(u16::from_le_bytes(cursor.array()?)),
+            [2 | 3, 0] => u32::from_le_bytes(cursor.array()?),
+            _ => return Err(cursor.fail_at(MAGIC.len(), "expected format 1.0, 2.0 or 3.0")),
+        };
+        if len > HEADER_BYTES_MAX {
+            return Err(cursor.fail("the header is longer than 64 KiB"));
+        }
+        Header::parse(&mut cursor.part(u64::from(len))?)
+    }
+
+    /// Parses the dict, which is all there is in `text`.
+    fn parse(text: &mut Cursor<'_>) -> Result<Header, CodecError> {
+        let (mut dtype, mut fortran_order, mut shape) = (None, None, None);
+        text.expect(b'{', "expected a dict")?;
+        while !text.accept(b'}') {
+            let at = text.at();
+            let key = string(text)?;
+            text.expect(b':', "expected a colon after the key")?;
+            let twice = match key {
+                b"descr" => dtype.replace(descr(text)?).is_some(),
+                b"fortran_order" => fortran_order.replace(boolean(text)?).is_some(),
+                b"shape" => shape.replace(tuple(text)?).is_some(),
+                _ => return Err(text.fail_at(at, "a key other than descr, fortran_order, shape")),
+            };
+            if twice {
+                return Err(text.fail_at(at, "a key is given twice"));
+            }
+            if !text.accept(b',') {
+                text.expect(b'}', "expected a comma or the end of the dict")?;
+                break;
+            }
+        }
+        text.expect_end("expected nothing after the dict")?;
+        let missing = |field| move || CodecError::field(NAME, field, "missing");
+        Ok(Header {
+            dtype: dtype.ok_or_else(missing("descr"))?,
+            fortran_order: fortran_order.ok_or_else(missing("fortran_order"))?,
+            shape: shape.ok_or_else(missing("shape"))?,
+        })
+    }
+}
+
+/// Reads a string literal without escapes.
+fn string<'a>(text: &mut Cursor<'a>) -> Result<&'a [u8], CodecError> {
+    text.skip_space();
+    let Some(quote @ (b'\'' | b'"')) = text.peek() else {
+        return Err(text.fail("expected a quoted string"));
+    };
+    text.seek(text.at() + 1);
+    let rest = text.rest();
+    let len = memchr::memchr(quote, rest).ok_or_else(|| text.fail("the string does not end"))?;
+    let string = &rest[..len];
+    if let Some(bad) = string.iter().position(|&byte| byte == b'\\' || byte == b'\n') {
+        return Err(text.fail_at(text.at() + bad, "a string with escapes"));
+    }
+    text.seek(text.at() + len + 1);
+    Ok(string)
+}
+
+fn descr(text: &mut Cursor<'_>) -> Result<DType, CodecError> {
+    text.skip_space();
+    if let Some(b'[' | b'(') = text.peek() {
+        return Err(CodecError::field(NAME, "descr", "structured dtypes are not supported"));
+    }
+    let name =
+        str::from_utf8(string(text)?).map_err(|_| CodecError::field(NAME, "descr", "not UTF-8"))?;
+    DType::parse(name).map_err(CodecError::array(NAME))
+}
+
+fn boolean(text: &mut Cursor<'_>) -> Result<bool, CodecError> {
+    text.skip_space();
+    for (word, value) in [(&b"True"[..], true), (b"False", false)] {
+        if text.rest().starts_with(word) {
+            text.seek(text.at() + word.len());
+            return Ok(value);
+        }
+    }
+    Err(text.fail("expected True or False"))
+}
+
+/// Reads a tuple of integers; `(3)` is none, as in Python.
+fn tuple(text: &mut Cursor<'_>) -> Result<Shape, CodecError> {
+    let mut shape = Shape::default();
+    text.expect(b'(', "expected a tuple")?;
+    while !text.accept(b')') {
+        shape.push(integer(text)?).map_err(CodecError::array(NAME))?;
+        if !text.accept(b',') {
+            if shape.dims().len() == 1 {
+                return Err(text.fail("expected a comma: a tuple of one has one"));
+            }
+            text.expect(b')', "expected a comma or the end of the tuple")?;
+            break;
+        }
+    }
+    Ok(shape)
+}
+
+fn integer(text: &mut Cursor<'_>) -> Result<u64, CodecError> {
+    text.skip_space();
+    let digits = text.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits == 0 {
+        return Err(text.fail("expected a dimension"));
+    }
+    let mut value = 0u64;
+    for &digit in text.take(digits as u64)? {
+        let next = value.checked_mul(10).and_then(|v| v.checked_add(u64::from(digit - b'0')));
+        value = next.ok_or_else(|| CodecError::array(NAME)(ArrayError::Overflow))?;
+    }
+    Ok(value)
+}
+
+/// True where C and Fortran order are the same bytes: at most one dimension has more than one step.
+fn is_both_orders(dims: &[u64]) -> bool {
+    dims.contains(&0) || dims.iter().filter(|&&dim| dim > 1).count() <= 1
+}
+
+/// Replaces `out` by `data` in C order. `data` has `dims` in Fortran order, none of them 0, as has been checked.
+fn to_c_order(item_size: usize, dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
+    match item_size {
+        1 => gather::<1>(dims, data, out),
+        2 => gather::<2>(dims, data, out),
+        4 => gather::<4>(dims, data, out),
+        8 => gather::<8>(dims, data, out),
+        _ => gather::<16>(dims, data, out),
+    }
+}
+
+/// Walks the items in C order, one run of the innermost dimension after another.
+fn gather<const SIZE: usize>(dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
+    let items = data.as_chunks::<SIZE>().0;
+    let (&last, outer) = dims.split_last().expect("an array in Fortran order has two dimensions");
+    let mut strides = [0; RANK_MAX];
+    let mut stride = 1;
+    for (slot, &dim) in strides.iter_mut().zip(outer) {
+        *slot = stride;
+        stride *= dim as usize;
+    }
+    let mut odometer = Odometer::new(outer);
+    let mut base = 0;
+    out.clear();
+    loop {
+        for step in 0..last as usize {
+            out.extend_from_slice(&items[base + step * stride]);
+        }
+        let Some(moved) = odometer.turn() else { return };
+        base += strides[moved];
+        for at in moved + 1..outer.len() {
+            base -= (outer[at] as usize - 1) * strides[at];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(header: &str, data: &[u8]) -> Vec<u8> {
+        let len = (header.len() as u16).to_le_bytes();
+        [&b"\x93NUMPY\x01\x00"[..], &len, header.as_bytes(), data].concat()
+    }
+
+    fn decode(body: &[u8]) -> Result<(String, Vec<u64>, Vec<u8>), String> {
+        let mut scratch = Vec::new();
+        let array = Npy.decode(body, &mut scratch).map_err(|error| error.to_string())?;
+        let dims = array.shape().dims().to_vec();
+        Ok((array.dtype().name().to_owned(), dims, array.data().to_vec()))
+    }
+
+    #[test]
+    fn headers_may_be_spelled_in_other_ways() {
+        for header in [
+            "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }\n",
+            "{\"shape\":(2 ,),\"fortran_order\":True,\"descr\":\"|u1\"}",
+            "  { 'shape' : ( 2, ) , 'descr' : '>u1' ,\n 'fortran_order' : False }   \n",
+        ] {
+            let want = Ok(("|u1".to_owned(), vec![2], vec![7, 8]));
+            assert_eq!(decode(&file(header, &[7, 8])), want, "{header}");
+        }
+    }
+
+    #[test]
+    fn fortran_order_becomes_c_order() {
+        let header = "{'descr': '|u1', 'fortran_order': True, 'shape': (2, 1, 3, 2)}";
+        let at = |i: u8, k: u8, l: u8| i + 2 * (k + 3 * l);
+        let mut want = Vec::new();
+        for i in 0..2 {
+            for k in 0..3 {
+                want.extend([at(i, k, 0), at(i, k, 1)]);
+            }
+        }
+        let data: Vec<u8> = (0..12).collect();
+        let scratch = &mut b"old".to_vec();
+        assert_eq!(Npy.decode(&file(header, &data), scratch).unwrap().data(), want);
+    }
+
+    #[test]
+    fn bad_files_are_refused_with_the_place() {
+        let dict = |text: &str| file(text, &[0; 8]);
+        let cases = [
+            (b"".to_vec(), "at byte 0: the message ends early"),
+            (b"\x93NUMPX\x01\x00\x00\x00".to_vec(), "expected \\x93NUMPY"),
+            (b"\x93NUMPY\x04\x00\x00\x00".to_vec(), "at byte 6: expected format"),
+            (b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec(), "longer than 64 KiB"),
+            (b"\x93NUMPY\x01\x00\xff\xff{".to_vec(), "a length reaches beyond"),
+            (dict("[]"), "at byte 10: expected a dict"),
+            (dict("{}"), "field \"descr\": missing"),
+            (dict("{'descr': '|O', "), "dtype \"|O\" is not supported"),
+            (dict("{'descr': [('a', '<f8')]}"), "structured dtypes are not supported"),
+            (dict("{'descr': '<f\\x38'}"), "at byte 23: a string with escapes"),
+            (dict("{'descr': '<f8"), "the string does not end"),
+            (dict("{'descr': '<f8', 'descr': '<f8'}"), "at byte 27: a key is given twice"),
+            (dict("{'evil': 1}"), "at byte 11: a key other than"),
+            (dict("{'fortran_order': 1}"), "expected True or False"),
+            (dict("{'shape': 3}"), "expected a tuple"),
+            (dict("{'shape': (3)}"), "a tuple of one has one"),
+            (dict("{'shape': (-3,)}"), "expected a dimension"),
+            (dict("{'shape': (,)}"), "expected a dimension"),
+            (dict("{'shape': (99999999999999999999,)}"), "array size overflows"),
+            (dict("{'descr': '<f8' 'shape': ()}"), "expected a comma or the end of the dict"),
+            (dict("{'descr': '<f8', 'fortran_order': False, 'shape': ()} x"), "nothing after"),
+            (
+                dict("{'descr': '<f8', 'fortran_order': True, 'shape': (4294967296, 4294967296)}"),
+                "array size overflows",
+            ),
+            (
+                dict("{'descr': '<f8', 'fortran_order': False, 'shape': (2,)}"),
+                "need 16 bytes of data, got 8",
+            ),
+        ];
+        for (body, want) in cases {
+            let error = decode(&body).unwrap_err();
+            assert!(error.starts_with("npy") && error.contains(want), "{error}, not {want}");
+        }
+    }
+
+    #[test]
+    fn more_than_64_dimensions_are_refused() {
+        let shape = "1, ".repeat(65);
+        let body = file(&format!("{{'shape': ({shape})}}"), &[]);
+        assert!(decode(&body).unwrap_err().contains("65 dimensions"));
+    }
+}

@@ -1,0 +1,286 @@
+//! `protobuf`: `NDArray` of `proto/ndecho.proto`, read and written by hand.
+//!
+//! ```text
+//! 0A len buffer...   12 len dtype   1A len shape (packed varints)
+//! ```
+//! Reading follows the protobuf rules: fields in any order, the last of several `buffer` or `dtype` wins, `shape`
+//! may be packed, unpacked or both and adds up, unknown fields (and known numbers of another wire type) are
+//! skipped. Written are the bytes that Google's implementation writes: fields in order, `shape` packed, an empty
+//! `buffer` or `shape` left out. `buffer` is borrowed both ways. Source: protobuf.dev, "Encoding".
+
+use super::cursor::Cursor;
+use super::{Codec, CodecError, Encoded, Encoding};
+use crate::array::{ArrayView, DType, Shape};
+
+/// The hand-written codec.
+#[derive(Clone, Copy, Debug)]
+pub struct Protobuf;
+
+const NAME: &str = "protobuf";
+
+const BUFFER: u32 = 1;
+const DTYPE: u32 = 2;
+const SHAPE: u32 = 3;
+
+/// Deepest nesting of unknown groups; what Google's implementations allow.
+const GROUP_DEPTH_MAX: usize = 100;
+
+impl Codec for Protobuf {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding::Protobuf
+    }
+
+    fn decode<'a>(
+        &self,
+        body: &'a [u8],
+        _scratch: &'a mut Vec<u8>,
+    ) -> Result<ArrayView<'a>, CodecError> {
+        let mut cursor = Cursor::new(NAME, body);
+        let (mut buffer, mut dtype, mut shape) = (&body[..0], "", Shape::default());
+        while !cursor.is_empty() {
+            match tag(&mut cursor)? {
+                (BUFFER, Wire::Len) => buffer = chunk(&mut cursor)?,
+                (DTYPE, Wire::Len) => dtype = text(&mut cursor)?,
+                (SHAPE, Wire::Len) => packed(&mut cursor, &mut shape)?,
+                (SHAPE, Wire::Varint) => {
+                    shape.push(varint(&mut cursor)?).map_err(CodecError::array(NAME))?;
+                }
+                (field, wire) => skip(&mut cursor, field, wire)?,
+            }
+        }
+        if dtype.is_empty() {
+            return Err(CodecError::field(NAME, "dtype", "missing"));
+        }
+        let dtype = DType::parse(dtype).map_err(CodecError::array(NAME))?;
+        ArrayView::new(dtype, shape, buffer).map_err(CodecError::array(NAME))
+    }
+
+    fn encode<'a>(
+        &self,
+        array: &ArrayView<'a>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded<'a>, CodecError> {
+        let start = out.len();
+        let payload = array.data();
+        if !payload.is_empty() {
+            put_head(out, BUFFER, payload.len() as u64);
+        }
+        let head_len = out.len() - start;
+        let dtype = array.dtype().name().as_bytes();
+        put_head(out, DTYPE, dtype.len() as u64);
+        out.extend_from_slice(dtype);
+        let dims = array.shape().dims();
+        if !dims.is_empty() {
+            put_head(out, SHAPE, dims.iter().map(|&dim| varint_len(dim)).sum());
+            dims.iter().for_each(|&dim| put_varint(out, dim));
+        }
+        Ok(Encoded { head_len, payload })
+    }
+}
+
+/// How a field's value is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wire {
+    Varint,
+    Fixed64,
+    Len,
+    Group,
+    EndGroup,
+    Fixed32,
+}
+
+/// Reads a field's number and wire type.
+fn tag(cursor: &mut Cursor<'_>) -> Result<(u32, Wire), CodecError> {
+    let at = cursor.at();
+    let tag = u32::try_from(varint(cursor)?)
+        .map_err(|_| cursor.fail_at(at, "a field number beyond 2^29 - 1"))?;
+    let wire = match tag & 7 {
+        0 => Wire::Varint,
+        1 => Wire::Fixed64,
+        2 => Wire::Len,
+        3 => Wire::Group,
+        4 => Wire::EndGroup,
+        5 => Wire::Fixed32,
+        _ => return Err(cursor.fail_at(at, "wire types are 0 to 5")),
+    };
+    match tag >> 3 {
+        0 => Err(cursor.fail_at(at, "field numbers start at 1")),
+        field => Ok((field, wire)),
+    }
+}
+
+fn varint(cursor: &mut Cursor<'_>) -> Result<u64, CodecError> {
+    const SHIFT_LAST: u32 = 63;
+    let at = cursor.at();
+    let mut value = 0;
+    for shift in (0..=SHIFT_LAST).step_by(7) {
+        let byte = cursor.byte()?;
+        if shift == SHIFT_LAST && byte > 1 {
+            break;
+        }
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Ok(value);
+        }
+    }
+    Err(cursor.fail_at(at, "a varint beyond 64 bits"))
+}
+
+fn chunk<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], CodecError> {
+    let len = varint(cursor)?;
+    cursor.take(len)
+}
+
+fn text<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, CodecError> {
+    str::from_utf8(chunk(cursor)?).map_err(|_| CodecError::field(NAME, "dtype", "not UTF-8"))
+}
+
+fn packed(cursor: &mut Cursor<'_>, shape: &mut Shape) -> Result<(), CodecError> {
+    let len = varint(cursor)?;
+    let mut dims = cursor.part(len)?;
+    while !dims.is_empty() {
+        shape.push(varint(&mut dims)?).map_err(CodecError::array(NAME))?;
+    }
+    Ok(())
+}
+
+/// Skips the value of a field that means nothing here. Groups nest: their open field numbers are kept here, not
+/// on the call stack.
+fn skip(cursor: &mut Cursor<'_>, field: u32, wire: Wire) -> Result<(), CodecError> {
+    let mut open = [0; GROUP_DEPTH_MAX];
+    let mut depth = 0;
+    let (mut field, mut wire) = (field, wire);
+    loop {
+        match wire {
+            Wire::Varint => drop(varint(cursor)?),
+            Wire::Fixed64 => drop(cursor.take(8)?),
+            Wire::Len => drop(chunk(cursor)?),
+            Wire::Fixed32 => drop(cursor.take(4)?),
+            Wire::Group => {
+                let slot = open.get_mut(depth);
+                *slot.ok_or_else(|| cursor.fail("groups nest too deeply"))? = field;
+                depth += 1;
+            }
+            Wire::EndGroup if depth > 0 && open[depth - 1] == field => depth -= 1,
+            Wire::EndGroup => return Err(cursor.fail("a group ends that was not begun")),
+        }
+        if depth == 0 {
+            return Ok(());
+        }
+        (field, wire) = tag(cursor)?;
+    }
+}
+
+fn put_head(out: &mut Vec<u8>, field: u32, len: u64) {
+    const LEN: u64 = 2;
+    put_varint(out, u64::from(field) << 3 | LEN);
+    put_varint(out, len);
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn varint_len(value: u64) -> u64 {
+    u64::from((value | 1).ilog2() / 7 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(body: &[u8]) -> Result<(String, Vec<u64>, Vec<u8>), String> {
+        let mut scratch = Vec::new();
+        let array = Protobuf.decode(body, &mut scratch).map_err(|error| error.to_string())?;
+        let dims = array.shape().dims().to_vec();
+        Ok((array.dtype().name().to_owned(), dims, array.data().to_vec()))
+    }
+
+    #[test]
+    fn shape_may_be_packed_unpacked_or_both() {
+        let want = Ok(("|u1".to_owned(), vec![1, 2], vec![7, 8]));
+        for shape in [&b"\x1a\x02\x01\x02"[..], b"\x18\x01\x18\x02", b"\x18\x01\x1a\x01\x02"] {
+            let body = [b"\x0a\x02\x07\x08\x12\x03|u1", shape].concat();
+            assert_eq!(decode(&body), want);
+            let body = [shape, b"\x12\x03|u1\x0a\x02\x07\x08"].concat();
+            assert_eq!(decode(&body), want);
+        }
+    }
+
+    #[test]
+    fn the_last_of_several_wins() {
+        let body = b"\x0a\x01\x01\x12\x03<f8\x0a\x01\x09\x12\x03|u1";
+        assert_eq!(decode(body), Ok(("|u1".to_owned(), vec![], vec![9])));
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped() {
+        let array = b"\x0a\x01\x09\x12\x03|u1";
+        for unknown in [
+            &b"\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"[..],
+            b"\x21\0\0\0\0\0\0\0\0",
+            b"\x22\x02hi",
+            b"\x25\0\0\0\0",
+            b"\x23\x24",
+            b"\x23\x2b\x08\x01\x2c\x0a\x01x\x24",
+            b"\x08\x01",
+            b"\x1d\0\0\0\0",
+            b"\xf8\xff\xff\xff\x0f\x00",
+        ] {
+            let want = Ok(("|u1".to_owned(), vec![], vec![9]));
+            assert_eq!(decode(&[unknown, array].concat()), want, "{unknown:x?}");
+            assert_eq!(decode(&[array, unknown].concat()), want, "{unknown:x?}");
+        }
+        let deep = [&[0x23; 100][..], &[0x24; 100], array].concat();
+        assert!(decode(&deep).is_ok());
+    }
+
+    #[test]
+    fn broken_messages_are_refused_with_the_place() {
+        let deep = [[0x23; 101], [0x24; 101]].concat();
+        let cases: [(&[u8], &str); 12] = [
+            (b"", "field \"dtype\": missing"),
+            (b"\x12\x03|O8", "dtype \"|O8\" is not supported"),
+            (b"\x12\x02\xff\xff", "field \"dtype\": not UTF-8"),
+            (b"\x0a\x05abc", "at byte 2: a length reaches beyond the message"),
+            (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "a length reaches beyond"),
+            (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", "at byte 1: a varint beyond 64"),
+            (b"\x0a", "at byte 1: the message ends early"),
+            (b"\x00\x01", "at byte 0: field numbers start at 1"),
+            (b"\x0e", "wire types are 0 to 5"),
+            (b"\x24", "a group ends that was not begun"),
+            (b"\x23\x2c", "a group ends that was not begun"),
+            (&deep, "groups nest too deeply"),
+        ];
+        for (body, want) in cases {
+            let error = decode(body).unwrap_err();
+            assert!(error.starts_with("protobuf") && error.contains(want), "{error}");
+        }
+    }
+
+    #[test]
+    fn more_than_64_dimensions_are_refused() {
+        let body = [&b"\x0a\x01\x09\x12\x03|u1\x1a\x41"[..], &[1; 65]].concat();
+        assert!(decode(&body).unwrap_err().contains("65 dimensions"));
+    }
+
+    #[test]
+    fn varint_lengths_agree_with_what_is_written() {
+        for shift in 0..64 {
+            for value in [(1u64 << shift) - 1, 1 << shift, (1 << shift) + 1] {
+                let mut out = Vec::new();
+                put_varint(&mut out, value);
+                assert_eq!(out.len() as u64, varint_len(value));
+                assert_eq!(varint(&mut Cursor::new(NAME, &out)), Ok(value));
+            }
+        }
+    }
+}
