@@ -3,4 +3,5 @@
 pub mod ladder;
 pub mod load;
 pub mod ndecho;
+pub mod server;
 pub mod values;

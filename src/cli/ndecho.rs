@@ -14,6 +14,7 @@ use nix::unistd::getppid;
 
 use crate::cli::ladder::LadderArgs;
 use crate::cli::load::LoadArgs;
+use crate::cli::server::ServeArgs;
 use crate::ladder::run::RECORDS;
 use crate::ladder::tree;
 use crate::report::{self, Run};
@@ -36,6 +37,8 @@ pub struct Cli {
 enum Command {
     /// Runs rungs in turns and prints what each costs
     Ladder(LadderArgs),
+    /// Serves one rung until it is told to stop
+    Serve(Child<ServeArgs>),
     /// Puts a server under load and prints what it costs
     Load(Child<LoadArgs>),
     /// Lists the rungs
@@ -97,6 +100,7 @@ impl Cli {
         match self.command {
             None => self.ladder.run(),
             Some(Command::Ladder(args)) => args.run(),
+            Some(Command::Serve(child)) => child.run(ServeArgs::run),
             Some(Command::Load(child)) => child.run(LoadArgs::run),
             Some(Command::Rungs(args)) => args.run(),
             Some(Command::Report(args)) => args.run(),

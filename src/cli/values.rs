@@ -1,4 +1,4 @@
-//! Values with units on a command line: sizes (`64KiB`) and durations (`200ms`).
+//! Values on a command line: sizes (`64KiB`), durations (`200ms`), lists of cores (`2-5,7`).
 //!
 //! A bare number of bytes is a size; a duration always names its unit, since a bare `10` would have to be guessed.
 
@@ -37,6 +37,31 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_nanos(total))
 }
 
+/// Core numbers, in the order given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cores(pub Vec<usize>);
+
+/// Reads `0`, `0,2` or `2-5,7`; a core may be named once.
+pub fn cores(text: &str) -> Result<Cores, String> {
+    let wrong = || format!("{text:?} is not a list of cores, e.g. 0 or 2-5,7");
+    let mut cores = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let first: u16 = first.trim().parse().map_err(|_| wrong())?;
+        let last: u16 = last.trim().parse().map_err(|_| wrong())?;
+        if first > last {
+            return Err(wrong());
+        }
+        cores.extend((first..=last).map(usize::from));
+    }
+    let mut seen = cores.clone();
+    seen.sort_unstable();
+    match seen.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("core {} is named twice in {text:?}", pair[0])),
+        None => Ok(Cores(cores)),
+    }
+}
+
 /// Number and unit.
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -56,6 +81,16 @@ mod tests {
         assert!(size("64K").unwrap_err().contains("KiB"));
         assert!(size("KiB").is_err());
         assert!(size("17179869184GiB").is_err());
+    }
+
+    #[test]
+    fn cores_are_lists_and_ranges() {
+        assert_eq!(cores("0"), Ok(Cores(vec![0])));
+        assert_eq!(cores("7, 2-4"), Ok(Cores(vec![7, 2, 3, 4])));
+        for wrong in ["", "a", "3-1", "0-", "-1", "1,,2", "99999"] {
+            assert!(cores(wrong).unwrap_err().contains("2-5,7"), "{wrong:?}");
+        }
+        assert!(cores("1,0-2").unwrap_err().contains("core 1 is named twice"));
     }
 
     #[test]

@@ -143,20 +143,14 @@ impl Rung {
 
     /// Why three known names do not go together, and the nearest that do.
     fn obstacle(self) -> Option<(String, Rung)> {
-        if let Shape::Whole { driver } = protocol_entry(self.protocol).shape
-            && driver != self.driver
-        {
-            let reason = format!("{} brings its own accept loop, on {driver} only", self.protocol);
-            let nearest = Rung { driver, ..self };
-            return Some((reason, nearest.obstacle().map_or(nearest, |(_, nearest)| nearest)));
+        match protocol_entry(self.protocol).shape {
+            Shape::Whole { driver } if driver != self.driver => {
+                let reason =
+                    format!("{} brings its own accept loop, on {driver} only", self.protocol);
+                Some((reason, Rung { driver, ..self }))
+            }
+            _ => None,
         }
-        let only = protocol_entry(self.protocol).only?;
-        if only.contains(&self.codec) {
-            return None;
-        }
-        let reason = format!("{} does its own decoding, {} only", self.protocol, only.join(" "));
-        let codec = nearest(self.codec, only.iter().copied())?;
-        Some((reason, Rung { codec, ..self }))
     }
 }
 
@@ -323,7 +317,7 @@ mod tests {
         );
         let error = "uring/tonic/reflect".parse::<Rung>().unwrap_err();
         assert!(
-            matches!(&error, RungError::Impossible { nearest, .. } if nearest == "tokio/tonic/protobuf:prost"),
+            matches!(&error, RungError::Impossible { nearest, .. } if nearest == "tokio/tonic/reflect"),
             "{error}"
         );
     }

@@ -50,8 +50,6 @@ pub struct Entry {
     pub shape: Shape,
     /// What it carries a message in.
     pub family: Family,
-    /// The only codecs it carries, for a stack that does its own decoding; `None` carries every codec.
-    pub only: Option<&'static [&'static str]>,
     /// One line for `ndecho rungs`.
     pub about: &'static str,
 }
@@ -62,70 +60,55 @@ pub static PROTOCOLS: &[Entry] = &[
         name: "raw",
         shape: Shape::Machine,
         family: Family::Raw,
-        only: None,
         about: "length-prefixed frames, the floor",
     },
-    Entry {
-        name: "h1",
-        shape: Shape::Machine,
-        family: Family::Rest,
-        only: None,
-        about: "own HTTP/1.1",
-    },
+    Entry { name: "h1", shape: Shape::Machine, family: Family::Rest, about: "own HTTP/1.1" },
     Entry {
         name: "hyper",
         shape: Shape::Service,
         family: Family::Rest,
-        only: None,
         about: "hyper HTTP/1.1, defaults",
     },
     Entry {
         name: "hyper:tuned",
         shape: Shape::Service,
         family: Family::Rest,
-        only: None,
         about: "hyper with pipeline flush and larger buffers",
     },
     Entry {
         name: "axum",
         shape: Shape::Whole { driver: "tokio" },
         family: Family::Rest,
-        only: None,
         about: "axum router, as its documentation has it",
     },
     Entry {
         name: "h2-crate",
         shape: Shape::Service,
         family: Family::Grpc,
-        only: None,
-        about: "hand-written gRPC framing over the h2 crate",
+        about: "hand-written gRPC framing over the h2 crate, tuned by nature",
     },
     Entry {
         name: "hyper-h2",
         shape: Shape::Service,
         family: Family::Grpc,
-        only: None,
         about: "the same framing over hyper's HTTP/2, defaults",
     },
     Entry {
         name: "hyper-h2:tuned",
         shape: Shape::Service,
         family: Family::Grpc,
-        only: None,
         about: "hyper's HTTP/2 with windows and frames raised",
     },
     Entry {
         name: "tonic",
         shape: Shape::Whole { driver: "tokio" },
         family: Family::Grpc,
-        only: Some(&["protobuf:prost"]),
-        about: "tonic, generated service, defaults",
+        about: "tonic, generated service for protobuf:prost, its Codec trait for others; defaults",
     },
     Entry {
         name: "tonic:tuned",
         shape: Shape::Whole { driver: "tokio" },
         family: Family::Grpc,
-        only: Some(&["protobuf:prost"]),
         about: "tonic with windows and frames raised",
     },
 ];

@@ -1,0 +1,291 @@
+//! Flags of the servers: raw arguments become a plan and options by one conversion, and the process serves until it
+//! is told to stop.
+//!
+//! stdout gets one ready line and nothing else. The first SIGTERM or SIGINT drains and exits with 0, the second
+//! exits at once with 1.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::cli::values;
+use crate::codec;
+use crate::driver;
+use crate::echo::CodecSet;
+use crate::ladder::rung::Rung;
+use crate::server::{self, Event, Listen, Options, Plan};
+use crate::sys::affinity;
+use crate::wire::Limits;
+
+/// Serves the echo on io_uring, hand-written: gRPC, REST and, if asked, raw frames on one ring per worker.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "uring-server", version)]
+pub struct UringServerArgs {
+    #[command(flatten)]
+    addresses: Addresses,
+    /// Where raw frames are served; without it they are not
+    #[arg(long, value_name = "ADDR")]
+    raw: Option<SocketAddr>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Serves the echo the standard way: tonic and axum in one tokio runtime per worker.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tonic-server", version)]
+pub struct TonicServerArgs {
+    #[command(flatten)]
+    addresses: Addresses,
+    /// Raises tonic's windows and frames the way the hand-written server's are
+    #[arg(long)]
+    tuned: bool,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Serves one rung.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// What to serve: driver/protocol/codec, e.g. uring/h1/npy; `ndecho rungs` lists them
+    rung: String,
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    addr: SocketAddr,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+struct Addresses {
+    /// Where gRPC is served; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
+    grpc: SocketAddr,
+    /// Where REST is served; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50055")]
+    rest: SocketAddr,
+}
+
+/// What every server can be told.
+#[derive(Args, Clone, Debug)]
+struct CommonArgs {
+    /// Cores of the workers, e.g. 0 or 2-5,7 [default: the first that this process may use]
+    #[arg(long, value_name = "LIST", value_parser = values::cores)]
+    cpu: Option<values::Cores>,
+    /// Threads, each pinned and with listeners and a ring of its own [default: one per core of --cpu]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Largest message body [default: 192MiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    max_message: Option<u64>,
+    /// Largest request head [default: 16KiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    max_head: Option<u64>,
+    /// Most fields of a request head [default: 64]
+    #[arg(long, value_name = "N")]
+    max_fields: Option<usize>,
+    /// Time for a request's head to arrive whole [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    head_timeout: Option<Duration>,
+    /// Longest pause inside a body [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    body_timeout: Option<Duration>,
+    /// Longest quiet time between requests [default: 75s]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    idle_timeout: Option<Duration>,
+    /// Most connections of a worker; further ones wait [default: 16384]
+    #[arg(long, value_name = "N")]
+    max_connections: Option<usize>,
+    /// A connection is not read from while this much waits to be sent [default: 4MiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    max_unsent: Option<u64>,
+    /// How long open requests may take once told to stop [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    drain_timeout: Option<Duration>,
+    /// Writes what the server did and used to this file when it ends, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+impl UringServerArgs {
+    /// Serves until told to stop: 0 done, 1 failed, 2 wrong flags.
+    pub fn run(&self) -> ExitCode {
+        let mut listens = vec![
+            ("grpc", Listen { protocol: "h2-crate", address: self.addresses.grpc }),
+            ("rest", Listen { protocol: "h1", address: self.addresses.rest }),
+        ];
+        listens.extend(self.raw.map(|address| ("raw", Listen { protocol: "raw", address })));
+        exit("uring-server", self.common.serve("uring", &listens, CodecSet::own()))
+    }
+}
+
+impl TonicServerArgs {
+    /// Serves until told to stop: 0 done, 1 failed, 2 wrong flags.
+    pub fn run(&self) -> ExitCode {
+        let tonic = if self.tuned { "tonic:tuned" } else { "tonic" };
+        let listens = [
+            ("grpc", Listen { protocol: tonic, address: self.addresses.grpc }),
+            ("rest", Listen { protocol: "axum", address: self.addresses.rest }),
+        ];
+        exit("tonic-server", self.common.serve("tokio", &listens, CodecSet::library()))
+    }
+}
+
+impl ServeArgs {
+    /// Serves until told to stop: 0 done, 1 failed, 2 wrong flags.
+    pub fn run(&self) -> ExitCode {
+        exit("ndecho serve", self.serve())
+    }
+
+    fn serve(&self) -> Result<(), Failure> {
+        let rung: Rung =
+            self.rung.parse().map_err(|error| Failure::Usage(anyhow::Error::new(error)))?;
+        let own = CodecSet::own();
+        let codecs = codec::find(rung.codec()).map_or(own, |codec| own.with(codec));
+        let listen = Listen { protocol: rung.protocol(), address: self.addr };
+        self.common.serve(rung.driver(), &[("", listen)], codecs)
+    }
+}
+
+/// Why a server did not run to its end.
+enum Failure {
+    /// The flags do not make sense.
+    Usage(anyhow::Error),
+    /// It failed.
+    Run(anyhow::Error),
+}
+
+fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
+    let (error, code) = match result {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(error)) => (error, 2),
+        Err(Failure::Run(error)) => (error, 1),
+    };
+    eprintln!("{program}: {error:#}");
+    ExitCode::from(code)
+}
+
+impl CommonArgs {
+    /// Serves `listens`, each under the name it has in the ready line.
+    fn serve(
+        &self,
+        driver: &'static str,
+        listens: &[(&str, Listen)],
+        codecs: CodecSet,
+    ) -> Result<(), Failure> {
+        let options = self.options().map_err(Failure::Usage)?;
+        let (names, listens): (Vec<_>, Vec<_>) = listens.iter().copied().unzip();
+        let plan = Plan { driver, listens, codecs };
+        run(&plan, &options, &names, self.report.as_ref()).map_err(Failure::Run)
+    }
+
+    fn options(&self) -> anyhow::Result<Options> {
+        let mut limits = Limits::default();
+        set_size(&mut limits.body_bytes_max, self.max_message)?;
+        set_size(&mut limits.head_bytes_max, self.max_head)?;
+        set(&mut limits.head_fields_max, self.max_fields);
+        set(&mut limits.head_timeout, self.head_timeout);
+        set(&mut limits.body_gap_timeout, self.body_timeout);
+        set(&mut limits.idle_timeout, self.idle_timeout);
+        let mut driver = driver::Options::default();
+        set(&mut driver.connections_max, self.max_connections);
+        set_size(&mut driver.outbox_bytes_max, self.max_unsent)?;
+        set(&mut driver.drain_timeout, self.drain_timeout);
+        if driver.connections_max == 0 {
+            bail!("--max-connections must be at least 1");
+        }
+        Ok(Options { cores: self.cores()?, limits, driver })
+    }
+
+    /// The core of each worker.
+    fn cores(&self) -> anyhow::Result<Vec<Option<usize>>> {
+        let given = self.cpu.as_ref().map(|cores| cores.0.clone());
+        let workers = self.workers.or(given.as_ref().map(Vec::len)).unwrap_or(1);
+        let cores = given.unwrap_or_else(affinity::cores);
+        if workers == 0 {
+            bail!("--workers must be at least 1");
+        }
+        if workers > cores.len() {
+            let (have, list) =
+                (cores.len(), cores.iter().map(usize::to_string).collect::<Vec<_>>());
+            let list = list.join(",");
+            bail!(
+                "--workers {workers} needs as many cores, got {have} ({list}): name them by --cpu"
+            );
+        }
+        Ok(cores.into_iter().take(workers).map(Some).collect())
+    }
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+fn set_size(field: &mut usize, value: Option<u64>) -> anyhow::Result<()> {
+    if let Some(value) = value {
+        *field = usize::try_from(value).context("size does not fit this machine")?;
+    }
+    Ok(())
+}
+
+fn run(
+    plan: &Plan,
+    options: &Options,
+    names: &[&str],
+    report: Option<&PathBuf>,
+) -> anyhow::Result<()> {
+    let (events, arrivals) = channel();
+    watch_signals(events.clone()).context("cannot watch for signals")?;
+    server::raise_descriptor_limit()?;
+    let server = server::start(plan, options, &events)?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{}", ready_line(names, server.addresses()))
+        .and_then(|()| stdout.flush())
+        .context("cannot print the ready line")?;
+    drop(stdout);
+    let event = arrivals.recv().expect("this thread holds a sender");
+    let said = server.stop()?;
+    if let Some(path) = report {
+        let json = serde_json::to_string(&said).expect("a report is plain data");
+        std::fs::write(path, json + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    match event {
+        Event::Signal => Ok(()),
+        Event::Ended => bail!("a worker ended by itself"),
+    }
+}
+
+/// `ready grpc=ADDR rest=ADDR`, or `ready ADDR` where there is only one.
+fn ready_line(names: &[&str], addresses: &[SocketAddr]) -> String {
+    let mut line = "ready".to_owned();
+    for (name, address) in names.iter().zip(addresses) {
+        let separator = if name.is_empty() { "" } else { "=" };
+        line += &format!(" {name}{separator}{address}");
+    }
+    line
+}
+
+/// Sends an event at the first signal; the second ends the process at once.
+fn watch_signals(events: Sender<Event>) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut signals = signals.forever();
+        if signals.next().is_some() {
+            let _ = events.send(Event::Signal);
+        }
+        if signals.next().is_some() {
+            std::process::exit(1);
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! What the process may use, and what it used.
+
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+
+use crate::driver::Counters;
+use crate::record::{ServerReport, SocketOptions};
+use crate::server::ServerError;
+use crate::sys::clock;
+
+/// Lets this process have as many descriptors as it may give itself: 1024, the usual soft limit, is 1000 connections
+/// and little else.
+pub fn raise_descriptor_limit() -> Result<(), ServerError> {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    raised.map_err(|error| ServerError::System {
+        what: "raise the descriptor limit",
+        source: error.into(),
+    })
+}
+
+/// The closing report of a server.
+pub(super) fn report(
+    counters: Counters,
+    socket: SocketOptions,
+) -> Result<ServerReport, ServerError> {
+    let system = |source| ServerError::System { what: "read what this process used", source };
+    let usage = getrusage(UsageWho::RUSAGE_SELF).map_err(|error| system(error.into()))?;
+    let count = |value: i64| u64::try_from(value).unwrap_or_default();
+    Ok(ServerReport {
+        accepted: counters.accepted,
+        peer_faults: counters.peer_faults,
+        socket: Some(socket),
+        rss_peak_bytes: clock::rss_peak_bytes(std::process::id()).map_err(system)?,
+        minor_faults: count(usage.minor_page_faults()),
+        voluntary_switches: count(usage.voluntary_context_switches()),
+        involuntary_switches: count(usage.involuntary_context_switches()),
+    })
+}
