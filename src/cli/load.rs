@@ -147,7 +147,7 @@ impl LoadArgs {
         if self.json {
             return Ok(serde_json::to_string(measured).expect("a measurement is plain data"));
         }
-        Ok(load::summary(measured))
+        Ok(load::summary::summary(measured))
     }
 }
 

@@ -56,9 +56,9 @@ impl Message {
     pub fn new(body: Body, array: NdArray, nonce_base: u64) -> Result<Message, CodecError> {
         let nonce = Nonce::new(&array.view(), nonce_base);
         let mut array = array;
-        let mut first = Vec::new();
-        nonce.bytes(0, &mut first);
-        array.data_mut()[..first.len()].copy_from_slice(&first);
+        let mut least = Vec::new();
+        nonce.least(&mut least);
+        array.data_mut()[..least.len()].copy_from_slice(&least);
         let bytes = write(body, &array.view())?;
         let form = Form::find(body, &nonce, &array.view(), bytes);
         let form = form.expect("our own codecs write the nonce as this module expects it");

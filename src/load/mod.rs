@@ -10,6 +10,7 @@
 //! | [`run`](mod@run) | what connections share: schedule, checks, counts, the first failure |
 //! | [`client`] | a connection over our own client halves |
 //! | [`grpc`] | a connection over the h2 crate, as one future; [`wake`] and [`settings`] serve it |
+//! | [`summary`] | a measurement for people |
 //! | [`worker`] | connects and drives it all |
 //!
 //! A wrong reply, a closed connection or a timeout fails the whole run: a [`Measurement`] exists only if every
@@ -30,6 +31,7 @@ pub mod plan;
 pub mod run;
 pub mod schedule;
 pub mod settings;
+pub mod summary;
 pub mod verify;
 pub mod wake;
 pub mod worker;
@@ -94,11 +96,5 @@ pub enum LoadError {
 /// Runs one load to its end.
 pub fn run(options: &plan::Options) -> Result<Measurement, LoadError> {
     let _ = options;
-    todo!()
-}
-
-/// A few lines for people.
-pub fn summary(measured: &Measurement) -> String {
-    let _ = measured;
     todo!()
 }

@@ -72,13 +72,12 @@ impl Nonce {
 
     /// Appends the nonce of `request` as it lies in the array.
     pub fn bytes(&self, request: u64, out: &mut Vec<u8>) {
-        self.each_digit(request, |digit| {
-            let (value, size) = self.scalar.bits(digit);
-            match self.order {
-                Order::Big => out.extend_from_slice(&value.to_be_bytes()[8 - size..]),
-                Order::Little | Order::None => out.extend_from_slice(&value.to_le_bytes()[..size]),
-            }
-        });
+        self.each_digit(request, |digit| self.scalar_bytes(digit, out));
+    }
+
+    /// Appends the least nonce, whose numbers all have the width that text reserves for them.
+    pub fn least(&self, out: &mut Vec<u8>) {
+        (0..self.scalars).for_each(|_| self.scalar_bytes(0, out));
     }
 
     /// Writes the nonce of `request` as text, each number at its place in `message`.
@@ -90,6 +89,14 @@ impl Nonce {
                 self.scalar.text(digit, &mut message[at..at + width]);
             }
         });
+    }
+
+    fn scalar_bytes(&self, digit: u64, out: &mut Vec<u8>) {
+        let (value, size) = self.scalar.bits(digit);
+        match self.order {
+            Order::Big => out.extend_from_slice(&value.to_be_bytes()[8 - size..]),
+            Order::Little | Order::None => out.extend_from_slice(&value.to_le_bytes()[..size]),
+        }
     }
 
     fn each_digit(&self, request: u64, mut take: impl FnMut(u64)) {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::array::{DType, NdArray};
-use crate::codec::Encoded;
+use crate::codec::{CODECS, Encoded, Encoding};
 
 /// Writes an array as its dtype's name, its rank and dimensions, then the bytes; it tolerates one leading blank.
 #[derive(Debug)]
@@ -11,8 +11,8 @@ impl Codec for Plain {
         "plain"
     }
 
-    fn encoding(&self) -> crate::codec::Encoding {
-        crate::codec::Encoding::Npy
+    fn encoding(&self) -> Encoding {
+        Encoding::Npy
     }
 
     fn decode<'a>(&self, body: &'a [u8], _: &'a mut Vec<u8>) -> Result<ArrayView<'a>, CodecError> {
@@ -127,4 +127,31 @@ fn a_wrong_byte_is_named() {
     reply[last] ^= 1;
     let error = verifier.check(0, &reply).unwrap_err().to_string();
     assert!(error.starts_with("byte 39 of the array is 0x"), "{error}");
+}
+
+/// What a server with `codec` answers to `request`.
+fn served(codec: &dyn Codec, request: &[u8]) -> Vec<u8> {
+    let (mut scratch, mut out) = (Vec::new(), Vec::new());
+    let array = codec.decode(request, &mut scratch).expect("a right request");
+    let encoded = codec.encode(&array, &mut out).expect("it came in this encoding");
+    let (head_len, payload) = (encoded.head_len, encoded.payload.to_vec());
+    [&out[..head_len], &payload, &out[head_len..]].concat()
+}
+
+#[test]
+fn replies_of_every_codec_are_right_for_every_dtype() {
+    for (server, dtype) in CODECS.iter().flat_map(|&codec| DType::all().map(move |d| (codec, d))) {
+        let body = Body::parse(server.name()).unwrap();
+        let array = NdArray::seeded(dtype, Shape::new(&[3, 7]).unwrap(), 7).unwrap();
+        let Ok(message) = Message::new(body, array, 1000) else { continue };
+        let mut verifier = Verifier::new(message);
+        for request in 0..4 {
+            let reply = served(server, &right(&verifier, request));
+            let checked = verifier.check(request, &reply);
+            assert_eq!(checked, Ok(()), "{} {}", server.name(), dtype.name());
+            let swapped = verifier.check(request + 1, &reply);
+            assert!(swapped.is_err(), "{} {}", server.name(), dtype.name());
+        }
+        assert!(verifier.forms.len() <= 2, "what was decoded once is known");
+    }
 }

@@ -1,0 +1,104 @@
+//! A measurement as a few lines for people.
+//!
+//! A throughput is a lower bound (`>=`) when the load generator's own core was the busy one: then the server might
+//! have answered more.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::record::{Cpu, Measurement};
+
+/// Share of its core from which on the load generator is the limit.
+pub const CLIENT_BUSY: f64 = 0.85;
+
+/// Share of one core that `cpu` kept busy in a window of `wall_ns`.
+pub fn busy(cpu: Cpu, wall_ns: u64) -> f64 {
+    cpu.total_ns as f64 / wall_ns.max(1) as f64
+}
+
+/// The lines.
+pub fn summary(measured: &Measurement) -> String {
+    let wall = Duration::from_nanos(measured.wall_ns);
+    let client_busy = busy(measured.client_cpu, measured.wall_ns);
+    let bound = if client_busy > CLIENT_BUSY { ">= " } else { "" };
+    let rate = measured.requests as f64 / wall.as_secs_f64();
+    let requests = measured.requests.max(1) as f64;
+    let wire = |bytes: u64| bytes as f64 / requests;
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12}{value}");
+    };
+    line("requests", format!("{} in {wall:.3?}, all replies right", measured.requests));
+    line("throughput", format!("{bound}{rate:.0} requests/s"));
+    line("latency", latency(measured));
+    let (out, into) = (wire(measured.bytes_out), wire(measured.bytes_in));
+    line("wire", format!("{out:.0} bytes out, {into:.0} bytes in per request"));
+    line("client CPU", cpu(measured.client_cpu, measured));
+    if let Some(server) = measured.server_cpu {
+        line("server CPU", cpu(server, measured));
+    }
+    if let Some(bytes) = measured.server_rss_peak_bytes {
+        line("server peak", format!("{:.1} MiB resident", bytes as f64 / 1_048_576.0));
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn latency(measured: &Measurement) -> String {
+    let time = |ns| format!("{:.1?}", Duration::from_nanos(ns));
+    let latency = measured.latency_ns;
+    format!(
+        "p50 {}  p90 {}  p99 {}  max {}",
+        time(latency.p50),
+        time(latency.p90),
+        time(latency.p99),
+        time(latency.max)
+    )
+}
+
+fn cpu(cpu: Cpu, measured: &Measurement) -> String {
+    let each = |ns: u64| ns as f64 / 1000.0 / measured.requests.max(1) as f64;
+    format!(
+        "{:.3} us/request (about {:.3} user, {:.3} system), {:.0} % of a core",
+        each(cpu.total_ns),
+        each(cpu.user_ns),
+        each(cpu.system_ns),
+        100.0 * busy(cpu, measured.wall_ns)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Quantiles, SocketOptions};
+
+    fn measured(client_ns: u64) -> Measurement {
+        Measurement {
+            requests: 1000,
+            wall_ns: 1_000_000_000,
+            bytes_out: 98_000,
+            bytes_in: 105_000,
+            latency_ns: Quantiles { p50: 12_340, max: 2_000_000, ..Quantiles::default() },
+            latency_histogram: String::new(),
+            client_cpu: Cpu { total_ns: client_ns, user_ns: 0, system_ns: 0 },
+            server_cpu: Some(Cpu { total_ns: 2_000_000, user_ns: 1_500_000, system_ns: 500_000 }),
+            server_rss_peak_bytes: Some(3 << 20),
+            socket: SocketOptions::default(),
+            server_settings: None,
+        }
+    }
+
+    #[test]
+    fn says_what_a_request_cost() {
+        let text = summary(&measured(500_000_000));
+        assert!(text.contains("throughput  1000 requests/s"), "{text}");
+        assert!(text.contains("wire        98 bytes out, 105 bytes in"), "{text}");
+        assert!(text.contains("server CPU  2.000 us/request (about 1.500 user, 0.500 system)"));
+        assert!(text.contains("p50 12.3µs"), "{text}");
+    }
+
+    #[test]
+    fn a_busy_client_makes_a_lower_bound() {
+        assert!(summary(&measured(900_000_000)).contains("throughput  >= 1000"));
+    }
+}
