@@ -12,10 +12,14 @@ use crate::array::{ArrayError, ArrayView};
 mod cursor;
 pub mod json;
 pub mod json_binary;
+pub mod json_binary_serde;
+pub mod json_serde;
 pub mod msgpack;
+pub mod msgpack_serde;
 pub mod npy;
 mod odometer;
 pub mod protobuf;
+pub mod protobuf_prost;
 
 /// An encoding on the wire; several codecs (own, library) may speak the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,8 +146,17 @@ pub trait Codec: fmt::Debug + Send + Sync {
 
 /// Every codec, own forms first. The CLI, the golden and round-trip tests and the benches iterate this table.
 /// `reflect` is not in it: no codec runs there.
-pub static CODECS: &[&dyn Codec] =
-    &[&protobuf::Protobuf, &json::Json, &json_binary::JsonBinary, &msgpack::Msgpack, &npy::Npy];
+pub static CODECS: &[&dyn Codec] = &[
+    &protobuf::Protobuf,
+    &json::Json,
+    &json_binary::JsonBinary,
+    &msgpack::Msgpack,
+    &npy::Npy,
+    &protobuf_prost::ProtobufProst,
+    &json_serde::JsonSerde,
+    &json_binary_serde::JsonBinarySerde,
+    &msgpack_serde::MsgpackSerde,
+];
 
 /// The codec called `name`, or `None`.
 pub fn find(name: &str) -> Option<&'static dyn Codec> {
@@ -162,6 +175,14 @@ pub enum CodecError {
         at: usize,
         /// What was found or expected.
         what: &'static str,
+    },
+    /// A library refuses it.
+    #[error("{encoding}: {what}")]
+    Library {
+        /// Encoding being read.
+        encoding: &'static str,
+        /// What the library says.
+        what: String,
     },
     /// Well-formed, but a field is missing, of the wrong type or of an impossible value.
     #[error("{encoding}: field {field:?}: {what}")]
@@ -195,6 +216,15 @@ impl CodecError {
     /// A field is not what it has to be.
     fn field(encoding: &'static str, field: &'static str, what: impl Into<String>) -> CodecError {
         CodecError::Field { encoding, field, what: what.into() }
+    }
+
+    /// A library's own words, cut short: they may repeat what the peer sent.
+    fn library<E: fmt::Display>(encoding: &'static str) -> impl Fn(E) -> CodecError {
+        const CHARS_MAX: usize = 200;
+        move |error| {
+            let what = error.to_string().chars().take(CHARS_MAX).collect();
+            CodecError::Library { encoding, what }
+        }
     }
 
     /// Names the encoding whose parts do not make an array.

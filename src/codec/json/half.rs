@@ -7,7 +7,7 @@ const INFINITY: u16 = 0x7c00;
 const NAN: u16 = 0x7e00;
 
 /// The double that `bits` stand for.
-pub(super) fn widen(bits: u16) -> f64 {
+pub(crate) fn widen(bits: u16) -> f64 {
     let exponent = i32::from(bits >> MANTISSA_BITS & 0x1f);
     let mantissa = f64::from(bits & 0x3ff);
     let magnitude = match exponent {
@@ -20,7 +20,7 @@ pub(super) fn widen(bits: u16) -> f64 {
 }
 
 /// The nearest binary16, ties to even; beyond its range infinity.
-pub(super) fn narrow(value: f64) -> u16 {
+pub(crate) fn narrow(value: f64) -> u16 {
     let bits = value.to_bits();
     let sign = (bits >> 48 & 0x8000) as u16;
     if value.is_nan() {

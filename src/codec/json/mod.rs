@@ -22,10 +22,10 @@ use super::cursor::Cursor;
 use super::{Codec, CodecError, Encoded, Encoding};
 use crate::array::{ArrayView, DType, Kind};
 
-mod half;
+pub(super) mod half;
 mod read;
 pub(super) mod scan;
-mod write;
+pub(super) mod write;
 
 use scan::{Members, Text};
 
@@ -67,7 +67,8 @@ impl Codec for Json {
         let data = data.ok_or_else(|| CodecError::field(NAME, "data", "missing"))?;
         let dtype = dtype.ok_or_else(|| CodecError::field(NAME, "dtype", "missing"))?;
         if dtype.kind() == Kind::Complex {
-            return Err(no_complex(dtype));
+            let what = format!("complex numbers (dtype {dtype})");
+            return Err(CodecError::Unsupported { encoding: NAME, what });
         }
         let shape = read::list(cursor.between(0..data.end), data.start, dtype, scratch)
             .map_err(|fault| cursor.fail_at(fault.at, fault.what))?;
@@ -79,13 +80,11 @@ impl Codec for Json {
         array: &ArrayView<'a>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded<'a>, CodecError> {
-        if array.dtype().kind() == Kind::Complex {
-            return Err(no_complex(array.dtype()));
-        }
+        let unsupported = |what| CodecError::Unsupported { encoding: NAME, what };
+        write::check(array).map_err(unsupported)?;
         let start = out.len();
         out.extend_from_slice(b"{\"data\": ");
-        write::list(array, out)
-            .map_err(|what| CodecError::Unsupported { encoding: NAME, what: what.to_owned() })?;
+        write::list(array, out).map_err(unsupported)?;
         out.extend_from_slice(b", \"dtype\": \"");
         out.extend_from_slice(array.dtype().name().as_bytes());
         out.extend_from_slice(b"\"}");
@@ -94,10 +93,6 @@ impl Codec for Json {
 }
 
 const BOTH: &str = "given beside data: a message has either a list or a buffer";
-
-fn no_complex(dtype: DType) -> CodecError {
-    CodecError::Unsupported { encoding: NAME, what: format!("complex numbers (dtype {dtype})") }
-}
 
 /// Which of the two JSON forms `body` has: the first of its names `data` and `buffer` decides. That the other one
 /// does not follow is for the codec to check.

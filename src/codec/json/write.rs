@@ -10,15 +10,24 @@ use crate::codec::odometer::Odometer;
 /// Most empty lists that are written: their number comes from a shape that has no bytes behind it.
 const EMPTY_LISTS_MAX: u64 = 1 << 20;
 
-/// Appends the list, or says what a list cannot carry. `array` is not complex.
-pub(super) fn list(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), &'static str> {
-    let outer = array.shape().dims().split_last().map_or(&[][..], |(_, outer)| outer);
-    if outer.contains(&0) {
-        return Err("a shape with a 0 before its last place: nothing would be left of the rest");
+/// Says what a list cannot carry of `array`'s type and shape.
+pub(crate) fn check(array: &ArrayView<'_>) -> Result<(), String> {
+    let dims = array.shape().dims();
+    let outer = dims.split_last().map_or(&[][..], |(_, outer)| outer);
+    let lists = outer.iter().fold(1, |lists: u64, &dim| lists.saturating_mul(dim));
+    if array.dtype().kind() == Kind::Complex {
+        Err(format!("complex numbers (dtype {})", array.dtype()))
+    } else if lists == 0 {
+        Err(format!("the shape {dims:?}: nothing is left of it behind its first 0"))
+    } else if array.data().is_empty() && lists > EMPTY_LISTS_MAX {
+        Err(format!("the shape {dims:?}: more than {EMPTY_LISTS_MAX} empty lists"))
+    } else {
+        Ok(())
     }
-    if array.data().is_empty() && lists_max(outer) > EMPTY_LISTS_MAX {
-        return Err("an empty array of more than a million empty lists");
-    }
+}
+
+/// Appends the list, or says why it cannot. `array` has been [checked](check).
+pub(super) fn list(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     let big = array.dtype().order() == Order::Big;
     match (array.dtype().kind(), array.dtype().item_size()) {
         (Kind::Bool, _) => return bools(array, out),
@@ -53,10 +62,6 @@ pub(super) fn list(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), &'sta
         }
     }
     Ok(())
-}
-
-fn lists_max(outer: &[u64]) -> u64 {
-    outer.iter().fold(1, |lists: u64, &dim| lists.saturating_mul(dim))
 }
 
 fn little<const SIZE: usize>(mut item: [u8; SIZE], big: bool) -> [u8; SIZE] {
@@ -98,9 +103,9 @@ fn nest<const SIZE: usize>(
     }
 }
 
-fn bools(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), &'static str> {
+fn bools(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     if array.data().iter().any(|&byte| byte > 1) {
-        return Err("a bool that is neither 0 nor 1");
+        return Err("a bool that is neither 0 nor 1".to_owned());
     }
     nest(array, out, |[item], out| {
         out.extend_from_slice(if item == 1 { b"true" } else { b"false" });
