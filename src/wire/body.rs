@@ -23,6 +23,18 @@ impl Body {
         Body { buffer: pool.take(len), remaining: len, direct: false, lent: None }
     }
 
+    /// Announces `len` more bytes, once what was announced before has arrived.
+    pub(super) fn expect(&mut self, len: usize) {
+        debug_assert!(self.remaining == 0);
+        self.remaining = len;
+        self.direct = false;
+    }
+
+    /// Bytes that have arrived.
+    pub(super) fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Bytes still to come.
     pub(super) fn remaining(&self) -> usize {
         self.remaining

@@ -1,0 +1,186 @@
+//! Client half: one POST at a time on a connection that is kept.
+//!
+//! It reads replies strictly enough to stay in step with any server: Content-Length or chunked, interim replies
+//! skipped. A reply that only the end of the connection would delimit is refused. A status other than 200 is the
+//! peer's refusal: status, reason and body become its text.
+
+use super::PROTOCOL;
+use super::encode::write_decimal;
+use super::fields::{Fault, Framing};
+use super::message::Message;
+use super::parse::{HeadReader, ReplyHead, Whole};
+use crate::wire::{Client, Context, Limits, Loan, Part, Pool, Sink, WireError};
+
+/// Client half.
+#[derive(Debug)]
+pub struct H1Client {
+    /// The request up to the value of Content-Length.
+    head: Vec<u8>,
+    limits: Limits,
+    in_flight: Option<u32>,
+    stage: Stage,
+    closing: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Head(HeadReader<ReplyHead>),
+    /// A refusal carries its status line's text.
+    Body(Option<String>, Message),
+}
+
+fn broken(fault: Fault) -> WireError {
+    WireError::Protocol { protocol: PROTOCOL, what: format!("reply: {}", fault.what) }
+}
+
+impl H1Client {
+    /// A connection that posts bodies of `content_type` to `path` of `host`, and takes replies within `limits`.
+    pub fn new(host: &str, path: &str, content_type: &str, limits: &Limits) -> H1Client {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\nContent-Length: "
+        );
+        let stage = Stage::Head(HeadReader::default());
+        let limits = limits.clone();
+        H1Client { head: head.into_bytes(), limits, in_flight: None, stage, closing: false }
+    }
+
+    /// True once the peer has said that it closes the connection: no further request will be answered.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    fn begin<'a>(
+        &mut self,
+        whole: Whole<'a, ReplyHead>,
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<&'a [u8], WireError> {
+        let Whole { head, bytes, rest } = whole;
+        if (100..200).contains(&head.status) && head.status != 101 {
+            bytes.retire(cx);
+            return Ok(rest);
+        }
+        let framing = head.framing().ok_or_else(|| self.refused("has no length"))?;
+        let limit = self.limits.body_bytes_max;
+        if matches!(framing, Framing::Length(len) if len > limit as u64) {
+            return Err(self.refused(&format!("is over the limit of {limit} bytes")));
+        }
+        let refusal = (head.status != 200).then(|| {
+            let reason = String::from_utf8_lossy(&bytes.bytes()[head.reason.clone()]);
+            format!("{}{reason}", head.status)
+        });
+        bytes.retire(cx);
+        self.closing |= head.fields.close;
+        match framing {
+            Framing::Length(len) if len <= rest.len() as u64 => {
+                let (body, rest) = rest.split_at(len as usize);
+                self.deliver(refusal, body, sink);
+                Ok(rest)
+            }
+            _ => {
+                self.stage = Stage::Body(refusal, Message::new(framing, limit, cx.pool));
+                Ok(rest)
+            }
+        }
+    }
+
+    fn refused(&self, what: &str) -> WireError {
+        WireError::Protocol { protocol: PROTOCOL, what: format!("the body of a reply {what}") }
+    }
+
+    fn deliver(&mut self, refusal: Option<String>, body: &[u8], sink: &mut dyn Sink) {
+        let Some(id) = self.in_flight.take() else { return };
+        match refusal {
+            None => sink.reply(id, Ok(body)),
+            Some(status) => {
+                let reason = String::from_utf8_lossy(body);
+                sink.reply(id, Err(&format!("{status}: {}", reason.trim_end())));
+            }
+        }
+    }
+
+    fn deliver_if_whole(&mut self, cx: &mut Context<'_>, sink: &mut dyn Sink) {
+        if !matches!(&self.stage, Stage::Body(_, message) if message.is_whole()) {
+            return;
+        }
+        let head = Stage::Head(HeadReader::default());
+        if let Stage::Body(refusal, message) = std::mem::replace(&mut self.stage, head) {
+            let body = message.into_buffer();
+            self.deliver(refusal, &body, sink);
+            cx.pool.give(body);
+        }
+    }
+}
+
+impl Client for H1Client {
+    fn in_flight_max(&self) -> usize {
+        1
+    }
+
+    fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
+        debug_assert!(self.in_flight.is_none());
+        let len = parts.iter().map(Part::len).sum();
+        cx.out.compose(self.head.len() + 24, cx.pool, |out| {
+            out.extend_from_slice(&self.head);
+            write_decimal(len, out);
+            out.extend_from_slice(b"\r\n\r\n");
+        });
+        cx.out.parts(parts, cx.pool);
+        self.in_flight = Some(id);
+    }
+
+    fn receive(
+        &mut self,
+        mut input: &[u8],
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), WireError> {
+        while !input.is_empty() {
+            if self.in_flight.is_none() {
+                let what = "a reply came that nothing asked for".to_owned();
+                return Err(WireError::Protocol { protocol: PROTOCOL, what });
+            }
+            input = match &mut self.stage {
+                Stage::Head(reader) => {
+                    match reader.read(input, &self.limits, cx.pool).map_err(broken)? {
+                        Some(whole) => self.begin(whole, cx, sink)?,
+                        None => &[],
+                    }
+                }
+                Stage::Body(_, message) => message.take(input).map_err(broken)?,
+            };
+            self.deliver_if_whole(cx, sink);
+        }
+        Ok(())
+    }
+
+    fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
+        match &mut self.stage {
+            Stage::Head(_) => None,
+            Stage::Body(_, message) => message.lend(),
+        }
+    }
+
+    fn repay(
+        &mut self,
+        buffer: Vec<u8>,
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), WireError> {
+        match &mut self.stage {
+            Stage::Head(_) => cx.pool.give(buffer),
+            Stage::Body(_, message) => {
+                message.repay(buffer);
+                self.deliver_if_whole(cx, sink);
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), WireError> {
+        match self.in_flight {
+            None => Ok(()),
+            Some(_) => Err(WireError::Truncated { protocol: PROTOCOL }),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The fields of a head that frame its message or steer its connection.
+//!
+//! Of all others only the grammar is checked: a token, a colon, no control character. RFC 9110 section 5, RFC 9112
+//! sections 5 and 6.
+
+use std::ops::Range;
+
+use super::encode::Status;
+use crate::wire::Limits;
+
+/// Why a message is refused: its framing cannot be trusted, so the connection ends with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) status: Status,
+    pub(super) what: &'static str,
+}
+
+/// What follows a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// What a request expects before it sends its body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Expect {
+    #[default]
+    Nothing,
+    Continue,
+    Unknown,
+}
+
+/// The fields that frame a message or steer a connection.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    count: usize,
+    hosts: u8,
+    content_length: Option<u64>,
+    chunked: bool,
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+    pub(super) expect: Expect,
+    pub(super) content_type: Range<usize>,
+}
+
+impl Fields {
+    /// Takes one line of a head.
+    pub(super) fn read(
+        &mut self,
+        head: &[u8],
+        line: Range<usize>,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        self.count += 1;
+        if self.count > limits.head_fields_max {
+            return Err(Fault { status: Status::FieldsTooLarge, what: "too many fields" });
+        }
+        let text = &head[line.clone()];
+        let name_len = text.iter().take_while(|byte| is_token(**byte)).count();
+        let (name, rest) = text.split_at(name_len);
+        let value = match rest {
+            _ if matches!(text.first(), Some(b' ' | b'\t')) => {
+                return Err(bad("a field is folded over two lines"));
+            }
+            [b':', ..] if name.is_empty() => return Err(bad("a field has no name")),
+            [b':', value @ ..] => value,
+            [b' ' | b'\t', ..] => return Err(bad("a space stands before the colon of a field")),
+            _ => return Err(bad("the name of a field is no token")),
+        };
+        let mut legal = true;
+        value.iter().for_each(|byte| legal &= is_value(*byte));
+        if !legal {
+            return Err(bad("the value of a field has a control character"));
+        }
+        let start = line.end - value.trim_ascii_start().len();
+        self.interpret(name, head, start..start + value.trim_ascii().len())
+    }
+
+    fn interpret(&mut self, name: &[u8], head: &[u8], at: Range<usize>) -> Result<(), Fault> {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        let value = &head[at.clone()];
+        match name.len() {
+            4 if is(b"host") => self.read_host(value),
+            6 if is(b"expect") => {
+                let known = value.eq_ignore_ascii_case(b"100-continue");
+                self.expect = if known { Expect::Continue } else { Expect::Unknown };
+                Ok(())
+            }
+            10 if is(b"connection") => {
+                for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                    self.close |= option.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+                Ok(())
+            }
+            12 if is(b"content-type") => {
+                self.content_type = at;
+                Ok(())
+            }
+            14 if is(b"content-length") => self.read_content_length(value),
+            17 if is(b"transfer-encoding") => self.read_transfer_encoding(value),
+            _ => Ok(()),
+        }
+    }
+
+    fn read_host(&mut self, value: &[u8]) -> Result<(), Fault> {
+        self.hosts = self.hosts.saturating_add(1);
+        let odd = |byte: &u8| !byte.is_ascii_graphic() || b"/\\@?#,<>\"".contains(byte);
+        if value.iter().any(odd) {
+            return Err(bad("the Host is not a host and port"));
+        }
+        Ok(())
+    }
+
+    fn read_content_length(&mut self, value: &[u8]) -> Result<(), Fault> {
+        if self.content_length.is_some() {
+            return Err(bad("there are two Content-Length"));
+        }
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(bad("the Content-Length is not a number"));
+        }
+        let length = value.iter().try_fold(0u64, |length, digit| {
+            length.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        });
+        self.content_length = Some(length.ok_or(bad("the Content-Length overflows"))?);
+        Ok(())
+    }
+
+    fn read_transfer_encoding(&mut self, value: &[u8]) -> Result<(), Fault> {
+        if self.chunked {
+            return Err(bad("there are two Transfer-Encoding"));
+        }
+        let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        let mut codings = value.rsplit(|byte| *byte == b',');
+        if !codings.next().is_some_and(is_chunked) || codings.clone().any(is_chunked) {
+            return Err(bad("chunked must be the last transfer coding, and once"));
+        }
+        if codings.next().is_some() {
+            let what = "no transfer coding but chunked is spoken here";
+            return Err(Fault { status: Status::NotImplemented, what });
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    /// What can only be told once all fields are read.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        if self.chunked && self.content_length.is_some() {
+            return Err(bad("Content-Length and Transfer-Encoding exclude each other"));
+        }
+        Ok(())
+    }
+
+    /// What the request version `HTTP/1.minor` asks beyond that.
+    pub(super) fn check_request(&self, minor: u8) -> Result<(), Fault> {
+        if self.hosts > 1 || self.hosts == 0 && minor > 0 {
+            return Err(bad("a request needs exactly one Host"));
+        }
+        if self.chunked && minor == 0 {
+            return Err(bad("HTTP/1.0 has no Transfer-Encoding"));
+        }
+        Ok(())
+    }
+
+    /// How the body is framed.
+    pub(super) fn framing(&self) -> Framing {
+        match self.content_length {
+            _ if self.chunked => Framing::Chunked,
+            Some(length) => Framing::Length(length),
+            None => Framing::None,
+        }
+    }
+}
+
+/// A fault of grammar.
+pub(super) fn bad(what: &'static str) -> Fault {
+    Fault { status: Status::BadRequest, what }
+}
+
+/// `tchar` of RFC 9110 5.6.2.
+pub(super) fn is_token(byte: u8) -> bool {
+    const TOKEN: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 128 {
+            table[byte] = matches!(byte as u8, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'!' | b'#'
+                | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
+            byte += 1;
+        }
+        table
+    };
+    TOKEN[usize::from(byte)]
+}
+
+/// A byte that a field value may hold (RFC 9110 5.5): visible, space, tab, or beyond ASCII.
+pub(super) fn is_value(byte: u8) -> bool {
+    byte >= b' ' && byte != 0x7F || byte == b'\t'
+}

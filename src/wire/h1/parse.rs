@@ -1,0 +1,380 @@
+//! Reads the head of a request or reply in one pass, line by line, without a copy or an allocation.
+//!
+//! A head that has not arrived whole is kept, and reading goes on where it stopped: no byte is looked at twice, and
+//! how the bytes were cut never shows. Only the fields that frame a message or steer a connection are understood; of
+//! the others the grammar alone is checked.
+//!
+//! Strict where two readers could disagree on where a message ends (request smuggling). Refused are: a line that ends
+//! in LF alone, CR or NUL anywhere else, a folded field, space before the colon, a name that is no token, two
+//! Content-Length or one that is not plain digits, Content-Length beside Transfer-Encoding, a Transfer-Encoding other
+//! than `chunked`, none or two Host. RFC 9112 sections 2 to 6.
+
+use std::ops::Range;
+
+use memchr::memchr;
+
+use super::encode::Status;
+use super::fields::{Fault, Fields, Framing, bad, is_token, is_value};
+use crate::wire::reply::Source;
+use crate::wire::{Limits, Pool};
+
+/// Empty lines taken before a request line (RFC 9112 2.2 asks for one).
+const EMPTY_LINES_MAX: u8 = 4;
+
+/// A head of some kind, read as its bytes arrive. Ranges count from the first byte of the head.
+pub(super) trait HeadParser: Default {
+    /// Reads on in `head`, which holds what earlier calls saw and perhaps more. The head's length once it is whole.
+    fn advance(&mut self, head: &[u8], limits: &Limits) -> Result<Option<usize>, Fault>;
+
+    /// True when `len` bytes were read and none of them matters.
+    fn is_blank(&self, len: usize) -> bool;
+
+    /// Forgets bytes that do not matter.
+    fn rewind(&mut self);
+}
+
+/// A head on its way in.
+#[derive(Debug, Default)]
+pub(super) struct HeadReader<P> {
+    parser: P,
+    /// What came before, when it was not whole.
+    buffer: Vec<u8>,
+}
+
+/// A whole head and what follows it.
+pub(super) struct Whole<'a, P> {
+    pub(super) head: P,
+    pub(super) bytes: Source<'a>,
+    pub(super) rest: &'a [u8],
+}
+
+impl<P: HeadParser> HeadReader<P> {
+    /// True when nothing of a head has arrived.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// The head once it is whole; until then all of `input` is kept.
+    pub(super) fn read<'a>(
+        &mut self,
+        input: &'a [u8],
+        limits: &Limits,
+        pool: &mut Pool,
+    ) -> Result<Option<Whole<'a, P>>, Fault> {
+        if !self.buffer.is_empty() {
+            return self.read_on(input, limits, pool);
+        }
+        let Some(end) = self.parser.advance(input, limits)? else {
+            if self.parser.is_blank(input.len()) {
+                self.parser.rewind();
+            } else {
+                self.buffer = pool.take(input.len());
+                self.buffer.extend_from_slice(input);
+            }
+            return Ok(None);
+        };
+        let (bytes, rest) = input.split_at(end);
+        Ok(Some(Whole {
+            head: std::mem::take(&mut self.parser),
+            bytes: Source::Slice(bytes),
+            rest,
+        }))
+    }
+
+    fn read_on<'a>(
+        &mut self,
+        input: &'a [u8],
+        limits: &Limits,
+        pool: &mut Pool,
+    ) -> Result<Option<Whole<'a, P>>, Fault> {
+        let before = self.buffer.len();
+        let kept = input.len().min(limits.head_bytes_max.saturating_sub(before));
+        self.buffer.extend_from_slice(&input[..kept]);
+        let Some(end) = self.parser.advance(&self.buffer, limits)? else {
+            if self.parser.is_blank(self.buffer.len()) {
+                self.parser.rewind();
+                pool.give(std::mem::take(&mut self.buffer));
+            }
+            return Ok(None);
+        };
+        self.buffer.truncate(end);
+        let bytes = Source::Buffer(std::mem::take(&mut self.buffer));
+        let head = std::mem::take(&mut self.parser);
+        Ok(Some(Whole { head, bytes, rest: &input[end - before..] }))
+    }
+}
+
+/// Finds lines.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Where the next line starts.
+    start: usize,
+    /// No line ends before here.
+    scanned: usize,
+}
+
+impl Lines {
+    /// The next line without its CRLF, or `None` until it has one.
+    fn next(&mut self, head: &[u8]) -> Result<Option<Range<usize>>, Fault> {
+        let Some(at) = memchr(b'\n', &head[self.scanned..]) else {
+            self.scanned = head.len();
+            return Ok(None);
+        };
+        let end = self.scanned + at;
+        if end == self.start || head[end - 1] != b'\r' {
+            return Err(bad("a line ends in LF without CR"));
+        }
+        let line = self.start..end - 1;
+        self.start = end + 1;
+        self.scanned = self.start;
+        Ok(Some(line))
+    }
+}
+
+/// Methods that this server tells apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Head,
+    Options,
+    /// A method of RFC 9110 that some route may know.
+    Known,
+    #[default]
+    Unknown,
+}
+
+/// The head of a request.
+#[derive(Debug, Default)]
+pub(super) struct RequestHead {
+    lines: Lines,
+    empty_lines: u8,
+    line_read: bool,
+    pub(super) method: Method,
+    pub(super) method_name: Range<usize>,
+    /// Empty for `OPTIONS *`.
+    pub(super) path: Range<usize>,
+    pub(super) minor: u8,
+    pub(super) fields: Fields,
+}
+
+impl HeadParser for RequestHead {
+    fn advance(&mut self, head: &[u8], limits: &Limits) -> Result<Option<usize>, Fault> {
+        loop {
+            let line = self.lines.next(head)?;
+            let room = limits.head_bytes_max.saturating_sub(line.is_none().into());
+            if self.lines.scanned > room {
+                return Err(self.too_long());
+            }
+            let Some(line) = line else {
+                return self.check_first_byte(head).map(|()| None);
+            };
+            if !self.line_read {
+                self.read_first_line(head, line)?;
+            } else if line.is_empty() {
+                self.check()?;
+                return Ok(Some(self.lines.start));
+            } else {
+                self.fields.read(head, line, limits)?;
+            }
+        }
+    }
+
+    fn is_blank(&self, len: usize) -> bool {
+        !self.line_read && self.lines.start == len
+    }
+
+    fn rewind(&mut self) {
+        self.lines = Lines::default();
+    }
+}
+
+impl RequestHead {
+    fn too_long(&self) -> Fault {
+        if self.line_read {
+            Fault { status: Status::FieldsTooLarge, what: "the head is too long" }
+        } else {
+            Fault { status: Status::UriTooLong, what: "the request line is too long" }
+        }
+    }
+
+    /// Turns away at once what cannot become a request, such as a TLS handshake.
+    fn check_first_byte(&self, head: &[u8]) -> Result<(), Fault> {
+        match head.get(self.lines.start) {
+            Some(&first) if !self.line_read && !is_token(first) && first != b'\r' => {
+                Err(bad("the request line does not start with a method"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read_first_line(&mut self, head: &[u8], line: Range<usize>) -> Result<(), Fault> {
+        if line.is_empty() {
+            self.empty_lines += 1;
+            return match self.empty_lines {
+                0..=EMPTY_LINES_MAX => Ok(()),
+                _ => Err(bad("too many empty lines before a request")),
+            };
+        }
+        self.line_read = true;
+        let text = &head[line.clone()];
+        let method_len = text.iter().take_while(|byte| is_token(**byte)).count();
+        if method_len == 0 {
+            return Err(bad("the request line does not start with a method"));
+        }
+        let Some((b' ', rest)) = text[method_len..].split_first() else {
+            return Err(bad("the method is not followed by one space"));
+        };
+        let target_len = rest.iter().take_while(|byte| byte.is_ascii_graphic()).count();
+        if target_len == 0 {
+            return Err(bad("the method is not followed by a target"));
+        }
+        let Some((b' ', version)) = rest[target_len..].split_first() else {
+            return Err(bad("the target is not followed by one space and a version"));
+        };
+        self.minor = read_version(version)?;
+        self.method_name = line.start..line.start + method_len;
+        self.method = method(&text[..method_len]);
+        let target_start = line.start + method_len + 1;
+        self.path = self.read_target(head, target_start..target_start + target_len)?;
+        Ok(())
+    }
+
+    /// The path within a target in origin, absolute or asterisk form.
+    fn read_target(&self, head: &[u8], target: Range<usize>) -> Result<Range<usize>, Fault> {
+        let text = &head[target.clone()];
+        let path = match text {
+            [b'/', ..] => 0..text.len(),
+            b"*" if self.method == Method::Options => return Ok(target.end..target.end),
+            _ if &head[self.method_name.clone()] == b"CONNECT" => {
+                return Ok(target.end..target.end);
+            }
+            _ => absolute_path(text).ok_or(bad("the target is no path"))?,
+        };
+        if memchr(b'#', text).is_some() {
+            return Err(bad("the target has a fragment"));
+        }
+        let end = memchr(b'?', &text[path.clone()]).map_or(path.end, |at| path.start + at);
+        Ok(target.start + path.start..target.start + end)
+    }
+
+    /// What can only be told once the head is whole.
+    fn check(&self) -> Result<(), Fault> {
+        self.fields.check()?;
+        self.fields.check_request(self.minor)
+    }
+
+    /// What the head says about its body.
+    pub(super) fn framing(&self) -> Framing {
+        self.fields.framing()
+    }
+
+    /// Whether the connection goes on after the reply, as far as the client is concerned.
+    pub(super) fn keep_alive(&self) -> bool {
+        !self.fields.close && (self.minor > 0 || self.fields.keep_alive)
+    }
+}
+
+/// The path of `http://host/path`; the last slash of the scheme stands in for an empty one.
+fn absolute_path(target: &[u8]) -> Option<Range<usize>> {
+    let schemes: [&[u8]; 2] = [b"http://", b"https://"];
+    let is_prefix = |scheme: &&[u8]| {
+        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    let start = schemes.into_iter().find(is_prefix)?.len();
+    let authority = target[start..].iter().take_while(|byte| !b"/?".contains(byte)).count();
+    let end = start + authority;
+    match target.get(end) {
+        _ if authority == 0 => None,
+        Some(b'/') => Some(end..target.len()),
+        _ => Some(start - 1..start),
+    }
+}
+
+fn method(name: &[u8]) -> Method {
+    match name {
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        b"OPTIONS" => Method::Options,
+        b"POST" | b"PUT" | b"DELETE" | b"TRACE" | b"PATCH" => Method::Known,
+        _ => Method::Unknown,
+    }
+}
+
+/// The minor version of `HTTP/1.x`.
+fn read_version(text: &[u8]) -> Result<u8, Fault> {
+    match text {
+        [b'H', b'T', b'T', b'P', b'/', major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] => {
+            match major {
+                b'1' => Ok(minor - b'0'),
+                _ => {
+                    let what = "only HTTP/1.0 and HTTP/1.1 are spoken here";
+                    Err(Fault { status: Status::VersionNotSupported, what })
+                }
+            }
+        }
+        _ => Err(bad("the version is not HTTP/1.1 or HTTP/1.0")),
+    }
+}
+
+/// The head of a reply.
+#[derive(Debug, Default)]
+pub(super) struct ReplyHead {
+    lines: Lines,
+    pub(super) status: u16,
+    pub(super) reason: Range<usize>,
+    pub(super) fields: Fields,
+}
+
+impl HeadParser for ReplyHead {
+    fn advance(&mut self, head: &[u8], limits: &Limits) -> Result<Option<usize>, Fault> {
+        loop {
+            let line = self.lines.next(head)?;
+            let room = limits.head_bytes_max.saturating_sub(line.is_none().into());
+            if self.lines.scanned > room {
+                return Err(bad("the head is too long"));
+            }
+            let Some(line) = line else { return Ok(None) };
+            if self.status == 0 {
+                self.read_status_line(head, line)?;
+            } else if line.is_empty() {
+                self.fields.check()?;
+                return Ok(Some(self.lines.start));
+            } else {
+                self.fields.read(head, line, limits)?;
+            }
+        }
+    }
+
+    fn is_blank(&self, _len: usize) -> bool {
+        false
+    }
+
+    fn rewind(&mut self) {}
+}
+
+impl ReplyHead {
+    fn read_status_line(&mut self, head: &[u8], line: Range<usize>) -> Result<(), Fault> {
+        let text = &head[line.clone()];
+        let (version, rest) = text.split_at_checked(8).ok_or(bad("the status line is cut"))?;
+        read_version(version)?;
+        let [b' ', a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', reason @ ..] = rest else {
+            return Err(bad("the status line has no status"));
+        };
+        if !matches!(reason, [] | [b' ', ..]) || !reason.iter().all(|byte| is_value(*byte)) {
+            return Err(bad("the status is not followed by a reason"));
+        }
+        let [a, b, c] = [a, b, c].map(|digit| u16::from(digit - b'0'));
+        self.status = a * 100 + b * 10 + c;
+        self.reason = line.end - reason.len()..line.end;
+        Ok(())
+    }
+
+    /// What the head says about its body; `None` when only the end of the connection would tell.
+    pub(super) fn framing(&self) -> Option<Framing> {
+        match (self.status, self.fields.framing()) {
+            (100..=199 | 204 | 304, _) => Some(Framing::None),
+            (_, Framing::None) => None,
+            (_, framing) => Some(framing),
+        }
+    }
+}
