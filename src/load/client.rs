@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::wire::{Client, Context, Loan, Machine, Part, Pool, Sink, WireError};
 
 use super::LoadError;
-use super::run::{Run, Ticket};
+use super::run::{Reply, Run, Ticket};
 
 /// What follows the nonce is sent from where it lies when it is at least this long; shorter ones are cheaper to copy.
 const SHARE_BYTES_MIN: usize = 8 * 1024;
@@ -135,7 +135,8 @@ impl Sink for Replies<'_> {
             return self.run.fail(LoadError::Unasked { id });
         };
         self.slots.free.push(id);
-        self.run.reply(ticket, body, self.now);
+        let reply = body.map_or_else(Reply::Refused, Reply::Body);
+        self.run.reply(ticket, reply, self.now);
     }
 }
 

@@ -26,8 +26,9 @@ use crate::driver::Stream;
 use crate::wire::grpc::{self, Code, PREFIX_BYTES, prefix};
 
 use super::LoadError;
-use super::run::{Run, Ticket};
+use super::run::{Reply, Run, Ticket};
 use super::settings::Watched;
+use super::verify::Arriving;
 use super::wake::Woken;
 
 /// Window of a stream: no reply below it ever waits for us.
@@ -78,10 +79,15 @@ struct Template {
 struct Call {
     ticket: Ticket,
     stage: Stage,
-    /// The first piece of the body; nearly always the whole of it.
-    first: Bytes,
-    /// The body, when it came in several pieces.
-    pieces: Vec<u8>,
+    body: Body,
+}
+
+/// The framed message of a reply.
+enum Body {
+    /// Nothing yet, or one piece that is the whole of it.
+    Whole(Bytes),
+    /// Longer ones are compared as they come.
+    Pieces(Box<Arriving>),
 }
 
 enum Stage {
@@ -169,11 +175,13 @@ impl<S: Stream> Calls<S> {
         while let Some((slot, waker)) = self.woken.take() {
             any = true;
             let Some(call) = &mut self.calls[slot as usize] else { continue };
-            let Poll::Ready(whole) = call.poll(&mut Context::from_waker(waker)) else { continue };
-            let message = whole.and_then(|()| call.message());
-            let message = message.as_ref().map(|message| *message).map_err(String::as_str);
-            self.run.borrow_mut().reply(call.ticket, message, now);
-            self.calls[slot as usize] = None;
+            let mut run = self.run.borrow_mut();
+            let Poll::Ready(whole) = call.poll(&mut Context::from_waker(waker), &run) else {
+                continue;
+            };
+            if let Some(call) = self.calls[slot as usize].take() {
+                call.finish(whole, &mut run, now);
+            }
             self.free.push(slot);
         }
         any
@@ -260,11 +268,11 @@ impl Template {
 
 impl Call {
     fn new(ticket: Ticket, response: ResponseFuture) -> Call {
-        Call { ticket, stage: Stage::Head(response), first: Bytes::new(), pieces: Vec::new() }
+        Call { ticket, stage: Stage::Head(response), body: Body::Whole(Bytes::new()) }
     }
 
     /// Ready once the reply is whole, or refused with a reason.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
+    fn poll(&mut self, cx: &mut Context<'_>, run: &Run) -> Poll<Result<(), String>> {
         if let Stage::Head(response) = &mut self.stage {
             let response = ready!(Pin::new(response).poll(cx)).map_err(text)?;
             let (head, body) = response.into_parts();
@@ -275,31 +283,54 @@ impl Call {
         while let Some(piece) = ready!(body.poll_data(cx)) {
             let piece = piece.map_err(text)?;
             body.flow_control().release_capacity(piece.len()).map_err(text)?;
-            keep(&mut self.first, &mut self.pieces, piece);
+            self.body.take(piece, || run.arriving(self.ticket, &framing(run)));
         }
         let trailers = ready!(body.poll_trailers(cx)).map_err(text)?;
         let trailers = trailers.ok_or("the reply has no trailers")?;
         Poll::Ready(accept_status(&trailers, "no grpc-status in the trailers"))
     }
 
-    /// The one message of a whole body.
-    fn message(&self) -> Result<&[u8], String> {
-        let body = if self.pieces.is_empty() { &self.first[..] } else { &self.pieces };
-        let whole = grpc::whole(body, false, usize::MAX).map_err(|status| status.text)?;
-        whole.ok_or_else(|| format!("the body of {} bytes is not a whole message", body.len()))
+    /// Hands the reply to the run.
+    fn finish(self, whole: Result<(), String>, run: &mut Run, now: Instant) {
+        if let Err(refusal) = whole {
+            return run.reply(self.ticket, Reply::Refused(&refusal), now);
+        }
+        let framed = match self.body {
+            Body::Whole(framed) => framed,
+            Body::Pieces(arriving) => match arriving.finish() {
+                None => return run.reply(self.ticket, Reply::Right, now),
+                Some(framed) => Bytes::from(framed),
+            },
+        };
+        match grpc::whole(&framed, false, usize::MAX) {
+            Ok(Some(message)) => run.reply(self.ticket, Reply::Body(message), now),
+            Ok(None) => {
+                let refusal = format!("a body of {} bytes is no whole message", framed.len());
+                run.reply(self.ticket, Reply::Refused(&refusal), now);
+            }
+            Err(status) => run.reply(self.ticket, Reply::Refused(&status.text), now),
+        }
     }
 }
 
-/// Keeps the next piece of a body; a body of one piece is not copied.
-fn keep(first: &mut Bytes, pieces: &mut Vec<u8>, piece: Bytes) {
-    if first.is_empty() && pieces.is_empty() {
-        *first = piece;
-        return;
+impl Body {
+    fn take(&mut self, piece: Bytes, arriving: impl FnOnce() -> Arriving) {
+        match self {
+            Body::Pieces(arriving) => arriving.take(&piece),
+            Body::Whole(none) if none.is_empty() => *none = piece,
+            Body::Whole(first) => {
+                let mut arriving = Box::new(arriving());
+                arriving.take(first);
+                arriving.take(&piece);
+                *self = Body::Pieces(arriving);
+            }
+        }
     }
-    if pieces.is_empty() {
-        pieces.extend_from_slice(first);
-    }
-    pieces.extend_from_slice(&piece);
+}
+
+/// What a right reply begins with, as far as we know how it is written.
+fn framing(run: &Run) -> [u8; PREFIX_BYTES] {
+    prefix(run.reply_len() as u32)
 }
 
 /// Refuses a reply's head unless it is that of a gRPC reply that has not failed.

@@ -60,7 +60,7 @@ pub enum Protocol {
 pub enum Body {
     /// The array's own bytes, sent as `reflect`.
     Reflect,
-    /// The array as this codec writes it.
+    /// The array as this codec of our own writes it.
     Codec(&'static dyn Codec),
 }
 

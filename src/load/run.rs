@@ -15,7 +15,7 @@ use super::LoadError;
 use super::message::Message;
 use super::plan::Options;
 use super::schedule::{Boundary, Schedule};
-use super::verify::{Verifier, WrongReply};
+use super::verify::{Arriving, Verifier, WrongReply};
 
 /// One run, from its first request to its last reply.
 #[derive(Debug)]
@@ -40,6 +40,17 @@ pub struct Traffic {
     pub bytes_in: Cell<u64>,
     /// The HTTP/2 SETTINGS of the server.
     pub server_settings: Cell<Option<Http2Settings>>,
+}
+
+/// What has come for a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Reply<'a> {
+    /// A whole body, not looked at yet.
+    Body(&'a [u8]),
+    /// A whole body that was compared as it came ([`Arriving`]) and is right.
+    Right,
+    /// The server's refusal.
+    Refused(&'a str),
 }
 
 /// A request that waits for its reply.
@@ -100,11 +111,22 @@ impl Run {
         Some(Ticket { request: self.schedule.sent(), sent: now })
     }
 
-    /// The reply to `ticket` has come whole: a body, or the server's refusal as text.
-    pub fn reply(&mut self, ticket: Ticket, body: Result<&[u8], &str>, now: Instant) {
-        let checked = match body {
-            Ok(body) => self.verifier.check(ticket.request, body),
-            Err(refusal) => Err(WrongReply::Refused(one_line(refusal))),
+    /// Bytes that the latest right reply had.
+    pub fn reply_len(&self) -> usize {
+        self.verifier.reply_len()
+    }
+
+    /// A reply to `ticket` that will come in pieces, `prefix` first.
+    pub fn arriving(&self, ticket: Ticket, prefix: &[u8]) -> Arriving {
+        self.verifier.arriving(ticket.request, prefix)
+    }
+
+    /// The reply to `ticket` has come whole.
+    pub fn reply(&mut self, ticket: Ticket, reply: Reply<'_>, now: Instant) {
+        let checked = match reply {
+            Reply::Body(body) => self.verifier.check(ticket.request, body),
+            Reply::Right => Ok(()),
+            Reply::Refused(text) => Err(WrongReply::Refused(one_line(text))),
         };
         if let Err(wrong) = checked {
             return self.fail(LoadError::Reply { request: ticket.request, wrong });

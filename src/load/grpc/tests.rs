@@ -128,7 +128,7 @@ fn wrong_bodies_are_caught() {
         pieces: vec![body.slice(..body.len() - 1)],
         ..echo(number, body)
     });
-    assert!(cut.ends_with("the body of 12 bytes is not a whole message"), "{cut}");
+    assert!(cut.ends_with("a body of 12 bytes is no whole message"), "{cut}");
 
     let longer = failure(|number, body| Reply {
         pieces: vec![body.clone(), Bytes::from_static(b"x")],

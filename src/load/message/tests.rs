@@ -1,15 +1,14 @@
 use super::*;
 use crate::array::{DType, Shape};
-use crate::codec::{CODECS, Codec};
+use crate::codec::Codec;
 
 fn array(dtype: DType, dims: &[u64]) -> NdArray {
     NdArray::seeded(dtype, Shape::new(dims).unwrap(), 7).unwrap()
 }
 
-/// Every way to write an array, own codecs and library forms alike.
+/// Every body that a run may have.
 fn bodies() -> impl Iterator<Item = Body> {
-    let codecs = CODECS.iter().map(|&codec| Body::Codec(codec));
-    std::iter::once(Body::Reflect).chain(codecs)
+    Encoding::ALL.into_iter().map(|encoding| Body::parse(encoding.name()).unwrap())
 }
 
 fn whole(message: &Message, request: u64) -> Vec<u8> {
