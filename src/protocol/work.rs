@@ -178,6 +178,10 @@ impl Handler for EchoHandler {
     fn route(&mut self, head: &Head<'_>) -> Result<Route, Refused> {
         match routes::target(head)? {
             Target::Health => Ok(HEALTH),
+            Target::Echo(_) if !head.has_body => {
+                let text = "the request has neither Content-Length nor Transfer-Encoding";
+                Err((Refusal::LengthRequired, text.to_owned()))
+            }
             Target::Echo(encoding) => Ok(Route(u32::from(encoding.id()))),
         }
     }

@@ -7,6 +7,7 @@
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::driver::{self, Counters, Driver, Stop};
 use crate::echo::CodecSet;
@@ -19,6 +20,7 @@ use crate::protocol::{self, Shape};
 use crate::server::{Listen, Plan, ServerError};
 use crate::sys::affinity;
 use crate::wire::Limits;
+use crate::wire::h1::{DateClock, H1};
 use crate::wire::raw::Raw;
 
 /// What one worker gets.
@@ -87,6 +89,12 @@ fn endpoint<D: Driver>(name: &str, listener: TcpListener, work: &Work) -> D::End
         "raw" => D::machine(listener, move || {
             Raw::new(EchoHandler::new(work.clone()), Rc::clone(&limits))
         }),
+        "h1" => {
+            let clock = date_clock();
+            D::machine(listener, move || {
+                H1::new(EchoHandler::new(work.clone()), Rc::clone(&limits), clock.clone())
+            })
+        }
         "hyper" => D::service(listener, Hyper::new(work)),
         "hyper:tuned" => D::service(listener, Hyper::tuned(work)),
         "h2-crate" => D::service(listener, H2Crate::new(work)),
@@ -94,6 +102,12 @@ fn endpoint<D: Driver>(name: &str, listener: TcpListener, work: &Work) -> D::End
         "hyper-h2:tuned" => D::service(listener, HyperH2::tuned(work)),
         _ => unreachable!("{name} is in the protocol table but has no line here"),
     }
+}
+
+/// Both clocks, read at one moment.
+fn date_clock() -> DateClock {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    DateClock::new(Instant::now(), unix)
 }
 
 fn serve_whole(seat: Seat, up: Sender<()>) -> Result<Counters, ServerError> {
