@@ -113,6 +113,7 @@ fn place(part: &[u8], body: &[u8]) -> Option<Range<usize>> {
 mod tests {
     use super::*;
     use crate::array::{ArrayView, DType, NdArray, Shape};
+    use crate::codec;
 
     /// The reply as it goes out, with bytes already in `out` left alone.
     fn reply(encoding: Encoding, body: &[u8]) -> Result<Vec<u8>, CodecError> {
@@ -125,10 +126,7 @@ mod tests {
     }
 
     fn encoded(encoding: Encoding, array: &ArrayView<'_>) -> Vec<u8> {
-        let mut out = Vec::new();
-        let codec = CodecSet::own().get(encoding).unwrap();
-        let Encoded { head_len, payload } = codec.encode(array, &mut out).unwrap();
-        [&out[..head_len], payload, &out[head_len..]].concat()
+        codec::message(CodecSet::own().get(encoding).unwrap(), array).unwrap()
     }
 
     #[test]

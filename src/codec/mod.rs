@@ -163,6 +163,15 @@ pub fn find(name: &str) -> Option<&'static dyn Codec> {
     CODECS.iter().copied().find(|codec| codec.name() == name)
 }
 
+/// A whole message in one piece, for those who do not send it in parts.
+pub fn message(codec: &dyn Codec, array: &ArrayView<'_>) -> Result<Vec<u8>, CodecError> {
+    let mut out = Vec::new();
+    let Encoded { head_len, payload } = codec.encode(array, &mut out)?;
+    out.extend_from_slice(payload);
+    out[head_len..].rotate_right(payload.len());
+    Ok(out)
+}
+
 /// Why a body is not an array, or an array has no body in this encoding. Always the peer's fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {

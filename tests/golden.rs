@@ -1,0 +1,136 @@
+//! What NumPy, msgpack_numpy, protobuf and json have written is read exactly, and written again byte for byte.
+//!
+//! `tests/data` is made by `tools/goldens.py`: a file per encoding, an array per line.
+
+use ndecho::array::{ArrayView, DType, Shape};
+use ndecho::codec::{self, CODECS, Codec, Encoding};
+use serde::Deserialize;
+
+/// A line of `tests/data`.
+#[derive(Deserialize)]
+struct Golden {
+    dtype: String,
+    shape: Vec<u64>,
+    /// Items in C order, in hex.
+    data: String,
+    /// The message in hex.
+    body: Option<String>,
+    /// The message as text.
+    text: Option<String>,
+    /// A message that a peer may write and we do not.
+    #[serde(default)]
+    decode_only: bool,
+}
+
+impl Golden {
+    fn data(&self) -> Vec<u8> {
+        unhex(&self.data)
+    }
+
+    fn message(&self) -> Vec<u8> {
+        let body = self.body.as_deref().map(unhex);
+        body.or(self.text.clone().map(String::into_bytes)).expect("a line has a message")
+    }
+
+    fn array<'a>(&self, data: &'a [u8]) -> ArrayView<'a> {
+        let shape = Shape::new(&self.shape).unwrap();
+        ArrayView::new(DType::parse(&self.dtype).unwrap(), shape, data).unwrap()
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> =
+        text.chars().map(|digit| digit.to_digit(16).expect("hex") as u8).collect();
+    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+/// The lines of an encoding's file; never none.
+fn goldens(encoding: Encoding) -> Vec<Golden> {
+    let path = format!("{}/tests/data/{}.jsonl", env!("CARGO_MANIFEST_DIR"), encoding.name());
+    let text = std::fs::read_to_string(&path).expect(&path);
+    let goldens: Vec<Golden> =
+        text.lines().map(|line| serde_json::from_str(line).expect(&path)).collect();
+    assert!(goldens.len() > 100, "{path}");
+    goldens
+}
+
+fn own() -> impl Iterator<Item = &'static dyn Codec> {
+    CODECS.iter().copied().filter(|codec| codec.name() == codec.encoding().name())
+}
+
+fn library() -> impl Iterator<Item = &'static dyn Codec> {
+    CODECS.iter().copied().filter(|codec| codec.name() != codec.encoding().name())
+}
+
+#[test]
+fn own_codecs_read_every_golden_exactly() {
+    for codec in own() {
+        let mut scratch = Vec::new();
+        for golden in goldens(codec.encoding()) {
+            let (data, message) = (golden.data(), golden.message());
+            let got = codec.decode(&message, &mut scratch);
+            assert_eq!(got, Ok(golden.array(&data)), "{} {}", codec.name(), golden.data);
+        }
+    }
+}
+
+#[test]
+fn own_codecs_write_every_golden_byte_for_byte() {
+    for codec in own() {
+        for golden in goldens(codec.encoding()).iter().filter(|golden| !golden.decode_only) {
+            let data = golden.data();
+            let got = codec::message(codec, &golden.array(&data)).unwrap();
+            if let Some(text) = &golden.text {
+                assert_eq!(str::from_utf8(&got), Ok(text.as_str()));
+            }
+            assert!(got == golden.message(), "{} {:?}", codec.name(), golden.shape);
+        }
+    }
+}
+
+#[test]
+fn library_codecs_read_every_golden_that_their_libraries_can() {
+    for codec in library() {
+        let mut scratch = Vec::new();
+        for golden in goldens(codec.encoding()) {
+            let (data, message) = (golden.data(), golden.message());
+            let text = golden.text.as_deref().unwrap_or_default();
+            let beyond = ["NaN", "Infinity", "1e400"].iter().any(|word| text.contains(word));
+            let got = codec.decode(&message, &mut scratch);
+            match got {
+                Ok(array) => assert_eq!(array, golden.array(&data), "{} {text}", codec.name()),
+                Err(error) => assert!(beyond, "{} {error}: {text}", codec.name()),
+            }
+        }
+    }
+}
+
+#[test]
+fn binary_library_codecs_write_the_same_bytes() {
+    for codec in library() {
+        if let Encoding::Json | Encoding::JsonBinary = codec.encoding() {
+            continue;
+        }
+        for golden in goldens(codec.encoding()).iter().filter(|golden| !golden.decode_only) {
+            let data = golden.data();
+            let got = codec::message(codec, &golden.array(&data)).unwrap();
+            assert!(got == golden.message(), "{} {:?}", codec.name(), golden.shape);
+        }
+    }
+}
+
+#[test]
+fn goldens_cover_every_dtype() {
+    for codec in own() {
+        let goldens = goldens(codec.encoding());
+        let missing: Vec<&str> = DType::all()
+            .map(DType::name)
+            .filter(|name| !goldens.iter().any(|golden| golden.dtype == *name))
+            .collect();
+        let complex = [">c16", ">c8", "<c16", "<c8"];
+        match codec.encoding() {
+            Encoding::Json => assert!(missing.iter().all(|name| complex.contains(name))),
+            _ => assert!(missing.is_empty(), "{missing:?}"),
+        }
+    }
+}

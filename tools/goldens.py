@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Makes tests/data/*.jsonl: arrays as NumPy, msgpack_numpy, protobuf and json write them.
+
+    python3 -m venv DIR && DIR/bin/pip install -r tools/requirements-goldens.txt
+    DIR/bin/python tools/goldens.py
+
+One file per encoding, one array per line: its dtype, shape and C-order bytes (hex), and the message (`text` for the
+JSON forms, `body` in hex for the others). `decode_only` marks messages that a peer may send but we would write in
+another way. The files are the same on every run with the pinned versions.
+"""
+
+import base64
+import io
+import json
+import pathlib
+
+import msgpack
+import msgpack_numpy
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data"
+DTYPES = ["|b1", "|i1", "|u1"] + [
+    order + name
+    for name in ["i2", "u2", "f2", "i4", "u4", "f4", "i8", "u8", "f8", "c8", "c16"]
+    for order in "<>"
+]
+SHAPES = [(), (0,), (1,), (3,), (2, 3), (2, 0, 3), (3, 2, 2)]
+
+
+def values(dtype, count, rng):
+    """`count` items: the type's edges first, then anything."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, count).astype(dtype)
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        edges = [info.min, info.max, 1, 0, info.max - 1, info.min + 1]
+        more = rng.integers(info.min, info.max, max(0, count - len(edges)), dtype=dtype.newbyteorder("="), endpoint=True)
+        return np.concatenate([np.array(edges[:count], dtype), more]).astype(dtype)
+    real = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+    info = np.finfo(real)
+    edges = [0.1, -0.0, 1.0, info.max, info.smallest_subnormal, np.inf, np.nan, -np.inf, info.tiny, -info.max, 1e-5, 3e-7]
+    more = rng.random(max(0, 2 * count - len(edges)))
+    parts = np.concatenate([np.array(edges, real), more]).astype(real.newbyteorder(dtype.byteorder))
+    return (parts[: 2 * count].view(dtype) if dtype.kind == "c" else parts[:count]).copy()
+
+
+def arrays():
+    """Every dtype in every shape, and a few arrays that no rule makes."""
+    rng = np.random.default_rng(1)
+    for dtype in DTYPES:
+        for shape in SHAPES:
+            yield values(dtype, int(np.prod(shape, dtype=int)), rng).reshape(shape)
+    yield values("<f8", 2, rng).reshape((2,) + (1,) * 63)
+    yield values("|u1", 300, rng).reshape(300)  # lengths of more than one byte
+    # Doubles whose text is long, short, or near where it changes its form.
+    powers = [float(f"{mantissa}e{exponent}") for exponent in range(-324, 309, 7) for mantissa in ["1", "-1.7976931348623157"]]
+    near = [float(f"9.999999999999999e{exponent}") for exponent in range(-8, 24)]
+    bits = rng.integers(0, 2**64, 300, dtype="u8").view("f8")
+    yield np.array(powers + near + [10.0**exponent for exponent in range(-8, 24)] + [b for b in bits if np.isfinite(b)])
+    yield rng.random(64)
+    yield (rng.standard_normal(60) * 100).astype("<f4").reshape(5, 4, 3)
+
+
+def line(array, **message):
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "data": array.tobytes().hex(), **message}
+
+
+def npy(array, version=None):
+    file = io.BytesIO()
+    if version:
+        np.lib.format.write_array(file, array, version=version)
+    else:
+        np.save(file, array)
+    return file.getvalue()
+
+
+def npy_lines():
+    for array in arrays():
+        yield line(array, body=npy(array).hex())
+    # Headers of every length modulo 64, one of which gets a whole line of padding more.
+    for ones in range(22):
+        for digits in range(3):
+            array = np.empty((0, 10**digits) + (1,) * ones, "<f8")
+            yield line(array, body=npy(array).hex())
+    yield line(array := np.empty((10**17, 0), "|u1"), body=npy(array).hex())
+    rng = np.random.default_rng(2)
+    for dtype in ["|u1", "<i2", ">f4", "<f8", "<c16"]:
+        for shape in [(2, 3), (1, 4), (3, 1, 2), (2, 3, 4), (2, 2, 2, 3)]:
+            array = np.asfortranarray(values(dtype, int(np.prod(shape)), rng).reshape(shape))
+            yield line(array, body=npy(array).hex(), decode_only=True)
+    for version in [(2, 0), (3, 0)]:
+        array = values("<f8", 6, rng).reshape(2, 3)
+        yield line(array, body=npy(array, version).hex(), decode_only=True)
+
+
+def msgpack_lines():
+    for array in arrays():
+        body = msgpack.packb(array, default=msgpack_numpy.encode, use_bin_type=True)
+        yield line(array, body=body.hex())
+        if array.shape == (3,):
+            body = msgpack.packb(array, default=msgpack_numpy.encode, use_bin_type=False)
+            yield line(array, body=body.hex(), decode_only=True)
+        if array.shape == () and array.dtype.byteorder in "|=":
+            body = msgpack.packb(array[()], default=msgpack_numpy.encode, use_bin_type=True)
+            if body[:1] == b"\x83":  # float64 and complex128 are Python's own numbers too, and written as such
+                yield line(array, body=body.hex(), decode_only=True)
+
+
+def message_class(name, packed):
+    """NDArray of proto/ndecho.proto, built here so that no protoc is needed."""
+    file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", syntax="proto3")
+    message = file.message_type.add(name=name)
+    field = descriptor_pb2.FieldDescriptorProto
+    message.field.add(name="buffer", number=1, type=field.TYPE_BYTES, label=field.LABEL_OPTIONAL)
+    message.field.add(name="dtype", number=2, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
+    shape = message.field.add(name="shape", number=3, type=field.TYPE_UINT64, label=field.LABEL_REPEATED)
+    if not packed:
+        shape.options.packed = False
+        message.field.add(name="later", number=100, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
+    descriptor_pool.Default().Add(file)
+    return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))
+
+
+def protobuf_lines():
+    current, other = message_class("NDArray", True), message_class("Unpacked", False)
+    for array in arrays():
+        parts = dict(buffer=array.tobytes(), dtype=array.dtype.str, shape=array.shape)
+        yield line(array, body=current(**parts).SerializeToString(deterministic=True).hex())
+        if array.shape == (2, 3):
+            body = other(**parts, later="unknown").SerializeToString(deterministic=True)
+            yield line(array, body=body.hex(), decode_only=True)
+    yield line(array := np.empty((0, 2**56), "|b1"), body=current(dtype="|b1", shape=array.shape).SerializeToString().hex())
+
+
+def json_lines():
+    for array in arrays():
+        if array.dtype.kind == "c":
+            continue
+        message = {"data": array.tolist(), "dtype": array.dtype.str}
+        text = json.dumps(message)
+        back = np.array(json.loads(text)["data"], array.dtype)
+        if back.shape != array.shape:  # (2, 0, 3) is [[], []]
+            continue
+        assert back.tobytes() == array.tobytes(), array
+        yield line(array, text=text)
+        if array.shape == (2, 3):
+            for text in [
+                json.dumps(message, separators=(",", ":")),
+                json.dumps(dict(reversed(message.items()))),
+                json.dumps({"id": {"a": [1, None, {"b": "\u00e9\U0001f600\""}]}, **message}, indent=1),
+            ]:
+                yield line(array, text=text, decode_only=True)
+    for text in ["[1e400, -1e400, 1E5, -0, 12345678901234567890, 0.1e+1, 100000000000000000000000.0]"]:
+        for dtype in ["<f8", "<f4", ">f2"]:
+            with np.errstate(over="ignore"):
+                array = np.array(json.loads(text), dtype)
+            yield line(array, text=f'{{"data": {text}, "dtype": "{dtype}"}}', decode_only=True)
+
+
+def json_binary_lines():
+    for array in arrays():
+        text64 = base64.b64encode(array.tobytes()).decode()
+        message = {"buffer": text64, "dtype": array.dtype.str, "shape": list(array.shape)}
+        yield line(array, text=json.dumps(message))
+        if array.shape == (2, 3):
+            for text in [
+                json.dumps(message, separators=(",", ":")),
+                json.dumps(dict(reversed(message.items()))),
+                json.dumps({"id": [{}, []], **message}, indent=1),
+                json.dumps(message).replace("/", "\\/"),
+            ]:
+                yield line(array, text=text, decode_only=True)
+
+
+def main():
+    DATA.mkdir(exist_ok=True)
+    for lines in [npy_lines, msgpack_lines, protobuf_lines, json_lines, json_binary_lines]:
+        path = DATA / (lines.__name__.removesuffix("_lines") + ".jsonl")
+        path.write_text("".join(json.dumps(entry) + "\n" for entry in lines()))
+
+
+if __name__ == "__main__":
+    main()
