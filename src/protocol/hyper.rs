@@ -119,8 +119,7 @@ async fn collect(work: &Work, request: Request<Incoming>) -> Result<Body, Refuse
     let limit = work.limits().body_bytes_max;
     let (head, mut body) = request.into_parts();
     if ![CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| head.headers.contains_key(name)) {
-        let text = "the request has neither Content-Length nor Transfer-Encoding".to_owned();
-        return Err((Refusal::LengthRequired, text));
+        return Err(routes::length_refused());
     }
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     within(limit, announced)?;

@@ -13,6 +13,7 @@
 use http::StatusCode;
 
 use crate::codec::Encoding;
+use crate::protocol::Family;
 use crate::wire::{Head, Refusal};
 
 /// The one gRPC method; case matters.
@@ -94,15 +95,22 @@ pub fn raw(codec_id: u8) -> Result<Encoding, Refused> {
         .ok_or_else(|| (Refusal::UnsupportedMediaType, format!("no codec has id {codec_id}")))
 }
 
-/// The target of a request to an own protocol, whichever it is.
-pub fn target(head: &Head<'_>) -> Result<Target, Refused> {
-    match head.codec_id {
-        Some(id) => raw(id).map(Target::Echo),
-        None if is_grpc(head.content_type) => {
-            grpc(head.method, head.path, head.content_type).map(Target::Echo)
-        }
-        None => rest(head.method, head.path),
+/// The target of a request to an own protocol of `family`.
+pub fn target(family: Family, head: &Head<'_>) -> Result<Target, Refused> {
+    match family {
+        Family::Raw => raw(head.codec_id.unwrap_or(u8::MAX)).map(Target::Echo),
+        Family::Grpc => grpc(head.method, head.path, head.content_type).map(Target::Echo),
+        Family::Rest => match rest(head.method, head.path)? {
+            Target::Echo(_) if !head.has_body => Err(length_refused()),
+            target => Ok(target),
+        },
     }
+}
+
+/// The refusal of a request that needs a body and announces none.
+pub fn length_refused() -> Refused {
+    let text = "the request has neither Content-Length nor Transfer-Encoding";
+    (Refusal::LengthRequired, text.to_owned())
 }
 
 /// The HTTP status of a refusal.

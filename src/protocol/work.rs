@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::codec::Encoding;
 use crate::echo::{self, CodecSet, Echoed};
+use crate::protocol::Family;
 use crate::protocol::message::{Body, Message, SharedPool};
 use crate::protocol::routes::{self, Refused, Target};
 use crate::wire::{Handler, Head, Limits, Refusal, Reply, Route, grpc};
@@ -162,26 +163,25 @@ fn refused(error: crate::codec::CodecError) -> Refused {
 
 /// The echo behind an own protocol.
 #[derive(Clone, Debug)]
-pub struct EchoHandler(Work);
+pub struct EchoHandler {
+    family: Family,
+    work: Work,
+}
 
 /// The route of [`Target::Health`]; echoes have their encoding's id.
 const HEALTH: Route = Route(u32::MAX);
 
 impl EchoHandler {
-    /// A handler on `work`.
-    pub fn new(work: Work) -> EchoHandler {
-        EchoHandler(work)
+    /// A handler on `work` for protocols of `family`.
+    pub fn new(family: Family, work: Work) -> EchoHandler {
+        EchoHandler { family, work }
     }
 }
 
 impl Handler for EchoHandler {
     fn route(&mut self, head: &Head<'_>) -> Result<Route, Refused> {
-        match routes::target(head)? {
+        match routes::target(self.family, head)? {
             Target::Health => Ok(HEALTH),
-            Target::Echo(_) if !head.has_body => {
-                let text = "the request has neither Content-Length nor Transfer-Encoding";
-                Err((Refusal::LengthRequired, text.to_owned()))
-            }
             Target::Echo(encoding) => Ok(Route(u32::from(encoding.id()))),
         }
     }
@@ -194,7 +194,7 @@ impl Handler for EchoHandler {
         }
         let id = u8::try_from(route.0).ok();
         let encoding = id.and_then(Encoding::from_id).expect("route() made this route");
-        let shared = &*self.0.0;
+        let shared = &*self.work.0;
         let mut scratch = shared.scratch.borrow_mut();
         let start = out.len();
         let echoed = echo::echo(&shared.codecs, encoding, body, &mut scratch.decode, out);

@@ -16,7 +16,7 @@ use crate::protocol::hyper::Hyper;
 use crate::protocol::hyper_h2::HyperH2;
 use crate::protocol::whole::{self, Stack};
 use crate::protocol::work::{EchoHandler, Work};
-use crate::protocol::{self, Shape};
+use crate::protocol::{self, Family, Shape};
 use crate::server::{Listen, Plan, ServerError};
 use crate::sys::affinity;
 use crate::wire::Limits;
@@ -86,13 +86,14 @@ fn endpoint<D: Driver>(name: &str, listener: TcpListener, work: &Work) -> D::End
     let work = work.clone();
     let limits = Rc::new(work.limits().clone());
     match name {
-        "raw" => D::machine(listener, move || {
-            Raw::new(EchoHandler::new(work.clone()), Rc::clone(&limits))
-        }),
+        "raw" => {
+            let handler = EchoHandler::new(Family::Raw, work);
+            D::machine(listener, move || Raw::new(handler.clone(), Rc::clone(&limits)))
+        }
         "h1" => {
-            let clock = date_clock();
+            let (handler, clock) = (EchoHandler::new(Family::Rest, work), clock());
             D::machine(listener, move || {
-                H1::new(EchoHandler::new(work.clone()), Rc::clone(&limits), clock.clone())
+                H1::new(handler.clone(), Rc::clone(&limits), clock.clone())
             })
         }
         "hyper" => D::service(listener, Hyper::new(work)),
@@ -104,8 +105,8 @@ fn endpoint<D: Driver>(name: &str, listener: TcpListener, work: &Work) -> D::End
     }
 }
 
-/// Both clocks, read at one moment.
-fn date_clock() -> DateClock {
+/// The wall clock, read once; a machine counts on from here.
+fn clock() -> DateClock {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     DateClock::new(Instant::now(), unix)
 }

@@ -1,0 +1,102 @@
+//! A gRPC client over the h2 crate, which sends whatever it is told.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Request};
+use tokio::runtime::Runtime;
+
+/// One connection, with a runtime of its own.
+pub(crate) struct Grpc {
+    runtime: Runtime,
+    requests: SendRequest<Bytes>,
+}
+
+/// A reply.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// Head and trailers together.
+    pub(crate) fields: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn field(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", |value| value.to_str().expect("printable"))
+    }
+}
+
+/// A message with its prefix.
+pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(message.len()).expect("below 4 GiB");
+    [&[0][..], &len.to_be_bytes(), message].concat()
+}
+
+/// A request to the one method, with fields to change at will.
+pub(crate) fn request(content_type: &str) -> Request<()> {
+    let request = Request::post("http://test/Calculator/Echo").header("te", "trailers");
+    request.header("content-type", content_type).body(()).expect("well-formed")
+}
+
+impl Grpc {
+    pub(crate) fn connect(address: SocketAddr) -> Grpc {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let requests = runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
+            stream.set_nodelay(true).expect("a TCP socket");
+            let mut builder = h2::client::Builder::new();
+            builder.initial_window_size(1 << 20).initial_connection_window_size(4 << 20);
+            let (requests, connection) = builder.handshake(stream).await.expect("a preface");
+            tokio::spawn(connection);
+            requests
+        });
+        Grpc { runtime, requests }
+    }
+
+    /// Sends `request` with `pieces` as its DATA frames and reads the reply.
+    pub(crate) fn call(&mut self, request: Request<()>, pieces: &[&[u8]]) -> Reply {
+        let pieces: Vec<Bytes> = pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect();
+        let reply = exchange(self.requests.clone(), request, pieces);
+        let bounded = async { tokio::time::timeout(Duration::from_secs(60), reply).await };
+        self.runtime.block_on(bounded).expect("a reply in time").expect("no reset")
+    }
+
+    /// Sends all of `bodies` at once, each in a call of its own, and reads the replies.
+    pub(crate) fn call_at_once(&mut self, content_type: &str, bodies: &[Vec<u8>]) -> Vec<Reply> {
+        let calls = bodies.iter().map(|body| {
+            let pieces = vec![Bytes::copy_from_slice(body)];
+            exchange(self.requests.clone(), request(content_type), pieces)
+        });
+        let replies = futures_util::future::join_all(calls);
+        let bounded = async { tokio::time::timeout(Duration::from_secs(60), replies).await };
+        let replies = self.runtime.block_on(bounded).expect("replies in time");
+        replies.into_iter().map(|reply| reply.expect("no reset")).collect()
+    }
+}
+
+async fn exchange(
+    requests: SendRequest<Bytes>,
+    request: Request<()>,
+    pieces: Vec<Bytes>,
+) -> Result<Reply, h2::Error> {
+    let mut requests = requests.ready().await?;
+    let (reply, mut body) = requests.send_request(request, pieces.is_empty())?;
+    let last = pieces.len().saturating_sub(1);
+    for (at, piece) in pieces.into_iter().enumerate() {
+        // The server may have answered and reset already.
+        let _ = body.send_data(piece, at == last);
+    }
+    let (head, mut stream) = reply.await?.into_parts();
+    let mut reply = Reply { status: head.status.as_u16(), fields: head.headers, body: Vec::new() };
+    while let Some(piece) = stream.data().await {
+        let piece = piece?;
+        reply.body.extend_from_slice(&piece);
+        stream.flow_control().release_capacity(piece.len())?;
+    }
+    reply.fields.extend(stream.trailers().await?.unwrap_or_default());
+    Ok(reply)
+}

@@ -1,0 +1,43 @@
+//! A server in this process.
+
+use std::net::SocketAddr;
+use std::sync::mpsc::channel;
+
+use ndecho::echo::CodecSet;
+use ndecho::record::ServerReport;
+use ndecho::server::{self, Listen, Options, Plan, Server};
+use ndecho::wire::Limits;
+
+/// One worker, not pinned, that serves `protocol` on `driver`; `None` where the machine has no io_uring.
+pub(crate) fn start(
+    driver: &'static str,
+    protocol: &'static str,
+    codecs: CodecSet,
+    limits: Limits,
+) -> Option<Running> {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let plan = Plan { driver, listens: vec![Listen { protocol, address }], codecs };
+    let options = Options { cores: vec![None], limits, driver: ndecho::driver::Options::default() };
+    let (events, _) = channel();
+    match server::start(&plan, &options, &events) {
+        Ok(server) => Some(Running(server)),
+        Err(error) if error.to_string().contains("io_uring is not available") => {
+            eprintln!("{driver} left out: {error}");
+            None
+        }
+        Err(error) => panic!("{driver}/{protocol}: {error}"),
+    }
+}
+
+/// A server that runs until it is stopped.
+pub(crate) struct Running(Server);
+
+impl Running {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.addresses()[0]
+    }
+
+    pub(crate) fn stop(self) -> ServerReport {
+        self.0.stop().expect("workers end well")
+    }
+}

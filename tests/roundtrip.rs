@@ -1,0 +1,177 @@
+//! Every driver x protocol x codec gives an array back as it was sent, over real sockets, bytes compared.
+//!
+//! Each stack serves twice, once with our codecs and once with the libraries' forms, and every encoding is sent in
+//! every array. What is compared is what the serving codec writes of the same array, so text has to be equal too.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use ndecho::array::{DType, NdArray, Shape};
+use ndecho::codec::Encoding;
+use ndecho::driver::DRIVERS;
+use ndecho::echo::CodecSet;
+use ndecho::protocol::{Entry, Family, PROTOCOLS, Shape as Stack};
+use ndecho::wire::Limits;
+
+#[path = "peers/grpc.rs"]
+mod grpc;
+#[path = "peers/rest.rs"]
+mod rest;
+#[path = "peers/server.rs"]
+mod server;
+
+fn array(dtype: &str, dims: &[u64]) -> NdArray {
+    let dtype = DType::parse(dtype).expect("on the list");
+    NdArray::seeded(dtype, Shape::new(dims).expect("few dimensions"), 7).expect("small")
+}
+
+/// 8 B, 2 KiB, 64 KiB, 1 MiB; empty, 0-d, big-endian.
+fn arrays() -> Vec<NdArray> {
+    let doubles = [1, 256, 8 * 1024, 128 * 1024].map(|items| array("<f8", &[items]));
+    let odd = [array("<f8", &[0]), array("<i4", &[]), array(">f8", &[3, 2]), array("|u1", &[5, 0])];
+    doubles.into_iter().chain(odd).collect()
+}
+
+/// What the codec that serves `encoding` writes of `array`.
+fn message(codecs: &CodecSet, encoding: Encoding, array: &NdArray) -> Vec<u8> {
+    let codec = codecs.get(encoding).or(codecs.get(Encoding::Npy)).expect("npy is always there");
+    let (view, mut out) = (array.view(), Vec::new());
+    let encoded = codec.encode(&view, &mut out).expect("every codec carries these");
+    let (head, tail) = out.split_at(encoded.head_len);
+    [head, encoded.payload, tail].concat()
+}
+
+/// One connection to a stack, whatever it speaks.
+enum Peer {
+    Raw(TcpStream),
+    Rest(rest::Rest),
+    Grpc(grpc::Grpc),
+}
+
+impl Peer {
+    fn connect(family: Family, address: SocketAddr) -> Peer {
+        match family {
+            Family::Raw => Peer::Raw(TcpStream::connect(address).expect("the server listens")),
+            Family::Rest => Peer::Rest(rest::Rest::connect(address)),
+            Family::Grpc => Peer::Grpc(grpc::Grpc::connect(address)),
+        }
+    }
+
+    fn echo(&mut self, encoding: Encoding, body: &[u8]) -> Vec<u8> {
+        match self {
+            Peer::Raw(stream) => raw_echo(stream, encoding, body),
+            Peer::Rest(rest) => {
+                let reply = rest.post(encoding.path(), body);
+                let text = String::from_utf8_lossy(&reply.body);
+                assert_eq!(reply.status, 200, "{text}");
+                assert_eq!(reply.field("content-type"), Some(encoding.content_type()));
+                reply.body
+            }
+            Peer::Grpc(grpc) => {
+                let request = grpc::request(encoding.grpc_content_type());
+                let reply = grpc.call(request, &[&grpc::framed(body)]);
+                assert_eq!(reply.status, 200);
+                assert_eq!(reply.field("grpc-status"), "0", "{}", reply.field("grpc-message"));
+                assert_eq!(reply.body[..5], grpc::framed(&reply.body[5..])[..5]);
+                reply.body[5..].to_vec()
+            }
+        }
+    }
+}
+
+fn raw_echo(stream: &mut TcpStream, encoding: Encoding, body: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(body.len()).expect("below 4 GiB").to_be_bytes();
+    stream.write_all(&len).expect("the server reads");
+    stream.write_all(&[encoding.id()]).expect("the server reads");
+    stream.write_all(body).expect("the server reads");
+    let mut head = [0; 5];
+    stream.read_exact(&mut head).expect("a reply");
+    let [a, b, c, d, codec_id] = head;
+    let mut reply = vec![0; u32::from_be_bytes([a, b, c, d]) as usize];
+    stream.read_exact(&mut reply).expect("a whole reply");
+    assert_eq!(codec_id, encoding.id(), "{}", String::from_utf8_lossy(&reply));
+    reply
+}
+
+fn runs_on(entry: &Entry, driver: &str) -> bool {
+    !matches!(entry.shape, Stack::Whole { driver: only } if only != driver)
+}
+
+fn stack_gives_back(driver: &'static str, entry: &'static Entry, codecs: CodecSet) {
+    let Some(server) = server::start(driver, entry.name, codecs, Limits::default()) else { return };
+    let mut peer = Peer::connect(entry.family, server.address());
+    for encoding in Encoding::ALL {
+        for array in arrays() {
+            let sent = message(&codecs, encoding, &array);
+            let got = peer.echo(encoding, &sent);
+            assert!(
+                got == sent,
+                "{driver}/{}/{}: {:?} of {} came back as {} bytes where {} were sent",
+                entry.name,
+                encoding.name(),
+                array.view().shape().dims(),
+                array.view().dtype().name(),
+                got.len(),
+                sent.len()
+            );
+        }
+    }
+    drop(peer);
+    assert_eq!(server.stop().accepted, 1);
+}
+
+fn driver_gives_back(driver: &'static str) {
+    assert!(DRIVERS.iter().any(|entry| entry.name == driver));
+    for entry in PROTOCOLS.iter().filter(|entry| runs_on(entry, driver)) {
+        stack_gives_back(driver, entry, CodecSet::own());
+        stack_gives_back(driver, entry, CodecSet::library());
+    }
+}
+
+#[test]
+fn every_stack_on_tokio_gives_every_array_back() {
+    driver_gives_back("tokio");
+}
+
+#[test]
+fn a_thousand_calls_at_once_on_one_connection() {
+    let stacks = ["h2-crate", "hyper-h2", "hyper-h2:tuned", "tonic", "tonic:tuned"];
+    for protocol in stacks {
+        let codecs = CodecSet::own();
+        let Some(server) = server::start("tokio", protocol, codecs, Limits::default()) else {
+            return;
+        };
+        let bodies: Vec<Vec<u8>> = (0..1000)
+            .map(|seed| NdArray::seeded(DType::F8, Shape::new(&[1 + seed % 300]).unwrap(), seed))
+            .map(|array| grpc::framed(&message(&codecs, Encoding::Protobuf, &array.unwrap())))
+            .collect();
+        let mut peer = grpc::Grpc::connect(server.address());
+        // Brings the server's SETTINGS: hyper lets 200 calls run at once and refuses more.
+        peer.call(grpc::request("application/grpc"), &[&bodies[0]]);
+        let replies = peer.call_at_once("application/grpc", &bodies);
+        for (reply, body) in replies.iter().zip(&bodies) {
+            assert_eq!(reply.field("grpc-status"), "0", "{protocol}");
+            assert!(reply.body == *body, "{protocol}");
+        }
+        drop(peer);
+        server.stop();
+    }
+}
+
+#[test]
+fn sixty_four_mebibytes_pass() {
+    let array = array("<f8", &[8 * 1024 * 1024]);
+    let stacks = [("tokio", "raw"), ("tokio", "hyper"), ("tokio", "h2-crate"), ("tokio", "tonic")];
+    for (driver, protocol) in stacks {
+        let entry = ndecho::protocol::find(protocol).expect("in the table");
+        let codecs = CodecSet::own();
+        let Some(server) = server::start(driver, protocol, codecs, Limits::default()) else {
+            continue;
+        };
+        let mut peer = Peer::connect(entry.family, server.address());
+        let sent = message(&codecs, Encoding::Protobuf, &array);
+        assert!(peer.echo(Encoding::Protobuf, &sent) == sent, "{driver}/{protocol}");
+        drop(peer);
+        server.stop();
+    }
+}
