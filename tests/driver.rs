@@ -9,6 +9,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ::tokio::io::AsyncWriteExt as _;
+
 use ndecho::driver::{Counters, Driver, Lane, Options, Service, Stream, stop};
 use ndecho::sys::socket;
 use ndecho::wire::{Context, DIRECT_BYTES_MIN, Loan, Machine, Pool, WireError};
@@ -144,17 +146,19 @@ struct Copying;
 
 impl Service for Copying {
     fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
-        async move {
-            let (mut reader, mut writer) = ::tokio::io::split(stream);
-            let copied = async {
-                let _ = ::tokio::io::copy(&mut reader, &mut writer).await;
-                let _ = ::tokio::io::AsyncWriteExt::shutdown(&mut writer).await;
-            };
-            ::tokio::select! {
-                () = copied => {}
-                () = lane.drained() => {}
-            }
-        }
+        copy_back(stream, lane)
+    }
+}
+
+async fn copy_back(stream: impl Stream, lane: Lane) {
+    let (mut reader, mut writer) = ::tokio::io::split(stream);
+    let copied = async {
+        let _ = ::tokio::io::copy(&mut reader, &mut writer).await;
+        let _ = writer.shutdown().await;
+    };
+    ::tokio::select! {
+        () = copied => {}
+        () = lane.drained() => {}
     }
 }
 
@@ -162,13 +166,15 @@ impl Service for Copying {
 struct Sleeping;
 
 impl Service for Sleeping {
-    fn serve<S: Stream>(&self, mut stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
-        async move {
-            lane.sleep_until(Instant::now() + Duration::from_millis(30)).await;
-            let _ = ::tokio::io::AsyncWriteExt::write_all(&mut stream, b"!").await;
-            let _ = ::tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
-        }
+    fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
+        say_later(stream, lane)
     }
+}
+
+async fn say_later(mut stream: impl Stream, lane: Lane) {
+    lane.sleep_until(Instant::now() + Duration::from_millis(30)).await;
+    let _ = stream.write_all(b"!").await;
+    let _ = stream.shutdown().await;
 }
 
 /// A worker on a thread of its own.
@@ -480,6 +486,7 @@ macro_rules! on {
 macro_rules! on_every_driver {
     ($promises:tt) => {
         on!(tokio, ndecho::driver::tokio::Tokio, $promises);
+        on!(uring, ndecho::driver::uring::Uring, $promises);
     };
 }
 

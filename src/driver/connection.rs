@@ -15,7 +15,7 @@
 //!
 //! When it is dropped, every buffer goes to the allocator; [`Connection::close`] gives them to the pool.
 //!
-//! A driver handles one event by one call, then asks [`Connection::step`], [`Connection::reading`],
+//! A driver handles one event by one call, then asks [`Connection::step`], [`Connection::wants_input`],
 //! [`Connection::batch`] and [`Connection::deadline`] what to do next.
 
 use std::time::{Duration, Instant};
@@ -50,17 +50,6 @@ pub(crate) enum Step {
     ShutDown,
     /// Close.
     Close,
-}
-
-/// Whether and what for a driver reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// Read and feed.
-    Feed,
-    /// Read and throw away: [`Connection::discard`].
-    Discard,
-    /// Leave bytes in the socket.
-    Pause,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +105,7 @@ impl Connection {
         self.ask_for_loan(turn);
     }
 
-    /// Takes bytes that arrived in the driver's own buffer.
+    /// Takes bytes that arrived in the driver's own buffer; while lingering they are thrown away.
     pub(crate) fn feed(&mut self, mut input: &[u8], turn: &mut Turn<'_>) {
         turn.counters.bytes_in += input.len() as u64;
         while !input.is_empty() && self.state == State::Open {
@@ -131,6 +120,27 @@ impl Connection {
                 self.ask_for_loan(turn);
             }
         }
+        if let State::Lingering { idle, .. } = &mut self.state {
+            *idle = turn.now + LINGER_GAP;
+        }
+    }
+
+    /// Lets the machine see what has changed outside.
+    pub(crate) fn resume(&mut self, turn: &mut Turn<'_>) {
+        if self.state == State::Open {
+            self.call(turn, |machine, cx| machine.resume(cx));
+            self.ask_for_loan(turn);
+        }
+    }
+
+    /// True until nothing more is fed to the machine.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// True when [`Connection::take_loan`] would give a buffer.
+    pub(crate) fn has_loan(&self) -> bool {
+        self.loan.is_some()
     }
 
     /// The machine's buffer, to receive into directly; goes back by [`Connection::received`].
@@ -145,14 +155,6 @@ impl Connection {
             self.settle(loan, count, turn);
         } else {
             turn.pool.give(loan.buffer);
-        }
-    }
-
-    /// Notes that bytes were thrown away, as [`Reading::Discard`] says.
-    pub(crate) fn discard(&mut self, count: usize, turn: &mut Turn<'_>) {
-        turn.counters.bytes_in += count as u64;
-        if let State::Lingering { idle, .. } = &mut self.state {
-            *idle = turn.now + LINGER_GAP;
         }
     }
 
@@ -253,14 +255,12 @@ impl Connection {
         State::Lingering { told: false, idle: now + LINGER_GAP, total: now + total }
     }
 
-    /// Whether to read.
-    pub(crate) fn reading(&mut self) -> Reading {
-        let full = self.is_full();
+    /// Whether to read; if not, bytes are left in the socket.
+    pub(crate) fn wants_input(&mut self) -> bool {
         match self.state {
-            State::Open if self.ended || full => Reading::Pause,
-            State::Open => Reading::Feed,
-            State::Lingering { .. } => Reading::Discard,
-            State::Flushing | State::Closed => Reading::Pause,
+            State::Open => !self.ended && !self.is_full() && !self.machine.is_full(),
+            State::Lingering { .. } => true,
+            State::Flushing | State::Closed => false,
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::wire::Machine;
 
 mod connection;
+mod drain;
 pub mod stop;
 pub mod tokio;
 pub mod tokio_uring;

@@ -18,13 +18,14 @@ use std::time::{Duration, Instant};
 
 use ::tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use ::tokio::net::TcpStream;
-use ::tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use ::tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ::tokio::task::LocalSet;
 use ::tokio::time::Sleep;
 use bytes::BufMut as _;
 
-use crate::driver::connection::{Connection, Reading, Step, Turn};
-use crate::driver::{Counters, DrainSignal, Driver, DriverError, Lane, Options, Service, Timer};
+use crate::driver::connection::{Connection, Step, Turn};
+use crate::driver::drain::Drain;
+use crate::driver::{Counters, Driver, DriverError, Lane, Options, Service, Timer};
 use crate::driver::{READ_BYTES, SLICES_MAX, Stop, TRIM_INTERVAL, accept_pause};
 use crate::wire::{Loan, Machine, Pool};
 
@@ -49,7 +50,7 @@ struct Worker {
     pool: RefCell<Pool>,
     counters: RefCell<Counters>,
     scratch: RefCell<Vec<u8>>,
-    drain: watch::Sender<bool>,
+    drain: Drain,
     room: Arc<Semaphore>,
 }
 
@@ -105,13 +106,13 @@ impl Worker {
             pool: RefCell::default(),
             counters: RefCell::default(),
             scratch: RefCell::new(vec![0; READ_BYTES]),
-            drain: watch::Sender::new(false),
+            drain: Drain::default(),
             room,
         }
     }
 
     fn lane(&self) -> Lane {
-        Lane::new(Rc::new(TokioTimer), Rc::new(TokioDrain(self.drain.subscribe())))
+        Lane::new(Rc::new(TokioTimer), Rc::new(self.drain.clone()))
     }
 
     fn with_turn<T>(&self, work: impl FnOnce(&mut Turn<'_>) -> T) -> T {
@@ -151,7 +152,7 @@ async fn serve_endpoints(
     ::tokio::task::spawn_local(trim(Rc::clone(&worker)));
     let watched = stop.readable().await;
     watched.map_err(|source| DriverError::Io { what: "watch the stop socket", source })?;
-    worker.drain.send_replace(true);
+    worker.drain.start();
     Ok(())
 }
 
@@ -164,7 +165,7 @@ async fn trim(worker: Rc<Worker>) {
 
 /// Accepts until the worker drains; dropping the listener on return refuses whoever is still in the backlog.
 async fn accept(listener: ::tokio::net::TcpListener, speak: Rc<Speak>, worker: Rc<Worker>) {
-    let mut drained = std::pin::pin!(drained(worker.drain.subscribe()));
+    let mut drained = std::pin::pin!(worker.drain.clone().started());
     loop {
         let accepted = async {
             let permit = worker.permit().await;
@@ -188,11 +189,6 @@ async fn accept(listener: ::tokio::net::TcpListener, speak: Rc<Speak>, worker: R
     }
 }
 
-async fn drained(mut drain: watch::Receiver<bool>) {
-    // The sender lives in the worker, which outlives every task; were it gone, that would mean the same.
-    let _ = drain.wait_for(|&draining| draining).await;
-}
-
 async fn serve(stream: TcpStream, mut connection: Connection, worker: Rc<Worker>) {
     worker.with_turn(|turn| connection.open(turn));
     let mut task = Task {
@@ -200,7 +196,7 @@ async fn serve(stream: TcpStream, mut connection: Connection, worker: Rc<Worker>
         connection,
         sleep: Box::pin(::tokio::time::sleep(Duration::ZERO)),
         sleeping_until: None,
-        drained: Some(Box::pin(drained(worker.drain.subscribe()))),
+        drained: Some(Box::pin(worker.drain.clone().started())),
         worker,
     };
     poll_fn(|cx| task.poll(cx)).await;
@@ -270,8 +266,7 @@ impl Task {
 
     /// Ready when something arrived, or the peer has ended.
     fn poll_receive(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let reading = self.connection.reading();
-        if reading == Reading::Pause {
+        if !self.connection.wants_input() {
             return Poll::Pending;
         }
         if let Some(loan) = self.connection.take_loan() {
@@ -280,11 +275,10 @@ impl Task {
         let Task { stream, connection, worker, .. } = self;
         let mut scratch = worker.scratch.borrow_mut();
         let read = ready!(std::pin::pin!(stream.read(&mut scratch[..])).poll(cx));
-        worker.with_turn(|turn| match (read, reading) {
-            (Ok(0), _) => connection.end(turn),
-            (Ok(count), Reading::Feed) => connection.feed(&scratch[..count], turn),
-            (Ok(count), _) => connection.discard(count, turn),
-            (Err(_), _) => connection.vanish(turn),
+        worker.with_turn(|turn| match read {
+            Ok(0) => connection.end(turn),
+            Ok(count) => connection.feed(&scratch[..count], turn),
+            Err(_) => connection.vanish(turn),
         });
         Poll::Ready(())
     }
@@ -331,14 +325,5 @@ struct TokioTimer;
 impl Timer for TokioTimer {
     fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(::tokio::time::sleep_until(at.into()))
-    }
-}
-
-/// The worker's drain as a lane's.
-struct TokioDrain(watch::Receiver<bool>);
-
-impl DrainSignal for TokioDrain {
-    fn drained(&self) -> Pin<Box<dyn Future<Output = ()>>> {
-        Box::pin(drained(self.0.clone()))
     }
 }

@@ -110,6 +110,18 @@ pub trait Machine {
         Ok(())
     }
 
+    /// Something that the caller cannot see has changed, a task has written for instance, and the caller was asked to
+    /// look again.
+    fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// True while what was received is not being used up; the caller leaves further bytes in the socket.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// True once nothing more is wanted from the peer: the caller sends the rest of the outbox and closes.
     fn finished(&self) -> bool;
 }

@@ -1,0 +1,216 @@
+//! What tasks and streams share with their reactor: who was touched, who sleeps, what runs.
+//!
+//! All on one thread. Tasks run between the completions of a turn and its sends, so whatever they write in a turn
+//! leaves in one send per connection.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use super::op::Key;
+use crate::driver::drain::Drain;
+use crate::driver::{Lane, Timer};
+use crate::wire::Pool;
+
+/// Something that runs on the worker.
+pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Shared by the reactor, its streams and its tasks.
+pub(super) struct Hub {
+    /// The worker's message buffers.
+    pub(super) pool: RefCell<Pool>,
+    /// The worker's news of shutting down.
+    pub(super) drain: Drain,
+    /// The worker's clock, read once a turn.
+    now: Cell<Instant>,
+    touched: RefCell<Vec<Key>>,
+    sleepers: RefCell<BTreeMap<(Instant, u64), Waker>>,
+    sleeper_count: Cell<u64>,
+    spawned: RefCell<Vec<Task>>,
+    woken: Arc<Flag>,
+}
+
+impl Hub {
+    /// A hub at `now`.
+    pub(super) fn new(now: Instant) -> Rc<Hub> {
+        Rc::new(Hub {
+            pool: RefCell::default(),
+            drain: Drain::default(),
+            now: Cell::new(now),
+            touched: RefCell::default(),
+            sleepers: RefCell::default(),
+            sleeper_count: Cell::default(),
+            spawned: RefCell::default(),
+            woken: Arc::default(),
+        })
+    }
+
+    /// What a borrowed stack is lent beside its stream.
+    pub(super) fn lane(self: &Rc<Hub>) -> Lane {
+        Lane::new(Rc::new(Clock(Rc::clone(self))), Rc::new(self.drain.clone()))
+    }
+
+    /// Starts a task; it is polled first in the turn that is under way or the next one.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.spawned.borrow_mut().push(Box::pin(task));
+        self.woken.raise();
+    }
+
+    /// Asks for [`crate::wire::Machine::resume`] on a connection.
+    pub(super) fn touch(&self, key: Key) {
+        self.touched.borrow_mut().push(key);
+    }
+
+    /// Moves the connections that were touched to `into`.
+    pub(super) fn take_touched(&self, into: &mut Vec<Key>) {
+        into.append(&mut self.touched.borrow_mut());
+    }
+
+    /// When the first sleeper is to be woken.
+    pub(super) fn next_sleeper(&self) -> Option<Instant> {
+        self.sleepers.borrow().first_key_value().map(|(&(at, _), _)| at)
+    }
+
+    /// Sets the clock and wakes whoever has slept long enough.
+    pub(super) fn tick(&self, now: Instant) {
+        self.now.set(now);
+        let mut sleepers = self.sleepers.borrow_mut();
+        while let Some(first) = sleepers.first_entry().filter(|first| first.key().0 <= now) {
+            first.remove().wake();
+        }
+    }
+}
+
+/// The tasks of one worker.
+pub(super) struct Tasks {
+    running: FuturesUnordered<Task>,
+    waker: Waker,
+}
+
+impl Tasks {
+    /// No tasks yet.
+    pub(super) fn new(hub: &Hub) -> Tasks {
+        Tasks { running: FuturesUnordered::new(), waker: Waker::from(Arc::clone(&hub.woken)) }
+    }
+
+    /// True when none is left.
+    pub(super) fn is_empty(&self, hub: &Hub) -> bool {
+        self.running.is_empty() && hub.spawned.borrow().is_empty()
+    }
+
+    /// Polls every task that was woken, until none is.
+    pub(super) fn run(&mut self, hub: &Hub) {
+        while hub.woken.lower() {
+            self.running.extend(hub.spawned.borrow_mut().drain(..));
+            let mut cx = Context::from_waker(&self.waker);
+            while let Poll::Ready(Some(())) = self.running.poll_next_unpin(&mut cx) {}
+        }
+    }
+}
+
+/// Raised by any task's waker.
+#[derive(Debug, Default)]
+struct Flag(AtomicBool);
+
+impl Flag {
+    fn raise(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn lower(&self) -> bool {
+        // A plain load first: nearly always nothing is woken.
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Acquire)
+    }
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Flag>) {
+        self.raise();
+    }
+
+    fn wake_by_ref(self: &Arc<Flag>) {
+        self.raise();
+    }
+}
+
+/// The reactor's deadlines as a lane's timer.
+struct Clock(Rc<Hub>);
+
+impl Timer for Clock {
+    fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()>>> {
+        let id = self.0.sleeper_count.get();
+        self.0.sleeper_count.set(id + 1);
+        Box::pin(Sleep { hub: Rc::clone(&self.0), slot: (at, id) })
+    }
+}
+
+struct Sleep {
+    hub: Rc<Hub>,
+    slot: (Instant, u64),
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.slot.0 <= self.hub.now.get() {
+            return Poll::Ready(());
+        }
+        self.hub.sleepers.borrow_mut().insert(self.slot, cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.hub.sleepers.borrow_mut().remove(&self.slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn tasks_run_when_woken_and_sleep_until_their_time() {
+        let begin = Instant::now();
+        let hub = Hub::new(begin);
+        let mut tasks = Tasks::new(&hub);
+        let steps = Rc::new(Cell::new(0));
+        let (lane, inner, seen) = (hub.lane(), Rc::clone(&hub), Rc::clone(&steps));
+        hub.spawn(async move {
+            lane.sleep_until(begin + Duration::from_secs(1)).await;
+            seen.set(1);
+            inner.spawn(async move { seen.set(2) });
+        });
+        tasks.run(&hub);
+        assert_eq!(hub.next_sleeper(), Some(begin + Duration::from_secs(1)));
+        hub.tick(begin + Duration::from_millis(999));
+        tasks.run(&hub);
+        assert_eq!(steps.get(), 0);
+        hub.tick(begin + Duration::from_secs(1));
+        tasks.run(&hub);
+        assert_eq!((steps.get(), hub.next_sleeper(), tasks.is_empty(&hub)), (2, None, true));
+    }
+
+    #[test]
+    fn a_dropped_sleep_wakes_nobody() {
+        let hub = Hub::new(Instant::now());
+        let lane = hub.lane();
+        let mut sleep = Box::pin(lane.sleep_until(Instant::now() + Duration::from_secs(9)));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(sleep.as_mut().poll(&mut cx).is_pending());
+        drop(sleep);
+        assert_eq!(hub.next_sleeper(), None);
+    }
+}

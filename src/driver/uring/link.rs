@@ -1,0 +1,276 @@
+//! One connection on the ring: which operations are in flight for it, and what they own.
+//!
+//! ```text
+//!            ┌──────────── no loan lately ────────────┐
+//!            ▼                                        │
+//!  Idle ──▶ Multi ──cancel, its last completion──▶ Idle ──loan──▶ Into ──▶ Idle ──▶ Once ──▶ Idle ...
+//! ```
+//! Small messages come by one multishot receive into provided buffers. Once the machine lends the buffer of a large
+//! message, that receive is cancelled; what it still delivers is copied into the loan, and the rest is received in
+//! place. From then on reads go one at a time, a short one for the next head and a direct one for the body, until
+//! [`ONCE_READS`] short ones in a row saw no loan.
+//!
+//! Invariant: while an operation is in flight the link is not dropped, and what the operation points to (the loan in
+//! `receive`, the batch in `connection`, the vector in `sending`) is neither moved nor touched.
+#![allow(unsafe_code)] // Hands pointers to the kernel and takes over what it filled.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Instant;
+
+use super::op::{Completion, Key, Kind, Op, Token};
+use super::reactor::Core;
+use super::ring::Ring;
+use super::timers::Due;
+use super::vector::Vector;
+use crate::driver::SLICES_MAX;
+use crate::driver::connection::{Connection, Step};
+use crate::wire::Loan;
+
+/// Bytes of a read that looks for the next head of a stream of large messages: whatever follows the head in it has
+/// to be copied, so it is short.
+const ONCE_BYTES: u32 = 4096;
+
+/// Short reads without a loan before the multishot receive is armed again.
+const ONCE_READS: u8 = 4;
+
+/// Most bytes of one send. A completion tells that the peer is still reading, so this bounds how slow an honest peer
+/// may be: 4 MiB a minute.
+const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A connection, its socket and its operations.
+pub(super) struct Link {
+    pub(super) connection: Connection,
+    /// Marked for the end of the turn.
+    pub(super) dirty: bool,
+    fd: OwnedFd,
+    /// In flight, if any.
+    receive: Option<Receive>,
+    /// In flight, if any.
+    send: Option<Send>,
+    once_reads_left: u8,
+    /// The socket had nothing more when last seen.
+    drained: bool,
+    closing: bool,
+    armed: Option<Instant>,
+}
+
+struct Receive {
+    target: Target,
+    cancelled: bool,
+}
+
+enum Target {
+    /// Provided buffers, until cancelled.
+    Multi,
+    /// One provided buffer.
+    Once,
+    /// The machine's own buffer.
+    Loan(Loan),
+}
+
+/// Sends from the connection's batch.
+struct Send {
+    /// The list of slices, if there are several.
+    vector: Option<Vector>,
+    cancelled: bool,
+}
+
+impl Link {
+    /// Nothing is in flight yet.
+    pub(super) fn new(fd: OwnedFd, connection: Connection) -> Link {
+        Link {
+            connection,
+            dirty: false,
+            fd,
+            receive: None,
+            send: None,
+            once_reads_left: 0,
+            drained: false,
+            closing: false,
+            armed: None,
+        }
+    }
+
+    /// Gives the connection up, whatever its state.
+    pub(super) fn abort(&mut self) {
+        self.closing = true;
+    }
+
+    /// Starts and cancels operations as the connection wants. True when it is done and nothing is in flight.
+    pub(super) fn settle<R: Ring>(&mut self, key: Key, core: &mut Core<R>) -> bool {
+        self.dirty = false;
+        match self.connection.step(core.now) {
+            Step::Go => {}
+            Step::ShutDown => core.ring.shut_down(self.fd.as_fd()),
+            Step::Close => self.closing = true,
+        }
+        if self.closing {
+            self.cancel_receive(key, core);
+            self.cancel_send(key, core);
+            return self.receive.is_none() && self.send.is_none();
+        }
+        if self.send.is_none() {
+            self.start_send(key, core);
+        }
+        self.settle_receive(key, core);
+        self.arm_timer(key, core);
+        false
+    }
+
+    /// Gives everything back; nothing may be in flight.
+    pub(super) fn close<R: Ring>(mut self, key: Key, core: &mut Core<R>) {
+        debug_assert!(self.receive.is_none() && self.send.is_none());
+        core.timers.disarm(Due::Connection(key), &mut self.armed);
+        core.with_turn(|turn| self.connection.close(turn));
+    }
+
+    /// The deadline that was armed has passed.
+    pub(super) fn expire<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
+        self.armed = None;
+        if self.is_receiving_loan() {
+            // Its last completion says how much has come; then the connection judges.
+            self.cancel_receive(key, core);
+        } else {
+            core.with_turn(|turn| self.connection.expire(turn));
+        }
+    }
+
+    fn is_receiving_loan(&self) -> bool {
+        matches!(&self.receive, Some(Receive { target: Target::Loan(_), .. }))
+    }
+
+    /// While a receive is being cancelled nothing is armed: the deadline is looked at when that is over.
+    fn arm_timer<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
+        if !self.receive.as_ref().is_some_and(|receive| receive.cancelled) {
+            let deadline = self.connection.deadline();
+            core.timers.arm(deadline, Due::Connection(key), &mut self.armed);
+        }
+    }
+
+    fn settle_receive<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
+        let wanted = self.connection.wants_input();
+        let obsolete = match &self.receive {
+            None if wanted => return self.start_receive(key, core),
+            None => false,
+            Some(receive) => match receive.target {
+                Target::Multi => !wanted || self.connection.has_loan(),
+                Target::Once => false,
+                Target::Loan(_) => !self.connection.is_open(),
+            },
+        };
+        if obsolete {
+            self.cancel_receive(key, core);
+        }
+    }
+
+    fn start_receive<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
+        let (fd, wait_first) = (self.fd.as_raw_fd(), self.drained);
+        let (target, op) = if let Some(mut loan) = self.connection.take_loan() {
+            self.once_reads_left = ONCE_READS;
+            let room = loan.buffer.spare_capacity_mut();
+            debug_assert!((1..=room.len()).contains(&loan.want));
+            let len = loan.want.min(room.len()).min(i32::MAX as usize) as u32;
+            let at = room.as_mut_ptr().cast();
+            (Target::Loan(loan), Op::ReceiveInto { fd, at, len, wait_first })
+        } else if self.once_reads_left > 0 {
+            (Target::Once, Op::ReceiveOnce { fd, len: ONCE_BYTES, wait_first })
+        } else {
+            (Target::Multi, Op::ReceiveMulti { fd })
+        };
+        self.receive = Some(Receive { target, cancelled: false });
+        // SAFETY: the only pointer is into the spare room of the loan's buffer, at least `len` bytes. The loan is in
+        // `self.receive`, which nobody touches until the last completion takes it out, and `self` lives until then.
+        unsafe { core.ring.push(op, Token { kind: Kind::Receive, key }) };
+    }
+
+    fn cancel_receive<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
+        if let Some(receive) = &mut self.receive
+            && !std::mem::replace(&mut receive.cancelled, true)
+        {
+            core.cancel(Token { kind: Kind::Receive, key });
+        }
+    }
+
+    /// A completion of the receive.
+    pub(super) fn received<R: Ring>(&mut self, completion: Completion, core: &mut Core<R>) {
+        self.drained = !completion.nonempty;
+        let count = usize::try_from(completion.result).unwrap_or(0);
+        let done = if completion.more { None } else { self.receive.take() };
+        if let Some(id) = completion.buffer {
+            if !self.closing {
+                core.with_buffer(id, count, |input, turn| self.connection.feed(input, turn));
+            }
+            core.ring.recycle(id);
+        }
+        match done {
+            Some(Receive { target: Target::Loan(loan), cancelled }) => {
+                self.received_loan(loan, count, core);
+                if cancelled {
+                    core.with_turn(|turn| self.connection.expire(turn));
+                }
+            }
+            Some(Receive { target: Target::Once, .. }) => self.once_reads_left -= 1,
+            _ => {}
+        }
+        match -completion.result {
+            0 => core.with_turn(|turn| self.connection.end(turn)),
+            // No buffer was left in this turn, or it was cancelled: it is armed anew if it is still wanted.
+            libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
+            error if error > 0 => core.with_turn(|turn| self.connection.vanish(turn)),
+            _ => {}
+        }
+    }
+
+    fn received_loan<R: Ring>(&mut self, mut loan: Loan, count: usize, core: &mut Core<R>) {
+        let len = loan.buffer.len() + count;
+        assert!(
+            count <= loan.want && len <= loan.buffer.capacity(),
+            "more came than was asked for"
+        );
+        // SAFETY: the receive that has just completed wrote `count` bytes at the buffer's end, within its capacity.
+        unsafe { loan.buffer.set_len(len) };
+        core.with_turn(|turn| self.connection.received(loan, count, turn));
+    }
+
+    fn start_send<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
+        let fd = self.fd.as_raw_fd();
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let filled = self.connection.batch(core.now).slices(&mut slices);
+        let (vector, op) = match &slices[..filled] {
+            [] => return,
+            [only] => {
+                let len = only.len().min(SEND_BYTES_MAX) as u32;
+                (None, Op::Send { fd, at: only.as_ptr(), len })
+            }
+            several => {
+                let mut vector = core.vectors.pop().unwrap_or_else(Vector::new);
+                let message = vector.list(several, SEND_BYTES_MAX);
+                (Some(vector), Op::SendVectored { fd, message })
+            }
+        };
+        self.send = Some(Send { vector, cancelled: false });
+        // SAFETY: the bytes are the batch's, which owns them on the heap and only changes by `Connection::sent` and
+        // `Connection::close`, both called after the last completion; the list is in `self.send` until then.
+        unsafe { core.ring.push(op, Token { kind: Kind::Send, key }) };
+    }
+
+    fn cancel_send<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
+        if let Some(send) = &mut self.send
+            && !std::mem::replace(&mut send.cancelled, true)
+        {
+            core.cancel(Token { kind: Kind::Send, key });
+        }
+    }
+
+    /// The completion of the send.
+    pub(super) fn sent<R: Ring>(&mut self, completion: Completion, core: &mut Core<R>) {
+        core.vectors.extend(self.send.take().and_then(|send| send.vector));
+        match (usize::try_from(completion.result), -completion.result) {
+            _ if self.closing => {}
+            (Ok(count), _) => core.with_turn(|turn| self.connection.sent(count, turn)),
+            (_, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
+            _ => core.with_turn(|turn| self.connection.vanish(turn)),
+        }
+    }
+}

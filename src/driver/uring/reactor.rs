@@ -1,0 +1,478 @@
+//! The loop: one system call a turn hands over what was queued and waits; then every completion is handled, every
+//! task that was woken is polled, and at the end each connection that changed gets its next operations, among them
+//! one send for all that was answered in the turn.
+//!
+//! ```text
+//!  ┌▶ wait ──▶ completions ──▶ deadlines ──▶ tasks ◀──▶ settle each changed connection ─┐
+//!  └────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//! It serves both halves: a server gives it listeners, the load generator gives it connected sockets by
+//! [`Reactor::adopt`] or [`Reactor::stream`] and calls [`Reactor::turn`] until it has what it wants.
+//!
+//! A reactor that is dropped cancels what is in flight and waits for it, since the kernel may be writing into
+//! buffers that would be freed; if the kernel does not answer, they are leaked.
+#![allow(unsafe_code)] // Takes over accepted descriptors and queues operations without pointers.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::mem::ManuallyDrop;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::hub::{Hub, Task, Tasks};
+use super::link::Link;
+use super::op::{Completion, Key, Kind, Op, Token};
+use super::ring::{KernelRing, Ring};
+use super::slots::Slots;
+use super::stream::{self, UringStream};
+use super::timers::{Due, Timers};
+use super::vector::Vector;
+use crate::driver::connection::{Connection, Turn};
+use crate::driver::{Counters, DriverError, Lane, Options, Stop, TRIM_INTERVAL, accept_pause};
+use crate::wire::Machine;
+
+/// How long a reactor that is dropped waits for what is in flight.
+const QUIESCE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Names a connection; never used again for another one.
+pub type ConnectionId = Key;
+
+/// What speaks on the connections of a listener.
+#[derive(Clone)]
+pub(super) enum Speak {
+    /// An own protocol.
+    Machine(Rc<dyn Fn() -> Box<dyn Machine>>),
+    /// A borrowed stack.
+    Service(Rc<dyn Fn(UringStream, Lane) -> Task>),
+}
+
+/// One worker: one ring, its connections and its tasks.
+pub struct Reactor<R: Ring = KernelRing> {
+    core: ManuallyDrop<Core<R>>,
+    links: ManuallyDrop<Slots<Link>>,
+    tasks: Tasks,
+    listeners: Vec<Listener>,
+    /// Accepted while there was no room, with their listener's number.
+    waiting: VecDeque<(usize, OwnedFd)>,
+    options: Options,
+    dirty: Vec<Key>,
+    completed: Vec<Completion>,
+    stop: Option<UnixStream>,
+    stopped: bool,
+    next_trim: Instant,
+}
+
+/// What the connections of a reactor share.
+pub(super) struct Core<R> {
+    pub(super) ring: R,
+    pub(super) timers: Timers,
+    pub(super) now: Instant,
+    /// Lists for vectored sends that are not in use.
+    pub(super) vectors: Vec<Vector>,
+    counters: Counters,
+    hub: Rc<Hub>,
+}
+
+struct Listener {
+    socket: TcpListener,
+    speak: Speak,
+    /// In flight.
+    accepting: bool,
+    cancelled: bool,
+    /// Waiting until then after a failed accept.
+    paused: Option<Instant>,
+}
+
+impl<R: Ring> Core<R> {
+    /// Lends what belongs to the worker.
+    pub(super) fn with_turn<T>(&mut self, work: impl FnOnce(&mut Turn<'_>) -> T) -> T {
+        let pool = &mut self.hub.pool.borrow_mut();
+        work(&mut Turn { pool, counters: &mut self.counters, now: self.now })
+    }
+
+    /// Lends that and a provided buffer that has been filled.
+    pub(super) fn with_buffer(
+        &mut self,
+        id: u16,
+        len: usize,
+        work: impl FnOnce(&[u8], &mut Turn<'_>),
+    ) {
+        let input = self.ring.buffer(id, len);
+        let pool = &mut self.hub.pool.borrow_mut();
+        work(input, &mut Turn { pool, counters: &mut self.counters, now: self.now });
+    }
+
+    /// Has the kernel end an operation early; its last completion still comes.
+    pub(super) fn cancel(&mut self, target: Token) {
+        self.push(Op::Cancel { target }, Token { kind: Kind::Cancel, key: target.key });
+    }
+
+    /// Queues an operation that has no pointer.
+    fn push(&mut self, op: Op, token: Token) {
+        debug_assert!(matches!(op, Op::Accept { .. } | Op::Cancel { .. } | Op::Watch { .. }));
+        // SAFETY: these operations point to nothing.
+        unsafe { self.ring.push(op, token) };
+    }
+}
+
+impl Reactor<KernelRing> {
+    /// A reactor for the calling thread.
+    pub fn new(options: Options) -> Result<Reactor<KernelRing>, DriverError> {
+        Ok(Reactor::on(KernelRing::open()?, options))
+    }
+}
+
+impl<R: Ring> Reactor<R> {
+    /// A reactor on a ring that the calling thread has made.
+    pub fn on(ring: R, options: Options) -> Reactor<R> {
+        let now = Instant::now();
+        let hub = Hub::new(now);
+        let tasks = Tasks::new(&hub);
+        let core = Core {
+            ring,
+            timers: Timers::default(),
+            now,
+            vectors: Vec::new(),
+            counters: Counters::default(),
+            hub,
+        };
+        Reactor {
+            core: ManuallyDrop::new(core),
+            links: ManuallyDrop::default(),
+            tasks,
+            listeners: Vec::new(),
+            waiting: VecDeque::new(),
+            options,
+            dirty: Vec::new(),
+            completed: Vec::new(),
+            stop: None,
+            stopped: false,
+            next_trim: now + TRIM_INTERVAL,
+        }
+    }
+
+    /// Drives `machine` on a connected socket; [`Machine::open`] is called before this returns.
+    pub fn adopt(
+        &mut self,
+        socket: TcpStream,
+        machine: Box<dyn Machine>,
+    ) -> Result<ConnectionId, DriverError> {
+        socket
+            .set_nonblocking(false)
+            .map_err(|source| DriverError::Io { what: "prepare a socket for the ring", source })?;
+        self.insert(socket.into(), |_| machine)
+    }
+
+    /// A connected socket as a byte stream for a task.
+    pub fn stream(&mut self, socket: TcpStream) -> Result<UringStream, DriverError> {
+        socket
+            .set_nonblocking(false)
+            .map_err(|source| DriverError::Io { what: "prepare a socket for the ring", source })?;
+        self.insert_stream(socket.into())
+    }
+
+    /// The timer and the drain signal of this reactor.
+    pub fn lane(&self) -> Lane {
+        self.core.hub.lane()
+    }
+
+    /// Starts a task, to be polled from the next turn on.
+    pub fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
+        self.core.hub.spawn(task);
+    }
+
+    /// True when every task has ended.
+    pub fn is_idle(&self) -> bool {
+        self.tasks.is_empty(&self.core.hub)
+    }
+
+    /// Connections that are open or closing.
+    pub fn connections(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Has [`Machine::resume`] called in the next turn.
+    pub fn resume(&mut self, id: ConnectionId) {
+        self.core.hub.touch(id);
+    }
+
+    /// Gives a connection up in the next turn, without a farewell.
+    pub fn abort(&mut self, id: ConnectionId) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.abort();
+            mark(&mut self.dirty, id, link);
+        }
+    }
+
+    /// What has been done so far.
+    pub fn counters(&self) -> Counters {
+        self.core.counters
+    }
+
+    /// One turn: waits for something to happen, but not past `until`, and handles all of it.
+    pub fn turn(&mut self, until: Option<Instant>) -> Result<(), DriverError> {
+        self.settle()?;
+        let timeout = self.timeout(until);
+        let waited = self.core.ring.wait(timeout);
+        waited.map_err(|source| DriverError::Io { what: "wait for the ring", source })?;
+        self.core.now = Instant::now();
+        let mut completed = std::mem::take(&mut self.completed);
+        self.core.ring.completions(&mut completed);
+        for completion in completed.drain(..) {
+            self.complete(completion)?;
+        }
+        self.completed = completed;
+        self.expire();
+        self.settle()
+    }
+
+    fn timeout(&self, until: Option<Instant>) -> Option<Duration> {
+        let trim = (self.core.hub.pool.borrow().idle_bytes() > 0).then_some(self.next_trim);
+        let nearest = [until, trim, self.core.timers.next(), self.core.hub.next_sleeper()];
+        let nearest = nearest.into_iter().flatten().min()?;
+        Some(nearest.saturating_duration_since(Instant::now()))
+    }
+
+    fn complete(&mut self, completion: Completion) -> Result<(), DriverError> {
+        let key = completion.token.key;
+        match completion.token.kind {
+            Kind::Cancel => {}
+            Kind::Stop => self.stopped = true,
+            Kind::Accept => self.accepted(key.index as usize, completion)?,
+            Kind::Receive | Kind::Send => {
+                let link = self.links.get_mut(key).expect("a link outlives its operations");
+                if completion.token.kind == Kind::Receive {
+                    link.received(completion, &mut self.core);
+                } else {
+                    link.sent(completion, &mut self.core);
+                }
+                mark(&mut self.dirty, key, link);
+            }
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self) {
+        let now = self.core.now;
+        self.core.hub.tick(now);
+        while let Some(due) = self.core.timers.pop(now) {
+            match due {
+                Due::Listener(number) => self.listeners[number].paused = None,
+                Due::Connection(key) => {
+                    if let Some(link) = self.links.get_mut(key) {
+                        link.expire(key, &mut self.core);
+                        mark(&mut self.dirty, key, link);
+                    }
+                }
+            }
+        }
+        if now >= self.next_trim {
+            self.core.hub.pool.borrow_mut().trim();
+            self.next_trim = now + TRIM_INTERVAL;
+        }
+    }
+
+    /// Runs tasks and gives connections their operations until nothing changes any more.
+    fn settle(&mut self) -> Result<(), DriverError> {
+        let mut keys = Vec::new();
+        loop {
+            self.tasks.run(&self.core.hub);
+            self.core.hub.take_touched(&mut keys);
+            for key in keys.drain(..) {
+                if let Some(link) = self.links.get_mut(key) {
+                    self.core.with_turn(|turn| link.connection.resume(turn));
+                    mark(&mut self.dirty, key, link);
+                }
+            }
+            if self.dirty.is_empty() {
+                break;
+            }
+            std::mem::swap(&mut self.dirty, &mut keys);
+            for key in keys.drain(..) {
+                self.settle_link(key);
+            }
+        }
+        self.admit_waiting()?;
+        self.listen();
+        Ok(())
+    }
+
+    fn settle_link(&mut self, key: Key) {
+        let Some(link) = self.links.get_mut(key) else {
+            return;
+        };
+        if link.settle(key, &mut self.core)
+            && let Some(link) = self.links.remove(key)
+        {
+            link.close(key, &mut self.core);
+        }
+    }
+
+    fn insert(
+        &mut self,
+        fd: OwnedFd,
+        machine: impl FnOnce(Key) -> Box<dyn Machine>,
+    ) -> Result<Key, DriverError> {
+        let outbox_bytes_max = self.options.outbox_bytes_max;
+        let key = self
+            .links
+            .insert(|key| Link::new(fd, Connection::new(machine(key), outbox_bytes_max)))
+            .ok_or_else(too_many)?;
+        let link = self.links.get_mut(key).expect("just inserted");
+        self.core.with_turn(|turn| link.connection.open(turn));
+        mark(&mut self.dirty, key, link);
+        Ok(key)
+    }
+
+    fn insert_stream(&mut self, fd: OwnedFd) -> Result<UringStream, DriverError> {
+        let hub = Rc::clone(&self.core.hub);
+        let mut task_end = None;
+        self.insert(fd, |key| {
+            let (machine, stream) = stream::pipe(&hub, key);
+            task_end = Some(stream);
+            Box::new(machine)
+        })?;
+        Ok(task_end.expect("the pipe was made with the connection"))
+    }
+}
+
+/// What a server does beside.
+impl<R: Ring> Reactor<R> {
+    /// Serves connections of `socket` from the next turn on.
+    pub(super) fn serve(&mut self, socket: TcpListener, speak: Speak) -> Result<(), DriverError> {
+        socket.set_nonblocking(false).map_err(|source| DriverError::Io {
+            what: "prepare a listener for the ring",
+            source,
+        })?;
+        let listener = Listener { socket, speak, accepting: false, cancelled: false, paused: None };
+        self.listeners.push(listener);
+        Ok(())
+    }
+
+    /// Turns until `stop`, then drains.
+    pub(super) fn run(&mut self, stop: Stop) -> Result<Counters, DriverError> {
+        let stop = stop.into_stream();
+        let token = Token { kind: Kind::Stop, key: Key { index: 0, generation: 0 } };
+        self.core.push(Op::Watch { fd: stop.as_raw_fd() }, token);
+        self.stop = Some(stop);
+        while !self.stopped {
+            self.turn(None)?;
+        }
+        self.drain();
+        let end = Instant::now() + self.options.drain_timeout;
+        while !(self.links.is_empty() && self.listeners.is_empty()) && Instant::now() < end {
+            self.turn(Some(end))?;
+        }
+        Ok(self.core.counters)
+    }
+
+    fn drain(&mut self) {
+        self.core.hub.drain.start();
+        self.waiting.clear();
+        for key in self.links.keys() {
+            if let Some(link) = self.links.get_mut(key) {
+                self.core.with_turn(|turn| link.connection.drain(turn));
+                mark(&mut self.dirty, key, link);
+            }
+        }
+    }
+
+    /// Keeps an accept in flight on each listener while there is room, and none otherwise.
+    fn listen(&mut self) {
+        let draining = self.core.hub.drain.is_started();
+        let room = !draining && self.links.len() < self.options.connections_max;
+        for (number, listener) in self.listeners.iter_mut().enumerate() {
+            let token = accept_token(number);
+            if listener.accepting && !room && !std::mem::replace(&mut listener.cancelled, true) {
+                self.core.cancel(token);
+            } else if !listener.accepting && room && listener.paused.is_none() {
+                listener.accepting = true;
+                listener.cancelled = false;
+                self.core.push(Op::Accept { fd: listener.socket.as_raw_fd() }, token);
+            }
+        }
+        if draining && self.listeners.iter().all(|listener| !listener.accepting) {
+            self.listeners.clear();
+        }
+    }
+
+    fn accepted(&mut self, number: usize, completion: Completion) -> Result<(), DriverError> {
+        let listener = &mut self.listeners[number];
+        listener.accepting = completion.more;
+        if completion.result >= 0 {
+            // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
+            let fd = unsafe { OwnedFd::from_raw_fd(completion.result) };
+            self.waiting.push_back((number, fd));
+            return self.admit_waiting();
+        }
+        if completion.result != -libc::ECANCELED {
+            let pause = accept_pause(&std::io::Error::from_raw_os_error(-completion.result));
+            let until = (!pause.is_zero()).then(|| self.core.now + pause);
+            self.core.timers.arm(until, Due::Listener(number), &mut listener.paused);
+        }
+        Ok(())
+    }
+
+    /// Starts on connections that were accepted, in order, as far as there is room.
+    fn admit_waiting(&mut self) -> Result<(), DriverError> {
+        if self.core.hub.drain.is_started() {
+            self.waiting.clear();
+        }
+        while self.links.len() < self.options.connections_max
+            && let Some((number, fd)) = self.waiting.pop_front()
+        {
+            self.core.counters.accepted += 1;
+            match self.listeners[number].speak.clone() {
+                Speak::Machine(make) => {
+                    self.insert(fd, |_| make())?;
+                }
+                Speak::Service(serve) => {
+                    let stream = self.insert_stream(fd)?;
+                    self.core.hub.spawn(serve(stream, self.lane()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<R: Ring> Drop for Reactor<R> {
+    fn drop(&mut self) {
+        let end = Instant::now() + QUIESCE_TIMEOUT;
+        self.waiting.clear();
+        self.core.hub.drain.start();
+        for key in self.links.keys() {
+            self.abort(key);
+        }
+        let mut result = Ok(());
+        while result.is_ok() && !self.links.is_empty() && Instant::now() < end {
+            result = self.turn(Some(end));
+        }
+        if self.links.is_empty() {
+            // SAFETY: each is dropped once, here, and not used after. No operation is in flight that points to
+            // memory: the links own all that do, and there are none left.
+            unsafe {
+                ManuallyDrop::drop(&mut self.links);
+                ManuallyDrop::drop(&mut self.core);
+            }
+        }
+    }
+}
+
+fn mark(dirty: &mut Vec<Key>, key: Key, link: &mut Link) {
+    if !std::mem::replace(&mut link.dirty, true) {
+        dirty.push(key);
+    }
+}
+
+fn accept_token(number: usize) -> Token {
+    Token { kind: Kind::Accept, key: Key { index: number as u32, generation: 0 } }
+}
+
+fn too_many() -> DriverError {
+    let source = std::io::Error::other(format!("expected at most {}", Key::INDEX_END));
+    DriverError::Io { what: "count connections", source }
+}

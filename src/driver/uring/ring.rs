@@ -1,0 +1,293 @@
+//! The kernel as the reactor sees it: operations go in, completions come out.
+//!
+//! [`KernelRing`] is io_uring; the simulator in the tests is another [`Ring`]. A ring knows neither connections nor
+//! who owns the memory its operations point to.
+//!
+//! A ring is made and driven by one thread (`SINGLE_ISSUER`); the kernel does its work inside [`Ring::wait`]
+//! (`DEFER_TASKRUN`) and never interrupts that thread.
+#![allow(unsafe_code)] // Operations carry pointers, and the queues are shared with the kernel.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, Submitter, cqueue, opcode, squeue};
+
+use super::buffers::{self, Buffers};
+use super::op::{Completion, Op, Token};
+use crate::driver::DriverError;
+
+/// Queue of operations on their way in: a full one is handed over at once, so this only bounds a batch.
+const SUBMISSIONS: u32 = 512;
+
+/// Queue of completions. Multishot operations complete more often than they are submitted, hence much longer.
+const COMPLETIONS: u32 = 4096;
+
+/// `IORING_RECVSEND_POLL_FIRST`, which the io-uring crate does not name.
+const POLL_FIRST: u16 = 1;
+
+/// What the reactor needs of a kernel.
+pub trait Ring {
+    /// Queues `op`; it starts at the next [`Ring::wait`] or before.
+    ///
+    /// # Safety
+    /// What the pointers in `op` lead to must stay allocated, unmoved and otherwise unused (for a send: unchanged)
+    /// until the completion without `more` that carries `token`.
+    unsafe fn push(&mut self, op: Op, token: Token);
+
+    /// Hands over what is queued and waits until there is a completion or `timeout` is over.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Takes every completion there is, in order.
+    fn completions(&mut self, into: &mut Vec<Completion>);
+
+    /// The first `len` bytes of a provided buffer that a completion has handed over.
+    fn buffer(&self, id: u16, len: usize) -> &[u8];
+
+    /// Gives a provided buffer back.
+    fn recycle(&mut self, id: u16);
+
+    /// Shuts down the sending side of a socket. A plain call: it never waits, and as an operation of the ring it
+    /// would cost a kernel thread.
+    fn shut_down(&mut self, socket: BorrowedFd<'_>);
+}
+
+/// io_uring with its provided buffers.
+pub struct KernelRing {
+    /// Borrows `ring`; dropped first.
+    submitter: ManuallyDrop<Submitter<'static>>,
+    /// From `Box::into_raw`, freed in `drop`. It is not a `Box`, since that must not be borrowed while it moves.
+    ring: NonNull<IoUring>,
+    buffers: ManuallyDrop<Buffers>,
+    /// What did not fit while the kernel would take no more; goes in first.
+    overflow: Vec<squeue::Entry>,
+}
+
+impl KernelRing {
+    /// A ring for the calling thread, or why there is none.
+    pub fn open() -> Result<KernelRing, DriverError> {
+        let ring = build().map_err(|error| unavailable(&error))?;
+        if !ring.params().is_feature_nodrop() || !ring.params().is_feature_submit_stable() {
+            return Err(unavailable(&io::Error::from_raw_os_error(libc::EINVAL)));
+        }
+        let ring = NonNull::from(Box::leak(Box::new(ring)));
+        // SAFETY: the ring is on the heap and stays there until `drop`, which ends this borrow first.
+        let mut submitter = unsafe { ring.as_ref() }.submitter();
+        // Spares the kernel a look into the descriptor table per call; without it everything works.
+        let _ = submitter.register_ring_fd();
+        // SAFETY: `drop` frees the buffers after the ring; the reactor lets no operation outlive its ring.
+        let buffers = unsafe { Buffers::register(&submitter) };
+        let buffers = buffers.map_err(|error| unavailable(&error))?;
+        Ok(KernelRing {
+            submitter: ManuallyDrop::new(submitter),
+            ring,
+            buffers: ManuallyDrop::new(buffers),
+            overflow: Vec::new(),
+        })
+    }
+
+    /// Queues `entry` or gives it back when the kernel takes no more for now.
+    ///
+    /// # Safety
+    /// As for [`Ring::push`].
+    unsafe fn try_push(&mut self, entry: &squeue::Entry) -> bool {
+        for _ in 0..2 {
+            // SAFETY: `self` is borrowed mutably and no other queue object lives past this block.
+            let mut queue = unsafe { self.ring.as_ref().submission_shared() };
+            // SAFETY: the caller vouches for what the entry points to.
+            if unsafe { queue.push(entry) }.is_ok() {
+                return true;
+            }
+            drop(queue);
+            if self.submitter.submit().is_err() {
+                return false;
+            }
+        }
+        false
+    }
+
+    fn push_overflow(&mut self) {
+        let overflow = std::mem::take(&mut self.overflow);
+        for entry in overflow {
+            // SAFETY: it was pushed under the contract of `push`, and has not completed.
+            if !unsafe { self.try_push(&entry) } {
+                self.overflow.push(entry);
+            }
+        }
+    }
+}
+
+impl Ring for KernelRing {
+    unsafe fn push(&mut self, op: Op, token: Token) {
+        let entry = entry(op).user_data(token.bits());
+        // SAFETY: as the caller vouches.
+        if !self.overflow.is_empty() || !unsafe { self.try_push(&entry) } {
+            self.overflow.push(entry);
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if !self.overflow.is_empty() {
+            self.push_overflow();
+        }
+        let waited = match timeout {
+            None => self.submitter.submit_and_wait(1),
+            Some(timeout) => {
+                let time = Timespec::from(timeout);
+                self.submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time))
+            }
+        };
+        match waited {
+            Err(error) if !is_passing(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn completions(&mut self, into: &mut Vec<Completion>) {
+        // SAFETY: `self` is borrowed mutably and no other queue object exists.
+        let queue = unsafe { self.ring.as_ref().completion_shared() };
+        for entry in queue {
+            let flags = entry.flags();
+            let buffer = cqueue::buffer_select(flags);
+            if let Some(id) = buffer {
+                self.buffers.take(id);
+            }
+            let token = Token::from_bits(entry.user_data());
+            into.push(Completion {
+                token: token.expect("the kernel returns user_data as it got it"),
+                result: entry.result(),
+                buffer,
+                more: cqueue::more(flags),
+                nonempty: cqueue::sock_nonempty(flags),
+            });
+        }
+    }
+
+    fn buffer(&self, id: u16, len: usize) -> &[u8] {
+        self.buffers.bytes(id, len)
+    }
+
+    fn recycle(&mut self, id: u16) {
+        self.buffers.recycle(id);
+    }
+
+    fn shut_down(&mut self, socket: BorrowedFd<'_>) {
+        // A socket that the peer has reset is not connected; there is nothing left to shut down.
+        let _ = nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Write);
+    }
+}
+
+impl Drop for KernelRing {
+    fn drop(&mut self) {
+        let _ = self.buffers.unregister(&self.submitter);
+        let _ = self.submitter.unregister_ring_fd();
+        // SAFETY: each is dropped once, here, and not used after: first the borrower, then the ring it borrows,
+        // which is the `Box` leaked in `open`, then the buffers, which that ring can fill no more.
+        unsafe {
+            ManuallyDrop::drop(&mut self.submitter);
+            drop(Box::from_raw(self.ring.as_ptr()));
+            ManuallyDrop::drop(&mut self.buffers);
+        }
+    }
+}
+
+/// The queue was full of completions, a signal came, or time is over: look at the completions and go on.
+fn is_passing(error: &io::Error) -> bool {
+    let code = error.raw_os_error().unwrap_or(0);
+    [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN].contains(&code)
+}
+
+fn build() -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_submit_all()
+        .setup_clamp()
+        .setup_cqsize(COMPLETIONS)
+        .dontfork();
+    // NO_SQARRAY saves a look-up per operation, from Linux 6.6 on.
+    builder.clone().setup_no_sqarray().build(SUBMISSIONS).or_else(|_| builder.build(SUBMISSIONS))
+}
+
+fn entry(op: Op) -> squeue::Entry {
+    const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+    let poll_first = |wait_first| if wait_first { POLL_FIRST } else { 0 };
+    match op {
+        Op::Accept { fd } => opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build(),
+        Op::ReceiveMulti { fd } => opcode::RecvMulti::new(Fd(fd), buffers::GROUP).build(),
+        Op::ReceiveOnce { fd, len, wait_first } => {
+            opcode::Recv::new(Fd(fd), std::ptr::null_mut(), len)
+                .buf_group(buffers::GROUP)
+                .ioprio(poll_first(wait_first))
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT)
+        }
+        Op::ReceiveInto { fd, at, len, wait_first } => opcode::Recv::new(Fd(fd), at, len)
+            .flags(libc::MSG_WAITALL)
+            .ioprio(poll_first(wait_first))
+            .build(),
+        Op::Send { fd, at, len } => opcode::Send::new(Fd(fd), at, len).flags(SEND_FLAGS).build(),
+        Op::SendVectored { fd, message } => {
+            opcode::SendMsg::new(Fd(fd), message).flags(SEND_FLAGS as u32).build()
+        }
+        Op::Cancel { target } => opcode::AsyncCancel::new(target.bits()).build(),
+        Op::Watch { fd } => opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).build(),
+    }
+}
+
+fn unavailable(error: &io::Error) -> DriverError {
+    let setting = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    explain(error, setting.unwrap_or_default().trim())
+}
+
+/// Why there is no ring and what to do; `disabled` is the sysctl `kernel.io_uring_disabled`, or empty.
+fn explain(error: &io::Error, disabled: &str) -> DriverError {
+    let advice = match (error.raw_os_error(), disabled) {
+        (Some(libc::EPERM), "2") => {
+            "the sysctl kernel.io_uring_disabled is 2; set it to 0, or use the driver tokio"
+        }
+        (Some(libc::EPERM), "1") => {
+            "the sysctl kernel.io_uring_disabled is 1; set it to 0, join the group in \
+             kernel.io_uring_group, or use the driver tokio"
+        }
+        (Some(libc::EPERM), _) => {
+            "a seccomp filter forbids it, as containers do by default; run with a profile that \
+             allows io_uring_setup, io_uring_enter and io_uring_register, or use the driver tokio"
+        }
+        (Some(libc::ENOSYS), _) => {
+            "the kernel was built without it, or a seccomp filter hides it; use the driver tokio"
+        }
+        (Some(libc::EINVAL), _) => {
+            "the kernel is too old: expected Linux 6.1 or newer; use the driver tokio"
+        }
+        (Some(libc::ENOMEM), _) => "raise the limit of locked memory (ulimit -l)",
+        (Some(libc::EMFILE | libc::ENFILE), _) => "raise the limit of open files (ulimit -n)",
+        _ => "use the driver tokio",
+    };
+    DriverError::Unavailable { cause: error.to_string(), advice }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_ring_comes_with_advice() {
+        for (code, disabled, word) in [
+            (libc::EPERM, "2", "kernel.io_uring_disabled is 2"),
+            (libc::EPERM, "1", "kernel.io_uring_group"),
+            (libc::EPERM, "", "seccomp"),
+            (libc::ENOSYS, "", "without it"),
+            (libc::EINVAL, "0", "6.1"),
+            (libc::ENOMEM, "0", "ulimit -l"),
+            (libc::EMFILE, "0", "ulimit -n"),
+        ] {
+            let error = explain(&io::Error::from_raw_os_error(code), disabled).to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A table whose places are used again, each time under a new generation.
+//!
+//! The place freed last is taken first, so that a busy table stays dense and warm.
+
+use super::op::Key;
+
+/// Tenants by [`Key`].
+#[derive(Debug)]
+pub(super) struct Slots<T> {
+    places: Vec<Place<T>>,
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    generation: u32,
+    tenant: Option<T>,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Slots<T> {
+        Slots { places: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slots<T> {
+    /// How many tenants there are.
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    /// True when there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Lets `make` build a tenant that knows its key; `None` when tokens have no room for one more index.
+    pub(super) fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Option<Key> {
+        let index = match self.free.last() {
+            Some(&index) => index,
+            None => u32::try_from(self.places.len()).ok().filter(|&at| at < Key::INDEX_END)?,
+        };
+        let place = self.places.get(index as usize);
+        let key = Key { index, generation: place.map_or(0, |place| place.generation) };
+        let tenant = Some(make(key));
+        if self.free.pop().is_some() {
+            self.places[index as usize].tenant = tenant;
+        } else {
+            self.places.push(Place { generation: 0, tenant });
+        }
+        Some(key)
+    }
+
+    /// The tenant, unless it is gone.
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let place = self.places.get_mut(key.index as usize)?;
+        if place.generation == key.generation { place.tenant.as_mut() } else { None }
+    }
+
+    /// Takes the tenant out, unless it is gone.
+    pub(super) fn remove(&mut self, key: Key) -> Option<T> {
+        let tenant = self.places.get_mut(key.index as usize).and_then(|place| {
+            let tenant = place.tenant.take_if(|_| place.generation == key.generation)?;
+            place.generation = place.generation.wrapping_add(1);
+            Some(tenant)
+        })?;
+        self.free.push(key.index);
+        Some(tenant)
+    }
+
+    /// Every tenant's key.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let occupied = self.places.iter().enumerate().filter(|(_, place)| place.tenant.is_some());
+        occupied
+            .map(|(index, place)| Key { index: index as u32, generation: place.generation })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_finds_its_tenant_and_no_later_one() {
+        let mut slots = Slots::default();
+        let first = slots.insert(|key| (key, 'a')).expect("room");
+        let second = slots.insert(|key| (key, 'b')).expect("room");
+        assert_eq!(slots.get_mut(first), Some(&mut (first, 'a')));
+        assert_eq!(slots.remove(first), Some((first, 'a')));
+        assert_eq!(slots.remove(first), None);
+        let third = slots.insert(|key| (key, 'c')).expect("room");
+        assert_eq!(third.index, first.index);
+        assert_eq!(slots.get_mut(first), None);
+        assert_eq!((slots.len(), slots.keys()), (2, vec![third, second]));
+    }
+}

@@ -1,0 +1,261 @@
+//! The poll view: a connection of the ring as a byte stream for borrowed stacks.
+//!
+//! ```text
+//!  ring ──completion──▶ StreamMachine ──▶ inbound ──poll_read──▶ task
+//!  ring ◀──one send a turn── outbox ◀── StreamMachine ◀── outbound ◀──poll_write── task
+//! ```
+//! Completions need buffers that stay put, while poll lends a buffer for one call only. So bytes are copied on both
+//! ways, and no pointer that was lent is ever kept. Writes are gathered: flushing does nothing, since all that was
+//! written in a turn is sent at its end. `poll_write` is pending only while [`OUTBOUND_BYTES_MAX`] are waiting.
+//!
+//! Shutting down closes both directions: what the peer sends after that is thrown away.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::hub::Hub;
+use super::op::Key;
+use crate::wire::{Context, Machine, WireError};
+
+/// A writer waits above this; the same amount may be in the outbox and in flight besides.
+const OUTBOUND_BYTES_MAX: usize = 1024 * 1024;
+
+/// Nothing is received while this much is unread. One turn may bring as much again.
+const INBOUND_BYTES_MAX: usize = 1024 * 1024;
+
+/// The task's end.
+pub struct UringStream(Rc<Pipe>);
+
+/// The reactor's end.
+pub(super) struct StreamMachine(Rc<Pipe>);
+
+struct Pipe {
+    hub: Rc<Hub>,
+    key: Key,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    inbound: Vec<u8>,
+    /// Bytes of `inbound` that have been read.
+    read: usize,
+    outbound: Vec<u8>,
+    /// The peer will send no more.
+    ended: bool,
+    /// The task will write no more.
+    shut: bool,
+    /// The connection is gone.
+    gone: bool,
+    /// The hub has been told.
+    touched: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// Both ends of the stream on connection `key`.
+pub(super) fn pipe(hub: &Rc<Hub>, key: Key) -> (StreamMachine, UringStream) {
+    let pipe = Rc::new(Pipe { hub: Rc::clone(hub), key, state: RefCell::default() });
+    (StreamMachine(Rc::clone(&pipe)), UringStream(pipe))
+}
+
+impl Pipe {
+    /// Has the reactor look at this connection before the turn ends.
+    fn touch(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.touched, true) {
+            self.hub.touch(self.key);
+        }
+    }
+}
+
+impl State {
+    fn unread(&self) -> &[u8] {
+        &self.inbound[self.read..]
+    }
+
+    fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn wake_writer(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+
+    /// Marks `count` bytes as read.
+    fn consume(&mut self, count: usize) {
+        self.read += count;
+        if self.read == self.inbound.len() {
+            self.inbound.clear();
+            self.read = 0;
+        }
+    }
+
+    /// Hands what was written to the outbox, once that is empty: so never more than twice the limit is pending.
+    fn hand_over(&mut self, cx: &mut Context<'_>) {
+        self.touched = false;
+        if !self.outbound.is_empty() && cx.out.is_empty() {
+            let buffer = std::mem::take(&mut self.outbound);
+            let len = buffer.len();
+            cx.out.own(buffer, 0..len, cx.pool);
+            self.wake_writer();
+        }
+    }
+}
+
+impl Machine for StreamMachine {
+    fn receive(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
+        let mut state = self.0.state.borrow_mut();
+        if state.inbound.capacity() == 0 {
+            state.inbound = cx.pool.take(input.len());
+        } else if state.read > state.inbound.len() / 2 {
+            let read = std::mem::take(&mut state.read);
+            state.inbound.drain(..read);
+        }
+        state.inbound.extend_from_slice(input);
+        state.wake_reader();
+        Ok(())
+    }
+
+    fn flushed(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.resume(cx)
+    }
+
+    fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        let mut state = self.0.state.borrow_mut();
+        state.hand_over(cx);
+        if state.inbound.is_empty() && state.inbound.capacity() > 0 {
+            cx.pool.give(std::mem::take(&mut state.inbound));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
+        let mut state = self.0.state.borrow_mut();
+        state.ended = true;
+        state.wake_reader();
+        Ok(())
+    }
+
+    /// The stack behind hears of it from its lane.
+    fn drain(&mut self, _cx: &mut Context<'_>) {}
+
+    fn is_full(&self) -> bool {
+        self.0.state.borrow().unread().len() >= INBOUND_BYTES_MAX
+    }
+
+    fn finished(&self) -> bool {
+        let state = self.0.state.borrow();
+        state.shut && state.outbound.is_empty()
+    }
+}
+
+impl Drop for StreamMachine {
+    fn drop(&mut self) {
+        let mut state = self.0.state.borrow_mut();
+        state.gone = true;
+        state.wake_reader();
+        state.wake_writer();
+    }
+}
+
+impl AsyncRead for UringStream {
+    fn poll_read(
+        self: Pin<&mut UringStream>,
+        cx: &mut TaskContext<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut state = self.0.state.borrow_mut();
+        let unread = state.unread();
+        if unread.is_empty() {
+            if state.ended || state.shut || state.gone {
+                return Poll::Ready(Ok(()));
+            }
+            remember(&mut state.reader, cx);
+            return Poll::Pending;
+        }
+        let count = unread.len().min(into.remaining());
+        into.put_slice(&unread[..count]);
+        state.consume(count);
+        self.0.touch(&mut state);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for UringStream {
+    fn poll_write(
+        self: Pin<&mut UringStream>,
+        cx: &mut TaskContext<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut UringStream>,
+        cx: &mut TaskContext<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.0.state.borrow_mut();
+        if state.shut || state.gone {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let mut room = OUTBOUND_BYTES_MAX.saturating_sub(state.outbound.len());
+        if room == 0 {
+            remember(&mut state.writer, cx);
+            return Poll::Pending;
+        }
+        let wanted = slices.iter().map(|slice| slice.len()).sum::<usize>().min(room);
+        if state.outbound.capacity() == 0 {
+            state.outbound = self.0.hub.pool.borrow_mut().take(wanted);
+        }
+        for slice in slices {
+            let count = slice.len().min(room);
+            state.outbound.extend_from_slice(&slice[..count]);
+            room -= count;
+        }
+        self.0.touch(&mut state);
+        Poll::Ready(Ok(wanted))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut UringStream>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        match self.0.state.borrow().gone {
+            true => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            false => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut UringStream>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.0.state.borrow_mut();
+        state.shut = true;
+        self.0.touch(&mut state);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for UringStream {
+    fn drop(&mut self) {
+        let mut state = self.0.state.borrow_mut();
+        state.shut = true;
+        self.0.touch(&mut state);
+    }
+}
+
+fn remember(slot: &mut Option<Waker>, cx: &TaskContext<'_>) {
+    match slot {
+        Some(waker) if waker.will_wake(cx.waker()) => {}
+        _ => *slot = Some(cx.waker().clone()),
+    }
+}

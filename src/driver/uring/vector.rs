@@ -1,0 +1,65 @@
+//! The list of slices that a vectored send hands to the kernel, kept where it lies until the send completes.
+#![allow(unsafe_code)] // The list holds pointers for the kernel.
+
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+
+use crate::driver::SLICES_MAX;
+
+/// A list on the heap, so that it stays where it is.
+pub(super) struct Vector(Box<List>);
+
+struct List {
+    header: libc::msghdr,
+    slices: [libc::iovec; SLICES_MAX],
+}
+
+impl Vector {
+    /// Lists nothing yet.
+    pub(super) fn new() -> Vector {
+        // SAFETY: a header of zeros and null pointers is a valid, empty one; some targets pad it with private fields.
+        let header = unsafe { MaybeUninit::<libc::msghdr>::zeroed().assume_init() };
+        let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        Vector(Box::new(List { header, slices: [empty; SLICES_MAX] }))
+    }
+
+    /// Lists `slices`, all but the last in full, up to `bytes_max` in all. What comes back is valid while `self` and
+    /// the slices' bytes are neither moved nor changed.
+    pub(super) fn list(&mut self, slices: &[IoSlice<'_>], bytes_max: usize) -> *const libc::msghdr {
+        let List { header, slices: entries } = self.0.as_mut();
+        let mut left = bytes_max;
+        let mut count = 0;
+        for (entry, slice) in entries.iter_mut().zip(slices) {
+            if left == 0 {
+                break;
+            }
+            let len = slice.len().min(left);
+            *entry = libc::iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: len };
+            left -= len;
+            count += 1;
+        }
+        header.msg_iov = entries.as_mut_ptr();
+        header.msg_iovlen = count;
+        &raw const *header
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_ends_at_the_limit() {
+        let bytes = [1, 2, 3, 4, 5];
+        let slices = [IoSlice::new(&bytes[..2]), IoSlice::new(&bytes[2..]), IoSlice::new(&bytes)];
+        for (bytes_max, want) in [(1, vec![1]), (2, vec![2]), (4, vec![2, 2]), (99, vec![2, 3, 5])]
+        {
+            let mut vector = Vector::new();
+            vector.list(&slices, bytes_max);
+            let count = vector.0.header.msg_iovlen;
+            let lens: Vec<usize> =
+                vector.0.slices[..count].iter().map(|slice| slice.iov_len).collect();
+            assert_eq!(lens, want);
+        }
+    }
+}
