@@ -322,3 +322,113 @@ fn obstacle(rung: Rung, array: &ArrayInfo) -> Option<String> {
     let view = ArrayView::new(dtype, shape, &item).ok()?;
     codec.encode(&view, &mut Vec::new()).err().map(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(plan: &Plan) -> Vec<String> {
+        plan.cells.iter().map(Cell::to_string).collect()
+    }
+
+    fn plan(wish: Wish) -> Plan {
+        wish.plan().expect("a sound wish")
+    }
+
+    #[test]
+    fn every_preset_makes_a_plan() {
+        for preset in [Preset::Quick, Preset::Seed, Preset::Full] {
+            let plan = plan(Wish::of(preset));
+            assert!(plan.rounds >= 5 && !plan.cells.is_empty(), "{}", preset.name());
+            assert!(plan.cells.iter().all(|cell| cell.skip.is_none()), "{}", preset.name());
+        }
+        let full = plan(Wish::of(Preset::Full));
+        for rung in table::rungs() {
+            assert!(full.cells.iter().any(|cell| cell.rung == rung), "{rung} is not in full");
+        }
+    }
+
+    #[test]
+    fn quick_ends_within_three_minutes() {
+        let plan = plan(Wish::of(Preset::Quick));
+        // Starting and ending two processes was measured at 60 to 90 ms.
+        let trial = plan.warmup + Preset::Quick.duration() + Duration::from_millis(100);
+        let total = trial * plan.rounds * plan.cells.len() as u32;
+        assert!(total < Duration::from_secs(170), "{total:?}, {} cells", plan.cells.len());
+    }
+
+    #[test]
+    fn every_rung_of_a_preset_but_the_floor_has_a_ratio() {
+        for preset in [Preset::Quick, Preset::Seed] {
+            let plan = plan(Wish::of(preset));
+            for cell in &plan.cells {
+                let is_there = |rung: Option<Rung>| {
+                    plan.cells.iter().any(|other| {
+                        Some(other.rung) == rung
+                            && (other.load, &other.array) == (cell.load, &cell.array)
+                    })
+                };
+                let is_compared = is_there(cell.parent) || is_there(cell.reference);
+                assert!(is_compared || cell.rung.family() == Family::Raw, "{cell}");
+            }
+        }
+    }
+
+    #[test]
+    fn raw_gets_the_loads_of_the_rungs_chosen_with_it() {
+        let cells = |globs: &str| {
+            let wish = Wish {
+                rungs: Some(globs.to_owned()),
+                sizes: Some(vec![8]),
+                ..Wish::of(Preset::Quick)
+            };
+            names(&plan(wish))
+        };
+        assert_eq!(cells("uring/raw/npy"), ["uring/raw/npy 8 B 1x1000", "uring/raw/npy 8 B 50x1"]);
+        assert_eq!(
+            cells("uring/{raw,h1}/npy"),
+            ["uring/raw/npy 8 B 50x1", "uring/h1/npy 8 B 50x1"]
+        );
+    }
+
+    #[test]
+    fn flags_replace_the_usual_load() {
+        let wish = |connections, in_flight| Wish {
+            rungs: Some("uring/{raw,h1}/npy,uring/h2-crate/npy".to_owned()),
+            sizes: Some(vec![8]),
+            connections,
+            in_flight,
+            ..Wish::of(Preset::Quick)
+        };
+        let loads = |wish: Wish| -> Vec<String> {
+            plan(wish).cells.iter().map(|cell| cell.load.to_string()).collect()
+        };
+        assert_eq!(loads(wish(Some(4), Some(4))), ["4x1", "4x1", "4x1"]);
+        assert_eq!(loads(wish(None, Some(8))), ["1x8", "8x1", "1x8"]);
+        let error = wish(Some(4), Some(8)).plan().unwrap_err().to_string();
+        assert!(error.contains("uring/h1/npy carries one request at a time"), "{error}");
+    }
+
+    #[test]
+    fn a_size_that_is_no_vector_is_refused() {
+        let wish = Wish { sizes: Some(vec![12]), ..Wish::of(Preset::Quick) };
+        assert!(matches!(wish.plan(), Err(PlanError::Size(12))));
+    }
+
+    #[test]
+    fn what_a_codec_cannot_carry_is_skipped_with_the_reason() {
+        let array = ArrayInfo { dtype: "<c16".to_owned(), shape: vec![2], bytes: 32 };
+        let cells = Wish::of(Preset::Full).cells(&table::rungs(), &array);
+        for cell in cells {
+            let is_list = matches!(cell.rung.encoding(), codec::Encoding::Json);
+            assert_eq!(cell.skip.is_some(), is_list, "{cell}: {:?}", cell.skip);
+        }
+    }
+
+    #[test]
+    fn an_array_that_is_not_there_is_named() {
+        let wish = Wish { array: Some("/no/such.npy".into()), ..Wish::of(Preset::Quick) };
+        let error = wish.plan().unwrap_err().to_string();
+        assert!(error.starts_with("/no/such.npy: "), "{error}");
+    }
+}

@@ -16,7 +16,6 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -33,6 +32,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Between looks at whether a child has exited that is about to.
 const EXIT_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Time for the end of a child's stderr, which a process it started itself could hold open.
+const STDERR_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Lines of a child's stderr that are kept.
 const STDERR_LINES: usize = 12;
@@ -88,7 +90,7 @@ struct Guard {
     who: &'static str,
     child: Child,
     stdout: Receiver<String>,
-    stderr: Option<JoinHandle<VecDeque<String>>>,
+    stderr: Receiver<VecDeque<String>>,
 }
 
 /// A server that listens.
@@ -176,8 +178,7 @@ impl Guard {
             stderr: String::new(),
         })?;
         let stdout = first_line(child.stdout.take().expect("stdout is piped"));
-        let stderr = child.stderr.take().expect("stderr is piped");
-        let stderr = Some(std::thread::spawn(move || last_lines(stderr)));
+        let stderr = last_lines(child.stderr.take().expect("stderr is piped"));
         Ok(Guard { who, child, stdout, stderr })
     }
 
@@ -233,7 +234,7 @@ impl Guard {
         // Both fail only when it is already gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let lines = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        let lines = self.stderr.recv_timeout(STDERR_TIMEOUT).unwrap_or_default();
         Vec::from(lines).join("\n")
     }
 }
@@ -273,20 +274,24 @@ fn first_line(stdout: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// The last lines, each cut to a readable length.
-fn last_lines(stderr: impl Read) -> VecDeque<String> {
-    let mut reader = BufReader::new(stderr);
-    let mut kept = VecDeque::new();
-    loop {
+/// Reads to the end on a thread of its own and then gives the last lines, each cut to a readable length.
+fn last_lines(stderr: impl Read + Send + 'static) -> Receiver<VecDeque<String>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(stderr);
+        let mut kept = VecDeque::new();
         let mut line = Vec::new();
-        match reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return kept,
-            Ok(_) => kept.push_back(String::from_utf8_lossy(&line).trim_end().to_owned()),
+        while let Ok(1..) = reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
+            kept.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
+            if kept.len() > STDERR_LINES {
+                kept.pop_front();
+            }
+            line.clear();
         }
-        if kept.len() > STDERR_LINES {
-            kept.pop_front();
-        }
-    }
+        // Nobody listens any more once the guard has given up.
+        let _ = sender.send(kept);
+    });
+    receiver
 }
 
 #[cfg(test)]
@@ -324,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_server_that_says_something_else_is_refused() {
-        let failure = Server::start(&mut shell("echo hello; sleep 60"), &GO).unwrap_err();
+        let failure = Server::start(&mut shell("echo hello; exec sleep 60"), &GO).unwrap_err();
         assert!(matches!(failure.error, ChildError::Answer { ref got, .. } if got == "hello"));
     }
 
@@ -349,6 +354,14 @@ mod tests {
         let budget = Duration::from_millis(20);
         let failure = ask("load", &mut shell("exec sleep 60"), budget, &GO).unwrap_err();
         assert_eq!(failure.error, ChildError::Late { who: "load", after: budget });
+    }
+
+    #[test]
+    fn a_grandchild_that_holds_stderr_holds_up_nothing() {
+        let started = Instant::now();
+        let failure = Server::start(&mut shell("sleep 5 & echo hello"), &GO).unwrap_err();
+        assert!(matches!(failure.error, ChildError::Answer { .. }), "{failure:?}");
+        assert!(started.elapsed() < Duration::from_secs(4));
     }
 
     #[test]

@@ -231,9 +231,19 @@ pub fn protocol_names() -> Vec<&'static str> {
     PROTOCOLS.iter().map(|entry| entry.name).collect()
 }
 
-/// Names on the codec axis: [`REFLECT`], then the codec table.
+/// Names on the codec axis: [`REFLECT`], then the codec table, encoding by encoding, our own form first.
 pub fn codec_names() -> Vec<&'static str> {
-    std::iter::once(REFLECT).chain(CODECS.iter().map(|codec| codec.name())).collect()
+    let of = |encoding: Encoding| {
+        let is_foreign = move |name: &&str| *name != encoding.name();
+        let mut names: Vec<&'static str> = CODECS
+            .iter()
+            .filter(|codec| codec.encoding() == encoding)
+            .map(|codec| codec.name())
+            .collect();
+        names.sort_by_key(is_foreign);
+        names
+    };
+    std::iter::once(REFLECT).chain(Encoding::ALL.into_iter().flat_map(of)).collect()
 }
 
 fn protocol_entry(name: &str) -> &'static protocol::Entry {

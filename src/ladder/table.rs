@@ -89,18 +89,14 @@ pub fn parent(rung: Rung) -> Option<Rung> {
 }
 
 /// The standard server that `rung` is measured against: tonic for gRPC and axum for REST, as their documentation
-/// has it and with the usual library for the codec. For `raw`, which is under both, `family` says which one.
+/// has it, with the usual library for the same encoding. For `raw`, which is under both, `family` says which one.
 pub fn reference(rung: Rung, family: Family) -> Option<Rung> {
     let stack = match family {
         Family::Grpc => "tonic",
         Family::Rest => "axum",
         Family::Raw => return None,
     };
-    let encoding = match family {
-        Family::Grpc if rung.codec() != REFLECT => Encoding::Protobuf,
-        _ => rung.encoding(),
-    };
-    Rung::new("tokio", stack, usual(encoding)).ok()
+    Rung::new("tokio", stack, usual(rung.encoding())).ok()
 }
 
 /// What `rung` adds to `parent`, in words.

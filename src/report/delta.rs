@@ -128,9 +128,10 @@ fn obstacle(trials: &[&Trial]) -> Option<String> {
 
 fn failure(trial: &Trial) -> Option<&str> {
     match &trial.outcome {
-        // The last line of stderr is the cause, where there is one.
+        // The last line of stderr is the cause, where there is one; a panic adds a note on backtraces behind it.
         Outcome::Failed { reason, stderr } => {
-            Some(stderr.lines().last().unwrap_or(reason.as_str()))
+            let mut lines = stderr.lines().rev();
+            Some(lines.find(|line| !line.starts_with("note: ")).unwrap_or(reason))
         }
         _ => None,
     }

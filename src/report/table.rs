@@ -10,8 +10,8 @@ pub(super) const HEADS: [&str; 7] =
 /// What the columns mean; shared with `markdown`.
 pub(super) const LEGEND: [&str; 4] = [
     "CPU/request: the server's whole process, user and system; median over the rounds, spread is half the range.",
-    "x parent: ratio to the rung that differs in the one axis named; x standard: ratio to tokio/tonic/protobuf:prost \
-     (gRPC) or to tokio/axum with the usual library for the same encoding (REST); both paired by round, [min-max].",
+    "x parent: ratio to the rung that differs in the one axis named; x standard: ratio to tokio/tonic \
+     (gRPC) or tokio/axum (REST), defaults, with the usual library for the same encoding; both paired by round, [min-max].",
     "requests/s: >= where the load generator's core was the busy one, so that the server could do more.",
     "Latency: closed loop, so it follows from depth and rate; compare it only under the same load.",
 ];
