@@ -194,12 +194,14 @@ pub(crate) fn leap_numbers(cursor: &mut Cursor<'_>) -> Result<Range<usize>, Code
     let fail = |what| cursor.fail_at(start + stop, what);
     let mut value = rest[..stop].trim_ascii_end();
     if rest[stop] == b'{' {
-        return Err(fail("an object where data has numbers"));
+        return Err(fail("an object inside data, which holds numbers alone"));
     }
     if rest[stop] == b'"' {
         let before = value.strip_suffix(b",").map(<[u8]>::trim_ascii_end);
         let whole = |value: &&[u8]| !value.starts_with(b"[") || value.ends_with(b"]");
-        value = before.filter(whole).ok_or_else(|| fail("a string where data has numbers"))?;
+        value = before
+            .filter(whole)
+            .ok_or_else(|| fail("a string inside data, which holds numbers alone"))?;
     }
     let end = start + value.len();
     cursor.seek(end);

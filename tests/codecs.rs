@@ -1,0 +1,360 @@
+//! Laws that every codec keeps: decoding what was encoded gives the array back, own and library forms agree, and no
+//! input does harm. Plus the texts that a peer gets for bad input.
+//!
+//! A JSON list carries a NaN but neither its sign nor its payload, so its NaNs are compared as NumPy's one NaN.
+
+use std::sync::LazyLock;
+
+use ndecho::array::{ArrayView, DType, Kind, NdArray, Order, Shape};
+use ndecho::codec::{self, CODECS, Codec, CodecError, Encoding};
+use ndecho::echo::{CodecSet, Echoed, echo};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+/// Arrays of every dtype with a few items, in any shape; often empty, sometimes of many dimensions.
+fn arrays() -> impl Strategy<Value = NdArray> {
+    let dtype = select(DType::all().collect::<Vec<_>>());
+    let dims = prop_oneof![
+        8 => vec(0u64..5, 0..5),
+        2 => vec(0u64..3000, 1),
+        1 => vec(1u64..2, 6..64),
+    ];
+    (dtype, dims, any::<u64>(), any::<bool>()).prop_flat_map(|(dtype, dims, seed, edges)| {
+        let shape = Shape::new(&dims).unwrap();
+        let array = NdArray::seeded(dtype, shape, seed).unwrap();
+        let len = array.view().data().len().min(if edges { 64 } else { 0 });
+        (Just(array), vec(any::<u8>(), len)).prop_map(|(mut array, bytes)| {
+            // Bits that no number generator makes: infinities, subnormals, NaNs with a payload.
+            let bool = array.view().dtype().kind() == Kind::Bool;
+            for (item, byte) in array.data_mut().iter_mut().zip(bytes) {
+                *item = if bool { byte & 1 } else { byte };
+            }
+            array
+        })
+    })
+}
+
+/// What `codec` gives back for `array`, or `None` where it cannot carry it.
+fn carried(codec: &dyn Codec, array: &ArrayView<'_>) -> Option<Vec<u8>> {
+    let mut data = array.data().to_vec();
+    if codec.encoding() != Encoding::Json {
+        return Some(data);
+    }
+    let dims = array.shape().dims();
+    let lost = dims.iter().rev().skip(1).any(|&dim| dim == 0);
+    let finite = canonical_nans(&mut data, array.dtype());
+    let refused = array.dtype().kind() == Kind::Complex || lost;
+    (!refused && (finite || codec.name() == "json")).then_some(data)
+}
+
+/// Makes every NaN NumPy's own; returns whether all floats are finite.
+fn canonical_nans(data: &mut [u8], dtype: DType) -> bool {
+    if dtype.kind() != Kind::Float {
+        return true;
+    }
+    let (infinity, nan) = match dtype.item_size() {
+        2 => (0x7c00, 0x7e00),
+        4 => (0x7f80_0000, 0x7fc0_0000),
+        _ => (0x7ff0_0000_0000_0000, 0x7ff8_0000_0000_0000u64),
+    };
+    let mut finite = true;
+    for item in data.chunks_exact_mut(dtype.item_size()) {
+        let turn = |item: &mut [u8]| {
+            if dtype.order() == Order::Big {
+                item.reverse();
+            }
+        };
+        turn(item);
+        let bits = item.iter().rev().fold(0, |bits, &byte| bits << 8 | u64::from(byte));
+        let magnitude = bits & !(1 << (8 * item.len() - 1));
+        finite &= magnitude < infinity;
+        if magnitude > infinity {
+            item.copy_from_slice(&nan.to_le_bytes()[..item.len()]);
+        }
+        turn(item);
+    }
+    finite
+}
+
+/// Echoes with our own codecs and puts the reply together.
+fn reply(encoding: Encoding, body: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let (mut scratch, mut out) = (Vec::new(), Vec::new());
+    let Echoed { head_len, payload, .. } =
+        echo(&CodecSet::own(), encoding, body, &mut scratch, &mut out)?;
+    Ok([&out[..head_len], &body[payload], &out[head_len..]].concat())
+}
+
+proptest! {
+    #[test]
+    fn decoding_what_was_encoded_gives_the_array_back(array in arrays()) {
+        for codec in CODECS {
+            let message = codec::message(*codec, &array.view());
+            let Some(want) = carried(*codec, &array.view()) else {
+                prop_assert!(message.is_err(), "{}", codec.name());
+                continue;
+            };
+            let message = message.unwrap();
+            let mut scratch = Vec::new();
+            let got = codec.decode(&message, &mut scratch).unwrap();
+            let view = array.view();
+            let want = ArrayView::new(view.dtype(), view.shape().clone(), &want).unwrap();
+            prop_assert_eq!(got, want, "{}", codec.name());
+        }
+    }
+
+    #[test]
+    fn own_and_library_forms_read_each_other(array in arrays()) {
+        for writer in CODECS {
+            let Ok(message) = codec::message(*writer, &array.view()) else { continue };
+            for reader in CODECS.iter().filter(|reader| reader.encoding() == writer.encoding()) {
+                let Some(want) = carried(*reader, &array.view()) else { continue };
+                let mut scratch = Vec::new();
+                let got = reader.decode(&message, &mut scratch).unwrap();
+                let view = array.view();
+                prop_assert_eq!(got.data(), want, "{} {}", writer.name(), reader.name());
+                prop_assert_eq!(got.shape(), view.shape());
+            }
+        }
+    }
+
+    #[test]
+    fn an_echo_of_our_own_message_is_the_message(array in arrays()) {
+        for codec in CODECS.iter().filter(|codec| codec.name() == codec.encoding().name()) {
+            let Ok(message) = codec::message(*codec, &array.view()) else { continue };
+            prop_assert_eq!(reply(codec.encoding(), &message).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(body in vec(any::<u8>(), 0..200)) {
+        harmless(&body);
+    }
+
+    #[test]
+    fn json_like_text_is_read_or_refused(
+        text in r#"\{?("(data|dtype|buffer|shape|x|\\u0064ata)" ?: ?([-+.0-9eE]{1,8}|(\[|\]|,|1|-0|NaN|true|"<f8"|"|u1"){1,9}|"[A-Za-z+/=\\]{0,9}"|"<f8"|\{\}|null|\[0?\]) ?[,:}]? ?){0,5}\}?"#
+    ) {
+        harmless(text.as_bytes());
+    }
+
+    #[test]
+    fn damaged_messages_are_read_or_refused(
+        pick in any::<Index>(),
+        damage in vec((any::<Index>(), any::<Index>(), 0..5u8, any::<u8>()), 1..4),
+    ) {
+        let mut body = pick.get(&MESSAGES).clone();
+        for (at, other, kind, byte) in damage {
+            hurt(&mut body, at, other, kind, byte);
+        }
+        harmless(&body);
+    }
+
+    #[test]
+    fn cut_messages_are_refused(array in arrays(), cut in any::<Index>()) {
+        // The beginning of a protobuf message is one too; whether it is right is for the length to tell.
+        for codec in CODECS.iter().filter(|codec| codec.encoding() != Encoding::Protobuf) {
+            let Ok(message) = codec::message(*codec, &array.view()) else { continue };
+            let beginning = &message[..cut.index(message.len())];
+            prop_assert!(codec.decode(beginning, &mut Vec::new()).is_err(), "{}", codec.name());
+        }
+    }
+}
+
+/// Some of the messages in `tests/data`, of every encoding, and one of ours for each codec.
+static MESSAGES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        text: Option<String>,
+    }
+    let mut messages = Vec::new();
+    for name in ["json", "json_binary"] {
+        let path = format!("{}/tests/data/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
+        let lines = std::fs::read_to_string(&path).expect(&path);
+        for line in lines.lines().filter(|line| line.len() < 1000).step_by(3) {
+            let line: Line = serde_json::from_str(line).expect(&path);
+            messages.push(line.text.expect("JSON is text").into_bytes());
+        }
+    }
+    for (seed, dtype) in DType::all().enumerate() {
+        for dims in [&[][..], &[3], &[2, 0], &[2, 3]] {
+            let shape = Shape::new(dims).unwrap();
+            let array = NdArray::seeded(dtype, shape, seed as u64).unwrap();
+            let written = CODECS.iter().map(|codec| codec::message(*codec, &array.view()));
+            messages.extend(written.filter_map(Result::ok));
+        }
+    }
+    messages
+});
+
+/// Changes `body` in one place.
+fn hurt(body: &mut Vec<u8>, at: Index, other: Index, kind: u8, byte: u8) {
+    if body.is_empty() {
+        return;
+    }
+    let (at, other) = (at.index(body.len()), other.index(body.len()));
+    match kind {
+        0 => body[at] = byte,
+        1 => body[at] ^= 1 << (byte & 7),
+        2 => body.insert(at, byte),
+        3 => drop(body.drain(at.min(other)..at.max(other))),
+        _ => {
+            let part = body[at.min(other)..at.max(other)].to_vec();
+            body.splice(at..at, part);
+        }
+    }
+}
+
+/// Holds for any body: no codec panics, none takes memory out of proportion, and what ours accept they can write
+/// and read again.
+fn harmless(body: &[u8]) {
+    for codec in CODECS {
+        let mut scratch = Vec::new();
+        let Ok(array) = codec.decode(body, &mut scratch) else {
+            assert!(scratch.capacity() <= 16 * body.len() + 64, "{}", codec.name());
+            continue;
+        };
+        if let Ok(message) = codec::message(*codec, &array) {
+            let mut again = Vec::new();
+            assert_eq!(codec.decode(&message, &mut again), Ok(array), "{}", codec.name());
+        }
+        assert!(scratch.capacity() <= 16 * body.len() + 64, "{}", codec.name());
+    }
+    for encoding in Encoding::ALL {
+        let _ = reply(encoding, body);
+    }
+}
+
+#[test]
+fn peers_are_told_what_is_wrong() {
+    use Encoding::{Json, JsonBinary, Msgpack, Npy, Protobuf};
+    let npy = |header: &str| {
+        let len = (header.len() as u16).to_le_bytes();
+        [b"\x93NUMPY\x01\x00", &len[..], header.as_bytes(), &[0; 8]].concat()
+    };
+    let json =
+        |data: &str, dtype: &str| format!(r#"{{"data": {data}, "dtype": "{dtype}"}}"#).into_bytes();
+    let binary = |shape: &str| {
+        format!(r#"{{"buffer": "AAAAAAAAAAA=", "dtype": "<f8", "shape": {shape}}}"#).into_bytes()
+    };
+    let cases: [(Encoding, Vec<u8>, &str); 23] = [
+        (
+            Json,
+            json("[[1, 2], [3]]", "<f8"),
+            "json at byte 20: a list of another length than those beside it",
+        ),
+        (Json, json("[1, null]", "<f8"), "json at byte 13: null has no place in an array"),
+        (Json, json("[300]", "|u1"), "json at byte 10: an integer out of range for its dtype"),
+        (Json, json("[0.5]", "<i4"), "json at byte 10: a float in an array of integers"),
+        (Json, json("[1, 2]", "<c16"), "json cannot carry complex numbers (dtype <c16)"),
+        (
+            Json,
+            json("[1]", "|O"),
+            "json: dtype \"|O\" is not supported: expected one like |b1, <i4, >u2, <f8 or <c16",
+        ),
+        (
+            Json,
+            json("[1, 2", "<f8"),
+            "json at byte 16: a string inside data, which holds numbers alone",
+        ),
+        (
+            Json,
+            json(&"[".repeat(100), "<f8"),
+            "json at byte 111: a string inside data, which holds numbers alone",
+        ),
+        (
+            Json,
+            b"{\"dtype\": \"<f8\"}".to_vec(),
+            "json: field \"data\": missing: a message has either a list or a buffer",
+        ),
+        (
+            Json,
+            b"{\"data\": [], \"buffer\": \"\"}".to_vec(),
+            "json: field \"buffer\": given beside data: a message has either a list or a buffer",
+        ),
+        (JsonBinary, binary("[2]"), "json_binary: shape and dtype need 16 bytes of data, got 8"),
+        (
+            JsonBinary,
+            binary("[4294967296, 4294967296]"),
+            "json_binary: array size overflows: \
+             the dimensions other than 0, times the item size, must fit 63 bits",
+        ),
+        (
+            JsonBinary,
+            binary("[2305843009213693953]"),
+            "json_binary: array size overflows: \
+             the dimensions other than 0, times the item size, must fit 63 bits",
+        ),
+        (
+            JsonBinary,
+            b"{\"buffer\": \"AA A\", \"dtype\": \"<f8\", \"shape\": []}".to_vec(),
+            "json_binary at byte 14: a character that base64 does not have here",
+        ),
+        (
+            Msgpack,
+            b"\x81\xc4\x04data\xc6\xff\xff\xff\xff".to_vec(),
+            "msgpack at byte 12: a length reaches beyond the message",
+        ),
+        (
+            Msgpack,
+            b"\x82\xc4\x02nd\xc3\xc4\x04kind\xc4\x01O".to_vec(),
+            "msgpack: field \"kind\": \"O\" is not supported",
+        ),
+        (
+            Msgpack,
+            b"\x81\xc4\x05shape\xdd\xff\xff\xff\xff".to_vec(),
+            "msgpack: array has 4294967295 dimensions, at most 64 are supported",
+        ),
+        (
+            Msgpack,
+            b"\xcb\0\0\0\0\0\0\0\0".to_vec(),
+            "msgpack at byte 0: expected msgpack_numpy's map",
+        ),
+        (
+            Npy,
+            npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"),
+            "npy: dtype \"|O\" is not supported: expected one like |b1, <i4, >u2, <f8 or <c16",
+        ),
+        (
+            Npy,
+            npy("{'descr': [('x', '<f8')], 'fortran_order': False, 'shape': (1,)}"),
+            "npy: field \"descr\": structured dtypes are not supported",
+        ),
+        (Npy, b"PK\x03\x04....".to_vec(), "npy at byte 0: expected \\x93NUMPY"),
+        (
+            Protobuf,
+            b"\x0a\xff\xff\xff\xff\x0f".to_vec(),
+            "protobuf at byte 6: a length reaches beyond the message",
+        ),
+        (Protobuf, b"\x0a\x01\x00".to_vec(), "protobuf: field \"dtype\": missing"),
+    ];
+    for (encoding, body, want) in cases {
+        assert_eq!(reply(encoding, &body).unwrap_err().to_string(), want);
+    }
+}
+
+#[test]
+fn what_python_accepts_beyond_json_is_echoed() {
+    let body = br#"{"data": [NaN, Infinity, -Infinity, 1e400, -0], "dtype": "<f8"}"#;
+    let want = br#"{"data": [NaN, Infinity, -Infinity, Infinity, 0.0], "dtype": "<f8"}"#;
+    assert_eq!(reply(Encoding::Json, body).unwrap(), want);
+}
+
+/// Scratch of our codecs stays empty for what they borrow, and grows with text by what was parsed.
+#[test]
+fn scratch_follows_the_bytes_that_arrived() {
+    let mut scratch = Vec::new();
+    let bomb = br#"{"data": [0, x"#;
+    let body = [&bomb[..], &vec![b' '; 1 << 20], b"], \"dtype\": \"<f8\"}"].concat();
+    let json = codec::find("json").unwrap();
+    assert!(json.decode(&body, &mut scratch).is_err());
+    assert!(scratch.capacity() < 1024);
+    let array = NdArray::seeded(DType::F8, Shape::new(&[1000]).unwrap(), 1).unwrap();
+    for name in ["protobuf", "msgpack", "npy"] {
+        let codec = codec::find(name).unwrap();
+        let message = codec::message(codec, &array.view()).unwrap();
+        let mut scratch = Vec::new();
+        codec.decode(&message, &mut scratch).unwrap();
+        assert_eq!(scratch.capacity(), 0, "{name}");
+    }
+}
