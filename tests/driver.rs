@@ -487,6 +487,7 @@ macro_rules! on_every_driver {
     ($promises:tt) => {
         on!(tokio, ndecho::driver::tokio::Tokio, $promises);
         on!(uring, ndecho::driver::uring::Uring, $promises);
+        on!(tokio_uring, ndecho::driver::tokio_uring::TokioUring, $promises);
     };
 }
 

@@ -18,6 +18,7 @@
 //! A driver handles one event by one call, then asks [`Connection::step`], [`Connection::wants_input`],
 //! [`Connection::batch`] and [`Connection::deadline`] what to do next.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::driver::Counters;
@@ -79,6 +80,8 @@ pub(crate) struct Connection {
     draining: bool,
     at_fault: bool,
     stall: Option<Instant>,
+    /// Bytes that [`Connection::detach`] has given out.
+    detached: usize,
 }
 
 impl Connection {
@@ -96,6 +99,7 @@ impl Connection {
             draining: false,
             at_fault: false,
             stall: None,
+            detached: 0,
         }
     }
 
@@ -156,6 +160,12 @@ impl Connection {
         } else {
             turn.pool.give(loan.buffer);
         }
+    }
+
+    /// Lets the machine see what its buffer holds before it is full.
+    pub(crate) fn show_loan(&mut self, turn: &mut Turn<'_>) {
+        self.repay(turn);
+        self.ask_for_loan(turn);
     }
 
     /// The peer has sent FIN.
@@ -282,7 +292,24 @@ impl Connection {
 
     /// Bytes not sent yet, over all.
     pub(crate) fn pending(&self) -> usize {
-        self.outbox.len() + self.batch.len()
+        self.outbox.len() + self.batch.len() + self.detached
+    }
+
+    /// The next piece to send, for a driver whose operations own their buffers; goes back by
+    /// [`Connection::reattach`], the last one first, before [`Connection::sent`].
+    pub(crate) fn detach(&mut self, turn: &mut Turn<'_>) -> Option<(Vec<u8>, Range<usize>)> {
+        if self.detached == 0 {
+            self.batch(turn.now);
+        }
+        let (buffer, range) = self.batch.pop(turn.pool)?;
+        self.detached += range.len();
+        Some((buffer, range))
+    }
+
+    /// Takes a piece back.
+    pub(crate) fn reattach(&mut self, buffer: Vec<u8>, range: Range<usize>) {
+        self.detached -= range.len();
+        self.batch.unpop(buffer, range);
     }
 
     /// The first `count` bytes of the batch have been sent.
@@ -324,8 +351,7 @@ impl Connection {
         let full = loan.want == 0;
         self.loan = Some(loan);
         if full {
-            self.repay(turn);
-            self.ask_for_loan(turn);
+            self.show_loan(turn);
         }
     }
 

@@ -17,6 +17,7 @@ pub mod stop;
 pub mod tokio;
 pub mod tokio_uring;
 pub mod uring;
+mod worker;
 
 pub use stop::Stop;
 

@@ -1,1 +1,349 @@
-//! `tokio_uring`.
+//! `tokio-uring`: the crate of that name, as its documentation has it.
+//!
+//! Every operation owns its buffer. A machine's buffers move into the operations and back, so an own protocol costs
+//! no copy; a borrowed stack, which lends its buffers for one call only, gets [`OwnedStream`] with a copy each way.
+//! Accepting, timers and the stop socket go through the tokio runtime that tokio-uring stands on.
+//!
+//! An operation cannot be cancelled: a closing connection shuts its socket down, which ends it.
+
+use std::future::Future;
+use std::io;
+use std::net::{Shutdown, TcpListener};
+use std::ops::Range;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use ::tokio_uring::buf::{BoundedBuf as _, Slice};
+use ::tokio_uring::net::TcpStream;
+
+use crate::driver::uring::ring::unavailable;
+use crate::driver::worker::{self, Endpoint, Link, Socket, Worker};
+use crate::driver::{
+    Counters, Driver, DriverError, Options, READ_BYTES, SLICES_MAX, Service, Stop,
+};
+use crate::wire::{Loan, Machine};
+
+/// Submissions that fit the ring; a full one is handed over at once.
+const SUBMISSIONS: u32 = 512;
+
+/// Completions that fit the ring: with one receive in flight per connection, that many may become ready at once.
+const COMPLETIONS: u32 = 4096;
+
+/// A worker on tokio-uring.
+pub struct TokioUring {
+    options: Options,
+    runtime: ::tokio_uring::Runtime,
+}
+
+impl Driver for TokioUring {
+    type Endpoint = Endpoint;
+
+    fn machine<M: Machine + 'static>(
+        listener: TcpListener,
+        make: impl Fn() -> M + 'static,
+    ) -> Endpoint {
+        Endpoint::machine(listener, make, |stream| Ok(OwnedSocket::new(attach(stream)?)))
+    }
+
+    fn service<S: Service>(listener: TcpListener, service: S) -> Endpoint {
+        let service = Rc::new(service);
+        Endpoint::service(listener, move |stream, lane| {
+            let service = Rc::clone(&service);
+            Box::pin(async move {
+                if let Ok(stream) = attach(stream) {
+                    service.serve(OwnedStream::new(stream), lane).await;
+                }
+            })
+        })
+    }
+
+    fn new(options: Options) -> Result<TokioUring, DriverError> {
+        let mut ring = ::tokio_uring::uring_builder();
+        ring.setup_cqsize(COMPLETIONS);
+        let mut builder = ::tokio_uring::builder();
+        builder.entries(SUBMISSIONS).uring_builder(&ring);
+        let runtime = ::tokio_uring::Runtime::new(&builder).map_err(|error| unavailable(&error))?;
+        Ok(TokioUring { options, runtime })
+    }
+
+    fn run(self, endpoints: Vec<Endpoint>, stop: Stop) -> Result<Counters, DriverError> {
+        let worker = Worker::new(self.options);
+        self.runtime.block_on(worker::run(endpoints, stop, Rc::clone(&worker)))?;
+        drop(self.runtime);
+        Ok(worker.counters())
+    }
+}
+
+/// The ring takes a socket in blocking mode; otherwise it would say EAGAIN instead of waiting.
+fn attach(stream: ::tokio::net::TcpStream) -> io::Result<Rc<TcpStream>> {
+    let stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    Ok(Rc::new(TcpStream::from_std(stream)))
+}
+
+/// An operation in flight; dropping it would lose what it brings.
+type Operation<T> = Pin<Box<dyn Future<Output = (io::Result<usize>, T)>>>;
+
+/// Polls an operation and clears it when it is done.
+fn poll_operation<T>(
+    operation: &mut Option<Operation<T>>,
+    cx: &mut TaskContext<'_>,
+) -> Poll<(io::Result<usize>, T)> {
+    let Some(running) = operation else {
+        return Poll::Pending;
+    };
+    let done = ready!(running.as_mut().poll(cx));
+    *operation = None;
+    Poll::Ready(done)
+}
+
+/// A socket of an own protocol.
+struct OwnedSocket {
+    stream: Rc<TcpStream>,
+    read: Option<Operation<Received>>,
+    write: Option<Operation<Vec<Slice<Vec<u8>>>>>,
+    /// For reads without a loan.
+    buffer: Vec<u8>,
+}
+
+/// Where a read has gone.
+enum Received {
+    Buffer(Vec<u8>),
+    Loan(Loan),
+}
+
+impl OwnedSocket {
+    fn new(stream: Rc<TcpStream>) -> OwnedSocket {
+        OwnedSocket { stream, read: None, write: None, buffer: Vec::with_capacity(READ_BYTES) }
+    }
+
+    fn start_read(&mut self, loan: Option<Loan>) -> Operation<Received> {
+        let stream = Rc::clone(&self.stream);
+        let Some(Loan { buffer, want }) = loan else {
+            let mut buffer = std::mem::take(&mut self.buffer);
+            buffer.clear();
+            return Box::pin(async move {
+                let (read, buffer) = stream.read(buffer).await;
+                (read, Received::Buffer(buffer))
+            });
+        };
+        let begin = buffer.len();
+        let room = buffer.slice(begin..begin + want);
+        Box::pin(async move {
+            let (read, room) = stream.read(room).await;
+            (read, Received::Loan(Loan { buffer: room.into_inner(), want }))
+        })
+    }
+}
+
+impl Socket for OwnedSocket {
+    fn poll_send(&mut self, link: Link<'_>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let Link { connection, worker } = link;
+        if self.write.is_none() {
+            let detach = || worker.with_turn(|turn| connection.detach(turn));
+            let pieces = std::iter::from_fn(detach).take(SLICES_MAX);
+            let pieces: Vec<_> = pieces.map(|(buffer, range)| buffer.slice(range)).collect();
+            if pieces.is_empty() {
+                return Poll::Pending;
+            }
+            let stream = Rc::clone(&self.stream);
+            self.write = Some(Box::pin(async move { stream.writev(pieces).await }));
+        }
+        let (written, pieces) = ready!(poll_operation(&mut self.write, cx));
+        for piece in pieces.into_iter().rev() {
+            let range = piece.begin()..piece.end();
+            connection.reattach(piece.into_inner(), range);
+        }
+        worker.with_turn(|turn| match written {
+            Ok(count) => connection.sent(count, turn),
+            Err(_) => connection.vanish(turn),
+        });
+        Poll::Ready(())
+    }
+
+    fn poll_receive(&mut self, link: Link<'_>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let Link { connection, worker } = link;
+        if self.read.is_none() {
+            if !connection.wants_input() {
+                return Poll::Pending;
+            }
+            self.read = Some(self.start_read(connection.take_loan()));
+        }
+        let (read, into) = ready!(poll_operation(&mut self.read, cx));
+        let count = *read.as_ref().unwrap_or(&0);
+        worker.with_turn(|turn| {
+            match into {
+                Received::Loan(loan) => {
+                    connection.received(loan, count, turn);
+                    // The next read cannot be taken back, so the machine learns now of what has come.
+                    connection.show_loan(turn);
+                }
+                Received::Buffer(buffer) => {
+                    connection.feed(&buffer, turn);
+                    self.buffer = buffer;
+                }
+            }
+            match read {
+                Ok(0) => connection.end(turn),
+                Ok(_) => {}
+                Err(_) => connection.vanish(turn),
+            }
+        });
+        Poll::Ready(())
+    }
+
+    fn shut_down(&mut self) {
+        // A socket that the peer has reset is not connected; there is nothing left to shut down.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    fn poll_close(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if self.read.is_some() || self.write.is_some() {
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+        while self.read.is_some() {
+            let _ = ready!(poll_operation(&mut self.read, cx));
+        }
+        while self.write.is_some() {
+            let _ = ready!(poll_operation(&mut self.write, cx));
+        }
+        Poll::Ready(())
+    }
+}
+
+/// A byte stream over owned buffers. Writes are gathered until a flush, or until [`READ_BYTES`] are waiting.
+pub struct OwnedStream {
+    stream: Rc<TcpStream>,
+    read: Option<Operation<Vec<u8>>>,
+    inbound: Vec<u8>,
+    /// The part of `inbound` that has not been read.
+    unread: Range<usize>,
+    write: Option<Operation<Slice<Vec<u8>>>>,
+    outbound: Vec<u8>,
+    /// The buffer that is not being filled.
+    spare: Vec<u8>,
+}
+
+impl OwnedStream {
+    fn new(stream: Rc<TcpStream>) -> OwnedStream {
+        OwnedStream {
+            stream,
+            read: None,
+            inbound: Vec::with_capacity(READ_BYTES),
+            unread: 0..0,
+            write: None,
+            outbound: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    fn start_write(&mut self, buffer: Vec<u8>, range: Range<usize>) {
+        let (stream, piece) = (Rc::clone(&self.stream), buffer.slice(range));
+        self.write = Some(Box::pin(async move { stream.write(piece).submit().await }));
+    }
+
+    /// Ready when nothing is waiting or in flight.
+    fn poll_drained(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.write.is_none() {
+                if self.outbound.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                let buffer = std::mem::replace(&mut self.outbound, std::mem::take(&mut self.spare));
+                let len = buffer.len();
+                self.start_write(buffer, 0..len);
+            }
+            ready!(self.poll_write_operation(cx))?;
+        }
+    }
+
+    fn poll_write_operation(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        let (written, piece) = ready!(poll_operation(&mut self.write, cx));
+        let (begin, end) = (piece.begin() + written?, piece.end());
+        let mut buffer = piece.into_inner();
+        if begin < end {
+            self.start_write(buffer, begin..end);
+        } else {
+            buffer.clear();
+            self.spare = buffer;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for OwnedStream {
+    fn poll_read(
+        mut self: Pin<&mut OwnedStream>,
+        cx: &mut TaskContext<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            if self.read.is_none() {
+                let (stream, mut buffer) =
+                    (Rc::clone(&self.stream), std::mem::take(&mut self.inbound));
+                buffer.clear();
+                self.read = Some(Box::pin(async move { stream.read(buffer).await }));
+            }
+            let (read, buffer) = ready!(poll_operation(&mut self.read, cx));
+            self.inbound = buffer;
+            self.unread = 0..read?;
+        }
+        let count = self.unread.len().min(into.remaining());
+        let begin = self.unread.start;
+        into.put_slice(&self.inbound[begin..begin + count]);
+        self.unread.start += count;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for OwnedStream {
+    fn poll_write(
+        self: Pin<&mut OwnedStream>,
+        cx: &mut TaskContext<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut OwnedStream>,
+        cx: &mut TaskContext<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.outbound.len() >= READ_BYTES {
+            ready!(self.poll_drained(cx))?;
+        }
+        for slice in slices {
+            self.outbound.extend_from_slice(slice);
+        }
+        Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut OwnedStream>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_drained(cx)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut OwnedStream>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.poll_drained(cx))?;
+        Poll::Ready(self.stream.shutdown(Shutdown::Write))
+    }
+}
+
+impl Drop for OwnedStream {
+    fn drop(&mut self) {
+        // A read in flight would keep the socket open for as long as the peer does.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}

@@ -201,6 +201,26 @@ impl Batch {
         }
     }
 
+    /// Takes the first piece out, for a driver whose operations own their buffers. A shared one is copied.
+    pub fn pop(&mut self, pool: &mut Pool) -> Option<(Vec<u8>, Range<usize>)> {
+        let Segment { bytes, range } = self.segments.pop_front()?;
+        self.len -= range.len();
+        match bytes {
+            Bytes::Owned(buffer) => Some((buffer, range)),
+            Bytes::Shared(bytes) => {
+                let mut copy = pool.take(range.len());
+                copy.extend_from_slice(&bytes[range.clone()]);
+                Some((copy, 0..range.len()))
+            }
+        }
+    }
+
+    /// Puts a piece back in front.
+    pub fn unpop(&mut self, buffer: Vec<u8>, range: Range<usize>) {
+        self.len += range.len();
+        self.segments.push_front(Segment { bytes: Bytes::Owned(buffer), range });
+    }
+
     /// Drops what was not sent; the buffers return to the pool.
     pub fn discard(&mut self, pool: &mut Pool) {
         self.segments.drain(..).for_each(|segment| segment.retire(pool));

@@ -239,7 +239,8 @@ fn entry(op: Op) -> squeue::Entry {
     }
 }
 
-fn unavailable(error: &io::Error) -> DriverError {
+/// Why there is no ring, with what the system says of it.
+pub(crate) fn unavailable(error: &io::Error) -> DriverError {
     let setting = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
     explain(error, setting.unwrap_or_default().trim())
 }

@@ -1,0 +1,282 @@
+//! What the two drivers on a tokio runtime share: endpoints, accepting, room for connections, drain, and the task
+//! of one connection of an own protocol. They differ in their [`Socket`].
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::{Duration, Instant};
+
+use ::tokio::net::TcpStream;
+use ::tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use ::tokio::time::Sleep;
+
+use crate::driver::connection::{Connection, Step, Turn};
+use crate::driver::drain::Drain;
+use crate::driver::{Counters, DriverError, Lane, Options, Stop, Timer};
+use crate::driver::{READ_BYTES, TRIM_INTERVAL, accept_pause};
+use crate::wire::{Machine, Pool};
+
+/// A listener and what speaks behind it.
+pub struct Endpoint {
+    listener: TcpListener,
+    speak: Rc<Speak>,
+}
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+type Speak = dyn Fn(TcpStream, Rc<Worker>) -> Task;
+
+/// What the tasks of a worker share.
+pub(crate) struct Worker {
+    options: Options,
+    pool: RefCell<Pool>,
+    counters: RefCell<Counters>,
+    /// Where bytes are read that no machine has lent a buffer for.
+    pub(crate) scratch: RefCell<Vec<u8>>,
+    drain: Drain,
+    room: Arc<Semaphore>,
+}
+
+/// How a driver moves the bytes of one connection. Each call does one thing, or is pending.
+pub(crate) trait Socket {
+    /// Sends of the connection's output. Ready when something was sent, or the socket has failed.
+    fn poll_send(&mut self, link: Link<'_>, cx: &mut TaskContext<'_>) -> Poll<()>;
+
+    /// Receives. Ready when something arrived, the peer has ended, or the socket has failed.
+    fn poll_receive(&mut self, link: Link<'_>, cx: &mut TaskContext<'_>) -> Poll<()>;
+
+    /// Shuts down the sending side.
+    fn shut_down(&mut self);
+
+    /// Ready when nothing is in flight that would keep the socket open.
+    fn poll_close(&mut self, cx: &mut TaskContext<'_>) -> Poll<()>;
+}
+
+/// What a socket's call is about.
+pub(crate) struct Link<'a> {
+    pub(crate) connection: &'a mut Connection,
+    pub(crate) worker: &'a Worker,
+}
+
+impl Endpoint {
+    /// An own protocol; `attach` makes the driver's socket.
+    pub(crate) fn machine<M: Machine + 'static, S: Socket + 'static>(
+        listener: TcpListener,
+        make: impl Fn() -> M + 'static,
+        attach: impl Fn(TcpStream) -> std::io::Result<S> + 'static,
+    ) -> Endpoint {
+        let speak = move |stream, worker: Rc<Worker>| {
+            let socket = attach(stream);
+            let machine = Box::new(make());
+            let connection = Connection::new(machine, worker.options.outbox_bytes_max);
+            Box::pin(async move {
+                // A socket that failed so early is closed by being dropped.
+                if let Ok(socket) = socket {
+                    serve(socket, connection, worker).await;
+                }
+            }) as Task
+        };
+        Endpoint { listener, speak: Rc::new(speak) }
+    }
+
+    /// A borrowed stack; `start` makes its future.
+    pub(crate) fn service(
+        listener: TcpListener,
+        start: impl Fn(TcpStream, Lane) -> Task + 'static,
+    ) -> Endpoint {
+        let speak = move |stream, worker: Rc<Worker>| start(stream, worker.lane());
+        Endpoint { listener, speak: Rc::new(speak) }
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(options: Options) -> Rc<Worker> {
+        let room = Arc::new(Semaphore::new(options.connections_max));
+        Rc::new(Worker {
+            options,
+            pool: RefCell::default(),
+            counters: RefCell::default(),
+            scratch: RefCell::new(vec![0; READ_BYTES]),
+            drain: Drain::default(),
+            room,
+        })
+    }
+
+    /// What has been done so far.
+    pub(crate) fn counters(&self) -> Counters {
+        *self.counters.borrow()
+    }
+
+    /// Lends what belongs to the worker.
+    pub(crate) fn with_turn<T>(&self, work: impl FnOnce(&mut Turn<'_>) -> T) -> T {
+        work(&mut Turn {
+            pool: &mut self.pool.borrow_mut(),
+            counters: &mut self.counters.borrow_mut(),
+            now: Instant::now(),
+        })
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::new(Rc::new(TokioTimer), Rc::new(self.drain.clone()))
+    }
+
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.room).acquire_owned().await;
+        permit.expect("the semaphore is never closed")
+    }
+
+    /// Resolves when no connection is left.
+    async fn emptied(&self) {
+        let all = u32::try_from(self.options.connections_max).unwrap_or(u32::MAX);
+        let _ = self.room.acquire_many(all).await;
+    }
+}
+
+/// Serves until `stop`, then drains. Whoever is not done in time is left to be dropped with the runtime's tasks.
+pub(crate) async fn run(
+    endpoints: Vec<Endpoint>,
+    stop: Stop,
+    worker: Rc<Worker>,
+) -> Result<(), DriverError> {
+    let stop = ::tokio::net::UnixStream::from_std(stop.into_stream())
+        .map_err(|source| DriverError::Io { what: "watch the stop socket", source })?;
+    for Endpoint { listener, speak } in endpoints {
+        let listener = listener
+            .set_nonblocking(true)
+            .and_then(|()| ::tokio::net::TcpListener::from_std(listener))
+            .map_err(|source| DriverError::Io { what: "watch a listener", source })?;
+        ::tokio::task::spawn_local(accept(listener, speak, Rc::clone(&worker)));
+    }
+    ::tokio::task::spawn_local(trim(Rc::clone(&worker)));
+    let watched = stop.readable().await;
+    watched.map_err(|source| DriverError::Io { what: "watch the stop socket", source })?;
+    worker.drain.start();
+    let _ = ::tokio::time::timeout(worker.options.drain_timeout, worker.emptied()).await;
+    Ok(())
+}
+
+async fn trim(worker: Rc<Worker>) {
+    loop {
+        ::tokio::time::sleep(TRIM_INTERVAL).await;
+        worker.pool.borrow_mut().trim();
+    }
+}
+
+/// Accepts until the worker drains; dropping the listener on return refuses whoever is still in the backlog.
+async fn accept(listener: ::tokio::net::TcpListener, speak: Rc<Speak>, worker: Rc<Worker>) {
+    let mut drained = std::pin::pin!(worker.drain.clone().started());
+    loop {
+        let accepted = async {
+            let permit = worker.permit().await;
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = ::tokio::select! {
+            biased;
+            () = &mut drained => return,
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                worker.counters.borrow_mut().accepted += 1;
+                let served = speak(stream, Rc::clone(&worker));
+                ::tokio::task::spawn_local(async move {
+                    served.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => ::tokio::time::sleep(accept_pause(&error)).await,
+        }
+    }
+}
+
+async fn serve<S: Socket>(socket: S, mut connection: Connection, worker: Rc<Worker>) {
+    worker.with_turn(|turn| connection.open(turn));
+    let mut serving = Serving {
+        socket,
+        connection,
+        sleep: Box::pin(::tokio::time::sleep(Duration::ZERO)),
+        sleeping_until: None,
+        drained: Some(Box::pin(worker.drain.clone().started())),
+        worker,
+    };
+    poll_fn(|cx| serving.poll(cx)).await;
+    poll_fn(|cx| serving.socket.poll_close(cx)).await;
+    let Serving { worker, connection, .. } = serving;
+    worker.with_turn(|turn| connection.close(turn));
+}
+
+/// One connection of an own protocol.
+struct Serving<S> {
+    socket: S,
+    connection: Connection,
+    sleep: Pin<Box<Sleep>>,
+    /// What `sleep` is set to. A deadline that moves away does not move it: it fires, finds nothing due and is set
+    /// anew, which is cheaper than a timer operation per message.
+    sleeping_until: Option<Instant>,
+    drained: Option<Task>,
+    worker: Rc<Worker>,
+}
+
+impl<S: Socket> Serving<S> {
+    /// Ready when the connection is done.
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.poll_drain(cx);
+        loop {
+            let sent = {
+                let Serving { socket, connection, worker, .. } = self;
+                socket.poll_send(Link { connection, worker }, cx).is_ready()
+            };
+            match self.connection.step(Instant::now()) {
+                Step::Close => return Poll::Ready(()),
+                Step::ShutDown => self.socket.shut_down(),
+                Step::Go => {}
+            }
+            let received = {
+                let Serving { socket, connection, worker, .. } = self;
+                socket.poll_receive(Link { connection, worker }, cx).is_ready()
+            };
+            if !sent && !received && self.poll_deadline(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn poll_drain(&mut self, cx: &mut TaskContext<'_>) {
+        if let Some(drained) = &mut self.drained
+            && drained.as_mut().poll(cx).is_ready()
+        {
+            self.drained = None;
+            let Serving { worker, connection, .. } = self;
+            worker.with_turn(|turn| connection.drain(turn));
+        }
+    }
+
+    /// Ready when a deadline has been handled.
+    fn poll_deadline(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let Some(deadline) = self.connection.deadline() else {
+            return Poll::Pending;
+        };
+        if self.sleeping_until.is_none_or(|at| at > deadline) {
+            self.sleep.as_mut().reset(deadline.into());
+            self.sleeping_until = Some(deadline);
+        }
+        ready!(self.sleep.as_mut().poll(cx));
+        self.sleeping_until = None;
+        let Serving { worker, connection, .. } = self;
+        worker.with_turn(|turn| connection.expire(turn));
+        Poll::Ready(())
+    }
+}
+
+/// tokio's timer as a lane's.
+struct TokioTimer;
+
+impl Timer for TokioTimer {
+    fn sleep_until(&self, at: Instant) -> Task {
+        Box::pin(::tokio::time::sleep_until(at.into()))
+    }
+}
