@@ -296,6 +296,10 @@ fn a_refused_request_leaves_the_connection_in_step() {
             let head = "POST /reflect HTTP/1.1\r\nHost: a\r\nContent-Type: application/wrong\r\n";
             format!("{head}Content-Length: 3\r\n\r\nabc").into_bytes()
         }),
+        (415, {
+            let head = "POST /reflect HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\n";
+            format!("{head}Content-Length: 3\r\n\r\nabc").into_bytes()
+        }),
         (417, b"GET /health HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n".to_vec()),
         (501, b"BREW /reflect HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc".to_vec()),
         (501, b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),

@@ -14,7 +14,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
@@ -120,6 +120,9 @@ async fn collect(work: &Work, request: Request<Incoming>) -> Result<Body, Refuse
     let (head, mut body) = request.into_parts();
     if ![CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| head.headers.contains_key(name)) {
         return Err(routes::length_refused());
+    }
+    if head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err(routes::coding_refused());
     }
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     within(limit, announced)?;

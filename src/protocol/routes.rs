@@ -113,6 +113,12 @@ pub fn length_refused() -> Refused {
     (Refusal::LengthRequired, text.to_owned())
 }
 
+/// The refusal of a body in a content coding.
+pub fn coding_refused() -> Refused {
+    let text = "no content coding is spoken here, send the body as it is";
+    (Refusal::UnsupportedMediaType, text.to_owned())
+}
+
 /// The HTTP status of a refusal.
 pub fn status(refusal: Refusal) -> StatusCode {
     match refusal {

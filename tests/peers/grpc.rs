@@ -10,8 +10,8 @@ use tokio::runtime::Runtime;
 
 /// One connection, with a runtime of its own.
 pub(crate) struct Grpc {
-    runtime: Runtime,
-    requests: SendRequest<Bytes>,
+    pub(crate) runtime: Runtime,
+    pub(crate) requests: SendRequest<Bytes>,
 }
 
 /// A reply.
@@ -60,35 +60,25 @@ impl Grpc {
     /// Sends `request` with `pieces` as its DATA frames and reads the reply.
     pub(crate) fn call(&mut self, request: Request<()>, pieces: &[&[u8]]) -> Reply {
         let pieces: Vec<Bytes> = pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect();
-        let reply = exchange(self.requests.clone(), request, pieces);
+        let reply = exchange(self.requests.clone(), request, pieces, true);
         let bounded = async { tokio::time::timeout(Duration::from_secs(60), reply).await };
         self.runtime.block_on(bounded).expect("a reply in time").expect("no reset")
     }
-
-    /// Sends all of `bodies` at once, each in a call of its own, and reads the replies.
-    pub(crate) fn call_at_once(&mut self, content_type: &str, bodies: &[Vec<u8>]) -> Vec<Reply> {
-        let calls = bodies.iter().map(|body| {
-            let pieces = vec![Bytes::copy_from_slice(body)];
-            exchange(self.requests.clone(), request(content_type), pieces)
-        });
-        let replies = futures_util::future::join_all(calls);
-        let bounded = async { tokio::time::timeout(Duration::from_secs(60), replies).await };
-        let replies = self.runtime.block_on(bounded).expect("replies in time");
-        replies.into_iter().map(|reply| reply.expect("no reset")).collect()
-    }
 }
 
-async fn exchange(
+/// One call; without `end` its body stays open.
+pub(crate) async fn exchange(
     requests: SendRequest<Bytes>,
     request: Request<()>,
     pieces: Vec<Bytes>,
+    end: bool,
 ) -> Result<Reply, h2::Error> {
     let mut requests = requests.ready().await?;
-    let (reply, mut body) = requests.send_request(request, pieces.is_empty())?;
+    let (reply, mut body) = requests.send_request(request, end && pieces.is_empty())?;
     let last = pieces.len().saturating_sub(1);
     for (at, piece) in pieces.into_iter().enumerate() {
         // The server may have answered and reset already.
-        let _ = body.send_data(piece, at == last);
+        let _ = body.send_data(piece, end && at == last);
     }
     let (head, mut stream) = reply.await?.into_parts();
     let mut reply = Reply { status: head.status.as_u16(), fields: head.headers, body: Vec::new() };

@@ -42,6 +42,8 @@ pub(super) struct Fields {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) expect: Expect,
+    /// The body is compressed or otherwise coded.
+    pub(super) coded: bool,
     pub(super) content_type: Range<usize>,
 }
 
@@ -100,6 +102,10 @@ impl Fields {
                 Ok(())
             }
             14 if is(b"content-length") => self.read_content_length(value),
+            16 if is(b"content-encoding") => {
+                self.coded |= !value.eq_ignore_ascii_case(b"identity");
+                Ok(())
+            }
             17 if is(b"transfer-encoding") => self.read_transfer_encoding(value),
             _ => Ok(()),
         }

@@ -189,6 +189,10 @@ impl<H: Handler> H1<H> {
             let text = "no expectation but 100-continue can be met";
             return Err(Turned::new(Status::ExpectationFailed, text));
         }
+        if head.fields.coded {
+            let text = "no content coding is spoken here, send the body as it is";
+            return Err(Turned::new(Status::UnsupportedMediaType, text));
+        }
         if head.method == Method::Options && head.path.is_empty() {
             return Err(Turned { status: Status::Ok, allow: ALLOW_ANY, text: "".into() });
         }
