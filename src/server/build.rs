@@ -9,6 +9,9 @@ use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::driver::tokio::Tokio;
+use crate::driver::tokio_uring::TokioUring;
+use crate::driver::uring::Uring;
 use crate::driver::{self, Counters, Driver, Stop};
 use crate::echo::CodecSet;
 use crate::protocol::h2_crate::H2Crate;
@@ -53,13 +56,10 @@ pub(super) fn choose(plan: &Plan) -> Result<Build, ServerError> {
         });
     }
     match plan.driver {
-        "tokio" => Ok(serve_on::<driver::tokio::Tokio>),
-        unknown => Err(ServerError::Impossible {
-            protocol: plan.listens.first().map_or("nothing", |listen| listen.protocol),
-            driver: unknown,
-            reason: "there is no such driver",
-            nearest: "tokio".to_owned(),
-        }),
+        "uring" => Ok(serve_on::<Uring>),
+        "tokio" => Ok(serve_on::<Tokio>),
+        "tokio-uring" => Ok(serve_on::<TokioUring>),
+        unknown => unreachable!("{unknown} is in the driver table but has no line here"),
     }
 }
 
