@@ -96,13 +96,13 @@ enum Stage {
 }
 
 /// Loads one connection with `share` requests in flight until the run is over; what fails, fails the run.
-pub async fn drive<S: Stream>(stream: S, authority: &str, run: Rc<RefCell<Run>>, share: u32) {
+pub async fn drive<S: Stream>(stream: S, authority: String, run: Rc<RefCell<Run>>, share: u32) {
     let watched = Watched::new(stream, Rc::clone(run.borrow().traffic()));
     let handshake = builder().handshake::<_, Outgoing>(watched).await;
-    match handshake.map(|parts| Calls::new(parts, authority, &run, share)) {
+    match handshake.map(|parts| Calls::new(parts, &authority, &run, share)) {
         Ok(Ok(mut calls)) => poll_fn(|cx| calls.poll(cx)).await,
-        Ok(Err(error)) => run.borrow_mut().fail(http2(&error)),
-        Err(error) => run.borrow_mut().fail(http2(&error)),
+        Ok(Err(error)) => run.borrow_mut().broken(http2(&error)),
+        Err(error) => run.borrow_mut().broken(http2(&error)),
     }
 }
 
@@ -165,7 +165,7 @@ impl<S: Stream> Calls<S> {
         let mut run = self.run.borrow_mut();
         match ended {
             Ok(()) => run.closed(),
-            Err(error) => run.fail(http2(&error)),
+            Err(error) => run.broken(http2(&error)),
         }
     }
 
@@ -194,7 +194,7 @@ impl<S: Stream> Calls<S> {
             match self.send.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    self.run.borrow_mut().fail(http2(&error));
+                    self.run.borrow_mut().broken(http2(&error));
                     break;
                 }
                 Poll::Pending => break,
@@ -206,7 +206,7 @@ impl<S: Stream> Calls<S> {
             match started {
                 Ok(response) => self.calls[slot as usize] = Some(Call::new(ticket, response)),
                 Err(error) => {
-                    run.fail(http2(&error));
+                    run.broken(http2(&error));
                     break;
                 }
             }

@@ -11,21 +11,26 @@
 //! | [`client`] | a connection over our own client halves |
 //! | [`grpc`] | a connection over the h2 crate, as one future; [`wake`] and [`settings`] serve it |
 //! | [`summary`] | a measurement for people |
-//! | [`worker`] | connects and drives it all |
+//! | [`net`] | sockets, put on the reactor in their protocol |
+//! | [`worker`] | runs it all |
 //!
-//! A wrong reply, a closed connection or a timeout fails the whole run: a [`Measurement`] exists only if every
+//! A wrong reply, a closed connection or a timeout fails the whole run: a
+//! [`Measurement`](crate::record::Measurement) exists only if every
 //! single request was answered rightly. Open loop (a schedule of intended send times) is not built yet.
 
 use std::time::Duration;
 
 use crate::array::ArrayError;
 use crate::codec::CodecError;
-use crate::record::Measurement;
+use crate::driver::DriverError;
+use crate::sys::affinity::AffinityError;
+use crate::sys::socket::SocketError;
 use crate::wire::WireError;
 
 pub mod client;
 pub mod grpc;
 pub mod message;
+pub mod net;
 pub mod nonce;
 pub mod plan;
 pub mod run;
@@ -35,6 +40,8 @@ pub mod summary;
 pub mod verify;
 pub mod wake;
 pub mod worker;
+
+pub use worker::run;
 
 /// Why a run has no measurement: what, which request, what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +84,26 @@ pub enum LoadError {
         /// Replies counted.
         counted: u64,
     },
+    /// The options do not fit each other.
+    #[error(transparent)]
+    Plan(#[from] plan::PlanError),
+    /// Nobody is there.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// Where.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A socket's options.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The thread cannot be pinned.
+    #[error(transparent)]
+    Affinity(#[from] AffinityError),
+    /// There is no ring, or it broke.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
     /// The array cannot be made.
     #[error(transparent)]
     Array(#[from] ArrayError),
@@ -91,10 +118,4 @@ pub enum LoadError {
         /// What the system said.
         source: std::io::Error,
     },
-}
-
-/// Runs one load to its end.
-pub fn run(options: &plan::Options) -> Result<Measurement, LoadError> {
-    let _ = options;
-    todo!()
 }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::record::{ArrayInfo, Cpu, Http2Settings, Measurement, Quantiles, SocketOptions};
+use crate::record::{Cpu, Http2Settings, Measurement, Quantiles, SocketOptions};
 use crate::stats::histogram::Histogram;
 use crate::sys::clock;
 
@@ -146,9 +146,14 @@ impl Run {
 
     /// A connection has ended: a failure while replies are outstanding or requests are still to be sent.
     pub fn closed(&mut self) {
+        let outstanding = self.schedule.outstanding();
+        self.broken(LoadError::Closed { outstanding });
+    }
+
+    /// A connection broke: likewise. Once the run is over, connections are torn down without a farewell.
+    pub fn broken(&mut self, error: LoadError) {
         if !self.over() {
-            let outstanding = self.schedule.outstanding();
-            self.fail(LoadError::Closed { outstanding });
+            self.fail(error);
         }
     }
 
@@ -163,19 +168,9 @@ impl Run {
         self.failure.is_some() || self.schedule.finished()
     }
 
-    /// What array the run sends.
-    pub fn array_info(&self) -> ArrayInfo {
-        let array = self.message().array();
-        ArrayInfo {
-            dtype: array.dtype().name().to_owned(),
-            shape: array.shape().dims().to_vec(),
-            bytes: array.data().len() as u64,
-        }
-    }
-
     /// The measurement, or the failure.
-    pub fn finish(self, socket: SocketOptions) -> Result<Measurement, LoadError> {
-        if let Some(failure) = self.failure {
+    pub fn finish(&mut self, socket: SocketOptions) -> Result<Measurement, LoadError> {
+        if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
         let opened = self.opened.expect("a finished run has opened its window");

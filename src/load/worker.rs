@@ -1,12 +1,48 @@
 //! Runs one load: makes its array and message, connects, drives the connections to the run's end.
 
+use std::cell::RefCell;
 use std::path::Path;
+use std::rc::Rc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::array::NdArray;
 use crate::codec::{self, Encoding};
+use crate::record::Measurement;
+use crate::sys::{affinity, socket};
 
-use super::LoadError;
-use super::plan::Source;
+use super::message::Message;
+use super::plan::{Options, Source};
+use super::run::Run;
+use super::{LoadError, net};
+
+/// Runs one load to its end, on the calling thread, which it pins if `options` say so.
+pub fn run(options: &Options) -> Result<Measurement, LoadError> {
+    options.check()?;
+    if let Some(core) = options.cpu {
+        affinity::pin(core)?;
+    }
+    let message = Message::new(options.body, array(&options.source)?, nonce_base())?;
+    let end = Instant::now() + options.timeout;
+    let sockets = net::connect(options, end)?;
+    let read_back = socket::read_back(&sockets[0])?;
+    let run = Rc::new(RefCell::new(Run::new(options, message)));
+    let mut reactor = net::reactor()?;
+    net::start(&mut reactor, options, sockets, &run)?;
+    while !run.borrow().over() {
+        reactor.turn(Some(end))?;
+        if Instant::now() >= end {
+            run.borrow_mut().timed_out(options.timeout);
+        }
+    }
+    drop(reactor);
+    run.borrow_mut().finish(read_back)
+}
+
+/// Where nonces start, so that a reply that was cached in an earlier run is not taken for one of this run.
+fn nonce_base() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_micros() as u64
+}
 
 /// The array that `source` names.
 pub fn array(source: &Source) -> Result<NdArray, LoadError> {

@@ -1,0 +1,100 @@
+//! Connects, and puts each connection on the reactor in the protocol of its target.
+
+use std::cell::RefCell;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::driver;
+use crate::driver::uring::Reactor;
+use crate::sys::socket;
+use crate::wire::h1::H1Client;
+use crate::wire::raw::RawClient;
+use crate::wire::{Limits, Machine};
+
+use super::LoadError;
+use super::client::LoadConnection;
+use super::grpc;
+use super::plan::{CONNECTIONS_MAX, Options, Protocol};
+use super::run::Run;
+
+/// A reply may be this many times as long as its request (JSON may be spaced out) and a little more (an error's text).
+const REPLY_FACTOR_MAX: usize = 4;
+
+/// That little more.
+const REPLY_BYTES_MORE: usize = 64 * 1024;
+
+/// A reactor for a client. It never stops reading while requests wait to be sent: a server that waits for its replies
+/// to be read would never read them.
+pub fn reactor() -> Result<Reactor, LoadError> {
+    let options = driver::Options {
+        outbox_bytes_max: usize::MAX,
+        connections_max: CONNECTIONS_MAX as usize,
+        drain_timeout: Duration::ZERO,
+    };
+    Ok(Reactor::new(options)?)
+}
+
+/// All connections of `options`, with the same socket options as a server's, before `end`.
+pub fn connect(options: &Options, end: Instant) -> Result<Vec<TcpStream>, LoadError> {
+    let authority = &options.target.authority;
+    let refused = |source| LoadError::Connect { address: authority.clone(), source };
+    let mut addresses = authority.to_socket_addrs().map_err(refused)?;
+    let address = addresses.next().ok_or_else(|| refused(std::io::ErrorKind::NotFound.into()))?;
+    let connect = |_| connect_one(address, end).map_err(refused);
+    let sockets: Vec<TcpStream> =
+        (0..options.connections).map(connect).collect::<Result<_, LoadError>>()?;
+    for socket in &sockets {
+        socket::tune(socket)?;
+    }
+    Ok(sockets)
+}
+
+fn connect_one(address: SocketAddr, end: Instant) -> std::io::Result<TcpStream> {
+    // A timeout of zero would be refused as a mistake.
+    let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    TcpStream::connect_timeout(&address, left)
+}
+
+/// Puts every socket on the reactor; the first requests are sent.
+pub fn start(
+    reactor: &mut Reactor,
+    options: &Options,
+    sockets: Vec<TcpStream>,
+    run: &Rc<RefCell<Run>>,
+) -> Result<(), LoadError> {
+    for (index, socket) in sockets.into_iter().enumerate() {
+        let share = options.share(index as u32);
+        match machine(options, run, share) {
+            Some(machine) => {
+                reactor.adopt(socket, machine)?;
+            }
+            None => {
+                let stream = reactor.stream(socket)?;
+                let authority = options.target.authority.clone();
+                reactor.spawn(grpc::drive(stream, authority, Rc::clone(run), share));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A connection of one of our own protocols; `None` for gRPC, which is a task on a stream.
+fn machine(options: &Options, run: &Rc<RefCell<Run>>, share: u32) -> Option<Box<dyn Machine>> {
+    let encoding = options.body.encoding();
+    let request_len = run.borrow().message().form().len();
+    let body_bytes_max = request_len.saturating_mul(REPLY_FACTOR_MAX) + REPLY_BYTES_MORE;
+    let limits = Limits { body_bytes_max, ..Limits::default() };
+    match options.target.protocol {
+        Protocol::Raw => {
+            let client = RawClient::new(encoding.id(), &limits);
+            Some(Box::new(LoadConnection::new(client, Rc::clone(run), share)))
+        }
+        Protocol::Http => {
+            let (host, path) = (&options.target.authority, encoding.path());
+            let client = H1Client::new(host, path, encoding.content_type(), &limits);
+            Some(Box::new(LoadConnection::new(client, Rc::clone(run), share)))
+        }
+        Protocol::Grpc => None,
+    }
+}

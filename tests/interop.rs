@@ -1,0 +1,159 @@
+//! Our client on every stack, and other people's clients on our own servers.
+//!
+//! Servers run in this process, one worker each, on a port of their own. Every reply is checked by the client, bit by
+//! bit; a failure names the stack, the encoding and the size.
+
+use std::net::SocketAddr;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use ndecho::array::DType;
+use ndecho::codec::Encoding;
+use ndecho::echo::CodecSet;
+use ndecho::generated::NdArray;
+use ndecho::generated::calculator_client::CalculatorClient;
+use ndecho::ladder::table::STACKS;
+use ndecho::load;
+use ndecho::load::plan::{Body, Extent, Options, Source, Target};
+use ndecho::protocol::{self, Family};
+use ndecho::server::{self, Listen, Plan, Server};
+use ndecho::wire::Limits;
+
+/// Text is slow without optimisation, so the largest size is left to the binary encodings.
+fn sizes(encoding: Encoding) -> &'static [u64] {
+    match encoding {
+        Encoding::Json | Encoding::JsonBinary => &[8, 2048, 65_536],
+        _ => &[8, 2048, 65_536, 1 << 20],
+    }
+}
+
+fn serve(driver: &'static str, protocol: &'static str, codecs: CodecSet) -> (Server, SocketAddr) {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let plan = Plan { driver, listens: vec![Listen { protocol, address }], codecs };
+    let options = server::Options {
+        cores: vec![None],
+        limits: Limits::default(),
+        driver: ndecho::driver::Options::default(),
+    };
+    let (events, _) = channel();
+    let server = server::start(&plan, &options, &events)
+        .unwrap_or_else(|error| panic!("{driver}/{protocol}: {error}"));
+    let address = server.addresses()[0];
+    (server, address)
+}
+
+fn options(address: SocketAddr, family: Family, encoding: Encoding, size: u64) -> Options {
+    let (scheme, connections, in_flight) = match family {
+        Family::Raw => ("raw", 2, 8),
+        Family::Rest => ("http", 4, 4),
+        Family::Grpc => ("grpc", 2, 8),
+    };
+    Options {
+        target: Target::parse(&format!("{scheme}://{address}")).unwrap(),
+        body: Body::parse(encoding.name()).unwrap(),
+        source: Source::of_size(size, DType::F8, 1).unwrap(),
+        connections,
+        in_flight,
+        warmup: Extent::Requests(0),
+        window: Extent::Requests(if size >= 65_536 { 12 } else { 60 }),
+        timeout: Duration::from_secs(60),
+        cpu: None,
+        server_pid: None,
+    }
+}
+
+/// Every stack of `family`, served with `codecs`, answers every encoding at every size.
+fn every_stack_answers(family: Family, codecs: impl Fn() -> CodecSet) {
+    let of_family = |name: &str| protocol::find(name).is_some_and(|entry| entry.family == family);
+    for stack in STACKS.iter().filter(|stack| of_family(stack.protocol)) {
+        let (server, address) = serve(stack.driver, stack.protocol, codecs());
+        for (encoding, size) in
+            Encoding::ALL.into_iter().flat_map(|e| sizes(e).iter().map(move |size| (e, *size)))
+        {
+            let options = options(address, family, encoding, size);
+            let measured = load::run(&options);
+            let case = format!("{}/{}/{} {size}", stack.driver, stack.protocol, encoding.name());
+            let measured = measured.unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert!(measured.requests > 0, "{case}");
+            assert_eq!(measured.server_settings.is_some(), family == Family::Grpc, "{case}");
+        }
+        let report = server.stop().unwrap();
+        assert_eq!(report.peer_faults, 0, "{}/{}", stack.driver, stack.protocol);
+    }
+}
+
+#[test]
+fn raw_stacks_answer_our_client() {
+    every_stack_answers(Family::Raw, CodecSet::own);
+}
+
+#[test]
+fn rest_stacks_answer_our_client() {
+    every_stack_answers(Family::Rest, CodecSet::own);
+    every_stack_answers(Family::Rest, CodecSet::library);
+}
+
+#[test]
+fn grpc_stacks_answer_our_client() {
+    every_stack_answers(Family::Grpc, CodecSet::own);
+    every_stack_answers(Family::Grpc, CodecSet::library);
+}
+
+#[test]
+fn every_dtype_passes() {
+    let (server, address) = serve("tokio", "raw", CodecSet::own());
+    for dtype in DType::all() {
+        for encoding in Encoding::ALL {
+            let mut options = options(address, Family::Raw, encoding, 0);
+            options.source = Source::of_size(16 * dtype.item_size() as u64, dtype, 5).unwrap();
+            match load::run(&options) {
+                Ok(measured) => assert_eq!(measured.requests, 60),
+                Err(load::LoadError::Codec(error)) => {
+                    assert_eq!(encoding, Encoding::Json, "{error}");
+                    assert!(dtype.name().contains('c'), "{error}");
+                }
+                Err(error) => panic!("{} {}: {error}", encoding.name(), dtype.name()),
+            }
+        }
+    }
+    server.stop().unwrap();
+}
+
+#[test]
+fn a_thousand_parallel_calls_on_one_connection() {
+    for (driver, protocol) in [("tokio", "tonic"), ("tokio", "h2-crate"), ("tokio", "hyper-h2")] {
+        let (server, address) = serve(driver, protocol, CodecSet::own());
+        let mut options = options(address, Family::Grpc, Encoding::Protobuf, 8);
+        options.connections = 1;
+        options.in_flight = 1000;
+        options.window = Extent::Requests(10_000);
+        let measured = load::run(&options);
+        let measured = measured.unwrap_or_else(|error| panic!("{driver}/{protocol}: {error}"));
+        assert_eq!(measured.requests, 10_000);
+        server.stop().unwrap();
+    }
+}
+
+/// tonic's own client, with generated code, on the gRPC servers that are written by hand.
+#[test]
+fn tonics_client_is_answered_by_our_servers() {
+    let ours = |name: &str| matches!(name, "h2-crate" | "hyper-h2");
+    for stack in STACKS.iter().filter(|stack| ours(stack.protocol)) {
+        let (server, address) = serve(stack.driver, stack.protocol, CodecSet::own());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let url = format!("http://{address}");
+            let mut client = CalculatorClient::connect(url).await.expect("it listens");
+            for items in [1_u64, 256, 8192] {
+                let buffer: Vec<u8> = (0..items * 8).map(|byte| byte as u8).collect();
+                let sent = NdArray { buffer, dtype: "<f8".to_owned(), shape: vec![items] };
+                let reply = client.echo(sent.clone()).await.expect("an echo").into_inner();
+                assert_eq!(reply, sent);
+            }
+            let wrong = NdArray { buffer: vec![0; 7], dtype: "<f8".to_owned(), shape: vec![1] };
+            let status = client.echo(wrong).await.expect_err("seven bytes are no double");
+            assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
+        });
+        server.stop().unwrap();
+    }
+}

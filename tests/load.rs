@@ -1,0 +1,252 @@
+//! The load generator measures right servers and catches every kind of wrong one.
+//!
+//! The servers here are small blocking threads with one fault each, told by the number of the request. What a reply
+//! may get wrong in its bytes is tested where replies are checked (`load::verify`) and, over HTTP/2, in `load::grpc`.
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use ndecho::array::DType;
+use ndecho::load::plan::{Body, Extent, Options, Source, Target};
+use ndecho::load::{self, LoadError};
+use ndecho::record::Measurement;
+
+/// What a server does with the body of its connection's request number `n`.
+enum Act {
+    Reply(Vec<u8>),
+    Refuse(&'static str),
+    Hang,
+    Close,
+    Bytes(&'static [u8]),
+}
+
+type Fault = fn(n: u32, body: Vec<u8>) -> Act;
+
+fn echo(_: u32, body: Vec<u8>) -> Act {
+    Act::Reply(body)
+}
+
+/// One way to frame a message, both directions.
+#[derive(Clone, Copy)]
+enum Speech {
+    Raw,
+    Http,
+}
+
+impl Speech {
+    fn scheme(self) -> &'static str {
+        match self {
+            Speech::Raw => "raw",
+            Speech::Http => "http",
+        }
+    }
+
+    fn read(self, stream: &mut TcpStream) -> Option<Vec<u8>> {
+        let len = match self {
+            Speech::Raw => {
+                let mut head = [0; 5];
+                stream.read_exact(&mut head).ok()?;
+                u32::from_be_bytes(head[..4].try_into().unwrap()) as usize
+            }
+            Speech::Http => {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).ok()?;
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+                let (_, value) = head.split_once("content-length:").unwrap();
+                value.lines().next().unwrap().trim().parse().unwrap()
+            }
+        };
+        let mut body = vec![0; len];
+        stream.read_exact(&mut body).ok()?;
+        Some(body)
+    }
+
+    fn reply(self, body: &[u8]) -> Vec<u8> {
+        let head = match self {
+            Speech::Raw => [&(body.len() as u32).to_be_bytes()[..], b"\0"].concat(),
+            Speech::Http => {
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes()
+            }
+        };
+        [&head, body].concat()
+    }
+
+    fn refusal(self, text: &str) -> Vec<u8> {
+        let head = match self {
+            Speech::Raw => [&(text.len() as u32).to_be_bytes()[..], b"\xff"].concat(),
+            Speech::Http => format!(
+                "HTTP/1.1 500 Internal Server Error\r\nContent-Length: {}\r\n\r\n",
+                text.len()
+            )
+            .into_bytes(),
+        };
+        [&head, text.as_bytes()].concat()
+    }
+}
+
+/// Starts a server; its threads end with the connections.
+fn server(speech: Speech, fault: Fault) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.set_nodelay(true).unwrap();
+            std::thread::spawn(move || serve(&mut stream, speech, fault));
+        }
+    });
+    address
+}
+
+fn serve(stream: &mut TcpStream, speech: Speech, fault: Fault) {
+    for n in 0.. {
+        let Some(body) = speech.read(stream) else { return };
+        let bytes = match fault(n, body) {
+            Act::Reply(body) => speech.reply(&body),
+            Act::Refuse(text) => speech.refusal(text),
+            Act::Hang => continue,
+            Act::Close => return,
+            Act::Bytes(bytes) => bytes.to_vec(),
+        };
+        if stream.write_all(&bytes).is_err() {
+            return;
+        }
+    }
+}
+
+fn options(scheme: &str, address: SocketAddr) -> Options {
+    Options {
+        target: Target::parse(&format!("{scheme}://{address}")).unwrap(),
+        body: Body::Reflect,
+        source: Source::of_size(64, DType::F8, 1).unwrap(),
+        connections: 2,
+        in_flight: 2,
+        warmup: Extent::Requests(10),
+        window: Extent::Requests(200),
+        timeout: Duration::from_secs(5),
+        cpu: None,
+        server_pid: None,
+    }
+}
+
+fn run(speech: Speech, fault: Fault) -> Result<Measurement, LoadError> {
+    load::run(&options(speech.scheme(), server(speech, fault)))
+}
+
+fn failure(speech: Speech, fault: Fault) -> String {
+    run(speech, fault).expect_err("the server is wrong").to_string()
+}
+
+#[test]
+fn right_servers_are_measured() {
+    for speech in [Speech::Raw, Speech::Http] {
+        let measured = run(speech, echo).unwrap();
+        assert_eq!(measured.requests, 200);
+        assert!(measured.wall_ns > 0 && measured.latency_ns.p50 > 0);
+        assert!(measured.bytes_in >= 200 * 64 && measured.bytes_out >= 190 * 64);
+        assert!(measured.client_cpu.total_ns > 0);
+        assert!(measured.socket.nodelay);
+        assert!(load::summary::summary(&measured).contains("200 in "));
+    }
+}
+
+#[test]
+fn every_size_passes_with_many_requests_in_flight() {
+    for size in [8, 2048, 65_536, 1 << 20] {
+        let mut options = options("raw", server(Speech::Raw, echo));
+        options.source = Source::of_size(size, DType::F8, 1).unwrap();
+        options.in_flight = 16;
+        options.window = Extent::Requests(100);
+        assert_eq!(load::run(&options).unwrap().requests, 100, "{size}");
+    }
+}
+
+#[test]
+fn a_window_of_time_is_kept() {
+    let mut options = options("raw", server(Speech::Raw, echo));
+    options.warmup = Extent::Duration(Duration::from_millis(20));
+    options.window = Extent::Duration(Duration::from_millis(100));
+    options.server_pid = Some(std::process::id());
+    let measured = load::run(&options).unwrap();
+    assert!(measured.wall_ns >= 100_000_000 && measured.requests > 0);
+    assert!(measured.server_cpu.unwrap().total_ns > 0);
+}
+
+#[test]
+fn wrong_replies_are_caught() {
+    for speech in [Speech::Raw, Speech::Http] {
+        let flipped = failure(speech, |n, mut body| {
+            body[50] ^= u8::from(n == 30);
+            Act::Reply(body)
+        });
+        assert!(flipped.contains("wrong reply: byte 50 of the array is 0x"), "{flipped}");
+        let cut = failure(speech, |n, mut body| {
+            body.truncate(64 - usize::from(n == 30));
+            Act::Reply(body)
+        });
+        assert!(cut.ends_with("wrong reply: 63 bytes, expected 64"), "{cut}");
+        let cached = failure(speech, |n, body| {
+            thread_local!(static LAST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+            let last = LAST.replace(body.clone());
+            Act::Reply(if n == 30 { last } else { body })
+        });
+        assert!(cached.contains("it carries the nonce of request "), "{cached}");
+    }
+}
+
+#[test]
+fn refusals_are_quoted() {
+    let no = |n, body| if n == 5 { Act::Refuse("I would rather not") } else { Act::Reply(body) };
+    for speech in [Speech::Raw, Speech::Http] {
+        let refused = failure(speech, no);
+        assert!(refused.contains("wrong reply: refused: "), "{refused}");
+        assert!(refused.ends_with("I would rather not"), "{refused}");
+    }
+}
+
+#[test]
+fn closed_connections_are_caught() {
+    let close = |n, body| if n == 5 { Act::Close } else { Act::Reply(body) };
+    for speech in [Speech::Raw, Speech::Http] {
+        let closed = failure(speech, close);
+        assert!(closed.contains("closed a connection"), "{closed}");
+    }
+}
+
+#[test]
+fn nonsense_is_caught() {
+    for speech in [Speech::Raw, Speech::Http] {
+        let nonsense = failure(speech, |_, _| Act::Bytes(b"220 smtp.example ESMTP ready\r\n\r\n"));
+        assert!(!nonsense.is_empty(), "{nonsense}");
+    }
+}
+
+#[test]
+fn a_server_that_hangs_fails_the_run_in_time() {
+    for scheme in ["raw", "http", "grpc"] {
+        let speech = if scheme == "http" { Speech::Http } else { Speech::Raw };
+        let address = server(speech, |n, body| if n == 5 { Act::Hang } else { Act::Reply(body) });
+        let mut options = options(scheme, address);
+        options.timeout = Duration::from_millis(300);
+        let start = Instant::now();
+        let error = load::run(&options).expect_err("the server hangs").to_string();
+        assert!(start.elapsed() < Duration::from_secs(3), "{scheme}: {error}");
+        let expected = if scheme == "grpc" { "" } else { "timed out after 300ms" };
+        assert!(error.starts_with(expected), "{scheme}: {error}");
+    }
+}
+
+#[test]
+fn nobody_at_the_address_is_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let error = load::run(&options("raw", address)).expect_err("nobody listens").to_string();
+    assert!(error.contains(&address.to_string()), "{error}");
+}
