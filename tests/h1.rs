@@ -229,6 +229,9 @@ fn overlong() -> Vec<(u16, String)> {
     let long = "x".repeat(16 * 1024);
     let many = "A: b\r\n".repeat(64);
     vec![
+        (400, format!("\x7f{long}")),
+        (431, format!("GET /health HTTP/1.1\r\nHost: a\r\nA: {long}\n\r\n")),
+        (414, format!("\r\nGET /{long}\n\r\n")),
         (414, format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n")),
         (431, format!("GET /health HTTP/1.1\r\nHost: a\r\nA: {long}\r\n\r\n")),
         (431, format!("GET /health HTTP/1.1\r\nHost: a\r\n{many}\r\n")),

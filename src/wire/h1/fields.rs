@@ -81,40 +81,38 @@ impl Fields {
     }
 
     fn interpret(&mut self, name: &[u8], head: &[u8], at: Range<usize>) -> Result<(), Fault> {
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         let value = &head[at.clone()];
         match name.len() {
-            4 if is(b"host") => self.read_host(value),
-            6 if is(b"expect") => {
+            4 if is(name, b"host") => self.read_host(value),
+            6 if is(name, b"expect") => {
                 let known = value.eq_ignore_ascii_case(b"100-continue");
                 self.expect = if known { Expect::Continue } else { Expect::Unknown };
                 Ok(())
             }
-            10 if is(b"connection") => {
+            10 if is(name, b"connection") => {
                 for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                     self.close |= option.eq_ignore_ascii_case(b"close");
                     self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
                 Ok(())
             }
-            12 if is(b"content-type") => {
+            12 if is(name, b"content-type") => {
                 self.content_type = at;
                 Ok(())
             }
-            14 if is(b"content-length") => self.read_content_length(value),
-            16 if is(b"content-encoding") => {
+            14 if is(name, b"content-length") => self.read_content_length(value),
+            16 if is(name, b"content-encoding") => {
                 self.coded |= !value.eq_ignore_ascii_case(b"identity");
                 Ok(())
             }
-            17 if is(b"transfer-encoding") => self.read_transfer_encoding(value),
+            17 if is(name, b"transfer-encoding") => self.read_transfer_encoding(value),
             _ => Ok(()),
         }
     }
 
     fn read_host(&mut self, value: &[u8]) -> Result<(), Fault> {
         self.hosts = self.hosts.saturating_add(1);
-        let odd = |byte: &u8| !byte.is_ascii_graphic() || b"/\\@?#,<>\"".contains(byte);
-        if value.iter().any(odd) {
+        if !value.iter().all(|byte| is_host(*byte)) {
             return Err(bad("the Host is not a host and port"));
         }
         Ok(())
@@ -185,19 +183,38 @@ pub(super) fn bad(what: &'static str) -> Fault {
     Fault { status: Status::BadRequest, what }
 }
 
+/// Whether a name, already known to be a token, is `known`, which is lower case. Setting a bit makes letters lower
+/// case; of the bytes it changes otherwise only CR turns into one that names are made of, and CR is no token.
+fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
+    let Ok(name) = <&[u8; N]>::try_from(name) else { return false };
+    name.iter().zip(known).fold(true, |same, (a, b)| same & (a | 0x20 == *b))
+}
+
 /// `tchar` of RFC 9110 5.6.2.
 pub(super) fn is_token(byte: u8) -> bool {
-    const TOKEN: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut byte = 0;
-        while byte < 128 {
-            table[byte] = matches!(byte as u8, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'!' | b'#'
-                | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
-            byte += 1;
-        }
-        table
-    };
+    const TOKEN: [bool; 256] = letters_digits_and(b"!#$%&'*+-.^_`|~");
     TOKEN[usize::from(byte)]
+}
+
+/// What a Host is made of (RFC 3986 3.2.2): names, addresses in brackets, a port.
+fn is_host(byte: u8) -> bool {
+    const HOST: [bool; 256] = letters_digits_and(b"-._~%!$&'()*+;=[]:");
+    HOST[usize::from(byte)]
+}
+
+const fn letters_digits_and(marks: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
 }
 
 /// A byte that a field value may hold (RFC 9110 5.5): visible, space, tab, or beyond ASCII.

@@ -88,7 +88,8 @@ impl<P: HeadParser> HeadReader<P> {
         pool: &mut Pool,
     ) -> Result<Option<Whole<'a, P>>, Fault> {
         let before = self.buffer.len();
-        let kept = input.len().min(limits.head_bytes_max.saturating_sub(before));
+        let kept_max = limits.head_bytes_max + 2 * usize::from(EMPTY_LINES_MAX);
+        let kept = input.len().min(kept_max - before);
         self.buffer.extend_from_slice(&input[..kept]);
         let Some(end) = self.parser.advance(&self.buffer, limits)? else {
             if self.parser.is_blank(self.buffer.len()) {
@@ -148,6 +149,8 @@ pub(super) enum Method {
 pub(super) struct RequestHead {
     lines: Lines,
     empty_lines: u8,
+    /// Where the request line starts: empty lines do not count as head.
+    first: usize,
     line_read: bool,
     pub(super) method: Method,
     pub(super) method_name: Range<usize>,
@@ -160,13 +163,12 @@ pub(super) struct RequestHead {
 impl HeadParser for RequestHead {
     fn advance(&mut self, head: &[u8], limits: &Limits) -> Result<Option<usize>, Fault> {
         loop {
-            let line = self.lines.next(head)?;
-            let room = limits.head_bytes_max.saturating_sub(line.is_none().into());
-            if self.lines.scanned > room {
-                return Err(self.too_long());
-            }
-            let Some(line) = line else {
-                return self.check_first_byte(head).map(|()| None);
+            let end_max = self.first + limits.head_bytes_max;
+            let seen = &head[..head.len().min(end_max)];
+            self.check_first_byte(seen)?;
+            let Some(line) = self.lines.next(seen)? else {
+                let full = seen.len() == end_max;
+                return if full { Err(self.too_long()) } else { Ok(None) };
             };
             if !self.line_read {
                 self.read_first_line(head, line)?;
@@ -184,6 +186,7 @@ impl HeadParser for RequestHead {
     }
 
     fn rewind(&mut self) {
+        self.first = 0;
         self.lines = Lines::default();
     }
 }
@@ -210,6 +213,7 @@ impl RequestHead {
     fn read_first_line(&mut self, head: &[u8], line: Range<usize>) -> Result<(), Fault> {
         if line.is_empty() {
             self.empty_lines += 1;
+            self.first = self.lines.start;
             return match self.empty_lines {
                 0..=EMPTY_LINES_MAX => Ok(()),
                 _ => Err(bad("too many empty lines before a request")),
@@ -327,13 +331,12 @@ pub(super) struct ReplyHead {
 
 impl HeadParser for ReplyHead {
     fn advance(&mut self, head: &[u8], limits: &Limits) -> Result<Option<usize>, Fault> {
+        let seen = &head[..head.len().min(limits.head_bytes_max)];
         loop {
-            let line = self.lines.next(head)?;
-            let room = limits.head_bytes_max.saturating_sub(line.is_none().into());
-            if self.lines.scanned > room {
-                return Err(bad("the head is too long"));
-            }
-            let Some(line) = line else { return Ok(None) };
+            let Some(line) = self.lines.next(seen)? else {
+                let full = seen.len() == limits.head_bytes_max;
+                return if full { Err(bad("the head is too long")) } else { Ok(None) };
+            };
             if self.status == 0 {
                 self.read_status_line(head, line)?;
             } else if line.is_empty() {
