@@ -469,6 +469,11 @@ fn an_announced_length_costs_nothing() {
     assert!(loan.buffer.capacity() <= 128 * 1024 && loan.want <= 128 * 1024);
 }
 
+#[test]
+fn an_idle_connection_is_small() {
+    assert!(size_of::<H1<Shapes>>() <= 512, "{}", size_of::<H1<Shapes>>());
+}
+
 fn client(lending: bool) -> Calling<H1Client> {
     Calling::new(H1Client::new("host:1", "/reflect", "application/x-test", &limits()), lending)
 }

@@ -7,7 +7,10 @@
 //! Two stacks, each last in first out, so that the buffer touched last is touched next: small ones (every reply
 //! head, every short message), which are all alike, and large ones, chosen by room.
 
-/// Most bytes that lie idle; a buffer that would exceed it is freed.
+use std::collections::VecDeque;
+
+/// Most bytes that lie idle; beyond, the buffers that were touched longest ago are freed. One buffer may exceed it
+/// alone, so that messages of any size find theirs again.
 const IDLE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A buffer up to this capacity is small: any will do for any short message.
@@ -29,7 +32,7 @@ const FIT_SLACK_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub struct Pool {
     small: Vec<Vec<u8>>,
-    large: Vec<Vec<u8>>,
+    large: VecDeque<Vec<u8>>,
     idle_bytes: usize,
     /// Fewest large buffers idle at once since the last trim: that many were not needed.
     large_idle_min: usize,
@@ -59,21 +62,33 @@ impl Pool {
             .rev()
             .take(FIT_SEARCH_MAX)
             .find(|&at| fits.contains(&self.large[at].capacity()))?;
-        Some(self.large.remove(at))
+        self.large.remove(at)
     }
 
     /// Gives a buffer back; its content is forgotten.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         let room = buffer.capacity();
-        if room < KEPT_BYTES_MIN || room > IDLE_BYTES_MAX - self.idle_bytes {
+        if room < KEPT_BYTES_MIN {
             return;
         }
         buffer.clear();
-        self.idle_bytes += room;
         if room > SMALL_BYTES_MAX {
-            self.large.push(buffer);
-        } else {
+            self.make_way(room);
+            self.large.push_back(buffer);
+        } else if room <= IDLE_BYTES_MAX.saturating_sub(self.idle_bytes) {
             self.small.push(buffer);
+        } else {
+            return;
+        }
+        self.idle_bytes += room;
+    }
+
+    /// Frees the coldest large buffers until `room` more bytes may lie idle.
+    fn make_way(&mut self, room: usize) {
+        while self.idle_bytes.saturating_add(room) > IDLE_BYTES_MAX
+            && let Some(coldest) = self.large.pop_front()
+        {
+            self.idle_bytes -= coldest.capacity();
         }
     }
 
@@ -143,6 +158,10 @@ mod tests {
             pool.give(Vec::with_capacity(1 << 20));
         }
         assert!(pool.idle_bytes() <= IDLE_BYTES_MAX);
+        pool.give(Vec::with_capacity(IDLE_BYTES_MAX + 1));
+        assert_eq!((pool.large.len(), pool.idle_bytes()), (1, IDLE_BYTES_MAX + 1), "one alone");
+        pool.give(Vec::with_capacity(1 << 20));
+        assert_eq!((pool.large.len(), pool.idle_bytes()), (1, 1 << 20), "the coldest goes");
         pool.give(Vec::new());
         assert_eq!(pool.idle_bytes() % (1 << 20), 0);
     }
