@@ -23,8 +23,8 @@ struct Frames {
     head: Vec<u8>,
     body: Vec<u8>,
     body_len: Option<usize>,
-    /// Length of the body when it was lent.
-    lent: usize,
+    /// Length of the body that is lent.
+    lent: Option<usize>,
     draining: bool,
     done: bool,
     quiet: Option<Duration>,
@@ -88,7 +88,8 @@ impl Frames {
 
 impl Machine for Frames {
     fn receive(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
-        assert!(!input.is_empty() && !self.done, "the driver broke the contract");
+        let contract = !input.is_empty() && !self.done && self.lent.is_none();
+        assert!(contract, "the driver broke the contract");
         self.last = Some(cx.now);
         while !input.is_empty() && !self.done {
             input = self.take(input, cx)?;
@@ -97,18 +98,19 @@ impl Machine for Frames {
     }
 
     fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
+        assert!(self.lent.is_none(), "the driver asked for a second buffer");
         let missing = self.body_len?.checked_sub(self.body.len())?;
         if missing < DIRECT_BYTES_MIN {
             return None;
         }
         self.body.reserve(missing.min(self.body.len().max(64 * 1024)));
         let want = missing.min(self.body.capacity() - self.body.len());
-        self.lent = self.body.len();
+        self.lent = Some(self.body.len());
         Some(Loan { buffer: std::mem::take(&mut self.body), want })
     }
 
     fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
-        if buffer.len() > self.lent {
+        if self.lent.take().is_some_and(|len| buffer.len() > len) {
             self.last = Some(cx.now);
         }
         self.body = buffer;

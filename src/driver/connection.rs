@@ -72,6 +72,8 @@ pub(crate) struct Connection {
     outbox: Outbox,
     batch: Batch,
     loan: Option<Loan>,
+    /// The driver has the loan and receives into it.
+    loan_is_out: bool,
     state: State,
     /// Reading stops above it, and starts again below half of it.
     outbox_bytes_max: usize,
@@ -92,6 +94,7 @@ impl Connection {
             outbox: Outbox::default(),
             batch: Batch::default(),
             loan: None,
+            loan_is_out: false,
             state: State::Open,
             outbox_bytes_max,
             paused: false,
@@ -149,12 +152,14 @@ impl Connection {
 
     /// The machine's buffer, to receive into directly; goes back by [`Connection::received`].
     pub(crate) fn take_loan(&mut self) -> Option<Loan> {
+        self.loan_is_out = self.loan.is_some();
         self.loan.take()
     }
 
     /// Takes the buffer back, to which the driver has appended `count` bytes.
     pub(crate) fn received(&mut self, loan: Loan, count: usize, turn: &mut Turn<'_>) {
         turn.counters.bytes_in += count as u64;
+        self.loan_is_out = false;
         if self.state == State::Open {
             self.settle(loan, count, turn);
         } else {
@@ -362,7 +367,8 @@ impl Connection {
     }
 
     fn ask_for_loan(&mut self, turn: &mut Turn<'_>) {
-        if self.state == State::Open && !self.ended && self.loan.is_none() {
+        let lent = self.loan_is_out || self.loan.is_some();
+        if self.state == State::Open && !self.ended && !lent {
             self.loan = self.machine.lend(turn.pool);
         }
     }
@@ -396,3 +402,6 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
         (a, b) => a.or(b),
     }
 }
+
+#[cfg(test)]
+mod tests;

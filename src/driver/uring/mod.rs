@@ -26,8 +26,12 @@ mod link;
 pub mod op;
 pub mod reactor;
 pub mod ring;
+#[cfg(test)]
+mod sim;
 mod slots;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod vector;
 

@@ -1,0 +1,224 @@
+//! The rules of a connection, without a socket.
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(300);
+
+/// Echoes; a byte `.` finishes it, a byte `!` is a fault, a byte `L` lends a buffer for four bytes.
+#[derive(Default)]
+struct Scripted {
+    lend: bool,
+    done: bool,
+    quiet_until: Option<Instant>,
+}
+
+impl Machine for Scripted {
+    fn receive(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
+        cx.out.copy(input, cx.pool);
+        self.lend = input.ends_with(b"L");
+        self.done = input.ends_with(b".");
+        if input.ends_with(b"!") { Err(WireError::Truncated { protocol: "test" }) } else { Ok(()) }
+    }
+
+    fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
+        let want = std::mem::take(&mut self.lend).then_some(4)?;
+        Some(Loan { buffer: Vec::with_capacity(want), want })
+    }
+
+    fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.receive(&buffer, cx)
+    }
+
+    fn end(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.done = true;
+        Ok(())
+    }
+
+    fn drain(&mut self, _cx: &mut Context<'_>) {
+        self.done = true;
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.quiet_until
+    }
+
+    fn expire(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
+        Err(WireError::Timeout { protocol: "test", what: "for a test" })
+    }
+
+    fn finished(&self) -> bool {
+        self.done
+    }
+}
+
+/// A connection and its worker, on a clock of their own.
+struct Scene {
+    connection: Connection,
+    pool: Pool,
+    counters: Counters,
+    now: Instant,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        Scene::with(Scripted::default())
+    }
+
+    fn with(machine: Scripted) -> Scene {
+        let connection = Connection::new(Box::new(machine), 10);
+        let (pool, counters) = (Pool::default(), Counters::default());
+        Scene { connection, pool, counters, now: Instant::now() }
+    }
+
+    fn act(&mut self, event: impl FnOnce(&mut Connection, &mut Turn<'_>)) -> &mut Scene {
+        let Scene { connection, pool, counters, now } = self;
+        event(connection, &mut Turn { pool, counters, now: *now });
+        self
+    }
+
+    fn feed(&mut self, input: &[u8]) -> &mut Scene {
+        self.act(|connection, turn| connection.feed(input, turn))
+    }
+
+    fn send_all(&mut self) -> &mut Scene {
+        self.act(|connection, turn| {
+            let len = connection.batch(turn.now).len();
+            connection.sent(len, turn);
+        })
+    }
+
+    fn later(&mut self, time: Duration) -> &mut Scene {
+        self.now += time;
+        self.act(Connection::expire)
+    }
+
+    fn step(&mut self) -> Step {
+        self.connection.step(self.now)
+    }
+}
+
+#[test]
+fn a_finished_connection_sends_shuts_down_lingers_and_closes() {
+    let mut scene = Scene::new();
+    scene.feed(b"bye.");
+    assert_eq!(scene.step(), Step::Go);
+    assert!(!scene.connection.wants_input());
+    scene.send_all();
+    assert_eq!((scene.step(), scene.step()), (Step::ShutDown, Step::Go));
+    assert!(scene.connection.wants_input());
+    scene.feed(b"too late").act(Connection::end);
+    assert_eq!(scene.step(), Step::Close);
+    let Counters { peer_faults, bytes_in, bytes_out, .. } = scene.counters;
+    assert_eq!((peer_faults, bytes_in, bytes_out), (0, 12, 4));
+}
+
+#[test]
+fn lingering_ends_when_the_peer_falls_silent_and_in_any_case() {
+    let mut scene = Scene::new();
+    scene.feed(b"bye.").send_all().step();
+    scene.later(LINGER_GAP / 2).feed(b"x").later(LINGER_GAP / 2);
+    assert_eq!(
+        (scene.step(), scene.connection.deadline()),
+        (Step::Go, Some(scene.now + LINGER_GAP / 2))
+    );
+    for _ in 0..2 * LINGER_TIME.as_millis() / LINGER_GAP.as_millis() {
+        scene.feed(b"x").later(LINGER_GAP / 2);
+    }
+    assert_eq!(scene.step(), Step::Close);
+}
+
+#[test]
+fn a_fault_is_counted_once_and_its_last_word_sent() {
+    let mut scene = Scene::new();
+    scene.feed(b"no!");
+    assert_eq!(scene.connection.pending(), 3);
+    scene.send_all().act(Connection::vanish);
+    assert_eq!((scene.step(), scene.counters.peer_faults), (Step::Close, 1));
+}
+
+#[test]
+fn a_peer_that_vanishes_with_its_reply_unsent_is_at_fault() {
+    let mut scene = Scene::new();
+    scene.feed(b"reply").act(Connection::vanish);
+    assert_eq!((scene.step(), scene.counters.peer_faults), (Step::Close, 1));
+    let mut idle = Scene::new();
+    idle.act(Connection::vanish);
+    assert_eq!((idle.step(), idle.counters.peer_faults), (Step::Close, 0));
+}
+
+#[test]
+fn bytes_from_elsewhere_fill_a_loan_in_order() {
+    let mut scene = Scene::new();
+    scene.feed(b"L").feed(b"ab");
+    assert!(scene.connection.has_loan());
+    scene.feed(b"cdef");
+    assert!(!scene.connection.has_loan());
+    let mut slices = [std::io::IoSlice::new(&[]); 4];
+    let filled = scene.connection.batch(scene.now).slices(&mut slices);
+    assert_eq!(
+        slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect::<Vec<u8>>(),
+        b"Labcdef"
+    );
+}
+
+#[test]
+fn a_loan_that_is_out_is_the_only_one() {
+    let mut scene = Scene::with(Scripted { lend: true, ..Scripted::default() });
+    scene.act(Connection::open);
+    let mut loan = scene.connection.take_loan().expect("a loan");
+    scene.connection.machine = Box::new(Scripted { lend: true, ..Scripted::default() });
+    scene.send_all().act(Connection::resume);
+    assert!(!scene.connection.has_loan());
+    loan.buffer.extend_from_slice(b"half");
+    scene.act(|connection, turn| connection.received(loan, 4, turn));
+    assert_eq!(scene.connection.pending(), 4);
+}
+
+#[test]
+fn reading_stops_above_the_limit_and_starts_again_below_half() {
+    let mut scene = Scene::new();
+    scene.feed(&[b'x'; 11]);
+    assert!(!scene.connection.wants_input());
+    for (sent, wants) in [(1, false), (4, false), (1, true)] {
+        scene.connection.batch(scene.now);
+        scene.act(|connection, turn| connection.sent(sent, turn));
+        assert_eq!(scene.connection.wants_input(), wants);
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_given_up() {
+    let mut scene = Scene::new();
+    scene.feed(b"reply").connection.batch(Instant::now());
+    scene.now += STALL_TIMEOUT / 2;
+    scene
+        .act(|connection, turn| connection.sent(1, turn))
+        .later(STALL_TIMEOUT - Duration::from_secs(1));
+    assert_eq!(scene.step(), Step::Go);
+    scene.later(Duration::from_secs(1));
+    assert_eq!((scene.step(), scene.counters.peer_faults), (Step::Close, 1));
+}
+
+#[test]
+fn a_deadline_is_judged_by_the_machine() {
+    let quiet_until = Some(Instant::now() + LONG);
+    let mut scene = Scene::with(Scripted { quiet_until, ..Scripted::default() });
+    scene.later(LONG / 2);
+    assert_eq!((scene.step(), scene.connection.deadline()), (Step::Go, quiet_until));
+    scene.later(LONG);
+    assert_eq!((scene.step(), scene.counters.peer_faults), (Step::ShutDown, 1));
+}
+
+#[test]
+fn a_drain_closes_an_idle_connection_and_lets_a_reply_out() {
+    let mut idle = Scene::new();
+    idle.act(Connection::drain);
+    assert_eq!(idle.step(), Step::Close);
+    let mut busy = Scene::new();
+    busy.feed(b"reply").act(Connection::drain);
+    assert_eq!((busy.step(), busy.connection.pending()), (Step::Go, 5));
+    busy.send_all();
+    assert_eq!(busy.step(), Step::ShutDown);
+    busy.later(LINGER_DRAINING);
+    assert_eq!(busy.step(), Step::Close);
+}
