@@ -61,11 +61,13 @@ impl<C: Client> LoadConnection<C> {
             self.stamped.clear();
             form.stamp(nonce, ticket.request, &mut self.stamped);
             let rest = form.stamped_len()..form.len();
-            let rest = match rest.len() {
-                SHARE_BYTES_MIN.. => Part::Share(form.bytes(), rest),
-                _ => Part::Copy(&form.bytes()[rest]),
-            };
-            self.client.request(slot, &[Part::Copy(&self.stamped), rest], cx);
+            if rest.len() >= SHARE_BYTES_MIN {
+                let rest = Part::Share(form.bytes(), rest);
+                self.client.request(slot, &[Part::Copy(&self.stamped), rest], cx);
+            } else {
+                self.stamped.extend_from_slice(&form.bytes()[rest]);
+                self.client.request(slot, &[Part::Copy(&self.stamped)], cx);
+            }
         }
         run.traffic().sent(cx.out.len() - queued);
     }

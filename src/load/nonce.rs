@@ -52,7 +52,7 @@ impl Nonce {
             space = space.saturating_mul(scalar.radix());
             scalars += 1;
         }
-        Nonce { scalar, order: array.dtype().order(), scalars, space, base }
+        Nonce { scalar, order: array.dtype().order(), scalars, space, base: base % space }
     }
 
     /// Bytes of the array that it takes, from the first one.
@@ -100,10 +100,16 @@ impl Nonce {
     }
 
     fn each_digit(&self, request: u64, mut take: impl FnMut(u64)) {
-        let mut left = self.base.wrapping_add(request) % self.space;
+        let radix = self.scalar.radix();
+        let mut left = self.base.wrapping_add(request);
+        // Dividing costs more than all the rest, and a single double never needs it.
+        if left >= self.space {
+            left %= self.space;
+        }
         for _ in 0..self.scalars {
-            take(left % self.scalar.radix());
-            left /= self.scalar.radix();
+            let (rest, digit) = if left < radix { (0, left) } else { (left / radix, left % radix) };
+            take(digit);
+            left = rest;
         }
     }
 }

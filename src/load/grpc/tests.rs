@@ -68,7 +68,7 @@ fn load(size: u64, in_flight: u32, streams: u32, answer: Answer) -> Result<Measu
         connections: 1,
         in_flight,
         warmup: Extent::Requests(u64::from(in_flight)),
-        window: Extent::Requests(500),
+        window: Extent::Requests(200),
         timeout: Duration::from_secs(1),
         cpu: None,
         server_pid: None,
@@ -81,7 +81,7 @@ fn load(size: u64, in_flight: u32, streams: u32, answer: Answer) -> Result<Measu
         let (ours, theirs) = tokio::io::duplex(256 * 1024);
         tokio::task::spawn_local(serve(theirs, streams, answer));
         let loading = drive(ours, "127.0.0.1:1".to_owned(), Rc::clone(&run), in_flight);
-        tokio::time::timeout(Duration::from_secs(10), loading).await.expect("no hang");
+        tokio::time::timeout(Duration::from_secs(60), loading).await.expect("no hang");
     });
     run.borrow_mut().finish(Default::default())
 }
@@ -94,8 +94,8 @@ fn failure(answer: Answer) -> String {
 fn an_echo_is_measured_at_every_size_and_depth() {
     for (size, in_flight) in [(8, 1), (8, 1000), (2048, 64), (65_536, 8), (1 << 20, 3)] {
         let measured = load(size, in_flight, 1024, echo).unwrap();
-        assert_eq!(measured.requests, 500);
-        assert!(measured.bytes_in >= 500 * size, "{measured:?}");
+        assert_eq!(measured.requests, 200);
+        assert!(measured.bytes_in >= 200 * size, "{measured:?}");
         assert!(measured.latency_ns.p50 > 0);
         assert_eq!(measured.server_settings.unwrap().max_concurrent_streams, Some(1024));
     }
@@ -103,7 +103,7 @@ fn an_echo_is_measured_at_every_size_and_depth() {
 
 #[test]
 fn more_requests_than_streams_wait_for_theirs() {
-    assert_eq!(load(8, 300, 7, echo).unwrap().requests, 500);
+    assert_eq!(load(8, 300, 7, echo).unwrap().requests, 200);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_body_in_pieces_is_put_together() {
         let pieces = body.chunks(700).map(Bytes::copy_from_slice).collect();
         Reply { pieces, ..echo(number, body) }
     });
-    assert_eq!(measured.unwrap().requests, 500);
+    assert_eq!(measured.unwrap().requests, 200);
 }
 
 #[test]
