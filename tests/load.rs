@@ -1,17 +1,25 @@
 //! The load generator measures right servers and catches every kind of wrong one.
 //!
-//! The servers here are small blocking threads with one fault each, told by the number of the request. What a reply
-//! may get wrong in its bytes is tested where replies are checked (`load::verify`) and, over HTTP/2, in `load::grpc`.
+//! Most servers here are small blocking threads with one fault each, told by the number of the request; the real
+//! programs follow. What a reply may get wrong in its bytes is tested where replies are checked (`load::verify`) and,
+//! over HTTP/2, in `load::grpc`.
 
 use std::cell::RefCell;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use ndecho::array::DType;
+use ndecho::array::{DType, NdArray, Shape};
+use ndecho::codec;
 use ndecho::load::plan::{Body, Extent, Options, Source, Target};
 use ndecho::load::{self, LoadError};
 use ndecho::record::Measurement;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+#[path = "peers/ring.rs"]
+mod ring;
 
 /// What a server does with the body of its connection's request number `n`.
 enum Act {
@@ -145,6 +153,9 @@ fn failure(speech: Speech, fault: Fault) -> String {
 
 #[test]
 fn right_servers_are_measured() {
+    if ring::is_missing() {
+        return;
+    }
     for speech in [Speech::Raw, Speech::Http] {
         let measured = run(speech, echo).unwrap();
         assert_eq!(measured.requests, 200);
@@ -158,6 +169,9 @@ fn right_servers_are_measured() {
 
 #[test]
 fn every_size_passes_with_many_requests_in_flight() {
+    if ring::is_missing() {
+        return;
+    }
     for size in [8, 2048, 65_536, 1 << 20] {
         let mut options = options("raw", server(Speech::Raw, echo));
         options.source = Source::of_size(size, DType::F8, 1).unwrap();
@@ -169,6 +183,9 @@ fn every_size_passes_with_many_requests_in_flight() {
 
 #[test]
 fn a_window_of_time_is_kept() {
+    if ring::is_missing() {
+        return;
+    }
     let mut options = options("raw", server(Speech::Raw, echo));
     options.warmup = Extent::Duration(Duration::from_millis(20));
     options.window = Extent::Duration(Duration::from_millis(100));
@@ -180,6 +197,9 @@ fn a_window_of_time_is_kept() {
 
 #[test]
 fn wrong_replies_are_caught() {
+    if ring::is_missing() {
+        return;
+    }
     for speech in [Speech::Raw, Speech::Http] {
         let flipped = failure(speech, |n, mut body| {
             body[50] ^= u8::from(n == 30);
@@ -202,6 +222,9 @@ fn wrong_replies_are_caught() {
 
 #[test]
 fn refusals_are_quoted() {
+    if ring::is_missing() {
+        return;
+    }
     let no = |n, body| if n == 5 { Act::Refuse("I would rather not") } else { Act::Reply(body) };
     for speech in [Speech::Raw, Speech::Http] {
         let refused = failure(speech, no);
@@ -212,6 +235,9 @@ fn refusals_are_quoted() {
 
 #[test]
 fn closed_connections_are_caught() {
+    if ring::is_missing() {
+        return;
+    }
     let close = |n, body| if n == 5 { Act::Close } else { Act::Reply(body) };
     for speech in [Speech::Raw, Speech::Http] {
         let closed = failure(speech, close);
@@ -221,6 +247,9 @@ fn closed_connections_are_caught() {
 
 #[test]
 fn nonsense_is_caught() {
+    if ring::is_missing() {
+        return;
+    }
     for speech in [Speech::Raw, Speech::Http] {
         let nonsense = failure(speech, |_, _| Act::Bytes(b"220 smtp.example ESMTP ready\r\n\r\n"));
         assert!(!nonsense.is_empty(), "{nonsense}");
@@ -229,6 +258,9 @@ fn nonsense_is_caught() {
 
 #[test]
 fn a_server_that_hangs_fails_the_run_in_time() {
+    if ring::is_missing() {
+        return;
+    }
     for scheme in ["raw", "http", "grpc"] {
         let speech = if scheme == "http" { Speech::Http } else { Speech::Raw };
         let address = server(speech, |n, body| if n == 5 { Act::Hang } else { Act::Reply(body) });
@@ -244,9 +276,141 @@ fn a_server_that_hangs_fails_the_run_in_time() {
 
 #[test]
 fn nobody_at_the_address_is_an_error() {
+    if ring::is_missing() {
+        return;
+    }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let error = load::run(&options("raw", address)).expect_err("nobody listens").to_string();
     assert!(error.contains(&address.to_string()), "{error}");
+}
+
+/// A server program on free ports, ended by its own pid.
+struct Program {
+    child: Child,
+    grpc: SocketAddr,
+    rest: SocketAddr,
+}
+
+impl Program {
+    fn start(program: &str) -> Program {
+        let mut command = Command::new(program);
+        command.args(["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0", "--drain-timeout", "1s"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program is built");
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut ready).expect("text");
+        let address = |name: &str| {
+            let word = ready.split_whitespace().find_map(|word| word.strip_prefix(name));
+            word.expect("a ready line").parse().expect("an address")
+        };
+        Program { grpc: address("grpc="), rest: address("rest="), child }
+    }
+
+    fn flags(&self, scheme: &str, codec: &str, size: &str) -> Vec<String> {
+        let (address, connections, in_flight) = match scheme {
+            "grpc" => (self.grpc, "3", "100"),
+            _ => (self.rest, "20", "20"),
+        };
+        let url = format!("{scheme}://{address}");
+        let pid = self.child.id().to_string();
+        let flags = [
+            "load",
+            &url,
+            "--codec",
+            codec,
+            "--size",
+            size,
+            "--connections",
+            connections,
+            "--in-flight",
+            in_flight,
+            "--server-pid",
+            &pid,
+            "--json",
+            "--warmup",
+            "0",
+        ];
+        flags.map(str::to_owned).to_vec()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it is our child");
+        self.child.wait().expect("it ends");
+    }
+}
+
+fn ndecho(flags: &[String]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ndecho")).args(flags).output().expect("the program is built")
+}
+
+fn loaded(flags: &[String]) -> Measurement {
+    let output = ndecho(flags);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{flags:?}: {errors}");
+    serde_json::from_slice(&output.stdout).expect("one JSON line")
+}
+
+#[test]
+fn the_real_servers_make_no_error() {
+    if ring::is_missing() {
+        return;
+    }
+    for program in [env!("CARGO_BIN_EXE_uring-server"), env!("CARGO_BIN_EXE_tonic-server")] {
+        let server = Program::start(program);
+        for scheme in ["grpc", "http"] {
+            let codec = if scheme == "grpc" { "protobuf" } else { "msgpack" };
+            let mut flags = server.flags(scheme, codec, "8");
+            flags.extend(["--requests", "10000"].map(str::to_owned));
+            let measured = loaded(&flags);
+            assert_eq!(measured.requests, 10_000);
+            assert!(measured.server_cpu.expect("its pid was given").total_ns > 0);
+            for codec in ["reflect", "protobuf", "json", "json_binary", "msgpack", "npy"] {
+                for (size, requests) in [("8", "300"), ("64KiB", "60"), ("1MiB", "4")] {
+                    let mut flags = server.flags(scheme, codec, size);
+                    flags.extend(["--requests", requests].map(str::to_owned));
+                    assert_eq!(loaded(&flags).requests.to_string(), requests);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_array_from_a_file_is_sent() {
+    if ring::is_missing() {
+        return;
+    }
+    let array = NdArray::seeded(DType::F8, Shape::new(&[5, 7]).unwrap(), 3).unwrap();
+    let mut bytes = Vec::new();
+    let npy = codec::find("npy").expect("it is one of our own");
+    let view = array.view();
+    let head_len = npy.encode(&view, &mut bytes).expect("npy carries everything").head_len;
+    bytes.splice(head_len..head_len, view.data().iter().copied());
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), bytes).expect("room for it");
+    let (url, path) = (format!("raw://{}", server(Speech::Raw, echo)), file.path().to_str());
+    let path = path.expect("a plain name");
+    let flags = ["load", &url, "--codec", "reflect", "--array", path, "--requests", "50"];
+    let output = ndecho(&flags.map(str::to_owned));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("all replies right"), "{text}");
+}
+
+#[test]
+fn exit_codes_tell_wrong_flags_from_failures() {
+    let run =
+        |flags: &[&str]| ndecho(&flags.iter().map(|flag| flag.to_string()).collect::<Vec<_>>());
+    let code = |output: &Output| output.status.code().expect("no signal");
+    let wrong = run(&["load", "http://127.0.0.1:1", "--connections", "2", "--in-flight", "9"]);
+    assert_eq!(code(&wrong), 2);
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("one request in flight"));
+    let failed = run(&["load", "raw://127.0.0.1:1", "--codec", "reflect", "--requests", "1"]);
+    assert_eq!(code(&failed), 1);
+    let errors = String::from_utf8_lossy(&failed.stderr);
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(failed.stdout.is_empty());
 }
