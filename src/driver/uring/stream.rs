@@ -46,6 +46,10 @@ struct State {
     /// Bytes of `inbound` that have been read.
     read: usize,
     outbound: Vec<u8>,
+    /// Bytes that each of the two has lately grown to: the next buffer from the pool should have as much room, or
+    /// it would be moved at every doubling again.
+    inbound_room: usize,
+    outbound_room: usize,
     /// The peer will send no more.
     ended: bool,
     /// The task will write no more.
@@ -105,6 +109,7 @@ impl State {
         if !self.outbound.is_empty() && cx.out.is_empty() {
             let buffer = std::mem::take(&mut self.outbound);
             let len = buffer.len();
+            self.outbound_room = lately(self.outbound_room, len);
             cx.out.own(buffer, 0..len, cx.pool);
             self.wake_writer();
         }
@@ -115,12 +120,13 @@ impl Machine for StreamMachine {
     fn receive(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
         let mut state = self.0.state.borrow_mut();
         if state.inbound.capacity() == 0 {
-            state.inbound = cx.pool.take(input.len());
+            state.inbound = cx.pool.take(input.len().max(state.inbound_room));
         } else if state.read > state.inbound.len() / 2 {
             let read = std::mem::take(&mut state.read);
             state.inbound.drain(..read);
         }
         state.inbound.extend_from_slice(input);
+        state.inbound_room = lately(state.inbound_room, state.inbound.len());
         state.wake_reader();
         Ok(())
     }
@@ -215,7 +221,8 @@ impl AsyncWrite for UringStream {
         }
         let wanted = slices.iter().map(|slice| slice.len()).sum::<usize>().min(room);
         if state.outbound.capacity() == 0 {
-            state.outbound = self.0.hub.pool.borrow_mut().take(wanted);
+            let hint = wanted.max(state.outbound_room);
+            state.outbound = self.0.hub.pool.borrow_mut().take(hint);
         }
         for slice in slices {
             let count = slice.len().min(room);
@@ -251,6 +258,11 @@ impl Drop for UringStream {
         state.shut = true;
         self.0.touch(&mut state);
     }
+}
+
+/// The greatest of recent lengths, the latest of which is `len`: older ones count ever less.
+fn lately(greatest: usize, len: usize) -> usize {
+    len.max(greatest - greatest / 16)
 }
 
 fn remember(slot: &mut Option<Waker>, cx: &TaskContext<'_>) {
