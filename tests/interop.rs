@@ -6,6 +6,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper_util::rt::TokioIo;
 use ndecho::array::DType;
 use ndecho::codec::Encoding;
 use ndecho::echo::CodecSet;
@@ -163,6 +167,42 @@ fn tonics_client_is_answered_by_our_servers() {
             let wrong = NdArray { buffer: vec![0; 7], dtype: "<f8".to_owned(), shape: vec![1] };
             let status = client.echo(wrong).await.expect_err("seven bytes are no double");
             assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
+        });
+        server.stop();
+    }
+}
+
+/// hyper's own client, on the HTTP/1.1 that is written by hand: replies, refusals and a connection that is kept.
+#[test]
+fn hypers_client_is_answered_by_our_h1() {
+    if ring::is_missing() {
+        return;
+    }
+    for stack in STACKS.iter().filter(|stack| stack.protocol == "h1") {
+        let server = serve(stack.driver, stack.protocol, CodecSet::own());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let stream =
+                tokio::net::TcpStream::connect(server.address()).await.expect("it listens");
+            let (mut send, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                    .await
+                    .expect("a stream");
+            tokio::spawn(connection);
+            for (path, len, status) in [
+                ("/echo_reflect", 8, 200),
+                ("/echo_reflect", 1 << 20, 200),
+                ("/echo_npy", 8, 400),
+                ("/", 8, 404),
+            ] {
+                let body = Bytes::from_iter((0..len).map(|at| at as u8));
+                let request = Request::post(path).header("host", "ndecho");
+                let request = request.body(Full::new(body.clone())).expect("a request");
+                let reply = send.send_request(request).await.expect("a reply");
+                assert_eq!(reply.status(), status, "{path}");
+                let text = reply.into_body().collect().await.expect("a whole body").to_bytes();
+                assert_eq!(text == body, status == 200, "{path}");
+            }
         });
         server.stop();
     }

@@ -3,6 +3,9 @@
 //! A reply is checked where it lies, its slot is freed, and once all replies of a call have been taken the free slots
 //! are filled again: requests of one turn go out together. It never sends more than its share, and ends the run on
 //! the first thing that is wrong.
+//!
+//! Times are the reactor's clock, read once a turn: a latency begins with the turn that queued the request and ends
+//! with the one that brought the last of its reply, so it is whole turns and counts the client's own work in them.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -62,14 +62,12 @@ pub struct Ticket {
     pub sent: Instant,
 }
 
-/// Clocks and counters at a boundary of the window.
+/// Clocks at a boundary of the window.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     at: Instant,
     client: Cpu,
     server: Option<Cpu>,
-    bytes_out: u64,
-    bytes_in: u64,
 }
 
 impl Run {
@@ -180,8 +178,8 @@ impl Run {
         Ok(Measurement {
             requests: self.schedule.counted(),
             wall_ns: (closed.at - opened.at).as_nanos() as u64,
-            bytes_out: closed.bytes_out - opened.bytes_out,
-            bytes_in: closed.bytes_in - opened.bytes_in,
+            bytes_out: self.share_of(self.traffic.bytes_out.get()),
+            bytes_in: self.share_of(self.traffic.bytes_in.get()),
             latency_ns: Quantiles::from(&self.latencies),
             latency_histogram: self.latencies.to_text(),
             client_cpu: clock::used(opened.client, closed.client),
@@ -193,6 +191,14 @@ impl Run {
             socket,
             server_settings: self.traffic.server_settings.get(),
         })
+    }
+
+    /// The window's share of the run's `bytes`, by requests: messages that lie across a boundary would blur a count
+    /// between the two, by as much as all that is in flight.
+    fn share_of(&self, bytes: u64) -> u64 {
+        let (counted, answered) = (self.schedule.counted(), self.schedule.answered_in_all());
+        let share = u128::from(bytes) * u128::from(counted) / u128::from(answered.max(1));
+        u64::try_from(share).expect("a share is no more than the whole")
     }
 
     fn read(&mut self, boundary: Option<Boundary>, now: Instant) {
@@ -208,8 +214,7 @@ impl Run {
         let what = "reading our own CPU time";
         let client = clock::own_cpu().map_err(|source| LoadError::Io { what, source })?;
         let server = self.server_pid.map(clock::process_cpu).transpose().map_err(reading_server)?;
-        let (bytes_out, bytes_in) = (self.traffic.bytes_out.get(), self.traffic.bytes_in.get());
-        Ok(Reading { at: now, client, server, bytes_out, bytes_in })
+        Ok(Reading { at: now, client, server })
     }
 }
 

@@ -117,6 +117,11 @@ impl Schedule {
         self.counted
     }
 
+    /// Right replies, those outside the window among them.
+    pub fn answered_in_all(&self) -> u64 {
+        self.answered
+    }
+
     /// Requests without a reply yet.
     pub fn outstanding(&self) -> u64 {
         self.sent - self.answered
