@@ -101,7 +101,7 @@ impl Sim {
 
     /// True about once in `times`.
     fn chance(&mut self, times: u32) -> bool {
-        self.random.next_u32() % times == 0
+        self.random.next_u32().is_multiple_of(times)
     }
 
     /// From 1 to `most`.
@@ -146,7 +146,7 @@ impl Sim {
         let world = &mut *self.world.borrow_mut();
         world.gone.extend(world.peers.insert(fd, peer));
         let token = self.flying[at].token;
-        let more = self.random.next_u32() % 4 != 0;
+        let more = !self.random.next_u32().is_multiple_of(4);
         if !more {
             self.flying.swap_remove(at);
         }
@@ -265,20 +265,18 @@ impl Sim {
 
 /// What a send points to.
 fn bytes_of(op: &Op) -> Vec<u8> {
-    match *op {
+    let slice = |at: *const u8, len: usize| {
         // SAFETY: by the contract of `push`, `at` leads to `len` bytes until the last completion.
-        Op::Send { at, len, .. } => {
-            unsafe { std::slice::from_raw_parts(at, len as usize) }.to_vec()
-        }
+        unsafe { std::slice::from_raw_parts(at, len) }
+    };
+    match *op {
+        Op::Send { at, len, .. } => slice(at, len as usize).to_vec(),
         Op::SendVectored { message, .. } => {
-            // SAFETY: by the contract of `push`, the header, its list and the bytes stay until the last completion.
-            let slices =
+            // SAFETY: by the contract of `push`, the header and its list stay until the last completion.
+            let list =
                 unsafe { std::slice::from_raw_parts((*message).msg_iov, (*message).msg_iovlen) };
-            let bytes = slices.iter().flat_map(|slice| {
-                // SAFETY: as above.
-                unsafe { std::slice::from_raw_parts(slice.iov_base.cast::<u8>(), slice.iov_len) }
-            });
-            bytes.copied().collect()
+            let slices = list.iter().map(|entry| slice(entry.iov_base.cast(), entry.iov_len));
+            slices.collect::<Vec<_>>().concat()
         }
         _ => Vec::new(),
     }

@@ -81,17 +81,17 @@ fn services() -> Speak {
 
 /// Bytes that differ at every place and for every seed.
 fn script(seed: u64, len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at as u64 * 31 ^ (at as u64 >> 8) ^ seed * 97) as u8).collect()
+    (0..len as u64).map(|at| ((at * 31) ^ (at >> 8) ^ (seed * 97)) as u8).collect()
 }
 
 /// Patient ones are for a stack that answers every byte at once; [`Echo`] waits until its own buffer is full.
 fn peers(seed: u64, speak: &Speak) -> Vec<Peer> {
     let count = 1 + seed % 7;
     let patience = matches!(speak, Speak::Service(_));
-    let peer = |number| Peer {
+    let peer = |number: u64| Peer {
         script: script(seed + number, ((seed * 7919 + number * 104_729) % 9000) as usize),
         resets: (seed + number) % 5 == 4,
-        patient: patience && (seed + number) % 3 == 0,
+        patient: patience && (seed + number).is_multiple_of(3),
         ..Peer::default()
     };
     (0..count).map(peer).collect()
@@ -141,9 +141,9 @@ fn services_echo_every_byte_in_any_order_of_completions() {
 
 #[test]
 fn a_reactor_dropped_at_any_time_leaves_nothing_in_flight() {
-    for seed in 0..300 {
+    for seed in 0..300_u64 {
         let world = Rc::new(RefCell::new(World::default()));
-        let speak = if seed % 2 == 0 { machines() } else { services() };
+        let speak = if seed.is_multiple_of(2) { machines() } else { services() };
         let mut reactor = reactor(&world, seed, speak);
         for _ in 0..seed % 40 {
             let soon = Instant::now() + Duration::from_millis(1);
