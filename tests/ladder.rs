@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use ndecho::ladder::rung::{codec_names, driver_names, protocol_names};
 use ndecho::ladder::table::{STACKS, adds, parent, rungs};
-use ndecho::ladder::{Axis, Rung};
+use ndecho::ladder::{Axis, Rung, tree};
 
 fn ancestors(rung: Rung) -> impl Iterator<Item = Rung> {
     std::iter::successors(parent(rung), |rung| parent(*rung)).take(100)
@@ -88,4 +88,14 @@ fn what_a_rung_adds_names_its_axis() {
         assert!(text.len() > start.len() || axis.is_none(), "{rung} adds nothing in words");
         assert!(axis != Some(Axis::Codec) || rung.codec() != "reflect", "{rung}");
     }
+}
+
+#[test]
+fn the_readme_lists_the_ladder_as_it_is() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let Ok(readme) = std::fs::read_to_string(path) else { return };
+    assert!(
+        readme.contains(&tree::markdown()),
+        "README.md: the ladder's tables are not what `ndecho rungs --markdown` prints"
+    );
 }

@@ -1,0 +1,229 @@
+//! The command line keeps its promises: exit codes, reasons with the nearest valid choice, results on stdout only.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use ndecho::ladder::table::rungs;
+use ndecho::record::{Line, Outcome};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
+
+fn ndecho(args: &[&str]) -> Output {
+    Command::new(NDECHO).args(args).output().expect("the binary is built")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it was not killed")
+}
+
+#[test]
+fn help_names_every_command() {
+    let output = ndecho(&["--help"]);
+    assert_eq!(code(&output), 0);
+    for command in ["ladder", "serve", "load", "rungs", "report"] {
+        assert!(stdout(&output).contains(command), "{command}");
+        assert_eq!(code(&ndecho(&[command, "--help"])), 0, "{command}");
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_the_reason() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--no-such-flag"], &["--no-such-flag"]),
+        (&["laddr"], &["laddr", "ladder"]),
+        (&["serve"], &["RUNG"]),
+        (&["serve", "urng/h1/npy"], &["unknown driver \"urng\"", "did you mean \"uring\""]),
+        (&["serve", "uring/h3/npy"], &["unknown protocol \"h3\"", "\"h1\""]),
+        (&["serve", "uring/h1/np"], &["unknown codec \"np\"", "\"npy\""]),
+        (&["serve", "uring/h1"], &["driver/protocol/codec", "uring/h1/"]),
+        (&["serve", "uring/axum/json"], &["own accept loop", "tokio/axum/json"]),
+        (&["load", "ftp://x:1"], &["grpc://HOST:PORT"]),
+        (&["ladder", "--rungs", "uring/h1/npi"], &["no rung", "uring/h1/npy"]),
+        (&["ladder", "--sizes", "12"], &["size 12", "multiple of 8"]),
+        (&["ladder", "--sizes", "8x"], &["unknown unit"]),
+        (&["ladder", "--rounds", "0"], &["--rounds"]),
+        (&["ladder", "--preset", "quik"], &["quick"]),
+        (&["ladder", "--cpu-server", "9999"], &["core 9999", "expected one of"]),
+        (&["ladder", "--array", "/no/such.npy"], &["/no/such.npy"]),
+        (&["ladder", "--connections", "2", "--in-flight", "4"], &["one request at a time"]),
+    ];
+    for (args, words) in cases {
+        let output = ndecho(args);
+        assert_eq!(code(&output), 2, "{args:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output), "", "{args:?}");
+        for word in *words {
+            assert!(stderr(&output).contains(word), "{args:?}: no {word:?} in {}", stderr(&output));
+        }
+    }
+}
+
+#[test]
+fn rungs_lists_the_ladder() {
+    let tree = stdout(&ndecho(&["rungs"]));
+    let list = stdout(&ndecho(&["rungs", "--list"]));
+    for rung in rungs() {
+        let name = rung.to_string();
+        assert!(list.lines().any(|line| line == name), "{name}");
+        assert!(tree.lines().any(|line| line.split_whitespace().next() == Some(&name)), "{name}");
+    }
+    assert!(stdout(&ndecho(&["rungs", "--markdown"])).starts_with("| stack |"));
+}
+
+#[test]
+fn a_folder_without_records_is_a_failure_not_wrong_usage() {
+    let output = ndecho(&["report", "/no/such/folder"]);
+    assert_eq!((code(&output), stdout(&output)), (1, String::new()));
+    assert!(stderr(&output).contains("/no/such/folder"));
+}
+
+#[test]
+fn a_list_tries_nothing() {
+    let output = ndecho(&["ladder", "--preset", "seed", "--list"]);
+    assert_eq!(code(&output), 0);
+    assert!(stdout(&output).lines().any(|line| line == "uring/h1/json 65536 B 100x1"));
+}
+
+/// Runs a ladder of a second into a folder of its own.
+fn tiny_ladder(extra: &[&str]) -> (Output, tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("run");
+    let mut args = vec!["ladder", "--rounds", "1", "--duration", "50ms"];
+    args.extend(extra);
+    args.extend(["--out", out.to_str().expect("text")]);
+    (ndecho(&args), folder, out)
+}
+
+fn records(out: &Path) -> Vec<Line> {
+    let text = std::fs::read_to_string(out.join("records.jsonl")).expect("records");
+    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+}
+
+#[test]
+fn a_tiny_ladder_measures_records_and_reports() {
+    let rungs = "tokio/tonic/protobuf:prost,uring/h1/npy";
+    let (output, _folder, out) = tiny_ladder(&["--rungs", rungs, "--sizes", "8"]);
+    assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+    let records = records(&out);
+    assert!(matches!(records[0], Line::Header(_)));
+    assert_eq!(records.len(), 3);
+    for line in &records[1..] {
+        let Line::Trial(trial) = line else { panic!("a header in the middle") };
+        let Outcome::Measured(measured) = &trial.outcome else { panic!("{:?}", trial.outcome) };
+        assert!(measured.requests > 0 && measured.server_cpu.is_some(), "{}", trial.rung);
+        assert!(trial.server.is_some(), "{} left no report", trial.rung);
+    }
+    let again = ndecho(&["report", out.to_str().expect("text")]);
+    assert!(
+        stdout(&output).starts_with(&stdout(&again)),
+        "the report differs from what was printed"
+    );
+    for (format, start) in [("csv", "bytes,"), ("markdown", ""), ("seed", "#########")] {
+        let report = ndecho(&["report", out.to_str().expect("text"), "--format", format]);
+        assert_eq!(code(&report), 0, "{format}");
+        assert!(stdout(&report).starts_with(start), "{format}");
+        assert!(stdout(&report).contains("uring/h1/npy"), "{format}");
+    }
+}
+
+#[test]
+fn an_array_from_a_file_is_sent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.npy");
+    std::fs::write(&path, npy("<c16", "(2, 3)", 96)).expect("a file");
+    let rungs = "tokio/hyper/{npy,json}";
+    let file = path.to_str().expect("text");
+    let (output, _folder, out) = tiny_ladder(&["--rungs", rungs, "--array", file]);
+    assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+    for line in &records(&out)[1..] {
+        let Line::Trial(trial) = line else { panic!("a header in the middle") };
+        assert_eq!(
+            (trial.array.dtype.as_str(), trial.array.shape.as_slice()),
+            ("<c16", &[2, 3][..])
+        );
+        let is_list = trial.rung.ends_with("json");
+        assert_eq!(
+            matches!(trial.outcome, Outcome::Skipped { .. }),
+            is_list,
+            "{:?}",
+            trial.outcome
+        );
+    }
+}
+
+/// A version 1.0 file of zeros.
+fn npy(dtype: &str, shape: &str, data_len: usize) -> Vec<u8> {
+    let mut header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
+    let unpadded = 10 + header.len() + 1;
+    header.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
+    header.push('\n');
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend(u16::try_from(header.len()).expect("short").to_le_bytes());
+    file.extend(header.as_bytes());
+    file.resize(file.len() + data_len, 0);
+    file
+}
+
+/// Children of `pid` now.
+fn children(pid: u32) -> Vec<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    text.unwrap_or_default().split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A ladder in the middle of a long trial, with its two children.
+fn long_ladder(out: &Path) -> (Child, Vec<i32>) {
+    let mut ladder = Command::new(NDECHO);
+    ladder.args(["ladder", "--rungs", "tokio/hyper/npy", "--sizes", "8", "--duration", "1m"]);
+    ladder.args(["--budget", "2m", "--out"]).arg(out);
+    let ladder = ladder.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let pids = wait_for("two children", || {
+        Some(children(ladder.id())).filter(|children| children.len() == 2)
+    });
+    (ladder, pids)
+}
+
+fn is_gone(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None).is_err()
+}
+
+#[test]
+fn an_interrupt_ends_the_run_and_its_children() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut ladder, children) = long_ladder(&folder.path().join("run"));
+    kill(Pid::from_raw(ladder.id().cast_signed()), Signal::SIGINT).expect("it runs");
+    let status = wait_for("its end", || ladder.try_wait().expect("ours"));
+    assert_eq!(status.code(), Some(1));
+    assert!(children.into_iter().all(is_gone));
+}
+
+#[test]
+fn children_end_when_the_ladder_is_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut ladder, children) = long_ladder(&folder.path().join("run"));
+    ladder.kill().expect("it runs");
+    ladder.wait().expect("ours");
+    for child in children {
+        wait_for("a child's end", || is_gone(child).then_some(()));
+    }
+}
