@@ -54,7 +54,7 @@ pub(super) fn cells(row: &Row, figures: &Figures, shares_core: bool) -> [String;
     let alone = |text: String| if shares_core { none() } else { text };
     [
         figures.server_cpu_ns.map_or_else(none, |cpu| units::time(cpu.median)),
-        figures.server_cpu_ns.map_or_else(none, |cpu| format!("±{:.0}%", cpu.spread() * 100.0)),
+        figures.server_cpu_ns.map_or_else(none, |cpu| units::spread(&cpu)),
         ratio_to_parent.unwrap_or_else(none),
         figures.to_reference.map_or_else(none, |ratio| units::ratio(&ratio)),
         alone(format!("{bound}{}", units::rate(figures.rate_hz.median))),
@@ -130,7 +130,7 @@ mod tests {
         assert!(lines[0].starts_with("A CPU, "), "{text}");
         assert_eq!(lines[2], "8 B <f8 [1], 1 connection, 1000 in flight");
         assert!(lines[4].contains("1.00 µs") && lines[4].contains("100k"), "{text}");
-        assert!(lines[5].contains("3.00 [3.00-3.00] protocol"), "{text}");
+        assert!(lines[5].contains("3.00 protocol"), "{text}");
         assert!(lines[6].ends_with("FAILED in 1 of 1 rounds: died"), "{text}");
         assert_eq!(lines[4].chars().count(), lines[5].chars().count(), "{text}");
     }

@@ -31,10 +31,21 @@ pub(super) fn rate(hz: f64) -> String {
     }
 }
 
-/// `0.33 [0.31-0.36]`.
+/// `0.33 [0.31-0.36]`; of a single round there is no range.
 pub(super) fn ratio(summary: &Summary) -> String {
-    let Summary { median, low, high, .. } = summary;
+    let Summary { median, low, high, count } = summary;
+    if *count == 1 {
+        return digits(*median);
+    }
     format!("{} [{}-{}]", digits(*median), digits(*low), digits(*high))
+}
+
+/// `±4%`; of a single round there is none.
+pub(super) fn spread(summary: &Summary) -> String {
+    if summary.count == 1 {
+        return "-".to_owned();
+    }
+    format!("±{:.0}%", summary.spread() * 100.0)
 }
 
 /// `64 KiB <f8 [8192]`.
@@ -109,6 +120,7 @@ mod tests {
     fn a_ratio_comes_with_its_range() {
         let summary = Summary { median: 0.333, low: 0.04, high: 1.0, count: 3 };
         assert_eq!(ratio(&summary), "0.33 [0.040-1.00]");
+        assert_eq!(ratio(&Summary { count: 1, ..summary }), "0.33");
     }
 
     #[test]
