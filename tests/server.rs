@@ -355,18 +355,40 @@ fn a_foreign_grpc_call_is_turned_away_by_its_head() {
 }
 
 #[test]
-fn a_deadline_ends_a_call_whose_message_never_comes() {
-    for protocol in ["h2-crate", "hyper-h2"] {
-        let server = server::start("tokio", protocol, CodecSet::own(), tight()).expect("tokio");
+fn a_call_whose_message_never_comes_ends() {
+    let unended = |server: &server::Running, request| {
         let peer = Grpc::connect(server.address());
+        let part = Bytes::from_static(b"\0\0\0");
+        let call = grpc::exchange(peer.requests.clone(), request, vec![part], false);
+        peer.runtime.block_on(call).expect("an answer")
+    };
+    for protocol in ["h2-crate", "hyper-h2"] {
+        let server =
+            server::start("tokio", protocol, CodecSet::own(), Limits::default()).expect("tokio");
         let mut late = request("application/grpc");
         late.headers_mut().insert("grpc-timeout", "50m".parse().expect("a value"));
-        let part = Bytes::from_static(b"\0\0\0");
-        let call = grpc::exchange(peer.requests.clone(), late, vec![part], false);
-        let reply = peer.runtime.block_on(call).expect("an answer");
+        let reply = unended(&server, late);
         assert_eq!(reply.field("grpc-status"), "4", "{protocol}: {}", reply.field("grpc-message"));
         server.stop();
     }
+    let server = server::start("tokio", "h2-crate", CodecSet::own(), tight()).expect("tokio");
+    let reply = unended(&server, request("application/grpc"));
+    assert_eq!(reply.field("grpc-status"), "4", "no piece for longer than the limit");
+    server.stop();
+}
+
+#[test]
+fn a_grpc_peer_that_is_quiet_for_too_long_is_dismissed() {
+    let limits = Limits { idle_timeout: Duration::from_millis(100), ..Limits::default() };
+    let server = server::start("tokio", "h2-crate", CodecSet::own(), limits).expect("tokio");
+    let mut stream = TcpStream::connect(server.address()).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("positive");
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("buffered");
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).expect("it closes");
+    let goaway = [7, 0, 0, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF];
+    assert!(said.windows(goaway.len()).any(|window| window == goaway), "no GOAWAY in {said:?}");
+    server.stop();
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use crate::codec::Encoding;
 use crate::protocol::message::{Body, Message};
@@ -80,9 +80,8 @@ impl GrpcEcho {
     /// The echo on `work`.
     pub fn new(work: Work) -> GrpcEcho {
         let head = |content_type| {
-            let mut fields = HeaderMap::with_capacity(2);
+            let mut fields = HeaderMap::with_capacity(1);
             fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-            fields.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             fields
         };
         let mut trailers = HeaderMap::with_capacity(1);
@@ -99,11 +98,12 @@ impl GrpcEcho {
     }
 
     /// Decides on the head alone.
-    pub fn admit(&self, head: &request::Parts) -> Result<Call, Failure> {
-        let field = |name| head.headers.get(name).map(HeaderValue::as_bytes);
+    pub fn admit<T>(&self, request: &Request<T>) -> Result<Call, Failure> {
+        let field = |name| request.headers().get(name).map(HeaderValue::as_bytes);
         let content_type = field(CONTENT_TYPE).unwrap_or_default();
-        let path = head.uri.path().as_bytes();
-        let encoding = routes::grpc(head.method.as_str().as_bytes(), path, content_type)
+        let (method, path) =
+            (request.method().as_str().as_bytes(), request.uri().path().as_bytes());
+        let encoding = routes::grpc(method, path, content_type)
             .map_err(|refused| refuse(refused, content_type))?;
         Ok(Call {
             encoding,

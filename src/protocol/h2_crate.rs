@@ -6,15 +6,19 @@
 //!
 //! h2 itself keeps the duties of HTTP/2: it holds DATA back until the peer's windows have room, gives back connection
 //! window when a stream's handles are dropped, and resets a stream with NO_ERROR that was answered early.
-//! Replies are queued whole, which costs no memory beyond the request they borrow from.
+//! Replies are queued whole. While [`UNSENT_BYTES_MAX`] of them wait for a peer that does not read, nothing is
+//! answered and no window is given back, so that what a connection holds is bounded by its window.
 //!
 //! ```text
 //! accept ──whole──────────▶ answer ──▶ HEADERS DATA HEADERS (queued)
-//!    └────in pieces──▶ Open ──whole──▶ answer      └─ deadline ──▶ status 4
+//!    └────in pieces──▶ Open ──whole──▶ answer      └─ deadline, or too long a pause ──▶ status 4
 //! ```
 
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -27,13 +31,16 @@ use http::Request;
 
 use crate::driver::{Lane, Service, Stream};
 use crate::protocol::grpc_call::{self, Answer, Call, GrpcEcho};
-use crate::protocol::message::{Body, Message};
+use crate::protocol::message::{Body, Queued};
 use crate::protocol::tuning;
 use crate::protocol::work::Work;
 use crate::wire::grpc::{MessageAssembler, Status};
 
 /// Turns that a connection may take before the worker's other connections get theirs.
 const TURNS_MAX: usize = 16;
+
+/// Nothing more is answered while this much waits to be sent: as much again as the peer may send unasked.
+const UNSENT_BYTES_MAX: usize = tuning::CONNECTION_WINDOW_BYTES as usize;
 
 /// The stack, made once per worker.
 #[derive(Debug)]
@@ -50,15 +57,11 @@ impl Service for H2Crate {
     fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
         let echo = self.0.clone();
         async move {
-            let limits = echo.work().limits();
-            let late = lane.sleep_until(Instant::now() + limits.head_timeout);
+            let late = lane.sleep_until(Instant::now() + echo.work().limits().head_timeout);
             let handshake = builder(&echo).handshake(stream);
-            let Either::Left((Ok(connection), _)) = select(handshake, pin!(late)).await else {
-                return;
-            };
-            let drained = Box::pin(lane.drained());
-            let (calls, arrived) = (FuturesUnordered::new(), Vec::new());
-            Serving { connection, echo, lane, drained: Some(drained), arrived, calls }.await;
+            if let Either::Left((Ok(connection), _)) = select(handshake, pin!(late)).await {
+                Serving::new(connection, echo, lane).await;
+            }
         }
     }
 }
@@ -75,16 +78,26 @@ fn builder(echo: &GrpcEcho) -> Builder {
     builder
 }
 
-type Arrival = (Request<RecvStream>, SendResponse<Message>);
+type Sleep = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A request and the way to answer it.
+type Arrival = (Request<RecvStream>, SendResponse<Queued>);
 
 /// One connection being served.
 struct Serving<S: Stream> {
-    connection: Connection<S, Message>,
+    connection: Connection<S, Queued>,
     echo: GrpcEcho,
     lane: Lane,
-    drained: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    arrived: Vec<Arrival>,
+    /// Taken when it has resolved.
+    drained: Option<Sleep>,
+    arrived: VecDeque<Arrival>,
     calls: FuturesUnordered<Open>,
+    unsent: Rc<Cell<usize>>,
+    idle: Sleep,
+    /// When something last happened.
+    active: Instant,
+    /// The peer was told to go because nothing happened.
+    dismissed: bool,
 }
 
 impl<S: Stream> Future for Serving<S> {
@@ -92,6 +105,9 @@ impl<S: Stream> Future for Serving<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.drain(cx);
+        if self.idle(cx).is_ready() {
+            return Poll::Ready(());
+        }
         for _ in 0..TURNS_MAX {
             if self.accept(cx).is_ready() {
                 return Poll::Ready(());
@@ -106,6 +122,22 @@ impl<S: Stream> Future for Serving<S> {
 }
 
 impl<S: Stream> Serving<S> {
+    fn new(connection: Connection<S, Queued>, echo: GrpcEcho, lane: Lane) -> Serving<S> {
+        let active = Instant::now();
+        Serving {
+            connection,
+            drained: Some(Box::pin(lane.drained())),
+            idle: Box::pin(lane.sleep_until(active + echo.work().limits().idle_timeout)),
+            echo,
+            lane,
+            arrived: VecDeque::new(),
+            calls: FuturesUnordered::new(),
+            unsent: Rc::default(),
+            active,
+            dismissed: false,
+        }
+    }
+
     /// Tells the peer to open no more calls, once.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let Some(drained) = &mut self.drained else { return };
@@ -115,11 +147,31 @@ impl<S: Stream> Serving<S> {
         }
     }
 
+    /// Dismisses a peer that has been quiet for too long; ready when it has not left after as long again.
+    fn idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (now, patience) = (Instant::now(), self.echo.work().limits().idle_timeout);
+        let mut active = std::mem::replace(&mut self.active, now);
+        while self.idle.as_mut().poll(cx).is_ready() {
+            if active + patience <= now {
+                if std::mem::replace(&mut self.dismissed, true) {
+                    return Poll::Ready(());
+                }
+                self.connection.graceful_shutdown();
+                active = now;
+            }
+            self.active = active;
+            self.idle = Box::pin(self.lane.sleep_until(active + patience));
+        }
+        Poll::Pending
+    }
+
     /// Reads and writes all it can and collects the calls that have arrived; ready when the connection is over.
     fn accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match self.connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok(arrival))) => self.arrived.push(arrival),
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.arrived.push_back((request, respond));
+                }
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             }
@@ -128,43 +180,68 @@ impl<S: Stream> Serving<S> {
 
     /// Answers what is whole; true when something was queued that `accept` has to write.
     fn answer(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut queued = !self.arrived.is_empty();
-        for (request, respond) in self.arrived.drain(..) {
-            if let Some(open) = begin(&self.echo, &self.lane, request, respond, cx) {
-                self.calls.push(open);
+        let mut queued = false;
+        while self.has_room()
+            && let Some((request, respond)) = self.arrived.front_mut()
+        {
+            queued = true;
+            // In place: a request and its handles are some 400 bytes, which most calls need not move again.
+            let begun = begin(&self.echo, request, cx);
+            match begun {
+                Ok(answer) => send(respond, &self.unsent, answer),
+                Err(begun) => {
+                    let arrival = self.arrived.pop_front().expect("it was looked at");
+                    self.calls.push(self.open(begun, arrival));
+                    continue;
+                }
             }
+            self.arrived.pop_front();
         }
-        while let Poll::Ready(Some(())) = Pin::new(&mut self.calls).poll_next(cx) {
+        while self.has_room()
+            && let Poll::Ready(Some(())) = Pin::new(&mut self.calls).poll_next(cx)
+        {
             queued = true;
         }
         queued
     }
+
+    fn open(&self, (call, assembler): Begun, (request, respond): Arrival) -> Open {
+        let fed = Instant::now();
+        let deadline = call.timeout.and_then(|timeout| fed.checked_add(timeout));
+        Open {
+            echo: self.echo.clone(),
+            lane: self.lane.clone(),
+            unsent: Rc::clone(&self.unsent),
+            call,
+            body: request.into_body(),
+            respond,
+            assembler: Some(assembler),
+            fed,
+            deadline,
+            alarm: Box::pin(std::future::ready(())),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.unsent.get() < UNSENT_BYTES_MAX
+    }
 }
 
-/// Answers a call that needs no waiting, or returns what is left to wait for.
+/// A call and what has come of its message so far.
+type Begun = (Call, MessageAssembler);
+
+/// The answer to a call that needs no waiting, or what has come of it so far.
 fn begin(
     echo: &GrpcEcho,
-    lane: &Lane,
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Message>,
+    request: &mut Request<RecvStream>,
     cx: &mut Context<'_>,
-) -> Option<Open> {
-    let (head, mut body) = request.into_parts();
-    let call = match echo.admit(&head) {
+) -> Result<Answer, Begun> {
+    let call = match echo.admit(request) {
         Ok(call) => call,
-        Err(failure) => {
-            send(&mut respond, failure.into());
-            return None;
-        }
+        Err(failure) => return Ok(failure.into()),
     };
     let mut assembler = echo.assembler(call);
-    if let Some(answer) = at_once(echo, call, &mut assembler, &mut body, cx) {
-        send(&mut respond, answer);
-        return None;
-    }
-    let deadline = call.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let deadline = deadline.map(|at| -> Deadline { Box::pin(lane.sleep_until(at)) });
-    Some(Open { echo: echo.clone(), call, body, respond, assembler: Some(assembler), deadline })
+    at_once(echo, call, &mut assembler, request.body_mut(), cx).ok_or((call, assembler))
 }
 
 /// The answer when the whole request is there already, in one piece; else what there is goes to `assembler`.
@@ -208,59 +285,79 @@ fn take(
 }
 
 /// Queues an answer. An error means that the peer has reset the stream or left: nobody is there to be told.
-fn send(respond: &mut SendResponse<Message>, answer: Answer) {
+fn send(respond: &mut SendResponse<Queued>, unsent: &Rc<Cell<usize>>, answer: Answer) {
     let _ = match answer {
         Answer::Reply(head, message, trailers) => {
             respond.send_response(head, false).and_then(|mut stream| {
-                stream.send_data(message, false)?;
+                stream.send_data(Queued::new(message, unsent), false)?;
                 stream.send_trailers(trailers)
             })
         }
         Answer::Failed(head) => respond.send_response(head, true).map(drop),
-        Answer::Plain(head, text) => {
-            respond.send_response(head, false).and_then(|mut stream| stream.send_data(text, true))
-        }
+        Answer::Plain(head, text) => respond
+            .send_response(head, false)
+            .and_then(|mut stream| stream.send_data(Queued::new(text, unsent), true)),
     };
 }
-
-type Deadline = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A call whose message comes in pieces.
 struct Open {
     echo: GrpcEcho,
+    lane: Lane,
+    unsent: Rc<Cell<usize>>,
     call: Call,
     body: RecvStream,
-    respond: SendResponse<Message>,
+    respond: SendResponse<Queued>,
     /// Taken when the message is whole.
     assembler: Option<MessageAssembler>,
-    deadline: Option<Deadline>,
+    /// When the last piece came.
+    fed: Instant,
+    deadline: Option<Instant>,
+    alarm: Sleep,
 }
 
 impl Future for Open {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let answer = ready!(self.collect(cx));
+        let answer = match self.late(cx) {
+            true => Some(grpc_call::expired().into()),
+            false => ready!(self.collect(cx)),
+        };
         if let Some(answer) = answer {
-            send(&mut self.respond, answer);
+            let Open { respond, unsent, .. } = &mut *self;
+            send(respond, unsent, answer);
         }
         Poll::Ready(())
     }
 }
 
 impl Open {
+    /// True once the peer's deadline has passed or no piece has come for too long.
+    fn late(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.alarm.as_mut().poll(cx).is_ready() {
+            let due = self.due();
+            if due <= Instant::now() {
+                return true;
+            }
+            self.alarm = Box::pin(self.lane.sleep_until(due));
+        }
+        false
+    }
+
+    fn due(&self) -> Instant {
+        let due = self.fed + self.echo.work().limits().body_gap_timeout;
+        self.deadline.map_or(due, |deadline| deadline.min(due))
+    }
+
     /// The answer once there is one; `None` when the peer has reset the call.
     fn collect(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
-        let Open { echo, call, body, assembler, deadline, .. } = self;
-        let expired =
-            deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
-        if expired {
-            return Poll::Ready(Some(grpc_call::expired().into()));
-        }
+        let Open { echo, call, body, assembler, fed, .. } = self;
         loop {
             let pieces = assembler.as_mut().expect("polled no more once the message is whole");
             match ready!(body.poll_data(cx)) {
                 Some(Ok(piece)) => {
+                    *fed = Instant::now();
                     if let Err(status) = take(echo, pieces, body, &piece) {
                         return Poll::Ready(Some(status.into()));
                     }

@@ -122,12 +122,11 @@ impl Calls {
 }
 
 async fn respond(echo: &GrpcEcho, lane: &Lane, request: Request<Incoming>) -> Answer {
-    let (head, body) = request.into_parts();
-    let call = match echo.admit(&head) {
+    let call = match echo.admit(&request) {
         Ok(call) => call,
         Err(failure) => return failure.into(),
     };
-    let answer = pin!(collect(echo, call, body));
+    let answer = pin!(collect(echo, call, request.into_body()));
     let Some(deadline) = call.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
     else {
         return answer.await;

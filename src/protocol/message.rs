@@ -1,10 +1,10 @@
 //! Messages as borrowed stacks carry them: [`Body`] is a whole request, [`Message`] a reply in three pieces, so that
-//! a payload is sent from where the request's bytes lie.
+//! a payload is sent from where the request's bytes lie; [`Queued`] is one whose connection counts what is unsent.
 //!
 //! Neither knows what it says. A request stays alive until its payload is sent; then its buffer returns to the
 //! worker's pool. Not `Send`: a connection never leaves its worker.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::IoSlice;
 use std::ops::{Deref, Range};
 use std::rc::Rc;
@@ -139,6 +139,46 @@ impl Buf for Message {
     }
 }
 
+/// A message that counts among what its connection has not sent yet.
+#[derive(Debug)]
+pub struct Queued {
+    message: Message,
+    unsent: Rc<Cell<usize>>,
+}
+
+impl Queued {
+    /// `message`, counted in `unsent` until it is sent or dropped.
+    pub fn new(message: Message, unsent: &Rc<Cell<usize>>) -> Queued {
+        unsent.set(unsent.get() + message.remaining());
+        Queued { message, unsent: Rc::clone(unsent) }
+    }
+}
+
+impl Buf for Queued {
+    fn remaining(&self) -> usize {
+        self.message.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.message.chunk()
+    }
+
+    fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
+        self.message.chunks_vectored(into)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.message.advance(count);
+        self.unsent.set(self.unsent.get() - count);
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.unsent.set(self.unsent.get() - self.message.remaining());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +205,19 @@ mod tests {
                 assert_eq!(rest.chunk(), slots.first().copied().unwrap_or_default());
             }
         }
+    }
+
+    #[test]
+    fn what_is_queued_counts_until_it_is_sent_or_dropped() {
+        let (pool, unsent) = (SharedPool::default(), Rc::default());
+        let mut first = Queued::new(message(["he", "payload", "t"], &pool), &unsent);
+        let second = Queued::new(message(["he", "", ""], &pool), &unsent);
+        assert_eq!(unsent.get(), 12);
+        first.advance(4);
+        assert_eq!(unsent.get(), 8);
+        drop(first);
+        drop(second);
+        assert_eq!(unsent.get(), 0);
     }
 
     #[test]
