@@ -256,7 +256,7 @@ fn members(group: &str) -> Vec<String> {
 }
 
 /// Line, name and length of every function with a body, by rustfmt's layout: it ends at the first `}` that stands
-/// as far in as its `fn` line; a declaration ends in a `;` there.
+/// as far in as its `fn` line; a declaration ends in a `;` there. A table of cases is data and does not count.
 fn functions(code: &str) -> Vec<(usize, String, usize)> {
     let lines: Vec<&str> = code.lines().collect();
     let mut found = Vec::new();
@@ -264,18 +264,35 @@ fn functions(code: &str) -> Vec<(usize, String, usize)> {
         let Some(name) = function_name(line).filter(|_| !line.ends_with(['}', ';'])) else {
             continue;
         };
-        let indent = |line: &str| line.len() - line.trim_start().len();
         let is_end = |other: &&str| {
             indent(other) == indent(line) && (other.trim() == "}" || other.ends_with(';'))
         };
         match lines[start + 1..].iter().position(is_end) {
             Some(at) if lines[start + 1 + at].trim() == "}" => {
-                found.push((start + 1, name, at + 2))
+                let length = at + 2 - table_lines(&lines[start + 1..start + 1 + at]);
+                found.push((start + 1, name, length));
             }
             _ => {}
         }
     }
     found
+}
+
+/// Lines inside the array literals that a `let` names, from `= [` to the `];` that stands as far in.
+fn table_lines(body: &[&str]) -> usize {
+    let mut count = 0;
+    let mut rest = body.iter();
+    while let Some(line) = rest.next() {
+        let is_let = line.trim_start().starts_with("let ");
+        if is_let && (line.ends_with("= [") || line.ends_with("= &[")) {
+            count += rest.by_ref().take_while(|other| indent(other) != indent(line)).count();
+        }
+    }
+    count
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
 }
 
 fn function_name(line: &str) -> Option<String> {
@@ -401,6 +418,9 @@ mod scan {
             "trait T {{\n    fn a(\n        &self,\n    );\n}}\nfn b() {{}}\npub(crate) const fn c(\n) {{\n{body}}}\n"
         );
         assert_eq!(functions(&code), [(7, "c".to_owned(), 83)]);
+        let table = "        1,\n".repeat(80);
+        let code = format!("fn d() {{\n    let cases = [\n{table}    ];\n}}\n");
+        assert_eq!(functions(&code), [(1, "d".to_owned(), 4)]);
     }
 
     #[test]
