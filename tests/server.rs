@@ -26,6 +26,7 @@ use rest::Rest;
 
 const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
 const TONIC_SERVER: &str = env!("CARGO_BIN_EXE_tonic-server");
+const URING_SERVER: &str = env!("CARGO_BIN_EXE_uring-server");
 
 /// A server process, killed when dropped.
 struct Program {
@@ -35,13 +36,37 @@ struct Program {
 
 impl Program {
     fn start(program: &str, flags: &[&str]) -> Program {
+        Program::try_start(program, flags).unwrap_or_else(|said| panic!("{program}: {said}"))
+    }
+
+    /// As [`Program::start`]; `None` where the machine has no io_uring.
+    fn start_on_ring(program: &str, flags: &[&str]) -> Option<Program> {
+        match Program::try_start(program, flags) {
+            Err(said) if said.contains("io_uring is not available") => {
+                eprintln!("left out: {said}");
+                None
+            }
+            started => Some(started.unwrap_or_else(|said| panic!("{program}: {said}"))),
+        }
+    }
+
+    /// The program once it is ready, or what it said on stderr.
+    fn try_start(program: &str, flags: &[&str]) -> Result<Program, String> {
         let mut command = Command::new(program);
-        let command = command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped());
+        let command = command.args(flags).stdin(Stdio::null());
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program is built");
         let mut ready = String::new();
         let stdout = child.stdout.as_mut().expect("it is piped");
         BufReader::new(stdout).read_line(&mut ready).expect("text");
-        Program { child, ready: ready.trim_end().to_owned() }
+        let mut program = Program { child, ready: ready.trim_end().to_owned() };
+        if program.ready.is_empty() {
+            let mut said = String::new();
+            let stderr = program.child.stderr.as_mut().expect("it is piped");
+            stderr.read_to_string(&mut said).expect("text");
+            return Err(said);
+        }
+        Ok(program)
     }
 
     /// The addresses of the ready line, in its order.
@@ -130,28 +155,57 @@ fn a_taken_port_gives_advice() {
     assert!(said.contains(&address) && said.contains("another port"), "{said}");
 }
 
+fn serves_until_told(mut program: Program, signal: Signal) {
+    let (grpc, rest) = (program.addresses()[0], program.addresses()[1]);
+    assert_eq!(Rest::connect(rest).post("/echo_reflect", b"some bytes").body, b"some bytes");
+    let reply = Grpc::connect(grpc).call(request("application/grpc+reflect"), &[&framed(b"x")]);
+    assert_eq!(reply.body, framed(b"x"));
+    program.signal(signal);
+    assert_eq!(program.ended(), 0);
+    assert_eq!(program.printed(), "");
+}
+
 #[test]
 fn the_ready_line_names_each_address_and_nothing_else_is_printed() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let mut program = Program::start(TONIC_SERVER, &ANY_PORTS);
+        let program = Program::start(TONIC_SERVER, &ANY_PORTS);
         let [grpc, rest] = program.addresses()[..] else { panic!("{}", program.ready) };
         assert_eq!(program.ready, format!("ready grpc={grpc} rest={rest}"));
-        assert_eq!(Rest::connect(rest).post("/echo_reflect", b"some bytes").body, b"some bytes");
-        let reply = Grpc::connect(grpc).call(request("application/grpc+reflect"), &[&framed(b"x")]);
-        assert_eq!(reply.body, framed(b"x"));
-        program.signal(signal);
-        assert_eq!(program.ended(), 0);
-        assert_eq!(program.printed(), "");
+        serves_until_told(program, signal);
+        let flags = [&ANY_PORTS[..], &["--raw", "127.0.0.1:0"]].concat();
+        let Some(program) = Program::start_on_ring(URING_SERVER, &flags) else { continue };
+        let [grpc, rest, raw] = program.addresses()[..] else { panic!("{}", program.ready) };
+        assert_eq!(program.ready, format!("ready grpc={grpc} rest={rest} raw={raw}"));
+        serves_until_told(program, signal);
     }
+}
+
+#[test]
+fn a_thousand_idle_connections_cost_little() {
+    let Some(program) = Program::start_on_ring(URING_SERVER, &ANY_PORTS) else { return };
+    ndecho::server::raise_descriptor_limit().expect("a soft limit may be raised");
+    let before = ndecho::sys::clock::rss_peak_bytes(program.child.id()).expect("it runs");
+    let mut connections: Vec<Rest> =
+        (0..1000).map(|_| Rest::connect(program.addresses()[1])).collect();
+    for connection in &mut connections {
+        assert_eq!(connection.post("/echo_reflect", b"some bytes").status, 200);
+    }
+    let after = ndecho::sys::clock::rss_peak_bytes(program.child.id()).expect("it runs");
+    let grown = after - before;
+    assert!(grown <= 16 << 20, "1000 connections took {} KiB", grown >> 10);
 }
 
 #[test]
 fn a_drain_finishes_what_is_open_and_reports() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let report = folder.path().join("report.json");
-    for stack in ["tokio/h1/reflect", "tokio/hyper/reflect", "tokio/axum/reflect"] {
+    let stacks =
+        ["uring/h1", "uring/hyper", "tokio/h1", "tokio/hyper", "tokio-uring/h1", "tokio/axum"];
+    for stack in stacks {
         let path = report.to_str().expect("UTF-8");
-        let mut program = Program::start(NDECHO, &["serve", stack, "--report", path]);
+        let rung = format!("{stack}/reflect");
+        let flags = ["serve", &rung, "--report", path];
+        let Some(mut program) = Program::start_on_ring(NDECHO, &flags) else { continue };
         let address = program.addresses()[0];
         let mut open = Rest::connect(address);
         open.send(b"POST /echo_reflect HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhello");
@@ -167,7 +221,9 @@ fn a_drain_finishes_what_is_open_and_reports() {
         let reply = open.reply();
         assert_eq!((reply.status, &reply.body[..]), (200, &b"helloworld"[..]), "{stack}");
         drop(open);
+        let asked = Instant::now();
         assert_eq!(program.ended(), 0, "{stack}");
+        assert!(asked.elapsed() < Duration::from_secs(3), "{stack} waits for nobody");
         let said = std::fs::read_to_string(&report).expect("a report was written");
         let said: ServerReport = serde_json::from_str(&said).expect("a report");
         assert!(said.accepted >= 2 && said.rss_peak_bytes > 0, "{said:?}");
@@ -320,6 +376,8 @@ fn a_bad_grpc_call_gets_its_status_and_the_connection_goes_on() {
             assert!(!text.starts_with('|') || message.contains("|O"), "{message}");
         }
         assert_eq!(peer.call(request("application/grpc+proto"), &[&good]).body, good);
+        // It runs only inside a call, so it would not answer the farewell.
+        drop(peer);
         server.stop();
     }
 }
@@ -350,6 +408,7 @@ fn a_foreign_grpc_call_is_turned_away_by_its_head() {
             assert_eq!(reply.field("allow"), "POST");
         }
         assert_eq!(peer.call(request("application/grpc"), &[&good]).body, good);
+        drop(peer);
         server.stop();
     }
 }
