@@ -1,0 +1,189 @@
+//! Real clients that nobody here wrote: grpcio (synchronous and asyncio), aiohttp, requests, curl and h2load against
+//! both server binaries. The Python ones run in a virtual environment that the test makes itself, once.
+//!
+//! A machine without one of them skips that test with a message; in CI (`CI` is set) it fails instead.
+
+#[path = "common/process.rs"]
+mod process;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use process::Server;
+
+const PROTO_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
+const INTEROP_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/interop");
+
+fn uring_server() -> Server {
+    Server::start(
+        env!("CARGO_BIN_EXE_uring-server"),
+        &["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0"],
+    )
+}
+
+fn tonic_server() -> Server {
+    Server::start(
+        env!("CARGO_BIN_EXE_tonic-server"),
+        &["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0"],
+    )
+}
+
+/// Skips on a user's machine, fails in CI.
+fn missing(what: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{what} is needed in CI");
+    eprintln!("skipped: {what} is not here");
+}
+
+fn present(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok();
+    if !found {
+        missing(program);
+    }
+    found
+}
+
+/// The Python of the interop environment, made on first use; `None` where it cannot be made.
+fn python() -> Option<&'static Path> {
+    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PYTHON
+        .get_or_init(|| match environment() {
+            Ok(python) => Some(python),
+            Err(reason) => {
+                missing(&reason);
+                None
+            }
+        })
+        .as_deref()
+}
+
+fn environment() -> Result<PathBuf, String> {
+    let requirements = std::fs::read_to_string(format!("{INTEROP_DIR}/requirements.txt"))
+        .map_err(|error| format!("requirements.txt: {error}"))?;
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop-venv");
+    let python = home.join("bin/python");
+    let stamp = home.join("requirements.txt");
+    if std::fs::read_to_string(&stamp).is_ok_and(|made| made == requirements) {
+        return Ok(python);
+    }
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "-r"])
+        .arg(format!("{INTEROP_DIR}/requirements.txt")))?;
+    std::fs::write(&stamp, requirements)
+        .map_err(|error| format!("{}: {error}", stamp.display()))?;
+    Ok(python)
+}
+
+fn run(command: &mut Command) -> Result<Output, String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    Err(format!("{command:?}: {}\n{stdout}{stderr}", output.status))
+}
+
+/// Runs a script of tools/interop; its lines are the test's output.
+fn script(name: &str, args: &[&str]) {
+    let Some(python) = python() else { return };
+    let output = run(Command::new(python).arg(format!("{INTEROP_DIR}/{name}")).args(args))
+        .unwrap_or_else(|error| panic!("{error}"));
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn curl(args: &[&str]) -> String {
+    let output = run(Command::new("curl").args(["--silent", "--show-error"]).args(args))
+        .unwrap_or_else(|error| panic!("{error}"));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn grpcio_calls_uring_server() {
+    let server = uring_server();
+    script("grpc_client.py", &[server.address("grpc"), PROTO_DIR]);
+}
+
+#[test]
+fn grpcio_calls_tonic_server() {
+    let server = tonic_server();
+    script("grpc_client.py", &[server.address("grpc"), PROTO_DIR]);
+}
+
+#[test]
+fn aiohttp_and_requests_call_uring_server() {
+    let server = uring_server();
+    let url = format!("http://{}", server.address("rest"));
+    script("rest_client.py", &[&url, PROTO_DIR]);
+}
+
+#[test]
+fn aiohttp_and_requests_call_tonic_server() {
+    let server = tonic_server();
+    let url = format!("http://{}", server.address("rest"));
+    script("rest_client.py", &[&url, PROTO_DIR, "--library-json"]);
+}
+
+#[test]
+fn curl_echoes_and_is_refused_with_a_reason() {
+    if !present("curl") {
+        return;
+    }
+    let server = uring_server();
+    let url = format!("http://{}", server.address("rest"));
+    let message = r#"{"data": [0.5, -1.25], "dtype": "<f8"}"#;
+    assert_eq!(curl(&["--data", message, &format!("{url}/echo_json")]), message);
+    assert_eq!(curl(&[&format!("{url}/healthz")]).trim(), "ok");
+
+    let ragged = r#"{"data": [[1, 2], [3]], "dtype": "<f8"}"#;
+    let reply =
+        curl(&["--write-out", "%{http_code}", "--data", ragged, &format!("{url}/echo_json")]);
+    assert!(reply.ends_with("400") && reply.len() > 10, "{reply:?}");
+}
+
+#[test]
+fn curl_waits_for_100_continue_with_a_large_body() {
+    if !present("curl") {
+        return;
+    }
+    let server = uring_server();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("curl-body.bin");
+    let body: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
+    std::fs::write(&file, &body).expect("the temporary folder is writable");
+    let echoed = file.with_extension("echo");
+    curl(&[
+        "--header",
+        "expect: 100-continue",
+        "--data-binary",
+        &format!("@{}", file.display()),
+        "--output",
+        &echoed.to_string_lossy(),
+        &format!("http://{}/echo_reflect", server.address("rest")),
+    ]);
+    assert!(std::fs::read(&echoed).expect("curl wrote the reply") == body, "the reply differs");
+}
+
+#[test]
+fn h2load_gets_every_reply_from_both_servers() {
+    if !present("h2load") {
+        return;
+    }
+    // One message: flag 0, length 18, NDArray{buffer: 8 bytes, dtype: "<f8", shape: [1]}.
+    let mut body = vec![0, 0, 0, 0, 18];
+    body.extend(b"\x0a\x08\0\0\0\0\0\0\xf0\x3f\x12\x03<f8\x1a\x01\x01");
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("h2load-body.bin");
+    std::fs::write(&file, &body).expect("the temporary folder is writable");
+    for server in [uring_server(), tonic_server()] {
+        let output = run(Command::new("h2load")
+            .args(["-n", "20000", "-c", "1", "-m", "1000", "-w", "24", "-W", "26", "-d"])
+            .arg(&file)
+            .args(["-H", "content-type: application/grpc", "-H", "te: trailers"])
+            .arg(format!("http://{}/Calculator/Echo", server.address("grpc"))))
+        .unwrap_or_else(|error| panic!("{error}"));
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("20000 succeeded, 0 failed, 0 errored, 0 timeout"), "{text}");
+        let data = format!("({}) data", 20000 * body.len());
+        assert!(text.contains(&data), "expected {data} bytes of replies:\n{text}");
+    }
+}
