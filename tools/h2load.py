@@ -51,7 +51,7 @@ def cpu_ns(pid):
 def start(command):
     server = subprocess.Popen(command.split(), stdout=subprocess.PIPE, text=True)
     ready = server.stdout.readline()
-    found = re.search(r"(?:grpc=|ready )(\S+:\d+)", ready)
+    found = re.search(r"(?:grpc=|ready )(\d\S*:\d+)", ready)
     if not found:
         raise SystemExit(f"{command}: not ready: {ready!r}")
     return server, found.group(1)
