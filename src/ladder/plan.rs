@@ -13,6 +13,7 @@ use crate::array::{ArrayView, Shape};
 use crate::codec;
 use crate::protocol::Family;
 use crate::record::ArrayInfo;
+use crate::sys::mapping::Mapping;
 
 use super::cell::{Cell, Load};
 use super::rung::{self, REFLECT, Rung, RungError};
@@ -300,7 +301,7 @@ fn vector(bytes: u64) -> Result<ArrayInfo, PlanError> {
 /// What a `.npy` file holds.
 fn read_array(path: &Path) -> Result<ArrayInfo, PlanError> {
     let body =
-        std::fs::read(path).map_err(|source| PlanError::Open { path: path.to_owned(), source })?;
+        Mapping::open(path).map_err(|source| PlanError::Open { path: path.to_owned(), source })?;
     let npy = codec::find("npy").expect("npy is in the codec table");
     let mut scratch = Vec::new();
     let array = npy

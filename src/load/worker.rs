@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::array::NdArray;
 use crate::codec::{self, Encoding};
 use crate::record::Measurement;
+use crate::sys::mapping::Mapping;
 use crate::sys::{affinity, socket};
 
 use super::message::Message;
@@ -67,7 +68,7 @@ pub fn array(source: &Source) -> Result<NdArray, LoadError> {
 
 fn read(path: &Path) -> Result<NdArray, LoadError> {
     let what = "reading the array's file";
-    let file = std::fs::read(path).map_err(|source| LoadError::Io { what, source })?;
+    let file = Mapping::open(path).map_err(|source| LoadError::Io { what, source })?;
     let npy = codec::find(Encoding::Npy.name()).expect("npy is one of our own codecs");
     let mut scratch = Vec::new();
     let view = npy.decode(&file, &mut scratch).map_err(LoadError::Codec)?;

@@ -1,8 +1,9 @@
-//! What this program asks of the machine: cores and socket options, the same for every rung.
+//! What this program asks of the machine: cores, socket options and files, the same for every rung.
 //!
 //! It knows no protocol, and nothing here is called while requests are being served, [`socket::tune`] apart.
 
 pub mod affinity;
 pub mod clock;
 pub mod host;
+pub mod mapping;
 pub mod socket;
