@@ -8,14 +8,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// A running server; dropping it sends SIGTERM and waits for its end.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     addresses: HashMap<String, String>,
 }
 
 impl Server {
     /// Starts `program` and waits for `ready NAME=ADDR ...`.
-    pub fn start(program: &str, args: &[&str]) -> Server {
+    pub(crate) fn start(program: &str, args: &[&str]) -> Server {
         let mut child = Command::new(program)
             .args(args)
             .stdin(Stdio::null())
@@ -37,7 +37,7 @@ impl Server {
     }
 
     /// The address of the listener called `name` in the ready line.
-    pub fn address(&self, name: &str) -> &str {
+    pub(crate) fn address(&self, name: &str) -> &str {
         &self.addresses[name]
     }
 }
