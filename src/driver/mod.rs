@@ -6,9 +6,11 @@
 
 use std::future::Future;
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use crate::sys::socket::{self, SocketOptions};
 use crate::wire::Machine;
 
 mod connection;
@@ -111,16 +113,28 @@ impl Default for Options {
 }
 
 /// What a worker did, for tests and the closing line on stderr.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Connections accepted.
     pub accepted: u64,
+    /// Options of the first of them, read back.
+    pub socket: Option<SocketOptions>,
     /// Connections closed because the peer broke the protocol, was too slow, or vanished inside a message.
     pub peer_faults: u64,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+}
+
+impl Counters {
+    /// Counts an accepted connection.
+    pub(crate) fn accept(&mut self, socket: &impl AsFd) {
+        self.accepted += 1;
+        if self.socket.is_none() {
+            self.socket = socket::read_back(socket).ok();
+        }
+    }
 }
 
 /// Bytes a worker reads at once where no buffer is lent; one read of a full pipeline of small messages.

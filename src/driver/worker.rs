@@ -108,7 +108,7 @@ impl Worker {
 
     /// What has been done so far.
     pub(crate) fn counters(&self) -> Counters {
-        *self.counters.borrow()
+        self.counters.borrow().clone()
     }
 
     /// Lends what belongs to the worker.
@@ -181,7 +181,7 @@ async fn accept(listener: ::tokio::net::TcpListener, speak: Rc<Speak>, worker: R
         };
         match accepted {
             Ok((stream, _)) => {
-                worker.counters.borrow_mut().accepted += 1;
+                worker.counters.borrow_mut().accept(&stream);
                 let served = speak(stream, Rc::clone(&worker));
                 ::tokio::task::spawn_local(async move {
                     served.await;

@@ -7,8 +7,7 @@ use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{join_all, select};
@@ -49,6 +48,9 @@ pub struct Endpoint {
     pub limits: Limits,
 }
 
+/// Counted by stacks that may accept on any thread.
+type Tally = Arc<Mutex<Counters>>;
+
 type Serving = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
 /// Serves until `stop` is signalled, then drains and returns within `drain_timeout`.
@@ -61,21 +63,22 @@ pub fn run(
         .enable_all()
         .build()
         .map_err(|source| DriverError::Io { what: "start the tokio runtime", source })?;
-    let accepted = Arc::new(AtomicU64::new(0));
-    runtime.block_on(serve(endpoints, drain_timeout, stop, Arc::clone(&accepted)))?;
-    Ok(Counters { accepted: accepted.load(Ordering::Relaxed), ..Counters::default() })
+    let counters = Tally::default();
+    runtime.block_on(serve(endpoints, drain_timeout, stop, &counters))?;
+    let counters = counters.lock().expect("nothing panics while it counts");
+    Ok(counters.clone())
 }
 
 async fn serve(
     endpoints: Vec<Endpoint>,
     drain_timeout: Duration,
     stop: Stop,
-    accepted: Arc<AtomicU64>,
+    counters: &Tally,
 ) -> Result<(), DriverError> {
     let (drain, drained) = watch::channel(false);
     let mut serving = Vec::new();
     for endpoint in endpoints {
-        let started = start(endpoint, Arc::clone(&accepted), drained.clone());
+        let started = start(endpoint, Arc::clone(counters), drained.clone());
         serving
             .push(started.map_err(|source| DriverError::Io { what: "watch a listener", source })?);
     }
@@ -95,16 +98,16 @@ async fn serve(
 
 fn start(
     endpoint: Endpoint,
-    accepted: Arc<AtomicU64>,
+    counters: Tally,
     mut drained: watch::Receiver<bool>,
 ) -> io::Result<Serving> {
     let Endpoint { listener, stack, codecs, limits } = endpoint;
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let greet = move |stream: &TcpStream| {
-        accepted.fetch_add(1, Ordering::Relaxed);
         // Inherited from the listener already; a stream that is gone fails its first read.
         let _ = socket::tune(stream);
+        counters.lock().expect("nothing panics while it counts").accept(stream);
     };
     let drained = async move {
         let _ = drained.wait_for(|drained| *drained).await;

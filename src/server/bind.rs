@@ -7,7 +7,6 @@ use std::error::Error as _;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use crate::record::SocketOptions;
 use crate::server::{Listen, ServerError};
 use crate::sys::socket::{self, SocketError};
 
@@ -17,15 +16,12 @@ pub(super) struct Bound {
     pub(super) by_worker: Vec<Vec<TcpListener>>,
     /// Where they listen, in the plan's order.
     pub(super) addresses: Vec<SocketAddr>,
-    /// Options that accepted sockets inherit, read back.
-    pub(super) socket: SocketOptions,
 }
 
 /// Listens on every address for every worker.
 pub(super) fn bind(listens: &[Listen], workers: usize) -> Result<Bound, ServerError> {
     let mut by_worker: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
-    let mut options = None;
     for listen in listens {
         let mut address = listen.address;
         if workers > 1 && address.port() != 0 {
@@ -36,12 +32,11 @@ pub(super) fn bind(listens: &[Listen], workers: usize) -> Result<Bound, ServerEr
             address = listener
                 .local_addr()
                 .map_err(|source| ServerError::System { what: "read a listener's port", source })?;
-            options = options.or_else(|| socket::read_back(&listener).ok());
             listeners.push(listener);
         }
         addresses.push(address);
     }
-    Ok(Bound { by_worker, addresses, socket: options.unwrap_or_default() })
+    Ok(Bound { by_worker, addresses })
 }
 
 fn advise(source: SocketError) -> ServerError {

@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 
 use crate::driver::{self, Counters, DriverError};
 use crate::echo::CodecSet;
-use crate::record::{ServerReport, SocketOptions};
+use crate::record::ServerReport;
 use crate::sys::affinity::AffinityError;
 use crate::sys::socket::SocketError;
 use crate::wire::Limits;
@@ -114,7 +114,6 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<SocketAddr>,
-    socket: SocketOptions,
     workers: Vec<Worker>,
 }
 
@@ -134,8 +133,7 @@ pub fn start(
     let build = build::choose(plan)?;
     let bound = bind::bind(&plan.listens, options.cores.len())?;
     let (up, ups) = std::sync::mpsc::channel();
-    let mut server =
-        Server { addresses: bound.addresses, socket: bound.socket, workers: Vec::new() };
+    let mut server = Server { addresses: bound.addresses, workers: Vec::new() };
     for (listeners, core) in bound.by_worker.into_iter().zip(options.cores.iter().copied()) {
         let (stopper, stop) = driver::stop::pair()
             .map_err(|source| ServerError::System { what: "make a stop socket", source })?;
@@ -176,7 +174,7 @@ impl Server {
 
     /// Drains every worker, waits for them and says what was done.
     pub fn stop(self) -> Result<ServerReport, ServerError> {
-        let Server { workers, socket, .. } = self;
+        let Server { workers, .. } = self;
         let (stoppers, threads): (Vec<_>, Vec<_>) =
             workers.into_iter().map(|worker| (worker.stopper, worker.thread)).unzip();
         drop(stoppers);
@@ -190,13 +188,14 @@ impl Server {
         }
         match failed {
             Some(error) => Err(error),
-            None => usage::report(total, socket),
+            None => usage::report(total),
         }
     }
 }
 
 fn add(total: &mut Counters, counters: Counters) {
     total.accepted += counters.accepted;
+    total.socket = total.socket.take().or(counters.socket);
     total.peer_faults += counters.peer_faults;
     total.bytes_in += counters.bytes_in;
     total.bytes_out += counters.bytes_out;

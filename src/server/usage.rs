@@ -3,7 +3,7 @@
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 
 use crate::driver::Counters;
-use crate::record::{ServerReport, SocketOptions};
+use crate::record::ServerReport;
 use crate::server::ServerError;
 use crate::sys::clock;
 
@@ -19,17 +19,14 @@ pub fn raise_descriptor_limit() -> Result<(), ServerError> {
 }
 
 /// The closing report of a server.
-pub(super) fn report(
-    counters: Counters,
-    socket: SocketOptions,
-) -> Result<ServerReport, ServerError> {
+pub(super) fn report(counters: Counters) -> Result<ServerReport, ServerError> {
     let system = |source| ServerError::System { what: "read what this process used", source };
     let usage = getrusage(UsageWho::RUSAGE_SELF).map_err(|error| system(error.into()))?;
     let count = |value: i64| u64::try_from(value).unwrap_or_default();
     Ok(ServerReport {
         accepted: counters.accepted,
         peer_faults: counters.peer_faults,
-        socket: Some(socket),
+        socket: counters.socket,
         rss_peak_bytes: clock::rss_peak_bytes(std::process::id()).map_err(system)?,
         minor_faults: count(usage.minor_page_faults()),
         voluntary_switches: count(usage.voluntary_context_switches()),

@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::record::SocketOptions;
+pub use crate::record::SocketOptions;
 
 /// Connections that may wait to be accepted; the kernel clamps it to `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4096;

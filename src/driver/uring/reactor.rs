@@ -208,8 +208,8 @@ impl<R: Ring> Reactor<R> {
     }
 
     /// What has been done so far.
-    pub fn counters(&self) -> Counters {
-        self.core.counters
+    pub fn counters(&self) -> &Counters {
+        &self.core.counters
     }
 
     /// One turn: waits for something to happen, but not past `until`, and handles all of it.
@@ -366,7 +366,7 @@ impl<R: Ring> Reactor<R> {
         while !(self.links.is_empty() && self.listeners.is_empty()) && Instant::now() < end {
             self.turn(Some(end))?;
         }
-        Ok(self.core.counters)
+        Ok(self.core.counters.clone())
     }
 
     fn drain(&mut self) {
@@ -424,7 +424,7 @@ impl<R: Ring> Reactor<R> {
         while self.links.len() < self.options.connections_max
             && let Some((number, fd)) = self.waiting.pop_front()
         {
-            self.core.counters.accepted += 1;
+            self.core.counters.accept(&fd);
             match self.listeners[number].speak.clone() {
                 Speak::Machine(make) => {
                     self.insert(fd, |_| make())?;
