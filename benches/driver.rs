@@ -1,2 +1,130 @@
-//! Placeholder.
-fn main() {}
+//! Frames of `raw` through each driver over a loopback socket: what moving bytes costs, with no codec behind it.
+//!
+//! Names are `case/driver/bytes`. `ping-pong` has one frame in flight, `pipelined` as many as fit a window, written
+//! at once. The client is a blocking socket in the bench thread; where there are two cores, it and the worker are
+//! pinned to one each. Wall time, so the client is in it: compare drivers, do not read it as a server's cost.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::thread::JoinHandle;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ndecho::codec::Encoding;
+use ndecho::driver::tokio::Tokio;
+use ndecho::driver::tokio_uring::TokioUring;
+use ndecho::driver::uring::Uring;
+use ndecho::driver::{Driver, Options, stop};
+use ndecho::sys::{affinity, socket};
+use ndecho::wire::raw::Raw;
+use ndecho::wire::{Handler, Head, Limits, Refusal, Reply, Route};
+
+/// Body sizes: a number, the original benchmark's largest, and one that no cache of a core holds twice.
+const SIZES: [usize; 3] = [8, 65_536, 1 << 20];
+
+/// Bytes that a pipelined client keeps in flight.
+const WINDOW_BYTES: usize = 512 * 1024;
+
+/// Most frames that it keeps in flight.
+const WINDOW_FRAMES: usize = 1000;
+
+struct Reflect;
+
+impl Handler for Reflect {
+    fn route(&mut self, _: &Head<'_>) -> Result<Route, (Refusal, String)> {
+        Ok(Route(0))
+    }
+
+    fn answer(
+        &mut self,
+        _: Route,
+        body: &[u8],
+        _: &mut Vec<u8>,
+    ) -> Result<Reply, (Refusal, String)> {
+        let codec_id = Encoding::Reflect.id();
+        Ok(Reply { content_type: "", codec_id, head_len: 0, payload: 0..body.len() })
+    }
+}
+
+/// A worker on a thread of its own and a connection to it.
+struct Served {
+    stream: TcpStream,
+    stopper: stop::Stopper,
+    worker: JoinHandle<()>,
+}
+
+impl Served {
+    fn by<D: Driver>(core: usize) -> Served {
+        let listener =
+            socket::listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).expect("port 0");
+        let address = listener.local_addr().expect("bound");
+        let (stopper, stopped) = stop::pair().expect("a socket pair");
+        let worker = std::thread::spawn(move || {
+            affinity::pin(core).expect("an allowed core");
+            serve::<D>(listener, stopped);
+        });
+        Served { stream: socket::connect(address).expect("listening"), stopper, worker }
+    }
+
+    /// Writes `frames` and reads as much back.
+    fn exchange(&mut self, frames: &[u8], replies: &mut [u8]) {
+        self.stream.write_all(frames).expect("the worker reads");
+        self.stream.read_exact(replies).expect("the worker answers");
+    }
+
+    fn stop(self) {
+        drop((self.stream, self.stopper));
+        self.worker.join().expect("the worker does not panic");
+    }
+}
+
+fn serve<D: Driver>(listener: TcpListener, stopped: stop::Stop) {
+    let endpoint = D::machine(listener, || Raw::new(Reflect, Rc::new(Limits::default())));
+    let driver = D::new(Options::default()).expect("the driver starts");
+    driver.run(vec![endpoint], stopped).expect("the driver runs");
+}
+
+fn frame(body_len: usize) -> Vec<u8> {
+    let mut frame = (body_len as u32).to_be_bytes().to_vec();
+    frame.push(Encoding::Reflect.id());
+    frame.extend((0..body_len).map(|at| (at % 251) as u8));
+    frame
+}
+
+fn frames_in_window(body_len: usize) -> usize {
+    (WINDOW_BYTES / body_len).clamp(1, WINDOW_FRAMES)
+}
+
+fn bench_driver<D: Driver>(c: &mut Criterion, name: &str, core: usize) {
+    for (case, window) in
+        [("ping-pong", (|_| 1) as fn(usize) -> usize), ("pipelined", frames_in_window)]
+    {
+        let mut group = c.benchmark_group(case);
+        for size in SIZES {
+            let count = window(size);
+            let frames = frame(size).repeat(count);
+            let mut replies = vec![0; frames.len()];
+            let mut served = Served::by::<D>(core);
+            served.exchange(&frames, &mut replies);
+            assert!(replies == frames, "{case}/{name}/{size}: frames came back changed");
+            group.throughput(Throughput::Bytes((count * size) as u64));
+            group.bench_function(BenchmarkId::new(name, size), |b| {
+                b.iter(|| served.exchange(&frames, &mut replies));
+            });
+            served.stop();
+        }
+        group.finish();
+    }
+}
+
+fn drivers(c: &mut Criterion) {
+    let cores = affinity::cores();
+    let (server, client) = (cores[0], cores[cores.len() - 1]);
+    affinity::pin(client).expect("an allowed core");
+    bench_driver::<Uring>(c, "uring", server);
+    bench_driver::<Tokio>(c, "tokio", server);
+    bench_driver::<TokioUring>(c, "tokio-uring", server);
+}
+
+criterion_group!(benches, drivers);
+criterion_main!(benches);
