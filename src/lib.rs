@@ -9,7 +9,7 @@
 //!
 //! | room | holds | never |
 //! |---|---|---|
-//! | [`array`] | dtype, shape, bytes; seeded payloads | clock, socket, thread |
+//! | [`mod@array`] | dtype, shape, bytes; seeded payloads | clock, socket, thread |
 //! | [`codec`] | one encoding of an array per file | the same; nor an allocation a peer can size |
 //! | [`wire`] | own protocols as pure state machines, both halves | the same |
 //! | [`echo`] | the work of every rung: decode, check, encode | protocol or driver names |

@@ -213,7 +213,7 @@ impl Socket for OwnedSocket {
     }
 }
 
-/// A byte stream over owned buffers. Writes are gathered until a flush, or until [`READ_BYTES`] are waiting.
+/// A byte stream over owned buffers. Writes are gathered until a flush, or until `READ_BYTES` are waiting.
 pub struct OwnedStream {
     stream: Rc<TcpStream>,
     read: Option<Operation<Vec<u8>>>,

@@ -1,12 +1,12 @@
 //! `h2-crate`: hand-written gRPC framing over the h2 crate. *Service*: one future per connection, no task per call.
 //!
 //! A turn accepts everything that has arrived, answers whole requests on the spot, and only then lets h2 write, so
-//! that replies leave together. A request that comes in several DATA frames becomes a future of its own ([`Open`]).
+//! that replies leave together. A request that comes in several DATA frames becomes a future of its own (`Open`).
 //! Windows and frames are raised ([`super::tuning`]); there is no other form of it.
 //!
 //! h2 itself keeps the duties of HTTP/2: it holds DATA back until the peer's windows have room, gives back connection
 //! window when a stream's handles are dropped, and resets a stream with NO_ERROR that was answered early.
-//! Replies are queued whole. While [`UNSENT_BYTES_MAX`] of them wait for a peer that does not read, nothing is
+//! Replies are queued whole. While `UNSENT_BYTES_MAX` of them wait for a peer that does not read, nothing is
 //! answered and no window is given back, so that what a connection holds is bounded by its window.
 //!
 //! ```text

@@ -1,7 +1,7 @@
 //! `hyper-h2`: the gRPC framing of `h2-crate` over hyper's HTTP/2 server. *Service*.
 //!
 //! `default` is hyper as it comes (windows of 1 MiB, frames of 16 KiB, 200 streams); `tuned` raises them the way ours
-//! are. hyper asks for an executor, one future per call; [`Calls`] is that, and lives and dies with its connection, so
+//! are. hyper asks for an executor, one future per call; `Calls` is that, and lives and dies with its connection, so
 //! that nothing has to cross threads.
 
 use std::cell::RefCell;

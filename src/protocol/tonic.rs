@@ -2,8 +2,8 @@
 //!
 //! `default` changes only what the contract needs, the message limits; `tuned` raises windows, frames and streams the
 //! way ours are. Where the set's protobuf is `protobuf:prost`, protobuf calls go to the generated `CalculatorServer`.
-//! All others run through tonic's own `Codec` trait with [`EchoCodec`], which hands the message over undecoded, so
-//! that tonic carries every codec; [`Dispatch`] tells them apart by one look at the content type.
+//! All others run through tonic's own `Codec` trait with `EchoCodec`, which hands the message over undecoded, so
+//! that tonic carries every codec; `Dispatch` tells them apart by one look at the content type.
 
 use std::convert::Infallible;
 use std::future::{Future, ready};

@@ -6,7 +6,7 @@
 //! ```
 //! Completions need buffers that stay put, while poll lends a buffer for one call only. So bytes are copied on both
 //! ways, and no pointer that was lent is ever kept. Writes are gathered: flushing does nothing, since all that was
-//! written in a turn is sent at its end. `poll_write` is pending only while [`OUTBOUND_BYTES_MAX`] are waiting.
+//! written in a turn is sent at its end. `poll_write` is pending only while `OUTBOUND_BYTES_MAX` are waiting.
 //!
 //! Shutting down closes both directions: what the peer sends after that is thrown away.
 
