@@ -59,14 +59,17 @@ pub static STACKS: &[Stack] = &[
     on("tokio", "axum", ("tokio", "hyper")),
     on("tokio-uring", "h1", ("uring", "h1")),
     // gRPC
-    on("uring", "h2-crate", ("uring", "raw")),
+    on("uring", "h2", ("uring", "raw")),
+    on("uring", "h2-crate", ("uring", "h2")),
     on("uring", "hyper-h2", ("uring", "h2-crate")),
     on("uring", "hyper-h2:tuned", ("uring", "hyper-h2")),
+    on("tokio", "h2", ("uring", "h2")),
     on("tokio", "h2-crate", ("uring", "h2-crate")),
     on("tokio", "hyper-h2", ("tokio", "h2-crate")),
     on("tokio", "hyper-h2:tuned", ("tokio", "hyper-h2")),
     on("tokio", "tonic", ("tokio", "hyper-h2")),
     on("tokio", "tonic:tuned", ("tokio", "tonic")),
+    on("tokio-uring", "h2", ("uring", "h2")),
     on("tokio-uring", "h2-crate", ("uring", "h2-crate")),
 ];
 

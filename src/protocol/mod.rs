@@ -82,6 +82,12 @@ pub static PROTOCOLS: &[Entry] = &[
         about: "axum router, as its documentation has it",
     },
     Entry {
+        name: "h2",
+        shape: Shape::Machine,
+        family: Family::Grpc,
+        about: "own HTTP/2 with own gRPC",
+    },
+    Entry {
         name: "h2-crate",
         shape: Shape::Service,
         family: Family::Grpc,

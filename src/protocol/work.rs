@@ -203,7 +203,11 @@ impl Handler for EchoHandler {
             out.truncate(start);
             refused(error)
         })?;
-        let (content_type, codec_id) = (encoding.content_type(), encoding.id());
+        let content_type = match self.family {
+            Family::Grpc => encoding.grpc_content_type(),
+            Family::Raw | Family::Rest => encoding.content_type(),
+        };
+        let codec_id = encoding.id();
         Ok(Reply { content_type, codec_id, head_len, payload })
     }
 }

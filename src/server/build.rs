@@ -24,6 +24,7 @@ use crate::server::{Listen, Plan, ServerError};
 use crate::sys::affinity;
 use crate::wire::Limits;
 use crate::wire::h1::{DateClock, H1};
+use crate::wire::h2::H2;
 use crate::wire::raw::Raw;
 
 /// What one worker gets.
@@ -95,6 +96,10 @@ fn endpoint<D: Driver>(name: &str, listener: TcpListener, work: &Work) -> D::End
             D::machine(listener, move || {
                 H1::new(handler.clone(), Rc::clone(&limits), clock.clone())
             })
+        }
+        "h2" => {
+            let handler = EchoHandler::new(Family::Grpc, work);
+            D::machine(listener, move || H2::new(handler.clone(), Rc::clone(&limits)))
         }
         "hyper" => D::service(listener, Hyper::new(work)),
         "hyper:tuned" => D::service(listener, Hyper::tuned(work)),

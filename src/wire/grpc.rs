@@ -170,7 +170,11 @@ impl MessageAssembler {
     }
 }
 
-fn message_len(prefix: &[u8; PREFIX_BYTES], encoded: bool, limit: usize) -> Result<usize, Status> {
+pub(super) fn message_len(
+    prefix: &[u8; PREFIX_BYTES],
+    encoded: bool,
+    limit: usize,
+) -> Result<usize, Status> {
     let [flag, a, b, c, d] = *prefix;
     match flag {
         0 => {}
@@ -195,7 +199,7 @@ fn message_len(prefix: &[u8; PREFIX_BYTES], encoded: bool, limit: usize) -> Resu
     Ok(len)
 }
 
-fn second_message() -> Status {
+pub(super) fn second_message() -> Status {
     Status::new(Code::Internal, "a unary call carries one message, got more")
 }
 

@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 mod body;
 pub mod grpc;
 pub mod h1;
+pub mod h2;
 mod outbox;
 mod patience;
 mod pool;

@@ -50,7 +50,7 @@ struct Segment {
 enum Bytes {
     /// Ours; goes back to the pool.
     Owned(Vec<u8>),
-    /// Somebody's who sends it more than once (the load generator's payload).
+    /// Sent more than once, or cut into many pieces: the last piece to go gives it to the pool.
     Shared(Rc<Vec<u8>>),
 }
 
@@ -63,8 +63,13 @@ impl Segment {
     }
 
     fn retire(self, pool: &mut Pool) {
-        if let Bytes::Owned(bytes) = self.bytes {
-            pool.give(bytes);
+        match self.bytes {
+            Bytes::Owned(bytes) => pool.give(bytes),
+            Bytes::Shared(bytes) => {
+                if let Ok(bytes) = Rc::try_unwrap(bytes) {
+                    pool.give(bytes);
+                }
+            }
         }
     }
 }

@@ -122,7 +122,13 @@ impl<C: Client> Calling<C> {
     }
 
     /// Feeds `input` as one arrival, by loans where they are offered.
-    pub(crate) fn feed(&mut self, mut input: &[u8]) -> Result<(), WireError> {
+    pub(crate) fn feed(&mut self, input: &[u8]) -> Result<(), WireError> {
+        let fed = self.take(input);
+        drain(&mut self.out, &mut self.pool, &mut self.sent);
+        fed
+    }
+
+    fn take(&mut self, mut input: &[u8]) -> Result<(), WireError> {
         let mut sink = Collect(&mut self.replies);
         while !input.is_empty() {
             let loan = if self.lending { self.client.lend(&mut self.pool) } else { None };
@@ -140,19 +146,20 @@ impl<C: Client> Calling<C> {
     }
 }
 
-/// Takes all output, in sends of no more than three pieces and 1000 bytes.
+/// Takes all output, in sends of no more than three pieces and 1000 bytes, or a thousandth of it.
 fn drain(out: &mut Outbox, pool: &mut Pool, sent: &mut Vec<u8>) {
     let mut batch = Batch::default();
     out.take(&mut batch);
+    let most = batch.len().div_ceil(1000).max(1000);
     while !batch.is_empty() {
         let before = sent.len();
         let mut slots = [IoSlice::new(&[]); 3];
         let filled = batch.slices(&mut slots);
         for slot in &slots[..filled] {
             assert!(!slot.is_empty(), "an empty piece would look like progress");
-            sent.extend_from_slice(slot);
+            let room = before + most - sent.len();
+            sent.extend_from_slice(&slot[..slot.len().min(room)]);
         }
-        sent.truncate(sent.len().min(before + 1000));
         batch.advance(sent.len() - before, pool);
     }
 }

@@ -1,0 +1,118 @@
+//! Flow control windows, both directions.
+//!
+//! A window is signed: a peer that lowers SETTINGS_INITIAL_WINDOW_SIZE can put it below zero, where it stays until
+//! updates lift it. What we grant is given back as bytes arrive, not as they are used, because the memory they take
+//! is bounded elsewhere (`machine.rs`); updates are batched, one for each half window.
+//!
+//! RFC 9113 sections 5.2 and 6.9.
+
+/// No window may grow past it.
+pub(super) const WINDOW_MAX: i64 = (1 << 31) - 1;
+
+/// A window past [`WINDOW_MAX`], or bytes past a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Overflow;
+
+/// What we may send, on a stream or in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SendWindow(i64);
+
+impl SendWindow {
+    /// A window of `size`.
+    pub(super) fn new(size: u32) -> SendWindow {
+        SendWindow(i64::from(size))
+    }
+
+    /// Bytes that may be sent now.
+    pub(super) fn available(self) -> usize {
+        usize::try_from(self.0).unwrap_or(0)
+    }
+
+    /// `bytes` are sent; they must be available.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.available() || bytes == 0);
+        self.0 -= bytes as i64;
+    }
+
+    /// The peer grants more, or takes some back.
+    pub(super) fn shift(&mut self, by: i64) -> Result<(), Overflow> {
+        self.0 += by;
+        if self.0 > WINDOW_MAX { Err(Overflow) } else { Ok(()) }
+    }
+}
+
+/// What the peer may send, on a stream or in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReceiveWindow {
+    left: i64,
+    size: i64,
+}
+
+impl ReceiveWindow {
+    /// A window of `size`, all of it granted.
+    pub(super) fn new(size: u32) -> ReceiveWindow {
+        ReceiveWindow { left: i64::from(size), size: i64::from(size) }
+    }
+
+    /// `bytes` arrive, padding included.
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Overflow> {
+        self.left -= bytes as i64;
+        if self.left < 0 { Err(Overflow) } else { Ok(()) }
+    }
+
+    /// Makes the window at least `size` from the next update on, and that due soon.
+    pub(super) fn widen(&mut self, size: u64) {
+        self.size = self.size.max(i64::try_from(size).unwrap_or(WINDOW_MAX)).min(WINDOW_MAX);
+    }
+
+    /// The increment to grant now, if half of the window is used up; `expected` bytes are known to come, and a window
+    /// that holds all of them needs no update.
+    pub(super) fn update(&mut self, expected: u64) -> Option<u32> {
+        let enough = i64::try_from(expected).unwrap_or(WINDOW_MAX).min(self.size / 2);
+        if self.left >= enough {
+            return None;
+        }
+        let increment = self.size - self.left;
+        self.left = self.size;
+        u32::try_from(increment).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_send_window_may_be_negative_but_not_too_large() {
+        let mut window = SendWindow::new(3);
+        window.spend(3);
+        assert_eq!(window.shift(-1), Ok(()));
+        assert_eq!(window.available(), 0);
+        assert_eq!(window.shift(2), Ok(()));
+        assert_eq!(window.available(), 1);
+        assert_eq!(window.shift(WINDOW_MAX - 1), Ok(()));
+        assert_eq!(window.shift(1), Err(Overflow));
+    }
+
+    #[test]
+    fn updates_come_once_for_half_a_window() {
+        let mut window = ReceiveWindow::new(1000);
+        assert_eq!(window.spend(500), Ok(()));
+        assert_eq!(window.update(u64::MAX), None);
+        assert_eq!(window.spend(1), Ok(()));
+        assert_eq!(window.update(499), None, "what is to come has room");
+        assert_eq!(window.update(500), Some(501));
+        assert_eq!(window.spend(1000), Ok(()));
+        assert_eq!(window.spend(1), Err(Overflow));
+    }
+
+    #[test]
+    fn a_window_widens_for_a_large_message() {
+        let mut window = ReceiveWindow::new(1000);
+        window.widen(10_000);
+        assert_eq!(window.update(9_000), Some(9_000));
+        assert_eq!(window.spend(10_000), Ok(()));
+        window.widen(u64::MAX);
+        assert_eq!(window.update(u64::MAX), Some(WINDOW_MAX as u32));
+    }
+}

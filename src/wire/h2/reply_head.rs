@@ -1,0 +1,137 @@
+//! What a client wants to know of a reply's header blocks: the first, and the trailers.
+//!
+//! RFC 9113 section 8.3.2; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
+
+use super::hpack::{Field, Name};
+use super::request_head::is_grpc;
+use crate::wire::grpc;
+
+/// One header block of a reply. Its buffer is used again for the next.
+#[derive(Debug, Default)]
+pub(super) struct ReplyHead {
+    status: Option<u16>,
+    grpc_content: bool,
+    grpc_status: Option<u32>,
+    grpc_message: Vec<u8>,
+    regular: bool,
+    fault: Option<&'static str>,
+}
+
+impl ReplyHead {
+    /// Forgets a block.
+    pub(super) fn clear(&mut self) {
+        self.status = None;
+        self.grpc_content = false;
+        self.grpc_status = None;
+        self.grpc_message.clear();
+        self.regular = false;
+        self.fault = None;
+    }
+
+    /// Takes the next field.
+    #[inline]
+    pub(super) fn take(&mut self, field: &Field<'_>) {
+        let number = || std::str::from_utf8(field.value).ok()?.parse().ok();
+        match field.name {
+            _ if !field.sound => self.fault = Some("a field holds bytes it must not"),
+            Name::Status if self.regular || self.status.is_some() => {
+                self.fault = Some(":status comes twice or late");
+            }
+            Name::Status => {
+                self.status = number().and_then(|status: u32| u16::try_from(status).ok());
+                if !self.status.is_some_and(|status| (100..1000).contains(&status)) {
+                    self.fault = Some(":status is not a number");
+                }
+            }
+            Name::Authority | Name::Method | Name::Path | Name::Scheme | Name::UnknownPseudo => {
+                self.fault = Some("a pseudo-field that replies have not");
+            }
+            Name::Hop => self.fault = Some("a field that belongs to HTTP/1.1 connections"),
+            name => {
+                self.regular = true;
+                match name {
+                    Name::ContentType => self.grpc_content = is_grpc(field.value),
+                    Name::GrpcStatus => self.grpc_status = Some(number().unwrap_or(2)),
+                    Name::GrpcMessage => self.grpc_message.extend_from_slice(field.value),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// True for 1xx, which another head follows.
+    pub(super) fn is_informational(&self) -> bool {
+        self.status.is_some_and(|status| status < 200)
+    }
+
+    /// The rule that a first block like this breaks.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        self.fault.or(self.status.is_none().then_some(":status is missing"))
+    }
+
+    /// The rule that trailers like this break.
+    pub(super) fn trailers_fault(&self) -> Option<&'static str> {
+        self.fault.or(self.status.is_some().then_some(":status in trailers"))
+    }
+
+    /// Why what follows a first block like this is not a call's message.
+    pub(super) fn refusal(&self) -> Option<String> {
+        match self.status {
+            Some(200) if self.grpc_content => None,
+            Some(200) => Some("the reply is not application/grpc".to_owned()),
+            status => Some(format!("HTTP status {}", status.unwrap_or(0))),
+        }
+    }
+
+    /// Why the call failed, as its last block says; `None` when it did not.
+    pub(super) fn failure(&self) -> Option<String> {
+        match self.grpc_status {
+            Some(0) => None,
+            Some(code) => {
+                let text = grpc::percent_decode(&self.grpc_message);
+                Some(format!("grpc-status {code}: {text}"))
+            }
+            None => Some("the reply has no grpc-status".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(fields: &[(&str, &str)]) -> ReplyHead {
+        let mut head = ReplyHead::default();
+        for (name, value) in fields {
+            let (name, value) = (Name::of(name.as_bytes()), value.as_bytes());
+            head.take(&Field { name, value, sound: true, bytes: 0 });
+        }
+        head
+    }
+
+    #[test]
+    fn a_good_reply_is_told_from_a_failure() {
+        let good = head(&[(":status", "200"), ("content-type", "application/grpc+npy")]);
+        assert_eq!((good.fault(), good.refusal()), (None, None));
+        let http = head(&[(":status", "415"), ("content-type", "text/plain")]);
+        assert_eq!(http.refusal().as_deref(), Some("HTTP status 415"));
+        assert!(head(&[(":status", "200")]).refusal().is_some());
+        assert!(head(&[(":status", "103")]).is_informational());
+        assert_eq!(head(&[("grpc-status", "0")]).failure(), None);
+        let failed = head(&[("grpc-status", "13"), ("grpc-message", "50%25")]);
+        assert_eq!(failed.failure().as_deref(), Some("grpc-status 13: 50%"));
+        assert!(head(&[]).failure().is_some());
+    }
+
+    #[test]
+    fn every_rule_is_kept() {
+        assert!(head(&[]).fault().is_some());
+        assert!(head(&[(":status", "ok")]).fault().is_some());
+        assert!(head(&[(":status", "200"), (":status", "200")]).fault().is_some());
+        assert!(head(&[("te", "x"), (":status", "200")]).fault().is_some());
+        assert!(head(&[(":status", "200"), (":path", "/")]).fault().is_some());
+        assert!(head(&[(":status", "200"), ("connection", "close")]).fault().is_some());
+        assert!(head(&[(":status", "200")]).trailers_fault().is_some());
+        assert_eq!(head(&[("grpc-status", "0")]).trailers_fault(), None);
+    }
+}

@@ -1,0 +1,286 @@
+//! What a server wants to know of a request's header block, and the rules it must keep.
+//!
+//! Only what an echo needs is kept: path, content type, and the authority to compare a `host` with. A broken rule is
+//! noted and the block read on, because its compression state matters to the next.
+//!
+//! RFC 9113 sections 8.2 and 8.3.
+
+use std::time::Duration;
+
+use super::hpack::{Field, Name};
+use crate::wire::grpc;
+
+const METHOD: u8 = 1;
+const SCHEME: u8 = 2;
+const AUTHORITY: u8 = 4;
+const PATH: u8 = 8;
+
+/// Method of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Method {
+    /// POST: the only one that calls.
+    #[default]
+    Post,
+    /// HEAD: answered without content.
+    Head,
+    /// CONNECT: has rules of its own.
+    Connect,
+    /// Any other.
+    Other,
+}
+
+/// One request's head. Its buffers are used again for the next.
+#[derive(Debug, Default)]
+pub(super) struct RequestHead {
+    pub(super) method: Method,
+    pub(super) path: Vec<u8>,
+    pub(super) content_type: Vec<u8>,
+    authority: Vec<u8>,
+    pub(super) timeout: Option<Duration>,
+    /// A compression is named.
+    pub(super) encoded: bool,
+    pub(super) content_length: Option<u64>,
+    /// What it counts in all, and how many fields.
+    pub(super) bytes: usize,
+    pub(super) fields: usize,
+    /// Pseudo-fields that were there.
+    pseudo: u8,
+    fault: Option<&'static str>,
+}
+
+impl RequestHead {
+    /// Forgets a request.
+    pub(super) fn clear(&mut self) {
+        self.method = Method::Post;
+        self.path.clear();
+        self.content_type.clear();
+        self.authority.clear();
+        self.timeout = None;
+        self.encoded = false;
+        self.content_length = None;
+        self.bytes = 0;
+        self.fields = 0;
+        self.pseudo = 0;
+        self.fault = None;
+    }
+
+    /// Takes the next field.
+    #[inline]
+    pub(super) fn take(&mut self, field: &Field<'_>) {
+        self.bytes += field.bytes;
+        self.fields += 1;
+        if !field.sound {
+            return self.blame("a field holds bytes it must not");
+        }
+        let value = field.value;
+        match field.name {
+            Name::Method => {
+                self.pseudo(METHOD);
+                self.method = match value {
+                    b"POST" => Method::Post,
+                    b"HEAD" => Method::Head,
+                    b"CONNECT" => Method::Connect,
+                    _ => Method::Other,
+                };
+            }
+            Name::Scheme => self.pseudo(SCHEME),
+            Name::Path => {
+                self.pseudo(PATH);
+                replace(&mut self.path, value);
+            }
+            Name::Authority => {
+                self.pseudo(AUTHORITY);
+                replace(&mut self.authority, value);
+            }
+            Name::Status | Name::UnknownPseudo => {
+                self.blame("a pseudo-field that requests have not")
+            }
+            _ => self.regular(field.name, value),
+        }
+    }
+
+    fn regular(&mut self, name: Name, value: &[u8]) {
+        /// A bit no pseudo-field has: from now on they come too late.
+        const REGULAR: u8 = 0x80;
+        self.pseudo |= REGULAR;
+        match name {
+            Name::ContentType => replace(&mut self.content_type, value),
+            Name::GrpcTimeout => self.timeout = grpc::parse_timeout(value),
+            Name::GrpcEncoding => self.encoded = grpc::is_compression(value),
+            Name::Te if value != b"trailers" => self.blame("te may only be trailers"),
+            Name::Hop => self.blame("a field that belongs to HTTP/1.1 connections"),
+            Name::ContentLength => match parse_length(value) {
+                Some(length) if self.content_length.is_none_or(|known| known == length) => {
+                    self.content_length = Some(length);
+                }
+                _ => self.blame("content-length is not one number"),
+            },
+            Name::Host if self.pseudo & AUTHORITY != 0 && value != self.authority => {
+                self.blame("host differs from :authority");
+            }
+            _ => {}
+        }
+    }
+
+    fn pseudo(&mut self, bit: u8) {
+        if self.pseudo & bit != 0 {
+            self.blame("a pseudo-field comes twice");
+        }
+        if self.pseudo & !(METHOD | SCHEME | AUTHORITY | PATH) != 0 {
+            self.blame("a pseudo-field behind a regular one");
+        }
+        self.pseudo |= bit;
+    }
+
+    fn blame(&mut self, what: &'static str) {
+        self.fault.get_or_insert(what);
+    }
+
+    /// The rule that a request with this head breaks.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        let has = |bits: u8| self.pseudo & bits == bits;
+        if self.fault.is_some() {
+            return self.fault;
+        }
+        match self.method {
+            _ if !has(METHOD) => Some(":method is missing"),
+            Method::Connect if self.pseudo & (SCHEME | PATH) != 0 || !has(AUTHORITY) => {
+                Some("CONNECT has an :authority and nothing else")
+            }
+            Method::Connect => None,
+            _ if !has(SCHEME) => Some(":scheme is missing"),
+            _ if !self.path.starts_with(b"/") && self.path != b"*" => Some(":path is missing"),
+            _ => None,
+        }
+    }
+
+    /// The rule that trailers like this break.
+    pub(super) fn trailers_fault(&self) -> Option<&'static str> {
+        let pseudo = self.pseudo & (METHOD | SCHEME | AUTHORITY | PATH) != 0;
+        self.fault.or(pseudo.then_some("a pseudo-field in trailers"))
+    }
+
+    /// True for `application/grpc`, alone or with a subtype or parameters behind it.
+    pub(super) fn is_grpc(&self) -> bool {
+        is_grpc(&self.content_type)
+    }
+}
+
+/// True for `application/grpc`, alone or with a subtype or parameters behind it.
+pub(super) fn is_grpc(content_type: &[u8]) -> bool {
+    const BASE: &[u8] = b"application/grpc";
+    content_type.split_at_checked(BASE.len()).is_some_and(|(base, rest)| {
+        (base == BASE || base.eq_ignore_ascii_case(BASE))
+            && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+    })
+}
+
+fn replace(text: &mut Vec<u8>, value: &[u8]) {
+    text.clear();
+    text.extend_from_slice(value);
+}
+
+fn parse_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: [(&str, &str); 4] =
+        [(":method", "POST"), (":scheme", "http"), (":path", "/a/b"), (":authority", "host:1")];
+
+    fn head(fields: &[(&str, &str)]) -> RequestHead {
+        let mut head = RequestHead::default();
+        for (name, value) in fields {
+            let bytes = name.len() + value.len() + 32;
+            let (name, value) = (Name::of(name.as_bytes()), value.as_bytes());
+            head.take(&Field { name, value, sound: true, bytes });
+        }
+        head
+    }
+
+    fn with(more: &[(&str, &str)]) -> Option<&'static str> {
+        head(&[&GOOD[..], more].concat()).fault()
+    }
+
+    #[test]
+    fn a_call_is_understood() {
+        let more = [
+            ("te", "trailers"),
+            ("content-type", "application/grpc+npy"),
+            ("grpc-timeout", "2S"),
+            ("grpc-encoding", "gzip"),
+            ("content-length", "12"),
+            ("host", "host:1"),
+            ("x-other", "y"),
+        ];
+        let mut head = head(&[&GOOD[..], &more].concat());
+        assert_eq!(head.fault(), None);
+        assert_eq!((&head.path[..], &head.content_type[..]), (&b"/a/b"[..], more[1].1.as_bytes()));
+        assert!(head.is_grpc() && head.encoded && head.method == Method::Post);
+        assert_eq!((head.timeout, head.content_length), (Some(Duration::from_secs(2)), Some(12)));
+        assert_eq!((head.fields, head.bytes > 11 * 32), (11, true));
+        head.clear();
+        assert!(head.fault().is_some() && head.timeout.is_none() && !head.encoded);
+    }
+
+    #[test]
+    fn every_rule_is_kept() {
+        for more in [
+            (":status", "200"),
+            (":protocol", "websocket"),
+            (":path", "/twice"),
+            ("connection", "close"),
+            ("keep-alive", "1"),
+            ("proxy-connection", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("te", "gzip"),
+            ("host", "other"),
+            ("content-length", "+5"),
+            ("content-length", ""),
+        ] {
+            assert!(with(&[more]).is_some(), "{more:?}");
+        }
+        assert!(with(&[("x", "y"), (":path", "/late")]).is_some());
+        assert!(with(&[("content-length", "1"), ("content-length", "2")]).is_some());
+        assert_eq!(with(&[("content-length", "1"), ("content-length", "1")]), None);
+        for missing in &GOOD[..3] {
+            let fields: Vec<_> = GOOD.into_iter().filter(|field| field != missing).collect();
+            assert!(head(&fields).fault().is_some(), "{missing:?}");
+        }
+        assert_eq!(head(&GOOD[..3]).fault(), None, "an authority is not needed");
+        assert!(head(&[GOOD[0], GOOD[1], (":path", "")]).fault().is_some());
+    }
+
+    #[test]
+    fn connect_has_rules_of_its_own() {
+        let connect = (":method", "CONNECT");
+        assert_eq!(head(&[connect, GOOD[3]]).fault(), None);
+        assert!(head(&[connect]).fault().is_some());
+        assert!(head(&[connect, GOOD[3], GOOD[1]]).fault().is_some());
+        assert!(head(&[connect, GOOD[3], GOOD[2]]).fault().is_some());
+    }
+
+    #[test]
+    fn trailers_have_no_pseudo_fields() {
+        assert_eq!(head(&[("x-checksum", "1")]).trailers_fault(), None);
+        assert!(head(&[GOOD[0]]).trailers_fault().is_some());
+        assert!(head(&[("connection", "close")]).trailers_fault().is_some());
+    }
+
+    #[test]
+    fn grpc_is_told_from_what_looks_like_it() {
+        for good in ["application/grpc", "Application/GRPC+proto", "application/grpc;x=y"] {
+            assert!(is_grpc(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "application/json", "application/grpc-web", "application/grp"] {
+            assert!(!is_grpc(bad.as_bytes()), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Attacks: each ends with the code it deserves, and costs no more memory than an honest connection.
+
+use std::time::Duration;
+
+use crate::peer::*;
+
+/// Feeds `piece` until the connection ends, and asserts that it does within `most` times with `code`.
+fn flood(server: &mut Server, most: usize, code: u32, mut piece: impl FnMut(u32) -> Vec<u8>) {
+    for at in 0..most {
+        server.feed(&piece(at as u32));
+        if server.closing() {
+            return assert_ended(server, code);
+        }
+    }
+    panic!("{most} pieces were taken");
+}
+
+#[test]
+fn rapid_reset() {
+    flood(&mut server(), 202, ENHANCE_YOUR_CALM, |at| {
+        [open(2 * at + 1, "/reflect"), rst(2 * at + 1, CANCEL)].concat()
+    });
+    flood(&mut server(), 202, ENHANCE_YOUR_CALM, |at| {
+        let ended = headers(2 * at + 1, END_STREAM, &call_fields("/reflect", &[]));
+        [ended, rst(2 * at + 1, CANCEL)].concat()
+    });
+}
+
+#[test]
+fn honest_cancellations_are_forgiven_with_time() {
+    let mut server = server();
+    for at in 0..1000 {
+        server.feed(&[open(2 * at + 1, "/reflect"), rst(2 * at + 1, CANCEL)].concat());
+        server.wait(Duration::from_millis(25));
+    }
+    assert_serves(&mut server);
+}
+
+#[test]
+fn made_you_reset() {
+    let held = settings(&[(4, 0)]);
+    let ways: [fn(u32) -> Vec<u8>; 5] = [
+        |id| window_update(id, 0),
+        |id| [window_update(id, i32::MAX as u32), window_update(id, i32::MAX as u32)].concat(),
+        |id| frame(DATA, END_STREAM, id, b"").repeat(2),
+        |id| headers(id, 0, &call_fields("/reflect", &[])),
+        |id| frame(PRIORITY, 0, id, &[0; 4]),
+    ];
+    for way in ways {
+        let mut server = server_after(&[hello(), held.clone()].concat());
+        flood(&mut server, 500, ENHANCE_YOUR_CALM, |at| {
+            let id = 2 * at + 1;
+            let begun = if at % 2 == 0 { open(id, "/reflect") } else { call(id, "/reflect", b"x") };
+            [begun, way(id)].concat()
+        });
+    }
+    flood(&mut server(), 202, ENHANCE_YOUR_CALM, |at| {
+        headers(2 * at + 1, END_STREAM, &[("Malformed", "x")])
+    });
+}
+
+#[test]
+fn continuation_floods() {
+    let fields = block(&call_fields("/reflect", &[]));
+    let start = frame(HEADERS, 0, 1, &fields);
+    for piece in [&b""[..], b"\x00\x01a\x01b", &[0x82; 10]] {
+        let mut server = server();
+        server.feed(&start);
+        flood(&mut server, 9, ENHANCE_YOUR_CALM, |_| frame(CONTINUATION, 0, 1, piece));
+    }
+    let mut server = server();
+    server.feed(&start);
+    flood(&mut server, 3, ENHANCE_YOUR_CALM, |_| frame(CONTINUATION, 0, 1, &[0x82; 8000]));
+    let large = [&start[..], &frame(CONTINUATION, 0, 1, &[0; 16_385])].concat();
+    assert_ends(&large, ENHANCE_YOUR_CALM);
+}
+
+#[test]
+fn hpack_bombs() {
+    let mut bomb = vec![0x40, 1, b'x', 0x7F, 0xA1, 0x1E];
+    bomb.resize(bomb.len() + 4000, b'y');
+    let filled = bomb.clone();
+    bomb.extend([0xBE; 10_000]);
+    assert_ends(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb), ENHANCE_YOUR_CALM);
+
+    // Over the limit but not by far: the stream is refused, and compression stays in step.
+    let mut large = block(&call_fields("/reflect", &[]));
+    large.extend_from_slice(&filled);
+    large.extend([0xBE; 6]);
+    let mut server = server();
+    server.feed(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &large));
+    assert_eq!(reply(&server, 1).field(":status"), "431");
+    assert_serves(&mut server);
+
+    let mut many = call_fields("/reflect", &[]);
+    many.extend([("a", ""); 64]);
+    server.feed(&headers(1_000_001, END_STREAM, &many));
+    assert_eq!(reply(&server, 1_000_001).field(":status"), "431");
+
+    let empty_names = [0x40, 0, 0].repeat(2100);
+    assert_ends(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &empty_names), ENHANCE_YOUR_CALM);
+}
+
+#[test]
+fn endless_integers_and_strings() {
+    let endless = [&[0x7F][..], &[0x80; 20]].concat();
+    assert_ends(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &endless), COMPRESSION_ERROR);
+    let long = [0x00, 0x7F, 0xFF, 0xFF, 0xFF, 0x7F, b'x'];
+    assert_ends(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &long), COMPRESSION_ERROR);
+    assert_ends(&frame(HEADERS, END_HEADERS, 1, &[0; 16_385]), ENHANCE_YOUR_CALM);
+    assert_ends(&frame(SETTINGS, 0, 0, &[0xFF; 16_386]), ENHANCE_YOUR_CALM);
+}
+
+#[test]
+fn pings_and_settings_that_want_answers_nobody_reads() {
+    for piece in [frame(PING, 0, 0, b"pingpong"), settings(&[])] {
+        let mut server = server();
+        let flood: Vec<u8> = piece.repeat(1002);
+        server.feed(&flood);
+        assert_ended(&server, ENHANCE_YOUR_CALM);
+    }
+}
+
+#[test]
+fn empty_data() {
+    let mut server = server();
+    server.feed(&open(1, "/reflect"));
+    flood(&mut server, 8200, ENHANCE_YOUR_CALM, |_| frame(DATA, 0, 1, b""));
+    let mut server = crate::peer::server();
+    server.feed(&open(1, "/reflect"));
+    flood(&mut server, 30_000, ENHANCE_YOUR_CALM, |_| frame(DATA, PADDED, 1, &[199; 200]));
+}
+
+#[test]
+fn a_long_message_in_one_byte_frames_is_honest_when_it_ends() {
+    let mut server = server();
+    for round in 0..10 {
+        let id = 2 * round + 1;
+        server.feed(&open(id, "/reflect"));
+        let content = message(&ramp(1000));
+        for byte in &content {
+            server.feed(&frame(DATA, 0, id, &[*byte]));
+        }
+        server.feed(&frame(DATA, END_STREAM, id, b""));
+        assert_eq!(reply(&server, id).message(), ramp(1000));
+    }
+}
+
+#[test]
+fn cheap_frames_stay_cheap() {
+    let mut server = server();
+    let before = server.sent.len();
+    for at in 0..20_000u32 {
+        server.feed(&frame(PRIORITY, 0, 2 * at + 1, &[0, 0, 0, 0, 16]));
+        server.feed(&frame(0xEE, 0, at, b"unknown"));
+        server.feed(&window_update(0, 1));
+    }
+    assert_eq!(server.sent.len(), before);
+    assert_serves(&mut server);
+}
+
+#[test]
+fn windows_that_overflow() {
+    let most = i32::MAX as u32;
+    assert_ends(&[window_update(0, most), window_update(0, most)].concat(), FLOW_CONTROL_ERROR);
+    let stream = [open(1, "/reflect"), window_update(1, most), window_update(1, most)];
+    assert_resets(&stream.concat(), 1, FLOW_CONTROL_ERROR);
+    let lifted = [open(1, "/reflect"), window_update(1, most - 65_535), settings(&[(4, 65_536)])];
+    assert_ends(&lifted.concat(), FLOW_CONTROL_ERROR);
+}
+
+#[test]
+fn data_past_the_windows() {
+    let chunk = vec![0; 1 << 20];
+    let mut server = server();
+    server.feed(
+        &[open(1, "/reflect"), frame(DATA, 0, 1, &message(&vec![0; 2_900_000])[..1_000_000])]
+            .concat(),
+    );
+    assert!(!server.closing());
+    let post = [(":method", "POST"), (":scheme", "http"), (":path", "/")];
+    let mut server = crate::peer::server();
+    server.feed(&settings(&[(4, 0)]));
+    for id in 0..4 {
+        server.feed(&headers(2 * id + 1, 0, &post));
+    }
+    // Nothing is said for a window that is not used up by half, so more than all of it is an error.
+    server.feed(&frame(DATA, 0, 1, &chunk[..60_000]));
+    let second = frame(DATA, 0, 1, &chunk);
+    server.feed(&second);
+    assert_eq!(reply(&server, 1).reset, Some(FLOW_CONTROL_ERROR), "the stream's window is 1 MiB");
+}
+
+#[test]
+fn an_announced_length_reserves_nothing_but_is_counted() {
+    let mut server = server();
+    let announced = message(&vec![0; BODY_BYTES_MAX])[..5].to_vec();
+    for at in 0..4 {
+        server
+            .feed(&[open(2 * at + 1, "/reflect"), frame(DATA, 0, 2 * at + 1, &announced)].concat());
+        assert!(reply(&server, 2 * at + 1).head.is_empty());
+    }
+    server.feed(&[open(9, "/reflect"), frame(DATA, 0, 9, &announced)].concat());
+    assert_eq!((reply(&server, 9).failure().0, reply(&server, 9).reset), ("8", Some(NO_ERROR)));
+    server.feed(&rst(1, CANCEL));
+    server.feed(&[open(11, "/reflect"), frame(DATA, 0, 11, &announced)].concat());
+    assert!(reply(&server, 11).head.is_empty(), "what was cancelled makes room");
+}
+
+#[test]
+fn replies_that_nobody_takes_stop_the_requests() {
+    let mut server = server_after(&[hello(), settings(&[(4, 0)])].concat());
+    let mut sent = 0;
+    for at in 0..40 {
+        let id = 2 * at + 1;
+        if sent + 1_000_005 > granted(&server) {
+            break;
+        }
+        server.feed(
+            &[open(id, "/reflect"), frame(DATA, END_STREAM, id, &message(&ramp(1_000_000)))]
+                .concat(),
+        );
+        sent += 1_000_005;
+    }
+    assert!(!server.closing());
+    assert!(sent >= 4 * BODY_BYTES_MAX - 1_000_000, "{sent}");
+    assert!(sent <= 4 * BODY_BYTES_MAX + (8 << 20), "{sent}");
+    server.feed(&settings(&[(4, 1 << 30)]));
+    server.feed(&window_update(0, 1 << 30));
+    assert!(granted(&server) > sent + (1 << 20));
+    assert_serves(&mut server);
+}
+
+/// Bytes that the server has allowed in all.
+fn granted(server: &Server) -> usize {
+    let updates =
+        frames(&server.sent).into_iter().filter(|f| f.kind == WINDOW_UPDATE && f.stream == 0);
+    65_535 + updates.map(|f| f.word() as usize).sum::<usize>()
+}
+
+#[test]
+fn slow_peers_are_given_up() {
+    let mut server = silent_server();
+    server.feed(&PREFACE[..10]);
+    trickle(&mut server, &PREFACE[10..14]);
+    assert!(server.closing(), "a preface by the byte");
+
+    for cut in [&frame(PING, 0, 0, b"pingpong")[..], &open(1, "/reflect")] {
+        let mut server = crate::peer::server();
+        server.feed(&cut[..6]);
+        trickle(&mut server, &cut[6..10]);
+        assert!(server.closing(), "a frame by the byte");
+        assert_eq!(goodbye(&server).unwrap().0, NO_ERROR);
+    }
+
+    let mut server = crate::peer::server();
+    server.feed(&frame(HEADERS, 0, 1, b""));
+    server.wait(Duration::from_secs(11));
+    assert!(server.closing(), "a header block that does not go on");
+
+    let mut server = crate::peer::server();
+    server.feed(&[open(1, "/reflect"), frame(DATA, 0, 1, &[0, 0])].concat());
+    server.wait(Duration::from_secs(29));
+    server.feed(&frame(DATA, 0, 1, &[0]));
+    server.wait(Duration::from_secs(29));
+    assert!(reply(&server, 1).head.is_empty(), "it goes on");
+    server.wait(Duration::from_secs(2));
+    assert_eq!((reply(&server, 1).failure().0, reply(&server, 1).reset), ("4", Some(NO_ERROR)));
+    assert_serves(&mut server);
+
+    let mut server =
+        server_after(&[hello(), settings(&[(4, 0)]), call(1, "/reflect", b"x")].concat());
+    server.wait(Duration::from_secs(59));
+    assert_eq!(reply(&server, 1).reset, None);
+    server.wait(Duration::from_secs(2));
+    assert_eq!(reply(&server, 1).reset, Some(CANCEL), "a window that never opens");
+    assert_serves(&mut server);
+
+    let mut server = crate::peer::server();
+    server.wait(Duration::from_secs(74));
+    assert!(!server.closing());
+    server.wait(Duration::from_secs(2));
+    assert!(server.closing() && server.error.is_none(), "idle is no fault");
+}
+
+fn trickle(server: &mut Server, bytes: &[u8]) {
+    for byte in bytes {
+        server.wait(Duration::from_secs(3));
+        server.feed(&[*byte]);
+    }
+}
