@@ -121,6 +121,19 @@ pub struct Trial {
     pub outcome: Outcome,
     /// What the server said when it ended.
     pub server: Option<ServerReport>,
+    /// What the rest of the machine did while the load ran, where the kernel tells.
+    pub disturbance: Option<Disturbance>,
+}
+
+/// How much others had of the machine during a trial, from the kernel's own accounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disturbance {
+    /// Length of the account.
+    pub wall_ns: u64,
+    /// Time in which some task, of any program, was ready to run and had no processor (`/proc/pressure/cpu`).
+    pub waited_ns: u64,
+    /// Time that the hypervisor gave to other guests, over all cores; in steps of a tick.
+    pub stolen_ns: u64,
 }
 
 /// What a trial sends.

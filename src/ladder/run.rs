@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 
 use crate::protocol::Family;
-use crate::record::{Line, Measurement, Outcome, ServerReport, Trial, VERSION};
+use crate::record::{Disturbance, Line, Measurement, Outcome, ServerReport, Trial, VERSION};
+use crate::sys::host::Account;
 
 use super::cell::{Cell, Window};
 use super::order;
@@ -96,19 +97,19 @@ pub fn run(
         for (position, index) in order.into_iter().enumerate() {
             let cell = &plan.cells[index];
             tell(Step { done: tally.trials(), total, next: cell, round });
-            let (outcome, server) = match &hopeless[index] {
-                Some(reason) => (Outcome::Skipped { reason: reason.clone() }, None),
+            let result = match &hopeless[index] {
+                Some(reason) => Outcome::Skipped { reason: reason.clone() }.into(),
                 None => trials.attempt(cell),
             };
             if stop.load(Ordering::Relaxed) {
                 return Ok(Tally { interrupted: true, ..tally });
             }
-            tally.count(&outcome);
-            if let Outcome::DidNotFinish { .. } = outcome {
+            tally.count(&result.outcome);
+            if let Outcome::DidNotFinish { .. } = result.outcome {
                 hopeless[index] = Some(format!("did not finish in round {}", round + 1));
             }
             let place = Place { cell: index as u32, round, position: position as u32 };
-            records.append(&trial(cell, place, outcome, server))?;
+            records.append(&trial(cell, place, result))?;
         }
     }
     Ok(tally)
@@ -135,7 +136,20 @@ struct Place {
     position: u32,
 }
 
-fn trial(cell: &Cell, place: Place, outcome: Outcome, server: Option<ServerReport>) -> Line {
+/// What came of one trial, with what is known beside.
+struct Attempt {
+    outcome: Outcome,
+    server: Option<ServerReport>,
+    disturbance: Option<Disturbance>,
+}
+
+impl From<Outcome> for Attempt {
+    fn from(outcome: Outcome) -> Attempt {
+        Attempt { outcome, server: None, disturbance: None }
+    }
+}
+
+fn trial(cell: &Cell, place: Place, attempt: Attempt) -> Line {
     Line::Trial(Box::new(Trial {
         version: VERSION,
         cell: place.cell,
@@ -147,30 +161,36 @@ fn trial(cell: &Cell, place: Place, outcome: Outcome, server: Option<ServerRepor
         in_flight: cell.load.in_flight,
         round: place.round,
         position: place.position,
-        outcome,
-        server,
+        outcome: attempt.outcome,
+        server: attempt.server,
+        disturbance: attempt.disturbance,
     }))
 }
 
 impl Trials<'_> {
     /// One trial, start to end.
-    fn attempt(&self, cell: &Cell) -> (Outcome, Option<ServerReport>) {
+    fn attempt(&self, cell: &Cell) -> Attempt {
         let report = self.bench.out.join("server-report.json");
         let server = match Server::start(&mut self.serve(cell, &report), self.stop) {
             Ok(server) => server,
-            Err(failure) => return (failed(failure), None),
+            Err(failure) => return failed(failure).into(),
         };
         let load = &mut self.load(cell, &server);
+        let account = Account::open();
         let answer = process::ask("load generator", load, self.plan.budget, self.stop);
+        let disturbance = account.and_then(Account::close);
         let measured = match answer.and_then(|line| measurement(&line)) {
             Ok(measured) => measured,
-            Err(failure) => return (self.abandoned(server, failure), None),
+            Err(failure) => return self.abandoned(server, failure).into(),
         };
         if let Err(failure) = server.stop() {
-            return (failed(failure), None);
+            return failed(failure).into();
         }
-        let said = process::collect(&report).and_then(|text| serde_json::from_str(&text).ok());
-        (Outcome::Measured(Box::new(measured)), said)
+        Attempt {
+            outcome: Outcome::Measured(Box::new(measured)),
+            server: process::collect(&report).and_then(|text| serde_json::from_str(&text).ok()),
+            disturbance,
+        }
     }
 
     /// The load generator failed: the server's stderr may say why, so both are kept.

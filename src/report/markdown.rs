@@ -7,6 +7,9 @@ use super::table::{HEADS, LEGEND, cells, title};
 /// The whole run.
 pub fn render(run: &Run) -> String {
     let mut text = format!("{}.\n", run.machine());
+    for warning in run.warnings() {
+        text.push_str(&format!("\nWarning: {warning}.\n"));
+    }
     for section in sections(&run.trials) {
         text.push('\n');
         text.push_str(&render_section(&section, run.shares_core()));

@@ -82,6 +82,26 @@ impl Run {
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
     }
 
+    /// What has to be known before the figures are believed, if anything.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.shares_core() {
+            let what =
+                "server and load generator shared one core: rates and latencies are not shown";
+            warnings.push(what.to_owned());
+        }
+        let (disturbed, all) = delta::disturbed(&self.trials);
+        if disturbed > 0 {
+            warnings.push(format!(
+                "the machine was busy with something else in {disturbed} of {all} trials"
+            ));
+        }
+        if self.header.build.profile == "debug" {
+            warnings.push("a debug build: its figures say nothing about speed".to_owned());
+        }
+        warnings
+    }
+
     /// True when server and load generator were on the same core, which leaves only CPU per request to be compared.
     pub fn shares_core(&self) -> bool {
         self.header.cpu_server == self.header.cpu_client

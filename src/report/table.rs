@@ -19,10 +19,8 @@ pub(super) const LEGEND: [&str; 4] = [
 /// The whole run.
 pub fn render(run: &Run) -> String {
     let mut text = format!("{}\n", run.machine());
-    if run.shares_core() {
-        text.push_str(
-            "Server and load generator shared one core: rates and latencies are not shown.\n",
-        );
+    for warning in run.warnings() {
+        text.push_str(&format!("warning: {warning}\n"));
     }
     for section in sections(&run.trials) {
         text.push('\n');

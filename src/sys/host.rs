@@ -1,13 +1,14 @@
 //! The fingerprint of a run: what of the machine and of this build decides its figures.
 //!
-//! Nothing here fails: what the machine does not say is left empty in the record. Reads `/proc` and `/sys`, once.
+//! Nothing here fails: what the machine does not say is left empty in the record. Reads `/proc` and `/sys`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
-use crate::record::{Build, Host};
+use crate::record::{Build, Disturbance, Host};
 
 use super::affinity;
 
@@ -84,6 +85,48 @@ pub fn build() -> Build {
         crates: versions(include_str!("../../Cargo.lock")),
         commit: commit(),
     }
+}
+
+/// A reading of the kernel's accounts of who had the processors.
+#[derive(Clone, Copy, Debug)]
+pub struct Account {
+    at: Instant,
+    waited_us: u64,
+    stolen_ticks: u64,
+}
+
+impl Account {
+    /// Reads them now; `None` where the kernel keeps no account of waiting (`psi=0`).
+    pub fn open() -> Option<Account> {
+        Some(Account {
+            at: Instant::now(),
+            waited_us: waited_us(&read("/proc/pressure/cpu"))?,
+            stolen_ticks: stolen_ticks(&read("/proc/stat")),
+        })
+    }
+
+    /// What happened since.
+    pub fn close(self) -> Option<Disturbance> {
+        let now = Account::open()?;
+        let tick_ns = 1_000_000_000 / procfs::ticks_per_second();
+        Some(Disturbance {
+            wall_ns: (now.at - self.at).as_nanos() as u64,
+            waited_ns: now.waited_us.saturating_sub(self.waited_us) * 1000,
+            stolen_ns: now.stolen_ticks.saturating_sub(self.stolen_ticks) * tick_ns,
+        })
+    }
+}
+
+/// The total of the `some` line.
+fn waited_us(pressure: &str) -> Option<u64> {
+    let some = pressure.lines().find(|line| line.starts_with("some "))?;
+    some.split(' ').find_map(|word| word.strip_prefix("total="))?.parse().ok()
+}
+
+/// The eighth count of the line for all cores.
+fn stolen_ticks(stat: &str) -> u64 {
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "));
+    all.and_then(|counts| counts.split_whitespace().nth(7)?.parse().ok()).unwrap_or_default()
 }
 
 /// A file's text without the line end; empty when it cannot be read.
@@ -187,6 +230,15 @@ mod tests {
         for name in CRATES {
             assert!(build.crates.contains_key(*name), "{name} is not in the lock file");
         }
+    }
+
+    #[test]
+    fn waiting_and_stealing_are_read_from_their_columns() {
+        let pressure = "some avg10=1.00 avg60=0.50 avg300=0.10 total=1234\nfull avg10=0 total=9\n";
+        assert_eq!(waited_us(pressure), Some(1234));
+        assert_eq!(waited_us(""), None);
+        assert_eq!(stolen_ticks("cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1\n"), 8);
+        assert_eq!(stolen_ticks(""), 0);
     }
 
     #[test]
