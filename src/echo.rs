@@ -7,9 +7,6 @@ use std::ops::Range;
 
 use crate::codec::{CODECS, Codec, CodecError, Encoded, Encoding, json};
 
-/// Largest message body accepted by default, in bytes: a 64 MiB array as base64 is 86 MiB.
-pub const BODY_BYTES_MAX: usize = 96 * 1024 * 1024;
-
 /// Which codec serves each encoding: our own, or the libraries' forms, chosen once per server.
 #[derive(Clone, Copy, Debug)]
 pub struct CodecSet {
