@@ -224,6 +224,17 @@ impl Side for Caller {
     }
 
     /// The reply ends with content, so it has no status.
+    fn whole(
+        c: &mut Connection<Self>,
+        id: u32,
+        _: &[u8],
+        cx: &mut Context<'_>,
+        sink: &mut (dyn Sink + '_),
+    ) -> Result<(), Fault> {
+        Self::ended(c, id, cx, sink)
+    }
+
+    /// As [`Side::whole`].
     fn ended(
         c: &mut Connection<Self>,
         id: u32,

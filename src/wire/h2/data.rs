@@ -13,6 +13,7 @@
 use super::CONNECTION_WINDOW_MAX;
 use super::fault::{ErrorCode, Fault};
 use super::frame::{self, END_STREAM, FrameHead, PADDED, padding};
+use super::incoming::Incoming;
 use super::machine::{Connection, Side, Stage};
 use super::stream::{Absent, Stream};
 use crate::wire::grpc::{Code, PREFIX_BYTES, Status};
@@ -40,6 +41,34 @@ pub(super) struct Lent {
 }
 
 impl<S: Side> Connection<S> {
+    /// True when `len` bytes of content that end stream `id` can be taken from the input as they lie: the rest of the
+    /// rules, and every fault, is [`Connection::data_head`]'s business.
+    pub(super) fn is_whole_content(&mut self, id: u32, len: usize) -> bool {
+        let connection = self.receive.allows(len);
+        self.streams.get(id).is_some_and(|stream| {
+            connection
+                && stream.remote_open
+                && stream.receive.allows(len)
+                && stream.content_length.is_none_or(|length| length == len as u64)
+                && stream.incoming.as_ref().is_some_and(Incoming::is_untouched)
+        })
+    }
+
+    /// Takes all of a stream's content from the input, where [`Connection::is_whole_content`] allows it.
+    pub(super) fn whole_content(
+        &mut self,
+        id: u32,
+        content: &[u8],
+        cx: &mut Context<'_>,
+        with: &mut S::With<'_>,
+    ) -> Result<(), Fault> {
+        self.receive.spend(content.len()).map_err(|_| over_connection_window())?;
+        if let Some(stream) = self.streams.get(id) {
+            stream.remote_open = false;
+        }
+        S::whole(self, id, content, cx, with)
+    }
+
     /// The head of a DATA frame. Its whole length is taken off the windows at once.
     pub(super) fn data_head(
         &mut self,

@@ -60,6 +60,11 @@ impl ReceiveWindow {
         if self.left < 0 { Err(Overflow) } else { Ok(()) }
     }
 
+    /// True when `bytes` may arrive.
+    pub(super) fn allows(self, bytes: usize) -> bool {
+        bytes as i64 <= self.left
+    }
+
     /// Makes the window at least `size` from the next update on, and that due soon.
     pub(super) fn widen(&mut self, size: u64) {
         self.size = self.size.max(i64::try_from(size).unwrap_or(WINDOW_MAX)).min(WINDOW_MAX);

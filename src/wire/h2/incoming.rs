@@ -32,6 +32,16 @@ impl Incoming {
         (self.prefix_len == PREFIX_BYTES).then_some(self.announced)
     }
 
+    /// Nothing of it has arrived.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.prefix_len == 0
+    }
+
+    /// The head named a compression.
+    pub(super) fn is_encoded(&self) -> bool {
+        self.encoded
+    }
+
     /// Bytes still to come, as far as is known.
     pub(super) fn remaining(&self) -> usize {
         self.announced - self.buffer.len().min(self.announced)

@@ -49,6 +49,15 @@ pub(super) trait Side: Sized {
         with: &mut Self::With<'_>,
     ) -> Result<usize, Fault>;
 
+    /// `content`, which is not kept, is all of the content of stream `id`, and the peer has ended it.
+    fn whole(
+        connection: &mut Connection<Self>,
+        id: u32,
+        content: &[u8],
+        cx: &mut Context<'_>,
+        with: &mut Self::With<'_>,
+    ) -> Result<(), Fault>;
+
     /// The peer has ended stream `id`.
     fn ended(
         connection: &mut Connection<Self>,
@@ -302,7 +311,16 @@ impl<S: Side> Connection<S> {
             return Err(Fault::connection(ErrorCode::FrameSize, text));
         }
         match head.kind {
-            Kind::Data => self.data_head(head, cx, with).map(|()| 0),
+            Kind::Data => {
+                if head.flags == END_STREAM
+                    && let Some(content) = rest.get(..head.len)
+                    && self.is_whole_content(head.stream, content.len())
+                {
+                    let answered = self.whole_content(head.stream, content, cx, with);
+                    return self.contain(answered, cx, with).map(|_| head.len);
+                }
+                self.data_head(head, cx, with).map(|()| 0)
+            }
             Kind::Unknown => {
                 self.stage = if head.len > 0 { Stage::Skip(head.len) } else { Stage::Head };
                 Ok(0)

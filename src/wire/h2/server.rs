@@ -233,6 +233,27 @@ impl<H: Handler> Side for Server<H> {
         }
     }
 
+    fn whole(
+        c: &mut Connection<Self>,
+        id: u32,
+        content: &[u8],
+        cx: &mut Context<'_>,
+        with: &mut (),
+    ) -> Result<(), Fault> {
+        let Some(Stream { data, incoming, send, deadline, .. }) = c.streams.get(id) else {
+            return Ok(());
+        };
+        let Work::Call(call) = *data else { return Ok(()) };
+        let (send, late) = (*send, deadline.is_some_and(|deadline| deadline <= cx.now));
+        let encoded = incoming.take().is_some_and(|incoming| incoming.is_encoded());
+        *data = Work::Answered;
+        let answered = match late {
+            true => Err(deadline_exceeded()),
+            false => c.answer_content(id, call, content, encoded, send, cx),
+        };
+        c.settle(id, answered, cx, with)
+    }
+
     fn ended(
         c: &mut Connection<Self>,
         id: u32,
@@ -438,7 +459,13 @@ impl<H: Handler> Connection<Server<H>> {
             return Err(Fault::Stream(id, ErrorCode::Protocol, WRONG_LENGTH));
         }
         let answered = match work {
-            Ok(Work::Call(call)) => self.answer_content(id, call, content, cx),
+            Ok(Work::Call(_)) if self.side.head.timeout.is_some_and(|time| time.is_zero()) => {
+                Err(deadline_exceeded())
+            }
+            Ok(Work::Call(call)) => {
+                let send = SendWindow::new(self.peer.initial_window_size);
+                self.answer_content(id, call, content, self.side.head.encoded, send, cx)
+            }
             Ok(Work::Text(reply)) => {
                 self.insert(id, Work::Answered, false, None, cx);
                 return self.send_text(id, *reply, cx);
@@ -467,17 +494,16 @@ impl<H: Handler> Connection<Server<H>> {
         id: u32,
         call: Call,
         content: &[u8],
+        encoded: bool,
+        send: SendWindow,
         cx: &mut Context<'_>,
     ) -> Result<Answered, Status> {
-        if self.side.head.timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(deadline_exceeded());
-        }
         let limit = self.limits.body_bytes_max;
-        let Some(message) = grpc::whole(content, self.side.head.encoded, limit)? else {
+        let Some(message) = grpc::whole(content, encoded, limit)? else {
             let text = format!("the call ended inside its message, {} bytes came", content.len());
             return Err(Status::new(Code::Internal, text));
         };
-        let terms = self.terms(id, SendWindow::new(self.peer.initial_window_size));
+        let terms = self.terms(id, send);
         let Server { handler, content_type, scratch, .. } = &mut self.side;
         answer::answer_short(terms, message, content_type, scratch, cx, |message, out| {
             produce(handler, call, message, out)
@@ -565,6 +591,17 @@ impl<H: Handler> Connection<Server<H>> {
             })
             .map(Answered::Held)
         };
+        self.settle(id, answered, cx, with)
+    }
+
+    /// Does what is left to do for a call on a stream, once it is answered.
+    fn settle(
+        &mut self,
+        id: u32,
+        answered: Result<Answered, Status>,
+        cx: &mut Context<'_>,
+        with: &mut (),
+    ) -> Result<(), Fault> {
         match answered {
             Ok(Answered::Sent(len)) => {
                 self.send.spend(len);

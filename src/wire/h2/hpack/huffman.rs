@@ -12,6 +12,9 @@
 /// Symbols: 256 bytes and the end-of-string symbol, which must not appear.
 const SYMBOLS: usize = 257;
 
+/// Shortest code, in bits.
+const SHORTEST_BITS: usize = 5;
+
 /// Longest code, in bits.
 const CODE_BITS_MAX: usize = 30;
 
@@ -89,7 +92,16 @@ const fn derive() -> Code {
 
 /// Appends the bytes that `input` stands for: at most 8/5 as many.
 pub(crate) fn decode(input: &[u8], output: &mut Vec<u8>) -> Result<(), BadHuffman> {
-    let (mut window, mut bits) = (0u64, 0u32);
+    let start = output.len();
+    output.resize(start + input.len() * 8 / SHORTEST_BITS, 0);
+    let decoded = decode_into(input, &mut output[start..]);
+    output.truncate(start + decoded.unwrap_or(0));
+    decoded.map(|_| ())
+}
+
+/// Writes the bytes that `input` stands for to the front of `output`, which is long enough; returns how many.
+fn decode_into(input: &[u8], output: &mut [u8]) -> Result<usize, BadHuffman> {
+    let (mut window, mut bits, mut len_out) = (0u64, 0u32, 0);
     let mut input = input.iter();
     loop {
         while bits <= 56
@@ -102,12 +114,13 @@ pub(crate) fn decode(input: &[u8], output: &mut Vec<u8>) -> Result<(), BadHuffma
         if len > bits {
             break;
         }
-        output.push(symbol);
+        output[len_out] = symbol;
+        len_out += 1;
         window <<= len;
         bits -= len;
     }
     let is_padding = bits < 8 && window == !(u64::MAX >> bits);
-    if is_padding { Ok(()) } else { Err(BadHuffman) }
+    if is_padding { Ok(len_out) } else { Err(BadHuffman) }
 }
 
 /// The symbol at the top of `window`, and its length. Bits past the end of the input read as 0, so near the end the

@@ -52,6 +52,8 @@ pub(crate) struct Decoder {
     table: Table,
     name: Vec<u8>,
     value: Vec<u8>,
+    /// A name on its way into the table, which it may come from.
+    kept: Vec<u8>,
 }
 
 impl Decoder {
@@ -95,12 +97,7 @@ impl Decoder {
         let index = read_integer(block, if indexed { 6 } else { 4 })?;
         let name = match index {
             0 => read_string(block, &mut self.name)?,
-            _ => {
-                let name = self.table.name(index).ok_or(HpackError::Index(index))?;
-                self.name.clear();
-                self.name.extend_from_slice(name);
-                &self.name
-            }
+            _ => self.table.name(index).ok_or(HpackError::Index(index))?,
         };
         let value = read_string(block, &mut self.value)?;
         let class = Name::of(name);
@@ -109,7 +106,9 @@ impl Decoder {
         let bytes = name.len() + value.len() + ENTRY_OVERHEAD;
         each(&Field { name: class, value, sound, bytes });
         if indexed {
-            self.table.insert(name, value, class, sound);
+            self.kept.clear();
+            self.kept.extend_from_slice(name);
+            self.table.insert(&self.kept, value, class, sound);
         }
         Ok(bytes)
     }
