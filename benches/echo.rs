@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 /// Our servers and what they are held against: tonic for gRPC, axum for REST, both as documented and tuned or bare.
-const RUNGS: &str = "uring/h2-crate/protobuf,tokio/h2-crate/protobuf,tokio/tonic*/protobuf:prost,\
+const RUNGS: &str = "uring/{h2,h2-crate}/protobuf,tokio/h2-crate/protobuf,tokio/tonic*/protobuf:prost,\
     uring/h1/{msgpack,npy,json_binary,json},tokio/hyper/{msgpack,npy},\
     tokio/axum/{npy,msgpack:serde,json_binary:serde,json:serde}";
 

@@ -116,12 +116,12 @@ pub enum PlanError {
 
 /// Rungs of `quick`: each step of one gRPC chain and one REST chain, then what each encoding costs in a whole server.
 pub const QUICK: &str = "{uring,tokio}/raw/reflect,uring/raw/{protobuf,msgpack},\
-    {uring,tokio}/h2-crate/protobuf,tokio/hyper-h2/protobuf*,tokio/tonic*/protobuf:prost,\
+    uring/h2/protobuf,{uring,tokio}/h2-crate/protobuf,tokio/hyper-h2/protobuf*,tokio/tonic*/protobuf:prost,\
     {uring,tokio}/h1/msgpack,tokio/hyper/msgpack,tokio/axum/{msgpack,npy}*,\
     uring/h1/{npy,json,json_binary},tokio/axum/{json,json_binary}:serde";
 
 /// Rungs of `seed`: what stands beside the original's rows.
-pub const SEED: &str = "uring/raw/reflect,{uring,tokio}/h2-crate/protobuf,tokio/tonic*/protobuf:prost,\
+pub const SEED: &str = "uring/raw/reflect,uring/h2/protobuf,{uring,tokio}/h2-crate/protobuf,tokio/tonic*/protobuf:prost,\
     uring/h1/{msgpack,json_binary,json},tokio/axum/{msgpack,json_binary,json}:serde";
 
 /// Requests in flight in the original.
