@@ -15,18 +15,19 @@ use process::Server;
 const PROTO_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
 const INTEROP_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/interop");
 
+const ANY_PORTS: [&str; 4] = ["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0"];
+
 fn uring_server() -> Server {
-    Server::start(
-        env!("CARGO_BIN_EXE_uring-server"),
-        &["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0"],
-    )
+    Server::start(env!("CARGO_BIN_EXE_uring-server"), &ANY_PORTS)
+}
+
+fn uring_server_on_the_h2_crate() -> Server {
+    let args = [&ANY_PORTS[..], &["--grpc-engine", "h2-crate"]].concat();
+    Server::start(env!("CARGO_BIN_EXE_uring-server"), &args)
 }
 
 fn tonic_server() -> Server {
-    Server::start(
-        env!("CARGO_BIN_EXE_tonic-server"),
-        &["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0"],
-    )
+    Server::start(env!("CARGO_BIN_EXE_tonic-server"), &ANY_PORTS)
 }
 
 /// Skips on a user's machine, fails in CI.
@@ -106,6 +107,12 @@ fn grpcio_calls_uring_server() {
 }
 
 #[test]
+fn grpcio_calls_uring_server_on_the_h2_crate() {
+    let server = uring_server_on_the_h2_crate();
+    script("grpc_client.py", &[server.address("grpc"), PROTO_DIR]);
+}
+
+#[test]
 fn grpcio_calls_tonic_server() {
     let server = tonic_server();
     script("grpc_client.py", &[server.address("grpc"), PROTO_DIR]);
@@ -165,7 +172,7 @@ fn curl_waits_for_100_continue_with_a_large_body() {
 }
 
 #[test]
-fn h2load_gets_every_reply_from_both_servers() {
+fn h2load_gets_every_reply_from_every_server() {
     if !present("h2load") {
         return;
     }
@@ -174,7 +181,7 @@ fn h2load_gets_every_reply_from_both_servers() {
     body.extend(b"\x0a\x08\0\0\0\0\0\0\xf0\x3f\x12\x03<f8\x1a\x01\x01");
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("h2load-body.bin");
     std::fs::write(&file, &body).expect("the temporary folder is writable");
-    for server in [uring_server(), tonic_server()] {
+    for server in [uring_server(), uring_server_on_the_h2_crate(), tonic_server()] {
         let output = run(Command::new("h2load")
             .args(["-n", "20000", "-c", "1", "-m", "1000", "-w", "24", "-W", "26", "-d"])
             .arg(&file)

@@ -138,6 +138,8 @@ fn wrong_flags_are_usage_errors() {
     }
     let (code, said) = outcome(TONIC_SERVER, &["--workers", "9999"]);
     assert!(code == 2 && said.contains("--cpu"), "{said}");
+    let (code, said) = outcome(URING_SERVER, &["--grpc-engine", "h3"]);
+    assert!(code == 2 && said.contains("h2-crate"), "{said}");
 }
 
 #[test]
@@ -178,6 +180,25 @@ fn the_ready_line_names_each_address_and_nothing_else_is_printed() {
         assert_eq!(program.ready, format!("ready grpc={grpc} rest={rest} raw={raw}"));
         serves_until_told(program, signal);
     }
+}
+
+#[test]
+fn the_engine_of_grpc_is_chosen_and_own_by_default() {
+    let first_frame = |flags: &[&str]| {
+        let program = Program::start_on_ring(URING_SERVER, &[&ANY_PORTS[..], flags].concat())?;
+        let mut stream = TcpStream::connect(program.addresses()[0]).expect("it listens");
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("room");
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).expect("SETTINGS");
+        let mut settings = vec![0; usize::from(head[2])];
+        stream.read_exact(&mut settings).expect("all of it");
+        serves_until_told(program, Signal::SIGTERM);
+        Some(settings)
+    };
+    let Some(default) = first_frame(&[]) else { return };
+    let named = |engine| first_frame(&["--grpc-engine", engine]).expect("there is a ring");
+    assert_eq!(default, named("h2"));
+    assert_ne!(default, named("h2-crate"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -34,8 +34,30 @@ pub struct UringServerArgs {
     /// Where raw frames are served; without it they are not
     #[arg(long, value_name = "ADDR")]
     raw: Option<SocketAddr>,
+    /// What speaks HTTP/2
+    #[arg(long, value_name = "ENGINE", value_enum, default_value_t = GrpcEngine::H2)]
+    grpc_engine: GrpcEngine,
     #[command(flatten)]
     common: CommonArgs,
+}
+
+/// What `uring-server` speaks gRPC with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum GrpcEngine {
+    /// Own HTTP/2
+    H2,
+    /// The h2 crate under hand-written framing
+    H2Crate,
+}
+
+impl GrpcEngine {
+    /// Its name in the protocol table.
+    fn protocol(self) -> &'static str {
+        match self {
+            GrpcEngine::H2 => "h2",
+            GrpcEngine::H2Crate => "h2-crate",
+        }
+    }
 }
 
 /// Serves the echo the standard way: tonic and axum in one tokio runtime per worker.
@@ -118,7 +140,10 @@ impl UringServerArgs {
     /// Serves until told to stop: 0 done, 1 failed, 2 wrong flags.
     pub fn run(&self) -> ExitCode {
         let mut listens = vec![
-            ("grpc", Listen { protocol: "h2-crate", address: self.addresses.grpc }),
+            (
+                "grpc",
+                Listen { protocol: self.grpc_engine.protocol(), address: self.addresses.grpc },
+            ),
             ("rest", Listen { protocol: "h1", address: self.addresses.rest }),
         ];
         listens.extend(self.raw.map(|address| ("raw", Listen { protocol: "raw", address })));
