@@ -16,11 +16,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::PROTOCOL;
 use super::fault::{ErrorCode, Fault};
+use super::frame::{self, PING_BYTES};
 use super::machine::Connection;
 use super::server::{Drain, Server, Work};
 use super::stream::Stream;
-use super::{PROTOCOL, frame};
 use crate::wire::grpc::{Code, Status};
 use crate::wire::{Context, Handler, Limits, WireError};
 
@@ -29,6 +30,9 @@ pub(super) const WINDOW_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a client may take to answer the PING of a shutdown.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What our PING carries that asks whether the client has seen the first GOAWAY.
+const DRAIN_PING: [u8; PING_BYTES] = *b"draining";
 
 /// Highest stream number there is.
 const STREAM_MAX: u32 = (1 << 31) - 1;
@@ -113,7 +117,7 @@ impl<H: Handler> Connection<Server<H>> {
         }
         let all = frame::go_away(STREAM_MAX, ErrorCode::NoError, "shutting down");
         cx.out.copy(&all, cx.pool);
-        self.send_drain_ping(cx);
+        cx.out.copy(&frame::ping(0, &DRAIN_PING), cx.pool);
         self.side.drain = Drain::Told(cx.now + DRAIN_TIMEOUT);
     }
 

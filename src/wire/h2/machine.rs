@@ -1,4 +1,4 @@
-//! What both halves of a connection do: take frames apart, keep header blocks whole, say what went wrong.
+//! What both halves of a connection do: take frames apart and hand each to whom it concerns.
 //!
 //! ```text
 //!  Preface ──▶ Head ─┬─ all of the payload is there ─▶ dispatched from the input, no copy ──▶ Head
@@ -6,8 +6,8 @@
 //!                    ├─ DATA ──▶ [Pad ──▶] Data: handed on as it comes, or received by loan ─▶ Head
 //!                    └─ unknown ──▶ Skip ───────────────────────────────────────────────────▶ Head
 //! ```
-//! What a header block or a message means is its [`Side`]'s business. A fault of one stream is turned into RST_STREAM
-//! here ([`Connection::contain`]), one of the connection into GOAWAY with its reason ([`Connection::abort`]).
+//! What a header block or a message means is its [`Side`]'s business. Blocks are kept whole in `block.rs`; a fault of
+//! one stream is turned into RST_STREAM, one of the connection into GOAWAY, in `ending.rs`.
 //!
 //! Memory: a frame that is not DATA is kept up to [`BLOCK_BYTES_MAX`], a header block likewise, messages as `data.rs`
 //! says; the rest is a fixed size for each stream, of which there are [`super::STREAMS_MAX`].
@@ -18,17 +18,17 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::BLOCK_BYTES_MAX;
+pub(super) use super::block::Block;
+use super::block::OpenBlock;
 use super::data::{DataFrame, Lent};
 use super::fault::{ErrorCode, Fault};
 use super::flow::{ReceiveWindow, SendWindow};
-use super::frame::{
-    self, END_HEADERS, END_STREAM, FrameHead, HEAD_BYTES, Kind, PREFACE, PRIORITY_BYTES,
-};
+use super::frame::{self, END_STREAM, FrameHead, HEAD_BYTES, Kind, PREFACE, PRIORITY_BYTES};
 use super::guard::Guard;
 use super::hpack::Decoder;
 use super::settings::Settings;
 use super::stream::{Absent, Closed, Streams};
-use super::{BLOCK_BYTES_MAX, CONTINUATIONS_MAX, PROTOCOL};
 use crate::wire::grpc::Status;
 use crate::wire::{Context, Limits, WireError};
 
@@ -105,25 +105,6 @@ pub(super) trait Side: Sized {
     fn pong(connection: &mut Connection<Self>, cx: &mut Context<'_>);
 }
 
-/// A header block and what its HEADERS frame said.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Block {
-    /// Its stream.
-    pub(super) stream: u32,
-    /// Nothing follows it.
-    pub(super) end_stream: bool,
-    /// The frame is wrong, though the block must still be decoded.
-    pub(super) fault: Option<&'static str>,
-}
-
-/// A header block that goes on in CONTINUATION frames.
-#[derive(Debug)]
-struct OpenBlock {
-    block: Block,
-    bytes: Vec<u8>,
-    frames: usize,
-}
-
 /// Where the input stands.
 #[derive(Debug)]
 pub(super) enum Stage {
@@ -167,7 +148,7 @@ pub(super) struct Connection<S: Side> {
     pub(super) stage: Stage,
     pub(super) lent: Option<Lent>,
     partial: Vec<u8>,
-    open_block: Option<OpenBlock>,
+    pub(super) open_block: Option<OpenBlock>,
     /// The peer's first SETTINGS have come.
     pub(super) settings_seen: bool,
     /// When the frame or block that is not whole began.
@@ -409,128 +390,6 @@ impl<S: Side> Connection<S> {
             Kind::Data | Kind::Unknown => Ok(()),
         };
         self.contain(result, cx, with).map(|_| 0)
-    }
-
-    fn headers(
-        &mut self,
-        head: FrameHead,
-        payload: &[u8],
-        rest: &[u8],
-        cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<usize, Fault> {
-        if head.stream == 0 {
-            return Err(Fault::protocol("HEADERS on stream 0"));
-        }
-        let (fragment, fault) = frame::headers_fragment(head, payload)?;
-        let block = Block { stream: head.stream, end_stream: head.has(END_STREAM), fault };
-        if head.has(END_HEADERS) {
-            return self.block(block, fragment, rest, cx, with);
-        }
-        let mut bytes = cx.pool.take(fragment.len());
-        bytes.extend_from_slice(fragment);
-        self.open_block = Some(OpenBlock { block, bytes, frames: 0 });
-        Ok(0)
-    }
-
-    fn continuation(
-        &mut self,
-        head: FrameHead,
-        payload: &[u8],
-        rest: &[u8],
-        cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<usize, Fault> {
-        let Some(mut open) = self.open_block.take() else {
-            return Err(Fault::protocol("CONTINUATION without a header block"));
-        };
-        open.frames += 1;
-        if open.frames > CONTINUATIONS_MAX {
-            return Err(Fault::calm(format!("over {CONTINUATIONS_MAX} CONTINUATION frames")));
-        }
-        if open.bytes.len() + payload.len() > BLOCK_BYTES_MAX {
-            return Err(Fault::calm(format!("header block over {BLOCK_BYTES_MAX} bytes")));
-        }
-        open.bytes.extend_from_slice(payload);
-        if !head.has(END_HEADERS) {
-            self.open_block = Some(open);
-            return Ok(0);
-        }
-        let used = self.block(open.block, &open.bytes, rest, cx, with);
-        cx.pool.give(open.bytes);
-        used
-    }
-
-    fn block(
-        &mut self,
-        block: Block,
-        bytes: &[u8],
-        rest: &[u8],
-        cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<usize, Fault> {
-        let used = S::headers(self, block, bytes, rest, cx, with);
-        Ok(self.contain(used, cx, with)?.unwrap_or(0))
-    }
-
-    /// Ends the stream that a fault concerns; passes a fault of the connection on.
-    pub(super) fn contain<T>(
-        &mut self,
-        result: Result<T, Fault>,
-        cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<Option<T>, Fault> {
-        match result {
-            Ok(value) => Ok(Some(value)),
-            Err(Fault::Stream(id, code, text)) => {
-                if let Some(data) = self.remove(id, cx) {
-                    self.side.dropped(data, text, with);
-                }
-                if !matches!(code, ErrorCode::RefusedStream) {
-                    self.guard.reset(cx.now)?;
-                }
-                self.reset(id, code, cx)?;
-                Ok(None)
-            }
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// Sends RST_STREAM for a stream that is not in `streams` any more.
-    pub(super) fn reset(
-        &mut self,
-        id: u32,
-        code: ErrorCode,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        cx.out.copy(&frame::rst_stream(id, code), cx.pool);
-        self.closed.reset(id);
-        self.guard.control_frame()
-    }
-
-    /// Takes a stream out and gives its buffers back.
-    pub(super) fn remove(&mut self, id: u32, cx: &mut Context<'_>) -> Option<S::PerStream> {
-        let stream = self.streams.remove(id)?;
-        self.arriving_bytes -= stream.reserved;
-        self.waiting_bytes -= stream.unsent();
-        self.guard.give_back(stream.charge);
-        Some(stream.retire(cx.pool))
-    }
-
-    /// Ends the connection.
-    pub(super) fn abort(&mut self, fault: Fault, cx: &mut Context<'_>) -> WireError {
-        let (code, what) = match fault {
-            Fault::Connection(code, text) => (code, text),
-            Fault::Stream(_, code, text) => (code, text.into()),
-        };
-        self.say_goodbye(code, &what, cx);
-        WireError::Protocol { protocol: PROTOCOL, what: what.into_owned() }
-    }
-
-    /// Sends GOAWAY; nothing more is taken.
-    pub(super) fn say_goodbye(&mut self, code: ErrorCode, text: &str, cx: &mut Context<'_>) {
-        cx.out.copy(&frame::go_away(self.closed.last(), code, text), cx.pool);
-        self.finished = true;
     }
 
     /// True when the input ended between two frames.

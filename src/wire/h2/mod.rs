@@ -5,10 +5,12 @@
 //! short text, 405 or 415.
 //!
 //! ```text
-//!              machine.rs  frames taken apart, faults      ┌── server.rs  request head ─▶ Handler ─▶ answer.rs
-//!  bytes ────▶ control.rs  SETTINGS, PING, GOAWAY, ...  ───┤
+//!              machine.rs  frames taken apart              ┌── server.rs  request.rs ─▶ Handler ─▶ reply.rs, answer.rs
+//!  bytes ────▶ block.rs    header blocks, whole            │
+//!              control.rs  SETTINGS, PING, GOAWAY, ...  ───┤
 //!              data.rs     content, windows, loans         └── client.rs  reply head ─▶ Sink
 //!              pump.rs     what windows held up  ◀── outgoing.rs  a message cut into frames
+//!              ending.rs   faults: RST_STREAM, GOAWAY
 //! ```
 //! A small call whose HEADERS and DATA lie in one input is answered from where it lies: no stream is made, nothing is
 //! copied but the reply into the outbox. A large message is received into its own buffer and sent from there.
@@ -20,10 +22,12 @@
 //! RFC 9113, RFC 7541, and `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
 mod answer;
+mod block;
 mod client;
 mod control;
 mod data;
 mod deadline;
+mod ending;
 mod fault;
 mod flow;
 mod frame;
@@ -33,7 +37,9 @@ mod incoming;
 mod machine;
 mod outgoing;
 mod pump;
+mod reply;
 mod reply_head;
+mod request;
 mod request_block;
 mod request_head;
 mod server;

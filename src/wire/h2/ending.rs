@@ -1,0 +1,71 @@
+//! How streams and connections end early: RST_STREAM for a fault of one stream, GOAWAY for one of all.
+//!
+//! A reset that the peer has caused counts against it (`guard.rs`), whoever sends it. RFC 9113 section 5.4.
+
+use super::PROTOCOL;
+use super::fault::{ErrorCode, Fault};
+use super::frame;
+use super::machine::{Connection, Side};
+use crate::wire::{Context, WireError};
+
+impl<S: Side> Connection<S> {
+    /// Ends the stream that a fault concerns; passes a fault of the connection on.
+    pub(super) fn contain<T>(
+        &mut self,
+        result: Result<T, Fault>,
+        cx: &mut Context<'_>,
+        with: &mut S::With<'_>,
+    ) -> Result<Option<T>, Fault> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Fault::Stream(id, code, text)) => {
+                if let Some(data) = self.remove(id, cx) {
+                    self.side.dropped(data, text, with);
+                }
+                if !matches!(code, ErrorCode::RefusedStream) {
+                    self.guard.reset(cx.now)?;
+                }
+                self.reset(id, code, cx)?;
+                Ok(None)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Sends RST_STREAM for a stream that is not in `streams` any more.
+    pub(super) fn reset(
+        &mut self,
+        id: u32,
+        code: ErrorCode,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        cx.out.copy(&frame::rst_stream(id, code), cx.pool);
+        self.closed.reset(id);
+        self.guard.control_frame()
+    }
+
+    /// Takes a stream out and gives its buffers back.
+    pub(super) fn remove(&mut self, id: u32, cx: &mut Context<'_>) -> Option<S::PerStream> {
+        let stream = self.streams.remove(id)?;
+        self.arriving_bytes -= stream.reserved;
+        self.waiting_bytes -= stream.unsent();
+        self.guard.give_back(stream.charge);
+        Some(stream.retire(cx.pool))
+    }
+
+    /// Ends the connection.
+    pub(super) fn abort(&mut self, fault: Fault, cx: &mut Context<'_>) -> WireError {
+        let (code, what) = match fault {
+            Fault::Connection(code, text) => (code, text),
+            Fault::Stream(_, code, text) => (code, text.into()),
+        };
+        self.say_goodbye(code, &what, cx);
+        WireError::Protocol { protocol: PROTOCOL, what: what.into_owned() }
+    }
+
+    /// Sends GOAWAY; nothing more is taken.
+    pub(super) fn say_goodbye(&mut self, code: ErrorCode, text: &str, cx: &mut Context<'_>) {
+        cx.out.copy(&frame::go_away(self.closed.last(), code, text), cx.pool);
+        self.finished = true;
+    }
+}

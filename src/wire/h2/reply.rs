@@ -1,0 +1,258 @@
+//! Replies of the server half: a message is answered, what windows hold up is left to `pump.rs`, the stream closed.
+//!
+//! A status before the content has ended is followed by RST_STREAM NO_ERROR, so that the client stops sending; what
+//! still comes is dropped and its window given back. The frames themselves are written by `answer.rs`.
+
+use super::answer::{self, Answered, Terms, TextReply};
+use super::data::{WRONG_LENGTH, over_connection_window};
+use super::fault::{ErrorCode, Fault};
+use super::flow::SendWindow;
+use super::machine::Connection;
+use super::server::{Call, Server, Work};
+use super::stream::Stream;
+use crate::wire::grpc::{self, Code, Status};
+use crate::wire::{Context, DIRECT_BYTES_MIN, Handler, Refusal, Reply};
+
+/// `HealthCheckResponse { status: SERVING }`.
+const SERVING: &[u8] = &[0x08, 0x01];
+
+impl<H: Handler> Connection<Server<H>> {
+    /// A request whose content is all of one DATA frame in the input.
+    pub(super) fn quick(
+        &mut self,
+        id: u32,
+        work: Result<Work, Status>,
+        content: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        self.receive.spend(content.len()).map_err(|_| over_connection_window())?;
+        if self.side.head.content_length.is_some_and(|length| length != content.len() as u64) {
+            return Err(Fault::Stream(id, ErrorCode::Protocol, WRONG_LENGTH));
+        }
+        let answered = match work {
+            Ok(Work::Call(_)) if self.side.head.timeout.is_some_and(|time| time.is_zero()) => {
+                Err(deadline_exceeded())
+            }
+            Ok(Work::Call(call)) => {
+                let send = SendWindow::new(self.peer.initial_window_size);
+                self.answer_content(id, call, content, self.side.head.encoded, send, cx)
+            }
+            Ok(Work::Text(reply)) => {
+                self.insert(id, Work::Answered, false, None, cx);
+                return self.send_text(id, *reply, cx);
+            }
+            Ok(Work::Answered) => return Ok(()),
+            Err(status) => Err(status),
+        };
+        match answered {
+            Ok(Answered::Sent(len)) => {
+                self.send.spend(len);
+                Ok(())
+            }
+            Ok(Answered::Held(outgoing)) => {
+                self.insert(id, Work::Answered, false, None, cx);
+                self.launch(id, outgoing, cx, &mut ())
+            }
+            Err(status) => {
+                answer::send_status(id, &status, cx);
+                Ok(())
+            }
+        }
+    }
+
+    /// Answers a stream whose content, which is not kept, is all in the input.
+    pub(super) fn answer_whole(
+        &mut self,
+        id: u32,
+        content: &[u8],
+        cx: &mut Context<'_>,
+        with: &mut (),
+    ) -> Result<(), Fault> {
+        let Some(Stream { data, incoming, send, deadline, .. }) = self.streams.get(id) else {
+            return Ok(());
+        };
+        let Work::Call(call) = *data else { return Ok(()) };
+        let (send, late) = (*send, deadline.is_some_and(|deadline| deadline <= cx.now));
+        let encoded = incoming.take().is_some_and(|incoming| incoming.is_encoded());
+        *data = Work::Answered;
+        let answered = match late {
+            true => Err(deadline_exceeded()),
+            false => self.answer_content(id, call, content, encoded, send, cx),
+        };
+        self.settle(id, answered, cx, with)
+    }
+
+    /// Answers a stream that its client has ended.
+    pub(super) fn answer_ended(
+        &mut self,
+        id: u32,
+        cx: &mut Context<'_>,
+        with: &mut (),
+    ) -> Result<(), Fault> {
+        let Some(stream) = self.streams.get(id) else { return Ok(()) };
+        let call = match std::mem::replace(&mut stream.data, Work::Answered) {
+            Work::Call(call) => call,
+            Work::Text(reply) => return self.send_text(id, *reply, cx),
+            Work::Answered => return Ok(()),
+        };
+        let late = stream.deadline.is_some_and(|deadline| deadline <= cx.now);
+        let reserved = std::mem::take(&mut stream.reserved);
+        let Some(incoming) = stream.incoming.take() else { return Ok(()) };
+        self.arriving_bytes -= reserved;
+        let message = match incoming.finish(cx.pool) {
+            Ok(message) if late => {
+                cx.pool.give(message);
+                return self.fail(id, &deadline_exceeded(), cx);
+            }
+            Ok(message) => message,
+            Err(status) => return self.fail(id, &status, cx),
+        };
+        self.answer_stream(id, call, message, cx, with)
+    }
+
+    fn answer_content(
+        &mut self,
+        id: u32,
+        call: Call,
+        content: &[u8],
+        encoded: bool,
+        send: SendWindow,
+        cx: &mut Context<'_>,
+    ) -> Result<Answered, Status> {
+        let limit = self.limits.body_bytes_max;
+        let Some(message) = grpc::whole(content, encoded, limit)? else {
+            let text = format!("the call ended inside its message, {} bytes came", content.len());
+            return Err(Status::new(Code::Internal, text));
+        };
+        let terms = self.terms(id, send);
+        let Server { handler, content_type, scratch, .. } = &mut self.side;
+        answer::answer_short(terms, message, content_type, scratch, cx, |message, out| {
+            produce(handler, call, message, out)
+        })
+    }
+
+    /// A whole message of a stream has arrived.
+    fn answer_stream(
+        &mut self,
+        id: u32,
+        call: Call,
+        message: Vec<u8>,
+        cx: &mut Context<'_>,
+        with: &mut (),
+    ) -> Result<(), Fault> {
+        let Some(Stream { send, .. }) = self.streams.get(id) else {
+            cx.pool.give(message);
+            return Ok(());
+        };
+        let send = *send;
+        let terms = self.terms(id, send);
+        let Server { handler, content_type, scratch, answer_hint, .. } = &mut self.side;
+        let answered = if message.len() < DIRECT_BYTES_MIN {
+            let answered =
+                answer::answer_short(terms, &message, content_type, scratch, cx, |message, out| {
+                    produce(handler, call, message, out)
+                });
+            cx.pool.give(message);
+            answered
+        } else {
+            answer::answer_long(terms, message, *answer_hint, cx, |message, out| {
+                let reply = produce(handler, call, message, out);
+                *answer_hint = out.len();
+                reply
+            })
+            .map(Answered::Held)
+        };
+        self.settle(id, answered, cx, with)
+    }
+
+    /// Does what is left to do for a call on a stream, once it is answered.
+    fn settle(
+        &mut self,
+        id: u32,
+        answered: Result<Answered, Status>,
+        cx: &mut Context<'_>,
+        with: &mut (),
+    ) -> Result<(), Fault> {
+        match answered {
+            Ok(Answered::Sent(len)) => {
+                self.send.spend(len);
+                self.close(id, cx)
+            }
+            Ok(Answered::Held(outgoing)) => self.launch(id, outgoing, cx, with),
+            Err(status) => self.fail(id, &status, cx),
+        }
+    }
+
+    fn terms(&mut self, stream: u32, send: SendWindow) -> Terms {
+        let window = self.send.available().min(send.available());
+        let window = window.min(self.peer.max_frame_size as usize);
+        let advertise = !std::mem::replace(&mut self.side.advertised, true);
+        Terms { stream, window, advertise }
+    }
+
+    /// Ends a stream's call with a status.
+    pub(super) fn fail(
+        &mut self,
+        id: u32,
+        status: &Status,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        answer::send_status(id, status, cx);
+        self.close(id, cx)
+    }
+
+    /// Sends the reply to a request that is not a call, if it is not on its way.
+    pub(super) fn send_refusal(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let Some(stream) = self.streams.get(id) else { return Ok(()) };
+        if !matches!(stream.data, Work::Text(_)) {
+            return Ok(());
+        }
+        match std::mem::replace(&mut stream.data, Work::Answered) {
+            Work::Text(reply) => self.send_text(id, *reply, cx),
+            Work::Call(_) | Work::Answered => Ok(()),
+        }
+    }
+
+    pub(super) fn send_text(
+        &mut self,
+        id: u32,
+        reply: TextReply,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        match reply.send_head(id, cx) {
+            Some(outgoing) => self.launch(id, outgoing, cx, &mut ()),
+            None => self.close(id, cx),
+        }
+    }
+
+    /// Our side of a stream is done; the client is asked to stop if its side is not.
+    pub(super) fn close(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let remote_open = self.streams.get(id).is_some_and(|stream| stream.remote_open);
+        self.remove(id, cx);
+        if remote_open {
+            self.reset(id, ErrorCode::NoError, cx)?;
+        }
+        Ok(())
+    }
+}
+
+fn deadline_exceeded() -> Status {
+    Status::new(Code::DeadlineExceeded, "the call's deadline has passed")
+}
+
+/// Answers one message, whatever kind of call it is.
+fn produce<H: Handler>(
+    handler: &mut H,
+    call: Call,
+    message: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Reply, (Refusal, String)> {
+    match call {
+        Call::Handler(route) => handler.answer(route, message, out),
+        Call::Health => {
+            out.extend_from_slice(SERVING);
+            let head_len = SERVING.len();
+            Ok(Reply { content_type: "application/grpc", codec_id: 0, head_len, payload: 0..0 })
+        }
+    }
+}
