@@ -185,7 +185,8 @@ pub enum Refusal {
 
 /// The work behind a protocol. `server` puts the echo here; tests put what they like.
 pub trait Handler {
-    /// Decides on the head alone, before any of the body is kept. The text is one line, for the peer.
+    /// Decides on the head alone, before any of the body is kept: equal heads have equal routes, so a machine may use
+    /// one again without asking. The text is one line, for the peer.
     fn route(&mut self, head: &Head<'_>) -> Result<Route, (Refusal, String)>;
 
     /// Answers a whole message; appends what is not borrowed from `body` to `out`. On an error `out` is as before.

@@ -310,3 +310,35 @@ fn a_refused_block_still_counts_for_compression() {
     server.feed(&frame(DATA, END_STREAM, 3, &message(b"in step")));
     assert_eq!(reply(&server, 3).message(), b"IN STEP");
 }
+
+#[test]
+fn an_equal_block_means_what_the_table_says_now() {
+    let field = |index: u8, text: &str| [&[index, text.len() as u8], text.as_bytes()].concat();
+    let insert = |path: &str| [vec![0x83, 0x86], field(0x44, path)].concat();
+    let rest = [&[0x0F, 0x10][..], &field(0, "application/grpc+npy")[1..]].concat();
+    let call = |stream, front: &[u8]| {
+        let head = frame(HEADERS, END_HEADERS, stream, &[front, &rest].concat());
+        [head, frame(DATA, END_STREAM, stream, &message(b"x"))].concat()
+    };
+    // Index 62 is the path that was inserted last, whatever block it came in.
+    let newest = [0x83, 0x86, 0xBE];
+    let mut server = server();
+    for id in [1, 3] {
+        server.feed(&call(id, &insert("/wrap")));
+    }
+    for id in [5, 7] {
+        server.feed(&call(id, &newest));
+        assert_eq!(reply(&server, id).message(), b"<x>");
+    }
+    server.feed(&call(9, &[0x83, 0x86, 0xBF]));
+    assert_eq!(reply(&server, 9).message(), b"<x>", "a block that inserts does so each time");
+    server.feed(&call(21, &insert("/reflect")));
+    for id in [23, 25] {
+        server.feed(&call(id, &newest));
+        assert_eq!(reply(&server, id).message(), b"x");
+    }
+    // Emptied by a size update: the same bytes mean nothing any more.
+    server.feed(&frame(HEADERS, END_HEADERS, 27, &[&[0x20][..], &insert("/wrap"), &rest].concat()));
+    server.feed(&call(29, &newest));
+    assert_ended(&server, COMPRESSION_ERROR);
+}

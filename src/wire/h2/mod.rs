@@ -34,6 +34,7 @@ mod frame;
 mod guard;
 mod hpack;
 mod incoming;
+mod last_block;
 mod machine;
 mod outgoing;
 mod pump;

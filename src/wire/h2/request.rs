@@ -68,14 +68,23 @@ impl<H: Handler> Connection<Server<H>> {
     }
 
     fn decode_head(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let head = &mut self.side.head;
+        let Server { head, last_block, .. } = &mut self.side;
+        if last_block.is(bytes) {
+            return Ok(());
+        }
+        last_block.forget();
         head.clear();
         let bytes_max = self.limits.head_bytes_max.saturating_mul(HEAD_BYTES_FATAL_FACTOR);
-        self.decoder.decode(bytes, bytes_max, |field| head.take(field)).map_err(|error| match error
-        {
+        let changes = self.decoder.table_changes();
+        let decoded = self.decoder.decode(bytes, bytes_max, |field| head.take(field));
+        decoded.map_err(|error| match error {
             HpackError::TooLarge(_) => Fault::calm(format!("header block: {error}")),
             _ => Fault::connection(ErrorCode::Compression, format!("header block: {error}")),
-        })
+        })?;
+        if self.decoder.table_changes() == changes {
+            last_block.remember(bytes);
+        }
+        Ok(())
     }
 
     /// A header block on a stream that was opened before.
@@ -106,7 +115,10 @@ impl<H: Handler> Connection<Server<H>> {
 
     /// What is to be done for the request whose head was decoded, or the status that refuses it.
     fn classify(&mut self) -> Result<Work, Status> {
-        let Server { handler, head, .. } = &mut self.side;
+        let Server { handler, head, last_block, .. } = &mut self.side;
+        if let Some(call) = last_block.call() {
+            return Ok(Work::Call(call));
+        }
         let text = |status, text| {
             let bodiless = head.method == Method::Head;
             Ok(Work::Text(Box::new(TextReply::new(status, text, bodiless))))
@@ -126,6 +138,7 @@ impl<H: Handler> Connection<Server<H>> {
         let path_len = memchr::memchr(b'?', &head.path).unwrap_or(head.path.len());
         let path = &head.path[..path_len];
         if path == HEALTH_PATH {
+            last_block.called(Call::Health);
             return Ok(Work::Call(Call::Health));
         }
         let seen = Head {
@@ -136,8 +149,9 @@ impl<H: Handler> Connection<Server<H>> {
             has_body: true,
             body_len: head.content_length,
         };
-        let route = handler.route(&seen).map_err(Status::from)?;
-        Ok(Work::Call(Call::Handler(route)))
+        let call = Call::Handler(handler.route(&seen).map_err(Status::from)?);
+        last_block.called(call);
+        Ok(Work::Call(call))
     }
 
     /// A request that has ended with its head.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::answer::TextReply;
 use super::fault::Fault;
 use super::frame;
+use super::last_block::LastBlock;
 use super::machine::{Block, Connection, Side, Stage};
 use super::request_head::RequestHead;
 use super::settings::{Settings, WINDOW_DEFAULT};
@@ -31,6 +32,8 @@ pub struct H2<H: Handler> {
 pub(super) struct Server<H> {
     pub(super) handler: H,
     pub(super) head: RequestHead,
+    /// The block that `head` was decoded from.
+    pub(super) last_block: LastBlock,
     pub(super) scratch: Vec<u8>,
     /// The last reply's content type: the next is likely to have the same.
     pub(super) content_type: &'static str,
@@ -83,6 +86,7 @@ impl<H: Handler> H2<H> {
         let side = Server {
             handler,
             head: RequestHead::default(),
+            last_block: LastBlock::default(),
             scratch: Vec::new(),
             content_type: "",
             answer_hint: 0,

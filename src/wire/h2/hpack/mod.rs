@@ -57,6 +57,11 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
+    /// How often the table may have changed: between two equal counts a block decodes to the same fields.
+    pub(crate) fn table_changes(&self) -> u64 {
+        self.table.changes()
+    }
+
     /// Shows each field of a whole block to `each`. Gives up once the fields count more than `bytes_max`.
     pub(crate) fn decode(
         &mut self,

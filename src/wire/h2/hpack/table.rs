@@ -136,6 +136,7 @@ pub(crate) struct Table {
     entries: VecDeque<Entry>,
     size: usize,
     size_max: usize,
+    changes: u64,
 }
 
 impl Default for Table {
@@ -146,6 +147,7 @@ impl Default for Table {
             entries: VecDeque::new(),
             size: 0,
             size_max: TABLE_BYTES,
+            changes: 0,
         }
     }
 }
@@ -182,8 +184,14 @@ impl Table {
         self.entries.get(self.entries.len().checked_sub(age + 1)?)
     }
 
+    /// Counts insertions and resizings.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Inserts a field; older ones make room. One that is larger than the table empties it.
     pub(crate) fn insert(&mut self, name: &[u8], value: &[u8], class: Name, sound: bool) {
+        self.changes += 1;
         let bytes = name.len() + value.len() + ENTRY_OVERHEAD;
         if bytes > self.size_max {
             self.shrink_to(0);
@@ -201,6 +209,7 @@ impl Table {
 
     /// The peer's encoder says how much of what we allow it uses.
     pub(crate) fn resize(&mut self, size_max: usize) {
+        self.changes += 1;
         self.size_max = size_max;
         self.shrink_to(size_max);
     }
