@@ -84,8 +84,7 @@ fn exchange(
     out: &mut Vec<u8>,
 ) -> Result<Echoed, CodecError> {
     let start = out.len();
-    let array = codec.decode(body, scratch)?;
-    let Encoded { head_len, payload } = codec.encode(&array, out)?;
+    let Encoded { head_len, payload } = codec.echo(body, scratch, out)?;
     let encoding = codec.encoding();
     if payload.is_empty() {
         return Ok(Echoed { encoding, head_len, payload: 0..0 });

@@ -20,6 +20,7 @@ pub mod npy;
 mod odometer;
 pub mod protobuf;
 pub mod protobuf_prost;
+mod simd;
 
 /// An encoding on the wire; several codecs (own, library) may speak the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,6 +143,20 @@ pub trait Codec: fmt::Debug + Send + Sync {
         array: &ArrayView<'a>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded<'a>, CodecError>;
+
+    /// Reads a whole message and appends head and tail of the reply to `out`, which after an error holds anything
+    /// behind what it held before. It is [`Codec::decode`], then [`Codec::encode`]; a codec has its own form where
+    /// it can encode one part of the array while it decodes the next. The array is whole in memory and checked
+    /// all the same before a byte of the reply is handed over.
+    fn echo<'a>(
+        &self,
+        body: &'a [u8],
+        scratch: &'a mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded<'a>, CodecError> {
+        let array = self.decode(body, scratch)?;
+        self.encode(&array, out)
+    }
 }
 
 /// Every codec, own forms first. The CLI, the golden and round-trip tests and the benches iterate this table.

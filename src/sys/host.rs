@@ -31,7 +31,6 @@ const SYSCTLS: &[&str] = &[
 const CRATES: &[&str] = &[
     "axum",
     "base64",
-    "base64-turbo",
     "h2",
     "hyper",
     "hyper-util",

@@ -86,16 +86,6 @@ impl<'a> Text<'a> {
         self.raw
     }
 
-    /// Offset of the first of them in the message.
-    pub(crate) fn at(&self) -> usize {
-        self.at
-    }
-
-    /// True if there is a backslash in it.
-    pub(crate) fn escaped(&self) -> bool {
-        self.escaped
-    }
-
     /// True if this is `name`, however it is spelled.
     pub(crate) fn is(&self, name: &str) -> bool {
         if !self.escaped {
@@ -146,7 +136,7 @@ impl<'a> Text<'a> {
 }
 
 /// Reads the escape that `text` begins with: what it means and how long it is.
-fn escape(text: &[u8]) -> Result<(char, usize), &'static str> {
+pub(crate) fn escape(text: &[u8]) -> Result<(char, usize), &'static str> {
     let char = match text.get(1) {
         Some(&same @ (b'"' | b'\\' | b'/')) => char::from(same),
         Some(b'b') => '\u{8}',

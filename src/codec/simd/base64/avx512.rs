@@ -1,0 +1,200 @@
+//! Base64 in vectors of 64 characters, 48 bytes.
+//!
+//! A character's value is looked up among the 128 of ASCII by one permutation of two registers; the values are
+//! joined to 24 bits by two multiply-adds and packed by a permutation. The other way, a permutation lays three
+//! bytes over each four places, a shift by a different count for each byte cuts out six bits, and a permutation of
+//! the alphabet names them. The ends go through the same code with masked loads and stores.
+#![allow(unsafe_code)] // Loads and stores of vectors take pointers; calls need the processor's leave.
+
+use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
+
+use super::{ALPHABET, Room};
+use crate::codec::simd::Avx512;
+
+/// Characters of a vector.
+const CHARS: usize = 64;
+
+/// Bytes of a vector of characters.
+const BYTES: usize = 48;
+
+/// Vectors that go through the loop together, so that one branch is taken for all.
+const TOGETHER: usize = 4;
+
+/// Where four vectors of bytes end when each is written as if it were 64 long.
+const REACH: usize = BYTES * (TOGETHER - 1) + CHARS;
+
+/// A value that no character has.
+const BAD: u8 = 0x80;
+
+/// Value of each ASCII character.
+static VALUES: [u8; 128] = {
+    let mut values = [BAD; 128];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        values[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
+/// From 16 groups of 24 bits, each in the low bytes of four and in the wrong order, to 48 bytes.
+static PACK: [u8; 64] = {
+    let mut pack = [0; 64];
+    let mut at = 0;
+    while at < BYTES {
+        pack[at] = (at / 3 * 4 + (2 - at % 3)) as u8;
+        at += 1;
+    }
+    pack
+};
+
+/// From 48 bytes to six of them in each eight, with the first of a group on top of its 24 bits.
+static SPREAD: [u8; 64] = {
+    let mut spread = [0; 64];
+    let mut at = 0;
+    while at < 64 {
+        let (eight, byte) = (at / 8, at % 8);
+        if byte < 6 {
+            spread[at] = (eight * 6 + byte / 3 * 3 + (2 - byte % 3)) as u8;
+        }
+        at += 1;
+    }
+    spread
+};
+
+/// Where the six bits of each character begin in its eight bytes: 18, 12, 6, 0, then the same 24 higher.
+const CUT: i64 = i64::from_le_bytes([18, 12, 6, 0, 42, 36, 30, 24]);
+
+/// See [`super::decode_form`]. `_proof` is that the processor has the instructions.
+pub(super) fn decode(_proof: Avx512, text: &[u8], room: &mut Room) -> usize {
+    // SAFETY: an `Avx512` is only made where the processor has all the features of the function.
+    unsafe { decode_vectors(text, room) }
+}
+
+/// See [`super::encode_form`]. `_proof` is that the processor has the instructions.
+pub(super) fn encode(_proof: Avx512, bytes: &[u8], room: &mut Room) {
+    // SAFETY: an `Avx512` is only made where the processor has all the features of the function.
+    unsafe { encode_vectors(bytes, room) }
+}
+
+// Plain loops on purpose: an iterator's adaptor is compiled without the instructions, so that a kernel's closure
+// inside one becomes a call with its vectors in memory (measured: 30 times as slow).
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn decode_vectors(text: &[u8], room: &mut Room) -> usize {
+    let (low, high) = VALUES.split_at(64);
+    let (low, high, order) = (load(low), load(high), load(&PACK));
+    let mut groups = 0;
+    for block in text.as_chunks::<{ CHARS * TOGETHER }>().0 {
+        let Some(room) = room.get_mut(groups * 3..groups * 3 + REACH) else { break };
+        let mut values = [_mm512_setzero_si512(); TOGETHER];
+        let mut seen = _mm512_setzero_si512();
+        for at in 0..TOGETHER {
+            let chars = load(&block[at * CHARS..]);
+            values[at] = _mm512_permutex2var_epi8(low, chars, high);
+            seen = either(seen, chars, values[at]);
+        }
+        if _mm512_movepi8_mask(seen) != 0 {
+            break;
+        }
+        // Each vector's last quarter is rubbish that the next overwrites.
+        for at in 0..TOGETHER {
+            store(&mut room[at * BYTES..], pack(values[at], order), CHARS);
+        }
+        groups += CHARS / 4 * TOGETHER;
+    }
+    loop {
+        // Beyond the end of the text are zeros, which are no digits.
+        let chars = load(&text[groups * 4..]);
+        let values = _mm512_permutex2var_epi8(low, chars, high);
+        let bad = _mm512_movepi8_mask(_mm512_or_si512(chars, values));
+        let good = bad.trailing_zeros() as usize / 4;
+        store(&mut room[groups * 3..], pack(values, order), good * 3);
+        groups += good;
+        if good < CHARS / 4 {
+            return groups;
+        }
+    }
+}
+
+/// What is set in any of the three. A byte above ASCII looks up a wrong value, but has its own top bit set.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn either(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+    _mm512_ternarylogic_epi32::<0xfe>(a, b, c)
+}
+
+/// Joins 64 values of six bits to 48 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn pack(values: __m512i, order: __m512i) -> __m512i {
+    let twelve = _mm512_maddubs_epi16(values, _mm512_set1_epi16(0x0140));
+    let whole = _mm512_madd_epi16(twelve, _mm512_set1_epi32(0x0001_1000));
+    _mm512_permutexvar_epi8(order, whole)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn encode_vectors(bytes: &[u8], room: &mut Room) {
+    let (order, alphabet) = (load(&SPREAD), load(ALPHABET));
+    let (mut from, mut to) = (0, 0);
+    while let Some(block) = bytes.get(from..from + REACH) {
+        let room = &mut room[to..to + CHARS * TOGETHER];
+        for at in 0..TOGETHER {
+            let part = load(&block[at * BYTES..]);
+            store(&mut room[at * CHARS..], chars(part, order, alphabet), CHARS);
+        }
+        from += BYTES * TOGETHER;
+        to += CHARS * TOGETHER;
+    }
+    while from < bytes.len() {
+        let part = &bytes[from..bytes.len().min(from + BYTES)];
+        let len = part.len().div_ceil(3) * 4;
+        store(&mut room[to..], chars(load(part), order, alphabet), len);
+        from += part.len();
+        to += len;
+    }
+    let padding = (3 - bytes.len() % 3) % 3;
+    room[to - padding..to].fill(MaybeUninit::new(b'='));
+}
+
+/// The text of the first 48 of 64 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vbmi")]
+fn chars(bytes: __m512i, order: __m512i, alphabet: __m512i) -> __m512i {
+    let spread = _mm512_permutexvar_epi8(order, bytes);
+    // The last permutation looks at six bits of each byte, so that what the shift leaves above them does not count.
+    let six = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(CUT), spread);
+    _mm512_permutexvar_epi8(six, alphabet)
+}
+
+/// The first 64 of `bytes`; zeros for those that it does not have.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load(bytes: &[u8]) -> __m512i {
+    match bytes.first_chunk::<64>() {
+        // SAFETY: the reference is to 64 readable bytes, and the load needs no alignment.
+        Some(whole) => unsafe { _mm512_loadu_si512(whole.as_ptr().cast()) },
+        // SAFETY: the mask has a bit for each byte of the slice and no other, and a byte whose bit is 0 is not
+        // accessed (Intel SDM, "masked loads and faults").
+        None => unsafe {
+            _mm512_maskz_loadu_epi8((1u64 << bytes.len()) - 1, bytes.as_ptr().cast())
+        },
+    }
+}
+
+/// Writes the first `len` bytes of `vector`, 64 at most, to the start of `room`, which has to be as long.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn store(room: &mut Room, vector: __m512i, len: usize) {
+    let room = &mut room[..len];
+    match room.first_chunk_mut::<64>() {
+        // SAFETY: the reference is to 64 writable bytes, and the store needs no alignment.
+        Some(whole) => unsafe { _mm512_storeu_si512(whole.as_mut_ptr().cast(), vector) },
+        // SAFETY: the mask has a bit for each byte of the slice and no other, and a byte whose bit is 0 is not
+        // accessed.
+        None => unsafe {
+            _mm512_mask_storeu_epi8(room.as_mut_ptr().cast(), (1u64 << room.len()) - 1, vector);
+        },
+    }
+}

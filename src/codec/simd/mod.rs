@@ -1,0 +1,108 @@
+//! Kernels in the processor's vector instructions: the only `unsafe` of the codecs.
+//!
+//! A kernel is a safe function over slices and vectors of bytes. Beside its vector forms stands a portable one in
+//! safe Rust, which is what it means: all forms give the same answer for every input, and the tests run the same
+//! cases through each that the machine has. Which one runs is an argument, so that a caller picks once
+//! ([`Isa::best`]) and a loop inside a kernel never asks again.
+//!
+//! Nothing here knows JSON or an array, reads outside the slices it was given, or looks at the environment.
+//!
+//! | level | needs | since |
+//! |---|---|---|
+//! | [`Isa::Portable`] | nothing; what Miri and other architectures run | |
+//! | [`Isa::Avx2`] | AVX2, BMI1, BMI2, LZCNT, POPCNT | Haswell 2013, Zen 2017 |
+//! | [`Isa::Avx512`] | those and AVX-512 F, BW, VL, VBMI, VBMI2, IFMA | Ice Lake 2019, Zen 4 2022 |
+
+use std::sync::LazyLock;
+
+pub(crate) mod base64;
+#[cfg(test)]
+pub(crate) mod guarded;
+
+/// Proof that the processor has what [`Isa::Avx2`] needs: only [`Avx2::detect`] makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx2(());
+
+/// Proof that the processor has what [`Isa::Avx512`] needs: only [`Avx512::detect`] makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx512(());
+
+/// The instructions that a kernel may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isa {
+    /// Those of every processor.
+    Portable,
+    /// Vectors of 32 bytes.
+    Avx2(Avx2),
+    /// Vectors of 64 bytes with byte permutations.
+    Avx512(Avx512),
+}
+
+impl Avx2 {
+    /// Asks the processor.
+    #[cfg(target_arch = "x86_64")]
+    fn detect() -> Option<Avx2> {
+        let has = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt");
+        has.then_some(Avx2(()))
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn detect() -> Option<Avx2> {
+        None
+    }
+}
+
+impl Avx512 {
+    /// Asks the processor.
+    #[cfg(target_arch = "x86_64")]
+    fn detect() -> Option<Avx512> {
+        let has = Avx2::detect().is_some()
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vbmi")
+            && is_x86_feature_detected!("avx512vbmi2")
+            && is_x86_feature_detected!("avx512ifma");
+        has.then_some(Avx512(()))
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn detect() -> Option<Avx512> {
+        None
+    }
+}
+
+impl Isa {
+    /// The most that this processor has; it is asked once.
+    pub(crate) fn best() -> Isa {
+        static BEST: LazyLock<Isa> =
+            LazyLock::new(|| Isa::levels().flatten().last().expect("the portable level is there"));
+        *BEST
+    }
+
+    /// Every level that this processor has, the portable one first.
+    #[cfg(test)]
+    pub(crate) fn all() -> impl Iterator<Item = Isa> {
+        Isa::levels().flatten()
+    }
+
+    fn levels() -> impl Iterator<Item = Option<Isa>> {
+        [Some(Isa::Portable), Avx2::detect().map(Isa::Avx2), Avx512::detect().map(Isa::Avx512)]
+            .into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_level_is_one_that_the_processor_has() {
+        assert_eq!(Isa::all().next(), Some(Isa::Portable));
+        assert_eq!(Isa::all().last(), Some(Isa::best()));
+    }
+}
