@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndecho::wire::h1::{DateClock, H1};
-use ndecho::wire::h2::{H2, H2Client};
+use ndecho::wire::h2::{Allowance, H2, H2Client};
 use ndecho::wire::raw::Raw;
 use ndecho::wire::{
     Batch, Client, Context, Handler, Head, Limits, Machine, Outbox, Part, Pool, Refusal, Reply,
@@ -156,9 +156,16 @@ impl Calls {
     /// The first turn of a client with `count` calls of `body`, and the same calls for later turns.
     fn new(count: u32, body: &[u8]) -> (Vec<u8>, Calls) {
         let limits = Rc::new(Limits::default());
-        let mut client = H2Client::new("127.0.0.1:50051", "/Calculator/Echo", GRPC, limits);
+        let mut client = H2Client::new(
+            "127.0.0.1:50051",
+            "/Calculator/Echo",
+            GRPC,
+            Allowance::default(),
+            limits,
+        );
         let (mut out, mut pool, now) = (Outbox::default(), Pool::default(), Instant::now());
         let mut cx = Context { out: &mut out, pool: &mut pool, now };
+        client.open(&mut cx);
         client.request(0, &[Part::Copy(body)], &mut cx);
         // Windows and frames of 1 MiB.
         let settings = [0, 0, 12, 4, 0, 0, 0, 0, 0, 0, 4, 0, 16, 0, 0, 0, 5, 0, 16, 0, 0];

@@ -17,7 +17,7 @@ use ndecho::generated::NdArray;
 use ndecho::generated::calculator_client::CalculatorClient;
 use ndecho::ladder::table::STACKS;
 use ndecho::load;
-use ndecho::load::plan::{Body, Extent, Options, Source, Target};
+use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
 use ndecho::protocol::{self, Family};
 use ndecho::wire::Limits;
 
@@ -53,6 +53,7 @@ fn options(address: SocketAddr, family: Family, encoding: Encoding, size: u64) -
         warmup: Extent::Requests(0),
         window: Extent::Requests(if size >= 65_536 { 12 } else { 60 }),
         timeout: Duration::from_secs(60),
+        allowance: ALLOWANCE,
         cpu: None,
         server_pid: None,
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::codec;
-use ndecho::load::plan::{Body, Extent, Options, Source, Target};
+use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
 use ndecho::load::{self, LoadError};
 use ndecho::record::Measurement;
 use nix::sys::signal::{Signal, kill};
@@ -138,6 +138,7 @@ fn options(scheme: &str, address: SocketAddr) -> Options {
         warmup: Extent::Requests(10),
         window: Extent::Requests(200),
         timeout: Duration::from_secs(5),
+        allowance: ALLOWANCE,
         cpu: None,
         server_pid: None,
     }

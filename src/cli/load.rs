@@ -8,8 +8,9 @@ use clap::Args;
 
 use crate::array::{DType, Shape};
 use crate::cli::values;
-use crate::load::plan::{Body, Extent, Options, PlanError, Protocol, Source, Target};
+use crate::load::plan::{ALLOWANCE, Body, Extent, Options, PlanError, Protocol, Source, Target};
 use crate::load::{self, LoadError};
+use crate::wire::h2::Allowance;
 
 /// Puts a server under closed-loop load, checks every reply, and prints what it cost.
 #[derive(Args, Clone, Debug)]
@@ -65,6 +66,14 @@ pub struct LoadArgs {
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "60s")]
     pub timeout: Duration,
 
+    /// Over gRPC, window of each stream and of the connection [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub h2_window: Option<u64>,
+
+    /// Over gRPC, largest frame the server may send; 16KiB as most clients have it [default: 1MiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub h2_frame_size: Option<u64>,
+
     /// Core for the one thread
     #[arg(long, value_name = "CORE")]
     pub cpu: Option<usize>,
@@ -113,11 +122,23 @@ impl LoadArgs {
             warmup: self.warmup,
             window: self.requests.map_or(Extent::Duration(self.duration), Extent::Requests),
             timeout: self.timeout,
+            allowance: self.allowance(),
             cpu: self.cpu,
             server_pid: self.server_pid,
         };
         options.check()?;
         Ok(options)
+    }
+
+    /// A value that is too large for its field is too large for the plan as well.
+    fn allowance(&self) -> Allowance {
+        let or = |given: Option<u64>, default| {
+            given.map_or(default, |size| u32::try_from(size).unwrap_or(u32::MAX))
+        };
+        Allowance {
+            window: or(self.h2_window, ALLOWANCE.window),
+            frame_bytes_max: or(self.h2_frame_size, ALLOWANCE.frame_bytes_max),
+        }
     }
 
     fn concurrency(&self, protocol: Protocol) -> (u32, u32) {

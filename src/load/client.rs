@@ -11,6 +11,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use crate::record::Http2Settings;
+use crate::wire::h2::Settings;
 use crate::wire::{Client, Context, Loan, Machine, Part, Pool, Sink, WireError};
 
 use super::LoadError;
@@ -45,17 +47,18 @@ struct Replies<'a> {
 }
 
 impl<C: Client> LoadConnection<C> {
-    /// A connection that keeps `share` requests of `run` in flight, or as many as `client` can carry.
+    /// A connection that keeps `share` requests of `run` in flight, or as many as `client` can carry at the time.
     pub fn new(client: C, run: Rc<RefCell<Run>>, share: u32) -> LoadConnection<C> {
-        let share = share.min(u32::try_from(client.in_flight_max()).unwrap_or(u32::MAX));
         let slots = Slots { tickets: vec![None; share as usize], free: (0..share).rev().collect() };
         LoadConnection { client, run, slots, stamped: Vec::new(), lent_len: 0 }
     }
 
     fn fill(&mut self, cx: &mut Context<'_>) {
         let mut run = self.run.borrow_mut();
-        let queued = cx.out.len();
         while let Some(&slot) = self.slots.free.last() {
+            if self.slots.in_flight() >= self.client.in_flight_max() {
+                break;
+            }
             let Some(ticket) = run.next(cx.now) else { break };
             self.slots.free.pop();
             self.slots.tickets[slot as usize] = Some(ticket);
@@ -72,7 +75,6 @@ impl<C: Client> LoadConnection<C> {
                 self.client.request(slot, &[Part::Copy(&self.stamped)], cx);
             }
         }
-        run.traffic().sent(cx.out.len() - queued);
     }
 
     /// Lets the client take something, checks the replies that come of it, and asks for more.
@@ -81,21 +83,28 @@ impl<C: Client> LoadConnection<C> {
         cx: &mut Context<'_>,
         give: impl FnOnce(&mut C, &mut Context<'_>, &mut dyn Sink) -> Result<(), WireError>,
     ) -> Result<(), WireError> {
+        let queued = cx.out.len();
         let mut run = self.run.borrow_mut();
         let mut replies = Replies { run: &mut run, slots: &mut self.slots, now: cx.now };
         let taken = give(&mut self.client, cx, &mut replies);
+        if run.traffic().server_settings.get().is_none() {
+            run.traffic().server_settings.set(self.client.peer_settings().map(http2));
+        }
         if let Err(error) = &taken {
-            run.fail(LoadError::Wire(error.clone()));
+            run.broken(LoadError::Wire(error.clone()));
         }
         drop(run);
         self.fill(cx);
+        self.run.borrow().traffic().sent(cx.out.len() - queued);
         taken
     }
 }
 
 impl<C: Client> Machine for LoadConnection<C> {
     fn open(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.client.open(cx);
         self.fill(cx);
+        self.run.borrow().traffic().sent(cx.out.len());
         Ok(())
     }
 
@@ -115,9 +124,20 @@ impl<C: Client> Machine for LoadConnection<C> {
         self.take(cx, |client, cx, sink| client.repay(buffer, cx, sink))
     }
 
+    fn flushed(&mut self, _: &mut Context<'_>) -> Result<(), WireError> {
+        self.client.flushed();
+        Ok(())
+    }
+
     fn end(&mut self, _: &mut Context<'_>) -> Result<(), WireError> {
-        self.run.borrow_mut().closed();
-        self.client.end()
+        let ended = self.client.end();
+        let mut run = self.run.borrow_mut();
+        match &ended {
+            Err(why @ WireError::Protocol { .. }) => run.broken(LoadError::Wire(why.clone())),
+            _ => run.closed(),
+        }
+        drop(run);
+        ended
     }
 
     fn drain(&mut self, _: &mut Context<'_>) {}
@@ -134,6 +154,12 @@ impl<C> Drop for LoadConnection<C> {
     }
 }
 
+impl Slots {
+    fn in_flight(&self) -> usize {
+        self.tickets.len() - self.free.len()
+    }
+}
+
 impl Sink for Replies<'_> {
     fn reply(&mut self, id: u32, body: Result<&[u8], &str>) {
         let Some(ticket) = self.slots.tickets.get_mut(id as usize).and_then(Option::take) else {
@@ -142,6 +168,19 @@ impl Sink for Replies<'_> {
         self.slots.free.push(id);
         let reply = body.map_or_else(Reply::Refused, Reply::Body);
         self.run.reply(ticket, reply, self.now);
+    }
+}
+
+/// SETTINGS as a record has them.
+fn http2(settings: Settings) -> Http2Settings {
+    let default = Settings::default();
+    let changed = |value, default| (value != default).then_some(value);
+    Http2Settings {
+        header_table_size: changed(settings.header_table_size, default.header_table_size),
+        max_concurrent_streams: settings.max_concurrent_streams,
+        initial_window_size: changed(settings.initial_window_size, default.initial_window_size),
+        max_frame_size: changed(settings.max_frame_size, default.max_frame_size),
+        max_header_list_size: settings.max_header_list_size,
     }
 }
 

@@ -8,8 +8,7 @@
 //! | [`message`] | the request, written once and stamped |
 //! | [`verify`] | whether a reply is right |
 //! | [`run`](mod@run) | what connections share: schedule, checks, counts, the first failure |
-//! | [`client`] | a connection over our own client halves |
-//! | [`grpc`] | a connection over the h2 crate, as one future; [`wake`] and [`settings`] serve it |
+//! | [`client`] | a connection over one of our own client halves |
 //! | [`summary`] | a measurement for people |
 //! | [`net`] | sockets, put on the reactor in their protocol |
 //! | [`worker`] | runs it all |
@@ -28,17 +27,14 @@ use crate::sys::socket::SocketError;
 use crate::wire::WireError;
 
 pub mod client;
-pub mod grpc;
 pub mod message;
 pub mod net;
 pub mod nonce;
 pub mod plan;
 pub mod run;
 pub mod schedule;
-pub mod settings;
 pub mod summary;
 pub mod verify;
-pub mod wake;
 pub mod worker;
 
 pub use worker::run;
@@ -57,9 +53,6 @@ pub enum LoadError {
     /// The server broke the protocol.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// The HTTP/2 connection broke.
-    #[error("HTTP/2: {0}")]
-    Http2(String),
     /// A reply that belongs to no request.
     #[error("a reply to id {id}, which nothing asked for")]
     Unasked {

@@ -9,17 +9,20 @@ use crate::driver;
 use crate::driver::uring::Reactor;
 use crate::sys::socket;
 use crate::wire::h1::H1Client;
+use crate::wire::h2::H2Client;
 use crate::wire::raw::RawClient;
 use crate::wire::{Limits, Machine};
 
 use super::LoadError;
 use super::client::LoadConnection;
-use super::grpc;
 use super::plan::{CONNECTIONS_MAX, Options, Protocol};
 use super::run::Run;
 
 /// A reply may be this many times as long as its request (JSON may be spaced out) and a little more (an error's text).
 const REPLY_FACTOR_MAX: usize = 4;
+
+/// The one method of the one service.
+const ECHO_PATH: &str = "/Calculator/Echo";
 
 /// That little more.
 const REPLY_BYTES_MORE: usize = 64 * 1024;
@@ -64,23 +67,13 @@ pub fn start(
     run: &Rc<RefCell<Run>>,
 ) -> Result<(), LoadError> {
     for (index, socket) in sockets.into_iter().enumerate() {
-        let share = options.share(index as u32);
-        match machine(options, run, share) {
-            Some(machine) => {
-                reactor.adopt(socket, machine)?;
-            }
-            None => {
-                let stream = reactor.stream(socket)?;
-                let authority = options.target.authority.clone();
-                reactor.spawn(grpc::drive(stream, authority, Rc::clone(run), share));
-            }
-        }
+        reactor.adopt(socket, machine(options, run, options.share(index as u32)))?;
     }
     Ok(())
 }
 
-/// A connection of one of our own protocols; `None` for gRPC, which is a task on a stream.
-fn machine(options: &Options, run: &Rc<RefCell<Run>>, share: u32) -> Option<Box<dyn Machine>> {
+/// A connection in the protocol of its target.
+fn machine(options: &Options, run: &Rc<RefCell<Run>>, share: u32) -> Box<dyn Machine> {
     let encoding = options.body.encoding();
     let request_len = run.borrow().message().form().len();
     let body_bytes_max = request_len.saturating_mul(REPLY_FACTOR_MAX) + REPLY_BYTES_MORE;
@@ -88,13 +81,19 @@ fn machine(options: &Options, run: &Rc<RefCell<Run>>, share: u32) -> Option<Box<
     match options.target.protocol {
         Protocol::Raw => {
             let client = RawClient::new(encoding.id(), &limits);
-            Some(Box::new(LoadConnection::new(client, Rc::clone(run), share)))
+            Box::new(LoadConnection::new(client, Rc::clone(run), share))
         }
         Protocol::Http => {
             let (host, path) = (&options.target.authority, encoding.path());
             let client = H1Client::new(host, path, encoding.content_type(), &limits);
-            Some(Box::new(LoadConnection::new(client, Rc::clone(run), share)))
+            Box::new(LoadConnection::new(client, Rc::clone(run), share))
         }
-        Protocol::Grpc => None,
+        Protocol::Grpc => {
+            let (authority, content_type) =
+                (&options.target.authority, encoding.grpc_content_type());
+            let (allowance, limits) = (options.allowance, Rc::new(limits));
+            let client = H2Client::new(authority, ECHO_PATH, content_type, allowance, limits);
+            Box::new(LoadConnection::new(client, Rc::clone(run), share))
+        }
     }
 }

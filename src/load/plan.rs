@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::array::{ArrayError, DType, Shape};
 use crate::codec::{self, Codec, Encoding};
+use crate::wire::h2::Allowance;
 
 /// Everything that decides a run.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Options {
     pub window: Extent,
     /// Bound on the whole run, from the first connect to the last reply.
     pub timeout: Duration,
+    /// What a gRPC server may send us before it has to wait.
+    pub allowance: Allowance,
     /// Core to pin the one thread to.
     pub cpu: Option<usize>,
     /// Server process whose CPU and memory are read.
@@ -131,6 +134,10 @@ pub enum PlanError {
     },
 }
 
+/// Windows and frames that hold no server up: its own settings decide how it sends. 64 MiB for each stream and each
+/// connection, frames of 1 MiB.
+pub const ALLOWANCE: Allowance = Allowance { window: 64 << 20, frame_bytes_max: 1 << 20 };
+
 /// Most connections of one run: their sockets must fit an ordinary descriptor limit of 1024 with room to spare.
 pub const CONNECTIONS_MAX: u32 = 1000;
 
@@ -223,6 +230,8 @@ impl Options {
         let why = " (one request in flight on each HTTP/1.1 connection)";
         let why = if self.target.protocol == Protocol::Http { why } else { "" };
         range("--in-flight", self.in_flight, self.connections, in_flight_max, why)?;
+        range("--h2-window", self.allowance.window, 1, (1 << 31) - 1, " bytes")?;
+        range("--h2-frame-size", self.allowance.frame_bytes_max, 1 << 14, (1 << 24) - 1, " bytes")?;
         match self.window {
             Extent::Requests(0) => Err(PlanError::Count {
                 what: "--requests",
@@ -262,6 +271,7 @@ mod tests {
             warmup: Extent::Requests(0),
             window: Extent::Requests(1),
             timeout: Duration::from_secs(1),
+            allowance: ALLOWANCE,
             cpu: None,
             server_pid: None,
         }

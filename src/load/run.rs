@@ -15,7 +15,7 @@ use super::LoadError;
 use super::message::Message;
 use super::plan::Options;
 use super::schedule::{Boundary, Schedule};
-use super::verify::{Arriving, Verifier, WrongReply};
+use super::verify::{Verifier, WrongReply};
 
 /// One run, from its first request to its last reply.
 #[derive(Debug)]
@@ -47,8 +47,6 @@ pub struct Traffic {
 pub enum Reply<'a> {
     /// A whole body, not looked at yet.
     Body(&'a [u8]),
-    /// A whole body that was compared as it came ([`Arriving`]) and is right.
-    Right,
     /// The server's refusal.
     Refused(&'a str),
 }
@@ -109,21 +107,10 @@ impl Run {
         Some(Ticket { request: self.schedule.sent(), sent: now })
     }
 
-    /// Bytes that the latest right reply had.
-    pub fn reply_len(&self) -> usize {
-        self.verifier.reply_len()
-    }
-
-    /// A reply to `ticket` that will come in pieces, `prefix` first.
-    pub fn arriving(&self, ticket: Ticket, prefix: &[u8]) -> Arriving {
-        self.verifier.arriving(ticket.request, prefix)
-    }
-
     /// The reply to `ticket` has come whole.
     pub fn reply(&mut self, ticket: Ticket, reply: Reply<'_>, now: Instant) {
         let checked = match reply {
             Reply::Body(body) => self.verifier.check(ticket.request, body),
-            Reply::Right => Ok(()),
             Reply::Refused(text) => Err(WrongReply::Refused(one_line(text))),
         };
         if let Err(wrong) = checked {

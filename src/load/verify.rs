@@ -6,7 +6,6 @@
 //! costs a comparison whatever the encoding. A reflected body has only one right form.
 
 use std::fmt;
-use std::rc::Rc;
 
 use crate::array::{ArrayView, Shape};
 use crate::codec::{Codec, CodecError};
@@ -25,22 +24,9 @@ const SWAP_SEARCH: u64 = 100_000;
 pub struct Verifier {
     message: Message,
     /// Latest first.
-    forms: Vec<Rc<Form>>,
+    forms: Vec<Form>,
     stamped: Vec<u8>,
     scratch: Vec<u8>,
-}
-
-/// A reply that comes in pieces, compared as they come so that none has to be kept.
-#[derive(Debug)]
-pub struct Arriving {
-    form: Rc<Form>,
-    /// What the reply is expected to begin with: a prefix of its protocol, then what is stamped.
-    start: Vec<u8>,
-    prefix_len: usize,
-    /// Bytes that were as expected.
-    matched: usize,
-    /// All bytes, once one was not.
-    kept: Vec<u8>,
 }
 
 /// How a reply is wrong.
@@ -94,46 +80,6 @@ pub enum WrongReply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whose(Option<u64>);
 
-impl Arriving {
-    /// Takes the next piece.
-    pub fn take(&mut self, piece: &[u8]) {
-        if self.kept.is_empty() && self.expected(piece) {
-            self.matched += piece.len();
-            return;
-        }
-        self.keep_matched();
-        self.kept.extend_from_slice(piece);
-    }
-
-    /// The reply is whole: nothing if it was as expected to the last byte, else all of it, to be looked at closely.
-    pub fn finish(mut self) -> Option<Vec<u8>> {
-        let expected_len = self.prefix_len + self.form.len();
-        if self.kept.is_empty() && self.matched == expected_len {
-            return None;
-        }
-        self.keep_matched();
-        Some(self.kept)
-    }
-
-    fn expected(&self, piece: &[u8]) -> bool {
-        let (start, rest) =
-            piece.split_at(piece.len().min(self.start.len().saturating_sub(self.matched)));
-        let rest_at = (self.matched + start.len()).checked_sub(self.prefix_len);
-        let expected = |at: usize| self.form.bytes().get(at..at + rest.len());
-        self.start[self.matched.min(self.start.len())..].starts_with(start)
-            && (rest.is_empty() || rest_at.and_then(expected) == Some(rest))
-    }
-
-    /// What matched is what was expected, so it need not have been kept to be had again.
-    fn keep_matched(&mut self) {
-        let matched = std::mem::take(&mut self.matched);
-        let start_len = matched.min(self.start.len());
-        self.kept.extend_from_slice(&self.start[..start_len]);
-        let rest_at = self.form.stamped_len();
-        self.kept.extend_from_slice(&self.form.bytes()[rest_at..rest_at + matched - start_len]);
-    }
-}
-
 impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -146,27 +92,13 @@ impl fmt::Display for Whose {
 impl Verifier {
     /// Checks replies to requests that carry `message`.
     pub fn new(message: Message) -> Verifier {
-        let forms = vec![Rc::new(message.form().clone())];
+        let forms = vec![message.form().clone()];
         Verifier { message, forms, stamped: Vec::new(), scratch: Vec::new() }
     }
 
     /// What requests carry.
     pub fn message(&self) -> &Message {
         &self.message
-    }
-
-    /// Bytes of the latest form.
-    pub fn reply_len(&self) -> usize {
-        self.forms[0].len()
-    }
-
-    /// A reply to `request` that will come in pieces, `prefix` first.
-    pub fn arriving(&self, request: u64, prefix: &[u8]) -> Arriving {
-        let form = Rc::clone(&self.forms[0]);
-        let mut start = Vec::with_capacity(prefix.len() + form.stamped_len());
-        start.extend_from_slice(prefix);
-        form.stamp(self.message.nonce(), request, &mut start);
-        Arriving { form, start, prefix_len: prefix.len(), matched: 0, kept: Vec::new() }
     }
 
     /// Compares `reply` with what `request` sent.
@@ -273,7 +205,7 @@ impl Verifier {
         form.stamp(message.nonce(), request, &mut self.stamped);
         if reply.starts_with(&self.stamped) {
             self.forms.truncate(FORMS_MAX - 1);
-            self.forms.insert(0, Rc::new(form));
+            self.forms.insert(0, form);
         }
     }
 }

@@ -273,10 +273,17 @@ pub enum WireError {
 ///
 /// It shares the lending contract of [`Machine`]; the load generator wraps it into one.
 pub trait Client {
-    /// How many requests this connection can carry at once; 1 for HTTP/1.1 without pipelining.
+    /// The connection stands: what is said before the first request.
+    fn open(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+
+    /// How many requests this connection can carry at once, as far as is known now: 1 for HTTP/1.1 without
+    /// pipelining, and 0 once there will be no more.
     fn in_flight_max(&self) -> usize;
 
-    /// Writes one request whose message is `parts` in order. `id` comes back with the reply.
+    /// Writes one request whose message is `parts` in order. `id` comes back with the reply. The caller has fewer
+    /// than [`Client::in_flight_max`] without one.
     fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>);
 
     /// Takes all of `input` and hands each whole reply to `sink`.
@@ -304,8 +311,16 @@ pub trait Client {
         Ok(())
     }
 
-    /// The peer will send no more; an error when replies are outstanding.
+    /// The outbox has been sent in full.
+    fn flushed(&mut self) {}
+
+    /// The peer will send no more, or will take no more; an error that says why when that is the peer's doing.
     fn end(&mut self) -> Result<(), WireError>;
+
+    /// The SETTINGS of a peer that speaks HTTP/2, once they have come.
+    fn peer_settings(&self) -> Option<h2::Settings> {
+        None
+    }
 }
 
 /// A piece of a message to send.

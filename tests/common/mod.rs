@@ -111,7 +111,13 @@ impl Sink for Collect<'_> {
 impl<C: Client> Calling<C> {
     pub(crate) fn new(client: C, lending: bool) -> Calling<C> {
         let (out, pool) = (Outbox::default(), Pool::default());
-        Calling { client, sent: Vec::new(), replies: Vec::new(), lending, out, pool }
+        let mut calling =
+            Calling { client, sent: Vec::new(), replies: Vec::new(), lending, out, pool };
+        let now = Instant::now();
+        let mut cx = Context { out: &mut calling.out, pool: &mut calling.pool, now };
+        calling.client.open(&mut cx);
+        drain(&mut calling.out, &mut calling.pool, &mut calling.sent);
+        calling
     }
 
     pub(crate) fn request(&mut self, id: u32, parts: &[Part<'_>]) {
@@ -125,6 +131,7 @@ impl<C: Client> Calling<C> {
     pub(crate) fn feed(&mut self, input: &[u8]) -> Result<(), WireError> {
         let fed = self.take(input);
         drain(&mut self.out, &mut self.pool, &mut self.sent);
+        self.client.flushed();
         fed
     }
 

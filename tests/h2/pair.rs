@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use ndecho::wire::h2::{H2, H2Client};
-use ndecho::wire::{Client, Handler, Head, Limits, Machine, Part, Refusal, Reply, Route};
+use ndecho::wire::h2::{Allowance, H2, H2Client};
+use ndecho::wire::{Client, Handler, Head, Limits, Part, Refusal, Reply, Route};
 
 use crate::common::{Calling, Driven, Shapes};
 use crate::peer::{
@@ -34,7 +34,8 @@ impl Handler for Grpc {
 
 fn client(path: &str) -> Peer {
     let limits = Rc::new(Limits { body_bytes_max: 100 << 20, ..Limits::default() });
-    Calling::new(H2Client::new("localhost:50051", path, "application/grpc+npy", limits), true)
+    let (host, kind) = ("localhost:50051", "application/grpc+npy");
+    Calling::new(H2Client::new(host, path, kind, Allowance::default(), limits), true)
 }
 
 fn server_for(client: &mut Peer) -> Driven<H2<Grpc>> {
@@ -118,18 +119,17 @@ fn sixty_four_mebibytes_pass() {
 #[test]
 fn the_client_keeps_to_the_streams_it_is_allowed() {
     let mut client = client("/reflect");
-    assert_eq!(client.client.in_flight_max(), usize::MAX);
-    for id in 0..250 {
-        client.request(id, &[Part::Copy(b"x")]);
-    }
-    let opened =
-        |client: &Peer| frames(&client.sent[24..]).iter().filter(|f| f.kind == HEADERS).count();
-    assert_eq!(opened(&client), 100, "before SETTINGS");
+    assert_eq!(client.client.in_flight_max(), 1, "before SETTINGS");
+    client.request(0, &[Part::Copy(b"x")]);
     client.feed(&settings(&[(3, 120)])).unwrap();
-    assert_eq!((opened(&client), client.client.in_flight_max()), (120, 120));
+    assert_eq!(client.client.in_flight_max(), 120);
+    client.feed(&settings(&[(3, 7)])).unwrap();
+    assert_eq!(client.client.in_flight_max(), 7);
     client.feed(&[reply_head(1), frame(DATA, 0, 1, &message(b"x")), ok(1)].concat()).unwrap();
-    assert_eq!(opened(&client), 121);
     assert_eq!(client.replies, [(0, Ok(b"x".to_vec()))]);
+    let mut unlimited = self::client("/reflect");
+    unlimited.feed(&settings(&[])).unwrap();
+    assert_eq!(unlimited.client.in_flight_max(), usize::MAX);
 }
 
 #[test]
@@ -221,8 +221,27 @@ fn replies_are_verified() {
     );
     assert!(error(&[&rst(1, REFUSED_STREAM)]).contains("REFUSED_STREAM"));
     assert!(error(&[&headers(1, 0, &[("grpc-status", "0")])]).contains(":status"));
+}
+
+#[test]
+fn a_server_that_goes_away_at_once_says_why() {
+    let mut client = client("/reflect");
+    client.request(0, &[Part::Copy(b"x")]);
     let away = frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 11, b'b', b'u', b's', b'y']);
-    assert_eq!(error(&[&away]), "the peer goes away: ENHANCE_YOUR_CALM busy");
+    let gone = client.feed(&[settings(&[]), away].concat()).unwrap_err().to_string();
+    assert_eq!(gone, "h2: the peer goes away: ENHANCE_YOUR_CALM busy");
+    assert!(client.replies[0].1.is_err());
+}
+
+#[test]
+fn pings_without_end_are_answered() {
+    let mut client = client("/reflect");
+    client.feed(&settings(&[])).unwrap();
+    for _ in 0..5000 {
+        client.feed(&frame(PING, 0, 0, &[7; 8])).unwrap();
+    }
+    let acks = frames(&client.sent[24..]).iter().filter(|f| f.kind == PING).count();
+    assert_eq!(acks, 5000);
 }
 
 #[test]
@@ -230,14 +249,16 @@ fn a_server_that_goes_away_gets_no_new_calls() {
     let mut client = client("/reflect");
     client.feed(&settings(&[])).unwrap();
     client.request(0, &[Part::Copy(b"x")]);
+    client.request(1, &[Part::Copy(b"y")]);
     client.feed(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0])).unwrap();
     assert_eq!(client.client.in_flight_max(), 0);
-    client.request(1, &[Part::Copy(b"x")]);
-    assert!(client.client.end().is_err());
-    client.feed(&[reply_head(1), frame(DATA, 0, 1, &message(b"x")), ok(1)].concat()).unwrap();
-    assert_eq!(client.replies[0], (0, Ok(b"x".to_vec())));
-    assert!(client.replies[1].1.is_err());
-    assert!(client.client.end().is_ok());
+    let away = "the peer goes away: NO_ERROR";
+    assert_eq!(client.replies, [(1, Err(away.to_owned()))], "past the last one it takes");
+    let last = [reply_head(1), frame(DATA, 0, 1, &message(b"x")), ok(1)].concat();
+    let gone = client.feed(&last).unwrap_err().to_string();
+    assert_eq!(client.replies[1], (0, Ok(b"x".to_vec())));
+    assert_eq!(gone, format!("h2: {away}"));
+    assert_eq!(client.client.end().unwrap_err().to_string(), gone);
 }
 
 #[test]
@@ -262,14 +283,16 @@ fn a_server_that_breaks_the_rules_ends_the_connection() {
 #[test]
 fn settings_are_on_record() {
     let mut client = client("/reflect");
+    assert_eq!(client.client.peer_settings(), None, "none have come");
     let mut server = server_for(&mut client);
     client.request(0, &[Part::Copy(b"x")]);
     exchange(&mut client, &mut server, usize::MAX);
-    let allowed = client.client.peer_settings();
+    let allowed = client.client.peer_settings().expect("they have come");
     assert_eq!((allowed.max_concurrent_streams, allowed.header_table_size), (Some(1024), 4096));
     let wanted = server.machine.peer_settings();
     assert_eq!((wanted.initial_window_size, wanted.enable_push), (i32::MAX as u32, false));
     server.drain();
-    exchange(&mut client, &mut server, usize::MAX);
-    assert!(server.machine.finished() && client.client.in_flight_max() == 0);
+    let gone = client.feed(&std::mem::take(&mut server.sent)).unwrap_err().to_string();
+    assert!(gone.contains("the peer goes away: NO_ERROR"), "{gone}");
+    assert_eq!(client.client.in_flight_max(), 0);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::array::DType;
 use crate::load::message::Message;
-use crate::load::plan::{Body, Extent, Options, Source, Target};
+use crate::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
 use crate::load::worker;
 use crate::wire::{Batch, Outbox};
 
@@ -77,6 +77,7 @@ fn options(size: u64, in_flight: u32, window: Extent) -> Options {
         warmup: Extent::Requests(0),
         window,
         timeout: Duration::from_secs(1),
+        allowance: ALLOWANCE,
         cpu: None,
         server_pid: Some(std::process::id()),
     }

@@ -155,28 +155,3 @@ fn replies_of_every_codec_are_right_for_every_dtype() {
         assert!(verifier.forms.len() <= 2, "what was decoded once is known");
     }
 }
-
-#[test]
-fn a_reply_in_pieces_is_compared_as_it_comes() {
-    let verifier = plain();
-    let reply = [b"prefix", right(&verifier, 5).as_slice()].concat();
-    let in_pieces = |request: u64, reply: &[u8], len: usize| {
-        let mut arriving = verifier.arriving(request, b"prefix");
-        reply.chunks(len).for_each(|piece| arriving.take(piece));
-        arriving.finish()
-    };
-    for len in 1..=reply.len() {
-        assert_eq!(in_pieces(5, &reply, len), None);
-        assert_eq!(in_pieces(4, &reply, len), Some(reply.clone()), "another request's");
-        let longer = [reply.as_slice(), b"x"].concat();
-        assert_eq!(in_pieces(5, &longer, len), Some(longer.clone()));
-        let shorter = &reply[..reply.len() - 1];
-        assert_eq!(in_pieces(5, shorter, len).as_deref(), Some(shorter));
-        for at in 0..reply.len() {
-            let mut wrong = reply.clone();
-            wrong[at] ^= 1;
-            assert_eq!(in_pieces(5, &wrong, len), Some(wrong));
-        }
-    }
-    assert_eq!(verifier.arriving(5, b"prefix").finish(), Some(Vec::new()), "nothing came");
-}

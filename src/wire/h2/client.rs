@@ -1,42 +1,28 @@
 //! The client half: calls one method of one server, many at once, and hands on each reply's message.
 //!
-//! A reply is good when it says `:status 200`, a gRPC content type, one message and `grpc-status 0`; of any other the
-//! sink gets the reason as text. A short reply whose frames lie in one input is handed on from where it lies.
+//! `call.rs` opens streams, `outcome.rs` takes what comes back. A server is asked for nothing beyond the first call
+//! before its SETTINGS have said how many it takes at once: further ones might be refused. No call is held back here
+//! or sent again; [`Client::in_flight_max`] tells the caller when to ask.
 //!
-//! Requests past what the server allows at once (100 until its SETTINGS have come) are parked and sent as others end.
-//! Our windows are as wide as they go: the caller asked for every byte that comes.
+//! A connection ends with an error once its server has gone away, or its stream numbers are used up, and every call
+//! has its reply.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::data::over_connection_window;
-use super::fault::{ErrorCode, Fault};
-use super::flow::{ReceiveWindow, SendWindow, WINDOW_MAX};
-use super::frame::{
-    self, END_HEADERS, END_STREAM, FrameHead, HEAD_BYTES, Kind, PREFACE, head_bytes,
-};
-use super::incoming::Incoming;
-use super::machine::{Block, Connection, Side};
-use super::outgoing::Outgoing;
+use super::PROTOCOL;
+use super::flow::WINDOW_MAX;
+use super::frame::{self, PREFACE};
+use super::machine::Connection;
 use super::reply_head::ReplyHead;
 use super::request_block::RequestBlock;
 use super::settings::{FRAME_BYTES_MAX, Settings, WINDOW_DEFAULT};
-use super::stream::{Absent, Stream};
-use super::{HEAD_BYTES_FATAL_FACTOR, PROTOCOL};
-use crate::wire::grpc::{self, PREFIX_BYTES, Status};
 use crate::wire::{Client, Context, Limits, Loan, Part, Pool, Sink, WireError};
 
-/// Streams that are opened before the server has said how many it allows; RFC 9113 asks servers for at least as many.
-const STREAMS_UNTOLD: usize = 100;
-
-/// Our windows.
-const WINDOW: u32 = WINDOW_MAX as u32;
+/// Streams that are opened before the server has said how many it allows.
+const STREAMS_UNTOLD: usize = 1;
 
 /// Highest stream number a client can open.
 const STREAM_LAST: u32 = (1 << 31) - 1;
-
-/// Bytes of a request around its message, about.
-const AROUND_BYTES: usize = 256;
 
 /// Client half.
 #[derive(Debug)]
@@ -44,93 +30,109 @@ pub struct H2Client {
     connection: Connection<Caller>,
 }
 
+/// What a server may send us. A reply that is longer than its window widens it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Window of each stream, and of the connection, at first; at most 2^31 - 1. A connection has no less than
+    /// 65,535 bytes.
+    pub window: u32,
+    /// Largest frame, 2^14 to 2^24 - 1 bytes.
+    pub frame_bytes_max: u32,
+}
+
 /// What the client half adds to a connection.
 #[derive(Debug)]
-struct Caller {
-    head: ReplyHead,
-    block: RequestBlock,
-    opened: bool,
-    next: u32,
-    /// Requests that wait for a stream, by the caller's number.
-    parked: VecDeque<(u32, Outgoing)>,
+pub(super) struct Caller {
+    pub(super) head: ReplyHead,
+    pub(super) block: RequestBlock,
+    /// Number of the next stream.
+    pub(super) next: u32,
+    /// Window of a new stream.
+    pub(super) window: u32,
     /// Why no more streams can be opened.
-    away: Option<String>,
-    /// Requests that failed while no sink was at hand.
-    failed: Vec<u32>,
+    pub(super) away: Option<String>,
 }
 
 /// A call in flight.
 #[derive(Debug)]
-struct Call {
+pub(super) struct Call {
     /// The caller's number.
-    id: u32,
+    pub(super) id: u32,
     /// The reply's first block has come.
-    answered: bool,
+    pub(super) answered: bool,
     /// Why it is not a good reply.
-    failure: Option<String>,
+    pub(super) failure: Option<String>,
+}
+
+impl Default for Allowance {
+    /// As much as there can be: the caller asked for every byte that comes.
+    fn default() -> Allowance {
+        Allowance { window: WINDOW_MAX as u32, frame_bytes_max: FRAME_BYTES_MAX }
+    }
 }
 
 impl H2Client {
     /// A connection that calls `path` of `authority` with messages of `content_type`, whose replies are at most
-    /// `limits.body_bytes_max` long.
-    pub fn new(authority: &str, path: &str, content_type: &str, limits: Rc<Limits>) -> H2Client {
+    /// `limits.body_bytes_max` long and come within `allowance`.
+    pub fn new(
+        authority: &str,
+        path: &str,
+        content_type: &str,
+        allowance: Allowance,
+        limits: Rc<Limits>,
+    ) -> H2Client {
+        let Allowance { window, frame_bytes_max } = allowance;
         let ours = Settings {
             enable_push: false,
-            initial_window_size: WINDOW,
-            max_frame_size: FRAME_BYTES_MAX,
+            initial_window_size: window,
+            max_frame_size: frame_bytes_max,
             ..Settings::default()
         };
         let side = Caller {
             head: ReplyHead::default(),
             block: RequestBlock::new(authority, path, content_type),
-            opened: false,
             next: 1,
-            parked: VecDeque::new(),
+            window,
             away: None,
-            failed: Vec::new(),
         };
-        H2Client { connection: Connection::new(side, limits, ours, WINDOW) }
+        let window = window.max(WINDOW_DEFAULT);
+        H2Client { connection: Connection::new(side, limits, ours, window) }
     }
 
-    /// What the server has allowed so far; the protocol's defaults until its SETTINGS have come.
-    pub fn peer_settings(&self) -> Settings {
-        self.connection.peer
-    }
-
-    /// Sends the preface; the first request does it otherwise.
-    pub fn open(&mut self, cx: &mut Context<'_>) {
-        if std::mem::replace(&mut self.connection.side.opened, true) {
-            return;
+    /// An error once nothing is in flight and nothing can be.
+    fn settle(&self) -> Result<(), WireError> {
+        let connection = &self.connection;
+        match (&connection.side.away, connection.streams.is_empty()) {
+            (Some(why), true) => Err(gone(why)),
+            _ => Ok(()),
         }
-        cx.out.copy(PREFACE, cx.pool);
-        cx.out.copy(&self.connection.ours.frame(), cx.pool);
-        cx.out.copy(&frame::window_update(0, WINDOW - WINDOW_DEFAULT), cx.pool);
-    }
-
-    fn settle(&mut self, cx: &mut Context<'_>, sink: &mut dyn Sink) -> Result<(), WireError> {
-        let started = self.connection.start_parked(cx, sink);
-        started.map_err(|fault| self.connection.abort(fault, cx))
     }
 }
 
 impl Client for H2Client {
+    fn open(&mut self, cx: &mut Context<'_>) {
+        cx.out.copy(PREFACE, cx.pool);
+        cx.out.copy(&self.connection.ours.frame(), cx.pool);
+        let window = self.connection.side.window;
+        if window > WINDOW_DEFAULT {
+            cx.out.copy(&frame::window_update(0, window - WINDOW_DEFAULT), cx.pool);
+        }
+    }
+
     fn in_flight_max(&self) -> usize {
-        match self.connection.side.away {
-            Some(_) => 0,
-            None => self.connection.peer.max_concurrent_streams.map_or(usize::MAX, |n| n as usize),
+        let connection = &self.connection;
+        match connection.peer.max_concurrent_streams {
+            _ if connection.side.away.is_some() => 0,
+            _ if !connection.settings_seen => STREAMS_UNTOLD,
+            told => told.map_or(usize::MAX, |n| n as usize),
         }
     }
 
     fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
-        self.open(cx);
-        let connection = &mut self.connection;
-        if connection.has_room() && connection.side.parked.is_empty() {
-            connection.start(id, parts, cx);
-        } else if connection.side.away.is_some() || connection.finished {
-            connection.side.failed.push(id);
-        } else {
-            let outgoing = outgoing(parts);
-            connection.side.parked.push_back((id, outgoing));
+        debug_assert!(self.connection.streams.len() < self.in_flight_max());
+        self.connection.start(id, parts, cx);
+        if self.connection.side.next > STREAM_LAST {
+            self.connection.side.away = Some("all its stream numbers are used".to_owned());
         }
     }
 
@@ -140,9 +142,8 @@ impl Client for H2Client {
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), WireError> {
-        self.open(cx);
         self.connection.receive(input, cx, sink)?;
-        self.settle(cx, sink)
+        self.settle()
     }
 
     fn lend(&mut self, _: &mut Pool) -> Option<Loan> {
@@ -156,342 +157,66 @@ impl Client for H2Client {
         sink: &mut dyn Sink,
     ) -> Result<(), WireError> {
         self.connection.repay(buffer, cx, sink)?;
-        self.settle(cx, sink)
+        self.settle()
+    }
+
+    fn flushed(&mut self) {
+        self.connection.guard.flushed();
     }
 
     fn end(&mut self) -> Result<(), WireError> {
-        let side = &self.connection.side;
-        let quiet = self.connection.streams.is_empty() && side.parked.is_empty();
-        match &side.away {
-            _ if quiet => Ok(()),
-            Some(why) => Err(WireError::Protocol { protocol: PROTOCOL, what: why.clone() }),
+        match &self.connection.side.away {
+            Some(why) => Err(gone(why)),
+            None if self.connection.streams.is_empty() => Ok(()),
             None => Err(WireError::Truncated { protocol: PROTOCOL }),
         }
     }
-}
 
-impl Side for Caller {
-    type PerStream = Call;
-    type With<'w> = dyn Sink + 'w;
-
-    fn headers(
-        c: &mut Connection<Self>,
-        block: Block,
-        bytes: &[u8],
-        rest: &[u8],
-        cx: &mut Context<'_>,
-        sink: &mut (dyn Sink + '_),
-    ) -> Result<usize, Fault> {
-        let id = block.stream;
-        c.decode_reply(bytes)?;
-        let Some(stream) = c.streams.get(id) else {
-            return match c.closed.state(id) {
-                Absent::Reset => Ok(0),
-                Absent::Idle | Absent::Skipped => {
-                    Err(Fault::protocol("HEADERS on a stream that was not opened"))
-                }
-                Absent::Closed => {
-                    Err(Fault::connection(ErrorCode::StreamClosed, "HEADERS on a closed stream"))
-                }
-            };
-        };
-        if stream.data.answered {
-            if !block.end_stream {
-                let text = "HEADERS behind a reply that do not end it";
-                return Err(Fault::Stream(id, ErrorCode::Protocol, text));
-            }
-            if let Some(fault) = c.side.head.trailers_fault() {
-                return Err(Fault::Stream(id, ErrorCode::Protocol, fault));
-            }
-            return c.finish(id, cx, sink).map(|()| 0);
-        }
-        if let Some(fault) = c.side.head.fault() {
-            return Err(Fault::Stream(id, ErrorCode::Protocol, fault));
-        }
-        if c.side.head.is_informational() && !block.end_stream {
-            return Ok(0);
-        }
-        stream.data.answered = true;
-        stream.data.failure = c.side.head.refusal();
-        if block.end_stream {
-            return c.finish(id, cx, sink).map(|()| 0);
-        }
-        if stream.data.failure.is_some() {
-            stream.incoming = None;
-            return Ok(0);
-        }
-        c.quick(id, rest, cx, sink)
-    }
-
-    /// The reply ends with content, so it has no status.
-    fn whole(
-        c: &mut Connection<Self>,
-        id: u32,
-        _: &[u8],
-        cx: &mut Context<'_>,
-        sink: &mut (dyn Sink + '_),
-    ) -> Result<(), Fault> {
-        Self::ended(c, id, cx, sink)
-    }
-
-    /// As [`Side::whole`].
-    fn ended(
-        c: &mut Connection<Self>,
-        id: u32,
-        cx: &mut Context<'_>,
-        sink: &mut (dyn Sink + '_),
-    ) -> Result<(), Fault> {
-        c.side.head.clear();
-        c.finish(id, cx, sink)
-    }
-
-    fn refused(
-        c: &mut Connection<Self>,
-        id: u32,
-        status: Status,
-        cx: &mut Context<'_>,
-        sink: &mut (dyn Sink + '_),
-    ) -> Result<(), Fault> {
-        if let Some(call) = c.remove(id, cx) {
-            sink.reply(call.id, Err(&status.text));
-            c.reset(id, ErrorCode::Cancel, cx)?;
-        }
-        Ok(())
-    }
-
-    fn unwanted(
-        _: &mut Connection<Self>,
-        _: u32,
-        _: &mut Context<'_>,
-        _: &mut (dyn Sink + '_),
-    ) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    fn sent(_: &mut Connection<Self>, _: u32, _: &mut Context<'_>) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    fn dropped(&mut self, call: Call, why: &str, sink: &mut (dyn Sink + '_)) {
-        sink.reply(call.id, Err(why));
-    }
-
-    fn settings(c: &mut Connection<Self>, _: &mut Context<'_>) {
-        c.side.block.resize(c.peer.header_table_size);
-    }
-
-    fn going_away(
-        c: &mut Connection<Self>,
-        last: u32,
-        why: &str,
-        cx: &mut Context<'_>,
-        sink: &mut (dyn Sink + '_),
-    ) {
-        c.side.away = Some(why.to_owned());
-        for id in c.streams.ids().into_iter().filter(|id| *id > last) {
-            if let Some(call) = c.remove(id, cx) {
-                sink.reply(call.id, Err(why));
-            }
-        }
-        for (id, outgoing) in std::mem::take(&mut c.side.parked) {
-            outgoing.retire(cx.pool);
-            sink.reply(id, Err(why));
-        }
-    }
-
-    fn pong(_: &mut Connection<Self>, _: &mut Context<'_>) {}
-}
-
-impl Connection<Caller> {
-    fn decode_reply(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let head = &mut self.side.head;
-        head.clear();
-        let bytes_max = self.limits.head_bytes_max.saturating_mul(HEAD_BYTES_FATAL_FACTOR);
-        self.decoder
-            .decode(bytes, bytes_max, |field| head.take(field))
-            .map_err(|error| Fault::connection(ErrorCode::Compression, format!("{error}")))
-    }
-
-    /// Hands a reply on whose message and trailers lie in `rest`; returns how much of it that took.
-    fn quick(
-        &mut self,
-        id: u32,
-        rest: &[u8],
-        cx: &mut Context<'_>,
-        sink: &mut dyn Sink,
-    ) -> Result<usize, Fault> {
-        let Some((content, trailers)) = whole_reply(id, rest) else { return Ok(0) };
-        let limit = self.limits.body_bytes_max;
-        let Ok(Some(message)) = grpc::whole(content, false, limit) else { return Ok(0) };
-        self.receive.spend(content.len()).map_err(|_| over_connection_window())?;
-        self.decode_reply(trailers)?;
-        if let Some(fault) = self.side.head.trailers_fault() {
-            return Err(Fault::Stream(id, ErrorCode::Protocol, fault));
-        }
-        self.deliver(id, Some(message), cx, sink)?;
-        Ok(2 * HEAD_BYTES + content.len() + trailers.len())
-    }
-
-    /// The reply on stream `id` is complete; its last block has been decoded.
-    fn finish(&mut self, id: u32, cx: &mut Context<'_>, sink: &mut dyn Sink) -> Result<(), Fault> {
-        self.deliver(id, None, cx, sink)
-    }
-
-    /// Takes a call out and tells the sink how it ended; its message is `quick`, or what the stream has gathered.
-    fn deliver(
-        &mut self,
-        id: u32,
-        quick: Option<&[u8]>,
-        cx: &mut Context<'_>,
-        sink: &mut dyn Sink,
-    ) -> Result<(), Fault> {
-        let Some(stream) = self.streams.get(id) else { return Ok(()) };
-        let unfinished = stream.outgoing.is_some();
-        let incoming = stream.incoming.take();
-        let Some(call) = self.remove(id, cx) else { return Ok(()) };
-        match (call.failure.or_else(|| self.side.head.failure()), quick, incoming) {
-            (Some(failure), _, incoming) => {
-                if let Some(incoming) = incoming {
-                    incoming.retire(cx.pool);
-                }
-                sink.reply(call.id, Err(&failure));
-            }
-            (None, Some(message), _) => sink.reply(call.id, Ok(message)),
-            (None, None, incoming) => {
-                match incoming.unwrap_or_default().finish(cx.pool) {
-                    Ok(message) => {
-                        sink.reply(call.id, Ok(&message));
-                        cx.pool.give(message);
-                    }
-                    Err(status) => sink.reply(call.id, Err(&status.text)),
-                };
-            }
-        }
-        if unfinished {
-            self.reset(id, ErrorCode::Cancel, cx)?;
-        }
-        Ok(())
-    }
-
-    fn has_room(&self) -> bool {
-        let told = self.peer.max_concurrent_streams.map_or(usize::MAX, |n| n as usize);
-        let most = if self.settings_seen { told } else { STREAMS_UNTOLD };
-        self.side.away.is_none()
-            && !self.finished
-            && self.side.next <= STREAM_LAST
-            && self.streams.len() < most
-    }
-
-    /// Opens a stream and sends as much of a request as the windows allow.
-    fn start(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
-        let stream = self.open_stream(id, cx);
-        let len = PREFIX_BYTES + parts.iter().map(Part::len).sum::<usize>();
-        let window = SendWindow::new(self.peer.initial_window_size).available();
-        let window = window.min(self.send.available()).min(self.peer.max_frame_size as usize);
-        if len > window {
-            self.write_head(stream, cx, |_| {});
-            self.queue(stream, outgoing(parts), cx);
-            return;
-        }
-        self.write_head(stream, cx, |out| {
-            out.extend_from_slice(&head_bytes(len, Kind::Data, END_STREAM, stream));
-            out.extend_from_slice(&grpc::prefix((len - PREFIX_BYTES) as u32));
-        });
-        cx.out.parts(parts, cx.pool);
-        self.send.spend(len);
-    }
-
-    fn open_stream(&mut self, id: u32, cx: &Context<'_>) -> u32 {
-        let stream = self.side.next;
-        self.side.next += 2;
-        self.closed.opened(stream);
-        self.streams.insert(Stream {
-            id: stream,
-            remote_open: true,
-            incoming: Some(Incoming::new(self.limits.body_bytes_max, false)),
-            outgoing: None,
-            queued: false,
-            send: SendWindow::new(self.peer.initial_window_size),
-            receive: ReceiveWindow::new(WINDOW),
-            content_length: None,
-            content: 0,
-            reserved: 0,
-            charge: 0,
-            deadline: None,
-            touched: cx.now,
-            data: Call { id, answered: false, failure: None },
-        });
-        stream
-    }
-
-    /// Writes the HEADERS frame of a request and what `more` appends.
-    fn write_head(&mut self, stream: u32, cx: &mut Context<'_>, more: impl FnOnce(&mut Vec<u8>)) {
-        let block = &mut self.side.block;
-        cx.out.compose(AROUND_BYTES, cx.pool, |out| {
-            let at = out.len();
-            out.extend_from_slice(&[0; HEAD_BYTES]);
-            block.write(out);
-            let len = out.len() - at - HEAD_BYTES;
-            let head = head_bytes(len, Kind::Headers, END_HEADERS, stream);
-            out[at..at + HEAD_BYTES].copy_from_slice(&head);
-            more(out);
-        });
-    }
-
-    /// Gives a stream its request, to be sent as windows open.
-    fn queue(&mut self, stream: u32, outgoing: Outgoing, cx: &mut Context<'_>) {
-        self.hold(stream, outgoing, cx);
-        while self.send_ready(cx).is_some() {}
-    }
-
-    /// Opens streams for requests that wait for one, as far as the server allows.
-    fn start_parked(&mut self, cx: &mut Context<'_>, sink: &mut dyn Sink) -> Result<(), Fault> {
-        for id in std::mem::take(&mut self.side.failed) {
-            sink.reply(id, Err(self.side.away.as_deref().unwrap_or("the connection is closed")));
-        }
-        while self.has_room()
-            && let Some((id, outgoing)) = self.side.parked.pop_front()
-        {
-            let stream = self.open_stream(id, cx);
-            self.write_head(stream, cx, |_| {});
-            self.launch(stream, outgoing, cx, sink)?;
-        }
-        Ok(())
+    fn peer_settings(&self) -> Option<Settings> {
+        self.connection.settings_seen.then_some(self.connection.peer)
     }
 }
 
-/// A request's message to be sent in pieces.
-fn outgoing(parts: &[Part<'_>]) -> Outgoing {
-    let len: usize = parts.iter().map(Part::len).sum();
-    let mut outgoing = Outgoing::new(b"");
-    let mut copied = grpc::prefix(len as u32).to_vec();
-    for part in parts {
-        match part {
-            Part::Copy(bytes) => copied.extend_from_slice(bytes),
-            Part::Share(bytes, range) => {
-                let before = std::mem::take(&mut copied);
-                let all = 0..before.len();
-                outgoing.push(Rc::new(before), all);
-                outgoing.push(Rc::clone(bytes), range.clone());
-            }
-        }
-    }
-    let all = 0..copied.len();
-    outgoing.push(Rc::new(copied), all);
-    outgoing
+fn gone(why: &str) -> WireError {
+    WireError::Protocol { protocol: PROTOCOL, what: why.to_owned() }
 }
 
-/// The content and the trailers of stream `id`, if one DATA frame and all of the trailers lie in front of `rest`.
-fn whole_reply(id: u32, rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (head, rest) = rest.split_first_chunk()?;
-    let head = FrameHead::read(head);
-    if head.kind != Kind::Data || head.stream != id || head.flags != 0 {
-        return None;
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::wire::Outbox;
+
+    struct Last(Option<Result<Vec<u8>, String>>);
+
+    impl Sink for Last {
+        fn reply(&mut self, _: u32, body: Result<&[u8], &str>) {
+            self.0 = Some(body.map(<[u8]>::to_vec).map_err(str::to_owned));
+        }
     }
-    let (content, rest) = rest.split_at_checked(head.len)?;
-    let (head, rest) = rest.split_first_chunk()?;
-    let head = FrameHead::read(head);
-    let ends = head.flags == END_HEADERS | END_STREAM;
-    let whole = head.kind == Kind::Headers && head.stream == id && ends;
-    rest.get(..head.len).filter(|_| whole).map(|trailers| (content, trailers))
+
+    #[test]
+    fn the_last_stream_number_is_answered_and_ends_the_connection() {
+        let limits = Rc::new(Limits::default());
+        let mut client =
+            H2Client::new("a:1", "/p", "application/grpc", Allowance::default(), limits);
+        let (mut out, mut pool, mut sink) = (Outbox::default(), Pool::default(), Last(None));
+        let mut cx = Context { out: &mut out, pool: &mut pool, now: Instant::now() };
+        client.open(&mut cx);
+        client.receive(&Settings::default().frame(), &mut cx, &mut sink).unwrap();
+        client.connection.side.next = STREAM_LAST;
+        assert!(client.in_flight_max() > 0);
+        client.request(0, &[Part::Copy(b"x")], &mut cx);
+        assert_eq!(client.in_flight_max(), 0);
+        // `:status 200` and `content-type: application/grpc`, a message of one byte, `grpc-status: 0`.
+        let reply = [
+            b"\0\0\x14\x01\x04\x7f\xff\xff\xff\x88\x0f\x10\x10application/grpc",
+            &b"\0\0\x06\x00\x00\x7f\xff\xff\xff\0\0\0\0\x01x"[..],
+            b"\0\0\x0f\x01\x05\x7f\xff\xff\xff\x00\x0bgrpc-status\x010",
+        ];
+        let ended = client.receive(&reply.concat(), &mut cx, &mut sink);
+        assert_eq!(sink.0, Some(Ok(b"x".to_vec())));
+        assert_eq!(ended.unwrap_err().to_string(), "h2: all its stream numbers are used");
+    }
 }

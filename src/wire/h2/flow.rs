@@ -73,7 +73,8 @@ impl ReceiveWindow {
     /// The increment to grant now, if half of the window is used up; `expected` bytes are known to come, and a window
     /// that holds all of them needs no update.
     pub(super) fn update(&mut self, expected: u64) -> Option<u32> {
-        let enough = i64::try_from(expected).unwrap_or(WINDOW_MAX).min(self.size / 2);
+        let half = self.size - self.size / 2;
+        let enough = i64::try_from(expected).unwrap_or(WINDOW_MAX).min(half);
         if self.left >= enough {
             return None;
         }
@@ -109,6 +110,14 @@ mod tests {
         assert_eq!(window.update(500), Some(501));
         assert_eq!(window.spend(1000), Ok(()));
         assert_eq!(window.spend(1), Err(Overflow));
+    }
+
+    #[test]
+    fn a_window_of_a_byte_is_granted_again() {
+        let mut window = ReceiveWindow::new(1);
+        assert_eq!(window.update(u64::MAX), None);
+        assert_eq!(window.spend(1), Ok(()));
+        assert_eq!(window.update(u64::MAX), Some(1));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //!              machine.rs  frames taken apart              ┌── server.rs  request.rs ─▶ Handler ─▶ reply.rs, answer.rs
 //!  bytes ────▶ block.rs    header blocks, whole            │
 //!              control.rs  SETTINGS, PING, GOAWAY, ...  ───┤
-//!              data.rs     content, windows, loans         └── client.rs  reply head ─▶ Sink
+//!              data.rs     content, windows, loans         └── client.rs  call.rs ─▶ outcome.rs ─▶ Sink
 //!              pump.rs     what windows held up  ◀── outgoing.rs  a message cut into frames
 //!              ending.rs   faults: RST_STREAM, GOAWAY
 //! ```
@@ -23,6 +23,7 @@
 
 mod answer;
 mod block;
+mod call;
 mod client;
 mod control;
 mod data;
@@ -36,6 +37,7 @@ mod hpack;
 mod incoming;
 mod last_block;
 mod machine;
+mod outcome;
 mod outgoing;
 mod pump;
 mod reply;
@@ -47,7 +49,7 @@ mod server;
 mod settings;
 mod stream;
 
-pub use client::H2Client;
+pub use client::{Allowance, H2Client};
 pub use fault::ErrorCode;
 pub use server::H2;
 pub use settings::Settings;

@@ -11,6 +11,8 @@ use crate::wire::grpc;
 pub(super) struct ReplyHead {
     status: Option<u16>,
     grpc_content: bool,
+    /// A content type that is not gRPC's.
+    other_content: Vec<u8>,
     grpc_status: Option<u32>,
     grpc_message: Vec<u8>,
     regular: bool,
@@ -22,6 +24,7 @@ impl ReplyHead {
     pub(super) fn clear(&mut self) {
         self.status = None;
         self.grpc_content = false;
+        self.other_content.clear();
         self.grpc_status = None;
         self.grpc_message.clear();
         self.regular = false;
@@ -50,7 +53,12 @@ impl ReplyHead {
             name => {
                 self.regular = true;
                 match name {
-                    Name::ContentType => self.grpc_content = is_grpc(field.value),
+                    Name::ContentType => {
+                        self.grpc_content = is_grpc(field.value);
+                        if !self.grpc_content {
+                            self.other_content.extend_from_slice(field.value);
+                        }
+                    }
                     Name::GrpcStatus => self.grpc_status = Some(number().unwrap_or(2)),
                     Name::GrpcMessage => self.grpc_message.extend_from_slice(field.value),
                     _ => {}
@@ -78,7 +86,10 @@ impl ReplyHead {
     pub(super) fn refusal(&self) -> Option<String> {
         match self.status {
             Some(200) if self.grpc_content => None,
-            Some(200) => Some("the reply is not application/grpc".to_owned()),
+            Some(200) => {
+                let kind = String::from_utf8_lossy(&self.other_content);
+                Some(format!("content type {kind:?} is not application/grpc"))
+            }
             status => Some(format!("HTTP status {}", status.unwrap_or(0))),
         }
     }
@@ -115,7 +126,8 @@ mod tests {
         assert_eq!((good.fault(), good.refusal()), (None, None));
         let http = head(&[(":status", "415"), ("content-type", "text/plain")]);
         assert_eq!(http.refusal().as_deref(), Some("HTTP status 415"));
-        assert!(head(&[(":status", "200")]).refusal().is_some());
+        let bare = head(&[(":status", "200")]);
+        assert_eq!(bare.refusal().as_deref(), Some("content type \"\" is not application/grpc"));
         assert!(head(&[(":status", "103")]).is_informational());
         assert_eq!(head(&[("grpc-status", "0")]).failure(), None);
         let failed = head(&[("grpc-status", "13"), ("grpc-message", "50%25")]);
