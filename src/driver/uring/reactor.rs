@@ -7,14 +7,13 @@
 //!  └────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //! It serves both halves: a server gives it listeners, the load generator gives it connected sockets by
-//! [`Reactor::adopt`] or [`Reactor::stream`] and calls [`Reactor::turn`] until it has what it wants.
+//! [`Reactor::adopt`] and calls [`Reactor::turn`] until it has what it wants.
 //!
 //! A reactor that is dropped cancels what is in flight and waits for it, since the kernel may be writing into
 //! buffers that would be freed; if the kernel does not answer, they are leaked.
 #![allow(unsafe_code)] // Takes over accepted descriptors and queues operations without pointers.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -36,9 +35,6 @@ use crate::wire::Machine;
 
 /// How long a reactor that is dropped waits for what is in flight.
 const QUIESCE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Names a connection; never used again for another one.
-pub type ConnectionId = Key;
 
 /// What speaks on the connections of a listener.
 #[derive(Clone)]
@@ -159,34 +155,11 @@ impl<R: Ring> Reactor<R> {
         &mut self,
         socket: TcpStream,
         machine: Box<dyn Machine>,
-    ) -> Result<ConnectionId, DriverError> {
+    ) -> Result<(), DriverError> {
         socket
             .set_nonblocking(false)
             .map_err(|source| DriverError::Io { what: "prepare a socket for the ring", source })?;
-        self.insert(socket.into(), |_| machine)
-    }
-
-    /// A connected socket as a byte stream for a task.
-    pub fn stream(&mut self, socket: TcpStream) -> Result<UringStream, DriverError> {
-        socket
-            .set_nonblocking(false)
-            .map_err(|source| DriverError::Io { what: "prepare a socket for the ring", source })?;
-        self.insert_stream(socket.into())
-    }
-
-    /// The timer and the drain signal of this reactor.
-    pub fn lane(&self) -> Lane {
-        self.core.hub.lane()
-    }
-
-    /// Starts a task, to be polled from the next turn on.
-    pub fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
-        self.core.hub.spawn(task);
-    }
-
-    /// True when every task has ended.
-    pub fn is_idle(&self) -> bool {
-        self.tasks.is_empty(&self.core.hub)
+        self.insert(socket.into(), |_| machine).map(|_| ())
     }
 
     /// Connections that are open or closing.
@@ -194,13 +167,8 @@ impl<R: Ring> Reactor<R> {
         self.links.len()
     }
 
-    /// Has [`Machine::resume`] called in the next turn.
-    pub fn resume(&mut self, id: ConnectionId) {
-        self.core.hub.touch(id);
-    }
-
     /// Gives a connection up in the next turn, without a farewell.
-    pub fn abort(&mut self, id: ConnectionId) {
+    fn abort(&mut self, id: Key) {
         if let Some(link) = self.links.get_mut(id) {
             link.abort();
             mark(&mut self.dirty, id, link);
@@ -431,7 +399,7 @@ impl<R: Ring> Reactor<R> {
                 }
                 Speak::Service(serve) => {
                     let stream = self.insert_stream(fd)?;
-                    self.core.hub.spawn(serve(stream, self.lane()));
+                    self.core.hub.spawn(serve(stream, self.core.hub.lane()));
                 }
             }
         }
