@@ -1,4 +1,8 @@
-//! Clocks and memory of a process: its own or another's, by pid.
+//! Clocks and memory of a process: its own, or a server's by pid with all processes that it started.
+//!
+//! A server may be a parent of workers, so a server's figures are those of its tree: itself, its living descendants,
+//! and the ended ones that somebody waited for. What leaves the tree is lost: a daemon that was handed to init, and the
+//! time of a child whose parent ignores SIGCHLD. That of an ended child comes in steps of the kernel's tick.
 //!
 //! The total is the scheduler's exact sum over all threads, ended ones included. The split into user and system
 //! time is what the kernel's tick happened to see (250 times a second here), so it is a hint, and its parts need
@@ -11,10 +15,14 @@ use procfs::process::Process;
 
 use crate::record::Cpu;
 
-/// Processor time that process `pid` has used since it started.
+/// Processor time that process `pid` and its descendants have used since they started.
 pub fn process_cpu(pid: u32) -> std::io::Result<Cpu> {
-    let clock = clock_getcpuclockid(pid_of(pid)?)?;
-    cpu(clock, pid)
+    let mut total = family_cpu(pid)?;
+    for descendant in descendants(pid)? {
+        // One that ends just now is its parent's to account for.
+        total = sum(total, family_cpu(descendant).unwrap_or_default());
+    }
+    Ok(total)
 }
 
 /// Processor time that this process has used since it started.
@@ -31,22 +39,67 @@ pub fn used(before: Cpu, after: Cpu) -> Cpu {
     }
 }
 
-/// Peak resident set of process `pid` so far, in bytes.
+/// Peak resident set of process `pid` so far, in bytes, and those of its living descendants added to it.
 pub fn rss_peak_bytes(pid: u32) -> std::io::Result<u64> {
-    let status = process(pid)?.status().map_err(io_error)?;
-    let kib = status.vmhwm.ok_or_else(|| std::io::Error::other("no VmHWM in its status"))?;
-    Ok(kib * 1024)
+    let peak = |pid| {
+        let status = process(pid)?.status().map_err(io_error)?;
+        let kib = status.vmhwm.ok_or_else(|| std::io::Error::other("no VmHWM in its status"));
+        kib.map(|kib| kib * 1024)
+    };
+    let others: u64 = descendants(pid)?.into_iter().filter_map(|pid| peak(pid).ok()).sum();
+    Ok(peak(pid)? + others)
+}
+
+/// Living processes that `pid`, or one that it started, has started. Empty where the kernel does not list children.
+fn descendants(pid: u32) -> std::io::Result<Vec<u32>> {
+    let mut found = children(pid)?;
+    let mut looked_at = 0;
+    while let Some(&next) = found.get(looked_at) {
+        found.extend(children(next).unwrap_or_default());
+        looked_at += 1;
+    }
+    Ok(found)
+}
+
+/// Each thread has its own.
+fn children(pid: u32) -> std::io::Result<Vec<u32>> {
+    let threads = process(pid)?.tasks().map_err(io_error)?.flatten();
+    Ok(threads.flat_map(|thread| thread.children().unwrap_or_default()).collect())
+}
+
+/// Of one process, all threads, and of the children that it has waited for.
+fn family_cpu(pid: u32) -> std::io::Result<Cpu> {
+    let own = cpu(clock_getcpuclockid(pid_of(pid)?)?, pid)?;
+    Ok(sum(own, ended_children_cpu(pid)?))
 }
 
 fn cpu(clock: ClockId, pid: u32) -> std::io::Result<Cpu> {
     let total = clock_gettime(clock)?;
     let stat = process(pid)?.stat().map_err(io_error)?;
-    let tick_ns = 1_000_000_000 / procfs::ticks_per_second();
     Ok(Cpu {
         total_ns: nanoseconds(total),
-        user_ns: stat.utime * tick_ns,
-        system_ns: stat.stime * tick_ns,
+        user_ns: stat.utime * tick_ns(),
+        system_ns: stat.stime * tick_ns(),
     })
+}
+
+fn ended_children_cpu(pid: u32) -> std::io::Result<Cpu> {
+    let stat = process(pid)?.stat().map_err(io_error)?;
+    let ns = |ticks: i64| ticks.unsigned_abs() * tick_ns();
+    let (user_ns, system_ns) = (ns(stat.cutime), ns(stat.cstime));
+    Ok(Cpu { total_ns: user_ns + system_ns, user_ns, system_ns })
+}
+
+fn sum(a: Cpu, b: Cpu) -> Cpu {
+    Cpu {
+        total_ns: a.total_ns + b.total_ns,
+        user_ns: a.user_ns + b.user_ns,
+        system_ns: a.system_ns + b.system_ns,
+    }
+}
+
+fn tick_ns() -> u64 {
+    1_000_000_000 / procfs::ticks_per_second()
 }
 
 fn process(pid: u32) -> std::io::Result<Process> {
@@ -71,7 +124,28 @@ fn io_error(error: procfs::ProcError) -> std::io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+
     use super::*;
+
+    /// A shell that runs `script`, once it has printed a line.
+    fn shell(script: &str) -> Child {
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut shell = shell.expect("there is a shell");
+        let mut line = String::new();
+        BufReader::new(shell.stdout.as_mut().expect("piped")).read_line(&mut line).expect("text");
+        assert_eq!(line, "ready\n");
+        shell
+    }
+
+    fn end(mut shell: Child) {
+        drop(shell.stdin.take());
+        shell.wait().expect("ours");
+    }
+
+    const SPIN: &str = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
 
     #[test]
     fn own_time_goes_forward_and_agrees_with_the_pids() {
@@ -82,6 +156,33 @@ mod tests {
         }
         let by_pid = process_cpu(std::process::id()).unwrap();
         assert!(by_pid.total_ns >= before.total_ns + 2_000_000, "after {spun} readings");
+    }
+
+    #[test]
+    fn a_waited_for_child_and_a_living_grandchild_count() {
+        // What the shell itself uses is the difference to one that only says it is ready.
+        let idle = shell("echo ready; read line");
+        let alone = process_cpu(idle.id()).expect("it lives");
+        for script in [
+            format!("({SPIN}); echo ready; read line"),
+            format!("( ({SPIN}; echo ready; cat >/dev/null) ; :) ; :"),
+        ] {
+            let busy = shell(&script);
+            let cpu = process_cpu(busy.id()).expect("it lives");
+            assert!(cpu.total_ns > alone.total_ns + 20_000_000, "{script}: {cpu:?}, {alone:?}");
+            end(busy);
+        }
+        end(idle);
+    }
+
+    #[test]
+    fn memory_of_a_child_is_added() {
+        let idle = shell("echo ready; read line");
+        let parent = shell("(echo ready; cat >/dev/null); :");
+        let (one, two) = (rss_peak_bytes(idle.id()), rss_peak_bytes(parent.id()));
+        assert!(two.expect("it lives") > one.expect("it lives"));
+        end(parent);
+        end(idle);
     }
 
     #[test]
