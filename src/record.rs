@@ -42,6 +42,9 @@ pub struct Header {
     pub cpu_server: u32,
     /// Core of the load generator.
     pub cpu_client: u32,
+    /// What loaded the servers, if not our own load generator.
+    #[serde(default)]
+    pub client: Option<String>,
     /// The machine.
     pub host: Host,
     /// How this program was built.
@@ -107,12 +110,18 @@ pub struct Trial {
     pub parent: Option<String>,
     /// The standard server it is compared with, if there is one.
     pub reference: Option<String>,
+    /// The row of numpy_rpc_benchmark's table that it is, if it is one.
+    #[serde(default)]
+    pub original: Option<String>,
     /// What was sent.
     pub array: ArrayInfo,
     /// Connections of the load generator.
     pub connections: u32,
     /// Requests in flight over all connections.
     pub in_flight: u32,
+    /// Requests that would have been in flight, had the server been able to bear as many.
+    #[serde(default)]
+    pub in_flight_wanted: Option<u32>,
     /// Round, from 0.
     pub round: u32,
     /// Place in its round's random order, from 0.
@@ -164,6 +173,9 @@ pub enum Outcome {
     DidNotFinish {
         /// How long that was.
         budget_ns: u64,
+        /// The last lines that the server wrote to stderr.
+        #[serde(default)]
+        stderr: String,
     },
     /// Not run.
     Skipped {

@@ -13,9 +13,15 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::ndecho::{fail, print, render, wrong_usage};
+use crate::cli::peers::PeerArgs;
 use crate::cli::values;
-use crate::ladder::plan::{Plan, Preset, Wish};
+use crate::ladder::client::{self, Client, PythonClient};
+use crate::ladder::peers::Peer;
+use crate::ladder::peers::environment::Environments;
+use crate::ladder::plan::{Plan, Wish};
+use crate::ladder::preset::Preset;
 use crate::ladder::run::{self, Bench, RECORDS, Tally};
+use crate::ladder::rung;
 use crate::record::{Header, Line, VERSION};
 use crate::report::{Run, units};
 use crate::sys::{affinity, host};
@@ -27,9 +33,21 @@ pub struct LadderArgs {
     #[arg(long, value_enum, default_value = "quick")]
     pub preset: PresetName,
 
-    /// Rungs tried instead, as globs: 'uring/*,tokio/tonic/*'
+    /// Rungs tried instead, as globs: 'uring/*,tokio/tonic/*', 'peer/*'
     #[arg(long, value_name = "GLOB")]
     pub rungs: Option<String>,
+
+    /// Adds the peers, servers that are not ours: every rung of theirs, or with --rungs those that it names
+    #[arg(long)]
+    pub peers: bool,
+
+    /// Where the peers are.
+    #[command(flatten)]
+    pub place: PeerArgs,
+
+    /// Who loads the servers
+    #[arg(long, value_enum, default_value = "own")]
+    pub client: ClientName,
 
     /// Sizes of the float64 vectors sent, e.g. 8,64KiB,1MiB
     #[arg(long, value_name = "SIZES", value_parser = values::size, value_delimiter = ',', conflicts_with = "array")]
@@ -91,10 +109,19 @@ pub enum PresetName {
     Full,
 }
 
+/// [`Client`] by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClientName {
+    /// The load generator of this program
+    Own,
+    /// A Python client that times itself, as the original's did; for --preset seed
+    Python,
+}
+
 impl LadderArgs {
     /// Runs the ladder: 0 done, 1 when a trial failed or the run was stopped, 2 wrong flags.
     pub fn run(&self) -> ExitCode {
-        let plan = match self.wish().plan() {
+        let mut plan = match self.plan() {
             Ok(plan) => plan,
             Err(error) => return wrong_usage(error),
         };
@@ -102,25 +129,89 @@ impl LadderArgs {
             return print(&listing(&plan));
         }
         let started_unix_s = now_unix_s();
-        let bench = match self.bench(started_unix_s) {
+        let mut bench = match self.bench(started_unix_s) {
             Ok(bench) => bench,
             Err(error) => return wrong_usage(error),
         };
-        let header = self.header(&plan, &bench, started_unix_s);
-        match self.measure(&bench, &plan, header) {
+        let run = interruptible().and_then(|stop| {
+            self.set_up(&mut bench, &mut plan, &stop)?;
+            let header = self.header(&plan, &bench, started_unix_s);
+            measure(&bench, &plan, header, &stop)
+        });
+        match run {
             Ok(tally) => finish(&bench, tally, plan.preset),
             Err(error) => fail(format!("{error:#}")),
         }
     }
 
-    fn wish(&self) -> Wish {
-        Wish {
+    fn plan(&self) -> Result<Plan, String> {
+        if self.client == ClientName::Python && self.preset != PresetName::Seed {
+            return Err(
+                "--client python is for --preset seed: only its requests are the original's"
+                    .to_owned(),
+            );
+        }
+        self.wish()?.plan().map_err(|error| error.to_string())
+    }
+
+    /// The peers, where they are asked for: by their flag, by a glob that can mean nothing else, or by the preset that
+    /// has rows for them.
+    fn peers(&self) -> Result<Vec<Arc<Peer>>, String> {
+        let is_named = self.rungs.as_deref().map(|globs| rung::names_any(globs, "peer/"));
+        let is_usual = self.preset == PresetName::Seed && self.rungs.is_none();
+        if self.peers || is_named == Some(true) {
+            return self.place.read();
+        }
+        if is_usual && self.place.folder().is_ok() {
+            return self.place.read();
+        }
+        Ok(Vec::new())
+    }
+
+    /// Makes what the peers and the Python client need. A peer that cannot be set up is skipped with the reason; without
+    /// its client there is no run.
+    fn set_up(&self, bench: &mut Bench, plan: &mut Plan, stop: &AtomicBool) -> anyhow::Result<()> {
+        let mut needed = plan.peers();
+        let python = (plan.client == Client::Python).then(|| self.python_peer()).transpose();
+        let python = python.map_err(anyhow::Error::msg)?;
+        needed.extend(python.clone());
+        if needed.is_empty() {
+            return Ok(());
+        }
+        let site = self.place.site().map_err(anyhow::Error::msg)?;
+        let peers = needed.iter().map(|peer| &**peer);
+        bench.environments =
+            Environments::prepare(peers, &site, stop, &mut |line| eprintln!("{line}"))?;
+        plan.skip_without(&bench.environments);
+        if let Some(peer) = python {
+            bench.python = Some(PythonClient::new(&peer, &bench.environments)?);
+        }
+        Ok(())
+    }
+
+    /// A peer in whose environment the Python client runs.
+    fn python_peer(&self) -> Result<Arc<Peer>, String> {
+        let mut peers = self.place.read()?.into_iter();
+        let found = peers.find(|peer| peer.manifest.environment() == client::ENVIRONMENT);
+        found.ok_or_else(|| {
+            format!("--client python needs a peer with the environment {:?}", client::ENVIRONMENT)
+        })
+    }
+
+    fn wish(&self) -> Result<Wish, String> {
+        Ok(Wish {
             preset: match self.preset {
                 PresetName::Quick => Preset::Quick,
                 PresetName::Seed => Preset::Seed,
                 PresetName::Full => Preset::Full,
             },
             rungs: self.rungs.clone(),
+            peers: self.peers()?,
+            every_peer: self.peers,
+            client: match self.client {
+                ClientName::Own => Client::Own,
+                ClientName::Python => Client::Python,
+            },
             sizes: self.sizes.clone(),
             array: self.array.clone(),
             connections: self.connections,
@@ -129,7 +220,7 @@ impl LadderArgs {
             duration: self.duration,
             budget: self.budget,
             seed: self.seed,
-        }
+        })
     }
 
     fn bench(&self, started_unix_s: u64) -> Result<Bench, String> {
@@ -145,7 +236,9 @@ impl LadderArgs {
         }
         let program = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
         let folder = || PathBuf::from("target/ndecho").join(units::stamp(started_unix_s));
-        Ok(Bench { program, cpu_server, cpu_client, out: self.out.clone().unwrap_or_else(folder) })
+        let out = self.out.clone().unwrap_or_else(folder);
+        let (environments, python) = (Environments::default(), None);
+        Ok(Bench { program, cpu_server, cpu_client, out, environments, python })
     }
 
     fn header(&self, plan: &Plan, bench: &Bench, started_unix_s: u64) -> Line {
@@ -158,28 +251,34 @@ impl LadderArgs {
             rounds: plan.rounds,
             cpu_server: bench.cpu_server as u32,
             cpu_client: bench.cpu_client as u32,
+            client: bench.python.as_ref().map(|_| "the Python client (client.py)".to_owned()),
             host: host::host(bench.cpu_server),
             build: host::build(),
         }))
     }
+}
 
-    fn measure(&self, bench: &Bench, plan: &Plan, header: Line) -> anyhow::Result<Tally> {
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // The second signal ends this process at once, and the kernel ends the children with it.
-            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
-            signal_hook::flag::register(signal, Arc::clone(&stop))?;
-        }
-        announce(bench, plan);
-        let bar = bar();
-        let tally = run::run(bench, plan, header, &stop, &mut |step| {
-            bar.set_length(step.total as u64);
-            bar.set_position(step.done as u64);
-            bar.set_message(format!("round {}: {}", step.round + 1, step.next));
-        })?;
-        bar.finish_and_clear();
-        Ok(tally)
+/// A flag that the first SIGINT or SIGTERM raises. The second ends this process at once, and the kernel ends the
+/// children with it.
+fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
+    Ok(stop)
+}
+
+fn measure(bench: &Bench, plan: &Plan, header: Line, stop: &AtomicBool) -> anyhow::Result<Tally> {
+    announce(bench, plan);
+    let bar = bar();
+    let tally = run::run(bench, plan, header, stop, &mut |step| {
+        bar.set_length(step.total as u64);
+        bar.set_position(step.done as u64);
+        bar.set_message(format!("round {}: {}", step.round + 1, step.next));
+    })?;
+    bar.finish_and_clear();
+    Ok(tally)
 }
 
 /// Tells the person watching what is about to happen and what to make of it.

@@ -3,5 +3,6 @@
 pub mod ladder;
 pub mod load;
 pub mod ndecho;
+pub mod peers;
 pub mod server;
 pub mod values;

@@ -14,7 +14,9 @@ use nix::unistd::getppid;
 
 use crate::cli::ladder::LadderArgs;
 use crate::cli::load::LoadArgs;
+use crate::cli::peers::{ExecArgs, PeerArgs};
 use crate::cli::server::ServeArgs;
+use crate::ladder::peers::listing;
 use crate::ladder::run::RECORDS;
 use crate::ladder::tree;
 use crate::report::{self, Run};
@@ -41,10 +43,13 @@ enum Command {
     Serve(Child<ServeArgs>),
     /// Puts a server under load and prints what it costs
     Load(Child<LoadArgs>),
-    /// Lists the rungs
+    /// Lists the rungs, or the peers
     Rungs(RungsArgs),
     /// Prints the records of a run again
     Report(ReportArgs),
+    /// Becomes another program, pinned
+    #[command(hide = true)]
+    Exec(Child<ExecArgs>),
 }
 
 /// A command that the ladder starts as a child.
@@ -68,6 +73,13 @@ struct RungsArgs {
     /// Stacks and codecs as Markdown tables
     #[arg(long)]
     markdown: bool,
+
+    /// The peers: what they are, whether they are installed, what is known of them
+    #[arg(long, conflicts_with_all = ["list", "markdown"])]
+    peers: bool,
+
+    #[command(flatten)]
+    place: PeerArgs,
 }
 
 /// How records are printed.
@@ -104,6 +116,7 @@ impl Cli {
             Some(Command::Load(child)) => child.run(LoadArgs::run),
             Some(Command::Rungs(args)) => args.run(),
             Some(Command::Report(args)) => args.run(),
+            Some(Command::Exec(child)) => child.run(ExecArgs::run),
         }
     }
 }
@@ -123,11 +136,20 @@ impl<T: Args> Child<T> {
 
 impl RungsArgs {
     fn run(&self) -> ExitCode {
-        print(&match (self.list, self.markdown) {
-            (true, _) => tree::names(),
-            (_, true) => tree::markdown(),
-            _ => tree::tree(),
-        })
+        let text = match (self.list, self.markdown, self.peers) {
+            (true, ..) => Ok(tree::names()),
+            (_, true, _) => Ok(tree::markdown()),
+            (_, _, true) => self.peers(),
+            _ => Ok(tree::tree()),
+        };
+        match text {
+            Ok(text) => print(&text),
+            Err(error) => wrong_usage(error),
+        }
+    }
+
+    fn peers(&self) -> Result<String, String> {
+        Ok(listing::list(&self.place.read()?, &self.place.site()?))
     }
 }
 

@@ -20,8 +20,8 @@ use crate::codec::Encoding;
 use crate::protocol::Family;
 use crate::record::ArrayInfo;
 
-use super::Rung;
 use super::table;
+use super::{Rung, Subject};
 
 /// Connections, and requests in flight over all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +45,7 @@ pub enum Window {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
     /// The rung.
-    pub rung: Rung,
+    pub subject: Subject,
     /// What it is compared with.
     pub parent: Option<Rung>,
     /// The standard server it is compared with.
@@ -54,6 +54,8 @@ pub struct Cell {
     pub array: ArrayInfo,
     /// How many at once.
     pub load: Load,
+    /// How many in flight it would have been, had the rung been able to bear as many.
+    pub in_flight_wanted: Option<u32>,
     /// How much is measured.
     pub window: Window,
     /// Why it is not tried, if it is not.
@@ -124,27 +126,30 @@ impl Window {
 }
 
 impl Cell {
-    /// The cell of `rung` at `array` under `load`.
-    pub fn new(rung: Rung, array: &ArrayInfo, load: Load, time: Duration) -> Cell {
-        let family = match rung.family() {
+    /// The cell of `subject` at `array` under `load`, or under as much of it as it can bear.
+    pub fn new(subject: Subject, array: &ArrayInfo, load: Load, time: Duration) -> Cell {
+        let family = match subject.family() {
+            // It stands under both, and the load says which one is meant.
             Family::Raw => load.family(),
             family => family,
         };
+        let bearable = subject.bearable(load, array.bytes);
         Cell {
-            rung,
-            parent: table::parent(rung),
-            reference: table::reference(rung, family),
+            parent: subject.parent(),
+            reference: table::reference(subject.encoding(), family),
             array: array.clone(),
-            load,
-            window: Window::usual(rung.encoding(), array.bytes, time),
+            load: bearable,
+            in_flight_wanted: (bearable != load).then_some(load.in_flight),
+            window: Window::usual(subject.encoding(), array.bytes, time),
             skip: None,
+            subject,
         }
     }
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} B {}", self.rung, self.array.bytes, self.load)
+        write!(f, "{} {} B {}", self.subject, self.array.bytes, self.load)
     }
 }
 
@@ -181,7 +186,7 @@ mod tests {
     fn the_reference_of_raw_follows_its_load() {
         let rung: Rung = "uring/raw/reflect".parse().expect("the root");
         let array = ArrayInfo { dtype: "<f8".into(), shape: vec![1], bytes: 8 };
-        let cell = |load| Cell::new(rung, &array, load, Duration::ZERO);
+        let cell = |load| Cell::new(rung.into(), &array, load, Duration::ZERO);
         let reference = |load| cell(load).reference.map(|rung| rung.protocol());
         assert_eq!(reference(Load::connections(50)), Some("axum"));
         assert_ne!(reference(Load::streams(1000)), Some("axum"));

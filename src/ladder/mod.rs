@@ -4,17 +4,25 @@
 //! and what they say about themselves is all it knows. It writes records; `report` reads them.
 //!
 //! ```text
-//! table ──▶ plan (rungs x arrays x loads = cells) ──▶ order (rounds) ──▶ run ──▶ records.jsonl
-//!                                                                        └─ process (children)
+//! table ─┐
+//! peers ─┴▶ plan (rungs x arrays x loads = cells) ──▶ order (rounds) ──▶ run ──▶ records.jsonl
+//!                                                                         └─ process (children)
 //! ```
 
 pub mod cell;
+pub mod child;
+pub mod client;
 pub mod order;
+pub mod peers;
 pub mod plan;
+pub mod preset;
 pub mod process;
 pub mod run;
 pub mod rung;
+pub mod subject;
 pub mod table;
 pub mod tree;
+mod trial;
 
 pub use rung::{Axis, Rung, RungError};
+pub use subject::Subject;

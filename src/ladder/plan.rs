@@ -1,42 +1,36 @@
-//! What a run tries: presets and their changes become a list of cells. Pure, but for reading the user's array.
-//!
-//! | preset | rungs | arrays | rounds |
-//! |---|---|---|---|
-//! | `quick` | [`QUICK`] | 8 B, 64 KiB, 1 MiB | 5 |
-//! | `seed` | [`SEED`] | 8 B, 2 KiB, 64 KiB, 1000 parallel requests | 5 |
-//! | `full` | all | 8 B to 256 MiB | 5 |
+//! What a run tries: a preset and the changes to it become a list of cells. Pure, but for reading the user's array.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::array::{ArrayView, Shape};
-use crate::codec;
+use crate::codec::{self, Encoding};
 use crate::protocol::Family;
 use crate::record::ArrayInfo;
 use crate::sys::mapping::Mapping;
 
 use super::cell::{Cell, Load};
-use super::rung::{self, REFLECT, Rung, RungError};
+use super::client::Client;
+use super::peers::environment::Environments;
+use super::peers::{self, Peer};
+use super::preset::Preset;
+use super::rung::{self, RungError};
+use super::subject::Subject;
 use super::table;
-
-/// A choice of rungs, arrays, loads and times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// The main job: a few minutes.
-    Quick,
-    /// The original benchmark's sizes and its 1000 parallel requests.
-    Seed,
-    /// Everything; hours.
-    Full,
-}
 
 /// What may be said beside a preset; what is `None` the preset decides.
 #[derive(Clone, Debug)]
 pub struct Wish {
     /// What the rest is changed from.
     pub preset: Preset,
-    /// Globs over the names of the ladder's rungs.
+    /// Globs over the names of the ladder's rungs, and of those of `peers`.
     pub rungs: Option<String>,
+    /// Peers there are.
+    pub peers: Vec<Arc<Peer>>,
+    /// True to add every rung of theirs to those of the preset.
+    pub every_peer: bool,
+    /// Who loads the servers.
+    pub client: Client,
     /// Sizes of float64 vectors, in bytes.
     pub sizes: Option<Vec<u64>>,
     /// A `.npy` file to send instead.
@@ -72,6 +66,8 @@ pub struct Plan {
     pub budget: Duration,
     /// The user's file, if the arrays come from one.
     pub array: Option<PathBuf>,
+    /// Who loads the servers.
+    pub client: Client,
 }
 
 /// Why a wish makes no plan.
@@ -90,12 +86,15 @@ pub enum PlanError {
     )]
     Load {
         /// The first rung that cannot have it.
-        rung: Rung,
+        rung: String,
         /// Connections asked for.
         connections: u32,
         /// In flight asked for.
         in_flight: u32,
     },
+    /// Nothing that the client can speak to.
+    #[error("the Python client speaks gRPC and REST, and no rung that was chosen does")]
+    Client,
     /// The file cannot be read.
     #[error("{path}: {source}")]
     Open {
@@ -114,90 +113,15 @@ pub enum PlanError {
     },
 }
 
-/// Rungs of `quick`: each step of one gRPC chain and one REST chain, then what each encoding costs in a whole server.
-pub const QUICK: &str = "{uring,tokio}/raw/reflect,uring/raw/{protobuf,msgpack},\
-    uring/h2/protobuf,{uring,tokio}/h2-crate/protobuf,tokio/hyper-h2/protobuf*,tokio/tonic*/protobuf:prost,\
-    {uring,tokio}/h1/msgpack,tokio/hyper/msgpack,tokio/axum/{msgpack,npy}*,\
-    uring/h1/{npy,json,json_binary},tokio/axum/{json,json_binary}:serde";
-
-/// Rungs of `seed`: what stands beside the original's rows.
-pub const SEED: &str = "uring/raw/reflect,uring/h2/protobuf,{uring,tokio}/h2-crate/protobuf,tokio/tonic*/protobuf:prost,\
-    uring/h1/{msgpack,json_binary,json},tokio/axum/{msgpack,json_binary,json}:serde";
-
-/// Requests in flight in the original.
-pub const SEED_IN_FLIGHT: u32 = 1000;
-
-/// Connections that aiohttp's client, as the original used it, opens at most; further requests waited.
-pub const SEED_CONNECTIONS: u32 = 100;
-
-impl Preset {
-    /// Name on the command line and in records.
-    pub fn name(self) -> &'static str {
-        match self {
-            Preset::Quick => "quick",
-            Preset::Seed => "seed",
-            Preset::Full => "full",
-        }
-    }
-
-    fn rungs(self) -> Vec<Rung> {
-        let chosen = match self {
-            Preset::Quick => rung::select(QUICK),
-            Preset::Seed => rung::select(SEED),
-            Preset::Full => Ok(table::rungs()),
-        };
-        chosen.expect("a preset's globs match rungs of the ladder")
-    }
-
-    fn sizes(self) -> &'static [u64] {
-        match self {
-            Preset::Quick => &[8, 64 << 10, 1 << 20],
-            Preset::Seed => &[8, 2 << 10, 64 << 10],
-            Preset::Full => &[8, 2 << 10, 64 << 10, 1 << 20, 16 << 20, 64 << 20, 256 << 20],
-        }
-    }
-
-    fn loads(self, family: Family, bytes: u64) -> Vec<Load> {
-        match self {
-            Preset::Quick | Preset::Full => Load::usual(family, bytes),
-            Preset::Seed => {
-                let rest = Load::connections(SEED_CONNECTIONS);
-                Load::of_family(family, Load::streams(SEED_IN_FLIGHT), rest)
-            }
-        }
-    }
-
-    /// Length of a window; longer where requests are long, so that a part of one weighs less.
-    fn duration(self, bytes: u64) -> Duration {
-        Duration::from_millis(match self {
-            Preset::Quick if bytes < 1 << 20 => 250,
-            Preset::Quick => 400,
-            Preset::Seed => 500,
-            Preset::Full => 1000,
-        })
-    }
-
-    fn warmup(self) -> Duration {
-        Duration::from_millis(match self {
-            Preset::Quick => 100,
-            Preset::Seed | Preset::Full => 200,
-        })
-    }
-
-    fn budget(self) -> Duration {
-        Duration::from_secs(match self {
-            Preset::Quick => 20,
-            Preset::Seed | Preset::Full => 30,
-        })
-    }
-}
-
 impl Wish {
     /// Nothing but the preset.
     pub fn of(preset: Preset) -> Wish {
         Wish {
             preset,
             rungs: None,
+            peers: Vec::new(),
+            every_peer: false,
+            client: Client::Own,
             sizes: None,
             array: None,
             connections: None,
@@ -211,10 +135,7 @@ impl Wish {
 
     /// The plan this wish makes.
     pub fn plan(&self) -> Result<Plan, PlanError> {
-        let rungs = match &self.rungs {
-            Some(globs) => rung::select(globs)?,
-            None => self.preset.rungs(),
-        };
+        let rungs = self.subjects()?;
         self.check_load(&rungs)?;
         let mut cells = Vec::new();
         for array in self.arrays()? {
@@ -223,22 +144,42 @@ impl Wish {
         Ok(Plan {
             preset: self.preset,
             cells,
-            rounds: self.rounds.unwrap_or(5),
+            rounds: self.rounds.unwrap_or(self.client.rounds()),
             seed: self.seed,
             warmup: self.preset.warmup(),
-            budget: self.budget.unwrap_or(self.preset.budget()),
+            budget: self.budget.unwrap_or(self.client.budget(self.preset.budget())),
             array: self.array.clone(),
+            client: self.client,
         })
     }
 
-    fn cells(&self, rungs: &[Rung], array: &ArrayInfo) -> Vec<Cell> {
+    /// What is tried, our own first.
+    fn subjects(&self) -> Result<Vec<Subject>, PlanError> {
+        let peers = peers::rungs(&self.peers).into_iter().map(Subject::Peer);
+        let mut subjects: Vec<Subject> = match &self.rungs {
+            Some(globs) => {
+                let own = table::rungs().into_iter().map(Subject::Own);
+                rung::select(globs, own.chain(peers).collect())?
+            }
+            None => {
+                let is_original =
+                    |peer: &Subject| self.preset == Preset::Seed && peer.original().is_some();
+                let peers = peers.filter(|peer| self.every_peer || is_original(peer));
+                self.preset.rungs().into_iter().map(Subject::Own).chain(peers).collect()
+            }
+        };
+        subjects.retain(|subject| self.client.speaks(subject.family()));
+        if subjects.is_empty() { Err(PlanError::Client) } else { Ok(subjects) }
+    }
+
+    fn cells(&self, rungs: &[Subject], array: &ArrayInfo) -> Vec<Cell> {
         let time = self.duration.unwrap_or(self.preset.duration(array.bytes));
         let mut cells = Vec::new();
         for rung in rungs {
-            let skip = obstacle(*rung, array);
-            for load in self.loads(*rung, array.bytes) {
-                if rung.family() != Family::Raw || self.is_wanted(*rung, load, rungs, array.bytes) {
-                    let cell = Cell::new(*rung, array, load, time);
+            let skip = rung.obstacle(array);
+            for load in self.loads(rung, array.bytes) {
+                if rung.family() != Family::Raw || self.is_wanted(rung, load, rungs, array.bytes) {
+                    let cell = Cell::new(rung.clone(), array, load, time);
                     cells.push(Cell { skip: skip.clone(), ..cell });
                 }
             }
@@ -248,16 +189,21 @@ impl Wish {
 
     /// A raw rung is tried under the load of a family only where a rung of that family and codec is tried too, or
     /// none of either family is; `reflect` is the floor of every codec.
-    fn is_wanted(&self, raw: Rung, load: Load, rungs: &[Rung], bytes: u64) -> bool {
-        let http: Vec<&Rung> = rungs.iter().filter(|rung| rung.family() != Family::Raw).collect();
-        let above = |rung: &Rung| {
-            (raw.codec() == REFLECT || rung.codec() == raw.codec())
-                && self.loads(*rung, bytes).contains(&load)
+    fn is_wanted(&self, raw: &Subject, load: Load, rungs: &[Subject], bytes: u64) -> bool {
+        let http: Vec<&Subject> =
+            rungs.iter().filter(|rung| rung.family() != Family::Raw).collect();
+        let is_of = |rung: &Subject| match (rung, raw) {
+            (Subject::Own(rung), Subject::Own(raw)) => rung.codec() == raw.codec(),
+            _ => rung.encoding() == raw.encoding(),
+        };
+        let above = |rung: &Subject| {
+            (raw.encoding() == Encoding::Reflect || is_of(rung))
+                && self.loads(rung, bytes).contains(&load)
         };
         http.is_empty() || http.into_iter().any(above)
     }
 
-    fn loads(&self, rung: Rung, bytes: u64) -> Vec<Load> {
+    fn loads(&self, rung: &Subject, bytes: u64) -> Vec<Load> {
         let usual = self.preset.loads(rung.family(), bytes);
         let (connections, in_flight) = match (self.connections, self.in_flight) {
             (None, None) => return usual,
@@ -271,13 +217,13 @@ impl Wish {
         vec![Load { connections, in_flight }]
     }
 
-    fn check_load(&self, rungs: &[Rung]) -> Result<(), PlanError> {
+    fn check_load(&self, rungs: &[Subject]) -> Result<(), PlanError> {
         let (Some(connections), Some(in_flight)) = (self.connections, self.in_flight) else {
             return Ok(());
         };
         match rungs.iter().find(|rung| rung.family() == Family::Rest) {
-            Some(&rung) if connections != in_flight => {
-                Err(PlanError::Load { rung, connections, in_flight })
+            Some(rung) if connections != in_flight => {
+                Err(PlanError::Load { rung: rung.to_string(), connections, in_flight })
             }
             _ => Ok(()),
         }
@@ -289,6 +235,32 @@ impl Wish {
         }
         let sizes = self.sizes.as_deref().unwrap_or(self.preset.sizes());
         sizes.iter().map(|bytes| vector(*bytes)).collect()
+    }
+}
+
+impl Plan {
+    /// The peers that are tried.
+    pub fn peers(&self) -> Vec<Arc<Peer>> {
+        let mut peers: Vec<Arc<Peer>> = Vec::new();
+        for cell in &self.cells {
+            if let Subject::Peer(rung) = &cell.subject
+                && !peers.contains(&rung.peer)
+            {
+                peers.push(Arc::clone(&rung.peer));
+            }
+        }
+        peers
+    }
+
+    /// Skips the peers whose environment is none of `environments`, with the reason.
+    pub fn skip_without(&mut self, environments: &Environments) {
+        for cell in &mut self.cells {
+            if let Subject::Peer(rung) = &cell.subject
+                && let Err(reason) = environments.of(&rung.peer)
+            {
+                cell.skip = Some(reason.to_owned());
+            }
+        }
     }
 }
 
@@ -316,19 +288,10 @@ fn read_array(path: &Path) -> Result<ArrayInfo, PlanError> {
     })
 }
 
-/// Why `rung` cannot carry `array`, found by writing one item of it.
-fn obstacle(rung: Rung, array: &ArrayInfo) -> Option<String> {
-    let codec = codec::find(rung.codec())?;
-    let dtype = crate::array::DType::parse(&array.dtype).ok()?;
-    let item = vec![0; dtype.item_size()];
-    let shape = Shape::new(&[1]).ok()?;
-    let view = ArrayView::new(dtype, shape, &item).ok()?;
-    codec.encode(&view, &mut Vec::new()).err().map(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ladder::Rung;
 
     fn names(plan: &Plan) -> Vec<String> {
         plan.cells.iter().map(Cell::to_string).collect()
@@ -347,7 +310,10 @@ mod tests {
         }
         let full = plan(Wish::of(Preset::Full));
         for rung in table::rungs() {
-            assert!(full.cells.iter().any(|cell| cell.rung == rung), "{rung} is not in full");
+            assert!(
+                full.cells.iter().any(|cell| cell.subject == rung.into()),
+                "{rung} is not in full"
+            );
         }
     }
 
@@ -369,12 +335,12 @@ mod tests {
             for cell in &plan.cells {
                 let is_there = |rung: Option<Rung>| {
                     plan.cells.iter().any(|other| {
-                        Some(other.rung) == rung
+                        rung.is_some_and(|rung| other.subject == rung.into())
                             && (other.load, &other.array) == (cell.load, &cell.array)
                     })
                 };
                 let is_compared = is_there(cell.parent) || is_there(cell.reference);
-                assert!(is_compared || cell.rung.family() == Family::Raw, "{cell}");
+                assert!(is_compared || cell.subject.family() == Family::Raw, "{cell}");
             }
         }
     }
@@ -423,9 +389,10 @@ mod tests {
     #[test]
     fn what_a_codec_cannot_carry_is_skipped_with_the_reason() {
         let array = ArrayInfo { dtype: "<c16".to_owned(), shape: vec![2], bytes: 32 };
-        let cells = Wish::of(Preset::Full).cells(&table::rungs(), &array);
+        let rungs: Vec<Subject> = table::rungs().into_iter().map(Subject::Own).collect();
+        let cells = Wish::of(Preset::Full).cells(&rungs, &array);
         for cell in cells {
-            let is_list = matches!(cell.rung.encoding(), codec::Encoding::Json);
+            let is_list = matches!(cell.subject.encoding(), codec::Encoding::Json);
             assert_eq!(cell.skip.is_some(), is_list, "{cell}: {:?}", cell.skip);
         }
     }

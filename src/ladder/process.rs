@@ -1,7 +1,7 @@
-//! Children: one server and one load generator, each a process of its own, ended with certainty.
+//! Children: one server and one load generator, each a process of its own, and what they say.
 //!
-//! A child is ended when its guard is dropped, whatever happens in between, and only by its own pid. Children are
-//! also started with `--die-with PID`, so that the kernel ends them when this process is killed outright.
+//! A child is ended when its guard is dropped, whatever happens in between. Children are also started with
+//! `--die-with PID`, so that the kernel ends them when this process is killed outright.
 //!
 //! ```text
 //! ladder ── spawn ──▶ server        "ready ADDR" on stdout ──▶ ladder
@@ -11,18 +11,17 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use super::child::{ChildError, Process};
 
-/// Time for a server to print its ready line.
-const READY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a server to print its ready line, if the trial has as much: an interpreter reads its libraries first.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time for a server to drain and exit; its own drain timeout is 5 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -30,8 +29,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// Between looks at whether the run was interrupted; long, so that waiting costs the measured cores nothing.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Between looks at whether a child has exited that is about to.
-const EXIT_INTERVAL: Duration = Duration::from_millis(1);
+/// Time for a server that failed to be seen dead, if it is: the load generator may notice first.
+const DEATH_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Time for the end of a child's stderr, which a process it started itself could hold open.
 const STDERR_TIMEOUT: Duration = Duration::from_millis(200);
@@ -42,53 +41,11 @@ const STDERR_LINES: usize = 12;
 /// Bytes of a child's line that are kept.
 const LINE_BYTES_MAX: u64 = 4096;
 
-/// Why a child did not do what it was for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ChildError {
-    /// It could not be started.
-    #[error("cannot start {program}: {reason}")]
-    Spawn {
-        /// What.
-        program: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// It exited, or closed its stdout, before its work was done.
-    #[error("{who} {how}")]
-    Died {
-        /// Which child.
-        who: &'static str,
-        /// How it ended.
-        how: String,
-    },
-    /// It was still at it when its time was over.
-    #[error("{who} was not done after {} s", .after.as_secs_f64())]
-    Late {
-        /// Which child.
-        who: &'static str,
-        /// How long it was given.
-        after: Duration,
-    },
-    /// It said something else than was agreed.
-    #[error("{who} said {got:?}, expected {expected}")]
-    Answer {
-        /// Which child.
-        who: &'static str,
-        /// What it said.
-        got: String,
-        /// What was agreed.
-        expected: &'static str,
-    },
-    /// This program is being stopped.
-    #[error("interrupted")]
-    Interrupted,
-}
-
 /// A running child.
 #[derive(Debug)]
 struct Guard {
     who: &'static str,
-    child: Child,
+    process: Process,
     stdout: Receiver<String>,
     stderr: Receiver<VecDeque<String>>,
 }
@@ -100,22 +57,45 @@ pub struct Server {
     address: SocketAddr,
 }
 
-/// How a child failed, with the last lines of its stderr.
+/// How a child failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Why.
     pub error: ChildError,
+    /// The line it printed before it failed, if it printed one.
+    pub said: Option<String>,
     /// The last lines it wrote to stderr.
     pub stderr: String,
 }
 
+/// What is left of a server that was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Abandoned {
+    /// True if it had died by itself.
+    pub had_died: bool,
+    /// The last lines it wrote to stderr.
+    pub stderr: String,
+}
+
+/// What stands before and behind the address in a server's ready line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadyLine<'a>(pub &'a str, pub &'a str);
+
+/// The ready line of our own servers.
+pub const READY_LINE: ReadyLine<'static> = ReadyLine("ready ", "");
+
 impl Server {
     /// Starts `command` and waits for its ready line.
-    pub fn start(command: &mut Command, stop: &AtomicBool) -> Result<Server, Failure> {
+    pub fn start(
+        command: &mut Command,
+        ready: ReadyLine<'_>,
+        within: Duration,
+        stop: &AtomicBool,
+    ) -> Result<Server, Failure> {
         let mut guard = Guard::start("server", command)?;
-        match guard.line(READY_TIMEOUT, stop).and_then(|line| ready_address(&line)) {
+        match guard.line(within, stop).and_then(|line| ready.address(&line)) {
             Ok(address) => Ok(Server { guard, address }),
-            Err(error) => Err(guard.fail(error)),
+            Err(error) => Err(guard.fail(error, None)),
         }
     }
 
@@ -126,22 +106,20 @@ impl Server {
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.guard.child.id()
+        self.guard.process.id()
     }
 
     /// Tells it to drain and waits for it to exit.
     pub fn stop(mut self) -> Result<(), Failure> {
-        let pid = Pid::from_raw(self.pid().cast_signed());
-        let ended = kill(pid, Signal::SIGTERM)
-            .map_err(|error| died("server", &format!("was gone before its end: {error}")))
-            .and_then(|()| self.guard.exit(DRAIN_TIMEOUT))
-            .and_then(|status| success("server", status));
-        ended.map_err(|error| self.guard.fail(error))
+        let process = &mut self.guard.process;
+        let ended = process.terminate().and_then(|()| process.succeed(DRAIN_TIMEOUT));
+        ended.map_err(|error| self.guard.fail(error, None))
     }
 
-    /// Ends it at once and gives the last lines it wrote to stderr.
-    pub fn abandon(mut self) -> String {
-        self.guard.end()
+    /// Ends it at once, if it has not ended.
+    pub fn abandon(mut self) -> Abandoned {
+        let had_died = self.guard.process.exit(DEATH_TIMEOUT).is_ok();
+        Abandoned { had_died, stderr: self.guard.end() }
     }
 }
 
@@ -153,10 +131,11 @@ pub fn ask(
     stop: &AtomicBool,
 ) -> Result<String, Failure> {
     let mut guard = Guard::start(who, command)?;
-    let line = guard.line(budget, stop).and_then(|line| {
-        guard.exit(DRAIN_TIMEOUT).and_then(|status| success(who, status)).map(|()| line)
-    });
-    line.map_err(|error| guard.fail(error))
+    let line = guard.line(budget, stop).map_err(|error| guard.fail(error, None))?;
+    match guard.process.succeed(DRAIN_TIMEOUT) {
+        Ok(()) => Ok(line),
+        Err(error) => Err(guard.fail(error, Some(line))),
+    }
 }
 
 /// Reads a file that a child wrote, and removes it.
@@ -168,18 +147,14 @@ pub fn collect(path: &Path) -> Option<String> {
 
 impl Guard {
     fn start(who: &'static str, command: &mut Command) -> Result<Guard, Failure> {
-        let spawned =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = spawned.map_err(|error| Failure {
-            error: ChildError::Spawn {
-                program: command.get_program().to_string_lossy().into_owned(),
-                reason: error.to_string(),
-            },
-            stderr: String::new(),
-        })?;
-        let stdout = first_line(child.stdout.take().expect("stdout is piped"));
-        let stderr = last_lines(child.stderr.take().expect("stderr is piped"));
-        Ok(Guard { who, child, stdout, stderr })
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let started = Process::start(who, command);
+        let mut process =
+            started.map_err(|error| Failure { error, said: None, stderr: String::new() })?;
+        let (stdout, stderr) = process.pipes();
+        let stdout = first_line(stdout.expect("stdout is piped"));
+        let stderr = last_lines(stderr.expect("stderr is piped"));
+        Ok(Guard { who, process, stdout, stderr })
     }
 
     /// The first line it prints.
@@ -203,60 +178,35 @@ impl Guard {
 
     /// Why there is no line: how it exited, if it does so now.
     fn ended(&mut self) -> ChildError {
-        match self.exit(Duration::from_secs(1)) {
-            Ok(status) => died(self.who, &format!("ended early: {status}")),
-            Err(_) => died(self.who, "closed its stdout without a word"),
+        match self.process.exit(Duration::from_secs(1)) {
+            Ok(status) => self.process.died(format!("ended early: {status}")),
+            Err(_) => self.process.died("closed its stdout without a word".to_owned()),
         }
     }
 
-    fn exit(&mut self, within: Duration) -> Result<ExitStatus, ChildError> {
-        let deadline = Instant::now() + within;
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Ok(status),
-                Ok(None) if Instant::now() >= deadline => {
-                    return Err(ChildError::Late { who: self.who, after: within });
-                }
-                Ok(None) => std::thread::sleep(EXIT_INTERVAL),
-                Err(error) => {
-                    return Err(died(self.who, &format!("cannot be waited for: {error}")));
-                }
-            }
-        }
-    }
-
-    fn fail(&mut self, error: ChildError) -> Failure {
-        Failure { error, stderr: self.end() }
+    fn fail(&mut self, error: ChildError, said: Option<String>) -> Failure {
+        Failure { error, said, stderr: self.end() }
     }
 
     /// Ends it, if it has not ended, and gives the last lines of its stderr.
     fn end(&mut self) -> String {
-        // Both fail only when it is already gone.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.end();
         let lines = self.stderr.recv_timeout(STDERR_TIMEOUT).unwrap_or_default();
         Vec::from(lines).join("\n")
     }
 }
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.end();
+impl ReadyLine<'_> {
+    fn address(self, line: &str) -> Result<SocketAddr, ChildError> {
+        let ReadyLine(before, behind) = self;
+        let text = line.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
+        let address = text.and_then(|text| text.to_socket_addrs().ok()?.next());
+        address.ok_or_else(|| ChildError::Answer {
+            who: "server",
+            got: line.to_owned(),
+            expected: format!("\"{before}HOST:PORT{behind}\""),
+        })
     }
-}
-
-fn died(who: &'static str, how: &str) -> ChildError {
-    ChildError::Died { who, how: how.to_owned() }
-}
-
-fn success(who: &'static str, status: ExitStatus) -> Result<(), ChildError> {
-    if status.success() { Ok(()) } else { Err(died(who, &format!("failed: {status}"))) }
-}
-
-fn ready_address(line: &str) -> Result<SocketAddr, ChildError> {
-    line.strip_prefix("ready ").and_then(|address| address.parse().ok()).ok_or_else(|| {
-        ChildError::Answer { who: "server", got: line.to_owned(), expected: "\"ready ADDRESS\"" }
-    })
 }
 
 /// Reads the first line on a thread of its own, then the rest, so that the child never meets a closed pipe.
@@ -296,6 +246,9 @@ fn last_lines(stderr: impl Read + Send + 'static) -> Receiver<VecDeque<String>> 
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::kill;
+    use nix::unistd::Pid;
+
     use super::*;
 
     static GO: AtomicBool = AtomicBool::new(false);
@@ -306,6 +259,10 @@ mod tests {
         command
     }
 
+    fn start(script: &str) -> Result<Server, Failure> {
+        Server::start(&mut shell(script), READY_LINE, READY_TIMEOUT, &GO)
+    }
+
     fn is_running(pid: u32) -> bool {
         kill(Pid::from_raw(pid.cast_signed()), None).is_ok()
     }
@@ -313,7 +270,7 @@ mod tests {
     #[test]
     fn a_server_is_ready_then_drains() {
         let script = "trap 'exit 0' TERM; echo ready 127.0.0.1:7; while :; do sleep 0.01; done";
-        let server = Server::start(&mut shell(script), &GO).expect("it says ready");
+        let server = start(script).expect("it says ready");
         assert_eq!(server.address().port(), 7);
         let pid = server.pid();
         server.stop().expect("it exits with 0");
@@ -322,27 +279,27 @@ mod tests {
 
     #[test]
     fn a_server_that_dies_says_why() {
-        let failure = Server::start(&mut shell("echo no ring >&2; exit 3"), &GO).unwrap_err();
+        let failure = start("echo no ring >&2; exit 3").unwrap_err();
         assert!(failure.error.to_string().contains("exit status: 3"), "{failure:?}");
         assert_eq!(failure.stderr, "no ring");
     }
 
     #[test]
     fn a_server_that_says_something_else_is_refused() {
-        let failure = Server::start(&mut shell("echo hello; exec sleep 60"), &GO).unwrap_err();
+        let failure = start("echo hello; exec sleep 60").unwrap_err();
         assert!(matches!(failure.error, ChildError::Answer { ref got, .. } if got == "hello"));
     }
 
     #[test]
     fn a_server_that_does_not_drain_well_is_reported() {
         let script = "trap 'exit 4' TERM; echo ready 127.0.0.1:7; while :; do sleep 0.01; done";
-        let server = Server::start(&mut shell(script), &GO).expect("it says ready");
+        let server = start(script).expect("it says ready");
         assert!(server.stop().unwrap_err().error.to_string().contains("exit status: 4"));
     }
 
     #[test]
     fn a_child_is_ended_with_its_guard() {
-        let server = Server::start(&mut shell("echo ready 127.0.0.1:7; exec sleep 60"), &GO);
+        let server = start("echo ready 127.0.0.1:7; exec sleep 60");
         let server = server.expect("it says ready");
         let pid = server.pid();
         drop(server);
@@ -359,7 +316,7 @@ mod tests {
     #[test]
     fn a_grandchild_that_holds_stderr_holds_up_nothing() {
         let started = Instant::now();
-        let failure = Server::start(&mut shell("sleep 5 & echo hello"), &GO).unwrap_err();
+        let failure = start("sleep 5 & echo hello").unwrap_err();
         assert!(matches!(failure.error, ChildError::Answer { .. }), "{failure:?}");
         assert!(started.elapsed() < Duration::from_secs(4));
     }
@@ -374,14 +331,15 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        let failure = Server::start(&mut Command::new("/no/such/program"), &GO).unwrap_err();
+        let mut command = Command::new("/no/such/program");
+        let failure = Server::start(&mut command, READY_LINE, READY_TIMEOUT, &GO).unwrap_err();
         assert!(failure.error.to_string().starts_with("cannot start /no/such/program"));
     }
 
     #[test]
     fn only_the_last_lines_of_stderr_are_kept() {
         let script = "for i in $(seq 100); do echo line $i >&2; done; exit 1";
-        let failure = Server::start(&mut shell(script), &GO).unwrap_err();
+        let failure = start(script).unwrap_err();
         let lines: Vec<&str> = failure.stderr.lines().collect();
         assert_eq!((lines.len(), lines[STDERR_LINES - 1]), (STDERR_LINES, "line 100"));
     }

@@ -182,21 +182,32 @@ impl fmt::Display for Axis {
     }
 }
 
-/// The rungs of the ladder that match any of `patterns`, in the ladder's order. Each pattern is one or more globs
+/// Those of `ladder` that match any of `patterns`, in the ladder's order. Each pattern is one or more globs
 /// separated by commas; `*` also matches `/`, so that `uring/*` is everything on the ring.
-pub fn select(patterns: &str) -> Result<Vec<Rung>, RungError> {
-    let ladder = table::rungs();
+pub fn select<T: fmt::Display>(patterns: &str, ladder: Vec<T>) -> Result<Vec<T>, RungError> {
+    let names: Vec<String> = ladder.iter().map(T::to_string).collect();
     let mut matchers = Vec::new();
     for pattern in split_outside_braces(patterns) {
         let matcher = compile(pattern)?;
-        if !ladder.iter().any(|rung| matcher.is_match(rung.to_string())) {
-            let nearest = nearest_rung(pattern);
-            return Err(RungError::NoMatch { got: pattern.to_owned(), nearest });
+        if !names.iter().any(|name| matcher.is_match(name)) {
+            let nearest = nearest(pattern, names.iter().map(String::as_str)).unwrap_or_default();
+            let (got, nearest) = (pattern.to_owned(), nearest.to_owned());
+            return Err(RungError::NoMatch { got, nearest });
         }
         matchers.push(matcher);
     }
-    let wanted = |rung: &Rung| matchers.iter().any(|matcher| matcher.is_match(rung.to_string()));
-    Ok(ladder.into_iter().filter(wanted).collect())
+    let is_wanted = |name: &String| matchers.iter().any(|matcher| matcher.is_match(name));
+    Ok(ladder
+        .into_iter()
+        .zip(names)
+        .filter(|(_, name)| is_wanted(name))
+        .map(|(rung, _)| rung)
+        .collect())
+}
+
+/// Whether any of `patterns` can only mean rungs whose names begin with `start`.
+pub fn names_any(patterns: &str, start: &str) -> bool {
+    split_outside_braces(patterns).into_iter().any(|pattern| pattern.starts_with(start))
 }
 
 fn compile(pattern: &str) -> Result<GlobMatcher, RungError> {
@@ -343,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_glob_selects_across_slashes_and_keeps_the_order_of_the_ladder() {
-        let chosen = select("tokio/*, uring/{raw,h1}/reflect").expect("both match");
+        let chosen = select("tokio/*, uring/{raw,h1}/reflect", table::rungs()).expect("both match");
         assert!(chosen.iter().any(|rung| rung.to_string() == "tokio/raw/reflect"));
         assert!(chosen.iter().any(|rung| rung.to_string() == "uring/h1/reflect"));
         assert!(chosen.iter().all(|rung| rung.driver() != "tokio-uring"));
@@ -356,12 +367,12 @@ mod tests {
 
     #[test]
     fn a_glob_that_selects_nothing_is_refused_with_the_nearest_rung() {
-        let error = select("uring/raw/reflec").unwrap_err();
+        let error = select("uring/raw/reflec", table::rungs()).unwrap_err();
         assert!(
             matches!(&error, RungError::NoMatch { nearest, .. } if nearest == "uring/raw/reflect"),
             "{error}"
         );
-        assert!(matches!(select("[").unwrap_err(), RungError::Pattern { .. }));
+        assert!(matches!(select("[", table::rungs()).unwrap_err(), RungError::Pattern { .. }));
     }
 
     #[test]

@@ -91,15 +91,15 @@ pub fn parent(rung: Rung) -> Option<Rung> {
     }
 }
 
-/// The standard server that `rung` is measured against: tonic for gRPC and axum for REST, as their documentation
-/// has it, with the usual library for the same encoding. For `raw`, which is under both, `family` says which one.
-pub fn reference(rung: Rung, family: Family) -> Option<Rung> {
+/// The standard server that whatever speaks `encoding` over `family` is measured against: tonic for gRPC and axum for
+/// REST, as their documentation has it, with the usual library for that encoding.
+pub fn reference(encoding: Encoding, family: Family) -> Option<Rung> {
     let stack = match family {
         Family::Grpc => "tonic",
         Family::Rest => "axum",
         Family::Raw => return None,
     };
-    Rung::new("tokio", stack, usual(rung.encoding())).ok()
+    Rung::new("tokio", stack, usual(encoding)).ok()
 }
 
 /// What `rung` adds to `parent`, in words.

@@ -54,8 +54,8 @@ fn numbers(figures: &Figures) -> Vec<String> {
     fields.extend([
         figures.rate_hz.median.to_string(),
         figures.is_client_bound.to_string(),
-        figures.p50_ns.to_string(),
-        figures.p99_ns.to_string(),
+        figures.p50_ns.map_or_else(String::new, |ns| ns.to_string()),
+        figures.p99_ns.map_or_else(String::new, |ns| ns.to_string()),
         figures.bytes_in.to_string(),
         figures.bytes_out.to_string(),
         figures.rss_peak_bytes.map_or_else(String::new, |bytes| bytes.to_string()),

@@ -38,6 +38,10 @@ pub struct Row {
     pub parent: Option<String>,
     /// The standard server it is compared with.
     pub reference: Option<String>,
+    /// The row of numpy_rpc_benchmark's table that it is.
+    pub original: Option<String>,
+    /// Requests that were to be in flight, where the server cannot bear as many.
+    pub in_flight_wanted: Option<u32>,
     /// Figures, or why there are none.
     pub result: Result<Figures, String>,
 }
@@ -58,10 +62,10 @@ pub struct Figures {
     /// True when the load generator's core was the busy one, so that the rate is a lower bound: it was nearly always
     /// busy, or the server was not and it was busier than the server.
     pub is_client_bound: bool,
-    /// Latency that half of all requests of all rounds did not exceed.
-    pub p50_ns: u64,
+    /// Latency that half of all requests of all rounds did not exceed; the Python client does not tell.
+    pub p50_ns: Option<u64>,
     /// Latency that 99 of 100 did not exceed.
-    pub p99_ns: u64,
+    pub p99_ns: Option<u64>,
     /// Bytes received per request, framing included.
     pub bytes_in: f64,
     /// Bytes sent per request, framing included.
@@ -111,7 +115,7 @@ fn section(cells: BTreeMap<u32, Vec<&Trial>>) -> Section {
 }
 
 fn row(trials: &[&Trial], costs: &BTreeMap<&str, Vec<Sample>>) -> Row {
-    let Trial { rung, parent, reference, .. } = trials[0];
+    let Trial { rung, parent, reference, original, in_flight_wanted, .. } = trials[0];
     let ratio_to = |other: &Option<String>| {
         let other = costs.get(other.as_deref()?)?;
         paired_ratio(costs.get(rung.as_str())?, other)
@@ -126,7 +130,14 @@ fn row(trials: &[&Trial], costs: &BTreeMap<&str, Vec<Sample>>) -> Row {
         },
         Err,
     );
-    Row { rung: rung.clone(), parent: parent.clone(), reference: reference.clone(), result }
+    Row {
+        rung: rung.clone(),
+        parent: parent.clone(),
+        reference: reference.clone(),
+        original: original.clone(),
+        in_flight_wanted: *in_flight_wanted,
+        result,
+    }
 }
 
 /// Why a cell has no figures.
@@ -136,7 +147,9 @@ fn obstacle(trials: &[&Trial]) -> Option<String> {
         return Some(format!("FAILED in {} of {} rounds: {reason}", failures.len(), trials.len()));
     }
     trials.iter().find_map(|trial| match &trial.outcome {
-        Outcome::DidNotFinish { budget_ns } => Some(format!("DNF ({} s)", *budget_ns as f64 / 1e9)),
+        Outcome::DidNotFinish { budget_ns, .. } => {
+            Some(format!("DNF (budget {} s)", *budget_ns as f64 / 1e9))
+        }
         Outcome::Skipped { reason } => Some(format!("skipped: {reason}")),
         Outcome::Measured(_) | Outcome::Failed { .. } => None,
     })
@@ -144,11 +157,7 @@ fn obstacle(trials: &[&Trial]) -> Option<String> {
 
 fn failure(trial: &Trial) -> Option<&str> {
     match &trial.outcome {
-        // The last line of stderr is the cause, where there is one; a panic adds a note on backtraces behind it.
-        Outcome::Failed { reason, stderr } => {
-            let mut lines = stderr.lines().rev();
-            Some(lines.find(|line| !line.starts_with("note: ")).unwrap_or(reason))
-        }
+        Outcome::Failed { reason, .. } => Some(reason),
         _ => None,
     }
 }
@@ -190,8 +199,8 @@ fn figures(trials: &[&Trial]) -> Figures {
         rate_hz: summary(trials, |m| m.requests as f64 * 1e9 / m.wall_ns as f64),
         is_client_bound: client_busy > BUSY
             || (server_busy.median < BUSY && client_busy > server_busy.median),
-        p50_ns: latency.quantile(0.5),
-        p99_ns: latency.quantile(0.99),
+        p50_ns: latency.as_ref().map(|all| all.quantile(0.5)),
+        p99_ns: latency.as_ref().map(|all| all.quantile(0.99)),
         bytes_in: per_request(|m| m.bytes_in).median,
         bytes_out: per_request(|m| m.bytes_out).median,
         rss_peak_bytes: measured(trials).filter_map(|(_, m)| m.server_rss_peak_bytes).max(),
@@ -204,11 +213,11 @@ fn summary(trials: &[&Trial], value: impl Fn(&Measurement) -> f64) -> Summary {
 }
 
 /// All rounds' latencies counted together; a quantile of quantiles would be a figure of nothing.
-fn latencies(trials: &[&Trial]) -> Histogram {
-    let mut all = Histogram::default();
+fn latencies(trials: &[&Trial]) -> Option<Histogram> {
+    let mut all: Option<Histogram> = None;
     for (_, measurement) in measured(trials) {
         if let Ok(histogram) = Histogram::from_text(&measurement.latency_histogram) {
-            all.merge(&histogram);
+            all.get_or_insert_default().merge(&histogram);
         }
     }
     all
@@ -229,6 +238,7 @@ pub(crate) mod tests {
             rounds: 2,
             cpu_server: 0,
             cpu_client: 1,
+            client: None,
             host: Host { cpu_model: "A CPU".into(), ..Host::default() },
             build: Build { profile: "release".into(), ..Build::default() },
         }
@@ -244,9 +254,11 @@ pub(crate) mod tests {
             rung: rung.into(),
             parent: (rung != "uring/raw/reflect").then(|| "uring/raw/reflect".into()),
             reference: None,
+            original: None,
             array: ArrayInfo { dtype: "<f8".into(), shape: vec![1], bytes: 8 },
             connections: 1,
             in_flight: 1000,
+            in_flight_wanted: None,
             round,
             position: 0,
             outcome: Outcome::Measured(Box::new(Measurement {
@@ -293,27 +305,28 @@ pub(crate) mod tests {
         let ratio = figures.to_parent.unwrap();
         assert_eq!((ratio.low, ratio.median, ratio.high), (2.5, 2.75, 3.0));
         assert_eq!(figures.rate_hz.median, 100_000.0);
-        assert!(figures.p50_ns.abs_diff(50_000) < 100);
+        assert!(figures.p50_ns.unwrap().abs_diff(50_000) < 100);
     }
 
     #[test]
     fn one_failure_leaves_a_row_and_its_children_without_figures() {
-        let failed = Outcome::Failed { reason: "died".into(), stderr: "a\nno ring".into() };
+        let failed =
+            Outcome::Failed { reason: "died: no ring".into(), stderr: "a\nno ring".into() };
         let section = only_section(&[
             trial("uring/raw/reflect", 0, 1000),
             with(trial("uring/raw/reflect", 1, 1000), failed),
             trial("uring/h1/reflect", 0, 3000),
         ]);
         let reason = section.rows[0].result.as_ref().unwrap_err();
-        assert_eq!(reason, "FAILED in 1 of 2 rounds: no ring");
+        assert_eq!(reason, "FAILED in 1 of 2 rounds: died: no ring");
         assert_eq!(section.rows[1].result.as_ref().unwrap().to_parent, None);
     }
 
     #[test]
     fn what_did_not_finish_or_was_not_tried_says_so() {
-        let late = Outcome::DidNotFinish { budget_ns: 2_000_000_000 };
+        let late = Outcome::DidNotFinish { budget_ns: 2_000_000_000, stderr: String::new() };
         let section = only_section(&[with(trial("uring/raw/reflect", 0, 1), late)]);
-        assert_eq!(section.rows[0].result, Err("DNF (2 s)".into()));
+        assert_eq!(section.rows[0].result, Err("DNF (budget 2 s)".into()));
         let skipped = Outcome::Skipped { reason: "complex".into() };
         let section = only_section(&[with(trial("uring/raw/reflect", 0, 1), skipped)]);
         assert_eq!(section.rows[0].result, Err("skipped: complex".into()));

@@ -85,6 +85,11 @@ impl Run {
     /// What has to be known before the figures are believed, if anything.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        if let Some(client) = &self.header.client {
+            warnings.push(format!(
+                "{client} loaded the servers and timed itself: rates are what it reached, its own work included"
+            ));
+        }
         if self.shares_core() {
             let what =
                 "server and load generator shared one core: rates and latencies are not shown";

@@ -1,8 +1,8 @@
-//! The original benchmark's table, in its form, with its eleven rows' places and ours below.
+//! The original benchmark's table, in its form: its eleven rows under their names, ours below.
 //!
-//! A figure is wall time over requests, as in the original; there it also held the work of one Python client, here
-//! the load generator's. The original put 1000 calls on one gRPC connection and let aiohttp's client open 100
-//! connections for REST; so do we.
+//! A figure is wall time over requests, as in the original. There it held the work of one Python client; here it holds
+//! the load generator's, or with `--client python` that of such a client again. The original put 1000 calls on one gRPC
+//! connection and let aiohttp's client open 100 connections for REST; so do we.
 
 use std::collections::BTreeMap;
 
@@ -42,26 +42,42 @@ fn table(sections: &[Section]) -> String {
     let array = &sections[0].array;
     let points: u64 = array.shape.iter().product();
     let parallel = sections.iter().map(|section| section.in_flight).max().unwrap_or(0);
-    let rows: Vec<(String, &Row)> = sections
+    let rows: Vec<(&Section, &Row)> = sections
         .iter()
-        .flat_map(|section| section.rows.iter().map(move |row| (name(row, section), row)))
+        .flat_map(|section| section.rows.iter().map(move |row| (section, row)))
         .collect();
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(NAME_WIDTH);
-    let mut text = format!(
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for name in ORIGINAL_ROWS {
+        let row = rows.iter().find(|(_, row)| row.original.as_deref() == Some(name));
+        let figure = row.map_or_else(|| " skipped: no peer is this row".to_owned(), |r| figure(*r));
+        lines.push((name.to_owned(), figure));
+    }
+    let others = rows.iter().filter(|(_, row)| !is_original(row));
+    lines.extend(others.map(|place| (name(*place), figure(*place))));
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(NAME_WIDTH);
+    let head = format!(
         "######### {points} points ({} bytes), {parallel} parallel requests #########\n",
         array.bytes
     );
-    for name in ORIGINAL_ROWS {
-        text.push_str(&format!("{name:<width$}: skipped (no Python server in this run)\n"));
+    lines.iter().fold(head, |text, (name, figure)| text + &format!("{name:<width$}:{figure}\n"))
+}
+
+fn is_original(row: &Row) -> bool {
+    row.original.as_deref().is_some_and(|name| ORIGINAL_ROWS.contains(&name))
+}
+
+/// Milliseconds a request, and how many were in flight where that is not what the others had.
+fn figure((section, row): (&Section, &Row)) -> String {
+    let reduced = match row.in_flight_wanted {
+        Some(_) => format!(" ({} in flight)", section.in_flight),
+        None => String::new(),
+    };
+    match &row.result {
+        Ok(figures) => {
+            format!("{:>8} ms/request{reduced}", milliseconds(figures.rate_hz.median))
+        }
+        Err(reason) => format!(" {reason}{reduced}"),
     }
-    for (name, row) in rows {
-        let figure = match &row.result {
-            Ok(figures) => format!("{:>8} ms/request", milliseconds(figures.rate_hz.median)),
-            Err(reason) => format!(" {reason}"),
-        };
-        text.push_str(&format!("{name:<width$}:{figure}\n"));
-    }
-    text
 }
 
 /// Three decimals as in the original; more where that would leave no digits.
@@ -72,7 +88,7 @@ fn milliseconds(rate_hz: f64) -> String {
 }
 
 /// The raw rungs stand under two loads, so theirs is part of the name.
-fn name(row: &Row, section: &Section) -> String {
+fn name((section, row): (&Section, &Row)) -> String {
     if row.rung.contains("/raw/") {
         return format!("{} {} conn", row.rung, section.connections);
     }
@@ -80,9 +96,17 @@ fn name(row: &Row, section: &Section) -> String {
 }
 
 fn notes(run: &Run) -> String {
+    let clock = match &run.header.client {
+        Some(client) => format!(
+            "Timed by {client} itself, its own encoding and decoding included, as in the original; it checked every reply."
+        ),
+        None => "Timed by our load generator, which checked every reply; it is no Python, so that the servers are what \
+                 takes the time."
+            .to_owned(),
+    };
     format!(
-        "\nOur rows: gRPC has all its calls in flight on 1 connection; REST has one in flight on each of 100 \
-         connections, which is what the original's client opened.\n{}\n",
+        "\ngRPC has all its calls in flight on 1 connection; REST has one in flight on each of 100 connections, which is \
+         what the original's client opened.\n{clock}\n{}\n",
         run.machine()
     )
 }
@@ -90,17 +114,44 @@ fn notes(run: &Run) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::delta::tests::{header, trial};
+    use crate::record::{Outcome, Trial};
+    use crate::report::delta::tests::{header, trial, with};
+
+    fn peer(rung: &str, original: &str, cell: u32) -> Trial {
+        let original = Some(original.to_owned());
+        Trial { original, cell, parent: None, ..trial(rung, 0, 1000) }
+    }
+
+    fn lines(trials: Vec<Trial>) -> Vec<String> {
+        render(&Run { header: header(), trials }).lines().map(str::to_owned).collect()
+    }
 
     #[test]
-    fn the_form_is_the_originals() {
-        let trials = vec![trial("uring/h1/json", 0, 1000)];
-        let text = render(&Run { header: header(), trials });
-        let lines: Vec<&str> = text.lines().collect();
+    fn the_form_is_the_originals_and_so_are_its_rows() {
+        let purerpc = peer("peer/purerpc/protobuf", "purerpc", 2);
+        let skipped = Outcome::Skipped { reason: "needs python3".into() };
+        let lines = lines(vec![
+            trial("uring/h1/json", 0, 1000),
+            Trial { in_flight: 100, in_flight_wanted: Some(1000), ..purerpc },
+            peer("peer/aiohttp/json", "asyncio json", 3),
+            with(peer("peer/grpcio/protobuf", "grpc", 4), skipped),
+            peer("peer/other/json", "no such row", 5),
+        ]);
         assert_eq!(lines[0], "######### 1 points (8 bytes), 1000 parallel requests #########");
-        assert_eq!(lines[1], "grpc                     : skipped (no Python server in this run)");
-        assert_eq!(lines[11], "asyncio json             : skipped (no Python server in this run)");
+        assert_eq!(lines[1], "grpc                     : skipped: needs python3");
+        assert_eq!(lines[2], "purerpc                  : 0.01000 ms/request (100 in flight)");
+        assert_eq!(lines[3], "tornado sync msgpack     : skipped: no peer is this row");
+        assert_eq!(lines[11], "asyncio json             : 0.01000 ms/request");
         assert_eq!(lines[12], "uring/h1/json            : 0.01000 ms/request");
+        assert_eq!(lines[13], "peer/other/json          : 0.01000 ms/request");
+    }
+
+    #[test]
+    fn who_held_the_clock_is_said() {
+        let trials = vec![trial("uring/h1/json", 0, 1000)];
+        let client = Some("tools/peers/client.py".to_owned());
+        let run = Run { header: crate::record::Header { client, ..header() }, trials };
+        assert!(render(&run).contains("Timed by tools/peers/client.py itself"));
     }
 
     #[test]

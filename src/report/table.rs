@@ -56,8 +56,8 @@ pub(super) fn cells(row: &Row, figures: &Figures, shares_core: bool) -> [String;
         ratio_to_parent.unwrap_or_else(none),
         figures.to_reference.map_or_else(none, |ratio| units::ratio(&ratio)),
         alone(format!("{bound}{}", units::rate(figures.rate_hz.median))),
-        alone(units::time(figures.p50_ns as f64)),
-        alone(units::time(figures.p99_ns as f64)),
+        figures.p50_ns.map_or_else(none, |ns| alone(units::time(ns as f64))),
+        figures.p99_ns.map_or_else(none, |ns| alone(units::time(ns as f64))),
     ]
 }
 

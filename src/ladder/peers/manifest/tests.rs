@@ -1,0 +1,107 @@
+use super::*;
+
+const WHOLE: &str = r#"
+name = "some-peer"
+about = "a server"
+language = "C"
+licence = "MIT"
+version = "some 1.0"
+protocol = "h1"
+codecs = ["json", "json:fast", "msgpack"]
+faults = ["slow on Mondays"]
+
+[setup]
+environment = "shared"
+needs = ["cc"]
+files = ["../lock"]
+steps = [["cc", "-o", "{env}/server", "server.c"]]
+
+[start]
+command = ["{env}/server", "--port", "{port}", "--cpu={cpu}", "--codec", "{codec}", "{not a place}"]
+ready = "ready {address} now"
+
+[limits]
+body_bytes_max = 1000
+in_flight_max = 100
+when = [{ array_bytes_min = 65536, in_flight_max = 10 }]
+
+[seed]
+json = "some json"
+"#;
+
+fn read(text: &str) -> Result<Manifest, ManifestError> {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join("some-peer");
+    std::fs::create_dir(&folder).expect("it is new");
+    std::fs::write(folder.join(FILE_NAME), text).expect("it can be written");
+    Manifest::read(&folder)
+}
+
+#[test]
+fn a_whole_manifest_is_read() {
+    let manifest = read(WHOLE).expect("it is sound");
+    assert_eq!((manifest.environment(), manifest.protocol), ("shared", Protocol::H1));
+    let encodings: Vec<Encoding> = manifest.codecs.iter().map(CodecName::encoding).collect();
+    assert_eq!(encodings, [Encoding::Json, Encoding::Json, Encoding::Msgpack]);
+    assert_eq!(manifest.start.ready.around_address(), ("ready ", " now"));
+    let values = [("{env}", "/e"), ("{port}", "0"), ("{cpu}", "1"), ("{codec}", "json:fast")];
+    let words: Vec<String> = manifest.start.command.iter().map(|word| word.fill(&values)).collect();
+    let expected = ["/e/server", "--port", "0", "--cpu=1", "--codec", "json:fast", "{not a place}"];
+    assert_eq!(words, expected);
+}
+
+#[test]
+fn what_may_be_left_out_has_a_meaning() {
+    let cut = |from: &str, to: &str| {
+        let (start, end) = (WHOLE.find(from).expect(from), WHOLE.find(to).expect(to));
+        format!("{}{}", &WHOLE[..start], &WHOLE[end..])
+    };
+    let no_setup = read(&cut("[setup]", "[start]")).expect("setup has a default");
+    assert_eq!(no_setup.environment(), "some-peer");
+    let no_limits = read(&cut("[limits]", "[seed]")).expect("limits have a default");
+    assert_eq!(no_limits.limits.in_flight_max(1 << 40), None);
+}
+
+#[test]
+fn the_lowest_limit_that_applies_holds() {
+    let limits = read(WHOLE).expect("it is sound").limits;
+    assert_eq!(limits.in_flight_max(65_535), Some(100));
+    assert_eq!(limits.in_flight_max(65_536), Some(10));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_file_and_key() {
+    let cases = [
+        ("name = \"some-peer\"", "name = \"other\"", "name: \"other\", expected its folder's"),
+        ("licence = \"MIT\"", "", "missing field `licence`"),
+        ("licence = \"MIT\"", "licence = 5", "licence = 5"),
+        ("licence = \"MIT\"", "license = \"MIT\"", "unknown field `license`"),
+        ("[limits]", "[limits]\nin_flight = 1", "unknown field `in_flight`"),
+        ("protocol = \"h1\"", "protocol = \"h3\"", "unknown variant `h3`"),
+        ("\"msgpack\"]", "\"xml\"]", "codec \"xml\" is of no encoding"),
+        ("\"msgpack\"]", "\"json:a b\"]", "expected letters, digits and -"),
+        ("\"msgpack\"]", "\"json\"]", "codecs: json is there twice"),
+        ("[\"json\", \"json:fast\", \"msgpack\"]", "[]", "codecs: empty"),
+        ("json = \"some json\"", "npy = \"some npy\"", "seed: npy is not among its codecs"),
+        ("\"{port}\"", "\"{prt}\"", "start.command: \"{prt}\" has {prt}, expected {env}, {port}"),
+        (
+            "{env}/server\", \"server.c",
+            "{port}\", \"server.c",
+            "setup.steps: \"{port}\" has {port}",
+        ),
+        ("ready {address} now", "ready", "start.ready: \"ready\", expected {address} once"),
+        ("[[\"cc\", \"-o\", \"{env}/server\", \"server.c\"]]", "[[]]", "setup.steps: no program"),
+        ("in_flight_max = 100", "in_flight_max = 0", "limits.in_flight_max: 0"),
+        ("environment = \"shared\"", "environment = \"../x\"", "setup.environment: \"../x\""),
+        ("[seed]", "[seed", "[seed"),
+    ];
+    for (from, to, expected) in cases {
+        let text = WHOLE.replacen(from, to, 1);
+        assert_ne!(text, WHOLE, "{from}");
+        let error = read(&text).expect_err(to).to_string();
+        assert!(error.contains(FILE_NAME) && error.contains(expected), "{to}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    let missing = Manifest::read(Path::new("/no/such/peer")).expect_err("nothing is there");
+    assert!(missing.to_string().starts_with("/no/such/peer/peer.toml: "), "{missing}");
+}
