@@ -8,9 +8,10 @@
 //! not a call      HEADERS :status 4xx, content-type, content-length | DATA text, END_STREAM
 //! ```
 
+use std::ops::Range;
 use std::rc::Rc;
 
-use super::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
+use super::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes, put_stream};
 use super::hpack::write_literal;
 use super::outgoing::Outgoing;
 use crate::wire::grpc::{self, Code, PREFIX_BYTES, Status};
@@ -96,6 +97,39 @@ pub(super) struct Terms {
     pub(super) advertise: bool,
 }
 
+/// What precedes a message: HEADERS, the head of a DATA frame, and the message's prefix. The next reply is likely to
+/// have the same but for its numbers, so it is copied from here.
+#[derive(Debug, Default)]
+pub(super) struct Front {
+    content_type: &'static str,
+    bytes: Vec<u8>,
+}
+
+impl Front {
+    fn make(&mut self, content_type: &'static str) {
+        self.content_type = content_type;
+        self.bytes.clear();
+        let terms = Terms { stream: 0, window: 0, advertise: false };
+        write_front(terms, content_type, &mut self.bytes);
+    }
+
+    /// Writes it for a reply on `terms`; the DATA frame and the prefix get their lengths later.
+    fn write(&self, terms: Terms, out: &mut Vec<u8>) {
+        if terms.advertise || self.bytes.is_empty() {
+            return write_front(terms, self.content_type, out);
+        }
+        let at = out.len();
+        out.extend_from_slice(&self.bytes);
+        put_stream(&mut out[at..], terms.stream);
+    }
+}
+
+/// Writes what precedes a message, the last [`HEAD_BYTES`] and [`PREFIX_BYTES`] of it as zeros.
+fn write_front(terms: Terms, content_type: &str, out: &mut Vec<u8>) {
+    write_ok_head(terms, content_type, out);
+    out.extend_from_slice(&[0; HEAD_BYTES + PREFIX_BYTES]);
+}
+
 /// How far a reply has come.
 #[derive(Debug)]
 pub(super) enum Answered {
@@ -106,13 +140,13 @@ pub(super) enum Answered {
 }
 
 /// Answers a short message by `produce`, which is handed the message and writes behind what is in the buffer as
-/// [`crate::wire::Handler::answer`] does. `content_type` is a guess at the reply's, and becomes what it was.
+/// [`crate::wire::Handler::answer`] does. `front` is a guess at the reply's, and becomes what it was.
 ///
 /// The reply is written straight into the outbox. What the window does not allow is taken back out of it and returned.
 pub(super) fn answer_short(
     terms: Terms,
     message: &[u8],
-    content_type: &mut &'static str,
+    front: &mut Front,
     scratch: &mut Vec<u8>,
     cx: &mut Context<'_>,
     produce: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Reply, (Refusal, String)>,
@@ -121,22 +155,16 @@ pub(super) fn answer_short(
     let (mut held, mut failed) = (Vec::new(), None);
     let len = cx.out.compose(message.len() + AROUND_BYTES, cx.pool, |out| {
         let start = out.len();
-        write_ok_head(terms, content_type, out);
-        let mut data_at = out.len();
-        out.extend_from_slice(&[0; HEAD_BYTES + PREFIX_BYTES]);
-        let message_at = out.len();
+        front.write(terms, out);
+        let mut message_at = out.len();
         match produce(message, out) {
             Ok(ref reply) => {
                 let payload = &message[reply.payload.start..reply.payload.end];
                 insert_payload(payload, message_at + reply.head_len, scratch, out);
-                if reply.content_type != *content_type {
-                    *content_type = reply.content_type;
-                    scratch.clear();
-                    scratch.extend_from_slice(&out[data_at..]);
-                    out.truncate(start);
-                    write_ok_head(terms, content_type, out);
-                    data_at = out.len();
-                    out.extend_from_slice(scratch);
+                if reply.content_type != front.content_type {
+                    front.make(reply.content_type);
+                    replace_front(front, terms, start..message_at, scratch, out);
+                    message_at = out.len() - scratch.len();
                 }
             }
             Err(refusal) => {
@@ -145,13 +173,13 @@ pub(super) fn answer_short(
                 return 0;
             }
         }
-        let len = out.len() - data_at - HEAD_BYTES - PREFIX_BYTES;
+        let len = out.len() - message_at;
         let Ok(announced) = u32::try_from(len) else {
             out.truncate(start);
             failed = Some(too_long(len));
             return 0;
         };
-        finish_short(terms, data_at, announced, out, &mut held)
+        finish_short(terms, message_at - PREFIX_BYTES - HEAD_BYTES, announced, out, &mut held)
     });
     match failed {
         Some(status) => Err(status),
@@ -162,6 +190,21 @@ pub(super) fn answer_short(
             Ok(Answered::Held(outgoing))
         }
     }
+}
+
+/// Puts another front in place of the one at `wrong`; what was behind it is in `scratch` as well afterwards.
+fn replace_front(
+    front: &Front,
+    terms: Terms,
+    wrong: Range<usize>,
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) {
+    scratch.clear();
+    scratch.extend_from_slice(&out[wrong.end..]);
+    out.truncate(wrong.start);
+    front.write(terms, out);
+    out.extend_from_slice(scratch);
 }
 
 /// Completes the DATA frame at `at` and ends the reply, or moves the message to `held` when the window is too small
@@ -188,15 +231,11 @@ fn finish_short(
 }
 
 /// The HEADERS frame that ends a call well.
+#[inline]
 fn ok_trailers(stream: u32) -> [u8; HEAD_BYTES + OK_TRAILERS.len()] {
-    let flags = END_HEADERS | END_STREAM;
+    let head = head_bytes(OK_TRAILERS.len(), Kind::Headers, END_HEADERS | END_STREAM, stream);
     let mut frame = [0; HEAD_BYTES + OK_TRAILERS.len()];
-    frame[..HEAD_BYTES].copy_from_slice(&head_bytes(
-        OK_TRAILERS.len(),
-        Kind::Headers,
-        flags,
-        stream,
-    ));
+    frame[..HEAD_BYTES].copy_from_slice(&head);
     frame[HEAD_BYTES..].copy_from_slice(OK_TRAILERS);
     frame
 }

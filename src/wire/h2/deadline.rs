@@ -9,7 +9,8 @@
 //! | a stream | `idle_timeout` | GOAWAY |
 //!
 //! Streams are not each watched by a timer: `sweep_at` is no later than the first of them is due, and when it comes
-//! all are looked through.
+//! all are looked through. Memory that many streams at once have needed is given back then, at most a second after the
+//! last of them.
 //!
 //! Shutting down takes two steps, so that no call a client has sent is lost: GOAWAY that allows every stream, with a
 //! PING; when that is answered, GOAWAY with the last stream that was seen. RFC 9113 section 6.8.
@@ -30,6 +31,12 @@ pub(super) const WINDOW_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a client may take to answer the PING of a shutdown.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Streams that an idle connection keeps memory for.
+const STREAMS_KEPT: usize = 8;
+
+/// How long a connection keeps the memory of more streams than that once none is open.
+const TRIM_TIME: Duration = Duration::from_secs(1);
 
 /// What our PING carries that asks whether the client has seen the first GOAWAY.
 const DRAIN_PING: [u8; PING_BYTES] = *b"draining";
@@ -81,13 +88,16 @@ impl<H: Handler> Connection<Server<H>> {
         deadline: Option<Instant>,
         cx: &Context<'_>,
     ) {
-        let gap = cx.now + patience(remote_open, &self.limits);
-        let due = deadline.map_or(gap, |deadline| deadline.min(gap));
+        let many = self.streams.capacity() > STREAMS_KEPT;
+        let gap = if many { TRIM_TIME } else { patience(remote_open, &self.limits) };
+        let due = deadline.map_or(cx.now + gap, |deadline| deadline.min(cx.now + gap));
         self.sweep_at = Some(self.sweep_at.map_or(due, |at| at.min(due)));
     }
 
     fn sweep(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         self.sweep_at = None;
+        self.streams.trim();
+        self.ready.shrink_to(STREAMS_KEPT);
         for id in self.streams.ids() {
             let Some(stream) = self.streams.get(id) else { continue };
             let due = due(stream, &self.limits);
@@ -106,6 +116,10 @@ impl<H: Handler> Connection<Server<H>> {
                 };
                 self.fail(id, &Status::new(Code::DeadlineExceeded, text), cx)?;
             }
+        }
+        if self.streams.capacity() > STREAMS_KEPT {
+            let soon = cx.now + TRIM_TIME;
+            self.sweep_at = Some(self.sweep_at.map_or(soon, |at| at.min(soon)));
         }
         Ok(())
     }

@@ -46,11 +46,13 @@ impl<S: Side> Connection<S> {
 
     /// Takes a stream out and gives its buffers back.
     pub(super) fn remove(&mut self, id: u32, cx: &mut Context<'_>) -> Option<S::PerStream> {
-        let stream = self.streams.remove(id)?;
+        let slot = self.streams.remove(id)?;
+        let stream = slot.as_mut()?;
         self.arriving_bytes -= stream.reserved;
         self.waiting_bytes -= stream.unsent();
         self.guard.give_back(stream.charge);
-        Some(stream.retire(cx.pool))
+        stream.retire(cx.pool);
+        slot.take().map(|stream| stream.data)
     }
 
     /// Ends the connection.

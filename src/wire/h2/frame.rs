@@ -151,6 +151,11 @@ pub(super) const fn head_bytes(len: usize, kind: Kind, flags: u8, stream: u32) -
     [a, b, c, d, e, f, g, h, stream as u8]
 }
 
+/// Puts the stream's number into the frame at the front of `frame`.
+pub(super) fn put_stream(frame: &mut [u8], stream: u32) {
+    frame[HEAD_BYTES - 4..HEAD_BYTES].copy_from_slice(&stream.to_be_bytes());
+}
+
 fn word_frame(kind: Kind, stream: u32, word: u32) -> [u8; WORD_FRAME_BYTES] {
     let mut frame = [0; WORD_FRAME_BYTES];
     frame[..HEAD_BYTES].copy_from_slice(&head_bytes(4, kind, 0, stream));

@@ -125,8 +125,8 @@ impl<H: Handler> Connection<Server<H>> {
             return Err(Status::new(Code::Internal, text));
         };
         let terms = self.terms(id, send);
-        let Server { handler, content_type, scratch, .. } = &mut self.side;
-        answer::answer_short(terms, message, content_type, scratch, cx, |message, out| {
+        let Server { handler, front, scratch, .. } = &mut self.side;
+        answer::answer_short(terms, message, front, scratch, cx, |message, out| {
             produce(handler, call, message, out)
         })
     }
@@ -146,10 +146,10 @@ impl<H: Handler> Connection<Server<H>> {
         };
         let send = *send;
         let terms = self.terms(id, send);
-        let Server { handler, content_type, scratch, answer_hint, .. } = &mut self.side;
+        let Server { handler, front, scratch, answer_hint, .. } = &mut self.side;
         let answered = if message.len() < DIRECT_BYTES_MIN {
             let answered =
-                answer::answer_short(terms, &message, content_type, scratch, cx, |message, out| {
+                answer::answer_short(terms, &message, front, scratch, cx, |message, out| {
                     produce(handler, call, message, out)
                 });
             cx.pool.give(message);

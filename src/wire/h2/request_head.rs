@@ -10,6 +10,10 @@ use std::time::Duration;
 use super::hpack::{Field, Name};
 use crate::wire::grpc;
 
+/// Most bytes kept of a text. No path, content type or host that means something here is longer, and an idle connection
+/// keeps what its last request had.
+const TEXT_BYTES_KEPT: usize = 512;
+
 const METHOD: u8 = 1;
 const SCHEME: u8 = 2;
 const AUTHORITY: u8 = 4;
@@ -115,7 +119,7 @@ impl RequestHead {
                 }
                 _ => self.blame("content-length is not one number"),
             },
-            Name::Host if self.pseudo & AUTHORITY != 0 && value != self.authority => {
+            Name::Host if self.pseudo & AUTHORITY != 0 && front(value) != self.authority => {
                 self.blame("host differs from :authority");
             }
             _ => {}
@@ -177,7 +181,11 @@ pub(super) fn is_grpc(content_type: &[u8]) -> bool {
 
 fn replace(text: &mut Vec<u8>, value: &[u8]) {
     text.clear();
-    text.extend_from_slice(value);
+    text.extend_from_slice(front(value));
+}
+
+fn front(value: &[u8]) -> &[u8] {
+    &value[..value.len().min(TEXT_BYTES_KEPT)]
 }
 
 fn parse_length(value: &[u8]) -> Option<u64> {
@@ -227,6 +235,15 @@ mod tests {
         assert_eq!((head.fields, head.bytes > 11 * 32), (11, true));
         head.clear();
         assert!(head.fault().is_some() && head.timeout.is_none() && !head.encoded);
+    }
+
+    #[test]
+    fn a_long_text_is_kept_in_part_and_is_still_none_that_is_known() {
+        let long = format!("/a/b{}", "x".repeat(10_000));
+        let head = head(&[(":method", "POST"), (":scheme", "http"), (":path", &long)]);
+        assert_eq!(head.fault(), None);
+        assert_eq!(head.path.len(), TEXT_BYTES_KEPT);
+        assert!(head.path.capacity() <= 2 * TEXT_BYTES_KEPT && head.bytes > 10_000);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::answer::TextReply;
+use super::answer::{Front, TextReply};
 use super::fault::Fault;
 use super::frame;
 use super::last_block::LastBlock;
@@ -35,8 +35,8 @@ pub(super) struct Server<H> {
     /// The block that `head` was decoded from.
     pub(super) last_block: LastBlock,
     pub(super) scratch: Vec<u8>,
-    /// The last reply's content type: the next is likely to have the same.
-    pub(super) content_type: &'static str,
+    /// Of the last reply.
+    pub(super) front: Front,
     /// About how much the last long answer took: capacity for the next.
     pub(super) answer_hint: usize,
     /// The client knows which encodings are spoken.
@@ -88,7 +88,7 @@ impl<H: Handler> H2<H> {
             head: RequestHead::default(),
             last_block: LastBlock::default(),
             scratch: Vec::new(),
-            content_type: "",
+            front: Front::default(),
             answer_hint: 0,
             advertised: false,
             drain: Drain::No,

@@ -71,14 +71,13 @@ impl<T> Stream<T> {
     }
 
     /// Gives its buffers to `pool`.
-    pub(super) fn retire(self, pool: &mut Pool) -> T {
-        if let Some(incoming) = self.incoming {
+    pub(super) fn retire(&mut self, pool: &mut Pool) {
+        if let Some(incoming) = self.incoming.take() {
             incoming.retire(pool);
         }
-        if let Some(outgoing) = self.outgoing {
+        if let Some(outgoing) = self.outgoing.take() {
             outgoing.retire(pool);
         }
-        self.data
     }
 }
 
@@ -130,8 +129,9 @@ impl<T> Streams<T> {
         self.len += 1;
     }
 
-    /// Takes the stream numbered `id` out.
-    pub(super) fn remove(&mut self, id: u32) -> Option<Stream<T>> {
+    /// Takes the stream numbered `id` out and hands over its slot, to be emptied: a stream is some 300 bytes, which
+    /// are not moved for what its side knows.
+    pub(super) fn remove(&mut self, id: u32) -> Option<&mut Option<Stream<T>>> {
         let mut hole = self.place(id)?;
         let (_, slot) = self.table[hole];
         let mask = self.table.len() - 1;
@@ -148,7 +148,19 @@ impl<T> Streams<T> {
         self.table[hole] = (0, 0);
         self.free.push(slot);
         self.len -= 1;
-        self.slots[slot as usize].take()
+        Some(&mut self.slots[slot as usize])
+    }
+
+    /// Gives memory back that many streams at once have needed, once there are none.
+    pub(super) fn trim(&mut self) {
+        if self.len == 0 {
+            *self = Streams::default();
+        }
+    }
+
+    /// Slots that there is memory for.
+    pub(super) fn capacity(&self) -> usize {
+        self.slots.capacity()
     }
 
     /// All of them.
@@ -292,7 +304,8 @@ mod tests {
             ids.iter().for_each(|&id| streams.insert(stream(id)));
             assert_eq!(streams.len(), 1000);
             for &id in ids.iter().step_by(3) {
-                assert_eq!(streams.remove(id).map(|s| s.data), Some(id * 10));
+                let slot = streams.remove(id).expect("it is there");
+                assert_eq!(slot.take().map(|s| s.data), Some(id * 10));
                 assert!(streams.remove(id).is_none());
             }
             for (at, &id) in ids.iter().enumerate() {
@@ -300,7 +313,7 @@ mod tests {
                 assert_eq!(found, (at % 3 != 0).then_some(id * 10), "{id} at stride {stride}");
             }
             assert!(streams.get(3).is_none() || stride == 2);
-            ids.iter().for_each(|&id| drop(streams.remove(id)));
+            ids.iter().for_each(|&id| _ = streams.remove(id));
             assert!(streams.is_empty());
         }
     }
@@ -312,7 +325,7 @@ mod tests {
             (0..1000).for_each(|at| streams.insert(stream(first + 2 * at)));
             let runs = streams.table.split(|place| place.0 == 0);
             assert!(runs.map(<[_]>::len).max() <= Some(8));
-            (0..1000).for_each(|at| drop(streams.remove(first + 2 * at)));
+            (0..1000).for_each(|at| _ = streams.remove(first + 2 * at));
         }
     }
 
@@ -326,6 +339,11 @@ mod tests {
             }
         }
         assert!(streams.slots.len() <= 9 && streams.table.len() <= 32);
+        streams.trim();
+        assert!(streams.capacity() > 0, "some are open");
+        (9_992..10_000).for_each(|id| _ = streams.remove(2 * id + 1));
+        streams.trim();
+        assert_eq!(streams.capacity(), 0);
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub(crate) use table::{ENTRY_OVERHEAD, Field, Name, STATIC_ENTRIES, TABLE_BYTES}
 use integer::read_integer;
 use table::{Table, is_sound_name, is_sound_value};
 
+/// Scratch of a decoder that outlives a block; longer strings are rare.
+const SCRATCH_BYTES_KEPT: usize = 512;
+
 /// Why a block cannot be decoded. The connection's compression state is lost with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HpackError {
@@ -88,6 +91,11 @@ impl Decoder {
             };
             if bytes > bytes_max {
                 return Err(HpackError::TooLarge(bytes_max));
+            }
+        }
+        for scratch in [&mut self.name, &mut self.value, &mut self.kept] {
+            if scratch.capacity() > SCRATCH_BYTES_KEPT {
+                *scratch = Vec::new();
             }
         }
         Ok(())
