@@ -17,7 +17,7 @@ use ndecho::driver::uring::Uring;
 use ndecho::driver::{Driver, Options, stop};
 use ndecho::sys::{affinity, socket};
 use ndecho::wire::raw::Raw;
-use ndecho::wire::{Handler, Head, Limits, Refusal, Reply, Route};
+use ndecho::wire::{Handler, Head, Limits, Refusal, Reply, Route, SharedPool};
 
 /// Body sizes: a number, the original benchmark's largest, and one that no cache of a core holds twice.
 const SIZES: [usize; 3] = [8, 65_536, 1 << 20];
@@ -80,7 +80,7 @@ impl Served {
 
 fn serve<D: Driver>(listener: TcpListener, stopped: stop::Stop) {
     let endpoint = D::machine(listener, || Raw::new(Reflect, Rc::new(Limits::default())));
-    let driver = D::new(Options::default()).expect("the driver starts");
+    let driver = D::new(Options::default(), SharedPool::default()).expect("the driver starts");
     driver.run(vec![endpoint], stopped).expect("the driver runs");
 }
 

@@ -13,7 +13,7 @@ use ::tokio::io::AsyncWriteExt as _;
 
 use ndecho::driver::{Counters, Driver, Lane, Options, Service, Stream, stop};
 use ndecho::sys::socket;
-use ndecho::wire::{Context, DIRECT_BYTES_MIN, Loan, Machine, Pool, WireError};
+use ndecho::wire::{Context, DIRECT_BYTES_MIN, Loan, Machine, Pool, SharedPool, WireError};
 
 const PROTOCOL: &str = "frames";
 
@@ -197,7 +197,7 @@ fn serve<D: Driver>(
     let address = listener.local_addr().expect("bound");
     let (stopper, stopped) = stop::pair().expect("a socket pair");
     let worker = std::thread::spawn(move || {
-        let driver = D::new(options).expect("the driver starts");
+        let driver = D::new(options, SharedPool::default()).expect("the driver starts");
         driver.run(vec![endpoint(listener)], stopped).expect("the driver runs")
     });
     Served { address, stopper, worker }

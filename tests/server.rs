@@ -217,6 +217,64 @@ fn a_thousand_idle_connections_cost_little() {
 }
 
 #[test]
+fn a_thousand_idle_http2_connections_cost_little() {
+    let Some(program) = Program::start_on_ring(URING_SERVER, &ANY_PORTS) else { return };
+    ndecho::server::raise_descriptor_limit().expect("a soft limit may be raised");
+    let mut block = vec![0x83, 0x86];
+    for (index, value) in [(0x04, "/Calculator/Echo"), (0x01, "test")] {
+        block.extend([&[index, value.len() as u8], value.as_bytes()].concat());
+    }
+    block.extend([&[0x0F, 0x10, 24][..], b"application/grpc+reflect"].concat());
+    let message = framed(&[7; 100]);
+    let mut dialogue = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    for (kind, flags, payload) in [(1, 4, &block), (0, 1, &message)] {
+        dialogue.extend([0, 0, payload.len() as u8, kind, flags, 0, 0, 0, 1]);
+        dialogue.extend(payload);
+    }
+    let before = ndecho::sys::clock::rss_peak_bytes(program.child.id()).expect("it runs");
+    let connections: Vec<TcpStream> = (0..1000)
+        .map(|_| {
+            let mut stream = TcpStream::connect(program.addresses()[0]).expect("it listens");
+            stream.set_read_timeout(Some(Duration::from_secs(30))).expect("positive");
+            stream.write_all(&dialogue).expect("room");
+            let (mut said, mut piece) = (Vec::new(), [0; 1024]);
+            while !said.ends_with(b"grpc-status\x010") {
+                let got = stream.read(&mut piece).expect("an answer in time");
+                assert_ne!(got, 0, "it hung up after {said:?}");
+                said.extend_from_slice(&piece[..got]);
+            }
+            stream
+        })
+        .collect();
+    let after = ndecho::sys::clock::rss_peak_bytes(program.child.id()).expect("it runs");
+    let each = (after - before) / connections.len() as u64;
+    assert!(each <= 16 << 10, "an idle connection takes {each} bytes");
+}
+
+#[test]
+fn what_a_large_call_needed_is_given_back() {
+    for rung in ["uring/h2/reflect", "uring/h2-crate/reflect", "tokio/hyper-h2/reflect"] {
+        let Some(program) = Program::start_on_ring(NDECHO, &["serve", rung]) else { continue };
+        let resident = || {
+            let path = format!("/proc/{}/statm", program.child.id());
+            let pages = std::fs::read_to_string(path).expect("it runs");
+            pages.split(' ').nth(1).expect("a column").parse::<usize>().expect("pages") << 12
+        };
+        let mut peer = Grpc::connect(program.addresses()[0]);
+        let message = framed(&vec![7; 32 << 20]);
+        let reply = peer.call(request("application/grpc+reflect"), &[&message]);
+        assert!(reply.body == message, "{rung}: the reply differs");
+        let peak =
+            ndecho::sys::clock::rss_peak_bytes(program.child.id()).expect("it runs") as usize;
+        let late = Instant::now() + Duration::from_secs(20);
+        while resident() + (24 << 20) > peak {
+            assert!(Instant::now() < late, "{rung}: {} of {peak} bytes stay", resident());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
 fn a_drain_finishes_what_is_open_and_reports() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let report = folder.path().join("report.json");

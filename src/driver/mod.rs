@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use crate::sys::socket::{self, SocketOptions};
-use crate::wire::Machine;
+use crate::wire::{Machine, SharedPool};
 
 mod connection;
 mod drain;
@@ -84,8 +84,8 @@ pub trait Driver: Sized {
     /// An endpoint of a borrowed stack.
     fn service<S: Service>(listener: TcpListener, service: S) -> Self::Endpoint;
 
-    /// Makes the worker on the calling thread, which is already pinned.
-    fn new(options: Options) -> Result<Self, DriverError>;
+    /// Makes the worker on the calling thread, which is already pinned. It trims `pool`.
+    fn new(options: Options, pool: SharedPool) -> Result<Self, DriverError>;
 
     /// Serves until `stop` is signalled, then drains and returns within `options.drain_timeout`.
     fn run(self, endpoints: Vec<Self::Endpoint>, stop: Stop) -> Result<Counters, DriverError>;

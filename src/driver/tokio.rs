@@ -20,12 +20,13 @@ use bytes::BufMut as _;
 
 use crate::driver::worker::{self, Endpoint, Link, Socket, Worker};
 use crate::driver::{Counters, Driver, DriverError, Options, SLICES_MAX, Service, Stop};
-use crate::wire::{Loan, Machine};
+use crate::wire::{Loan, Machine, SharedPool};
 
 /// A worker on tokio.
 #[derive(Debug)]
 pub struct Tokio {
     options: Options,
+    pool: SharedPool,
     runtime: ::tokio::runtime::Runtime,
 }
 
@@ -43,16 +44,16 @@ impl Driver for Tokio {
         Endpoint::service(listener, move |stream, lane| Box::pin(service.serve(stream, lane)))
     }
 
-    fn new(options: Options) -> Result<Tokio, DriverError> {
+    fn new(options: Options, pool: SharedPool) -> Result<Tokio, DriverError> {
         let runtime = ::tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|source| DriverError::Io { what: "start the tokio runtime", source })?;
-        Ok(Tokio { options, runtime })
+        Ok(Tokio { options, pool, runtime })
     }
 
     fn run(self, endpoints: Vec<Endpoint>, stop: Stop) -> Result<Counters, DriverError> {
-        let worker = Worker::new(self.options);
+        let worker = Worker::new(self.options, self.pool);
         let tasks = LocalSet::new();
         tasks.block_on(&self.runtime, worker::run(endpoints, stop, worker.clone()))?;
         drop(tasks);

@@ -23,7 +23,7 @@ use crate::driver::worker::{self, Endpoint, Link, Socket, Worker};
 use crate::driver::{
     Counters, Driver, DriverError, Options, READ_BYTES, SLICES_MAX, Service, Stop,
 };
-use crate::wire::{Loan, Machine};
+use crate::wire::{Loan, Machine, SharedPool};
 
 /// Submissions that fit the ring; a full one is handed over at once.
 const SUBMISSIONS: u32 = 512;
@@ -34,6 +34,7 @@ const COMPLETIONS: u32 = 4096;
 /// A worker on tokio-uring.
 pub struct TokioUring {
     options: Options,
+    pool: SharedPool,
     runtime: ::tokio_uring::Runtime,
 }
 
@@ -59,17 +60,17 @@ impl Driver for TokioUring {
         })
     }
 
-    fn new(options: Options) -> Result<TokioUring, DriverError> {
+    fn new(options: Options, pool: SharedPool) -> Result<TokioUring, DriverError> {
         let mut ring = ::tokio_uring::uring_builder();
         ring.setup_cqsize(COMPLETIONS);
         let mut builder = ::tokio_uring::builder();
         builder.entries(SUBMISSIONS).uring_builder(&ring);
         let runtime = ::tokio_uring::Runtime::new(&builder).map_err(|error| unavailable(&error))?;
-        Ok(TokioUring { options, runtime })
+        Ok(TokioUring { options, pool, runtime })
     }
 
     fn run(self, endpoints: Vec<Endpoint>, stop: Stop) -> Result<Counters, DriverError> {
-        let worker = Worker::new(self.options);
+        let worker = Worker::new(self.options, self.pool);
         self.runtime.block_on(worker::run(endpoints, stop, Rc::clone(&worker)))?;
         drop(self.runtime);
         Ok(worker.counters())

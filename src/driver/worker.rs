@@ -18,7 +18,7 @@ use crate::driver::connection::{Connection, Step, Turn};
 use crate::driver::drain::Drain;
 use crate::driver::{Counters, DriverError, Lane, Options, Stop, Timer};
 use crate::driver::{READ_BYTES, TRIM_INTERVAL, accept_pause};
-use crate::wire::{Machine, Pool};
+use crate::wire::{Machine, SharedPool};
 
 /// A listener and what speaks behind it.
 pub struct Endpoint {
@@ -33,7 +33,7 @@ type Speak = dyn Fn(TcpStream, Rc<Worker>) -> Task;
 /// What the tasks of a worker share.
 pub(crate) struct Worker {
     options: Options,
-    pool: RefCell<Pool>,
+    pool: SharedPool,
     counters: RefCell<Counters>,
     /// Where bytes are read that no machine has lent a buffer for.
     pub(crate) scratch: RefCell<Vec<u8>>,
@@ -94,11 +94,11 @@ impl Endpoint {
 }
 
 impl Worker {
-    pub(crate) fn new(options: Options) -> Rc<Worker> {
+    pub(crate) fn new(options: Options, pool: SharedPool) -> Rc<Worker> {
         let room = Arc::new(Semaphore::new(options.connections_max));
         Rc::new(Worker {
             options,
-            pool: RefCell::default(),
+            pool,
             counters: RefCell::default(),
             scratch: RefCell::new(vec![0; READ_BYTES]),
             drain: Drain::default(),

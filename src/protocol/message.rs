@@ -4,17 +4,14 @@
 //! Neither knows what it says. A request stays alive until its payload is sent; then its buffer returns to the
 //! worker's pool. Not `Send`: a connection never leaves its worker.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::IoSlice;
 use std::ops::{Deref, Range};
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
 
-use crate::wire::Pool;
-
-/// Message buffers that a worker's connections share.
-pub type SharedPool = Rc<RefCell<Pool>>;
+use crate::wire::SharedPool;
 
 /// The bytes of a whole request.
 #[derive(Clone, Debug)]

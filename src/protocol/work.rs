@@ -13,9 +13,9 @@ use bytes::{Bytes, BytesMut};
 use crate::codec::Encoding;
 use crate::echo::{self, CodecSet, Echoed};
 use crate::protocol::Family;
-use crate::protocol::message::{Body, Message, SharedPool};
+use crate::protocol::message::{Body, Message};
 use crate::protocol::routes::{self, Refused, Target};
-use crate::wire::{Handler, Head, Limits, Refusal, Reply, Route, grpc};
+use crate::wire::{Handler, Head, Limits, Refusal, Reply, Route, SharedPool, grpc};
 
 /// Scratch capacity that stays between messages: what the largest text message needed is given back after it.
 pub const SCRATCH_BYTES_KEPT: usize = 4 * 1024 * 1024;
@@ -46,9 +46,9 @@ struct Scratch {
 }
 
 impl Work {
-    /// One worker's echo.
-    pub fn new(codecs: CodecSet, limits: Limits) -> Work {
-        let (scratch, pool) = Default::default();
+    /// One worker's echo; `pool` is the worker's, so that its driver trims what the stacks give back.
+    pub fn new(codecs: CodecSet, limits: Limits, pool: SharedPool) -> Work {
+        let scratch = RefCell::default();
         Work(Rc::new(Shared { codecs, limits, scratch, pool }))
     }
 

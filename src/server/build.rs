@@ -22,10 +22,10 @@ use crate::protocol::work::{EchoHandler, Work};
 use crate::protocol::{self, Family, Shape};
 use crate::server::{Listen, Plan, ServerError};
 use crate::sys::affinity;
-use crate::wire::Limits;
 use crate::wire::h1::{DateClock, H1};
 use crate::wire::h2::H2;
 use crate::wire::raw::Raw;
+use crate::wire::{Limits, SharedPool};
 
 /// What one worker gets.
 pub(super) struct Seat {
@@ -74,10 +74,11 @@ fn whole_driver(listen: &Listen) -> Option<&'static str> {
 
 fn serve_on<D: Driver>(seat: Seat, up: Sender<()>) -> Result<Counters, ServerError> {
     pin(seat.core)?;
-    let work = Work::new(seat.codecs, seat.limits);
+    let pool = SharedPool::default();
+    let work = Work::new(seat.codecs, seat.limits, Rc::clone(&pool));
     let pairs = seat.listeners.into_iter().zip(seat.protocols);
     let endpoints = pairs.map(|(listener, name)| endpoint::<D>(name, listener, &work)).collect();
-    let driver = D::new(seat.driver)?;
+    let driver = D::new(seat.driver, pool)?;
     tell(up);
     Ok(driver.run(endpoints, seat.stop)?)
 }

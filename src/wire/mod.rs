@@ -43,7 +43,7 @@ pub mod raw;
 mod reply;
 
 pub use outbox::{Batch, Outbox};
-pub use pool::{Pool, grow};
+pub use pool::{Pool, SharedPool, grow};
 
 /// What a machine may use during one call; all of it belongs to the caller and is shared by its connections.
 pub struct Context<'a> {

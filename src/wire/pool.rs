@@ -7,7 +7,9 @@
 //! Two stacks, each last in first out, so that the buffer touched last is touched next: small ones (every reply
 //! head, every short message), which are all alike, and large ones, chosen by room.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// Most bytes that lie idle; beyond, the buffers that were touched longest ago are freed. One buffer may exceed it
 /// alone, so that messages of any size find theirs again.
@@ -27,6 +29,9 @@ const FIT_SEARCH_MAX: usize = 32;
 
 /// A large buffer may be this many times larger than asked for; beyond, it is left for a larger message.
 const FIT_SLACK_MAX: usize = 8;
+
+/// The pool of one worker, which its driver trims; the driver lends it to machines, borrowed stacks share it.
+pub type SharedPool = Rc<RefCell<Pool>>;
 
 /// Two stacks of idle buffers.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use super::op::Key;
 use crate::driver::drain::Drain;
 use crate::driver::{Lane, Timer};
-use crate::wire::Pool;
+use crate::wire::SharedPool;
 
 /// Something that runs on the worker.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -26,7 +26,7 @@ pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
 /// Shared by the reactor, its streams and its tasks.
 pub(super) struct Hub {
     /// The worker's message buffers.
-    pub(super) pool: RefCell<Pool>,
+    pub(super) pool: SharedPool,
     /// The worker's news of shutting down.
     pub(super) drain: Drain,
     /// The worker's clock, read once a turn.
@@ -40,9 +40,9 @@ pub(super) struct Hub {
 
 impl Hub {
     /// A hub at `now`.
-    pub(super) fn new(now: Instant) -> Rc<Hub> {
+    pub(super) fn new(now: Instant, pool: SharedPool) -> Rc<Hub> {
         Rc::new(Hub {
-            pool: RefCell::default(),
+            pool,
             drain: Drain::default(),
             now: Cell::new(now),
             touched: RefCell::default(),
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn tasks_run_when_woken_and_sleep_until_their_time() {
         let begin = Instant::now();
-        let hub = Hub::new(begin);
+        let hub = Hub::new(begin, SharedPool::default());
         let mut tasks = Tasks::new(&hub);
         let steps = Rc::new(Cell::new(0));
         let (lane, inner, seen) = (hub.lane(), Rc::clone(&hub), Rc::clone(&steps));
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_dropped_sleep_wakes_nobody() {
-        let hub = Hub::new(Instant::now());
+        let hub = Hub::new(Instant::now(), SharedPool::default());
         let lane = hub.lane();
         let mut sleep = Box::pin(lane.sleep_until(Instant::now() + Duration::from_secs(9)));
         let mut cx = Context::from_waker(Waker::noop());

@@ -18,7 +18,7 @@ use std::net::TcpListener;
 use std::rc::Rc;
 
 use crate::driver::{Counters, Driver, DriverError, Options, Service, Stop};
-use crate::wire::Machine;
+use crate::wire::{Machine, SharedPool};
 
 mod buffers;
 mod hub;
@@ -66,8 +66,8 @@ impl Driver for Uring {
         Endpoint { listener, speak: Speak::Service(Rc::new(speak)) }
     }
 
-    fn new(options: Options) -> Result<Uring, DriverError> {
-        Ok(Uring(Reactor::new(options)?))
+    fn new(options: Options, pool: SharedPool) -> Result<Uring, DriverError> {
+        Ok(Uring(Reactor::sharing(options, pool)?))
     }
 
     fn run(mut self, endpoints: Vec<Endpoint>, stop: Stop) -> Result<Counters, DriverError> {

@@ -31,7 +31,7 @@ use super::timers::{Due, Timers};
 use super::vector::Vector;
 use crate::driver::connection::{Connection, Turn};
 use crate::driver::{Counters, DriverError, Lane, Options, Stop, TRIM_INTERVAL, accept_pause};
-use crate::wire::Machine;
+use crate::wire::{Machine, SharedPool};
 
 /// How long a reactor that is dropped waits for what is in flight.
 const QUIESCE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -117,15 +117,20 @@ impl<R: Ring> Core<R> {
 impl Reactor<KernelRing> {
     /// A reactor for the calling thread.
     pub fn new(options: Options) -> Result<Reactor<KernelRing>, DriverError> {
-        Ok(Reactor::on(KernelRing::open()?, options))
+        Reactor::sharing(options, SharedPool::default())
+    }
+
+    /// A reactor for the calling thread whose pool others use as well.
+    pub fn sharing(options: Options, pool: SharedPool) -> Result<Reactor<KernelRing>, DriverError> {
+        Ok(Reactor::on(KernelRing::open()?, options, pool))
     }
 }
 
 impl<R: Ring> Reactor<R> {
     /// A reactor on a ring that the calling thread has made.
-    pub fn on(ring: R, options: Options) -> Reactor<R> {
+    pub fn on(ring: R, options: Options, pool: SharedPool) -> Reactor<R> {
         let now = Instant::now();
-        let hub = Hub::new(now);
+        let hub = Hub::new(now, pool);
         let tasks = Tasks::new(&hub);
         let core = Core {
             ring,

@@ -12,7 +12,7 @@ use super::sim::{Peer, Sim, World};
 use super::stream::UringStream;
 use crate::driver::Options;
 use crate::sys::socket;
-use crate::wire::{Context, Loan, Machine, Pool, WireError};
+use crate::wire::{Context, Loan, Machine, Pool, SharedPool, WireError};
 
 /// Echoes bytes as they come, and every second time asks for them in a buffer of its own.
 #[derive(Default)]
@@ -100,7 +100,7 @@ fn peers(seed: u64, speak: &Speak) -> Vec<Peer> {
 fn reactor(world: &Rc<RefCell<World>>, seed: u64, speak: Speak) -> Reactor<Sim> {
     world.borrow_mut().arrivals = peers(seed, &speak);
     let options = Options { outbox_bytes_max: 2000, connections_max: 3, ..Options::default() };
-    let mut reactor = Reactor::on(Sim::new(world, seed), options);
+    let mut reactor = Reactor::on(Sim::new(world, seed), options, SharedPool::default());
     // Only its descriptor counts; the simulator makes up who connects.
     let listener = socket::listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).expect("port 0");
     reactor.serve(listener, speak).expect("a listener");
