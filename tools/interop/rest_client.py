@@ -1,7 +1,8 @@
 """Real REST clients, aiohttp (as the original benchmark used it) and requests, against a server of the contract.
 
-Usage: rest_client.py http://HOST:PORT PROTO_DIR [--large-mib 64] [--library-json]
+Usage: rest_client.py http://HOST:PORT PROTO_DIR [--large-mib 64] [--library-json] [--codecs Json,Msgpack]
 --library-json: the server's JSON codec is a library's, which refuses NaN and infinities.
+--codecs: only these, for a server that speaks no others; any server has to speak Npy.
 Prints one line for each promise kept; the first broken one is an exception and exit status 1.
 """
 
@@ -114,8 +115,11 @@ async def main():
     parser.add_argument("proto_dir")
     parser.add_argument("--large-mib", type=int, default=64)
     parser.add_argument("--library-json", action="store_true")
+    parser.add_argument("--codecs", type=lambda text: text.split(","))
     args = parser.parse_args()
     for codec in codecs(args.proto_dir):
+        if args.codecs and codec.__name__ not in args.codecs:
+            continue
         await every_array(args.url, codec, args.library_json)
         await parallel(args.url, codec)
         await large(args.url, codec, args.large_mib)
