@@ -19,12 +19,15 @@
 //! three words above. Members with other names are skipped; a name given twice is refused.
 
 use super::cursor::Cursor;
+use super::simd::Isa;
 use super::{Codec, CodecError, Encoded, Encoding};
 use crate::array::{ArrayView, DType, Kind};
 
 pub(super) mod half;
+mod item;
 mod read;
 pub(super) mod scan;
+mod walk;
 pub(super) mod write;
 
 use scan::{Members, Text};
@@ -70,8 +73,9 @@ impl Codec for Json {
             let what = format!("complex numbers (dtype {dtype})");
             return Err(CodecError::Unsupported { encoding: NAME, what });
         }
-        let shape = read::list(cursor.between(0..data.end), data.start, dtype, scratch)
-            .map_err(|fault| cursor.fail_at(fault.at, fault.what))?;
+        let shape =
+            read::list(Isa::best(), cursor.between(0..data.end), data.start, dtype, scratch)
+                .map_err(|fault| cursor.fail_at(fault.at, fault.what))?;
         ArrayView::new(dtype, shape, scratch).map_err(CodecError::array(NAME))
     }
 
@@ -84,7 +88,7 @@ impl Codec for Json {
         write::check(array).map_err(unsupported)?;
         let start = out.len();
         out.extend_from_slice(b"{\"data\": ");
-        write::list(array, out).map_err(unsupported)?;
+        write::list(Isa::best(), array, out).map_err(unsupported)?;
         out.extend_from_slice(b", \"dtype\": \"");
         out.extend_from_slice(array.dtype().name().as_bytes());
         out.extend_from_slice(b"\"}");
@@ -139,5 +143,7 @@ pub(super) fn read_dtype(
     DType::parse(name).map_err(CodecError::array(encoding))
 }
 
+#[cfg(test)]
+mod agree;
 #[cfg(test)]
 mod tests;

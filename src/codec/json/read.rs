@@ -1,11 +1,20 @@
 //! Parses a nested list straight into the bytes of its items.
 //!
-//! The list's shape is found on the way: the first innermost list fixes the rank, the first list of each depth
-//! fixes that dimension, and every later one has to agree. Depth is a counter, never a call. The bytes grow with
-//! the items that were really there.
+//! Two readers give the same answers. The careful one goes item by item and says what is wrong, and where. The quick
+//! one lets vector kernels find the items and read the plain ones; where it meets a list that it cannot follow to
+//! its end, it only says so, and the careful one begins anew: that list is almost always refused. Short lists are
+//! left to the careful one at once. The bytes grow with the items that were really there.
 
 use super::half;
-use crate::array::{DType, Kind, Order, RANK_MAX, Shape};
+use super::item;
+use super::walk::Walk;
+use crate::array::{DType, Kind, Order, Shape};
+use crate::codec::simd::Isa;
+use crate::codec::simd::read_floats::read_floats;
+use crate::codec::simd::tokens::{BATCH, Batch, Next, Scanner, Tokens};
+
+/// Shortest text for the quick reader: below, setting it up takes longer than it saves.
+const QUICK_BYTES_MIN: usize = 128;
 
 /// What is wrong with a list, and where.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,262 +28,147 @@ pub(super) struct Fault {
 /// Replaces `out` by the items of the list or number that begins at `at` and ends with `text`. `dtype` is not
 /// complex.
 pub(super) fn list(
+    isa: Isa,
     text: &[u8],
     at: usize,
     dtype: DType,
     out: &mut Vec<u8>,
 ) -> Result<Shape, Fault> {
     out.clear();
-    let order = dtype.order();
+    let list = List { isa, text, at, order: dtype.order() };
     match (dtype.kind(), dtype.item_size()) {
-        (Kind::Bool, _) => walk(text, at, |at| boolean(text, at, out)),
-        (Kind::Float, 2) => floats(text, at, order, out, |value| half::narrow(value).to_le_bytes()),
-        (Kind::Float, 4) => floats(text, at, order, out, |value| (value as f32).to_le_bytes()),
-        (Kind::Float | Kind::Complex, _) => floats(text, at, order, out, f64::to_le_bytes),
-        (kind, 1) => integers::<1>(text, at, kind, order, out),
-        (kind, 2) => integers::<2>(text, at, kind, order, out),
-        (kind, 4) => integers::<4>(text, at, kind, order, out),
-        (kind, _) => integers::<8>(text, at, kind, order, out),
+        (Kind::Bool, _) => list.read_carefully(out, |at| {
+            item::boolean(text, at).map(|(value, end)| ([u8::from(value)], end))
+        }),
+        (Kind::Float, 2) => list.floats(out, |value| half::narrow(value).to_le_bytes()),
+        (Kind::Float, 4) => list.floats(out, |value| (value as f32).to_le_bytes()),
+        (Kind::Float | Kind::Complex, _) => list.floats(out, f64::to_le_bytes),
+        (kind, 1) => list.integers::<1>(kind, out),
+        (kind, 2) => list.integers::<2>(kind, out),
+        (kind, 4) => list.integers::<4>(kind, out),
+        (kind, _) => list.integers::<8>(kind, out),
     }
 }
 
-fn floats<const SIZE: usize>(
-    text: &[u8],
+/// A list to be read.
+#[derive(Clone, Copy)]
+struct List<'a> {
+    isa: Isa,
+    text: &'a [u8],
     at: usize,
     order: Order,
-    out: &mut Vec<u8>,
-    bytes: impl Fn(f64) -> [u8; SIZE],
-) -> Result<Shape, Fault> {
-    walk(text, at, |at| {
-        let (value, end) = float(text, at)?;
-        put(bytes(value), order, out);
-        Ok(end)
-    })
 }
 
-fn integers<const SIZE: usize>(
-    text: &[u8],
-    at: usize,
-    kind: Kind,
-    order: Order,
-    out: &mut Vec<u8>,
-) -> Result<Shape, Fault> {
-    let bits = 8 * SIZE as u32;
-    let (most, least) = match kind {
-        Kind::Int => (u64::MAX >> (65 - bits), 1 << (bits - 1)),
-        _ => (u64::MAX >> (64 - bits), 0),
-    };
-    walk(text, at, |at| {
-        let (negative, magnitude, end) = integer(text, at)?;
-        if magnitude > if negative { least } else { most } {
-            return Err(Fault { at, what: "an integer out of range for its dtype" });
-        }
-        let value = if negative { magnitude.wrapping_neg() } else { magnitude };
-        put(*value.to_le_bytes().first_chunk::<SIZE>().expect("SIZE is at most 8"), order, out);
-        Ok(end)
-    })
-}
-
-fn put<const SIZE: usize>(mut little: [u8; SIZE], order: Order, out: &mut Vec<u8>) {
-    if order == Order::Big {
-        little.reverse();
-    }
-    out.extend_from_slice(&little);
-}
-
-/// What is known of a list's shape while it is read.
-struct Walk {
-    depth: usize,
-    rank: Option<usize>,
-    dims: [Option<u64>; RANK_MAX],
-    counts: [u64; RANK_MAX],
-}
-
-impl Walk {
-    fn open(&mut self) -> Result<(), &'static str> {
-        if self.depth == RANK_MAX {
-            return Err("lists nest deeper than 64");
-        }
-        if self.rank.is_some_and(|rank| self.depth >= rank) {
-            return Err("a list where others have a number: lists of different depths");
-        }
-        self.counts[self.depth] = 0;
-        self.depth += 1;
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), &'static str> {
-        let count = self.counts[self.depth - 1];
-        if count == 0 {
-            self.innermost()?;
-        }
-        if *self.dims[self.depth - 1].get_or_insert(count) != count {
-            return Err("a list of another length than those beside it");
-        }
-        self.depth -= 1;
-        self.count();
-        Ok(())
-    }
-
-    /// A number stands at this depth, or nothing at all.
-    fn innermost(&mut self) -> Result<(), &'static str> {
-        if *self.rank.get_or_insert(self.depth) != self.depth {
-            return Err("a number where others have a list: lists of different depths");
-        }
-        Ok(())
-    }
-
-    /// The list around counts one element more.
-    fn count(&mut self) {
-        if let Some(around) = self.depth.checked_sub(1) {
-            self.counts[around] += 1;
-        }
-    }
-
-    fn shape(&self) -> Shape {
-        let mut shape = Shape::default();
-        for dim in self.dims.iter().map_while(|dim| *dim) {
-            shape.push(dim).expect("lists nest no deeper than a shape");
-        }
-        shape
-    }
-}
-
-/// Goes through a list; `item` reads the number at an offset and returns where it ends.
-fn walk(
-    text: &[u8],
-    mut at: usize,
-    mut item: impl FnMut(usize) -> Result<usize, Fault>,
-) -> Result<Shape, Fault> {
-    let mut walk = Walk { depth: 0, rank: None, dims: [None; RANK_MAX], counts: [0; RANK_MAX] };
-    let fault = |at| move |what| Fault { at, what };
-    loop {
-        at = skip_space(text, at);
-        if text.get(at) == Some(&b'[') {
-            walk.open().map_err(fault(at))?;
-            at = skip_space(text, at + 1);
-            if text.get(at) != Some(&b']') {
-                continue;
+impl List<'_> {
+    fn floats<const SIZE: usize>(
+        self,
+        out: &mut Vec<u8>,
+        bytes: impl Fn(f64) -> [u8; SIZE],
+    ) -> Result<Shape, Fault> {
+        let bytes = |value| self.ordered(bytes(value));
+        let one = |at| item::float(self.text, at).map(|(value, end)| (bytes(value), end));
+        let many = |tokens: Batch<'_>, to: &mut [[u8; SIZE]; BATCH]| {
+            let mut values = [[0; 8]; BATCH];
+            let read = read_floats(self.isa, self.text, tokens, &mut values);
+            for (to, value) in to.iter_mut().zip(values).take(tokens.count) {
+                *to = bytes(f64::from_le_bytes(value));
             }
-        } else {
-            walk.innermost().map_err(fault(at))?;
-            at = item(at)?;
-            walk.count();
-            at = skip_space(text, at);
+            read
+        };
+        self.read(out, one, many)
+    }
+
+    fn integers<const SIZE: usize>(self, kind: Kind, out: &mut Vec<u8>) -> Result<Shape, Fault> {
+        let bits = 8 * SIZE as u32;
+        let (most, least) = match kind {
+            Kind::Int => (u64::MAX >> (65 - bits), 1 << (bits - 1)),
+            _ => (u64::MAX >> (64 - bits), 0),
+        };
+        let one = |at| {
+            let (negative, magnitude, end) = item::integer(self.text, at)?;
+            if magnitude > if negative { least } else { most } {
+                return Err(Fault { at, what: "an integer out of range for its dtype" });
+            }
+            let value = if negative { magnitude.wrapping_neg() } else { magnitude };
+            let bytes = *value.to_le_bytes().first_chunk::<SIZE>().expect("SIZE is at most 8");
+            Ok((self.ordered(bytes), end))
+        };
+        self.read(out, one, |_, _| 0)
+    }
+
+    fn ordered<const SIZE: usize>(self, mut little: [u8; SIZE]) -> [u8; SIZE] {
+        if self.order == Order::Big {
+            little.reverse();
         }
-        while walk.depth > 0 && text.get(at) == Some(&b']') {
-            walk.close().map_err(fault(at))?;
-            at = skip_space(text, at + 1);
+        little
+    }
+
+    /// Reads the list with whichever reader suits it. `one` reads the item at an offset and returns where it ends;
+    /// `many` reads items whose places are known, up to one that it leaves to `one`, and returns how many.
+    fn read<const SIZE: usize>(
+        self,
+        out: &mut Vec<u8>,
+        one: impl Fn(usize) -> Result<([u8; SIZE], usize), Fault>,
+        many: impl Fn(Batch<'_>, &mut [[u8; SIZE]; BATCH]) -> u64,
+    ) -> Result<Shape, Fault> {
+        let is_short = self.text.len() - self.at < QUICK_BYTES_MIN;
+        if !is_short && !matches!(self.isa, Isa::Portable) {
+            if let Some(shape) = self.read_quickly(out, &one, many) {
+                return Ok(shape);
+            }
+            out.clear();
         }
-        match (walk.depth, text.get(at)) {
-            (0, None) => return Ok(walk.shape()),
-            (0, Some(_)) => return Err(Fault { at, what: "expected nothing after the list" }),
-            (_, Some(b',')) => at += 1,
-            _ => return Err(Fault { at, what: "expected a comma or the end of the list" }),
+        self.read_carefully(out, one)
+    }
+
+    fn read_quickly<const SIZE: usize>(
+        self,
+        out: &mut Vec<u8>,
+        one: impl Fn(usize) -> Result<([u8; SIZE], usize), Fault>,
+        many: impl Fn(Batch<'_>, &mut [[u8; SIZE]; BATCH]) -> u64,
+    ) -> Option<Shape> {
+        let mut walk = Walk::new();
+        let Some(first) = walk.first(self.text, self.at).ok()? else { return Some(walk.shape()) };
+        let mut scanner = Scanner::new(self.text, first)?;
+        let (mut tokens, mut values) = (Tokens::new(), [[0; SIZE]; BATCH]);
+        while !scanner.is_done() {
+            let next = |at, items| match walk.next(self.text, at, items) {
+                Ok(Some(at)) => Next::Token(at),
+                Ok(None) => Next::End,
+                Err(_) => Next::Fault,
+            };
+            if !scanner.fill(self.isa, &mut tokens, next) {
+                return None;
+            }
+            for batch in tokens.batches() {
+                let mut left = !many(batch, &mut values) & u64::MAX >> (BATCH - batch.count);
+                while left != 0 {
+                    let place = left.trailing_zeros() as usize;
+                    let (value, stop) = one(batch.starts[place] as usize).ok()?;
+                    if stop != batch.ends[place] as usize {
+                        return None;
+                    }
+                    values[place] = value;
+                    left &= left - 1;
+                }
+                out.extend_from_slice(values[..batch.count].as_flattened());
+            }
         }
+        Some(walk.shape())
     }
-}
 
-fn skip_space(text: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\n' | b'\t' | b'\r') = text.get(at) {
-        at += 1;
-    }
-    at
-}
-
-/// Length of the run of digits at `at`.
-fn digits(text: &[u8], at: usize) -> usize {
-    let rest = text.get(at..).unwrap_or_default();
-    rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
-}
-
-/// Offset of the digits of the number at `at`, and how many are before a point or exponent. 0 if it is no number.
-fn whole(text: &[u8], at: usize) -> Result<(usize, usize), Fault> {
-    let first = at + usize::from(text.get(at) == Some(&b'-'));
-    let len = digits(text, first);
-    if len > 1 && text[first] == b'0' {
-        return Err(Fault { at: first, what: "a number with a leading zero" });
-    }
-    Ok((first, len))
-}
-
-/// Reads a float. The parser behind it takes more than JSON has (`1.`, `.5`, `01`, `inf`), so the grammar is
-/// checked here.
-fn float(text: &[u8], at: usize) -> Result<(f64, usize), Fault> {
-    let (first, len) = whole(text, at)?;
-    if len == 0 {
-        return named_float(text, at);
-    }
-    let integer = match text.get(first + len) {
-        Some(b'.') if !text.get(first + len + 1).is_some_and(u8::is_ascii_digit) => {
-            return Err(Fault { at: first + len + 1, what: "expected a digit after the point" });
+    fn read_carefully<const SIZE: usize>(
+        self,
+        out: &mut Vec<u8>,
+        one: impl Fn(usize) -> Result<([u8; SIZE], usize), Fault>,
+    ) -> Result<Shape, Fault> {
+        let mut walk = Walk::new();
+        let mut next = walk.first(self.text, self.at)?;
+        while let Some(at) = next {
+            let (value, end) = one(at)?;
+            out.extend_from_slice(&value);
+            next = walk.next(self.text, end, 1)?;
         }
-        Some(b'.' | b'e' | b'E') => false,
-        _ => true,
-    };
-    let parsed = fast_float2::parse_partial::<f64, _>(&text[at..]);
-    let (value, taken) = parsed.expect("a number begins with a digit");
-    match integer {
-        true if value.is_infinite() => {
-            Err(Fault { at, what: "an integer beyond the range of a double" })
-        }
-        // Python reads -0 as the integer 0.
-        true => Ok((value + 0.0, at + taken)),
-        false => Ok((value, at + taken)),
+        Ok(walk.shape())
     }
-}
-
-fn named_float(text: &[u8], at: usize) -> Result<(f64, usize), Fault> {
-    let words: [(&[u8], f64); 3] =
-        [(b"NaN", f64::NAN), (b"Infinity", f64::INFINITY), (b"-Infinity", f64::NEG_INFINITY)];
-    let rest = text.get(at..).unwrap_or_default();
-    for (word, value) in words {
-        if rest.starts_with(word) {
-            return Ok((value, at + word.len()));
-        }
-    }
-    Err(no_item(rest, at, "expected a number"))
-}
-
-/// Reads an integer: whether it is negative, its magnitude, and where it ends.
-fn integer(text: &[u8], at: usize) -> Result<(bool, u64, usize), Fault> {
-    let (first, len) = whole(text, at)?;
-    let end = first + len;
-    if len == 0 {
-        return Err(no_item(text.get(at..).unwrap_or_default(), at, "expected an integer"));
-    }
-    if let Some(b'.' | b'e' | b'E') = text.get(end) {
-        return Err(Fault { at, what: "a float in an array of integers" });
-    }
-    let mut magnitude = 0u64;
-    for digit in &text[first..end] {
-        let next = magnitude.checked_mul(10);
-        magnitude = next
-            .and_then(|value| value.checked_add(u64::from(digit - b'0')))
-            .ok_or(Fault { at, what: "an integer out of range for its dtype" })?;
-    }
-    Ok((first > at, magnitude, end))
-}
-
-fn boolean(text: &[u8], at: usize, out: &mut Vec<u8>) -> Result<usize, Fault> {
-    let rest = text.get(at..).unwrap_or_default();
-    for (word, value) in [(&b"true"[..], 1), (b"false", 0)] {
-        if rest.starts_with(word) {
-            out.push(value);
-            return Ok(at + word.len());
-        }
-    }
-    Err(no_item(rest, at, "expected true or false in an array of bools"))
-}
-
-/// Says what stands where an item is due.
-fn no_item(rest: &[u8], at: usize, expected: &'static str) -> Fault {
-    let what = match rest.first() {
-        None => "the list ends early",
-        Some(b'n') => "null has no place in an array",
-        Some(b't' | b'f') => "true and false belong into an array of dtype |b1 alone",
-        Some(b'N' | b'I') => "NaN and Infinity belong into an array of floats",
-        _ => expected,
-    };
-    Fault { at, what }
 }

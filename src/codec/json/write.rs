@@ -6,6 +6,8 @@
 use super::half;
 use crate::array::{ArrayView, Kind, Order};
 use crate::codec::odometer::Odometer;
+use crate::codec::simd::Isa;
+use crate::codec::simd::write_floats::write_floats;
 
 /// Most empty lists that are written: their number comes from a shape that has no bytes behind it.
 const EMPTY_LISTS_MAX: u64 = 1 << 20;
@@ -27,18 +29,18 @@ pub(crate) fn check(array: &ArrayView<'_>) -> Result<(), String> {
 }
 
 /// Appends the list, or says why it cannot. `array` has been [checked](check).
-pub(super) fn list(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+pub(super) fn list(isa: Isa, array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     let big = array.dtype().order() == Order::Big;
     match (array.dtype().kind(), array.dtype().item_size()) {
         (Kind::Bool, _) => return bools(array, out),
-        (Kind::Float, 2) => nest(array, out, |item, out| {
-            float(half::widen(u16::from_le_bytes(little(item, big))), out)
-        }),
-        (Kind::Float, 4) => nest(array, out, |item, out| {
-            float(f64::from(f32::from_le_bytes(little(item, big))), out)
-        }),
+        (Kind::Float, 2) => {
+            floats(isa, array, out, |item| half::widen(u16::from_le_bytes(little(item, big))));
+        }
+        (Kind::Float, 4) => {
+            floats(isa, array, out, |item| f64::from(f32::from_le_bytes(little(item, big))));
+        }
         (Kind::Float | Kind::Complex, _) => {
-            nest(array, out, |item, out| float(f64::from_le_bytes(little(item, big)), out));
+            floats(isa, array, out, |item| f64::from_le_bytes(little(item, big)));
         }
         (Kind::Int, 1) => nest(array, out, |item, out| integer(i8::from_le_bytes(item), out)),
         (Kind::Int, 2) => {
@@ -77,29 +79,45 @@ fn nest<const SIZE: usize>(
     out: &mut Vec<u8>,
     put: impl Fn([u8; SIZE], &mut Vec<u8>),
 ) {
+    nest_rows(array, out, |row, out| {
+        for item in row {
+            put(*item, out);
+            out.extend_from_slice(b", ");
+        }
+    });
+}
+
+/// Writes the brackets, and the items of each innermost list with `put`, which writes `", "` behind every one.
+fn nest_rows<const SIZE: usize>(
+    array: &ArrayView<'_>,
+    out: &mut Vec<u8>,
+    put: impl Fn(&[[u8; SIZE]], &mut Vec<u8>),
+) {
+    let put = |row: &[[u8; SIZE]], out: &mut Vec<u8>| {
+        put(row, out);
+        out.truncate(out.len() - if row.is_empty() { 0 } else { 2 });
+    };
     let mut items = array.data().as_chunks::<SIZE>().0;
     let Some((&last, outer)) = array.shape().dims().split_last() else {
-        return items.iter().for_each(|item| put(*item, out));
+        return put(items, out);
     };
     let mut odometer = Odometer::new(outer);
-    let mut opening = outer.len();
+    out.extend(std::iter::repeat_n(b'[', outer.len() + 1));
     loop {
-        out.resize(out.len() + opening + 1, b'[');
         let (row, rest) = items.split_at(last as usize);
         items = rest;
-        for (position, item) in row.iter().enumerate() {
-            if position > 0 {
+        put(row, out);
+        let Some(moved) = odometer.turn() else {
+            return out.extend(std::iter::repeat_n(b']', outer.len() + 1));
+        };
+        match outer.len() - 1 - moved {
+            0 => out.extend_from_slice(b"], ["),
+            more => {
+                out.extend(std::iter::repeat_n(b']', more + 1));
                 out.extend_from_slice(b", ");
+                out.extend(std::iter::repeat_n(b'[', more + 1));
             }
-            put(*item, out);
         }
-        let moved = odometer.turn();
-        opening = moved.map_or(outer.len(), |moved| outer.len() - 1 - moved);
-        out.resize(out.len() + opening + 1, b']');
-        if moved.is_none() {
-            return;
-        }
-        out.extend_from_slice(b", ");
     }
 }
 
@@ -111,6 +129,40 @@ fn bools(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
         out.extend_from_slice(if item == 1 { b"true" } else { b"false" });
     });
     Ok(())
+}
+
+/// Shortest row for a kernel: it does eight numbers in the time of three, however many there are.
+const KERNEL_ITEMS_MIN: u64 = 4;
+
+/// Writes floats that `widen` makes doubles of: a kernel those of the common sort, [`float`] the others.
+fn floats<const SIZE: usize>(
+    isa: Isa,
+    array: &ArrayView<'_>,
+    out: &mut Vec<u8>,
+    widen: impl Fn([u8; SIZE]) -> f64,
+) {
+    const BATCH: usize = 64;
+    let isa = match array.shape().dims().last() {
+        Some(&row) if row >= KERNEL_ITEMS_MIN => isa,
+        _ => Isa::Portable,
+    };
+    nest_rows(array, out, |row: &[[u8; SIZE]], out| {
+        for items in row.chunks(BATCH) {
+            let mut values = [0.0; BATCH];
+            for (value, item) in values.iter_mut().zip(items) {
+                *value = widen(*item);
+            }
+            let mut left = &values[..items.len()];
+            while !left.is_empty() {
+                left = &left[write_floats(isa, left, out)..];
+                if let Some((value, rest)) = left.split_first() {
+                    float(*value, out);
+                    out.extend_from_slice(b", ");
+                    left = rest;
+                }
+            }
+        }
+    });
 }
 
 fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {

@@ -3,7 +3,8 @@
 //! A kernel is a safe function over slices and vectors of bytes. Beside its vector forms stands a portable one in
 //! safe Rust, which is what it means: all forms give the same answer for every input, and the tests run the same
 //! cases through each that the machine has. Which one runs is an argument, so that a caller picks once
-//! ([`Isa::best`]) and a loop inside a kernel never asks again.
+//! ([`Isa::best`]) and a loop inside a kernel never asks again. A kernel for numbers as text takes those that it is
+//! made for and says which; the others, and all of them on the portable level, are its caller's, in safe code.
 //!
 //! Nothing here knows JSON or an array, reads outside the slices it was given, or looks at the environment.
 //!
@@ -11,13 +12,18 @@
 //! |---|---|---|
 //! | [`Isa::Portable`] | nothing; what Miri and other architectures run | |
 //! | [`Isa::Avx2`] | AVX2, BMI1, BMI2, LZCNT, POPCNT | Haswell 2013, Zen 2017 |
-//! | [`Isa::Avx512`] | those and AVX-512 F, BW, VL, VBMI, VBMI2, IFMA | Ice Lake 2019, Zen 4 2022 |
+//! | [`Isa::Avx512`] | those and AVX-512 F, BW, CD, DQ, VL, VBMI, VBMI2, IFMA | Ice Lake 2019, Zen 4 2022 |
 
 use std::sync::LazyLock;
 
 pub(crate) mod base64;
 #[cfg(test)]
 pub(crate) mod guarded;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
+pub(crate) mod read_floats;
+pub(crate) mod tokens;
+pub(crate) mod write_floats;
 
 /// Proof that the processor has what [`Isa::Avx2`] needs: only [`Avx2::detect`] makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +69,8 @@ impl Avx512 {
         let has = Avx2::detect().is_some()
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512cd")
+            && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vbmi")
             && is_x86_feature_detected!("avx512vbmi2")

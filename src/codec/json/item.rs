@@ -1,0 +1,100 @@
+//! The items of a list, one at a time and byte by byte: the whole grammar, and the words for what breaks it.
+
+use super::read::Fault;
+
+/// Length of the run of digits at `at`.
+fn digits(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// Offset of the digits of the number at `at`, and how many are before a point or exponent. 0 if it is no number.
+fn whole(text: &[u8], at: usize) -> Result<(usize, usize), Fault> {
+    let first = at + usize::from(text.get(at) == Some(&b'-'));
+    let len = digits(text, first);
+    if len > 1 && text[first] == b'0' {
+        return Err(Fault { at: first, what: "a number with a leading zero" });
+    }
+    Ok((first, len))
+}
+
+/// Reads a float. The parser behind it takes more than JSON has (`1.`, `.5`, `01`, `inf`), so the grammar is
+/// checked here.
+pub(super) fn float(text: &[u8], at: usize) -> Result<(f64, usize), Fault> {
+    let (first, len) = whole(text, at)?;
+    if len == 0 {
+        return named_float(text, at);
+    }
+    let integer = match text.get(first + len) {
+        Some(b'.') if !text.get(first + len + 1).is_some_and(u8::is_ascii_digit) => {
+            return Err(Fault { at: first + len + 1, what: "expected a digit after the point" });
+        }
+        Some(b'.' | b'e' | b'E') => false,
+        _ => true,
+    };
+    let parsed = fast_float2::parse_partial::<f64, _>(&text[at..]);
+    let (value, taken) = parsed.expect("a number begins with a digit");
+    match integer {
+        true if value.is_infinite() => {
+            Err(Fault { at, what: "an integer beyond the range of a double" })
+        }
+        // Python reads -0 as the integer 0.
+        true => Ok((value + 0.0, at + taken)),
+        false => Ok((value, at + taken)),
+    }
+}
+
+fn named_float(text: &[u8], at: usize) -> Result<(f64, usize), Fault> {
+    let words: [(&[u8], f64); 3] =
+        [(b"NaN", f64::NAN), (b"Infinity", f64::INFINITY), (b"-Infinity", f64::NEG_INFINITY)];
+    let rest = text.get(at..).unwrap_or_default();
+    for (word, value) in words {
+        if rest.starts_with(word) {
+            return Ok((value, at + word.len()));
+        }
+    }
+    Err(no_item(rest, at, "expected a number"))
+}
+
+/// Reads an integer: whether it is negative, its magnitude, and where it ends.
+pub(super) fn integer(text: &[u8], at: usize) -> Result<(bool, u64, usize), Fault> {
+    let (first, len) = whole(text, at)?;
+    let end = first + len;
+    if len == 0 {
+        return Err(no_item(text.get(at..).unwrap_or_default(), at, "expected an integer"));
+    }
+    if let Some(b'.' | b'e' | b'E') = text.get(end) {
+        return Err(Fault { at, what: "a float in an array of integers" });
+    }
+    let mut magnitude = 0u64;
+    for digit in &text[first..end] {
+        let next = magnitude.checked_mul(10);
+        magnitude = next
+            .and_then(|value| value.checked_add(u64::from(digit - b'0')))
+            .ok_or(Fault { at, what: "an integer out of range for its dtype" })?;
+    }
+    Ok((first > at, magnitude, end))
+}
+
+/// Reads a bool, and where it ends.
+pub(super) fn boolean(text: &[u8], at: usize) -> Result<(bool, usize), Fault> {
+    let rest = text.get(at..).unwrap_or_default();
+    for (word, value) in [(&b"true"[..], true), (b"false", false)] {
+        if rest.starts_with(word) {
+            return Ok((value, at + word.len()));
+        }
+    }
+    Err(no_item(rest, at, "expected true or false in an array of bools"))
+}
+
+/// Says what stands where an item is due.
+fn no_item(rest: &[u8], at: usize, expected: &'static str) -> Fault {
+    let what = match rest.first() {
+        None => "the list ends early",
+        Some(b'n') => "null has no place in an array",
+        Some(b't' | b'f') => "true and false belong into an array of dtype |b1 alone",
+        Some(b'N' | b'I') => "NaN and Infinity belong into an array of floats",
+        _ => expected,
+    };
+    Fault { at, what }
+}

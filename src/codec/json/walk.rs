@@ -1,0 +1,154 @@
+//! The brackets, commas and white space of a nested list: what stands between its items, and the shape they make.
+//!
+//! The first innermost list fixes the rank, the first list of each depth fixes that dimension, and every later one
+//! has to agree. Depth is a counter, never a call.
+
+use super::read::Fault;
+use crate::array::{RANK_MAX, Shape};
+
+/// What is known of a list's shape while it is read.
+pub(super) struct Walk {
+    depth: usize,
+    rank: Option<usize>,
+    /// From `known` on they are fixed: inner lists end before outer ones.
+    dims: [u64; RANK_MAX],
+    known: usize,
+    /// Elements so far of each list that is open.
+    counts: [u64; RANK_MAX],
+}
+
+impl Walk {
+    /// Before the first bracket or item.
+    pub(super) fn new() -> Walk {
+        Walk { depth: 0, rank: None, dims: [0; RANK_MAX], known: RANK_MAX, counts: [0; RANK_MAX] }
+    }
+
+    /// Goes from `at`, where no item has been read, to the first. `None` if there is none in the whole list.
+    pub(super) fn first(&mut self, text: &[u8], at: usize) -> Result<Option<usize>, Fault> {
+        self.go(text, at, false)
+    }
+
+    /// Goes from `at`, where an item ended, to the next one, and returns where that begins. `items` is how many
+    /// there were since it was asked before, with commas between them. `None` after the last.
+    pub(super) fn next(
+        &mut self,
+        text: &[u8],
+        at: usize,
+        items: u64,
+    ) -> Result<Option<usize>, Fault> {
+        if let Some(around) = self.depth.checked_sub(1) {
+            self.counts[around] += items;
+        }
+        match self.next_row(text, at) {
+            Some(at) => Ok(Some(at)),
+            None => self.go(text, at, true),
+        }
+    }
+
+    /// The common case of [`Walk::next`]: a row of the usual length ends, and another one begins.
+    fn next_row(&mut self, text: &[u8], at: usize) -> Option<usize> {
+        let around = self.depth.checked_sub(1).filter(|_| self.rank == Some(self.depth))?;
+        let rest = text.get(at..)?;
+        let taken = match rest {
+            [b']', b',', b' ', b'[', item, ..] if is_item(*item) => 4,
+            [b']', b',', b'[', item, ..] if is_item(*item) => 3,
+            _ => return None,
+        };
+        if self.known > around || self.dims[around] != self.counts[around] || around == 0 {
+            return None;
+        }
+        self.counts[around] = 0;
+        self.counts[around - 1] += 1;
+        Some(at + taken)
+    }
+
+    fn go(
+        &mut self,
+        text: &[u8],
+        mut at: usize,
+        mut is_behind_item: bool,
+    ) -> Result<Option<usize>, Fault> {
+        let fault = |at| move |what| Fault { at, what };
+        loop {
+            at = skip_space(text, at);
+            if !is_behind_item {
+                if text.get(at) != Some(&b'[') {
+                    self.innermost().map_err(fault(at))?;
+                    return Ok(Some(at));
+                }
+                self.open().map_err(fault(at))?;
+                at = skip_space(text, at + 1);
+                if text.get(at) != Some(&b']') {
+                    continue;
+                }
+            }
+            while self.depth > 0 && text.get(at) == Some(&b']') {
+                self.close().map_err(fault(at))?;
+                at = skip_space(text, at + 1);
+            }
+            match (self.depth, text.get(at)) {
+                (0, None) => return Ok(None),
+                (0, Some(_)) => return Err(Fault { at, what: "expected nothing after the list" }),
+                (_, Some(b',')) => (at, is_behind_item) = (at + 1, false),
+                _ => return Err(Fault { at, what: "expected a comma or the end of the list" }),
+            }
+        }
+    }
+
+    fn open(&mut self) -> Result<(), &'static str> {
+        if self.depth == RANK_MAX {
+            return Err("lists nest deeper than 64");
+        }
+        if self.rank.is_some_and(|rank| self.depth >= rank) {
+            return Err("a list where others have a number: lists of different depths");
+        }
+        self.counts[self.depth] = 0;
+        self.depth += 1;
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), &'static str> {
+        let inside = self.depth - 1;
+        let count = self.counts[inside];
+        if count == 0 {
+            self.innermost()?;
+        }
+        if inside < self.known {
+            (self.known, self.dims[inside]) = (inside, count);
+        }
+        if self.dims[inside] != count {
+            return Err("a list of another length than those beside it");
+        }
+        self.depth -= 1;
+        if let Some(around) = inside.checked_sub(1) {
+            self.counts[around] += 1;
+        }
+        Ok(())
+    }
+
+    /// A number stands at this depth, or nothing at all.
+    fn innermost(&mut self) -> Result<(), &'static str> {
+        if *self.rank.get_or_insert(self.depth) != self.depth {
+            return Err("a number where others have a list: lists of different depths");
+        }
+        Ok(())
+    }
+
+    /// The shape, once the list has ended.
+    pub(super) fn shape(&self) -> Shape {
+        let dims = &self.dims[self.known..self.rank.unwrap_or(0).max(self.known)];
+        Shape::new(dims).expect("lists nest no deeper than a shape")
+    }
+}
+
+/// Neither white space nor a bracket: an item, or something that has no place in a list.
+fn is_item(byte: u8) -> bool {
+    !matches!(byte, b' ' | b'\n' | b'\t' | b'\r' | b'[' | b']')
+}
+
+fn skip_space(text: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\t' | b'\r') = text.get(at) {
+        at += 1;
+    }
+    at
+}

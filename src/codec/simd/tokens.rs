@@ -1,0 +1,330 @@
+//! Finds where the numbers of a nested list begin and end, 64 bytes at a time.
+//!
+//! Every byte is of a token, a comma, a bracket or white space, and each kind becomes a word of 64 bits. A token
+//! with a comma right behind it needs no more than these words; wherever anything else stands behind one (a closing
+//! bracket, a space before the comma), the caller is asked to go from there to the next token. What a token says is
+//! not looked at.
+//!
+//! ```text
+//! text      1.5, 22], [3
+//! token     111 .11....1
+//! comma     ...1...1....       a comma that ends a token, and no bracket left: all is told
+//! bracket   .......1..1.
+//! odd       .......1....       a token that ends without a comma: the caller steps over `], [`
+//! ```
+#![allow(unsafe_code)] // Code for more than the baseline is called on the proof that the processor has it.
+
+use super::Isa;
+
+/// Tokens after which [`Scanner::fill`] pauses.
+const PAUSE: usize = 256;
+
+/// Bytes looked at in one step.
+const BLOCK: usize = 64;
+
+/// Tokens that are read at once.
+pub(crate) const BATCH: usize = 64;
+
+/// One token open from before, those of a last block, and a batch, so that one fits wherever it begins.
+const ROOM: usize = PAUSE + 1 + BLOCK / 2 + BATCH;
+
+/// Places of tokens in a text.
+pub(crate) struct Tokens {
+    starts: [u32; ROOM],
+    ends: [u32; ROOM],
+    begun: usize,
+    ended: usize,
+}
+
+impl Tokens {
+    /// None yet.
+    pub(crate) fn new() -> Tokens {
+        Tokens { starts: [0; ROOM], ends: [0; ROOM], begun: 0, ended: 0 }
+    }
+
+    /// The tokens that are complete, a batch at a time.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = Batch<'_>> {
+        (0..self.ended).step_by(BATCH).map(|at| Batch {
+            starts: self.starts[at..].first_chunk().expect("room for a batch"),
+            ends: self.ends[at..].first_chunk().expect("room for a batch"),
+            count: (self.ended - at).min(BATCH),
+        })
+    }
+
+    /// Forgets all but a token that has not ended.
+    fn shift(&mut self) {
+        self.starts[0] = self.starts[self.ended];
+        self.begun -= self.ended;
+        self.ended = 0;
+    }
+}
+
+/// Places of some tokens.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    /// Where each begins.
+    pub(crate) starts: &'a [u32; BATCH],
+    /// Where each ends.
+    pub(crate) ends: &'a [u32; BATCH],
+    /// How many there are. What stands behind them in the arrays may be anything.
+    pub(crate) count: usize,
+}
+
+/// What a block holds, a bit for each byte.
+struct Block {
+    token: u64,
+    comma: u64,
+    bracket: u64,
+}
+
+/// What stands behind a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The next token begins there.
+    Token(usize),
+    /// The list ends, and the text with it.
+    End,
+    /// Something that has no place there.
+    Fault,
+}
+
+/// A text on the way.
+pub(crate) struct Scanner<'a> {
+    text: &'a [u8],
+    /// Offset of the next block.
+    at: usize,
+    /// 1 if a token reaches into it.
+    inside: u64,
+    /// What lies before has been told by the caller.
+    told: usize,
+    /// Tokens begun since the caller was asked.
+    run: u64,
+    is_last: bool,
+    is_ended: bool,
+}
+
+impl<'a> Scanner<'a> {
+    /// Begins at the token at `at`. A text of 4 GiB is too long for it.
+    pub(crate) fn new(text: &'a [u8], at: usize) -> Option<Scanner<'a>> {
+        u32::try_from(text.len()).ok().map(|_| Scanner {
+            text,
+            at,
+            inside: 0,
+            told: at,
+            run: 0,
+            is_last: false,
+            is_ended: false,
+        })
+    }
+
+    /// True when all tokens have been found.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_last
+    }
+
+    /// Finds some hundred tokens more, or all that are left. `next` is told where a token ended and how many have
+    /// begun since it was asked before, and says what follows; it is asked about every token that no comma ends.
+    /// Returns false if the text is not a list: it may also be one that only a slower reader understands.
+    pub(crate) fn fill(
+        &mut self,
+        isa: Isa,
+        tokens: &mut Tokens,
+        next: impl FnMut(usize, u64) -> Next,
+    ) -> bool {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the proof in `isa` says that the processor has what the function is compiled for.
+            Isa::Avx512(_) => unsafe { x86::fill_avx512(self, tokens, next) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx2(_) => unsafe { x86::fill_avx2(self, tokens, next) },
+            _ => self.advance(tokens, classify, emit, next),
+        }
+    }
+
+    #[inline(always)]
+    fn advance(
+        &mut self,
+        tokens: &mut Tokens,
+        classify: impl Fn(&[u8; BLOCK]) -> Block,
+        emit: impl Fn(u64, u32, &mut [u32]),
+        mut next: impl FnMut(usize, u64) -> Next,
+    ) -> bool {
+        tokens.shift();
+        while !self.is_last && tokens.ended < PAUSE {
+            let rest = &self.text[self.at..];
+            let block = match rest.first_chunk() {
+                Some(block) => classify(block),
+                None => {
+                    let mut padded = [b' '; BLOCK];
+                    padded[..rest.len()].copy_from_slice(rest);
+                    self.is_last = true;
+                    classify(&padded)
+                }
+            };
+            let before = block.token << 1 | self.inside;
+            let starts = block.token & !before;
+            let ends = before & !block.token;
+            self.inside = block.token >> (BLOCK - 1);
+            if !self.check(&block, starts, ends, &mut next) {
+                return false;
+            }
+            emit(starts, self.at as u32, &mut tokens.starts[tokens.begun..]);
+            emit(ends, self.at as u32, &mut tokens.ends[tokens.ended..]);
+            tokens.begun += starts.count_ones() as usize;
+            tokens.ended += ends.count_ones() as usize;
+            self.at += BLOCK;
+        }
+        !self.is_last || self.is_ended
+    }
+
+    /// Checks that nothing but a comma and white space lies between the tokens of a block, or what `next` allows.
+    #[inline(always)]
+    fn check(
+        &mut self,
+        block: &Block,
+        starts: u64,
+        ends: u64,
+        next: &mut impl FnMut(usize, u64) -> Next,
+    ) -> bool {
+        let untold = !below(self.told.saturating_sub(self.at));
+        let (mut commas, mut brackets) = (block.comma & untold, block.bracket & untold);
+        let mut odd = ends & !block.comma;
+        let mut counted = 0;
+        while odd != 0 {
+            let place = odd.trailing_zeros() as usize;
+            let begun = u64::from((starts & below(place)).count_ones());
+            match next(self.at + place, self.run + begun - counted) {
+                Next::Token(at) => self.told = at,
+                Next::End => (self.told, self.is_ended) = (self.text.len(), true),
+                Next::Fault => return false,
+            }
+            let untold = below(place) | !below(self.told - self.at);
+            (commas, brackets) = (commas & untold, brackets & untold);
+            (self.run, counted) = (0, begun);
+            odd &= odd - 1;
+        }
+        self.run += u64::from(starts.count_ones()) - counted;
+        commas == ends & block.comma && brackets == 0
+    }
+}
+
+/// The bits below `place`, all of them if it lies beyond the word.
+#[inline(always)]
+fn below(place: usize) -> u64 {
+    if place < 64 { (1 << place) - 1 } else { u64::MAX }
+}
+
+/// Kinds of bytes, one by one.
+fn classify(block: &[u8; BLOCK]) -> Block {
+    let mut kinds = Block { token: 0, comma: 0, bracket: 0 };
+    for (place, byte) in block.iter().enumerate() {
+        match byte {
+            b',' => kinds.comma |= 1 << place,
+            b'[' | b']' => kinds.bracket |= 1 << place,
+            b' ' | b'\t' | b'\n' | b'\r' => {}
+            _ => kinds.token |= 1 << place,
+        }
+    }
+    kinds
+}
+
+/// Writes the place of each bit, counted from `base`.
+#[inline(always)]
+fn emit(mut mask: u64, base: u32, to: &mut [u32]) {
+    for place in to {
+        if mask == 0 {
+            return;
+        }
+        *place = base + mask.trailing_zeros();
+        mask &= mask - 1;
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{BLOCK, Block, Next, Scanner, Tokens, emit};
+    use crate::codec::simd::lanes;
+
+    /// For the low half of a byte the one that is special, if any: white space, the comma, the opening bracket. The
+    /// closing one shares its half with the carriage return. 0 and 0x80 have other halves than they stand at.
+    const SPECIAL: [u8; 16] = {
+        let mut special = [0x80; 16];
+        special[0] = b' ';
+        special[9] = b'\t';
+        special[10] = b'\n';
+        special[11] = b'[';
+        special[12] = b',';
+        special[13] = b'\r';
+        special
+    };
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn fill_avx512(
+        scanner: &mut Scanner<'_>,
+        tokens: &mut Tokens,
+        next: impl FnMut(usize, u64) -> Next,
+    ) -> bool {
+        let table = _mm512_broadcast_i32x4(special());
+        let [comma, open, close] = [b',', b'[', b']'].map(|byte| _mm512_set1_epi8(byte as i8));
+        let classify = |block: &[u8; BLOCK]| {
+            let bytes = lanes::load64(block);
+            let special = _mm512_cmpeq_epi8_mask(_mm512_shuffle_epi8(table, bytes), bytes);
+            let close = _mm512_cmpeq_epi8_mask(bytes, close);
+            Block {
+                token: !(special | close),
+                comma: _mm512_cmpeq_epi8_mask(bytes, comma),
+                bracket: _mm512_cmpeq_epi8_mask(bytes, open) | close,
+            }
+        };
+        let iota = lanes::load64(&std::array::from_fn(|place| place as u8));
+        let emit = |mask: u64, base: u32, to: &mut [u32]| {
+            let places = _mm512_maskz_compress_epi8(mask, iota);
+            let base = _mm512_set1_epi32(base as i32);
+            let first =
+                _mm512_add_epi32(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(places)), base);
+            let (chunks, _) = to.as_chunks_mut();
+            lanes::store16(&mut chunks[0], first);
+            if mask.count_ones() > 16 {
+                let more = _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32::<1>(places));
+                lanes::store16(&mut chunks[1], _mm512_add_epi32(more, base));
+            }
+        };
+        scanner.advance(tokens, classify, emit, next)
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn fill_avx2(
+        scanner: &mut Scanner<'_>,
+        tokens: &mut Tokens,
+        next: impl FnMut(usize, u64) -> Next,
+    ) -> bool {
+        let table = _mm256_broadcastsi128_si256(special());
+        let [comma, open, close] = [b',', b'[', b']'].map(|byte| _mm256_set1_epi8(byte as i8));
+        let classify = |block: &[u8; BLOCK]| {
+            let mut kinds = Block { token: 0, comma: 0, bracket: 0 };
+            for (half, shift) in block.as_chunks().0.iter().zip([0, 32]) {
+                let bytes = lanes::load32(half);
+                let is = |other| {
+                    u64::from(_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, other)) as u32) << shift
+                };
+                let close = is(close);
+                kinds.token |= is(_mm256_shuffle_epi8(table, bytes)) | close;
+                kinds.comma |= is(comma);
+                kinds.bracket |= is(open) | close;
+            }
+            Block { token: !kinds.token, ..kinds }
+        };
+        scanner.advance(tokens, classify, emit, next)
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn special() -> __m128i {
+        let [low, high] =
+            [0, 8].map(|at| i64::from_le_bytes(*SPECIAL[at..].first_chunk().expect("16 bytes")));
+        _mm_set_epi64x(high, low)
+    }
+}

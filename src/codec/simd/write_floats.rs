@@ -1,0 +1,390 @@
+//! Writes doubles from 1e-4 to 1e16 as the shortest text that reads back as the same double, in Python's form.
+//!
+//! A double is `c * 2^q` with a `c` of 53 bits. With `k` such that `10^k <= 2^q < 10^(k+1)`, the digits wanted are
+//! those of `s = c * 2^q / 10^k`, which has 16 or 17 of them before its point:
+//!
+//! ```text
+//! s = 1234567890123456|7.89       the doubles beside this one are 2^q/10^k away, from 1 to 10 units
+//!                      ^^^^       if a multiple of ten lies within half of that, it is the shortest, else round(s)
+//! ```
+//!
+//! In this range `k` is from -20 to 0 and `10^-k` is a power of five that fits a word, and a shift; so `s` is exact
+//! in 128 bits: one multiplication, and nothing is ever in doubt. Eight doubles are turned into digits at once. One
+//! permutation for each then puts digits, zeros and point where they belong, by a table with a row for each exponent.
+//!
+//! R. Giulietti, "The Schubfach way to render doubles", 2021, for why no shorter text than these two candidates
+//! exists.
+#![allow(unsafe_code)] // Code for more than the baseline is called on the proof that the processor has it.
+
+use super::Isa;
+
+/// Appends `values` with `", "` behind each, up to the first that this is not for, and returns how many were written.
+/// It is not for infinities, NaN, what is written with an exponent, nor for a processor without AVX-512.
+pub(crate) fn write_floats(isa: Isa, values: &[f64], out: &mut Vec<u8>) -> usize {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the proof in `isa` says that the processor has what the function is compiled for.
+        Isa::Avx512(_) => unsafe { avx512::write(values, out) },
+        _ => 0,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod tables {
+    /// Most bytes that a number takes, with its sign, and the comma and the space behind it.
+    pub(super) const NUMBER_BYTES_MAX: usize = 25;
+
+    /// Biased exponents of the doubles from 2^-14, which is below 1e-4, to 2^54, which is above 1e16.
+    pub(super) const EXPONENT_MIN: u64 = 1023 - 14;
+    pub(super) const EXPONENTS: usize = 14 + 54;
+
+    /// The exponent of 1.0, counted from [`EXPONENT_MIN`].
+    pub(super) const ONE: u64 = 1023 - EXPONENT_MIN;
+
+    /// Decimal exponents of numbers that are written without one.
+    const DECIMAL_MIN: i32 = -4;
+    const DECIMAL_MAX: i32 = 15;
+
+    /// The rows of the table of forms: two for each of these.
+    pub(super) const FORMS: u64 = 2 * (DECIMAL_MAX - DECIMAL_MIN + 1) as u64;
+
+    /// For each binary exponent, `k + 20`.
+    pub(super) static SCALES: [u8; 128] = {
+        let mut scales = [0; 128];
+        let mut at = 0;
+        while at < EXPONENTS {
+            scales[at] = scale(at) as u8;
+            at += 1;
+        }
+        scales
+    };
+
+    /// For each binary exponent, by how much `c` is shifted up before it is multiplied, so that the product's upper
+    /// word is the whole part of `s`.
+    pub(super) static SHIFTS: [u8; 128] = {
+        let mut shifts = [0; 128];
+        let mut at = 0;
+        while at < EXPONENTS {
+            // s * 2^64 = (c << shift) * power, and s = c * 2^(q - k) * 5^-k.
+            let q = at as i32 + EXPONENT_MIN as i32 - 1023 - 52;
+            let k = scale(at) as i32 - 20;
+            shifts[at] = (q - k + 64 - 5u64.pow(-k as u32).leading_zeros() as i32) as u8;
+            at += 1;
+        }
+        shifts
+    };
+
+    const fn scale(at: usize) -> usize {
+        let q = at as i32 + EXPONENT_MIN as i32 - 1023 - 52;
+        // floor(q * log10(2)), good for much larger q than these.
+        let k = (q * 315_653) >> 20;
+        (k + 20) as usize
+    }
+
+    /// For each `k + 20`, `5^-k` with its topmost bit at the top.
+    pub(super) static POWERS: [[u64; 8]; 3] = {
+        let mut powers = [[0; 8]; 3];
+        let mut at = 0;
+        while at <= 20 {
+            let power = 5u64.pow(20 - at as u32);
+            powers[at / 8][at % 8] = power << power.leading_zeros();
+            at += 1;
+        }
+        powers
+    };
+
+    /// How numbers of one decimal exponent are written, those of 17 digits and those whose first one is 0.
+    #[derive(Clone, Copy)]
+    #[repr(align(64))]
+    pub(super) struct Form {
+        /// For each byte which one of `Digits` it is.
+        pub(super) from: [u8; 32],
+        /// What is added to it: `0`, or the point.
+        pub(super) add: [u8; 32],
+    }
+
+    pub(super) static ROWS: [Form; FORMS as usize] = {
+        let mut rows = [Form { from: [0; 32], add: [b'0'; 32] }; FORMS as usize];
+        let mut at = 0;
+        while at < rows.len() {
+            rows[at] = form(at).0;
+            at += 1;
+        }
+        rows
+    };
+
+    /// Bytes of a number of each form before zeros at its end are cut off, and those that are never cut off.
+    pub(super) static LENS: [[u8; 64]; 2] = {
+        let mut lens = [[0; 64]; 2];
+        let mut at = 0;
+        while at < FORMS as usize {
+            let (_, most, least) = form(at);
+            (lens[0][at], lens[1][at]) = (most as u8, least as u8);
+            at += 1;
+        }
+        lens
+    };
+
+    const fn form(at: usize) -> (Form, usize, usize) {
+        const FIRST: u8 = 64;
+        const ZERO: u8 = 65;
+        let exponent = at as i32 / 2 + DECIMAL_MIN;
+        let point = if exponent < 0 { 1 } else { exponent as usize + 1 };
+        let mut form = Form { from: [ZERO; 32], add: [b'0'; 32] };
+        form.add[point] = b'.';
+        let mut to = if exponent < 0 { 1 + -exponent as usize } else { 0 };
+        let mut digit = at % 2;
+        while digit < 17 {
+            to += (to == point) as usize;
+            form.from[to] = if digit == 0 { FIRST } else { digit as u8 - 1 };
+            digit += 1;
+            to += 1;
+        }
+        // Sixteen digits before the point: it stands behind all of them.
+        let most = to + (to == point) as usize;
+        (form, most, point + 2)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+    use std::mem::MaybeUninit;
+
+    use super::tables::{
+        EXPONENT_MIN, EXPONENTS, FORMS, LENS, NUMBER_BYTES_MAX, ONE, POWERS, ROWS, SCALES, SHIFTS,
+    };
+    use crate::codec::simd::lanes;
+
+    /// What eight numbers take, and what the store of the last one writes beyond it.
+    const GROUP_BYTES: usize = 8 * NUMBER_BYTES_MAX + 32;
+
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,bmi1,bmi2,lzcnt,popcnt"
+    )]
+    pub(super) fn write(values: &[f64], out: &mut Vec<u8>) -> usize {
+        out.reserve(values.len().next_multiple_of(8) * NUMBER_BYTES_MAX + 32);
+        let (mut written, mut len) = (0, 0);
+        let (groups, rest) = values.as_chunks();
+        let mut padded = [0.0; 8];
+        padded[..rest.len()].copy_from_slice(rest);
+        for group in groups.iter().chain((!rest.is_empty()).then_some(&padded)) {
+            let Some(digits) = Digits::of(lanes::load8_f64(group)) else { break };
+            let count = (digits.plain.trailing_ones() as usize).min(values.len() - written);
+            let room = out.spare_capacity_mut().get_mut(len..).and_then(<[_]>::first_chunk_mut);
+            len += digits.put(count, room.expect("reserved for all"));
+            written += count;
+            if count < 8 {
+                break;
+            }
+        }
+        // SAFETY: `put` has written the first `len` bytes behind the old end, which are reserved.
+        unsafe { out.set_len(out.len() + len) };
+        written
+    }
+
+    /// Eight numbers taken apart.
+    pub(super) struct Digits {
+        /// Those that are written without an exponent.
+        plain: u8,
+        negative: u8,
+        /// The first digit of each, of 17 in all; it may be 0. Its lane's other bytes are 0.
+        first: __m512i,
+        /// The eight digits behind it, a byte each.
+        high: __m512i,
+        /// And the last eight.
+        low: __m512i,
+        /// Row of the table of forms.
+        form: __m512i,
+    }
+
+    impl Digits {
+        /// The shortest digits of eight doubles given as bits, unless the first one is not of those that this is for.
+        #[inline]
+        #[target_feature(
+            enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,bmi1,bmi2,lzcnt,popcnt"
+        )]
+        fn of(bits: __m512i) -> Option<Digits> {
+            const HIDDEN: u64 = 1 << 52;
+            let set = |value: u64| _mm512_set1_epi64(value as i64);
+            let negative = _mm512_movepi64_mask(bits);
+            let magnitude = _mm512_and_si512(bits, set(u64::MAX >> 1));
+            let zero = _mm512_testn_epi64_mask(magnitude, magnitude);
+            let exponent = _mm512_sub_epi64(_mm512_srli_epi64::<52>(magnitude), set(EXPONENT_MIN));
+            let exponent = _mm512_mask_mov_epi64(exponent, zero, set(ONE));
+            let known = _mm512_cmplt_epu64_mask(exponent, set(EXPONENTS as u64));
+            if known & 1 == 0 {
+                return None;
+            }
+            let fraction = _mm512_and_si512(magnitude, set(HIDDEN - 1));
+            let significand = _mm512_mask_or_epi64(fraction, !zero, fraction, set(HIDDEN));
+
+            let scale = lookup128(&SCALES, exponent);
+            let shift = lookup128(&SHIFTS, exponent);
+            let [a, b, c] = POWERS.each_ref().map(|powers| lanes::load8(powers));
+            let large = _mm512_test_epi64_mask(scale, set(16));
+            let power = _mm512_permutex2var_epi64(a, scale, b);
+            let power = _mm512_mask_permutexvar_epi64(power, large, scale, c);
+            let (whole, part) = product(_mm512_sllv_epi64(significand, shift), power);
+
+            let (upper, lower) = divide_100_000_000(whole);
+            let tens = _mm512_mul_epu32(lower, set(3_435_973_837));
+            let tens = _mm512_mul_epu32(_mm512_srli_epi64::<35>(tens), set(10));
+            let last = _mm512_sub_epi64(lower, tens);
+            // How far `s` is above the multiple of ten below, and half of the way to the next double: both have 60
+            // bits behind the point, and what is cut off is 0, as 5^20 leaves more than that free at a word's end.
+            let above =
+                _mm512_or_si512(_mm512_slli_epi64::<60>(last), _mm512_srli_epi64::<4>(part));
+            let reach = _mm512_srlv_epi64(power, _mm512_sub_epi64(set(5), shift));
+            // Halfway is near enough for an even significand.
+            let reach = _mm512_add_epi64(reach, _mm512_andnot_si512(significand, set(1)));
+            let down = _mm512_cmplt_epu64_mask(above, reach);
+            let up = _mm512_cmplt_epu64_mask(_mm512_sub_epi64(set(10 << 60), above), reach);
+            // Else round, to even where it is halfway.
+            let half = _mm512_sub_epi64(set(1 << 63), _mm512_and_si512(whole, set(1)));
+            let nearest = _mm512_cmpgt_epu64_mask(part, half);
+            let lower = _mm512_mask_add_epi64(lower, nearest, lower, set(1));
+            let lower = _mm512_mask_mov_epi64(lower, down, tens);
+            let lower = _mm512_mask_add_epi64(lower, up, tens, set(10));
+            let carry = _mm512_cmpeq_epi64_mask(lower, set(100_000_000));
+            let lower = _mm512_maskz_mov_epi64(!carry, lower);
+            let upper = _mm512_mask_add_epi64(upper, carry, upper, set(1));
+
+            let few = _mm512_cmplt_epu64_mask(upper, set(100_000_000)) & !zero;
+            let form = _mm512_slli_epi64::<1>(scale);
+            let form = _mm512_mask_sub_epi64(form, few, form, set(1));
+            let plain = known & _mm512_cmplt_epu64_mask(form, set(FORMS));
+            let first = _mm512_srli_epi64::<57>(_mm512_mul_epu32(upper, set(1_441_151_881)));
+            let upper = _mm512_sub_epi64(upper, _mm512_mul_epu32(first, set(100_000_000)));
+            let (high, low) = (spread(upper), spread(lower));
+            Some(Digits { plain, negative, first, high, low, form })
+        }
+
+        /// Writes the first `count`, and returns how many bytes they take.
+        #[inline]
+        #[target_feature(
+            enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,bmi1,bmi2,lzcnt,popcnt"
+        )]
+        fn put(&self, count: usize, to: &mut [MaybeUninit<u8>; GROUP_BYTES]) -> usize {
+            let set = |value: u64| _mm512_set1_epi64(value as i64);
+            // The last digit is in the topmost byte.
+            let zeros = _mm512_srli_epi64::<3>(_mm512_lzcnt_epi64(self.low));
+            let more = _mm512_srli_epi64::<3>(_mm512_lzcnt_epi64(self.high));
+            let none = _mm512_testn_epi64_mask(self.low, self.low);
+            let zeros = _mm512_mask_add_epi64(zeros, none, zeros, more);
+            let most = _mm512_sub_epi64(lookup64(&LENS[0], self.form), zeros);
+            let len = _mm512_max_epi64(most, lookup64(&LENS[1], self.form));
+            // The place of each number is the sum of those before it, with their signs and separators.
+            let sum = _mm512_add_epi64(len, set(2));
+            let sum = _mm512_mask_add_epi64(sum, self.negative, sum, set(1));
+            let nothing = _mm512_setzero_si512();
+            let sum = _mm512_add_epi64(sum, _mm512_alignr_epi64::<7>(sum, nothing));
+            let sum = _mm512_add_epi64(sum, _mm512_alignr_epi64::<6>(sum, nothing));
+            let sum = _mm512_add_epi64(sum, _mm512_alignr_epi64::<4>(sum, nothing));
+            let (mut ends, mut lens, mut forms) = ([0; 8], [0; 8], [0; 8]);
+            lanes::store8(&mut ends, sum);
+            lanes::store8(&mut lens, len);
+            lanes::store8(&mut forms, self.form);
+
+            let sources = [
+                [
+                    _mm512_unpacklo_epi64(self.high, self.low),
+                    _mm512_unpacklo_epi64(self.first, nothing),
+                ],
+                [
+                    _mm512_unpackhi_epi64(self.high, self.low),
+                    _mm512_unpackhi_epi64(self.first, nothing),
+                ],
+            ];
+            let mut start = 0;
+            for at in 0..count {
+                let form = &ROWS[forms[at] as usize];
+                let lane = _mm256_set1_epi8(16 * (at / 2) as i8);
+                let from = _mm512_castsi256_si512(_mm256_add_epi8(lanes::load32(&form.from), lane));
+                let [digits, first] = sources[at % 2];
+                let text = _mm512_castsi512_si256(_mm512_permutex2var_epi8(digits, from, first));
+                let text = _mm256_add_epi8(text, lanes::load32(&form.add));
+                let end = ends[at] as usize;
+                to[start].write(b'-');
+                lanes::write32(
+                    to[end - 2 - lens[at] as usize..].first_chunk_mut().expect("room for a store"),
+                    text,
+                );
+                to[end - 2].write(b',');
+                to[end - 1].write(b' ');
+                start = end;
+            }
+            start
+        }
+    }
+
+    /// `number / 10^8` and the rest, for numbers below 10^17.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn divide_100_000_000(number: __m512i) -> (__m512i, __m512i) {
+        // 10^8 is 390625 * 2^8, and 2^70 / 390625 has 52 bits.
+        const INVERSE: i64 = ((1i128 << 70) / 390_625 + 1) as i64;
+        let set = |value| _mm512_set1_epi64(value);
+        let short = _mm512_srli_epi64::<8>(number);
+        let quotient = _mm512_madd52hi_epu64(_mm512_setzero_si512(), short, set(INVERSE));
+        let quotient = _mm512_srli_epi64::<18>(quotient);
+        (quotient, _mm512_sub_epi64(number, _mm512_mul_epu32(quotient, set(100_000_000))))
+    }
+
+    /// The eight digits of numbers below 10^8 as bytes, the foremost first.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+    fn spread(number: __m512i) -> __m512i {
+        let set = |value: u64| _mm512_set1_epi64(value as i64);
+        // Each step divides, and puts quotient and rest side by side: q + (n - q * d << w) is (n << w) - q * (d << w) - 1.
+        let fours = _mm512_srli_epi64::<45>(_mm512_mul_epu32(number, set(3_518_437_209)));
+        let fours = _mm512_sub_epi64(
+            _mm512_slli_epi64::<32>(number),
+            _mm512_mullo_epi64(fours, set((10_000 << 32) - 1)),
+        );
+        let twos = _mm512_mulhi_epu16(fours, _mm512_set1_epi16(5_243));
+        let twos = _mm512_srli_epi16::<3>(twos);
+        let twos = _mm512_sub_epi32(
+            _mm512_slli_epi32::<16>(fours),
+            _mm512_mullo_epi32(twos, _mm512_set1_epi32((100 << 16) - 1)),
+        );
+        let ones = _mm512_mulhi_epu16(twos, _mm512_set1_epi16(6_554));
+        _mm512_sub_epi16(
+            _mm512_slli_epi16::<8>(twos),
+            _mm512_mullo_epi16(ones, _mm512_set1_epi16((10 << 8) - 1)),
+        )
+    }
+
+    /// The entries of a table of bytes at eight places.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn lookup128(table: &[u8; 128], places: __m512i) -> __m512i {
+        let [low, high] = table.as_chunks().0 else { unreachable!("128 bytes") };
+        let (low, high) = (lanes::load64(low), lanes::load64(high));
+        _mm512_maskz_permutex2var_epi8(LOWEST, low, places, high)
+    }
+
+    /// The entries of a table of bytes at eight places.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn lookup64(table: &[u8; 64], places: __m512i) -> __m512i {
+        _mm512_maskz_permutexvar_epi8(LOWEST, places, lanes::load64(table))
+    }
+
+    /// The lowest byte of each lane.
+    const LOWEST: u64 = 0x0101_0101_0101_0101;
+
+    /// Eight products of two words, their upper halves and their lower ones.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn product(a: __m512i, b: __m512i) -> (__m512i, __m512i) {
+        let high = |word| _mm512_srli_epi64::<32>(word);
+        let low = |word| _mm512_and_si512(word, _mm512_set1_epi64(0xffff_ffff));
+        let low_low = _mm512_mul_epu32(a, b);
+        let low_high = _mm512_add_epi64(_mm512_mul_epu32(a, high(b)), high(low_low));
+        let high_low = _mm512_add_epi64(_mm512_mul_epu32(high(a), b), low(low_high));
+        let high_high = _mm512_mul_epu32(high(a), high(b));
+        let upper = _mm512_add_epi64(_mm512_add_epi64(high_high, high(low_high)), high(high_low));
+        (upper, _mm512_or_si512(_mm512_slli_epi64::<32>(high_low), low(low_low)))
+    }
+}
