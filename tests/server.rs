@@ -410,7 +410,31 @@ fn health_is_told() {
     }
 }
 
-const GRPC_STACKS: [&str; 3] = ["h2-crate", "hyper-h2", "tonic"];
+#[test]
+fn health_is_told_to_grpc_probes() {
+    for protocol in ["h2", "h2-crate", "hyper-h2"] {
+        let server = server::start("tokio", protocol, CodecSet::own(), tight()).expect("tokio");
+        let mut peer = Grpc::connect(server.address());
+        let mut check = |service: &[u8]| {
+            let mut probe = request("application/grpc");
+            let path = "http://test/grpc.health.v1.Health/Check";
+            *probe.uri_mut() = path.parse().expect("a URI");
+            peer.call(probe, &[&framed(service)])
+        };
+        for known in [&b""[..], b"\x0a\x0aCalculator"] {
+            let reply = check(known);
+            assert_eq!(reply.field("grpc-status"), "0", "{protocol}");
+            assert!(reply.field("content-type").starts_with("application/grpc"), "{protocol}");
+            assert_eq!(reply.body, framed(&[8, 1]), "{protocol}: SERVING");
+        }
+        assert_eq!(check(b"\x0a\x05Other").field("grpc-status"), "5", "{protocol}");
+        assert_eq!(check(b"\x0a\x05cut").field("grpc-status"), "3", "{protocol}");
+        drop(peer);
+        server.stop();
+    }
+}
+
+const GRPC_STACKS: [&str; 4] = ["h2", "h2-crate", "hyper-h2", "tonic"];
 
 fn good_message() -> Vec<u8> {
     let array = NdArray::seeded(DType::F8, Shape::new(&[3]).unwrap(), 1).expect("small");
@@ -500,7 +524,7 @@ fn a_call_whose_message_never_comes_ends() {
         let call = grpc::exchange(peer.requests.clone(), request, vec![part], false);
         peer.runtime.block_on(call).expect("an answer")
     };
-    for protocol in ["h2-crate", "hyper-h2"] {
+    for protocol in ["h2", "h2-crate", "hyper-h2"] {
         let server =
             server::start("tokio", protocol, CodecSet::own(), Limits::default()).expect("tokio");
         let mut late = request("application/grpc");
@@ -509,29 +533,39 @@ fn a_call_whose_message_never_comes_ends() {
         assert_eq!(reply.field("grpc-status"), "4", "{protocol}: {}", reply.field("grpc-message"));
         server.stop();
     }
-    let server = server::start("tokio", "h2-crate", CodecSet::own(), tight()).expect("tokio");
-    let reply = unended(&server, request("application/grpc"));
-    assert_eq!(reply.field("grpc-status"), "4", "no piece for longer than the limit");
-    server.stop();
+    for protocol in ["h2", "h2-crate"] {
+        let server = server::start("tokio", protocol, CodecSet::own(), tight()).expect("tokio");
+        let reply = unended(&server, request("application/grpc"));
+        let status = reply.field("grpc-status");
+        assert_eq!(status, "4", "{protocol}: no piece for longer than the limit");
+        server.stop();
+    }
 }
 
 #[test]
 fn a_grpc_peer_that_is_quiet_for_too_long_is_dismissed() {
     let limits = Limits { idle_timeout: Duration::from_millis(100), ..Limits::default() };
-    let server = server::start("tokio", "h2-crate", CodecSet::own(), limits).expect("tokio");
-    let mut stream = TcpStream::connect(server.address()).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("positive");
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("buffered");
-    let mut said = Vec::new();
-    stream.read_to_end(&mut said).expect("it closes");
-    let goaway = [7, 0, 0, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF];
-    assert!(said.windows(goaway.len()).any(|window| window == goaway), "no GOAWAY in {said:?}");
-    server.stop();
+    for protocol in ["h2", "h2-crate"] {
+        let server =
+            server::start("tokio", protocol, CodecSet::own(), limits.clone()).expect("tokio");
+        let mut stream = TcpStream::connect(server.address()).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("positive");
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+            .expect("buffered");
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).expect("it closes");
+        // A GOAWAY of NO_ERROR, whatever its last stream and text.
+        let goaway =
+            said.windows(17).any(|at| at[3..9] == [7, 0, 0, 0, 0, 0] && at[13..] == [0; 4]);
+        assert!(goaway, "{protocol}: no GOAWAY in {said:?}");
+        server.stop();
+    }
 }
 
 #[test]
 fn bytes_that_are_no_protocol_close_the_connection() {
-    for protocol in ["raw", "h1", "hyper", "axum", "h2-crate", "hyper-h2", "tonic"] {
+    for protocol in ["raw", "h1", "hyper", "axum", "h2", "h2-crate", "hyper-h2", "tonic"] {
         let server = server::start("tokio", protocol, CodecSet::own(), tight()).expect("tokio");
         let mut stream = TcpStream::connect(server.address()).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("positive");

@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use crate::codec::Encoding;
 use crate::protocol::message::{Body, Message};
-use crate::protocol::routes::{self, Refused};
+use crate::protocol::routes::{self, Refused, Target};
 use crate::protocol::work::Work;
 use crate::wire::Refusal;
 use crate::wire::grpc::{self, Code, MessageAssembler, Status};
@@ -49,7 +49,7 @@ struct Heads {
 /// What the head of an admitted call says.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    encoding: Encoding,
+    target: Target,
     plain_content_type: bool,
     encoded: bool,
     /// How long the peer will wait, counted from the head.
@@ -103,10 +103,10 @@ impl GrpcEcho {
         let content_type = field(CONTENT_TYPE).unwrap_or_default();
         let (method, path) =
             (request.method().as_str().as_bytes(), request.uri().path().as_bytes());
-        let encoding = routes::grpc(method, path, content_type)
+        let target = routes::grpc(method, path, content_type)
             .map_err(|refused| refuse(refused, content_type))?;
         Ok(Call {
-            encoding,
+            target,
             plain_content_type: content_type.len() == PLAIN_GRPC.len(),
             encoded: field(GRPC_ENCODING).is_some_and(grpc::is_compression),
             timeout: field(GRPC_TIMEOUT).and_then(grpc::parse_timeout),
@@ -132,7 +132,14 @@ impl GrpcEcho {
 
     /// The answer to a whole message.
     pub fn answer(&self, call: Call, message: &Body) -> Answer {
-        match self.work.grpc(call.encoding, message) {
+        let reply = match call.target {
+            Target::Echo(encoding) => self.work.grpc(encoding, message),
+            Target::Health => routes::grpc_health(message).map(|said| {
+                let prefix = grpc::prefix(said.len() as u32);
+                Message::from(Bytes::from([&prefix[..], said].concat()))
+            }),
+        };
+        match reply {
             Ok(reply) => Answer::Reply(self.head(call), reply, self.heads.trailers.clone()),
             Err(refused) => Status::from(refused).into(),
         }
@@ -140,9 +147,11 @@ impl GrpcEcho {
 
     fn head(&self, call: Call) -> Response<()> {
         let mut by_encoding = self.heads.by_encoding.iter();
-        let fields = match call.plain_content_type {
-            true => None,
-            false => by_encoding.find(|(encoding, _)| *encoding == call.encoding),
+        let fields = match call.target {
+            Target::Echo(called) if !call.plain_content_type => {
+                by_encoding.find(|(encoding, _)| *encoding == called)
+            }
+            Target::Echo(_) | Target::Health => None,
         };
         let fields = fields.map_or(&self.heads.plain, |(_, fields)| fields);
         let mut head = Response::new(());

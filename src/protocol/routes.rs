@@ -6,6 +6,7 @@
 //! ```text
 //! POST /echo_json | _msgpack | _npy | _protobuf | _reflect        GET /healthz
 //! POST /Calculator/Echo, application/grpc[+proto|+json|+msgpack|+npy|+reflect]
+//! POST /grpc.health.v1.Health/Check, application/grpc[+proto]
 //! raw frame, codec byte = Encoding::id
 //! ```
 //! `Encoding::Json` stands for both JSON forms here: the body tells them apart and the reply follows it.
@@ -18,6 +19,15 @@ use crate::wire::{Head, Refusal};
 
 /// The one gRPC method; case matters.
 pub const GRPC_PATH: &str = "/Calculator/Echo";
+
+/// The method of `grpc.health.v1` that probes call; it is served by every stack but tonic, which has a crate for it.
+pub const GRPC_HEALTH_PATH: &str = "/grpc.health.v1.Health/Check";
+
+/// The service that [`GRPC_HEALTH_PATH`] knows beside the server itself.
+const SERVICE: &str = "Calculator";
+
+/// `HealthCheckResponse { status: SERVING }`.
+const SERVING: &[u8] = &[0x08, 0x01];
 
 /// The path that says a server is alive.
 pub const HEALTH_PATH: &str = "/healthz";
@@ -36,7 +46,7 @@ pub type Refused = (Refusal, String);
 pub enum Target {
     /// The message back, in this encoding.
     Echo(Encoding),
-    /// [`HEALTH_BODY`].
+    /// [`HEALTH_BODY`], or what [`grpc_health`] says.
     Health,
 }
 
@@ -63,9 +73,9 @@ pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
     }
 }
 
-/// The encoding of a gRPC request. A refusal with [`Refusal::MethodNotAllowed`] or, where `content_type` is not
+/// The target of a gRPC request. A refusal with [`Refusal::MethodNotAllowed`] or, where `content_type` is not
 /// gRPC's at all, [`Refusal::UnsupportedMediaType`] is answered as plain HTTP, any other as a gRPC status.
-pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Encoding, Refused> {
+pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, Refused> {
     if method != b"POST" {
         return Err(method_refused(method, "POST"));
     }
@@ -73,15 +83,40 @@ pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Encoding,
         let got = String::from_utf8_lossy(content_type);
         (Refusal::UnsupportedMediaType, format!("content type {got:?} is not application/grpc"))
     })?;
-    if path != GRPC_PATH.as_bytes() {
+    let health = path == GRPC_HEALTH_PATH.as_bytes();
+    if path != GRPC_PATH.as_bytes() && !health {
         let path = String::from_utf8_lossy(path);
         return Err((Refusal::NotFound, format!("no such method {path:?}, try {GRPC_PATH}")));
     }
-    subtype_encoding(subtype).ok_or_else(|| {
-        let got = String::from_utf8_lossy(subtype);
-        let known = "proto, json, msgpack, npy, reflect";
-        (Refusal::UnsupportedMediaType, format!("content subtype {got:?} is not one of {known}"))
-    })
+    match subtype_encoding(subtype) {
+        Some(Encoding::Protobuf) if health => Ok(Target::Health),
+        Some(encoding) if !health => Ok(Target::Echo(encoding)),
+        _ => {
+            let got = String::from_utf8_lossy(subtype);
+            let known = if health { "proto" } else { "proto, json, msgpack, npy, reflect" };
+            let text = format!("content subtype {got:?} is not one of {known}");
+            Err((Refusal::UnsupportedMediaType, text))
+        }
+    }
+}
+
+/// The answer to a `HealthCheckRequest { service }`: serving, if the service is ours or none is named.
+pub fn grpc_health(request: &[u8]) -> Result<&'static [u8], Refused> {
+    /// Field 1, length-delimited.
+    const SERVICE_TAG: u8 = 0x0A;
+    let service = match request {
+        [] => &[],
+        [SERVICE_TAG, len, service @ ..] if usize::from(*len) == service.len() => service,
+        _ => {
+            let text = "not a HealthCheckRequest with a short name".to_owned();
+            return Err((Refusal::BadRequest, text));
+        }
+    };
+    if service.is_empty() || service == SERVICE.as_bytes() {
+        return Ok(SERVING);
+    }
+    let got = String::from_utf8_lossy(service);
+    Err((Refusal::Unknown, format!("no such service {got:?}, try {SERVICE}")))
 }
 
 /// True when `content_type` is `application/grpc`, alone or with a subtype or parameters behind it.
@@ -99,7 +134,7 @@ pub fn raw(codec_id: u8) -> Result<Encoding, Refused> {
 pub fn target(family: Family, head: &Head<'_>) -> Result<Target, Refused> {
     match family {
         Family::Raw => raw(head.codec_id.unwrap_or(u8::MAX)).map(Target::Echo),
-        Family::Grpc => grpc(head.method, head.path, head.content_type).map(Target::Echo),
+        Family::Grpc => grpc(head.method, head.path, head.content_type),
         Family::Rest => match rest(head.method, head.path)? {
             Target::Echo(_) if !head.has_body => Err(length_refused()),
             target => Ok(target),
@@ -123,7 +158,7 @@ pub fn coding_refused() -> Refused {
 pub fn status(refusal: Refusal) -> StatusCode {
     match refusal {
         Refusal::BadRequest => StatusCode::BAD_REQUEST,
-        Refusal::NotFound => StatusCode::NOT_FOUND,
+        Refusal::NotFound | Refusal::Unknown => StatusCode::NOT_FOUND,
         Refusal::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::LengthRequired => StatusCode::LENGTH_REQUIRED,
         Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -197,12 +232,13 @@ mod tests {
     fn every_grpc_content_type_leads_to_its_encoding() {
         for encoding in Encoding::ALL {
             let content_type = encoding.grpc_content_type();
-            let got = grpc(b"POST", b"/Calculator/Echo", content_type.as_bytes()).unwrap();
+            let got = grpc(b"POST", b"/Calculator/Echo", content_type.as_bytes());
+            let Ok(Target::Echo(got)) = got else { panic!("{content_type}: {got:?}") };
             assert_eq!(got.grpc_content_type(), content_type);
         }
         for plain in ["application/grpc", "Application/GRPC", "application/grpc; a=b"] {
             let got = grpc(b"POST", b"/Calculator/Echo", plain.as_bytes());
-            assert_eq!(got, Ok(Encoding::Protobuf));
+            assert_eq!(got, Ok(Target::Echo(Encoding::Protobuf)));
         }
     }
 
@@ -214,6 +250,20 @@ mod tests {
         for foreign in ["", "application/json", "application/grpc-web", "application/grpc+thrift"] {
             let got = grpc(b"POST", b"/Calculator/Echo", foreign.as_bytes());
             assert_eq!(refusal(got), Refusal::UnsupportedMediaType);
+        }
+    }
+
+    #[test]
+    fn health_is_asked_in_protobuf_and_known_of_one_service() {
+        let ask = |content_type| grpc(b"POST", GRPC_HEALTH_PATH.as_bytes(), content_type);
+        assert_eq!(ask(b"application/grpc+proto"), Ok(Target::Health));
+        assert_eq!(refusal(ask(b"application/grpc+json")), Refusal::UnsupportedMediaType);
+        assert_eq!(grpc_health(b""), Ok(SERVING));
+        assert_eq!(grpc_health(b"\x0a\x00"), Ok(SERVING));
+        assert_eq!(grpc_health(b"\x0a\x0aCalculator"), Ok(SERVING));
+        assert_eq!(refusal(grpc_health(b"\x0a\x05Other")), Refusal::Unknown);
+        for bad in [&b"\x0a"[..], b"\x0a\x05abc", b"\x12\x01a", b"\x0a\x01ab"] {
+            assert_eq!(refusal(grpc_health(bad)), Refusal::BadRequest);
         }
     }
 

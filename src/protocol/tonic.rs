@@ -25,10 +25,10 @@ use crate::codec::Encoding;
 use crate::echo::{CodecSet, Echoed};
 use crate::generated::NdArray;
 use crate::generated::calculator_server::{Calculator, CalculatorServer, SERVICE_NAME};
-use crate::protocol::routes::{self, Refused};
+use crate::protocol::routes::{self, Refused, Target};
 use crate::protocol::tuning;
 use crate::protocol::work::echo_once;
-use crate::wire::{Limits, grpc};
+use crate::wire::{Limits, Refusal, grpc};
 
 /// Serves the connections of `incoming` until `drained`, then finishes what is open.
 pub async fn serve(
@@ -110,7 +110,11 @@ impl Service<http::Request<Body>> for Dispatch {
         let method = request.method().as_str().as_bytes();
         let path = request.uri().path().as_bytes();
         let encoding = match routes::grpc(method, path, content_type.unwrap_or_default()) {
-            Ok(encoding) => encoding,
+            Ok(Target::Echo(encoding)) => encoding,
+            Ok(Target::Health) => {
+                let refused = (Refusal::NotFound, "health is not served here".to_owned());
+                return Box::pin(ready(Ok(status(refused).into_http())));
+            }
             Err(refused) => return Box::pin(ready(Ok(status(refused).into_http()))),
         };
         match &mut self.generated {

@@ -188,9 +188,14 @@ impl Handler for EchoHandler {
 
     fn answer(&mut self, route: Route, body: &[u8], out: &mut Vec<u8>) -> Result<Reply, Refused> {
         if route == HEALTH {
-            out.extend_from_slice(routes::HEALTH_BODY.as_bytes());
-            let head_len = routes::HEALTH_BODY.len();
-            return Ok(Reply { content_type: routes::TEXT, codec_id: 0, head_len, payload: 0..0 });
+            let (said, content_type) = match self.family {
+                Family::Grpc => {
+                    (routes::grpc_health(body)?, Encoding::Protobuf.grpc_content_type())
+                }
+                Family::Raw | Family::Rest => (routes::HEALTH_BODY.as_bytes(), routes::TEXT),
+            };
+            out.extend_from_slice(said);
+            return Ok(Reply { content_type, codec_id: 0, head_len: said.len(), payload: 0..0 });
         }
         let id = u8::try_from(route.0).ok();
         let encoding = id.and_then(Encoding::from_id).expect("route() made this route");

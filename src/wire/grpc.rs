@@ -35,6 +35,8 @@ pub enum Code {
     InvalidArgument = 3,
     /// Not in time.
     DeadlineExceeded = 4,
+    /// What was asked about is not there.
+    NotFound = 5,
     /// A limit was reached.
     ResourceExhausted = 8,
     /// No such method, or a compression that is not spoken here.
@@ -74,6 +76,7 @@ impl Code {
             Code::Unknown => "2",
             Code::InvalidArgument => "3",
             Code::DeadlineExceeded => "4",
+            Code::NotFound => "5",
             Code::ResourceExhausted => "8",
             Code::Unimplemented => "12",
             Code::Internal => "13",
@@ -96,6 +99,7 @@ impl From<(Refusal, String)> for Status {
                 Code::InvalidArgument
             }
             Refusal::NotFound | Refusal::MethodNotAllowed(_) => Code::Unimplemented,
+            Refusal::Unknown => Code::NotFound,
             Refusal::TooLarge => Code::ResourceExhausted,
             Refusal::Internal => Code::Internal,
         };

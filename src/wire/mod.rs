@@ -169,8 +169,10 @@ pub struct Reply {
 pub enum Refusal {
     /// 400, INVALID_ARGUMENT.
     BadRequest,
-    /// 404, UNIMPLEMENTED.
+    /// 404, UNIMPLEMENTED: nothing is served there.
     NotFound,
+    /// 404, NOT_FOUND: what the request asks about is not there.
+    Unknown,
     /// 405, UNIMPLEMENTED. Carries the methods that are allowed.
     MethodNotAllowed(&'static str),
     /// 411: the route needs a body and the head announces none.

@@ -173,13 +173,6 @@ fn the_handlers_refusals_become_statuses() {
 }
 
 #[test]
-fn health_is_checked() {
-    let answer = answered(&call(1, "/grpc.health.v1.Health/Check", b""));
-    assert_eq!(answer.message(), [8, 1]);
-    assert_eq!(answer.field("content-type"), "application/grpc");
-}
-
-#[test]
 fn deadlines_are_kept() {
     assert_eq!(with_fields(&[("grpc-timeout", "0n")], &message(b"x")).failure().0, "4");
     assert_eq!(with_fields(&[("grpc-timeout", "5S")], &message(b"x")).message(), b"x");

@@ -6,7 +6,7 @@
 //!
 //! Worth it: at 8 B and 1000 streams decoding and routing h2load's requests is 28 % of what a call costs.
 
-use super::server::Call;
+use crate::wire::Route;
 
 /// Blocks longer than this are decoded each time.
 const BYTES_MAX: usize = 512;
@@ -15,7 +15,7 @@ const BYTES_MAX: usize = 512;
 #[derive(Debug, Default)]
 pub(super) struct LastBlock {
     bytes: Vec<u8>,
-    call: Option<Call>,
+    route: Option<Route>,
 }
 
 impl LastBlock {
@@ -27,7 +27,7 @@ impl LastBlock {
     /// Knows nothing any more; due before any other block is decoded.
     pub(super) fn forget(&mut self) {
         self.bytes.clear();
-        self.call = None;
+        self.route = None;
     }
 
     /// Knows `bytes`, which were decoded without a change of the table.
@@ -37,13 +37,13 @@ impl LastBlock {
         }
     }
 
-    /// Who answered the last block's call, if it was one.
-    pub(super) fn call(&self) -> Option<Call> {
-        self.call
+    /// Where the last block's call went, if it was one.
+    pub(super) fn route(&self) -> Option<Route> {
+        self.route
     }
 
-    /// The block just decoded was a call for `call`.
-    pub(super) fn called(&mut self, call: Call) {
-        self.call = Some(call);
+    /// The block just decoded was a call that goes to `route`.
+    pub(super) fn routed(&mut self, route: Route) {
+        self.route = Some(route);
     }
 }

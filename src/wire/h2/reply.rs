@@ -8,13 +8,10 @@ use super::data::{WRONG_LENGTH, over_connection_window};
 use super::fault::{ErrorCode, Fault};
 use super::flow::SendWindow;
 use super::machine::Connection;
-use super::server::{Call, Server, Work};
+use super::server::{Server, Work};
 use super::stream::Stream;
 use crate::wire::grpc::{self, Code, Status};
-use crate::wire::{Context, DIRECT_BYTES_MIN, Handler, Refusal, Reply};
-
-/// `HealthCheckResponse { status: SERVING }`.
-const SERVING: &[u8] = &[0x08, 0x01];
+use crate::wire::{Context, DIRECT_BYTES_MIN, Handler, Route};
 
 impl<H: Handler> Connection<Server<H>> {
     /// A request whose content is all of one DATA frame in the input.
@@ -33,9 +30,9 @@ impl<H: Handler> Connection<Server<H>> {
             Ok(Work::Call(_)) if self.side.head.timeout.is_some_and(|time| time.is_zero()) => {
                 Err(deadline_exceeded())
             }
-            Ok(Work::Call(call)) => {
+            Ok(Work::Call(route)) => {
                 let send = SendWindow::new(self.peer.initial_window_size);
-                self.answer_content(id, call, content, self.side.head.encoded, send, cx)
+                self.answer_content(id, route, content, self.side.head.encoded, send, cx)
             }
             Ok(Work::Text(reply)) => {
                 self.insert(id, Work::Answered, false, None, cx);
@@ -71,13 +68,13 @@ impl<H: Handler> Connection<Server<H>> {
         let Some(Stream { data, incoming, send, deadline, .. }) = self.streams.get(id) else {
             return Ok(());
         };
-        let Work::Call(call) = *data else { return Ok(()) };
+        let Work::Call(route) = *data else { return Ok(()) };
         let (send, late) = (*send, deadline.is_some_and(|deadline| deadline <= cx.now));
         let encoded = incoming.take().is_some_and(|incoming| incoming.is_encoded());
         *data = Work::Answered;
         let answered = match late {
             true => Err(deadline_exceeded()),
-            false => self.answer_content(id, call, content, encoded, send, cx),
+            false => self.answer_content(id, route, content, encoded, send, cx),
         };
         self.settle(id, answered, cx, with)
     }
@@ -90,8 +87,8 @@ impl<H: Handler> Connection<Server<H>> {
         with: &mut (),
     ) -> Result<(), Fault> {
         let Some(stream) = self.streams.get(id) else { return Ok(()) };
-        let call = match std::mem::replace(&mut stream.data, Work::Answered) {
-            Work::Call(call) => call,
+        let route = match std::mem::replace(&mut stream.data, Work::Answered) {
+            Work::Call(route) => route,
             Work::Text(reply) => return self.send_text(id, *reply, cx),
             Work::Answered => return Ok(()),
         };
@@ -107,13 +104,13 @@ impl<H: Handler> Connection<Server<H>> {
             Ok(message) => message,
             Err(status) => return self.fail(id, &status, cx),
         };
-        self.answer_stream(id, call, message, cx, with)
+        self.answer_stream(id, route, message, cx, with)
     }
 
     fn answer_content(
         &mut self,
         id: u32,
-        call: Call,
+        route: Route,
         content: &[u8],
         encoded: bool,
         send: SendWindow,
@@ -127,7 +124,7 @@ impl<H: Handler> Connection<Server<H>> {
         let terms = self.terms(id, send);
         let Server { handler, front, scratch, .. } = &mut self.side;
         answer::answer_short(terms, message, front, scratch, cx, |message, out| {
-            produce(handler, call, message, out)
+            handler.answer(route, message, out)
         })
     }
 
@@ -135,7 +132,7 @@ impl<H: Handler> Connection<Server<H>> {
     fn answer_stream(
         &mut self,
         id: u32,
-        call: Call,
+        route: Route,
         message: Vec<u8>,
         cx: &mut Context<'_>,
         with: &mut (),
@@ -150,13 +147,13 @@ impl<H: Handler> Connection<Server<H>> {
         let answered = if message.len() < DIRECT_BYTES_MIN {
             let answered =
                 answer::answer_short(terms, &message, front, scratch, cx, |message, out| {
-                    produce(handler, call, message, out)
+                    handler.answer(route, message, out)
                 });
             cx.pool.give(message);
             answered
         } else {
             answer::answer_long(terms, message, *answer_hint, cx, |message, out| {
-                let reply = produce(handler, call, message, out);
+                let reply = handler.answer(route, message, out);
                 *answer_hint = out.len();
                 reply
             })
@@ -238,21 +235,4 @@ impl<H: Handler> Connection<Server<H>> {
 
 fn deadline_exceeded() -> Status {
     Status::new(Code::DeadlineExceeded, "the call's deadline has passed")
-}
-
-/// Answers one message, whatever kind of call it is.
-fn produce<H: Handler>(
-    handler: &mut H,
-    call: Call,
-    message: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<Reply, (Refusal, String)> {
-    match call {
-        Call::Handler(route) => handler.answer(route, message, out),
-        Call::Health => {
-            out.extend_from_slice(SERVING);
-            let head_len = SERVING.len();
-            Ok(Reply { content_type: "application/grpc", codec_id: 0, head_len, payload: 0..0 })
-        }
-    }
 }

@@ -19,14 +19,11 @@ use super::hpack::HpackError;
 use super::incoming::Incoming;
 use super::machine::{Block, Connection};
 use super::request_head::Method;
-use super::server::{Call, Drain, Server, Work};
+use super::server::{Drain, Server, Work};
 use super::stream::{Absent, Stream};
 use super::{FRAME_BYTES_MAX, HEAD_BYTES_FATAL_FACTOR, STREAM_WINDOW, STREAMS_MAX};
 use crate::wire::grpc::{Code, Status};
 use crate::wire::{Context, Handler, Head};
-
-/// The method of `grpc.health.v1` that probes call.
-const HEALTH_PATH: &[u8] = b"/grpc.health.v1.Health/Check";
 
 impl<H: Handler> Connection<Server<H>> {
     /// A whole header block, on a new stream or behind the content of one. `rest` is the input behind it; returns how
@@ -116,8 +113,8 @@ impl<H: Handler> Connection<Server<H>> {
     /// What is to be done for the request whose head was decoded, or the status that refuses it.
     fn classify(&mut self) -> Result<Work, Status> {
         let Server { handler, head, last_block, .. } = &mut self.side;
-        if let Some(call) = last_block.call() {
-            return Ok(Work::Call(call));
+        if let Some(route) = last_block.route() {
+            return Ok(Work::Call(route));
         }
         let text = |status, text| {
             let bodiless = head.method == Method::Head;
@@ -136,22 +133,17 @@ impl<H: Handler> Connection<Server<H>> {
             return text("415", format!("content type {got:?} is not application/grpc"));
         }
         let path_len = memchr::memchr(b'?', &head.path).unwrap_or(head.path.len());
-        let path = &head.path[..path_len];
-        if path == HEALTH_PATH {
-            last_block.called(Call::Health);
-            return Ok(Work::Call(Call::Health));
-        }
         let seen = Head {
             method: b"POST",
-            path,
+            path: &head.path[..path_len],
             content_type: &head.content_type,
             codec_id: None,
             has_body: true,
             body_len: head.content_length,
         };
-        let call = Call::Handler(handler.route(&seen).map_err(Status::from)?);
-        last_block.called(call);
-        Ok(Work::Call(call))
+        let route = handler.route(&seen).map_err(Status::from)?;
+        last_block.routed(route);
+        Ok(Work::Call(route))
     }
 
     /// A request that has ended with its head.

@@ -59,18 +59,11 @@ pub(super) enum Drain {
 #[derive(Debug)]
 pub(super) enum Work {
     /// It is the message of a call.
-    Call(Call),
+    Call(Route),
     /// It is dropped, and the request is not a call: its reply.
     Text(Box<TextReply>),
     /// The reply is on its way.
     Answered,
-}
-
-/// Who answers a call.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Call {
-    Handler(Route),
-    Health,
 }
 
 impl<H: Handler> H2<H> {
