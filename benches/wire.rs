@@ -1,4 +1,5 @@
-//! One request through a server half, in process: parse, reflect, reply, and its output drained. No socket, no codec.
+//! Requests through a server half, in process: parse, reflect, reply, and its output drained; replies through the
+//! client half of HTTP/2. No socket, no codec.
 //!
 //! Names are `wire/protocol/bytes`. `64 KiB` arrives as a ring would bring it: a first piece, then by loans.
 
@@ -12,8 +13,8 @@ use ndecho::wire::h1::{DateClock, H1};
 use ndecho::wire::h2::{Allowance, H2, H2Client};
 use ndecho::wire::raw::Raw;
 use ndecho::wire::{
-    Batch, Client, Context, Handler, Head, Limits, Machine, Outbox, Part, Pool, Refusal, Reply,
-    Route, Sink,
+    Batch, Client, Context, Handler, Head, Limits, Loan, Machine, Outbox, Part, Pool, Refusal,
+    Reply, Route, Sink, WireError,
 };
 
 /// Body sizes of the original benchmark.
@@ -73,6 +74,19 @@ impl<M: Machine> Wired<M> {
             fed.expect("the calls are sound");
             rest = later;
         }
+    }
+
+    fn with(&mut self, act: impl FnOnce(&mut M, &mut Context<'_>) -> Result<(), WireError>) {
+        let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now: self.now };
+        act(&mut self.machine, &mut cx).expect("the peer is sound");
+    }
+
+    /// Forgets what waits to be sent; returns how much that was.
+    fn sent(&mut self) -> usize {
+        self.out.take(&mut self.batch);
+        let sent = self.batch.len();
+        self.batch.advance(sent, &mut self.pool);
+        sent
     }
 
     /// Serves one request; returns how long the reply was and its last byte.
@@ -144,65 +158,118 @@ const STREAMS: [u32; 3] = [1000, 1000, 64];
 /// What a ring brings at once.
 const RING_BYTES: usize = 64 * 1024;
 
-/// A turn's calls of one client, whose stream numbers rise from turn to turn, and a grant for their replies.
-struct Calls {
+/// The input of one turn, whose stream numbers rise from turn to turn.
+struct Turns {
     input: Vec<u8>,
     /// Where stream numbers stand.
     numbers: Vec<usize>,
-    next: u32,
+    /// Streams of a turn.
+    count: u32,
 }
 
-impl Calls {
-    /// The first turn of a client with `count` calls of `body`, and the same calls for later turns.
-    fn new(count: u32, body: &[u8]) -> (Vec<u8>, Calls) {
-        let limits = Rc::new(Limits::default());
-        let mut client = H2Client::new(
-            "127.0.0.1:50051",
-            "/Calculator/Echo",
-            GRPC,
-            Allowance::default(),
-            limits,
-        );
-        let (mut out, mut pool, now) = (Outbox::default(), Pool::default(), Instant::now());
-        let mut cx = Context { out: &mut out, pool: &mut pool, now };
-        client.open(&mut cx);
-        client.request(0, &[Part::Copy(body)], &mut cx);
-        // Windows and frames of 1 MiB.
-        let settings = [0, 0, 12, 4, 0, 0, 0, 0, 0, 0, 4, 0, 16, 0, 0, 0, 5, 0, 16, 0, 0];
-        let said = [&settings[..], &window_update(1 << 20)].concat();
-        client.receive(&said, &mut cx, &mut Deaf).expect("the settings are sound");
-        let hello = drained(&mut out, &mut pool);
-        let (mut input, mut numbers) = (Vec::new(), Vec::new());
-        let mut cx = Context { out: &mut out, pool: &mut pool, now };
-        client.request(0, &[Part::Copy(body)], &mut cx);
-        let call = drained(&mut out, &mut pool);
-        let head_len = 9 + usize::from(call[2]);
-        for _ in 0..count {
-            numbers.extend([input.len() + 5, input.len() + head_len + 5]);
-            input.extend_from_slice(&call);
+impl Turns {
+    /// Repeats `first`, frames of `count` streams, all of them for later turns.
+    fn new(first: Vec<u8>, count: u32) -> Turns {
+        let (mut numbers, mut at) = (Vec::new(), 0);
+        while at < first.len() {
+            if first[at + 5..at + 9] != [0; 4] {
+                numbers.push(at + 5);
+            }
+            at += 9 + u32::from_be_bytes([0, first[at], first[at + 1], first[at + 2]]) as usize;
         }
-        input.extend_from_slice(&window_update(count * (body.len() as u32 + 5)));
-        (hello, Calls { input, numbers, next: 3 })
+        Turns { input: first, numbers, count }
     }
 
     fn turn(&mut self) -> &[u8] {
-        for pair in self.numbers.chunks(2) {
-            for &at in pair {
-                self.input[at..at + 4].copy_from_slice(&self.next.to_be_bytes());
-            }
-            self.next += 2;
+        for &at in &self.numbers {
+            let number = &mut self.input[at..at + 4];
+            let next = u32::from_be_bytes(number.try_into().expect("four bytes")) + 2 * self.count;
+            number.copy_from_slice(&next.to_be_bytes());
         }
         &self.input
     }
 }
 
-const GRPC: &str = "application/grpc";
-
-struct Deaf;
-
-impl Sink for Deaf {
-    fn reply(&mut self, _: u32, _: Result<&[u8], &str>) {}
+/// A client that has `count` calls of one body in flight, and asks again once all have their replies.
+struct Caller {
+    client: H2Client,
+    body: Rc<Vec<u8>>,
+    count: u32,
+    replies: Count,
 }
+
+/// Counts replies that are as long as they should be.
+struct Count {
+    len: usize,
+    count: u32,
+}
+
+impl Sink for Count {
+    fn reply(&mut self, _: u32, body: Result<&[u8], &str>) {
+        self.count += u32::from(body.is_ok_and(|body| body.len() == self.len));
+    }
+}
+
+impl Caller {
+    fn new(count: u32, size: usize) -> Caller {
+        let body = Rc::new((0..size).map(|i| (i % 251) as u8).collect());
+        let (limits, allowance) = (Rc::new(Limits::default()), Allowance::default());
+        let client = H2Client::new("127.0.0.1:50051", PATH, GRPC, allowance, limits);
+        Caller { client, body, count, replies: Count { len: size, count: 0 } }
+    }
+
+    fn ask(&mut self, cx: &mut Context<'_>) {
+        for id in 0..self.count {
+            self.client.request(id, &[Part::Share(&self.body, 0..self.body.len())], cx);
+        }
+    }
+}
+
+impl Machine for Caller {
+    fn open(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.client.open(cx);
+        // Windows and frames of 16 MiB.
+        let settings = [0, 0, 12, 4, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 5, 0, 16, 0, 0];
+        let said = [&settings[..], &window_update(1 << 30)].concat();
+        self.client.receive(&said, cx, &mut self.replies)?;
+        self.ask(cx);
+        Ok(())
+    }
+
+    fn receive(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.client.receive(input, cx, &mut self.replies)
+    }
+
+    fn lend(&mut self, pool: &mut Pool) -> Option<Loan> {
+        self.client.lend(pool)
+    }
+
+    fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.client.repay(buffer, cx, &mut self.replies)
+    }
+
+    /// All replies have been taken: asks again.
+    fn flushed(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        assert_eq!(std::mem::take(&mut self.replies.count), self.count);
+        self.client.flushed();
+        self.ask(cx);
+        Ok(())
+    }
+
+    fn end(&mut self, _: &mut Context<'_>) -> Result<(), WireError> {
+        self.client.end()
+    }
+
+    fn drain(&mut self, _: &mut Context<'_>) {}
+
+    fn finished(&self) -> bool {
+        false
+    }
+}
+
+const PATH: &str = "/Calculator/Echo";
+
+const GRPC: &str = "application/grpc";
 
 fn window_update(increment: u32) -> Vec<u8> {
     [&[0, 0, 4, 8, 0, 0, 0, 0, 0][..], &increment.to_be_bytes()].concat()
@@ -221,26 +288,37 @@ fn drained(out: &mut Outbox, pool: &mut Pool) -> Vec<u8> {
     bytes
 }
 
-/// A turn of many calls on one connection: `wire/h2/bytes`, calls as throughput.
+/// A turn of many calls on one connection, calls as throughput: `wire/h2/bytes` is the server half, which answers
+/// them, `wire/h2-client/bytes` the client half, which takes the replies and asks again.
 fn h2(c: &mut Criterion) {
     let mut group = c.benchmark_group("wire");
     for (size, count) in SIZES.into_iter().zip(STREAMS) {
-        let body: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
-        let (hello, mut calls) = Calls::new(count, &body);
-        let mut wired = Wired::new(H2::new(Reflect, Rc::new(Limits::default())));
-        wired.feed(&hello);
-        wired.feed(calls.turn());
-        let reply = drained(&mut wired.out, &mut wired.pool);
-        let bodies = reply.windows(size).filter(|part| *part == body).count();
-        assert!(size > 8 || bodies == 1 + count as usize, "{bodies} replies");
+        let mut server = Wired::new(H2::new(Reflect, Rc::new(Limits::default())));
+        let mut client = Wired::new(Caller::new(count, size));
+        let carry = |input: &[u8], server: &mut Wired<H2<Reflect>>| {
+            server.feed(input);
+            drained(&mut server.out, &mut server.pool)
+        };
+        client.with(|machine, cx| machine.open(cx));
+        let hello = drained(&mut client.out, &mut client.pool);
+        client.feed(&carry(&hello, &mut server));
+        client.with(|machine, cx| machine.flushed(cx));
+        let calls = drained(&mut client.out, &mut client.pool);
+        let replies = carry(&calls, &mut server);
+        client.feed(&replies);
+        let (mut calls, mut replies) = (Turns::new(calls, count), Turns::new(replies, count));
         group.throughput(Throughput::Elements(u64::from(count)));
         group.bench_function(BenchmarkId::new("h2", size), |b| {
             b.iter(|| {
-                wired.feed(black_box(calls.turn()));
-                wired.out.take(&mut wired.batch);
-                let sent = wired.batch.len();
-                wired.batch.advance(sent, &mut wired.pool);
-                assert!(sent > size * count as usize);
+                server.feed(black_box(calls.turn()));
+                assert!(server.sent() > size * count as usize);
+            });
+        });
+        group.bench_function(BenchmarkId::new("h2-client", size), |b| {
+            b.iter(|| {
+                client.with(|machine, cx| machine.flushed(cx));
+                assert!(client.sent() > size * count as usize);
+                client.feed(black_box(replies.turn()));
             });
         });
     }

@@ -7,8 +7,8 @@ use ndecho::wire::{Client, Handler, Head, Limits, Part, Refusal, Reply, Route};
 
 use crate::common::{Calling, Driven, Shapes};
 use crate::peer::{
-    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PUSH_PROMISE, REFUSED_STREAM, frame,
-    frames, headers, message, ramp, rst, settings, window_update,
+    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PUSH_PROMISE, REFUSED_STREAM,
+    frame, frames, headers, message, ramp, rst, settings, window_update,
 };
 
 type Peer = Calling<H2Client>;
@@ -213,12 +213,15 @@ fn replies_are_verified() {
     );
     assert!(
         error(&[&reply_head(1), &frame(DATA, END_STREAM, 1, &message(b"x"))])
-            .contains("grpc-status")
+            .contains("no trailers")
     );
     assert!(
         error(&[&reply_head(1), &frame(DATA, 0, 1, &[message(b"1"), message(b"2")].concat())])
             .contains("one message")
     );
+    assert!(error(&[&content]).contains("DATA before HEADERS"));
+    let padded = frame(DATA, PADDED, 1, &[&[3], &message(b"reply")[..], &[0; 3]].concat());
+    assert_eq!(told(&[reply_head(1), padded, ok(1)].concat()).as_deref(), Ok(&b"reply"[..]));
     assert!(error(&[&rst(1, REFUSED_STREAM)]).contains("REFUSED_STREAM"));
     assert!(error(&[&headers(1, 0, &[("grpc-status", "0")])]).contains(":status"));
 }

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use super::client::{Call, Caller};
 use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
-use super::incoming::Incoming;
 use super::machine::Connection;
 use super::outgoing::Outgoing;
 use super::stream::Stream;
@@ -28,15 +27,20 @@ impl Connection<Caller> {
         let window = SendWindow::new(self.peer.initial_window_size).available();
         let window = window.min(self.send.available()).min(self.peer.max_frame_size as usize);
         if len > window {
-            self.write_head(stream, cx, |_| {});
+            self.write_head(stream, 0, cx, |_| {});
             self.queue(stream, outgoing(parts), cx);
             return;
         }
-        self.write_head(stream, cx, |out| {
+        let (first, rest) = match parts {
+            [Part::Copy(first), rest @ ..] => (*first, rest),
+            _ => (&[][..], parts),
+        };
+        self.write_head(stream, first.len(), cx, |out| {
             out.extend_from_slice(&head_bytes(len, Kind::Data, END_STREAM, stream));
             out.extend_from_slice(&grpc::prefix((len - PREFIX_BYTES) as u32));
+            out.extend_from_slice(first);
         });
-        cx.out.parts(parts, cx.pool);
+        cx.out.parts(rest, cx.pool);
         self.send.spend(len);
     }
 
@@ -47,7 +51,7 @@ impl Connection<Caller> {
         self.streams.insert(Stream {
             id: stream,
             remote_open: true,
-            incoming: Some(Incoming::new(self.limits.body_bytes_max, false)),
+            incoming: None,
             outgoing: None,
             queued: false,
             send: SendWindow::new(self.peer.initial_window_size),
@@ -63,10 +67,16 @@ impl Connection<Caller> {
         stream
     }
 
-    /// Writes the HEADERS frame of a request and what `more` appends.
-    fn write_head(&mut self, stream: u32, cx: &mut Context<'_>, more: impl FnOnce(&mut Vec<u8>)) {
+    /// Writes the HEADERS frame of a request and what `more` appends, which are `bytes` and what stands around them.
+    fn write_head(
+        &mut self,
+        stream: u32,
+        bytes: usize,
+        cx: &mut Context<'_>,
+        more: impl FnOnce(&mut Vec<u8>),
+    ) {
         let block = &mut self.side.block;
-        cx.out.compose(AROUND_BYTES, cx.pool, |out| {
+        cx.out.compose(AROUND_BYTES + bytes, cx.pool, |out| {
             let at = out.len();
             out.extend_from_slice(&[0; HEAD_BYTES]);
             block.write(out);

@@ -13,7 +13,7 @@ use super::PROTOCOL;
 use super::flow::WINDOW_MAX;
 use super::frame::{self, PREFACE};
 use super::machine::Connection;
-use super::reply_head::ReplyHead;
+use super::reply_head::ReplyHeads;
 use super::request_block::RequestBlock;
 use super::settings::{FRAME_BYTES_MAX, Settings, WINDOW_DEFAULT};
 use crate::wire::{Client, Context, Limits, Loan, Part, Pool, Sink, WireError};
@@ -43,7 +43,7 @@ pub struct Allowance {
 /// What the client half adds to a connection.
 #[derive(Debug)]
 pub(super) struct Caller {
-    pub(super) head: ReplyHead,
+    pub(super) heads: ReplyHeads,
     pub(super) block: RequestBlock,
     /// Number of the next stream.
     pub(super) next: u32,
@@ -89,7 +89,7 @@ impl H2Client {
             ..Settings::default()
         };
         let side = Caller {
-            head: ReplyHead::default(),
+            heads: ReplyHeads::default(),
             block: RequestBlock::new(authority, path, content_type),
             next: 1,
             window,

@@ -11,6 +11,7 @@ use super::client::{Call, Caller};
 use super::data::over_connection_window;
 use super::fault::{ErrorCode, Fault};
 use super::frame::{END_HEADERS, END_STREAM, FrameHead, HEAD_BYTES, Kind};
+use super::incoming::Incoming;
 use super::machine::{Block, Connection, Side};
 use super::stream::Absent;
 use crate::wire::grpc::{self, Status};
@@ -41,32 +42,41 @@ impl Side for Caller {
                 }
             };
         };
+        if let Some(fault) = block.fault {
+            return Err(Fault::Stream(id, ErrorCode::Protocol, fault));
+        }
+        let head = c.side.heads.latest();
         if stream.data.answered {
             if !block.end_stream {
                 let text = "HEADERS behind a reply that do not end it";
                 return Err(Fault::Stream(id, ErrorCode::Protocol, text));
             }
-            if let Some(fault) = c.side.head.trailers_fault() {
+            if let Some(fault) = head.trailers_fault() {
                 return Err(Fault::Stream(id, ErrorCode::Protocol, fault));
             }
             return c.finish(id, cx, sink).map(|()| 0);
         }
-        if let Some(fault) = c.side.head.fault() {
+        if let Some(fault) = head.fault() {
             return Err(Fault::Stream(id, ErrorCode::Protocol, fault));
         }
-        if c.side.head.is_informational() && !block.end_stream {
+        if head.is_informational() && !block.end_stream {
             return Ok(0);
         }
         stream.data.answered = true;
-        stream.data.failure = c.side.head.refusal();
+        stream.data.failure = head.refusal();
         if block.end_stream {
             return c.finish(id, cx, sink).map(|()| 0);
         }
         if stream.data.failure.is_some() {
-            stream.incoming = None;
             return Ok(0);
         }
-        c.quick(id, rest, cx, sink)
+        let used = c.quick(id, rest, cx, sink)?;
+        if used == 0
+            && let Some(stream) = c.streams.get(id)
+        {
+            stream.incoming = Some(Incoming::new(c.limits.body_bytes_max, false));
+        }
+        Ok(used)
     }
 
     /// The reply ends with content, so it has no status.
@@ -87,8 +97,8 @@ impl Side for Caller {
         cx: &mut Context<'_>,
         sink: &mut (dyn Sink + '_),
     ) -> Result<(), Fault> {
-        c.side.head.clear();
-        c.finish(id, cx, sink)
+        let missing = Some("the reply has no trailers".to_owned());
+        c.deliver(id, None, missing, cx, sink)
     }
 
     fn refused(
@@ -105,13 +115,19 @@ impl Side for Caller {
         Ok(())
     }
 
+    /// Of a reply that is none, or before there is one.
     fn unwanted(
-        _: &mut Connection<Self>,
-        _: u32,
+        c: &mut Connection<Self>,
+        id: u32,
         _: &mut Context<'_>,
         _: &mut (dyn Sink + '_),
     ) -> Result<(), Fault> {
-        Ok(())
+        match c.streams.get(id) {
+            Some(stream) if !stream.data.answered => {
+                Err(Fault::Stream(id, ErrorCode::Protocol, "DATA before HEADERS"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn sent(_: &mut Connection<Self>, _: u32, _: &mut Context<'_>) -> Result<(), Fault> {
@@ -146,11 +162,10 @@ impl Side for Caller {
 
 impl Connection<Caller> {
     fn decode_reply(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let head = &mut self.side.head;
-        head.clear();
         let bytes_max = self.limits.head_bytes_max.saturating_mul(HEAD_BYTES_FATAL_FACTOR);
-        self.decoder
-            .decode(bytes, bytes_max, |field| head.take(field))
+        self.side
+            .heads
+            .decode(bytes, &mut self.decoder, bytes_max)
             .map_err(|error| Fault::connection(ErrorCode::Compression, format!("{error}")))
     }
 
@@ -167,23 +182,27 @@ impl Connection<Caller> {
         let Ok(Some(message)) = grpc::whole(content, false, limit) else { return Ok(0) };
         self.receive.spend(content.len()).map_err(|_| over_connection_window())?;
         self.decode_reply(trailers)?;
-        if let Some(fault) = self.side.head.trailers_fault() {
+        if let Some(fault) = self.side.heads.latest().trailers_fault() {
             return Err(Fault::Stream(id, ErrorCode::Protocol, fault));
         }
-        self.deliver(id, Some(message), cx, sink)?;
+        let failure = self.side.heads.latest().failure();
+        self.deliver(id, Some(message), failure, cx, sink)?;
         Ok(2 * HEAD_BYTES + content.len() + trailers.len())
     }
 
     /// The reply on stream `id` is complete; its last block has been decoded.
     fn finish(&mut self, id: u32, cx: &mut Context<'_>, sink: &mut dyn Sink) -> Result<(), Fault> {
-        self.deliver(id, None, cx, sink)
+        let failure = self.side.heads.latest().failure();
+        self.deliver(id, None, failure, cx, sink)
     }
 
-    /// Takes a call out and tells the sink how it ended; its message is `quick`, or what the stream has gathered.
+    /// Takes a call out and tells the sink how it ended: by `failure` unless it had failed before, else with a message,
+    /// `quick` or what the stream has gathered.
     fn deliver(
         &mut self,
         id: u32,
         quick: Option<&[u8]>,
+        failure: Option<String>,
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), Fault> {
@@ -191,7 +210,7 @@ impl Connection<Caller> {
         let unfinished = stream.outgoing.is_some();
         let incoming = stream.incoming.take();
         let Some(call) = self.remove(id, cx) else { return Ok(()) };
-        match (call.failure.or_else(|| self.side.head.failure()), quick, incoming) {
+        match (call.failure.or(failure), quick, incoming) {
             (Some(failure), _, incoming) => {
                 if let Some(incoming) = incoming {
                     incoming.retire(cx.pool);

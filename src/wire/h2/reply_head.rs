@@ -1,10 +1,33 @@
 //! What a client wants to know of a reply's header blocks: the first, and the trailers.
 //!
+//! A server's replies are all alike, so the last two blocks are kept with what they said: one that is byte for byte
+//! the same, while the decoder's table is, says it again.
+//!
 //! RFC 9113 section 8.3.2; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
-use super::hpack::{Field, Name};
+use super::hpack::{Decoder, Field, HpackError, Name};
 use super::request_head::is_grpc;
 use crate::wire::grpc;
+
+/// Blocks longer than this are decoded each time.
+const KNOWN_BYTES_MAX: usize = 512;
+
+/// The header blocks of a connection's replies.
+#[derive(Debug, Default)]
+pub(super) struct ReplyHeads {
+    known: [Known; 2],
+    /// Which of them is the latest block.
+    latest: usize,
+}
+
+/// A block that has been decoded. Empty bytes stand for one that may mean something else next time.
+#[derive(Debug, Default)]
+struct Known {
+    block: Vec<u8>,
+    /// The decoder's count when it was decoded, which did not change the table.
+    table_changes: u64,
+    head: ReplyHead,
+}
 
 /// One header block of a reply. Its buffer is used again for the next.
 #[derive(Debug, Default)]
@@ -19,9 +42,41 @@ pub(super) struct ReplyHead {
     fault: Option<&'static str>,
 }
 
+impl ReplyHeads {
+    /// Decodes a block, unless it is known.
+    pub(super) fn decode(
+        &mut self,
+        block: &[u8],
+        decoder: &mut Decoder,
+        bytes_max: usize,
+    ) -> Result<(), HpackError> {
+        let before = decoder.table_changes();
+        let is_known = |known: &Known| known.table_changes == before && known.block == block;
+        if let Some(at) = self.known.iter().position(is_known) {
+            self.latest = at;
+            return Ok(());
+        }
+        self.latest = 1 - self.latest;
+        let Known { block: kept, table_changes, head } = &mut self.known[self.latest];
+        kept.clear();
+        head.clear();
+        decoder.decode(block, bytes_max, |field| head.take(field))?;
+        *table_changes = before;
+        if decoder.table_changes() == before && block.len() <= KNOWN_BYTES_MAX {
+            kept.extend_from_slice(block);
+        }
+        Ok(())
+    }
+
+    /// What the latest block says.
+    pub(super) fn latest(&self) -> &ReplyHead {
+        &self.known[self.latest].head
+    }
+}
+
 impl ReplyHead {
     /// Forgets a block.
-    pub(super) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.status = None;
         self.grpc_content = false;
         self.other_content.clear();
@@ -32,8 +87,7 @@ impl ReplyHead {
     }
 
     /// Takes the next field.
-    #[inline]
-    pub(super) fn take(&mut self, field: &Field<'_>) {
+    fn take(&mut self, field: &Field<'_>) {
         let number = || std::str::from_utf8(field.value).ok()?.parse().ok();
         match field.name {
             _ if !field.sound => self.fault = Some("a field holds bytes it must not"),
@@ -133,6 +187,26 @@ mod tests {
         let failed = head(&[("grpc-status", "13"), ("grpc-message", "50%25")]);
         assert_eq!(failed.failure().as_deref(), Some("grpc-status 13: 50%"));
         assert!(head(&[]).failure().is_some());
+    }
+
+    #[test]
+    fn a_block_says_the_same_again_only_while_the_table_is_the_same() {
+        let (mut heads, mut decoder) = (ReplyHeads::default(), Decoder::default());
+        let mut status = |block: &[u8]| {
+            heads.decode(block, &mut decoder, 1000).unwrap();
+            heads.latest().grpc_status
+        };
+        // `grpc-status: N` put into the table, where it is index 62 from then on, then something else likewise.
+        let ok = b"\x40\x0bgrpc-status\x010";
+        let failed = b"\x40\x0bgrpc-status\x017";
+        for _ in 0..3 {
+            assert_eq!(status(ok), Some(0));
+            assert_eq!((status(b"\xbe"), status(b"\xbe")), (Some(0), Some(0)));
+            assert_eq!(status(failed), Some(7));
+            assert_eq!((status(b"\xbe"), status(b"\xbf")), (Some(7), Some(0)));
+            assert_eq!((status(b"\xbe"), status(b"\xbf")), (Some(7), Some(0)));
+        }
+        assert_eq!((status(b""), status(b"\x88")), (None, None), "blocks without one");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) struct RequestBlock {
     table_told: usize,
     /// The lines are in the peer's table.
     inserted: bool,
+    /// A block of indices, for when they are.
+    indexed: Vec<u8>,
 }
 
 impl RequestBlock {
@@ -42,8 +44,18 @@ impl RequestBlock {
             (31, b"content-type", content_type.into()),
         ];
         let bytes = lines.iter().map(|(_, n, v)| n.len() + v.len() + ENTRY_OVERHEAD).sum();
-        let (table_max, table_low, table_told) = (TABLE_BYTES, TABLE_BYTES, TABLE_BYTES);
-        RequestBlock { lines, bytes, table_max, table_low, table_told, inserted: false }
+        let mut indexed = POST_HTTP.to_vec();
+        let last = STATIC_ENTRIES + lines.len();
+        (0..lines.len()).for_each(|at| write_integer(0x80, 7, last - at, &mut indexed));
+        RequestBlock {
+            lines,
+            bytes,
+            table_max: TABLE_BYTES,
+            table_low: TABLE_BYTES,
+            table_told: TABLE_BYTES,
+            inserted: false,
+            indexed,
+        }
     }
 
     /// The peer's table may hold `bytes` from now on.
@@ -55,13 +67,12 @@ impl RequestBlock {
     /// Appends the block of one request.
     pub(super) fn write(&mut self, block: &mut Vec<u8>) {
         self.write_updates(block);
-        block.extend_from_slice(&POST_HTTP);
         let fits = self.bytes <= self.table_max;
         if fits && self.inserted {
-            let last = STATIC_ENTRIES + self.lines.len();
-            (0..self.lines.len()).for_each(|at| write_integer(0x80, 7, last - at, block));
+            block.extend_from_slice(&self.indexed);
             return;
         }
+        block.extend_from_slice(&POST_HTTP);
         let write = if fits { write_indexed_literal } else { write_literal };
         for (index, name, value) in &self.lines {
             write(*index, name, value, block);
