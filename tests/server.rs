@@ -138,6 +138,8 @@ fn wrong_flags_are_usage_errors() {
     }
     let (code, said) = outcome(TONIC_SERVER, &["--workers", "9999"]);
     assert!(code == 2 && said.contains("--cpu"), "{said}");
+    let (code, said) = outcome(TONIC_SERVER, &["--busy-poll", "50us"]);
+    assert!(code == 2 && said.contains("uring"), "{said}");
     let (code, said) = outcome(URING_SERVER, &["--grpc-engine", "h3"]);
     assert!(code == 2 && said.contains("h2-crate"), "{said}");
 }
@@ -175,10 +177,13 @@ fn the_ready_line_names_each_address_and_nothing_else_is_printed() {
         assert_eq!(program.ready, format!("ready grpc={grpc} rest={rest}"));
         serves_until_told(program, signal);
         let flags = [&ANY_PORTS[..], &["--raw", "127.0.0.1:0"]].concat();
-        let Some(program) = Program::start_on_ring(URING_SERVER, &flags) else { continue };
-        let [grpc, rest, raw] = program.addresses()[..] else { panic!("{}", program.ready) };
-        assert_eq!(program.ready, format!("ready grpc={grpc} rest={rest} raw={raw}"));
-        serves_until_told(program, signal);
+        for more in [&[][..], &["--busy-poll", "20ms"]] {
+            let flags = [&flags[..], more].concat();
+            let Some(program) = Program::start_on_ring(URING_SERVER, &flags) else { continue };
+            let [grpc, rest, raw] = program.addresses()[..] else { panic!("{}", program.ready) };
+            assert_eq!(program.ready, format!("ready grpc={grpc} rest={rest} raw={raw}"));
+            serves_until_told(program, signal);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Parser, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -131,6 +131,9 @@ struct CommonArgs {
     /// How long open requests may take once told to stop [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     drain_timeout: Option<Duration>,
+    /// Looks for something to do for this long before it sleeps, on io_uring: processor time for latency [default: 0us]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    busy_poll: Option<Duration>,
     /// Writes what the server did and used to this file when it ends, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -206,6 +209,10 @@ impl CommonArgs {
         codecs: CodecSet,
     ) -> Result<(), Failure> {
         let options = self.options().map_err(Failure::Usage)?;
+        if !options.driver.busy_poll.is_zero() && driver != "uring" {
+            let error = anyhow!("--busy-poll needs the driver uring, got {driver}");
+            return Err(Failure::Usage(error));
+        }
         let (names, listens): (Vec<_>, Vec<_>) = listens.iter().copied().unzip();
         let plan = Plan { driver, listens, codecs };
         run(&plan, &options, &names, self.report.as_ref()).map_err(Failure::Run)
@@ -223,6 +230,7 @@ impl CommonArgs {
         set(&mut driver.connections_max, self.max_connections);
         set_size(&mut driver.outbox_bytes_max, self.max_unsent)?;
         set(&mut driver.drain_timeout, self.drain_timeout);
+        set(&mut driver.busy_poll, self.busy_poll);
         if driver.connections_max == 0 {
             bail!("--max-connections must be at least 1");
         }

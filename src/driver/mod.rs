@@ -100,6 +100,9 @@ pub struct Options {
     pub connections_max: usize,
     /// How long open work may take once told to stop.
     pub drain_timeout: Duration,
+    /// How long `uring` looks for something to do before it sleeps. Spends processor time for latency; the other
+    /// drivers sleep at once.
+    pub busy_poll: Duration,
 }
 
 impl Default for Options {
@@ -108,6 +111,7 @@ impl Default for Options {
             outbox_bytes_max: 4 * 1024 * 1024,
             connections_max: 16 * 1024,
             drain_timeout: Duration::from_secs(5),
+            busy_poll: Duration::ZERO,
         }
     }
 }

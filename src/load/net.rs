@@ -34,6 +34,7 @@ pub fn reactor() -> Result<Reactor, LoadError> {
         outbox_bytes_max: usize::MAX,
         connections_max: CONNECTIONS_MAX as usize,
         drain_timeout: Duration::ZERO,
+        busy_poll: Duration::ZERO,
     };
     Ok(Reactor::new(options)?)
 }

@@ -12,7 +12,7 @@
 //! | `hub`, `timers`, `slots` | tasks and sleepers; deadlines; the table of connections |
 //!
 //! Not used, on purpose: zero-copy sends (on loopback the kernel copies anyway, later), a polling kernel thread (it
-//! takes a core), bundles and incremental buffers (buffers of 32 KiB leave them nothing to gain).
+//! takes a core; [`crate::driver::Options::busy_poll`] is the worker's own), bundles and incremental buffers (buffers of 32 KiB leave them nothing to gain).
 
 use std::net::TcpListener;
 use std::rc::Rc;

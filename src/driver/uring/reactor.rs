@@ -188,18 +188,42 @@ impl<R: Ring> Reactor<R> {
     /// One turn: waits for something to happen, but not past `until`, and handles all of it.
     pub fn turn(&mut self, until: Option<Instant>) -> Result<(), DriverError> {
         self.settle()?;
-        let timeout = self.timeout(until);
-        let waited = self.core.ring.wait(timeout);
+        let mut completed = std::mem::take(&mut self.completed);
+        let waited = self.wait(until, &mut completed);
         waited.map_err(|source| DriverError::Io { what: "wait for the ring", source })?;
         self.core.now = Instant::now();
-        let mut completed = std::mem::take(&mut self.completed);
-        self.core.ring.completions(&mut completed);
         for completion in completed.drain(..) {
             self.complete(completion)?;
         }
         self.completed = completed;
         self.expire();
         self.settle()
+    }
+
+    /// Waits for completions and takes them; looks for them first for as long as the options say.
+    fn wait(
+        &mut self,
+        until: Option<Instant>,
+        completed: &mut Vec<Completion>,
+    ) -> std::io::Result<()> {
+        let ring = &mut self.core.ring;
+        let awake = Instant::now() + self.options.busy_poll;
+        while !self.options.busy_poll.is_zero() {
+            ring.look()?;
+            ring.completions(completed);
+            let now = Instant::now();
+            if !completed.is_empty() || until.is_some_and(|until| until <= now) {
+                return Ok(());
+            }
+            if awake <= now {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        let timeout = self.timeout(until);
+        self.core.ring.wait(timeout)?;
+        self.core.ring.completions(completed);
+        Ok(())
     }
 
     fn timeout(&self, until: Option<Instant>) -> Option<Duration> {

@@ -4,7 +4,8 @@
 //! who owns the memory its operations point to.
 //!
 //! A ring is made and driven by one thread (`SINGLE_ISSUER`); the kernel does its work inside [`Ring::wait`]
-//! (`DEFER_TASKRUN`) and never interrupts that thread.
+//! (`DEFER_TASKRUN`) and never interrupts that thread; a flag says that there is some, so that [`Ring::look`] costs no
+//! system call while there is none (`TASKRUN_FLAG`).
 #![allow(unsafe_code)] // Operations carry pointers, and the queues are shared with the kernel.
 
 use std::io;
@@ -40,6 +41,9 @@ pub trait Ring {
 
     /// Hands over what is queued and waits until there is a completion or `timeout` is over.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Hands over what is queued and does what is due, without waiting.
+    fn look(&mut self) -> io::Result<()>;
 
     /// Takes every completion there is, in order.
     fn completions(&mut self, into: &mut Vec<Completion>);
@@ -146,6 +150,23 @@ impl Ring for KernelRing {
         }
     }
 
+    fn look(&mut self) -> io::Result<()> {
+        if !self.overflow.is_empty() {
+            self.push_overflow();
+        }
+        // SAFETY: `self` is borrowed mutably and no other queue object lives past this block.
+        let queue = unsafe { self.ring.as_ref().submission_shared() };
+        let due = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
+        drop(queue);
+        if !due {
+            return Ok(());
+        }
+        match self.submitter.submit() {
+            Err(error) if !is_passing(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn completions(&mut self, into: &mut Vec<Completion>) {
         // SAFETY: `self` is borrowed mutably and no other queue object exists.
         let queue = unsafe { self.ring.as_ref().completion_shared() };
@@ -205,6 +226,7 @@ fn build() -> io::Result<IoUring> {
     builder
         .setup_single_issuer()
         .setup_defer_taskrun()
+        .setup_taskrun_flag()
         .setup_submit_all()
         .setup_clamp()
         .setup_cqsize(COMPLETIONS)

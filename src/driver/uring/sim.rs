@@ -314,6 +314,14 @@ impl Ring for Sim {
         Ok(())
     }
 
+    fn look(&mut self) -> io::Result<()> {
+        if !self.flying.is_empty() {
+            let at = self.upto(self.flying.len()) - 1;
+            self.step(at);
+        }
+        Ok(())
+    }
+
     fn completions(&mut self, into: &mut Vec<Completion>) {
         into.append(&mut self.done);
     }

@@ -99,7 +99,12 @@ fn peers(seed: u64, speak: &Speak) -> Vec<Peer> {
 
 fn reactor(world: &Rc<RefCell<World>>, seed: u64, speak: Speak) -> Reactor<Sim> {
     world.borrow_mut().arrivals = peers(seed, &speak);
-    let options = Options { outbox_bytes_max: 2000, connections_max: 3, ..Options::default() };
+    let options = Options {
+        outbox_bytes_max: 2000,
+        connections_max: 3,
+        busy_poll: Duration::from_micros(20 * (seed % 2)),
+        ..Options::default()
+    };
     let mut reactor = Reactor::on(Sim::new(world, seed), options, SharedPool::default());
     // Only its descriptor counts; the simulator makes up who connects.
     let listener = socket::listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).expect("port 0");
