@@ -67,6 +67,15 @@ fn pings_are_answered() {
 }
 
 #[test]
+fn the_connection_itself_is_no_stream() {
+    assert_ends(&headers(0, END_STREAM, &call_fields("/reflect", &[])), PROTOCOL_ERROR);
+    let content = frame(DATA, END_STREAM, 0, &message(b"whose?"));
+    assert_ends(&content, PROTOCOL_ERROR);
+    assert_ends(&[open(1, "/reflect"), content].concat(), PROTOCOL_ERROR);
+    assert_ends(&frame(RST_STREAM, 0, 0, &[0; 4]), PROTOCOL_ERROR);
+}
+
+#[test]
 fn unknown_frames_flags_settings_and_priorities_are_ignored() {
     let mut server = server();
     let mut reserved = frame(PING, 0, 0, b"reserved");

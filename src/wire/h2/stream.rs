@@ -186,8 +186,9 @@ impl<T> Streams<T> {
         let mut place = self.home(id);
         loop {
             match self.table[place].0 {
-                found if found == id => return Some(place),
+                // First, so that number 0, the connection's, finds nothing instead of an empty place.
                 0 => return None,
+                found if found == id => return Some(place),
                 _ => place = (place + 1) & (self.table.len() - 1),
             }
         }
@@ -313,6 +314,7 @@ mod tests {
                 assert_eq!(found, (at % 3 != 0).then_some(id * 10), "{id} at stride {stride}");
             }
             assert!(streams.get(3).is_none() || stride == 2);
+            assert!(streams.get(0).is_none() && streams.remove(0).is_none());
             ids.iter().for_each(|&id| _ = streams.remove(id));
             assert!(streams.is_empty());
         }
