@@ -161,16 +161,11 @@ impl MessageAssembler {
 
     /// The message, once the body has ended.
     pub fn finish(self) -> Result<Vec<u8>, Status> {
-        if self.prefix_len == 0 {
-            return Err(Status::new(Code::Internal, "the call carries no message"));
+        let known = self.prefix_len == PREFIX_BYTES;
+        if known && self.buffer.len() == self.want {
+            return Ok(self.buffer);
         }
-        if self.prefix_len < PREFIX_BYTES || self.buffer.len() < self.want {
-            let got = self.prefix_len + self.buffer.len();
-            let want = PREFIX_BYTES + self.want;
-            let text = format!("the call ended inside its message: {got} of {want} bytes");
-            return Err(Status::new(Code::Internal, text));
-        }
-        Ok(self.buffer)
+        Err(cut_short(self.prefix_len + self.buffer.len(), known.then_some(self.want)))
     }
 }
 
@@ -201,6 +196,28 @@ pub(super) fn message_len(
         return Err(Status::new(Code::ResourceExhausted, text));
     }
     Ok(len)
+}
+
+/// How many bytes the message has that `body` begins with, once its prefix is whole.
+pub(super) fn announced(body: &[u8]) -> Option<usize> {
+    let [_, len @ ..] = body.first_chunk::<PREFIX_BYTES>()?;
+    Some(u32::from_be_bytes(*len) as usize)
+}
+
+/// What a call is told that ended `got` bytes, prefix included, into a message of `announced` bytes; `None` while
+/// the prefix has not said how many.
+pub(super) fn cut_short(got: usize, announced: Option<usize>) -> Status {
+    let text = match (got, announced) {
+        (0, _) => "the call carries no message".to_owned(),
+        (_, Some(announced)) => {
+            let want = PREFIX_BYTES + announced;
+            format!("the call ended inside its message: {got} of {want} bytes")
+        }
+        (_, None) => {
+            format!("the call ended inside its message's prefix: {got} of {PREFIX_BYTES} bytes")
+        }
+    };
+    Status::new(Code::Internal, text)
 }
 
 pub(super) fn second_message() -> Status {

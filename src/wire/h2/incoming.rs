@@ -3,7 +3,7 @@
 //! Short pieces are copied; a long piece is received straight into the message's buffer, which is lent for it. The
 //! buffer grows by [`grow`]'s rule, so an announced length costs nothing until its bytes arrive.
 
-use crate::wire::grpc::{self, Code, PREFIX_BYTES, Status};
+use crate::wire::grpc::{self, PREFIX_BYTES, Status};
 use crate::wire::{LOAN_BYTES_MAX, Loan, Pool, grow};
 
 /// A message of which some has arrived.
@@ -99,17 +99,8 @@ impl Incoming {
             return Ok(self.buffer);
         }
         pool.give(self.buffer);
-        let text = match self.prefix_len {
-            0 => "the call carries no message".to_owned(),
-            PREFIX_BYTES => {
-                let want = PREFIX_BYTES + self.announced;
-                format!("the call ended inside its message: {got} of {want} bytes")
-            }
-            _ => {
-                format!("the call ended inside its message's prefix: {got} of {PREFIX_BYTES} bytes")
-            }
-        };
-        Err(Status::new(Code::Internal, text))
+        let announced = (self.prefix_len == PREFIX_BYTES).then_some(self.announced);
+        Err(grpc::cut_short(got, announced))
     }
 
     /// Forgets the message.
@@ -121,6 +112,7 @@ impl Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::grpc::Code;
 
     fn framed(message: &[u8]) -> Vec<u8> {
         [&grpc::prefix(message.len() as u32)[..], message].concat()

@@ -118,8 +118,7 @@ impl<H: Handler> Connection<Server<H>> {
     ) -> Result<Answered, Status> {
         let limit = self.limits.body_bytes_max;
         let Some(message) = grpc::whole(content, encoded, limit)? else {
-            let text = format!("the call ended inside its message, {} bytes came", content.len());
-            return Err(Status::new(Code::Internal, text));
+            return Err(grpc::cut_short(content.len(), grpc::announced(content)));
         };
         let terms = self.terms(id, send);
         let Server { handler, front, scratch, .. } = &mut self.side;
