@@ -237,30 +237,75 @@ fn to_c_order(item_size: usize, dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Walks the items in C order, one run of the innermost dimension after another.
+/// Fills `out` with one matrix after another: for each place in the dimensions between, the first dimension, which is
+/// the fastest in `data`, is turned against the last, which is the fastest in `out`.
 fn gather<const SIZE: usize>(dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
-    let items = data.as_chunks::<SIZE>().0;
-    let (&last, outer) = dims.split_last().expect("an array in Fortran order has two dimensions");
-    let mut strides = [0; RANK_MAX];
-    let mut stride = 1;
-    for (slot, &dim) in strides.iter_mut().zip(outer) {
-        *slot = stride;
-        stride *= dim as usize;
+    // Dimensions of one step change neither order, and the others are at least two.
+    let (mut steps, mut rank) = ([0; RANK_MAX], 0);
+    for &dim in dims.iter().filter(|&&dim| dim > 1) {
+        steps[rank] = dim;
+        rank += 1;
     }
-    let mut odometer = Odometer::new(outer);
-    let mut base = 0;
-    out.clear();
+    let [first, between @ .., last] = &steps[..rank] else {
+        unreachable!("an array of one dimension is in both orders")
+    };
+    // Only growth is zeroed: every item is overwritten.
+    out.resize(data.len(), 0);
+    let (from, to) = (data.as_chunks::<SIZE>().0, out.as_chunks_mut::<SIZE>().0);
+    let (first, last) = (*first as usize, *last as usize);
+    let matrix = Matrix { first, last, from_step: from.len() / last, to_step: to.len() / first };
+    let mut strides = [(0, 0); RANK_MAX];
+    let (mut from_stride, mut to_stride) = (first, to.len() / first);
+    for (slot, &dim) in strides.iter_mut().zip(between) {
+        to_stride /= dim as usize;
+        *slot = (from_stride, to_stride);
+        from_stride *= dim as usize;
+    }
+    let mut odometer = Odometer::new(between);
+    let (mut from_base, mut to_base) = (0, 0);
     loop {
-        for step in 0..last as usize {
-            out.extend_from_slice(&items[base + step * stride]);
-        }
+        matrix.turn(&from[from_base..], &mut to[to_base..]);
         let Some(moved) = odometer.turn() else { return };
-        base += strides[moved];
-        for at in moved + 1..outer.len() {
-            base -= (outer[at] as usize - 1) * strides[at];
+        from_base += strides[moved].0;
+        to_base += strides[moved].1;
+        for (&(from, to), &dim) in strides[moved + 1..].iter().zip(&between[moved + 1..]) {
+            from_base -= (dim as usize - 1) * from;
+            to_base -= (dim as usize - 1) * to;
         }
     }
 }
+
+/// Where the items of two dimensions lie: those of the first side by side in the source, those of the last in the
+/// target.
+struct Matrix {
+    first: usize,
+    last: usize,
+    from_step: usize,
+    to_step: usize,
+}
+
+impl Matrix {
+    /// Copies in tiles, so that every cache line that is touched on either side is used up while it is there.
+    fn turn<const SIZE: usize>(&self, from: &[[u8; SIZE]], to: &mut [[u8; SIZE]]) {
+        let tile = (TILE_BYTES / SIZE).max(1);
+        for first_start in (0..self.first).step_by(tile) {
+            let first_end = self.first.min(first_start + tile);
+            for last_start in (0..self.last).step_by(tile) {
+                let count = (self.last - last_start).min(tile);
+                for at in first_start..first_end {
+                    let source = from[last_start * self.from_step + at..].iter();
+                    let target = &mut to[at * self.to_step + last_start..][..count];
+                    for (item, from) in target.iter_mut().zip(source.step_by(self.from_step)) {
+                        *item = *from;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of a tile's edge: two cache lines, of which a tile of doubles then has 32 on each side.
+const TILE_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -303,6 +348,33 @@ mod tests {
         let data: Vec<u8> = (0..12).collect();
         let scratch = &mut b"old".to_vec();
         assert_eq!(Npy.decode(&file(header, &data), scratch).unwrap().data(), want);
+    }
+
+    #[test]
+    fn every_item_of_a_transposed_array_finds_its_place() {
+        for (descr, size) in [("|u1", 1), ("<i2", 2), ("<f4", 4), ("<f8", 8), ("<c16", 16)] {
+            for dims in [&[2, 3][..], &[200, 70], &[1, 33, 1, 130], &[5, 3, 2, 7], &[17, 16, 9]] {
+                let text: String = dims.iter().map(|dim| format!("{dim}, ")).collect();
+                let header =
+                    format!("{{'descr': '{descr}', 'fortran_order': True, 'shape': ({text})}}");
+                let count: usize = dims.iter().product();
+                let item = |at: usize| (0..size).map(move |byte| (at * 7 + byte * 31) as u8);
+                let data: Vec<u8> = (0..count).flat_map(item).collect();
+                let mut want = Vec::new();
+                for c_place in 0..count {
+                    let (mut rest, mut stride, mut place) = (c_place, count, 0);
+                    for (axis, dim) in dims.iter().enumerate() {
+                        stride /= dim;
+                        place += rest / stride * dims[..axis].iter().product::<usize>();
+                        rest %= stride;
+                    }
+                    want.extend(item(place));
+                }
+                let mut scratch = vec![0xee; 5];
+                let body = file(&header, &data);
+                assert!(Npy.decode(&body, &mut scratch).unwrap().data() == want, "{header}");
+            }
+        }
     }
 
     #[test]
