@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::{read, write};
-use crate::array::{ArrayView, DType, NdArray, Shape};
+use crate::array::{ArrayView, DType, NdArray, Order, Shape};
 use crate::codec::simd::{Isa, guarded};
 
 type Read = Result<(Vec<u64>, Vec<u8>), read::Fault>;
@@ -245,6 +245,45 @@ fn corners_are_written_alike_and_read_back() {
         let (small, whole) = ([*value; 4], [0.25, 1.0, *value, 100.0, -0.0, 3.5, 1e15, 0.1, 2.0]);
         write_alike(&doubles(&small).view());
         write_alike(&doubles(&whole).view());
+    }
+}
+
+/// Words beside powers of ten and of two, and some between them.
+fn whole_corners() -> Vec<u64> {
+    let tens = (0..20).map(|power| 10u64.pow(power));
+    let twos = (0..64).map(|power| 1 << power);
+    let mut values = vec![0, u64::MAX, 1844 * 10_u64.pow(16), 1844 * 10_u64.pow(16) - 1];
+    for value in tens.chain(twos) {
+        let around = [value - 1, value, value + 1, value / 7 * 5, value / 3];
+        values.extend(around.into_iter().flat_map(|value| [value, value.wrapping_neg()]));
+    }
+    values
+}
+
+#[test]
+fn integers_are_written_alike_and_read_back() {
+    let corners = whole_corners();
+    for name in ["|i1", "|u1", "<i2", "<u4", "<i8", "<u8", ">i8"].map(dtype) {
+        let size = name.item_size();
+        let little = name.order() != Order::Big;
+        let item = |value: &u64| {
+            let bytes = if little { value.to_le_bytes() } else { value.to_be_bytes() };
+            if little { bytes[..size].to_vec() } else { bytes[8 - size..].to_vec() }
+        };
+        // All at once, and those of one width among themselves, so that slots of each width are used.
+        let narrow =
+            |below: u64| move |value: &&u64| **value < below || value.wrapping_neg() < below;
+        for below in [100_000, 10_000_000_000_000, u64::MAX] {
+            let values: Vec<u64> = corners.iter().filter(narrow(below)).copied().collect();
+            for start in 0..8 {
+                let data: Vec<u8> = values[start..].iter().flat_map(item).collect();
+                let shape = Shape::new(&[(values.len() - start) as u64]).unwrap();
+                let array = NdArray::new(name, shape, data).unwrap();
+                let text = write_alike(&array.view());
+                let (_, bytes) = read_alike(&text, 0, name).unwrap();
+                assert_eq!(bytes, array.view().data());
+            }
+        }
     }
 }
 

@@ -66,13 +66,12 @@ pub(super) fn integer(text: &[u8], at: usize) -> Result<(bool, u64, usize), Faul
     if let Some(b'.' | b'e' | b'E') = text.get(end) {
         return Err(Fault { at, what: "a float in an array of integers" });
     }
-    let mut magnitude = 0u64;
-    for digit in &text[first..end] {
-        let next = magnitude.checked_mul(10);
-        magnitude = next
-            .and_then(|value| value.checked_add(u64::from(digit - b'0')))
-            .ok_or(Fault { at, what: "an integer out of range for its dtype" })?;
-    }
+    // Nineteen digits always fit.
+    let (sure, more) = text[first..end].split_at(len.min(19));
+    let add = |value: u64, digit: &u8| value.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+    let magnitude = sure.iter().fold(0, |value, digit| 10 * value + u64::from(digit - b'0'));
+    let magnitude = more.iter().try_fold(magnitude, add);
+    let magnitude = magnitude.ok_or(Fault { at, what: "an integer out of range for its dtype" })?;
     Ok((first > at, magnitude, end))
 }
 

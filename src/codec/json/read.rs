@@ -11,6 +11,7 @@ use super::walk::Walk;
 use crate::array::{DType, Kind, Order, Shape};
 use crate::codec::simd::Isa;
 use crate::codec::simd::read_floats::read_floats;
+use crate::codec::simd::read_integers::{Range, read_integers};
 use crate::codec::simd::tokens::{BATCH, Batch, Next, Scanner, Tokens};
 
 /// Shortest text for the quick reader: below, setting it up takes longer than it saves.
@@ -65,7 +66,6 @@ impl List<'_> {
         out: &mut Vec<u8>,
         bytes: impl Fn(f64) -> [u8; SIZE],
     ) -> Result<Shape, Fault> {
-        let bytes = |value| self.ordered(bytes(value));
         let one = |at| item::float(self.text, at).map(|(value, end)| (bytes(value), end));
         let many = |tokens: Batch<'_>, to: &mut [[u8; SIZE]; BATCH]| {
             let mut values = [[0; 8]; BATCH];
@@ -80,30 +80,42 @@ impl List<'_> {
 
     fn integers<const SIZE: usize>(self, kind: Kind, out: &mut Vec<u8>) -> Result<Shape, Fault> {
         let bits = 8 * SIZE as u32;
-        let (most, least) = match kind {
-            Kind::Int => (u64::MAX >> (65 - bits), 1 << (bits - 1)),
-            _ => (u64::MAX >> (64 - bits), 0),
+        let range = match kind {
+            Kind::Int => Range { positive: u64::MAX >> (65 - bits), negative: 1 << (bits - 1) },
+            _ => Range { positive: u64::MAX >> (64 - bits), negative: 0 },
+        };
+        let bytes = |word: u64| {
+            let bytes = word.to_le_bytes();
+            *bytes.first_chunk::<SIZE>().expect("SIZE is at most 8")
         };
         let one = |at| {
             let (negative, magnitude, end) = item::integer(self.text, at)?;
-            if magnitude > if negative { least } else { most } {
+            if magnitude > if negative { range.negative } else { range.positive } {
                 return Err(Fault { at, what: "an integer out of range for its dtype" });
             }
-            let value = if negative { magnitude.wrapping_neg() } else { magnitude };
-            let bytes = *value.to_le_bytes().first_chunk::<SIZE>().expect("SIZE is at most 8");
-            Ok((self.ordered(bytes), end))
+            Ok((bytes(if negative { magnitude.wrapping_neg() } else { magnitude }), end))
         };
-        self.read(out, one, |_, _| 0)
+        let many = |tokens: Batch<'_>, to: &mut [[u8; SIZE]; BATCH]| {
+            let mut words = [0; BATCH];
+            let read = read_integers(self.isa, self.text, tokens, range, &mut words);
+            for (to, word) in to.iter_mut().zip(words).take(tokens.count) {
+                *to = bytes(word);
+            }
+            read
+        };
+        self.read(out, one, many)
     }
 
-    fn ordered<const SIZE: usize>(self, mut little: [u8; SIZE]) -> [u8; SIZE] {
+    /// Appends items, which are turned into the dtype's order.
+    fn append<const SIZE: usize>(self, items: &mut [[u8; SIZE]], out: &mut Vec<u8>) {
         if self.order == Order::Big {
-            little.reverse();
+            items.iter_mut().for_each(|item| item.reverse());
         }
-        little
+        out.extend_from_slice(items.as_flattened());
     }
 
-    /// Reads the list with whichever reader suits it. `one` reads the item at an offset and returns where it ends;
+    /// Reads the list with whichever reader suits it. `one` reads the item at an offset, in little-endian order, and
+    /// returns where it ends;
     /// `many` reads items whose places are known, up to one that it leaves to `one`, and returns how many.
     fn read<const SIZE: usize>(
         self,
@@ -151,7 +163,7 @@ impl List<'_> {
                     values[place] = value;
                     left &= left - 1;
                 }
-                out.extend_from_slice(values[..batch.count].as_flattened());
+                self.append(&mut values[..batch.count], out);
             }
         }
         Some(walk.shape())
@@ -166,7 +178,7 @@ impl List<'_> {
         let mut next = walk.first(self.text, self.at)?;
         while let Some(at) = next {
             let (value, end) = one(at)?;
-            out.extend_from_slice(&value);
+            self.append(&mut [value], out);
             next = walk.next(self.text, end, 1)?;
         }
         Ok(walk.shape())

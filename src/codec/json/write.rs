@@ -8,6 +8,7 @@ use crate::array::{ArrayView, Kind, Order};
 use crate::codec::odometer::Odometer;
 use crate::codec::simd::Isa;
 use crate::codec::simd::write_floats::write_floats;
+use crate::codec::simd::write_integers::write_integers;
 
 /// Most empty lists that are written: their number comes from a shape that has no bytes behind it.
 const EMPTY_LISTS_MAX: u64 = 1 << 20;
@@ -42,25 +43,25 @@ pub(super) fn list(isa: Isa, array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result
         (Kind::Float | Kind::Complex, _) => {
             floats(isa, array, out, |item| f64::from_le_bytes(little(item, big)));
         }
-        (Kind::Int, 1) => nest(array, out, |item, out| integer(i8::from_le_bytes(item), out)),
+        (Kind::Int, 1) => integers(isa, array, out, |item| i64::from(i8::from_le_bytes(item))),
         (Kind::Int, 2) => {
-            nest(array, out, |item, out| integer(i16::from_le_bytes(little(item, big)), out));
+            integers(isa, array, out, |item| i64::from(i16::from_le_bytes(little(item, big))));
         }
         (Kind::Int, 4) => {
-            nest(array, out, |item, out| integer(i32::from_le_bytes(little(item, big)), out));
+            integers(isa, array, out, |item| i64::from(i32::from_le_bytes(little(item, big))));
         }
         (Kind::Int, _) => {
-            nest(array, out, |item, out| integer(i64::from_le_bytes(little(item, big)), out));
+            integers(isa, array, out, |item| i64::from_le_bytes(little(item, big)));
         }
-        (Kind::Uint, 1) => nest(array, out, |item, out| integer(u8::from_le_bytes(item), out)),
+        (Kind::Uint, 1) => integers(isa, array, out, |item| u64::from(u8::from_le_bytes(item))),
         (Kind::Uint, 2) => {
-            nest(array, out, |item, out| integer(u16::from_le_bytes(little(item, big)), out));
+            integers(isa, array, out, |item| u64::from(u16::from_le_bytes(little(item, big))));
         }
         (Kind::Uint, 4) => {
-            nest(array, out, |item, out| integer(u32::from_le_bytes(little(item, big)), out));
+            integers(isa, array, out, |item| u64::from(u32::from_le_bytes(little(item, big))));
         }
         (Kind::Uint, _) => {
-            nest(array, out, |item, out| integer(u64::from_le_bytes(little(item, big)), out));
+            integers(isa, array, out, |item| u64::from_le_bytes(little(item, big)));
         }
     }
     Ok(())
@@ -131,8 +132,15 @@ fn bools(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
-/// Shortest row for a kernel: it does eight numbers in the time of three, however many there are.
-const KERNEL_ITEMS_MIN: u64 = 4;
+/// Items that are given to a kernel at once.
+const BATCH: usize = 64;
+
+/// The instruction set for an array's rows: a kernel does eight numbers in the time of three, however many there are.
+fn worthwhile(isa: Isa, array: &ArrayView<'_>) -> Isa {
+    const ITEMS_MIN: u64 = 4;
+    let row = array.shape().dims().last().copied().unwrap_or(1);
+    if row < ITEMS_MIN { Isa::Portable } else { isa }
+}
 
 /// Writes floats that `widen` makes doubles of: a kernel those of the common sort, [`float`] the others.
 fn floats<const SIZE: usize>(
@@ -141,11 +149,7 @@ fn floats<const SIZE: usize>(
     out: &mut Vec<u8>,
     widen: impl Fn([u8; SIZE]) -> f64,
 ) {
-    const BATCH: usize = 64;
-    let isa = match array.shape().dims().last() {
-        Some(&row) if row >= KERNEL_ITEMS_MIN => isa,
-        _ => Isa::Portable,
-    };
+    let isa = worthwhile(isa, array);
     nest_rows(array, out, |row: &[[u8; SIZE]], out| {
         for items in row.chunks(BATCH) {
             let mut values = [0.0; BATCH];
@@ -165,8 +169,49 @@ fn floats<const SIZE: usize>(
     });
 }
 
-fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+/// Writes integers that `widen` makes words of.
+fn integers<const SIZE: usize, T: Integer>(
+    isa: Isa,
+    array: &ArrayView<'_>,
+    out: &mut Vec<u8>,
+    widen: impl Fn([u8; SIZE]) -> T,
+) {
+    let isa = worthwhile(isa, array);
+    nest_rows(array, out, |row: &[[u8; SIZE]], out| {
+        for items in row.chunks(BATCH) {
+            let mut values = [0; BATCH];
+            for (value, item) in values.iter_mut().zip(items) {
+                *value = widen(*item).word();
+            }
+            let written = write_integers(isa, &values[..items.len()], T::IS_SIGNED, out);
+            for item in &items[written..] {
+                out.extend_from_slice(itoa::Buffer::new().format(widen(*item)).as_bytes());
+                out.extend_from_slice(b", ");
+            }
+        }
+    });
+}
+
+/// A number that kernels take as a word.
+trait Integer: itoa::Integer {
+    const IS_SIGNED: bool;
+    fn word(self) -> u64;
+}
+
+impl Integer for i64 {
+    const IS_SIGNED: bool = true;
+
+    fn word(self) -> u64 {
+        self.cast_unsigned()
+    }
+}
+
+impl Integer for u64 {
+    const IS_SIGNED: bool = false;
+
+    fn word(self) -> u64 {
+        self
+    }
 }
 
 /// Writes a double as Python's `repr` does, or one of the words that its json module has beyond JSON.

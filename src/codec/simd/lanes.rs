@@ -23,6 +23,14 @@ pub(super) fn write32(to: &mut [MaybeUninit<u8>; 32], vector: __m256i) {
     unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), vector) }
 }
 
+/// Writes 64 bytes where there may be none yet.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn write64(to: &mut [MaybeUninit<u8>; 64], vector: __m512i) {
+    // SAFETY: the reference covers the 64 bytes that are written, and the store needs no alignment.
+    unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), vector) }
+}
+
 /// Loads 64 bytes.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -76,6 +84,14 @@ pub(super) fn load32x2(low: &[u8; 32], high: &[u8; 32]) -> __m512i {
 pub(super) fn load8_u32(from: &[u32; 8]) -> __m256i {
     // SAFETY: the reference covers the 32 bytes that are read, and the load needs no alignment.
     unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+}
+
+/// Stores eight small numbers.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn store8_u32(to: &mut [u32; 8], vector: __m256i) {
+    // SAFETY: the reference covers the 32 bytes that are written, and the store needs no alignment.
+    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), vector) }
 }
 
 /// Loads four numbers.

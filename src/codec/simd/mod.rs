@@ -17,13 +17,16 @@
 use std::sync::LazyLock;
 
 pub(crate) mod base64;
+mod decimal;
 #[cfg(test)]
 pub(crate) mod guarded;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 pub(crate) mod read_floats;
+pub(crate) mod read_integers;
 pub(crate) mod tokens;
 pub(crate) mod write_floats;
+pub(crate) mod write_integers;
 
 /// Proof that the processor has what [`Isa::Avx2`] needs: only [`Avx2::detect`] makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

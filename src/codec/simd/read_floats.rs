@@ -17,10 +17,8 @@
 #![allow(unsafe_code)] // Code for more than the baseline is called on the proof that the processor has it.
 
 use super::Isa;
+use super::decimal::TOKEN_BYTES_MAX;
 use super::tokens::{BATCH, Batch};
-
-/// Longest token that is read here.
-const TOKEN_BYTES_MAX: usize = 32;
 
 /// Reads a batch of numbers as little-endian doubles. Returns a bit for each that was plain and has been read; what
 /// is not is one with an exponent, of very many digits, near the text's beginning, a word, or no number of JSON's
@@ -119,24 +117,12 @@ fn scale(word: u64, place: usize) -> u64 {
     (exponent << 52) + significand
 }
 
-/// Weights of neighbours: tens and ones, and so on.
-#[cfg(target_arch = "x86_64")]
-mod weights {
-    pub(super) const TENS: i16 = i16::from_le_bytes([10, 1]);
-    pub(super) const HUNDREDS: i32 = 1 << 16 | 100;
-    pub(super) const THOUSANDS: i32 = 1 << 16 | 10_000;
-    /// Of the four groups of eight digits that 32 bytes have.
-    pub(super) const GROUPS: [u64; 2] = [10_000_000_000_000_000, 100_000_000];
-    /// Most of the second group: 2^64 is 1844.67 * 10^16.
-    pub(super) const SECOND_MAX: u64 = 1843;
-}
-
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::weights::{GROUPS, HUNDREDS, SECOND_MAX, TENS, THOUSANDS};
-    use super::{BATCH, Batch, POWERS, TOKEN_BYTES_MAX, UNSURE, scale};
+    use super::{BATCH, Batch, POWERS, UNSURE, scale};
+    use crate::codec::simd::decimal::{TOKEN_BYTES_MAX, join, product, windows};
     use crate::codec::simd::lanes;
 
     /// What each of the 32 bytes is that end with a token, a bit for each; two tokens to a word.
@@ -178,19 +164,6 @@ mod avx512 {
             read |= u64::from(plain) << (8 * group);
         }
         read
-    }
-
-    /// The 32 bytes that end with each of two tokens, and before them those that end a byte earlier.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx2")]
-    fn windows(text: &[u8], ends: [u32; 2]) -> [__m512i; 2] {
-        let [low, high] = ends.map(|end| {
-            let end = (end as usize).clamp(TOKEN_BYTES_MAX + 1, text.len());
-            text[..end].last_chunk::<{ TOKEN_BYTES_MAX + 1 }>().expect("clamped to what there is")
-        });
-        let earlier = [low, high].map(|window| window.first_chunk().expect("it is longer"));
-        let bytes = [low, high].map(|window| window.last_chunk().expect("it is longer"));
-        [lanes::load32x2(earlier[0], earlier[1]), lanes::load32x2(bytes[0], bytes[1])]
     }
 
     /// Eight numbers, as far as they can be told from the places of their digits and points.
@@ -268,30 +241,13 @@ mod avx512 {
         )]
         fn read(&self, text: &[u8], ends: &[u32; 8], to: &mut [[u8; 8]; 8]) -> u8 {
             let zero = _mm512_set1_epi8(b'0' as i8);
-            let mut fours = [_mm512_setzero_si512(); 4];
+            let mut digits = [_mm512_setzero_si512(); 4];
             for (pair, ends) in ends.as_chunks().0.iter().enumerate() {
                 let [earlier, bytes] = windows(text, *ends);
                 let values = _mm512_maskz_sub_epi8(self.fractions[pair], bytes, zero);
-                let values = _mm512_mask_sub_epi8(values, self.wholes[pair], earlier, zero);
-                let twos = _mm512_maddubs_epi16(values, _mm512_set1_epi16(TENS));
-                fours[pair] = _mm512_madd_epi16(twos, _mm512_set1_epi32(HUNDREDS));
+                digits[pair] = _mm512_mask_sub_epi8(values, self.wholes[pair], earlier, zero);
             }
-            let thousands = _mm512_set1_epi32(THOUSANDS);
-            let left = _mm512_madd_epi16(_mm512_packus_epi32(fours[0], fours[1]), thousands);
-            let right = _mm512_madd_epi16(_mm512_packus_epi32(fours[2], fours[3]), thousands);
-            // Groups of eight digits, first and second of each token, then third and fourth.
-            let order = _mm512_setr_epi64(0, 4, 1, 5, 8, 12, 9, 13);
-            let high = _mm512_permutex2var_epi64(left, order, right);
-            let order = _mm512_setr_epi64(2, 6, 3, 7, 10, 14, 11, 15);
-            let low = _mm512_permutex2var_epi64(left, order, right);
-            let too_large = _mm512_cmpgt_epu64_mask(
-                _mm512_rol_epi64::<32>(high),
-                _mm512_set1_epi64(SECOND_MAX as i64),
-            );
-            let [second, third] = GROUPS.map(|weight| _mm512_set1_epi64(weight as i64));
-            let high = _mm512_mullo_epi64(_mm512_srli_epi64::<32>(high), second);
-            let low = _mm512_add_epi64(_mm512_mul_epu32(low, third), _mm512_srli_epi64::<32>(low));
-            let words = _mm512_add_epi64(high, low);
+            let (words, too_large) = join(digits);
             let plain = self.plain & !too_large;
             let signs = self.negative & (self.fractional | _mm512_test_epi64_mask(words, words));
             scale8(words, self.places, signs, plain, to);
@@ -375,28 +331,17 @@ mod avx512 {
         let is_far = _mm512_test_epi64_mask(places, _mm512_set1_epi64(16));
         _mm512_mask_mov_epi64(near, is_far, far)
     }
-
-    /// Eight products of two words, their upper halves and their lower ones.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn product(a: __m512i, b: __m512i) -> (__m512i, __m512i) {
-        let high = |word| _mm512_srli_epi64::<32>(word);
-        let low = |word| _mm512_and_si512(word, _mm512_set1_epi64(0xffff_ffff));
-        let low_low = _mm512_mul_epu32(a, b);
-        let low_high = _mm512_add_epi64(_mm512_mul_epu32(a, high(b)), high(low_low));
-        let high_low = _mm512_add_epi64(_mm512_mul_epu32(high(a), b), low(low_high));
-        let high_high = _mm512_mul_epu32(high(a), high(b));
-        let upper = _mm512_add_epi64(_mm512_add_epi64(high_high, high(low_high)), high(high_low));
-        (upper, _mm512_or_si512(_mm512_slli_epi64::<32>(high_low), low(low_low)))
-    }
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx2 {
+pub(super) mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::weights::{GROUPS, HUNDREDS, SECOND_MAX, TENS, THOUSANDS};
-    use super::{BATCH, Batch, TOKEN_BYTES_MAX, scale};
+    use super::{BATCH, Batch, scale};
+    use crate::codec::simd::decimal::{
+        TOKEN_BYTES_MAX,
+        weights::{EIGHTS, HUNDREDS, SECOND_MAX, TENS, THOUSANDS},
+    };
     use crate::codec::simd::lanes;
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
@@ -413,7 +358,7 @@ mod avx2 {
     }
 
     /// A number as far as it can be told from the places of its digits and its point.
-    struct Number<'a> {
+    pub(crate) struct Number<'a> {
         /// The 32 bytes that end with it, and one before them.
         window: &'a [u8; TOKEN_BYTES_MAX + 1],
         is_negative: bool,
@@ -427,7 +372,7 @@ mod avx2 {
         /// Checks that it is of JSON's grammar, and not too long for this.
         #[inline]
         #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-        fn check(text: &[u8], start: usize, end: usize) -> Option<Number<'_>> {
+        pub(crate) fn check(text: &[u8], start: usize, end: usize) -> Option<Number<'_>> {
             let len = end.checked_sub(start).filter(|len| (1..=TOKEN_BYTES_MAX).contains(len))?;
             let window = text.get(..end)?.last_chunk()?;
             let is_negative = window[TOKEN_BYTES_MAX + 1 - len] == b'-';
@@ -451,10 +396,29 @@ mod avx2 {
             (strange == 0 && digits != 0).then_some(Number { window, is_negative, len, places })
         }
 
+        /// True without a point.
+        pub(crate) fn is_integer(&self) -> bool {
+            self.places.is_none()
+        }
+
+        /// True with a sign.
+        pub(crate) fn is_negative(&self) -> bool {
+            self.is_negative
+        }
+
         /// The double, as bits, unless it has too many digits.
         #[inline]
         #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
         fn read(&self) -> Option<u64> {
+            let word = self.word()?;
+            let sign = self.is_negative && (self.places.is_some() || word != 0);
+            Some(scale(word, self.places.unwrap_or(0)) | u64::from(sign) << 63)
+        }
+
+        /// Its digits, unless they are too many.
+        #[inline]
+        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+        pub(crate) fn word(&self) -> Option<u64> {
             let zero = _mm256_set1_epi8(b'0' as i8);
             let bytes = lanes::load32(self.window.last_chunk()?);
             let mut values = _mm256_and_si256(
@@ -477,9 +441,7 @@ mod avx2 {
             if high.rotate_left(32) > SECOND_MAX {
                 return None;
             }
-            let word = (high >> 32) * GROUPS[0] + (low & 0xffff_ffff) * GROUPS[1] + (low >> 32);
-            let sign = self.is_negative && (self.places.is_some() || word != 0);
-            Some(scale(word, self.places.unwrap_or(0)) | u64::from(sign) << 63)
+            Some((high >> 32) * EIGHTS[0] + (low & 0xffff_ffff) * EIGHTS[1] + (low >> 32))
         }
     }
 

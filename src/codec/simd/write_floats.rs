@@ -154,6 +154,7 @@ mod avx512 {
     use super::tables::{
         EXPONENT_MIN, EXPONENTS, FORMS, LENS, NUMBER_BYTES_MAX, ONE, POWERS, ROWS, SCALES, SHIFTS,
     };
+    use crate::codec::simd::decimal::{divide_100_000_000, product, spread};
     use crate::codec::simd::lanes;
 
     /// What eight numbers take, and what the store of the last one writes beyond it.
@@ -318,43 +319,6 @@ mod avx512 {
         }
     }
 
-    /// `number / 10^8` and the rest, for numbers below 10^17.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    fn divide_100_000_000(number: __m512i) -> (__m512i, __m512i) {
-        // 10^8 is 390625 * 2^8, and 2^70 / 390625 has 52 bits.
-        const INVERSE: i64 = ((1i128 << 70) / 390_625 + 1) as i64;
-        let set = |value| _mm512_set1_epi64(value);
-        let short = _mm512_srli_epi64::<8>(number);
-        let quotient = _mm512_madd52hi_epu64(_mm512_setzero_si512(), short, set(INVERSE));
-        let quotient = _mm512_srli_epi64::<18>(quotient);
-        (quotient, _mm512_sub_epi64(number, _mm512_mul_epu32(quotient, set(100_000_000))))
-    }
-
-    /// The eight digits of numbers below 10^8 as bytes, the foremost first.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
-    fn spread(number: __m512i) -> __m512i {
-        let set = |value: u64| _mm512_set1_epi64(value as i64);
-        // Each step divides, and puts quotient and rest side by side: q + (n - q * d << w) is (n << w) - q * (d << w) - 1.
-        let fours = _mm512_srli_epi64::<45>(_mm512_mul_epu32(number, set(3_518_437_209)));
-        let fours = _mm512_sub_epi64(
-            _mm512_slli_epi64::<32>(number),
-            _mm512_mullo_epi64(fours, set((10_000 << 32) - 1)),
-        );
-        let twos = _mm512_mulhi_epu16(fours, _mm512_set1_epi16(5_243));
-        let twos = _mm512_srli_epi16::<3>(twos);
-        let twos = _mm512_sub_epi32(
-            _mm512_slli_epi32::<16>(fours),
-            _mm512_mullo_epi32(twos, _mm512_set1_epi32((100 << 16) - 1)),
-        );
-        let ones = _mm512_mulhi_epu16(twos, _mm512_set1_epi16(6_554));
-        _mm512_sub_epi16(
-            _mm512_slli_epi16::<8>(twos),
-            _mm512_mullo_epi16(ones, _mm512_set1_epi16((10 << 8) - 1)),
-        )
-    }
-
     /// The entries of a table of bytes at eight places.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
@@ -373,18 +337,4 @@ mod avx512 {
 
     /// The lowest byte of each lane.
     const LOWEST: u64 = 0x0101_0101_0101_0101;
-
-    /// Eight products of two words, their upper halves and their lower ones.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn product(a: __m512i, b: __m512i) -> (__m512i, __m512i) {
-        let high = |word| _mm512_srli_epi64::<32>(word);
-        let low = |word| _mm512_and_si512(word, _mm512_set1_epi64(0xffff_ffff));
-        let low_low = _mm512_mul_epu32(a, b);
-        let low_high = _mm512_add_epi64(_mm512_mul_epu32(a, high(b)), high(low_low));
-        let high_low = _mm512_add_epi64(_mm512_mul_epu32(high(a), b), low(low_high));
-        let high_high = _mm512_mul_epu32(high(a), high(b));
-        let upper = _mm512_add_epi64(_mm512_add_epi64(high_high, high(low_high)), high(high_low));
-        (upper, _mm512_or_si512(_mm512_slli_epi64::<32>(high_low), low(low_low)))
-    }
 }

@@ -1,0 +1,132 @@
+//! Between digits and words: what kernels that read or write numbers share.
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::*;
+
+/// Longest token that a kernel reads.
+pub(super) const TOKEN_BYTES_MAX: usize = 32;
+
+/// What digits side by side are worth.
+#[cfg(target_arch = "x86_64")]
+pub(super) mod weights {
+    /// Two digits, two pairs of digits, two fours.
+    pub(crate) const TENS: i16 = i16::from_le_bytes([10, 1]);
+    pub(crate) const HUNDREDS: i32 = 1 << 16 | 100;
+    pub(crate) const THOUSANDS: i32 = 1 << 16 | 10_000;
+    /// Second and third of the four eights that 32 bytes have.
+    pub(crate) const EIGHTS: [u64; 2] = [10_000_000_000_000_000, 100_000_000];
+    /// Most of the second: 2^64 is 1844.67 * 10^16.
+    pub(crate) const SECOND_MAX: u64 = 1843;
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::TOKEN_BYTES_MAX;
+    use super::weights::{EIGHTS, HUNDREDS, SECOND_MAX, TENS, THOUSANDS};
+    use crate::codec::simd::lanes;
+
+    /// The 32 bytes that end with each of two tokens, and before them those that end a byte earlier.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx2")]
+    pub(crate) fn windows(text: &[u8], ends: [u32; 2]) -> [__m512i; 2] {
+        let [low, high] = ends.map(|end| {
+            let end = (end as usize).clamp(TOKEN_BYTES_MAX + 1, text.len());
+            text[..end].last_chunk::<{ TOKEN_BYTES_MAX + 1 }>().expect("clamped to what there is")
+        });
+        let earlier = [low, high].map(|window| window.first_chunk().expect("it is longer"));
+        let bytes = [low, high].map(|window| window.last_chunk().expect("it is longer"));
+        [lanes::load32x2(earlier[0], earlier[1]), lanes::load32x2(bytes[0], bytes[1])]
+    }
+
+    /// The words that eight times 32 digits make, and a bit for each that is too large for one.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+    pub(crate) fn join(digits: [__m512i; 4]) -> (__m512i, u8) {
+        let fours = |digits| {
+            let twos = _mm512_maddubs_epi16(digits, _mm512_set1_epi16(TENS));
+            _mm512_madd_epi16(twos, _mm512_set1_epi32(HUNDREDS))
+        };
+        let eights = |left, right| {
+            let fours = _mm512_packus_epi32(fours(left), fours(right));
+            _mm512_madd_epi16(fours, _mm512_set1_epi32(THOUSANDS))
+        };
+        let (left, right) = (eights(digits[0], digits[1]), eights(digits[2], digits[3]));
+        // The eights of a token, first and second, then third and fourth, for tokens 0 to 7.
+        let order = _mm512_setr_epi64(0, 4, 1, 5, 8, 12, 9, 13);
+        let high = _mm512_permutex2var_epi64(left, order, right);
+        let order = _mm512_setr_epi64(2, 6, 3, 7, 10, 14, 11, 15);
+        let low = _mm512_permutex2var_epi64(left, order, right);
+        let second_max = _mm512_set1_epi64(SECOND_MAX as i64);
+        let too_large = _mm512_cmpgt_epu64_mask(_mm512_rol_epi64::<32>(high), second_max);
+        let [second, third] = EIGHTS.map(|weight| _mm512_set1_epi64(weight as i64));
+        let high = _mm512_mullo_epi64(_mm512_srli_epi64::<32>(high), second);
+        let low = _mm512_add_epi64(_mm512_mul_epu32(low, third), _mm512_srli_epi64::<32>(low));
+        (_mm512_add_epi64(high, low), too_large)
+    }
+
+    /// Eight products of two words, their upper halves and their lower ones.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn product(a: __m512i, b: __m512i) -> (__m512i, __m512i) {
+        let high = |word| _mm512_srli_epi64::<32>(word);
+        let low = |word| _mm512_and_si512(word, _mm512_set1_epi64(0xffff_ffff));
+        let low_low = _mm512_mul_epu32(a, b);
+        let low_high = _mm512_add_epi64(_mm512_mul_epu32(a, high(b)), high(low_low));
+        let high_low = _mm512_add_epi64(_mm512_mul_epu32(high(a), b), low(low_high));
+        let high_high = _mm512_mul_epu32(high(a), high(b));
+        let upper = _mm512_add_epi64(_mm512_add_epi64(high_high, high(low_high)), high(high_low));
+        (upper, _mm512_or_si512(_mm512_slli_epi64::<32>(high_low), low(low_low)))
+    }
+
+    /// `number / 10^8` and the rest, for numbers below 10^17.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(crate) fn divide_100_000_000(number: __m512i) -> (__m512i, __m512i) {
+        // 10^8 is 390625 * 2^8, and 2^70 / 390625 has 52 bits.
+        const INVERSE: i64 = ((1i128 << 70) / 390_625 + 1) as i64;
+        let set = |value| _mm512_set1_epi64(value);
+        let short = _mm512_srli_epi64::<8>(number);
+        let quotient = _mm512_madd52hi_epu64(_mm512_setzero_si512(), short, set(INVERSE));
+        let quotient = _mm512_srli_epi64::<18>(quotient);
+        (quotient, _mm512_sub_epi64(number, _mm512_mul_epu32(quotient, set(100_000_000))))
+    }
+
+    /// The eight digits of numbers below 10^8 as bytes, the foremost first.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+    pub(crate) fn spread(number: __m512i) -> __m512i {
+        let set = |value: u64| _mm512_set1_epi64(value as i64);
+        // Each step divides, and puts quotient and rest side by side: q + (n - q * d << w) is (n << w) - q * (d << w) - 1.
+        let fours = _mm512_srli_epi64::<45>(_mm512_mul_epu32(number, set(3_518_437_209)));
+        let fours = _mm512_sub_epi64(
+            _mm512_slli_epi64::<32>(number),
+            _mm512_mullo_epi64(fours, set((10_000 << 32) - 1)),
+        );
+        spread_fours(fours)
+    }
+
+    /// The same for numbers below 10^4.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+    pub(crate) fn spread4(number: __m512i) -> __m512i {
+        spread_fours(_mm512_slli_epi64::<32>(number))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+    fn spread_fours(fours: __m512i) -> __m512i {
+        let twos = _mm512_mulhi_epu16(fours, _mm512_set1_epi16(5_243));
+        let twos = _mm512_srli_epi16::<3>(twos);
+        let twos = _mm512_sub_epi32(
+            _mm512_slli_epi32::<16>(fours),
+            _mm512_mullo_epi32(twos, _mm512_set1_epi32((100 << 16) - 1)),
+        );
+        let ones = _mm512_mulhi_epu16(twos, _mm512_set1_epi16(6_554));
+        _mm512_sub_epi16(
+            _mm512_slli_epi16::<8>(twos),
+            _mm512_mullo_epi16(ones, _mm512_set1_epi16((10 << 8) - 1)),
+        )
+    }
+}
