@@ -18,6 +18,7 @@ use super::child::ChildError;
 use super::client::PythonClient;
 use super::peers::{PeerRung, advice};
 use super::plan::Plan;
+use super::preset::SEED_IN_FLIGHT;
 use super::process::{self, Failure, READY_LINE, READY_TIMEOUT, ReadyLine, Server};
 use super::run::Bench;
 use super::subject::Subject;
@@ -203,7 +204,14 @@ impl Trials<'_> {
         command.args(["--cpu", &cpu, "--"]).arg(&client.python).arg(&client.script);
         command.arg(url(cell, server));
         command.args(["--codec", cell.subject.encoding().name(), "--cpu", &cpu]);
-        command.args(["--parallel", &cell.load.in_flight.to_string()]);
+        command.args(["--connections", &cell.load.connections.to_string()]);
+        // What is more than its connections can carry waits inside of aiohttp; grpcio sends all that it is given.
+        let parallel = match cell.subject.family() {
+            Family::Grpc => cell.load.in_flight,
+            Family::Rest | Family::Raw => SEED_IN_FLIGHT,
+        };
+        let rounds = (SEED_IN_FLIGHT / parallel).max(1);
+        command.args(["--parallel", &parallel.to_string(), "--rounds", &rounds.to_string()]);
         match &self.plan.array {
             Some(path) => command.arg("--array").arg(path),
             None => command.args(["--points", &cell.array.shape[0].to_string()]),
