@@ -1,241 +1,249 @@
-//! Peers: servers that are no part of this crate, described by manifests. What they break is theirs alone: a peer that
-//! dies, hangs, lies or cannot be set up is a row with a reason, and the run goes on.
+//! Our load generator against every peer there is: each codec, dtype and shape, and arrays of 64 MiB. And the peers'
+//! Python client against our servers.
 //!
-//! A machine without python3 skips these tests with a message; in CI (`CI` is set) they fail instead.
+//! A machine without what a peer needs skips it with a message; in CI (`CI` is set) that fails instead.
 
-use std::net::TcpListener;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use ndecho::record::{Line, Outcome, Trial};
+use ndecho::array::{DType, Shape};
+use ndecho::codec::Encoding;
+use ndecho::ladder::peers::environment::{self, Environment, Site};
+use ndecho::ladder::peers::{self, Peer, PeerRung};
+use ndecho::ladder::process::{READY_TIMEOUT, Server};
+use ndecho::load;
+use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
+use ndecho::protocol::Family;
+use ndecho::report::seed::ORIGINAL_ROWS;
 
-const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
-const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/peers/server.py");
+#[path = "common/process.rs"]
+mod process;
+#[path = "peers/ring.rs"]
+mod ring;
 
-/// Skips on a user's machine, fails in CI.
-fn is_missing(program: &str) -> bool {
-    let is_missing = Command::new(program).arg("--version").output().is_err();
-    if is_missing {
-        assert!(std::env::var_os("CI").is_none(), "{program} is needed in CI");
-        eprintln!("skipped: {program} is not here");
-    }
-    is_missing
+const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/peers");
+
+const NAMES: [&str; 7] = [
+    "aiohttp",
+    "aiohttp-uvloop",
+    "grpcio",
+    "grpcio-aio",
+    "purerpc",
+    "tornado-async",
+    "tornado-sync",
+];
+
+/// Dimensions of the arrays sent: 0-d, empty, and more than one.
+const SHAPES: [&[u64]; 6] = [&[], &[0], &[3], &[2, 0, 3], &[2, 3], &[4, 1, 2]];
+
+const LARGE: u64 = 64 << 20;
+
+fn all() -> Vec<Arc<Peer>> {
+    peers::read(Path::new(PEERS)).expect("the manifests are sound")
 }
 
-/// A folder of peers that the test wrote, and what a run over them left.
-struct Peers {
-    home: tempfile::TempDir,
-}
-
-impl Peers {
-    fn new() -> Peers {
-        Peers { home: tempfile::tempdir().expect("a folder") }
-    }
-
-    /// A peer that is the fixture in `mode`; `more` are further lines of its manifest, tables last.
-    fn add(&self, name: &str, mode: &str, port: &str, more: &str) {
-        let text = format!(
-            "name = \"{name}\"\nabout = \"a fixture\"\nlanguage = \"Python\"\nlicence = \"MIT\"\nversion = \"1\"\n\
-             protocol = \"h1\"\ncodecs = [\"npy\"]\n\
-             [start]\ncommand = [\"python3\", \"{SERVER}\", \"{mode}\", \"{port}\"]\nready = \"ready {{address}}\"\n{more}\n"
-        );
-        let folder = self.home.path().join("peers").join(name);
-        std::fs::create_dir_all(&folder).expect("it is ours");
-        std::fs::write(folder.join("peer.toml"), text).expect("it can be written");
-    }
-
-    fn out(&self) -> PathBuf {
-        self.home.path().join("run")
-    }
-
-    /// A short ladder over all of them.
-    fn ladder(&self, extra: &[&str]) -> Output {
-        let mut command = Command::new(NDECHO);
-        command.args(["ladder", "--rungs", "peer/*", "--rounds", "1", "--duration", "200ms"]);
-        command.args(["--sizes", "8", "--connections", "2", "--budget", "3s"]).args(extra);
-        command.arg("--out").arg(self.out()).arg("--peers-dir").arg(self.home.path().join("peers"));
-        command.arg("--environments").arg(self.home.path().join("environments"));
-        command.output().expect("the binary is built")
-    }
-
-    fn trials(&self) -> Vec<Trial> {
-        trials(&self.out())
-    }
-
-    /// The only trial of the peer called `name`.
-    fn outcome(&self, name: &str) -> Outcome {
-        let rung = format!("peer/{name}/npy");
-        let mut found = self.trials().into_iter().filter(|trial| trial.rung == rung);
-        let trial = found.next().unwrap_or_else(|| panic!("{rung} has no record"));
-        assert!(found.next().is_none() && trial.parent.is_none(), "{rung}");
-        trial.outcome
+/// The environment of `peer`, in the folder where a user's runs have it too; `None` where it cannot be made.
+fn environment(peer: &Peer) -> Option<Environment> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let site = Site {
+        program: PathBuf::from(env!("CARGO_BIN_EXE_ndecho")),
+        folder: target.join("ndecho-peers"),
+        search: std::env::split_paths(&path).collect(),
+    };
+    let stop = AtomicBool::new(false);
+    match environment::prepare(peer, &site, &stop, &mut |line| eprintln!("{line}")) {
+        Ok(environment) => Some(environment),
+        Err(reason) => {
+            let name = &peer.manifest.name;
+            assert!(std::env::var_os("CI").is_none(), "{name} is needed in CI: {reason}");
+            eprintln!("skipped: {name}: {reason}");
+            None
+        }
     }
 }
 
-fn trials(out: &Path) -> Vec<Trial> {
-    let text = std::fs::read_to_string(out.join("records.jsonl")).expect("records");
-    let lines = text.lines().map(|line| serde_json::from_str(line).expect("a record"));
-    lines
-        .filter_map(|line| match line {
-            Line::Trial(trial) => Some(*trial),
-            Line::Header(_) => None,
-        })
-        .collect()
-}
-
-fn text(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
-
-fn failure(outcome: Outcome) -> (String, String) {
-    match outcome {
-        Outcome::Failed { reason, stderr } => (reason, stderr),
-        other => panic!("{other:?}"),
+/// The peer as the ladder starts it, but not pinned: several run at once here.
+fn start(rung: &PeerRung, environment: &Environment) -> Server {
+    let mut words = rung.command(&environment.path, 0);
+    // A core that this process may not use would fail it; any of them will do.
+    if let Some(at) = words.iter().position(|word| word == "--cpu") {
+        words.drain(at..at + 2);
     }
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).current_dir(&rung.peer.folder);
+    let stop = AtomicBool::new(false);
+    Server::start(&mut command, rung.ready_line(), 4 * READY_TIMEOUT, &stop)
+        .unwrap_or_else(|failure| panic!("{rung}: {failure:?}"))
+}
+
+fn send(rung: &PeerRung, server: &Server, source: Source, requests: u64, case: &str) {
+    let (scheme, in_flight) = match rung.family() {
+        Family::Grpc => ("grpc", 4),
+        Family::Rest => ("http", 1),
+        Family::Raw => ("raw", 4),
+    };
+    let options = Options {
+        target: Target::parse(&format!("{scheme}://{}", server.address())).expect("an address"),
+        body: Body::parse(rung.encoding().name()).expect("an encoding of the contract"),
+        source,
+        connections: 1,
+        in_flight,
+        warmup: Extent::Requests(0),
+        window: Extent::Requests(requests),
+        timeout: Duration::from_secs(120),
+        allowance: ALLOWANCE,
+        cpu: None,
+        server_pid: Some(server.pid()),
+    };
+    match load::run(&options) {
+        Ok(measured) => assert_eq!(measured.requests, requests, "{rung} {case}"),
+        // Lists of numbers have no complex ones, and nothing inside of nothing; that is refused before anything is sent.
+        Err(load::LoadError::Codec(error)) => {
+            let is_no_list = case.contains('c') || case.contains("0, 3");
+            assert!(rung.encoding() == Encoding::Json && is_no_list, "{rung} {case}: {error}");
+        }
+        Err(error) => panic!("{rung} {case}: {error}"),
+    }
+}
+
+/// Runs `work` for every rung of every peer that can be set up here, one peer beside the other.
+fn for_each_rung(work: impl Fn(&PeerRung, &Environment) + Sync) {
+    if ring::is_missing() {
+        return;
+    }
+    let work = &work;
+    std::thread::scope(|scope| {
+        for peer in all() {
+            scope.spawn(move || {
+                let Some(environment) = environment(&peer) else { return };
+                for rung in peers::rungs(&[peer]) {
+                    work(&rung, &environment);
+                }
+            });
+        }
+    });
 }
 
 #[test]
-fn a_peer_that_goes_wrong_is_a_row_with_its_reason_and_the_run_goes_on() {
-    if is_missing("python3") {
-        return;
-    }
-    let peers = Peers::new();
-    for mode in ["right", "wrong", "dies", "dies-early", "hangs", "mute"] {
-        peers.add(mode, mode, "{port}", "");
-    }
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = taken.local_addr().expect("it is bound").port().to_string();
-    peers.add("no-port", "right", &port, "");
-    let output = peers.ladder(&[]);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    assert!(matches!(peers.outcome("right"), Outcome::Measured(_)), "{:?}", peers.trials());
-
-    let cases = [
-        ("wrong", "wrong reply", "about to serve"),
-        ("dies", "the server died: out of luck", "out of luck"),
-        ("dies-early", "exit status: 1: no luck at all", "no luck at all"),
-        ("hangs", "the server hangs", "about to serve"),
-        ("mute", "the server was not ready after 3s", ""),
-        ("no-port", "another program has the port", "Address already in use"),
-    ];
-    for (name, word, last) in cases {
-        let (reason, stderr) = failure(peers.outcome(name));
-        assert!(reason.contains(word) && reason.lines().count() == 1, "{name}: {reason}");
-        assert!(stderr.contains(last), "{name}: {stderr}");
-        let row = format!("peer/{name}/npy");
-        let printed = text(&output);
-        let row = printed.lines().find(|line| line.trim().starts_with(&row)).expect("a row");
-        assert!(row.contains(word), "{row}");
-    }
+fn every_peer_is_there_and_every_row_of_the_original_is_one() {
+    let peers = all();
+    let names: Vec<&str> = peers.iter().map(|peer| peer.manifest.name.as_str()).collect();
+    assert_eq!(names, NAMES);
+    let rungs = peers::rungs(&peers);
+    let rows: Vec<&str> = rungs.iter().filter_map(PeerRung::original).collect();
+    let distinct: BTreeSet<&str> = rows.iter().copied().collect();
+    assert_eq!((rows.len(), distinct), (ORIGINAL_ROWS.len(), ORIGINAL_ROWS.into()));
 }
 
 #[test]
-fn what_cannot_be_set_up_is_skipped_with_the_reason_and_nothing_else_is() {
-    if is_missing("python3") {
-        return;
-    }
-    let peers = Peers::new();
-    peers.add("right", "right", "{port}", "");
-    peers.add("needy", "right", "{port}", "[setup]\nneeds = [\"no-such-program\"]");
-    let step = "[setup]\nsteps = [[\"sh\", \"-c\", \"echo ensurepip is not available; exit 1\"]]";
-    peers.add("no-venv", "right", "{port}", step);
-    peers.add("large", "right", "{port}", "[limits]\nbody_bytes_max = 100");
-    let output = peers.ladder(&[]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    assert!(matches!(peers.outcome("right"), Outcome::Measured(_)));
-    for (name, word) in [
-        ("needy", "needs no-such-program"),
-        ("no-venv", "apt install python3-venv"),
-        ("large", "100 B is its limit"),
-    ] {
-        match peers.outcome(name) {
-            Outcome::Skipped { reason } => assert!(reason.contains(word), "{name}: {reason}"),
-            other => panic!("{name}: {other:?}"),
+fn every_peer_answers_every_codec_dtype_and_shape() {
+    for_each_rung(|rung, environment| {
+        let server = start(rung, environment);
+        let small = Shape::new(&[5]).expect("small");
+        let dtypes = DType::all().map(|dtype| (dtype, small.clone()));
+        let doubles = SHAPES.iter().map(|dims| (DType::F8, Shape::new(dims).expect("small")));
+        for (dtype, shape) in dtypes.chain(doubles) {
+            let case = format!("{} {:?}", dtype.name(), shape.dims());
+            send(rung, &server, Source::Seeded { dtype, shape, seed: 3 }, 8, &case);
+        }
+        let source = Source::of_size(64 << 10, DType::F8, 3).expect("whole doubles");
+        send(rung, &server, source, 8, "64 KiB");
+        server.stop().unwrap_or_else(|failure| panic!("{rung} does not drain: {failure:?}"));
+    });
+}
+
+/// Binary encodings only: text of that size takes a Python server half a minute.
+#[test]
+fn sixty_four_mebibytes_pass_through_every_peer() {
+    for_each_rung(|rung, environment| {
+        if matches!(rung.encoding(), Encoding::Json | Encoding::JsonBinary) {
+            return;
+        }
+        let server = start(rung, environment);
+        let source = Source::of_size(LARGE, DType::F8, 3).expect("whole doubles");
+        send(rung, &server, source, 1, "64 MiB");
+        server.stop().unwrap_or_else(|failure| panic!("{rung} does not drain: {failure:?}"));
+    });
+}
+
+/// The Python client with `args`, in the environment that it shares with the peers: its status and its one line.
+fn client(environment: &Environment, args: &[&str]) -> (Option<i32>, serde_json::Value) {
+    let mut command = Command::new(environment.path.join("bin/python"));
+    command.arg(format!("{PEERS}/client.py")).args(args);
+    let output = command.output().expect("the environment has an interpreter");
+    let line = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{args:?}: {error}: {}", String::from_utf8_lossy(&output.stderr))
+    });
+    (output.status.code(), line)
+}
+
+fn python() -> Option<Environment> {
+    let peers = all();
+    let grpcio = peers.iter().find(|peer| peer.manifest.name == "grpcio").expect("it is there");
+    environment(grpcio)
+}
+
+#[test]
+fn the_python_client_is_answered_by_our_servers() {
+    let Some(python) = python() else { return };
+    for program in [env!("CARGO_BIN_EXE_uring-server"), env!("CARGO_BIN_EXE_tonic-server")] {
+        let server =
+            process::Server::start(program, &["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0"]);
+        let grpc = format!("grpc://{}", server.address("grpc"));
+        let rest = format!("http://{}", server.address("rest"));
+        let over_rest = ["json", "json_binary", "msgpack", "npy", "protobuf"];
+        let over_rest = over_rest.map(|codec| (rest.as_str(), codec));
+        for (url, codec) in std::iter::once((grpc.as_str(), "protobuf")).chain(over_rest) {
+            for (points, parallel) in [("1", "1000"), ("8192", "50")] {
+                let args = [url, "--codec", codec, "--points", points, "--parallel", parallel];
+                let (status, line) = client(&python, &args);
+                assert_eq!((status, &line["failed"]), (Some(0), &0.into()), "{args:?}: {line}");
+                assert_eq!(line["requests"].to_string(), parallel, "{args:?}: {line}");
+            }
         }
     }
 }
 
 #[test]
-fn an_environment_is_made_on_first_use_only() {
-    if is_missing("python3") {
+fn the_python_client_notices_a_wrong_reply() {
+    let Some(python) = python() else { return };
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/peers/server.py");
+    let server = process::Server::start("python3", &[fixture, "wrong", "0"]);
+    let url = format!("http://{}", server.address(""));
+    let (status, line) =
+        client(&python, &[&url, "--codec", "npy", "--points", "4", "--parallel", "7"]);
+    assert_eq!((status, &line["failed"]), (Some(1), &7.into()), "{line}");
+    assert!(line["first_failure"].as_str().is_some_and(|why| why.contains("differ")), "{line}");
+}
+
+#[test]
+fn the_originals_table_can_be_timed_by_the_python_client() {
+    if ring::is_missing() || python().is_none() {
         return;
     }
-    let peers = Peers::new();
-    let step = "[setup]\nsteps = [[\"sh\", \"-c\", \"echo made > {env}/it\"]]";
-    peers.add("right", "right", "{port}", step);
-    let said = |extra: &[&str]| {
-        let output = peers.ladder(extra);
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-        std::fs::remove_dir_all(peers.out()).ok();
-        String::from_utf8_lossy(&output.stderr).into_owned()
+    let out = tempfile::tempdir().expect("a folder");
+    let rungs = "uring/h2/protobuf,uring/raw/reflect,tokio/axum/msgpack:serde,peer/{aiohttp/msgpack,grpcio/protobuf}";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ndecho"));
+    command.args([
+        "ladder", "--preset", "seed", "--client", "python", "--rounds", "1", "--sizes", "8",
+    ]);
+    command.args(["--rungs", rungs, "--out"]).arg(out.path().join("run"));
+    let output = command.output().expect("the binary is built");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let is_measured = |name: &str| {
+        let mut lines =
+            text.lines().filter(|line| line.split(':').next().map(str::trim) == Some(name));
+        lines.any(|line| line.ends_with(" ms/request"))
     };
-    let line = "setting up \"right\" for peers, step 1 of 1";
-    assert!(!said(&["--list"]).contains(line), "a list tries nothing");
-    assert!(said(&[]).contains(line));
-    assert!(!said(&[]).contains(line));
-}
-
-#[test]
-fn a_peer_runs_at_the_parallelism_it_can_bear_and_the_table_says_so() {
-    if is_missing("python3") {
-        return;
+    for name in ["grpc", "asyncio msgpack", "uring/h2/protobuf"] {
+        assert!(is_measured(name), "no figure for {name}: {text}");
     }
-    let peers = Peers::new();
-    let row = "[seed]\nnpy = \"asyncio json\"\n";
-    peers.add("limited", "right", "{port}", &format!("{row}[limits]\nin_flight_max = 1"));
-    let output = peers.ladder(&["--preset", "seed"]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let trial = &peers.trials()[0];
-    assert_eq!((trial.connections, trial.in_flight, trial.in_flight_wanted), (1, 1, Some(2)));
-    let printed = text(&output);
-    let row = printed.lines().find(|line| line.starts_with("asyncio json ")).expect("its row");
-    assert!(row.ends_with("ms/request (1 in flight)"), "{row}");
-}
-
-#[test]
-fn the_cpu_of_a_peers_threads_and_children_is_its_own() {
-    if is_missing("python3") {
-        return;
-    }
-    let peers = Peers::new();
-    peers.add("forks", "forks", "{port}", "");
-    peers.add("threads", "threads", "{port}", "");
-    let output = peers.ladder(&[]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    for name in ["forks", "threads"] {
-        let Outcome::Measured(measured) = peers.outcome(name) else { panic!("{}", text(&output)) };
-        let cpu = measured.server_cpu.expect("the ladder asked for it").total_ns;
-        // The fixture works 2 ms for each request.
-        assert!(cpu > measured.requests * 1_800_000, "{name}: {cpu} ns, {}", measured.requests);
-    }
-}
-
-#[test]
-fn a_manifest_that_is_wrong_is_wrong_usage_and_named() {
-    let peers = Peers::new();
-    peers.add("right", "right", "{port}", "colour = \"red\"");
-    let output = peers.ladder(&[]);
-    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
-    assert!(text(&output).contains("right/peer.toml") && text(&output).contains("colour"));
-}
-
-#[test]
-fn the_peers_are_listed_with_what_is_known_of_them() {
-    let peers = Peers::new();
-    peers.add("here", "right", "{port}", "[seed]\nnpy = \"grpc\"\n[limits]\nin_flight_max = 7");
-    peers.add("needy", "right", "{port}", "[setup]\nneeds = [\"no-such-program\"]");
-    let folder = peers.home.path().join("peers");
-    let output =
-        Command::new(NDECHO).args(["rungs", "--peers", "--peers-dir"]).arg(folder).output();
-    let output = output.expect("the binary is built");
-    let printed = text(&output);
-    assert_eq!(output.status.code(), Some(0), "{printed}");
-    for line in ["peer/here  installed", "peer/needy  needs no-such-program", "7 in flight", "npy"]
-    {
-        assert!(printed.contains(line), "no {line:?} in {printed}");
-    }
+    assert!(text.contains("tokio/axum/msgpack:serde") && !text.contains("uring/raw"), "{text}");
+    assert!(text.contains("Timed by the Python client"), "{text}");
 }

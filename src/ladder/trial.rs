@@ -19,7 +19,7 @@ use super::client::PythonClient;
 use super::peers::{PeerRung, advice};
 use super::plan::Plan;
 use super::preset::SEED_IN_FLIGHT;
-use super::process::{self, Failure, READY_LINE, READY_TIMEOUT, ReadyLine, Server};
+use super::process::{self, Failure, READY_LINE, READY_TIMEOUT, Server};
 use super::run::Bench;
 use super::subject::Subject;
 
@@ -89,10 +89,7 @@ impl Trials<'_> {
     fn start(&self, cell: &Cell, report: &Path) -> Result<Server, Failure> {
         let (mut command, ready) = match &cell.subject {
             Subject::Own(rung) => (self.serve(&rung.to_string(), cell, report), READY_LINE),
-            Subject::Peer(rung) => {
-                let (before, behind) = rung.peer.manifest.start.ready.around_address();
-                (self.serve_peer(rung), ReadyLine(before, behind))
-            }
+            Subject::Peer(rung) => (self.serve_peer(rung), rung.ready_line()),
         };
         Server::start(&mut command, ready, READY_TIMEOUT.min(self.plan.budget), self.stop)
     }
@@ -164,14 +161,10 @@ impl Trials<'_> {
     }
 
     fn serve_peer(&self, rung: &PeerRung) -> Command {
-        let cpu = self.bench.cpu_server.to_string();
-        let codec = rung.codec.to_string();
         let env = self.bench.environments.of(&rung.peer).expect("a cell without one is skipped");
-        let env = env.to_string_lossy();
-        let values = [("{env}", &*env), ("{port}", "0"), ("{cpu}", &cpu), ("{codec}", &codec)];
+        let cpu = self.bench.cpu_server;
         let mut command = self.child("exec");
-        command.args(["--cpu", &cpu, "--"]);
-        command.args(rung.peer.manifest.start.command.iter().map(|word| word.fill(&values)));
+        command.args(["--cpu", &cpu.to_string(), "--"]).args(rung.command(env, cpu));
         command.current_dir(&rung.peer.folder);
         command
     }

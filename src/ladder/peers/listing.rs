@@ -42,11 +42,18 @@ fn describe(manifest: &Manifest, state: &State) -> String {
 }
 
 fn limits(limits: &Limits) -> String {
-    let body = limits.body_bytes_max.map(|bytes| format!("{bytes} B a message"));
+    let body = limits.body_bytes_max.map(|bytes| format!("{} a message", size(bytes)));
     let in_flight = limits.in_flight_max.map(|most| format!("{most} in flight"));
-    let when = limits
-        .when
-        .iter()
-        .map(|when| format!("{} in flight from {} B on", when.in_flight_max, when.array_bytes_min));
+    let when = limits.when.iter().map(|when| {
+        format!("{} in flight from {} on", when.in_flight_max, size(when.array_bytes_min))
+    });
     body.into_iter().chain(in_flight).chain(when).collect::<Vec<_>>().join(", ")
+}
+
+/// In MiB or KiB where that is a whole number.
+fn size(bytes: u64) -> String {
+    let units = [(1_u64 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")];
+    let whole = units.into_iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    let (unit, name) = whole.unwrap_or((1, "B"));
+    format!("{} {name}", bytes / unit)
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::codec::Encoding;
 use crate::protocol::Family;
 
+use super::process::ReadyLine;
 use manifest::{CodecName, FILE_NAME, Manifest, ManifestError};
 
 /// A server that is described by a manifest.
@@ -119,6 +120,20 @@ impl PeerRung {
     /// What the codec speaks on the wire.
     pub fn encoding(&self) -> Encoding {
         self.codec.encoding()
+    }
+
+    /// The program that serves it and its arguments: with its environment at `env`, on core `cpu`, on a free port. It is
+    /// run in the peer's folder.
+    pub fn command(&self, env: &Path, cpu: usize) -> Vec<String> {
+        let (env, cpu, codec) = (env.to_string_lossy(), cpu.to_string(), self.codec.to_string());
+        let values = [("{env}", &*env), ("{port}", "0"), ("{cpu}", &cpu), ("{codec}", &codec)];
+        self.peer.manifest.start.command.iter().map(|word| word.fill(&values)).collect()
+    }
+
+    /// The line by which it says where it listens.
+    pub fn ready_line(&self) -> ReadyLine<'_> {
+        let (before, behind) = self.peer.manifest.start.ready.around_address();
+        ReadyLine(before, behind)
     }
 
     /// Its row in the original benchmark's table.

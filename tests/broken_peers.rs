@@ -1,0 +1,241 @@
+//! Peers: servers that are no part of this crate, described by manifests. What they break is theirs alone: a peer that
+//! dies, hangs, lies or cannot be set up is a row with a reason, and the run goes on.
+//!
+//! A machine without python3 skips these tests with a message; in CI (`CI` is set) they fail instead.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use ndecho::record::{Line, Outcome, Trial};
+
+const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
+const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/peers/server.py");
+
+/// Skips on a user's machine, fails in CI.
+fn is_missing(program: &str) -> bool {
+    let is_missing = Command::new(program).arg("--version").output().is_err();
+    if is_missing {
+        assert!(std::env::var_os("CI").is_none(), "{program} is needed in CI");
+        eprintln!("skipped: {program} is not here");
+    }
+    is_missing
+}
+
+/// A folder of peers that the test wrote, and what a run over them left.
+struct Peers {
+    home: tempfile::TempDir,
+}
+
+impl Peers {
+    fn new() -> Peers {
+        Peers { home: tempfile::tempdir().expect("a folder") }
+    }
+
+    /// A peer that is the fixture in `mode`; `more` are further lines of its manifest, tables last.
+    fn add(&self, name: &str, mode: &str, port: &str, more: &str) {
+        let text = format!(
+            "name = \"{name}\"\nabout = \"a fixture\"\nlanguage = \"Python\"\nlicence = \"MIT\"\nversion = \"1\"\n\
+             protocol = \"h1\"\ncodecs = [\"npy\"]\n\
+             [start]\ncommand = [\"python3\", \"{SERVER}\", \"{mode}\", \"{port}\"]\nready = \"ready {{address}}\"\n{more}\n"
+        );
+        let folder = self.home.path().join("peers").join(name);
+        std::fs::create_dir_all(&folder).expect("it is ours");
+        std::fs::write(folder.join("peer.toml"), text).expect("it can be written");
+    }
+
+    fn out(&self) -> PathBuf {
+        self.home.path().join("run")
+    }
+
+    /// A short ladder over all of them.
+    fn ladder(&self, extra: &[&str]) -> Output {
+        let mut command = Command::new(NDECHO);
+        command.args(["ladder", "--rungs", "peer/*", "--rounds", "1", "--duration", "200ms"]);
+        command.args(["--sizes", "8", "--connections", "2", "--budget", "3s"]).args(extra);
+        command.arg("--out").arg(self.out()).arg("--peers-dir").arg(self.home.path().join("peers"));
+        command.arg("--environments").arg(self.home.path().join("environments"));
+        command.output().expect("the binary is built")
+    }
+
+    fn trials(&self) -> Vec<Trial> {
+        trials(&self.out())
+    }
+
+    /// The only trial of the peer called `name`.
+    fn outcome(&self, name: &str) -> Outcome {
+        let rung = format!("peer/{name}/npy");
+        let mut found = self.trials().into_iter().filter(|trial| trial.rung == rung);
+        let trial = found.next().unwrap_or_else(|| panic!("{rung} has no record"));
+        assert!(found.next().is_none() && trial.parent.is_none(), "{rung}");
+        trial.outcome
+    }
+}
+
+fn trials(out: &Path) -> Vec<Trial> {
+    let text = std::fs::read_to_string(out.join("records.jsonl")).expect("records");
+    let lines = text.lines().map(|line| serde_json::from_str(line).expect("a record"));
+    lines
+        .filter_map(|line| match line {
+            Line::Trial(trial) => Some(*trial),
+            Line::Header(_) => None,
+        })
+        .collect()
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn failure(outcome: Outcome) -> (String, String) {
+    match outcome {
+        Outcome::Failed { reason, stderr } => (reason, stderr),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_peer_that_goes_wrong_is_a_row_with_its_reason_and_the_run_goes_on() {
+    if is_missing("python3") {
+        return;
+    }
+    let peers = Peers::new();
+    for mode in ["right", "wrong", "dies", "dies-early", "hangs", "mute"] {
+        peers.add(mode, mode, "{port}", "");
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    peers.add("no-port", "right", &port, "");
+    let output = peers.ladder(&[]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(matches!(peers.outcome("right"), Outcome::Measured(_)), "{:?}", peers.trials());
+
+    let cases = [
+        ("wrong", "wrong reply", "about to serve"),
+        ("dies", "the server died: out of luck", "out of luck"),
+        ("dies-early", "exit status: 1: no luck at all", "no luck at all"),
+        ("hangs", "the server hangs", "about to serve"),
+        ("mute", "the server was not ready after 3s", ""),
+        ("no-port", "another program has the port", "Address already in use"),
+    ];
+    for (name, word, last) in cases {
+        let (reason, stderr) = failure(peers.outcome(name));
+        assert!(reason.contains(word) && reason.lines().count() == 1, "{name}: {reason}");
+        assert!(stderr.contains(last), "{name}: {stderr}");
+        let row = format!("peer/{name}/npy");
+        let printed = text(&output);
+        let row = printed.lines().find(|line| line.trim().starts_with(&row)).expect("a row");
+        assert!(row.contains(word), "{row}");
+    }
+}
+
+#[test]
+fn what_cannot_be_set_up_is_skipped_with_the_reason_and_nothing_else_is() {
+    if is_missing("python3") {
+        return;
+    }
+    let peers = Peers::new();
+    peers.add("right", "right", "{port}", "");
+    peers.add("needy", "right", "{port}", "[setup]\nneeds = [\"no-such-program\"]");
+    let step = "[setup]\nsteps = [[\"sh\", \"-c\", \"echo ensurepip is not available; exit 1\"]]";
+    peers.add("no-venv", "right", "{port}", step);
+    peers.add("large", "right", "{port}", "[limits]\nbody_bytes_max = 100");
+    let output = peers.ladder(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(matches!(peers.outcome("right"), Outcome::Measured(_)));
+    for (name, word) in [
+        ("needy", "needs no-such-program"),
+        ("no-venv", "apt install python3-venv"),
+        ("large", "100 B is its limit"),
+    ] {
+        match peers.outcome(name) {
+            Outcome::Skipped { reason } => assert!(reason.contains(word), "{name}: {reason}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_environment_is_made_on_first_use_only() {
+    if is_missing("python3") {
+        return;
+    }
+    let peers = Peers::new();
+    let step = "[setup]\nsteps = [[\"sh\", \"-c\", \"echo made > {env}/it\"]]";
+    peers.add("right", "right", "{port}", step);
+    let said = |extra: &[&str]| {
+        let output = peers.ladder(extra);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        std::fs::remove_dir_all(peers.out()).ok();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let line = "setting up \"right\" for peers, step 1 of 1";
+    assert!(!said(&["--list"]).contains(line), "a list tries nothing");
+    assert!(said(&[]).contains(line));
+    assert!(!said(&[]).contains(line));
+}
+
+#[test]
+fn a_peer_runs_at_the_parallelism_it_can_bear_and_the_table_says_so() {
+    if is_missing("python3") {
+        return;
+    }
+    let peers = Peers::new();
+    let row = "[seed]\nnpy = \"asyncio json\"\n";
+    peers.add("limited", "right", "{port}", &format!("{row}[limits]\nin_flight_max = 1"));
+    let output = peers.ladder(&["--preset", "seed"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let trial = &peers.trials()[0];
+    assert_eq!((trial.connections, trial.in_flight, trial.in_flight_wanted), (1, 1, Some(2)));
+    let printed = text(&output);
+    let row = printed.lines().find(|line| line.starts_with("asyncio json ")).expect("its row");
+    assert!(row.ends_with("ms/request (1 in flight)"), "{row}");
+}
+
+#[test]
+fn the_cpu_of_a_peers_threads_and_children_is_its_own() {
+    if is_missing("python3") {
+        return;
+    }
+    let peers = Peers::new();
+    peers.add("forks", "forks", "{port}", "");
+    peers.add("threads", "threads", "{port}", "");
+    let output = peers.ladder(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    for name in ["forks", "threads"] {
+        let Outcome::Measured(measured) = peers.outcome(name) else { panic!("{}", text(&output)) };
+        let cpu = measured.server_cpu.expect("the ladder asked for it").total_ns;
+        // The fixture works 2 ms for each request.
+        assert!(cpu > measured.requests * 1_800_000, "{name}: {cpu} ns, {}", measured.requests);
+    }
+}
+
+#[test]
+fn a_manifest_that_is_wrong_is_wrong_usage_and_named() {
+    let peers = Peers::new();
+    peers.add("right", "right", "{port}", "colour = \"red\"");
+    let output = peers.ladder(&[]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("right/peer.toml") && text(&output).contains("colour"));
+}
+
+#[test]
+fn the_peers_are_listed_with_what_is_known_of_them() {
+    let peers = Peers::new();
+    peers.add("here", "right", "{port}", "[seed]\nnpy = \"grpc\"\n[limits]\nin_flight_max = 7");
+    peers.add("needy", "right", "{port}", "[setup]\nneeds = [\"no-such-program\"]");
+    let folder = peers.home.path().join("peers");
+    let output =
+        Command::new(NDECHO).args(["rungs", "--peers", "--peers-dir"]).arg(folder).output();
+    let output = output.expect("the binary is built");
+    let printed = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{printed}");
+    for line in ["peer/here  installed", "peer/needy  needs no-such-program", "7 in flight", "npy"]
+    {
+        assert!(printed.contains(line), "no {line:?} in {printed}");
+    }
+}
