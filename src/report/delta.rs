@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::record::{ArrayInfo, Measurement, Outcome, Trial};
 use crate::stats::histogram::Histogram;
-use crate::stats::summary::{Sample, Summary, paired_ratio};
+use crate::stats::location::Sample;
+use crate::stats::summary::{Summary, paired_ratio};
 
 /// Share of its core above which a process counts as busy.
 const BUSY: f64 = 0.85;

@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use super::location::Sample;
+
 /// The middle and the extent of some values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
@@ -17,15 +19,6 @@ pub struct Summary {
     pub high: f64,
     /// How many there were; at least 1.
     pub count: usize,
-}
-
-/// A value and the round it was taken in.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sample {
-    /// Round, from 0.
-    pub round: u32,
-    /// What was measured.
-    pub value: f64,
 }
 
 impl Summary {

@@ -1,0 +1,221 @@
+//! Confidence intervals by resampling: what the same analysis would have said of other blocks like these.
+//!
+//! Values are drawn anew with replacement: the blocks of a run, or, where enough builds were tried, whole builds with
+//! their blocks as they are (drawing those anew too counts their scatter twice: such intervals held the truth in
+//! 98.8 % of simulated runs). The middle of every draw ([`location`]) makes a distribution, and the interval is a range
+//! of its quantiles. With few units the plain quantiles are too narrow (82 % instead of 95 % for five), so the levels
+//! are those at which a normal distribution reaches as far as Student's t does; with five blocks the interval is then
+//! nearly the range of the five.
+//!
+//! Below [`UNITS_MIN`] units there is no interval: the range of four covers the truth in 87 of 100 cases, and no
+//! resampling can know more than that. The same seed gives the same interval.
+
+use rand::{RngExt as _, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::location::{Sample, location};
+use super::student::{normal_beyond, reach};
+
+/// How often the truth lies inside an interval.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// Units of the outermost level that an interval needs.
+pub const UNITS_MIN: usize = 5;
+
+/// A figure and the interval that the truth lies in, at [`CONFIDENCE`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// The figure.
+    pub estimate: f64,
+    /// Its interval; `None` of too few units.
+    pub range: Option<(f64, f64)>,
+    /// Units it rests on: blocks, or builds where there are many.
+    pub units: usize,
+}
+
+/// How to resample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// Draws.
+    pub resamples: usize,
+    /// What they are drawn from.
+    pub seed: u64,
+}
+
+/// A figure and how it came out in each draw.
+#[derive(Clone, Debug)]
+pub(super) struct Draws {
+    pub(super) estimate: f64,
+    pub(super) units: usize,
+    pub(super) values: Vec<f64>,
+}
+
+impl Default for Bootstrap {
+    fn default() -> Bootstrap {
+        Bootstrap { resamples: 10_000, seed: 1 }
+    }
+}
+
+impl Interval {
+    /// The same of the exponential: an interval of log ratios as one of ratios.
+    pub fn exp(self) -> Interval {
+        let range = self.range.map(|(low, high)| (low.exp(), high.exp()));
+        Interval { estimate: self.estimate.exp(), range, ..self }
+    }
+
+    /// Half its width; `None` without a range.
+    pub fn half_width(&self) -> Option<f64> {
+        self.range.map(|(low, high)| (high - low) / 2.0)
+    }
+
+    /// Whether `value` lies inside; `None` without a range.
+    pub fn contains(&self, value: f64) -> Option<bool> {
+        self.range.map(|(low, high)| low <= value && value <= high)
+    }
+}
+
+impl Bootstrap {
+    /// The middle of one value a block; `None` of no values.
+    pub fn blocks(&self, samples: &[Sample]) -> Option<Interval> {
+        self.levels(&[samples.iter().map(|sample| sample.value).collect()])
+    }
+
+    /// The middle over builds of the middles over their blocks; `None` when there is no value. From [`UNITS_MIN`]
+    /// builds on they are what is drawn; of fewer, the blocks of each are, and the interval is one for these builds.
+    pub fn levels(&self, builds: &[Vec<f64>]) -> Option<Interval> {
+        self.draw(builds).map(Draws::interval)
+    }
+
+    pub(super) fn draw(&self, builds: &[Vec<f64>]) -> Option<Draws> {
+        let builds: Vec<&[f64]> =
+            builds.iter().map(Vec::as_slice).filter(|blocks| !blocks.is_empty()).collect();
+        let middle = |blocks: &[f64]| location(&mut blocks.to_vec());
+        let mut middles: Vec<f64> = builds.iter().map(|blocks| middle(blocks)).collect();
+        if let [blocks] = builds.as_slice() {
+            return Some(self.draw_flat(blocks));
+        }
+        if middles.len() >= UNITS_MIN {
+            return Some(self.draw_flat(&middles));
+        }
+        let units = builds.iter().map(|blocks| blocks.len()).min()?;
+        let estimate = location(&mut middles);
+        let mut random = Pcg64::seed_from_u64(self.seed);
+        let mut buffer = Vec::new();
+        let mut draw = || {
+            for (blocks, middle) in builds.iter().zip(&mut middles) {
+                *middle = redraw(blocks, &mut random, &mut buffer);
+            }
+            location(&mut middles)
+        };
+        let values = (0..self.resamples).map(|_| draw()).collect();
+        Some(Draws { estimate, units, values })
+    }
+
+    fn draw_flat(&self, units: &[f64]) -> Draws {
+        let mut random = Pcg64::seed_from_u64(self.seed);
+        let mut buffer = Vec::new();
+        let values = (0..self.resamples).map(|_| redraw(units, &mut random, &mut buffer)).collect();
+        Draws { estimate: location(&mut units.to_vec()), units: units.len(), values }
+    }
+}
+
+impl Draws {
+    /// The interval. A draw that is not a number leaves no range.
+    pub(super) fn interval(mut self) -> Interval {
+        let is_number = self.values.iter().all(|draw| draw.is_finite());
+        let level = level(self.units).filter(|_| is_number && !self.values.is_empty());
+        let range = level.map(|level| quantiles(&mut self.values, level));
+        Interval { estimate: self.estimate, range, units: self.units }
+    }
+
+    /// The standard error: how far the draws scatter.
+    pub(super) fn error(&self) -> f64 {
+        let count = self.values.len().max(1) as f64;
+        let mean = self.values.iter().sum::<f64>() / count;
+        (self.values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt()
+    }
+}
+
+/// The middle of as many of `values` as there are, drawn with replacement.
+fn redraw(values: &[f64], random: &mut Pcg64, drawn: &mut Vec<f64>) -> f64 {
+    drawn.clear();
+    drawn.extend((0..values.len()).map(|_| values[random.random_range(0..values.len())]));
+    location(drawn)
+}
+
+/// The lower quantile at which to read a distribution over `units`.
+fn level(units: usize) -> Option<f64> {
+    (units >= UNITS_MIN).then(|| normal_beyond(reach((1.0 - CONFIDENCE) / 2.0, units)))
+}
+
+/// The quantiles at `level` and `1 - level` of `values`, which are put in order.
+fn quantiles(values: &mut [f64], level: f64) -> (f64, f64) {
+    values.sort_unstable_by(f64::total_cmp);
+    let last = values.len() - 1;
+    let at = ((values.len() as f64 * level) as usize).min(last);
+    (values[at], values[last - at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(values: &[f64]) -> Vec<Sample> {
+        (0..).zip(values).map(|(round, &value)| Sample { round, value }).collect()
+    }
+
+    #[test]
+    fn an_interval_holds_its_estimate_and_a_seed_gives_it_again() {
+        let values = samples(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        let bootstrap = Bootstrap::default();
+        let interval = bootstrap.blocks(&values).unwrap();
+        assert_eq!((interval.estimate, interval.units), (4.5, 8));
+        assert_eq!(interval.contains(4.5), Some(true));
+        assert_eq!(bootstrap.blocks(&values), Some(interval));
+        let other = Bootstrap { seed: 2, resamples: 500 }.blocks(&values).unwrap();
+        assert_ne!(other.range, interval.range);
+    }
+
+    #[test]
+    fn of_five_blocks_it_is_nearly_their_range() {
+        let interval = Bootstrap::default().blocks(&samples(&[1.0, 2.0, 3.0, 4.0, 5.0])).unwrap();
+        let (low, high) = interval.range.unwrap();
+        assert!(low < 1.4 && high > 4.6, "{low} {high}");
+    }
+
+    #[test]
+    fn of_four_blocks_there_is_none() {
+        let interval = Bootstrap::default().blocks(&samples(&[1.0, 2.0, 3.0, 4.0])).unwrap();
+        assert_eq!((interval.range, interval.half_width()), (None, None));
+        assert_eq!(interval.contains(2.0), None);
+        assert_eq!(Bootstrap::default().blocks(&[]), None);
+        assert_eq!(Bootstrap::default().levels(&[vec![], vec![]]), None);
+    }
+
+    #[test]
+    fn builds_that_differ_widen_it_however_many_blocks_each_has() {
+        let near = |middle: f64| (0..20).map(|i| middle + f64::from(i) / 1000.0).collect();
+        let builds: Vec<Vec<f64>> = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5].map(near).to_vec();
+        let interval = Bootstrap::default().levels(&builds).unwrap();
+        assert_eq!(interval.units, 6);
+        assert!(interval.half_width().unwrap() > 0.1, "{interval:?}");
+        let few = Bootstrap::default().levels(&builds[..2]).unwrap();
+        assert_eq!(few.units, 20);
+        assert!(few.half_width().unwrap() < 0.01, "{few:?}");
+    }
+
+    #[test]
+    fn logarithms_become_ratios() {
+        let ratio = Interval { estimate: 0.0, range: Some((-1.0, 1.0)), units: 5 }.exp();
+        assert_eq!(ratio.estimate, 1.0);
+        assert!(ratio.range.unwrap().1 > 2.7);
+    }
+
+    #[test]
+    fn few_units_are_read_further_out() {
+        assert_eq!(level(4), None);
+        let levels = [5, 10, 100].map(|units| level(units).unwrap());
+        assert!(levels[0] < levels[1] && levels[1] < levels[2], "{levels:?}");
+        assert!((level(100_000).unwrap() - 0.025).abs() < 1e-4);
+    }
+}

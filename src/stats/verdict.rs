@@ -1,0 +1,112 @@
+//! What a ratio with its interval lets one say: cheaper, dearer, the same, or nothing.
+//!
+//! Two things have to come together before a difference is called one: the interval (taken with all others of its
+//! table, see [`family`](super::family)) does not hold 1, and the ratio is further from 1 than a rung is from itself.
+//! What a rung is from itself is measured in the same run, by trying one rung under two names.
+
+use super::bootstrap::Interval;
+
+/// A logarithm of a ratio above which a difference is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Floor(f64);
+
+/// What can be said of a ratio of costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Costs less.
+    Faster,
+    /// Costs more.
+    Slower,
+    /// No difference was shown that is larger than the floor.
+    Same,
+    /// Too few blocks to say.
+    Unknown,
+}
+
+impl Floor {
+    /// Differences of this part of the whole and less are none: 0.02 is 2 %.
+    pub fn of_share(share: f64) -> Floor {
+        Floor(share.max(0.0).ln_1p())
+    }
+
+    /// The band of a rung against itself: as far as the interval of its log ratio reaches on either side. `None`
+    /// without a range.
+    pub fn of_twins(log_ratio: &Interval) -> Option<Floor> {
+        log_ratio.range.map(|(low, high)| Floor(low.abs().max(high.abs())))
+    }
+
+    /// The higher of two.
+    pub fn max(self, other: Floor) -> Floor {
+        Floor(self.0.max(other.0))
+    }
+
+    /// As a part of the whole: 0.02 is 2 %.
+    pub fn share(self) -> f64 {
+        self.0.exp_m1()
+    }
+
+    /// As a logarithm.
+    pub fn log(self) -> f64 {
+        self.0
+    }
+}
+
+impl Verdict {
+    /// What `log_ratio` says above `floor`.
+    pub fn of(log_ratio: &Interval, floor: Floor) -> Verdict {
+        let Some((low, high)) = log_ratio.range else {
+            return Verdict::Unknown;
+        };
+        if high < 0.0 && log_ratio.estimate < -floor.0 {
+            Verdict::Faster
+        } else if low > 0.0 && log_ratio.estimate > floor.0 {
+            Verdict::Slower
+        } else {
+            Verdict::Same
+        }
+    }
+
+    /// One word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Faster => "faster",
+            Verdict::Slower => "slower",
+            Verdict::Same => "same",
+            Verdict::Unknown => "unknown",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interval(estimate: f64, low: f64, high: f64) -> Interval {
+        Interval { estimate, range: Some((low, high)), units: 10 }
+    }
+
+    #[test]
+    fn a_difference_needs_its_interval_and_more_than_the_floor() {
+        let floor = Floor::of_share(0.02);
+        for (interval, want) in [
+            (interval(0.10, 0.05, 0.15), Verdict::Slower),
+            (interval(-0.10, -0.15, -0.05), Verdict::Faster),
+            (interval(0.10, -0.01, 0.21), Verdict::Same),
+            (interval(0.015, 0.01, 0.02), Verdict::Same),
+            (interval(-0.015, -0.02, -0.01), Verdict::Same),
+        ] {
+            assert_eq!(Verdict::of(&interval, floor), want, "{interval:?}");
+        }
+        let few = Interval { range: None, ..interval(1.0, 0.0, 0.0) };
+        assert_eq!(Verdict::of(&few, floor), Verdict::Unknown);
+    }
+
+    #[test]
+    fn the_floor_is_as_far_as_twins_stray() {
+        let floor = Floor::of_twins(&interval(0.01, -0.01, 0.03)).unwrap();
+        assert_eq!(floor.log(), 0.03);
+        assert!((Floor::of_share(0.02).share() - 0.02).abs() < 1e-12);
+        assert_eq!(floor.max(Floor::of_share(0.5)), Floor::of_share(0.5));
+        assert_eq!(Floor::of_twins(&Interval { range: None, ..interval(0.0, 0.0, 0.0) }), None);
+    }
+}
