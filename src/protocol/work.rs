@@ -1,7 +1,8 @@
 //! One worker's echo, as the stacks call it: whole message in, reply or refusal out.
 //!
 //! [`Work`] is cheap to clone, one per connection; the codecs' scratch behind it is the worker's and is used by one
-//! call at a time. It keeps capacity between calls, never content, and no more than [`SCRATCH_BYTES_KEPT`] of it.
+//! call at a time. It keeps capacity between calls, never content: what messages go on needing up to
+//! [`SCRATCH_BYTES_MAX`], and [`SCRATCH_BYTES_KEPT`] without being asked.
 //! [`EchoHandler`] is the same for own protocols.
 
 use std::cell::RefCell;
@@ -17,8 +18,15 @@ use crate::protocol::message::{Body, Message};
 use crate::protocol::routes::{self, Refused, Target};
 use crate::wire::{Handler, Head, Limits, Refusal, Reply, Route, SharedPool, grpc};
 
-/// Scratch capacity that stays between messages: what the largest text message needed is given back after it.
+/// Scratch capacity that stays between messages, needed or not.
 pub const SCRATCH_BYTES_KEPT: usize = 4 * 1024 * 1024;
+
+/// Most scratch capacity that stays while messages need it: arrays of 16 MiB as text find theirs again instead of
+/// taking 4096 page faults each.
+pub const SCRATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Scratch beyond [`SCRATCH_BYTES_KEPT`] goes after so many messages that needed less than a quarter of it.
+const SPARED_MAX: u32 = 32;
 
 /// Payloads below this are copied behind their head: one piece to send is cheaper than three.
 const COPY_BYTES_MAX: usize = 1024;
@@ -41,6 +49,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Scratch {
     decode: Vec<u8>,
+    /// Messages in a row that left most of `decode` unused.
+    spared: u32,
     out: Vec<u8>,
     block: BytesMut,
 }
@@ -84,7 +94,8 @@ impl Work {
         prefix_len: usize,
     ) -> Result<(Encoding, Message), Refused> {
         let mut scratch = self.0.scratch.borrow_mut();
-        let Scratch { decode, out, block } = &mut *scratch;
+        let Scratch { decode, spared, out, block } = &mut *scratch;
+        decode.clear();
         out.clear();
         out.resize(prefix_len, 0);
         let echoed = echo::echo(&self.0.codecs, encoding, body, decode, out).map_err(refused)?;
@@ -94,8 +105,8 @@ impl Work {
             out[..prefix_len].copy_from_slice(&grpc::prefix(message_len(len)?));
         }
         let message = cut(out, block, prefix_len + head_len, body, payload);
-        trim(decode);
-        trim(out);
+        trim(decode, spared);
+        trim(out, &mut 0);
         Ok((encoding, message))
     }
 }
@@ -133,9 +144,14 @@ fn reserve(block: &mut BytesMut, len: usize) {
     }
 }
 
-fn trim(buffer: &mut Vec<u8>) {
-    if buffer.capacity() > SCRATCH_BYTES_KEPT {
+/// Frees `buffer` if it is too large to keep. `spared` counts for how long it has been larger than needed.
+fn trim(buffer: &mut Vec<u8>, spared: &mut u32) {
+    let room = buffer.capacity();
+    let idle = room > SCRATCH_BYTES_KEPT && buffer.len() < room / 4;
+    *spared = if idle { *spared + 1 } else { 0 };
+    if *spared >= SPARED_MAX || room > SCRATCH_BYTES_MAX {
         *buffer = Vec::new();
+        *spared = 0;
     }
 }
 
@@ -200,10 +216,11 @@ impl Handler for EchoHandler {
         let id = u8::try_from(route.0).ok();
         let encoding = id.and_then(Encoding::from_id).expect("route() made this route");
         let shared = &*self.work.0;
-        let mut scratch = shared.scratch.borrow_mut();
+        let Scratch { decode, spared, .. } = &mut *shared.scratch.borrow_mut();
         let start = out.len();
-        let echoed = echo::echo(&shared.codecs, encoding, body, &mut scratch.decode, out);
-        trim(&mut scratch.decode);
+        decode.clear();
+        let echoed = echo::echo(&shared.codecs, encoding, body, decode, out);
+        trim(decode, spared);
         let Echoed { encoding, head_len, payload } = echoed.map_err(|error| {
             out.truncate(start);
             refused(error)
@@ -214,5 +231,34 @@ impl Handler for EchoHandler {
         };
         let codec_id = encoding.id();
         Ok(Reply { content_type, codec_id, head_len, payload })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scratch_stays_while_it_is_needed_and_goes_when_it_is_not() {
+        let mut spared = 0;
+        let mut buffer = Vec::with_capacity(SCRATCH_BYTES_MAX);
+        for _ in 0..2 * SPARED_MAX {
+            buffer.resize(SCRATCH_BYTES_MAX / 4, 0);
+            trim(&mut buffer, &mut spared);
+            assert_eq!(buffer.capacity(), SCRATCH_BYTES_MAX);
+        }
+        for _ in 1..SPARED_MAX {
+            buffer.clear();
+            trim(&mut buffer, &mut spared);
+            assert_eq!(buffer.capacity(), SCRATCH_BYTES_MAX);
+        }
+        trim(&mut buffer, &mut spared);
+        assert_eq!(buffer.capacity(), 0);
+        let mut small = Vec::with_capacity(SCRATCH_BYTES_KEPT);
+        (0..2 * SPARED_MAX).for_each(|_| trim(&mut small, &mut spared));
+        assert_eq!(small.capacity(), SCRATCH_BYTES_KEPT);
+        let mut large = vec![0; SCRATCH_BYTES_MAX + 1];
+        trim(&mut large, &mut spared);
+        assert_eq!(large.capacity(), 0);
     }
 }

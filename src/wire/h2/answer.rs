@@ -264,7 +264,8 @@ pub(super) fn answer_long(
     cx: &mut Context<'_>,
     produce: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Reply, (Refusal, String)>,
 ) -> Result<Outgoing, Status> {
-    let mut edge = cx.pool.take(hint + AROUND_BYTES);
+    // The hint is the length of the answer before, whose buffer may have no byte more.
+    let mut edge = cx.pool.take(hint.max(AROUND_BYTES));
     edge.extend_from_slice(&[0; PREFIX_BYTES]);
     let answered = produce(&message, &mut edge).map_err(Status::from).and_then(|reply| {
         let len = edge.len() - PREFIX_BYTES + reply.payload.len();
