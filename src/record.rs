@@ -288,6 +288,9 @@ pub struct ServerReport {
     pub accepted: u64,
     /// Connections closed for a peer's fault.
     pub peer_faults: u64,
+    /// How often peers ran into which limit, by its name; limits that nobody ran into are left out.
+    #[serde(default)]
+    pub limits: BTreeMap<String, u32>,
     /// Options of the first accepted socket, read back.
     pub socket: Option<SocketOptions>,
     /// Peak resident set.

@@ -316,6 +316,43 @@ fn a_drain_finishes_what_is_open_and_reports() {
 }
 
 #[test]
+fn limits_that_were_hit_are_reported_and_others_are_served_meanwhile() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let report = folder.path().join("report.json");
+    let flags = [&ANY_PORTS[..], &["--report", report.to_str().expect("UTF-8")]].concat();
+    let Some(mut program) = Program::start_on_ring(URING_SERVER, &flags) else { return };
+    let mut honest = Grpc::connect(program.addresses()[0]);
+    let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    for id in (1..2000_u32).step_by(2) {
+        // `:method POST`, `:scheme http`, `:path /`; then RST_STREAM CANCEL.
+        flood.extend([&[0, 0, 3, 1, 4][..], &id.to_be_bytes(), &[0x83, 0x86, 0x84]].concat());
+        flood.extend([&[0, 0, 4, 3, 0][..], &id.to_be_bytes(), &[0, 0, 0, 8]].concat());
+    }
+    for _ in 0..3 {
+        let mut attacker = TcpStream::connect(program.addresses()[0]).expect("it listens");
+        attacker.set_read_timeout(Some(Duration::from_secs(20))).expect("positive");
+        attacker.write_all(&flood).expect("it lingers");
+        let asked = Instant::now();
+        let reply = honest.call(request("application/grpc+reflect"), &[&framed(b"x")]);
+        assert_eq!(reply.body, framed(b"x"));
+        assert!(asked.elapsed() < Duration::from_secs(1), "one connection slows another");
+        let mut said = Vec::new();
+        attacker.read_to_end(&mut said).expect("an end");
+        let text = b"too many streams are reset";
+        assert!(said.windows(text.len()).any(|at| at == text), "GOAWAY says why");
+    }
+    drop(honest);
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.ended(), 0);
+    let said = std::fs::read_to_string(&report).expect("a report was written");
+    let said: ServerReport = serde_json::from_str(&said).expect("a report");
+    assert_eq!(said.limits.into_iter().collect::<Vec<_>>(), [("resets".to_owned(), 3)]);
+    let mut told = String::new();
+    program.child.stderr.take().expect("it is piped").read_to_string(&mut told).expect("text");
+    assert!(told.contains("resets 3"), "{told:?}");
+}
+
+#[test]
 fn a_second_signal_ends_a_drain_that_hangs() {
     let mut program =
         Program::start(NDECHO, &["serve", "tokio/h1/reflect", "--drain-timeout", "60s"]);

@@ -1,7 +1,7 @@
 //! Flags of the servers: raw arguments become a plan and options by one conversion, and the process serves until it
 //! is told to stop.
 //!
-//! stdout gets one ready line and nothing else. The first SIGTERM or SIGINT drains and exits with 0, the second
+//! stdout gets one ready line and nothing else. Which limits peers ran into is said on stderr at the end. The first SIGTERM or SIGINT drains and exits with 0, the second
 //! exits at once with 1.
 
 use std::io::Write;
@@ -287,6 +287,10 @@ fn run(
     drop(stdout);
     let event = arrivals.recv().expect("this thread holds a sender");
     let said = server.stop()?;
+    if !said.limits.is_empty() {
+        let limits = said.limits.iter().map(|(name, count)| format!("{name} {count}"));
+        eprintln!("limits that peers ran into: {}", limits.collect::<Vec<_>>().join(", "));
+    }
     if let Some(path) = report {
         let json = serde_json::to_string(&said).expect("a report is plain data");
         std::fs::write(path, json + "\n")

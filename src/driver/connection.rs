@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::driver::Counters;
 use crate::wire::{
-    Batch, Context, LINGER_GAP, LINGER_TIME, Loan, Machine, Outbox, Pool, WireError,
+    Batch, Context, LINGER_GAP, LINGER_TIME, Limit, Loan, Machine, Outbox, Pool, WireError,
 };
 
 /// A peer that takes no byte for this long is given up; nginx and h2o have the same default.
@@ -229,6 +229,7 @@ impl Connection {
                 self.state = State::Closed;
             }
             State::Open | State::Flushing if due(self.stall) => {
+                turn.counters.limits.hit(Limit::StallTime);
                 self.blame(turn);
                 self.state = State::Closed;
             }
@@ -328,8 +329,9 @@ impl Connection {
         }
     }
 
-    /// Gives the buffers of a connection that is done to the pool.
+    /// Gives the buffers of a connection that is done to the pool and counts what limits it ran into.
     pub(crate) fn close(mut self, turn: &mut Turn<'_>) {
+        turn.counters.limits.add(&self.machine.limits());
         self.batch.discard(turn.pool);
         self.outbox.discard(turn.pool);
         self.forget_loan(turn);

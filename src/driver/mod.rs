@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use crate::sys::socket::{self, SocketOptions};
-use crate::wire::{Machine, SharedPool};
+use crate::wire::{LimitCounts, Machine, SharedPool};
 
 mod connection;
 mod drain;
@@ -125,6 +125,9 @@ pub struct Counters {
     pub socket: Option<SocketOptions>,
     /// Connections closed because the peer broke the protocol, was too slow, or vanished inside a message.
     pub peer_faults: u64,
+    /// Limits that peers ran into, on connections that are closed; own HTTP/2 counts its limits, and every own protocol
+    /// a peer that reads nothing.
+    pub limits: LimitCounts,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent.

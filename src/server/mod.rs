@@ -197,6 +197,7 @@ fn add(total: &mut Counters, counters: Counters) {
     total.accepted += counters.accepted;
     total.socket = total.socket.take().or(counters.socket);
     total.peer_faults += counters.peer_faults;
+    total.limits.add(&counters.limits);
     total.bytes_in += counters.bytes_in;
     total.bytes_out += counters.bytes_out;
 }

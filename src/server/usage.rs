@@ -26,6 +26,7 @@ pub(super) fn report(counters: Counters) -> Result<ServerReport, ServerError> {
     Ok(ServerReport {
         accepted: counters.accepted,
         peer_faults: counters.peer_faults,
+        limits: counters.limits.hits().map(|(limit, n)| (limit.name().to_owned(), n)).collect(),
         socket: counters.socket,
         rss_peak_bytes: clock::rss_peak_bytes(std::process::id()).map_err(system)?,
         minor_faults: count(usage.minor_page_faults()),

@@ -36,12 +36,14 @@ mod body;
 pub mod grpc;
 pub mod h1;
 pub mod h2;
+mod limit;
 mod outbox;
 mod patience;
 mod pool;
 pub mod raw;
 mod reply;
 
+pub use limit::{Limit, LimitCounts};
 pub use outbox::{Batch, Outbox};
 pub use pool::{Pool, SharedPool, grow};
 
@@ -125,6 +127,11 @@ pub trait Machine {
 
     /// True once nothing more is wanted from the peer: the caller sends the rest of the outbox and closes.
     fn finished(&self) -> bool;
+
+    /// Which limits the peer has run into so far.
+    fn limits(&self) -> LimitCounts {
+        LimitCounts::default()
+    }
 }
 
 /// What the head of a request says, before its body.

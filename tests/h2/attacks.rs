@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ndecho::wire::{Limit, Machine as _};
+
 use crate::peer::*;
 
 /// Feeds `piece` until the connection ends, and asserts that it does within `most` times with `code`.
@@ -288,4 +290,47 @@ fn trickle(server: &mut Server, bytes: &[u8]) {
         server.wait(Duration::from_secs(3));
         server.feed(&[*byte]);
     }
+}
+
+#[test]
+fn every_limit_that_is_hit_is_counted() {
+    let announced = |bytes: usize| message(&vec![0; bytes])[..5].to_vec();
+    let opened = |id, bytes| [open(id, "/reflect"), frame(DATA, 0, id, &announced(bytes))].concat();
+    let mut many = call_fields("/reflect", &[]);
+    many.extend([("a", ""); 64]);
+    let reset = |at: u32| [open(2 * at + 1, "/reflect"), rst(2 * at + 1, CANCEL)].concat();
+    let cases = [
+        (Limit::Head, headers(1, END_STREAM, &many)),
+        (
+            Limit::HeaderBlock,
+            [frame(HEADERS, 0, 1, b""), frame(CONTINUATION, 0, 1, b"").repeat(9)].concat(),
+        ),
+        (Limit::HeaderBlock, frame(HEADERS, END_HEADERS, 1, &[0; 16_385])),
+        (Limit::Message, opened(1, BODY_BYTES_MAX + 1)),
+        (Limit::Messages, (0..5).flat_map(|at| opened(2 * at + 1, BODY_BYTES_MAX)).collect()),
+        (Limit::Streams, (0..1025).flat_map(|at| open(2 * at + 1, "/reflect")).collect()),
+        (Limit::Resets, (0..201).flat_map(reset).collect()),
+        (Limit::ControlFrames, frame(PING, 0, 0, b"pingpong").repeat(1001)),
+        (Limit::SmallData, [open(1, "/reflect"), frame(DATA, 0, 1, b"").repeat(8193)].concat()),
+    ];
+    for (limit, bytes) in cases {
+        let mut server = server();
+        server.feed(&bytes);
+        assert_eq!(hits(&server), [(limit, 1)], "{limit:?}");
+    }
+    let held = [hello(), settings(&[(4, 0)]), call(1, "/reflect", b"x")].concat();
+    for (limit, bytes, seconds) in [
+        (Limit::HeadTime, [hello(), frame(HEADERS, 0, 1, b"")].concat(), 11),
+        (Limit::MessageTime, [hello(), open(1, "/reflect")].concat(), 31),
+        (Limit::WindowTime, held, 61),
+        (Limit::IdleTime, hello(), 76),
+    ] {
+        let mut server = server_after(&bytes);
+        server.wait(Duration::from_secs(seconds));
+        assert_eq!(hits(&server), [(limit, 1)], "{limit:?}");
+    }
+}
+
+fn hits(server: &Server) -> Vec<(Limit, u32)> {
+    server.machine.limits().hits().collect()
 }

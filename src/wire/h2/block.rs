@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::frame::{self, END_HEADERS, END_STREAM, FrameHead};
 use super::machine::{Connection, Side};
 use super::{BLOCK_BYTES_MAX, CONTINUATIONS_MAX};
-use crate::wire::Context;
+use crate::wire::{Context, Limit};
 
 /// A header block and what its HEADERS frame said.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,9 +64,11 @@ impl<S: Side> Connection<S> {
         };
         open.frames += 1;
         if open.frames > CONTINUATIONS_MAX {
+            self.guard.counts.hit(Limit::HeaderBlock);
             return Err(Fault::calm(format!("over {CONTINUATIONS_MAX} CONTINUATION frames")));
         }
         if open.bytes.len() + payload.len() > BLOCK_BYTES_MAX {
+            self.guard.counts.hit(Limit::HeaderBlock);
             return Err(Fault::calm(format!("header block over {BLOCK_BYTES_MAX} bytes")));
         }
         open.bytes.extend_from_slice(payload);

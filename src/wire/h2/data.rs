@@ -17,7 +17,7 @@ use super::incoming::Incoming;
 use super::machine::{Connection, Side, Stage};
 use super::stream::{Absent, Stream};
 use crate::wire::grpc::{Code, PREFIX_BYTES, Status};
-use crate::wire::{Context, DIRECT_BYTES_MIN, Loan, WireError};
+use crate::wire::{Context, DIRECT_BYTES_MIN, Limit, Loan, WireError};
 
 /// A DATA frame of which some is still to come.
 #[derive(Clone, Copy, Debug)]
@@ -195,7 +195,9 @@ impl<S: Side> Connection<S> {
         let Some(incoming) = &mut stream.incoming else {
             return S::unwanted(self, id, cx, with);
         };
-        match incoming.feed(bytes, cx.pool) {
+        let fed = incoming.feed(bytes, cx.pool);
+        self.guard.refused(&fed);
+        match fed {
             Ok(false) => Ok(()),
             Ok(true) => {
                 let announced = incoming.announced().unwrap_or(0);
@@ -219,6 +221,7 @@ impl<S: Side> Connection<S> {
         self.arriving_bytes += announced;
         let budget = self.messages_bytes_max;
         if self.arriving_bytes > budget {
+            self.guard.counts.hit(Limit::Messages);
             let text = format!("over {budget} bytes of messages are arriving on this connection");
             let status = Status::new(Code::ResourceExhausted, text);
             return S::refused(self, frame.stream, status, cx, with);

@@ -24,7 +24,7 @@ use super::machine::Connection;
 use super::server::{Drain, Server, Work};
 use super::stream::Stream;
 use crate::wire::grpc::{Code, Status};
-use crate::wire::{Context, Handler, Limits, WireError};
+use crate::wire::{Context, Handler, Limit, Limits, WireError};
 
 /// How long a reply waits for a window that the client does not open.
 pub(super) const WINDOW_TIMEOUT: Duration = Duration::from_secs(60);
@@ -67,6 +67,7 @@ impl<H: Handler> Connection<Server<H>> {
             self.end_drain(cx);
         }
         if self.cut_since.is_some_and(|since| since + self.limits.head_timeout <= cx.now) {
+            self.guard.counts.hit(Limit::HeadTime);
             self.say_goodbye(ErrorCode::NoError, "timed out inside a frame or header block", cx);
             let what = "inside a frame or header block";
             return Err(WireError::Timeout { protocol: PROTOCOL, what });
@@ -76,6 +77,7 @@ impl<H: Handler> Connection<Server<H>> {
         }
         let idle_over = self.active_at + self.limits.idle_timeout <= cx.now;
         if self.streams.is_empty() && idle_over && !self.finished {
+            self.guard.counts.hit(Limit::IdleTime);
             self.say_goodbye(ErrorCode::NoError, "idle", cx);
         }
         Ok(())
@@ -104,12 +106,17 @@ impl<H: Handler> Connection<Server<H>> {
             if due > cx.now {
                 self.sweep_at = Some(self.sweep_at.map_or(due, |at| at.min(due)));
             } else if stream.outgoing.is_some() {
+                self.guard.counts.hit(Limit::WindowTime);
                 self.remove(id, cx);
                 self.reset(id, ErrorCode::Cancel, cx)?;
             } else if matches!(stream.data, Work::Text(_)) {
+                self.guard.counts.hit(Limit::MessageTime);
                 self.send_refusal(id, cx)?;
             } else {
                 let called = stream.deadline.is_some_and(|deadline| deadline <= cx.now);
+                if !called {
+                    self.guard.counts.hit(Limit::MessageTime);
+                }
                 let text = match called {
                     true => "the call's deadline has passed",
                     false => "the message has stopped arriving",

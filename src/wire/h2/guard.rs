@@ -14,6 +14,8 @@
 use std::time::Instant;
 
 use super::fault::Fault;
+use crate::wire::grpc::{Code, Status};
+use crate::wire::{Limit, LimitCounts};
 
 /// Resets that may come at once.
 pub(super) const RESETS_BURST: u32 = 200;
@@ -38,6 +40,8 @@ pub(super) struct Guard {
     at: Option<Instant>,
     control_frames: u32,
     data_overhead: usize,
+    /// Limits that the peer has run into, those of other files as well.
+    pub(super) counts: LimitCounts,
 }
 
 impl Guard {
@@ -47,6 +51,7 @@ impl Guard {
         self.at = Some(now);
         self.resets = (self.resets - quiet * RESETS_RATE_HZ).max(0.0) + 1.0;
         if self.resets > f64::from(RESETS_BURST) {
+            self.counts.hit(Limit::Resets);
             return Err(Fault::calm("too many streams are reset"));
         }
         Ok(())
@@ -56,6 +61,7 @@ impl Guard {
     pub(super) fn control_frame(&mut self) -> Result<(), Fault> {
         self.control_frames += 1;
         if self.control_frames > CONTROL_FRAMES_MAX {
+            self.counts.hit(Limit::ControlFrames);
             return Err(Fault::calm("too many frames that want an answer while none is read"));
         }
         Ok(())
@@ -71,9 +77,17 @@ impl Guard {
         let charge = DATA_BYTES_FREE.saturating_sub(bytes);
         self.data_overhead += charge;
         if self.data_overhead > DATA_OVERHEAD_MAX {
+            self.counts.hit(Limit::SmallData);
             return Err(Fault::calm("too many DATA frames with little in them"));
         }
         Ok(charge)
+    }
+
+    /// Counts a message that is too long, if it is refused for that.
+    pub(super) fn refused<T>(&mut self, taken: &Result<T, Status>) {
+        if taken.as_ref().is_err_and(|status| status.code == Code::ResourceExhausted) {
+            self.counts.hit(Limit::Message);
+        }
     }
 
     /// The message that was charged is complete or dropped.

@@ -30,7 +30,7 @@ use super::hpack::Decoder;
 use super::settings::Settings;
 use super::stream::{Absent, Closed, Streams};
 use crate::wire::grpc::Status;
-use crate::wire::{Context, Limits, WireError};
+use crate::wire::{Context, Limit, Limits, WireError};
 
 /// What a half makes of what it receives. Its functions get the whole connection, whose `side` it is.
 pub(super) trait Side: Sized {
@@ -342,7 +342,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// The rules on sizes, before anything of the payload is kept.
-    fn check_size(&self, head: FrameHead) -> Result<(), Fault> {
+    fn check_size(&mut self, head: FrameHead) -> Result<(), Fault> {
         let exact = match head.kind {
             Kind::RstStream | Kind::WindowUpdate => Some(4),
             Kind::Ping => Some(frame::PING_BYTES),
@@ -355,6 +355,7 @@ impl<S: Side> Connection<S> {
         }
         if head.len > BLOCK_BYTES_MAX {
             let text = format!("{:?} of {} bytes is over {BLOCK_BYTES_MAX}", head.kind, head.len);
+            self.guard.counts.hit(Limit::HeaderBlock);
             return Err(Fault::calm(text));
         }
         Ok(())

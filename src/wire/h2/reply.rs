@@ -117,7 +117,9 @@ impl<H: Handler> Connection<Server<H>> {
         cx: &mut Context<'_>,
     ) -> Result<Answered, Status> {
         let limit = self.limits.body_bytes_max;
-        let Some(message) = grpc::whole(content, encoded, limit)? else {
+        let whole = grpc::whole(content, encoded, limit);
+        self.guard.refused(&whole);
+        let Some(message) = whole? else {
             return Err(grpc::cut_short(content.len(), grpc::announced(content)));
         };
         let terms = self.terms(id, send);

@@ -23,7 +23,7 @@ use super::server::{Drain, Server, Work};
 use super::stream::{Absent, Stream};
 use super::{FRAME_BYTES_MAX, HEAD_BYTES_FATAL_FACTOR, STREAM_WINDOW, STREAMS_MAX};
 use crate::wire::grpc::{Code, Status};
-use crate::wire::{Context, Handler, Head};
+use crate::wire::{Context, Handler, Head, Limit};
 
 impl<H: Handler> Connection<Server<H>> {
     /// A whole header block, on a new stream or behind the content of one. `rest` is the input behind it; returns how
@@ -46,6 +46,9 @@ impl<H: Handler> Connection<Server<H>> {
         }
         self.closed.opened(id);
         if self.streams.len() >= STREAMS_MAX as usize || self.side.drain == Drain::Last {
+            if self.side.drain != Drain::Last {
+                self.guard.counts.hit(Limit::Streams);
+            }
             return Err(Fault::Stream(id, ErrorCode::RefusedStream, "no stream is left"));
         }
         if let Some(fault) = block.fault.or(self.side.head.fault()) {
@@ -75,7 +78,10 @@ impl<H: Handler> Connection<Server<H>> {
         let changes = self.decoder.table_changes();
         let decoded = self.decoder.decode(bytes, bytes_max, |field| head.take(field));
         decoded.map_err(|error| match error {
-            HpackError::TooLarge(_) => Fault::calm(format!("header block: {error}")),
+            HpackError::TooLarge(_) => {
+                self.guard.counts.hit(Limit::HeaderBlock);
+                Fault::calm(format!("header block: {error}"))
+            }
             _ => Fault::connection(ErrorCode::Compression, format!("header block: {error}")),
         })?;
         if self.decoder.table_changes() == changes {
@@ -122,6 +128,7 @@ impl<H: Handler> Connection<Server<H>> {
         };
         let (bytes_max, fields_max) = (self.limits.head_bytes_max, self.limits.head_fields_max);
         if head.bytes > bytes_max || head.fields > fields_max {
+            self.guard.counts.hit(Limit::Head);
             let limits = format!("over {bytes_max} bytes or {fields_max} fields of header");
             return text("431", limits);
         }

@@ -19,7 +19,7 @@ use super::{
     STREAM_WINDOW, STREAMS_MAX,
 };
 use crate::wire::grpc::Status;
-use crate::wire::{Context, Handler, Limits, Loan, Machine, Pool, Route, WireError};
+use crate::wire::{Context, Handler, LimitCounts, Limits, Loan, Machine, Pool, Route, WireError};
 
 /// Server half.
 #[derive(Debug)]
@@ -154,6 +154,10 @@ impl<H: Handler> Machine for H2<H> {
 
     fn finished(&self) -> bool {
         self.connection.finished
+    }
+
+    fn limits(&self) -> LimitCounts {
+        self.connection.guard.counts
     }
 }
 

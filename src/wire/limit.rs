@@ -1,0 +1,119 @@
+//! Which limits a peer has run into, counted so that an operator sees what bit and how often.
+//!
+//! A machine counts for its own connection ([`super::Machine::limits`]); whoever drives it adds the counts up when the
+//! connection closes. Counting is all this does: what happens at a limit is the machine's business.
+
+/// A limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Limit {
+    /// Bytes or fields of a request's head.
+    Head,
+    /// Bytes or frames of a header block as it is sent, or what it decodes to.
+    HeaderBlock,
+    /// Bytes of one message.
+    Message,
+    /// Bytes of all messages that are arriving on a connection.
+    Messages,
+    /// Streams that are open.
+    Streams,
+    /// Streams that were reset, by the peer or because of it.
+    Resets,
+    /// Frames of ours that the peer has asked for and does not read.
+    ControlFrames,
+    /// DATA frames with little in them.
+    SmallData,
+    /// Time for a frame or a head to arrive whole.
+    HeadTime,
+    /// Pause inside a message.
+    MessageTime,
+    /// Time for a window to open.
+    WindowTime,
+    /// Time between requests.
+    IdleTime,
+    /// Time in which a peer takes no byte.
+    StallTime,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Limit; 13] = [
+        Limit::Head,
+        Limit::HeaderBlock,
+        Limit::Message,
+        Limit::Messages,
+        Limit::Streams,
+        Limit::Resets,
+        Limit::ControlFrames,
+        Limit::SmallData,
+        Limit::HeadTime,
+        Limit::MessageTime,
+        Limit::WindowTime,
+        Limit::IdleTime,
+        Limit::StallTime,
+    ];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Limit::Head => "head",
+            Limit::HeaderBlock => "header_block",
+            Limit::Message => "message",
+            Limit::Messages => "messages",
+            Limit::Streams => "streams",
+            Limit::Resets => "resets",
+            Limit::ControlFrames => "control_frames",
+            Limit::SmallData => "small_data",
+            Limit::HeadTime => "head_time",
+            Limit::MessageTime => "message_time",
+            Limit::WindowTime => "window_time",
+            Limit::IdleTime => "idle_time",
+            Limit::StallTime => "stall_time",
+        }
+    }
+}
+
+/// How often each limit was hit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitCounts([u32; Limit::ALL.len()]);
+
+impl LimitCounts {
+    /// Counts one more.
+    pub fn hit(&mut self, limit: Limit) {
+        let count = &mut self.0[limit as usize];
+        *count = count.saturating_add(1);
+    }
+
+    /// Counts what another has counted.
+    pub fn add(&mut self, other: &LimitCounts) {
+        for (count, more) in self.0.iter_mut().zip(other.0) {
+            *count = count.saturating_add(more);
+        }
+    }
+
+    /// Those that were hit, and how often.
+    pub fn hits(&self) -> impl Iterator<Item = (Limit, u32)> {
+        Limit::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_is_counted_under_its_own_name() {
+        let mut names: Vec<&str> = Limit::ALL.iter().map(|limit| limit.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Limit::ALL.len());
+        for (at, limit) in Limit::ALL.into_iter().enumerate() {
+            let (mut counts, mut total) = (LimitCounts::default(), LimitCounts::default());
+            assert_eq!(limit as usize, at);
+            counts.hit(limit);
+            total.add(&counts);
+            total.add(&counts);
+            assert_eq!(total.hits().collect::<Vec<_>>(), [(limit, 2)]);
+        }
+    }
+}
