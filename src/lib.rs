@@ -17,7 +17,7 @@
 //! | [`protocol`] | the protocol table; borrowed stacks | sockets, except *Whole* stacks |
 //! | [`server`] | builds one rung: picks on each axis once | load, stats, report |
 //! | [`load`] | closed-loop load, every reply checked | server, protocol |
-//! | [`ladder`] | the rungs, the order of trials, child processes | server or load in-process |
+//! | [`ladder`] | the rungs, the peers, the order of trials, child processes | server or load in-process |
 //! | [`record`], [`stats`], [`report`] | one trial as a JSON line; numbers; text | anything that runs |
 //! | [`sys`] | cores, socket options, host facts, clocks | protocols |
 //! | [`cli`] | flags and their checks | logic |

@@ -45,6 +45,9 @@ pub struct Header {
     /// What loaded the servers, if not our own load generator.
     #[serde(default)]
     pub client: Option<String>,
+    /// Versions of the peers tried, by name, as their manifests have them.
+    #[serde(default)]
+    pub peers: BTreeMap<String, String>,
     /// The machine.
     pub host: Host,
     /// How this program was built.

@@ -6,8 +6,11 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use ndecho::record::{Line, Outcome, Trial};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/peers/server.py");
@@ -211,6 +214,44 @@ fn the_cpu_of_a_peers_threads_and_children_is_its_own() {
         let cpu = measured.server_cpu.expect("the ladder asked for it").total_ns;
         // The fixture works 2 ms for each request.
         assert!(cpu > measured.requests * 1_800_000, "{name}: {cpu} ns, {}", measured.requests);
+    }
+}
+
+/// Processes that `pid` has started.
+fn children(pid: u32) -> Vec<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    text.unwrap_or_default().split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_peer_ends_with_the_ladder_that_was_killed() {
+    if is_missing("python3") {
+        return;
+    }
+    let peers = Peers::new();
+    peers.add("right", "right", "{port}", "");
+    let mut command = Command::new(NDECHO);
+    command.args(["ladder", "--rungs", "peer/*", "--sizes", "8", "--duration", "1m"]);
+    command.args(["--budget", "2m", "--out"]).arg(peers.out());
+    command.arg("--peers-dir").arg(peers.home.path().join("peers"));
+    let mut ladder = command.stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut started = Vec::new();
+    wait_for("a peer under load", || {
+        started = children(ladder.id());
+        started.len() == 2
+    });
+    ladder.kill().expect("it runs");
+    ladder.wait().expect("it is ours");
+    for pid in started {
+        wait_for("its end", || kill(Pid::from_raw(pid), None).is_err());
     }
 }
 

@@ -252,6 +252,11 @@ impl LadderArgs {
             cpu_server: bench.cpu_server as u32,
             cpu_client: bench.cpu_client as u32,
             client: bench.python.as_ref().map(|_| "the Python client (client.py)".to_owned()),
+            peers: plan
+                .peers()
+                .iter()
+                .map(|peer| (peer.manifest.name.clone(), peer.manifest.version.clone()))
+                .collect(),
             host: host::host(bench.cpu_server),
             build: host::build(),
         }))

@@ -112,19 +112,21 @@ impl Cli {
         match self.command {
             None => self.ladder.run(),
             Some(Command::Ladder(args)) => args.run(),
-            Some(Command::Serve(child)) => child.run(ServeArgs::run),
-            Some(Command::Load(child)) => child.run(LoadArgs::run),
+            Some(Command::Serve(child)) => child.run(Signal::SIGTERM, ServeArgs::run),
+            Some(Command::Load(child)) => child.run(Signal::SIGTERM, LoadArgs::run),
             Some(Command::Rungs(args)) => args.run(),
             Some(Command::Report(args)) => args.run(),
-            Some(Command::Exec(child)) => child.run(ExecArgs::run),
+            // It may be deaf to anything milder, and nobody is left to tell.
+            Some(Command::Exec(child)) => child.run(Signal::SIGKILL, ExecArgs::run),
         }
     }
 }
 
 impl<T: Args> Child<T> {
-    fn run(&self, work: impl FnOnce(&T) -> ExitCode) -> ExitCode {
+    /// Does the work, and is sent `farewell` when its parent ends.
+    fn run(&self, farewell: Signal, work: impl FnOnce(&T) -> ExitCode) -> ExitCode {
         if let Some(parent) = self.die_with {
-            let asked = prctl::set_pdeathsig(Signal::SIGTERM);
+            let asked = prctl::set_pdeathsig(farewell);
             // Gone already: it died between starting this process and the line above.
             if asked.is_err() || getppid().as_raw() != parent {
                 return fail(format!("parent {parent} is gone"));

@@ -380,6 +380,60 @@ mod tests {
         assert!(error.contains("uring/h1/npy carries one request at a time"), "{error}");
     }
 
+    /// The peers of the repository; nothing is started.
+    fn peers() -> Vec<Arc<Peer>> {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/peers"));
+        peers::read(folder).expect("their manifests are sound")
+    }
+
+    #[test]
+    fn peers_are_tried_where_they_are_asked_for_and_the_seed_has_rows_for_some() {
+        let rungs = |preset, every_peer, globs: Option<&str>| {
+            let rungs = globs.map(str::to_owned);
+            let wish = Wish { peers: peers(), every_peer, rungs, ..Wish::of(preset) };
+            let mut names: Vec<String> =
+                plan(wish).cells.iter().map(|cell| cell.subject.to_string()).collect();
+            names.sort_unstable();
+            names.dedup();
+            names.retain(|name| name.starts_with("peer/"));
+            names
+        };
+        let all = peers::rungs(&peers()).len();
+        assert_eq!(rungs(Preset::Quick, false, None), [""; 0]);
+        assert_eq!(rungs(Preset::Quick, true, None).len(), all);
+        assert_eq!(rungs(Preset::Seed, false, None).len(), 11);
+        assert_eq!(rungs(Preset::Seed, true, None).len(), all);
+        let globs = "uring/h1/npy,peer/aiohttp/json*";
+        let of_aiohttp = [
+            "peer/aiohttp/json",
+            "peer/aiohttp/json:orjson",
+            "peer/aiohttp/json_binary",
+            "peer/aiohttp/json_binary:pybase64",
+        ];
+        assert_eq!(rungs(Preset::Quick, false, Some(globs)), of_aiohttp);
+    }
+
+    #[test]
+    fn peers_have_a_standard_and_no_parent() {
+        let globs = Some("peer/{grpcio/protobuf,aiohttp/json}".to_owned());
+        let plan = plan(Wish { peers: peers(), rungs: globs, ..Wish::of(Preset::Seed) });
+        let standard = ["tokio/axum/json:serde", "tokio/tonic/protobuf:prost"];
+        for cell in &plan.cells {
+            let reference = cell.reference.expect("one of the two").to_string();
+            assert!(cell.parent.is_none() && standard.contains(&reference.as_str()), "{cell}");
+        }
+        assert_eq!(plan.peers().len(), 2);
+    }
+
+    #[test]
+    fn the_python_client_leaves_out_what_it_cannot_speak_to() {
+        let wish = Wish { client: Client::Python, ..Wish::of(Preset::Seed) };
+        let plan = plan(wish.clone());
+        assert!(plan.cells.iter().all(|cell| cell.subject.family() != Family::Raw));
+        let raw = Wish { rungs: Some("uring/raw/*".to_owned()), ..wish };
+        assert!(matches!(raw.plan(), Err(PlanError::Client)));
+    }
+
     #[test]
     fn a_size_that_is_no_vector_is_refused() {
         let wish = Wish { sizes: Some(vec![12]), ..Wish::of(Preset::Quick) };

@@ -240,6 +240,7 @@ pub(crate) mod tests {
             cpu_server: 0,
             cpu_client: 1,
             client: None,
+            peers: BTreeMap::new(),
             host: Host { cpu_model: "A CPU".into(), ..Host::default() },
             build: Build { profile: "release".into(), ..Build::default() },
         }

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{File, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,9 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// Between looks at a lock or at a step.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What a step has before it in the log.
+const PROMPT: &str = "$ ";
 
 /// Bytes of a log's end that are read for a reason.
 const LOG_BYTES: usize = 8192;
@@ -83,13 +87,11 @@ pub enum SetupError {
         source: std::io::Error,
     },
     /// A step that failed.
-    #[error("cannot be set up: {reason} (`{step}`; see {log})")]
+    #[error("cannot be set up: {reason}; see {log}")]
     Step {
-        /// The command.
-        step: String,
         /// Why, with what to do about it where that is known.
         reason: String,
-        /// All that it said.
+        /// The steps, and all that they said.
         log: PathBuf,
     },
     /// This program is being stopped.
@@ -218,7 +220,8 @@ impl Work<'_> {
         std::fs::rename(&new, &made).map_err(at(&made))
     }
 
-    fn run(&self, step: &[Template], output: &File, log: &Path) -> Result<(), SetupError> {
+    fn run(&self, step: &[Template], mut output: &File, log: &Path) -> Result<(), SetupError> {
+        writeln!(output, "{PROMPT}{}", line(step)).map_err(at(log))?;
         let env = self.path().to_string_lossy().into_owned();
         let mut command = Command::new(&self.site.program);
         command.args(["exec", "--die-with", &std::process::id().to_string(), "--"]);
@@ -227,7 +230,6 @@ impl Work<'_> {
         command.stdout(output.try_clone().map_err(at(log))?);
         command.stderr(output.try_clone().map_err(at(log))?);
         let failed = |error: &ChildError| SetupError::Step {
-            step: line(step),
             reason: reason(log, error),
             log: log.to_owned(),
         };
@@ -326,7 +328,8 @@ fn version(program: &Path) -> String {
 fn reason(log: &Path, error: &ChildError) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_BYTES)..]);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    let is_said = |line: &&str| !line.trim().is_empty() && !line.starts_with(PROMPT);
+    let last = text.lines().rev().find(is_said);
     match (advice::on(&text), last) {
         (Some(advice), _) => advice.to_owned(),
         (None, Some(last)) => last.trim().to_owned(),

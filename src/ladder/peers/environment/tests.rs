@@ -167,6 +167,8 @@ fn a_step_that_fails_says_what_to_do_in_one_line() {
         let bench = Bench::new(&format!("[{step}]"));
         let error = bench.prepare(&mut Vec::new()).expect_err(step).to_string();
         assert!(error.contains(expected) && error.contains("some.log"), "{error}");
+        let log = std::fs::read_to_string(bench.site.folder.join("some.log")).expect("a log");
+        assert!(log.starts_with("$ "), "{log}");
         assert_eq!(error.lines().count(), 1, "{error}");
         assert_eq!(bench.state(), State::Stale);
     }
