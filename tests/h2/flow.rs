@@ -200,6 +200,22 @@ fn waiting_streams_take_turns() {
 }
 
 #[test]
+fn replies_that_share_a_small_window_end_one_by_one() {
+    let mut server = server_with(1 << 30, 16_384);
+    let body = ramp(60_000);
+    let ids: Vec<u32> = (0..10).map(|at| 2 * at + 1).collect();
+    for &id in &ids {
+        send_message(&mut server, id, "/reflect", &body, 60_000);
+    }
+    let ended = |server: &Server| ids.iter().filter(|id| reply(server, **id).ended).count();
+    let first = ended(&server);
+    for round in 1..=9 - first {
+        (0..6).for_each(|_| server.feed(&window_update(0, 10_001)));
+        assert_eq!(ended(&server), first + round);
+    }
+}
+
+#[test]
 fn a_stream_reset_while_it_waits_is_forgotten() {
     let mut server = server_with(0, 16_384);
     for at in 0..100 {

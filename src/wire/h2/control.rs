@@ -46,7 +46,7 @@ impl<S: Side> Connection<S> {
             })?;
             if stream.outgoing.is_some() && !stream.queued && stream.send.available() > 0 {
                 stream.queued = true;
-                self.ready.push_back(stream.id);
+                self.ready.push(stream.id);
             }
         }
         Ok(())

@@ -14,7 +14,6 @@
 //!
 //! RFC 9113 sections 4, 5.4 and 6.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -27,6 +26,7 @@ use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{self, END_STREAM, FrameHead, HEAD_BYTES, Kind, PREFACE, PRIORITY_BYTES};
 use super::guard::Guard;
 use super::hpack::Decoder;
+use super::pump::Ready;
 use super::settings::Settings;
 use super::stream::{Absent, Closed, Streams};
 use crate::wire::grpc::Status;
@@ -135,7 +135,7 @@ pub(super) struct Connection<S: Side> {
     pub(super) streams: Streams<S::PerStream>,
     pub(super) closed: Closed,
     /// Streams that may send, in turn.
-    pub(super) ready: VecDeque<u32>,
+    pub(super) ready: Ready,
     pub(super) send: SendWindow,
     pub(super) receive: ReceiveWindow,
     pub(super) guard: Guard,
@@ -171,7 +171,7 @@ impl<S: Side> Connection<S> {
             decoder: Decoder::default(),
             streams: Streams::default(),
             closed: Closed::default(),
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             send: SendWindow::new(super::settings::WINDOW_DEFAULT),
             receive: ReceiveWindow::new(window),
             guard: Guard::default(),

@@ -1,9 +1,12 @@
 //! Sending what windows held up, stream by stream in turn.
 //!
-//! A stream is in `ready` while it has something to send and, as far as is known, a window to send it in. One whose
-//! own window is shut leaves the queue until an update; when the connection's is shut, the queue waits as it is.
+//! A stream is in [`Ready`] while it has something to send and, as far as is known, a window to send it in. One whose
+//! own window is shut leaves the queue until an update; when the connection's is shut, the queue waits as it is, and
+//! the first goes on with its turn: a thousand messages that share a small window end one by one and not all at last.
 //!
 //! RFC 9113 section 5.2.
+
+use std::collections::VecDeque;
 
 use super::fault::Fault;
 use super::machine::{Connection, Side};
@@ -14,13 +17,39 @@ use crate::wire::Context;
 /// Most bytes a stream sends in its turn. Large, since a turn costs a buffer and the outbox holds no copy.
 const TURN_BYTES: usize = 1024 * 1024;
 
+/// Streams that may send, in turn.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    queue: VecDeque<u32>,
+    /// What the first has sent in its turn.
+    spent: usize,
+}
+
+impl Ready {
+    /// Adds a stream, last.
+    pub(super) fn push(&mut self, id: u32) {
+        self.queue.push_back(id);
+    }
+
+    /// Keeps room for no more than `streams`.
+    pub(super) fn shrink_to(&mut self, streams: usize) {
+        self.queue.shrink_to(streams);
+    }
+
+    /// The turn of the first is over.
+    fn pop(&mut self) {
+        self.queue.pop_front();
+        self.spent = 0;
+    }
+}
+
 impl<S: Side> Connection<S> {
     /// Puts a stream in the queue if it has something to send.
     pub(super) fn enqueue(&mut self, id: u32) {
         let Some(stream) = self.streams.get(id) else { return };
         if stream.outgoing.is_some() && !stream.queued {
             stream.queued = true;
-            self.ready.push_back(id);
+            self.ready.push(id);
         }
     }
 
@@ -61,18 +90,22 @@ impl<S: Side> Connection<S> {
     /// Sends what the windows allow, up to the end of a stream's message; returns the stream. `None` when nothing
     /// more can be sent.
     pub(super) fn send_ready(&mut self, cx: &mut Context<'_>) -> Option<u32> {
-        while let Some(id) = self.ready.pop_front() {
-            let Some(stream) = self.streams.get(id) else { continue };
-            let Stream { outgoing: Some(outgoing), send, .. } = stream else { continue };
+        while let Some(&id) = self.ready.queue.front() {
+            let Some(Stream { outgoing: Some(outgoing), send, touched, queued, .. }) =
+                self.streams.get(id)
+            else {
+                self.ready.pop();
+                continue;
+            };
             let left = outgoing.left();
             let allowed = self.send.available().min(send.available());
-            let bytes = left.min(allowed).min(TURN_BYTES);
+            let bytes = left.min(allowed).min(TURN_BYTES - self.ready.spent);
             if bytes == 0 && left > 0 {
                 if self.send.available() == 0 {
-                    self.ready.push_front(id);
                     break;
                 }
-                stream.queued = false;
+                *queued = false;
+                self.ready.pop();
                 continue;
             }
             let frame_max = self.peer.max_frame_size as usize;
@@ -80,14 +113,20 @@ impl<S: Side> Connection<S> {
             send.spend(bytes);
             self.send.spend(bytes);
             self.waiting_bytes -= bytes;
-            stream.touched = cx.now;
-            if outgoing.left() > 0 {
-                self.ready.push_back(id);
-                continue;
+            self.ready.spent += bytes;
+            *touched = cx.now;
+            if outgoing.left() == 0 {
+                *queued = false;
+                self.ready.pop();
+                if let Some(stream) = self.streams.get(id) {
+                    stream.outgoing = None;
+                }
+                return Some(id);
             }
-            stream.queued = false;
-            stream.outgoing = None;
-            return Some(id);
+            if self.ready.spent == TURN_BYTES {
+                self.ready.pop();
+                self.ready.push(id);
+            }
         }
         None
     }
