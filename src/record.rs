@@ -213,6 +213,8 @@ pub struct Measurement {
     pub socket: SocketOptions,
     /// The server's HTTP/2 SETTINGS as received.
     pub server_settings: Option<Http2Settings>,
+    /// The load generator's, as sent.
+    pub client_settings: Option<Http2Settings>,
 }
 
 /// Processor time of a process, all threads, over the window.

@@ -52,6 +52,8 @@ fn wrong_usage_exits_with_2_and_the_reason() {
         (&["ladder", "--rungs", "uring/h1/npi"], &["no rung", "uring/h1/npy"]),
         (&["ladder", "--sizes", "12"], &["size 12", "multiple of 8"]),
         (&["ladder", "--sizes", "8x"], &["unknown unit"]),
+        (&["load", "grpc://x:1", "--h2-window", "0"], &["1 to 2147483647 bytes"]),
+        (&["ladder", "--h2-frame-size", "8KiB"], &["16384 to 16777215 bytes"]),
         (&["ladder", "--rounds", "0"], &["--rounds"]),
         (&["ladder", "--preset", "quik"], &["quick"]),
         (&["ladder", "--cpu-server", "9999"], &["core 9999", "expected one of"]),
@@ -134,6 +136,25 @@ fn a_tiny_ladder_measures_records_and_reports() {
         assert!(stdout(&report).starts_with(start), "{format}");
         assert!(stdout(&report).contains("uring/h1/npy"), "{format}");
     }
+}
+
+#[test]
+fn a_ladder_asks_for_the_frames_it_is_told_to() {
+    let asked = |flags: &[&str]| {
+        let rungs = ["--rungs", "uring/h2/reflect", "--sizes", "8"];
+        let (output, _folder, out) = tiny_ladder(&[&rungs, flags].concat());
+        assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+        let Some(Line::Trial(trial)) = records(&out).pop() else { panic!("no trial") };
+        let Outcome::Measured(measured) = trial.outcome else { panic!("{:?}", trial.outcome) };
+        let ours = measured.client_settings.expect("it is HTTP/2");
+        (ours.initial_window_size, ours.max_frame_size)
+    };
+    assert_eq!(asked(&[]), (Some(64 << 20), Some(1 << 20)));
+    assert_eq!(
+        asked(&["--h2-frame-size", "32KiB", "--h2-window=1MiB"]),
+        (Some(1 << 20), Some(32_768))
+    );
+    assert_eq!(asked(&["--h2-frame-size", "16KiB", "--h2-window=65535"]), (None, None), "defaults");
 }
 
 #[test]

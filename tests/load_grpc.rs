@@ -147,6 +147,11 @@ fn an_echo_is_measured_at_every_size_and_depth() {
         let told = measured.server_settings.unwrap();
         assert_eq!(told.max_concurrent_streams, Some(1024));
         assert_eq!((told.initial_window_size, told.max_frame_size), (Some(1 << 20), None));
+        let ours = measured.client_settings.unwrap();
+        assert_eq!(
+            (ours.initial_window_size, ours.max_frame_size),
+            (Some(64 << 20), Some(1 << 20))
+        );
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::load::Http2Args;
 use crate::cli::ndecho::{fail, print, render, wrong_usage};
 use crate::cli::peers::PeerArgs;
 use crate::cli::values;
@@ -80,6 +81,10 @@ pub struct LadderArgs {
     /// Requests in flight over all connections, the same for every rung
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub in_flight: Option<u32>,
+
+    /// What gRPC servers may send.
+    #[command(flatten)]
+    pub http2: Http2Args,
 
     /// How long replies are counted in a trial
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
@@ -216,6 +221,7 @@ impl LadderArgs {
             array: self.array.clone(),
             connections: self.connections,
             in_flight: self.in_flight,
+            load_flags: self.http2.flags(),
             rounds: self.rounds,
             duration: self.duration,
             budget: self.budget,

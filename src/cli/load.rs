@@ -1,5 +1,6 @@
 //! Flags of `ndecho load`: raw arguments become [`Options`] by one conversion.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,7 +9,9 @@ use clap::Args;
 
 use crate::array::{DType, Shape};
 use crate::cli::values;
-use crate::load::plan::{ALLOWANCE, Body, Extent, Options, PlanError, Protocol, Source, Target};
+use crate::load::plan::{
+    ALLOWANCE, Body, Extent, FRAME_SIZES, Options, PlanError, Protocol, Source, Target, WINDOWS,
+};
 use crate::load::{self, LoadError};
 use crate::wire::h2::Allowance;
 
@@ -66,13 +69,9 @@ pub struct LoadArgs {
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "60s")]
     pub timeout: Duration,
 
-    /// Over gRPC, window of each stream and of the connection [default: 64MiB]
-    #[arg(long, value_name = "SIZE", value_parser = values::size)]
-    pub h2_window: Option<u64>,
-
-    /// Over gRPC, largest frame the server may send; 16KiB as most clients have it [default: 1MiB]
-    #[arg(long, value_name = "SIZE", value_parser = values::size)]
-    pub h2_frame_size: Option<u64>,
+    /// What a gRPC server may send.
+    #[command(flatten)]
+    pub http2: Http2Args,
 
     /// Core for the one thread
     #[arg(long, value_name = "CORE")]
@@ -85,6 +84,35 @@ pub struct LoadArgs {
     /// Prints the measurement as one JSON line
     #[arg(long)]
     pub json: bool,
+}
+
+/// What the load generator's HTTP/2 allows a server.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Http2Args {
+    /// Over gRPC, window of each stream and of the connection [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = window)]
+    pub h2_window: Option<u32>,
+
+    /// Over gRPC, largest frame the server may send; most clients leave it at 16KiB [default: 1MiB]
+    #[arg(long, value_name = "SIZE", value_parser = frame_size)]
+    pub h2_frame_size: Option<u32>,
+}
+
+impl Http2Args {
+    /// What they mean.
+    fn allowance(self) -> Allowance {
+        Allowance {
+            window: self.h2_window.unwrap_or(ALLOWANCE.window),
+            frame_bytes_max: self.h2_frame_size.unwrap_or(ALLOWANCE.frame_bytes_max),
+        }
+    }
+
+    /// The same as flags of `ndecho load`.
+    pub fn flags(self) -> Vec<String> {
+        let flag = |name: &str, size: Option<u32>| size.map(|size| format!("--{name}={size}"));
+        let flags = [flag("h2-window", self.h2_window), flag("h2-frame-size", self.h2_frame_size)];
+        flags.into_iter().flatten().collect()
+    }
 }
 
 impl LoadArgs {
@@ -122,23 +150,12 @@ impl LoadArgs {
             warmup: self.warmup,
             window: self.requests.map_or(Extent::Duration(self.duration), Extent::Requests),
             timeout: self.timeout,
-            allowance: self.allowance(),
+            allowance: self.http2.allowance(),
             cpu: self.cpu,
             server_pid: self.server_pid,
         };
         options.check()?;
         Ok(options)
-    }
-
-    /// A value that is too large for its field is too large for the plan as well.
-    fn allowance(&self) -> Allowance {
-        let or = |given: Option<u64>, default| {
-            given.map_or(default, |size| u32::try_from(size).unwrap_or(u32::MAX))
-        };
-        Allowance {
-            window: or(self.h2_window, ALLOWANCE.window),
-            frame_bytes_max: or(self.h2_frame_size, ALLOWANCE.frame_bytes_max),
-        }
     }
 
     fn concurrency(&self, protocol: Protocol) -> (u32, u32) {
@@ -177,4 +194,17 @@ fn warmup(text: &str) -> Result<Extent, String> {
         Ok(replies) => Ok(Extent::Requests(replies)),
         Err(_) => values::duration(text).map(Extent::Duration),
     }
+}
+
+fn window(text: &str) -> Result<u32, String> {
+    size_within(text, WINDOWS)
+}
+
+fn frame_size(text: &str) -> Result<u32, String> {
+    size_within(text, FRAME_SIZES)
+}
+
+fn size_within(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let size = u32::try_from(values::size(text)?).ok().filter(|size| range.contains(size));
+    size.ok_or_else(|| format!("expected {} to {} bytes", range.start(), range.end()))
 }

@@ -109,6 +109,7 @@ impl PythonClient {
             server_rss_peak_bytes: None,
             socket: SocketOptions::default(),
             server_settings: None,
+            client_settings: None,
         })
     }
 }

@@ -39,6 +39,8 @@ pub struct Wish {
     pub connections: Option<u32>,
     /// Requests in flight over all connections.
     pub in_flight: Option<u32>,
+    /// Flags that every load of a gRPC rung gets beside.
+    pub load_flags: Vec<String>,
     /// Rounds.
     pub rounds: Option<u32>,
     /// Length of a measured window.
@@ -68,6 +70,8 @@ pub struct Plan {
     pub array: Option<PathBuf>,
     /// Who loads the servers.
     pub client: Client,
+    /// Flags that every load of a gRPC rung gets beside.
+    pub load_flags: Vec<String>,
 }
 
 /// Why a wish makes no plan.
@@ -126,6 +130,7 @@ impl Wish {
             array: None,
             connections: None,
             in_flight: None,
+            load_flags: Vec::new(),
             rounds: None,
             duration: None,
             budget: None,
@@ -150,6 +155,7 @@ impl Wish {
             budget: self.budget.unwrap_or(self.client.budget(self.preset.budget())),
             array: self.array.clone(),
             client: self.client,
+            load_flags: self.load_flags.clone(),
         })
     }
 

@@ -180,6 +180,9 @@ impl Trials<'_> {
         command.args(["--warmup", &format!("{}us", self.plan.warmup.as_micros())]);
         // Ours is the one that ends it, so that a trial that takes too long is told from one that fails.
         command.args(["--timeout", &format!("{}us", 2 * self.plan.budget.as_micros())]);
+        if cell.subject.family() == Family::Grpc {
+            command.args(&self.plan.load_flags);
+        }
         match cell.window {
             Window::Time(time) => command.args(["--duration", &format!("{}us", time.as_micros())]),
             Window::Requests(count) => command.args(["--requests", &count.to_string()]),

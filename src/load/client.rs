@@ -103,6 +103,7 @@ impl<C: Client> LoadConnection<C> {
 impl<C: Client> Machine for LoadConnection<C> {
     fn open(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.client.open(cx);
+        self.run.borrow().traffic().client_settings.set(self.client.own_settings().map(http2));
         self.fill(cx);
         self.run.borrow().traffic().sent(cx.out.len());
         Ok(())

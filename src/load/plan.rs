@@ -4,6 +4,7 @@
 //! CLI, the ladder, a test) gets the same refusals. Nothing here touches a file or a socket.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -138,6 +139,12 @@ pub enum PlanError {
 /// connection, frames of 1 MiB.
 pub const ALLOWANCE: Allowance = Allowance { window: 64 << 20, frame_bytes_max: 1 << 20 };
 
+/// Windows that HTTP/2 knows, but for one of 0, which lets nothing through.
+pub const WINDOWS: RangeInclusive<u32> = 1..=(1 << 31) - 1;
+
+/// Frame sizes that HTTP/2 knows.
+pub const FRAME_SIZES: RangeInclusive<u32> = 1 << 14..=(1 << 24) - 1;
+
 /// Most connections of one run: their sockets must fit an ordinary descriptor limit of 1024 with room to spare.
 pub const CONNECTIONS_MAX: u32 = 1000;
 
@@ -230,8 +237,10 @@ impl Options {
         let why = " (one request in flight on each HTTP/1.1 connection)";
         let why = if self.target.protocol == Protocol::Http { why } else { "" };
         range("--in-flight", self.in_flight, self.connections, in_flight_max, why)?;
-        range("--h2-window", self.allowance.window, 1, (1 << 31) - 1, " bytes")?;
-        range("--h2-frame-size", self.allowance.frame_bytes_max, 1 << 14, (1 << 24) - 1, " bytes")?;
+        let Allowance { window, frame_bytes_max } = self.allowance;
+        range("--h2-window", window, *WINDOWS.start(), *WINDOWS.end(), " bytes")?;
+        let (least, most) = (*FRAME_SIZES.start(), *FRAME_SIZES.end());
+        range("--h2-frame-size", frame_bytes_max, least, most, " bytes")?;
         match self.window {
             Extent::Requests(0) => Err(PlanError::Count {
                 what: "--requests",
@@ -298,6 +307,18 @@ mod tests {
         assert!(options("grpc://a:1", 1, 1000).check().is_ok());
         assert!(options("raw://a:1", 8, 4).check().is_err());
         assert!(options("raw://a:1", 0, 0).check().is_err());
+    }
+
+    #[test]
+    fn windows_and_frames_are_those_of_the_protocol() {
+        let check = |window, frame_bytes_max| {
+            let allowance = Allowance { window, frame_bytes_max };
+            Options { allowance, ..options("grpc://a:1", 1, 1) }.check()
+        };
+        assert!(check(1, 1 << 14).is_ok() && check(i32::MAX as u32, (1 << 24) - 1).is_ok());
+        assert!(check(0, 1 << 14).is_err() && check(1 << 31, 1 << 14).is_err());
+        let error = check(1, 1 << 24).unwrap_err().to_string();
+        assert_eq!(error, "--h2-frame-size is 16777216, expected 16384 to 16777215 bytes");
     }
 
     #[test]

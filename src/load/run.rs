@@ -40,6 +40,8 @@ pub struct Traffic {
     pub bytes_in: Cell<u64>,
     /// The HTTP/2 SETTINGS of the server.
     pub server_settings: Cell<Option<Http2Settings>>,
+    /// Ours.
+    pub client_settings: Cell<Option<Http2Settings>>,
 }
 
 /// What has come for a request.
@@ -177,6 +179,7 @@ impl Run {
             server_rss_peak_bytes,
             socket,
             server_settings: self.traffic.server_settings.get(),
+            client_settings: self.traffic.client_settings.get(),
         })
     }
 

@@ -85,6 +85,7 @@ mod tests {
             server_rss_peak_bytes: Some(3 << 20),
             socket: SocketOptions::default(),
             server_settings: None,
+            client_settings: None,
         }
     }
 

@@ -275,6 +275,7 @@ pub(crate) mod tests {
                 server_rss_peak_bytes: Some(1 << 20),
                 socket: SocketOptions::default(),
                 server_settings: None,
+                client_settings: None,
             })),
             server: None,
             disturbance: None,

@@ -330,6 +330,11 @@ pub trait Client {
     fn peer_settings(&self) -> Option<h2::Settings> {
         None
     }
+
+    /// Our own, of a client half that speaks HTTP/2.
+    fn own_settings(&self) -> Option<h2::Settings> {
+        None
+    }
 }
 
 /// A piece of a message to send.

@@ -175,6 +175,10 @@ impl Client for H2Client {
     fn peer_settings(&self) -> Option<Settings> {
         self.connection.settings_seen.then_some(self.connection.peer)
     }
+
+    fn own_settings(&self) -> Option<Settings> {
+        Some(self.connection.ours)
+    }
 }
 
 fn gone(why: &str) -> WireError {
