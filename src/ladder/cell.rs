@@ -20,6 +20,7 @@ use crate::codec::Encoding;
 use crate::protocol::Family;
 use crate::record::ArrayInfo;
 
+use super::client::Client;
 use super::table;
 use super::{Rung, Subject};
 
@@ -126,14 +127,20 @@ impl Window {
 }
 
 impl Cell {
-    /// The cell of `subject` at `array` under `load`, or under as much of it as it can bear.
-    pub fn new(subject: Subject, array: &ArrayInfo, load: Load, time: Duration) -> Cell {
+    /// The cell of `subject` at `array` under `load` from `client`, or under as much of it as it can bear.
+    pub fn new(
+        subject: Subject,
+        array: &ArrayInfo,
+        load: Load,
+        client: Client,
+        time: Duration,
+    ) -> Cell {
         let family = match subject.family() {
             // It stands under both, and the load says which one is meant.
             Family::Raw => load.family(),
             family => family,
         };
-        let bearable = subject.bearable(load, array.bytes);
+        let bearable = subject.bearable(load, array.bytes, client);
         Cell {
             parent: subject.parent(),
             reference: table::reference(subject.encoding(), family),
@@ -186,7 +193,7 @@ mod tests {
     fn the_reference_of_raw_follows_its_load() {
         let rung: Rung = "uring/raw/reflect".parse().expect("the root");
         let array = ArrayInfo { dtype: "<f8".into(), shape: vec![1], bytes: 8 };
-        let cell = |load| Cell::new(rung.into(), &array, load, Duration::ZERO);
+        let cell = |load| Cell::new(rung.into(), &array, load, Client::Own, Duration::ZERO);
         let reference = |load| cell(load).reference.map(|rung| rung.protocol());
         assert_eq!(reference(Load::connections(50)), Some("axum"));
         assert_ne!(reference(Load::streams(1000)), Some("axum"));

@@ -18,7 +18,8 @@ use super::peers::Peer;
 use super::peers::environment::Environments;
 
 /// Who loads the servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Client {
     /// `ndecho load`.
     Own,

@@ -185,7 +185,7 @@ impl Wish {
             let skip = rung.obstacle(array);
             for load in self.loads(rung, array.bytes) {
                 if rung.family() != Family::Raw || self.is_wanted(rung, load, rungs, array.bytes) {
-                    let cell = Cell::new(rung.clone(), array, load, time);
+                    let cell = Cell::new(rung.clone(), array, load, self.client, time);
                     cells.push(Cell { skip: skip.clone(), ..cell });
                 }
             }

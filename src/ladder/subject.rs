@@ -12,6 +12,7 @@ use crate::record::ArrayInfo;
 
 use super::Rung;
 use super::cell::Load;
+use super::client::Client;
 use super::peers::PeerRung;
 use super::table;
 
@@ -57,10 +58,10 @@ impl Subject {
         }
     }
 
-    /// `load`, or as much of it as this can bear.
-    pub fn bearable(&self, load: Load, array_bytes: u64) -> Load {
+    /// `load` from `client`, or as much of it as this can bear.
+    pub fn bearable(&self, load: Load, array_bytes: u64, client: Client) -> Load {
         let Subject::Peer(rung) = self else { return load };
-        match rung.peer.manifest.limits.in_flight_max(array_bytes) {
+        match rung.peer.manifest.limits.in_flight_max(array_bytes, client) {
             Some(most) if most < load.in_flight => {
                 Load { connections: load.connections.min(most), in_flight: most }
             }

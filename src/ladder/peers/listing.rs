@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Peer;
 use super::environment::{self, Site, State};
 use super::manifest::{Limits, Manifest};
+use crate::ladder::client::Client;
 
 /// Every peer: what it is, whether it is installed, and what is known of it.
 pub fn list(peers: &[Arc<Peer>], site: &Site) -> String {
@@ -45,7 +46,12 @@ fn limits(limits: &Limits) -> String {
     let body = limits.body_bytes_max.map(|bytes| format!("{} a message", size(bytes)));
     let in_flight = limits.in_flight_max.map(|most| format!("{most} in flight"));
     let when = limits.when.iter().map(|when| {
-        format!("{} in flight from {} on", when.in_flight_max, size(when.array_bytes_min))
+        let client = match when.client {
+            Some(Client::Python) => " under the Python client",
+            Some(Client::Own) => " under ndecho's client",
+            None => "",
+        };
+        format!("{} in flight from {} on{client}", when.in_flight_max, size(when.array_bytes_min))
     });
     body.into_iter().chain(in_flight).chain(when).collect::<Vec<_>>().join(", ")
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::codec::Encoding;
+use crate::ladder::client::Client;
 use crate::protocol::Family;
 
 /// The manifest's file in a peer's folder.
@@ -86,17 +87,19 @@ pub struct Limits {
     pub body_bytes_max: Option<u64>,
     /// Most requests in flight.
     pub in_flight_max: Option<u32>,
-    /// Limits that hold for large arrays only.
+    /// Limits that hold for large arrays or under one client only.
     #[serde(default)]
     pub when: Vec<When>,
 }
 
-/// A limit for arrays from a size on.
+/// A limit for arrays from a size on, and perhaps under one client only.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct When {
     /// The smallest array it holds for.
     pub array_bytes_min: u64,
+    /// The client it holds under; any, where none is named.
+    pub client: Option<Client>,
     /// Most requests in flight.
     pub in_flight_max: u32,
 }
@@ -237,9 +240,12 @@ impl Manifest {
 }
 
 impl Limits {
-    /// Most requests in flight at an array of `bytes`.
-    pub fn in_flight_max(&self, bytes: u64) -> Option<u32> {
-        let when = self.when.iter().filter(|when| bytes >= when.array_bytes_min);
+    /// Most requests in flight at an array of `bytes`, under `client`.
+    pub fn in_flight_max(&self, bytes: u64, client: Client) -> Option<u32> {
+        let holds = |when: &&When| {
+            bytes >= when.array_bytes_min && when.client.is_none_or(|only| only == client)
+        };
+        let when = self.when.iter().filter(holds);
         when.map(|when| when.in_flight_max).chain(self.in_flight_max).min()
     }
 

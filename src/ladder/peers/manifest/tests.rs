@@ -23,7 +23,10 @@ ready = "ready {address} now"
 [limits]
 body_bytes_max = 1000
 in_flight_max = 100
-when = [{ array_bytes_min = 65536, in_flight_max = 10 }]
+when = [
+  { array_bytes_min = 65536, in_flight_max = 10 },
+  { array_bytes_min = 1000, client = "python", in_flight_max = 50 },
+]
 
 [seed]
 json = "some json"
@@ -59,14 +62,17 @@ fn what_may_be_left_out_has_a_meaning() {
     let no_setup = read(&cut("[setup]", "[start]")).expect("setup has a default");
     assert_eq!(no_setup.environment(), "some-peer");
     let no_limits = read(&cut("[limits]", "[seed]")).expect("limits have a default");
-    assert_eq!(no_limits.limits.in_flight_max(1 << 40), None);
+    assert_eq!(no_limits.limits.in_flight_max(1 << 40, Client::Own), None);
 }
 
 #[test]
 fn the_lowest_limit_that_applies_holds() {
     let limits = read(WHOLE).expect("it is sound").limits;
-    assert_eq!(limits.in_flight_max(65_535), Some(100));
-    assert_eq!(limits.in_flight_max(65_536), Some(10));
+    assert_eq!(limits.in_flight_max(65_535, Client::Own), Some(100));
+    assert_eq!(limits.in_flight_max(65_536, Client::Own), Some(10));
+    assert_eq!(limits.in_flight_max(999, Client::Python), Some(100));
+    assert_eq!(limits.in_flight_max(65_535, Client::Python), Some(50));
+    assert_eq!(limits.in_flight_max(65_536, Client::Python), Some(10));
 }
 
 #[test]
