@@ -56,13 +56,18 @@ def dtype(name):
 def from_bytes(buffer, name, shape):
     """The array over `buffer`, which must be just as long as dtype and shape say; nothing is copied."""
     item = dtype(name)
-    for dim in shape:
-        if type(dim) is not int or dim < 0:
-            raise Refused(f"shape {shape!r}: expected a list of integers, none negative")
+    check_shape(shape)
     try:
         return np.frombuffer(buffer, item).reshape(shape)
     except (ValueError, OverflowError):
         raise Refused(misfit(len(buffer), item, shape))
+
+
+def check_shape(shape):
+    """Refuses dimensions that NumPy would take for others: -1, true, 2.0."""
+    for dim in shape:
+        if type(dim) is not int or dim < 0:
+            raise Refused(f"shape {shape!r}: expected a list of integers, none negative")
 
 
 def misfit(buffer_len, item, shape):

@@ -24,8 +24,8 @@ class Json:
     @staticmethod
     def read(message, body):
         array = contract.from_numbers(message["data"], message["dtype"], body)
-        # orjson reads neither NaN nor Infinity, but f4 and f2 overflow to it, and it would write that as null.
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        # orjson reads no Infinity, but f4 and f2 overflow to it, and it would write that as null.
+        if array.dtype.kind == "f" and array.itemsize < 8 and not np.isfinite(array).all():
             raise contract.Refused(f"a number beyond {array.dtype.str}, and orjson cannot write Infinity")
         return array
 
@@ -63,8 +63,8 @@ class Msgpack:
             message = MSGPACK_DECODER.decode(body)
         except msgspec.MsgspecError as error:
             raise contract.Refused(str(error))
-        if message.get(b"kind") or message[b"nd"] is not True:
-            raise contract.Refused("expected a plain array, neither structured nor pickled")
+        if not isinstance(message, dict) or message.get(b"kind") or message[b"nd"] is not True:
+            raise contract.Refused("expected the map of a plain array, neither structured nor pickled")
         return contract.from_bytes(message[b"data"], message[b"type"], message[b"shape"])
 
     @staticmethod

@@ -60,10 +60,11 @@ class Msgpack:
 
     @staticmethod
     def hook(message):
-        """msgpack_numpy's own hook, after a look at what it would trust: it unpickles, and it takes any length."""
+        """msgpack_numpy's own hook, after a look at what it would trust: it unpickles, and takes any length."""
         contract.dtype(message[b"type"])
+        contract.check_shape(message[b"shape"])
         if message.get(b"kind") or message[b"nd"] is not True:
-            raise contract.Refused("expected a plain array, neither structured nor pickled")
+            raise contract.Refused("expected the map of a plain array, neither structured nor pickled")
         array = msgpack_numpy.decode(message)
         if array.nbytes != len(message[b"data"]):
             raise contract.Refused(f"shape and dtype need {array.nbytes} bytes, got {len(message[b'data'])}")

@@ -11,6 +11,9 @@ import contract
 import messages
 import serving
 
+# Measured, all on one core: CPU per request falls from one to four threads, and rises again past eight.
+THREADS = 4
+
 
 def echo(request, context):
     try:
@@ -43,7 +46,7 @@ def serve(args):
 
 
 def threads(parser):
-    parser.add_argument("--threads", type=int, default=2, help="of the pool that calls run on")
+    parser.add_argument("--threads", type=int, default=THREADS, help="of the pool that calls run on")
 
 
 if __name__ == "__main__":
