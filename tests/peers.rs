@@ -1,9 +1,11 @@
-//! Our load generator against every peer there is: each codec, dtype and shape, and arrays of 64 MiB. And the peers'
-//! Python client against our servers.
+//! Our load generator against every peer there is: each codec, dtype and shape, arrays of 64 MiB, and messages that are
+//! no arrays. And the peers' Python client against our servers.
 //!
 //! A machine without what a peer needs skips it with a message; in CI (`CI` is set) that fails instead.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -41,6 +43,39 @@ const NAMES: [&str; 7] = [
 const SHAPES: [&[u64]; 6] = [&[], &[0], &[3], &[2, 0, 3], &[2, 3], &[4, 1, 2]];
 
 const LARGE: u64 = 64 << 20;
+
+/// What the contract refuses and a Python library would take or choke on.
+const REFUSED: [(Encoding, &[u8]); 29] = [
+    (Encoding::Json, br#"{"data": [1, [2]], "dtype": "<f8"}"#),
+    (Encoding::Json, br#"{"data": [null], "dtype": "<f8"}"#),
+    (Encoding::Json, br#"{"data": ["3"], "dtype": "<f8"}"#),
+    (Encoding::Json, br#"{"data": [true, 1.5], "dtype": "<f8"}"#),
+    (Encoding::Json, br#"{"data": [1.5], "dtype": "<i8"}"#),
+    (Encoding::Json, br#"{"data": [300], "dtype": "|u1"}"#),
+    (Encoding::Json, br#"{"data": [1], "dtype": "|b1"}"#),
+    (Encoding::Json, br#"{"data": [1], "dtype": "|O"}"#),
+    (Encoding::Json, br#"{"data": [1], "dtype": "float64"}"#),
+    (Encoding::Json, br#"{"data": [1], "dtype": 8}"#),
+    (Encoding::Json, br#"{"dtype": "<f8"}"#),
+    (Encoding::Json, br#"{"data": [1], "#),
+    (Encoding::Json, b"[1]"),
+    (Encoding::Json, b""),
+    (Encoding::JsonBinary, br#"{"buffer": "AAAA", "dtype": "<f8", "shape": [1]}"#),
+    (Encoding::JsonBinary, br#"{"buffer": "AAA*", "dtype": "|u1", "shape": [3]}"#),
+    (Encoding::JsonBinary, br#"{"buffer": "AAAA", "dtype": "|u1", "shape": [-1]}"#),
+    (Encoding::JsonBinary, br#"{"buffer": "AAAAAAAAAAA=", "dtype": "|O", "shape": [1]}"#),
+    (Encoding::JsonBinary, br#"{"buffer": "", "dtype": "<f8", "shape": [4294967296, 4294967296]}"#),
+    (Encoding::JsonBinary, br#"{"buffer": "", "data": [], "dtype": "<f8", "shape": [0]}"#),
+    (Encoding::Msgpack, b"\xc1"),
+    (Encoding::Msgpack, b"\x91\x01"),
+    (Encoding::Msgpack, b"\x85\xc4\x02nd\xc3\xc4\x04type\xa3|u1\xc4\x04kind\xc4\x01O\xc4\x05shape\x91\x01\xc4\x04data\xc4\x01."),
+    (Encoding::Msgpack, b"\x85\xc4\x02nd\xc3\xc4\x04type\xa3|u1\xc4\x04kind\xc4\x00\xc4\x05shape\x91\xff\xc4\x04data\xc4\x01."),
+    (Encoding::Msgpack, b"\x85\xc4\x02nd\xc3\xc4\x04type\xa3|u1\xc4\x04kind\xc4\x00\xc4\x05shape\x91\x00\xc4\x04data\xc4\x01."),
+    (Encoding::Msgpack, b"\x85\xc4\x02nd\xc3\xc4\x04type\xa2|O\xc4\x04kind\xc4\x00\xc4\x05shape\x91\x01\xc4\x04data\xc4\x01."),
+    (Encoding::Npy, b"\x93NUMPY"),
+    (Encoding::Npy, b"\x93NUMPY\x01\x00\x3e\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }    .."),
+    (Encoding::Npy, b"\x93NUMPY\x01\x00\x3e\x00{'descr': '|u1', 'fortran_order': False, 'shape': (9,), }    \n1"),
+];
 
 fn all() -> Vec<Arc<Peer>> {
     peers::read(Path::new(PEERS)).expect("the manifests are sound")
@@ -167,6 +202,67 @@ fn sixty_four_mebibytes_pass_through_every_peer() {
         let server = start(rung, environment);
         let source = Source::of_size(LARGE, DType::F8, 3).expect("whole doubles");
         send(rung, &server, source, 1, "64 MiB");
+        server.stop().unwrap_or_else(|failure| panic!("{rung} does not drain: {failure:?}"));
+    });
+}
+
+/// Status and body of the reply to `body`.
+fn post(address: SocketAddr, path: &str, body: &[u8]) -> (String, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: peer\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(&[head.as_bytes(), body].concat()).expect("it reads");
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).expect("it replies and closes");
+    let reply = String::from_utf8_lossy(&reply).into_owned();
+    let (head, body) = reply.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    (status.to_owned(), body.to_owned())
+}
+
+#[test]
+fn every_rest_peer_refuses_what_is_no_array_with_a_reason() {
+    for_each_rung(|rung, environment| {
+        let bad = REFUSED.iter().filter(|(encoding, _)| *encoding == rung.encoding());
+        if rung.family() != Family::Rest || bad.clone().count() == 0 {
+            return;
+        }
+        let server = start(rung, environment);
+        for (encoding, message) in bad {
+            let (status, reason) = post(server.address(), encoding.path(), message);
+            let case = String::from_utf8_lossy(message);
+            assert!(
+                status == "400" && !reason.trim().is_empty(),
+                "{rung} {case}: {status} {reason}"
+            );
+        }
+        let source = Source::of_size(8, DType::F8, 3).expect("a whole double");
+        send(rung, &server, source, 8, "after refusals");
+        server.stop().unwrap_or_else(|failure| panic!("{rung} does not drain: {failure:?}"));
+    });
+}
+
+/// grpcio's own client. Only a call of 64 KiB at a time, for the sake of purerpc: see its manifest.
+#[test]
+fn every_grpc_peer_answers_and_refuses_grpcio() {
+    let Some(python) = python() else { return };
+    for_each_rung(|rung, environment| {
+        if rung.family() != Family::Grpc || rung.encoding() != Encoding::Protobuf {
+            return;
+        }
+        let server = start(rung, environment);
+        let root = env!("CARGO_MANIFEST_DIR");
+        let mut command = Command::new(python.path.join("bin/python"));
+        command.arg(format!("{root}/tools/interop/grpc_client.py"));
+        command.arg(server.address().to_string());
+        command.args([&format!("{root}/proto"), "--large-mib", "0", "--large-parallel", "1"]);
+        // What the frameworks say of bytes that are no protobuf, each its own.
+        command.args(["--malformed", "INTERNAL", "UNKNOWN", "CANCELLED"]);
+        let output = command.output().expect("the environment has an interpreter");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{rung}: {text}");
         server.stop().unwrap_or_else(|failure| panic!("{rung} does not drain: {failure:?}"));
     });
 }
