@@ -16,6 +16,13 @@ pub fn busy(cpu: Cpu, wall_ns: u64) -> f64 {
     cpu.total_ns as f64 / wall_ns.max(1) as f64
 }
 
+/// Requests/s of a load generator that never had to wait: what its one core is good for under this protocol, size and
+/// load, whoever serves. A rate near it says nothing about the server. Measured beside the cheapest server of a
+/// protocol (`uring/PROTOCOL/reflect`) it is the ceiling of all rungs of that protocol.
+pub fn ceiling_hz(measured: &Measurement) -> f64 {
+    measured.requests as f64 * 1e9 / measured.client_cpu.total_ns.max(1) as f64
+}
+
 /// The lines.
 pub fn summary(measured: &Measurement) -> String {
     let wall = Duration::from_nanos(measured.wall_ns);
@@ -34,6 +41,10 @@ pub fn summary(measured: &Measurement) -> String {
     let (out, into) = (wire(measured.bytes_out), wire(measured.bytes_in));
     line("wire", format!("{out:.0} bytes out, {into:.0} bytes in per request"));
     line("client CPU", cpu(measured.client_cpu, measured));
+    line(
+        "ceiling",
+        format!("{:.0} requests/s with all of the client's core", ceiling_hz(measured)),
+    );
     if let Some(server) = measured.server_cpu {
         line("server CPU", cpu(server, measured));
     }
@@ -96,6 +107,10 @@ mod tests {
         assert!(text.contains("wire        98 bytes out, 105 bytes in"), "{text}");
         assert!(text.contains("server CPU  2.000 us/request (about 1.500 user, 0.500 system)"));
         assert!(text.contains("p50 12.3µs"), "{text}");
+        assert!(
+            text.contains("ceiling     2000 requests/s with all of the client's core"),
+            "{text}"
+        );
     }
 
     #[test]
