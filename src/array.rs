@@ -216,14 +216,15 @@ impl Default for Shape {
 impl Shape {
     /// A shape of `dims`, or an error when there are too many.
     pub fn new(dims: &[u64]) -> Result<Shape, ArrayError> {
-        if dims.len() > RANK_MAX {
-            return Err(ArrayError::Rank { got: dims.len() });
+        let mut inline = [0; RANK_INLINE];
+        match dims.len() {
+            rank @ 0..=RANK_INLINE => {
+                inline[..rank].copy_from_slice(dims);
+                Ok(Shape(Dims::Inline { rank: rank as u8, dims: inline }))
+            }
+            0..=RANK_MAX => Ok(Shape(Dims::Spilled(dims.to_vec()))),
+            got => Err(ArrayError::Rank { got }),
         }
-        let mut shape = Shape::default();
-        for &dim in dims {
-            shape.push(dim)?;
-        }
-        Ok(shape)
     }
 
     /// Adds an innermost dimension, or fails when there are [`RANK_MAX`] already.

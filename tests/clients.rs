@@ -126,6 +126,13 @@ fn aiohttp_and_requests_call_uring_server() {
 }
 
 #[test]
+fn the_text_of_doubles_is_that_of_python() {
+    let server = uring_server();
+    let url = format!("http://{}", server.address("rest"));
+    script("json_floats.py", &[&url, "--count", "140000"]);
+}
+
+#[test]
 fn aiohttp_and_requests_call_tonic_server() {
     let server = tonic_server();
     let url = format!("http://{}", server.address("rest"));

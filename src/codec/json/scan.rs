@@ -63,11 +63,9 @@ impl<'a> Text<'a> {
             return Ok(None);
         }
         let (rest, at) = (cursor.rest(), cursor.at());
-        let mut len = 0;
-        let mut escaped = false;
+        let (mut len, mut escaped) = (0, false);
         loop {
-            let Some(step) = memchr::memchr2(b'"', b'\\', rest.get(len..).unwrap_or_default())
-            else {
+            let Some(step) = quote_or_escape(rest.get(len..).unwrap_or_default()) else {
                 return Err(cursor.fail_at(at - 1, "the string does not end"));
             };
             len += step;
@@ -99,12 +97,17 @@ impl<'a> Text<'a> {
     pub(crate) fn check(&self, cursor: &Cursor<'_>) -> Result<(), CodecError> {
         let fail = |at, what| cursor.fail_at(self.at + at, what);
         let mut at = 0;
+        let mut all = 0;
         while let Some(&byte) = self.raw.get(at) {
             at += match byte {
                 0..0x20 => return Err(fail(at, "a control character in a string")),
                 b'\\' => escape(&self.raw[at..]).map_err(|what| fail(at, what))?.1,
                 _ => 1,
             };
+            all |= byte;
+        }
+        if all < 0x80 {
+            return Ok(());
         }
         match str::from_utf8(self.raw) {
             Ok(_) => Ok(()),
@@ -133,6 +136,15 @@ impl<'a> Text<'a> {
         }
         Some(&room[..len])
     }
+}
+
+/// Where the next quote or backslash is.
+fn quote_or_escape(text: &[u8]) -> Option<usize> {
+    // Most strings are names and dtypes, at an end before a search has begun.
+    const SHORT_BYTES: usize = 8;
+    let (short, rest) = text.split_at(text.len().min(SHORT_BYTES));
+    let found = short.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    found.or_else(|| memchr::memchr2(b'"', b'\\', rest).map(|at| at + SHORT_BYTES))
 }
 
 /// Reads the escape that `text` begins with: what it means and how long it is.

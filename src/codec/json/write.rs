@@ -135,12 +135,8 @@ fn bools(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
 /// Items that are given to a kernel at once.
 const BATCH: usize = 64;
 
-/// The instruction set for an array's rows: a kernel does eight numbers in the time of three, however many there are.
-fn worthwhile(isa: Isa, array: &ArrayView<'_>) -> Isa {
-    const ITEMS_MIN: u64 = 4;
-    let row = array.shape().dims().last().copied().unwrap_or(1);
-    if row < ITEMS_MIN { Isa::Portable } else { isa }
-}
+/// Shortest row for a kernel, which does eight numbers in the time of three, however many there are.
+const KERNEL_ITEMS_MIN: usize = 4;
 
 /// Writes floats that `widen` makes doubles of: a kernel those of the common sort, [`float`] the others.
 fn floats<const SIZE: usize>(
@@ -149,23 +145,29 @@ fn floats<const SIZE: usize>(
     out: &mut Vec<u8>,
     widen: impl Fn([u8; SIZE]) -> f64,
 ) {
-    let isa = worthwhile(isa, array);
-    nest_rows(array, out, |row: &[[u8; SIZE]], out| {
-        for items in row.chunks(BATCH) {
-            let mut values = [0.0; BATCH];
-            for (value, item) in values.iter_mut().zip(items) {
-                *value = widen(*item);
-            }
-            let mut left = &values[..items.len()];
-            while !left.is_empty() {
-                left = &left[write_floats(isa, left, out)..];
-                if let Some((value, rest)) = left.split_first() {
-                    float(*value, out);
-                    out.extend_from_slice(b", ");
-                    left = rest;
-                }
+    let put = |value, out: &mut Vec<u8>| {
+        float(value, out);
+        out.extend_from_slice(b", ");
+    };
+    let by_kernel = |items: &[[u8; SIZE]], out: &mut Vec<u8>| {
+        let mut values = [0.0; BATCH];
+        for (value, item) in values.iter_mut().zip(items) {
+            *value = widen(*item);
+        }
+        let mut left = &values[..items.len()];
+        while !left.is_empty() {
+            left = &left[write_floats(isa, left, out)..];
+            if let Some((value, rest)) = left.split_first() {
+                put(*value, out);
+                left = rest;
             }
         }
+    };
+    nest_rows(array, out, |row: &[[u8; SIZE]], out| {
+        if row.len() < KERNEL_ITEMS_MIN || isa == Isa::Portable {
+            return row.iter().for_each(|item| put(widen(*item), out));
+        }
+        row.chunks(BATCH).for_each(|items| by_kernel(items, out));
     });
 }
 
@@ -176,14 +178,17 @@ fn integers<const SIZE: usize, T: Integer>(
     out: &mut Vec<u8>,
     widen: impl Fn([u8; SIZE]) -> T,
 ) {
-    let isa = worthwhile(isa, array);
+    let by_kernel = |items: &[[u8; SIZE]], out: &mut Vec<u8>| {
+        let mut values = [0; BATCH];
+        for (value, item) in values.iter_mut().zip(items) {
+            *value = widen(*item).word();
+        }
+        write_integers(isa, &values[..items.len()], T::IS_SIGNED, out)
+    };
     nest_rows(array, out, |row: &[[u8; SIZE]], out| {
         for items in row.chunks(BATCH) {
-            let mut values = [0; BATCH];
-            for (value, item) in values.iter_mut().zip(items) {
-                *value = widen(*item).word();
-            }
-            let written = write_integers(isa, &values[..items.len()], T::IS_SIGNED, out);
+            let is_short = items.len() < KERNEL_ITEMS_MIN;
+            let written = if is_short { 0 } else { by_kernel(items, out) };
             for item in &items[written..] {
                 out.extend_from_slice(itoa::Buffer::new().format(widen(*item)).as_bytes());
                 out.extend_from_slice(b", ");
