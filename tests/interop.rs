@@ -20,6 +20,7 @@ use ndecho::load;
 use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
 use ndecho::protocol::{self, Family};
 use ndecho::wire::Limits;
+use ndecho::wire::h2::Allowance;
 
 #[path = "peers/ring.rs"]
 mod ring;
@@ -133,7 +134,9 @@ fn a_thousand_parallel_calls_on_one_connection() {
     if ring::is_missing() {
         return;
     }
-    for (driver, protocol) in [("tokio", "tonic"), ("tokio", "h2-crate"), ("tokio", "hyper-h2")] {
+    for (driver, protocol) in
+        [("uring", "h2"), ("tokio", "tonic"), ("tokio", "h2-crate"), ("tokio", "hyper-h2")]
+    {
         let server = serve(driver, protocol, CodecSet::own());
         let mut options = options(server.address(), Family::Grpc, Encoding::Protobuf, 8);
         options.connections = 1;
@@ -142,6 +145,27 @@ fn a_thousand_parallel_calls_on_one_connection() {
         let measured = load::run(&options);
         let measured = measured.unwrap_or_else(|error| panic!("{driver}/{protocol}: {error}"));
         assert_eq!(measured.requests, 10_000);
+        server.stop();
+    }
+}
+
+/// As most clients are: frames of 16 KiB, and windows of 64 KiB until there is more to come.
+#[test]
+fn clients_with_default_settings_are_served() {
+    if ring::is_missing() {
+        return;
+    }
+    for protocol in ["h2", "h2-crate", "hyper-h2", "tonic", "tonic:tuned"] {
+        let server = serve("tokio", protocol, CodecSet::own());
+        for size in [2048, 65_536, 1 << 20] {
+            let mut options = options(server.address(), Family::Grpc, Encoding::Protobuf, size);
+            options.allowance = Allowance { window: 65_535, frame_bytes_max: 1 << 14 };
+            options.in_flight = 32;
+            let measured = load::run(&options);
+            let measured = measured.unwrap_or_else(|error| panic!("{protocol} {size}: {error}"));
+            let ours = measured.client_settings.expect("it is HTTP/2");
+            assert_eq!((ours.initial_window_size, ours.max_frame_size), (None, None));
+        }
         server.stop();
     }
 }
