@@ -3,6 +3,9 @@
 //!
 //! A JSON list carries a NaN but neither its sign nor its payload, so its NaNs are compared as NumPy's one NaN.
 
+#[path = "common/agreement.rs"]
+mod agreement;
+
 use std::sync::LazyLock;
 
 use ndecho::array::{ArrayView, DType, Kind, NdArray, Order, Shape};
@@ -252,7 +255,7 @@ fn peers_are_told_what_is_wrong_with_a_text() {
         (
             Json,
             json("[1]", "|O"),
-            "json: dtype \"|O\" is not supported: expected one like |b1, <i4, >u2, <f8 or <c16",
+            "json at byte 23: dtype \"|O\" is not supported: expected one like |b1, <i4, >u2, <f8 or <c16",
         ),
         (
             Json,
@@ -267,24 +270,24 @@ fn peers_are_told_what_is_wrong_with_a_text() {
         (
             Json,
             b"{\"dtype\": \"<f8\"}".to_vec(),
-            "json: field \"data\": missing: a message has either a list or a buffer",
+            "json at byte 16: field \"data\": missing: a message has either a list or a buffer",
         ),
         (
             Json,
             b"{\"data\": [], \"buffer\": \"\"}".to_vec(),
-            "json: field \"buffer\": given beside data: a message has either a list or a buffer",
+            "json at byte 23: field \"buffer\": given beside data: a message has either a list or a buffer",
         ),
-        (JsonBinary, binary("[2]"), "json_binary: shape and dtype need 16 bytes of data, got 8"),
+        (JsonBinary, binary("[2]"), "json_binary at byte 11: shape and dtype need 16 bytes of data, got 8"),
         (
             JsonBinary,
             binary("[4294967296, 4294967296]"),
-            "json_binary: array size overflows: \
+            "json_binary at byte 11: array size overflows: \
              the dimensions other than 0, times the item size, must fit 63 bits",
         ),
         (
             JsonBinary,
             binary("[2305843009213693953]"),
-            "json_binary: array size overflows: \
+            "json_binary at byte 11: array size overflows: \
              the dimensions other than 0, times the item size, must fit 63 bits",
         ),
         (
@@ -311,12 +314,12 @@ fn peers_are_told_what_is_wrong_with_bytes() {
         (
             Msgpack,
             b"\x82\xc4\x02nd\xc3\xc4\x04kind\xc4\x01O".to_vec(),
-            "msgpack: field \"kind\": \"O\" is not supported",
+            "msgpack at byte 6: field \"kind\": \"O\" is not supported",
         ),
         (
             Msgpack,
             b"\x81\xc4\x05shape\xdd\xff\xff\xff\xff".to_vec(),
-            "msgpack: array has 4294967295 dimensions, at most 64 are supported",
+            "msgpack at byte 1: array has 4294967295 dimensions, at most 64 are supported",
         ),
         (
             Msgpack,
@@ -326,12 +329,12 @@ fn peers_are_told_what_is_wrong_with_bytes() {
         (
             Npy,
             npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"),
-            "npy: dtype \"|O\" is not supported: expected one like |b1, <i4, >u2, <f8 or <c16",
+            "npy at byte 20: dtype \"|O\" is not supported: expected one like |b1, <i4, >u2, <f8 or <c16",
         ),
         (
             Npy,
             npy("{'descr': [('x', '<f8')], 'fortran_order': False, 'shape': (1,)}"),
-            "npy: field \"descr\": structured dtypes are not supported",
+            "npy at byte 20: field \"descr\": structured dtypes are not supported",
         ),
         (Npy, b"PK\x03\x04....".to_vec(), "npy at byte 0: expected \\x93NUMPY"),
         (
@@ -339,8 +342,57 @@ fn peers_are_told_what_is_wrong_with_bytes() {
             b"\x0a\xff\xff\xff\xff\x0f".to_vec(),
             "protobuf at byte 6: a length reaches beyond the message",
         ),
-        (Protobuf, b"\x0a\x01\x00".to_vec(), "protobuf: field \"dtype\": missing"),
+        (Protobuf, b"\x0a\x01\x00".to_vec(), "protobuf at byte 3: field \"dtype\": missing"),
     ]);
+}
+
+/// One body for each exception, and some that look like one.
+#[test]
+fn own_and_library_forms_differ_where_it_is_listed() {
+    let binary = |more: &str| {
+        format!(r#"{{{more} "buffer": "AAAA", "dtype": "|u1", "shape": [3]}}"#).into_bytes()
+    };
+    let deep = |depth| format!("\"x\": {}{},", "[".repeat(depth), "]".repeat(depth));
+    let broken = |text: &[u8]| [b"{\"x\": \"", text, b"\",", &binary("")[1..]].concat();
+    for body in [
+        br#"["AAAA", "|u1", [3], null]"#.to_vec(),
+        binary(r#""data": null,"#),
+        binary(r#""x": NaN,"#),
+        binary(r#""x": -Infinity,"#),
+        binary(&deep(64)),
+        binary(&deep(65)),
+        binary(&deep(128)),
+        broken(b"\xff"),
+        broken(b"\\ud800"),
+        broken(b"\x01"),
+        br#"{"buffer": "AAAA", "dtype": "|u1", "shape": [3.0]}"#.to_vec(),
+        br#"{"buffer": "AAAA", "dtype": "|u1", "shape": [-0]}"#.to_vec(),
+        br#"{"buffer": "AAA", "dtype": "|u1", "shape": [2]}"#.to_vec(),
+    ] {
+        agreement::hold(Encoding::JsonBinary, &body);
+    }
+    let map: &[u8] = b"\xa2nd\xc3\xa4type\xa3|u1\xa5shape\x91\x02\xa4data";
+    let scalar: &[u8] = b"\xa2nd\xc2\xa4type\xa3|b1\xa4data\xa1\x01";
+    let of = |parts: &[&[u8]]| parts.concat();
+    for body in [
+        of(&[b"\x95\xc3\xa3|u1\xc4\0\x91\x02\xc4\x02ab"]),
+        of(&[b"\x84", map, b"\x92\x07\x08"]),
+        of(&[b"\x84", map, b"\xc4\x02ab\xc0"]),
+        of(&[b"\x85\x00\xc3", map, b"\xc4\x02ab"]),
+        of(&[b"\x84\x00\xc3", &map[4..], b"\xc4\x02ab"]),
+        of(&[b"\x84\xa5shape\xc0", scalar]),
+        of(&[b"\x84\xa5shape\x01", scalar]),
+        of(&[b"\x84\xa5shape\x91\xff", scalar]),
+        of(&[b"\x84\xa1x\xc1", scalar]),
+        of(&[b"\x84\xa1\xff\xc0", scalar]),
+        of(&[b"\x84\xa1x", &[0x91; 100], b"\xc0", scalar]),
+        of(&[b"\x84\xa4kind\xc0", scalar]),
+    ] {
+        agreement::hold(Encoding::Msgpack, &body);
+    }
+    for body in [&b"\x10\x01\x12\x03|u1\x0a\x01a"[..], b"\x12\x03|u1\x0a\x01a\x18\x00"] {
+        agreement::hold(Encoding::Protobuf, body);
+    }
 }
 
 #[test]

@@ -7,11 +7,11 @@
 //! members in this order. An echo encodes each block of the array while the cache still has it.
 
 use super::cursor::Cursor;
-use super::json::scan::{self, Members};
+use super::json::scan::{self, Members, Text};
 use super::json::{read_dtype, set};
 use super::simd::{Isa, base64};
 use super::{Codec, CodecError, Encoded, Encoding};
-use crate::array::{ArrayError, ArrayView, Shape};
+use crate::array::{ArrayError, ArrayView, DType, Shape};
 
 /// The hand-written codec.
 #[derive(Clone, Copy, Debug)]
@@ -77,29 +77,52 @@ fn read<'a>(
     mut block: impl FnMut(&[u8]),
 ) -> Result<ArrayView<'a>, CodecError> {
     let mut cursor = Cursor::new(NAME, body);
-    let (mut buffer, mut dtype, mut shape) = (None, None, None);
-    let mut members = Members::default();
+    let (mut fields, mut members) = (Fields::default(), Members::default());
     while let Some(name) = members.next(&mut cursor)? {
-        if name.is("buffer") {
-            set(NAME, &mut buffer, "buffer", ())?;
-            read_buffer(&mut cursor, scratch, &mut block)?;
-        } else if name.is("dtype") {
-            set(NAME, &mut dtype, "dtype", read_dtype(NAME, &mut cursor)?)?;
-        } else if name.is("shape") {
-            set(NAME, &mut shape, "shape", read_shape(&mut cursor)?)?;
-        } else if name.is("data") {
-            let what = "given beside buffer: a message has either a list or a buffer";
-            return Err(CodecError::field(NAME, "data", what));
-        } else {
-            scan::skip_value(&mut cursor)?;
-        }
+        cursor.skip_space();
+        let at = cursor.at();
+        fields.read(&name, &mut cursor, scratch, &mut block).map_err(|error| error.or_at(at))?;
     }
     cursor.expect_end("expected nothing after the object")?;
-    let missing = |field| move || CodecError::field(NAME, field, "missing");
-    buffer.ok_or_else(missing("buffer"))?;
-    let dtype = dtype.ok_or_else(missing("dtype"))?;
-    let shape = shape.ok_or_else(missing("shape"))?;
-    ArrayView::new(dtype, shape, scratch).map_err(CodecError::array(NAME))
+    let missing = |field| move || CodecError::field(NAME, field, "missing").or_at(body.len());
+    let buffer_at = fields.buffer_at.ok_or_else(missing("buffer"))?;
+    let dtype = fields.dtype.ok_or_else(missing("dtype"))?;
+    let shape = fields.shape.ok_or_else(missing("shape"))?;
+    let array = ArrayView::new(dtype, shape, scratch);
+    array.map_err(|source| CodecError::array(NAME)(source).or_at(buffer_at))
+}
+
+/// What has been read of the object, beside the bytes.
+#[derive(Default)]
+struct Fields {
+    buffer_at: Option<usize>,
+    dtype: Option<DType>,
+    shape: Option<Shape>,
+}
+
+impl Fields {
+    /// Reads the value of the member called `name`.
+    fn read(
+        &mut self,
+        name: &Text<'_>,
+        cursor: &mut Cursor<'_>,
+        scratch: &mut Vec<u8>,
+        block: &mut impl FnMut(&[u8]),
+    ) -> Result<(), CodecError> {
+        if name.is("buffer") {
+            set(NAME, &mut self.buffer_at, "buffer", cursor.at())?;
+            read_buffer(cursor, scratch, block)
+        } else if name.is("dtype") {
+            set(NAME, &mut self.dtype, "dtype", read_dtype(NAME, cursor)?)
+        } else if name.is("shape") {
+            set(NAME, &mut self.shape, "shape", read_shape(cursor)?)
+        } else if name.is("data") {
+            let what = "given beside buffer: a message has either a list or a buffer";
+            Err(CodecError::field(NAME, "data", what))
+        } else {
+            scan::skip_value(cursor)
+        }
+    }
 }
 
 /// Replaces the content of `scratch` by what a string of base64 means, and shows it to `block`.

@@ -209,20 +209,24 @@ pub enum CodecError {
         what: String,
     },
     /// Well-formed, but a field is missing, of the wrong type or of an impossible value.
-    #[error("{encoding}: field {field:?}: {what}")]
+    #[error("{encoding}{}: field {field:?}: {what}", Place(*at))]
     Field {
         /// Encoding being read.
         encoding: &'static str,
+        /// Offset in the body of the field, or of the end where it is missing; a library does not tell.
+        at: Option<usize>,
         /// Field concerned.
         field: &'static str,
         /// What is wrong with it.
         what: String,
     },
     /// Dtype, shape and length do not fit each other.
-    #[error("{encoding}: {source}")]
+    #[error("{encoding}{}: {source}", Place(*at))]
     Array {
         /// Encoding being read.
         encoding: &'static str,
+        /// Offset in the body of the part that does not fit; a library does not tell.
+        at: Option<usize>,
         /// What does not fit.
         source: ArrayError,
     },
@@ -239,7 +243,15 @@ pub enum CodecError {
 impl CodecError {
     /// A field is not what it has to be.
     fn field(encoding: &'static str, field: &'static str, what: impl Into<String>) -> CodecError {
-        CodecError::Field { encoding, field, what: what.into() }
+        CodecError::Field { encoding, at: None, field, what: what.into() }
+    }
+
+    /// The same error, which is about what stands at `place` unless it says so itself.
+    fn or_at(mut self, place: usize) -> CodecError {
+        if let CodecError::Field { at, .. } | CodecError::Array { at, .. } = &mut self {
+            at.get_or_insert(place);
+        }
+        self
     }
 
     /// A library's own words, cut short: they may repeat what the peer sent.
@@ -253,6 +265,15 @@ impl CodecError {
 
     /// Names the encoding whose parts do not make an array.
     fn array(encoding: &'static str) -> impl Fn(ArrayError) -> CodecError {
-        move |source| CodecError::Array { encoding, source }
+        move |source| CodecError::Array { encoding, at: None, source }
+    }
+}
+
+/// An offset as it stands in a message, if there is one.
+struct Place(Option<usize>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |at| write!(f, " at byte {at}"))
     }
 }

@@ -38,12 +38,13 @@ impl Codec for Msgpack {
         let mut cursor = Cursor::new(NAME, body);
         let mut fields = Fields::default();
         for _ in 0..map_len(&mut cursor)? {
-            fields.read(&mut cursor)?;
+            let at = cursor.at();
+            fields.read(&mut cursor).map_err(|error| error.or_at(at))?;
         }
         if !cursor.is_empty() {
             return Err(cursor.fail("bytes follow the map"));
         }
-        fields.array()
+        fields.array(body.len())
     }
 
     fn encode<'a>(
@@ -91,10 +92,11 @@ fn write(
 #[derive(Default)]
 struct Fields<'a> {
     nd: Option<bool>,
-    dtype: Option<&'a [u8]>,
-    kind: Option<&'a [u8]>,
+    dtype: Option<DType>,
+    kind: Option<()>,
     shape: Option<Shape>,
-    data: Option<&'a [u8]>,
+    /// The data and where it begins.
+    data: Option<(&'a [u8], usize)>,
 }
 
 impl<'a> Fields<'a> {
@@ -102,29 +104,45 @@ impl<'a> Fields<'a> {
     fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), CodecError> {
         match key(cursor)? {
             b"nd" => set(&mut self.nd, "nd", flag(cursor)?),
-            b"type" => set(&mut self.dtype, "type", bytes(cursor, "type", STRUCTURED)?),
-            b"kind" => set(&mut self.kind, "kind", bytes(cursor, "kind", "expected bin or str")?),
+            b"type" => set(&mut self.dtype, "type", dtype(cursor)?),
+            b"kind" => set(&mut self.kind, "kind", kind(cursor)?),
             b"shape" => set(&mut self.shape, "shape", shape(cursor)?),
-            b"data" => set(&mut self.data, "data", bytes(cursor, "data", "expected bin or str")?),
+            b"data" => {
+                let data = bytes(cursor, "data", "expected bin or str")?;
+                set(&mut self.data, "data", (data, cursor.at() - data.len()))
+            }
             _ => skip(cursor),
         }
     }
 
-    fn array(self) -> Result<ArrayView<'a>, CodecError> {
-        let missing = |field| move || CodecError::field(NAME, field, "missing");
+    /// The array, of a map that ends at `end`.
+    fn array(self, end: usize) -> Result<ArrayView<'a>, CodecError> {
+        let missing = |field| move || CodecError::field(NAME, field, "missing").or_at(end);
         let nd = self.nd.ok_or_else(missing("nd"))?;
-        if let Some(kind) = self.kind.filter(|kind| !kind.is_empty()) {
-            let kind = kind.escape_ascii().take(KIND_SHOWN).collect::<Vec<u8>>();
-            let what = format!("{:?} is not supported", String::from_utf8_lossy(&kind));
-            return Err(CodecError::field(NAME, "kind", what));
-        }
-        let dtype = str::from_utf8(self.dtype.ok_or_else(missing("type"))?)
-            .map_err(|_| CodecError::field(NAME, "type", "not UTF-8"))?;
-        let dtype = DType::parse(dtype).map_err(CodecError::array(NAME))?;
+        let dtype = self.dtype.ok_or_else(missing("type"))?;
         let shape = if nd { self.shape.ok_or_else(missing("shape"))? } else { Shape::default() };
-        let data = self.data.ok_or_else(missing("data"))?;
-        ArrayView::new(dtype, shape, data).map_err(CodecError::array(NAME))
+        let (data, at) = self.data.ok_or_else(missing("data"))?;
+        ArrayView::new(dtype, shape, data)
+            .map_err(|source| CodecError::array(NAME)(source).or_at(at))
     }
+}
+
+/// Reads a type string.
+fn dtype(cursor: &mut Cursor<'_>) -> Result<DType, CodecError> {
+    let name = str::from_utf8(bytes(cursor, "type", STRUCTURED)?)
+        .map_err(|_| CodecError::field(NAME, "type", "not UTF-8"))?;
+    DType::parse(name).map_err(CodecError::array(NAME))
+}
+
+/// Reads a kind, which has to be that of a plain array.
+fn kind(cursor: &mut Cursor<'_>) -> Result<(), CodecError> {
+    let kind = bytes(cursor, "kind", "expected bin or str")?;
+    if kind.is_empty() {
+        return Ok(());
+    }
+    let kind = kind.escape_ascii().take(KIND_SHOWN).collect::<Vec<u8>>();
+    let what = format!("{:?} is not supported", String::from_utf8_lossy(&kind));
+    Err(CodecError::field(NAME, "kind", what))
 }
 
 const STRUCTURED: &str = "expected a type string; structured dtypes are not supported";

@@ -49,9 +49,9 @@ impl Codec for Npy {
     ) -> Result<ArrayView<'a>, CodecError> {
         let mut cursor = Cursor::new(NAME, body);
         let header = Header::read(&mut cursor)?;
-        let data = cursor.rest();
+        let (data, at) = (cursor.rest(), cursor.at());
         let view = ArrayView::new(header.dtype, header.shape, data);
-        let view = view.map_err(CodecError::array(NAME))?;
+        let view = view.map_err(|source| CodecError::array(NAME)(source).or_at(at))?;
         if !header.fortran_order || is_both_orders(view.shape().dims()) {
             return Ok(view);
         }
@@ -128,10 +128,13 @@ impl Header {
             let at = text.at();
             let key = string(text)?;
             text.expect(b':', "expected a colon after the key")?;
+            text.skip_space();
+            let value_at = text.at();
+            let fault = |error: CodecError| error.or_at(value_at);
             let twice = match key {
-                b"descr" => dtype.replace(descr(text)?).is_some(),
+                b"descr" => dtype.replace(descr(text).map_err(fault)?).is_some(),
                 b"fortran_order" => fortran_order.replace(boolean(text)?).is_some(),
-                b"shape" => shape.replace(tuple(text)?).is_some(),
+                b"shape" => shape.replace(tuple(text).map_err(fault)?).is_some(),
                 _ => return Err(text.fail_at(at, "a key other than descr, fortran_order, shape")),
             };
             if twice {
@@ -143,7 +146,8 @@ impl Header {
             }
         }
         text.expect_end("expected nothing after the dict")?;
-        let missing = |field| move || CodecError::field(NAME, field, "missing");
+        let end = text.at();
+        let missing = |field| move || CodecError::field(NAME, field, "missing").or_at(end);
         Ok(Header {
             dtype: dtype.ok_or_else(missing("descr"))?,
             fortran_order: fortran_order.ok_or_else(missing("fortran_order"))?,

@@ -40,23 +40,19 @@ impl Codec for Protobuf {
         _scratch: &'a mut Vec<u8>,
     ) -> Result<ArrayView<'a>, CodecError> {
         let mut cursor = Cursor::new(NAME, body);
-        let (mut buffer, mut dtype, mut shape) = (&body[..0], "", Shape::default());
+        let mut fields =
+            Fields { buffer: (&body[..0], 0), dtype: ("", 0), shape: Shape::default() };
         while !cursor.is_empty() {
-            match tag(&mut cursor)? {
-                (BUFFER, Wire::Len) => buffer = chunk(&mut cursor)?,
-                (DTYPE, Wire::Len) => dtype = text(&mut cursor)?,
-                (SHAPE, Wire::Len) => packed(&mut cursor, &mut shape)?,
-                (SHAPE, Wire::Varint) => {
-                    shape.push(varint(&mut cursor)?).map_err(CodecError::array(NAME))?;
-                }
-                (field, wire) => skip(&mut cursor, field, wire)?,
-            }
+            let at = cursor.at();
+            fields.read(&mut cursor).map_err(|error| error.or_at(at))?;
         }
-        if dtype.is_empty() {
-            return Err(CodecError::field(NAME, "dtype", "missing"));
+        let Fields { buffer, dtype, shape } = fields;
+        if dtype.0.is_empty() {
+            return Err(CodecError::field(NAME, "dtype", "missing").or_at(body.len()));
         }
-        let dtype = DType::parse(dtype).map_err(CodecError::array(NAME))?;
-        ArrayView::new(dtype, shape, buffer).map_err(CodecError::array(NAME))
+        let fault = |at| move |source| CodecError::array(NAME)(source).or_at(at);
+        let kind = DType::parse(dtype.0).map_err(fault(dtype.1))?;
+        ArrayView::new(kind, shape, buffer.0).map_err(fault(buffer.1))
     }
 
     fn encode<'a>(
@@ -79,6 +75,35 @@ impl Codec for Protobuf {
             dims.iter().for_each(|&dim| put_varint(out, dim));
         }
         Ok(Encoded { head_len, payload })
+    }
+}
+
+/// What has been read of the message; bytes and text with their place.
+struct Fields<'a> {
+    buffer: (&'a [u8], usize),
+    dtype: (&'a str, usize),
+    shape: Shape,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads one field.
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), CodecError> {
+        match tag(cursor)? {
+            (BUFFER, Wire::Len) => {
+                let buffer = chunk(cursor)?;
+                self.buffer = (buffer, cursor.at() - buffer.len());
+            }
+            (DTYPE, Wire::Len) => {
+                let dtype = text(cursor)?;
+                self.dtype = (dtype, cursor.at() - dtype.len());
+            }
+            (SHAPE, Wire::Len) => packed(cursor, &mut self.shape)?,
+            (SHAPE, Wire::Varint) => {
+                self.shape.push(varint(cursor)?).map_err(CodecError::array(NAME))?;
+            }
+            (field, wire) => skip(cursor, field, wire)?,
+        }
+        Ok(())
     }
 }
 

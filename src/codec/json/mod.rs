@@ -56,19 +56,25 @@ impl Codec for Json {
         let (mut data, mut dtype) = (None, None);
         let mut members = Members::default();
         while let Some(name) = members.next(&mut cursor)? {
-            if name.is("data") {
-                set(NAME, &mut data, "data", scan::leap_numbers(&mut cursor)?)?;
+            cursor.skip_space();
+            let at = cursor.at();
+            let read = if name.is("data") {
+                scan::leap_numbers(&mut cursor)
+                    .and_then(|place| set(NAME, &mut data, "data", place))
             } else if name.is("dtype") {
-                set(NAME, &mut dtype, "dtype", read_dtype(NAME, &mut cursor)?)?;
+                read_dtype(NAME, &mut cursor)
+                    .and_then(|value| set(NAME, &mut dtype, "dtype", value))
             } else if name.is("buffer") {
-                return Err(CodecError::field(NAME, "buffer", BOTH));
+                Err(CodecError::field(NAME, "buffer", BOTH))
             } else {
-                scan::skip_value(&mut cursor)?;
-            }
+                scan::skip_value(&mut cursor)
+            };
+            read.map_err(|error| error.or_at(at))?;
         }
         cursor.expect_end("expected nothing after the object")?;
-        let data = data.ok_or_else(|| CodecError::field(NAME, "data", "missing"))?;
-        let dtype = dtype.ok_or_else(|| CodecError::field(NAME, "dtype", "missing"))?;
+        let missing = |field| move || CodecError::field(NAME, field, "missing").or_at(body.len());
+        let data = data.ok_or_else(missing("data"))?;
+        let dtype = dtype.ok_or_else(missing("dtype"))?;
         if dtype.kind() == Kind::Complex {
             let what = format!("complex numbers (dtype {dtype})");
             return Err(CodecError::Unsupported { encoding: NAME, what });
@@ -76,7 +82,8 @@ impl Codec for Json {
         let shape =
             read::list(Isa::best(), cursor.between(0..data.end), data.start, dtype, scratch)
                 .map_err(|fault| cursor.fail_at(fault.at, fault.what))?;
-        ArrayView::new(dtype, shape, scratch).map_err(CodecError::array(NAME))
+        let array = ArrayView::new(dtype, shape, scratch);
+        array.map_err(|source| CodecError::array(NAME)(source).or_at(data.start))
     }
 
     fn encode<'a>(
@@ -112,7 +119,8 @@ pub fn form(body: &[u8]) -> Result<Encoding, CodecError> {
         }
         scan::skip_value(&mut cursor)?;
     }
-    Err(CodecError::field(NAME, "data", "missing: a message has either a list or a buffer"))
+    let what = "missing: a message has either a list or a buffer";
+    Err(CodecError::field(NAME, "data", what).or_at(cursor.at()))
 }
 
 /// Keeps the value of a member, once.

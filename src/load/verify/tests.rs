@@ -20,11 +20,14 @@ impl Codec for Plain {
         let body = body.strip_prefix(b" ").unwrap_or(body);
         let (name, rest) = body.split_at_checked(3).ok_or(bad("no dtype"))?;
         let dtype = DType::parse(std::str::from_utf8(name).map_err(|_| bad("no text"))?)
-            .map_err(|source| CodecError::Array { encoding: "plain", source })?;
+            .map_err(|source| CodecError::Array { encoding: "plain", at: None, source })?;
         let (items, data) = rest.split_first().ok_or(bad("no shape"))?;
         let shape = Shape::new(&[u64::from(*items)]).expect("one dimension");
-        ArrayView::new(dtype, shape, data)
-            .map_err(|source| CodecError::Array { encoding: "plain", source })
+        ArrayView::new(dtype, shape, data).map_err(|source| CodecError::Array {
+            encoding: "plain",
+            at: None,
+            source,
+        })
     }
 
     fn encode<'a>(

@@ -1,0 +1,130 @@
+//! The law of the codecs: own and library form accept the same bodies and read the same from them, and what is
+//! accepted can be written and read again. [`EXCEPTIONS`] lists where the forms differ, and why.
+
+use ndecho::codec::{self, CODECS, Codec, CodecError, Encoding};
+
+/// Who refuses what the other accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refuses {
+    Own,
+    Library,
+}
+
+/// A refusal that the other form does not share.
+struct Exception {
+    who: Refuses,
+    encoding: Encoding,
+    /// A part of what the refusal says.
+    says: &'static str,
+    /// A part of every body that it is about.
+    body: &'static [u8],
+    #[allow(dead_code, reason = "it is for the reader of the table")]
+    reason: &'static str,
+}
+
+const fn own(encoding: Encoding, says: &'static str, reason: &'static str) -> Exception {
+    Exception { who: Refuses::Own, encoding, says, body: b"", reason }
+}
+
+const fn library(
+    encoding: Encoding,
+    says: &'static str,
+    body: &'static [u8],
+    reason: &'static str,
+) -> Exception {
+    Exception { who: Refuses::Library, encoding, says, body, reason }
+}
+
+const ARRAY: &str = "a derived struct is also read from an array of its fields in order";
+const PYTHON: &str =
+    "RFC 8259 has no such word; Python's json writes and reads it, and skipping it does no harm";
+const UNSEEN: &str =
+    "serde_json does not look into strings that it skips; we read JSON or refuse it";
+const NUMBERED: &str =
+    "to a derived struct an integer key is the number of a field; msgpack_numpy has none such";
+
+const EXCEPTIONS: &[Exception] = &[
+    own(Encoding::JsonBinary, "expected an object", ARRAY),
+    own(
+        Encoding::JsonBinary,
+        "given beside buffer",
+        "to serde a data of null is none; a message with both forms is a sender's mistake",
+    ),
+    own(
+        Encoding::JsonBinary,
+        "values nest deeper than 64",
+        "no message needs more; serde_json's own limit is 128",
+    ),
+    own(Encoding::JsonBinary, "not UTF-8", UNSEEN),
+    own(Encoding::JsonBinary, "half of a surrogate pair", UNSEEN),
+    library(Encoding::JsonBinary, "expected value", b"NaN", PYTHON),
+    library(Encoding::JsonBinary, "expected value", b"Infinity", PYTHON),
+    library(Encoding::JsonBinary, "invalid number", b"-Infinity", PYTHON),
+    own(Encoding::Msgpack, "expected msgpack_numpy's map", ARRAY),
+    own(
+        Encoding::Msgpack,
+        "expected bin or str",
+        "rmp-serde takes a list of integers for bytes; msgpack_numpy never writes one",
+    ),
+    own(Encoding::Msgpack, ": missing", NUMBERED),
+    library(Encoding::Msgpack, "duplicate field", b"", NUMBERED),
+    library(Encoding::Msgpack, "invalid type", b"", NUMBERED),
+    own(
+        Encoding::Msgpack,
+        "field \"shape\": expected an array",
+        "the library form takes a nil for no shape; a 0-d array that names a shape is malformed",
+    ),
+    own(
+        Encoding::Msgpack,
+        "bytes follow the map",
+        "rmp-serde reads one value and does not look behind it, which hides a sender's mistake",
+    ),
+    library(
+        Encoding::Protobuf,
+        "invalid wire type",
+        b"",
+        "a known number of another wire type is an unknown field to Google's implementations and to ours",
+    ),
+];
+
+/// Holds for any body, or panics.
+pub(crate) fn hold(encoding: Encoding, body: &[u8]) {
+    let forms = || CODECS.iter().copied().filter(|codec| codec.encoding() == encoding);
+    forms().for_each(|codec| again(codec, body));
+    let [own, library] = forms().collect::<Vec<_>>()[..] else { return };
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    match (own.decode(body, &mut ours), library.decode(body, &mut theirs)) {
+        (Ok(ours), Ok(theirs)) => assert_eq!(ours, theirs),
+        (Err(error), Ok(_)) => excuse(Refuses::Own, encoding, body, &error),
+        (Ok(_), Err(error)) => excuse(Refuses::Library, encoding, body, &error),
+        (Err(_), Err(_)) => {}
+    }
+}
+
+/// What `codec` accepts it writes and reads again as it was; an echo says the same in one step.
+fn again(codec: &dyn Codec, body: &[u8]) {
+    let mut scratch = Vec::new();
+    let (mut echo_scratch, mut out) = (Vec::new(), Vec::new());
+    let echoed = codec.echo(body, &mut echo_scratch, &mut out);
+    let array = match codec.decode(body, &mut scratch) {
+        Ok(array) => array,
+        Err(error) => return assert_eq!(echoed.err(), Some(error)),
+    };
+    let message = codec::message(codec, &array).expect("what was read can be written");
+    let echoed = echoed.expect("what was read can be echoed");
+    let (head, tail) = out.split_at(echoed.head_len);
+    assert!([head, echoed.payload, tail].concat() == message, "{}", codec.name());
+    let mut again = Vec::new();
+    assert_eq!(codec.decode(&message, &mut again), Ok(array), "{}", codec.name());
+}
+
+fn excuse(who: Refuses, encoding: Encoding, body: &[u8], error: &CodecError) {
+    let text = error.to_string();
+    let is_it = |line: &&Exception| {
+        line.who == who
+            && line.encoding == encoding
+            && text.contains(line.says)
+            && (line.body.is_empty() || body.windows(line.body.len()).any(|part| part == line.body))
+    };
+    assert!(EXCEPTIONS.iter().any(|line| is_it(&line)), "{who:?} refuses alone: {text}");
+}
