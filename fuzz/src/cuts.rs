@@ -1,0 +1,176 @@
+//! The law of the protocols: how the bytes of a connection are cut into arrivals changes nothing.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use ndecho::wire::grpc::{MessageAssembler, parse_timeout, percent_decode, percent_encode, whole};
+use ndecho::wire::h1::{DateClock, H1};
+use ndecho::wire::h2::H2;
+use ndecho::wire::raw::Raw;
+use ndecho::wire::{Limits, Machine, Pool, WireError};
+
+use crate::common::{Driven, Shapes};
+
+/// Small, so that inputs of a few KiB reach the limit.
+const BODY_BYTES_MAX: usize = 2000;
+
+/// What a client of HTTP/2 sends first: the preface and empty SETTINGS.
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// Length-prefixed frames.
+pub fn raw(data: &[u8]) {
+    alike(data, || Raw::new(Shapes, limits()));
+}
+
+/// HTTP/1.1.
+pub fn h1(data: &[u8]) {
+    let start = Instant::now();
+    alike(data, || {
+        H1::new(Shapes, limits(), DateClock::new(start, Duration::from_secs(784_111_777)))
+    });
+}
+
+/// HTTP/2, behind the client's hello.
+pub fn h2(data: &[u8]) {
+    let (cuts, input) = cuts(data);
+    h2_alike(cuts, &[HELLO, input].concat());
+}
+
+/// Header blocks: two calls whose heads are the input, so that the second meets the tables that the first left.
+pub fn hpack(data: &[u8]) {
+    let (cuts, input) = cuts(data);
+    let (first, second) = input.split_at(input.len() / 2);
+    let mut bytes = HELLO.to_vec();
+    for (stream, block) in [(1, first), (3, second), (5, input)] {
+        frame(&mut bytes, 0x1, 0x4, stream, block);
+        frame(&mut bytes, 0x0, 0x1, stream, b"\0\0\0\0\x02hi");
+    }
+    h2_alike(cuts, &bytes);
+    // A block in two frames is the block.
+    let mut bytes = HELLO.to_vec();
+    frame(&mut bytes, 0x1, 0x0, 1, first);
+    frame(&mut bytes, 0x9, 0x4, 1, second);
+    let mut whole = HELLO.to_vec();
+    frame(&mut whole, 0x1, 0x4, 1, input);
+    h2_same(&[&bytes], &[&whole]);
+}
+
+/// gRPC's message prefix, and the texts in its fields.
+pub fn grpc(data: &[u8]) {
+    let (cuts, input) = cuts(data);
+    let assembled = |chunks: &[&[u8]]| {
+        let mut pool = Pool::default();
+        let mut message = MessageAssembler::new(BODY_BYTES_MAX, false);
+        for chunk in chunks {
+            message.feed(chunk, &mut pool)?;
+        }
+        message.finish()
+    };
+    let want = assembled(&[input]);
+    assert_eq!(assembled(&cut(cuts, input)), want);
+    if let Ok(Some(message)) = whole(input, false, BODY_BYTES_MAX) {
+        assert_eq!(want.as_deref(), Ok(message));
+    }
+    let text = percent_decode(input);
+    assert_eq!(percent_decode(percent_encode(&text).as_bytes()), text);
+    let _ = parse_timeout(input);
+}
+
+fn h2_alike(cuts: &[u8], input: &[u8]) {
+    h2_same(&cut(cuts, input), &[input]);
+}
+
+/// Compares up to the first RST_STREAM with NO_ERROR of either. It asks a peer whose call is refused to send no more
+/// of it, and is left out when all of the call has arrived by then, which is a matter of the cut. What is said of the
+/// stream from there on depends on it: frames on a stream that we have reset are ignored, on one that has ended not.
+fn h2_same(chunks: &[&[u8]], whole: &[&[u8]]) {
+    let [got, want] = [chunks, whole].map(|chunks| output(chunks, H2::new(Shapes, limits())));
+    let ends = [&got, &want].map(|(sent, _)| plea(sent));
+    if ends == [None, None] {
+        return same(whole[0], got, want);
+    }
+    let len = ends.into_iter().flatten().min().expect("one of them has one");
+    let [got_front, want_front] = [&got, &want].map(|(sent, _)| sent.get(..len));
+    assert!(
+        got_front.is_some() && got_front == want_front,
+        "{}\n is not what it is in one piece, \n{}",
+        show(&got),
+        show(&want)
+    );
+}
+
+/// Where the first RST_STREAM with NO_ERROR begins.
+fn plea(sent: &[u8]) -> Option<usize> {
+    const RST_STREAM: u8 = 3;
+    let mut at = 0;
+    while let Some(head) = sent[at..].first_chunk::<9>() {
+        let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        if head[3] == RST_STREAM && sent[at + 9..][..len] == [0; 4] {
+            return Some(at);
+        }
+        at += 9 + len;
+    }
+    assert_eq!(at, sent.len(), "the output ends inside a frame");
+    None
+}
+
+fn limits() -> Rc<Limits> {
+    let (head_bytes_max, head_fields_max) = (600, 12);
+    Rc::new(Limits {
+        body_bytes_max: BODY_BYTES_MAX,
+        head_bytes_max,
+        head_fields_max,
+        ..Limits::default()
+    })
+}
+
+/// The first bytes of `data` say where the rest is cut: how many lengths there are, then each.
+fn cuts(data: &[u8]) -> (&[u8], &[u8]) {
+    let Some((&count, rest)) = data.split_first() else { return (&[], &[]) };
+    rest.split_at(rest.len().min(usize::from(count % 16)))
+}
+
+/// `input` in pieces of these lengths, over and over; whole if there are none.
+fn cut<'a>(lengths: &[u8], mut input: &'a [u8]) -> Vec<&'a [u8]> {
+    let mut chunks = Vec::new();
+    let mut lengths = lengths.iter().map(|&length| usize::from(length).max(1)).cycle();
+    while !input.is_empty() {
+        let length = lengths.next().unwrap_or(input.len()).min(input.len());
+        let (chunk, rest) = input.split_at(length);
+        chunks.push(chunk);
+        input = rest;
+    }
+    chunks
+}
+
+fn alike<M: Machine>(data: &[u8], machine: impl Fn() -> M) {
+    let (cuts, input) = cuts(data);
+    same(input, output(&cut(cuts, input), machine()), output(&[input], machine()));
+}
+
+/// What is sent, and how the connection ended.
+type Output = (Vec<u8>, Option<WireError>);
+
+fn same(input: &[u8], got: Output, want: Output) {
+    assert!(got == want, "{}\n is not what it is in one piece, \n{}", show(&got), show(&want));
+    let (sent, len) = (want.0.len(), input.len());
+    assert!(sent < 100 * len + 1000, "{sent} bytes in answer to {len}");
+}
+
+fn show((sent, error): &Output) -> String {
+    format!("{} {error:?}", sent.escape_ascii())
+}
+
+fn output<M: Machine>(chunks: &[&[u8]], machine: M) -> Output {
+    let mut driven = Driven::new(machine, true);
+    chunks.iter().filter(|chunk| !chunk.is_empty()).for_each(|chunk| driven.feed(chunk));
+    driven.end();
+    (driven.sent, driven.error)
+}
+
+fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes()[1..]);
+    bytes.extend_from_slice(&[kind, flags]);
+    bytes.extend_from_slice(&stream.to_be_bytes());
+    bytes.extend_from_slice(payload);
+}
