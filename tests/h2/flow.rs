@@ -181,6 +181,26 @@ fn padding_is_given_back() {
 }
 
 #[test]
+fn there_is_always_room_for_padding() {
+    let mut server = server_with(1 << 30, 16_384);
+    server.feed(&window_update(0, 1 << 30));
+    for (id, len) in [(1, 1_000_000), (3, 1 << 20), (5, 2_000_000), (7, BODY_BYTES_MAX)] {
+        server.feed(&open(id, "/reflect"));
+        let content = message(&ramp(len));
+        let (front, last) = content.split_at(content.len() - 1);
+        let (prefix, rest) = front.split_at(5);
+        server.feed(&frame(DATA, 0, id, prefix));
+        for chunk in rest.chunks(500_000) {
+            server.feed(&frame(DATA, 0, id, chunk));
+        }
+        let padded = [&[255][..], last, &[0; 255]].concat();
+        assert!(front.len() + padded.len() <= granted(&server, id), "{len} bytes");
+        server.feed(&frame(DATA, END_STREAM | PADDED, id, &padded));
+        assert!(reply(&server, id).message() == ramp(len));
+    }
+}
+
+#[test]
 fn waiting_streams_take_turns() {
     let mut server = server_with(1 << 30, 16_384);
     let body = ramp(2_500_000);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::client::{Builder, SendRequest};
 use http::{HeaderMap, Request};
 use tokio::runtime::Runtime;
 
@@ -16,6 +16,7 @@ pub(crate) struct Grpc {
 
 /// A reply.
 #[derive(Debug)]
+#[allow(dead_code, reason = "not every test looks at all of it")]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     /// Head and trailers together.
@@ -42,14 +43,20 @@ pub(crate) fn request(content_type: &str) -> Request<()> {
 }
 
 impl Grpc {
+    #[allow(dead_code, reason = "not every test has these windows")]
     pub(crate) fn connect(address: SocketAddr) -> Grpc {
+        let mut builder = Builder::new();
+        builder.initial_window_size(1 << 20).initial_connection_window_size(4 << 20);
+        Grpc::connect_as(address, &builder)
+    }
+
+    /// A connection with the windows and frames of `builder`.
+    pub(crate) fn connect_as(address: SocketAddr, builder: &Builder) -> Grpc {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let requests = runtime.block_on(async {
             let stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
             stream.set_nodelay(true).expect("a TCP socket");
-            let mut builder = h2::client::Builder::new();
-            builder.initial_window_size(1 << 20).initial_connection_window_size(4 << 20);
             let (requests, connection) = builder.handshake(stream).await.expect("a preface");
             tokio::spawn(connection);
             requests

@@ -19,6 +19,10 @@ use super::stream::{Absent, Stream};
 use crate::wire::grpc::{Code, PREFIX_BYTES, Status};
 use crate::wire::{Context, DIRECT_BYTES_MIN, Limit, Loan, WireError};
 
+/// Window that is granted beyond what a message lacks: a frame's longest padding and the length of it. A peer that
+/// pads every frame could not send its last bytes otherwise.
+const PADDING_ROOM: usize = 256;
+
 /// A DATA frame of which some is still to come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DataFrame {
@@ -217,7 +221,7 @@ impl<S: Side> Connection<S> {
     ) -> Result<(), Fault> {
         let Some(stream) = self.streams.get(frame.stream) else { return Ok(()) };
         stream.reserved = announced;
-        stream.receive.widen((announced + PREFIX_BYTES) as u64);
+        stream.receive.widen((announced + PREFIX_BYTES + PADDING_ROOM) as u64);
         self.arriving_bytes += announced;
         let budget = self.messages_bytes_max;
         if self.arriving_bytes > budget {
@@ -258,8 +262,8 @@ impl<S: Side> Connection<S> {
             return;
         };
         let announced = stream.incoming.as_ref().filter(|i| i.announced().is_some());
-        let expected =
-            announced.map_or(u64::MAX, |i| (i.remaining() - granted.min(i.remaining())) as u64);
+        let expected = announced
+            .map_or(u64::MAX, |i| (i.remaining().saturating_sub(granted) + PADDING_ROOM) as u64);
         if let Some(increment) = stream.receive.update(expected) {
             cx.out.copy(&frame::window_update(id, increment), cx.pool);
         }
