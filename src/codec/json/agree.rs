@@ -287,7 +287,8 @@ fn integers_are_written_alike_and_read_back() {
     }
 }
 
-fn lists() -> impl Strategy<Value = String> {
+/// Lists of one or more dimensions, most of them regular.
+pub(super) fn lists() -> impl Strategy<Value = String> {
     let item = prop_oneof![
         4 => any::<f64>().prop_map(|value| format!("{value:?}")),
         4 => (0.0..1.0).prop_map(|value: f64| format!("{value:?}")),

@@ -154,4 +154,6 @@ pub(super) fn read_dtype(
 #[cfg(test)]
 mod agree;
 #[cfg(test)]
+mod library;
+#[cfg(test)]
 mod tests;

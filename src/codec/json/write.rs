@@ -155,12 +155,15 @@ fn floats<const SIZE: usize>(
             *value = widen(*item);
         }
         let mut left = &values[..items.len()];
+        // Where one is not for the kernel, so may others be: more of them each time that it takes none.
+        let mut others = 1;
         while !left.is_empty() {
-            left = &left[write_floats(isa, left, out)..];
-            if let Some((value, rest)) = left.split_first() {
-                put(*value, out);
-                left = rest;
-            }
+            let written = write_floats(isa, left, out);
+            left = &left[written..];
+            others = if written == 0 { 2 * others } else { 1 };
+            let (odd, rest) = left.split_at(others.min(left.len()));
+            odd.iter().for_each(|value| put(*value, out));
+            left = rest;
         }
     };
     nest_rows(array, out, |row: &[[u8; SIZE]], out| {
@@ -232,37 +235,30 @@ fn float(value: f64, out: &mut Vec<u8>) {
         });
         return;
     }
-    let mut buffer = zmij::Buffer::new();
-    let text = buffer.format_finite(value).as_bytes();
+    let start = out.len();
+    out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     if value.abs() < 1e-4 && value != 0.0 {
-        small_float(text, out);
-    } else {
-        out.extend_from_slice(text);
+        respell_small(out, start);
     }
 }
 
-/// Writes the text of a number below 1e-4, where zmij and Python differ: zmij has `0.00001` and `1e-7`, Python has
-/// `1e-05` and `1e-07`.
-fn small_float(text: &[u8], out: &mut Vec<u8>) {
+/// Changes the text of a number below 1e-4 that begins at `start` from zmij's spelling to Python's: zmij has `1e-7`
+/// and `0.00001`, Python has `1e-07` and `1e-05`.
+fn respell_small(out: &mut Vec<u8>, start: usize) {
     const FIXED: &[u8] = b"0.0000";
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    out.extend_from_slice(&text[..text.len() - digits.len()]);
-    if let Some(fraction) = digits.strip_prefix(FIXED) {
-        let (first, more) = fraction.split_at(1);
-        out.extend_from_slice(first);
-        if !more.is_empty() {
-            out.push(b'.');
-            out.extend_from_slice(more);
-        }
-        out.extend_from_slice(b"e-05");
+    if let [.., b'e', b'-', exponent] = out[start..] {
+        out.extend_from_slice(&[exponent]);
+        let at = out.len() - 2;
+        out[at] = b'0';
         return;
     }
-    match digits {
-        [mantissa @ .., b'e', b'-', exponent] => {
-            out.extend_from_slice(mantissa);
-            out.extend_from_slice(&[b'e', b'-', b'0', *exponent]);
+    let start = start + usize::from(out[start] == b'-');
+    if out[start..].starts_with(FIXED) {
+        out.drain(start..start + FIXED.len());
+        if out.len() > start + 1 {
+            out.insert(start + 1, b'.');
         }
-        _ => out.extend_from_slice(digits),
+        out.extend_from_slice(b"e-05");
     }
 }
 

@@ -1,13 +1,11 @@
 //! Between digits and words: what kernels that read or write numbers share.
 
-#[cfg(target_arch = "x86_64")]
 pub(super) use x86::*;
 
 /// Longest token that a kernel reads.
 pub(super) const TOKEN_BYTES_MAX: usize = 32;
 
 /// What digits side by side are worth.
-#[cfg(target_arch = "x86_64")]
 pub(super) mod weights {
     /// Two digits, two pairs of digits, two fours.
     pub(crate) const TENS: i16 = i16::from_le_bytes([10, 1]);
@@ -19,7 +17,6 @@ pub(super) mod weights {
     pub(crate) const SECOND_MAX: u64 = 1843;
 }
 
-#[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
@@ -31,13 +28,27 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx512f,avx2")]
     pub(crate) fn windows(text: &[u8], ends: [u32; 2]) -> [__m512i; 2] {
-        let [low, high] = ends.map(|end| {
-            let end = (end as usize).clamp(TOKEN_BYTES_MAX + 1, text.len());
-            text[..end].last_chunk::<{ TOKEN_BYTES_MAX + 1 }>().expect("clamped to what there is")
-        });
-        let earlier = [low, high].map(|window| window.first_chunk().expect("it is longer"));
-        let bytes = [low, high].map(|window| window.last_chunk().expect("it is longer"));
-        [lanes::load32x2(earlier[0], earlier[1]), lanes::load32x2(bytes[0], bytes[1])]
+        let [low, high] = [window(text, ends[0]), window(text, ends[1])];
+        let earlier = lanes::load32x2(first(low), first(high));
+        [earlier, lanes::load32x2(last(low), last(high))]
+    }
+
+    /// The 33 bytes that end there. Not a closure, nor are `first` and `last`: kept apart from the function that is
+    /// compiled for vectors, as builds without link-time optimisation do, they cost more than what they do.
+    #[inline(always)]
+    fn window(text: &[u8], end: u32) -> &[u8; TOKEN_BYTES_MAX + 1] {
+        let end = (end as usize).clamp(TOKEN_BYTES_MAX + 1, text.len());
+        text[..end].last_chunk().expect("clamped to what there is")
+    }
+
+    #[inline(always)]
+    fn first(window: &[u8; TOKEN_BYTES_MAX + 1]) -> &[u8; TOKEN_BYTES_MAX] {
+        window.first_chunk().expect("it is longer")
+    }
+
+    #[inline(always)]
+    fn last(window: &[u8; TOKEN_BYTES_MAX + 1]) -> &[u8; TOKEN_BYTES_MAX] {
+        window.last_chunk().expect("it is longer")
     }
 
     /// The words that eight times 32 digits make, and a bit for each that is too large for one.
@@ -60,7 +71,8 @@ mod x86 {
         let low = _mm512_permutex2var_epi64(left, order, right);
         let second_max = _mm512_set1_epi64(SECOND_MAX as i64);
         let too_large = _mm512_cmpgt_epu64_mask(_mm512_rol_epi64::<32>(high), second_max);
-        let [second, third] = EIGHTS.map(|weight| _mm512_set1_epi64(weight as i64));
+        let second = _mm512_set1_epi64(EIGHTS[0] as i64);
+        let third = _mm512_set1_epi64(EIGHTS[1] as i64);
         let high = _mm512_mullo_epi64(_mm512_srli_epi64::<32>(high), second);
         let low = _mm512_add_epi64(_mm512_mul_epu32(low, third), _mm512_srli_epi64::<32>(low));
         (_mm512_add_epi64(high, low), too_large)

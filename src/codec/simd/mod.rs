@@ -17,6 +17,7 @@
 use std::sync::LazyLock;
 
 pub(crate) mod base64;
+#[cfg(target_arch = "x86_64")]
 mod decimal;
 #[cfg(test)]
 pub(crate) mod guarded;

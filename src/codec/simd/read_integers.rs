@@ -57,8 +57,8 @@ mod avx512 {
         enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
     )]
     pub(super) fn read(text: &[u8], tokens: Batch<'_>, range: Range, to: &mut [u64; BATCH]) -> u64 {
-        let [most, least] =
-            [range.positive, range.negative].map(|limit| _mm512_set1_epi64(limit as i64));
+        let most = _mm512_set1_epi64(range.positive as i64);
+        let least = _mm512_set1_epi64(range.negative as i64);
         let mut all = 0;
         let (starts, ends) = (tokens.starts.as_chunks().0, tokens.ends.as_chunks().0);
         for (group, to) in to.as_chunks_mut().0.iter_mut().enumerate() {

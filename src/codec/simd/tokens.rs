@@ -268,7 +268,8 @@ mod x86 {
         next: impl FnMut(usize, u64) -> Next,
     ) -> bool {
         let table = _mm512_broadcast_i32x4(special());
-        let [comma, open, close] = [b',', b'[', b']'].map(|byte| _mm512_set1_epi8(byte as i8));
+        let comma = _mm512_set1_epi8(b',' as i8);
+        let (open, close) = (_mm512_set1_epi8(b'[' as i8), _mm512_set1_epi8(b']' as i8));
         let classify = |block: &[u8; BLOCK]| {
             let bytes = lanes::load64(block);
             let special = _mm512_cmpeq_epi8_mask(_mm512_shuffle_epi8(table, bytes), bytes);
@@ -302,7 +303,8 @@ mod x86 {
         next: impl FnMut(usize, u64) -> Next,
     ) -> bool {
         let table = _mm256_broadcastsi128_si256(special());
-        let [comma, open, close] = [b',', b'[', b']'].map(|byte| _mm256_set1_epi8(byte as i8));
+        let comma = _mm256_set1_epi8(b',' as i8);
+        let (open, close) = (_mm256_set1_epi8(b'[' as i8), _mm256_set1_epi8(b']' as i8));
         let classify = |block: &[u8; BLOCK]| {
             let mut kinds = Block { token: 0, comma: 0, bracket: 0 };
             for (half, shift) in block.as_chunks().0.iter().zip([0, 32]) {

@@ -222,10 +222,10 @@ mod avx512 {
 
             let scale = lookup128(&SCALES, exponent);
             let shift = lookup128(&SHIFTS, exponent);
-            let [a, b, c] = POWERS.each_ref().map(|powers| lanes::load8(powers));
+            let [a, b, c] = &POWERS;
             let large = _mm512_test_epi64_mask(scale, set(16));
-            let power = _mm512_permutex2var_epi64(a, scale, b);
-            let power = _mm512_mask_permutexvar_epi64(power, large, scale, c);
+            let power = _mm512_permutex2var_epi64(lanes::load8(a), scale, lanes::load8(b));
+            let power = _mm512_mask_permutexvar_epi64(power, large, scale, lanes::load8(c));
             let (whole, part) = product(_mm512_sllv_epi64(significand, shift), power);
 
             let (upper, lower) = divide_100_000_000(whole);
