@@ -12,7 +12,13 @@ use crate::codec::{CODECS, Codec, CodecError, Encoded, Encoding, json};
 pub struct CodecSet {
     /// Indexed by [`Encoding::id`].
     codecs: [Option<&'static dyn Codec>; Encoding::ALL.len()],
+    spin: Spin,
 }
+
+/// Work of a known cost that is done for every message beside the echo: none, but in the rung by which a run shows
+/// that it would see a difference of that size. Turns of an empty loop, since nothing here reads a clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spin(pub u32);
 
 /// A reply cut for a vectored write: `out[..head_len]`, `body[payload]`, `out[head_len..]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +43,17 @@ impl CodecSet {
     }
 
     fn empty() -> CodecSet {
-        CodecSet { codecs: [None; Encoding::ALL.len()] }
+        CodecSet { codecs: [None; Encoding::ALL.len()], spin: Spin::default() }
+    }
+
+    /// The same set with `spin` for every message.
+    pub fn spinning(self, spin: Spin) -> CodecSet {
+        CodecSet { spin, ..self }
+    }
+
+    /// What every message costs beside its echo.
+    pub fn spin(&self) -> Spin {
+        self.spin
     }
 
     /// The same set with `codec` serving its encoding.
@@ -52,6 +68,15 @@ impl CodecSet {
     }
 }
 
+impl Spin {
+    /// Does it.
+    pub fn run(self) {
+        for turn in 0..self.0 {
+            std::hint::black_box(turn);
+        }
+    }
+}
+
 /// Echoes one message. `Encoding::Json` and `Encoding::JsonBinary` both mean "either form, reply alike".
 /// Appends head and tail to `out`, which is as before after an error; `scratch` is for the codec's own use.
 pub fn echo(
@@ -61,6 +86,7 @@ pub fn echo(
     scratch: &mut Vec<u8>,
     out: &mut Vec<u8>,
 ) -> Result<Echoed, CodecError> {
+    codecs.spin.run();
     let encoding = match encoding {
         Encoding::Json | Encoding::JsonBinary => json::form(body)?,
         other => other,

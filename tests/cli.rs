@@ -31,7 +31,7 @@ fn code(output: &Output) -> i32 {
 fn help_names_every_command() {
     let output = ndecho(&["--help"]);
     assert_eq!(code(&output), 0);
-    for command in ["ladder", "serve", "load", "rungs", "report"] {
+    for command in ["ladder", "serve", "load", "rungs", "report", "compare"] {
         assert!(stdout(&output).contains(command), "{command}");
         assert_eq!(code(&ndecho(&[command, "--help"])), 0, "{command}");
     }
@@ -59,6 +59,12 @@ fn wrong_usage_exits_with_2_and_the_reason() {
         (&["ladder", "--cpu-server", "9999"], &["core 9999", "expected one of"]),
         (&["ladder", "--array", "/no/such.npy"], &["/no/such.npy"]),
         (&["ladder", "--connections", "2", "--in-flight", "4"], &["one request at a time"]),
+        (&["load", "raw://127.0.0.1:1", "--rate", "0"], &["--rate is 0", "requests per second"]),
+        (&["ladder", "--continue", "/tmp", "--rounds", "2"], &["--continue"]),
+        (&["compare", "/no/such/old", "/no/such/new"], &["/no/such/old"]),
+        (&["compare", "/bin/true", "/bin/true"], &["/bin/true", "is no build of ndecho"]),
+        (&["compare", "/bin/true,/bin/true", "/bin/true"], &["2 old builds and 1 new"]),
+        (&["compare", NDECHO, "/tmp"], &["a folder of records is compared with another one"]),
     ];
     for (args, words) in cases {
         let output = ndecho(args);
@@ -98,10 +104,13 @@ fn a_list_tries_nothing() {
 
 /// Runs a ladder of a second into a folder of its own.
 fn tiny_ladder(extra: &[&str]) -> (Output, tempfile::TempDir, PathBuf) {
+    tiny_ladder_of(&[&["--rounds", "1"], extra].concat())
+}
+
+fn tiny_ladder_of(args: &[&str]) -> (Output, tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("run");
-    let mut args = vec!["ladder", "--rounds", "1", "--duration", "50ms"];
-    args.extend(extra);
+    let mut args = [&["ladder", "--duration", "50ms"], args].concat();
     args.extend(["--out", out.to_str().expect("text")]);
     (ndecho(&args), folder, out)
 }
@@ -180,6 +189,82 @@ fn an_array_from_a_file_is_sent() {
             trial.outcome
         );
     }
+}
+
+#[test]
+fn records_that_are_none_or_damaged_say_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_, _kept, whole) = tiny_ladder(&["--rungs", "uring/raw/npy", "--sizes", "8"]);
+    let whole = std::fs::read_to_string(whole.join("records.jsonl")).expect("records");
+    let (header, trials) = whole.split_once('\n').expect("lines");
+    let cases = [
+        (String::new(), "the first line is not a header"),
+        ("bytes,dtype\n8,<f8\n".to_owned(), "the first line is not a header"),
+        (whole.replace("\"version\":2", "\"version\":7"), "records of version 7"),
+        (format!("{header}\n{}{{\n", trials.replace("\"rung\"", "\"rang\"")), "line 2: "),
+    ];
+    for (text, want) in cases {
+        std::fs::write(folder.path().join("records.jsonl"), &text).expect("a file");
+        let output = ndecho(&["report", folder.path().to_str().expect("text")]);
+        assert_eq!((code(&output), stdout(&output)), (1, String::new()), "{want}");
+        assert!(stderr(&output).contains(want), "no {want:?} in {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_with_its_own_flags() {
+    let args = ["--rungs", "uring/raw/npy,tokio/raw/npy", "--sizes", "8", "--rounds", "2"];
+    let (output, _folder, out) = tiny_ladder_of(&args);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let path = out.join("records.jsonl");
+    let whole = std::fs::read_to_string(&path).expect("records");
+    let lines: Vec<&str> = whole.lines().collect();
+    assert_eq!(lines.len(), 1 + 2 * 4, "raw stands under two loads");
+    // As a killed run leaves it: some trials, and a part of a line.
+    let cut = format!("{}\n{}", lines[..4].join("\n"), &lines[4][..100]);
+    std::fs::write(&path, &cut).expect("a file");
+    let again = ndecho(&["ladder", "--continue", out.to_str().expect("text")]);
+    assert_eq!(code(&again), 0, "{}{}", stdout(&again), stderr(&again));
+    let places = |lines: Vec<Line>| -> Vec<(u32, u32)> {
+        let place = |line: Line| match line {
+            Line::Trial(trial) => Some((trial.round, trial.cell)),
+            Line::Header(_) => None,
+        };
+        lines.into_iter().filter_map(place).collect()
+    };
+    let went_on = places(records(&out));
+    let before = places(lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect());
+    assert_eq!(went_on, before);
+    let text = std::fs::read_to_string(&path).expect("records");
+    assert!(text.starts_with(&lines[..4].join("\n")), "what was there is kept");
+}
+
+#[test]
+fn a_build_is_the_same_as_itself_and_one_with_a_spin_is_not() {
+    let compare = |old: &str, new: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().join("run");
+        let mut args = vec!["compare", old, new, "--rungs", "uring/raw/reflect", "--sizes", "8"];
+        args.extend(["--rounds", "6", "--duration", "60ms", "--threshold", "60"]);
+        args.extend(["--out", out.to_str().expect("text")]);
+        ndecho(&args)
+    };
+    let same = compare(NDECHO, NDECHO);
+    assert_eq!(code(&same), 0, "{}{}", stdout(&same), stderr(&same));
+    assert!(stdout(&same).contains("system calls per request: no more"), "{}", stdout(&same));
+    assert!(stdout(&same).contains(" same\n"), "{}", stdout(&same));
+    // A build that is much slower: this one, told to spin by a wrapper.
+    let folder = tempfile::tempdir().expect("a folder");
+    let slow = folder.path().join("slow");
+    let script = format!(
+        "#!/bin/sh\nif [ \"$1\" = serve ]; then exec {NDECHO} \"$@\" --spin 20us; fi\nexec {NDECHO} \"$@\"\n"
+    );
+    std::fs::write(&slow, script).expect("a file");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&slow, mode).expect("its own file");
+    let slower = compare(NDECHO, slow.to_str().expect("text"));
+    assert_eq!(code(&slower), 1, "{}{}", stdout(&slower), stderr(&slower));
+    assert!(stderr(&slower).contains("is slower"), "{}", stderr(&slower));
 }
 
 /// A version 1.0 file of zeros.

@@ -57,6 +57,8 @@ fn options(address: SocketAddr, family: Family, encoding: Encoding, size: u64) -
         allowance: ALLOWANCE,
         cpu: None,
         server_pid: None,
+        settle: None,
+        rate_hz: None,
     }
 }
 

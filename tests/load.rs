@@ -141,6 +141,8 @@ fn options(scheme: &str, address: SocketAddr) -> Options {
         allowance: ALLOWANCE,
         cpu: None,
         server_pid: None,
+        settle: None,
+        rate_hz: None,
     }
 }
 

@@ -124,6 +124,8 @@ fn options(address: SocketAddr, size: u64, in_flight: u32) -> Options {
         allowance: ALLOWANCE,
         cpu: None,
         server_pid: None,
+        settle: None,
+        rate_hz: None,
     }
 }
 

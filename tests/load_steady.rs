@@ -102,11 +102,13 @@ fn settle<C: Client + 'static>(
         allowance: ALLOWANCE,
         cpu: None,
         server_pid: None,
+        settle: None,
+        rate_hz: None,
     };
     let array = worker::array(&options.source).unwrap();
     let message = Message::new(options.body, array, 1).unwrap();
     let run = Rc::new(RefCell::new(Run::new(&options, message)));
-    let mut client = End::new(LoadConnection::new(client, Rc::clone(&run), in_flight));
+    let mut client = End::new(LoadConnection::new(client, Rc::clone(&run), 0, in_flight));
     let mut server = End::new(server);
     client.open();
     server.open();

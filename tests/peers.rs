@@ -134,6 +134,8 @@ fn send(rung: &PeerRung, server: &Server, source: Source, requests: u64, case: &
         allowance: ALLOWANCE,
         cpu: None,
         server_pid: Some(server.pid()),
+        settle: None,
+        rate_hz: None,
     };
     match load::run(&options) {
         Ok(measured) => assert_eq!(measured.requests, requests, "{rung} {case}"),

@@ -20,7 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("protocol", &["wire", "echo", "codec", "array", "generated", "driver", "sys"]),
     ("server", &["protocol", "driver", "codec", "echo", "wire", "sys", "record"]),
     ("load", &["wire", "codec", "array", "stats", "record", "sys", "driver"]),
-    ("ladder", &["driver", "protocol", "codec", "array", "record", "sys"]),
+    // stats: how many blocks an interval needs decides what is tried.
+    ("ladder", &["driver", "protocol", "codec", "array", "record", "stats", "sys"]),
     ("record", &["stats"]),
     ("report", &["record", "stats"]),
 ];

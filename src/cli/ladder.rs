@@ -3,29 +3,33 @@
 //! With one core, server and load generator share it: the run goes on, since a process's own CPU time is still
 //! counted exactly, but rates and latencies would be those of two programs taking turns, so they are not shown.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::load::Http2Args;
+use crate::cli::measure::{Progress, announce, bench, header, interruptible, now_unix_s, read};
 use crate::cli::ndecho::{fail, print, render, wrong_usage};
 use crate::cli::peers::PeerArgs;
 use crate::cli::values;
 use crate::ladder::client::{self, Client, PythonClient};
+use crate::ladder::open_loop;
 use crate::ladder::peers::Peer;
 use crate::ladder::peers::environment::Environments;
 use crate::ladder::plan::{Plan, Wish};
 use crate::ladder::preset::Preset;
-use crate::ladder::run::{self, Bench, RECORDS, Tally};
+use crate::ladder::records::{RECORDS, Records};
+use crate::ladder::run::{self, Bench, Tally};
 use crate::ladder::rung;
-use crate::record::{Header, Line, VERSION};
-use crate::report::{Run, units};
-use crate::sys::{affinity, host};
+use crate::record::{Header, Line, Trial};
+use crate::report::Run;
+use crate::report::delta::is_enough;
+use crate::sys::host;
 
 /// Runs rungs in turns and prints what each costs.
 #[derive(Args, Clone, Debug)]
@@ -58,9 +62,21 @@ pub struct LadderArgs {
     #[arg(long, value_name = "FILE.npy")]
     pub array: Option<PathBuf>,
 
-    /// Rounds; each tries every cell once
+    /// Blocks, exactly; each tries every cell once [default: until every ratio is known or the time is up]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: Option<u32>,
+
+    /// Time for all blocks
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub time: Option<Duration>,
+
+    /// Then also offers rates, 30, 60 and 80 % of what the standard server reached, and prints latencies
+    #[arg(long)]
+    pub open_loop: bool,
+
+    /// Goes on with a run that was stopped; its own flags hold
+    #[arg(long = "continue", value_name = "DIR", exclusive = true)]
+    pub resume: Option<PathBuf>,
 
     /// Draws the order of trials
     #[arg(long, default_value_t = 1)]
@@ -126,6 +142,20 @@ pub enum ClientName {
 impl LadderArgs {
     /// Runs the ladder: 0 done, 1 when a trial failed or the run was stopped, 2 wrong flags.
     pub fn run(&self) -> ExitCode {
+        let Some(folder) = &self.resume else {
+            return self.start(None);
+        };
+        let run = match read(folder) {
+            Ok(run) => run,
+            Err(error) => return fail(error),
+        };
+        match LadderArgs::of(&run.header.argv) {
+            Some(args) => LadderArgs { out: Some(folder.clone()), ..args }.start(Some(run)),
+            None => fail(format!("{}: not begun by `ndecho ladder`", folder.display())),
+        }
+    }
+
+    fn start(&self, earlier: Option<Run>) -> ExitCode {
         let mut plan = match self.plan() {
             Ok(plan) => plan,
             Err(error) => return wrong_usage(error),
@@ -134,14 +164,21 @@ impl LadderArgs {
             return print(&listing(&plan));
         }
         let started_unix_s = now_unix_s();
-        let mut bench = match self.bench(started_unix_s) {
+        let bench = bench(self.cpu_server, self.cpu_client, self.out.as_ref(), started_unix_s);
+        let mut bench = match bench {
             Ok(bench) => bench,
             Err(error) => return wrong_usage(error),
         };
         let run = interruptible().and_then(|stop| {
             self.set_up(&mut bench, &mut plan, &stop)?;
-            let header = self.header(&plan, &bench, started_unix_s);
-            measure(&bench, &plan, header, &stop)
+            let begun = match earlier {
+                Some(run) => Begun::again(run, &bench.out, &plan)?,
+                None => {
+                    let header = header(&plan, &bench, plan.preset.name(), started_unix_s);
+                    Begun::anew(&bench.out, header)?
+                }
+            };
+            measure(&bench, &plan, begun, self.open_loop, &stop)
         });
         match run {
             Ok(tally) => finish(&bench, tally, plan.preset),
@@ -223,101 +260,81 @@ impl LadderArgs {
             in_flight: self.in_flight,
             load_flags: self.http2.flags(),
             rounds: self.rounds,
+            time: self.time,
             duration: self.duration,
             budget: self.budget,
             seed: self.seed,
         })
     }
-
-    fn bench(&self, started_unix_s: u64) -> Result<Bench, String> {
-        let cores = affinity::cores();
-        let first = *cores.first().ok_or("this process may run on no core")?;
-        let cpu_server = self.cpu_server.unwrap_or(first);
-        let other = cores.iter().copied().find(|core| *core != cpu_server);
-        let cpu_client = self.cpu_client.or(other).unwrap_or(cpu_server);
-        for core in [cpu_server, cpu_client] {
-            if !cores.contains(&core) {
-                return Err(format!("core {core} is not to be had, expected one of {cores:?}"));
-            }
-        }
-        let program = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
-        let folder = || PathBuf::from("target/ndecho").join(units::stamp(started_unix_s));
-        let out = self.out.clone().unwrap_or_else(folder);
-        let (environments, python) = (Environments::default(), None);
-        Ok(Bench { program, cpu_server, cpu_client, out, environments, python })
-    }
-
-    fn header(&self, plan: &Plan, bench: &Bench, started_unix_s: u64) -> Line {
-        Line::Header(Box::new(Header {
-            version: VERSION,
-            started_unix_s,
-            preset: plan.preset.name().to_owned(),
-            argv: std::env::args().collect(),
-            seed: plan.seed,
-            rounds: plan.rounds,
-            cpu_server: bench.cpu_server as u32,
-            cpu_client: bench.cpu_client as u32,
-            client: bench.python.as_ref().map(|_| "the Python client (client.py)".to_owned()),
-            peers: plan
-                .peers()
-                .iter()
-                .map(|peer| (peer.manifest.name.clone(), peer.manifest.version.clone()))
-                .collect(),
-            host: host::host(bench.cpu_server),
-            build: host::build(),
-        }))
-    }
 }
 
-/// A flag that the first SIGINT or SIGTERM raises. The second ends this process at once, and the kernel ends the
-/// children with it.
-fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
-}
-
-fn measure(bench: &Bench, plan: &Plan, header: Line, stop: &AtomicBool) -> anyhow::Result<Tally> {
+/// Goes through `plan`, and then, where it is wanted, through the open loop that its figures make.
+fn measure(
+    bench: &Bench,
+    plan: &Plan,
+    begun: Begun,
+    open_loop: bool,
+    stop: &AtomicBool,
+) -> anyhow::Result<Tally> {
+    let Begun { mut records, trials } = begun;
     announce(bench, plan);
-    let bar = bar();
-    let tally = run::run(bench, plan, header, stop, &mut |step| {
-        bar.set_length(step.total as u64);
-        bar.set_position(step.done as u64);
-        bar.set_message(format!("round {}: {}", step.round + 1, step.next));
-    })?;
-    bar.finish_and_clear();
+    let mut progress = Progress::new(is_enough);
+    let tally = run::run(bench, plan, &mut records, trials.clone(), stop, &mut progress);
+    progress.clear();
+    let mut tally = tally?;
+    if open_loop && !tally.interrupted {
+        let so_far = read(&bench.out).map_err(anyhow::Error::msg)?.trials;
+        let plan = open_loop::plan(plan, &so_far);
+        announce(bench, &plan);
+        let opened = run::run(bench, &plan, &mut records, trials, stop, &mut progress);
+        progress.clear();
+        let opened = opened?;
+        tally = Tally { blocks: tally.blocks, ..opened };
+    }
     Ok(tally)
 }
 
-/// Tells the person watching what is about to happen and what to make of it.
-fn announce(bench: &Bench, plan: &Plan) {
-    let trials = plan.cells.len() * plan.rounds as usize;
-    eprintln!(
-        "{} cells x {} rounds = {trials} trials; server on core {}, load generator on core {}; records in {}",
-        plan.cells.len(),
-        plan.rounds,
-        bench.cpu_server,
-        bench.cpu_client,
-        bench.out.display()
-    );
-    if bench.cpu_server == bench.cpu_client {
-        eprintln!(
-            "warning: server and load generator share a core, so rates and latencies are of both taking turns and \
-             are not shown; CPU per request is still the server's own"
-        );
-    }
-    if cfg!(debug_assertions) {
-        eprintln!("warning: a debug build; its figures say nothing about speed (use --release)");
-    }
+/// Records that are open, and the trials in them.
+struct Begun {
+    records: Records,
+    trials: Vec<Trial>,
 }
 
-/// Drawn only between trials: nothing ticks while something is measured.
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} left  {msg}");
-    ProgressBar::no_length().with_style(style.expect("the template is a constant"))
+impl Begun {
+    /// A new run.
+    fn anew(out: &Path, header: Header) -> anyhow::Result<Begun> {
+        let mut records = Records::create(out)?;
+        records.append(&Line::Header(Box::new(header)))?;
+        Ok(Begun { records, trials: Vec::new() })
+    }
+
+    /// A run that was stopped, by the build that began it and with the plan that it had.
+    fn again(run: Run, out: &Path, plan: &Plan) -> anyhow::Result<Begun> {
+        let build = host::build();
+        if run.header.build != build {
+            bail!(
+                "{}: begun by another build ({} {}), which this one ({} {}) cannot go on for",
+                out.display(),
+                run.header.build.version,
+                run.header.build.commit.as_deref().unwrap_or("without a commit"),
+                build.version,
+                build.commit.as_deref().unwrap_or("without a commit"),
+            );
+        }
+        let is_other = |trial: &&Trial| {
+            let cell = plan.cells.get(trial.cell as usize);
+            cell.is_some_and(|cell| cell.subject.to_string() != trial.rung)
+        };
+        if let Some(trial) = run.trials.iter().find(is_other) {
+            bail!(
+                "{}: cell {} was {}, which its command line no longer makes it",
+                out.display(),
+                trial.cell,
+                trial.rung
+            );
+        }
+        Ok(Begun { records: Records::resume(out)?, trials: run.trials })
+    }
 }
 
 fn listing(plan: &Plan) -> String {
@@ -329,26 +346,20 @@ fn listing(plan: &Plan) -> String {
 }
 
 fn finish(bench: &Bench, tally: Tally, preset: Preset) -> ExitCode {
-    let path = bench.out.join(RECORDS);
-    let run = std::fs::read_to_string(&path)
-        .map_err(|error| error.to_string())
-        .and_then(|text| Run::parse(&text).map_err(|error| error.to_string()));
-    let run = match run {
+    let run = match read(&bench.out) {
         Ok(run) => run,
-        Err(error) => return fail(format!("{}: {error}", path.display())),
+        Err(error) => return fail(error),
     };
+    let path = bench.out.join(RECORDS);
     let printed = print(&format!("{}\nrecords: {}\n", render(&run, None), path.display()));
     // Everything has cells that nobody expects to finish; elsewhere that is a failure.
     let unfinished = if preset == Preset::Full { 0 } else { tally.unfinished };
     if tally.interrupted {
-        return fail("stopped before its end; the records hold what was done");
+        let out = bench.out.display();
+        return fail(format!("stopped before its end; `ndecho ladder --continue {out}` goes on"));
     }
     if tally.failed + unfinished > 0 {
         return fail(format!("{} trials failed, {unfinished} did not finish", tally.failed));
     }
     printed
-}
-
-fn now_unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

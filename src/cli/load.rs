@@ -15,7 +15,7 @@ use crate::load::plan::{
 use crate::load::{self, LoadError};
 use crate::wire::h2::Allowance;
 
-/// Puts a server under closed-loop load, checks every reply, and prints what it cost.
+/// Puts a server under load, checks every reply, and prints what it cost.
 #[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
     /// grpc://HOST:PORT, http://HOST:PORT or raw://HOST:PORT
@@ -56,6 +56,15 @@ pub struct LoadArgs {
     /// Load before anything is counted: a time, or a bare number of replies
     #[arg(long, value_name = "TIME", value_parser = warmup, default_value = "200ms")]
     pub warmup: Extent,
+
+    /// Goes on with a warm-up that is a time until the rate shows no trend, at most for this long
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub settle: Option<Duration>,
+
+    /// Requests per second of an open loop: sent when they are due, whatever became of those before, at most
+    /// --in-flight at once; latency counts from when they were due. Without it each reply asks for the next request
+    #[arg(long, value_name = "HZ")]
+    pub rate: Option<f64>,
 
     /// How long replies are counted
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "1s", conflicts_with = "requests")]
@@ -148,6 +157,8 @@ impl LoadArgs {
             connections,
             in_flight,
             warmup: self.warmup,
+            settle: self.settle,
+            rate_hz: self.rate,
             window: self.requests.map_or(Extent::Duration(self.duration), Extent::Requests),
             timeout: self.timeout,
             allowance: self.http2.allowance(),

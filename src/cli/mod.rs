@@ -1,7 +1,9 @@
 //! Flags of the programs and their checks; no logic. Nothing outside this room reads arguments.
 
+pub mod compare;
 pub mod ladder;
 pub mod load;
+mod measure;
 pub mod ndecho;
 pub mod peers;
 pub mod server;

@@ -12,12 +12,13 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 
+use crate::cli::compare::CompareArgs;
 use crate::cli::ladder::LadderArgs;
 use crate::cli::load::LoadArgs;
+use crate::cli::measure::read;
 use crate::cli::peers::{ExecArgs, PeerArgs};
 use crate::cli::server::ServeArgs;
 use crate::ladder::peers::listing;
-use crate::ladder::run::RECORDS;
 use crate::ladder::tree;
 use crate::report::{self, Run};
 
@@ -47,6 +48,8 @@ enum Command {
     Rungs(RungsArgs),
     /// Prints the records of a run again
     Report(ReportArgs),
+    /// Compares two builds of this program, or two recorded runs: faster, slower or the same
+    Compare(CompareArgs),
     /// Becomes another program, pinned
     #[command(hide = true)]
     Exec(Child<ExecArgs>),
@@ -116,6 +119,7 @@ impl Cli {
             Some(Command::Load(child)) => child.run(Signal::SIGTERM, LoadArgs::run),
             Some(Command::Rungs(args)) => args.run(),
             Some(Command::Report(args)) => args.run(),
+            Some(Command::Compare(args)) => args.run(),
             // It may be deaf to anything milder, and nobody is left to tell.
             Some(Command::Exec(child)) => child.run(Signal::SIGKILL, ExecArgs::run),
         }
@@ -157,14 +161,21 @@ impl RungsArgs {
 
 impl ReportArgs {
     fn run(&self) -> ExitCode {
-        let path = if self.dir.is_dir() { self.dir.join(RECORDS) } else { self.dir.clone() };
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) => return fail(format!("{}: {error}", path.display())),
-        };
-        match Run::parse(&text) {
+        match read(&self.dir) {
             Ok(run) => print(&render(&run, self.format)),
-            Err(error) => fail(format!("{}: {error}", path.display())),
+            Err(error) => fail(error),
+        }
+    }
+}
+
+impl LadderArgs {
+    /// The flags of a command line that runs the ladder; `None` of any other.
+    pub(super) fn of(argv: &[String]) -> Option<LadderArgs> {
+        let cli = Cli::try_parse_from(argv).ok()?;
+        match cli.command {
+            None => Some(cli.ladder),
+            Some(Command::Ladder(args)) => Some(args),
+            Some(_) => None,
         }
     }
 }

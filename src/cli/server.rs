@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Parser, ValueEnum};
@@ -19,7 +19,7 @@ use signal_hook::iterator::Signals;
 use crate::cli::values;
 use crate::codec;
 use crate::driver;
-use crate::echo::CodecSet;
+use crate::echo::{CodecSet, Spin};
 use crate::ladder::rung::Rung;
 use crate::server::{self, Event, Listen, Options, Plan};
 use crate::sys::affinity;
@@ -81,6 +81,9 @@ pub struct ServeArgs {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     addr: SocketAddr,
+    /// Work that every message costs beside its echo: a known difference, for a run to find again
+    #[arg(long, value_name = "TIME", value_parser = values::duration, hide = true)]
+    spin: Option<Duration>,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -177,9 +180,29 @@ impl ServeArgs {
             self.rung.parse().map_err(|error| Failure::Usage(anyhow::Error::new(error)))?;
         let own = CodecSet::own();
         let codecs = codec::find(rung.codec()).map_or(own, |codec| own.with(codec));
+        let codecs = match self.spin {
+            Some(time) => codecs.spinning(spin(time).map_err(Failure::Usage)?),
+            None => codecs,
+        };
         let listen = Listen { protocol: rung.protocol(), address: self.addr };
         self.common.serve(rung.driver(), &[("", listen)], codecs)
     }
+}
+
+/// As many turns as take `time` here: the fastest of some tries, since nothing makes a loop faster than it is.
+fn spin(time: Duration) -> anyhow::Result<Spin> {
+    const TRY: Spin = Spin(1_000_000);
+    let attempt = || {
+        let started = Instant::now();
+        TRY.run();
+        started.elapsed().as_secs_f64()
+    };
+    let fastest = (0..10).map(|_| attempt()).fold(f64::INFINITY, f64::min);
+    let turns = time.as_secs_f64() * f64::from(TRY.0) / fastest;
+    if turns > f64::from(u32::MAX) {
+        bail!("--spin {time:?} is too long");
+    }
+    Ok(Spin(turns.round() as u32))
 }
 
 /// Why a server did not run to its end.

@@ -21,15 +21,16 @@ pub fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| format!("{text:?} does not fit 64 bits"))
 }
 
-/// Reads `800us`, `200ms`, `10s` or `2m`.
+/// Reads `500ns`, `800us`, `200ms`, `10s` or `2m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
     let unit_ns: u64 = match unit {
+        "ns" => 1,
         "us" => 1_000,
         "ms" => 1_000_000,
         "s" => 1_000_000_000,
         "m" | "min" => 60_000_000_000,
-        _ => return Err(format!("unknown unit {unit:?}: expected us, ms, s or m, e.g. 200ms")),
+        _ => return Err(format!("unknown unit {unit:?}: expected ns, us, ms, s or m, e.g. 200ms")),
     };
     let number: u64 =
         number.parse().map_err(|_| format!("{text:?} is not a duration, e.g. 200ms"))?;

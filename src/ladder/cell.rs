@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::codec::Encoding;
 use crate::protocol::Family;
-use crate::record::ArrayInfo;
+use crate::record::{ArrayInfo, Side, Variant};
 
 use super::client::Client;
 use super::table;
@@ -47,6 +47,8 @@ pub enum Window {
 pub struct Cell {
     /// The rung.
     pub subject: Subject,
+    /// What is special about its server.
+    pub variant: Variant,
     /// What it is compared with.
     pub parent: Option<Rung>,
     /// The standard server it is compared with.
@@ -57,6 +59,10 @@ pub struct Cell {
     pub load: Load,
     /// How many in flight it would have been, had the rung been able to bear as many.
     pub in_flight_wanted: Option<u32>,
+    /// Requests a second of an open loop; `None` in a closed one.
+    pub offered_hz: Option<f64>,
+    /// True to count the server's system calls, which nothing is timed beside.
+    pub counts_calls: bool,
     /// How much is measured.
     pub window: Window,
     /// Why it is not tried, if it is not.
@@ -149,6 +155,9 @@ impl Cell {
             in_flight_wanted: (bearable != load).then_some(load.in_flight),
             window: Window::usual(subject.encoding(), array.bytes, time),
             skip: None,
+            variant: Variant::Usual,
+            offered_hz: None,
+            counts_calls: false,
             subject,
         }
     }
@@ -156,7 +165,18 @@ impl Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} B {}", self.subject, self.array.bytes, self.load)
+        write!(f, "{} {} B {}", self.subject, self.array.bytes, self.load)?;
+        match self.variant {
+            Variant::Usual => {}
+            Variant::Twin => write!(f, " again")?,
+            Variant::Spin { ns } => write!(f, " +{ns} ns")?,
+            Variant::Build { side: Side::Old, number } => write!(f, " old {number}")?,
+            Variant::Build { side: Side::New, number } => write!(f, " new {number}")?,
+        }
+        match self.offered_hz {
+            Some(rate) => write!(f, " at {rate:.0}/s"),
+            None => Ok(()),
+        }
     }
 }
 

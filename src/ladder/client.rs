@@ -12,7 +12,7 @@ use anyhow::anyhow;
 use serde::Deserialize;
 
 use crate::protocol::Family;
-use crate::record::{Cpu, Measurement, Quantiles, SocketOptions};
+use crate::record::Measurement;
 
 use super::peers::Peer;
 use super::peers::environment::Environments;
@@ -101,16 +101,7 @@ impl PythonClient {
         Ok(Measurement {
             requests: report.requests,
             wall_ns: report.elapsed_ns,
-            bytes_out: 0,
-            bytes_in: 0,
-            latency_ns: Quantiles::default(),
-            latency_histogram: String::new(),
-            client_cpu: Cpu::default(),
-            server_cpu: None,
-            server_rss_peak_bytes: None,
-            socket: SocketOptions::default(),
-            server_settings: None,
-            client_settings: None,
+            ..Measurement::default()
         })
     }
 }

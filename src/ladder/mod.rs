@@ -5,24 +5,28 @@
 //!
 //! ```text
 //! table ─┐
-//! peers ─┴▶ plan (rungs x arrays x loads = cells) ──▶ order (rounds) ──▶ run ──▶ records.jsonl
-//!                                                                         └─ process (children)
+//! peers ─┴▶ plan (rungs x arrays x loads = cells) ──▶ order (blocks) ──▶ run ──▶ records.jsonl
+//!           └─ controls (twins, known spins)                              └─ trial ─ process (children)
 //! ```
 
 pub mod cell;
 pub mod child;
 pub mod client;
+pub mod controls;
+pub mod open_loop;
 pub mod order;
 pub mod peers;
 pub mod plan;
 pub mod preset;
 pub mod process;
+pub mod records;
 pub mod run;
 pub mod rung;
 pub mod subject;
 pub mod table;
 pub mod tree;
 mod trial;
+pub mod versus;
 
 pub use rung::{Axis, Rung, RungError};
 pub use subject::Subject;

@@ -3,8 +3,8 @@
 //! Taking turns in random order spreads whatever the machine does meanwhile (another guest, a warm cache, a slow
 //! minute) evenly over the cells, so that it cannot favour one. The same seed gives the same order.
 
-use rand::SeedableRng;
 use rand::seq::SliceRandom;
+use rand::{RngExt as _, SeedableRng};
 use rand_pcg::Pcg64;
 
 /// For each round, the numbers 0 to `cells` in the order they are tried.
@@ -16,6 +16,16 @@ pub fn rounds(cells: usize, rounds: u32, seed: u64) -> Vec<Vec<usize>> {
         order
     };
     (0..rounds).map(|_| shuffled()).collect()
+}
+
+/// Largest environment that a server gets beside the one it would have.
+const ENVIRONMENT_BYTES_MAX: u32 = 4096;
+
+/// How many bytes a server's environment is made longer by: another count for every launch, since where the stack
+/// begins can move a figure by more than a layer costs.
+pub fn environment_bytes(seed: u64, round: u32, cell: usize) -> u32 {
+    let launch = (u64::from(round) << 32) | cell as u64;
+    Pcg64::seed_from_u64(seed ^ launch.rotate_left(17)).random_range(0..ENVIRONMENT_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -37,5 +47,13 @@ mod tests {
         assert!(first.windows(2).all(|pair| pair[0] != pair[1]));
         assert_eq!(first, rounds(20, 5, 7));
         assert_ne!(first, rounds(20, 5, 8));
+    }
+
+    #[test]
+    fn environments_differ_from_launch_to_launch_and_a_seed_gives_them_again() {
+        let lengths: Vec<u32> = (0..20).map(|round| environment_bytes(1, round, 3)).collect();
+        assert!(lengths.windows(2).all(|pair| pair[0] != pair[1]), "{lengths:?}");
+        assert_eq!(lengths[7], environment_bytes(1, 7, 3));
+        assert_ne!(environment_bytes(2, 7, 3), lengths[7]);
     }
 }

@@ -11,9 +11,11 @@ use crate::sys::mapping::Mapping;
 
 use super::cell::{Cell, Load};
 use super::client::Client;
+use super::controls;
 use super::peers::environment::Environments;
 use super::peers::{self, Peer};
-use super::preset::Preset;
+use super::preset::{self, Preset};
+use super::run::Blocks;
 use super::rung::{self, RungError};
 use super::subject::Subject;
 use super::table;
@@ -41,8 +43,10 @@ pub struct Wish {
     pub in_flight: Option<u32>,
     /// Flags that every load of a gRPC rung gets beside.
     pub load_flags: Vec<String>,
-    /// Rounds.
+    /// Blocks, exactly.
     pub rounds: Option<u32>,
+    /// Time for all blocks.
+    pub time: Option<Duration>,
     /// Length of a measured window.
     pub duration: Option<Duration>,
     /// Most time for one trial.
@@ -58,12 +62,16 @@ pub struct Plan {
     pub preset: Preset,
     /// In the ladder's order.
     pub cells: Vec<Cell>,
+    /// Number of the first cell.
+    pub first_cell: u32,
     /// How often each is tried.
-    pub rounds: u32,
+    pub blocks: Blocks,
     /// Draws the order of trials.
     pub seed: u64,
     /// Load before anything is counted.
     pub warmup: Duration,
+    /// Bound on a warm-up that goes on until there is no trend.
+    pub settle: Option<Duration>,
     /// Most time for one trial.
     pub budget: Duration,
     /// The user's file, if the arrays come from one.
@@ -73,6 +81,9 @@ pub struct Plan {
     /// Flags that every load of a gRPC rung gets beside.
     pub load_flags: Vec<String>,
 }
+
+/// How many times as long as the warm-up it may go on while the rate shows a trend.
+const SETTLE_FACTOR: u32 = 3;
 
 /// Why a wish makes no plan.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +143,7 @@ impl Wish {
             in_flight: None,
             load_flags: Vec::new(),
             rounds: None,
+            time: None,
             duration: None,
             budget: None,
             seed: 1,
@@ -146,17 +158,37 @@ impl Wish {
         for array in self.arrays()? {
             cells.extend(self.cells(&rungs, &array));
         }
+        let blocks = self.blocks();
+        if blocks.max >= controls::BLOCKS_MIN && self.preset != Preset::Seed {
+            cells.extend(controls::of(&cells));
+        }
+        let warmup = self.preset.warmup();
         Ok(Plan {
             preset: self.preset,
             cells,
-            rounds: self.rounds.unwrap_or(self.client.rounds()),
+            first_cell: 0,
+            blocks,
             seed: self.seed,
-            warmup: self.preset.warmup(),
+            warmup,
+            settle: Some(SETTLE_FACTOR * warmup),
             budget: self.budget.unwrap_or(self.client.budget(self.preset.budget())),
             array: self.array.clone(),
             client: self.client,
             load_flags: self.load_flags.clone(),
         })
+    }
+
+    fn blocks(&self) -> Blocks {
+        let usual = match self.rounds {
+            Some(rounds) => Blocks { min: rounds, max: rounds, time: None },
+            None => self.preset.blocks(self.client.rounds()),
+        };
+        match self.time {
+            Some(time) if self.rounds.is_none() => {
+                Blocks { max: preset::BLOCKS_MAX, time: Some(time), ..usual }
+            }
+            time => Blocks { time: time.or(usual.time), ..usual },
+        }
     }
 
     /// What is tried, our own first.
@@ -298,9 +330,15 @@ fn read_array(path: &Path) -> Result<ArrayInfo, PlanError> {
 mod tests {
     use super::*;
     use crate::ladder::Rung;
+    use crate::record::Variant;
+
+    /// Cells that are no controls.
+    fn usual(plan: &Plan) -> impl Iterator<Item = &Cell> {
+        plan.cells.iter().filter(|cell| cell.variant == Variant::Usual)
+    }
 
     fn names(plan: &Plan) -> Vec<String> {
-        plan.cells.iter().map(Cell::to_string).collect()
+        usual(plan).map(Cell::to_string).collect()
     }
 
     fn plan(wish: Wish) -> Plan {
@@ -311,7 +349,7 @@ mod tests {
     fn every_preset_makes_a_plan() {
         for preset in [Preset::Quick, Preset::Seed, Preset::Full] {
             let plan = plan(Wish::of(preset));
-            assert!(plan.rounds >= 5 && !plan.cells.is_empty(), "{}", preset.name());
+            assert!(plan.blocks.min >= 5 && !plan.cells.is_empty(), "{}", preset.name());
             assert!(plan.cells.iter().all(|cell| cell.skip.is_none()), "{}", preset.name());
         }
         let full = plan(Wish::of(Preset::Full));
@@ -330,15 +368,15 @@ mod tests {
         let trial = |cell: &Cell| {
             plan.warmup + Preset::Quick.duration(cell.array.bytes) + Duration::from_millis(50)
         };
-        let total = plan.cells.iter().map(trial).sum::<Duration>() * plan.rounds;
-        assert!(total < Duration::from_secs(170), "{total:?}, {} cells", plan.cells.len());
+        let total = plan.cells.iter().map(trial).sum::<Duration>() * plan.blocks.min;
+        assert!(total < plan.blocks.time.unwrap(), "{total:?}, {} cells", plan.cells.len());
     }
 
     #[test]
     fn every_rung_of_a_preset_but_the_floor_has_a_ratio() {
         for preset in [Preset::Quick, Preset::Seed] {
             let plan = plan(Wish::of(preset));
-            for cell in &plan.cells {
+            for cell in usual(&plan) {
                 let is_there = |rung: Option<Rung>| {
                     plan.cells.iter().any(|other| {
                         rung.is_some_and(|rung| other.subject == rung.into())
@@ -378,7 +416,7 @@ mod tests {
             ..Wish::of(Preset::Quick)
         };
         let loads = |wish: Wish| -> Vec<String> {
-            plan(wish).cells.iter().map(|cell| cell.load.to_string()).collect()
+            usual(&plan(wish)).map(|cell| cell.load.to_string()).collect()
         };
         assert_eq!(loads(wish(Some(4), Some(4))), ["4x1", "4x1", "4x1"]);
         assert_eq!(loads(wish(None, Some(8))), ["1x8", "8x1", "1x8"]);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::protocol::Family;
 
 use super::cell::Load;
+use super::run::Blocks;
 use super::rung::{self, Rung};
 use super::table;
 
@@ -40,6 +41,12 @@ pub const SEED_IN_FLIGHT: u32 = 1000;
 
 /// Connections that aiohttp's client, as the original used it, opens at most; further requests waited.
 pub const SEED_CONNECTIONS: u32 = 100;
+
+/// Blocks of a run that has a time instead.
+pub const BLOCKS_MAX: u32 = 1000;
+
+/// Time of the blocks of `quick`, so that all of it takes three minutes.
+const QUICK_TIME: Duration = Duration::from_secs(175);
 
 impl Preset {
     /// Name on the command line and in records.
@@ -81,11 +88,20 @@ impl Preset {
         }
     }
 
+    /// Blocks that it tries; `least` of them in any case.
+    pub(super) fn blocks(self, least: u32) -> Blocks {
+        match self {
+            Preset::Quick => Blocks { min: least, max: BLOCKS_MAX, time: Some(QUICK_TIME) },
+            Preset::Seed => Blocks { min: least, max: least, time: None },
+            Preset::Full => Blocks { min: least, max: 4 * least, time: None },
+        }
+    }
+
     /// Length of a window; longer where requests are long, so that a part of one weighs less.
     pub(super) fn duration(self, bytes: u64) -> Duration {
         Duration::from_millis(match self {
             Preset::Quick if bytes < 1 << 20 => 250,
-            Preset::Quick => 400,
+            Preset::Quick => 350,
             Preset::Seed => 500,
             Preset::Full => 1000,
         })

@@ -1,16 +1,16 @@
-//! A run: every round tries every cell once, each with fresh processes, and each result is written as it ends.
+//! A run: every block tries every cell once, each with fresh processes, and each result is written as it ends.
 //!
 //! Nothing here is measured in this process and nothing is reported: it starts children, waits and writes lines. A
 //! trial that fails is a record like any other and the run goes on; a cell that ran out of its time is not tried
-//! again. Between trials, and only then, the caller is told how far it is.
+//! again. Between trials, and only then, the caller is told how far it is; between blocks it may say that it knows
+//! enough. The rule is fixed before the first block: [`Blocks`].
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
-
+use crate::record::validity;
 use crate::record::{Line, Outcome, Trial, VERSION};
 
 use super::cell::Cell;
@@ -18,16 +18,16 @@ use super::client::PythonClient;
 use super::order;
 use super::peers::environment::Environments;
 use super::plan::Plan;
+use super::records::Records;
 use super::trial::{Attempt, Trials};
-
-/// The file of records in a run's folder.
-pub const RECORDS: &str = "records.jsonl";
 
 /// Where and with what a plan is run.
 #[derive(Debug)]
 pub struct Bench {
     /// This program, to be started as server and as load generator.
     pub program: PathBuf,
+    /// Builds that are compared with each other: the old ones, and the new ones.
+    pub builds: [Vec<PathBuf>; 2],
     /// Core of every server.
     pub cpu_server: usize,
     /// Core of the load generator.
@@ -40,17 +40,37 @@ pub struct Bench {
     pub python: Option<PythonClient>,
 }
 
+/// How many blocks a run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    /// Tried in any case, if there is the time.
+    pub min: u32,
+    /// At most; from `min` on, fewer once the caller knows enough.
+    pub max: u32,
+    /// No block is begun that would, as long as the longest so far, end after this time.
+    pub time: Option<Duration>,
+}
+
 /// How far a run is, told between trials.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
-    /// Trials done.
+    /// Trials done in this block.
     pub done: usize,
-    /// Trials in all.
+    /// Trials of a block.
     pub total: usize,
     /// What comes next.
     pub next: &'a Cell,
-    /// Round of what comes next, from 0.
+    /// Block of what comes next, from 0.
     pub round: u32,
+}
+
+/// Who is told.
+pub trait Watch {
+    /// What comes next.
+    fn next(&mut self, step: Step<'_>);
+
+    /// A block has ended; `trials` are all so far. True when no further one is needed.
+    fn is_enough(&mut self, trials: &[Trial]) -> bool;
 }
 
 /// What came of a run.
@@ -64,52 +84,129 @@ pub struct Tally {
     pub unfinished: usize,
     /// Trials not made.
     pub skipped: usize,
+    /// Blocks that were tried whole.
+    pub blocks: u32,
     /// True when the run was stopped before its end.
     pub interrupted: bool,
 }
 
-/// Runs `plan`; `header` opens the file of records, `tell` hears before each trial.
+/// A run that is under way.
+struct Going<'a> {
+    trials: Trials<'a>,
+    records: &'a mut Records,
+    /// All so far, those of an earlier start too.
+    made: Vec<Trial>,
+    /// Round and cell of those of an earlier start.
+    earlier: BTreeSet<(u32, u32)>,
+    /// Why a cell is not tried.
+    hopeless: Vec<Option<String>>,
+    tally: Tally,
+}
+
+/// Runs `plan`, without the trials that `earlier` holds, and writes what comes of it to `records`.
 pub fn run(
     bench: &Bench,
     plan: &Plan,
-    header: Line,
+    records: &mut Records,
+    earlier: Vec<Trial>,
     stop: &AtomicBool,
-    tell: &mut dyn FnMut(Step<'_>),
+    watch: &mut dyn Watch,
 ) -> anyhow::Result<Tally> {
-    let mut records = Records::create(&bench.out)?;
-    records.append(&header)?;
-    let trials = Trials { bench, plan, stop };
-    let mut hopeless: Vec<Option<String>> =
-        plan.cells.iter().map(|cell| cell.skip.clone()).collect();
-    let mut tally = Tally::default();
-    let total = plan.cells.len() * plan.rounds as usize;
-    for (round, order) in (0..).zip(order::rounds(plan.cells.len(), plan.rounds, plan.seed)) {
-        for (position, index) in order.into_iter().enumerate() {
-            let cell = &plan.cells[index];
-            tell(Step { done: tally.trials(), total, next: cell, round });
-            let result = match &hopeless[index] {
-                Some(reason) => Outcome::Skipped { reason: reason.clone() }.into(),
-                None => trials.attempt(cell),
-            };
-            if stop.load(Ordering::Relaxed) {
-                return Ok(Tally { interrupted: true, ..tally });
+    let mut going = Going::new(Trials { bench, plan, stop }, records, earlier);
+    let begun = Instant::now();
+    let mut longest = Duration::ZERO;
+    for (round, order) in (0..).zip(order::rounds(plan.cells.len(), plan.blocks.max, plan.seed)) {
+        let block_begun = Instant::now();
+        let is_late = |time| round > 0 && begun.elapsed() + longest > time;
+        if plan.blocks.time.is_some_and(is_late) {
+            break;
+        }
+        for (position, index) in (0..).zip(order) {
+            if going.trials.stop.load(Ordering::Relaxed) {
+                return Ok(Tally { interrupted: true, ..going.tally });
             }
-            tally.count(&result.outcome);
-            if result.is_hopeless {
-                hopeless[index] = Some(format!("did not finish in round {}", round + 1));
-            }
-            let place = Place { cell: index as u32, round, position: position as u32 };
-            records.append(&trial(cell, place, result))?;
+            going.step(round, position, index, watch)?;
+        }
+        if going.trials.stop.load(Ordering::Relaxed) {
+            return Ok(Tally { interrupted: true, ..going.tally });
+        }
+        longest = longest.max(block_begun.elapsed());
+        going.tally.blocks += 1;
+        if round + 1 >= plan.blocks.min && watch.is_enough(&going.made) {
+            break;
         }
     }
-    Ok(tally)
+    Ok(going.tally)
+}
+
+impl<'a> Going<'a> {
+    fn new(trials: Trials<'a>, records: &'a mut Records, made: Vec<Trial>) -> Going<'a> {
+        let cells = &trials.plan.cells;
+        let mut hopeless: Vec<Option<String>> =
+            cells.iter().map(|cell| cell.skip.clone()).collect();
+        let first = trials.plan.first_cell as usize;
+        let at = |trial: &Trial| (trial.cell as usize).checked_sub(first);
+        let mut tally = Tally::default();
+        for trial in &made {
+            tally.count(&trial.outcome);
+            if let (Outcome::DidNotFinish { .. }, Some(reason)) =
+                (&trial.outcome, at(trial).and_then(|at| hopeless.get_mut(at)))
+            {
+                reason.get_or_insert_with(|| out_of_time(trial.round));
+            }
+        }
+        let earlier = made.iter().map(|trial| (trial.round, trial.cell)).collect();
+        Going { trials, records, made, earlier, hopeless, tally }
+    }
+
+    fn step(
+        &mut self,
+        round: u32,
+        position: u32,
+        index: usize,
+        watch: &mut dyn Watch,
+    ) -> anyhow::Result<()> {
+        let plan = self.trials.plan;
+        let number = plan.first_cell + index as u32;
+        if self.earlier.contains(&(round, number)) {
+            return Ok(());
+        }
+        let cell = &plan.cells[index];
+        let (done, total) = (position as usize, plan.cells.len());
+        watch.next(Step { done, total, next: cell, round });
+        let environment_bytes = order::environment_bytes(plan.seed, round, index);
+        let attempt = match &self.hopeless[index] {
+            Some(reason) => Outcome::Skipped { reason: reason.clone() }.into(),
+            None => self.trials.attempt(cell, environment_bytes),
+        };
+        if self.trials.stop.load(Ordering::Relaxed) {
+            // It was ended with this run, and says nothing.
+            return Ok(());
+        }
+        self.tally.count(&attempt.outcome);
+        if attempt.is_hopeless {
+            self.hopeless[index] = Some(out_of_time(round));
+        }
+        let place = Place { cell: number, round, position, environment_bytes };
+        let mut trial = trial(cell, place, attempt);
+        let bench = self.trials.bench;
+        if trial.server_calls.is_none() {
+            trial.discarded = validity::objection(&trial, bench.cpu_server == bench.cpu_client);
+        }
+        let line = Line::Trial(Box::new(trial));
+        self.records.append(&line)?;
+        if let Line::Trial(trial) = line {
+            self.made.push(*trial);
+        }
+        Ok(())
+    }
+}
+
+fn out_of_time(round: u32) -> String {
+    format!("did not finish in round {}", round + 1)
 }
 
 impl Tally {
-    fn trials(&self) -> usize {
-        self.measured + self.failed + self.unfinished + self.skipped
-    }
-
     fn count(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Measured(_) => self.measured += 1,
@@ -124,50 +221,30 @@ struct Place {
     cell: u32,
     round: u32,
     position: u32,
+    environment_bytes: u32,
 }
 
-fn trial(cell: &Cell, place: Place, attempt: Attempt) -> Line {
-    Line::Trial(Box::new(Trial {
+fn trial(cell: &Cell, place: Place, attempt: Attempt) -> Trial {
+    Trial {
         version: VERSION,
         cell: place.cell,
         rung: cell.subject.to_string(),
         parent: cell.parent.map(|rung| rung.to_string()),
         reference: cell.reference.map(|rung| rung.to_string()),
+        variant: cell.variant,
         original: cell.subject.original().map(str::to_owned),
         array: cell.array.clone(),
         connections: cell.load.connections,
         in_flight: cell.load.in_flight,
         in_flight_wanted: cell.in_flight_wanted,
+        offered_hz: cell.offered_hz,
         round: place.round,
         position: place.position,
+        environment_bytes: place.environment_bytes,
         outcome: attempt.outcome,
         server: attempt.server,
         disturbance: attempt.disturbance,
-    }))
-}
-
-/// The growing file of a run.
-struct Records {
-    file: File,
-    path: PathBuf,
-}
-
-impl Records {
-    /// A new file in `folder`; a file that is there already is an error, records are not overwritten.
-    fn create(folder: &Path) -> anyhow::Result<Records> {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let path = folder.join(RECORDS);
-        let file =
-            File::create_new(&path).with_context(|| format!("cannot begin {}", path.display()))?;
-        Ok(Records { file, path })
-    }
-
-    fn append(&mut self, line: &Line) -> anyhow::Result<()> {
-        let mut text = serde_json::to_string(line).expect("a record is plain data");
-        text.push('\n');
-        self.file
-            .write_all(text.as_bytes())
-            .with_context(|| format!("cannot write to {}", self.path.display()))
+        server_calls: attempt.server_calls,
+        discarded: None,
     }
 }

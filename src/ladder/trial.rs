@@ -9,9 +9,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::protocol::Family;
-use crate::record::{Disturbance, Measurement, Outcome, ServerReport};
+use crate::record::{Disturbance, Measurement, Outcome, ServerReport, Variant};
 use crate::sys::clock;
 use crate::sys::host::Account;
+use crate::sys::syscalls::Counter;
 
 use super::cell::{Cell, Window};
 use super::child::ChildError;
@@ -30,6 +31,9 @@ const MESSAGE_PER_ARRAY: u64 = 8;
 /// Largest message a server is told to accept at least; it is the servers' own default.
 const MESSAGE_BYTES_MIN: u64 = 192 << 20;
 
+/// Variable that makes a server's environment longer; nothing reads it.
+const PADDING: &str = "NDECHO_PADDING";
+
 /// Share of a trial's time below which a server that has not finished was not slow: it did nothing.
 const HUNG_SHARE: f64 = 0.01;
 
@@ -38,6 +42,8 @@ pub(super) struct Attempt {
     pub(super) outcome: Outcome,
     pub(super) server: Option<ServerReport>,
     pub(super) disturbance: Option<Disturbance>,
+    /// System calls of the server, where they were to be counted.
+    pub(super) server_calls: Option<u64>,
     /// True when it ran out of time, which it would again.
     pub(super) is_hopeless: bool,
 }
@@ -51,23 +57,31 @@ pub(super) struct Trials<'a> {
 
 impl From<Outcome> for Attempt {
     fn from(outcome: Outcome) -> Attempt {
-        Attempt { outcome, server: None, disturbance: None, is_hopeless: false }
+        Attempt { outcome, server: None, disturbance: None, server_calls: None, is_hopeless: false }
     }
 }
 
 impl Trials<'_> {
     /// One trial, start to end.
-    pub(super) fn attempt(&self, cell: &Cell) -> Attempt {
+    pub(super) fn attempt(&self, cell: &Cell, environment_bytes: u32) -> Attempt {
         let report = self.bench.out.join("server-report.json");
-        let server = match self.start(cell, &report) {
+        let server = match self.start(cell, &report, environment_bytes) {
             Ok(server) => server,
             Err(failure) => return unstarted(failure),
         };
         let spent = || clock::process_cpu(server.pid()).map_or(0, |cpu| cpu.total_ns);
         let spent_before = spent();
+        let counter = cell.counts_calls.then(|| Counter::start(server.pid())).transpose();
+        let counter = match counter {
+            Ok(counter) => counter,
+            Err(error) => {
+                return failed(format!("cannot trace the server: {error}"), String::new()).into();
+            }
+        };
         let account = Account::open();
         let measured = self.measure(cell, &server);
         let disturbance = account.and_then(Account::close);
+        let server_calls = counter.and_then(|counter| counter.stop().ok());
         let measured = match measured {
             Ok(measured) => measured,
             Err(failure) => {
@@ -82,15 +96,17 @@ impl Trials<'_> {
             outcome: Outcome::Measured(Box::new(measured)),
             server: process::collect(&report).and_then(|text| serde_json::from_str(&text).ok()),
             disturbance,
+            server_calls,
             is_hopeless: false,
         }
     }
 
-    fn start(&self, cell: &Cell, report: &Path) -> Result<Server, Failure> {
+    fn start(&self, cell: &Cell, report: &Path, environment_bytes: u32) -> Result<Server, Failure> {
         let (mut command, ready) = match &cell.subject {
             Subject::Own(rung) => (self.serve(&rung.to_string(), cell, report), READY_LINE),
             Subject::Peer(rung) => (self.serve_peer(rung), rung.ready_line()),
         };
+        command.env(PADDING, "-".repeat(environment_bytes as usize));
         Server::start(&mut command, ready, READY_TIMEOUT.min(self.plan.budget), self.stop)
     }
 
@@ -141,19 +157,26 @@ impl Trials<'_> {
         failed(reason, left.stderr).into()
     }
 
+    /// The build that serves `variant`.
+    fn build(&self, variant: Variant) -> &Path {
+        match variant {
+            Variant::Build { side, number } => &self.bench.builds[side as usize][number as usize],
+            Variant::Usual | Variant::Twin | Variant::Spin { .. } => &self.bench.program,
+        }
+    }
+
     /// This program as a child that ends with it.
     fn child(&self, name: &str) -> Command {
-        let mut command = Command::new(&self.bench.program);
-        command.arg(name).args(["--die-with", &std::process::id().to_string()]);
-        // A backtrace would push the message out of the lines of stderr that are kept.
-        command.env("RUST_BACKTRACE", "0");
-        command
+        child(&self.bench.program, name)
     }
 
     fn serve(&self, rung: &str, cell: &Cell, report: &Path) -> Command {
         let message = (cell.array.bytes * MESSAGE_PER_ARRAY).max(MESSAGE_BYTES_MIN);
-        let mut command = self.child("serve");
+        let mut command = child(self.build(cell.variant), "serve");
         command.arg(rung);
+        if let Variant::Spin { ns } = cell.variant {
+            command.args(["--spin", &format!("{ns}ns")]);
+        }
         command.args(["--addr", "127.0.0.1:0", "--cpu", &self.bench.cpu_server.to_string()]);
         command.args(["--max-message", &message.to_string()]);
         command.arg("--report").arg(report);
@@ -177,7 +200,17 @@ impl Trials<'_> {
         command.args(["--server-pid", &server.pid().to_string()]);
         command.args(["--connections", &cell.load.connections.to_string()]);
         command.args(["--in-flight", &cell.load.in_flight.to_string()]);
-        command.args(["--warmup", &format!("{}us", self.plan.warmup.as_micros())]);
+        if cell.counts_calls {
+            command.args(["--warmup", "0"]);
+        } else {
+            command.args(["--warmup", &format!("{}us", self.plan.warmup.as_micros())]);
+        }
+        if let Some(settle) = self.plan.settle {
+            command.args(["--settle", &format!("{}us", settle.as_micros())]);
+        }
+        if let Some(rate) = cell.offered_hz {
+            command.args(["--rate", &rate.to_string()]);
+        }
         // Ours is the one that ends it, so that a trial that takes too long is told from one that fails.
         command.args(["--timeout", &format!("{}us", 2 * self.plan.budget.as_micros())]);
         if cell.subject.family() == Family::Grpc {
@@ -214,6 +247,15 @@ impl Trials<'_> {
         };
         command
     }
+}
+
+/// `program` as a child that ends with this process.
+fn child(program: &Path, name: &str) -> Command {
+    let mut command = Command::new(program);
+    command.arg(name).args(["--die-with", &std::process::id().to_string()]);
+    // A backtrace would push the message out of the lines of stderr that are kept.
+    command.env("RUST_BACKTRACE", "0");
+    command
 }
 
 fn url(cell: &Cell, server: &Server) -> String {

@@ -28,6 +28,8 @@ pub struct LoadConnection<C> {
     run: Rc<RefCell<Run>>,
     slots: Slots,
     stamped: Vec<u8>,
+    /// Its number among the run's connections.
+    index: usize,
     /// Bytes in the buffer that is lent out, as it was.
     lent_len: usize,
 }
@@ -37,6 +39,8 @@ pub struct LoadConnection<C> {
 struct Slots {
     tickets: Vec<Option<Ticket>>,
     free: Vec<u32>,
+    /// Since when one is free.
+    free_since: Instant,
 }
 
 /// Takes the replies of one call.
@@ -47,19 +51,24 @@ struct Replies<'a> {
 }
 
 impl<C: Client> LoadConnection<C> {
-    /// A connection that keeps `share` requests of `run` in flight, or as many as `client` can carry at the time.
-    pub fn new(client: C, run: Rc<RefCell<Run>>, share: u32) -> LoadConnection<C> {
-        let slots = Slots { tickets: vec![None; share as usize], free: (0..share).rev().collect() };
-        LoadConnection { client, run, slots, stamped: Vec::new(), lent_len: 0 }
+    /// Connection `index` of `run`, which keeps `share` requests in flight, or as many as `client` can carry at the
+    /// time, or in an open loop as many as are due.
+    pub fn new(client: C, run: Rc<RefCell<Run>>, index: usize, share: u32) -> LoadConnection<C> {
+        let slots = Slots {
+            tickets: vec![None; share as usize],
+            free: (0..share).rev().collect(),
+            free_since: Instant::now(),
+        };
+        LoadConnection { client, run, slots, stamped: Vec::new(), index, lent_len: 0 }
     }
 
-    fn fill(&mut self, cx: &mut Context<'_>) {
+    fn fill(&mut self, now: Instant, cx: &mut Context<'_>) {
         let mut run = self.run.borrow_mut();
         while let Some(&slot) = self.slots.free.last() {
             if self.slots.in_flight() >= self.client.in_flight_max() {
                 break;
             }
-            let Some(ticket) = run.next(cx.now) else { break };
+            let Some(ticket) = run.next(now, self.slots.free_since, self.index) else { break };
             self.slots.free.pop();
             self.slots.tickets[slot as usize] = Some(ticket);
             let message = run.message();
@@ -94,7 +103,7 @@ impl<C: Client> LoadConnection<C> {
             run.broken(LoadError::Wire(error.clone()));
         }
         drop(run);
-        self.fill(cx);
+        self.fill(cx.now, cx);
         self.run.borrow().traffic().sent(cx.out.len() - queued);
         taken
     }
@@ -104,7 +113,7 @@ impl<C: Client> Machine for LoadConnection<C> {
     fn open(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.client.open(cx);
         self.run.borrow().traffic().client_settings.set(self.client.own_settings().map(http2));
-        self.fill(cx);
+        self.fill(cx.now, cx);
         self.run.borrow().traffic().sent(cx.out.len());
         Ok(())
     }
@@ -143,6 +152,14 @@ impl<C: Client> Machine for LoadConnection<C> {
 
     fn drain(&mut self, _: &mut Context<'_>) {}
 
+    /// Something is due. The turn's clock stands where the last one began, before it was.
+    fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        let queued = cx.out.len();
+        self.fill(Instant::now(), cx);
+        self.run.borrow().traffic().sent(cx.out.len() - queued);
+        Ok(())
+    }
+
     fn finished(&self) -> bool {
         self.run.borrow().over()
     }
@@ -166,6 +183,9 @@ impl Sink for Replies<'_> {
         let Some(ticket) = self.slots.tickets.get_mut(id as usize).and_then(Option::take) else {
             return self.run.fail(LoadError::Unasked { id });
         };
+        if self.slots.free.is_empty() {
+            self.slots.free_since = self.now;
+        }
         self.slots.free.push(id);
         let reply = body.map_or_else(Reply::Refused, Reply::Body);
         self.run.reply(ticket, reply, self.now);

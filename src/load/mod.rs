@@ -1,9 +1,11 @@
-//! Closed-loop load on one pinned thread, every reply checked.
+//! Load on one pinned thread, closed loop or open, every reply checked.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`plan`] | checked options |
 //! | [`schedule`] | when to send, which replies count |
+//! | [`settling`] | when a warm-up may end |
+//! | [`pace`] | when each request of an open loop is due |
 //! | [`nonce`] | the number inside the array that differs for every request |
 //! | [`message`] | the request, written once and stamped |
 //! | [`verify`] | whether a reply is right |
@@ -15,7 +17,7 @@
 //!
 //! A wrong reply, a closed connection or a timeout fails the whole run: a
 //! [`Measurement`](crate::record::Measurement) exists only if every
-//! single request was answered rightly. Open loop (a schedule of intended send times) is not built yet.
+//! single request was answered rightly.
 
 use std::time::Duration;
 
@@ -30,9 +32,11 @@ pub mod client;
 pub mod message;
 pub mod net;
 pub mod nonce;
+pub mod pace;
 pub mod plan;
 pub mod run;
 pub mod schedule;
+pub mod settling;
 pub mod summary;
 pub mod verify;
 pub mod worker;

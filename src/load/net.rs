@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::driver;
-use crate::driver::uring::Reactor;
+use crate::driver::uring::{ConnectionId, Reactor};
 use crate::sys::socket;
 use crate::wire::h1::H1Client;
 use crate::wire::h2::H2Client;
@@ -60,21 +60,20 @@ fn connect_one(address: SocketAddr, end: Instant) -> std::io::Result<TcpStream> 
     TcpStream::connect_timeout(&address, left)
 }
 
-/// Puts every socket on the reactor; the first requests are sent.
+/// Puts every socket on the reactor and says what each is called there; the first requests are sent.
 pub fn start(
     reactor: &mut Reactor,
     options: &Options,
     sockets: Vec<TcpStream>,
     run: &Rc<RefCell<Run>>,
-) -> Result<(), LoadError> {
-    for (index, socket) in sockets.into_iter().enumerate() {
-        reactor.adopt(socket, machine(options, run, options.share(index as u32)))?;
-    }
-    Ok(())
+) -> Result<Vec<ConnectionId>, LoadError> {
+    let mut start = |(index, socket)| Ok(reactor.adopt(socket, machine(options, run, index))?);
+    sockets.into_iter().enumerate().map(&mut start).collect()
 }
 
 /// A connection in the protocol of its target.
-fn machine(options: &Options, run: &Rc<RefCell<Run>>, share: u32) -> Box<dyn Machine> {
+fn machine(options: &Options, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Machine> {
+    let share = options.share(index as u32);
     let encoding = options.body.encoding();
     let request_len = run.borrow().message().form().len();
     let body_bytes_max = request_len.saturating_mul(REPLY_FACTOR_MAX) + REPLY_BYTES_MORE;
@@ -82,19 +81,19 @@ fn machine(options: &Options, run: &Rc<RefCell<Run>>, share: u32) -> Box<dyn Mac
     match options.target.protocol {
         Protocol::Raw => {
             let client = RawClient::new(encoding.id(), &limits);
-            Box::new(LoadConnection::new(client, Rc::clone(run), share))
+            Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
         Protocol::Http => {
             let (host, path) = (&options.target.authority, encoding.path());
             let client = H1Client::new(host, path, encoding.content_type(), &limits);
-            Box::new(LoadConnection::new(client, Rc::clone(run), share))
+            Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
         Protocol::Grpc => {
             let (authority, content_type) =
                 (&options.target.authority, encoding.grpc_content_type());
             let (allowance, limits) = (options.allowance, Rc::new(limits));
             let client = H2Client::new(authority, ECHO_PATH, content_type, allowance, limits);
-            Box::new(LoadConnection::new(client, Rc::clone(run), share))
+            Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
     }
 }

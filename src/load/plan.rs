@@ -27,6 +27,10 @@ pub struct Options {
     pub in_flight: u32,
     /// How long or how much the server is loaded before anything is counted.
     pub warmup: Extent,
+    /// Bound on a warm-up that goes on after `warmup`, if that is a time, until the rate shows no trend.
+    pub settle: Option<Duration>,
+    /// Requests a second of an open loop; without it each reply asks for the next request.
+    pub rate_hz: Option<f64>,
     /// How long or how much is counted; of a number of requests, none is sent beyond it.
     pub window: Extent,
     /// Bound on the whole run, from the first connect to the last reply.
@@ -94,7 +98,7 @@ pub enum Extent {
 }
 
 /// Why options do not fit each other or a value is not one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PlanError {
     /// The URL is not of a form we speak.
     #[error("URL {0:?}: expected grpc://HOST:PORT, http://HOST:PORT or raw://HOST:PORT")]
@@ -117,6 +121,9 @@ pub enum PlanError {
         /// Its range.
         expected: String,
     },
+    /// No rate to send at.
+    #[error("--rate is {0}, expected requests per second from 1 to {RATE_HZ_MAX}")]
+    Rate(f64),
     /// The array cannot be made.
     #[error(transparent)]
     Array(#[from] ArrayError),
@@ -150,6 +157,9 @@ pub const CONNECTIONS_MAX: u32 = 1000;
 
 /// Most requests in flight, so that a mistyped number is refused and not tried.
 pub const IN_FLIGHT_MAX: u32 = 100_000;
+
+/// Highest rate of an open loop: the steps between requests are told apart by a clock of nanoseconds.
+pub const RATE_HZ_MAX: f64 = 1e8;
 
 impl Target {
     /// Reads a URL; a trailing slash is accepted, a path is not: the contract fixes the paths.
@@ -241,6 +251,11 @@ impl Options {
         range("--h2-window", window, *WINDOWS.start(), *WINDOWS.end(), " bytes")?;
         let (least, most) = (*FRAME_SIZES.start(), *FRAME_SIZES.end());
         range("--h2-frame-size", frame_bytes_max, least, most, " bytes")?;
+        if let Some(rate) = self.rate_hz
+            && !(1.0..=RATE_HZ_MAX).contains(&rate)
+        {
+            return Err(PlanError::Rate(rate));
+        }
         match self.window {
             Extent::Requests(0) => Err(PlanError::Count {
                 what: "--requests",
@@ -283,6 +298,8 @@ mod tests {
             allowance: ALLOWANCE,
             cpu: None,
             server_pid: None,
+            settle: None,
+            rate_hz: None,
         }
     }
 
@@ -319,6 +336,15 @@ mod tests {
         assert!(check(0, 1 << 14).is_err() && check(1 << 31, 1 << 14).is_err());
         let error = check(1, 1 << 24).unwrap_err().to_string();
         assert_eq!(error, "--h2-frame-size is 16777216, expected 16384 to 16777215 bytes");
+    }
+
+    #[test]
+    fn a_rate_is_a_number_of_requests() {
+        let with = |rate_hz| Options { rate_hz: Some(rate_hz), ..options("raw://a:1", 1, 1) };
+        assert!(with(20_000.0).check().is_ok());
+        for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(matches!(with(wrong).check(), Err(PlanError::Rate(_))), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,14 +5,15 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::record::{Cpu, Http2Settings, Measurement, Quantiles, SocketOptions};
+use crate::record::{Cpu, Http2Settings, Measurement, Quantiles, ScheduleReport, SocketOptions};
 use crate::stats::histogram::Histogram;
 use crate::sys::clock;
 
 use super::LoadError;
 use super::message::Message;
+use super::pace::Pace;
 use super::plan::Options;
 use super::schedule::{Boundary, Schedule};
 use super::verify::{Verifier, WrongReply};
@@ -23,12 +24,23 @@ pub struct Run {
     schedule: Schedule,
     verifier: Verifier,
     latencies: Histogram,
+    open: Option<OpenLoop>,
     traffic: Rc<Traffic>,
     server_pid: Option<u32>,
     opened: Option<Reading>,
     closed: Option<Reading>,
     failure: Option<LoadError>,
-    started: bool,
+    started: Option<Instant>,
+}
+
+/// What an open loop has beside.
+#[derive(Debug)]
+struct OpenLoop {
+    pace: Pace,
+    /// How late requests were sent.
+    lags: Histogram,
+    /// Connections that could send and have nothing due.
+    idle: Vec<usize>,
 }
 
 /// What went over the wire on all connections, framing included, and what the server said first.
@@ -58,7 +70,7 @@ pub enum Reply<'a> {
 pub struct Ticket {
     /// Its number, from 0.
     pub request: u64,
-    /// When it was handed to its connection.
+    /// When it was handed to its connection; in an open loop, when it should have been.
     pub sent: Instant,
 }
 
@@ -74,15 +86,20 @@ impl Run {
     /// A run as `options` say, whose requests carry `message`.
     pub fn new(options: &Options, message: Message) -> Run {
         Run {
-            schedule: Schedule::new(options.warmup, options.window),
+            schedule: Schedule::new(options.warmup, options.window).settling(options.settle),
             verifier: Verifier::new(message),
             latencies: Histogram::default(),
+            open: options.rate_hz.map(|rate_hz| OpenLoop {
+                pace: Pace::new(rate_hz),
+                lags: Histogram::default(),
+                idle: Vec::new(),
+            }),
             traffic: Rc::default(),
             server_pid: options.server_pid,
             opened: None,
             closed: None,
             failure: None,
-            started: false,
+            started: None,
         }
     }
 
@@ -96,17 +113,45 @@ impl Run {
         &self.traffic
     }
 
-    /// The next request, if one is wanted at all.
-    pub fn next(&mut self, now: Instant) -> Option<Ticket> {
-        if !self.started {
-            self.started = true;
+    /// The next request, if one is wanted at all. `free` is since when its connection could have sent it, `index` the
+    /// connection's number: one that gets nothing because nothing is due is told when something is.
+    pub fn next(&mut self, now: Instant, free: Instant, index: usize) -> Option<Ticket> {
+        if self.started.is_none() {
+            self.started = Some(now);
             let boundary = self.schedule.start(now);
             self.read(boundary, now);
         }
         if self.failure.is_some() || !self.schedule.may_send() {
             return None;
         }
-        Some(Ticket { request: self.schedule.sent(), sent: now })
+        let sent = match &mut self.open {
+            None => now,
+            Some(open) => {
+                let Some(due) = open.pace.take(now) else {
+                    open.idle.push(index);
+                    return None;
+                };
+                if self.opened.is_some() {
+                    open.lags.record(nanoseconds(now.saturating_duration_since(due.max(free))));
+                }
+                due
+            }
+        };
+        Some(Ticket { request: self.schedule.sent(), sent })
+    }
+
+    /// A connection that can send the next request of an open loop, and when that is due.
+    pub fn waiting(&mut self, now: Instant) -> Option<(usize, Instant)> {
+        let open = self.open.as_mut()?;
+        let index = *open.idle.last()?;
+        Some((index, open.pace.due(now)))
+    }
+
+    /// The connection that [`Run::waiting`] gave is going to send.
+    pub fn woken(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.idle.pop();
+        }
     }
 
     /// The reply to `ticket` has come whole.
@@ -119,11 +164,20 @@ impl Run {
             return self.fail(LoadError::Reply { request: ticket.request, wrong });
         }
         let verdict = self.schedule.answered(now);
-        if verdict.counts {
-            let latency = now.saturating_duration_since(ticket.sent);
-            self.latencies.record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
-        }
         self.read(verdict.boundary, now);
+        // In an open loop a request belongs to the window that it should have been sent in: one that a stall held up
+        // until the window was over would not count otherwise.
+        let counts = match (&self.open, self.opened) {
+            (None, _) => verdict.counts,
+            (Some(_), None) => false,
+            (Some(_), Some(opened)) => {
+                let is_before_end = |closed: Reading| ticket.sent < closed.at;
+                ticket.sent >= opened.at && self.closed.is_none_or(is_before_end)
+            }
+        };
+        if counts {
+            self.latencies.record(nanoseconds(now.saturating_duration_since(ticket.sent)));
+        }
     }
 
     /// Ends the run with `error`, unless it already failed.
@@ -145,7 +199,7 @@ impl Run {
     }
 
     /// The run's time is up.
-    pub fn timed_out(&mut self, after: std::time::Duration) {
+    pub fn timed_out(&mut self, after: Duration) {
         let outstanding = self.schedule.outstanding();
         self.fail(LoadError::Timeout { after, outstanding, counted: self.schedule.counted() });
     }
@@ -180,6 +234,13 @@ impl Run {
             socket,
             server_settings: self.traffic.server_settings.get(),
             client_settings: self.traffic.client_settings.get(),
+            warmup_ns: self.started.map_or(0, |started| nanoseconds(opened.at - started)),
+            is_steady: self.schedule.is_steady(),
+            schedule: self.open.as_ref().map(|open| ScheduleReport {
+                offered_hz: open.pace.rate_hz(),
+                lag_ns: Quantiles::from(&open.lags),
+                lag_histogram: open.lags.to_text(),
+            }),
         })
     }
 
@@ -218,6 +279,10 @@ impl Traffic {
     pub fn received(&self, bytes: usize) {
         self.bytes_in.set(self.bytes_in.get() + bytes as u64);
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn reading_server(source: std::io::Error) -> LoadError {

@@ -13,11 +13,15 @@
 use std::time::{Duration, Instant};
 
 use super::plan::Extent;
+use super::settling::Settling;
 
 /// The state of one run.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     warmup: Extent,
+    settle: Option<Duration>,
+    settling: Option<Settling>,
+    is_steady: Option<bool>,
     window: Extent,
     phase: Phase,
     sent: u64,
@@ -61,7 +65,27 @@ pub enum Boundary {
 impl Schedule {
     /// A run of `warmup`, then `window`.
     pub fn new(warmup: Extent, window: Extent) -> Schedule {
-        Schedule { warmup, window, phase: Phase::Idle, sent: 0, answered: 0, counted: 0 }
+        Schedule {
+            warmup,
+            settle: None,
+            settling: None,
+            is_steady: None,
+            window,
+            phase: Phase::Idle,
+            sent: 0,
+            answered: 0,
+            counted: 0,
+        }
+    }
+
+    /// The same with a warm-up that goes on until there is no trend, at most for `settle`.
+    pub fn settling(self, settle: Option<Duration>) -> Schedule {
+        Schedule { settle, ..self }
+    }
+
+    /// Whether the warm-up ended without a trend; `None` of one that does not look, or has not ended.
+    pub fn is_steady(&self) -> Option<bool> {
+        self.is_steady
     }
 
     /// The first request is about to be sent. Without a warm-up the window opens here.
@@ -71,6 +95,9 @@ impl Schedule {
             return Some(Boundary::Open);
         }
         self.phase = Phase::Warmup { since: now };
+        if let (Extent::Duration(min), Some(max)) = (self.warmup, self.settle) {
+            self.settling = Some(Settling::new(min, max, now));
+        }
         None
     }
 
@@ -97,7 +124,7 @@ impl Schedule {
         match self.phase {
             Phase::Idle => Verdict { counts: false, boundary: None },
             Phase::Warmup { since } => {
-                if !self.warmup.reached(self.answered, now - since) {
+                if !self.is_warm(since, now) {
                     return Verdict { counts: false, boundary: None };
                 }
                 self.phase = Phase::Window { since: now };
@@ -130,6 +157,16 @@ impl Schedule {
     /// True once the window is closed and nothing is outstanding.
     pub fn finished(&self) -> bool {
         matches!(self.phase, Phase::Drain { .. }) && self.outstanding() == 0
+    }
+
+    fn is_warm(&mut self, since: Instant, now: Instant) -> bool {
+        match &mut self.settling {
+            Some(settling) => {
+                self.is_steady = settling.answered(now);
+                self.is_steady.is_some()
+            }
+            None => self.warmup.reached(self.answered, now - since),
+        }
     }
 
     fn in_window(&mut self, since: Instant, now: Instant) -> Verdict {
@@ -217,6 +254,18 @@ mod tests {
         assert_eq!(schedule.answered(now + MS), verdict(false, None), "one was asked for");
         assert_eq!(schedule.counted(), 1);
         assert!(schedule.finished());
+    }
+
+    #[test]
+    fn a_warm_up_that_settles_ends_without_a_trend_and_says_so() {
+        let start = Instant::now();
+        let mut schedule = by_time(5 * MS, 3 * MS).settling(Some(50 * MS));
+        schedule.start(start);
+        let opened = (1..).find(|&ms| {
+            schedule.sent();
+            schedule.answered(start + ms * MS).boundary == Some(Boundary::Open)
+        });
+        assert_eq!((opened, schedule.is_steady()), (Some(5), Some(true)));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::record::{Cpu, Measurement};
+use crate::record::{Cpu, Measurement, ScheduleReport};
 
 /// Share of its core from which on the load generator is the limit.
 pub const CLIENT_BUSY: f64 = 0.85;
@@ -38,6 +38,9 @@ pub fn summary(measured: &Measurement) -> String {
     line("requests", format!("{} in {wall:.3?}, all replies right", measured.requests));
     line("throughput", format!("{bound}{rate:.0} requests/s"));
     line("latency", latency(measured));
+    if let Some(schedule) = &measured.schedule {
+        line("schedule", kept(schedule, rate));
+    }
     let (out, into) = (wire(measured.bytes_out), wire(measured.bytes_in));
     line("wire", format!("{out:.0} bytes out, {into:.0} bytes in per request"));
     line("client CPU", cpu(measured.client_cpu, measured));
@@ -64,6 +67,18 @@ fn latency(measured: &Measurement) -> String {
         time(latency.p90),
         time(latency.p99),
         time(latency.max)
+    )
+}
+
+/// How well an open loop kept its schedule.
+fn kept(schedule: &ScheduleReport, rate: f64) -> String {
+    let lag = |ns| format!("{:.1?}", Duration::from_nanos(ns));
+    format!(
+        "{:.0} requests/s offered, {:.1} % of them answered; the load generator was late by p50 {}  p99 {}",
+        schedule.offered_hz,
+        100.0 * rate / schedule.offered_hz,
+        lag(schedule.lag_ns.p50),
+        lag(schedule.lag_ns.p99)
     )
 }
 
@@ -97,6 +112,9 @@ mod tests {
             socket: SocketOptions::default(),
             server_settings: None,
             client_settings: None,
+            warmup_ns: 0,
+            is_steady: None,
+            schedule: None,
         }
     }
 

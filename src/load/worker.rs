@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::array::NdArray;
 use crate::codec::{self, Encoding};
+use crate::driver::uring::{ConnectionId, Reactor};
 use crate::record::Measurement;
 use crate::sys::mapping::Mapping;
 use crate::sys::{affinity, socket};
@@ -15,6 +16,9 @@ use super::message::Message;
 use super::plan::{Options, Source};
 use super::run::Run;
 use super::{LoadError, net};
+
+/// How long before a request is due the thread stops sleeping: a sleep ends some 50 us late.
+const AWAKE: Duration = Duration::from_micros(100);
 
 /// Just below 32 MiB, beyond which glibc does not look.
 const MAPPED_BYTES: usize = 31 << 20;
@@ -32,15 +36,29 @@ pub fn run(options: &Options) -> Result<Measurement, LoadError> {
     let read_back = socket::read_back(&sockets[0])?;
     let run = Rc::new(RefCell::new(Run::new(options, message)));
     let mut reactor = net::reactor()?;
-    net::start(&mut reactor, options, sockets, &run)?;
+    let connections = net::start(&mut reactor, options, sockets, &run)?;
     while !run.borrow().over() {
-        reactor.turn(Some(end))?;
+        let until = wake(&mut reactor, &connections, &mut run.borrow_mut());
+        reactor.turn(Some(until.map_or(end, |until| until.min(end))))?;
         if Instant::now() >= end {
             run.borrow_mut().timed_out(options.timeout);
         }
     }
     drop(reactor);
     run.borrow_mut().finish(read_back)
+}
+
+/// Wakes the connection that is to send the next request of an open loop, if it is due. Gives the time until which the
+/// ring may be waited for: [`AWAKE`] before a request is due it is only looked at.
+fn wake(reactor: &mut Reactor, connections: &[ConnectionId], run: &mut Run) -> Option<Instant> {
+    let now = Instant::now();
+    let (index, due) = run.waiting(now)?;
+    if due <= now {
+        run.woken();
+        reactor.resume(connections[index]);
+        return Some(now);
+    }
+    Some(due.checked_sub(AWAKE).unwrap_or(due))
 }
 
 /// Has the allocator keep what is freed: glibc returns free memory to the kernel once there is twice as much of it as

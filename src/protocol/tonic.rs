@@ -22,7 +22,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::array::{ArrayError, ArrayView, DType, Shape};
 use crate::codec::Encoding;
-use crate::echo::{CodecSet, Echoed};
+use crate::echo::{CodecSet, Echoed, Spin};
 use crate::generated::NdArray;
 use crate::generated::calculator_server::{Calculator, CalculatorServer, SERVICE_NAME};
 use crate::protocol::routes::{self, Refused, Target};
@@ -54,12 +54,15 @@ pub async fn serve(
 
 /// The generated service's method, as a user would write it.
 #[derive(Debug)]
-struct Echo;
+struct Echo {
+    spin: Spin,
+}
 
 #[tonic::async_trait]
 impl Calculator for Echo {
     async fn echo(&self, request: Request<NdArray>) -> Result<Response<NdArray>, Status> {
         let NdArray { buffer, dtype, shape } = request.into_inner();
+        self.spin.run();
         let (dtype, shape) = check(&buffer, &dtype, &shape)
             .map_err(|error| Status::invalid_argument(format!("protobuf: {error}")))?;
         let (dtype, shape) = (dtype.name().to_owned(), shape.dims().to_vec());
@@ -84,8 +87,10 @@ struct Dispatch {
 impl Dispatch {
     fn new(codecs: CodecSet, message_bytes_max: usize) -> Dispatch {
         let protobuf = codecs.get(Encoding::Protobuf).map(|codec| codec.name());
-        let generated = (protobuf == Some("protobuf:prost"))
-            .then(|| CalculatorServer::new(Echo).max_decoding_message_size(message_bytes_max));
+        let generated = (protobuf == Some("protobuf:prost")).then(|| {
+            CalculatorServer::new(Echo { spin: codecs.spin() })
+                .max_decoding_message_size(message_bytes_max)
+        });
         Dispatch { generated, codecs, message_bytes_max }
     }
 }

@@ -2,12 +2,15 @@
 
 use super::Run;
 use super::delta::{Figures, Row, Section, sections};
-use crate::stats::summary::Summary;
+use crate::stats::bootstrap::Interval;
+use crate::stats::verdict::Floor;
 
 const HEADS: &str = "bytes,dtype,shape,connections,in_flight,rung,parent,reference,\
-    server_cpu_ns,server_cpu_ns_min,server_cpu_ns_max,client_cpu_ns,\
-    to_parent,to_parent_min,to_parent_max,to_reference,to_reference_min,to_reference_max,\
-    requests_per_s,is_client_bound,p50_ns,p99_ns,bytes_in,bytes_out,server_rss_peak_bytes,rounds,problem";
+    server_cpu_ns,server_cpu_ns_low,server_cpu_ns_high,server_system_share,client_cpu_ns,\
+    to_parent,to_parent_low,to_parent_high,parent_verdict,\
+    to_reference,to_reference_low,to_reference_high,reference_verdict,noise_floor,\
+    requests_per_s,requests_per_s_low,requests_per_s_high,p50_ns,p99_ns,bytes_in,bytes_out,\
+    server_rss_peak_bytes,blocks,discarded,status,reason";
 
 /// The whole run.
 pub fn render(run: &Run) -> String {
@@ -16,7 +19,7 @@ pub fn render(run: &Run) -> String {
         for row in &section.rows {
             let mut fields = place(&section, row);
             match &row.result {
-                Ok(figures) => fields.extend(numbers(figures)),
+                Ok(figures) => fields.extend(numbers(figures, section.noise.floor())),
                 Err(problem) => {
                     let missing = HEADS.split(',').count() - fields.len() - 1;
                     fields.extend(vec![String::new(); missing]);
@@ -45,31 +48,37 @@ fn place(section: &Section, row: &Row) -> Vec<String> {
     ]
 }
 
-fn numbers(figures: &Figures) -> Vec<String> {
-    let mut fields = Vec::new();
-    fields.extend(three(figures.server_cpu_ns));
-    fields.push(figures.client_cpu_ns.median.to_string());
-    fields.extend(three(figures.to_parent));
-    fields.extend(three(figures.to_reference));
+fn numbers(figures: &Figures, floor: Floor) -> Vec<String> {
+    let mut fields = three(figures.server_cpu_ns).to_vec();
+    fields.push(text(figures.system_share));
+    fields.push(figures.client_cpu_ns.estimate.to_string());
+    for ratio in [figures.to_parent, figures.to_reference] {
+        fields.extend(three(ratio.map(|ratio| ratio.ratio)));
+        fields.push(ratio.map_or("", |ratio| ratio.verdict.word()).to_owned());
+    }
+    fields.push(floor.share().to_string());
+    fields.extend(three(Some(figures.rate_hz)));
+    fields.extend([text(figures.p50_ns), text(figures.p99_ns)]);
     fields.extend([
-        figures.rate_hz.median.to_string(),
-        figures.is_client_bound.to_string(),
-        figures.p50_ns.map_or_else(String::new, |ns| ns.to_string()),
-        figures.p99_ns.map_or_else(String::new, |ns| ns.to_string()),
         figures.bytes_in.to_string(),
         figures.bytes_out.to_string(),
-        figures.rss_peak_bytes.map_or_else(String::new, |bytes| bytes.to_string()),
-        figures.rate_hz.count.to_string(),
-        String::new(),
+        text(figures.rss_peak_bytes),
+        figures.rate_hz.units.to_string(),
+        figures.discarded.to_string(),
+        figures.status.word().to_owned(),
+        figures.status.reason().to_owned(),
     ]);
     fields
 }
 
-fn three(summary: Option<Summary>) -> [String; 3] {
-    match summary {
-        Some(Summary { median, low, high, .. }) => [median, low, high].map(|v| v.to_string()),
-        None => [const { String::new() }; 3],
-    }
+fn three(interval: Option<Interval>) -> [String; 3] {
+    let range = interval.and_then(|interval| interval.range);
+    let (low, high) = range.unzip();
+    [text(interval.map(|interval| interval.estimate)), text(low), text(high)]
+}
+
+fn text(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
 }
 
 /// RFC 4180.
@@ -95,7 +104,7 @@ mod tests {
         ];
         let text = render(&Run { header: header(), trials });
         let counts: Vec<usize> = text.lines().map(|line| line.split(',').count()).collect();
-        assert_eq!(counts, [27, 27, 27], "{text}");
+        assert_eq!(counts, [34; 3], "{text}");
     }
 
     #[test]

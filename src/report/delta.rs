@@ -1,21 +1,20 @@
-//! Trials become rows: one row for each cell, with its figures over all rounds and its ratios to two other rows.
+//! Trials become rows: one row for each cell, with its figures over all blocks and its ratios to two other rows.
 //!
-//! A ratio is only ever made between cells of the same array and load, within a round. A cell with one failed trial
-//! has no figures at all: a server that answers wrongly now and then has no speed.
+//! A ratio is only ever made between cells of the same array and load, within a block. A cell with one failed trial
+//! has no figures at all: a server that answers wrongly now and then has no speed. Trials that were discarded do not
+//! count, unless so many were that the cell is [`Status::Noisy`].
 
 use std::collections::BTreeMap;
 
-use crate::record::{ArrayInfo, Measurement, Outcome, Trial};
+use crate::record::{ArrayInfo, Measurement, Outcome, Trial, Variant};
+use crate::stats::bootstrap::{Bootstrap, Interval};
+use crate::stats::family;
 use crate::stats::histogram::Histogram;
-use crate::stats::location::Sample;
-use crate::stats::summary::{Summary, paired_ratio};
+use crate::stats::location::{self, Sample};
+use crate::stats::verdict::Verdict;
 
-/// Share of its core above which a process counts as busy.
-const BUSY: f64 = 0.85;
-
-/// Share of a trial in which some task had to wait for a processor, above which the trial counts as disturbed. It was
-/// 0.01 to 0.05 in trials on two otherwise idle cores, 0.18 to 0.52 beside a compiler.
-const WAITED_MAX: f64 = 0.1;
+use super::noise::{self, Noise};
+use super::status::{self, Status};
 
 /// Rows of one array under one load.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,9 +27,11 @@ pub struct Section {
     pub in_flight: u32,
     /// In the ladder's order.
     pub rows: Vec<Row>,
+    /// What its controls say.
+    pub noise: Noise,
 }
 
-/// One cell over all rounds.
+/// One cell over all blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// The rung.
@@ -39,9 +40,9 @@ pub struct Row {
     pub parent: Option<String>,
     /// The standard server it is compared with.
     pub reference: Option<String>,
-    /// The row of numpy_rpc_benchmark's table that it is.
+    /// Its row in the original benchmark's table.
     pub original: Option<String>,
-    /// Requests that were to be in flight, where the server cannot bear as many.
+    /// Requests in flight that it could not bear.
     pub in_flight_wanted: Option<u32>,
     /// Figures, or why there are none.
     pub result: Result<Figures, String>,
@@ -50,20 +51,21 @@ pub struct Row {
 /// What was measured of a cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
+    /// Whether its figures are what they are called.
+    pub status: Status,
     /// Server CPU per request.
-    pub server_cpu_ns: Option<Summary>,
+    pub server_cpu_ns: Option<Interval>,
+    /// Part of it that the kernel's tick saw in the kernel; `None` where it saw none.
+    pub system_share: Option<f64>,
     /// Load generator's CPU per request.
-    pub client_cpu_ns: Summary,
+    pub client_cpu_ns: Interval,
     /// Ratio of server CPU per request to the parent's.
-    pub to_parent: Option<Summary>,
+    pub to_parent: Option<Ratio>,
     /// Ratio of server CPU per request to the reference's.
-    pub to_reference: Option<Summary>,
+    pub to_reference: Option<Ratio>,
     /// Requests per second.
-    pub rate_hz: Summary,
-    /// True when the load generator's core was the busy one, so that the rate is a lower bound: it was nearly always
-    /// busy, or the server was not and it was busier than the server.
-    pub is_client_bound: bool,
-    /// Latency that half of all requests of all rounds did not exceed; the Python client does not tell.
+    pub rate_hz: Interval,
+    /// Latency that half of all requests of all blocks did not exceed.
     pub p50_ns: Option<u64>,
     /// Latency that 99 of 100 did not exceed.
     pub p99_ns: Option<u64>,
@@ -73,17 +75,23 @@ pub struct Figures {
     pub bytes_out: f64,
     /// The server's peak resident set.
     pub rss_peak_bytes: Option<u64>,
+    /// Trials that were discarded.
+    pub discarded: usize,
 }
 
-/// Trials in which other programs or guests had a noticeable part of the machine, and all that were measured.
-pub fn disturbed(trials: &[Trial]) -> (usize, usize) {
+/// A ratio of costs. The intervals of all ratios of a table hold together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratio {
+    /// The ratio.
+    pub ratio: Interval,
+    /// What it says, above the table's noise.
+    pub verdict: Verdict,
+}
+
+/// Trials that were discarded, and all that were measured.
+pub fn discarded(trials: &[Trial]) -> (usize, usize) {
     let all = trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Measured(_)));
-    let is_disturbed = |trial: &&Trial| {
-        trial
-            .disturbance
-            .is_some_and(|d| (d.waited_ns + d.stolen_ns) as f64 > WAITED_MAX * d.wall_ns as f64)
-    };
-    (all.clone().filter(is_disturbed).count(), all.count())
+    (all.clone().filter(|trial| trial.discarded.is_some()).count(), all.count())
 }
 
 type Key<'a> = (u64, &'a str, &'a [u64], u32, u32);
@@ -91,132 +99,141 @@ type Key<'a> = (u64, &'a str, &'a [u64], u32, u32);
 /// All rows, by array from small to large, then by load from deep to wide.
 pub fn sections(trials: &[Trial]) -> Vec<Section> {
     let mut by_section: BTreeMap<Key<'_>, BTreeMap<u32, Vec<&Trial>>> = BTreeMap::new();
-    for trial in trials {
+    let is_timed = |trial: &&Trial| trial.offered_hz.is_none() && trial.server_calls.is_none();
+    for trial in trials.iter().filter(is_timed) {
         by_section.entry(key(trial)).or_default().entry(trial.cell).or_default().push(trial);
     }
-    by_section.into_values().map(section).collect()
+    by_section.into_values().map(|cells| section(cells.into_values().collect())).collect()
 }
 
-fn key(trial: &Trial) -> Key<'_> {
+/// What places a trial in a table.
+pub(super) fn key(trial: &Trial) -> Key<'_> {
     let array = &trial.array;
     (array.bytes, &array.dtype, &array.shape, trial.connections, trial.in_flight)
 }
 
-fn section(cells: BTreeMap<u32, Vec<&Trial>>) -> Section {
-    let cells: Vec<Vec<&Trial>> = cells.into_values().collect();
+fn section(cells: Vec<Vec<&Trial>>) -> Section {
     let first = cells[0][0];
+    let noise = Noise::of(&cells);
+    let usual: Vec<&Vec<&Trial>> =
+        cells.iter().filter(|trials| trials[0].variant == Variant::Usual).collect();
     let costs: BTreeMap<&str, Vec<Sample>> =
-        cells.iter().map(|trials| (trials[0].rung.as_str(), server_costs(trials))).collect();
+        usual.iter().map(|trials| (trials[0].rung.as_str(), server_costs(trials))).collect();
+    let mut rows: Vec<Row> = usual.iter().map(|trials| row(trials)).collect();
+    compare(&mut rows, &costs, &noise);
+    status::mark_plateaus(&mut rows);
     Section {
         array: first.array.clone(),
         connections: first.connections,
         in_flight: first.in_flight,
-        rows: cells.iter().map(|trials| row(trials, &costs)).collect(),
+        rows,
+        noise,
     }
 }
 
-fn row(trials: &[&Trial], costs: &BTreeMap<&str, Vec<Sample>>) -> Row {
+fn row(trials: &[&Trial]) -> Row {
     let Trial { rung, parent, reference, original, in_flight_wanted, .. } = trials[0];
-    let ratio_to = |other: &Option<String>| {
-        let other = costs.get(other.as_deref()?)?;
-        paired_ratio(costs.get(rung.as_str())?, other)
-    };
-    let result = obstacle(trials).map_or_else(
-        || {
-            Ok(Figures {
-                to_parent: ratio_to(parent),
-                to_reference: ratio_to(reference),
-                ..figures(trials)
-            })
-        },
-        Err,
-    );
     Row {
         rung: rung.clone(),
         parent: parent.clone(),
         reference: reference.clone(),
         original: original.clone(),
         in_flight_wanted: *in_flight_wanted,
-        result,
+        result: status::obstacle(trials).map_or_else(|| Ok(figures(trials)), Err),
     }
 }
 
-/// Why a cell has no figures.
-fn obstacle(trials: &[&Trial]) -> Option<String> {
-    let failures: Vec<&str> = trials.iter().filter_map(|trial| failure(trial)).collect();
-    if let Some(reason) = failures.first() {
-        return Some(format!("FAILED in {} of {} rounds: {reason}", failures.len(), trials.len()));
-    }
-    trials.iter().find_map(|trial| match &trial.outcome {
-        Outcome::DidNotFinish { budget_ns, .. } => {
-            Some(format!("DNF (budget {} s)", *budget_ns as f64 / 1e9))
+/// Puts the ratios of a table into its rows: all of its ratios are one family.
+fn compare(rows: &mut [Row], costs: &BTreeMap<&str, Vec<Sample>>, noise: &Noise) {
+    let ratio_of = |ours: &str, theirs: &Option<String>| -> family::Member {
+        let pair = || Some((costs.get(ours)?, costs.get(theirs.as_deref()?)?));
+        // A rung is not told from itself.
+        let pair = pair().filter(|_| theirs.as_deref() != Some(ours));
+        let ratios =
+            pair.map_or_else(Vec::new, |(ours, theirs)| location::log_ratios(ours, theirs));
+        vec![ratios.into_iter().map(|sample| sample.value).collect()]
+    };
+    let members: Vec<family::Member> = rows
+        .iter()
+        .flat_map(|row| [ratio_of(&row.rung, &row.parent), ratio_of(&row.rung, &row.reference)])
+        .collect();
+    let mut intervals = family::intervals(&Bootstrap::default(), &members).into_iter();
+    let mut next = || {
+        let log = intervals.next().flatten()?;
+        Some(Ratio { ratio: log.exp(), verdict: Verdict::of(&log, noise.floor()) })
+    };
+    for row in rows {
+        let (to_parent, to_reference) = (next(), next());
+        if let Ok(figures) = &mut row.result {
+            figures.to_parent = to_parent;
+            figures.to_reference = to_reference;
         }
-        Outcome::Skipped { reason } => Some(format!("skipped: {reason}")),
-        Outcome::Measured(_) | Outcome::Failed { .. } => None,
-    })
-}
-
-fn failure(trial: &Trial) -> Option<&str> {
-    match &trial.outcome {
-        Outcome::Failed { reason, .. } => Some(reason),
-        _ => None,
     }
 }
 
-fn measured<'a>(trials: &'a [&Trial]) -> impl Iterator<Item = (u32, &'a Measurement)> {
-    trials.iter().filter_map(|trial| match &trial.outcome {
-        Outcome::Measured(measurement) if measurement.requests > 0 => {
-            Some((trial.round, &**measurement))
-        }
-        _ => None,
-    })
+/// The measurements that count, by block: those that were not discarded, or all where too few are left.
+pub(super) fn measured<'a>(trials: &'a [&Trial]) -> Vec<(u32, &'a Measurement)> {
+    let all = || {
+        trials.iter().filter_map(|trial| match &trial.outcome {
+            Outcome::Measured(measured) if measured.requests > 0 => Some((*trial, &**measured)),
+            _ => None,
+        })
+    };
+    let is_kept = |trial: &Trial| trial.discarded.is_none() || status::is_noisy(trials);
+    all().filter(|(trial, _)| is_kept(trial)).map(|(trial, m)| (trial.round, m)).collect()
 }
 
-fn server_costs(trials: &[&Trial]) -> Vec<Sample> {
-    if obstacle(trials).is_some() {
+/// The server's CPU per request, by block.
+pub(super) fn server_costs(trials: &[&Trial]) -> Vec<Sample> {
+    if status::obstacle(trials).is_some() {
         return Vec::new();
     }
     let cost = |(round, m): (u32, &Measurement)| {
         let value = m.server_cpu?.total_ns as f64 / m.requests as f64;
         Some(Sample { round, value })
     };
-    measured(trials).filter_map(cost).collect()
+    measured(trials).into_iter().filter_map(cost).collect()
 }
 
 /// Everything but the ratios.
 fn figures(trials: &[&Trial]) -> Figures {
-    let per_request = |what: fn(&Measurement) -> u64| {
-        summary(trials, move |m| what(m) as f64 / m.requests as f64)
+    let measured = measured(trials);
+    let middle = |value: &dyn Fn(&Measurement) -> f64| {
+        let samples: Vec<Sample> =
+            measured.iter().map(|(round, m)| Sample { round: *round, value: value(m) }).collect();
+        absolute(&samples).unwrap_or(Interval { estimate: 0.0, range: None, units: 0 })
     };
-    let latency = latencies(trials);
-    let client_busy = summary(trials, |m| m.client_cpu.total_ns as f64 / m.wall_ns as f64).median;
-    let server_busy =
-        summary(trials, |m| m.server_cpu.map_or(0.0, |cpu| cpu.total_ns as f64 / m.wall_ns as f64));
+    let latency = latencies(&measured);
+    let (system, user) = measured
+        .iter()
+        .filter_map(|(_, m)| m.server_cpu)
+        .fold((0, 0), |(system, user), cpu| (system + cpu.system_ns, user + cpu.user_ns));
     Figures {
-        server_cpu_ns: Summary::of(server_costs(trials).iter().map(|sample| sample.value)),
-        client_cpu_ns: per_request(|m| m.client_cpu.total_ns),
+        status: Status::of(trials),
+        server_cpu_ns: absolute(&server_costs(trials)),
+        system_share: (system + user > 0).then(|| system as f64 / (system + user) as f64),
+        client_cpu_ns: middle(&|m| m.client_cpu.total_ns as f64 / m.requests as f64),
         to_parent: None,
         to_reference: None,
-        rate_hz: summary(trials, |m| m.requests as f64 * 1e9 / m.wall_ns as f64),
-        is_client_bound: client_busy > BUSY
-            || (server_busy.median < BUSY && client_busy > server_busy.median),
+        rate_hz: middle(&|m| m.requests as f64 * 1e9 / m.wall_ns as f64),
         p50_ns: latency.as_ref().map(|all| all.quantile(0.5)),
         p99_ns: latency.as_ref().map(|all| all.quantile(0.99)),
-        bytes_in: per_request(|m| m.bytes_in).median,
-        bytes_out: per_request(|m| m.bytes_out).median,
-        rss_peak_bytes: measured(trials).filter_map(|(_, m)| m.server_rss_peak_bytes).max(),
+        bytes_in: middle(&|m| m.bytes_in as f64 / m.requests as f64).estimate,
+        bytes_out: middle(&|m| m.bytes_out as f64 / m.requests as f64).estimate,
+        rss_peak_bytes: measured.iter().filter_map(|(_, m)| m.server_rss_peak_bytes).max(),
+        discarded: trials.iter().filter(|trial| trial.discarded.is_some()).count(),
     }
 }
 
-fn summary(trials: &[&Trial], value: impl Fn(&Measurement) -> f64) -> Summary {
-    let none = Summary { median: 0.0, low: 0.0, high: 0.0, count: 0 };
-    Summary::of(measured(trials).map(|(_, m)| value(m))).unwrap_or(none)
+/// The middle of values above zero, on a scale of ratios.
+pub(super) fn absolute(samples: &[Sample]) -> Option<Interval> {
+    Bootstrap::default().blocks(&location::logs(samples)).map(Interval::exp)
 }
 
-/// All rounds' latencies counted together; a quantile of quantiles would be a figure of nothing.
-fn latencies(trials: &[&Trial]) -> Option<Histogram> {
+/// All blocks' latencies counted together; a quantile of quantiles would be a figure of nothing.
+pub(super) fn latencies(measured: &[(u32, &Measurement)]) -> Option<Histogram> {
     let mut all: Option<Histogram> = None;
-    for (_, measurement) in measured(trials) {
+    for (_, measurement) in measured {
         if let Ok(histogram) = Histogram::from_text(&measurement.latency_histogram) {
             all.get_or_insert_default().merge(&histogram);
         }
@@ -224,10 +241,24 @@ fn latencies(trials: &[&Trial]) -> Option<Histogram> {
     all
 }
 
+/// True when every ratio is known to within `floor` of its table or 2 %, whichever is more: no further block would
+/// tell more than the noise lets it.
+pub fn is_enough(trials: &[Trial]) -> bool {
+    let is_known = |ratio: &Ratio, section: &Section| {
+        let width = ratio.ratio.half_width().map(|half| half / ratio.ratio.estimate);
+        width.is_some_and(|width| width <= section.noise.floor().share().max(noise::WIDTH_WANTED))
+    };
+    sections(trials).iter().all(|section| {
+        let figures = section.rows.iter().filter_map(|row| row.result.as_ref().ok());
+        let ratios = figures.flat_map(|f| [&f.to_parent, &f.to_reference]).flatten();
+        ratios.into_iter().all(|ratio| is_known(ratio, section))
+    })
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::record::{Build, Cpu, Disturbance, Header, Host, Quantiles, SocketOptions, VERSION};
+    use crate::record::{Build, Cpu, Header, Host, Quantiles, SocketOptions, VERSION, Variant};
 
     pub(crate) fn header() -> Header {
         Header {
@@ -256,13 +287,16 @@ pub(crate) mod tests {
             rung: rung.into(),
             parent: (rung != "uring/raw/reflect").then(|| "uring/raw/reflect".into()),
             reference: None,
+            variant: Variant::Usual,
             original: None,
             array: ArrayInfo { dtype: "<f8".into(), shape: vec![1], bytes: 8 },
             connections: 1,
             in_flight: 1000,
             in_flight_wanted: None,
+            offered_hz: None,
             round,
             position: 0,
+            environment_bytes: 0,
             outcome: Outcome::Measured(Box::new(Measurement {
                 requests: 100,
                 wall_ns: 1_000_000,
@@ -276,9 +310,14 @@ pub(crate) mod tests {
                 socket: SocketOptions::default(),
                 server_settings: None,
                 client_settings: None,
+                warmup_ns: 0,
+                is_steady: None,
+                schedule: None,
             })),
             server: None,
             disturbance: None,
+            server_calls: None,
+            discarded: None,
         }
     }
 
@@ -304,10 +343,11 @@ pub(crate) mod tests {
         assert_eq!(root.rung, "uring/raw/reflect");
         assert_eq!(root.result.as_ref().unwrap().to_parent, None);
         let figures = child.result.as_ref().unwrap();
-        assert_eq!(figures.server_cpu_ns.unwrap().median, 4000.0);
-        let ratio = figures.to_parent.unwrap();
-        assert_eq!((ratio.low, ratio.median, ratio.high), (2.5, 2.75, 3.0));
-        assert_eq!(figures.rate_hz.median, 100_000.0);
+        assert!((figures.server_cpu_ns.unwrap().estimate - 15e6_f64.sqrt()).abs() < 1e-6);
+        let Ratio { ratio, verdict } = figures.to_parent.unwrap();
+        assert!((ratio.estimate - 7.5_f64.sqrt()).abs() < 1e-9);
+        assert_eq!((ratio.range, verdict), (None, Verdict::Unknown));
+        assert!((figures.rate_hz.estimate - 100_000.0).abs() < 1e-6);
         assert!(figures.p50_ns.unwrap().abs_diff(50_000) < 100);
     }
 
@@ -321,7 +361,7 @@ pub(crate) mod tests {
             trial("uring/h1/reflect", 0, 3000),
         ]);
         let reason = section.rows[0].result.as_ref().unwrap_err();
-        assert_eq!(reason, "FAILED in 1 of 2 rounds: died: no ring");
+        assert_eq!(reason, "INVALID in 1 of 2 rounds: died: no ring");
         assert_eq!(section.rows[1].result.as_ref().unwrap().to_parent, None);
     }
 
@@ -343,27 +383,53 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_trial_that_had_to_wait_counts_as_disturbed() {
-        let quiet = Disturbance { wall_ns: 1000, waited_ns: 20, stolen_ns: 0 };
-        let waited = Disturbance { waited_ns: 200, ..quiet };
-        let trials = [None, Some(quiet), Some(waited)]
-            .map(|disturbance| Trial { disturbance, ..trial("uring/raw/reflect", 0, 1000) });
-        assert_eq!(disturbed(&trials), (1, 3));
+    fn discarded_trials_do_not_count() {
+        let mut trials: Vec<Trial> =
+            (0..6).map(|round| trial("uring/raw/npy", round, 1000)).collect();
+        let odd =
+            Trial { discarded: Some("a compiler ran".into()), ..trial("uring/raw/npy", 6, 9000) };
+        trials.push(odd);
+        let section = only_section(&trials);
+        let figures = section.rows[0].result.as_ref().unwrap();
+        assert_eq!((figures.rate_hz.units, figures.discarded), (6, 1));
+        assert!((figures.server_cpu_ns.unwrap().estimate - 1000.0).abs() < 1e-6);
+        assert_eq!(discarded(&trials), (1, 7));
+    }
+
+    /// Blocks of a root and a child that costs `ratio` times as much, off by up to one per cent.
+    fn pair(blocks: u32, ratio: f64) -> Vec<Trial> {
+        let cost = |round: u32| 100_000 + u64::from(round * 7 % 5) * 500;
+        let both = |round| {
+            let child = cost(round + 2) as f64 * ratio;
+            [
+                trial("uring/raw/reflect", round, cost(round)),
+                trial("uring/h1/reflect", round, child as u64),
+            ]
+        };
+        (0..blocks).flat_map(both).collect()
     }
 
     #[test]
-    fn a_busy_load_generator_makes_the_rate_a_bound() {
-        let mut busy = trial("uring/raw/reflect", 0, 1000);
-        let Outcome::Measured(measurement) = &mut busy.outcome else { unreachable!() };
-        measurement.client_cpu.total_ns = 900_000;
-        let is_bound = |trial: &Trial| {
-            let section = only_section(std::slice::from_ref(trial));
-            section.rows[0].result.as_ref().unwrap().is_client_bound
+    fn a_difference_needs_blocks_enough_to_be_shown() {
+        let verdict = |blocks, ratio| {
+            let section = only_section(&pair(blocks, ratio));
+            section.rows[1].result.as_ref().unwrap().to_parent.unwrap().verdict
         };
-        assert!(is_bound(&busy));
-        // 0.5 of its core here, while the server had 0.2, 0.6 and 0.9 of its own.
-        assert!(is_bound(&trial("uring/raw/reflect", 0, 2000)));
-        assert!(!is_bound(&trial("uring/raw/reflect", 0, 6000)));
-        assert!(!is_bound(&trial("uring/raw/reflect", 0, 9000)));
+        assert_eq!(verdict(10, 1.1), Verdict::Slower);
+        assert_eq!(verdict(10, 0.9), Verdict::Faster);
+        assert_eq!(verdict(10, 1.0), Verdict::Same);
+        assert_eq!(verdict(4, 1.1), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_run_is_enough_when_its_ratios_are_known() {
+        assert!(is_enough(&pair(10, 1.1)));
+        assert!(!is_enough(&pair(4, 1.1)));
+        let mut wild = pair(10, 1.1);
+        for trial in wild.iter_mut().filter(|trial| trial.round % 2 == 0 && trial.cell == 1) {
+            let Outcome::Measured(measured) = &mut trial.outcome else { unreachable!() };
+            measured.server_cpu.as_mut().unwrap().total_ns *= 2;
+        }
+        assert!(!is_enough(&wild));
     }
 }

@@ -1,8 +1,8 @@
 //! The terminal table's rows as Markdown, for a README or an issue.
 
-use super::Run;
 use super::delta::{Section, sections};
 use super::table::{HEADS, LEGEND, cells, title};
+use super::{Run, model, open};
 
 /// The whole run.
 pub fn render(run: &Run) -> String {
@@ -13,6 +13,9 @@ pub fn render(run: &Run) -> String {
     for section in sections(&run.trials) {
         text.push('\n');
         text.push_str(&render_section(&section, run.shares_core()));
+    }
+    for part in [open::render(run), model::render(run)].into_iter().flatten() {
+        text.push_str(&format!("\n```text\n{part}```\n"));
     }
     text.push('\n');
     for line in LEGEND {
@@ -31,6 +34,9 @@ fn render_section(section: &Section, shares_core: bool) -> String {
             Err(reason) => format!("{}{}", escape(reason), " |".repeat(HEADS.len() - 1)),
         };
         text.push_str(&format!("| `{}` | {cells} |\n", row.rung));
+    }
+    for line in section.noise.lines() {
+        text.push_str(&format!("\n{line}.\n"));
     }
     text
 }

@@ -1,16 +1,25 @@
 //! Records in, text out: a terminal table, Markdown, CSV, and the original benchmark's form.
 //!
 //! Nothing here runs anything or asks the machine: the same records give the same text, anywhere.
-//! [`delta`] turns trials into rows once; the other files only lay rows out.
+//! [`delta`] turns trials into rows once, with [`status`] and [`noise`]; [`model`] and [`open`] make the figures that
+//! take several cells; the other files only lay out.
 
+pub mod compare;
 pub mod csv;
 pub mod delta;
 pub mod markdown;
+pub mod model;
+pub mod noise;
+pub mod open;
 pub mod seed;
+pub mod status;
 pub mod table;
 pub mod units;
 
+use serde::Deserialize;
+
 use crate::record::{Header, Line, Trial, VERSION};
+use crate::stats::bootstrap::UNITS_MIN;
 
 /// A run as it was recorded.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +28,17 @@ pub struct Run {
     pub header: Header,
     /// In the order they were made.
     pub trials: Vec<Trial>,
+}
+
+/// As much of a first line as every version has.
+#[derive(Deserialize)]
+struct FirstLine {
+    header: Versioned,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 /// Why a text is not a run's records.
@@ -48,13 +68,21 @@ impl Run {
     pub fn parse(text: &str) -> Result<Run, ReportError> {
         let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
         let mut lines = whole.lines().enumerate();
-        let first = lines.next().and_then(|(_, line)| serde_json::from_str(line).ok());
-        let Some(Line::Header(header)) = first else {
-            return Err(ReportError::Header);
-        };
-        if header.version != VERSION {
+        let (_, first) = lines.next().ok_or(ReportError::Header)?;
+        // The version comes first: another one may have other fields.
+        if let Ok(FirstLine { header }) = serde_json::from_str(first)
+            && header.version != VERSION
+        {
             return Err(ReportError::Version { got: header.version });
         }
+        let header = match serde_json::from_str(first) {
+            Ok(Line::Header(header)) => header,
+            Ok(Line::Trial(_)) => return Err(ReportError::Header),
+            Err(source) if first.starts_with(r#"{"header""#) => {
+                return Err(ReportError::Line { at: 1, source });
+            }
+            Err(_) => return Err(ReportError::Header),
+        };
         let mut trials = Vec::new();
         for (index, line) in lines {
             match serde_json::from_str(line) {
@@ -77,6 +105,7 @@ impl Run {
             format!("Linux {}", host.kernel.split(' ').next().unwrap_or_default()),
             format!("rustc {}", build.rustc.split(' ').next().unwrap_or_default()),
             format!("{} build", build.profile),
+            format!("{} blocks", self.blocks()),
             units::date(self.header.started_unix_s),
         ];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
@@ -95,16 +124,36 @@ impl Run {
                 "server and load generator shared one core: rates and latencies are not shown";
             warnings.push(what.to_owned());
         }
-        let (disturbed, all) = delta::disturbed(&self.trials);
-        if disturbed > 0 {
+        let (discarded, all) = delta::discarded(&self.trials);
+        if discarded > 0 {
+            warnings
+                .push(format!("{discarded} of {all} trials were discarded: {}", self.most_often()));
+        }
+        let blocks = self.blocks();
+        if blocks < UNITS_MIN as u32 {
             warnings.push(format!(
-                "the machine was busy with something else in {disturbed} of {all} trials"
+                "{blocks} blocks: no interval can be had of fewer than {UNITS_MIN}, and no difference shown"
             ));
         }
         if self.header.build.profile == "debug" {
             warnings.push("a debug build: its figures say nothing about speed".to_owned());
         }
         warnings
+    }
+
+    /// Blocks that were tried, the last one perhaps in part.
+    pub fn blocks(&self) -> u32 {
+        self.trials.iter().map(|trial| trial.round + 1).max().unwrap_or(0)
+    }
+
+    /// The reason that the most trials were discarded for, as it was given the first time.
+    fn most_often(&self) -> &str {
+        let reasons = || self.trials.iter().filter_map(|trial| trial.discarded.as_deref());
+        // What a reason is about stands before its figures.
+        let kind =
+            |reason: &str| reason.split(|c: char| c.is_ascii_digit()).next().map(str::to_owned);
+        let times = |reason: &&str| reasons().filter(|other| kind(other) == kind(reason)).count();
+        reasons().rev().max_by_key(times).unwrap_or_default()
     }
 
     /// True when server and load generator were on the same core, which leaves only CPU per request to be compared.
@@ -144,6 +193,17 @@ mod tests {
         let other = Header { version: VERSION + 1, ..header() };
         let error = Run::parse(&text(&[Line::Header(Box::new(other))])).unwrap_err();
         assert!(matches!(error, ReportError::Version { got } if got == VERSION + 1));
-        assert!(matches!(Run::parse(""), Err(ReportError::Header)));
+        // Of another version only the version is sure to be there.
+        let error = Run::parse("{\"header\":{\"version\":99,\"x\":1}}\n").unwrap_err();
+        assert!(matches!(error, ReportError::Version { got: 99 }), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_record_is_said_to_be_none() {
+        for foreign in ["", "{}\n", "bytes,dtype\n8,<f8\n", "\u{0}\u{1}\n"] {
+            assert!(matches!(Run::parse(foreign), Err(ReportError::Header)), "{foreign:?}");
+        }
+        let damaged = "{\"header\":{\"version\":2}}\n";
+        assert!(matches!(Run::parse(damaged), Err(ReportError::Line { at: 1, .. })));
     }
 }

@@ -74,7 +74,7 @@ fn figure((section, row): (&Section, &Row)) -> String {
     };
     match &row.result {
         Ok(figures) => {
-            format!("{:>8} ms/request{reduced}", milliseconds(figures.rate_hz.median))
+            format!("{:>8} ms/request{reduced}", milliseconds(figures.rate_hz.estimate))
         }
         Err(reason) => format!(" {reason}{reduced}"),
     }

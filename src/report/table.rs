@@ -1,18 +1,23 @@
 //! The terminal table: CPU per request first, then its ratios, then rate and latency.
 
-use super::delta::{Figures, Row, Section, sections};
-use super::{Run, units};
+use super::delta::{Figures, Ratio, Row, Section, sections};
+use super::{Run, model, open, units};
+use crate::stats::verdict::Verdict;
 
 /// Columns after the rung; shared with `markdown`.
-pub(super) const HEADS: [&str; 7] =
-    ["CPU/request", "spread", "x parent", "x standard", "requests/s", "p50", "p99"];
+pub(super) const HEADS: [&str; 8] =
+    ["CPU/request", "95%", "x parent", "x standard", "requests/s", "p50", "p99", "status"];
 
 /// What the columns mean; shared with `markdown`.
-pub(super) const LEGEND: [&str; 4] = [
-    "CPU/request: the server's whole process, user and system; median over the rounds, spread is half the range.",
+pub(super) const LEGEND: [&str; 6] = [
+    "CPU/request: the server's whole process, user and system; middle of the blocks with its 95 % interval.",
     "x parent: ratio to the rung that differs in the one axis named; x standard: ratio to tokio/tonic \
-     (gRPC) or tokio/axum (REST), defaults, with the usual library for the same encoding; both paired by round, [min-max].",
-    "requests/s: >= where the load generator's core was the busy one, so that the server could do more.",
+     (gRPC) or tokio/axum (REST), defaults, with the usual library for the same encoding. Both taken within blocks; the \
+     intervals of all ratios of a table hold together at 95 %.",
+    "= in front of a ratio: no difference was shown, or one within what a rung differs from itself (A/A).",
+    "requests/s: >= where the server could do more (status CLIENT-LIMITED).",
+    "status: VALID, CLIENT-LIMITED, NOISY (most trials were disturbed; for the eye only), DNF, INVALID; reasons in the \
+     CSV report.",
     "Latency: closed loop, so it follows from depth and rate; compare it only under the same load.",
 ];
 
@@ -25,6 +30,10 @@ pub fn render(run: &Run) -> String {
     for section in sections(&run.trials) {
         text.push('\n');
         text.push_str(&render_section(&section, run.shares_core()));
+    }
+    for part in [open::render(run), model::render(run)].into_iter().flatten() {
+        text.push('\n');
+        text.push_str(&part);
     }
     text.push('\n');
     for line in LEGEND {
@@ -42,23 +51,30 @@ pub(super) fn title(section: &Section) -> String {
 }
 
 /// The cells of a row under [`HEADS`]; shared with `markdown`.
-pub(super) fn cells(row: &Row, figures: &Figures, shares_core: bool) -> [String; 7] {
+pub(super) fn cells(row: &Row, figures: &Figures, shares_core: bool) -> [String; 8] {
     let none = || "-".to_owned();
-    let ratio_to_parent = figures.to_parent.map(|ratio| {
+    let ratio_to_parent = figures.to_parent.map(|to| {
         let axis = row.parent.as_deref().map_or("", |parent| changed_axis(&row.rung, parent));
-        format!("{} {axis}", units::ratio(&ratio))
+        format!("{} {axis}", ratio(&to))
     });
-    let bound = if figures.is_client_bound { ">=" } else { "" };
+    let bound = if figures.status.is_bound() { ">=" } else { "" };
     let alone = |text: String| if shares_core { none() } else { text };
     [
-        figures.server_cpu_ns.map_or_else(none, |cpu| units::time(cpu.median)),
-        figures.server_cpu_ns.map_or_else(none, |cpu| units::spread(&cpu)),
+        figures.server_cpu_ns.map_or_else(none, |cpu| units::time(cpu.estimate)),
+        figures.server_cpu_ns.map_or_else(none, |cpu| units::half_width(&cpu)),
         ratio_to_parent.unwrap_or_else(none),
-        figures.to_reference.map_or_else(none, |ratio| units::ratio(&ratio)),
-        alone(format!("{bound}{}", units::rate(figures.rate_hz.median))),
+        figures.to_reference.map_or_else(none, |to| ratio(&to)),
+        alone(format!("{bound}{}", units::rate(figures.rate_hz.estimate))),
         figures.p50_ns.map_or_else(none, |ns| alone(units::time(ns as f64))),
         figures.p99_ns.map_or_else(none, |ns| alone(units::time(ns as f64))),
+        figures.status.word().to_owned(),
     ]
+}
+
+/// A ratio with its interval, behind `=` where it is no difference.
+fn ratio(to: &Ratio) -> String {
+    let same = if to.verdict == Verdict::Same { "= " } else { "" };
+    format!("{same}{}", units::ratio(&to.ratio))
 }
 
 /// The first axis in which two rungs differ.
@@ -78,7 +94,8 @@ fn render_section(section: &Section, shares_core: bool) -> String {
         }
         Err(reason) => vec![row.rung.clone(), reason.clone()],
     }));
-    format!("{}\n{}", title(section), align(&lines))
+    let controls = section.noise.lines().into_iter().map(|line| format!("  {line}\n"));
+    format!("{}\n{}{}", title(section), align(&lines), controls.collect::<String>())
 }
 
 fn head() -> Vec<String> {
@@ -86,7 +103,7 @@ fn head() -> Vec<String> {
 }
 
 /// Columns two spaces apart: the first to the left, the others to the right. A short line does not widen them.
-fn align(lines: &[Vec<String>]) -> String {
+pub(super) fn align(lines: &[Vec<String>]) -> String {
     let columns = lines[0].len();
     let is_whole = |line: &&Vec<String>| line.len() == columns;
     let width = |column: usize| {
@@ -126,10 +143,12 @@ mod tests {
         let text = render(&run());
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("A CPU, "), "{text}");
+        assert!(lines[1].starts_with("warning: 1 blocks"), "{text}");
+        let lines = &lines[1..];
         assert_eq!(lines[2], "8 B <f8 [1], 1 connection, 1000 in flight");
         assert!(lines[4].contains("1.00 µs") && lines[4].contains("100k"), "{text}");
         assert!(lines[5].contains("3.00 protocol"), "{text}");
-        assert!(lines[6].ends_with("FAILED in 1 of 1 rounds: died"), "{text}");
+        assert!(lines[6].ends_with("INVALID in 1 of 1 rounds: died"), "{text}");
         assert_eq!(lines[4].chars().count(), lines[5].chars().count(), "{text}");
     }
 

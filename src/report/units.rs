@@ -1,7 +1,10 @@
 //! Numbers for people: three significant digits and a unit.
 
 use crate::record::ArrayInfo;
-use crate::stats::summary::Summary;
+use crate::stats::bootstrap::Interval;
+
+/// Part of a unit from which on three digits show the whole of it.
+const ROUNDED_UP: f64 = 0.9995;
 
 /// `8 B`, `64 KiB`, `1.5 MiB`.
 pub(super) fn bytes(count: u64) -> String {
@@ -16,7 +19,7 @@ pub(super) fn bytes(count: u64) -> String {
 /// `412 ns`, `8.51 µs`, `1.34 ms`, `2.10 s`.
 pub(super) fn time(ns: f64) -> String {
     let steps = [(1e9, "s"), (1e6, "ms"), (1e3, "µs")];
-    match steps.into_iter().find(|(step, _)| ns >= *step) {
+    match steps.into_iter().find(|(step, _)| ns >= step * ROUNDED_UP) {
         Some((step, unit)) => format!("{} {unit}", digits(ns / step)),
         None => format!("{} ns", digits(ns)),
     }
@@ -25,27 +28,38 @@ pub(super) fn time(ns: f64) -> String {
 /// `153`, `43.0k`, `1.20M`.
 pub(super) fn rate(hz: f64) -> String {
     let steps = [(1e6, "M"), (1e3, "k")];
-    match steps.into_iter().find(|(step, _)| hz >= *step) {
+    match steps.into_iter().find(|(step, _)| hz >= step * ROUNDED_UP) {
         Some((step, unit)) => format!("{}{unit}", digits(hz / step)),
         None => digits(hz),
     }
 }
 
-/// `0.33 [0.31-0.36]`; of a single round there is no range.
-pub(super) fn ratio(summary: &Summary) -> String {
-    let Summary { median, low, high, count } = summary;
-    if *count == 1 {
-        return digits(*median);
+/// `0.33 [0.31-0.36]`; of too few blocks there is no range.
+pub(super) fn ratio(interval: &Interval) -> String {
+    let estimate = digits(interval.estimate);
+    match interval.range {
+        Some((low, high)) => format!("{estimate} [{}-{}]", digits(low), digits(high)),
+        None => estimate,
     }
-    format!("{} [{}-{}]", digits(*median), digits(*low), digits(*high))
 }
 
-/// `±4%`; of a single round there is none.
-pub(super) fn spread(summary: &Summary) -> String {
-    if summary.count == 1 {
-        return "-".to_owned();
+/// `512 ns [480 to 540]`.
+pub(super) fn time_interval(interval: &Interval) -> String {
+    let estimate = format!("{:.0} ns", interval.estimate);
+    match interval.range {
+        Some((low, high)) => format!("{estimate} [{low:.0} to {high:.0}]"),
+        None => estimate,
     }
-    format!("±{:.0}%", summary.spread() * 100.0)
+}
+
+/// `±4%`, half the interval as a part of the figure; of too few blocks there is none.
+pub(super) fn half_width(interval: &Interval) -> String {
+    match interval.half_width() {
+        Some(half) if interval.estimate != 0.0 => {
+            format!("±{:.0}%", half / interval.estimate.abs() * 100.0)
+        }
+        _ => "-".to_owned(),
+    }
 }
 
 /// `64 KiB <f8 [8192]`.
@@ -100,6 +114,8 @@ mod tests {
         for (ns, want) in [
             (0.0, "0.00 ns"),
             (412.0, "412 ns"),
+            (999.4, "999 ns"),
+            (999.6, "1.00 µs"),
             (8514.0, "8.51 µs"),
             (1.3e6, "1.30 ms"),
             (2e9, "2.00 s"),
@@ -117,10 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_comes_with_its_range() {
-        let summary = Summary { median: 0.333, low: 0.04, high: 1.0, count: 3 };
-        assert_eq!(ratio(&summary), "0.33 [0.040-1.00]");
-        assert_eq!(ratio(&Summary { count: 1, ..summary }), "0.33");
+    fn a_figure_comes_with_its_interval() {
+        let interval = Interval { estimate: 0.333, range: Some((0.04, 1.0)), units: 5 };
+        assert_eq!(ratio(&interval), "0.33 [0.040-1.00]");
+        assert_eq!(half_width(&interval), "±144%");
+        let few = Interval { range: None, ..interval };
+        assert_eq!((ratio(&few), half_width(&few)), ("0.33".to_owned(), "-".to_owned()));
+        let spun = Interval { estimate: 512.4, range: Some((-20.0, 540.0)), units: 5 };
+        assert_eq!(time_interval(&spun), "512 ns [-20 to 540]");
     }
 
     #[test]

@@ -10,7 +10,6 @@
 //! | [`model`] | `cost(n) = a + b n` and its knees |
 //! | [`trend`] | whether values in a row go one way |
 //! | [`student`] | how far distributions reach |
-//! | [`summary`] | median and range |
 //!
 //! The unit of every comparison is the logarithm of a ratio taken within one block of trials, so that what befalls a
 //! whole block befalls both sides and cancels. `tests/stats.rs` runs the whole analysis on thousands of simulated runs
@@ -22,6 +21,5 @@ pub mod histogram;
 pub mod location;
 pub mod model;
 pub mod student;
-pub mod summary;
 pub mod trend;
 pub mod verdict;

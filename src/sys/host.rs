@@ -91,7 +91,14 @@ pub fn build() -> Build {
 pub struct Account {
     at: Instant,
     waited_us: u64,
-    stolen_ticks: u64,
+    ticks: Ticks,
+}
+
+/// The kernel's counts for all cores together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ticks {
+    busy: u64,
+    stolen: u64,
 }
 
 impl Account {
@@ -100,7 +107,7 @@ impl Account {
         Some(Account {
             at: Instant::now(),
             waited_us: waited_us(&read("/proc/pressure/cpu"))?,
-            stolen_ticks: stolen_ticks(&read("/proc/stat")),
+            ticks: Ticks::parse(&read("/proc/stat")),
         })
     }
 
@@ -111,7 +118,8 @@ impl Account {
         Some(Disturbance {
             wall_ns: (now.at - self.at).as_nanos() as u64,
             waited_ns: now.waited_us.saturating_sub(self.waited_us) * 1000,
-            stolen_ns: now.stolen_ticks.saturating_sub(self.stolen_ticks) * tick_ns,
+            stolen_ns: now.ticks.stolen.saturating_sub(self.ticks.stolen) * tick_ns,
+            busy_ns: now.ticks.busy.saturating_sub(self.ticks.busy) * tick_ns,
         })
     }
 }
@@ -122,10 +130,18 @@ fn waited_us(pressure: &str) -> Option<u64> {
     some.split(' ').find_map(|word| word.strip_prefix("total="))?.parse().ok()
 }
 
-/// The eighth count of the line for all cores.
-fn stolen_ticks(stat: &str) -> u64 {
-    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "));
-    all.and_then(|counts| counts.split_whitespace().nth(7)?.parse().ok()).unwrap_or_default()
+impl Ticks {
+    /// The line for all cores: user, nice, system, idle, waiting for a disk, interrupts, soft interrupts, stolen; what
+    /// follows is part of the first two.
+    fn parse(stat: &str) -> Ticks {
+        let all = stat.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
+        let counts: Vec<u64> =
+            all.split_whitespace().map_while(|count| count.parse().ok()).take(8).collect();
+        let [user, nice, system, _idle, _disk, interrupts, soft, stolen] = counts[..] else {
+            return Ticks::default();
+        };
+        Ticks { busy: user + nice + system + interrupts + soft, stolen }
+    }
 }
 
 /// A file's text without the line end; empty when it cannot be read.
@@ -236,8 +252,9 @@ mod tests {
         let pressure = "some avg10=1.00 avg60=0.50 avg300=0.10 total=1234\nfull avg10=0 total=9\n";
         assert_eq!(waited_us(pressure), Some(1234));
         assert_eq!(waited_us(""), None);
-        assert_eq!(stolen_ticks("cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1\n"), 8);
-        assert_eq!(stolen_ticks(""), 0);
+        let ticks = Ticks { busy: 1 + 2 + 3 + 6 + 7, stolen: 8 };
+        assert_eq!(Ticks::parse("cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1\n"), ticks);
+        assert_eq!(Ticks::parse(""), Ticks::default());
     }
 
     #[test]

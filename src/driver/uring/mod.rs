@@ -35,7 +35,7 @@ mod tests;
 mod timers;
 mod vector;
 
-pub use reactor::Reactor;
+pub use reactor::{ConnectionId, Reactor};
 pub use stream::UringStream;
 
 use hub::Task;

@@ -36,6 +36,9 @@ use crate::wire::{Machine, SharedPool};
 /// How long a reactor that is dropped waits for what is in flight.
 const QUIESCE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Names a connection; never used again for another one.
+pub type ConnectionId = Key;
+
 /// What speaks on the connections of a listener.
 #[derive(Clone)]
 pub(super) enum Speak {
@@ -160,16 +163,21 @@ impl<R: Ring> Reactor<R> {
         &mut self,
         socket: TcpStream,
         machine: Box<dyn Machine>,
-    ) -> Result<(), DriverError> {
+    ) -> Result<ConnectionId, DriverError> {
         socket
             .set_nonblocking(false)
             .map_err(|source| DriverError::Io { what: "prepare a socket for the ring", source })?;
-        self.insert(socket.into(), |_| machine).map(|_| ())
+        self.insert(socket.into(), |_| machine)
     }
 
     /// Connections that are open or closing.
     pub fn connections(&self) -> usize {
         self.links.len()
+    }
+
+    /// Has [`Machine::resume`] called in the next turn, before it waits.
+    pub fn resume(&mut self, id: ConnectionId) {
+        self.core.hub.touch(id);
     }
 
     /// Gives a connection up in the next turn, without a farewell.

@@ -80,6 +80,8 @@ fn options(size: u64, in_flight: u32, window: Extent) -> Options {
         allowance: ALLOWANCE,
         cpu: None,
         server_pid: Some(std::process::id()),
+        settle: None,
+        rate_hz: None,
     }
 }
 
@@ -89,7 +91,7 @@ impl Bench {
         let message = Message::new(options.body, array, 17).unwrap();
         let run = Rc::new(RefCell::new(Run::new(options, message)));
         let mut bench = Bench {
-            connection: LoadConnection::new(Framed::default(), run, options.in_flight),
+            connection: LoadConnection::new(Framed::default(), run, 0, options.in_flight),
             out: Outbox::default(),
             pool: Pool::default(),
             now: Instant::now(),

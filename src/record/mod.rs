@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::stats::histogram::Histogram;
 
+pub mod validity;
+
 /// Format of this file's lines; a reader refuses any other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A line of a run's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,7 +26,7 @@ pub enum Line {
 }
 
 /// What holds for a whole run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// [`VERSION`].
     pub version: u32,
@@ -101,7 +103,7 @@ pub struct Build {
 }
 
 /// One trial: one rung at one size under one load in one round.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     /// [`VERSION`].
     pub version: u32,
@@ -113,6 +115,9 @@ pub struct Trial {
     pub parent: Option<String>,
     /// The standard server it is compared with, if there is one.
     pub reference: Option<String>,
+    /// What is special about its server, if anything.
+    #[serde(default)]
+    pub variant: Variant,
     /// The row of numpy_rpc_benchmark's table that it is, if it is one.
     #[serde(default)]
     pub original: Option<String>,
@@ -125,16 +130,64 @@ pub struct Trial {
     /// Requests that would have been in flight, had the server been able to bear as many.
     #[serde(default)]
     pub in_flight_wanted: Option<u32>,
+    /// Requests per second that were to be sent; `None` in a closed loop.
+    #[serde(default)]
+    pub offered_hz: Option<f64>,
     /// Round, from 0.
     pub round: u32,
     /// Place in its round's random order, from 0.
     pub position: u32,
+    /// Bytes that the server's environment was made longer by, so that where its stack lies differs from launch to
+    /// launch.
+    #[serde(default)]
+    pub environment_bytes: u32,
     /// What came of it.
     pub outcome: Outcome,
     /// What the server said when it ended.
     pub server: Option<ServerReport>,
     /// What the rest of the machine did while the load ran, where the kernel tells.
     pub disturbance: Option<Disturbance>,
+    /// System calls of the server while the load ran, of a trial that counts them and is not timed.
+    #[serde(default)]
+    pub server_calls: Option<u64>,
+    /// Why its figures do not count, if they do not ([`validity`]).
+    #[serde(default)]
+    pub discarded: Option<String>,
+}
+
+/// What is special about the server of a trial.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Variant {
+    /// Nothing.
+    #[default]
+    Usual,
+    /// It is tried a second time in every round, under another name: what the two differ by is noise.
+    Twin,
+    /// Every request costs this much more: a run that does not find it again would not see such a difference.
+    Spin {
+        /// How much.
+        ns: u64,
+    },
+    /// It is another build of the program.
+    Build {
+        /// Whose.
+        side: Side,
+        /// Which of that side's builds, from 0.
+        number: u32,
+    },
+}
+
+/// A side of a comparison of builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// What is compared with.
+    Old,
+    /// What is compared.
+    New,
 }
 
 /// How much others had of the machine during a trial, from the kernel's own accounts.
@@ -146,10 +199,13 @@ pub struct Disturbance {
     pub waited_ns: u64,
     /// Time that the hypervisor gave to other guests, over all cores; in steps of a tick.
     pub stolen_ns: u64,
+    /// Time in which a core was not idle, over all cores; in steps of a tick.
+    #[serde(default)]
+    pub busy_ns: u64,
 }
 
 /// What a trial sends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArrayInfo {
     /// NumPy type string.
     pub dtype: String,
@@ -189,7 +245,7 @@ pub enum Outcome {
 
 /// What the load generator counted between the end of warm-up and the end of the window. `ndecho load --json`
 /// prints one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// Requests answered and verified.
     pub requests: u64,
@@ -215,6 +271,27 @@ pub struct Measurement {
     pub server_settings: Option<Http2Settings>,
     /// The load generator's, as sent.
     pub client_settings: Option<Http2Settings>,
+    /// Length of the warm-up.
+    #[serde(default)]
+    pub warmup_ns: u64,
+    /// False if the rate still showed a trend when the warm-up had to end; `None` of one that does not look.
+    #[serde(default)]
+    pub is_steady: Option<bool>,
+    /// How well the schedule of an open loop was kept; `None` in a closed one.
+    #[serde(default)]
+    pub schedule: Option<ScheduleReport>,
+}
+
+/// How well the schedule of an open loop was kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleReport {
+    /// Requests per second that were to be sent.
+    pub offered_hz: f64,
+    /// How late the load generator itself sent requests: behind their intended time, or behind the moment at which a
+    /// reply let them go.
+    pub lag_ns: Quantiles,
+    /// The same as an HDR histogram (V2, base64).
+    pub lag_histogram: String,
 }
 
 /// Processor time of a process, all threads, over the window.
@@ -243,6 +320,12 @@ pub struct Quantiles {
     pub max: u64,
     /// Arithmetic mean.
     pub mean: u64,
+}
+
+impl Default for Outcome {
+    fn default() -> Outcome {
+        Outcome::Skipped { reason: String::new() }
+    }
 }
 
 impl From<&Histogram> for Quantiles {

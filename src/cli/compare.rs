@@ -1,0 +1,227 @@
+//! Flags of `ndecho compare`: two builds of this program, tried in turns, or two runs that were recorded.
+//!
+//! The load generator is always that of the program that runs the comparison, so that only servers differ.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::measure::{Progress, announce, bench, header, interruptible, now_unix_s, read};
+use crate::cli::ndecho::{fail, print, wrong_usage};
+use crate::cli::values;
+use crate::ladder::plan::{Plan, Wish};
+use crate::ladder::preset::Preset;
+use crate::ladder::records::Records;
+use crate::ladder::run::{self, Bench, Blocks};
+use crate::ladder::versus;
+use crate::record::Line;
+use crate::report::Run;
+use crate::report::compare::{Comparison, is_enough};
+use crate::stats::verdict::Floor;
+
+/// Rungs compared where none are named: each own protocol, and an encoding that takes work.
+const RUNGS: &str = "uring/raw/reflect,uring/h1/{npy,json},uring/h2/protobuf";
+
+/// Compares two builds of this program, or two recorded runs: faster, slower or the same
+///
+/// Exit code 0 unless NEW is slower than the threshold allows, needs more system calls or bytes for a request, or fails
+/// where OLD does not (1); 2 for wrong usage.
+#[derive(Args, Clone, Debug)]
+pub struct CompareArgs {
+    /// The program as it was, or several builds of it, separated by commas; or a folder of records
+    #[arg(value_parser = places)]
+    old: Places,
+
+    /// The program as it is now, as many builds of it; or a folder of records
+    #[arg(value_parser = places)]
+    new: Places,
+
+    /// Rungs compared, as globs
+    #[arg(long, value_name = "GLOB", default_value = RUNGS)]
+    rungs: String,
+
+    /// Sizes of the float64 vectors sent
+    #[arg(long, value_name = "SIZES", value_parser = values::size, value_delimiter = ',', default_value = "8,64KiB")]
+    sizes: Vec<u64>,
+
+    /// Blocks, exactly; each tries every build at every cell once [default: at least 10, until every ratio is known or
+    /// the time is up]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(5..))]
+    rounds: Option<u32>,
+
+    /// Time for all blocks
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "5m")]
+    time: Duration,
+
+    /// How long replies are counted in a trial
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    duration: Option<Duration>,
+
+    /// Difference in per cent up to which builds are the same
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
+    threshold: f64,
+
+    /// Draws the order of trials
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Core of every server [default: the first there is]
+    #[arg(long, value_name = "CORE")]
+    cpu_server: Option<usize>,
+
+    /// Core of the load generator [default: the second there is]
+    #[arg(long, value_name = "CORE")]
+    cpu_client: Option<usize>,
+
+    /// Folder for the records [default: target/ndecho/DATE-TIME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// One side: builds, or a folder.
+#[derive(Clone, Debug)]
+struct Places(Vec<PathBuf>);
+
+fn places(text: &str) -> Result<Places, String> {
+    let places: Vec<PathBuf> = text.split(',').map(PathBuf::from).collect();
+    match places.iter().any(|place| place.as_os_str().is_empty()) {
+        true => Err(format!("{text:?} names an empty path")),
+        false => Ok(Places(places)),
+    }
+}
+
+impl CompareArgs {
+    /// Compares: 0 no worse, 1 worse or failed, 2 wrong usage.
+    pub fn run(&self) -> ExitCode {
+        if !(0.0..=100.0).contains(&self.threshold) {
+            return wrong_usage(format!("--threshold {}: expected 0 to 100", self.threshold));
+        }
+        let (old, new) = (&self.old.0, &self.new.0);
+        let is_run = |places: &[PathBuf]| places.len() == 1 && places[0].is_dir();
+        match (is_run(old), is_run(new)) {
+            (true, true) => self.runs(&old[0], &new[0]),
+            (false, false) => self.builds(),
+            _ => wrong_usage(
+                "a folder of records is compared with another one, a program with a program",
+            ),
+        }
+    }
+
+    fn threshold(&self) -> Floor {
+        Floor::of_share(self.threshold / 100.0)
+    }
+
+    fn runs(&self, old: &Path, new: &Path) -> ExitCode {
+        let (old, new) = match (read(old), read(new)) {
+            (Ok(old), Ok(new)) => (old, new),
+            (Err(error), _) | (_, Err(error)) => return fail(error),
+        };
+        if old.header.host != new.header.host {
+            return fail(
+                "the two runs are of different machines, or of one that was changed: no comparison",
+            );
+        }
+        eprintln!(
+            "warning: the two runs were not tried in turns, so what the machine did between them counts as a difference"
+        );
+        finish(&Comparison::of_runs(&old, &new, self.threshold()))
+    }
+
+    fn builds(&self) -> ExitCode {
+        let (old, new) = (&self.old.0, &self.new.0);
+        if old.len() != new.len() {
+            let (old, new) = (old.len(), new.len());
+            return wrong_usage(format!("{old} old builds and {new} new ones: expected as many"));
+        }
+        let plan = match self.plan() {
+            Ok(plan) => plan,
+            Err(error) => return wrong_usage(error),
+        };
+        for program in old.iter().chain(new) {
+            if let Err(error) = check(program, &plan) {
+                return wrong_usage(error);
+            }
+        }
+        let started_unix_s = now_unix_s();
+        let bench = bench(self.cpu_server, self.cpu_client, self.out.as_ref(), started_unix_s);
+        let bench = match bench {
+            Ok(bench) => Bench { builds: [old.clone(), new.clone()], ..bench },
+            Err(error) => return wrong_usage(error),
+        };
+        match self.measure(&bench, &plan, started_unix_s) {
+            Ok(Some(run)) => finish(&Comparison::of_builds(&run, self.threshold())),
+            Ok(None) => fail(format!("stopped before its end; records in {}", bench.out.display())),
+            Err(error) => fail(format!("{error:#}")),
+        }
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let wish = Wish {
+            rungs: Some(self.rungs.clone()),
+            sizes: Some(self.sizes.clone()),
+            rounds: self.rounds,
+            duration: self.duration,
+            seed: self.seed,
+            ..Wish::of(Preset::Quick)
+        };
+        let plan = wish.plan().map_err(|error| error.to_string())?;
+        let blocks = match self.rounds {
+            Some(_) => Blocks { time: Some(self.time), ..plan.blocks },
+            None => Blocks { min: 10, max: plan.blocks.max, time: Some(self.time) },
+        };
+        Ok(Plan { blocks, ..plan })
+    }
+
+    /// Counts, then times; `None` when it was stopped.
+    fn measure(
+        &self,
+        bench: &Bench,
+        plan: &Plan,
+        started_unix_s: u64,
+    ) -> anyhow::Result<Option<Run>> {
+        let stop = interruptible()?;
+        let mut records = Records::create(&bench.out)?;
+        let header = header(plan, bench, "compare", started_unix_s);
+        records.append(&Line::Header(Box::new(header)))?;
+        let builds = self.old.0.len() as u32;
+        let counted = versus::counted(plan, builds);
+        let timed = versus::timed(plan, builds, counted.cells.len() as u32);
+        let mut progress = Progress::new(is_enough);
+        for plan in [counted, timed] {
+            announce(bench, &plan);
+            let tally = run::run(bench, &plan, &mut records, Vec::new(), &stop, &mut progress);
+            progress.clear();
+            if tally?.interrupted {
+                return Ok(None);
+            }
+        }
+        read(&bench.out).map(Some).map_err(anyhow::Error::msg)
+    }
+}
+
+/// Whether `program` can serve what `plan` tries.
+fn check(program: &Path, plan: &Plan) -> Result<(), String> {
+    let say = |what: &str| format!("{}: {what}", program.display());
+    let mut list = Command::new(program);
+    list.args(["rungs", "--list"]).stdin(Stdio::null()).stderr(Stdio::null());
+    let output = list.output().map_err(|error| say(&error.to_string()))?;
+    let names = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || !names.contains('/') {
+        return Err(say("is no build of ndecho: it does not list its rungs"));
+    }
+    let has = |name: &str| names.lines().any(|line| line == name);
+    let wanted = plan.cells.iter().map(|cell| cell.subject.to_string());
+    let missing = wanted.into_iter().find(|name| !has(name));
+    missing.map_or(Ok(()), |name| Err(say(&format!("has no rung {name}; narrow --rungs"))))
+}
+
+fn finish(comparison: &Comparison) -> ExitCode {
+    let printed = print(&comparison.render());
+    let objections = comparison.objections();
+    if objections.is_empty() {
+        return printed;
+    }
+    fail(objections.join("; "))
+}

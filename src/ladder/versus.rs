@@ -1,0 +1,97 @@
+//! Two builds against each other: every cell becomes one for each build, so that a block tries all of them in turns.
+//!
+//! Before anything is timed, what does not depend on time is counted: the bytes and the system calls of a request, one
+//! at a time on one connection. Each count is made with some requests and with twice as many, so that what happens once
+//! a connection falls out of the difference; and all of it twice, so that what does not repeat is seen.
+
+use crate::record::{Side, Variant};
+
+use super::cell::{Cell, Load, Window};
+use super::plan::Plan;
+use super::run::Blocks;
+
+/// Requests of the smaller count; the other has twice as many.
+pub const COUNTED_REQUESTS: u64 = 200;
+
+/// Largest arrays that are counted: what a large message takes depends on how it happens to be cut.
+const COUNTED_BYTES_MAX: u64 = 4096;
+
+/// Each count is made as often.
+const COUNTS: u32 = 2;
+
+/// `plan`, with every cell once for each of `builds` builds of either side.
+pub fn timed(plan: &Plan, builds: u32, first_cell: u32) -> Plan {
+    let usual = plan.cells.iter().filter(|cell| cell.variant == Variant::Usual);
+    let cells =
+        usual.flat_map(|cell| sides(builds).map(|variant| Cell { variant, ..cell.clone() }));
+    Plan { cells: cells.collect(), first_cell, ..plan.clone() }
+}
+
+/// The counts that go before [`timed`].
+pub fn counted(plan: &Plan, builds: u32) -> Plan {
+    let is_counted = |cell: &&Cell| {
+        cell.variant == Variant::Usual
+            && cell.skip.is_none()
+            && cell.array.bytes <= COUNTED_BYTES_MAX
+    };
+    let count = |cell: &Cell, variant, requests| Cell {
+        variant,
+        load: Load::connections(1),
+        counts_calls: true,
+        window: Window::Requests(requests),
+        ..cell.clone()
+    };
+    let mut cells: Vec<Cell> = Vec::new();
+    for cell in plan.cells.iter().filter(is_counted) {
+        // A raw rung under two loads is counted once: there is one connection either way.
+        let is_there = |other: &Cell| other.subject == cell.subject && other.array == cell.array;
+        if cells.iter().any(is_there) {
+            continue;
+        }
+        for variant in sides(builds) {
+            for requests in [COUNTED_REQUESTS, 2 * COUNTED_REQUESTS] {
+                cells.push(count(cell, variant, requests));
+            }
+        }
+    }
+    let blocks = Blocks { min: COUNTS, max: COUNTS, time: None };
+    Plan { cells, blocks, settle: None, ..plan.clone() }
+}
+
+/// Every build of both sides.
+fn sides(builds: u32) -> impl Iterator<Item = Variant> {
+    let of = |number| [Side::Old, Side::New].map(|side| Variant::Build { side, number });
+    (0..builds).flat_map(of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ladder::plan::Wish;
+    use crate::ladder::preset::Preset;
+
+    fn plan() -> Plan {
+        let wish = Wish {
+            rungs: Some("uring/{raw,h1}/npy,uring/h2/protobuf,uring/raw/reflect".into()),
+            sizes: Some(vec![8, 65_536]),
+            ..Wish::of(Preset::Quick)
+        };
+        wish.plan().unwrap()
+    }
+
+    #[test]
+    fn every_cell_is_tried_with_every_build() {
+        let timed = timed(&plan(), 2, 7);
+        let usual = plan().cells.iter().filter(|cell| cell.variant == Variant::Usual).count();
+        assert_eq!((timed.cells.len(), timed.first_cell), (4 * usual, 7));
+    }
+
+    #[test]
+    fn small_arrays_are_counted_once_a_rung_with_two_numbers_of_requests() {
+        let counted = counted(&plan(), 1);
+        let names: Vec<String> = counted.cells.iter().map(|cell| cell.to_string()).collect();
+        assert_eq!(names.len(), 4 * 2 * 2, "{names:?}");
+        assert!(names.contains(&"uring/h1/npy 8 B 1x1 new 0".to_owned()), "{names:?}");
+        assert!(counted.cells.iter().all(|cell| cell.counts_calls));
+    }
+}

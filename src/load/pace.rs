@@ -1,0 +1,69 @@
+//! When each request of an open loop is to be sent; pure, with time as an argument.
+//!
+//! Requests are due at even steps from the first on, whatever has become of the ones before: a server that stalls
+//! finds those that fell due meanwhile waiting, and each of them counts from when it should have been sent. A latency
+//! that began only when a connection was free would leave out most of what the stall did.
+
+use std::time::{Duration, Instant};
+
+/// A schedule of intended send times.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    rate_hz: f64,
+    first: Option<Instant>,
+    taken: u64,
+}
+
+impl Pace {
+    /// `rate_hz` requests a second.
+    pub fn new(rate_hz: f64) -> Pace {
+        Pace { rate_hz, first: None, taken: 0 }
+    }
+
+    /// Requests a second.
+    pub fn rate_hz(&self) -> f64 {
+        self.rate_hz
+    }
+
+    /// When the next request is due. The first is at once.
+    pub fn due(&mut self, now: Instant) -> Instant {
+        let first = *self.first.get_or_insert(now);
+        // From the first on, so that steps which are no whole nanoseconds do not add up.
+        first + Duration::from_secs_f64(self.taken as f64 / self.rate_hz)
+    }
+
+    /// Takes the next request, if it is due, and says when it should have been sent.
+    pub fn take(&mut self, now: Instant) -> Option<Instant> {
+        let due = self.due(now);
+        (due <= now).then(|| {
+            self.taken += 1;
+            due
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_fall_due_at_even_steps_however_late_they_are_taken() {
+        let begin = Instant::now();
+        let at = |us| begin + Duration::from_micros(us);
+        let mut pace = Pace::new(10_000.0);
+        assert_eq!(pace.take(begin), Some(begin));
+        assert_eq!(pace.take(at(99)), None);
+        assert_eq!(pace.due(at(99)), at(100));
+        let late: Vec<_> = std::iter::from_fn(|| pace.take(at(350))).collect();
+        assert_eq!(late, [at(100), at(200), at(300)]);
+    }
+
+    #[test]
+    fn steps_do_not_drift() {
+        let begin = Instant::now();
+        let mut pace = Pace::new(3.0);
+        pace.due(begin);
+        while pace.take(begin + Duration::from_secs(1000)).is_some() {}
+        assert_eq!(pace.taken, 3001);
+    }
+}

@@ -1,0 +1,97 @@
+//! When a warm-up may end: once the rate of replies shows no trend. Pure, with time as an argument.
+//!
+//! The warm-up is cut into slices. From [`SLICES`] of them on, the latest ones are tested at the end of each
+//! ([`trend`]); what still goes one way is not what the server is going to be, and the warm-up goes on, up to its
+//! bound. A server too slow for its slices has the same small count in most, which is no trend.
+
+use std::time::{Duration, Instant};
+
+use crate::stats::trend;
+
+/// Slices of the shortest warm-up; of fewer no order is a trend.
+const SLICES: u32 = 5;
+
+/// Latest slices that are looked at.
+const SLICES_LOOKED_AT: usize = 8;
+
+/// A warm-up of at least some time and at most another.
+#[derive(Clone, Debug)]
+pub struct Settling {
+    slice: Duration,
+    slice_end: Instant,
+    max_end: Instant,
+    replies: Vec<f64>,
+    in_slice: u32,
+}
+
+impl Settling {
+    /// Begins at `now`.
+    pub fn new(min: Duration, max: Duration, now: Instant) -> Settling {
+        let slice = (min / SLICES).max(Duration::from_micros(1));
+        let (slice_end, max_end) = (now + slice, now + max.max(min));
+        Settling { slice, slice_end, max_end, replies: Vec::new(), in_slice: 0 }
+    }
+
+    /// A reply came. `Some` ends the warm-up, and says whether it became steady.
+    pub fn answered(&mut self, now: Instant) -> Option<bool> {
+        let mut ended = None;
+        while now >= self.slice_end && ended.is_none() {
+            self.replies.push(f64::from(std::mem::take(&mut self.in_slice)));
+            self.slice_end += self.slice;
+            let latest = &self.replies[self.replies.len().saturating_sub(SLICES_LOOKED_AT)..];
+            let is_enough = self.replies.len() >= SLICES as usize;
+            ended = (is_enough && !trend::has_trend(latest)).then_some(true);
+        }
+        self.in_slice += 1;
+        ended.or_else(|| (now >= self.max_end).then_some(false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// When and how a warm-up of 50 to 500 ms ends whose replies come at `gaps`.
+    fn end(mut gap: impl FnMut(Duration) -> Duration) -> (Duration, bool) {
+        let begin = Instant::now();
+        let mut settling = Settling::new(50 * MS, 500 * MS, begin);
+        let mut passed = Duration::ZERO;
+        loop {
+            passed += gap(passed);
+            if let Some(is_steady) = settling.answered(begin + passed) {
+                return (passed, is_steady);
+            }
+        }
+    }
+
+    #[test]
+    fn a_steady_server_is_warm_at_once() {
+        assert_eq!(end(|_| MS), (50 * MS, true));
+    }
+
+    #[test]
+    fn a_server_that_speeds_up_is_waited_for() {
+        let speeding = |passed: Duration| {
+            let slower = (0.2 - passed.as_secs_f64()).max(0.0) * 10.0;
+            Duration::from_micros(20).mul_f64(1.0 + slower)
+        };
+        let (after, is_steady) = end(speeding);
+        assert!(is_steady && after > 100 * MS, "{after:?}");
+    }
+
+    #[test]
+    fn one_that_never_settles_is_measured_and_told() {
+        let ever_faster = |passed: Duration| {
+            Duration::from_micros(10).mul_f64(0.1 + 2.0 * (-passed.as_secs_f64() * 4.0).exp())
+        };
+        let (after, is_steady) = end(ever_faster);
+        assert!(!is_steady && after >= 500 * MS, "{after:?}");
+    }
+
+    #[test]
+    fn a_server_slower_than_a_slice_shows_no_trend() {
+        assert_eq!(end(|_| 70 * MS), (70 * MS, true));
+    }
+}

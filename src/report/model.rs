@@ -1,0 +1,123 @@
+//! What a rung costs as a fixed part and a part per byte, over the sizes of a run: the figure to take away.
+//!
+//! Sizes come with the loads that a run gave them. Where those differ, a request at a small size shares its system calls
+//! with more others than one at a large size does, and the fixed part is that of a request in such company.
+
+use std::collections::BTreeMap;
+
+use crate::record::{Trial, Variant};
+use crate::stats::bootstrap::{Bootstrap, Interval};
+use crate::stats::model::{self, Model, Point};
+
+use super::delta::server_costs;
+use super::table::align;
+use super::{Run, units};
+
+const KIB: f64 = 1024.0;
+
+/// Fitted rungs: by name and by whether they had one connection, as gRPC does.
+type Fits<'a> = BTreeMap<(bool, &'a str), Model>;
+
+/// The table of all rungs that were tried at two sizes or more; `None` if there are none.
+pub fn render(run: &Run) -> Option<String> {
+    let fits = fits(&run.trials);
+    if fits.is_empty() {
+        return None;
+    }
+    let heads = [
+        "rung",
+        "connections",
+        "ns per request",
+        "ns per KiB",
+        "worst fit",
+        "price of a KiB bends at",
+    ];
+    let mut lines = vec![heads.map(str::to_owned).to_vec()];
+    for ((is_single, rung), model) in &fits {
+        lines.push(vec![
+            (*rung).to_owned(),
+            if *is_single { "1" } else { "many" }.to_owned(),
+            range(&model.fixed_ns, 1.0),
+            range(&model.byte_ns, KIB),
+            format!("{:.0} %", model.error_max * 100.0),
+            knees(model),
+        ]);
+    }
+    Some(format!(
+        "server CPU per request as a + b x size of the array, with 95 % intervals\n{}",
+        align(&lines)
+    ))
+}
+
+fn fits(trials: &[Trial]) -> Fits<'_> {
+    let mut cells: BTreeMap<(bool, &str), BTreeMap<u64, Vec<&Trial>>> = BTreeMap::new();
+    let usual = trials.iter().filter(|t| t.variant == Variant::Usual && t.offered_hz.is_none());
+    for trial in usual {
+        let sizes = cells.entry((trial.connections == 1, &trial.rung)).or_default();
+        sizes.entry(trial.array.bytes).or_default().push(trial);
+    }
+    let point = |(bytes, trials): (&u64, &Vec<&Trial>)| Point {
+        bytes: *bytes,
+        costs_ns: server_costs(trials),
+    };
+    let fit = |(name, sizes): (_, BTreeMap<u64, Vec<&Trial>>)| {
+        let points: Vec<Point> =
+            sizes.iter().map(point).filter(|point| !point.costs_ns.is_empty()).collect();
+        Some((name, model::fit(&Bootstrap::default(), &points)?))
+    };
+    cells.into_iter().filter_map(fit).collect()
+}
+
+fn range(interval: &Interval, times: f64) -> String {
+    let digits = |value: f64| match (value * times).abs() {
+        scaled if scaled >= 100.0 => format!("{:.0}", value * times),
+        scaled if scaled >= 10.0 => format!("{:.1}", value * times),
+        _ => format!("{:.2}", value * times),
+    };
+    match interval.range {
+        Some((low, high)) => {
+            format!("{} [{} to {}]", digits(interval.estimate), digits(low), digits(high))
+        }
+        None => digits(interval.estimate),
+    }
+}
+
+fn knees(model: &Model) -> String {
+    let knee = |knee: &model::Knee| {
+        let factor = knee.after_ns / knee.before_ns;
+        format!("{} (x{factor:.1})", units::bytes(knee.bytes))
+    };
+    let knees: Vec<String> = model.knees.iter().map(knee).collect();
+    if knees.is_empty() { "-".to_owned() } else { knees.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ArrayInfo;
+    use crate::report::delta::tests::{header, trial};
+
+    fn at(bytes: u64, round: u32, cost_ns: u64) -> Trial {
+        let array = ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes };
+        Trial { array, cell: bytes as u32, ..trial("uring/raw/npy", round, cost_ns) }
+    }
+
+    #[test]
+    fn a_rung_at_three_sizes_has_its_two_prices_and_its_knee() {
+        let cost = |bytes: u64| 10_000 + bytes + 2 * bytes.saturating_sub(65_536);
+        let sizes = [8, 65_536, 1 << 20];
+        let trials: Vec<Trial> = (0..6)
+            .flat_map(|round| {
+                sizes.map(|bytes| at(bytes, round, cost(bytes) * u64::from(100 + round % 3) / 100))
+            })
+            .collect();
+        let text = render(&Run { header: header(), trials }).unwrap();
+        let line = text.lines().find(|line| line.contains("uring/raw/npy")).unwrap();
+        assert!(line.contains("64 KiB (x3.0)"), "{text}");
+    }
+
+    #[test]
+    fn one_size_has_no_model() {
+        assert_eq!(render(&Run { header: header(), trials: vec![at(8, 0, 1000)] }), None);
+    }
+}

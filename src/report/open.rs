@@ -1,0 +1,96 @@
+//! Latency under an offered load: what a request waits when requests come at a rate and do not wait for each other.
+//!
+//! Rungs of a table share the offered rates, parts of what the standard server among them reached in the closed loop.
+//! Latencies begin when a request was due. A cell whose load generator did not keep its schedule has none, and neither
+//! has one that was offered nearly all it can do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::record::Trial;
+
+use super::delta::{key, latencies, measured};
+use super::status;
+use super::table::align;
+use super::{Run, units};
+
+/// The tables, one for each array and load that has open-loop trials; `None` if none has.
+pub fn render(run: &Run) -> Option<String> {
+    let mut tables: BTreeMap<_, Vec<&Trial>> = BTreeMap::new();
+    for trial in run.trials.iter().filter(|trial| trial.offered_hz.is_some()) {
+        tables.entry((key(trial), trial.reference.as_deref())).or_default().push(trial);
+    }
+    let texts: Vec<String> = tables.into_values().map(|trials| table(&trials)).collect();
+    (!texts.is_empty()).then(|| texts.join("\n"))
+}
+
+fn table(trials: &[&Trial]) -> String {
+    let first = trials[0];
+    let rates: BTreeSet<u64> = trials.iter().filter_map(|trial| rate(trial)).collect();
+    let mut rows: BTreeMap<&str, BTreeMap<u64, Vec<&Trial>>> = BTreeMap::new();
+    for trial in trials {
+        let cells = rows.entry(&trial.rung).or_default();
+        cells.entry(rate(trial).unwrap_or_default()).or_default().push(trial);
+    }
+    let mut lines = vec![vec!["rung".to_owned()]];
+    lines[0].extend(
+        rates.iter().map(|rate| format!("at {}/s: p50 / p99 / p99.9", units::rate(*rate as f64))),
+    );
+    for (rung, cells) in &rows {
+        let cell = |rate| cells.get(rate).map_or_else(|| "-".to_owned(), |trials| cell(trials));
+        lines.push(std::iter::once((*rung).to_owned()).chain(rates.iter().map(cell)).collect());
+    }
+    format!(
+        "open loop: {}, {} connections, at most {} in flight; latency from when a request was due\n{}",
+        units::array(&first.array),
+        first.connections,
+        first.in_flight,
+        align(&lines)
+    )
+}
+
+fn rate(trial: &Trial) -> Option<u64> {
+    trial.offered_hz.map(|rate| rate.round() as u64)
+}
+
+/// The latencies of a cell, or why there are none.
+fn cell(trials: &[&Trial]) -> String {
+    if let Some(reason) = status::obstacle(trials) {
+        return reason;
+    }
+    if status::is_noisy(trials) {
+        let reason = trials.iter().find_map(|trial| trial.discarded.as_deref());
+        return format!("refused: {}", reason.unwrap_or_default());
+    }
+    let Some(all) = latencies(&measured(trials)) else { return "-".to_owned() };
+    let at = |quantile| units::time(all.quantile(quantile) as f64);
+    format!("{} / {} / {}", at(0.5), at(0.99), at(0.999))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::delta::tests::{header, trial};
+
+    fn open(rung: &str, round: u32, rate: f64) -> Trial {
+        Trial { offered_hz: Some(rate), cell: rate as u32, ..trial(rung, round, 1000) }
+    }
+
+    #[test]
+    fn rungs_stand_under_the_rates_they_were_offered() {
+        let late = Some("the load generator was 9.0 us late".to_owned());
+        let trials = vec![
+            open("uring/raw/npy", 0, 30_000.0),
+            open("uring/raw/npy", 0, 60_000.0),
+            Trial { discarded: late, ..open("uring/h1/npy", 0, 30_000.0) },
+            trial("uring/h1/npy", 0, 1),
+        ];
+        let text = render(&Run { header: header(), trials }).unwrap();
+        assert!(text.contains("at 30.0k/s: p50 / p99 / p99.9"), "{text}");
+        assert!(text.contains("50.0 µs / 50.0 µs / 50.0 µs"), "{text}");
+        assert!(text.contains("refused: the load generator was 9.0 us late"), "{text}");
+        assert_eq!(
+            render(&Run { header: header(), trials: vec![trial("uring/raw/npy", 0, 1)] }),
+            None
+        );
+    }
+}
