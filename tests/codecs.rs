@@ -277,7 +277,11 @@ fn peers_are_told_what_is_wrong_with_a_text() {
             b"{\"data\": [], \"buffer\": \"\"}".to_vec(),
             "json at byte 23: field \"buffer\": given beside data: a message has either a list or a buffer",
         ),
-        (JsonBinary, binary("[2]"), "json_binary at byte 11: shape and dtype need 16 bytes of data, got 8"),
+        (
+            JsonBinary,
+            binary("[2]"),
+            "json_binary at byte 11: shape and dtype need 16 bytes of data, got 8",
+        ),
         (
             JsonBinary,
             binary("[4294967296, 4294967296]"),
@@ -379,6 +383,7 @@ fn own_and_library_forms_differ_where_it_is_listed() {
         of(&[b"\x84", map, b"\x92\x07\x08"]),
         of(&[b"\x84", map, b"\xc4\x02ab\xc0"]),
         of(&[b"\x85\x00\xc3", map, b"\xc4\x02ab"]),
+        of(&[b"\x85\x00\xa0", map, b"\xc4\x02ab"]),
         of(&[b"\x84\x00\xc3", &map[4..], b"\xc4\x02ab"]),
         of(&[b"\x84\xa5shape\xc0", scalar]),
         of(&[b"\x84\xa5shape\x01", scalar]),

@@ -69,6 +69,7 @@ const EXCEPTIONS: &[Exception] = &[
     own(Encoding::Msgpack, ": missing", NUMBERED),
     library(Encoding::Msgpack, "duplicate field", b"", NUMBERED),
     library(Encoding::Msgpack, "invalid type", b"", NUMBERED),
+    library(Encoding::Msgpack, "wrong msgpack marker", b"", NUMBERED),
     own(
         Encoding::Msgpack,
         "field \"shape\": expected an array",
