@@ -1,37 +1,81 @@
 //! What an array costs to read and write, for every codec in the table.
 //!
-//! Groups `decode`, `encode` and `echo` (both, as a server does them), each `group/codec/size` over arrays of random
-//! doubles; `floor/memcpy/size` is one copy of the same bytes. Throughput counts the array's bytes, whatever the
-//! message's. Buffers are reused as a server reuses them. Each result is checked before it is timed.
+//! Criterion's groups are `decode`, `encode` and `echo` (both, as a server does them), each `group/codec/size` over
+//! arrays of random doubles; `floor/memcpy/size` is one copy of the same bytes. Throughput counts the array's bytes,
+//! whatever the message's. Buffers are reused as a server reuses them, and results checked before they are timed.
 //!
-//! Criterion prints each on its own, so a table of own against library form follows, measured in turns within the
-//! same seconds (`cargo bench --bench codec`; a filter or `--test` leaves it out). Mind when reading it that our
-//! binary codecs hand the payload back where it lies: what is left for the kernel to copy is not in these times,
-//! and no more is it in the library's.
+//! The table behind them answers how own and library form compare over kinds of numbers and sizes:
+//! `cargo bench --bench codec` prints both, `cargo bench --bench codec -- table` the table alone, with
+//! `CODEC_BENCH_LARGE=1` also for 256 MiB. Own, library and one copy are measured in turns within the same
+//! milliseconds, in CPU time of the thread, so that a busy machine adds noise to all of them alike. The allocator is
+//! the system's, for both forms: the library forms build what they return, and on glibc a large buffer that comes
+//! and goes costs them a page fault for each 4 KiB.
+//!
+//! Mind when reading it that our binary codecs hand the payload back where it lies: what is left for the kernel to
+//! copy is not in `echo`. The column `in one piece` adds that copy.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use ndecho::array::{DType, NdArray, Shape};
-use ndecho::codec::{self, CODECS, Codec};
+use ndecho::codec::{self, CODECS, Codec, Encoding};
 use ndecho::echo::{CodecSet, Echoed, echo};
+use nix::time::{ClockId, clock_gettime};
 
 const SIZES: [(&str, u64); 5] =
     [("8B", 8), ("2KiB", 2 << 10), ("64KiB", 64 << 10), ("1MiB", 1 << 20), ("16MiB", 16 << 20)];
 
+/// By hand: minutes, and gigabytes as a JSON list.
+const LARGE: (&str, u64) = ("256MiB", 256 << 20);
+
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some([codec, data, work]) = args.strip_prefix(&["count".to_owned()]) {
+        return run_once(codec, data, work);
+    }
+    let table_alone = args.iter().any(|arg| arg == "table");
+    if !table_alone {
+        criterion_groups();
+    }
+    // Cargo says `--bench`; anything more is a filter or another mode.
+    if table_alone || args == ["--bench"] {
+        print_table();
+    }
+}
+
+/// Does one work on 64 KiB once, in a function of its own, for `.ci/instructions` to count what it takes.
+fn run_once(codec: &str, data: &str, work: &str) {
+    let codec = codec::find(codec).unwrap_or_else(|| panic!("no codec is called {codec}"));
+    let data = Data::ALL.into_iter().find(|kind| kind.name() == data);
+    let mut case = Case::new(codec, data.expect("a kind of numbers of the table"), 64 << 10);
+    counted(&mut case, work);
+}
+
+/// Its name is what callgrind looks for; the buffers have been used before.
+#[inline(never)]
+fn counted(case: &mut Case, work: &str) {
+    match work {
+        "decode" => case.decode(),
+        "encode" => case.encode(),
+        _ => _ = case.echo(),
+    }
+}
+
+fn criterion_groups() {
+    // The largest size is in the table; here it would take most of the time and tell no more.
+    let sizes = &SIZES[..4];
     let mut criterion = Criterion::default().configure_from_args().without_plots();
     for work in ["decode", "encode", "echo"] {
         let mut group = criterion.benchmark_group(work);
-        for (size, bytes) in SIZES {
+        for &(size, bytes) in sizes {
             configure(&mut group, bytes);
             for codec in CODECS {
                 // Made by the first call, so that a case that a filter leaves out costs nothing.
                 let mut case = None;
                 group.bench_function(BenchmarkId::new(codec.name(), size), |bencher| {
-                    let case = case.get_or_insert_with(|| Case::new(*codec, bytes));
+                    let case = case.get_or_insert_with(|| Case::new(*codec, Data::Random, bytes));
                     match work {
                         "decode" => bencher.iter(|| case.decode()),
                         "encode" => bencher.iter(|| case.encode()),
@@ -42,7 +86,7 @@ fn main() {
         }
     }
     let mut group = criterion.benchmark_group("floor");
-    for (size, bytes) in SIZES {
+    for &(size, bytes) in sizes {
         configure(&mut group, bytes);
         let mut copy = Copy::new(bytes);
         group.bench_function(BenchmarkId::new("memcpy", size), |bencher| {
@@ -51,13 +95,9 @@ fn main() {
     }
     group.finish();
     criterion.final_summary();
-    // Cargo says `--bench`; anything more is a filter or another mode.
-    if std::env::args().skip(1).eq(["--bench"]) {
-        print_ratios();
-    }
 }
 
-/// Short enough that all of it ends within minutes, the slowest case (16 MiB as a JSON list) included.
+/// Short enough that all of it ends within two minutes.
 fn configure(group: &mut BenchmarkGroup<'_, WallTime>, bytes: u64) {
     group
         .throughput(Throughput::Bytes(bytes))
@@ -67,12 +107,83 @@ fn configure(group: &mut BenchmarkGroup<'_, WallTime>, bytes: u64) {
         .sampling_mode(if bytes < 1 << 20 { SamplingMode::Auto } else { SamplingMode::Flat });
 }
 
-fn array(bytes: u64) -> NdArray {
-    let shape = Shape::new(&[bytes / 8]).expect("one dimension");
-    NdArray::seeded(DType::F8, shape, 1).expect("a few MiB")
+/// What the numbers are like: text codecs take different paths for them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Data {
+    /// Doubles uniform in [0, 1): 17 digits.
+    Random,
+    /// Doubles of a normal distribution with deviation 100: as many digits, of any magnitude and sign.
+    Normal,
+    /// Doubles with two decimals below 100: prices, sensors.
+    Decimals,
+    /// 64-bit integers below 1000.
+    Narrow,
+    /// 64-bit integers over the whole range.
+    Wide,
+    /// Bytes.
+    Bytes,
+    /// Floats uniform in [0, 1).
+    Single,
 }
 
-/// One codec at one size, with the buffers that a server keeps.
+impl Data {
+    const ALL: [Data; 7] = [
+        Data::Random,
+        Data::Normal,
+        Data::Decimals,
+        Data::Narrow,
+        Data::Wide,
+        Data::Bytes,
+        Data::Single,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Data::Random => "f8 random",
+            Data::Normal => "f8 normal",
+            Data::Decimals => "f8 decimals",
+            Data::Narrow => "i8 narrow",
+            Data::Wide => "i8 wide",
+            Data::Bytes => "u1",
+            Data::Single => "f4 random",
+        }
+    }
+
+    fn array(self, bytes: u64) -> NdArray {
+        let dtype = match self {
+            Data::Random | Data::Normal | Data::Decimals => "<f8",
+            Data::Narrow | Data::Wide => "<i8",
+            Data::Bytes => "|u1",
+            Data::Single => "<f4",
+        };
+        let dtype = DType::parse(dtype).expect("it is on the list");
+        let shape = Shape::new(&[bytes / dtype.item_size() as u64]).expect("one dimension");
+        let mut array = NdArray::seeded(dtype, shape, 1).expect("it fits memory");
+        if let Data::Normal | Data::Decimals | Data::Narrow = self {
+            let mut last = 0.5;
+            for item in array.data_mut().as_chunks_mut::<8>().0 {
+                *item = self.shaped(*item, &mut last);
+            }
+        }
+        array
+    }
+
+    /// A number of this kind out of a random one; `last` is the one before it.
+    fn shaped(self, item: [u8; 8], last: &mut f64) -> [u8; 8] {
+        let uniform = f64::from_le_bytes(item);
+        match self {
+            Data::Normal => {
+                // Box and Muller.
+                let radius = (-2.0 * (1.0 - std::mem::replace(last, uniform)).ln()).sqrt();
+                (100.0 * radius * (std::f64::consts::TAU * uniform).cos()).to_le_bytes()
+            }
+            Data::Decimals => ((uniform * 1e4).floor() / 100.0).to_le_bytes(),
+            _ => (u64::from_le_bytes(item) % 1000).to_le_bytes(),
+        }
+    }
+}
+
+/// One codec with one array, and the buffers that a server keeps.
 struct Case {
     codec: &'static dyn Codec,
     codecs: CodecSet,
@@ -84,30 +195,29 @@ struct Case {
 
 impl Case {
     /// Checks that the codec does what is about to be timed.
-    fn new(codec: &'static dyn Codec, bytes: u64) -> Case {
-        let array = array(bytes);
-        let message = codec::message(codec, &array.view()).expect("doubles have a message");
+    fn new(codec: &'static dyn Codec, data: Data, bytes: u64) -> Case {
+        let array = data.array(bytes);
+        let message = codec::message(codec, &array.view()).expect("numbers have a message");
         let codecs = CodecSet::own().with(codec);
         let (scratch, out) = (Vec::new(), Vec::new());
         let mut case = Case { codec, codecs, array, message, scratch, out };
         let decoded = codec.decode(&case.message, &mut case.scratch).expect("our own message");
-        assert_eq!(decoded, case.array.view(), "{}", codec.name());
-        let Echoed { head_len, payload, .. } = case.echo();
-        let (head, tail) = case.out.split_at(head_len);
-        let reply = [head, &case.message[payload], tail].concat();
-        assert!(reply == case.message, "{}", codec.name());
+        assert!(decoded == case.array.view(), "{} {data:?}", codec.name());
+        case.encode();
+        case.in_one_piece();
+        assert!(case.out == case.message, "{} {data:?}", codec.name());
         case
     }
 
-    fn decode(&mut self) -> usize {
+    fn decode(&mut self) {
         let array = self.codec.decode(black_box(&self.message), &mut self.scratch);
-        black_box(array.expect("checked before")).data().len()
+        black_box(array.expect("checked before"));
     }
 
-    fn encode(&mut self) -> usize {
+    fn encode(&mut self) {
         self.out.clear();
         let encoded = self.codec.encode(black_box(&self.array.view()), &mut self.out);
-        black_box(encoded.expect("checked before")).head_len
+        black_box(encoded.expect("checked before"));
     }
 
     fn echo(&mut self) -> Echoed {
@@ -116,57 +226,110 @@ impl Case {
         let echoed = echo(&self.codecs, encoding, body, &mut self.scratch, &mut self.out);
         black_box(echoed.expect("checked before"))
     }
+
+    /// An echo whose payload is copied to where its head is.
+    fn in_one_piece(&mut self) {
+        let Echoed { head_len, payload, .. } = self.echo();
+        if !payload.is_empty() {
+            let mut tail = [0; 64];
+            let tail = &mut tail[..self.out.len() - head_len];
+            tail.copy_from_slice(&self.out[head_len..]);
+            self.out.truncate(head_len);
+            self.out.extend_from_slice(&self.message[payload]);
+            self.out.extend_from_slice(tail);
+        }
+        black_box(&self.out);
+    }
 }
 
 /// The floor: one copy into a buffer that is there already.
 struct Copy {
-    from: NdArray,
+    from: Vec<u8>,
     to: Vec<u8>,
 }
 
 impl Copy {
     fn new(bytes: u64) -> Copy {
-        Copy { from: array(bytes), to: vec![0; bytes as usize] }
+        let from = Data::Bytes.array(bytes).view().data().to_vec();
+        Copy { from, to: vec![0; bytes as usize] }
     }
 
     fn run(&mut self) {
-        self.to.copy_from_slice(black_box(self.from.view().data()));
+        self.to.copy_from_slice(black_box(&self.from));
         black_box(&self.to);
     }
 }
 
-/// Prints an echo of each own codec beside its library form, and beside one copy.
-fn print_ratios() {
-    println!("\nOne echo, median of {ROUNDS} turns; x = library / own");
+/// Prints a line for each own codec, kind of numbers and size.
+fn print_table() {
     println!(
-        "{:<20}{:>7}{:>12}{:>12}{:>10}{:>12}",
-        "library form", "size", "own", "library", "x", "memcpy"
+        "\nOwn codecs: time, and how many times as long the library form takes (npy has none)."
     );
-    for library in CODECS.iter().filter(|codec| codec.name() != codec.encoding().name()) {
-        let own = codec::find(library.encoding().name()).expect("own codecs have plain names");
-        for (size, bytes) in SIZES {
-            let (mut ours, mut theirs) = (Case::new(own, bytes), Case::new(*library, bytes));
-            let mut copy = Copy::new(bytes);
-            let works: [&mut dyn FnMut(); 3] =
-                [&mut || _ = ours.echo(), &mut || _ = theirs.echo(), &mut || copy.run()];
-            let [own, other, memcpy] = medians(works);
-            println!(
-                "{:<20}{size:>7}{:>12}{:>12}{:>10.2}{:>12}",
-                library.name(),
-                human(own),
-                human(other),
-                other / own,
-                human(memcpy),
-            );
+    println!("Behind the echo, how many times as long as one copy of the array it takes itself.");
+    println!("CPU time, median of {ROUNDS} turns; the allocator is the system's.\n");
+    println!(
+        "{:<12}{:<12}{:>7}{:>11}{:>7}{:>11}{:>7}{:>11}{:>7}{:>9}{:>13}",
+        "codec",
+        "array",
+        "size",
+        "decode",
+        "x",
+        "encode",
+        "x",
+        "echo",
+        "x",
+        "/memcpy",
+        "in one piece"
+    );
+    let large = std::env::var_os("CODEC_BENCH_LARGE").map(|_| LARGE);
+    for own in CODECS.iter().filter(|codec| codec.name() == codec.encoding().name()) {
+        let is_library =
+            |codec: &&&dyn Codec| codec.encoding() == own.encoding() && codec.name() != own.name();
+        let library = CODECS.iter().find(is_library);
+        for data in Data::ALL {
+            for (size, bytes) in SIZES.into_iter().chain(large) {
+                print_line(*own, library.copied(), data, size, bytes);
+            }
         }
     }
+}
+
+fn print_line(
+    own: &'static dyn Codec,
+    library: Option<&'static dyn Codec>,
+    data: Data,
+    size: &str,
+    bytes: u64,
+) {
+    let mut own = Case::new(own, data, bytes);
+    let mut library = library.map(|codec| Case::new(codec, data, bytes));
+    let mut copy = Copy::new(bytes);
+    let mut times = Vec::new();
+    for work in [Case::decode, Case::encode, |case: &mut Case| _ = case.echo()] {
+        let mut theirs = || {
+            if let Some(case) = &mut library {
+                work(case)
+            }
+        };
+        times.push(medians([&mut || work(&mut own), &mut theirs]));
+    }
+    let [memcpy, whole] = medians([&mut || copy.run(), &mut || own.in_one_piece()]);
+    print!("{:<12}{:<12}{size:>7}", own.codec.name(), data.name());
+    for [ours, theirs] in &times {
+        let ratio = library.as_ref().map_or("-".to_owned(), |_| times_as_long(theirs / ours));
+        print!("{:>11}{ratio:>7}", human(*ours));
+    }
+    let gathers =
+        matches!(own.codec.encoding(), Encoding::Protobuf | Encoding::Msgpack | Encoding::Npy);
+    let whole = if gathers { format!("{:.2}", whole / memcpy) } else { "-".to_owned() };
+    println!("{:>9.2}{whole:>13}", times[2][0] / memcpy);
 }
 
 const ROUNDS: usize = 11;
 
 /// Nanoseconds that each work takes, all of them measured once in each round.
 fn medians<const N: usize>(mut works: [&mut dyn FnMut(); N]) -> [f64; N] {
-    const TURN: Duration = Duration::from_millis(2);
+    const TURN: Duration = Duration::from_millis(1);
     let mut counts = [1u32; N];
     for (work, count) in works.iter_mut().zip(&mut counts) {
         while *count < 1 << 20 && time(work, *count) < TURN {
@@ -185,12 +348,25 @@ fn medians<const N: usize>(mut works: [&mut dyn FnMut(); N]) -> [f64; N] {
     })
 }
 
+/// CPU time of this thread that `count` runs take.
 fn time(work: &mut dyn FnMut(), count: u32) -> Duration {
-    let start = Instant::now();
+    let start = cpu();
     for _ in 0..count {
         work();
     }
-    start.elapsed()
+    cpu() - start
+}
+
+fn cpu() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux has it").into()
+}
+
+fn times_as_long(ratio: f64) -> String {
+    match ratio {
+        0.0..10.0 => format!("{ratio:.2}"),
+        10.0..1e3 => format!("{ratio:.0}"),
+        _ => format!("{:.0}k", ratio / 1e3),
+    }
 }
 
 fn human(ns: f64) -> String {
