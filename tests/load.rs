@@ -224,6 +224,54 @@ fn wrong_replies_are_caught() {
 }
 
 #[test]
+fn one_wrong_reply_in_a_hundred_thousand_is_caught() {
+    if ring::is_missing() {
+        return;
+    }
+    let rarely = |n, mut body: Vec<u8>| {
+        body[9] ^= u8::from(n == 70_000);
+        Act::Reply(body)
+    };
+    let mut options = options("raw", server(Speech::Raw, rarely));
+    (options.connections, options.in_flight) = (1, 64);
+    options.window = Extent::Requests(100_000);
+    options.timeout = Duration::from_secs(60);
+    let error = load::run(&options).unwrap_err().to_string();
+    assert!(error.starts_with("request 70000: wrong reply"), "{error}");
+}
+
+/// Stalls for 100 ms once in 500 requests: about once a second at 500 a second.
+fn stall(n: u32, body: Vec<u8>) -> Act {
+    if n % 500 == 499 {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Act::Reply(body)
+}
+
+#[test]
+fn a_stall_shows_in_an_open_loop_and_hides_in_a_closed_one() {
+    if ring::is_missing() {
+        return;
+    }
+    let mut options = options("raw", server(Speech::Raw, stall));
+    (options.connections, options.in_flight) = (1, 1);
+    options.warmup = Extent::Duration(Duration::from_millis(100));
+    options.window = Extent::Requests(2000);
+    let closed = load::run(&options).unwrap();
+    assert!(closed.latency_ns.p99 < 50_000_000, "{:?}", closed.latency_ns);
+    options.rate_hz = Some(500.0);
+    options.window = Extent::Duration(Duration::from_millis(2500));
+    options.timeout = Duration::from_secs(30);
+    let open = load::run(&options).unwrap();
+    // A tenth of all requests fell due during a stall, and each waited for the rest of it.
+    assert!(open.latency_ns.p99 > 70_000_000, "{:?}", open.latency_ns);
+    assert!(open.latency_ns.p999 > 90_000_000, "{:?}", open.latency_ns);
+    let schedule = open.schedule.expect("of an open loop");
+    assert_eq!(schedule.offered_hz, 500.0);
+    assert!(schedule.lag_ns.p50 < 5_000_000, "the stall is no lag of ours: {:?}", schedule.lag_ns);
+}
+
+#[test]
 fn refusals_are_quoted() {
     if ring::is_missing() {
         return;

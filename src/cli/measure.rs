@@ -82,8 +82,8 @@ pub(super) fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
 /// Tells the person watching what is about to happen and what to make of it.
 pub(super) fn announce(bench: &Bench, plan: &Plan) {
     let blocks = match (plan.blocks.time, plan.blocks.min == plan.blocks.max) {
+        (_, true) => format!("{} times", plan.blocks.max),
         (Some(time), _) => format!("for {time:?}, or until every ratio is known"),
-        (None, true) => format!("{} times", plan.blocks.max),
         (None, false) => {
             format!("{} to {} times, until every ratio is known", plan.blocks.min, plan.blocks.max)
         }

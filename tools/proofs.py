@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Proofs that take a real, quiet machine: how often ndecho is right about itself.
+
+    tools/proofs.py aa       40 comparisons of one build with itself: at most 4 verdicts other than `same`
+    tools/proofs.py control  20 short ladders with 500 ns added to a rung: found again in at least 18
+    tools/proofs.py order    two quick ladders: every pair that either calls different stands in the same order
+
+Needs `cargo build --release`. Prints a line for each try and exits with 1 when the bound is missed.
+"""
+
+import csv
+import io
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+NDECHO = str(pathlib.Path(__file__).resolve().parent.parent / "target/release/ndecho")
+
+
+def ndecho(*args, expect=(0,)):
+    done = subprocess.run([NDECHO, *args], capture_output=True, text=True, check=False)
+    if done.returncode not in expect:
+        sys.exit(f"ndecho {' '.join(args)}: exit {done.returncode}\n{done.stderr}")
+    return done.stdout
+
+
+def aa(folder, tries=40, most=4):
+    wrong = 0
+    for number in range(tries):
+        out = ndecho("compare", NDECHO, NDECHO, "--rungs", "uring/h2/protobuf", "--sizes", "8", "--rounds", "10",
+                     "--seed", str(number + 1), "--out", f"{folder}/aa{number}", expect=(0, 1))
+        verdicts = [line.split()[-1] for line in out.splitlines() if line.startswith("  uring/h2/protobuf 8 B 1x1000")]
+        wrong += verdicts != ["same"]
+        print(f"A/A {number + 1}: {verdicts}, {wrong} wrong so far", flush=True)
+    return wrong <= most
+
+
+def control(folder, tries=20, least=18):
+    found = 0
+    for number in range(tries):
+        out = ndecho("ladder", "--rungs", "tokio/tonic/protobuf:prost", "--sizes", "8", "--rounds", "12",
+                     "--seed", str(number + 1), "--out", f"{folder}/control{number}")
+        line = next(line for line in out.splitlines() if line.strip().startswith("control: "))
+        found += line.endswith(": found")
+        print(f"{number + 1}: {line.strip()}; {found} found so far", flush=True)
+    return found >= least
+
+
+def order(folder):
+    ladders = []
+    for number in range(2):
+        ndecho("ladder", "--seed", str(number + 1), "--out", f"{folder}/quick{number}")
+        text = ndecho("report", f"{folder}/quick{number}", "--format", "csv")
+        rows = csv.DictReader(io.StringIO(text))
+        ladders.append({(row["bytes"], row["connections"], row["rung"]): row for row in rows})
+    disagreed = 0
+    for key, first in ladders[0].items():
+        second = ladders[1].get(key)
+        for other in ("parent", "reference"):
+            verdicts = [first[f"{other}_verdict"], second[f"{other}_verdict"]]
+            ratios = [float(row[f"to_{other}"] or 1) for row in (first, second)]
+            if {"faster", "slower"} & set(verdicts) and (ratios[0] - 1) * (ratios[1] - 1) < 0:
+                disagreed += 1
+                print(f"{key} to its {other}: {ratios[0]:.3f} {verdicts[0]}, {ratios[1]:.3f} {verdicts[1]}", flush=True)
+    print(f"{disagreed} pairs in another order")
+    return disagreed == 0
+
+
+def main():
+    proofs = {"aa": aa, "control": control, "order": order}
+    if len(sys.argv) != 2 or sys.argv[1] not in proofs:
+        sys.exit(__doc__)
+    with tempfile.TemporaryDirectory() as folder:
+        sys.exit(0 if proofs[sys.argv[1]](folder) else 1)
+
+
+if __name__ == "__main__":
+    main()
