@@ -1,6 +1,6 @@
 //! When a warm-up may end: once the rate of replies shows no trend. Pure, with time as an argument.
 //!
-//! The warm-up is cut into slices. From [`SLICES`] of them on, the latest ones are tested at the end of each
+//! The warm-up is cut into slices. From `SLICES` of them on, the latest ones are tested at the end of each
 //! ([`trend`]); what still goes one way is not what the server is going to be, and the warm-up goes on, up to its
 //! bound. A server too slow for its slices has the same small count in most, which is no trend.
 

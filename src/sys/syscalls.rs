@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ use nix::unistd::Pid;
 
 /// Between looks at threads none of which had stopped.
 const PAUSE: Duration = Duration::from_micros(20);
+
+/// How long the threads of a process may take to stop for the first time.
+const START_MAX: Duration = Duration::from_secs(10);
 
 /// A count that is going on.
 #[derive(Debug)]
@@ -38,9 +41,16 @@ impl Counter {
         let thread = std::thread::Builder::new()
             .name("syscalls".to_owned())
             .spawn(move || count(threads, &told, &ready))?;
-        match is_ready.recv() {
+        match is_ready.recv_timeout(START_MAX) {
             Ok(()) => Ok(Counter { stop, thread }),
-            Err(_) => {
+            Err(RecvTimeoutError::Timeout) => {
+                stop.store(true, Ordering::Relaxed);
+                Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("the threads of process {pid} did not stop within {START_MAX:?}"),
+                ))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
                 Err(thread.join().expect("it does not panic").err().unwrap_or(Errno::ESRCH).into())
             }
         }
@@ -72,10 +82,11 @@ fn count(mut threads: Vec<Pid>, stop: &AtomicBool, ready: &Sender<()>) -> nix::R
         ptrace::interrupt(*thread)?;
     }
     let mut held: BTreeSet<Pid> = threads.iter().copied().collect();
-    let (mut stops, mut is_ending) = (0_u64, false);
+    let mut stops = 0_u64;
     while !threads.is_empty() {
-        if stop.load(Ordering::Relaxed) && !is_ending {
-            is_ending = true;
+        let is_ending = stop.load(Ordering::Relaxed);
+        if is_ending {
+            // Each time anew: a stop that was on its way already may have used the one before up.
             for thread in &threads {
                 // One that has just ended is found so below.
                 let _ = ptrace::interrupt(*thread);
@@ -97,7 +108,10 @@ fn count(mut threads: Vec<Pid>, stop: &AtomicBool, ready: &Sender<()>) -> nix::R
                 }
                 Ok(WaitStatus::Stopped(_, signal)) => Some(signal),
                 Ok(WaitStatus::PtraceEvent(..)) => None,
-                _ => continue,
+                _ => {
+                    has_gone(&mut held, thread, ready);
+                    continue;
+                }
             };
             if is_ending {
                 ptrace::detach(thread, signal)?;
@@ -105,10 +119,7 @@ fn count(mut threads: Vec<Pid>, stop: &AtomicBool, ready: &Sender<()>) -> nix::R
             }
             ptrace::syscall(thread, signal)?;
             left.push(thread);
-            if held.remove(&thread) && held.is_empty() {
-                // All are on their way and will stop at their next call. The caller waits for this.
-                let _ = ready.send(());
-            }
+            has_gone(&mut held, thread, ready);
         }
         threads = left;
         if !has_any {
@@ -117,6 +128,14 @@ fn count(mut threads: Vec<Pid>, stop: &AtomicBool, ready: &Sender<()>) -> nix::R
     }
     // A call stops its thread twice, before and behind; the last one perhaps only once.
     Ok(stops / 2)
+}
+
+/// Takes a thread that went on, or ended, from those `held`. Behind the last one all are on their way and will stop at
+/// their next call, which is what the caller waits for.
+fn has_gone(held: &mut BTreeSet<Pid>, thread: Pid, ready: &Sender<()>) {
+    if held.remove(&thread) && held.is_empty() {
+        let _ = ready.send(());
+    }
 }
 
 #[cfg(test)]
