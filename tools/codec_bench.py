@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What an array costs to read and write in Python: the codecs of the peers, as library calls, with no server around.
 
-    ENV/bin/python tools/codec_bench.py [--sizes 8,2048,65536] [--codecs json,json:orjson] [--arrays f8,i8-wide] [--csv]
+    ENV/bin/python tools/codec_bench.py [--sizes 8,2048,65536] [--codecs json,json:orjson] [--arrays f8,i8-wide]
+        [--rounds 7] [--cpu N] [--csv]
 
 ENV is the environment of the Python peers (tools/peers/README.md). `json` and the like are the original's way,
 `json:orjson` and the like the best Python libraries; both check what the contract asks, as the servers do. Each case
@@ -26,7 +27,6 @@ import fast
 import messages
 import seed
 
-ROUNDS = 7
 CALL_TIME_NS = 20_000_000  # of one case in one round, unless a single call takes longer
 SIZES = [8, 2 << 10, 64 << 10, 1 << 20, 16 << 20]
 
@@ -83,12 +83,12 @@ def time_ns(call, count):
     return (time.thread_time_ns() - started) / count
 
 
-def measure(codecs, array):
+def measure(codecs, array, rounds):
     """(codec, work) -> median ns per call, the codecs in turns."""
     cases = {(name, work): call for name in codecs for work, call in calls(CODECS[name], array).items()}
     counts = {case: max(1, int(CALL_TIME_NS / max(1, time_ns(call, 1)))) for case, call in cases.items()}
     samples = {case: [] for case in cases}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for case, call in cases.items():
             samples[case].append(time_ns(call, counts[case]))
     return {case: statistics.median(times) for case, times in samples.items()}
@@ -98,7 +98,7 @@ def rows(args):
     """One row per array, size and codec: (array, bytes, codec, {work: ns})."""
     for name, size in itertools.product(args.arrays, args.sizes):
         array = ARRAYS[name](np.random.default_rng(1), size)
-        found = measure(args.codecs, array)
+        found = measure(args.codecs, array, args.rounds)
         for codec in args.codecs:
             yield name, array.nbytes, codec, {work: found[codec, work] for work in WORK}
 
@@ -145,6 +145,7 @@ def main():
     parser.add_argument("--sizes", type=sizes, default=SIZES, help="bytes of an array, with commas between")
     parser.add_argument("--codecs", type=names_from(CODECS), default=list(CODECS), help=", ".join(CODECS))
     parser.add_argument("--arrays", type=names_from(ARRAYS), default=list(ARRAYS), help=", ".join(ARRAYS))
+    parser.add_argument("--rounds", type=int, default=7, help="a figure is their median")
     parser.add_argument("--cpu", type=int, help="core to run on")
     parser.add_argument("--csv", action="store_true", help="ns per call as CSV in place of the table")
     args = parser.parse_args()
