@@ -350,6 +350,48 @@ fn peers_are_told_what_is_wrong_with_bytes() {
     ]);
 }
 
+/// One list for each exception, each with words of its reason.
+#[test]
+fn own_and_library_lists_differ_where_it_is_listed() {
+    let of = |data: &str, dtype: &str| format!(r#"{{"data": {data}, "dtype": "{dtype}"}}"#);
+    let with = |member: &str| format!("{{{member}, {}", &of("[1]", "<f8")[1..]);
+    let deep = format!("\"x\": {}{}", "[".repeat(70), "]".repeat(70));
+    for (body, why) in [
+        (of("[NaN, -Infinity]", "<f8"), "Python's json writes and reads it"),
+        (of("[1e400]", "<f8"), "infinity"),
+        (of("[-0]", "<i8"), "-0 is an integer"),
+        (with(r#""x": NaN"#), "skipping it does no harm"),
+        (with(&deep), "no message needs more"),
+        (with(r#""x": "\ud800""#), "skips"),
+        (r#"[[1.5], "<f8", null]"#.to_owned(), "a derived struct"),
+    ] {
+        let reason = agreement::hold(Encoding::Json, body.as_bytes());
+        assert!(reason.is_some_and(|reason| reason.contains(why)), "{body}: {reason:?}");
+    }
+    assert_eq!(agreement::hold(Encoding::Json, of("[-0.0, 1]", "<f8").as_bytes()), None);
+    assert_eq!(agreement::hold(Encoding::Json, of("[-0]", "<f8").as_bytes()), None);
+}
+
+proptest! {
+    /// Lists of numbers as text, some of them damaged.
+    #[test]
+    fn own_and_library_read_the_same_from_a_list(
+        rows in vec(vec("-?[0-9]{1,20}(\\.[0-9]{1,18})?([eE][-+]?[0-9]{1,3})?", 1..9), 1..9),
+        is_flat in any::<bool>(),
+        damage in vec((any::<Index>(), select(b" ,[]-.0e9aN\"{}:\\\xff".to_vec())), 0..3),
+        dtype in select(vec!["<f8", ">f8", "<f4", "<i8", ">i4", "|u1", "|b1"]),
+    ) {
+        let rows: Vec<String> = rows.iter().map(|row| row.join(", ")).collect();
+        let data = if is_flat { rows.join(",") } else { format!("[{}]", rows.join("], [")) };
+        let mut body = format!(r#"{{"data": [{data}], "dtype": "{dtype}"}}"#).into_bytes();
+        for (at, byte) in damage {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        agreement::hold(Encoding::Json, &body);
+    }
+}
+
 /// One body for each exception, and some that look like one.
 #[test]
 fn own_and_library_forms_differ_where_it_is_listed() {

@@ -2,7 +2,7 @@
 //!
 //! | target | law |
 //! |---|---|
-//! | `json_binary` `msgpack` `protobuf` | own and library codec accept the same and read the same from it, but for the listed exceptions; what is accepted is written and read again as it was |
+//! | `json` `json_binary` `msgpack` `protobuf` | own and library codec accept the same and read the same from it, but for the listed exceptions; what is accepted is written and read again as it was |
 //! | `npy` | what is accepted is written and read again as it was |
 //! | `raw` `h1` `h2` `hpack` `grpc` | any cut of the input gives the same output and the same end |
 
@@ -16,6 +16,11 @@ mod cuts;
 use ndecho::codec::Encoding;
 
 pub use cuts::{grpc, h1, h2, hpack, raw};
+
+/// `json` against serde_json.
+pub fn json(body: &[u8]) {
+    agreement::hold(Encoding::Json, body);
+}
 
 /// `json_binary` against serde_json and base64.
 pub fn json_binary(body: &[u8]) {

@@ -288,7 +288,7 @@ fn integers_are_written_alike_and_read_back() {
 }
 
 /// Lists of one or more dimensions, most of them regular.
-pub(super) fn lists() -> impl Strategy<Value = String> {
+fn lists() -> impl Strategy<Value = String> {
     let item = prop_oneof![
         4 => any::<f64>().prop_map(|value| format!("{value:?}")),
         4 => (0.0..1.0).prop_map(|value: f64| format!("{value:?}")),

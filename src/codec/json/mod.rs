@@ -154,6 +154,4 @@ pub(super) fn read_dtype(
 #[cfg(test)]
 mod agree;
 #[cfg(test)]
-mod library;
-#[cfg(test)]
 mod tests;
