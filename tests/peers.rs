@@ -320,6 +320,25 @@ fn the_python_client_notices_a_wrong_reply() {
 }
 
 #[test]
+fn the_bench_of_python_codecs_times_them_all() {
+    let Some(python) = python() else { return };
+    let mut command = Command::new(python.path.join("bin/python"));
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/codec_bench.py"));
+    command.args(["--sizes", "8", "--arrays", "f8,u1", "--rounds", "1", "--csv"]);
+    let output = command.output().expect("the environment has an interpreter");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let timed: BTreeSet<&str> =
+        text.lines().skip(1).filter_map(|line| line.split(',').nth(2)).collect();
+    let spoken: BTreeSet<String> = peers::rungs(&all())
+        .iter()
+        .filter(|rung| rung.encoding() != Encoding::Reflect)
+        .map(|rung| rung.codec.to_string())
+        .collect();
+    assert_eq!(timed, spoken.iter().map(String::as_str).collect());
+}
+
+#[test]
 fn the_originals_table_can_be_timed_by_the_python_client() {
     if ring::is_missing() || python().is_none() {
         return;
