@@ -178,9 +178,11 @@ mod tests {
     #[test]
     fn memory_of_a_child_is_added() {
         let idle = shell("echo ready; read line");
-        let parent = shell("(echo ready; cat >/dev/null); :");
+        // The child holds 8 MB when it says so, much more than two shells differ by.
+        let parent =
+            shell("(text=$(head -c 8000000 /dev/zero | tr '\\0' a); echo ready; read line); :");
         let (one, two) = (rss_peak_bytes(idle.id()), rss_peak_bytes(parent.id()));
-        assert!(two.expect("it lives") > one.expect("it lives"));
+        assert!(two.expect("it lives") > one.expect("it lives") + 6_000_000);
         end(parent);
         end(idle);
     }
