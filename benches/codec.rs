@@ -6,7 +6,9 @@
 //!
 //! The table behind them answers how own and library form compare over kinds of numbers and sizes:
 //! `cargo bench --bench codec` prints both, `cargo bench --bench codec -- table` the table alone, with
-//! `CODEC_BENCH_LARGE=1` also for 256 MiB. Own, library and one copy are measured in turns within the same
+//! `CODEC_BENCH_LARGE=1` also for 256 MiB. What follows `table` picks from it: codecs, sizes, kinds of numbers
+//! (`"f8 rows"`), and the most of the processor that the kernels may use (`portable avx2 avx512`): each of the named
+//! levels has lines of its own, side by side. Own, library and one copy are measured in turns within the same
 //! milliseconds, in CPU time of the thread, so that a busy machine adds noise to all of them alike. The allocator is
 //! the system's, for both forms: the library forms build what they return, and on glibc a large buffer that comes
 //! and goes costs them a page fault for each 4 KiB.
@@ -20,7 +22,7 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use ndecho::array::{DType, NdArray, Shape};
-use ndecho::codec::{self, CODECS, Codec, Encoding};
+use ndecho::codec::{self, CODECS, Codec, Encoding, Level};
 use ndecho::echo::{CodecSet, Echoed, echo};
 use nix::time::{ClockId, clock_gettime};
 
@@ -35,13 +37,14 @@ fn main() {
     if let Some([codec, data, work]) = args.strip_prefix(&["count".to_owned()]) {
         return run_once(codec, data, work);
     }
-    let table_alone = args.iter().any(|arg| arg == "table");
-    if !table_alone {
-        criterion_groups();
-    }
     // Cargo says `--bench`; anything more is a filter or another mode.
-    if table_alone || args == ["--bench"] {
-        print_table();
+    let args: Vec<&str> = args.iter().map(String::as_str).filter(|arg| *arg != "--bench").collect();
+    if let Some((_, picked)) = args.split_first().filter(|(first, _)| **first == "table") {
+        return print_table(picked);
+    }
+    criterion_groups();
+    if args.is_empty() {
+        print_table(&[]);
     }
 }
 
@@ -116,6 +119,10 @@ enum Data {
     Normal,
     /// Doubles with two decimals below 100: prices, sensors.
     Decimals,
+    /// Doubles uniform in [0, 1), in rows of eight.
+    Rows,
+    /// Doubles of any size whatever, nearly all of which are written with an exponent.
+    Exponents,
     /// 64-bit integers below 1000.
     Narrow,
     /// 64-bit integers over the whole range.
@@ -127,10 +134,12 @@ enum Data {
 }
 
 impl Data {
-    const ALL: [Data; 7] = [
+    const ALL: [Data; 9] = [
         Data::Random,
         Data::Normal,
         Data::Decimals,
+        Data::Rows,
+        Data::Exponents,
         Data::Narrow,
         Data::Wide,
         Data::Bytes,
@@ -142,6 +151,8 @@ impl Data {
             Data::Random => "f8 random",
             Data::Normal => "f8 normal",
             Data::Decimals => "f8 decimals",
+            Data::Rows => "f8 rows",
+            Data::Exponents => "f8 exponents",
             Data::Narrow => "i8 narrow",
             Data::Wide => "i8 wide",
             Data::Bytes => "u1",
@@ -151,15 +162,18 @@ impl Data {
 
     fn array(self, bytes: u64) -> NdArray {
         let dtype = match self {
-            Data::Random | Data::Normal | Data::Decimals => "<f8",
+            Data::Random | Data::Normal | Data::Decimals | Data::Rows | Data::Exponents => "<f8",
             Data::Narrow | Data::Wide => "<i8",
             Data::Bytes => "|u1",
             Data::Single => "<f4",
         };
         let dtype = DType::parse(dtype).expect("it is on the list");
-        let shape = Shape::new(&[bytes / dtype.item_size() as u64]).expect("one dimension");
+        let items = bytes / dtype.item_size() as u64;
+        let dims =
+            if self == Data::Rows { &[items.div_ceil(8), items.min(8)][..] } else { &[items] };
+        let shape = Shape::new(dims).expect("two dimensions at most");
         let mut array = NdArray::seeded(dtype, shape, 1).expect("it fits memory");
-        if let Data::Normal | Data::Decimals | Data::Narrow = self {
+        if let Data::Normal | Data::Decimals | Data::Exponents | Data::Narrow = self {
             let mut last = 0.5;
             for item in array.data_mut().as_chunks_mut::<8>().0 {
                 *item = self.shaped(*item, &mut last);
@@ -178,6 +192,10 @@ impl Data {
                 (100.0 * radius * (std::f64::consts::TAU * uniform).cos()).to_le_bytes()
             }
             Data::Decimals => ((uniform * 1e4).floor() / 100.0).to_le_bytes(),
+            Data::Exponents => {
+                let magnitude = 600.0 * (std::mem::replace(last, uniform) - 0.5);
+                (uniform * 10f64.powf(magnitude)).to_le_bytes()
+            }
             _ => (u64::from_le_bytes(item) % 1000).to_le_bytes(),
         }
     }
@@ -260,15 +278,15 @@ impl Copy {
     }
 }
 
-/// Prints a line for each own codec, kind of numbers and size.
-fn print_table() {
+/// Prints a line for each own codec, kind of numbers, size and level, of those that `picked` names, or of all.
+fn print_table(picked: &[&str]) {
     println!(
         "\nOwn codecs: time, and how many times as long the library form takes (npy has none)."
     );
     println!("Behind the echo, how many times as long as one copy of the array it takes itself.");
     println!("CPU time, median of {ROUNDS} turns; the allocator is the system's.\n");
     println!(
-        "{:<12}{:<12}{:>7}{:>11}{:>7}{:>11}{:>7}{:>11}{:>7}{:>9}{:>13}",
+        "{:<12}{:<13}{:>7}{:>11}{:>7}{:>11}{:>7}{:>11}{:>7}{:>9}{:>13}",
         "codec",
         "array",
         "size",
@@ -281,17 +299,38 @@ fn print_table() {
         "/memcpy",
         "in one piece"
     );
-    let large = std::env::var_os("CODEC_BENCH_LARGE").map(|_| LARGE);
-    for own in CODECS.iter().filter(|codec| codec.name() == codec.encoding().name()) {
+    let best = Level::all().last().expect("there is a portable level");
+    let own = CODECS.iter().copied().filter(|codec| codec.name() == codec.encoding().name());
+    let own = pick(picked, own.collect(), |codec| codec.name());
+    let sizes = SIZES.into_iter().chain(std::env::var_os("CODEC_BENCH_LARGE").map(|_| LARGE));
+    let sizes = pick(picked, sizes.collect(), |size| size.0);
+    let kinds = pick(picked, Data::ALL.to_vec(), |data| data.name());
+    let levels: Vec<_> = Level::all().filter(|level| picked.contains(&level.name())).collect();
+    let unlimited = [best];
+    let levels = if levels.is_empty() { &unlimited[..] } else { &levels };
+    for own in own {
         let is_library =
             |codec: &&&dyn Codec| codec.encoding() == own.encoding() && codec.name() != own.name();
         let library = CODECS.iter().find(is_library);
-        for data in Data::ALL {
-            for (size, bytes) in SIZES.into_iter().chain(large) {
-                print_line(*own, library.copied(), data, size, bytes);
+        for &data in &kinds {
+            for &(size, bytes) in &sizes {
+                for level in levels {
+                    level.limit();
+                    print_line(own, library.copied(), data, size, bytes);
+                    println!("{}", if levels.len() > 1 { level.name() } else { "" });
+                }
             }
         }
     }
+    best.limit();
+}
+
+/// Those of `all` that are named, or all of them if none is.
+fn pick<T>(names: &[&str], mut all: Vec<T>, name: impl Fn(&T) -> &'static str) -> Vec<T> {
+    if all.iter().any(|one| names.contains(&name(one))) {
+        all.retain(|one| names.contains(&name(one)));
+    }
+    all
 }
 
 fn print_line(
@@ -314,7 +353,7 @@ fn print_line(
         times.push(medians([&mut || work(&mut own), &mut theirs]));
     }
     let [memcpy, whole] = medians([&mut || copy.run(), &mut || own.in_one_piece()]);
-    print!("{:<12}{:<12}{size:>7}", own.codec.name(), data.name());
+    print!("{:<12}{:<13}{size:>7}", own.codec.name(), data.name());
     for [ours, theirs] in &times {
         let ratio = library.as_ref().map_or("-".to_owned(), |_| times_as_long(theirs / ours));
         print!("{:>11}{ratio:>7}", human(*ours));
@@ -322,7 +361,7 @@ fn print_line(
     let gathers =
         matches!(own.codec.encoding(), Encoding::Protobuf | Encoding::Msgpack | Encoding::Npy);
     let whole = if gathers { format!("{:.2}", whole / memcpy) } else { "-".to_owned() };
-    println!("{:>9.2}{whole:>13}", times[2][0] / memcpy);
+    print!("{:>9.2}{whole:>13}  ", times[2][0] / memcpy);
 }
 
 const ROUNDS: usize = 11;

@@ -22,6 +22,8 @@ pub mod protobuf;
 pub mod protobuf_prost;
 mod simd;
 
+pub use simd::Level;
+
 /// An encoding on the wire; several codecs (own, library) may speak the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Encoding {

@@ -15,6 +15,7 @@
 //! | [`Isa::Avx512`] | those and AVX-512 F, BW, CD, DQ, VL, VBMI, VBMI2, IFMA | Ice Lake 2019, Zen 4 2022 |
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 pub(crate) mod base64;
 #[cfg(target_arch = "x86_64")]
@@ -88,23 +89,66 @@ impl Avx512 {
     }
 }
 
+/// Most instructions that the codecs' kernels may use: who compares levels picks one by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Portable code.
+    Portable,
+    /// AVX2.
+    Avx2,
+    /// AVX-512.
+    Avx512,
+}
+
+/// A [`Level`] that kernels do not go beyond, whatever the processor has.
+static LIMIT: AtomicU8 = AtomicU8::new(Level::Avx512 as u8);
+
+impl Level {
+    /// Every level that this processor has, the portable one first.
+    pub fn all() -> impl Iterator<Item = Level> {
+        [Level::Portable, Level::Avx2, Level::Avx512]
+            .into_iter()
+            .filter(|level| level.isa().is_some())
+    }
+
+    /// Its name: `portable`, `avx2` or `avx512`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Portable => "portable",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+        }
+    }
+
+    /// From now on the codecs of this process use no more than this.
+    pub fn limit(self) {
+        LIMIT.store(self as u8, Ordering::Relaxed);
+    }
+
+    /// The proof that the processor has it.
+    fn isa(self) -> Option<Isa> {
+        match self {
+            Level::Portable => Some(Isa::Portable),
+            Level::Avx2 => Avx2::detect().map(Isa::Avx2),
+            Level::Avx512 => Avx512::detect().map(Isa::Avx512),
+        }
+    }
+}
+
 impl Isa {
-    /// The most that this processor has; it is asked once.
+    /// The most that this processor has, but no more than [`Level::limit`] allows. The processor is asked once.
     pub(crate) fn best() -> Isa {
-        static BEST: LazyLock<Isa> =
-            LazyLock::new(|| Isa::levels().flatten().last().expect("the portable level is there"));
-        *BEST
+        static BEST: LazyLock<[Isa; 3]> = LazyLock::new(|| {
+            let avx2 = Level::Avx2.isa().unwrap_or(Isa::Portable);
+            [Isa::Portable, avx2, Level::Avx512.isa().unwrap_or(avx2)]
+        });
+        BEST[usize::from(LIMIT.load(Ordering::Relaxed))]
     }
 
     /// Every level that this processor has, the portable one first.
     #[cfg(test)]
     pub(crate) fn all() -> impl Iterator<Item = Isa> {
-        Isa::levels().flatten()
-    }
-
-    fn levels() -> impl Iterator<Item = Option<Isa>> {
-        [Some(Isa::Portable), Avx2::detect().map(Isa::Avx2), Avx512::detect().map(Isa::Avx512)]
-            .into_iter()
+        Level::all().flat_map(Level::isa)
     }
 }
 
@@ -115,6 +159,7 @@ mod tests {
     #[test]
     fn the_best_level_is_one_that_the_processor_has() {
         assert_eq!(Isa::all().next(), Some(Isa::Portable));
-        assert_eq!(Isa::all().last(), Some(Isa::best()));
+        assert!(Isa::all().any(|isa| isa == Isa::best()));
+        assert!(Level::all().all(|level| level.isa().is_some()));
     }
 }
