@@ -306,18 +306,26 @@ mod x86 {
         let comma = _mm256_set1_epi8(b',' as i8);
         let (open, close) = (_mm256_set1_epi8(b'[' as i8), _mm256_set1_epi8(b']' as i8));
         let classify = |block: &[u8; BLOCK]| {
-            let mut kinds = Block { token: 0, comma: 0, bracket: 0 };
-            for (half, shift) in block.as_chunks().0.iter().zip([0, 32]) {
-                let bytes = lanes::load32(half);
-                let is = |other| {
-                    u64::from(_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, other)) as u32) << shift
-                };
-                let close = is(close);
-                kinds.token |= is(_mm256_shuffle_epi8(table, bytes)) | close;
-                kinds.comma |= is(comma);
-                kinds.bracket |= is(open) | close;
+            let [low, high] = block.as_chunks().0 else { unreachable!("64 bytes") };
+            let halves = (lanes::load32(low), lanes::load32(high));
+            let closes = (_mm256_cmpeq_epi8(halves.0, close), _mm256_cmpeq_epi8(halves.1, close));
+            let is =
+                |other| (_mm256_cmpeq_epi8(halves.0, other), _mm256_cmpeq_epi8(halves.1, other));
+            let either = |one: (__m256i, __m256i)| {
+                (_mm256_or_si256(one.0, closes.0), _mm256_or_si256(one.1, closes.1))
+            };
+            let word = |kind: (__m256i, __m256i)| {
+                u64::from(lanes::bits32(kind.1)) << 32 | u64::from(lanes::bits32(kind.0))
+            };
+            let special = (
+                _mm256_cmpeq_epi8(_mm256_shuffle_epi8(table, halves.0), halves.0),
+                _mm256_cmpeq_epi8(_mm256_shuffle_epi8(table, halves.1), halves.1),
+            );
+            Block {
+                token: !word(either(special)),
+                comma: word(is(comma)),
+                bracket: word(either(is(open))),
             }
-            Block { token: !kinds.token, ..kinds }
         };
         scanner.advance(tokens, classify, emit, next)
     }

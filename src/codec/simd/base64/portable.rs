@@ -42,13 +42,13 @@ pub(super) fn decode(text: &[u8], room: &mut Room) -> usize {
     let groups = text.as_chunks::<4>().0;
     let rooms = room.as_chunks_mut::<3>().0;
     for (count, (group, room)) in groups.iter().zip(rooms).enumerate() {
-        let [first, second, third, fourth] = group.map(usize::from);
-        let bits = DIGITS[0][first] | DIGITS[1][second] | DIGITS[2][third] | DIGITS[3][fourth];
+        let digit = |place: usize| DIGITS[place][usize::from(group[place])];
+        let bits = digit(0) | digit(1) | digit(2) | digit(3);
         if bits >= BAD {
             return count;
         }
-        let [_, bytes @ ..] = bits.to_be_bytes();
-        *room = bytes.map(MaybeUninit::new);
+        let [_, first, second, third] = bits.to_be_bytes();
+        *room = [MaybeUninit::new(first), MaybeUninit::new(second), MaybeUninit::new(third)];
     }
     groups.len()
 }
@@ -59,7 +59,7 @@ pub(super) fn encode(bytes: &[u8], room: &mut Room) {
     let (groups, rest) = bytes.as_chunks::<3>();
     let (rooms, _) = room.as_chunks_mut::<4>();
     for (&[first, second, third], room) in groups.iter().zip(rooms.iter_mut()) {
-        *room = chars(u32::from_be_bytes([0, first, second, third])).map(MaybeUninit::new);
+        put(chars(u32::from_be_bytes([0, first, second, third])), room);
     }
     let (bits, padding) = match *rest {
         [first] => (u32::from_be_bytes([0, first, 0, 0]), 2),
@@ -68,7 +68,14 @@ pub(super) fn encode(bytes: &[u8], room: &mut Room) {
     };
     let mut last = chars(bits);
     last[4 - padding..].fill(b'=');
-    rooms[groups.len()] = last.map(MaybeUninit::new);
+    put(last, &mut rooms[groups.len()]);
+}
+
+/// Written out: where mapping an array is not inlined, as in builds without link-time optimisation, it is a call for
+/// each item.
+#[inline]
+fn put([a, b, c, d]: [u8; 4], room: &mut [MaybeUninit<u8>; 4]) {
+    *room = [MaybeUninit::new(a), MaybeUninit::new(b), MaybeUninit::new(c), MaybeUninit::new(d)];
 }
 
 fn chars(bits: u32) -> [u8; 4] {

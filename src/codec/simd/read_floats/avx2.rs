@@ -15,10 +15,10 @@ pub(super) fn read(text: &[u8], tokens: Batch<'_>, to: &mut [[u8; 8]; BATCH]) ->
     let mut read = 0;
     for (at, to) in to.iter_mut().enumerate().take(tokens.count) {
         let (start, end) = (tokens.starts[at] as usize, tokens.ends[at] as usize);
-        if let Some(bits) = Number::check(text, start, end).and_then(|number| number.read()) {
-            *to = bits.to_le_bytes();
-            read |= 1 << at;
-        }
+        let Some(number) = Number::check(text, start, end) else { continue };
+        let Some(bits) = number.read() else { continue };
+        *to = bits.to_le_bytes();
+        read |= 1 << at;
     }
     read
 }
