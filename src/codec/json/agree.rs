@@ -248,6 +248,39 @@ fn corners_are_written_alike_and_read_back() {
     }
 }
 
+#[test]
+fn rows_of_any_length_are_written_alike_and_read_back() {
+    let corners = corners();
+    let widths = [1, 2, 3, 4, 5, 7, 8, 9, 31, 63, 64, 65, 130];
+    for width in widths {
+        for outer in [&[1][..], &[2], &[9], &[70], &[3, 4], &[2, 1, 3]] {
+            let dims = [outer, &[width]].concat();
+            let shape = Shape::new(&dims).unwrap();
+            let mut array = NdArray::seeded(DType::F8, shape, width).unwrap();
+            // Numbers with an exponent and the like at places that drift over all lanes, and alone at a row's end.
+            for (at, item) in array.data_mut().as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                if at % 23 == 7 || at % 29 < 2 {
+                    *item = corners[at % corners.len()].to_le_bytes();
+                }
+            }
+            let text = write_alike(&array.view());
+            let (read_dims, bytes) = read_alike(&text, 0, DType::F8).unwrap();
+            assert_eq!(read_dims, dims);
+            let same = |(a, b): (&[u8; 8], &[u8; 8])| {
+                a == b || f64::from_le_bytes(*a).is_nan() && f64::from_le_bytes(*b).is_nan()
+            };
+            let data = array.view().data().as_chunks().0;
+            assert!(bytes.as_chunks().0.iter().zip(data).all(same), "{dims:?}");
+        }
+    }
+    assert_eq!(
+        write_alike(
+            &NdArray::seeded(DType::F8, Shape::new(&[2, 3, 0]).unwrap(), 1).unwrap().view()
+        ),
+        b"[[[], [], []], [[], [], []]]"
+    );
+}
+
 /// Words beside powers of ten and of two, and some between them.
 fn whole_corners() -> Vec<u64> {
     let tens = (0..20).map(|power| 10u64.pow(power));

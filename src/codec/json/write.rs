@@ -94,31 +94,59 @@ fn nest_rows<const SIZE: usize>(
     out: &mut Vec<u8>,
     put: impl Fn(&[[u8; SIZE]], &mut Vec<u8>),
 ) {
-    let put = |row: &[[u8; SIZE]], out: &mut Vec<u8>| {
-        put(row, out);
-        out.truncate(out.len() - if row.is_empty() { 0 } else { 2 });
-    };
-    let mut items = array.data().as_chunks::<SIZE>().0;
-    let Some((&last, outer)) = array.shape().dims().split_last() else {
-        return put(items, out);
-    };
-    let mut odometer = Odometer::new(outer);
-    out.extend(std::iter::repeat_n(b'[', outer.len() + 1));
-    loop {
-        let (row, rest) = items.split_at(last as usize);
-        items = rest;
-        put(row, out);
-        let Some(moved) = odometer.turn() else {
-            return out.extend(std::iter::repeat_n(b']', outer.len() + 1));
-        };
-        match outer.len() - 1 - moved {
-            0 => out.extend_from_slice(b"], ["),
-            more => {
-                out.extend(std::iter::repeat_n(b']', more + 1));
-                out.extend_from_slice(b", ");
-                out.extend(std::iter::repeat_n(b'[', more + 1));
-            }
+    nest_matrices(array, out, |rows, out| rows.put_each(out, &put));
+}
+
+/// Lists of equal length beside each other.
+struct Rows<'a, const SIZE: usize> {
+    items: &'a [[u8; SIZE]],
+    /// Items of each.
+    len: usize,
+    count: usize,
+}
+
+impl<const SIZE: usize> Rows<'_, SIZE> {
+    /// Writes each with `put`, which writes `", "` behind every item, and [`ROW_END`] behind it.
+    fn put_each(&self, out: &mut Vec<u8>, put: &impl Fn(&[[u8; SIZE]], &mut Vec<u8>)) {
+        for row in 0..self.count {
+            put(&self.items[row * self.len..][..self.len], out);
+            out.truncate(out.len() - if self.len == 0 { 0 } else { 2 });
+            out.extend_from_slice(ROW_END);
         }
+    }
+}
+
+/// What stands between rows.
+const ROW_END: &[u8; 4] = b"], [";
+
+/// Writes the brackets, and the rows of each innermost matrix with `put`, which writes [`ROW_END`] behind every one.
+fn nest_matrices<const SIZE: usize>(
+    array: &ArrayView<'_>,
+    out: &mut Vec<u8>,
+    put: impl Fn(Rows<'_, SIZE>, &mut Vec<u8>),
+) {
+    let dims = array.shape().dims();
+    let (outer, [count, len]) = match dims {
+        [] => (dims, [1, 1]),
+        [len] => (&dims[..0], [1, *len]),
+        [outer @ .., count, len] => (outer, [*count, *len]),
+    };
+    let (count, len) = (count as usize, len as usize);
+    let mut items = array.data().as_chunks::<SIZE>().0;
+    let mut odometer = Odometer::new(outer);
+    out.extend(std::iter::repeat_n(b'[', dims.len()));
+    loop {
+        let (matrix, rest) = items.split_at(count * len);
+        items = rest;
+        put(Rows { items: matrix, len, count }, out);
+        out.truncate(out.len() - ROW_END.len());
+        let Some(moved) = odometer.turn() else {
+            return out.extend(std::iter::repeat_n(b']', dims.len()));
+        };
+        let ended = outer.len() - moved + 1;
+        out.extend(std::iter::repeat_n(b']', ended));
+        out.extend_from_slice(b", ");
+        out.extend(std::iter::repeat_n(b'[', ended));
     }
 }
 
@@ -135,8 +163,11 @@ fn bools(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
 /// Items that are given to a kernel at once.
 const BATCH: usize = 64;
 
-/// Shortest row for a kernel, which does eight numbers in the time of three, however many there are.
+/// Fewest numbers for a kernel, which does eight in the time of three, however many there are.
 const KERNEL_ITEMS_MIN: usize = 4;
+
+/// A row up to this long has room of its own, since making that of a batch takes as long as two numbers.
+const SHORT_ROW: usize = 8;
 
 /// Writes floats that `widen` makes doubles of: a kernel those of the common sort, [`float`] the others.
 fn floats<const SIZE: usize>(
@@ -145,33 +176,51 @@ fn floats<const SIZE: usize>(
     out: &mut Vec<u8>,
     widen: impl Fn([u8; SIZE]) -> f64,
 ) {
-    let put = |value, out: &mut Vec<u8>| {
-        float(value, out);
-        out.extend_from_slice(b", ");
-    };
-    let by_kernel = |items: &[[u8; SIZE]], out: &mut Vec<u8>| {
+    nest_matrices(array, out, |rows: Rows<'_, SIZE>, out| {
+        if rows.items.len() < KERNEL_ITEMS_MIN || !matches!(isa, Isa::Avx512(_)) {
+            return rows.put_each(out, &|row: &[[u8; SIZE]], out: &mut Vec<u8>| {
+                for item in row {
+                    float(widen(*item), out);
+                    out.extend_from_slice(b", ");
+                }
+            });
+        }
         let mut values = [0.0; BATCH];
-        for (value, item) in values.iter_mut().zip(items) {
-            *value = widen(*item);
+        // Where the next row ends, counted from the batch's beginning.
+        let mut row_end = rows.len;
+        for items in rows.items.chunks(BATCH) {
+            for (value, item) in values.iter_mut().zip(items) {
+                *value = widen(*item);
+            }
+            let mut ends = 0;
+            while row_end <= items.len() {
+                ends |= 1 << (row_end - 1);
+                row_end += rows.len;
+            }
+            row_end -= items.len();
+            float_batch(isa, &values[..items.len()], ends, out);
         }
-        let mut left = &values[..items.len()];
-        // Where one is not for the kernel, so may others be: more of them each time that it takes none.
-        let mut others = 1;
-        while !left.is_empty() {
-            let written = write_floats(isa, left, out);
-            left = &left[written..];
-            others = if written == 0 { 2 * others } else { 1 };
-            let (odd, rest) = left.split_at(others.min(left.len()));
-            odd.iter().for_each(|value| put(*value, out));
-            left = rest;
-        }
-    };
-    nest_rows(array, out, |row: &[[u8; SIZE]], out| {
-        if row.len() < KERNEL_ITEMS_MIN || isa == Isa::Portable {
-            return row.iter().for_each(|item| put(widen(*item), out));
-        }
-        row.chunks(BATCH).for_each(|items| by_kernel(items, out));
     });
+}
+
+/// Writes floats, and [`ROW_END`] behind those that have a bit in `ends`.
+fn float_batch(isa: Isa, values: &[f64], mut ends: u64, out: &mut Vec<u8>) {
+    let mut left = values;
+    // Where one is not for the kernel, so may others be: more of them each time that it takes none.
+    let mut others = 1;
+    while !left.is_empty() {
+        let written = write_floats(isa, left, ends, out);
+        left = &left[written..];
+        ends = ends.unbounded_shr(written as u32);
+        others = if written == 0 { 2 * others } else { 1 };
+        let (odd, rest) = left.split_at(others.min(left.len()));
+        for value in odd {
+            float(*value, out);
+            out.extend_from_slice(if ends & 1 == 1 { ROW_END } else { b", " });
+            ends >>= 1;
+        }
+        left = rest;
+    }
 }
 
 /// Writes integers that `widen` makes words of.
@@ -181,8 +230,7 @@ fn integers<const SIZE: usize, T: Integer>(
     out: &mut Vec<u8>,
     widen: impl Fn([u8; SIZE]) -> T,
 ) {
-    let by_kernel = |items: &[[u8; SIZE]], out: &mut Vec<u8>| {
-        let mut values = [0; BATCH];
+    let by_kernel = |values: &mut [u64], items: &[[u8; SIZE]], out: &mut Vec<u8>| {
         for (value, item) in values.iter_mut().zip(items) {
             *value = widen(*item).word();
         }
@@ -190,8 +238,11 @@ fn integers<const SIZE: usize, T: Integer>(
     };
     nest_rows(array, out, |row: &[[u8; SIZE]], out| {
         for items in row.chunks(BATCH) {
-            let is_short = items.len() < KERNEL_ITEMS_MIN;
-            let written = if is_short { 0 } else { by_kernel(items, out) };
+            let written = match items.len() {
+                ..KERNEL_ITEMS_MIN => 0,
+                KERNEL_ITEMS_MIN..=SHORT_ROW => by_kernel(&mut [0; SHORT_ROW], items, out),
+                _ => by_kernel(&mut [0; BATCH], items, out),
+            };
             for item in &items[written..] {
                 out.extend_from_slice(itoa::Buffer::new().format(widen(*item)).as_bytes());
                 out.extend_from_slice(b", ");

@@ -18,21 +18,22 @@
 
 use super::Isa;
 
-/// Appends `values` with `", "` behind each, up to the first that this is not for, and returns how many were written.
-/// It is not for infinities, NaN, what is written with an exponent, nor for a processor without AVX-512.
-pub(crate) fn write_floats(isa: Isa, values: &[f64], out: &mut Vec<u8>) -> usize {
+/// Appends `values`, 64 at most, up to the first that this is not for, and returns how many were written. Behind each
+/// stands `", "`, or `"], ["` where `ends` has a bit: the first value's is the lowest. It is not for infinities, NaN,
+/// what is written with an exponent, nor for a processor without AVX-512.
+pub(crate) fn write_floats(isa: Isa, values: &[f64], ends: u64, out: &mut Vec<u8>) -> usize {
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the proof in `isa` says that the processor has what the function is compiled for.
-        Isa::Avx512(_) => unsafe { avx512::write(values, out) },
+        Isa::Avx512(_) => unsafe { avx512::write(values, ends, out) },
         _ => 0,
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod tables {
-    /// Most bytes that a number takes, with its sign, and the comma and the space behind it.
-    pub(super) const NUMBER_BYTES_MAX: usize = 25;
+    /// Most bytes that a number takes, with its sign, and the end of its row behind it.
+    pub(super) const NUMBER_BYTES_MAX: usize = 27;
 
     /// Biased exponents of the doubles from 2^-14, which is below 1e-4, to 2^54, which is above 1e16.
     pub(super) const EXPONENT_MIN: u64 = 1023 - 14;
@@ -163,7 +164,8 @@ mod avx512 {
     #[target_feature(
         enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,bmi1,bmi2,lzcnt,popcnt"
     )]
-    pub(super) fn write(values: &[f64], out: &mut Vec<u8>) -> usize {
+    pub(super) fn write(values: &[f64], mut ends: u64, out: &mut Vec<u8>) -> usize {
+        debug_assert!(values.len() <= 64);
         out.reserve(values.len().next_multiple_of(8) * NUMBER_BYTES_MAX + 32);
         let (mut written, mut len) = (0, 0);
         let (groups, rest) = values.as_chunks();
@@ -173,7 +175,8 @@ mod avx512 {
             let Some(digits) = Digits::of(lanes::load8_f64(group)) else { break };
             let count = (digits.plain.trailing_ones() as usize).min(values.len() - written);
             let room = out.spare_capacity_mut().get_mut(len..).and_then(<[_]>::first_chunk_mut);
-            len += digits.put(count, room.expect("reserved for all"));
+            len += digits.put(count, ends as u8, room.expect("reserved for all"));
+            ends >>= 8;
             written += count;
             if count < 8 {
                 break;
@@ -266,7 +269,12 @@ mod avx512 {
         #[target_feature(
             enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,bmi1,bmi2,lzcnt,popcnt"
         )]
-        fn put(&self, count: usize, to: &mut [MaybeUninit<u8>; GROUP_BYTES]) -> usize {
+        fn put(
+            &self,
+            count: usize,
+            row_ends: u8,
+            to: &mut [MaybeUninit<u8>; GROUP_BYTES],
+        ) -> usize {
             let set = |value: u64| _mm512_set1_epi64(value as i64);
             // The last digit is in the topmost byte.
             let zeros = _mm512_srli_epi64::<3>(_mm512_lzcnt_epi64(self.low));
@@ -278,6 +286,7 @@ mod avx512 {
             // The place of each number is the sum of those before it, with their signs and separators.
             let sum = _mm512_add_epi64(len, set(2));
             let sum = _mm512_mask_add_epi64(sum, self.negative, sum, set(1));
+            let sum = _mm512_mask_add_epi64(sum, row_ends, sum, set(2));
             let nothing = _mm512_setzero_si512();
             let sum = _mm512_add_epi64(sum, _mm512_alignr_epi64::<7>(sum, nothing));
             let sum = _mm512_add_epi64(sum, _mm512_alignr_epi64::<6>(sum, nothing));
@@ -306,13 +315,19 @@ mod avx512 {
                 let text = _mm512_castsi512_si256(_mm512_permutex2var_epi8(digits, from, first));
                 let text = _mm256_add_epi8(text, lanes::load32(&form.add));
                 let end = ends[at] as usize;
+                let ends_row = row_ends >> at & 1 == 1;
+                let text_end = end - if ends_row { 4 } else { 2 };
                 to[start].write(b'-');
                 lanes::write32(
-                    to[end - 2 - lens[at] as usize..].first_chunk_mut().expect("room for a store"),
+                    to[text_end - lens[at] as usize..].first_chunk_mut().expect("room for a store"),
                     text,
                 );
-                to[end - 2].write(b',');
-                to[end - 1].write(b' ');
+                // Four bytes in either case: what is too much the next number overwrites.
+                let room = to[text_end..].first_chunk_mut::<4>().expect("room for a store");
+                let behind = if ends_row { b"], [" } else { b",   " };
+                for (room, byte) in room.iter_mut().zip(behind) {
+                    room.write(*byte);
+                }
                 start = end;
             }
             start
