@@ -251,7 +251,11 @@ fn peers_are_told_what_is_wrong_with_a_text() {
         (Json, json("[1, null]", "<f8"), "json at byte 13: null has no place in an array"),
         (Json, json("[300]", "|u1"), "json at byte 10: an integer out of range for its dtype"),
         (Json, json("[0.5]", "<i4"), "json at byte 10: a float in an array of integers"),
-        (Json, json("[1, 2]", "<c16"), "json cannot carry complex numbers (dtype <c16)"),
+        (
+            Json,
+            json("[1, 2]", "<c16"),
+            "json at byte 26: cannot carry complex numbers (dtype <c16)",
+        ),
         (
             Json,
             json("[1]", "|O"),

@@ -94,7 +94,7 @@ impl Codec for JsonSerde {
 }
 
 fn unsupported(what: String) -> CodecError {
-    CodecError::Unsupported { encoding: NAME, what }
+    CodecError::Unsupported { encoding: NAME, at: None, what }
 }
 
 fn bad(what: &str) -> CodecError {

@@ -233,16 +233,29 @@ pub enum CodecError {
         source: ArrayError,
     },
     /// The encoding cannot carry this array exactly (complex numbers in a JSON list).
-    #[error("{encoding} cannot carry {what}")]
+    #[error("{encoding}{}: cannot carry {what}", Place(*at))]
     Unsupported {
         /// Encoding being written or read.
         encoding: &'static str,
+        /// Offset in the body of what asks for it; an array that is written has none, and a library does not tell.
+        at: Option<usize>,
         /// What it cannot carry.
         what: String,
     },
 }
 
 impl CodecError {
+    /// Offset in the body at which it is wrong; `None` for an array that is written and where a library refuses.
+    pub fn at(&self) -> Option<usize> {
+        match self {
+            CodecError::Syntax { at, .. } => Some(*at),
+            CodecError::Field { at, .. }
+            | CodecError::Array { at, .. }
+            | CodecError::Unsupported { at, .. } => *at,
+            CodecError::Library { .. } => None,
+        }
+    }
+
     /// A field is not what it has to be.
     fn field(encoding: &'static str, field: &'static str, what: impl Into<String>) -> CodecError {
         CodecError::Field { encoding, at: None, field, what: what.into() }
@@ -250,7 +263,10 @@ impl CodecError {
 
     /// The same error, which is about what stands at `place` unless it says so itself.
     fn or_at(mut self, place: usize) -> CodecError {
-        if let CodecError::Field { at, .. } | CodecError::Array { at, .. } = &mut self {
+        if let CodecError::Field { at, .. }
+        | CodecError::Array { at, .. }
+        | CodecError::Unsupported { at, .. } = &mut self
+        {
             at.get_or_insert(place);
         }
         self

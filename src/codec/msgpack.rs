@@ -56,6 +56,7 @@ impl Codec for Msgpack {
         let payload = array.data();
         let len = u32::try_from(payload.len()).map_err(|_| CodecError::Unsupported {
             encoding: NAME,
+            at: None,
             what: format!("{} bytes in one bin value, whose length has 32 bits", payload.len()),
         })?;
         write(array, len, out).expect("a Vec takes all that is written to it");

@@ -63,7 +63,7 @@ impl Codec for Json {
                     .and_then(|place| set(NAME, &mut data, "data", place))
             } else if name.is("dtype") {
                 read_dtype(NAME, &mut cursor)
-                    .and_then(|value| set(NAME, &mut dtype, "dtype", value))
+                    .and_then(|value| set(NAME, &mut dtype, "dtype", (value, at)))
             } else if name.is("buffer") {
                 Err(CodecError::field(NAME, "buffer", BOTH))
             } else {
@@ -74,10 +74,10 @@ impl Codec for Json {
         cursor.expect_end("expected nothing after the object")?;
         let missing = |field| move || CodecError::field(NAME, field, "missing").or_at(body.len());
         let data = data.ok_or_else(missing("data"))?;
-        let dtype = dtype.ok_or_else(missing("dtype"))?;
+        let (dtype, dtype_at) = dtype.ok_or_else(missing("dtype"))?;
         if dtype.kind() == Kind::Complex {
             let what = format!("complex numbers (dtype {dtype})");
-            return Err(CodecError::Unsupported { encoding: NAME, what });
+            return Err(CodecError::Unsupported { encoding: NAME, at: Some(dtype_at), what });
         }
         let shape =
             read::list(Isa::best(), cursor.between(0..data.end), data.start, dtype, scratch)
@@ -91,7 +91,7 @@ impl Codec for Json {
         array: &ArrayView<'a>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded<'a>, CodecError> {
-        let unsupported = |what| CodecError::Unsupported { encoding: NAME, what };
+        let unsupported = |what| CodecError::Unsupported { encoding: NAME, at: None, what };
         write::check(array).map_err(unsupported)?;
         let start = out.len();
         out.extend_from_slice(b"{\"data\": ");

@@ -194,7 +194,7 @@ fn bad_lists_are_refused_with_the_place() {
         (of("[1]", "|b1"), "expected true or false in an array of bools"),
         (of("[truely]", "|b1"), "expected a comma or the end of the list"),
         (of("[1]", "|O"), "dtype \"|O\" is not supported"),
-        (of("[[1, 2]]", "<c16"), "json cannot carry complex numbers (dtype <c16)"),
+        (of("[[1, 2]]", "<c16"), ": cannot carry complex numbers (dtype <c16)"),
     ]);
 }
 
