@@ -125,7 +125,8 @@ impl DType {
         DType::of(text.as_bytes()).ok_or_else(|| ArrayError::DType(excerpt(text)))
     }
 
-    fn of(text: &[u8]) -> Option<DType> {
+    /// The same for bytes, without a reason.
+    pub(crate) fn of(text: &[u8]) -> Option<DType> {
         let (mark, rest) = text.split_first()?;
         let (kind, size) = match rest {
             b"b1" => (Kind::Bool, 1),

@@ -10,7 +10,7 @@ use super::cursor::Cursor;
 use super::json::scan::{self, Members, Text};
 use super::json::{read_dtype, set};
 use super::simd::{Isa, base64};
-use super::{Codec, CodecError, Encoded, Encoding};
+use super::{Codec, CodecError, Encoded, Encoding, digits};
 use crate::array::{ArrayError, ArrayView, DType, Shape};
 
 /// The hand-written codec.
@@ -23,7 +23,10 @@ const NAME: &str = "json_binary";
 /// first-level cache of 32 KiB. A multiple of 4, so that a block ends between groups.
 const BLOCK: usize = 8 * 1024;
 
+/// What stands around the base64, the dtype and the dimensions, as Python writes it.
 const HEAD: &[u8] = b"{\"buffer\": \"";
+const BEFORE_DTYPE: &[u8] = b", \"dtype\": \"";
+const BEFORE_SHAPE: &[u8] = b"\", \"shape\": [";
 
 impl Codec for JsonBinary {
     fn name(&self) -> &'static str {
@@ -78,6 +81,15 @@ fn read<'a>(
 ) -> Result<ArrayView<'a>, CodecError> {
     let mut cursor = Cursor::new(NAME, body);
     let (mut fields, mut members) = (Fields::default(), Members::default());
+    if body.starts_with(HEAD) {
+        let at = HEAD.len() - 1;
+        cursor.seek(at);
+        read_buffer(&mut cursor, scratch, &mut block).map_err(|error| error.or_at(at))?;
+        if let Some((dtype, shape)) = plain_tail(cursor.rest()) {
+            return whole(dtype, shape, scratch, at);
+        }
+        (fields.buffer_at, members) = (Some(at), Members::begun());
+    }
     while let Some(name) = members.next(&mut cursor)? {
         cursor.skip_space();
         let at = cursor.at();
@@ -88,8 +100,27 @@ fn read<'a>(
     let buffer_at = fields.buffer_at.ok_or_else(missing("buffer"))?;
     let dtype = fields.dtype.ok_or_else(missing("dtype"))?;
     let shape = fields.shape.ok_or_else(missing("shape"))?;
-    let array = ArrayView::new(dtype, shape, scratch);
+    whole(dtype, shape, scratch, buffer_at)
+}
+
+/// The array of a message whose buffer is at `buffer_at`.
+fn whole(
+    dtype: DType,
+    shape: Shape,
+    data: &[u8],
+    buffer_at: usize,
+) -> Result<ArrayView<'_>, CodecError> {
+    let array = ArrayView::new(dtype, shape, data);
     array.map_err(|source| CodecError::array(NAME)(source).or_at(buffer_at))
+}
+
+/// Reads what follows the buffer, if it is what nearly everybody writes; what is not is left to the careful reader.
+fn plain_tail(text: &[u8]) -> Option<(DType, Shape)> {
+    let rest = text.strip_prefix(BEFORE_DTYPE)?;
+    let (name, rest) = rest.split_at_checked(if rest.get(3)? == &b'"' { 3 } else { 4 })?;
+    let dtype = DType::of(name)?;
+    let (shape, rest) = digits::dims(rest.strip_prefix(BEFORE_SHAPE)?)?;
+    (rest == b"]}").then_some((dtype, shape))
 }
 
 /// What has been read of the object, beside the bytes.
@@ -231,9 +262,10 @@ fn digit(char: char) -> Option<u32> {
 
 /// Writes what follows the base64.
 fn put_tail(array: &ArrayView<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\", \"dtype\": \"");
+    out.push(b'"');
+    out.extend_from_slice(BEFORE_DTYPE);
     out.extend_from_slice(array.dtype().name().as_bytes());
-    out.extend_from_slice(b"\", \"shape\": [");
+    out.extend_from_slice(BEFORE_SHAPE);
     for (position, &dim) in array.shape().dims().iter().enumerate() {
         if position > 0 {
             out.extend_from_slice(b", ");
@@ -300,6 +332,36 @@ mod tests {
             r#"{"b\u0075ffer": "\u0042\u002f8=", "dtype": "\u007cu1", "shape": [2]}"#,
         ] {
             assert_eq!(decode(body), Ok(("|u1".to_owned(), vec![2], vec![7, 255])), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_changed_anywhere_means_the_same_behind_a_space() {
+        // What begins with a space is read member by member.
+        let body = r#"{"buffer": "BwhaBwgd", "dtype": "|u1", "shape": [2, 3]}"#;
+        let moved = |error: CodecError| match error {
+            CodecError::Syntax { encoding, at, what } => {
+                CodecError::Syntax { encoding, at: at + 1, what }
+            }
+            CodecError::Field { encoding, at, field, what } => {
+                CodecError::Field { encoding, at: at.map(|at| at + 1), field, what }
+            }
+            CodecError::Array { encoding, at, source } => {
+                CodecError::Array { encoding, at: at.map(|at| at + 1), source }
+            }
+            other => other,
+        };
+        let (mut scratch, mut other) = (Vec::new(), Vec::new());
+        for at in 0..body.len() {
+            for byte in 0..=255 {
+                let mut body = body.as_bytes().to_vec();
+                body[at] = byte;
+                for body in [&body[..], &body[..at]] {
+                    let plain = JsonBinary.decode(body, &mut scratch).map_err(moved);
+                    let behind = [b" ", body].concat();
+                    assert_eq!(plain, JsonBinary.decode(&behind, &mut other), "{at} {byte}");
+                }
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use std::fmt;
 use crate::array::{ArrayError, ArrayView};
 
 mod cursor;
+mod digits;
 pub mod json;
 pub mod json_binary;
 pub mod json_binary_serde;

@@ -35,16 +35,7 @@ impl Codec for Msgpack {
         body: &'a [u8],
         _scratch: &'a mut Vec<u8>,
     ) -> Result<ArrayView<'a>, CodecError> {
-        let mut cursor = Cursor::new(NAME, body);
-        let mut fields = Fields::default();
-        for _ in 0..map_len(&mut cursor)? {
-            let at = cursor.at();
-            fields.read(&mut cursor).map_err(|error| error.or_at(at))?;
-        }
-        if !cursor.is_empty() {
-            return Err(cursor.fail("bytes follow the map"));
-        }
-        fields.array(body.len())
+        plain(body).map_or_else(|| careful(body), Ok)
     }
 
     fn encode<'a>(
@@ -71,22 +62,49 @@ fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), rmp::encode::ValueWriteError> {
     use rmp::encode as put;
-    put::write_map_len(out, 5)?;
-    put::write_bin(out, b"nd")?;
-    put::write_bool(out, true).map_err(put::ValueWriteError::InvalidDataWrite)?;
-    put::write_bin(out, b"type")?;
+    out.extend_from_slice(BEFORE_TYPE);
     put::write_str(out, array.dtype().name())?;
-    put::write_bin(out, b"kind")?;
-    put::write_bin(out, b"")?;
-    put::write_bin(out, b"shape")?;
+    out.extend_from_slice(BEFORE_SHAPE);
     let dims = array.shape().dims();
     put::write_array_len(out, dims.len() as u32)?;
     for &dim in dims {
         put::write_uint(out, dim)?;
     }
-    put::write_bin(out, b"data")?;
+    out.extend_from_slice(BEFORE_DATA);
     put::write_bin_len(out, len)?;
     Ok(())
+}
+
+/// What stands around type, shape and data: a map of five, `nd` and true, the other keys, and no kind.
+const BEFORE_TYPE: &[u8] = b"\x85\xc4\x02nd\xc3\xc4\x04type";
+const BEFORE_SHAPE: &[u8] = b"\xc4\x04kind\xc4\x00\xc4\x05shape";
+const BEFORE_DATA: &[u8] = b"\xc4\x04data";
+
+/// Reads a message as msgpack_numpy writes it; every other one is left to the careful reader, as are all faults.
+fn plain(body: &[u8]) -> Option<ArrayView<'_>> {
+    const STR: u8 = 0xa0;
+    let (mark, rest) = body.strip_prefix(BEFORE_TYPE)?.split_first()?;
+    let (name, rest) = rest.split_at_checked(if *mark == STR | 3 { 3 } else { 4 })?;
+    let dtype = DType::of(name).filter(|_| usize::from(*mark ^ STR) == name.len())?;
+    let mut cursor = Cursor::new(NAME, rest.strip_prefix(BEFORE_SHAPE)?);
+    let shape = shape(&mut cursor).ok()?;
+    let mut cursor = Cursor::new(NAME, cursor.rest().strip_prefix(BEFORE_DATA)?);
+    let data = raw(&mut cursor).ok()??;
+    ArrayView::new(dtype, shape, data).ok().filter(|_| cursor.is_empty())
+}
+
+/// Reads any message, or says what is wrong with it.
+fn careful(body: &[u8]) -> Result<ArrayView<'_>, CodecError> {
+    let mut cursor = Cursor::new(NAME, body);
+    let mut fields = Fields::default();
+    for _ in 0..map_len(&mut cursor)? {
+        let at = cursor.at();
+        fields.read(&mut cursor).map_err(|error| error.or_at(at))?;
+    }
+    if !cursor.is_empty() {
+        return Err(cursor.fail("bytes follow the map"));
+    }
+    fields.array(body.len())
 }
 
 /// What has been read of the map.
@@ -294,6 +312,7 @@ fn skip(cursor: &mut Cursor<'_>) -> Result<(), CodecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::array::NdArray;
 
     fn decode(body: &[u8]) -> Result<(String, Vec<u64>, Vec<u8>), String> {
         let mut scratch = Vec::new();
@@ -311,6 +330,27 @@ mod tests {
         ];
         for body in bodies {
             assert_eq!(decode(body), Ok(("|u1".to_owned(), vec![2], vec![7, 8])));
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_changed_anywhere_means_the_same_to_either_reader() {
+        for (dtype, dims) in
+            [("<f8", &[2, 3][..]), ("|u1", &[1, 1, 0]), (">c16", &[]), ("<i2", &[300])]
+        {
+            let (dtype, shape) = (DType::parse(dtype).unwrap(), Shape::new(dims).unwrap());
+            let array = NdArray::seeded(dtype, shape, 1).unwrap();
+            let body = crate::codec::message(&Msgpack, &array.view()).unwrap();
+            assert_eq!(plain(&body), Some(array.view()));
+            for at in 0..body.len().min(80) {
+                assert_eq!(plain(&body[..at]), None);
+                for byte in 0..=255 {
+                    let mut body = body.clone();
+                    body[at] = byte;
+                    let Some(array) = plain(&body) else { continue };
+                    assert_eq!(careful(&body), Ok(array), "{at} {byte}");
+                }
+            }
         }
     }
 

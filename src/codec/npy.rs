@@ -13,7 +13,7 @@ use std::io::Write;
 
 use super::cursor::Cursor;
 use super::odometer::Odometer;
-use super::{Codec, CodecError, Encoded, Encoding};
+use super::{Codec, CodecError, Encoded, Encoding, digits};
 use crate::array::{ArrayError, ArrayView, DType, RANK_MAX, Shape};
 
 /// The hand-written codec.
@@ -48,7 +48,13 @@ impl Codec for Npy {
         scratch: &'a mut Vec<u8>,
     ) -> Result<ArrayView<'a>, CodecError> {
         let mut cursor = Cursor::new(NAME, body);
-        let header = Header::read(&mut cursor)?;
+        let header = match Header::read_plain(body) {
+            Some((header, len)) => {
+                cursor.seek(len);
+                header
+            }
+            None => Header::read(&mut cursor)?,
+        };
         let (data, at) = (cursor.rest(), cursor.at());
         let view = ArrayView::new(header.dtype, header.shape, data);
         let view = view.map_err(|source| CodecError::array(NAME)(source).or_at(at))?;
@@ -66,21 +72,68 @@ impl Codec for Npy {
         out: &mut Vec<u8>,
     ) -> Result<Encoded<'a>, CodecError> {
         let start = out.len();
-        out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&[1, 0, 0, 0]);
-        let text = out.len();
-        put_header(array, out).expect("a Vec takes all that is written to it");
-        let padding = ALIGN - (out.len() - start + 1) % ALIGN;
-        out.resize(out.len() + padding, b' ');
-        out.push(b'\n');
-        let len = u16::try_from(out.len() - text).expect("64 dimensions fit 64 KiB");
-        out[text - 2..text].copy_from_slice(&len.to_le_bytes());
+        match plain_header(array) {
+            Some(header) => out.extend_from_slice(&header),
+            None => put_any_header(array, out),
+        }
         Ok(Encoded { head_len: out.len() - start, payload: array.data() })
     }
 }
 
+/// What stands before and behind the dtype in a header as NumPy writes it, for dtypes whose names have three bytes.
+const BEFORE_DTYPE: &[u8] = b"\x93NUMPY\x01\x00v\x00{'descr': '";
+const BEFORE_SHAPE: &[u8] = b"', 'fortran_order': False, 'shape': (";
+
+/// Bytes of nearly every header.
+const PLAIN_BYTES: usize = 2 * ALIGN;
+
+/// A header of 128 bytes with blanks for the shape. The length in [`BEFORE_DTYPE`] is its own.
+static PLAIN: [u8; PLAIN_BYTES] = {
+    let mut header = [b' '; PLAIN_BYTES];
+    let (before, rest) = header.split_at_mut(BEFORE_DTYPE.len());
+    before.copy_from_slice(BEFORE_DTYPE);
+    rest.split_at_mut(3).1.split_at_mut(BEFORE_SHAPE.len()).0.copy_from_slice(BEFORE_SHAPE);
+    header[PLAIN_BYTES - 1] = b'\n';
+    header
+};
+
+/// The header of `array`, if it has 128 bytes and its dtype a name of three.
+fn plain_header(array: &ArrayView<'_>) -> Option<[u8; PLAIN_BYTES]> {
+    const SHAPE_AT: usize = BEFORE_DTYPE.len() + 3 + BEFORE_SHAPE.len();
+    let mut header = PLAIN;
+    let name = array.dtype().name().as_bytes().as_array::<3>()?;
+    header[BEFORE_DTYPE.len()..][..3].copy_from_slice(name);
+    let (&first, more) = array.shape().dims().split_first()?;
+    let mut at = SHAPE_AT;
+    let first_len = digits::put(first, &mut header[at..])?;
+    at += first_len;
+    for &dim in more {
+        header.get_mut(at..at + 2)?.copy_from_slice(b", ");
+        at += 2 + digits::put(dim, header.get_mut(at + 2..)?)?;
+    }
+    let end = if more.is_empty() { &b",), }"[..] } else { b"), }" };
+    // With the room for growth and the line's end; what comes out even NumPy fills up all the same.
+    let len = at + end.len() + GROWTH_DIGITS - first_len + 1;
+    header.get_mut(at..at + end.len())?.copy_from_slice(end);
+    (PLAIN_BYTES - ALIGN..PLAIN_BYTES).contains(&len).then_some(header)
+}
+
+/// Writes the header of any array.
+fn put_any_header(array: &ArrayView<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&[1, 0, 0, 0]);
+    let text = out.len();
+    put_dict(array, out).expect("a Vec takes all that is written to it");
+    let padding = ALIGN - (out.len() - start + 1) % ALIGN;
+    out.resize(out.len() + padding, b' ');
+    out.push(b'\n');
+    let len = u16::try_from(out.len() - text).expect("64 dimensions fit 64 KiB");
+    out[text - 2..text].copy_from_slice(&len.to_le_bytes());
+}
+
 /// Writes the dict and the room that NumPy leaves for growth, without the padding.
-fn put_header(array: &ArrayView<'_>, out: &mut Vec<u8>) -> std::io::Result<()> {
+fn put_dict(array: &ArrayView<'_>, out: &mut Vec<u8>) -> std::io::Result<()> {
     let dtype = array.dtype().name();
     write!(out, "{{'descr': '{dtype}', 'fortran_order': False, 'shape': (")?;
     let dims = array.shape().dims();
@@ -104,6 +157,28 @@ struct Header {
 }
 
 impl Header {
+    /// Reads a header as NumPy writes it, and returns how long it is. [`Header::read`] says the same of it, and
+    /// everything else is left to that.
+    fn read_plain(body: &[u8]) -> Option<(Header, usize)> {
+        const BEFORE_LEN: usize = MAGIC.len() + 2;
+        let (before, rest) = body.split_at_checked(BEFORE_DTYPE.len())?;
+        let (start, text) = before.split_first_chunk::<BEFORE_LEN>()?;
+        let (len, text) = text.split_first_chunk()?;
+        let end = BEFORE_LEN + len.len() + usize::from(u16::from_le_bytes(*len));
+        if start != &BEFORE_DTYPE[..BEFORE_LEN] || text != &BEFORE_DTYPE[BEFORE_LEN + len.len()..] {
+            return None;
+        }
+        let rest = rest.get(..end.checked_sub(before.len())?)?;
+        let (name, rest) = rest.split_at_checked(if rest.get(3)? == &b'\'' { 3 } else { 4 })?;
+        let dtype = DType::of(name)?;
+        let (shape, rest) = digits::dims(rest.strip_prefix(BEFORE_SHAPE)?)?;
+        let rest =
+            rest.strip_prefix(if shape.dims().len() == 1 { &b",), }"[..] } else { b"), }" })?;
+        let (b'\n', blanks) = rest.split_last()? else { return None };
+        let other = blanks.iter().fold(0, |other, &byte| other | (byte ^ b' '));
+        (other == 0).then_some((Header { dtype, fortran_order: false, shape }, end))
+    }
+
     /// Reads everything before the data.
     fn read(cursor: &mut Cursor<'_>) -> Result<Header, CodecError> {
         if cursor.array()? != *MAGIC {
@@ -314,6 +389,7 @@ const TILE_BYTES: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::array::NdArray;
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         let len = (header.len() as u16).to_le_bytes();
@@ -336,6 +412,78 @@ mod tests {
         ] {
             let want = Ok(("|u1".to_owned(), vec![2], vec![7, 8]));
             assert_eq!(decode(&file(header, &[7, 8])), want, "{header}");
+        }
+    }
+
+    #[test]
+    fn headers_as_numpy_writes_them_are_read_as_any_other() {
+        let plain = |descr: &str, shape: &str| {
+            let dict =
+                format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+            format!("{dict:117}\n")
+        };
+        for shape in ["()", "(0,)", "(3,)", "(3, 4)", "(1, 20, 300, 4000)", "(123456789012345678,)"]
+        {
+            for descr in ["|u1", "<f8", ">c16"] {
+                let body = file(&plain(descr, shape), &[]);
+                let careful = Header::read(&mut Cursor::new(NAME, &body)).unwrap();
+                let (header, len) = Header::read_plain(&body).expect(shape);
+                assert_eq!((header.dtype, header.shape, len), (careful.dtype, careful.shape, 128));
+                assert!(!header.fortran_order);
+                for cut in 0..body.len() {
+                    assert!(Header::read_plain(&body[..cut]).is_none(), "{cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_changed_anywhere_means_the_same_to_either_reader() {
+        let array = NdArray::seeded(DType::F8, Shape::new(&[12, 30]).unwrap(), 1).unwrap();
+        let body = crate::codec::message(&Npy, &array.view()).unwrap();
+        assert!(Header::read_plain(&body).is_some());
+        for at in 0..128 {
+            for byte in 0..=255 {
+                let mut body = body.clone();
+                body[at] = byte;
+                let mut cursor = Cursor::new(NAME, &body);
+                let careful = Header::read(&mut cursor);
+                let Some((header, len)) = Header::read_plain(&body) else { continue };
+                let careful = careful.expect("what is plain is right");
+                assert_eq!(
+                    (header.dtype, header.shape),
+                    (careful.dtype, careful.shape),
+                    "{at} {byte}"
+                );
+                assert_eq!((header.fortran_order, len), (careful.fortran_order, cursor.at()));
+            }
+        }
+    }
+
+    #[test]
+    fn plain_headers_are_written_as_others_are() {
+        let most = u64::MAX >> 1;
+        let mut shapes = vec![vec![], vec![0, most]];
+        for rank in 1..=RANK_MAX {
+            // Headers of every length around each multiple of 64.
+            for (first, last) in [(1, 1), (0, 10), (10, 1), (99, 100), (0, 12345)] {
+                let mut dims = vec![1; rank];
+                dims[rank - 1] = last;
+                dims[0] = first;
+                shapes.push(dims);
+            }
+        }
+        for dims in shapes {
+            for dtype in [DType::F8, DType::parse("|u1").unwrap(), DType::parse("<c16").unwrap()] {
+                let shape = Shape::new(&dims).unwrap();
+                let Ok(len) = shape.byte_len(dtype) else { continue };
+                let data = vec![0; len as usize];
+                let array = ArrayView::new(dtype, shape, &data).unwrap();
+                let (mut plain, mut out) = (b"old".to_vec(), b"old".to_vec());
+                Npy.encode(&array, &mut plain).unwrap();
+                put_any_header(&array, &mut out);
+                assert_eq!(plain, out, "{dims:?}");
+            }
         }
     }
 

@@ -108,6 +108,13 @@ const BOTH: &str = "given beside data: a message has either a list or a buffer";
 /// Which of the two JSON forms `body` has: the first of its names `data` and `buffer` decides. That the other one
 /// does not follow is for the codec to check.
 pub fn form(body: &[u8]) -> Result<Encoding, CodecError> {
+    // As most begin.
+    if body.starts_with(b"{\"data\":") {
+        return Ok(Encoding::Json);
+    }
+    if body.starts_with(b"{\"buffer\":") {
+        return Ok(Encoding::JsonBinary);
+    }
     let mut cursor = Cursor::new(NAME, body);
     let mut members = Members::default();
     while let Some(name) = members.next(&mut cursor)? {

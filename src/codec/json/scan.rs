@@ -21,6 +21,11 @@ pub(crate) struct Members {
 }
 
 impl Members {
+    /// Behind the value of the first member.
+    pub(crate) fn begun() -> Members {
+        Members { begun: true }
+    }
+
     /// Reads up to the next value and returns its name; `None` after the closing brace.
     pub(crate) fn next<'a>(
         &mut self,
