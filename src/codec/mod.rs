@@ -11,6 +11,8 @@ use crate::array::{ArrayError, ArrayView};
 
 mod cursor;
 mod digits;
+#[cfg(test)]
+mod guard;
 pub mod json;
 pub mod json_binary;
 pub mod json_binary_serde;

@@ -1,0 +1,64 @@
+//! No codec looks at a byte outside of its message: whole ones, cut ones and damaged ones stand between pages that end
+//! the process when they are read, with the kernels at each level that the processor has.
+
+use super::simd::{Level, guarded};
+use super::{CODECS, Codec, CodecError, message};
+use crate::array::{DType, NdArray, Shape};
+
+/// Arrays whose messages go through all kernels and past them, and no longer than that takes: every byte is a case.
+fn arrays() -> impl Iterator<Item = NdArray> {
+    let shapes: [(&str, &[u64]); 9] = [
+        ("<f8", &[9, 2]),
+        ("<f8", &[]),
+        ("<f8", &[0]),
+        (">f4", &[11]),
+        ("<i8", &[12]),
+        ("|u1", &[3, 23]),
+        (">u2", &[5, 1, 7]),
+        ("|b1", &[26]),
+        ("<c16", &[14]),
+    ];
+    shapes.into_iter().map(|(dtype, dims)| {
+        let (dtype, shape) = (DType::parse(dtype).unwrap(), Shape::new(dims).unwrap());
+        NdArray::seeded(dtype, shape, 7).unwrap()
+    })
+}
+
+/// What a codec says of a body: the bytes of the array or the fault.
+fn said(codec: &dyn Codec, body: &[u8]) -> Result<Vec<u8>, CodecError> {
+    codec.decode(body, &mut Vec::new()).map(|array| array.data().to_vec())
+}
+
+/// The same at every level, with the body right behind a page that cannot be read and right before one.
+fn all_say(codec: &dyn Codec, body: &[u8]) {
+    let mut want = None;
+    guarded::reading(body, |body| {
+        for level in Level::all() {
+            level.limit();
+            let got = said(codec, body);
+            assert_eq!(want.get_or_insert_with(|| got.clone()), &got, "{level:?} {body:x?}");
+            // An echo has code of its own. A library's form may have no text for what it has read.
+            let (mut scratch, mut out) = (Vec::new(), Vec::new());
+            let echoed = codec.echo(body, &mut scratch, &mut out);
+            assert!(echoed.is_err() || got.is_ok(), "{level:?} {body:x?}");
+        }
+    });
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "Miri has no guard pages and needs none")]
+fn nothing_outside_a_message_is_read() {
+    for array in arrays() {
+        for codec in CODECS {
+            let Ok(body) = message(*codec, &array.view()) else { continue };
+            all_say(*codec, &body);
+            for at in 0..body.len() {
+                all_say(*codec, &body[..at]);
+                // One change at each place, of some kind: a digit, a bracket, a length, no ASCII.
+                let mut damaged = body.clone();
+                damaged[at] = [b'1', b']', 0xff, b'"', damaged[at] ^ 1, b'e', 0][at % 7];
+                all_say(*codec, &damaged);
+            }
+        }
+    }
+}
