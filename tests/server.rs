@@ -188,6 +188,17 @@ fn the_ready_line_names_each_address_and_nothing_else_is_printed() {
 }
 
 #[test]
+fn a_server_that_stays_awake_keeps_its_deadlines() {
+    let flags = [&ANY_PORTS[..], &["--busy-poll", "10m", "--head-timeout", "50ms"]].concat();
+    let Some(program) = Program::start_on_ring(URING_SERVER, &flags) else { return };
+    let mut stream = TcpStream::connect(program.addresses()[1]).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("positive");
+    stream.write_all(b"POST /echo_npy HT").expect("room");
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).expect("it hangs up in time");
+}
+
+#[test]
 fn the_engine_of_grpc_is_chosen_and_own_by_default() {
     let first_frame = |flags: &[&str]| {
         let program = Program::start_on_ring(URING_SERVER, &[&ANY_PORTS[..], flags].concat())?;

@@ -208,14 +208,17 @@ impl<R: Ring> Reactor<R> {
         self.settle()
     }
 
-    /// Waits for completions and takes them; looks for them first for as long as the options say.
+    /// Waits for completions and takes them; looks for them first for as long as the options say, but not past a
+    /// deadline.
     fn wait(
         &mut self,
         until: Option<Instant>,
         completed: &mut Vec<Completion>,
     ) -> std::io::Result<()> {
+        let busy_poll = self.options.busy_poll;
+        let longest = self.timeout(until).map_or(busy_poll, |timeout| timeout.min(busy_poll));
         let ring = &mut self.core.ring;
-        let awake = Instant::now() + self.options.busy_poll;
+        let awake = Instant::now() + longest;
         while !self.options.busy_poll.is_zero() {
             ring.look()?;
             ring.completions(completed);
