@@ -59,6 +59,7 @@ fn options(address: SocketAddr, family: Family, encoding: Encoding, size: u64) -
         server_pid: None,
         settle: None,
         rate_hz: None,
+        busy_poll: Duration::ZERO,
     }
 }
 

@@ -143,6 +143,7 @@ fn options(scheme: &str, address: SocketAddr) -> Options {
         server_pid: None,
         settle: None,
         rate_hz: None,
+        busy_poll: Duration::ZERO,
     }
 }
 
@@ -167,6 +168,20 @@ fn right_servers_are_measured() {
         assert!(measured.client_cpu.total_ns > 0);
         assert!(measured.socket.nodelay);
         assert!(load::summary::summary(&measured).contains("200 in "));
+    }
+}
+
+#[test]
+fn a_client_that_stays_awake_says_how_long_it_had_nothing_to_do() {
+    if ring::is_missing() {
+        return;
+    }
+    for (busy_poll, spins) in [(Duration::ZERO, false), (Duration::from_secs(1), true)] {
+        let options = options("raw", server(Speech::Raw, echo));
+        let measured = load::run(&Options { busy_poll, ..options }).unwrap();
+        assert_eq!(measured.client_spun_ns > 0, spins, "{measured:?}");
+        let work_ns = measured.client_work_ns();
+        assert_eq!(work_ns < measured.client_cpu.total_ns, spins, "{measured:?}");
     }
 }
 

@@ -126,6 +126,7 @@ fn options(address: SocketAddr, size: u64, in_flight: u32) -> Options {
         server_pid: None,
         settle: None,
         rate_hz: None,
+        busy_poll: Duration::ZERO,
     }
 }
 

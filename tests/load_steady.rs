@@ -104,6 +104,7 @@ fn settle<C: Client + 'static>(
         server_pid: None,
         settle: None,
         rate_hz: None,
+        busy_poll: Duration::ZERO,
     };
     let array = worker::array(&options.source).unwrap();
     let message = Message::new(options.body, array, 1).unwrap();

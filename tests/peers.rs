@@ -136,6 +136,7 @@ fn send(rung: &PeerRung, server: &Server, source: Source, requests: u64, case: &
         server_pid: Some(server.pid()),
         settle: None,
         rate_hz: None,
+        busy_poll: Duration::ZERO,
     };
     match load::run(&options) {
         Ok(measured) => assert_eq!(measured.requests, requests, "{rung} {case}"),

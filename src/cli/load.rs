@@ -82,6 +82,10 @@ pub struct LoadArgs {
     #[command(flatten)]
     pub http2: Http2Args,
 
+    /// Looks for replies for this long before it sleeps, so that a server need not wake it
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0us")]
+    pub busy_poll: Duration,
+
     /// Core for the one thread
     #[arg(long, value_name = "CORE")]
     pub cpu: Option<usize>,
@@ -162,6 +166,7 @@ impl LoadArgs {
             window: self.requests.map_or(Extent::Duration(self.duration), Extent::Requests),
             timeout: self.timeout,
             allowance: self.http2.allowance(),
+            busy_poll: self.busy_poll,
             cpu: self.cpu,
             server_pid: self.server_pid,
         };

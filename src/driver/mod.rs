@@ -132,6 +132,8 @@ pub struct Counters {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+    /// Time in which it looked for something to do and found nothing ([`Options::busy_poll`]).
+    pub spun: Duration,
 }
 
 impl Counters {

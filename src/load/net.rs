@@ -29,12 +29,12 @@ const REPLY_BYTES_MORE: usize = 64 * 1024;
 
 /// A reactor for a client. It never stops reading while requests wait to be sent: a server that waits for its replies
 /// to be read would never read them.
-pub fn reactor() -> Result<Reactor, LoadError> {
+pub fn reactor(busy_poll: Duration) -> Result<Reactor, LoadError> {
     let options = driver::Options {
         outbox_bytes_max: usize::MAX,
         connections_max: CONNECTIONS_MAX as usize,
         drain_timeout: Duration::ZERO,
-        busy_poll: Duration::ZERO,
+        busy_poll,
     };
     Ok(Reactor::new(options)?)
 }

@@ -37,6 +37,8 @@ pub struct Options {
     pub timeout: Duration,
     /// What a gRPC server may send us before it has to wait.
     pub allowance: Allowance,
+    /// How long the thread looks for replies before it sleeps.
+    pub busy_poll: Duration,
     /// Core to pin the one thread to.
     pub cpu: Option<usize>,
     /// Server process whose CPU and memory are read.
@@ -300,6 +302,7 @@ mod tests {
             server_pid: None,
             settle: None,
             rate_hz: None,
+            busy_poll: Duration::ZERO,
         }
     }
 

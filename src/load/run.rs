@@ -31,6 +31,8 @@ pub struct Run {
     closed: Option<Reading>,
     failure: Option<LoadError>,
     started: Option<Instant>,
+    /// Time in which the reactor only looked for replies, up to its last turn.
+    spun: Duration,
 }
 
 /// What an open loop has beside.
@@ -79,6 +81,7 @@ pub struct Ticket {
 struct Reading {
     at: Instant,
     client: Cpu,
+    spun: Duration,
     server: Option<Cpu>,
 }
 
@@ -100,6 +103,7 @@ impl Run {
             closed: None,
             failure: None,
             started: None,
+            spun: Duration::ZERO,
         }
     }
 
@@ -198,6 +202,11 @@ impl Run {
         }
     }
 
+    /// Says how long the reactor has only looked for replies, in all.
+    pub fn spun(&mut self, spun: Duration) {
+        self.spun = spun;
+    }
+
     /// The run's time is up.
     pub fn timed_out(&mut self, after: Duration) {
         let outstanding = self.schedule.outstanding();
@@ -226,6 +235,7 @@ impl Run {
             latency_ns: Quantiles::from(&self.latencies),
             latency_histogram: self.latencies.to_text(),
             client_cpu: clock::used(opened.client, closed.client),
+            client_spun_ns: nanoseconds(closed.spun - opened.spun),
             server_cpu: opened
                 .server
                 .zip(closed.server)
@@ -265,7 +275,7 @@ impl Run {
         let what = "reading our own CPU time";
         let client = clock::own_cpu().map_err(|source| LoadError::Io { what, source })?;
         let server = self.server_pid.map(clock::process_cpu).transpose().map_err(reading_server)?;
-        Ok(Reading { at: now, client, server })
+        Ok(Reading { at: now, client, spun: self.spun, server })
     }
 }
 

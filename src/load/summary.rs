@@ -11,22 +11,22 @@ use crate::record::{Cpu, Measurement, ScheduleReport};
 /// Share of its core from which on the load generator is the limit.
 pub const CLIENT_BUSY: f64 = 0.85;
 
-/// Share of one core that `cpu` kept busy in a window of `wall_ns`.
-pub fn busy(cpu: Cpu, wall_ns: u64) -> f64 {
-    cpu.total_ns as f64 / wall_ns.max(1) as f64
+/// Share of one core that `cpu_ns` kept busy in a window of `wall_ns`.
+fn busy(cpu_ns: u64, wall_ns: u64) -> f64 {
+    cpu_ns as f64 / wall_ns.max(1) as f64
 }
 
 /// Requests/s of a load generator that never had to wait: what its one core is good for under this protocol, size and
 /// load, whoever serves. A rate near it says nothing about the server. Measured beside the cheapest server of a
 /// protocol (`uring/PROTOCOL/reflect`) it is the ceiling of all rungs of that protocol.
 pub fn ceiling_hz(measured: &Measurement) -> f64 {
-    measured.requests as f64 * 1e9 / measured.client_cpu.total_ns.max(1) as f64
+    measured.requests as f64 * 1e9 / measured.client_work_ns().max(1) as f64
 }
 
 /// The lines.
 pub fn summary(measured: &Measurement) -> String {
     let wall = Duration::from_nanos(measured.wall_ns);
-    let client_busy = busy(measured.client_cpu, measured.wall_ns);
+    let client_busy = busy(measured.client_work_ns(), measured.wall_ns);
     let bound = if client_busy > CLIENT_BUSY { ">= " } else { "" };
     let rate = measured.requests as f64 / wall.as_secs_f64();
     let requests = measured.requests.max(1) as f64;
@@ -44,6 +44,10 @@ pub fn summary(measured: &Measurement) -> String {
     let (out, into) = (wire(measured.bytes_out), wire(measured.bytes_in));
     line("wire", format!("{out:.0} bytes out, {into:.0} bytes in per request"));
     line("client CPU", cpu(measured.client_cpu, measured));
+    if measured.client_spun_ns > 0 {
+        let share = 100.0 * busy(measured.client_spun_ns, measured.wall_ns);
+        line("", format!("{share:.0} % of a core looked for replies and found none"));
+    }
     line(
         "ceiling",
         format!("{:.0} requests/s with all of the client's core", ceiling_hz(measured)),
@@ -89,7 +93,7 @@ fn cpu(cpu: Cpu, measured: &Measurement) -> String {
         each(cpu.total_ns),
         each(cpu.user_ns),
         each(cpu.system_ns),
-        100.0 * busy(cpu, measured.wall_ns)
+        100.0 * busy(cpu.total_ns, measured.wall_ns)
     )
 }
 
@@ -107,6 +111,7 @@ mod tests {
             latency_ns: Quantiles { p50: 12_340, max: 2_000_000, ..Quantiles::default() },
             latency_histogram: String::new(),
             client_cpu: Cpu { total_ns: client_ns, user_ns: 0, system_ns: 0 },
+            client_spun_ns: 0,
             server_cpu: Some(Cpu { total_ns: 2_000_000, user_ns: 1_500_000, system_ns: 500_000 }),
             server_rss_peak_bytes: Some(3 << 20),
             socket: SocketOptions::default(),
@@ -134,5 +139,10 @@ mod tests {
     #[test]
     fn a_busy_client_makes_a_lower_bound() {
         assert!(summary(&measured(900_000_000)).contains("throughput  >= 1000"));
+        let awake = Measurement { client_spun_ns: 400_000_000, ..measured(900_000_000) };
+        let text = summary(&awake);
+        assert!(text.contains("throughput  1000"), "{text}");
+        assert!(text.contains("40 % of a core looked for replies"), "{text}");
+        assert!(text.contains("ceiling     2000 requests/s"), "{text}");
     }
 }

@@ -35,9 +35,10 @@ pub fn run(options: &Options) -> Result<Measurement, LoadError> {
     let sockets = net::connect(options, end)?;
     let read_back = socket::read_back(&sockets[0])?;
     let run = Rc::new(RefCell::new(Run::new(options, message)));
-    let mut reactor = net::reactor()?;
+    let mut reactor = net::reactor(options.busy_poll)?;
     let connections = net::start(&mut reactor, options, sockets, &run)?;
     while !run.borrow().over() {
+        run.borrow_mut().spun(reactor.counters().spun);
         let until = wake(&mut reactor, &connections, &mut run.borrow_mut());
         reactor.turn(Some(until.map_or(end, |until| until.min(end))))?;
         if Instant::now() >= end {

@@ -261,6 +261,9 @@ pub struct Measurement {
     pub latency_histogram: String,
     /// CPU of the load generator's process.
     pub client_cpu: Cpu,
+    /// Part of it in which the load generator only looked for replies and had nothing to do.
+    #[serde(default)]
+    pub client_spun_ns: u64,
     /// CPU of the server's whole process, when its pid was given.
     pub server_cpu: Option<Cpu>,
     /// The server's peak resident set so far.
@@ -325,6 +328,13 @@ pub struct Quantiles {
 impl Default for Outcome {
     fn default() -> Outcome {
         Outcome::Skipped { reason: String::new() }
+    }
+}
+
+impl Measurement {
+    /// CPU in which the load generator did something: without what it spent on staying awake.
+    pub fn client_work_ns(&self) -> u64 {
+        self.client_cpu.total_ns.saturating_sub(self.client_spun_ns)
     }
 }
 

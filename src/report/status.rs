@@ -53,7 +53,7 @@ impl Status {
             let wall: u64 = measured.iter().map(|(_, m)| m.wall_ns).sum();
             Some(total as f64 / wall.max(1) as f64)
         };
-        let client = busy(&|m| Some(m.client_cpu.total_ns)).unwrap_or_default();
+        let client = busy(&|m| Some(m.client_work_ns())).unwrap_or_default();
         let server = busy(&|m| m.server_cpu.map(|cpu| cpu.total_ns));
         let percent = |share: f64| format!("{:.0} %", share * 100.0);
         match server {
@@ -170,6 +170,19 @@ mod tests {
         assert_eq!(status(0.9, 0.97).reason(), "load generator 90 % busy");
         assert_eq!(status(0.5, 0.9).reason(), "server 90 % busy");
         assert!(status(0.5, 0.9).is_bound() && !status(0.5, 0.97).is_bound());
+    }
+
+    #[test]
+    fn a_load_generator_that_only_stays_awake_is_not_busy() {
+        let awake = |spun: f64| {
+            let mut trial = trial("uring/raw/reflect", 0, 9_900);
+            let Outcome::Measured(measured) = &mut trial.outcome else { unreachable!() };
+            measured.client_cpu.total_ns = measured.wall_ns;
+            measured.client_spun_ns = (spun * measured.wall_ns as f64) as u64;
+            Status::of(&[&trial])
+        };
+        assert_eq!(awake(0.5), Status::Valid);
+        assert_eq!(awake(0.1).reason(), "load generator 90 % busy");
     }
 
     #[test]

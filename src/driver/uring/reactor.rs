@@ -208,32 +208,47 @@ impl<R: Ring> Reactor<R> {
         self.settle()
     }
 
-    /// Waits for completions and takes them; looks for them first for as long as the options say, but not past a
-    /// deadline.
+    /// Waits for completions and takes them; looks for them first for as long as the options say.
     fn wait(
+        &mut self,
+        until: Option<Instant>,
+        completed: &mut Vec<Completion>,
+    ) -> std::io::Result<()> {
+        if !self.options.busy_poll.is_zero() {
+            self.spin(until, completed)?;
+            if !completed.is_empty() || until.is_some_and(|until| until <= Instant::now()) {
+                return Ok(());
+            }
+        }
+        let timeout = self.timeout(until);
+        self.core.ring.wait(timeout)?;
+        self.core.ring.completions(completed);
+        Ok(())
+    }
+
+    /// Looks for completions until there are some, but no longer than the options say and not past `until` or a
+    /// deadline. The looks that found nothing are counted as spinning; the first, which hands over what is queued, and
+    /// the one that found something are work.
+    fn spin(
         &mut self,
         until: Option<Instant>,
         completed: &mut Vec<Completion>,
     ) -> std::io::Result<()> {
         let busy_poll = self.options.busy_poll;
         let longest = self.timeout(until).map_or(busy_poll, |timeout| timeout.min(busy_poll));
-        let ring = &mut self.core.ring;
-        let awake = Instant::now() + longest;
-        while !self.options.busy_poll.is_zero() {
+        let Core { ring, counters, .. } = &mut *self.core;
+        ring.look()?;
+        ring.completions(completed);
+        let begun = Instant::now();
+        let end = begun + longest;
+        let mut now = begun;
+        while completed.is_empty() && now < end {
+            std::hint::spin_loop();
+            now = Instant::now();
             ring.look()?;
             ring.completions(completed);
-            let now = Instant::now();
-            if !completed.is_empty() || until.is_some_and(|until| until <= now) {
-                return Ok(());
-            }
-            if awake <= now {
-                break;
-            }
-            std::hint::spin_loop();
         }
-        let timeout = self.timeout(until);
-        self.core.ring.wait(timeout)?;
-        self.core.ring.completions(completed);
+        counters.spun += now - begun;
         Ok(())
     }
 

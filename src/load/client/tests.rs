@@ -82,6 +82,7 @@ fn options(size: u64, in_flight: u32, window: Extent) -> Options {
         server_pid: Some(std::process::id()),
         settle: None,
         rate_hz: None,
+        busy_poll: Duration::ZERO,
     }
 }
 
