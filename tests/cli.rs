@@ -167,6 +167,28 @@ fn a_ladder_asks_for_the_frames_it_is_told_to() {
 }
 
 #[test]
+fn a_ladders_client_stays_awake_unless_told_otherwise() {
+    let run = |flags: &[&str]| {
+        let rungs = ["--rungs", "uring/raw/reflect", "--sizes", "8", "--in-flight", "1"];
+        let (output, folder, out) = tiny_ladder(&[&rungs, flags].concat());
+        assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+        let Some(Line::Trial(trial)) = records(&out).pop() else { panic!("no trial") };
+        let Outcome::Measured(measured) = trial.outcome else { panic!("{:?}", trial.outcome) };
+        (measured.client_spun_ns, folder, out)
+    };
+    let cores = nix::sched::sched_getaffinity(Pid::from_raw(0)).expect("a mask");
+    let is_shared = (0..1024).filter(|core| cores.is_set(*core).unwrap_or(false)).count() == 1;
+    let (awake, _folder, one) = run(&[]);
+    assert_eq!(awake == 0, is_shared, "never on the server's core");
+    let (asleep, _folder, other) = run(&["--client-busy-poll", "0us"]);
+    assert_eq!(asleep, 0);
+    let [one, other] = [&one, &other].map(|out| out.to_str().expect("text"));
+    let compared = ndecho(&["compare", one, other]);
+    assert!(is_shared || code(&compared) == 1, "{}", stdout(&compared));
+    assert!(is_shared || stderr(&compared).contains("stayed awake"), "{}", stderr(&compared));
+}
+
+#[test]
 fn an_array_from_a_file_is_sent() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.npy");

@@ -123,6 +123,12 @@ impl CompareArgs {
                 "the two runs are of different machines, or of one that was changed: no comparison",
             );
         }
+        if old.header.client_busy_poll_ns != new.header.client_busy_poll_ns {
+            return fail(
+                "the load generator slept between replies in one of the two runs and stayed awake in the other, which \
+                 changes what a server costs: no comparison",
+            );
+        }
         eprintln!(
             "warning: the two runs were not tried in turns, so what the machine did between them counts as a difference"
         );

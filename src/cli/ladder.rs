@@ -21,7 +21,7 @@ use crate::ladder::client::{self, Client, PythonClient};
 use crate::ladder::open_loop;
 use crate::ladder::peers::Peer;
 use crate::ladder::peers::environment::Environments;
-use crate::ladder::plan::{Plan, Wish};
+use crate::ladder::plan::{BUSY_POLL, Plan, Wish};
 use crate::ladder::preset::Preset;
 use crate::ladder::records::{RECORDS, Records};
 use crate::ladder::run::{self, Bench, Tally};
@@ -89,6 +89,11 @@ pub struct LadderArgs {
     /// Core of the load generator [default: the second there is]
     #[arg(long, value_name = "CORE")]
     pub cpu_client: Option<usize>,
+
+    /// The load generator looks for replies for this long before it sleeps, so that no server has to wake it; 0us lets
+    /// it sleep at once. Never on a core that it shares with the server [default: 1ms]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub client_busy_poll: Option<Duration>,
 
     /// Connections, the same for every rung
     #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..))]
@@ -259,6 +264,7 @@ impl LadderArgs {
             connections: self.connections,
             in_flight: self.in_flight,
             load_flags: self.http2.flags(),
+            busy_poll: self.client_busy_poll.unwrap_or(BUSY_POLL),
             rounds: self.rounds,
             time: self.time,
             duration: self.duration,

@@ -57,6 +57,7 @@ pub(super) fn header(plan: &Plan, bench: &Bench, preset: &str, started_unix_s: u
         rounds: plan.blocks.max,
         cpu_server: bench.cpu_server as u32,
         cpu_client: bench.cpu_client as u32,
+        client_busy_poll_ns: bench.busy_poll(plan).as_nanos() as u64,
         client: bench.python.as_ref().map(|_| "the Python client (client.py)".to_owned()),
         peers: plan
             .peers()

@@ -40,6 +40,14 @@ pub struct Bench {
     pub python: Option<PythonClient>,
 }
 
+impl Bench {
+    /// How long the load generator of `plan` stays awake here: on a core of both it would keep the server off it.
+    pub fn busy_poll(&self, plan: &Plan) -> Duration {
+        let shares_core = self.cpu_server == self.cpu_client;
+        if shares_core { Duration::ZERO } else { plan.busy_poll }
+    }
+}
+
 /// How many blocks a run has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocks {

@@ -211,6 +211,8 @@ impl Trials<'_> {
         if let Some(rate) = cell.offered_hz {
             command.args(["--rate", &rate.to_string()]);
         }
+        let busy_poll = self.bench.busy_poll(self.plan);
+        command.args(["--busy-poll", &format!("{}us", busy_poll.as_micros())]);
         // Ours is the one that ends it, so that a trial that takes too long is told from one that fails.
         command.args(["--timeout", &format!("{}us", 2 * self.plan.budget.as_micros())]);
         if cell.subject.family() == Family::Grpc {

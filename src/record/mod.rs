@@ -44,6 +44,9 @@ pub struct Header {
     pub cpu_server: u32,
     /// Core of the load generator.
     pub cpu_client: u32,
+    /// How long the load generator looked for replies before it slept.
+    #[serde(default)]
+    pub client_busy_poll_ns: u64,
     /// What loaded the servers, if not our own load generator.
     #[serde(default)]
     pub client: Option<String>,

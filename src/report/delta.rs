@@ -270,6 +270,7 @@ pub(crate) mod tests {
             rounds: 2,
             cpu_server: 0,
             cpu_client: 1,
+            client_busy_poll_ns: 0,
             client: None,
             peers: BTreeMap::new(),
             host: Host { cpu_model: "A CPU".into(), ..Host::default() },
