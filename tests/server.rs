@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::codec::Encoding;
 use ndecho::echo::CodecSet;
-use ndecho::record::ServerReport;
+use ndecho::record::{Measurement, ServerReport};
 use ndecho::wire::Limits;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -287,6 +287,31 @@ fn what_a_large_call_needed_is_given_back() {
             assert!(Instant::now() < late, "{rung}: {} of {peak} bytes stay", resident());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+#[test]
+fn large_arrays_take_little_more_memory_than_their_bytes_in_flight() {
+    const ARRAY: u64 = 64 << 20;
+    const CONNECTIONS: u64 = 4;
+    for (rung, scheme) in
+        [("uring/h2/protobuf", "grpc"), ("uring/raw/protobuf", "raw"), ("uring/h1/npy", "http")]
+    {
+        let Some(program) = Program::start_on_ring(NDECHO, &["serve", rung]) else { continue };
+        let codec = rung.rsplit('/').next().expect("a part");
+        let url = format!("{scheme}://{}", program.addresses()[0]);
+        let pid = program.child.id().to_string();
+        let mut load = Command::new(NDECHO);
+        load.args(["load", &url, "--codec", codec, "--size", "64MiB", "--json"]);
+        load.args(["--connections", &CONNECTIONS.to_string(), "--server-pid", &pid]);
+        load.args(["--warmup", "8", "--requests", "12"]);
+        let output = load.output().expect("the program is built");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{rung}: {said}");
+        let measured: Measurement = serde_json::from_slice(&output.stdout).expect("a measurement");
+        let peak = measured.server_rss_peak_bytes.expect("its pid was given");
+        let most = ARRAY * CONNECTIONS * 3 / 2 + (16 << 20);
+        assert!(peak <= most, "{rung}: {} of {} MiB", peak >> 20, most >> 20);
     }
 }
 
