@@ -58,6 +58,8 @@ pub struct Reactor<R: Ring = KernelRing> {
     waiting: VecDeque<(usize, OwnedFd)>,
     options: Options,
     dirty: Vec<Key>,
+    /// Kept for its capacity.
+    keys: Vec<Key>,
     completed: Vec<Completion>,
     stop: Option<UnixStream>,
     stopped: bool,
@@ -151,6 +153,7 @@ impl<R: Ring> Reactor<R> {
             waiting: VecDeque::new(),
             options,
             dirty: Vec::new(),
+            keys: Vec::new(),
             completed: Vec::new(),
             stop: None,
             stopped: false,
@@ -300,7 +303,7 @@ impl<R: Ring> Reactor<R> {
 
     /// Runs tasks and gives connections their operations until nothing changes any more.
     fn settle(&mut self) -> Result<(), DriverError> {
-        let mut keys = Vec::new();
+        let mut keys = std::mem::take(&mut self.keys);
         loop {
             self.tasks.run(&self.core.hub);
             self.core.hub.take_touched(&mut keys);
@@ -318,6 +321,7 @@ impl<R: Ring> Reactor<R> {
                 self.settle_link(key);
             }
         }
+        self.keys = keys;
         self.admit_waiting()?;
         self.listen();
         Ok(())
