@@ -5,7 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ndecho::ladder::table::rungs;
-use ndecho::record::{Line, Outcome};
+use ndecho::record::{Allocations, Counts, Line, Outcome, Trial, Variant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -120,6 +120,15 @@ fn records(out: &Path) -> Vec<Line> {
     text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
 }
 
+/// The trials of a run's rungs, without those of null servers.
+fn trials(out: &Path) -> Vec<Trial> {
+    let trial = |line| match line {
+        Line::Trial(trial) if trial.variant != Variant::Null => Some(*trial),
+        Line::Trial(_) | Line::Header(_) | Line::Conformance(_) => None,
+    };
+    records(out).into_iter().filter_map(trial).collect()
+}
+
 #[test]
 fn a_tiny_ladder_measures_records_and_reports() {
     let rungs = "tokio/tonic/protobuf:prost,uring/h1/npy";
@@ -127,10 +136,19 @@ fn a_tiny_ladder_measures_records_and_reports() {
     assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
     let records = records(&out);
     assert!(matches!(records[0], Line::Header(_)));
-    assert_eq!(records.len(), 3);
-    for line in &records[1..] {
-        let Line::Trial(trial) = line else { panic!("a header in the middle") };
+    let asked = |line: &&Line| matches!(line, Line::Conformance(asked) if asked.failure.is_none());
+    assert_eq!(records.iter().filter(asked).count(), 2);
+    assert!(stdout(&output).contains("answered rightly by 2 of 2 rungs"), "{}", stdout(&output));
+    let is_null = |line: &&Line| {
+        matches!(line, Line::Trial(trial) if trial.variant == Variant::Null
+            && matches!(trial.outcome, Outcome::Measured(_)))
+    };
+    assert_eq!(records.iter().filter(is_null).count(), 2);
+    let trials = trials(&out);
+    assert_eq!(trials.len(), 2);
+    for trial in &trials {
         let Outcome::Measured(measured) = &trial.outcome else { panic!("{:?}", trial.outcome) };
+        assert!(measured.server_faults.is_some() && trial.waits.is_some(), "{}", trial.rung);
         assert!(measured.requests > 0 && measured.server_cpu.is_some(), "{}", trial.rung);
         assert!(trial.server.is_some(), "{} left no report", trial.rung);
     }
@@ -153,7 +171,7 @@ fn a_ladder_asks_for_the_frames_it_is_told_to() {
         let rungs = ["--rungs", "uring/h2/reflect", "--sizes", "8"];
         let (output, _folder, out) = tiny_ladder(&[&rungs, flags].concat());
         assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
-        let Some(Line::Trial(trial)) = records(&out).pop() else { panic!("no trial") };
+        let trial = trials(&out).pop().expect("a trial");
         let Outcome::Measured(measured) = trial.outcome else { panic!("{:?}", trial.outcome) };
         let ours = measured.client_settings.expect("it is HTTP/2");
         (ours.initial_window_size, ours.max_frame_size)
@@ -197,8 +215,7 @@ fn an_array_from_a_file_is_sent() {
     let file = path.to_str().expect("text");
     let (output, _folder, out) = tiny_ladder(&["--rungs", rungs, "--array", file]);
     assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
-    for line in &records(&out)[1..] {
-        let Line::Trial(trial) = line else { panic!("a header in the middle") };
+    for trial in trials(&out) {
         assert_eq!(
             (trial.array.dtype.as_str(), trial.array.shape.as_slice()),
             ("<c16", &[2, 3][..])
@@ -222,7 +239,7 @@ fn records_that_are_none_or_damaged_say_so() {
     let cases = [
         (String::new(), "the first line is not a header"),
         ("bytes,dtype\n8,<f8\n".to_owned(), "the first line is not a header"),
-        (whole.replace("\"version\":2", "\"version\":7"), "records of version 7"),
+        (whole.replace("\"version\":3", "\"version\":7"), "records of version 7"),
         (format!("{header}\n{}{{\n", trials.replace("\"rung\"", "\"rang\"")), "line 2: "),
     ];
     for (text, want) in cases {
@@ -241,16 +258,17 @@ fn a_run_that_was_stopped_goes_on_with_its_own_flags() {
     let path = out.join("records.jsonl");
     let whole = std::fs::read_to_string(&path).expect("records");
     let lines: Vec<&str> = whole.lines().collect();
-    assert_eq!(lines.len(), 1 + 2 * 4, "raw stands under two loads");
+    // A header, two null servers, two rungs that were asked first, and raw stands under two loads.
+    assert_eq!(lines.len(), 1 + 2 + 2 + 2 * 4);
     // As a killed run leaves it: some trials, and a part of a line.
-    let cut = format!("{}\n{}", lines[..4].join("\n"), &lines[4][..100]);
+    let cut = format!("{}\n{}", lines[..6].join("\n"), &lines[6][..100]);
     std::fs::write(&path, &cut).expect("a file");
     let again = ndecho(&["ladder", "--continue", out.to_str().expect("text")]);
     assert_eq!(code(&again), 0, "{}{}", stdout(&again), stderr(&again));
     let places = |lines: Vec<Line>| -> Vec<(u32, u32)> {
         let place = |line: Line| match line {
             Line::Trial(trial) => Some((trial.round, trial.cell)),
-            Line::Header(_) => None,
+            Line::Header(_) | Line::Conformance(_) => None,
         };
         lines.into_iter().filter_map(place).collect()
     };
@@ -258,7 +276,55 @@ fn a_run_that_was_stopped_goes_on_with_its_own_flags() {
     let before = places(lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect());
     assert_eq!(went_on, before);
     let text = std::fs::read_to_string(&path).expect("records");
-    assert!(text.starts_with(&lines[..4].join("\n")), "what was there is kept");
+    assert!(text.starts_with(&lines[..6].join("\n")), "what was there is kept");
+}
+
+#[test]
+fn a_load_generator_that_is_too_slow_is_the_limit() {
+    let rungs = ["--rungs", "tokio/axum/npy", "--sizes", "8", "--client-spin", "300us"];
+    let (output, folder, out) = tiny_ladder(&rungs);
+    assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+    // Whatever else this machine does meanwhile is not the matter here.
+    let text = std::fs::read_to_string(out.join("records.jsonl")).expect("records");
+    let lines = text.lines().map(|line| {
+        let mut line: Line = serde_json::from_str(line).expect("a record");
+        if let Line::Trial(trial) = &mut line {
+            trial.discarded = None;
+        }
+        serde_json::to_string(&line).expect("a record") + "\n"
+    });
+    let quiet = folder.path().join("quiet.jsonl");
+    std::fs::write(&quiet, lines.collect::<String>()).expect("a file");
+    let report = ndecho(&["report", quiet.to_str().expect("text"), "--format", "csv"]);
+    let csv = stdout(&report);
+    assert!(csv.contains(",CLIENT-LIMITED,"), "{csv}");
+}
+
+#[test]
+fn what_a_request_makes_a_rung_do_is_counted_where_it_is_asked_for() {
+    let rungs = ["--rungs", "uring/h1/npy,tokio/axum/npy", "--sizes", "8", "--counts"];
+    let (output, _folder, out) = tiny_ladder(&rungs);
+    assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+    let each = |rung: &str| {
+        let mut counted = trials(&out).into_iter().filter(|trial| trial.rung == rung);
+        let counts = counted.find_map(|trial| trial.counts).expect("it was counted");
+        let (few, many) = (counts.few, counts.many);
+        assert_eq!(many.requests, 2 * few.requests);
+        let calls = many.calls.saturating_sub(few.calls) as f64 / few.requests as f64;
+        let count = |allocations: Option<Allocations>| allocations.map(|it| it.count as f64);
+        let allocations = count(many.allocations).zip(count(few.allocations));
+        (calls, allocations.map(|(many, few)| (many - few) / few_requests(&counts)))
+    };
+    let (own, axum) = (each("uring/h1/npy"), each("tokio/axum/npy"));
+    assert!(own.0 >= 1.0 && axum.0 >= 2.0, "system calls: {own:?} {axum:?}");
+    if let (Some(own), Some(axum)) = (own.1, axum.1) {
+        assert!(own < 0.5 && axum > 3.0, "allocations: {own} {axum}");
+    }
+    assert!(stdout(&output).contains("bytes allocated"), "{}", stdout(&output));
+}
+
+fn few_requests(counts: &Counts) -> f64 {
+    counts.few.requests as f64
 }
 
 #[test]
@@ -274,6 +340,7 @@ fn a_build_is_the_same_as_itself_and_one_with_a_spin_is_not() {
     let same = compare(NDECHO, NDECHO);
     assert_eq!(code(&same), 0, "{}{}", stdout(&same), stderr(&same));
     assert!(stdout(&same).contains("system calls per request: no more"), "{}", stdout(&same));
+    assert!(stdout(&same).contains("allocations per request: "), "{}", stdout(&same));
     assert!(stdout(&same).contains(" same\n"), "{}", stdout(&same));
     // A build that is much slower: this one, told to spin by a wrapper.
     let folder = tempfile::tempdir().expect("a folder");

@@ -16,8 +16,8 @@ use ndecho::echo::CodecSet;
 use ndecho::generated::NdArray;
 use ndecho::generated::calculator_client::CalculatorClient;
 use ndecho::ladder::table::STACKS;
-use ndecho::load;
 use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
+use ndecho::load::{self, conform};
 use ndecho::protocol::{self, Family};
 use ndecho::wire::Limits;
 use ndecho::wire::h2::Allowance;
@@ -60,6 +60,7 @@ fn options(address: SocketAddr, family: Family, encoding: Encoding, size: u64) -
         settle: None,
         rate_hz: None,
         busy_poll: Duration::ZERO,
+        spin: Duration::ZERO,
     }
 }
 
@@ -77,6 +78,18 @@ fn every_stack_answers(family: Family, codecs: impl Fn() -> CodecSet) {
             let measured = measured.unwrap_or_else(|error| panic!("{case}: {error}"));
             assert!(measured.requests > 0, "{case}");
             assert_eq!(measured.server_settings.is_some(), family == Family::Grpc, "{case}");
+        }
+        for encoding in Encoding::ALL {
+            let options = Options {
+                source: Source::Random { seed: 1 },
+                connections: 1,
+                in_flight: 1,
+                window: Extent::Requests(conform::ARRAYS as u64),
+                ..options(server.address(), family, encoding, 8)
+            };
+            let case = format!("{}/{}/{}", stack.driver, stack.protocol, encoding.name());
+            let measured = load::run(&options).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(measured.requests, conform::ARRAYS as u64, "{case}");
         }
         let report = server.stop();
         assert_eq!(report.peer_faults, 0, "{}/{}", stack.driver, stack.protocol);

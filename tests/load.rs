@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::codec;
 use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
-use ndecho::load::{self, LoadError};
+use ndecho::load::{self, LoadError, conform};
 use ndecho::record::Measurement;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -144,6 +144,7 @@ fn options(scheme: &str, address: SocketAddr) -> Options {
         settle: None,
         rate_hz: None,
         busy_poll: Duration::ZERO,
+        spin: Duration::ZERO,
     }
 }
 
@@ -253,6 +254,33 @@ fn one_wrong_reply_in_a_hundred_thousand_is_caught() {
     options.timeout = Duration::from_secs(60);
     let error = load::run(&options).unwrap_err().to_string();
     assert!(error.starts_with("request 70000: wrong reply"), "{error}");
+}
+
+#[test]
+fn arrays_of_every_kind_are_told_apart_by_what_they_are() {
+    if ring::is_missing() {
+        return;
+    }
+    let conformance = |fault| Options {
+        source: Source::Random { seed: 5 },
+        connections: 1,
+        in_flight: 1,
+        window: Extent::Requests(conform::ARRAYS as u64),
+        warmup: Extent::Requests(0),
+        ..options("raw", server(Speech::Raw, fault))
+    };
+    assert_eq!(load::run(&conformance(echo)).unwrap().requests, conform::ARRAYS as u64);
+    // It has learnt that arrays are of 64 bytes.
+    let learnt = load::run(&conformance(|_, mut body| {
+        body.resize(64, 0);
+        Act::Reply(body)
+    }));
+    let error = learnt.unwrap_err().to_string();
+    assert!(error.starts_with("array 1 of 48, ") && error.contains("wrong reply"), "{error}");
+    // It gives up on what it does not know; the array is named, whatever it does then.
+    let fussy = |n, body| if n == 20 { Act::Close } else { Act::Reply(body) };
+    let error = load::run(&conformance(fussy)).unwrap_err().to_string();
+    assert!(error.starts_with("array 21 of 48, ") && error.contains("closed"), "{error}");
 }
 
 /// Stalls for 100 ms once in 500 requests: about once a second at 500 a second.

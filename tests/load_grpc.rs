@@ -127,6 +127,7 @@ fn options(address: SocketAddr, size: u64, in_flight: u32) -> Options {
         settle: None,
         rate_hz: None,
         busy_poll: Duration::ZERO,
+        spin: Duration::ZERO,
     }
 }
 

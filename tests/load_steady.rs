@@ -105,10 +105,11 @@ fn settle<C: Client + 'static>(
         settle: None,
         rate_hz: None,
         busy_poll: Duration::ZERO,
+        spin: Duration::ZERO,
     };
-    let array = worker::array(&options.source).unwrap();
-    let message = Message::new(options.body, array, 1).unwrap();
-    let run = Rc::new(RefCell::new(Run::new(&options, message)));
+    let mut arrays = worker::arrays(&options.source, options.body).unwrap();
+    let message = Message::new(options.body, arrays.remove(0), 1).unwrap();
+    let run = Rc::new(RefCell::new(Run::new(&options, vec![message])));
     let mut client = End::new(LoadConnection::new(client, Rc::clone(&run), 0, in_flight));
     let mut server = End::new(server);
     client.open();

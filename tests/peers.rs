@@ -137,6 +137,7 @@ fn send(rung: &PeerRung, server: &Server, source: Source, requests: u64, case: &
         settle: None,
         rate_hz: None,
         busy_poll: Duration::ZERO,
+        spin: Duration::ZERO,
     };
     match load::run(&options) {
         Ok(measured) => assert_eq!(measured.requests, requests, "{rung} {case}"),

@@ -107,6 +107,14 @@ pub struct LadderArgs {
     #[command(flatten)]
     pub http2: Http2Args,
 
+    /// First counts what a request alone makes each rung do: system calls, allocations
+    #[arg(long)]
+    pub counts: bool,
+
+    /// Keeps the load generator busy for as long with every reply: one that is too slow, to see that it is found out
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0ns", hide = true)]
+    pub client_spin: Duration,
+
     /// How long replies are counted in a trial
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub duration: Option<Duration>,
@@ -265,6 +273,8 @@ impl LadderArgs {
             in_flight: self.in_flight,
             load_flags: self.http2.flags(),
             busy_poll: self.client_busy_poll.unwrap_or(BUSY_POLL),
+            client_spin: self.client_spin,
+            counts: self.counts,
             rounds: self.rounds,
             time: self.time,
             duration: self.duration,

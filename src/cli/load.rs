@@ -12,7 +12,7 @@ use crate::cli::values;
 use crate::load::plan::{
     ALLOWANCE, Body, Extent, FRAME_SIZES, Options, PlanError, Protocol, Source, Target, WINDOWS,
 };
-use crate::load::{self, LoadError};
+use crate::load::{self, LoadError, conform};
 use crate::wire::h2::Allowance;
 
 /// Puts a server under load, checks every reply, and prints what it cost.
@@ -52,6 +52,11 @@ pub struct LoadArgs {
     /// Seed the array is drawn from
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+
+    /// Sends arrays of every type, byte order and shape instead, drawn from --seed, each once and one at a time, and says
+    /// which was answered wrongly
+    #[arg(long, conflicts_with_all = ["size", "shape", "dtype", "array", "connections", "in_flight", "rate", "requests", "warmup", "duration", "settle"])]
+    pub conformance: bool,
 
     /// Load before anything is counted: a time, or a bare number of replies
     #[arg(long, value_name = "TIME", value_parser = warmup, default_value = "200ms")]
@@ -93,6 +98,10 @@ pub struct LoadArgs {
     /// Server process whose CPU and memory are read
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
+
+    /// Keeps the client busy for as long with every reply: a load generator that is too slow, to see that it is found out
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0ns", hide = true)]
+    pub spin_per_reply: Duration,
 
     /// Prints the measurement as one JSON line
     #[arg(long)]
@@ -160,15 +169,16 @@ impl LoadArgs {
             source: self.source()?,
             connections,
             in_flight,
-            warmup: self.warmup,
+            warmup: if self.conformance { Extent::Requests(0) } else { self.warmup },
             settle: self.settle,
             rate_hz: self.rate,
-            window: self.requests.map_or(Extent::Duration(self.duration), Extent::Requests),
+            window: self.window(),
             timeout: self.timeout,
             allowance: self.http2.allowance(),
             busy_poll: self.busy_poll,
             cpu: self.cpu,
             server_pid: self.server_pid,
+            spin: self.spin_per_reply,
         };
         options.check()?;
         Ok(options)
@@ -183,7 +193,18 @@ impl LoadArgs {
         }
     }
 
+    fn window(&self) -> Extent {
+        match (self.conformance, self.requests) {
+            (true, _) => Extent::Requests(conform::ARRAYS as u64),
+            (false, Some(requests)) => Extent::Requests(requests),
+            (false, None) => Extent::Duration(self.duration),
+        }
+    }
+
     fn source(&self) -> Result<Source, PlanError> {
+        if self.conformance {
+            return Ok(Source::Random { seed: self.seed });
+        }
         if let Some(path) = &self.array {
             return Ok(Source::File(path.clone()));
         }

@@ -84,6 +84,9 @@ pub struct ServeArgs {
     /// Work that every message costs beside its echo: a known difference, for a run to find again
     #[arg(long, value_name = "TIME", value_parser = values::duration, hide = true)]
     spin: Option<Duration>,
+    /// Gives the bytes back that come, in whatever encoding: a null server, which shows what its load generator can do
+    #[arg(long, hide = true)]
+    undecoded: bool,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -179,7 +182,11 @@ impl ServeArgs {
         let rung: Rung =
             self.rung.parse().map_err(|error| Failure::Usage(anyhow::Error::new(error)))?;
         let own = CodecSet::own();
-        let codecs = codec::find(rung.codec()).map_or(own, |codec| own.with(codec));
+        let codecs = match codec::find(rung.codec()) {
+            _ if self.undecoded => CodecSet::none(),
+            Some(codec) => own.with(codec),
+            None => own,
+        };
         let codecs = match self.spin {
             Some(time) => codecs.spinning(spin(time).map_err(Failure::Usage)?),
             None => codecs,
@@ -189,16 +196,34 @@ impl ServeArgs {
     }
 }
 
-/// As many turns as take `time` here: the fastest of some tries, since nothing makes a loop faster than it is.
+/// As many turns as take `time` here when they are done the way requests do them: one short call after another, each
+/// with its way in and out of the loop. The middle of many tries, since what slows the machine now and then slows the
+/// echo it is added to as well.
 fn spin(time: Duration) -> anyhow::Result<Spin> {
-    const TRY: Spin = Spin(1_000_000);
-    let attempt = || {
-        let started = Instant::now();
-        TRY.run();
-        started.elapsed().as_secs_f64()
+    const TRIES: usize = 51;
+    /// Calls of one try take about as long; what is to take longer is as many times as many turns.
+    const TRY: Duration = Duration::from_micros(100);
+    let known = time.clamp(Duration::from_nanos(1), TRY).as_secs_f64();
+    let calls = (TRY.as_secs_f64() / known).clamp(1.0, 200.0) as u32;
+    let call_s = |spin: Spin| {
+        let attempt = || {
+            let started = Instant::now();
+            for _ in 0..calls {
+                std::hint::black_box(spin).run();
+            }
+            started.elapsed().as_secs_f64() / f64::from(calls)
+        };
+        let mut tries: Vec<f64> = (0..TRIES).map(|_| attempt()).collect();
+        tries.sort_unstable_by(f64::total_cmp);
+        tries[TRIES / 2]
     };
-    let fastest = (0..10).map(|_| attempt()).fold(f64::INFINITY, f64::min);
-    let turns = time.as_secs_f64() * f64::from(TRY.0) / fastest;
+    let mut turns = 10.0;
+    // Each time closer: what a call takes beside its turns is a smaller part of more of them.
+    for _ in 0..3 {
+        let tried = f64::round(turns).max(1.0);
+        turns = tried * known / call_s(Spin(tried as u32));
+    }
+    turns *= time.as_secs_f64() / known;
     if turns > f64::from(u32::MAX) {
         bail!("--spin {time:?} is too long");
     }

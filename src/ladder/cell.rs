@@ -21,8 +21,8 @@ use crate::protocol::Family;
 use crate::record::{ArrayInfo, Side, Variant};
 
 use super::client::Client;
-use super::table;
 use super::{Rung, Subject};
+use super::{ceilings, table};
 
 /// Connections, and requests in flight over all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,8 +61,12 @@ pub struct Cell {
     pub in_flight_wanted: Option<u32>,
     /// Requests a second of an open loop; `None` in a closed one.
     pub offered_hz: Option<f64>,
-    /// True to count the server's system calls, which nothing is timed beside.
-    pub counts_calls: bool,
+    /// The null server that the load generator's ceiling is measured with.
+    pub null: Option<Rung>,
+    /// True to count what requests make the server do, which nothing is timed beside.
+    pub is_counted: bool,
+    /// True of one that is tried in one block only.
+    pub is_once: bool,
     /// How much is measured.
     pub window: Window,
     /// Why it is not tried, if it is not.
@@ -157,7 +161,9 @@ impl Cell {
             skip: None,
             variant: Variant::Usual,
             offered_hz: None,
-            counts_calls: false,
+            null: Some(ceilings::null(subject.family(), subject.encoding().name())),
+            is_counted: false,
+            is_once: false,
             subject,
         }
     }
@@ -170,11 +176,13 @@ impl fmt::Display for Cell {
             Variant::Usual => {}
             Variant::Twin => write!(f, " again")?,
             Variant::Spin { ns } => write!(f, " +{ns} ns")?,
+            Variant::Null => write!(f, " null")?,
             Variant::Build { side: Side::Old, number } => write!(f, " old {number}")?,
             Variant::Build { side: Side::New, number } => write!(f, " new {number}")?,
         }
         match self.offered_hz {
             Some(rate) => write!(f, " at {rate:.0}/s"),
+            None if self.is_counted => write!(f, " counted"),
             None => Ok(()),
         }
     }

@@ -6,9 +6,10 @@
 //! ```text
 //! table ─┐
 //! peers ─┴▶ plan (rungs x arrays x loads = cells) ──▶ order (blocks) ──▶ run ──▶ records.jsonl
-//!           └─ controls (twins, known spins)                              └─ trial ─ process (children)
+//!           └─ controls (twins, known spins), ceilings (null servers)     └─ trial ─ process (children)
 //! ```
 
+pub mod ceilings;
 pub mod cell;
 pub mod child;
 pub mod client;

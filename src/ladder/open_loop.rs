@@ -32,7 +32,7 @@ pub fn plan(closed: &Plan, trials: &[Trial]) -> Plan {
     let rates = rates(trials);
     let rate_of = |index: usize| rates.get(&(closed.first_cell + index as u32)).copied();
     let mut cells = Vec::new();
-    for (index, cell) in closed.cells.iter().enumerate() {
+    for (index, cell) in closed.cells.iter().enumerate().filter(|(_, cell)| !cell.is_once) {
         let standard = closed.cells.iter().position(|other| is_standard(other, cell));
         let (Some(own), Some(standard)) = (rate_of(index), standard.and_then(rate_of)) else {
             continue;
@@ -55,7 +55,7 @@ pub fn plan(closed: &Plan, trials: &[Trial]) -> Plan {
 
 /// Whether `other` is the standard server that `cell` is measured against, under the same load.
 fn is_standard(other: &Cell, cell: &Cell) -> bool {
-    let is_usual = |cell: &Cell| cell.variant == Variant::Usual;
+    let is_usual = |cell: &Cell| cell.variant == Variant::Usual && !cell.is_once;
     is_usual(other)
         && is_usual(cell)
         && cell.reference.is_some_and(|reference| other.subject == Subject::Own(reference))
@@ -104,7 +104,7 @@ mod tests {
             .map(|cell| (cell.subject.to_string(), cell.offered_hz, cell.skip.is_some()))
             .collect();
         assert_eq!(offered.len(), 9);
-        assert_eq!(open.first_cell, 3);
+        assert_eq!(open.first_cell, 4, "three rungs and their null server");
         assert!(
             offered.iter().step_by(3).all(|(_, rate, skipped)| *rate == Some(30_000.0) && !skipped)
         );

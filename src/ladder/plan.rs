@@ -11,14 +11,13 @@ use crate::sys::mapping::Mapping;
 
 use super::cell::{Cell, Load};
 use super::client::Client;
-use super::controls;
 use super::peers::environment::Environments;
 use super::peers::{self, Peer};
 use super::preset::{self, Preset};
 use super::run::Blocks;
 use super::rung::{self, RungError};
 use super::subject::Subject;
-use super::table;
+use super::{ceilings, controls, table, versus};
 
 /// What may be said beside a preset; what is `None` the preset decides.
 #[derive(Clone, Debug)]
@@ -45,6 +44,10 @@ pub struct Wish {
     pub load_flags: Vec<String>,
     /// How long the load generator looks for replies before it sleeps.
     pub busy_poll: Duration,
+    /// Keeps the load generator busy for as long with every reply.
+    pub client_spin: Duration,
+    /// True to count what a request makes each rung do.
+    pub counts: bool,
     /// Blocks, exactly.
     pub rounds: Option<u32>,
     /// Time for all blocks.
@@ -84,6 +87,8 @@ pub struct Plan {
     pub load_flags: Vec<String>,
     /// How long the load generator looks for replies before it sleeps.
     pub busy_poll: Duration,
+    /// Keeps the load generator busy for as long with every reply.
+    pub client_spin: Duration,
 }
 
 /// How long the load generator stays awake for a reply, so that a server has not to wake its core for each: on a
@@ -151,6 +156,8 @@ impl Wish {
             in_flight: None,
             load_flags: Vec::new(),
             busy_poll: BUSY_POLL,
+            client_spin: Duration::ZERO,
+            counts: false,
             rounds: None,
             time: None,
             duration: None,
@@ -168,9 +175,14 @@ impl Wish {
             cells.extend(self.cells(&rungs, &array));
         }
         let blocks = self.blocks();
+        let counted = if self.counts { versus::once(&cells) } else { Vec::new() };
         if blocks.max >= controls::BLOCKS_MIN && self.preset != Preset::Seed {
             cells.extend(controls::of(&cells));
         }
+        if self.client == Client::Own {
+            cells.extend(ceilings::of(&cells));
+        }
+        cells.extend(counted);
         let warmup = self.preset.warmup();
         Ok(Plan {
             preset: self.preset,
@@ -185,6 +197,7 @@ impl Wish {
             client: self.client,
             load_flags: self.load_flags.clone(),
             busy_poll: self.busy_poll,
+            client_spin: self.client_spin,
         })
     }
 
@@ -378,8 +391,12 @@ mod tests {
         let trial = |cell: &Cell| {
             plan.warmup + Preset::Quick.duration(cell.array.bytes) + Duration::from_millis(50)
         };
-        let total = plan.cells.iter().map(trial).sum::<Duration>() * plan.blocks.min;
-        assert!(total < plan.blocks.time.unwrap(), "{total:?}, {} cells", plan.cells.len());
+        let (once, cells): (Vec<&Cell>, Vec<&Cell>) =
+            plan.cells.iter().partition(|cell| cell.is_once);
+        let null = 2 * plan.warmup + Duration::from_millis(50);
+        let total = cells.iter().copied().map(trial).sum::<Duration>() * plan.blocks.min
+            + null * once.len() as u32;
+        assert!(total < plan.blocks.time.unwrap(), "{total:?}, {} cells", cells.len());
     }
 
     #[test]
@@ -472,7 +489,7 @@ mod tests {
         let globs = Some("peer/{grpcio/protobuf,aiohttp/json}".to_owned());
         let plan = plan(Wish { peers: peers(), rungs: globs, ..Wish::of(Preset::Seed) });
         let standard = ["tokio/axum/json:serde", "tokio/tonic/protobuf:prost"];
-        for cell in &plan.cells {
+        for cell in usual(&plan) {
             let reference = cell.reference.expect("one of the two").to_string();
             assert!(cell.parent.is_none() && standard.contains(&reference.as_str()), "{cell}");
         }

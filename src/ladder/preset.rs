@@ -100,8 +100,8 @@ impl Preset {
     /// Length of a window; longer where requests are long, so that a part of one weighs less.
     pub(super) fn duration(self, bytes: u64) -> Duration {
         Duration::from_millis(match self {
-            Preset::Quick if bytes < 1 << 20 => 250,
-            Preset::Quick => 350,
+            Preset::Quick if bytes < 1 << 20 => 230,
+            Preset::Quick => 330,
             Preset::Seed => 500,
             Preset::Full => 1000,
         })

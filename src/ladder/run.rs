@@ -1,17 +1,20 @@
 //! A run: every block tries every cell once, each with fresh processes, and each result is written as it ends.
 //!
+//! Before a rung is tried for the first time it answers arrays of every kind; one that does not is not measured. Cells
+//! that are tried once are spread over the blocks, since what disturbs the machine for a while would spoil all of them.
+//!
 //! Nothing here is measured in this process and nothing is reported: it starts children, waits and writes lines. A
 //! trial that fails is a record like any other and the run goes on; a cell that ran out of its time is not tried
 //! again. Between trials, and only then, the caller is told how far it is; between blocks it may say that it knows
 //! enough. The rule is fixed before the first block: [`Blocks`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::record::validity;
-use crate::record::{Line, Outcome, Trial, VERSION};
+use crate::record::{Conformance, Line, Outcome, Trial, VERSION, Variant};
 
 use super::cell::Cell;
 use super::client::PythonClient;
@@ -108,6 +111,8 @@ struct Going<'a> {
     earlier: BTreeSet<(u32, u32)>,
     /// Why a cell is not tried.
     hopeless: Vec<Option<String>>,
+    /// What came of the first questions to a rung, or to a build of it.
+    conformance: BTreeMap<(String, Option<Variant>), Option<Outcome>>,
     tally: Tally,
 }
 
@@ -129,7 +134,10 @@ pub fn run(
         if plan.blocks.time.is_some_and(is_late) {
             break;
         }
-        for (position, index) in (0..).zip(order) {
+        let is_due = |index: &usize| {
+            !plan.cells[*index].is_once || *index as u32 % plan.blocks.min.max(1) == round
+        };
+        for (position, index) in (0..).zip(order.into_iter().filter(is_due)) {
             if going.trials.stop.load(Ordering::Relaxed) {
                 return Ok(Tally { interrupted: true, ..going.tally });
             }
@@ -164,7 +172,8 @@ impl<'a> Going<'a> {
             }
         }
         let earlier = made.iter().map(|trial| (trial.round, trial.cell)).collect();
-        Going { trials, records, made, earlier, hopeless, tally }
+        let conformance = BTreeMap::new();
+        Going { trials, records, made, earlier, hopeless, conformance, tally }
     }
 
     fn step(
@@ -185,7 +194,10 @@ impl<'a> Going<'a> {
         let environment_bytes = order::environment_bytes(plan.seed, round, index);
         let attempt = match &self.hopeless[index] {
             Some(reason) => Outcome::Skipped { reason: reason.clone() }.into(),
-            None => self.trials.attempt(cell, environment_bytes),
+            None => match self.misfit(cell)? {
+                Some(outcome) => outcome.into(),
+                None => self.trials.attempt(cell, environment_bytes),
+            },
         };
         if self.trials.stop.load(Ordering::Relaxed) {
             // It was ended with this run, and says nothing.
@@ -198,7 +210,7 @@ impl<'a> Going<'a> {
         let place = Place { cell: number, round, position, environment_bytes };
         let mut trial = trial(cell, place, attempt);
         let bench = self.trials.bench;
-        if trial.server_calls.is_none() {
+        if trial.counts.is_none() {
             trial.discarded = validity::objection(&trial, bench.cpu_server == bench.cpu_client);
         }
         let line = Line::Trial(Box::new(trial));
@@ -207,6 +219,36 @@ impl<'a> Going<'a> {
             self.made.push(*trial);
         }
         Ok(())
+    }
+}
+
+impl Going<'_> {
+    /// How the rung of `cell` failed the questions that it is asked before anything else, if it did.
+    fn misfit(&mut self, cell: &Cell) -> anyhow::Result<Option<Outcome>> {
+        let build = match cell.variant {
+            Variant::Null => return Ok(None),
+            Variant::Usual | Variant::Twin | Variant::Spin { .. } => None,
+            Variant::Build { .. } => Some(cell.variant),
+        };
+        let key = (cell.subject.to_string(), build);
+        if let Some(known) = self.conformance.get(&key) {
+            return Ok(known.clone());
+        }
+        let outcome = self.trials.conform(cell);
+        if self.trials.stop.load(Ordering::Relaxed) {
+            return Ok(outcome);
+        }
+        let seed = self.trials.plan.seed;
+        let conformance = Conformance {
+            version: VERSION,
+            rung: key.0.clone(),
+            build,
+            seed,
+            failure: outcome.clone(),
+        };
+        self.records.append(&Line::Conformance(Box::new(conformance)))?;
+        self.conformance.insert(key, outcome.clone());
+        Ok(outcome)
     }
 }
 
@@ -239,6 +281,7 @@ fn trial(cell: &Cell, place: Place, attempt: Attempt) -> Trial {
         rung: cell.subject.to_string(),
         parent: cell.parent.map(|rung| rung.to_string()),
         reference: cell.reference.map(|rung| rung.to_string()),
+        null: cell.null.map(|rung| rung.to_string()),
         variant: cell.variant,
         original: cell.subject.original().map(str::to_owned),
         array: cell.array.clone(),
@@ -252,7 +295,8 @@ fn trial(cell: &Cell, place: Place, attempt: Attempt) -> Trial {
         outcome: attempt.outcome,
         server: attempt.server,
         disturbance: attempt.disturbance,
-        server_calls: attempt.server_calls,
+        waits: attempt.waits,
+        counts: attempt.counts,
         discarded: None,
     }
 }

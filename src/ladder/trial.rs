@@ -9,10 +9,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::protocol::Family;
-use crate::record::{Disturbance, Measurement, Outcome, ServerReport, Variant};
+use crate::record::{
+    Counted, Counts, Disturbance, Measurement, Outcome, ServerReport, Variant, Waits,
+};
 use crate::sys::clock;
 use crate::sys::host::Account;
-use crate::sys::syscalls::Counter;
+use crate::sys::threads::Threads;
+use crate::sys::tracer::Tracer;
 
 use super::cell::{Cell, Window};
 use super::child::ChildError;
@@ -42,8 +45,9 @@ pub(super) struct Attempt {
     pub(super) outcome: Outcome,
     pub(super) server: Option<ServerReport>,
     pub(super) disturbance: Option<Disturbance>,
-    /// System calls of the server, where they were to be counted.
-    pub(super) server_calls: Option<u64>,
+    pub(super) waits: Option<Waits>,
+    /// What requests made the server do, where that was to be counted.
+    pub(super) counts: Option<Counts>,
     /// True when it ran out of time, which it would again.
     pub(super) is_hopeless: bool,
 }
@@ -57,7 +61,14 @@ pub(super) struct Trials<'a> {
 
 impl From<Outcome> for Attempt {
     fn from(outcome: Outcome) -> Attempt {
-        Attempt { outcome, server: None, disturbance: None, server_calls: None, is_hopeless: false }
+        Attempt {
+            outcome,
+            server: None,
+            disturbance: None,
+            waits: None,
+            counts: None,
+            is_hopeless: false,
+        }
     }
 }
 
@@ -71,18 +82,15 @@ impl Trials<'_> {
         };
         let spent = || clock::process_cpu(server.pid()).map_or(0, |cpu| cpu.total_ns);
         let spent_before = spent();
-        let counter = cell.counts_calls.then(|| Counter::start(server.pid())).transpose();
-        let counter = match counter {
-            Ok(counter) => counter,
-            Err(error) => {
-                return failed(format!("cannot trace the server: {error}"), String::new()).into();
-            }
+        let threads = || Threads::read(server.pid()).ok();
+        let (account, threads_before) = (Account::open(), threads());
+        let measured = match cell.is_counted {
+            false => self.measure(cell, &server).map(|measured| (measured, None)),
+            true => self.count(cell, &server).map(|(measured, counts)| (measured, Some(counts))),
         };
-        let account = Account::open();
-        let measured = self.measure(cell, &server);
+        let waits = threads_before.and_then(|before| Some(threads()?.since(&before)));
         let disturbance = account.and_then(Account::close);
-        let server_calls = counter.and_then(|counter| counter.stop().ok());
-        let measured = match measured {
+        let (measured, counts) = match measured {
             Ok(measured) => measured,
             Err(failure) => {
                 let spent = Duration::from_nanos(spent().saturating_sub(spent_before));
@@ -96,9 +104,58 @@ impl Trials<'_> {
             outcome: Outcome::Measured(Box::new(measured)),
             server: process::collect(&report).and_then(|text| serde_json::from_str(&text).ok()),
             disturbance,
-            server_calls,
+            waits,
+            counts,
             is_hopeless: false,
         }
+    }
+
+    /// Asks the rung of `cell` for arrays of every kind. Anything but right replies to all is what came of it.
+    pub(super) fn conform(&self, cell: &Cell) -> Option<Outcome> {
+        let report = self.bench.out.join("server-report.json");
+        let server = match self.start(cell, &report, 0) {
+            Ok(server) => server,
+            Err(failure) => return Some(unstarted(failure).outcome),
+        };
+        let spent = || clock::process_cpu(server.pid()).map_or(0, |cpu| cpu.total_ns);
+        let before = spent();
+        let mut command = self.client(cell, &server);
+        command.args(["--conformance", "--seed", &self.plan.seed.to_string()]);
+        let answered = process::ask("load generator", &mut command, self.plan.budget, self.stop);
+        if let Err(failure) = answered {
+            let spent = Duration::from_nanos(spent().saturating_sub(before));
+            return Some(self.abandoned(server, failure, spent).outcome);
+        }
+        let stopped = server.stop();
+        process::collect(&report);
+        stopped.err().map(|failure| failed(server_reason(&failure), failure.stderr))
+    }
+
+    /// Counts what some requests and twice as many make the server do, once it is warm.
+    fn count(&self, cell: &Cell, server: &Server) -> Result<(Measurement, Counts), Failure> {
+        self.measure(cell, server)?;
+        let counted = |times: u64| {
+            let window = match cell.window {
+                Window::Requests(requests) => Window::Requests(times * requests),
+                time => time,
+            };
+            let cell = Cell { window, ..cell.clone() };
+            let tracer = Tracer::start(server.pid()).map_err(untraced)?;
+            let measured = self.measure(&cell, server);
+            let traced = tracer.stop();
+            let (measured, traced) = (measured?, traced.map_err(untraced)?);
+            let counted = Counted {
+                requests: measured.requests,
+                calls: traced.calls,
+                bytes_in: measured.bytes_in,
+                bytes_out: measured.bytes_out,
+                allocations: traced.allocations,
+            };
+            Ok((measured, counted))
+        };
+        let (_, few) = counted(1)?;
+        let (measured, many) = counted(2)?;
+        Ok((measured, Counts { few, many }))
     }
 
     fn start(&self, cell: &Cell, report: &Path, environment_bytes: u32) -> Result<Server, Failure> {
@@ -161,7 +218,9 @@ impl Trials<'_> {
     fn build(&self, variant: Variant) -> &Path {
         match variant {
             Variant::Build { side, number } => &self.bench.builds[side as usize][number as usize],
-            Variant::Usual | Variant::Twin | Variant::Spin { .. } => &self.bench.program,
+            Variant::Usual | Variant::Twin | Variant::Spin { .. } | Variant::Null => {
+                &self.bench.program
+            }
         }
     }
 
@@ -174,8 +233,14 @@ impl Trials<'_> {
         let message = (cell.array.bytes * MESSAGE_PER_ARRAY).max(MESSAGE_BYTES_MIN);
         let mut command = child(self.build(cell.variant), "serve");
         command.arg(rung);
-        if let Variant::Spin { ns } = cell.variant {
-            command.args(["--spin", &format!("{ns}ns")]);
+        match cell.variant {
+            Variant::Spin { ns } => {
+                command.args(["--spin", &format!("{ns}ns")]);
+            }
+            Variant::Null => {
+                command.arg("--undecoded");
+            }
+            Variant::Usual | Variant::Twin | Variant::Build { .. } => {}
         }
         command.args(["--addr", "127.0.0.1:0", "--cpu", &self.bench.cpu_server.to_string()]);
         command.args(["--max-message", &message.to_string()]);
@@ -192,15 +257,26 @@ impl Trials<'_> {
         command
     }
 
-    fn load(&self, cell: &Cell, server: &Server) -> Command {
+    /// The load generator, but for what it is to send.
+    fn client(&self, cell: &Cell, server: &Server) -> Command {
         let mut command = self.child("load");
         command.arg(url(cell, server));
         command.args(["--codec", cell.subject.encoding().name(), "--json"]);
         command.args(["--cpu", &self.bench.cpu_client.to_string()]);
+        // Ours is the one that ends it, so that a trial that takes too long is told from one that fails.
+        command.args(["--timeout", &format!("{}us", 2 * self.plan.budget.as_micros())]);
+        if cell.subject.family() == Family::Grpc {
+            command.args(&self.plan.load_flags);
+        }
+        command
+    }
+
+    fn load(&self, cell: &Cell, server: &Server) -> Command {
+        let mut command = self.client(cell, server);
         command.args(["--server-pid", &server.pid().to_string()]);
         command.args(["--connections", &cell.load.connections.to_string()]);
         command.args(["--in-flight", &cell.load.in_flight.to_string()]);
-        if cell.counts_calls {
+        if cell.is_counted {
             command.args(["--warmup", "0"]);
         } else {
             command.args(["--warmup", &format!("{}us", self.plan.warmup.as_micros())]);
@@ -213,10 +289,9 @@ impl Trials<'_> {
         }
         let busy_poll = self.bench.busy_poll(self.plan);
         command.args(["--busy-poll", &format!("{}us", busy_poll.as_micros())]);
-        // Ours is the one that ends it, so that a trial that takes too long is told from one that fails.
-        command.args(["--timeout", &format!("{}us", 2 * self.plan.budget.as_micros())]);
-        if cell.subject.family() == Family::Grpc {
-            command.args(&self.plan.load_flags);
+        if !self.plan.client_spin.is_zero() {
+            let spin = self.plan.client_spin.as_nanos();
+            command.args(["--spin-per-reply", &format!("{spin}ns")]);
         }
         match cell.window {
             Window::Time(time) => command.args(["--duration", &format!("{}us", time.as_micros())]),
@@ -293,6 +368,12 @@ fn server_reason(failure: &Failure) -> String {
 fn cause(stderr: &str) -> Option<&str> {
     let is_cause = |line: &&str| !line.trim().is_empty() && !line.starts_with("note: ");
     stderr.lines().rev().find(is_cause).map(|line| line.trim_start_matches("ndecho load: ").trim())
+}
+
+/// A server that cannot be traced.
+fn untraced(error: std::io::Error) -> Failure {
+    let how = format!("cannot be traced: {error}");
+    Failure { error: ChildError::Died { who: "server", how }, said: None, stderr: String::new() }
 }
 
 fn failed(reason: String, stderr: String) -> Outcome {

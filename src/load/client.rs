@@ -71,7 +71,7 @@ impl<C: Client> LoadConnection<C> {
             let Some(ticket) = run.next(now, self.slots.free_since, self.index) else { break };
             self.slots.free.pop();
             self.slots.tickets[slot as usize] = Some(ticket);
-            let message = run.message();
+            let message = run.message(ticket.request);
             let (form, nonce) = (message.form(), message.nonce());
             self.stamped.clear();
             form.stamp(nonce, ticket.request, &mut self.stamped);

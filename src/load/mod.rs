@@ -6,6 +6,7 @@
 //! | [`schedule`] | when to send, which replies count |
 //! | [`settling`] | when a warm-up may end |
 //! | [`pace`] | when each request of an open loop is due |
+//! | [`conform`] | arrays of every kind, to be answered before anything is measured |
 //! | [`nonce`] | the number inside the array that differs for every request |
 //! | [`message`] | the request, written once and stamped |
 //! | [`verify`] | whether a reply is right |
@@ -29,6 +30,7 @@ use crate::sys::socket::SocketError;
 use crate::wire::WireError;
 
 pub mod client;
+pub mod conform;
 pub mod message;
 pub mod net;
 pub mod nonce;
@@ -57,6 +59,18 @@ pub enum LoadError {
     /// The server broke the protocol.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// One of several arrays was not answered rightly.
+    #[error("array {number} of {count}, {array}: {source}")]
+    Array {
+        /// Which, from 1.
+        number: usize,
+        /// How many there are.
+        count: usize,
+        /// What it is.
+        array: String,
+        /// What came of it.
+        source: Box<LoadError>,
+    },
     /// A reply that belongs to no request.
     #[error("a reply to id {id}, which nothing asked for")]
     Unasked {
@@ -103,7 +117,7 @@ pub enum LoadError {
     Driver(#[from] DriverError),
     /// The array cannot be made.
     #[error(transparent)]
-    Array(#[from] ArrayError),
+    NoArray(#[from] ArrayError),
     /// The array cannot be written in the encoding, or the file that holds it cannot be read.
     #[error(transparent)]
     Codec(#[from] CodecError),

@@ -75,7 +75,7 @@ pub fn start(
 fn machine(options: &Options, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Machine> {
     let share = options.share(index as u32);
     let encoding = options.body.encoding();
-    let request_len = run.borrow().message().form().len();
+    let request_len = run.borrow().request_len_max();
     let body_bytes_max = request_len.saturating_mul(REPLY_FACTOR_MAX) + REPLY_BYTES_MORE;
     let limits = Limits { body_bytes_max, ..Limits::default() };
     match options.target.protocol {

@@ -43,6 +43,8 @@ pub struct Options {
     pub cpu: Option<usize>,
     /// Server process whose CPU and memory are read.
     pub server_pid: Option<u32>,
+    /// What the client does beside for every reply: nothing, but where it is to be slow.
+    pub spin: Duration,
 }
 
 /// Address and protocol of a server: `grpc://HOST:PORT`, `http://HOST:PORT` or `raw://HOST:PORT`.
@@ -88,6 +90,11 @@ pub enum Source {
     },
     /// Read from an `.npy` file.
     File(PathBuf),
+    /// Arrays of every kind in turns ([`super::conform`]).
+    Random {
+        /// Seed.
+        seed: u64,
+    },
 }
 
 /// How much of a run.
@@ -303,6 +310,7 @@ mod tests {
             settle: None,
             rate_hz: None,
             busy_poll: Duration::ZERO,
+            spin: Duration::ZERO,
         }
     }
 

@@ -11,18 +11,19 @@ use crate::record::{Cpu, Http2Settings, Measurement, Quantiles, ScheduleReport, 
 use crate::stats::histogram::Histogram;
 use crate::sys::clock;
 
-use super::LoadError;
 use super::message::Message;
 use super::pace::Pace;
 use super::plan::Options;
 use super::schedule::{Boundary, Schedule};
 use super::verify::{Verifier, WrongReply};
+use super::{LoadError, conform};
 
 /// One run, from its first request to its last reply.
 #[derive(Debug)]
 pub struct Run {
     schedule: Schedule,
-    verifier: Verifier,
+    /// Of the messages that requests carry in turns; hardly ever more than one.
+    verifiers: Vec<Verifier>,
     latencies: Histogram,
     open: Option<OpenLoop>,
     traffic: Rc<Traffic>,
@@ -33,6 +34,7 @@ pub struct Run {
     started: Option<Instant>,
     /// Time in which the reactor only looked for replies, up to its last turn.
     spun: Duration,
+    spin: Duration,
 }
 
 /// What an open loop has beside.
@@ -83,14 +85,15 @@ struct Reading {
     client: Cpu,
     spun: Duration,
     server: Option<Cpu>,
+    server_faults: Option<u64>,
 }
 
 impl Run {
-    /// A run as `options` say, whose requests carry `message`.
-    pub fn new(options: &Options, message: Message) -> Run {
+    /// A run as `options` say, whose requests carry `messages` in turns.
+    pub fn new(options: &Options, messages: Vec<Message>) -> Run {
         Run {
             schedule: Schedule::new(options.warmup, options.window).settling(options.settle),
-            verifier: Verifier::new(message),
+            verifiers: messages.into_iter().map(Verifier::new).collect(),
             latencies: Histogram::default(),
             open: options.rate_hz.map(|rate_hz| OpenLoop {
                 pace: Pace::new(rate_hz),
@@ -104,12 +107,28 @@ impl Run {
             failure: None,
             started: None,
             spun: Duration::ZERO,
+            spin: options.spin,
         }
     }
 
-    /// What requests carry.
-    pub fn message(&self) -> &Message {
-        self.verifier.message()
+    /// What `request` carries.
+    pub fn message(&self, request: u64) -> &Message {
+        self.verifiers[self.turn(request)].message()
+    }
+
+    /// Bytes of the longest message.
+    pub fn request_len_max(&self) -> usize {
+        let lens = self.verifiers.iter().map(|verifier| verifier.message().form().len());
+        lens.max().unwrap_or_default()
+    }
+
+    fn turn(&self, request: u64) -> usize {
+        // Dividing costs more than all the rest, and there is one message wherever anything is timed.
+        if let [_] = self.verifiers.as_slice() {
+            0
+        } else {
+            request as usize % self.verifiers.len()
+        }
     }
 
     /// Counters that whoever moves bytes keeps.
@@ -160,12 +179,16 @@ impl Run {
 
     /// The reply to `ticket` has come whole.
     pub fn reply(&mut self, ticket: Ticket, reply: Reply<'_>, now: Instant) {
+        let turn = self.turn(ticket.request);
         let checked = match reply {
-            Reply::Body(body) => self.verifier.check(ticket.request, body),
+            Reply::Body(body) => self.verifiers[turn].check(ticket.request, body),
             Reply::Refused(text) => Err(WrongReply::Refused(one_line(text))),
         };
         if let Err(wrong) = checked {
             return self.fail(LoadError::Reply { request: ticket.request, wrong });
+        }
+        if !self.spin.is_zero() {
+            wait(self.spin);
         }
         let verdict = self.schedule.answered(now);
         self.read(verdict.boundary, now);
@@ -221,7 +244,7 @@ impl Run {
     /// The measurement, or the failure.
     pub fn finish(&mut self, socket: SocketOptions) -> Result<Measurement, LoadError> {
         if let Some(failure) = self.failure.take() {
-            return Err(failure);
+            return Err(self.named(failure));
         }
         let opened = self.opened.expect("a finished run has opened its window");
         let closed = self.closed.expect("a finished run has closed its window");
@@ -241,6 +264,10 @@ impl Run {
                 .zip(closed.server)
                 .map(|(before, after)| clock::used(before, after)),
             server_rss_peak_bytes,
+            server_faults: opened
+                .server_faults
+                .zip(closed.server_faults)
+                .map(|(before, after)| after.saturating_sub(before)),
             socket,
             server_settings: self.traffic.server_settings.get(),
             client_settings: self.traffic.client_settings.get(),
@@ -252,6 +279,15 @@ impl Run {
                 lag_histogram: open.lags.to_text(),
             }),
         })
+    }
+
+    /// `failure`, with the array that it was about, where that is one of several: they go one after another.
+    fn named(&self, failure: LoadError) -> LoadError {
+        let count = self.verifiers.len();
+        let sent = self.schedule.sent_in_all();
+        let Some(last) = sent.checked_sub(1).filter(|_| count > 1) else { return failure };
+        let array = conform::name(&self.message(last).array());
+        LoadError::Array { number: self.turn(last) + 1, count, array, source: Box::new(failure) }
     }
 
     /// The window's share of the run's `bytes`, by requests: messages that lie across a boundary would blur a count
@@ -275,7 +311,9 @@ impl Run {
         let what = "reading our own CPU time";
         let client = clock::own_cpu().map_err(|source| LoadError::Io { what, source })?;
         let server = self.server_pid.map(clock::process_cpu).transpose().map_err(reading_server)?;
-        Ok(Reading { at: now, client, spun: self.spun, server })
+        let server_faults = self.server_pid.map(clock::faults).transpose();
+        let server_faults = server_faults.map_err(reading_server)?;
+        Ok(Reading { at: now, client, spun: self.spun, server, server_faults })
     }
 }
 
@@ -288,6 +326,14 @@ impl Traffic {
     /// Counts bytes received.
     pub fn received(&self, bytes: usize) {
         self.bytes_in.set(self.bytes_in.get() + bytes as u64);
+    }
+}
+
+/// Keeps the processor busy.
+fn wait(time: Duration) {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        std::hint::spin_loop();
     }
 }
 

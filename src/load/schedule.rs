@@ -149,6 +149,11 @@ impl Schedule {
         self.answered
     }
 
+    /// Requests sent.
+    pub fn sent_in_all(&self) -> u64 {
+        self.sent
+    }
+
     /// Requests without a reply yet.
     pub fn outstanding(&self) -> u64 {
         self.sent - self.answered

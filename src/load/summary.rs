@@ -55,6 +55,9 @@ pub fn summary(measured: &Measurement) -> String {
     if let Some(server) = measured.server_cpu {
         line("server CPU", cpu(server, measured));
     }
+    if let Some(faults) = measured.server_faults {
+        line("page faults", format!("{:.3} of the server per request", faults as f64 / requests));
+    }
     if let Some(bytes) = measured.server_rss_peak_bytes {
         line("server peak", format!("{:.1} MiB resident", bytes as f64 / 1_048_576.0));
     }
@@ -114,6 +117,7 @@ mod tests {
             client_spun_ns: 0,
             server_cpu: Some(Cpu { total_ns: 2_000_000, user_ns: 1_500_000, system_ns: 500_000 }),
             server_rss_peak_bytes: Some(3 << 20),
+            server_faults: Some(250),
             socket: SocketOptions::default(),
             server_settings: None,
             client_settings: None,
@@ -126,6 +130,7 @@ mod tests {
     #[test]
     fn says_what_a_request_cost() {
         let text = summary(&measured(500_000_000));
+        assert!(text.contains("page faults 0.250 of the server"), "{text}");
         assert!(text.contains("throughput  1000 requests/s"), "{text}");
         assert!(text.contains("wire        98 bytes out, 105 bytes in"), "{text}");
         assert!(text.contains("server CPU  2.000 us/request (about 1.500 user, 0.500 system)"));

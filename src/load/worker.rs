@@ -1,4 +1,4 @@
-//! Runs one load: makes its array and message, connects, drives the connections to the run's end.
+//! Runs one load: makes its arrays and messages, connects, drives the connections to the run's end.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -13,9 +13,9 @@ use crate::sys::mapping::Mapping;
 use crate::sys::{affinity, socket};
 
 use super::message::Message;
-use super::plan::{Options, Source};
+use super::plan::{Body, Options, Source};
 use super::run::Run;
-use super::{LoadError, net};
+use super::{LoadError, conform, net};
 
 /// How long before a request is due the thread stops sleeping: a sleep ends some 50 us late.
 const AWAKE: Duration = Duration::from_micros(100);
@@ -30,11 +30,11 @@ pub fn run(options: &Options) -> Result<Measurement, LoadError> {
         affinity::pin(core)?;
     }
     keep_freed_memory();
-    let message = Message::new(options.body, array(&options.source)?, nonce_base())?;
+    let messages = messages(options)?;
     let end = Instant::now() + options.timeout;
     let sockets = net::connect(options, end)?;
     let read_back = socket::read_back(&sockets[0])?;
-    let run = Rc::new(RefCell::new(Run::new(options, message)));
+    let run = Rc::new(RefCell::new(Run::new(options, messages)));
     let mut reactor = net::reactor(options.busy_poll)?;
     let connections = net::start(&mut reactor, options, sockets, &run)?;
     while !run.borrow().over() {
@@ -75,13 +75,21 @@ fn nonce_base() -> u64 {
     since.as_micros() as u64
 }
 
-/// The array that `source` names.
-pub fn array(source: &Source) -> Result<NdArray, LoadError> {
+/// What requests carry in turns.
+fn messages(options: &Options) -> Result<Vec<Message>, LoadError> {
+    let base = nonce_base();
+    let message = |array| Ok(Message::new(options.body, array, base)?);
+    arrays(&options.source, options.body)?.into_iter().map(message).collect()
+}
+
+/// The arrays that `source` names, as far as `body` can carry them.
+pub fn arrays(source: &Source, body: Body) -> Result<Vec<NdArray>, LoadError> {
     match source {
         Source::Seeded { dtype, shape, seed } => {
-            NdArray::seeded(*dtype, shape.clone(), *seed).map_err(LoadError::Array)
+            Ok(vec![NdArray::seeded(*dtype, shape.clone(), *seed)?])
         }
-        Source::File(path) => read(path),
+        Source::File(path) => Ok(vec![read(path)?]),
+        Source::Random { seed } => Ok(conform::arrays(body, *seed)),
     }
 }
 
@@ -91,5 +99,6 @@ fn read(path: &Path) -> Result<NdArray, LoadError> {
     let npy = codec::find(Encoding::Npy.name()).expect("npy is one of our own codecs");
     let mut scratch = Vec::new();
     let view = npy.decode(&file, &mut scratch).map_err(LoadError::Codec)?;
-    NdArray::new(view.dtype(), view.shape().clone(), view.data().to_vec()).map_err(LoadError::Array)
+    NdArray::new(view.dtype(), view.shape().clone(), view.data().to_vec())
+        .map_err(LoadError::NoArray)
 }

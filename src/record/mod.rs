@@ -1,6 +1,7 @@
 //! A run as JSON lines, versioned: the only thing that the ladder writes and a report reads.
 //!
-//! The first line is a [`Header`], every other one a [`Trial`], written as soon as the trial has ended. They hold
+//! The first line is a [`Header`], every other one a [`Trial`], written as soon as the trial has ended, or before the
+//! first of a rung what it said to arrays of every kind ([`Conformance`]). They hold
 //! everything that is needed to redo the analysis: what was run, in which order, on which machine, and what was
 //! counted. Durations are nanoseconds, sizes are bytes, both unless the name says otherwise.
 
@@ -13,7 +14,7 @@ use crate::stats::histogram::Histogram;
 pub mod validity;
 
 /// Format of this file's lines; a reader refuses any other.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A line of a run's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub const VERSION: u32 = 2;
 pub enum Line {
     /// The first.
     Header(Box<Header>),
+    /// Before the first trial of a rung.
+    Conformance(Box<Conformance>),
     /// Every other.
     Trial(Box<Trial>),
 }
@@ -118,6 +121,9 @@ pub struct Trial {
     pub parent: Option<String>,
     /// The standard server it is compared with, if there is one.
     pub reference: Option<String>,
+    /// The null server under the same load, if there is one ([`Variant::Null`]).
+    #[serde(default)]
+    pub null: Option<String>,
     /// What is special about its server, if anything.
     #[serde(default)]
     pub variant: Variant,
@@ -150,12 +156,29 @@ pub struct Trial {
     pub server: Option<ServerReport>,
     /// What the rest of the machine did while the load ran, where the kernel tells.
     pub disturbance: Option<Disturbance>,
-    /// System calls of the server while the load ran, of a trial that counts them and is not timed.
+    /// What its threads waited for while the load ran, where the kernel tells.
+    pub waits: Option<Waits>,
+    /// What requests made the server do, of a trial that counts it and is not timed.
     #[serde(default)]
-    pub server_calls: Option<u64>,
+    pub counts: Option<Counts>,
     /// Why its figures do not count, if they do not ([`validity`]).
     #[serde(default)]
     pub discarded: Option<String>,
+}
+
+/// Arrays of every type, byte order and shape, asked of a rung before anything of it was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Conformance {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The rung.
+    pub rung: String,
+    /// Which build of it, where builds are compared.
+    pub build: Option<Variant>,
+    /// What the arrays were drawn from.
+    pub seed: u64,
+    /// What came of it, if not right replies to all.
+    pub failure: Option<Outcome>,
 }
 
 /// What is special about the server of a trial.
@@ -174,6 +197,9 @@ pub enum Variant {
         /// How much.
         ns: u64,
     },
+    /// It gives back the bytes that came, undecoded, over the leanest stack there is: what the load generator reaches
+    /// against it is what it can reach.
+    Null,
     /// It is another build of the program.
     Build {
         /// Whose.
@@ -205,6 +231,51 @@ pub struct Disturbance {
     /// Time in which a core was not idle, over all cores; in steps of a tick.
     #[serde(default)]
     pub busy_ns: u64,
+}
+
+/// What the threads of a server, which share a core, waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// Times that one was taken off the core.
+    pub preemptions: u64,
+    /// Time in which they were ready and may have waited for each other, added up.
+    pub own_ns: u64,
+    /// Time in which the one that did so longest was ready and waited for nobody of its own.
+    pub others_ns: u64,
+}
+
+/// What requests, one at a time on one connection, made a server do that does not depend on how fast it is. What happens
+/// once a connection is in both counts, and not in their difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Some requests.
+    pub few: Counted,
+    /// Twice as many.
+    pub many: Counted,
+}
+
+/// What a number of requests made a server do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// How many requests.
+    pub requests: u64,
+    /// System calls.
+    pub calls: u64,
+    /// Bytes to the client, framing included.
+    pub bytes_in: u64,
+    /// Bytes to the server, framing included.
+    pub bytes_out: u64,
+    /// Calls of the C library's allocator, where they can be counted.
+    pub allocations: Option<Allocations>,
+}
+
+/// Calls of an allocator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocations {
+    /// How many.
+    pub count: u64,
+    /// Bytes asked for.
+    pub bytes: u64,
 }
 
 /// What a trial sends.
@@ -271,6 +342,9 @@ pub struct Measurement {
     pub server_cpu: Option<Cpu>,
     /// The server's peak resident set so far.
     pub server_rss_peak_bytes: Option<u64>,
+    /// The server's page faults, when its pid was given.
+    #[serde(default)]
+    pub server_faults: Option<u64>,
     /// Options of the load generator's socket, read back.
     pub socket: SocketOptions,
     /// The server's HTTP/2 SETTINGS as received.
@@ -326,6 +400,13 @@ pub struct Quantiles {
     pub max: u64,
     /// Arithmetic mean.
     pub mean: u64,
+}
+
+impl Trial {
+    /// True of one whose figures are of time, in a closed loop.
+    pub fn is_timed(&self) -> bool {
+        self.offered_hz.is_none() && self.counts.is_none()
+    }
 }
 
 impl Default for Outcome {

@@ -20,8 +20,11 @@ const TICK_NS: f64 = 1e7;
 /// blur. Both come from the same clock, so what is beyond is a mistake in the books.
 pub const LITTLE_MAX: f64 = 0.05;
 
-/// Times a second that a server alone on its core may be taken off it: more, and it was not alone.
+/// Times a second that a server alone on its core may be taken off it, unless it hardly had to wait for that.
 pub const PREEMPTIONS_HZ_MAX: f64 = 100.0;
+
+/// Share of a trial in which a server that is taken off its core so often may wait for others than its own threads.
+pub const OTHERS_MAX: f64 = 0.02;
 
 /// Share of the median latency that the load generator's own lag may have at its 99th percentile.
 pub const LAG_MAX: f64 = 0.1;
@@ -38,8 +41,10 @@ pub fn objection(trial: &Trial, shares_core: bool) -> Option<String> {
 
 fn disturbance(trial: &Trial) -> Option<String> {
     let account = trial.disturbance?;
+    let waits = trial.waits.unwrap_or_default();
     let wall = account.wall_ns as f64;
-    let waited = account.waited_ns as f64 / wall;
+    // Threads of a server that wait for each other are part of what it costs.
+    let waited = account.waited_ns.saturating_sub(waits.own_ns) as f64 / wall;
     if waited > WAITED_MAX {
         return Some(format!("tasks waited for a processor in {:.0} % of it", waited * 100.0));
     }
@@ -47,10 +52,14 @@ fn disturbance(trial: &Trial) -> Option<String> {
     if stolen > STOLEN_MAX * wall + TICK_NS {
         return Some(format!("{:.1} % of it was stolen by other guests", stolen / wall * 100.0));
     }
-    let preempted = trial.server.as_ref()?.involuntary_switches;
-    let rate_hz = preempted as f64 * 1e9 / wall;
-    (rate_hz > PREEMPTIONS_HZ_MAX)
-        .then(|| format!("the server was taken off its core {rate_hz:.0} times a second"))
+    let rate_hz = waits.preemptions as f64 * 1e9 / wall;
+    let others = waits.others_ns as f64 / wall;
+    (rate_hz > PREEMPTIONS_HZ_MAX && others > OTHERS_MAX).then(|| {
+        format!(
+            "the server was taken off its core {rate_hz:.0} times a second and waited for others in {:.0} % of it",
+            others * 100.0
+        )
+    })
 }
 
 fn schedule(measured: &Measurement) -> Option<String> {
@@ -66,7 +75,10 @@ fn schedule(measured: &Measurement) -> Option<String> {
 
 fn little(trial: &Trial, measured: &Measurement) -> Option<String> {
     let has_latency = measured.latency_ns.mean > 0 && measured.schedule.is_none();
-    let in_flight = f64::from(trial.in_flight);
+    // A server that lets fewer streams be open than it is to be asked for has the rest of the requests wait unsent.
+    let streams = measured.server_settings.and_then(|settings| settings.max_concurrent_streams);
+    let sent = streams.map_or(u32::MAX, |streams| streams.saturating_mul(trial.connections));
+    let in_flight = f64::from(trial.in_flight.min(sent));
     let off = rate_hz(measured) * measured.latency_ns.mean as f64 / 1e9 / in_flight - 1.0;
     // At either end of the window as many requests as are in flight belong to it by a part only.
     let blur = in_flight / measured.requests as f64;
@@ -81,7 +93,7 @@ fn rate_hz(measured: &Measurement) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Disturbance, Quantiles, ScheduleReport, ServerReport};
+    use crate::record::{Disturbance, Http2Settings, Quantiles, ScheduleReport, Waits};
     use crate::report::delta::tests::trial;
 
     /// 100 requests in 1 ms, ten in flight: 0.1 ms each.
@@ -108,15 +120,16 @@ mod tests {
         let quiet = Disturbance { wall_ns: 1_000_000_000, ..Disturbance::default() };
         let waited = Disturbance { waited_ns: 200_000_000, ..quiet };
         let stolen = Disturbance { stolen_ns: 30_000_000, ..quiet };
-        let preempted = ServerReport { involuntary_switches: 500, ..ServerReport::default() };
-        for (disturbance, server, want) in [
+        let preempted = Waits { preemptions: 500, others_ns: 30_000_000, own_ns: 0 };
+        for (disturbance, waits, want) in [
             (quiet, None, None),
             (Disturbance { waited_ns: 50_000_000, stolen_ns: 10_000_000, ..quiet }, None, None),
             (waited, None, Some("waited for a processor in 20 %")),
             (stolen, None, Some("3.0 % of it was stolen")),
             (quiet, Some(preempted), Some("500 times a second")),
+            (quiet, Some(Waits { others_ns: 1_000_000, ..preempted }), None),
         ] {
-            let trial = Trial { disturbance: Some(disturbance), server, ..sound() };
+            let trial = Trial { disturbance: Some(disturbance), waits, ..sound() };
             let got = objection(&trial, false).unwrap_or_default();
             assert!(
                 got.contains(want.unwrap_or_default()) && got.is_empty() == want.is_none(),
@@ -127,9 +140,42 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_take_the_core_from_each_other_are_no_disturbance() {
+        let account = Disturbance {
+            wall_ns: 1_000_000_000,
+            waited_ns: 900_000_000,
+            ..Disturbance::default()
+        };
+        let waits = Waits { preemptions: 5000, own_ns: 850_000_000, others_ns: 10_000_000 };
+        let trial = Trial { disturbance: Some(account), waits: Some(waits), ..sound() };
+        assert_eq!(objection(&trial, false), None);
+        // The same beside another program.
+        let waits = Waits { own_ns: 600_000_000, others_ns: 250_000_000, ..waits };
+        let trial = Trial { waits: Some(waits), ..trial };
+        assert!(objection(&trial, false).unwrap().contains("in 30 % of it"));
+    }
+
+    #[test]
     fn books_that_do_not_add_up_are_an_objection() {
         let trial = changed(|measured| measured.latency_ns.mean = 200_000);
         assert!(objection(&trial, true).unwrap().contains("+100 % off"));
+    }
+
+    #[test]
+    fn requests_that_the_server_lets_nobody_send_are_not_in_flight() {
+        let trial = |streams| {
+            let trial = changed(|measured| {
+                // Two of the ten at a time.
+                measured.latency_ns.mean = 20_000;
+                let max_concurrent_streams = Some(streams);
+                let settings = Http2Settings { max_concurrent_streams, ..Http2Settings::default() };
+                measured.server_settings = Some(settings);
+            });
+            objection(&trial, true)
+        };
+        assert_eq!(trial(2), None);
+        assert!(trial(5).unwrap().contains("-60 % off"));
+        assert!(trial(u32::MAX).unwrap().contains("-80 % off"));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{Outcome, Side, Trial, Variant};
+use crate::record::{Counted, Counts, Side, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::family::{self, Member};
 use crate::stats::location;
@@ -45,6 +45,8 @@ pub struct Compared {
     pub result: Result<(Interval, Verdict), String>,
     /// What it cost.
     pub old_ns: Option<Interval>,
+    /// Page faults of a request, then and now; shown, since they follow from what a process has touched before.
+    pub faults: [Option<f64>; 2],
 }
 
 /// A number per request that does not depend on time.
@@ -54,17 +56,19 @@ pub struct Count {
     pub name: String,
     /// What was counted.
     pub what: &'static str,
-    /// A request's, then.
-    pub old: f64,
+    /// A request's, then; `None` where it cannot be counted.
+    pub old: Option<f64>,
     /// A request's, now.
-    pub new: f64,
+    pub new: Option<f64>,
+    /// True of what may not grow.
+    pub is_gate: bool,
 }
 
 impl Comparison {
     /// Of a run that tried builds of both sides.
     pub fn of_builds(run: &Run, threshold: Floor) -> Comparison {
         let mut cells: BTreeMap<_, BTreeMap<(u32, Side), Vec<&Trial>>> = BTreeMap::new();
-        for trial in run.trials.iter().filter(|trial| trial.server_calls.is_none()) {
+        for trial in run.trials.iter().filter(|trial| trial.is_timed()) {
             if let Variant::Build { side, number } = trial.variant {
                 let sides = cells.entry((delta::key(trial), trial.rung.as_str())).or_default();
                 sides.entry((number, side)).or_default().push(trial);
@@ -85,7 +89,7 @@ impl Comparison {
     pub fn of_runs(old: &Run, new: &Run, threshold: Floor) -> Comparison {
         let mut cells: BTreeMap<_, Pair<'_>> = BTreeMap::new();
         for (side, run) in [old, new].into_iter().enumerate() {
-            let is_usual = |t: &&Trial| t.variant == Variant::Usual && t.offered_hz.is_none();
+            let is_usual = |t: &&Trial| t.variant == Variant::Usual && t.is_timed();
             for trial in run.trials.iter().filter(is_usual) {
                 cells.entry((delta::key(trial), trial.rung.as_str())).or_default()[side]
                     .push(trial);
@@ -108,14 +112,17 @@ impl Comparison {
 
     /// As a table and a verdict.
     pub fn render(&self) -> String {
-        let heads = ["cell", "old CPU/request", "new / old", "verdict"];
+        let heads = ["cell", "old CPU/request", "new / old", "page faults/request", "verdict"];
         let mut lines = vec![heads.map(str::to_owned).to_vec()];
-        for Compared { name, result, old_ns } in &self.cells {
+        for Compared { name, result, old_ns, faults } in &self.cells {
             let old = old_ns.map_or_else(|| "-".to_owned(), |ns| units::time(ns.estimate));
             match result {
                 Ok((ratio, verdict)) => {
                     let word = verdict.word().to_owned();
-                    lines.push(vec![name.clone(), old, units::ratio(ratio), word]);
+                    let [then, now] =
+                        faults.map(|faults| faults.map_or_else(|| "-".to_owned(), units::count));
+                    let faults = format!("{then} -> {now}");
+                    lines.push(vec![name.clone(), old, units::ratio(ratio), faults, word]);
                 }
                 Err(reason) => lines.push(vec![name.clone(), reason.clone()]),
             }
@@ -155,7 +162,8 @@ fn compare(cells: Vec<Vec<Pair<'_>>>, threshold: Floor) -> Vec<Compared> {
                 .ok_or_else(|| "no block in which both were measured".to_owned()),
         };
         let name = old.first().or(new.first()).map_or_else(String::new, |trial| name(trial));
-        Compared { name, result, old_ns: delta::absolute(&server_costs(&old)) }
+        let faults = [&old, &new].map(|trials| delta::faults(&delta::measured(trials)));
+        Compared { name, result, old_ns: delta::absolute(&server_costs(&old)), faults }
     };
     cells.into_iter().zip(intervals).map(compared).collect()
 }
@@ -178,67 +186,78 @@ fn name(trial: &Trial) -> String {
 }
 
 impl Count {
-    /// True when it is more than it was.
+    /// True when it is more than it was, of what may not grow.
     pub fn has_grown(&self) -> bool {
-        self.new > self.old * (1.0 + COUNT_GROWTH_MIN) + COUNT_SLACK
+        let grown = |(old, new)| self.is_gate && new > old * (1.0 + COUNT_GROWTH_MIN) + COUNT_SLACK;
+        self.old.zip(self.new).is_some_and(grown)
     }
 
     fn line(&self) -> String {
-        let Count { name, what, old, new } = self;
-        let change = if self.has_grown() { "MORE" } else { "no more" };
-        format!("{name}: {old:.2} -> {new:.2} {what} per request: {change}")
+        let Count { name, what, old, new, is_gate } = self;
+        let (Some(old), Some(new)) = (old, new) else {
+            let side = if old.is_none() { "old" } else { "new" };
+            return format!("{name}: {what} per request: cannot be counted of the {side} build");
+        };
+        let change = match (is_gate, self.has_grown()) {
+            (true, true) => ": MORE",
+            (true, false) => ": no more",
+            (false, _) => "",
+        };
+        format!("{name}: {old:.2} -> {new:.2} {what} per request{change}")
     }
 }
 
-/// Counts by number of requests, each pass of it.
-type Passes = BTreeMap<u64, Vec<[u64; 3]>>;
+/// What is counted of a request, how, and whether it may not grow. Bytes that are asked of the allocator may: a buffer
+/// that is larger and kept is no worse.
+type What = (&'static str, fn(&Counted) -> Option<u64>, bool);
 
-/// What one request was counted to take, by rung, array and side.
+const WHATS: [What; 5] = [
+    ("system calls", |counted| Some(counted.calls), true),
+    ("allocations", |counted| Some(counted.allocations?.count), true),
+    ("bytes allocated", |counted| Some(counted.allocations?.bytes), false),
+    ("bytes to the client", |counted| Some(counted.bytes_in), true),
+    ("bytes to the server", |counted| Some(counted.bytes_out), true),
+];
+
+/// What one request was counted to take, by rung and array: the least of a side's builds.
 fn counts(trials: &[Trial]) -> Vec<Count> {
-    type Builds = BTreeMap<(Side, u32), Passes>;
-    let mut cells: BTreeMap<(u64, &str), Builds> = BTreeMap::new();
+    type Builds<'a> = BTreeMap<(Side, u32), Vec<&'a Counts>>;
+    let mut cells: BTreeMap<(u64, &str), Builds<'_>> = BTreeMap::new();
     for trial in trials {
-        let (Some(calls), Variant::Build { side, number }) = (trial.server_calls, trial.variant)
-        else {
-            continue;
-        };
-        let Outcome::Measured(measured) = &trial.outcome else { continue };
-        let passes = cells.entry((trial.array.bytes, &trial.rung)).or_default();
-        let passes = passes.entry((side, number)).or_default();
-        let counted = [calls, measured.bytes_in, measured.bytes_out];
-        passes.entry(measured.requests).or_default().push(counted);
-    }
-    let mut counts = Vec::new();
-    for ((bytes, rung), sides) in cells {
-        let least = |side| {
-            let each = sides.iter().filter(|((of, _), _)| *of == side).filter_map(|(_, p)| each(p));
-            each.reduce(|a, b| [0, 1, 2].map(|what: usize| a[what].min(b[what])))
-        };
-        let (Some(old), Some(new)) = (least(Side::Old), least(Side::New)) else { continue };
-        let whats = ["system calls", "bytes to the client", "bytes to the server"];
-        for (what, (old, new)) in whats.into_iter().zip(old.into_iter().zip(new)) {
-            counts.push(Count { name: format!("{rung} {}", units::bytes(bytes)), what, old, new });
+        if let (Some(counts), Variant::Build { side, number }) = (&trial.counts, trial.variant) {
+            let builds = cells.entry((trial.array.bytes, &trial.rung)).or_default();
+            builds.entry((side, number)).or_default().push(counts);
         }
     }
-    counts
+    let mut all = Vec::new();
+    for ((bytes, rung), builds) in cells {
+        for (what, count, is_gate) in WHATS {
+            let least = |side| {
+                let of_side = builds.iter().filter(|((of, _), _)| *of == side);
+                of_side.filter_map(|(_, passes)| each(passes, count)).reduce(f64::min)
+            };
+            let name = format!("{rung} {}", units::bytes(bytes));
+            all.push(Count { name, what, old: least(Side::Old), new: least(Side::New), is_gate });
+        }
+    }
+    all
 }
 
-/// What a request takes: the difference of two numbers of requests, over as many requests. Of several passes the
-/// least counts, since what disturbs one only adds.
-fn each(passes: &Passes) -> Option<[f64; 3]> {
-    let ((few, fewer), (many, more)) = (passes.first_key_value()?, passes.last_key_value()?);
-    let requests = many.checked_sub(*few).filter(|requests| *requests > 0)? as f64;
-    let least = |passes: &[[u64; 3]], what: usize| passes.iter().map(|pass| pass[what]).min();
-    let mut each = [0.0; 3];
-    for (what, value) in each.iter_mut().enumerate() {
-        *value = (least(more, what)? as f64 - least(fewer, what)? as f64) / requests;
-    }
-    Some(each)
+/// What a request takes: the difference of two numbers of requests, over as many requests. Of several passes the least
+/// of each counts, since what disturbs one only adds.
+pub(super) fn each(passes: &[&Counts], count: fn(&Counted) -> Option<u64>) -> Option<f64> {
+    let least = |of: fn(&Counts) -> &Counted| {
+        passes.iter().filter_map(|counts| Some((count(of(counts))?, of(counts).requests))).min()
+    };
+    let (few, fewer) = least(|counts| &counts.few)?;
+    let (many, more) = least(|counts| &counts.many)?;
+    let requests = more.checked_sub(fewer).filter(|requests| *requests > 0)?;
+    Some((many as f64 - few as f64) / requests as f64)
 }
 
 /// True when every ratio between builds is known to within 2 %.
 pub fn is_enough(trials: &[Trial]) -> bool {
-    let run = Run { header: crate::record::Header::default(), trials: trials.to_vec() };
+    let run = Run::new(crate::record::Header::default(), trials.to_vec());
     let comparison = Comparison::of_builds(&run, Floor::default());
     comparison.cells.iter().all(|cell| match &cell.result {
         Ok((ratio, _)) => ratio
@@ -251,11 +270,11 @@ pub fn is_enough(trials: &[Trial]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Measurement;
+    use crate::record::{Allocations, Outcome};
     use crate::report::delta::tests::{header, trial, with};
 
     fn run(trials: Vec<Trial>) -> Run {
-        Run { header: header(), trials }
+        Run::new(header(), trials)
     }
 
     fn build(side: Side, number: u32, round: u32, cost_ns: u64) -> Trial {
@@ -273,10 +292,21 @@ mod tests {
         (0..10).flat_map(both).collect()
     }
 
-    fn counted(side: Side, requests: u64, calls: u64) -> Trial {
-        let measured = Measurement { requests, bytes_in: 100 * requests, ..Measurement::default() };
-        let outcome = Outcome::Measured(Box::new(measured));
-        Trial { server_calls: Some(calls), outcome, ..build(side, 0, 0, 1) }
+    /// A count of requests that take `calls` and `allocations` each, with `more` calls beside in the larger one.
+    fn counted(side: Side, calls: u64, allocations: Option<u64>, more: u64) -> Trial {
+        let counted = |requests: u64| Counted {
+            requests,
+            calls: 50 + requests * calls,
+            bytes_in: 100 * requests,
+            bytes_out: 100 * requests,
+            allocations: allocations.map(|each| {
+                let count = 30 + each * requests;
+                Allocations { count, bytes: 64 * count }
+            }),
+        };
+        let (few, mut many) = (counted(200), counted(400));
+        many.calls += more;
+        Trial { counts: Some(Counts { few, many }), ..build(side, 0, 0, 1) }
     }
 
     #[test]
@@ -290,20 +320,48 @@ mod tests {
         assert!(is_enough(&builds(1.0)) && !is_enough(&builds(1.0)[..4]));
     }
 
+    fn comparison(counted: impl IntoIterator<Item = Trial>) -> Comparison {
+        let mut trials = builds(0.9);
+        trials.extend(counted);
+        Comparison::of_builds(&run(trials), Floor::of_share(0.02))
+    }
+
     #[test]
     fn what_is_counted_is_the_harder_gate() {
-        let mut trials = builds(0.9);
-        for (side, each) in [(Side::Old, 2), (Side::New, 3)] {
-            trials
-                .extend([counted(side, 200, 50 + 200 * each), counted(side, 400, 50 + 400 * each)]);
-            // A second pass that something disturbed.
-            trials.push(counted(side, 400, 90 + 400 * each));
-        }
-        let comparison = Comparison::of_builds(&run(trials), Floor::of_share(0.02));
-        let objections = comparison.objections();
-        assert_eq!(objections.len(), 1, "{objections:?}");
-        assert!(objections[0].contains("2.00 -> 3.00 system calls per request: MORE"));
-        assert!(comparison.render().contains("100.00 -> 100.00 bytes to the client"));
+        let both = |old: (u64, u64), new: (u64, u64)| {
+            let [old, new] =
+                [(Side::Old, old), (Side::New, new)].map(|(side, (calls, allocations))| {
+                    // A second pass that something disturbed.
+                    [0, 40].map(|more| counted(side, calls, Some(allocations), more))
+                });
+            comparison(old.into_iter().chain(new))
+        };
+        let calls = both((2, 5), (3, 5)).objections();
+        assert_eq!(calls, ["uring/h1/npy 8 B: 2.00 -> 3.00 system calls per request: MORE"]);
+        let allocations = both((2, 5), (2, 6)).objections();
+        assert_eq!(allocations, ["uring/h1/npy 8 B: 5.00 -> 6.00 allocations per request: MORE"]);
+        let fewer = both((2, 5), (1, 0));
+        assert_eq!(fewer.objections(), [""; 0]);
+        assert!(fewer.render().contains("100.00 -> 100.00 bytes to the client"));
+        assert!(fewer.render().contains("320.00 -> 0.00 bytes allocated per request\n"));
+    }
+
+    #[test]
+    fn a_build_whose_allocations_cannot_be_counted_is_no_worse_for_it() {
+        let comparison =
+            comparison([counted(Side::Old, 2, None, 0), counted(Side::New, 2, Some(9), 0)]);
+        assert_eq!(comparison.objections(), [""; 0]);
+        let text = comparison.render();
+        assert!(
+            text.contains("allocations per request: cannot be counted of the old build"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn page_faults_are_shown() {
+        let text = comparison([]).render();
+        assert!(text.contains(" 0.5 -> 0.5 "), "{text}");
     }
 
     #[test]

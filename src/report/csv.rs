@@ -10,7 +10,7 @@ const HEADS: &str = "bytes,dtype,shape,connections,in_flight,rung,parent,referen
     to_parent,to_parent_low,to_parent_high,parent_verdict,\
     to_reference,to_reference_low,to_reference_high,reference_verdict,noise_floor,\
     requests_per_s,requests_per_s_low,requests_per_s_high,p50_ns,p99_ns,bytes_in,bytes_out,\
-    server_rss_peak_bytes,blocks,discarded,status,reason";
+    server_rss_peak_bytes,server_faults,ceiling_per_s,blocks,discarded,status,reason";
 
 /// The whole run.
 pub fn render(run: &Run) -> String {
@@ -63,6 +63,8 @@ fn numbers(figures: &Figures, floor: Floor) -> Vec<String> {
         figures.bytes_in.to_string(),
         figures.bytes_out.to_string(),
         text(figures.rss_peak_bytes),
+        text(figures.faults),
+        text(figures.ceiling_hz),
         figures.rate_hz.units.to_string(),
         figures.discarded.to_string(),
         figures.status.word().to_owned(),
@@ -102,9 +104,9 @@ mod tests {
             trial("uring/raw/reflect", 0, 1000),
             with(trial("uring/h1/reflect", 0, 3000), skipped),
         ];
-        let text = render(&Run { header: header(), trials });
+        let text = render(&Run::new(header(), trials));
         let counts: Vec<usize> = text.lines().map(|line| line.split(',').count()).collect();
-        assert_eq!(counts, [34; 3], "{text}");
+        assert_eq!(counts, [36; 3], "{text}");
     }
 
     #[test]

@@ -29,6 +29,19 @@ pub struct Section {
     pub rows: Vec<Row>,
     /// What its controls say.
     pub noise: Noise,
+    /// What the load generator reached against null servers.
+    pub ceilings: Vec<Ceiling>,
+}
+
+/// What the load generator reached against a null server, or against one that turned out to be cheaper.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ceiling {
+    /// The null server's rung.
+    pub null: String,
+    /// Requests per second.
+    pub rate_hz: f64,
+    /// True if the load generator was the busy one, so that it can do no more.
+    pub is_proved: bool,
 }
 
 /// One cell over all blocks.
@@ -75,6 +88,10 @@ pub struct Figures {
     pub bytes_out: f64,
     /// The server's peak resident set.
     pub rss_peak_bytes: Option<u64>,
+    /// The server's page faults per request.
+    pub faults: Option<f64>,
+    /// Requests per second that the load generator reaches against a null server.
+    pub ceiling_hz: Option<f64>,
     /// Trials that were discarded.
     pub discarded: usize,
 }
@@ -99,8 +116,7 @@ type Key<'a> = (u64, &'a str, &'a [u64], u32, u32);
 /// All rows, by array from small to large, then by load from deep to wide.
 pub fn sections(trials: &[Trial]) -> Vec<Section> {
     let mut by_section: BTreeMap<Key<'_>, BTreeMap<u32, Vec<&Trial>>> = BTreeMap::new();
-    let is_timed = |trial: &&Trial| trial.offered_hz.is_none() && trial.server_calls.is_none();
-    for trial in trials.iter().filter(is_timed) {
+    for trial in trials.iter().filter(|trial| trial.is_timed()) {
         by_section.entry(key(trial)).or_default().entry(trial.cell).or_default().push(trial);
     }
     by_section.into_values().map(|cells| section(cells.into_values().collect())).collect()
@@ -115,12 +131,26 @@ pub(super) fn key(trial: &Trial) -> Key<'_> {
 fn section(cells: Vec<Vec<&Trial>>) -> Section {
     let first = cells[0][0];
     let noise = Noise::of(&cells);
+    let mut ceilings: Vec<Ceiling> = cells.iter().filter_map(|trials| null(trials)).collect();
     let usual: Vec<&Vec<&Trial>> =
         cells.iter().filter(|trials| trials[0].variant == Variant::Usual).collect();
     let costs: BTreeMap<&str, Vec<Sample>> =
         usual.iter().map(|trials| (trials[0].rung.as_str(), server_costs(trials))).collect();
     let mut rows: Vec<Row> = usual.iter().map(|trials| row(trials)).collect();
     compare(&mut rows, &costs, &noise);
+    for (row, trials) in rows.iter().zip(&usual) {
+        let is_its = |ceiling: &&mut Ceiling| Some(&ceiling.null) == trials[0].null.as_ref();
+        if let (Ok(figures), Some(ceiling)) = (&row.result, ceilings.iter_mut().find(is_its)) {
+            ceiling.raise(figures);
+        }
+    }
+    for (row, trials) in rows.iter_mut().zip(&usual) {
+        let is_its = |ceiling: &&Ceiling| Some(&ceiling.null) == trials[0].null.as_ref();
+        if let (Ok(figures), Some(ceiling)) = (&mut row.result, ceilings.iter().find(is_its)) {
+            figures.ceiling_hz = Some(ceiling.rate_hz);
+            status::mark_near(figures, ceiling);
+        }
+    }
     status::mark_plateaus(&mut rows);
     Section {
         array: first.array.clone(),
@@ -128,6 +158,34 @@ fn section(cells: Vec<Vec<&Trial>>) -> Section {
         in_flight: first.in_flight,
         rows,
         noise,
+        ceilings,
+    }
+}
+
+/// What the trials of a null server say; nothing where it was disturbed or failed.
+fn null(trials: &[&Trial]) -> Option<Ceiling> {
+    let is_one = trials[0].variant == Variant::Null && !status::is_noisy(trials);
+    if !is_one || status::obstacle(trials).is_some() {
+        return None;
+    }
+    let mut ceiling = Ceiling { null: trials[0].rung.clone(), rate_hz: 0.0, is_proved: false };
+    ceiling.raise(&figures(trials));
+    Some(ceiling)
+}
+
+impl Ceiling {
+    /// What the load generator reached against any server it can reach; a null server is tried once only, perhaps at a
+    /// bad moment.
+    fn raise(&mut self, figures: &Figures) {
+        let rate_hz = figures.rate_hz.estimate;
+        if rate_hz > self.rate_hz {
+            let busy = rate_hz * figures.client_cpu_ns.estimate / 1e9;
+            *self = Ceiling {
+                rate_hz,
+                is_proved: busy > status::CLIENT_BUSY,
+                null: std::mem::take(&mut self.null),
+            };
+        }
     }
 }
 
@@ -221,8 +279,17 @@ fn figures(trials: &[&Trial]) -> Figures {
         bytes_in: middle(&|m| m.bytes_in as f64 / m.requests as f64).estimate,
         bytes_out: middle(&|m| m.bytes_out as f64 / m.requests as f64).estimate,
         rss_peak_bytes: measured.iter().filter_map(|(_, m)| m.server_rss_peak_bytes).max(),
+        faults: faults(&measured),
+        ceiling_hz: None,
         discarded: trials.iter().filter(|trial| trial.discarded.is_some()).count(),
     }
+}
+
+/// Page faults per request over all blocks: most windows have none, and a middle would hide the few.
+pub(super) fn faults(measured: &[(u32, &Measurement)]) -> Option<f64> {
+    let faults = measured.iter().map(|(_, m)| m.server_faults).sum::<Option<u64>>()?;
+    let requests: u64 = measured.iter().map(|(_, m)| m.requests).sum();
+    (requests > 0).then(|| faults as f64 / requests as f64)
 }
 
 /// The middle of values above zero, on a scale of ratios.
@@ -288,6 +355,7 @@ pub(crate) mod tests {
             rung: rung.into(),
             parent: (rung != "uring/raw/reflect").then(|| "uring/raw/reflect".into()),
             reference: None,
+            null: None,
             variant: Variant::Usual,
             original: None,
             array: ArrayInfo { dtype: "<f8".into(), shape: vec![1], bytes: 8 },
@@ -309,6 +377,7 @@ pub(crate) mod tests {
                 client_spun_ns: 0,
                 server_cpu: Some(Cpu { total_ns: cost_ns * 100, ..Cpu::default() }),
                 server_rss_peak_bytes: Some(1 << 20),
+                server_faults: Some(50),
                 socket: SocketOptions::default(),
                 server_settings: None,
                 client_settings: None,
@@ -318,7 +387,8 @@ pub(crate) mod tests {
             })),
             server: None,
             disturbance: None,
-            server_calls: None,
+            waits: None,
+            counts: None,
             discarded: None,
         }
     }

@@ -1,8 +1,8 @@
 //! The terminal table's rows as Markdown, for a README or an issue.
 
 use super::delta::{Section, sections};
-use super::table::{HEADS, LEGEND, cells, title};
-use super::{Run, model, open};
+use super::table::{HEADS, LEGEND, ceilings, cells, title};
+use super::{Run, counts, model, open};
 
 /// The whole run.
 pub fn render(run: &Run) -> String {
@@ -10,11 +10,14 @@ pub fn render(run: &Run) -> String {
     for warning in run.warnings() {
         text.push_str(&format!("\nWarning: {warning}.\n"));
     }
+    if let Some(conformance) = run.conformance() {
+        text.push_str(&format!("\n{conformance}.\n"));
+    }
     for section in sections(&run.trials) {
         text.push('\n');
         text.push_str(&render_section(&section, run.shares_core()));
     }
-    for part in [open::render(run), model::render(run)].into_iter().flatten() {
+    for part in [open::render(run), model::render(run), counts::render(run)].into_iter().flatten() {
         text.push_str(&format!("\n```text\n{part}```\n"));
     }
     text.push('\n');
@@ -35,7 +38,7 @@ fn render_section(section: &Section, shares_core: bool) -> String {
         };
         text.push_str(&format!("| `{}` | {cells} |\n", row.rung));
     }
-    for line in section.noise.lines() {
+    for line in section.noise.lines().into_iter().chain(ceilings(section)) {
         text.push_str(&format!("\n{line}.\n"));
     }
     text
@@ -58,7 +61,7 @@ mod tests {
             trial("uring/raw/reflect", 0, 1000),
             with(trial("uring/h1/reflect", 0, 3000), failed),
         ];
-        let text = render(&Run { header: header(), trials });
+        let text = render(&Run::new(header(), trials));
         let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
         assert_eq!(rows.len(), 4);
         for row in rows {

@@ -5,6 +5,7 @@
 //! take several cells; the other files only lay out.
 
 pub mod compare;
+pub mod counts;
 pub mod csv;
 pub mod delta;
 pub mod markdown;
@@ -18,7 +19,7 @@ pub mod units;
 
 use serde::Deserialize;
 
-use crate::record::{Header, Line, Trial, VERSION};
+use crate::record::{Conformance, Header, Line, Side, Trial, VERSION, Variant};
 use crate::stats::bootstrap::UNITS_MIN;
 
 /// A run as it was recorded.
@@ -28,6 +29,8 @@ pub struct Run {
     pub header: Header,
     /// In the order they were made.
     pub trials: Vec<Trial>,
+    /// What rungs said to arrays of every kind.
+    pub conformance: Vec<Conformance>,
 }
 
 /// As much of a first line as every version has.
@@ -77,21 +80,27 @@ impl Run {
         }
         let header = match serde_json::from_str(first) {
             Ok(Line::Header(header)) => header,
-            Ok(Line::Trial(_)) => return Err(ReportError::Header),
+            Ok(Line::Trial(_) | Line::Conformance(_)) => return Err(ReportError::Header),
             Err(source) if first.starts_with(r#"{"header""#) => {
                 return Err(ReportError::Line { at: 1, source });
             }
             Err(_) => return Err(ReportError::Header),
         };
-        let mut trials = Vec::new();
+        let mut run = Run::new(*header, Vec::new());
         for (index, line) in lines {
             match serde_json::from_str(line) {
-                Ok(Line::Trial(trial)) => trials.push(*trial),
+                Ok(Line::Trial(trial)) => run.trials.push(*trial),
+                Ok(Line::Conformance(conformance)) => run.conformance.push(*conformance),
                 Ok(Line::Header(_)) => {}
                 Err(source) => return Err(ReportError::Line { at: index + 1, source }),
             }
         }
-        Ok(Run { header: *header, trials })
+        Ok(run)
+    }
+
+    /// A run of `trials` whose rungs were asked nothing before.
+    pub fn new(header: Header, trials: Vec<Trial>) -> Run {
+        Run { header, trials, conformance: Vec::new() }
     }
 
     /// One line on where and how it was made.
@@ -105,10 +114,32 @@ impl Run {
             format!("Linux {}", host.kernel.split(' ').next().unwrap_or_default()),
             format!("rustc {}", build.rustc.split(' ').next().unwrap_or_default()),
             format!("{} build", build.profile),
+            build.allocator.clone(),
             format!("{} blocks", self.blocks()),
             units::date(self.header.started_unix_s),
         ];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// How many rungs answered arrays of every kind before they were measured, and which did not; `None` where none was
+    /// asked.
+    pub fn conformance(&self) -> Option<String> {
+        let name = |of: &Conformance| match &of.build {
+            Some(Variant::Build { side: Side::Old, .. }) => format!("old {}", of.rung),
+            Some(Variant::Build { side: Side::New, .. }) => format!("new {}", of.rung),
+            _ => of.rung.clone(),
+        };
+        let (right, wrong): (Vec<&Conformance>, Vec<&Conformance>) =
+            self.conformance.iter().partition(|conformance| conformance.failure.is_none());
+        let wrong: Vec<String> = wrong.into_iter().map(name).collect();
+        let (count, all) = (right.len(), self.conformance.len());
+        let which =
+            if wrong.is_empty() { String::new() } else { format!(", not {}", wrong.join(", ")) };
+        (all > 0).then(|| {
+            format!(
+                "arrays of every type, byte order and shape were answered rightly by {count} of {all} rungs{which}"
+            )
+        })
     }
 
     /// What has to be known before the figures are believed, if anything.
@@ -165,6 +196,7 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Outcome;
     use crate::report::delta::tests::{header, trial};
 
     fn text(lines: &[Line]) -> String {
@@ -174,9 +206,30 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let trial = trial("uring/raw/reflect", 0, 1000);
-        let lines = [Line::Header(Box::new(header())), Line::Trial(Box::new(trial.clone()))];
+        let asked = Conformance { rung: trial.rung.clone(), seed: 3, ..Conformance::default() };
+        let lines = [
+            Line::Header(Box::new(header())),
+            Line::Conformance(Box::new(asked.clone())),
+            Line::Trial(Box::new(trial.clone())),
+        ];
         let run = Run::parse(&text(&lines)).unwrap();
-        assert_eq!(run, Run { header: header(), trials: vec![trial] });
+        assert_eq!(run, Run { conformance: vec![asked], ..Run::new(header(), vec![trial]) });
+    }
+
+    #[test]
+    fn rungs_that_answer_wrongly_what_they_were_not_measured_with_are_named() {
+        let run = Run::new(header(), Vec::new());
+        assert_eq!(run.conformance(), None);
+        let right = Conformance { rung: "uring/h1/npy".into(), ..Conformance::default() };
+        let variant = Variant::Build { side: Side::New, number: 0 };
+        let wrong = Conformance {
+            build: Some(variant),
+            failure: Some(Outcome::default()),
+            ..right.clone()
+        };
+        let run = Run { conformance: vec![right, wrong], ..run };
+        let text = run.conformance().unwrap();
+        assert!(text.ends_with("answered rightly by 1 of 2 rungs, not new uring/h1/npy"), "{text}");
     }
 
     #[test]
@@ -203,7 +256,7 @@ mod tests {
         for foreign in ["", "{}\n", "bytes,dtype\n8,<f8\n", "\u{0}\u{1}\n"] {
             assert!(matches!(Run::parse(foreign), Err(ReportError::Header)), "{foreign:?}");
         }
-        let damaged = "{\"header\":{\"version\":2}}\n";
+        let damaged = "{\"header\":{\"version\":3}}\n";
         assert!(matches!(Run::parse(damaged), Err(ReportError::Line { at: 1, .. })));
     }
 }

@@ -1,7 +1,8 @@
 //! What a rung costs as a fixed part and a part per byte, over the sizes of a run: the figure to take away.
 //!
-//! Sizes come with the loads that a run gave them. Where those differ, a request at a small size shares its system calls
-//! with more others than one at a large size does, and the fixed part is that of a request in such company.
+//! Only sizes that were tried under one load make a line. A request at a small size that shares its system calls with a
+//! thousand others is cheaper than one of a few, so a line through sizes under different loads would have its fixed part
+//! from one of them and its price of a byte from another.
 
 use std::collections::BTreeMap;
 
@@ -15,28 +16,22 @@ use super::{Run, units};
 
 const KIB: f64 = 1024.0;
 
-/// Fitted rungs: by name and by whether they had one connection, as gRPC does.
-type Fits<'a> = BTreeMap<(bool, &'a str), Model>;
+/// What is fitted by itself: connections, requests in flight over all of them, the rung.
+type Line<'a> = (u32, u32, &'a str);
 
-/// The table of all rungs that were tried at two sizes or more; `None` if there are none.
+/// The table of all rungs that were tried at two sizes or more under one load; `None` if there are none.
 pub fn render(run: &Run) -> Option<String> {
     let fits = fits(&run.trials);
     if fits.is_empty() {
         return None;
     }
-    let heads = [
-        "rung",
-        "connections",
-        "ns per request",
-        "ns per KiB",
-        "worst fit",
-        "price of a KiB bends at",
-    ];
+    let heads =
+        ["rung", "load", "ns per request", "ns per KiB", "worst fit", "price of a KiB bends at"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
-    for ((is_single, rung), model) in &fits {
+    for ((connections, in_flight, rung), model) in &fits {
         lines.push(vec![
             (*rung).to_owned(),
-            if *is_single { "1" } else { "many" }.to_owned(),
+            format!("{connections}x{}", in_flight / connections),
             range(&model.fixed_ns, 1.0),
             range(&model.byte_ns, KIB),
             format!("{:.0} %", model.error_max * 100.0),
@@ -44,16 +39,18 @@ pub fn render(run: &Run) -> Option<String> {
         ]);
     }
     Some(format!(
-        "server CPU per request as a + b x size of the array, with 95 % intervals\n{}",
+        "server CPU per request as a + b x size of the array under one load, connections x requests in flight on each, \
+         with 95 % intervals\n{}",
         align(&lines)
     ))
 }
 
-fn fits(trials: &[Trial]) -> Fits<'_> {
-    let mut cells: BTreeMap<(bool, &str), BTreeMap<u64, Vec<&Trial>>> = BTreeMap::new();
-    let usual = trials.iter().filter(|t| t.variant == Variant::Usual && t.offered_hz.is_none());
+fn fits(trials: &[Trial]) -> BTreeMap<Line<'_>, Model> {
+    let mut cells: BTreeMap<Line<'_>, BTreeMap<u64, Vec<&Trial>>> = BTreeMap::new();
+    let usual = trials.iter().filter(|t| t.variant == Variant::Usual && t.is_timed());
     for trial in usual {
-        let sizes = cells.entry((trial.connections == 1, &trial.rung)).or_default();
+        let line = (trial.connections.max(1), trial.in_flight, trial.rung.as_str());
+        let sizes = cells.entry(line).or_default();
         sizes.entry(trial.array.bytes).or_default().push(trial);
     }
     let point = |(bytes, trials): (&u64, &Vec<&Trial>)| Point {
@@ -111,13 +108,19 @@ mod tests {
                 sizes.map(|bytes| at(bytes, round, cost(bytes) * u64::from(100 + round % 3) / 100))
             })
             .collect();
-        let text = render(&Run { header: header(), trials }).unwrap();
+        let text = render(&Run::new(header(), trials)).unwrap();
         let line = text.lines().find(|line| line.contains("uring/raw/npy")).unwrap();
         assert!(line.contains("64 KiB (x3.0)"), "{text}");
     }
 
     #[test]
-    fn one_size_has_no_model() {
-        assert_eq!(render(&Run { header: header(), trials: vec![at(8, 0, 1000)] }), None);
+    fn one_size_has_no_model_nor_have_sizes_under_different_loads() {
+        let render = |trials| render(&Run::new(header(), trials));
+        assert_eq!(render(vec![at(8, 0, 1000)]), None);
+        let few = |trial: Trial| Trial { in_flight: 64, ..trial };
+        assert_eq!(render(vec![at(8, 0, 1000), few(at(65_536, 0, 9000))]), None);
+        let text = render(vec![few(at(8, 0, 1000)), few(at(65_536, 0, 9000)), at(8, 0, 100)]);
+        let text = text.expect("two sizes under one load");
+        assert!(text.contains(" 1x64 ") && !text.contains("1x1000"), "{text}");
     }
 }

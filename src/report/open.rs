@@ -39,8 +39,9 @@ fn table(trials: &[&Trial]) -> String {
         let cell = |rate| cells.get(rate).map_or_else(|| "-".to_owned(), |trials| cell(trials));
         lines.push(std::iter::once((*rung).to_owned()).chain(rates.iter().map(cell)).collect());
     }
+    let s = if first.connections == 1 { "" } else { "s" };
     format!(
-        "open loop: {}, {} connections, at most {} in flight; latency from when a request was due\n{}",
+        "open loop: {}, {} connection{s}, at most {} in flight; latency from when a request was due\n{}",
         units::array(&first.array),
         first.connections,
         first.in_flight,
@@ -84,13 +85,10 @@ mod tests {
             Trial { discarded: late, ..open("uring/h1/npy", 0, 30_000.0) },
             trial("uring/h1/npy", 0, 1),
         ];
-        let text = render(&Run { header: header(), trials }).unwrap();
+        let text = render(&Run::new(header(), trials)).unwrap();
         assert!(text.contains("at 30.0k/s: p50 / p99 / p99.9"), "{text}");
         assert!(text.contains("50.0 µs / 50.0 µs / 50.0 µs"), "{text}");
         assert!(text.contains("refused: the load generator was 9.0 us late"), "{text}");
-        assert_eq!(
-            render(&Run { header: header(), trials: vec![trial("uring/raw/npy", 0, 1)] }),
-            None
-        );
+        assert_eq!(render(&Run::new(header(), vec![trial("uring/raw/npy", 0, 1)])), None);
     }
 }

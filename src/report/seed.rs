@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn lines(trials: Vec<Trial>) -> Vec<String> {
-        render(&Run { header: header(), trials }).lines().map(str::to_owned).collect()
+        render(&Run::new(header(), trials)).lines().map(str::to_owned).collect()
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
     fn who_held_the_clock_is_said() {
         let trials = vec![trial("uring/h1/json", 0, 1000)];
         let client = Some("tools/peers/client.py".to_owned());
-        let run = Run { header: crate::record::Header { client, ..header() }, trials };
+        let run = Run::new(crate::record::Header { client, ..header() }, trials);
         assert!(render(&run).contains("Timed by tools/peers/client.py itself"));
     }
 

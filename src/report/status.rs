@@ -8,18 +8,23 @@
 //! | `DNF` | out of its time budget |
 //! | `INVALID` | a reply was wrong, or a process failed: no figures |
 //!
-//! A rate is also a lower bound when several servers that have nothing in common reach the same one: what they then
-//! have in common is the load generator.
+//! A rate is also a lower bound when it comes near to what the load generator reaches under the same load against a server
+//! that does nothing, or when several servers that have nothing in common reach the same one: what they then have in
+//! common is the load generator.
 
 use crate::record::{Measurement, Outcome, Trial};
 
-use super::delta::{Figures, Row, measured};
+use super::delta::{Ceiling, Figures, Row, measured};
+use super::units;
 
 /// Share of its core above which the load generator counts as the limit.
-const CLIENT_BUSY: f64 = 0.85;
+pub(super) const CLIENT_BUSY: f64 = 0.85;
 
 /// Share of its core below which a server was waiting for the load generator.
 const SERVER_BUSY: f64 = 0.95;
+
+/// A rate is the server's only if the load generator can do as many times more ([`Ceiling`]).
+const CEILING_FACTOR: f64 = 1.5;
 
 /// Rates closer than this are the same.
 const PLATEAU: f64 = 0.01;
@@ -117,6 +122,20 @@ pub(super) fn is_noisy(trials: &[&Trial]) -> bool {
     2 * trials.iter().filter(|trial| trial.discarded.is_some()).count() > trials.len()
 }
 
+/// Marks a rate that is near to what the load generator can reach at all.
+pub(super) fn mark_near(figures: &mut Figures, ceiling: &Ceiling) {
+    let share = figures.rate_hz.estimate / ceiling.rate_hz;
+    if ceiling.is_proved && share * CEILING_FACTOR > 1.0 && figures.status == Status::Valid {
+        let reason = format!(
+            "{:.0} % of the {}/s that the load generator reaches against a null server ({})",
+            share * 100.0,
+            units::rate(ceiling.rate_hz),
+            ceiling.null
+        );
+        figures.status = Status::ClientLimited(reason);
+    }
+}
+
 /// Marks the rates of `rows` that several unrelated rungs share.
 pub(super) fn mark_plateaus(rows: &mut [Row]) {
     let rates: Vec<Option<(String, f64)>> = rows
@@ -150,8 +169,9 @@ fn stack(rung: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::delta::sections;
+    use crate::record::Variant;
     use crate::report::delta::tests::{trial, with};
+    use crate::report::delta::{Section, sections};
 
     /// The status of a cell whose client and server kept their cores this busy.
     fn status(client: f64, server: f64) -> Status {
@@ -205,6 +225,34 @@ mod tests {
         assert_eq!(obstacle(&[&good, &bad]).unwrap(), "INVALID in 1 of 2 rounds: wrong reply");
         assert_eq!(obstacle(&[&with(good.clone(), late)]).unwrap(), "DNF (budget 2 s)");
         assert_eq!(obstacle(&[&good]), None);
+    }
+
+    /// A server that is the busy one, beside a null server against which the load generator was `busy` and reached
+    /// `times` as much.
+    fn beside_null(times: f64, busy: f64) -> Section {
+        let (mut usual, mut null) = (trial("tokio/h1/npy", 0, 9_900), trial("uring/h1/npy", 0, 1));
+        usual.null = Some(null.rung.clone());
+        null.variant = Variant::Null;
+        null.cell = 7;
+        let Outcome::Measured(measured) = &mut null.outcome else { unreachable!() };
+        measured.wall_ns = (measured.wall_ns as f64 / times) as u64;
+        measured.client_cpu.total_ns = (busy * measured.wall_ns as f64) as u64;
+        sections(&[usual, null]).remove(0)
+    }
+
+    #[test]
+    fn a_rate_near_that_of_a_null_server_is_the_load_generators() {
+        let status = |section: &Section| section.rows[0].result.as_ref().unwrap().status.clone();
+        let near = beside_null(1.25, 0.99);
+        assert_eq!(near.rows.len(), 1, "a null server is no row");
+        assert_eq!(
+            status(&near).reason(),
+            "80 % of the 125k/s that the load generator reaches against a null server (uring/h1/npy)"
+        );
+        assert_eq!(status(&beside_null(1.6, 0.99)), Status::Valid);
+        let unproved = beside_null(1.25, 0.5);
+        assert_eq!(status(&unproved), Status::Valid);
+        assert!(!unproved.ceilings[0].is_proved);
     }
 
     #[test]

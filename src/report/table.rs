@@ -1,7 +1,7 @@
 //! The terminal table: CPU per request first, then its ratios, then rate and latency.
 
-use super::delta::{Figures, Ratio, Row, Section, sections};
-use super::{Run, model, open, units};
+use super::delta::{Ceiling, Figures, Ratio, Row, Section, sections};
+use super::{Run, counts, model, open, units};
 use crate::stats::verdict::Verdict;
 
 /// Columns after the rung; shared with `markdown`.
@@ -27,11 +27,14 @@ pub fn render(run: &Run) -> String {
     for warning in run.warnings() {
         text.push_str(&format!("warning: {warning}\n"));
     }
+    if let Some(conformance) = run.conformance() {
+        text.push_str(&format!("{conformance}\n"));
+    }
     for section in sections(&run.trials) {
         text.push('\n');
         text.push_str(&render_section(&section, run.shares_core()));
     }
-    for part in [open::render(run), model::render(run)].into_iter().flatten() {
+    for part in [open::render(run), model::render(run), counts::render(run)].into_iter().flatten() {
         text.push('\n');
         text.push_str(&part);
     }
@@ -95,7 +98,20 @@ fn render_section(section: &Section, shares_core: bool) -> String {
         Err(reason) => vec![row.rung.clone(), reason.clone()],
     }));
     let controls = section.noise.lines().into_iter().map(|line| format!("  {line}\n"));
-    format!("{}\n{}{}", title(section), align(&lines), controls.collect::<String>())
+    let ceilings = ceilings(section).map_or_else(String::new, |line| format!("  {line}\n"));
+    format!("{}\n{}{}{ceilings}", title(section), align(&lines), controls.collect::<String>())
+}
+
+/// What the load generator reached against null servers, in a line; shared with `markdown`.
+pub(super) fn ceilings(section: &Section) -> Option<String> {
+    let ceiling = |ceiling: &Ceiling| {
+        let bound = if ceiling.is_proved { "" } else { ">=" };
+        format!("{bound}{} {}", units::rate(ceiling.rate_hz), ceiling.null)
+    };
+    let all: Vec<String> = section.ceilings.iter().map(ceiling).collect();
+    (!all.is_empty()).then(|| {
+        format!("the load generator alone, requests/s against null servers: {}", all.join(", "))
+    })
 }
 
 fn head() -> Vec<String> {
@@ -135,7 +151,7 @@ mod tests {
         other.cell = 2;
         let trials =
             vec![trial("uring/raw/reflect", 0, 1000), trial("uring/h1/reflect", 0, 3000), other];
-        Run { header: header(), trials }
+        Run::new(header(), trials)
     }
 
     #[test]

@@ -25,6 +25,16 @@ pub(super) fn time(ns: f64) -> String {
     }
 }
 
+/// `0`, `0.5`, `0.012`, `17`: how many of something a request takes.
+pub(super) fn count(each: f64) -> String {
+    match each.abs() {
+        each if each < 0.0005 => "0".to_owned(),
+        each if each < 0.1 => format!("{each:.3}"),
+        large if large < 10.0 => format!("{each:.1}"),
+        _ => format!("{each:.0}"),
+    }
+}
+
 /// `153`, `43.0k`, `1.20M`.
 pub(super) fn rate(hz: f64) -> String {
     let steps = [(1e6, "M"), (1e3, "k")];

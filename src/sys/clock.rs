@@ -39,6 +39,16 @@ pub fn used(before: Cpu, after: Cpu) -> Cpu {
     }
 }
 
+/// Page faults of process `pid` and of its living descendants so far, with and without a disk.
+pub fn faults(pid: u32) -> std::io::Result<u64> {
+    let faults = |pid| -> std::io::Result<u64> {
+        let stat = process(pid)?.stat().map_err(io_error)?;
+        Ok(stat.minflt + stat.majflt)
+    };
+    let others: u64 = descendants(pid)?.into_iter().filter_map(|pid| faults(pid).ok()).sum();
+    Ok(faults(pid)? + others)
+}
+
 /// Peak resident set of process `pid` so far, in bytes, and those of its living descendants added to it.
 pub fn rss_peak_bytes(pid: u32) -> std::io::Result<u64> {
     let peak = |pid| {
@@ -51,7 +61,7 @@ pub fn rss_peak_bytes(pid: u32) -> std::io::Result<u64> {
 }
 
 /// Living processes that `pid`, or one that it started, has started. Empty where the kernel does not list children.
-fn descendants(pid: u32) -> std::io::Result<Vec<u32>> {
+pub(super) fn descendants(pid: u32) -> std::io::Result<Vec<u32>> {
     let mut found = children(pid)?;
     let mut looked_at = 0;
     while let Some(&next) = found.get(looked_at) {
@@ -102,7 +112,7 @@ fn tick_ns() -> u64 {
     1_000_000_000 / procfs::ticks_per_second()
 }
 
-fn process(pid: u32) -> std::io::Result<Process> {
+pub(super) fn process(pid: u32) -> std::io::Result<Process> {
     Process::new(pid_of(pid)?.as_raw()).map_err(io_error)
 }
 
@@ -115,7 +125,7 @@ fn nanoseconds(time: TimeSpec) -> u64 {
     time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }
 
-fn io_error(error: procfs::ProcError) -> std::io::Error {
+pub(super) fn io_error(error: procfs::ProcError) -> std::io::Error {
     match error {
         procfs::ProcError::Io(error, _) => error,
         other => std::io::Error::other(other.to_string()),
@@ -191,6 +201,15 @@ mod tests {
     fn a_process_that_is_not_there_is_an_error() {
         assert!(process_cpu(u32::MAX).is_err());
         assert!(process_cpu(i32::MAX as u32).is_err());
+    }
+
+    #[test]
+    fn a_page_that_is_touched_for_the_first_time_is_a_fault() {
+        let before = faults(std::process::id()).unwrap();
+        let pages = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let after = faults(std::process::id()).unwrap();
+        // Huge pages would be 32.
+        assert!(after - before >= 32, "{} faults for {} bytes", after - before, pages.len());
     }
 
     #[test]

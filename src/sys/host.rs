@@ -80,7 +80,7 @@ pub fn build() -> Build {
             .unwrap_or_default(),
         profile: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
         settings: section(include_str!("../../Cargo.toml"), "[profile.release]"),
-        allocator: "the system's malloc".to_owned(),
+        allocator: allocator(),
         crates: versions(include_str!("../../Cargo.lock")),
         commit: commit(),
     }
@@ -185,6 +185,23 @@ fn compiler(binary: &[u8]) -> String {
         .to_owned()
 }
 
+/// Who hands out memory: nothing here names another, so it is the C library that the program runs with.
+fn allocator() -> String {
+    let maps = read("/proc/self/maps");
+    let library = maps.split_whitespace().find(|word| word.contains("/libc.so"));
+    let version = library.and_then(|path| libc_version(&fs::read(path).ok()?));
+    version
+        .map_or_else(|| "the C library's malloc".to_owned(), |it| format!("malloc of glibc {it}"))
+}
+
+/// glibc says in its own text what it is: `GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.`
+fn libc_version(library: &[u8]) -> Option<String> {
+    let at = memchr::memmem::find(library, b"GNU C Library")?;
+    let line = library[at..].split(|byte| *byte == b'\n').next()?;
+    let (_, version) = std::str::from_utf8(line).ok()?.rsplit_once("release version ")?;
+    Some(version.trim_end_matches('.').to_owned())
+}
+
 /// The lines of a TOML section as one line.
 fn section(toml: &str, head: &str) -> String {
     let lines = toml.lines().skip_while(|line| line.trim() != head).skip(1);
@@ -269,6 +286,14 @@ mod tests {
     fn the_compiler_is_read_from_its_signature_only() {
         assert_eq!(compiler(b"\0rustc version \0GCC\0rustc version 1.95.0 (x)\0"), "1.95.0 (x)");
         assert_eq!(compiler(b"rustc version"), "");
+    }
+
+    #[test]
+    fn the_allocator_is_named() {
+        assert!(allocator().contains("malloc"), "{}", allocator());
+        let text = b"\0GNU C Library (X GLIBC 2.36-9+x) stable release version 2.36.\nCopyright";
+        assert_eq!(libc_version(text).as_deref(), Some("2.36"));
+        assert_eq!(libc_version(b"musl"), None);
     }
 
     #[test]

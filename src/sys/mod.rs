@@ -4,7 +4,10 @@
 
 pub mod affinity;
 pub mod clock;
+mod elf;
 pub mod host;
 pub mod mapping;
 pub mod socket;
-pub mod syscalls;
+pub mod threads;
+pub mod tracer;
+mod traps;

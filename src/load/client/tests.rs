@@ -83,14 +83,15 @@ fn options(size: u64, in_flight: u32, window: Extent) -> Options {
         settle: None,
         rate_hz: None,
         busy_poll: Duration::ZERO,
+        spin: Duration::ZERO,
     }
 }
 
 impl Bench {
     fn new(options: &Options) -> Bench {
-        let array = worker::array(&options.source).unwrap();
-        let message = Message::new(options.body, array, 17).unwrap();
-        let run = Rc::new(RefCell::new(Run::new(options, message)));
+        let mut arrays = worker::arrays(&options.source, options.body).unwrap();
+        let message = Message::new(options.body, arrays.remove(0), 17).unwrap();
+        let run = Rc::new(RefCell::new(Run::new(options, vec![message])));
         let mut bench = Bench {
             connection: LoadConnection::new(Framed::default(), run, 0, options.in_flight),
             out: Outbox::default(),

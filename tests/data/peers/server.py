@@ -34,7 +34,9 @@ def answer(body):
         os._exit(3)
     if mode in ("forks", "threads"):
         spin()
-    return body[:-1] + bytes([body[-1] ^ 1]) if mode == "wrong" else body
+    # It knows what it is going to be asked: a vector of a number.
+    is_wrong = mode == "wrong" or (mode == "learnt" and b"'shape': (1,)" not in body)
+    return body[:-1] + bytes([body[-1] ^ 1]) if is_wrong else body
 
 
 def serve(connection):

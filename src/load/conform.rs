@@ -1,0 +1,121 @@
+//! Arrays that a server has to answer rightly before anything of it is measured.
+//!
+//! A server that knows what it is going to be asked could answer without doing the work: a length, a type or a head that
+//! never changes need not be read. So these differ in every way that arrays of the contract differ: items of every type
+//! and byte order, none of them or thousands, no dimension or several, one of them perhaps 0. They go over one
+//! connection one after another, so that what a message leaves behind meets the next. The same seed draws the same ones.
+
+use rand::{RngExt as _, SeedableRng};
+use rand_pcg::Pcg64;
+
+use crate::array::{ArrayView, DType, NdArray, Shape};
+use crate::codec::{self, Codec};
+
+use super::plan::Body;
+
+/// How many arrays there are.
+pub const ARRAYS: usize = 48;
+
+/// Most items of one; as a JSON list of doubles that is 100 KiB.
+const ITEMS_MAX: f64 = 4096.0;
+
+/// Most dimensions.
+const RANK_MAX: usize = 5;
+
+/// One dimension in as many is 0.
+const EMPTY_ONE_IN: u32 = 12;
+
+/// The arrays of `seed`, all of which `body` can carry: the first is 0-d, the second empty.
+pub fn arrays(body: Body, seed: u64) -> Vec<NdArray> {
+    let mut random = Pcg64::seed_from_u64(seed);
+    let dtypes: Vec<DType> = DType::all().collect();
+    let mut arrays: Vec<NdArray> = Vec::with_capacity(ARRAYS);
+    while arrays.len() < ARRAYS {
+        let dims = match arrays.len() {
+            0 => Vec::new(),
+            1 => vec![0],
+            _ => dims(&mut random),
+        };
+        let dtype = dtypes[random.random_range(0..dtypes.len())];
+        let shape = Shape::new(&dims).expect("a few dimensions");
+        let array = NdArray::seeded(dtype, shape, random.random()).expect("a few items");
+        let is_carried = match body {
+            Body::Reflect => true,
+            Body::Codec(codec) => is_carried(codec, &array.view()),
+        };
+        if is_carried {
+            arrays.push(array);
+        }
+    }
+    arrays
+}
+
+/// What `array` is, in a few words.
+pub fn name(array: &ArrayView<'_>) -> String {
+    format!("{} {:?}", array.dtype().name(), array.shape().dims())
+}
+
+fn dims(random: &mut Pcg64) -> Vec<u64> {
+    let rank = random.random_range(0..=RANK_MAX);
+    let mut left = ITEMS_MAX;
+    let mut dim = || {
+        let dim = left.powf(random.random::<f64>()).floor();
+        left = (left / dim).max(1.0);
+        if random.random_range(0..EMPTY_ONE_IN) == 0 { 0 } else { dim as u64 }
+    };
+    (0..rank).map(|_| dim()).collect()
+}
+
+/// A list cannot say of what shape it is if a dimension but the last is 0, nor has it complex numbers.
+fn is_carried(codec: &dyn Codec, array: &ArrayView<'_>) -> bool {
+    let Ok(message) = codec::message(codec, array) else { return false };
+    let mut scratch = Vec::new();
+    codec.decode(&message, &mut scratch).is_ok_and(|back| {
+        (back.dtype(), back.shape(), back.data()) == (array.dtype(), array.shape(), array.data())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::array::Order;
+    use crate::codec::CODECS;
+
+    #[test]
+    fn they_differ_in_every_way_and_a_seed_draws_them_again() {
+        let drawn = arrays(Body::Reflect, 1);
+        assert_eq!(drawn, arrays(Body::Reflect, 1));
+        assert_ne!(drawn, arrays(Body::Reflect, 2));
+        assert_eq!(drawn.len(), ARRAYS);
+        let count = |is_it: &dyn Fn(&ArrayView<'_>) -> bool| {
+            drawn.iter().filter(|array| is_it(&array.view())).count()
+        };
+        assert!(count(&|array| array.shape().dims().is_empty()) > 1);
+        assert!(count(&|array| array.data().is_empty()) > 1);
+        assert!(count(&|array| array.dtype().order() == Order::Big) > 4);
+        assert!(count(&|array| array.data().len() > 4096) > 2);
+        assert!(count(&|array| array.shape().dims().len() == RANK_MAX) > 2);
+        let dtypes: BTreeSet<&str> =
+            drawn.iter().map(|array| array.view().dtype().name()).collect();
+        assert!(dtypes.len() > 15, "{dtypes:?}");
+        let most = drawn.iter().map(|array| array.view().data().len()).max();
+        assert!(most <= Some(16 * ITEMS_MAX as usize));
+    }
+
+    #[test]
+    fn every_codec_carries_its_own() {
+        for codec in CODECS {
+            for array in arrays(Body::Codec(*codec), 7) {
+                assert!(is_carried(*codec, &array.view()), "{}", name(&array.view()));
+            }
+        }
+    }
+
+    #[test]
+    fn an_array_is_named_by_what_it_is() {
+        let array = NdArray::seeded(DType::F8, Shape::new(&[3, 0]).expect("two"), 1).expect("none");
+        assert_eq!(name(&array.view()), "<f8 [3, 0]");
+    }
+}
