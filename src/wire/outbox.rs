@@ -16,7 +16,7 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::{DIRECT_BYTES_MIN, Part, Pool};
+use super::{OWN_BYTES_MIN, Part, Pool};
 
 /// Copies are coalesced up to this many bytes in one buffer: what the kernel takes as one segment on loopback.
 const COALESCED_BYTES_MAX: usize = 64 * 1024;
@@ -123,7 +123,7 @@ impl Outbox {
         for part in parts {
             match part {
                 Part::Copy(bytes) => self.copy(bytes, pool),
-                Part::Share(bytes, range) if range.len() < DIRECT_BYTES_MIN => {
+                Part::Share(bytes, range) if range.len() < OWN_BYTES_MIN => {
                     self.copy(&bytes[range.clone()], pool);
                 }
                 Part::Share(bytes, range) => self.share(Rc::clone(bytes), range.clone(), pool),

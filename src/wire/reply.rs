@@ -6,7 +6,7 @@
 //! Short pieces are coalesced. A long payload in a buffer of its own is sent from there, and so is a long answer
 //! that borrows nothing.
 
-use super::{Context, DIRECT_BYTES_MIN, Reply};
+use super::{Context, OWN_BYTES_MIN, Reply};
 
 /// Where the request body lies.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(super) fn send(
     body: Source<'_>,
 ) {
     let payload = reply.payload.clone();
-    if payload.is_empty() && answer.len() >= DIRECT_BYTES_MIN {
+    if payload.is_empty() && answer.len() >= OWN_BYTES_MIN {
         cx.out.compose(head_hint, cx.pool, head);
         let all = 0..answer.len();
         cx.out.own(answer, all, cx.pool);
@@ -57,7 +57,7 @@ pub(super) fn send(
     }
     let (before, after) = answer.split_at(reply.head_len);
     match body {
-        Source::Buffer(buffer) if payload.len() >= DIRECT_BYTES_MIN => {
+        Source::Buffer(buffer) if payload.len() >= OWN_BYTES_MIN => {
             cx.out.compose(head_hint + before.len(), cx.pool, |out| {
                 head(out);
                 out.extend_from_slice(before);

@@ -11,7 +11,7 @@ use super::machine::Connection;
 use super::server::{Server, Work};
 use super::stream::Stream;
 use crate::wire::grpc::{self, Code, Status};
-use crate::wire::{Context, DIRECT_BYTES_MIN, Handler, Route};
+use crate::wire::{Context, Handler, OWN_BYTES_MIN, Route};
 
 impl<H: Handler> Connection<Server<H>> {
     /// A request whose content is all of one DATA frame in the input.
@@ -145,7 +145,7 @@ impl<H: Handler> Connection<Server<H>> {
         let send = *send;
         let terms = self.terms(id, send);
         let Server { handler, front, scratch, answer_hint, .. } = &mut self.side;
-        let answered = if message.len() < DIRECT_BYTES_MIN {
+        let answered = if message.len() < OWN_BYTES_MIN {
             let answered =
                 answer::answer_short(terms, &message, front, scratch, cx, |message, out| {
                     handler.answer(route, message, out)
