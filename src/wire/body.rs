@@ -1,26 +1,24 @@
 //! A message body on its way in: copied out of the caller's buffer when it is short, received straight into its own
 //! buffer when it is long.
 //!
-//! It knows a length still to come, not how the length was told. Its buffer comes from the pool and grows by
-//! [`grow`]'s rule, so an announced length costs nothing until its bytes arrive.
+//! It knows a length still to come, not how the length was told.
 
-use super::{DIRECT_BYTES_MIN, LOAN_BYTES_MAX, Loan, Pool, grow};
+use super::gathered::Gathered;
+use super::{DIRECT_BYTES_MIN, Loan, Pool};
 
 /// The part of a body that has arrived, and how much is to come.
 #[derive(Debug, Default)]
 pub(super) struct Body {
-    buffer: Vec<u8>,
+    gathered: Gathered,
     remaining: usize,
     /// A loan was made: the rest comes that way too, because changing the way of receiving costs more than it saves.
     direct: bool,
-    /// The buffer is with the caller, and was this long when it left.
-    lent: Option<usize>,
 }
 
 impl Body {
     /// A body of which `len` bytes are to come.
     pub(super) fn new(len: usize, pool: &mut Pool) -> Body {
-        Body { buffer: pool.take(len), remaining: len, direct: false, lent: None }
+        Body { gathered: Gathered::new(len, pool), remaining: len, direct: false }
     }
 
     /// Announces `len` more bytes, once what was announced before has arrived.
@@ -32,7 +30,7 @@ impl Body {
 
     /// Bytes that have arrived.
     pub(super) fn len(&self) -> usize {
-        self.buffer.len()
+        self.gathered.len()
     }
 
     /// Bytes still to come.
@@ -43,11 +41,7 @@ impl Body {
     /// Takes what belongs to the body from the front of `input`; returns how much.
     pub(super) fn take(&mut self, input: &[u8]) -> usize {
         let taken = input.len().min(self.remaining);
-        if self.buffer.capacity() - self.buffer.len() < taken {
-            let doubled = self.buffer.len().min(self.remaining);
-            self.buffer.reserve_exact(taken.max(doubled));
-        }
-        self.buffer.extend_from_slice(&input[..taken]);
+        self.gathered.append(&input[..taken], self.remaining);
         self.remaining -= taken;
         taken
     }
@@ -55,28 +49,25 @@ impl Body {
     /// Offers the buffer for a direct receive when what is to come is long enough.
     pub(super) fn lend(&mut self) -> Option<Loan> {
         let long_enough = self.remaining >= DIRECT_BYTES_MIN || self.direct;
-        if self.lent.is_some() || self.remaining == 0 || !long_enough {
+        if !long_enough {
             return None;
         }
-        let want = grow(&mut self.buffer, self.remaining).min(LOAN_BYTES_MAX);
+        let loan = self.gathered.lend(self.remaining, self.remaining)?;
         self.direct = true;
-        self.lent = Some(self.buffer.len());
-        Some(Loan { buffer: std::mem::take(&mut self.buffer), want })
+        Some(loan)
     }
 
     /// Takes the lent buffer back; returns how many bytes it gained.
     pub(super) fn repay(&mut self, buffer: Vec<u8>) -> usize {
-        let before = self.lent.take().unwrap_or_default();
-        let gained = buffer.len() - before;
+        let gained = self.gathered.repay(buffer);
         debug_assert!(gained <= self.remaining);
-        self.buffer = buffer;
         self.remaining -= gained;
         gained
     }
 
-    /// The bytes that have arrived, in their buffer.
-    pub(super) fn into_buffer(self) -> Vec<u8> {
-        self.buffer
+    /// What has arrived.
+    pub(super) fn into_gathered(self) -> Gathered {
+        self.gathered
     }
 }
 
@@ -95,12 +86,13 @@ mod tests {
             assert!(body.lend().is_none(), "not twice");
             assert!(buffer.capacity() - buffer.len() >= want);
             let got = want.min(30_001);
-            buffer.extend_from_slice(&whole[buffer.len()..][..got]);
+            let at = whole.len() - body.remaining();
+            buffer.extend_from_slice(&whole[at..][..got]);
             assert_eq!(body.repay(buffer), got);
         }
         assert!(body.lend().is_none());
         assert_eq!(body.take(b"next"), 0);
-        assert_eq!(body.into_buffer(), whole);
+        assert_eq!(body.into_gathered().bytes(), whole);
     }
 
     #[test]
@@ -108,8 +100,8 @@ mod tests {
         let mut pool = Pool::default();
         assert!(Body::new(DIRECT_BYTES_MIN - 1, &mut pool).lend().is_none());
         let mut huge = Body::new(usize::MAX, &mut pool);
-        assert!(huge.buffer.capacity() <= 64 * 1024);
+        assert!(huge.gathered.capacity() <= 64 * 1024);
         assert_eq!(huge.take(&[1; 200_000]), 200_000);
-        assert!(huge.buffer.capacity() <= 400_000);
+        assert!(huge.gathered.capacity() <= 410_000);
     }
 }

@@ -33,6 +33,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 mod body;
+mod gathered;
 pub mod grpc;
 pub mod h1;
 pub mod h2;

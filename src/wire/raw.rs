@@ -194,7 +194,7 @@ impl<H: Handler> Raw<H> {
         if matches!(&self.stage, Stage::Body(_, body) if body.remaining() == 0)
             && let Stage::Body(route, body) = std::mem::replace(&mut self.stage, Stage::start())
         {
-            self.answer(route, Source::Buffer(body.into_buffer()), cx);
+            self.answer(route, Source::Buffer(body.into_gathered()), cx);
         }
     }
 
@@ -347,9 +347,9 @@ impl RawClient {
         if matches!(&self.stage, Stage::Body(_, body) if body.remaining() == 0)
             && let Stage::Body(codec, body) = std::mem::replace(&mut self.stage, Stage::start())
         {
-            let buffer = body.into_buffer();
-            self.deliver(codec, &buffer, sink);
-            cx.pool.give(buffer);
+            let body = body.into_gathered();
+            self.deliver(codec, body.bytes(), sink);
+            cx.pool.give(body.into_buffer());
         }
     }
 }

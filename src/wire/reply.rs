@@ -6,6 +6,7 @@
 //! Short pieces are coalesced. A long payload in a buffer of its own is sent from there, and so is a long answer
 //! that borrows nothing.
 
+use super::gathered::Gathered;
 use super::{Context, OWN_BYTES_MIN, Reply};
 
 /// Where the request body lies.
@@ -14,7 +15,7 @@ pub(super) enum Source<'a> {
     /// In the caller's receive buffer, until the call returns.
     Slice(&'a [u8]),
     /// In a buffer of its own.
-    Buffer(Vec<u8>),
+    Buffer(Gathered),
 }
 
 impl Source<'_> {
@@ -22,14 +23,14 @@ impl Source<'_> {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Source::Slice(bytes) => bytes,
-            Source::Buffer(buffer) => buffer,
+            Source::Buffer(message) => message.bytes(),
         }
     }
 
     /// Gives a buffer back.
     pub(super) fn retire(self, cx: &mut Context<'_>) {
-        if let Source::Buffer(buffer) = self {
-            cx.pool.give(buffer);
+        if let Source::Buffer(message) = self {
+            cx.pool.give(message.into_buffer());
         }
     }
 }
@@ -57,12 +58,13 @@ pub(super) fn send(
     }
     let (before, after) = answer.split_at(reply.head_len);
     match body {
-        Source::Buffer(buffer) if payload.len() >= OWN_BYTES_MIN => {
+        Source::Buffer(message) if payload.len() >= OWN_BYTES_MIN => {
             cx.out.compose(head_hint + before.len(), cx.pool, |out| {
                 head(out);
                 out.extend_from_slice(before);
             });
-            cx.out.own(buffer, payload, cx.pool);
+            let range = message.range(&payload);
+            cx.out.own(message.into_buffer(), range, cx.pool);
             cx.out.copy(after, cx.pool);
         }
         body => {

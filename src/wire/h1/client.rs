@@ -105,9 +105,9 @@ impl H1Client {
         }
         let head = Stage::Head(HeadReader::default());
         if let Stage::Body(refusal, message) = std::mem::replace(&mut self.stage, head) {
-            let body = message.into_buffer();
-            self.deliver(refusal, &body, sink);
-            cx.pool.give(body);
+            let body = message.into_gathered();
+            self.deliver(refusal, body.bytes(), sink);
+            cx.pool.give(body.into_buffer());
         }
     }
 }

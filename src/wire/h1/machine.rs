@@ -130,7 +130,7 @@ impl<H: Handler> H1<H> {
         }
         match std::mem::replace(&mut self.stage, Stage::Head(HeadReader::default())) {
             Stage::Body(route, exchange, message) => {
-                self.answer(route, exchange, Source::Buffer(message.into_buffer()), cx);
+                self.answer(route, exchange, Source::Buffer(message.into_gathered()), cx);
             }
             _ => {
                 self.patience.restart();

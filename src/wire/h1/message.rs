@@ -4,6 +4,7 @@ use super::chunked::{Chunked, Next};
 use super::encode::Status;
 use super::fields::{Fault, Framing};
 use crate::wire::body::Body;
+use crate::wire::gathered::Gathered;
 use crate::wire::{Loan, Pool};
 
 /// A body on its way in.
@@ -74,9 +75,9 @@ impl Message {
         gained
     }
 
-    /// The body, in its buffer.
-    pub(super) fn into_buffer(self) -> Vec<u8> {
-        self.body.into_buffer()
+    /// What has arrived.
+    pub(super) fn into_gathered(self) -> Gathered {
+        self.body.into_gathered()
     }
 }
 

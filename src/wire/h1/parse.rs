@@ -99,7 +99,7 @@ impl<P: HeadParser> HeadReader<P> {
             return Ok(None);
         };
         self.buffer.truncate(end);
-        let bytes = Source::Buffer(std::mem::take(&mut self.buffer));
+        let bytes = Source::Buffer(std::mem::take(&mut self.buffer).into());
         let head = std::mem::take(&mut self.parser);
         Ok(Some(Whole { head, bytes, rest: &input[end - before..] }))
     }

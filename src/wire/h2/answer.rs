@@ -14,6 +14,7 @@ use std::rc::Rc;
 use super::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes, put_stream};
 use super::hpack::write_literal;
 use super::outgoing::Outgoing;
+use crate::wire::gathered::Gathered;
 use crate::wire::grpc::{self, Code, PREFIX_BYTES, Status};
 use crate::wire::{Context, Refusal, Reply};
 
@@ -259,7 +260,7 @@ fn insert_payload(payload: &[u8], at: usize, scratch: &mut Vec<u8>, out: &mut Ve
 /// will write.
 pub(super) fn answer_long(
     terms: Terms,
-    message: Vec<u8>,
+    message: Gathered,
     hint: usize,
     cx: &mut Context<'_>,
     produce: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Reply, (Refusal, String)>,
@@ -267,7 +268,7 @@ pub(super) fn answer_long(
     // The hint is the length of the answer before, whose buffer may have no byte more.
     let mut edge = cx.pool.take(hint.max(AROUND_BYTES));
     edge.extend_from_slice(&[0; PREFIX_BYTES]);
-    let answered = produce(&message, &mut edge).map_err(Status::from).and_then(|reply| {
+    let answered = produce(message.bytes(), &mut edge).map_err(Status::from).and_then(|reply| {
         let len = edge.len() - PREFIX_BYTES + reply.payload.len();
         prefix_of(len).map(|prefix| (reply, prefix))
     });
@@ -275,7 +276,7 @@ pub(super) fn answer_long(
         Ok(answered) => answered,
         Err(status) => {
             cx.pool.give(edge);
-            cx.pool.give(message);
+            cx.pool.give(message.into_buffer());
             return Err(status);
         }
     };
@@ -288,9 +289,10 @@ pub(super) fn answer_long(
     let edge = Rc::new(edge);
     outgoing.push(Rc::clone(&edge), 0..head_end);
     if reply.payload.is_empty() {
-        cx.pool.give(message);
+        cx.pool.give(message.into_buffer());
     } else {
-        outgoing.push(Rc::new(message), reply.payload);
+        let range = message.range(&reply.payload);
+        outgoing.push(Rc::new(message.into_buffer()), range);
     }
     outgoing.push(edge, head_end..end);
     Ok(outgoing)

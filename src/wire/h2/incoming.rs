@@ -1,10 +1,10 @@
 //! The one message of a unary call on its way in, out of DATA frames that cut it anywhere.
 //!
-//! Short pieces are copied; a long piece is received straight into the message's buffer, which is lent for it. The
-//! buffer grows by [`grow`]'s rule, so an announced length costs nothing until its bytes arrive.
+//! Short pieces are copied; a long piece is received straight into the message's buffer, which is lent for it.
 
+use crate::wire::gathered::Gathered;
 use crate::wire::grpc::{self, PREFIX_BYTES, Status};
-use crate::wire::{LOAN_BYTES_MAX, Loan, Pool, grow};
+use crate::wire::{Loan, Pool};
 
 /// A message of which some has arrived.
 #[derive(Debug, Default)]
@@ -16,9 +16,7 @@ pub(super) struct Incoming {
     prefix_len: usize,
     /// Bytes of the message as its prefix announces them.
     announced: usize,
-    buffer: Vec<u8>,
-    /// The buffer is with the caller, and was this long when it left.
-    lent: Option<usize>,
+    message: Gathered,
 }
 
 impl Incoming {
@@ -44,7 +42,7 @@ impl Incoming {
 
     /// Bytes still to come, as far as is known.
     pub(super) fn remaining(&self) -> usize {
-        self.announced - self.buffer.len().min(self.announced)
+        self.announced - self.message.len().min(self.announced)
     }
 
     /// Takes the next bytes; true when they brought the end of the prefix.
@@ -59,53 +57,45 @@ impl Incoming {
                 return Ok(false);
             }
             self.announced = grpc::message_len(&self.prefix, self.encoded, self.limit)?;
-            self.buffer = pool.take(self.announced);
+            self.message = Gathered::new(self.announced, pool);
             news = true;
         }
-        let remaining = self.announced - self.buffer.len();
+        let remaining = self.remaining();
         if chunk.len() > remaining {
             return Err(grpc::second_message());
         }
-        if self.buffer.capacity() - self.buffer.len() < chunk.len() {
-            let doubled = self.buffer.len().min(remaining);
-            self.buffer.reserve_exact(chunk.len().max(doubled));
-        }
-        self.buffer.extend_from_slice(chunk);
+        self.message.append(chunk, remaining);
         Ok(news)
     }
 
     /// Offers the buffer for up to `most` bytes, which are sure to belong to the message's frame.
     pub(super) fn lend(&mut self, most: usize) -> Option<Loan> {
         let remaining = self.remaining();
-        if self.prefix_len < PREFIX_BYTES || most > remaining || most == 0 {
+        if self.prefix_len < PREFIX_BYTES || most > remaining {
             return None;
         }
-        let want = grow(&mut self.buffer, remaining).min(most).min(LOAN_BYTES_MAX);
-        self.lent = Some(self.buffer.len());
-        Some(Loan { buffer: std::mem::take(&mut self.buffer), want })
+        self.message.lend(remaining, most)
     }
 
     /// Takes the lent buffer back.
     pub(super) fn repay(&mut self, buffer: Vec<u8>) {
-        debug_assert!(self.lent.is_some_and(|before| buffer.len() >= before));
-        self.lent = None;
-        self.buffer = buffer;
+        self.message.repay(buffer);
     }
 
     /// The message, once the body has ended; the buffer of one that is not whole goes to `pool`.
-    pub(super) fn finish(self, pool: &mut Pool) -> Result<Vec<u8>, Status> {
-        let got = self.prefix_len + self.buffer.len();
+    pub(super) fn finish(self, pool: &mut Pool) -> Result<Gathered, Status> {
+        let got = self.prefix_len + self.message.len();
         if self.prefix_len == PREFIX_BYTES && self.remaining() == 0 {
-            return Ok(self.buffer);
+            return Ok(self.message);
         }
-        pool.give(self.buffer);
+        pool.give(self.message.into_buffer());
         let announced = (self.prefix_len == PREFIX_BYTES).then_some(self.announced);
         Err(grpc::cut_short(got, announced))
     }
 
     /// Forgets the message.
     pub(super) fn retire(self, pool: &mut Pool) {
-        pool.give(self.buffer);
+        pool.give(self.message.into_buffer());
     }
 }
 
@@ -126,7 +116,7 @@ mod tests {
             let news = [&body[..cut], &body[cut..], b""].map(|c| message.feed(c, &mut pool));
             assert_eq!(news.iter().filter(|news| **news == Ok(true)).count(), 1);
             assert_eq!(message.announced(), Some(7));
-            assert_eq!(message.finish(&mut pool).as_deref(), Ok(&b"seven b"[..]));
+            assert_eq!(message.finish(&mut pool).unwrap().bytes(), b"seven b");
         }
     }
 
@@ -146,13 +136,13 @@ mod tests {
         let (mut message, mut pool) = (Incoming::new(usize::MAX, false), Pool::default());
         assert!(message.lend(1).is_none(), "nothing is known yet");
         message.feed(&grpc::prefix(u32::MAX), &mut pool).unwrap();
-        assert!(message.buffer.capacity() <= 64 * 1024);
+        assert!(message.message.capacity() <= 64 * 1024);
         let mut got = 0;
         while got < 1_000_000 {
             let Loan { mut buffer, want } = message.lend(300_000).expect("it is long enough");
             assert!(buffer.capacity() - buffer.len() >= want && want <= 300_000);
-            assert!(buffer.capacity() <= (2 * got).max(64 * 1024));
-            buffer.resize(got + want, 7);
+            assert!(buffer.capacity() <= (2 * buffer.len()).max(64 * 1024) + 4096);
+            buffer.resize(buffer.len() + want, 7);
             got += want;
             message.repay(buffer);
         }

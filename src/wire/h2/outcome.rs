@@ -221,8 +221,8 @@ impl Connection<Caller> {
             (None, None, incoming) => {
                 match incoming.unwrap_or_default().finish(cx.pool) {
                     Ok(message) => {
-                        sink.reply(call.id, Ok(&message));
-                        cx.pool.give(message);
+                        sink.reply(call.id, Ok(message.bytes()));
+                        cx.pool.give(message.into_buffer());
                     }
                     Err(status) => sink.reply(call.id, Err(&status.text)),
                 };

@@ -10,6 +10,7 @@ use super::flow::SendWindow;
 use super::machine::Connection;
 use super::server::{Server, Work};
 use super::stream::Stream;
+use crate::wire::gathered::Gathered;
 use crate::wire::grpc::{self, Code, Status};
 use crate::wire::{Context, Handler, OWN_BYTES_MIN, Route};
 
@@ -98,7 +99,7 @@ impl<H: Handler> Connection<Server<H>> {
         self.arriving_bytes -= reserved;
         let message = match incoming.finish(cx.pool) {
             Ok(message) if late => {
-                cx.pool.give(message);
+                cx.pool.give(message.into_buffer());
                 return self.fail(id, &deadline_exceeded(), cx);
             }
             Ok(message) => message,
@@ -134,12 +135,12 @@ impl<H: Handler> Connection<Server<H>> {
         &mut self,
         id: u32,
         route: Route,
-        message: Vec<u8>,
+        message: Gathered,
         cx: &mut Context<'_>,
         with: &mut (),
     ) -> Result<(), Fault> {
         let Some(Stream { send, .. }) = self.streams.get(id) else {
-            cx.pool.give(message);
+            cx.pool.give(message.into_buffer());
             return Ok(());
         };
         let send = *send;
@@ -147,10 +148,10 @@ impl<H: Handler> Connection<Server<H>> {
         let Server { handler, front, scratch, answer_hint, .. } = &mut self.side;
         let answered = if message.len() < OWN_BYTES_MIN {
             let answered =
-                answer::answer_short(terms, &message, front, scratch, cx, |message, out| {
+                answer::answer_short(terms, message.bytes(), front, scratch, cx, |message, out| {
                     handler.answer(route, message, out)
                 });
-            cx.pool.give(message);
+            cx.pool.give(message.into_buffer());
             answered
         } else {
             answer::answer_long(terms, message, *answer_hint, cx, |message, out| {
