@@ -280,6 +280,12 @@ impl Connection {
         }
     }
 
+    /// True when nothing is left to do until the peer acts, once the `bytes` that are being sent have gone.
+    pub(crate) fn rests_after(&mut self, bytes: usize) -> bool {
+        let open = self.state == State::Open && !self.machine.awaits_flush();
+        open && self.pending() == bytes && self.wants_input()
+    }
+
     fn is_full(&mut self) -> bool {
         let pending = self.pending();
         let half = self.outbox_bytes_max / 2;

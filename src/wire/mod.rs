@@ -97,6 +97,11 @@ pub trait Machine {
         Ok(())
     }
 
+    /// True while more is to be done as soon as [`Machine::flushed`] is called: more output, for instance.
+    fn awaits_flush(&self) -> bool {
+        false
+    }
+
     /// The peer will send no more (FIN).
     fn end(&mut self, cx: &mut Context<'_>) -> Result<(), WireError>;
 

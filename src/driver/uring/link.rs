@@ -38,6 +38,10 @@ const ONCE_READS: u8 = 4;
 /// may be: 4 MiB a minute.
 const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Most bytes that are sent at once, without a completion to wait for: what the kernel takes as one segment on
+/// loopback, and a socket that is being read always has room for.
+const AT_ONCE_BYTES_MAX: usize = 64 * 1024;
+
 /// A connection, its socket and its operations.
 pub(super) struct Link {
     pub(super) connection: Connection,
@@ -49,6 +53,8 @@ pub(super) struct Link {
     /// In flight, if any.
     send: Option<Send>,
     once_reads_left: u8,
+    /// The socket had no room for a send that went at once: the next one waits.
+    choked: bool,
     /// The socket had nothing more when last seen.
     drained: bool,
     closing: bool,
@@ -73,6 +79,8 @@ enum Target {
 struct Send {
     /// The list of slices, if there are several.
     vector: Option<Vector>,
+    /// Its length, when it goes at once.
+    at_once: Option<usize>,
     cancelled: bool,
 }
 
@@ -86,6 +94,7 @@ impl Link {
             receive: None,
             send: None,
             once_reads_left: 0,
+            choked: false,
             drained: false,
             closing: false,
             armed: None,
@@ -110,8 +119,13 @@ impl Link {
             self.cancel_send(key, core);
             return self.receive.is_none() && self.send.is_none();
         }
-        if self.send.is_none() {
-            self.start_send(key, core);
+        match &self.send {
+            None => self.start_send(key, core),
+            // Something has come up that cannot wait for the peer to act.
+            Some(Send { at_once: Some(len), .. }) => {
+                core.hurry |= !self.connection.rests_after(*len);
+            }
+            Some(_) => {}
         }
         self.settle_receive(key, core);
         self.arm_timer(key, core);
@@ -235,21 +249,26 @@ impl Link {
 
     fn start_send<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
         let fd = self.fd.as_raw_fd();
+        let pending = self.connection.batch(core.now).len();
+        let may_rest =
+            !self.choked && pending <= AT_ONCE_BYTES_MAX && self.connection.rests_after(pending);
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let filled = self.connection.batch(core.now).slices(&mut slices);
         let (vector, op) = match &slices[..filled] {
             [] => return,
             [only] => {
                 let len = only.len().min(SEND_BYTES_MAX) as u32;
-                (None, Op::Send { fd, at: only.as_ptr(), len })
+                (None, Op::Send { fd, at: only.as_ptr(), len, at_once: may_rest })
             }
             several => {
                 let mut vector = core.vectors.pop().unwrap_or_else(Vector::new);
-                let message = vector.list(several, SEND_BYTES_MAX);
-                (Some(vector), Op::SendVectored { fd, message })
+                let (message, len) = vector.list(several, SEND_BYTES_MAX);
+                let at_once = may_rest && len as usize == pending;
+                (Some(vector), Op::SendVectored { fd, message, len, at_once })
             }
         };
-        self.send = Some(Send { vector, cancelled: false });
+        let at_once = op.is_at_once().then_some(pending);
+        self.send = Some(Send { vector, at_once, cancelled: false });
         // SAFETY: the bytes are the batch's, which owns them on the heap and only changes by `Connection::sent` and
         // `Connection::close`, both called after the last completion; the list is in `self.send` until then.
         unsafe { core.ring.push(op, Token { kind: Kind::Send, key }) };
@@ -265,7 +284,11 @@ impl Link {
 
     /// The completion of the send.
     pub(super) fn sent<R: Ring>(&mut self, completion: Completion, core: &mut Core<R>) {
-        core.vectors.extend(self.send.take().and_then(|send| send.vector));
+        if let Some(send) = self.send.take() {
+            core.vectors.extend(send.vector);
+            let len = send.at_once.map_or(completion.result, |len| len as i32);
+            self.choked = completion.result < len;
+        }
         match (usize::try_from(completion.result), -completion.result) {
             _ if self.closing => {}
             (Ok(count), _) => core.with_turn(|turn| self.connection.sent(count, turn)),

@@ -117,6 +117,9 @@ pub enum Op {
         at: *const u8,
         /// How many.
         len: u32,
+        /// Send what the socket takes now, and wait for nothing: it is over when it has been handed over. No wait
+        /// ends for its completion, unless something was left over or it failed.
+        at_once: bool,
     },
     /// Send what `message` lists.
     SendVectored {
@@ -124,6 +127,10 @@ pub enum Op {
         fd: RawFd,
         /// Header and, through it, slices and bytes.
         message: *const libc::msghdr,
+        /// How many bytes it lists.
+        len: u32,
+        /// As in [`Op::Send`].
+        at_once: bool,
     },
     /// Cancel the operation that has this token.
     Cancel {
@@ -135,6 +142,13 @@ pub enum Op {
         /// What to watch.
         fd: RawFd,
     },
+}
+
+impl Op {
+    /// True for a send that waits for nothing.
+    pub fn is_at_once(&self) -> bool {
+        matches!(self, Op::Send { at_once: true, .. } | Op::SendVectored { at_once: true, .. })
+    }
 }
 
 /// One completion.

@@ -1,6 +1,7 @@
 //! The loop: one system call a turn hands over what was queued and waits; then every completion is handled, every
 //! task that was woken is polled, and at the end each connection that changed gets its next operations, among them
-//! one send for all that was answered in the turn.
+//! one send for all that was answered in the turn. When nothing is left to do until the peer acts, that send asks for
+//! no completion and ends no wait: then a request takes one system call.
 //!
 //! ```text
 //!  ┌▶ wait ──▶ completions ──▶ deadlines ──▶ tasks ◀──▶ settle each changed connection ─┐
@@ -73,6 +74,8 @@ pub(super) struct Core<R> {
     pub(super) now: Instant,
     /// Lists for vectored sends that are not in use.
     pub(super) vectors: Vec<Vector>,
+    /// The completion of a send that goes at once is waited for.
+    pub(super) hurry: bool,
     counters: Counters,
     hub: Rc<Hub>,
 }
@@ -142,6 +145,7 @@ impl<R: Ring> Reactor<R> {
             timers: Timers::default(),
             now,
             vectors: Vec::new(),
+            hurry: false,
             counters: Counters::default(),
             hub,
         };
@@ -217,6 +221,14 @@ impl<R: Ring> Reactor<R> {
         until: Option<Instant>,
         completed: &mut Vec<Completion>,
     ) -> std::io::Result<()> {
+        let Core { ring, hurry, .. } = &mut *self.core;
+        if *hurry {
+            // The sends at hand are over once they are handed over, but no wait would end for that.
+            ring.look()?;
+            ring.completions(completed);
+            *hurry = completed.is_empty();
+            return Ok(());
+        }
         if !self.options.busy_poll.is_zero() {
             self.spin(until, completed)?;
             if !completed.is_empty() || until.is_some_and(|until| until <= Instant::now()) {

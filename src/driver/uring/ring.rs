@@ -18,7 +18,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, Submitter, cqueue, opcode, squeue};
 
 use super::buffers::{self, Buffers};
-use super::op::{Completion, Op, Token};
+use super::op::{Completion, Kind, Op, Token};
 use crate::driver::DriverError;
 
 /// Queue of operations on their way in: a full one is handed over at once, so this only bounds a batch.
@@ -39,13 +39,14 @@ pub trait Ring {
     /// until the completion without `more` that carries `token`.
     unsafe fn push(&mut self, op: Op, token: Token);
 
-    /// Hands over what is queued and waits until there is a completion or `timeout` is over.
+    /// Hands over what is queued and waits until there is a completion or `timeout` is over. A send that went out at
+    /// once and in full ends no wait; its completion is there afterwards.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Hands over what is queued and does what is due, without waiting.
     fn look(&mut self) -> io::Result<()>;
 
-    /// Takes every completion there is, in order.
+    /// Takes every completion there is, in order, but those of sends that went out at once first.
     fn completions(&mut self, into: &mut Vec<Completion>);
 
     /// The first `len` bytes of a provided buffer that a completion has handed over.
@@ -68,6 +69,8 @@ pub struct KernelRing {
     buffers: ManuallyDrop<Buffers>,
     /// What did not fit while the kernel would take no more; goes in first.
     overflow: Vec<squeue::Entry>,
+    /// Sends of which the kernel tells only what went wrong, and their bytes, since completions were last taken.
+    at_once: Vec<(Token, u32)>,
 }
 
 impl KernelRing {
@@ -90,6 +93,7 @@ impl KernelRing {
             ring,
             buffers: ManuallyDrop::new(buffers),
             overflow: Vec::new(),
+            at_once: Vec::new(),
         })
     }
 
@@ -113,6 +117,30 @@ impl KernelRing {
         false
     }
 
+    /// Puts the completions of sends that went out at once in front of `into[start..]`, which is what the kernel has
+    /// told: once it has taken them, those are done of which it has said nothing.
+    fn conclude(&mut self, start: usize, into: &mut Vec<Completion>) {
+        let of_sends =
+            into[start..].iter().filter(|completion| completion.token.kind == Kind::Send);
+        let mut told: Vec<u64> = of_sends.map(|completion| completion.token.bits()).collect();
+        if !told.is_empty() {
+            told.sort_unstable();
+            self.at_once.retain(|(token, _)| told.binary_search(&token.bits()).is_err());
+        }
+        // SAFETY: `self` is borrowed mutably and no other queue object lives past this block.
+        let taken = unsafe { self.ring.as_ref().submission_shared() }.is_empty();
+        if taken && self.overflow.is_empty() {
+            let sent = self.at_once.drain(..).map(|(token, len)| Completion {
+                token,
+                result: len as i32,
+                buffer: None,
+                more: false,
+                nonempty: false,
+            });
+            into.splice(start..start, sent);
+        }
+    }
+
     fn push_overflow(&mut self) {
         let overflow = std::mem::take(&mut self.overflow);
         for entry in overflow {
@@ -126,6 +154,11 @@ impl KernelRing {
 
 impl Ring for KernelRing {
     unsafe fn push(&mut self, op: Op, token: Token) {
+        if let Op::Send { len, at_once: true, .. } | Op::SendVectored { len, at_once: true, .. } =
+            op
+        {
+            self.at_once.push((token, len));
+        }
         let entry = entry(op).user_data(token.bits());
         // SAFETY: as the caller vouches.
         if !self.overflow.is_empty() || !unsafe { self.try_push(&entry) } {
@@ -168,7 +201,8 @@ impl Ring for KernelRing {
     }
 
     fn completions(&mut self, into: &mut Vec<Completion>) {
-        // SAFETY: `self` is borrowed mutably and no other queue object exists.
+        let start = into.len();
+        // SAFETY: `self` is borrowed mutably and no other queue object lives past this block.
         let queue = unsafe { self.ring.as_ref().completion_shared() };
         for entry in queue {
             let flags = entry.flags();
@@ -184,6 +218,9 @@ impl Ring for KernelRing {
                 more: cqueue::more(flags),
                 nonempty: cqueue::sock_nonempty(flags),
             });
+        }
+        if !self.at_once.is_empty() {
+            self.conclude(start, into);
         }
     }
 
@@ -236,7 +273,6 @@ fn build() -> io::Result<IoUring> {
 }
 
 fn entry(op: Op) -> squeue::Entry {
-    const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
     let poll_first = |wait_first| if wait_first { POLL_FIRST } else { 0 };
     match op {
         Op::Accept { fd } => opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build(),
@@ -252,13 +288,28 @@ fn entry(op: Op) -> squeue::Entry {
             .flags(libc::MSG_WAITALL)
             .ioprio(poll_first(wait_first))
             .build(),
-        Op::Send { fd, at, len } => opcode::Send::new(Fd(fd), at, len).flags(SEND_FLAGS).build(),
-        Op::SendVectored { fd, message } => {
-            opcode::SendMsg::new(Fd(fd), message).flags(SEND_FLAGS as u32).build()
+        Op::Send { fd, at, len, at_once } => {
+            quiet(at_once, opcode::Send::new(Fd(fd), at, len).flags(send_flags(at_once)).build())
+        }
+        Op::SendVectored { fd, message, at_once, .. } => {
+            let flags = send_flags(at_once) as u32;
+            quiet(at_once, opcode::SendMsg::new(Fd(fd), message).flags(flags).build())
         }
         Op::Cancel { target } => opcode::AsyncCancel::new(target.bits()).build(),
         Op::Watch { fd } => opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).build(),
     }
+}
+
+/// All or an error, which here includes a part (`MSG_WAITALL`). What may not wait is never left to a later time
+/// (`MSG_DONTWAIT`).
+fn send_flags(at_once: bool) -> i32 {
+    let wait = if at_once { libc::MSG_DONTWAIT } else { 0 };
+    libc::MSG_NOSIGNAL | libc::MSG_WAITALL | wait
+}
+
+/// Has the kernel tell of errors only.
+fn quiet(at_once: bool, entry: squeue::Entry) -> squeue::Entry {
+    if at_once { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry }
 }
 
 /// Why there is no ring, with what the system says of it.
@@ -296,7 +347,60 @@ fn explain(error: &io::Error, disabled: &str) -> DriverError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::super::op::Key;
     use super::*;
+
+    const SENDING: Token = Token { kind: Kind::Send, key: Key { index: 1, generation: 1 } };
+    const SOON: Option<Duration> = Some(Duration::from_millis(1));
+
+    /// Sends `bytes` at once, waits for 1 ms, and returns what the kernel and the ring then say.
+    fn send_at_once(ring: &mut KernelRing, socket: &UnixStream, bytes: &[u8]) -> Vec<Completion> {
+        let (at, len) = (bytes.as_ptr(), bytes.len() as u32);
+        let op = Op::Send { fd: socket.as_raw_fd(), at, len, at_once: true };
+        let mut completed = Vec::new();
+        // SAFETY: `bytes` lives until the completion is there.
+        unsafe { ring.push(op, SENDING) };
+        ring.completions(&mut completed);
+        assert_eq!(completed, [], "not handed over yet");
+        ring.wait(SOON).expect("a ring");
+        ring.completions(&mut completed);
+        completed
+    }
+
+    #[test]
+    fn a_send_at_once_is_over_when_it_is_handed_over_and_tells_what_was_left() {
+        let mut ring = KernelRing::open().expect("a ring");
+        let (ours, mut theirs) = UnixStream::pair().expect("two sockets");
+        let completion = |result| Completion {
+            token: SENDING,
+            result,
+            buffer: None,
+            more: false,
+            nonempty: false,
+        };
+        assert_eq!(send_at_once(&mut ring, &ours, b"all of it"), [completion(9)]);
+        let mut got = [0; 9];
+        theirs.read_exact(&mut got).expect("it was sent");
+        assert_eq!(&got, b"all of it");
+
+        let large = vec![7; 16 << 20];
+        let [part] = send_at_once(&mut ring, &ours, &large)[..] else {
+            panic!("expected one completion");
+        };
+        let sent = usize::try_from(part.result).expect("a part was sent");
+        assert!((1..large.len()).contains(&sent), "{sent} of {}", large.len());
+        let more = send_at_once(&mut ring, &ours, &large);
+        assert_eq!(more, [completion(-libc::EAGAIN)]);
+
+        let mut got = vec![0; sent];
+        theirs.read_exact(&mut got).expect("what was said to be sent");
+        drop(theirs);
+        let more = send_at_once(&mut ring, &ours, b"for nobody");
+        assert_eq!(more, [completion(-libc::EPIPE)]);
+    }
 
     #[test]
     fn a_missing_ring_comes_with_advice() {

@@ -75,6 +75,8 @@ pub(super) struct Sim {
     buffers: Vec<Vec<u8>>,
     free: Vec<u16>,
     flying: Vec<Flying>,
+    /// Sends that went out at once, of which a kernel would say nothing.
+    quiet: Vec<Completion>,
     done: Vec<Completion>,
 }
 
@@ -95,6 +97,7 @@ impl Sim {
             buffers: vec![vec![0; BUFFER_BYTES]; usize::from(BUFFERS)],
             free: (0..BUFFERS).collect(),
             flying: Vec::new(),
+            quiet: Vec::new(),
             done: Vec::new(),
         }
     }
@@ -213,21 +216,30 @@ impl Sim {
         if self.world.borrow().peers[&fd].resets && self.chance(8) {
             return self.end(at, -libc::EPIPE);
         }
+        let at_once = self.flying[at].op.is_at_once();
         if self.chance(9) {
-            return self.end(at, -libc::EINTR);
+            return self.end(at, if at_once { -libc::EAGAIN } else { -libc::EINTR });
         }
         let count = if self.chance(2) { bytes.len() } else { self.upto(bytes.len()) };
+        let into = if at_once && count == bytes.len() { &mut self.quiet } else { &mut self.done };
         let world = &mut *self.world.borrow_mut();
         let peer = world.peers.get_mut(&fd).expect("a peer");
         peer.received.extend_from_slice(&bytes[..count]);
         let token = self.flying.swap_remove(at).token;
-        self.done.push(Completion {
+        into.push(Completion {
             token,
             result: count as i32,
             buffer: None,
             more: false,
             nonempty: false,
         });
+    }
+
+    /// Does what was handed over and waits for nothing.
+    fn hand_over(&mut self) {
+        while let Some(at) = self.flying.iter().position(|flying| flying.op.is_at_once()) {
+            self.step(at);
+        }
     }
 
     fn cancel(&mut self, at: usize, target: Token) {
@@ -295,6 +307,7 @@ impl Ring for Sim {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.hand_over();
         for _ in 0..self.upto(2 * self.flying.len() + 1) {
             if !self.flying.is_empty() {
                 let at = self.upto(self.flying.len()) - 1;
@@ -315,6 +328,7 @@ impl Ring for Sim {
     }
 
     fn look(&mut self) -> io::Result<()> {
+        self.hand_over();
         if !self.flying.is_empty() {
             let at = self.upto(self.flying.len()) - 1;
             self.step(at);
@@ -323,6 +337,7 @@ impl Ring for Sim {
     }
 
     fn completions(&mut self, into: &mut Vec<Completion>) {
+        into.append(&mut self.quiet);
         into.append(&mut self.done);
     }
 

@@ -135,6 +135,10 @@ impl Machine for StreamMachine {
         self.resume(cx)
     }
 
+    fn awaits_flush(&self) -> bool {
+        !self.0.state.borrow().outbound.is_empty()
+    }
+
     fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         let mut state = self.0.state.borrow_mut();
         state.hand_over(cx);

@@ -23,9 +23,13 @@ impl Vector {
         Vector(Box::new(List { header, slices: [empty; SLICES_MAX] }))
     }
 
-    /// Lists `slices`, all but the last in full, up to `bytes_max` in all. What comes back is valid while `self` and
-    /// the slices' bytes are neither moved nor changed.
-    pub(super) fn list(&mut self, slices: &[IoSlice<'_>], bytes_max: usize) -> *const libc::msghdr {
+    /// Lists `slices`, all but the last in full, up to `bytes_max` in all, and says how many bytes these are. The
+    /// pointer is valid while `self` and the slices' bytes are neither moved nor changed.
+    pub(super) fn list(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        bytes_max: usize,
+    ) -> (*const libc::msghdr, u32) {
         let List { header, slices: entries } = self.0.as_mut();
         let mut left = bytes_max;
         let mut count = 0;
@@ -40,7 +44,7 @@ impl Vector {
         }
         header.msg_iov = entries.as_mut_ptr();
         header.msg_iovlen = count;
-        &raw const *header
+        (&raw const *header, (bytes_max - left) as u32)
     }
 }
 
@@ -55,7 +59,8 @@ mod tests {
         for (bytes_max, want) in [(1, vec![1]), (2, vec![2]), (4, vec![2, 2]), (99, vec![2, 3, 5])]
         {
             let mut vector = Vector::new();
-            vector.list(&slices, bytes_max);
+            let (_, len) = vector.list(&slices, bytes_max);
+            assert_eq!(len as usize, want.iter().sum::<usize>());
             let count = vector.0.header.msg_iovlen;
             let lens: Vec<usize> =
                 vector.0.slices[..count].iter().map(|slice| slice.iov_len).collect();
