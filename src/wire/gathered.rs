@@ -1,7 +1,7 @@
 //! The bytes of a message that have arrived, in a buffer of their own.
 //!
 //! It does not know how the message's length was told, only how much is to come. The buffer comes from the pool and
-//! grows by [`grow`]'s rule, so an announced length costs nothing until its bytes arrive.
+//! grows in step with what arrives, so an announced length costs nothing until its bytes arrive.
 //!
 //! A long message does not begin where its buffer does but in the middle of a page, since the kernel copies between
 //! sockets and buffers by `rep movsb`, and Zen 3 and 4 do that at a sixteenth of their speed when the destination lies
@@ -18,7 +18,8 @@
 
 use std::ops::Range;
 
-use super::{LOAN_BYTES_MAX, Loan, OWN_BYTES_MIN, Pool, grow};
+use super::pool::GROWTH_BYTES_MIN;
+use super::{LOAN_BYTES_MAX, Loan, OWN_BYTES_MIN, Pool};
 
 /// What the processor compares of two addresses.
 const PAGE_BYTES: usize = 4096;
@@ -76,11 +77,7 @@ impl Gathered {
 
     /// Takes `chunk`, the first of `remaining` bytes to come.
     pub(super) fn append(&mut self, chunk: &[u8], remaining: usize) {
-        let whole = self.fit(remaining);
-        if self.spare() < chunk.len() {
-            let doubled = self.buffer.len().min(whole);
-            self.buffer.reserve_exact(chunk.len().max(doubled));
-        }
+        self.make_room(remaining, chunk.len());
         self.buffer.extend_from_slice(chunk);
     }
 
@@ -89,8 +86,8 @@ impl Gathered {
         if self.lent.is_some() || most == 0 {
             return None;
         }
-        let whole = self.fit(remaining);
-        let want = grow(&mut self.buffer, whole).min(remaining).min(most).min(LOAN_BYTES_MAX);
+        self.make_room(remaining, GROWTH_BYTES_MIN);
+        let want = self.spare().min(remaining).min(most).min(LOAN_BYTES_MAX);
         self.lent = Some(self.buffer.len());
         Some(Loan { buffer: std::mem::take(&mut self.buffer), want })
     }
@@ -113,14 +110,18 @@ impl Gathered {
         self.buffer.capacity() - self.buffer.len()
     }
 
-    /// Room that the buffer should have for `remaining` bytes and be taken for the next message of that length. One in
-    /// which the message fits and the margin does not gets it.
-    fn fit(&mut self, remaining: usize) -> usize {
+    /// Makes room for at least `least` of the `remaining` bytes to come.
+    ///
+    /// The room is never more than what has already arrived, or `least`: memory follows bytes received, and a message
+    /// is moved at most once for each doubling. Where all of the rest fits, the margin does as well: without it the
+    /// next message of that length would not find the buffer in the pool.
+    fn make_room(&mut self, remaining: usize, least: usize) {
         let whole = remaining.saturating_add(self.margin.saturating_sub(self.start));
-        if (remaining..whole).contains(&self.spare()) {
-            self.buffer.reserve_exact(whole);
+        let (spare, step) = (self.spare(), self.buffer.len().max(least));
+        if spare < least.min(remaining) || (remaining..whole).contains(&spare) {
+            let all = step.max(spare) >= remaining;
+            self.buffer.reserve_exact(if all { whole } else { step });
         }
-        whole
     }
 }
 
@@ -161,15 +162,60 @@ mod tests {
         }
     }
 
+    /// As [`gather`], by loans.
+    fn borrow(len: usize, pool: &mut Pool) -> Gathered {
+        let mut message = Gathered::new(len, pool);
+        while message.len() < len {
+            let remaining = len - message.len();
+            let Loan { mut buffer, want } = message.lend(remaining, remaining).expect("a buffer");
+            buffer.resize(buffer.len() + want, 1);
+            message.repay(buffer);
+        }
+        message
+    }
+
     #[test]
     fn a_buffer_is_found_again_by_a_message_of_any_length() {
-        for len in (1..200).map(|n| n * 4001).filter(|len| *len > 128 * 1024) {
-            let mut pool = Pool::default();
-            pool.give(gather(len, 65_536, &mut Pool::default()).into_buffer());
-            let before = pool.idle_bytes();
-            let message = gather(len, 65_536, &mut pool);
-            assert_eq!((pool.idle_bytes(), message.buffer.capacity()), (0, before), "{len} bytes");
+        let lens = (1..50).map(|n| n * 16_001).filter(|len| *len > 128 * 1024);
+        for len in lens.chain([(1 << 20) + 14]) {
+            // What it is given at first decides at which lengths it doubles.
+            for room in [0, 4096, 100_000] {
+                for by_loans in [false, true] {
+                    let arrive = |pool: &mut Pool| match by_loans {
+                        false => gather(len, 65_536, pool),
+                        true => borrow(len, pool),
+                    };
+                    let mut pool = Pool::default();
+                    pool.give(Vec::with_capacity(room));
+                    let first = arrive(&mut pool).into_buffer();
+                    let mut pool = Pool::default();
+                    pool.give(first);
+                    let before = pool.idle_bytes();
+                    let message = arrive(&mut pool);
+                    let found = (pool.idle_bytes(), message.buffer.capacity());
+                    assert_eq!(found, (0, before), "{len} bytes, {room} at first, {by_loans}");
+                }
+            }
         }
+    }
+
+    #[test]
+    fn room_follows_what_has_arrived() {
+        let total = 10 << 20;
+        let mut message = Gathered::new(total, &mut Pool::default());
+        let mut loans = 0;
+        while message.len() < total {
+            let remaining = total - message.len();
+            let Loan { mut buffer, want } = message.lend(remaining, remaining).expect("a buffer");
+            let most = (2 * buffer.len()).max(buffer.len() + GROWTH_BYTES_MIN) + PAGE_BYTES;
+            assert!((1..=remaining).contains(&want) && buffer.capacity() <= most);
+            buffer.resize(buffer.len() + want, 0);
+            message.repay(buffer);
+            loans += 1;
+        }
+        assert_eq!(message.capacity(), total + PAGE_BYTES);
+        assert!(loans < 20, "{loans} loans");
+        assert!(message.lend(0, 0).is_none());
     }
 
     #[test]

@@ -46,7 +46,7 @@ mod reply;
 
 pub use limit::{Limit, LimitCounts};
 pub use outbox::{Batch, Outbox};
-pub use pool::{Pool, SharedPool, grow};
+pub use pool::{Pool, SharedPool};
 
 /// What a machine may use during one call; all of it belongs to the caller and is shared by its connections.
 pub struct Context<'a> {

@@ -1,7 +1,7 @@
 //! Message buffers, kept between messages so that a server in steady state takes no page fault.
 //!
 //! It never makes a buffer on a length a peer announced: [`Pool::take`] reuses one that is large enough, else hands
-//! out a small one, and [`grow`] enlarges it in step with the bytes that have arrived. What is kept is bounded, and
+//! out a small one, which grows in step with the bytes that arrive (`gathered`). What is kept is bounded, and
 //! [`Pool::trim`] lets go of what was not needed lately; the rest goes back to the allocator.
 //!
 //! Two stacks, each last in first out, so that the buffer touched last is touched next: small ones (every reply
@@ -22,7 +22,7 @@ const SMALL_BYTES_MAX: usize = 128 * 1024;
 const KEPT_BYTES_MIN: usize = 512;
 
 /// A new buffer gets at most this much room, and a full one grows by at least this much.
-const GROWTH_BYTES_MIN: usize = 64 * 1024;
+pub(super) const GROWTH_BYTES_MIN: usize = 64 * 1024;
 
 /// How many large buffers are looked at, from the top, for one that fits.
 const FIT_SEARCH_MAX: usize = 32;
@@ -112,18 +112,6 @@ impl Pool {
     }
 }
 
-/// Makes room at the end of `buffer` for some of the `remaining` bytes of its message and returns for how many.
-///
-/// The room is never more than what has already arrived, or 64 KiB: memory follows bytes received, and a message is
-/// moved at most once for each doubling. Not 0 unless `remaining` is.
-pub fn grow(buffer: &mut Vec<u8>, remaining: usize) -> usize {
-    let spare = buffer.capacity() - buffer.len();
-    if spare < remaining.min(GROWTH_BYTES_MIN) {
-        buffer.reserve_exact(remaining.min(buffer.len().max(GROWTH_BYTES_MIN)));
-    }
-    remaining.min(buffer.capacity() - buffer.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,22 +170,5 @@ mod tests {
         pool.trim();
         assert_eq!((pool.large.len(), pool.small.len()), (1, 0));
         assert_eq!(pool.idle_bytes(), 1 << 20);
-    }
-
-    #[test]
-    fn growth_follows_what_has_arrived() {
-        let (mut buffer, total) = (Vec::new(), 10 << 20);
-        let mut steps = 0;
-        while buffer.len() < total {
-            let remaining = total - buffer.len();
-            let want = grow(&mut buffer, remaining);
-            assert!(want > 0);
-            assert!(buffer.capacity() <= (2 * buffer.len()).max(GROWTH_BYTES_MIN));
-            buffer.resize(buffer.len() + want, 0);
-            steps += 1;
-        }
-        assert_eq!(buffer.capacity(), total);
-        assert!(steps < 12, "{steps} steps");
-        assert_eq!(grow(&mut buffer, 0), 0);
     }
 }
