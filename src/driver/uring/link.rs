@@ -39,7 +39,7 @@ const ONCE_READS: u8 = 4;
 const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Most bytes that are sent at once, without a completion to wait for: what the kernel takes as one segment on
-/// loopback, and a socket that is being read always has room for.
+/// loopback. A socket that is being read nearly always has room for them; where it has not, the rest takes a turn more.
 const AT_ONCE_BYTES_MAX: usize = 64 * 1024;
 
 /// A connection, its socket and its operations.
