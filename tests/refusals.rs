@@ -49,9 +49,16 @@ fn what_is_cut_or_changed_anywhere_is_refused_with_a_place() {
 /// Encoding, message, the byte that is named, and a part of the cause.
 type Case = (Encoding, Vec<u8>, usize, &'static str);
 
+fn of<B: AsRef<[u8]> + ?Sized>(
+    encoding: Encoding,
+    cases: &[(&B, usize, &'static str)],
+) -> Vec<Case> {
+    cases.iter().map(|(body, at, what)| (encoding, body.as_ref().to_vec(), *at, *what)).collect()
+}
+
 fn json() -> Vec<Case> {
     let deep = format!("{{\"data\": {}", "[".repeat(65));
-    let cases: &[(&str, usize, &str)] = &[
+    let cases: &[(&str, usize, &'static str)] = &[
         ("", 0, "expected an object"),
         ("[1]", 0, "expected an object"),
         (r#"{"data" [1]}"#, 8, "expected a colon"),
@@ -86,17 +93,14 @@ fn json() -> Vec<Case> {
         ("{\"dt\u{1}\": 1}", 4, "a control character"),
         ("{\"x\": \"\\ud800\"}", 7, "half of a surrogate pair"),
     ];
-    let mut cases: Vec<Case> = cases
-        .iter()
-        .map(|(body, at, what)| (Encoding::Json, body.as_bytes().to_vec(), *at, *what))
-        .collect();
+    let mut cases = of(Encoding::Json, cases);
     cases.push((Encoding::Json, deep.into_bytes(), 74, "ends early"));
     cases.push((Encoding::Json, b"{\"x\": \"\xff\"}".to_vec(), 7, "not UTF-8"));
     cases
 }
 
 fn json_binary() -> Vec<Case> {
-    let cases: &[(&str, usize, &str)] = &[
+    let cases: &[(&str, usize, &'static str)] = &[
         (r#"{"buffer": "AA!=", "dtype": "|u1", "shape": [1]}"#, 14, "base64 does not have here"),
         (r#"{"buffer": "AAA", "dtype": "|u1", "shape": [1]}"#, 15, "no multiple of 4"),
         (r#"{"buffer": "AB==", "dtype": "|u1", "shape": [1]}"#, 14, "stray bits"),
@@ -123,14 +127,11 @@ fn json_binary() -> Vec<Case> {
             "array size overflows",
         ),
     ];
-    let case = |(body, at, what): &(&str, usize, &'static str)| {
-        (Encoding::JsonBinary, body.as_bytes().to_vec(), *at, *what)
-    };
-    cases.iter().map(case).collect()
+    of(Encoding::JsonBinary, cases)
 }
 
 fn msgpack() -> Vec<Case> {
-    let cases: &[(&[u8], usize, &str)] = &[
+    let cases: &[(&[u8], usize, &'static str)] = &[
         (b"", 0, "the message ends early"),
         (b"\x90", 0, "expected msgpack_numpy's map"),
         (b"\x81\xa2nd", 4, "the message ends early"),
@@ -148,11 +149,11 @@ fn msgpack() -> Vec<Case> {
         (b"\x81\xa2nd\xc3", 5, "\"type\": missing"),
         (b"\x83\xa2nd\xc2\xa4type\xa3<f8\xa4data\xa1x", 20, "need 8 bytes of data, got 1"),
     ];
-    cases.iter().map(|(body, at, what)| (Encoding::Msgpack, body.to_vec(), *at, *what)).collect()
+    of(Encoding::Msgpack, cases)
 }
 
 fn protobuf() -> Vec<Case> {
-    let cases: &[(&[u8], usize, &str)] = &[
+    let cases: &[(&[u8], usize, &'static str)] = &[
         (b"", 0, "\"dtype\": missing"),
         (b"\x0a", 1, "the message ends early"),
         (b"\x0a\x05abc", 2, "a length reaches beyond"),
@@ -164,7 +165,7 @@ fn protobuf() -> Vec<Case> {
         (b"\x12\x01\xff", 0, "\"dtype\": not UTF-8"),
         (b"\x0a\x01x\x12\x03<f8", 2, "need 8 bytes of data, got 1"),
     ];
-    cases.iter().map(|(body, at, what)| (Encoding::Protobuf, body.to_vec(), *at, *what)).collect()
+    of(Encoding::Protobuf, cases)
 }
 
 fn npy() -> Vec<Case> {
