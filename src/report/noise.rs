@@ -11,9 +11,6 @@ use super::units;
 /// Half the width, as a part of a ratio, below which no ratio has to be known.
 pub const WIDTH_WANTED: f64 = 0.02;
 
-/// Part of itself to which a cost that is added is known: it is whole turns of a loop that was timed by itself.
-const ADDED_ERROR: f64 = 0.05;
-
 /// The controls of one table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Noise {
@@ -91,11 +88,7 @@ impl Control {
     fn line(&self) -> String {
         let Control { rung, added_ns, found_ns } = self;
         let found = units::time_interval(found_ns);
-        let added = *added_ns as f64;
-        let is_found = found_ns.range.map(|(low, high)| {
-            low <= added * (1.0 + ADDED_ERROR) && high >= added * (1.0 - ADDED_ERROR)
-        });
-        let said = match (found_ns.contains(0.0), is_found) {
+        let said = match (found_ns.contains(0.0), found_ns.contains(*added_ns as f64)) {
             (Some(true), _) => "this run cannot resolve such a difference",
             (Some(false), Some(true)) => "found",
             (Some(false), _) => "NOT found: do not trust small differences here",
