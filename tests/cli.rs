@@ -316,7 +316,8 @@ fn what_a_request_makes_a_rung_do_is_counted_where_it_is_asked_for() {
         (calls, allocations.map(|(many, few)| (many - few) / few_requests(&counts)))
     };
     let (own, axum) = (each("uring/h1/npy"), each("tokio/axum/npy"));
-    assert!(own.0 >= 1.0 && axum.0 >= 2.0, "system calls: {own:?} {axum:?}");
+    // One each, and two; but of so few requests that a timer's turn in either count shows.
+    assert!(own.0 > 0.5 && axum.0 > 1.5, "system calls: {own:?} {axum:?}");
     if let (Some(own), Some(axum)) = (own.1, axum.1) {
         assert!(own < 0.5 && axum > 3.0, "allocations: {own} {axum}");
     }
