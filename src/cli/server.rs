@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Parser, ValueEnum};
@@ -22,7 +22,7 @@ use crate::driver;
 use crate::echo::{CodecSet, Spin};
 use crate::ladder::rung::Rung;
 use crate::server::{self, Event, Listen, Options, Plan};
-use crate::sys::affinity;
+use crate::sys::{affinity, clock};
 use crate::wire::Limits;
 
 /// Serves the echo on io_uring, hand-written: gRPC, REST and, if asked, raw frames on one ring per worker.
@@ -196,38 +196,32 @@ impl ServeArgs {
     }
 }
 
-/// As many turns as take `time` here when they are done the way requests do them: one short call after another, each
-/// with its way in and out of the loop. The middle of many tries, since what slows the machine now and then slows the
-/// echo it is added to as well.
+/// As many steps as take `time` here when they are done the way requests do them: one short call after another, each
+/// with its way in and out of the loop. By processor time and over as long as a mean needs to hold what the machine
+/// does now and then, interrupts and stolen time among it: it is in a server's cost per request as well, and the middle
+/// of many tries, which has none of it, was 1 to 2 % below.
 fn spin(time: Duration) -> anyhow::Result<Spin> {
-    const TRIES: usize = 51;
-    /// Calls of one try take about as long; what is to take longer is as many times as many turns.
-    const TRY: Duration = Duration::from_micros(100);
-    let known = time.clamp(Duration::from_nanos(1), TRY).as_secs_f64();
-    let calls = (TRY.as_secs_f64() / known).clamp(1.0, 200.0) as u32;
-    let call_s = |spin: Spin| {
-        let attempt = || {
-            let started = Instant::now();
-            for _ in 0..calls {
-                std::hint::black_box(spin).run();
-            }
-            started.elapsed().as_secs_f64() / f64::from(calls)
-        };
-        let mut tries: Vec<f64> = (0..TRIES).map(|_| attempt()).collect();
-        tries.sort_unstable_by(f64::total_cmp);
-        tries[TRIES / 2]
-    };
-    let mut turns = 10.0;
-    // Each time closer: what a call takes beside its turns is a smaller part of more of them.
-    for _ in 0..3 {
-        let tried = f64::round(turns).max(1.0);
-        turns = tried * known / call_s(Spin(tried as u32));
+    /// Calls of one try take about as long; what is to take longer than a tenth of the first is as many times as many steps.
+    const TRIES: [Duration; 3] =
+        [Duration::from_millis(1), Duration::from_millis(10), Duration::from_millis(150)];
+    let known = time.clamp(Duration::from_nanos(1), Duration::from_micros(100)).as_secs_f64();
+    let mut steps = 100.0;
+    // Each time closer: what a call takes beside its steps is a smaller part of more of them.
+    for long in TRIES {
+        let tried = f64::round(steps).max(1.0);
+        let calls = (long.as_secs_f64() / known).clamp(1.0, 1e6) as u32;
+        let before = clock::own_cpu()?.total_ns;
+        for _ in 0..calls {
+            std::hint::black_box(Spin(tried as u32)).run();
+        }
+        let taken_ns = clock::own_cpu()?.total_ns - before;
+        steps = tried * known * 1e9 * f64::from(calls) / taken_ns.max(1) as f64;
     }
-    turns *= time.as_secs_f64() / known;
-    if turns > f64::from(u32::MAX) {
+    steps *= time.as_secs_f64() / known;
+    if steps > f64::from(u32::MAX) {
         bail!("--spin {time:?} is too long");
     }
-    Ok(Spin(turns.round() as u32))
+    Ok(Spin(steps.round() as u32))
 }
 
 /// Why a server did not run to its end.
