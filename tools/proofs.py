@@ -2,8 +2,9 @@
 """Proofs that take a real, quiet machine: how often ndecho is right about itself.
 
     tools/proofs.py aa       40 comparisons of one build with itself: at most 4 verdicts other than `same`
-    tools/proofs.py control  20 short ladders with 500 ns added to the standard rung, as every ladder does: found again in at
-                             least 18; with `control-h2` the rung is our own HTTP/2, of a fiftieth of the cost
+    tools/proofs.py control  20 ladders of 40 blocks with 500 ns added to the standard rung, as every ladder does: found again
+                             in at least 18; with `control-h2` the rung is our own HTTP/2, of a fiftieth of the cost, and 12
+                             blocks do
     tools/proofs.py order    two quick ladders: every pair that either calls different stands in the same order
 
 A second argument, e.g. `1-10`, makes only those tries of the first two, and as small a part of the bound. Needs
@@ -39,13 +40,13 @@ def aa(folder, tries, most=0.1):
 
 
 def control_h2(folder, tries):
-    return control(folder, tries, rung="uring/h2/protobuf")
+    return control(folder, tries, rung="uring/h2/protobuf", blocks=12)
 
 
-def control(folder, tries, least=0.9, rung="tokio/tonic/protobuf:prost"):
+def control(folder, tries, least=0.9, rung="tokio/tonic/protobuf:prost", blocks=40):
     found = 0
     for number in tries or range(20):
-        out = ndecho("ladder", "--rungs", rung, "--sizes", "8", "--rounds", "12",
+        out = ndecho("ladder", "--rungs", rung, "--sizes", "8", "--rounds", str(blocks),
                      "--seed", str(number + 1), "--out", f"{folder}/control{number}")
         line = next(line for line in out.splitlines() if line.strip().startswith("control: "))
         found += line.endswith(": found")

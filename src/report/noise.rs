@@ -37,16 +37,22 @@ impl Noise {
         let mut noise = Noise::default();
         for trials in cells {
             let Trial { rung, variant, .. } = trials[0];
-            let is_usual =
-                |other: &&Vec<&Trial>| other[0].variant == Variant::Usual && other[0].rung == *rung;
-            let Some(usual) = cells.iter().find(is_usual) else { continue };
-            let (ours, theirs) = (server_costs(trials), server_costs(usual));
+            let costs_as = |variant| {
+                let is_it =
+                    |other: &&Vec<&Trial>| other[0].variant == variant && other[0].rung == *rung;
+                cells.iter().find(is_it).map(|trials| server_costs(trials))
+            };
+            let Some(theirs) = costs_as(Variant::Usual) else { continue };
+            let ours = server_costs(trials);
             match variant {
                 Variant::Twin => {
                     let ratio = Bootstrap::default().blocks(&location::log_ratios(&ours, &theirs));
                     noise.twins = ratio.map(|ratio| (rung.clone(), ratio));
                 }
                 Variant::Spin { ns } => {
+                    // The twin is the rung as well: two trials of a block say more of it than one.
+                    let twin = costs_as(Variant::Twin).unwrap_or_default();
+                    let theirs = location::means(&theirs, &twin);
                     let found = Bootstrap::default().blocks(&location::differences(&ours, &theirs));
                     noise.control = found.map(|found_ns| Control {
                         rung: rung.clone(),

@@ -36,6 +36,16 @@ pub fn differences(ours: &[Sample], theirs: &[Sample]) -> Vec<Sample> {
     paired(ours, theirs, |our, their| Some(our - their))
 }
 
+/// What two series of the same thing say of it, block by block: the mean of both, or the one value that there is.
+pub fn means(some: &[Sample], more: &[Sample]) -> Vec<Sample> {
+    let mut by_round: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for sample in some.iter().chain(more) {
+        by_round.entry(sample.round).or_default().push(sample.value);
+    }
+    let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+    by_round.into_iter().map(|(round, values)| Sample { round, value: mean(values) }).collect()
+}
+
 /// The logarithm of each value that is above zero.
 pub fn logs(values: &[Sample]) -> Vec<Sample> {
     let log = |sample: &Sample| {
@@ -69,6 +79,13 @@ mod tests {
 
     fn samples(values: &[(u32, f64)]) -> Vec<Sample> {
         values.iter().map(|&(round, value)| Sample { round, value }).collect()
+    }
+
+    #[test]
+    fn two_series_are_one_of_their_means() {
+        let some = samples(&[(0, 1.0), (2, 5.0)]);
+        let more = samples(&[(0, 2.0), (1, 7.0)]);
+        assert_eq!(means(&some, &more), samples(&[(0, 1.5), (1, 7.0), (2, 5.0)]));
     }
 
     #[test]
