@@ -72,9 +72,9 @@ impl Codec for Npy {
         out: &mut Vec<u8>,
     ) -> Result<Encoded<'a>, CodecError> {
         let start = out.len();
-        match plain_header(array) {
-            Some(header) => out.extend_from_slice(&header),
-            None => put_any_header(array, out),
+        if put_plain_header(array, out).is_none() {
+            out.truncate(start);
+            put_any_header(array, out);
         }
         Ok(Encoded { head_len: out.len() - start, payload: array.data() })
     }
@@ -97,11 +97,13 @@ static PLAIN: [u8; PLAIN_BYTES] = {
     header
 };
 
-/// The header of `array`, if it has 128 bytes and its dtype a name of three.
-fn plain_header(array: &ArrayView<'_>) -> Option<[u8; PLAIN_BYTES]> {
+/// Writes the header of `array`, if it has 128 bytes and its dtype a name of three. `None` leaves a part of one. It is
+/// filled in where it stays: a copy of bytes that were stored one by one waits until they have left the store buffer.
+fn put_plain_header(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Option<()> {
     const SHAPE_AT: usize = BEFORE_DTYPE.len() + 3 + BEFORE_SHAPE.len();
-    let mut header = PLAIN;
     let name = array.dtype().name().as_bytes().as_array::<3>()?;
+    out.extend_from_slice(&PLAIN);
+    let header = out.last_chunk_mut::<PLAIN_BYTES>()?;
     header[BEFORE_DTYPE.len()..][..3].copy_from_slice(name);
     let (&first, more) = array.shape().dims().split_first()?;
     let mut at = SHAPE_AT;
@@ -115,7 +117,7 @@ fn plain_header(array: &ArrayView<'_>) -> Option<[u8; PLAIN_BYTES]> {
     // With the room for growth and the line's end; what comes out even NumPy fills up all the same.
     let len = at + end.len() + GROWTH_DIGITS - first_len + 1;
     header.get_mut(at..at + end.len())?.copy_from_slice(end);
-    (PLAIN_BYTES - ALIGN..PLAIN_BYTES).contains(&len).then_some(header)
+    (PLAIN_BYTES - ALIGN..PLAIN_BYTES).contains(&len).then_some(())
 }
 
 /// Writes the header of any array.
