@@ -235,8 +235,11 @@ impl<R: Ring> Reactor<R> {
                 return Ok(());
             }
         }
-        let timeout = self.timeout(until);
-        self.core.ring.wait(timeout)?;
+        match self.timeout(until) {
+            // A wait that is over before it begins sleeps all the same, until a timer of its own wakes it.
+            Some(Duration::ZERO) => self.core.ring.look()?,
+            timeout => self.core.ring.wait(timeout)?,
+        }
         self.core.ring.completions(completed);
         Ok(())
     }
