@@ -1,7 +1,7 @@
 //! Doubles go through a JSON list and back bit for bit, as the text that Python writes. The judge of the text is the
 //! standard library: its shortest digits, put into the form of Python's `repr`, and its parser.
 //!
-//! `cargo test --release --test json_floats -- --ignored` does so for 10^8 doubles; `tools/json_floats.py` asks
+//! `cargo test --release --test json_floats -- --ignored` does so for 10^8 doubles; `tools/interop/json_floats.py` asks
 //! Python itself.
 
 use std::fmt::Write;
