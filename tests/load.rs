@@ -172,13 +172,20 @@ fn right_servers_are_measured() {
     }
 }
 
+/// Leaves a client that waits for the reply with nothing to do.
+fn think(_: u32, body: Vec<u8>) -> Act {
+    std::thread::sleep(Duration::from_millis(1));
+    Act::Reply(body)
+}
+
 #[test]
 fn a_client_that_stays_awake_says_how_long_it_had_nothing_to_do() {
     if ring::is_missing() {
         return;
     }
     for (busy_poll, spins) in [(Duration::ZERO, false), (Duration::from_secs(1), true)] {
-        let options = options("raw", server(Speech::Raw, echo));
+        let mut options = options("raw", server(Speech::Raw, think));
+        (options.connections, options.in_flight) = (1, 1);
         let measured = load::run(&Options { busy_poll, ..options }).unwrap();
         assert_eq!(measured.client_spun_ns > 0, spins, "{measured:?}");
         let work_ns = measured.client_work_ns();
