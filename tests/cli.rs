@@ -310,14 +310,14 @@ fn what_a_request_makes_a_rung_do_is_counted_where_it_is_asked_for() {
         let counts = counted.find_map(|trial| trial.counts).expect("it was counted");
         let (few, many) = (counts.few, counts.many);
         assert_eq!(many.requests, 2 * few.requests);
-        let calls = many.calls.saturating_sub(few.calls) as f64 / few.requests as f64;
+        // Not of the difference: what a timer or a second look adds to the smaller count would be missing from it.
+        let calls = many.calls as f64 / many.requests as f64;
         let count = |allocations: Option<Allocations>| allocations.map(|it| it.count as f64);
         let allocations = count(many.allocations).zip(count(few.allocations));
         (calls, allocations.map(|(many, few)| (many - few) / few_requests(&counts)))
     };
     let (own, axum) = (each("uring/h1/npy"), each("tokio/axum/npy"));
-    // One each, and two; but of so few requests that a timer's turn in either count shows.
-    assert!(own.0 > 0.5 && axum.0 > 1.5, "system calls: {own:?} {axum:?}");
+    assert!(own.0 >= 1.0 && axum.0 >= 2.0, "system calls: {own:?} {axum:?}");
     if let (Some(own), Some(axum)) = (own.1, axum.1) {
         assert!(own < 0.5 && axum > 3.0, "allocations: {own} {axum}");
     }
