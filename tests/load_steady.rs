@@ -109,7 +109,7 @@ fn settle<C: Client + 'static>(
     };
     let mut arrays = worker::arrays(&options.source, options.body).unwrap();
     let message = Message::new(options.body, arrays.remove(0), 1).unwrap();
-    let run = Rc::new(RefCell::new(Run::new(&options, vec![message])));
+    let run = Rc::new(RefCell::new(Run::new(&options, vec![message]).expect("a thread")));
     let mut client = End::new(LoadConnection::new(client, Rc::clone(&run), 0, in_flight));
     let mut server = End::new(server);
     client.open();

@@ -5,7 +5,7 @@
     tools/proofs.py control  20 short ladders with 500 ns added to the standard rung, as every ladder does: found again in at
                              least 18; with `control-long` they have 40 blocks instead of 12, with `control-h2` the rung is
                              our own HTTP/2, of a fiftieth of the cost
-    tools/proofs.py order    two quick ladders: every pair that either calls different stands in the same order
+    tools/proofs.py order    two quick ladders an hour apart: every pair that either calls different stands in the same order
 
 A second argument, e.g. `1-10`, makes only those tries of the first two, and as small a part of the bound. Needs
 `cargo build --release`. Prints a line for each try and exits with 1 when the bound is missed.
@@ -17,6 +17,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 NDECHO = str(pathlib.Path(__file__).resolve().parent.parent / "target/release/ndecho")
 
@@ -61,6 +62,7 @@ def control(folder, tries, least=0.9, rung="tokio/tonic/protobuf:prost", blocks=
 def order(folder, _):
     ladders = []
     for number in range(2):
+        time.sleep(3600 * number)
         ndecho("ladder", "--seed", str(number + 1), "--out", f"{folder}/quick{number}")
         text = ndecho("report", f"{folder}/quick{number}", "--format", "csv")
         rows = csv.DictReader(io.StringIO(text))

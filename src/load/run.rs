@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::record::{Cpu, Http2Settings, Measurement, Quantiles, ScheduleReport, SocketOptions};
 use crate::stats::histogram::Histogram;
 use crate::sys::clock;
+use crate::sys::visitor::Visitor;
 
 use super::message::Message;
 use super::pace::Pace;
@@ -27,7 +28,7 @@ pub struct Run {
     latencies: Histogram,
     open: Option<OpenLoop>,
     traffic: Rc<Traffic>,
-    server_pid: Option<u32>,
+    server: Option<Watched>,
     opened: Option<Reading>,
     closed: Option<Reading>,
     failure: Option<LoadError>,
@@ -35,6 +36,13 @@ pub struct Run {
     /// Time in which the reactor only looked for replies, up to its last turn.
     spun: Duration,
     spin: Duration,
+}
+
+/// The server's process, whose time is read.
+#[derive(Debug)]
+struct Watched {
+    pid: u32,
+    visitor: Visitor,
 }
 
 /// What an open loop has beside.
@@ -90,8 +98,8 @@ struct Reading {
 
 impl Run {
     /// A run as `options` say, whose requests carry `messages` in turns.
-    pub fn new(options: &Options, messages: Vec<Message>) -> Run {
-        Run {
+    pub fn new(options: &Options, messages: Vec<Message>) -> Result<Run, LoadError> {
+        Ok(Run {
             schedule: Schedule::new(options.warmup, options.window).settling(options.settle),
             verifiers: messages.into_iter().map(Verifier::new).collect(),
             latencies: Histogram::default(),
@@ -101,14 +109,14 @@ impl Run {
                 idle: Vec::new(),
             }),
             traffic: Rc::default(),
-            server_pid: options.server_pid,
+            server: options.server_pid.map(Watched::new).transpose()?,
             opened: None,
             closed: None,
             failure: None,
             started: None,
             spun: Duration::ZERO,
             spin: options.spin,
-        }
+        })
     }
 
     /// What `request` carries.
@@ -248,8 +256,9 @@ impl Run {
         }
         let opened = self.opened.expect("a finished run has opened its window");
         let closed = self.closed.expect("a finished run has closed its window");
-        let server_rss_peak_bytes = self.server_pid.map(clock::rss_peak_bytes).transpose();
-        let server_rss_peak_bytes = server_rss_peak_bytes.map_err(reading_server)?;
+        let rss_peak = |server: &Watched| clock::rss_peak_bytes(server.pid);
+        let server_rss_peak_bytes =
+            self.server.as_ref().map(rss_peak).transpose().map_err(reading_server)?;
         Ok(Measurement {
             requests: self.schedule.counted(),
             wall_ns: (closed.at - opened.at).as_nanos() as u64,
@@ -310,10 +319,23 @@ impl Run {
     fn reading(&self, now: Instant) -> Result<Reading, LoadError> {
         let what = "reading our own CPU time";
         let client = clock::own_cpu().map_err(|source| LoadError::Io { what, source })?;
-        let server = self.server_pid.map(clock::process_cpu).transpose().map_err(reading_server)?;
-        let server_faults = self.server_pid.map(clock::faults).transpose();
-        let server_faults = server_faults.map_err(reading_server)?;
+        let server = self.server.as_ref().map(Watched::cpu).transpose().map_err(reading_server)?;
+        let faults = |server: &Watched| clock::faults(server.pid);
+        let server_faults = self.server.as_ref().map(faults).transpose().map_err(reading_server)?;
         Ok(Reading { at: now, client, spun: self.spun, server, server_faults })
+    }
+}
+
+impl Watched {
+    fn new(pid: u32) -> Result<Watched, LoadError> {
+        let what = "starting the thread that visits the server's core";
+        let visitor = Visitor::start().map_err(|source| LoadError::Io { what, source })?;
+        Ok(Watched { pid, visitor })
+    }
+
+    fn cpu(&self) -> std::io::Result<Cpu> {
+        self.visitor.visit(self.pid)?;
+        clock::process_cpu(self.pid)
     }
 }
 

@@ -34,7 +34,7 @@ pub fn run(options: &Options) -> Result<Measurement, LoadError> {
     let end = Instant::now() + options.timeout;
     let sockets = net::connect(options, end)?;
     let read_back = socket::read_back(&sockets[0])?;
-    let run = Rc::new(RefCell::new(Run::new(options, messages)));
+    let run = Rc::new(RefCell::new(Run::new(options, messages)?));
     let mut reactor = net::reactor(options.busy_poll)?;
     let connections = net::start(&mut reactor, options, sockets, &run)?;
     while !run.borrow().over() {

@@ -4,14 +4,17 @@
 //! and the ended ones that somebody waited for. What leaves the tree is lost: a daemon that was handed to init, and the
 //! time of a child whose parent ignores SIGCHLD. That of an ended child comes in steps of the kernel's tick.
 //!
-//! The total is the scheduler's exact sum over all threads, ended ones included. The split into user and system
+//! The total is the scheduler's exact sum over all threads, ended ones included, as of when each last slept or saw a tick;
+//! a [`Visitor`](super::visitor::Visitor) has the running ones added up. The split into user and system
 //! time is what the kernel's tick happened to see (250 times a second here), so it is a hint, and its parts need
 //! not add up to the total.
+
+use std::collections::BTreeSet;
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
-use procfs::process::Process;
+use procfs::process::{Process, Task};
 
 use crate::record::Cpu;
 
@@ -69,6 +72,20 @@ pub(super) fn descendants(pid: u32) -> std::io::Result<Vec<u32>> {
         looked_at += 1;
     }
     Ok(found)
+}
+
+/// Cores on which threads of process `pid` and of its descendants are running, or about to.
+pub(super) fn busy_cores(pid: u32) -> std::io::Result<BTreeSet<usize>> {
+    let core = |task: Task| {
+        let stat = task.stat().ok().filter(|stat| stat.state == 'R')?;
+        usize::try_from(stat.processor?).ok()
+    };
+    let cores_of = |pid| -> std::io::Result<Vec<usize>> {
+        let tasks = process(pid)?.tasks().map_err(io_error)?;
+        Ok(tasks.flatten().filter_map(core).collect())
+    };
+    let others = descendants(pid)?.into_iter().filter_map(|pid| cores_of(pid).ok()).flatten();
+    Ok(cores_of(pid)?.into_iter().chain(others).collect())
 }
 
 /// Each thread has its own.

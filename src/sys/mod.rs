@@ -11,3 +11,4 @@ pub mod socket;
 pub mod threads;
 pub mod tracer;
 mod traps;
+pub mod visitor;

@@ -91,7 +91,7 @@ impl Bench {
     fn new(options: &Options) -> Bench {
         let mut arrays = worker::arrays(&options.source, options.body).unwrap();
         let message = Message::new(options.body, arrays.remove(0), 17).unwrap();
-        let run = Rc::new(RefCell::new(Run::new(options, vec![message])));
+        let run = Rc::new(RefCell::new(Run::new(options, vec![message]).expect("a thread")));
         let mut bench = Bench {
             connection: LoadConnection::new(Framed::default(), run, 0, options.in_flight),
             out: Outbox::default(),
