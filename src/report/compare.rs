@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::record::{Counted, Counts, Side, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
-use crate::stats::family::{self, Member};
+use crate::stats::family::{Family, Member};
 use crate::stats::location;
 use crate::stats::verdict::{Floor, Verdict};
 
@@ -145,7 +145,7 @@ type Pair<'a> = [Vec<&'a Trial>; 2];
 /// Compares cells, each given build by build.
 fn compare(cells: Vec<Vec<Pair<'_>>>, threshold: Floor) -> Vec<Compared> {
     let members: Vec<Member> = cells.iter().map(|builds| log_ratios(builds)).collect();
-    let intervals = family::intervals(&Bootstrap::default(), &members);
+    let intervals = Family::new(Bootstrap::default(), &members).intervals();
     let compared = |(builds, log): (Vec<Pair<'_>>, Option<Interval>)| {
         let all = |side: usize| -> Vec<&Trial> {
             builds.iter().flat_map(|pair| pair[side].iter().copied()).collect()

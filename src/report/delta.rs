@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::record::{ArrayInfo, Measurement, Outcome, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
-use crate::stats::family;
+use crate::stats::family::{Family, Member};
 use crate::stats::histogram::Histogram;
 use crate::stats::location::{self, Sample};
 use crate::stats::verdict::Verdict;
@@ -130,14 +130,15 @@ pub(super) fn key(trial: &Trial) -> Key<'_> {
 
 fn section(cells: Vec<Vec<&Trial>>) -> Section {
     let first = cells[0][0];
-    let noise = Noise::of(&cells);
     let mut ceilings: Vec<Ceiling> = cells.iter().filter_map(|trials| null(trials)).collect();
     let usual: Vec<&Vec<&Trial>> =
         cells.iter().filter(|trials| trials[0].variant == Variant::Usual).collect();
     let costs: BTreeMap<&str, Vec<Sample>> =
         usual.iter().map(|trials| (trials[0].rung.as_str(), server_costs(trials))).collect();
     let mut rows: Vec<Row> = usual.iter().map(|trials| row(trials)).collect();
-    compare(&mut rows, &costs, &noise);
+    let family = family(&rows, &costs);
+    let noise = Noise::of(&cells, &family);
+    compare(&mut rows, &family, &noise);
     for (row, trials) in rows.iter().zip(&usual) {
         let is_its = |ceiling: &&mut Ceiling| Some(&ceiling.null) == trials[0].null.as_ref();
         if let (Ok(figures), Some(ceiling)) = (&row.result, ceilings.iter_mut().find(is_its)) {
@@ -201,9 +202,9 @@ fn row(trials: &[&Trial]) -> Row {
     }
 }
 
-/// Puts the ratios of a table into its rows: all of its ratios are one family.
-fn compare(rows: &mut [Row], costs: &BTreeMap<&str, Vec<Sample>>, noise: &Noise) {
-    let ratio_of = |ours: &str, theirs: &Option<String>| -> family::Member {
+/// The ratios of a table, each row's to its parent and to its reference: all are one family.
+fn family(rows: &[Row], costs: &BTreeMap<&str, Vec<Sample>>) -> Family {
+    let ratio_of = |ours: &str, theirs: &Option<String>| -> Member {
         let pair = || Some((costs.get(ours)?, costs.get(theirs.as_deref()?)?));
         // A rung is not told from itself.
         let pair = pair().filter(|_| theirs.as_deref() != Some(ours));
@@ -211,11 +212,16 @@ fn compare(rows: &mut [Row], costs: &BTreeMap<&str, Vec<Sample>>, noise: &Noise)
             pair.map_or_else(Vec::new, |(ours, theirs)| location::log_ratios(ours, theirs));
         vec![ratios.into_iter().map(|sample| sample.value).collect()]
     };
-    let members: Vec<family::Member> = rows
+    let members: Vec<Member> = rows
         .iter()
         .flat_map(|row| [ratio_of(&row.rung, &row.parent), ratio_of(&row.rung, &row.reference)])
         .collect();
-    let mut intervals = family::intervals(&Bootstrap::default(), &members).into_iter();
+    Family::new(Bootstrap::default(), &members)
+}
+
+/// Puts the ratios of a table into its rows.
+fn compare(rows: &mut [Row], family: &Family, noise: &Noise) {
+    let mut intervals = family.intervals().into_iter();
     let mut next = || {
         let log = intervals.next().flatten()?;
         Some(Ratio { ratio: log.exp(), verdict: Verdict::of(&log, noise.floor()) })

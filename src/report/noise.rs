@@ -2,6 +2,7 @@
 
 use crate::record::{Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
+use crate::stats::family::Family;
 use crate::stats::location;
 use crate::stats::verdict::Floor;
 
@@ -32,8 +33,8 @@ pub struct Control {
 }
 
 impl Noise {
-    /// What the controls among `cells`, the trials of a table by cell, say.
-    pub(super) fn of(cells: &[Vec<&Trial>]) -> Noise {
+    /// What the controls among `cells`, the trials of a table by cell, say; its ratios are `family`.
+    pub(super) fn of(cells: &[Vec<&Trial>], family: &Family) -> Noise {
         let mut noise = Noise::default();
         for trials in cells {
             let Trial { rung, variant, .. } = trials[0];
@@ -46,7 +47,9 @@ impl Noise {
             let ours = server_costs(trials);
             match variant {
                 Variant::Twin => {
-                    let ratio = Bootstrap::default().blocks(&location::log_ratios(&ours, &theirs));
+                    let ratios = location::log_ratios(&ours, &theirs);
+                    let values = ratios.into_iter().map(|sample| sample.value).collect();
+                    let ratio = family.beside(&vec![values]);
                     noise.twins = ratio.map(|ratio| (rung.clone(), ratio));
                 }
                 Variant::Spin { ns } => {

@@ -2,31 +2,74 @@
 //!
 //! Of forty true 95 % intervals two are wrong on average, so a table that calls something different by them nearly
 //! always calls one thing different that is not. Here the share that may be wrong is divided by the number of
-//! figures (Bonferroni), and Student's t says how many of a figure's own standard errors that is.
+//! figures (Bonferroni), and Student's t says how many of a figure's own standard errors that is. What its own blocks
+//! say of the error is put together with what those of the others do ([`scatter`](super::scatter)).
 //!
 //! Tried: drawing the same blocks for all figures and widening them until 95 of 100 draws hold all. It is narrower for
 //! figures that move together, but five blocks have too few draws to be read that far out: it told one of ten equal
 //! arms apart in 17 % of simulated runs.
 
 use super::bootstrap::{Bootstrap, CONFIDENCE, Draws, Interval, UNITS_MIN};
+use super::scatter::{Common, Variance};
 use super::student::reach;
 
 /// A member's values: by build, then by block.
 pub type Member = Vec<Vec<f64>>;
 
-/// The middle of each member's values, with intervals that hold for all of them at once. A member with too few
-/// blocks has no range and does not count for the others; one without any has no interval.
-pub fn intervals(bootstrap: &Bootstrap, members: &[Member]) -> Vec<Option<Interval>> {
-    let drawn: Vec<_> = members.iter().map(|member| bootstrap.draw(member)).collect();
-    let counted = drawn.iter().flatten().filter(|draws| draws.units >= UNITS_MIN).count();
-    let beyond = (1.0 - CONFIDENCE) / 2.0 / counted.max(1) as f64;
-    let interval = |draws: Draws| {
-        let half = reach(beyond, draws.units) * draws.error();
-        let (estimate, units) = (draws.estimate, draws.units);
-        let range = (units >= UNITS_MIN).then_some((estimate - half, estimate + half));
+/// Units that a member needs for an interval where others lend it what it lacks: one of two has no middle to leave a
+/// spoilt value out of, and hides it.
+const UNITS_OWN_MIN: usize = 3;
+
+/// Figures that were measured together.
+#[derive(Clone, Debug)]
+pub struct Family {
+    bootstrap: Bootstrap,
+    drawn: Vec<Option<Draws>>,
+    common: Common,
+}
+
+impl Family {
+    /// The family of `members`.
+    pub fn new(bootstrap: Bootstrap, members: &[Member]) -> Family {
+        let drawn: Vec<_> = members.iter().map(|member| bootstrap.draw(member)).collect();
+        let whole = drawn.iter().flatten().filter(|draws| draws.units >= UNITS_MIN);
+        let variances: Vec<Variance> = whole.map(variance).collect();
+        Family { bootstrap, drawn, common: Common::of(&variances) }
+    }
+
+    /// The middle of each member's values, with intervals that hold for all of them at once. A member with too few
+    /// blocks has no range and does not count for the others; one without any has no interval.
+    pub fn intervals(&self) -> Vec<Option<Interval>> {
+        let counted = self.drawn.iter().flatten().filter(|draws| self.is_known(draws)).count();
+        let interval = |draws: &Draws| self.interval(draws, counted);
+        self.drawn.iter().map(|draws| draws.as_ref().map(interval)).collect()
+    }
+
+    /// The middle of values that were measured with this family but are none of it, with an interval of its own.
+    pub fn beside(&self, values: &Member) -> Option<Interval> {
+        self.bootstrap.draw(values).map(|draws| self.interval(&draws, 1))
+    }
+
+    /// The interval of one of `counted` that are to hold together.
+    fn interval(&self, draws: &Draws, counted: usize) -> Interval {
+        let Draws { estimate, units, .. } = *draws;
+        let beyond = (1.0 - CONFIDENCE) / 2.0 / counted.max(1) as f64;
+        let Variance { value, degrees } = self.common.lend(variance(draws));
+        let half = reach(beyond, degrees + 1) * (value / units as f64).sqrt();
+        let range = self.is_known(draws).then_some((estimate - half, estimate + half));
         Interval { estimate, range, units }
-    };
-    drawn.into_iter().map(|draws| draws.map(interval)).collect()
+    }
+
+    /// Whether enough is known of a figure for an interval, by itself or by what the others lend it.
+    fn is_known(&self, draws: &Draws) -> bool {
+        let degrees = self.common.lend(variance(draws)).degrees;
+        draws.units >= UNITS_OWN_MIN && degrees + 1 >= UNITS_MIN
+    }
+}
+
+/// The variance of one unit.
+fn variance(draws: &Draws) -> Variance {
+    Variance { value: draws.error().powi(2) * draws.units as f64, degrees: draws.units - 1 }
 }
 
 #[cfg(test)]
@@ -35,12 +78,15 @@ mod tests {
 
     const VALUES: [f64; 10] = [0.01, -0.02, 0.03, -0.01, 0.02, 0.0, -0.03, 0.015, -0.005, 0.01];
 
+    fn intervals(members: &[Member]) -> Vec<Option<Interval>> {
+        Family::new(Bootstrap::default(), members).intervals()
+    }
+
     #[test]
     fn more_members_make_wider_intervals() {
         let member = vec![VALUES.to_vec()];
-        let bootstrap = Bootstrap::default();
-        let alone = intervals(&bootstrap, std::slice::from_ref(&member))[0].unwrap();
-        let among = intervals(&bootstrap, &vec![member; 10])[0].unwrap();
+        let alone = intervals(std::slice::from_ref(&member))[0].unwrap();
+        let among = intervals(&vec![member; 10])[0].unwrap();
         assert_eq!(alone.estimate, among.estimate);
         assert!(among.half_width() > alone.half_width(), "{alone:?} {among:?}");
     }
@@ -48,18 +94,33 @@ mod tests {
     #[test]
     fn a_member_with_few_blocks_has_no_range_and_widens_none() {
         let full = vec![VALUES.to_vec()];
-        let bootstrap = Bootstrap { resamples: 500, seed: 3 };
-        let both = intervals(&bootstrap, &[full.clone(), vec![vec![0.0, 9.0]], vec![]]);
-        let alone = intervals(&bootstrap, &[full]);
-        assert_eq!(both[0], alone[0]);
+        let both = intervals(&[full.clone(), vec![vec![0.0, 9.0]], vec![]]);
+        assert_eq!(both[0], intervals(&[full])[0]);
         assert_eq!(both[1].unwrap().range, None);
         assert_eq!(both[2], None);
-        assert_eq!(intervals(&bootstrap, &[]), []);
+        assert_eq!(intervals(&[]), []);
     }
 
     #[test]
     fn members_that_never_vary_have_intervals_of_no_width() {
-        let same = intervals(&Bootstrap::default(), &[vec![vec![0.5; 6]]])[0].unwrap();
+        let same = intervals(&[vec![vec![0.5; 6]]])[0].unwrap();
         assert_eq!(same.range, Some((0.5, 0.5)));
+    }
+
+    #[test]
+    fn what_others_lend_narrows_few_blocks_and_is_enough_for_four() {
+        let few = vec![VALUES[..5].to_vec()];
+        let alone = intervals(std::slice::from_ref(&few))[0].unwrap();
+        let mut members = vec![few; 8];
+        members.push(vec![VALUES[..4].to_vec()]);
+        members.push(vec![VALUES[..2].to_vec()]);
+        let among = intervals(&members);
+        let widths: Vec<Option<f64>> = among.iter().map(|i| i.unwrap().half_width()).collect();
+        let lone = alone.half_width().unwrap();
+        let nine = lone * reach(0.025 / 9.0, 5) / reach(0.025, 5);
+        assert!(widths[0].unwrap() < 0.7 * nine, "{widths:?}, by itself {nine}");
+        assert!(widths[8].is_some() && widths[9].is_none(), "{widths:?}");
+        let beside = Family::new(Bootstrap::default(), &members).beside(&members[0]).unwrap();
+        assert!(beside.half_width() < widths[0], "it need not hold together with others");
     }
 }

@@ -6,6 +6,7 @@
 //! | [`location`] | the middle of a few values, and values by their block |
 //! | [`bootstrap`] | an interval of one figure |
 //! | [`family`] | intervals of many figures that hold at once |
+//! | [`scatter`] | how far a figure scatters, as the others beside it do |
 //! | [`verdict`] | cheaper, dearer, the same, from an interval and a noise floor |
 //! | [`model`] | `cost(n) = a + b n` and its knees |
 //! | [`trend`] | whether values in a row go one way |
@@ -20,6 +21,7 @@ pub mod family;
 pub mod histogram;
 pub mod location;
 pub mod model;
+pub mod scatter;
 pub mod student;
 pub mod trend;
 pub mod verdict;

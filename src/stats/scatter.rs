@@ -1,0 +1,146 @@
+//! How far a figure scatters, when few values of it are known but many figures are: each lends to the others.
+//!
+//! Five blocks say little of how far a ratio scatters, and an interval pays for that: Student's t of four degrees, read
+//! as far out as twenty ratios need, is twice as long as the normal. But the twenty were measured in the same minutes on
+//! the same core and scatter much alike. How much alike is seen from their variances: if these differ no more than
+//! estimates of one and the same would, one is what they have, known as well as all blocks together allow; if they
+//! differ more, it says less of each. Every variance is then the mean of its own and the common one, weighted by the
+//! degrees of freedom behind each.
+//!
+//! Spec: G. K. Smyth, Linear models and empirical Bayes methods for assessing differential expression, Statistical
+//! Applications in Genetics and Molecular Biology 3(1), 2004, sections 3 and 6.2 (the moderated t); Abramowitz and
+//! Stegun, 6.3.2 to 6.3.5 and 6.4.2 to 6.4.6 (digamma and trigamma of halves and wholes).
+
+use std::f64::consts::{LN_2, PI};
+
+/// Euler's constant.
+const GAMMA: f64 = 0.577_215_664_901_532_9;
+
+/// Variances below which nothing can be said of how much alike they are.
+pub const LENDERS_MIN: usize = 4;
+
+/// Most degrees of freedom that are lent: twenty variances that look alike may be so by chance, and tables with ten
+/// hold what they say in 95 to 99 of 100 simulated runs, where all that could be lent left 91.
+pub const LENT_MAX: usize = 10;
+
+/// A variance, as known from so many values less one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Variance {
+    /// The variance.
+    pub value: f64,
+    /// Its degrees of freedom.
+    pub degrees: usize,
+}
+
+/// What figures have in common; nothing is lent by fewer than [`LENDERS_MIN`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Common(Variance);
+
+impl Default for Common {
+    fn default() -> Common {
+        Common(Variance { value: 0.0, degrees: 0 })
+    }
+}
+
+impl Common {
+    /// What `variances` have in common. One that is nothing is no estimate and does not count.
+    pub fn of(variances: &[Variance]) -> Common {
+        let estimates = variances.iter().filter(|v| v.value > 0.0 && v.value.is_finite());
+        let estimates: Vec<&Variance> = estimates.collect();
+        if estimates.len() < LENDERS_MIN {
+            return Common::default();
+        }
+        let count = estimates.len() as f64;
+        // Logarithms of the true variances, each with an error of known variance.
+        let logs: Vec<f64> = estimates.iter().map(|v| v.value.ln() - log_mean(v.degrees)).collect();
+        let mean = logs.iter().sum::<f64>() / count;
+        let seen = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        let errors = estimates.iter().map(|v| log_variance(v.degrees)).sum::<f64>() / count;
+        // As many degrees as have the truths differ by what is seen beyond the errors.
+        let is_seen = |degrees: &usize| log_variance(*degrees) >= seen - errors;
+        let degrees = (1..=LENT_MAX).take_while(is_seen).last().unwrap_or(0);
+        let value = if degrees == 0 { 0.0 } else { (mean + log_mean(degrees)).exp() };
+        Common(Variance { value, degrees })
+    }
+
+    /// `own` with what is lent to it.
+    pub fn lend(&self, own: Variance) -> Variance {
+        let Common(common) = self;
+        let degrees = own.degrees + common.degrees;
+        let weighted = |v: &Variance| v.value * v.degrees as f64;
+        Variance { value: (weighted(&own) + weighted(common)) / degrees.max(1) as f64, degrees }
+    }
+}
+
+/// The mean of the logarithm of an estimate with `degrees` of freedom of a variance of 1.
+fn log_mean(degrees: usize) -> f64 {
+    let (first, at_first) =
+        if degrees.is_multiple_of(2) { (2, -GAMMA) } else { (1, -GAMMA - 2.0 * LN_2) };
+    let digamma: f64 = at_first + halves(first, degrees).map(|half| 1.0 / half).sum::<f64>();
+    digamma - (degrees as f64 / 2.0).ln()
+}
+
+/// The variance of that logarithm.
+fn log_variance(degrees: usize) -> f64 {
+    let (first, at_first) =
+        if degrees.is_multiple_of(2) { (2, PI * PI / 6.0) } else { (1, PI * PI / 2.0) };
+    at_first - halves(first, degrees).map(|half| 1.0 / (half * half)).sum::<f64>()
+}
+
+/// Every second number from `first` on below `degrees`, halved.
+fn halves(first: usize, degrees: usize) -> impl Iterator<Item = f64> {
+    (first..degrees).step_by(2).map(|twice| twice as f64 / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variances(values: &[f64]) -> Vec<Variance> {
+        values.iter().map(|&value| Variance { value, degrees: 4 }).collect()
+    }
+
+    #[test]
+    fn logarithms_of_estimates_are_as_their_tables_say() {
+        // Digamma and trigamma of 1/2, 1, 2 and 5/2.
+        for (degrees, digamma, trigamma) in [
+            (1, -1.963_510_026, 4.934_802_201),
+            (2, -0.577_215_665, 1.644_934_067),
+            (4, 0.422_784_335, 0.644_934_067),
+            (5, 0.703_156_641, 0.490_357_756),
+        ] {
+            let half = f64::from(degrees) / 2.0;
+            let degrees = degrees as usize;
+            assert!((log_mean(degrees) + half.ln() - digamma).abs() < 1e-8, "{degrees}");
+            assert!((log_variance(degrees) - trigamma).abs() < 1e-8, "{degrees}");
+        }
+    }
+
+    #[test]
+    fn what_is_alike_lends_all_it_may_and_meets_in_the_middle() {
+        let common = Common::of(&variances(&[1.0, 1.5, 0.7, 1.2, 0.9, 1.1]));
+        let Common(Variance { value, degrees }) = common;
+        assert_eq!(degrees, LENT_MAX);
+        assert!((1.0..1.4).contains(&value), "estimates are below the truth more often: {value}");
+        let lent = common.lend(Variance { value: 9.0, degrees: 4 });
+        assert_eq!(lent.degrees, 14);
+        assert!((lent.value - (4.0 * 9.0 + 10.0 * value) / 14.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_differs_by_orders_of_magnitude_lends_next_to_nothing() {
+        let Common(lent) = Common::of(&variances(&[1e-6, 1.0, 1e-3, 1e3, 1e-5, 10.0]));
+        assert_eq!(lent.degrees, 0);
+        let own = Variance { value: 2.0, degrees: 4 };
+        assert_eq!(Common(lent).lend(own), own);
+    }
+
+    #[test]
+    fn too_few_or_none_that_scatter_lend_nothing() {
+        let own = Variance { value: 2.0, degrees: 4 };
+        for few in [vec![], variances(&[1.0; 3]), variances(&[0.0; 9])] {
+            assert_eq!(Common::of(&few), Common::default());
+            assert_eq!(Common::of(&few).lend(own), own);
+        }
+    }
+}
