@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -14,7 +14,10 @@ use crate::ladder::records::RECORDS;
 use crate::ladder::run::{Bench, Step, Watch};
 use crate::record::{Header, Trial, VERSION};
 use crate::report::{Run, units};
-use crate::sys::{affinity, host};
+use crate::sys::{affinity, host, interruptions};
+
+/// How long the load generator's core is watched for what takes it away.
+const WATCHED: Duration = Duration::from_millis(200);
 
 /// A bench of this program on two cores of its own, records in `out` or in a folder named by the time.
 pub(super) fn bench(
@@ -64,6 +67,7 @@ pub(super) fn header(plan: &Plan, bench: &Bench, preset: &str, started_unix_s: u
             .iter()
             .map(|peer| (peer.manifest.name.clone(), peer.manifest.version.clone()))
             .collect(),
+        interruptions: interruptions::watch(bench.cpu_client, WATCHED),
         host: host::host(bench.cpu_server),
         build: host::build(),
     }

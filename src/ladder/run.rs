@@ -296,6 +296,7 @@ fn trial(cell: &Cell, place: Place, attempt: Attempt) -> Trial {
         server: attempt.server,
         disturbance: attempt.disturbance,
         waits: attempt.waits,
+        piece_ns: attempt.piece_ns,
         counts: attempt.counts,
         discarded: None,
     }

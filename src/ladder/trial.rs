@@ -14,6 +14,7 @@ use crate::record::{
 };
 use crate::sys::clock;
 use crate::sys::host::Account;
+use crate::sys::speed;
 use crate::sys::threads::Threads;
 use crate::sys::tracer::Tracer;
 
@@ -46,6 +47,8 @@ pub(super) struct Attempt {
     pub(super) server: Option<ServerReport>,
     pub(super) disturbance: Option<Disturbance>,
     pub(super) waits: Option<Waits>,
+    /// How long a piece of work took on the server's core before and after.
+    pub(super) piece_ns: Option<[u64; 2]>,
     /// What requests made the server do, where that was to be counted.
     pub(super) counts: Option<Counts>,
     /// True when it ran out of time, which it would again.
@@ -66,6 +69,7 @@ impl From<Outcome> for Attempt {
             server: None,
             disturbance: None,
             waits: None,
+            piece_ns: None,
             counts: None,
             is_hopeless: false,
         }
@@ -83,6 +87,7 @@ impl Trials<'_> {
         let spent = || clock::process_cpu(server.pid()).map_or(0, |cpu| cpu.total_ns);
         let spent_before = spent();
         let threads = || Threads::read(server.pid()).ok();
+        let piece_before = speed::piece_ns(self.bench.cpu_server);
         let (account, threads_before) = (Account::open(), threads());
         let measured = match cell.is_counted {
             false => self.measure(cell, &server).map(|measured| (measured, None)),
@@ -90,6 +95,7 @@ impl Trials<'_> {
         };
         let waits = threads_before.and_then(|before| Some(threads()?.since(&before)));
         let disturbance = account.and_then(Account::close);
+        let piece_after = speed::piece_ns(self.bench.cpu_server);
         let (measured, counts) = match measured {
             Ok(measured) => measured,
             Err(failure) => {
@@ -105,6 +111,7 @@ impl Trials<'_> {
             server: process::collect(&report).and_then(|text| serde_json::from_str(&text).ok()),
             disturbance,
             waits,
+            piece_ns: piece_before.zip(piece_after).map(<[u64; 2]>::from),
             counts,
             is_hopeless: false,
         }

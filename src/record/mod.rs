@@ -56,6 +56,9 @@ pub struct Header {
     /// Versions of the peers tried, by name, as their manifests have them.
     #[serde(default)]
     pub peers: BTreeMap<String, String>,
+    /// What took the load generator's core away before the first trial.
+    #[serde(default)]
+    pub interruptions: Option<Interruptions>,
     /// The machine.
     pub host: Host,
     /// How this program was built.
@@ -158,6 +161,10 @@ pub struct Trial {
     pub disturbance: Option<Disturbance>,
     /// What its threads waited for while the load ran, where the kernel tells.
     pub waits: Option<Waits>,
+    /// How long a fixed piece of work took on the server's core just before and just after the load. It takes longer
+    /// while somebody else uses the other half of the physical core, which nothing else tells.
+    #[serde(default)]
+    pub piece_ns: Option<[u64; 2]>,
     /// What requests made the server do, of a trial that counts it and is not timed.
     #[serde(default)]
     pub counts: Option<Counts>,
@@ -217,6 +224,17 @@ pub enum Side {
     Old,
     /// What is compared.
     New,
+}
+
+/// How often a core was taken from a thread that wanted it, with nothing of ours beside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interruptions {
+    /// How long the core was watched.
+    pub watched_ns: u64,
+    /// How often it was away for 5 us or more.
+    pub count: u64,
+    /// How long in all.
+    pub lost_ns: u64,
 }
 
 /// How much others had of the machine during a trial, from the kernel's own accounts.

@@ -346,6 +346,7 @@ pub(crate) mod tests {
             client_busy_poll_ns: 0,
             client: None,
             peers: BTreeMap::new(),
+            interruptions: None,
             host: Host { cpu_model: "A CPU".into(), ..Host::default() },
             build: Build { profile: "release".into(), ..Build::default() },
         }
@@ -394,6 +395,7 @@ pub(crate) mod tests {
             server: None,
             disturbance: None,
             waits: None,
+            piece_ns: None,
             counts: None,
             discarded: None,
         }

@@ -13,6 +13,7 @@ pub mod model;
 pub mod noise;
 pub mod open;
 pub mod seed;
+mod speed;
 pub mod status;
 pub mod table;
 pub mod units;
@@ -160,6 +161,7 @@ impl Run {
             warnings
                 .push(format!("{discarded} of {all} trials were discarded: {}", self.most_often()));
         }
+        warnings.extend(speed::warning(&self.trials));
         let blocks = self.blocks();
         if blocks < UNITS_MIN as u32 {
             warnings.push(format!(

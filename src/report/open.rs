@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::record::Trial;
+use crate::record::{Interruptions, Trial};
 
 use super::delta::{key, latencies, measured};
 use super::status;
@@ -20,7 +20,19 @@ pub fn render(run: &Run) -> Option<String> {
         tables.entry((key(trial), trial.reference.as_deref())).or_default().push(trial);
     }
     let texts: Vec<String> = tables.into_values().map(|trials| table(&trials)).collect();
-    (!texts.is_empty()).then(|| texts.join("\n"))
+    (!texts.is_empty()).then(|| texts.join("\n") + &interruptions(run))
+}
+
+/// How punctual the load generator can be at all, if it was found out.
+fn interruptions(run: &Run) -> String {
+    let Some(Interruptions { watched_ns, count, lost_ns }) = run.header.interruptions else {
+        return String::new();
+    };
+    format!(
+        "  before the run the load generator's core was taken away {:.0} times a second, {:.1} % of the time in all\n",
+        count as f64 * 1e9 / watched_ns.max(1) as f64,
+        lost_ns as f64 / watched_ns.max(1) as f64 * 100.0
+    )
 }
 
 fn table(trials: &[&Trial]) -> String {
@@ -70,6 +82,7 @@ fn cell(trials: &[&Trial]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Header;
     use crate::report::delta::tests::{header, trial};
 
     fn open(rung: &str, round: u32, rate: f64) -> Trial {
@@ -89,6 +102,20 @@ mod tests {
         assert!(text.contains("at 30.0k/s: p50 / p99 / p99.9"), "{text}");
         assert!(text.contains("50.0 µs / 50.0 µs / 50.0 µs"), "{text}");
         assert!(text.contains("refused: the load generator was 9.0 us late"), "{text}");
+        assert!(!text.contains("taken away"), "nothing is known of its core");
         assert_eq!(render(&Run::new(header(), vec![trial("uring/raw/npy", 0, 1)])), None);
+    }
+
+    #[test]
+    fn what_keeps_a_load_generator_from_its_schedule_is_told() {
+        let interruptions =
+            Interruptions { watched_ns: 100_000_000, count: 43, lost_ns: 1_400_000 };
+        let header = Header { interruptions: Some(interruptions), ..header() };
+        let run = Run::new(header, vec![open("uring/raw/npy", 0, 30_000.0)]);
+        let text = render(&run).unwrap();
+        assert!(
+            text.ends_with("taken away 430 times a second, 1.4 % of the time in all\n"),
+            "{text}"
+        );
     }
 }
