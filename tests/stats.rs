@@ -41,9 +41,8 @@ impl Run {
     /// Costs of arms whose true costs are `arms`, by arm.
     fn costs(&mut self, arms: &[f64]) -> Vec<Vec<Sample>> {
         let mut costs = vec![Vec::new(); arms.len()];
-        let spread = f64::from(u8::from(self.is_unlike));
-        let scatters: Vec<f64> =
-            arms.iter().map(|_| 0.02 * (spread * self.normal()).exp()).collect();
+        let scatter = |run: &mut Run| if run.is_unlike { 0.02 * run.normal().exp() } else { 0.02 };
+        let scatters: Vec<f64> = arms.iter().map(|_| scatter(self)).collect();
         let drift = self.random.random_range(-0.2..0.2);
         for round in 0..self.blocks {
             let slow_block = 0.1 * self.normal();
