@@ -3,7 +3,7 @@
 //! A simulated trial costs what its arm costs, times what befell its block (a slow minute), times how far the machine
 //! has drifted by then (up to a fifth over the run), times the luck of its own launch, and one in twenty is disturbed:
 //! dearer by a tenth to a half. Blocks try the arms in turns, as the ladder does. Launches scatter by 2 %; where arms are
-//! said to be unlike, by so much that one arm in three has over 5 % or under 0.7 %.
+//! said to be unlike, one arm in three scatters by over 5 % or under 0.7 %.
 
 use rand::{RngExt as _, SeedableRng};
 use rand_pcg::Pcg64;
@@ -158,7 +158,7 @@ fn a_build_against_itself_is_the_same_and_a_slower_one_is_not() {
     assert!(found > 0.9, "{found}");
 }
 
-/// All kinds with 10,000 draws each, as a run is analysed: minutes in a debug build. `cargo test --release --test stats
+/// All kinds with 10,000 draws each, as a run is analysed, and tables with 1,000: minutes in a debug build. `cargo test --release --test stats
 /// -- --ignored --nocapture` prints the shares that docs/METHOD.md quotes.
 #[test]
 #[ignore = "minutes in a debug build"]

@@ -334,6 +334,7 @@ impl Watched {
     }
 
     fn cpu(&self) -> std::io::Result<Cpu> {
+        // Where it is not let in, the time is as far behind as it was.
         self.visitor.visit(self.pid)?;
         clock::process_cpu(self.pid)
     }

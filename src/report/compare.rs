@@ -17,7 +17,7 @@ use crate::stats::verdict::{Floor, Verdict};
 
 use super::delta::{self, server_costs};
 use super::table::align;
-use super::{Run, status, units};
+use super::{Run, speed, status, units};
 
 /// Part by which a count has to grow to count: bytes that only pace a connection come and go with time.
 const COUNT_GROWTH_MIN: f64 = 0.01;
@@ -34,6 +34,8 @@ pub struct Comparison {
     pub counts: Vec<Count>,
     /// Differences up to here are none.
     pub threshold: Floor,
+    /// What has to be known of the machine, if anything.
+    pub warning: Option<String>,
 }
 
 /// One cell, then and now.
@@ -82,7 +84,8 @@ impl Comparison {
             builds.into_values().collect()
         });
         let counts = counts(&run.trials);
-        Comparison { cells: compare(pairs.collect(), threshold), counts, threshold }
+        let warning = speed::warning(&run.trials);
+        Comparison { cells: compare(pairs.collect(), threshold), counts, threshold, warning }
     }
 
     /// Of two runs of the same cells.
@@ -96,7 +99,8 @@ impl Comparison {
             }
         }
         let pairs = cells.into_values().map(|pair| vec![pair]).collect();
-        Comparison { cells: compare(pairs, threshold), counts: Vec::new(), threshold }
+        let warning = speed::warning(&old.trials).or_else(|| speed::warning(&new.trials));
+        Comparison { cells: compare(pairs, threshold), counts: Vec::new(), threshold, warning }
     }
 
     /// Why the new side is worse, if it is: counts first.
@@ -127,7 +131,8 @@ impl Comparison {
                 Err(reason) => lines.push(vec![name.clone(), reason.clone()]),
             }
         }
-        let mut text = align(&lines);
+        let warned = self.warning.iter().map(|warning| format!("warning: {warning}\n"));
+        let mut text = warned.collect::<String>() + &align(&lines);
         for count in &self.counts {
             text.push_str(&format!("  {}\n", count.line()));
         }

@@ -212,10 +212,12 @@ fn family(rows: &[Row], costs: &BTreeMap<&str, Vec<Sample>>) -> Family {
             pair.map_or_else(Vec::new, |(ours, theirs)| location::log_ratios(ours, theirs));
         vec![ratios.into_iter().map(|sample| sample.value).collect()]
     };
-    let members: Vec<Member> = rows
-        .iter()
-        .flat_map(|row| [ratio_of(&row.rung, &row.parent), ratio_of(&row.rung, &row.reference)])
-        .collect();
+    let ratios_of = |row: &Row| {
+        // One that is both is one ratio.
+        let reference = row.reference.clone().filter(|_| row.reference != row.parent);
+        [ratio_of(&row.rung, &row.parent), ratio_of(&row.rung, &reference)]
+    };
+    let members: Vec<Member> = rows.iter().flat_map(ratios_of).collect();
     Family::new(Bootstrap::default(), &members)
 }
 
@@ -228,9 +230,10 @@ fn compare(rows: &mut [Row], family: &Family, noise: &Noise) {
     };
     for row in rows {
         let (to_parent, to_reference) = (next(), next());
+        let is_both = row.parent == row.reference;
         if let Ok(figures) = &mut row.result {
             figures.to_parent = to_parent;
-            figures.to_reference = to_reference;
+            figures.to_reference = if is_both { to_parent } else { to_reference };
         }
     }
 }

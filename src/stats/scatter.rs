@@ -23,6 +23,12 @@ pub const LENDERS_MIN: usize = 4;
 /// hold what they say in 95 to 99 of 100 simulated runs, where all that could be lent left 91.
 pub const LENT_MAX: usize = 10;
 
+/// Degrees of freedom from which on variances are as good as one.
+const ALIKE: usize = 1000;
+
+/// Part of the middle variance below which one is nothing but rounding.
+const ROUNDING: f64 = 1e-5;
+
 /// A variance, as known from so many values less one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Variance {
@@ -43,9 +49,12 @@ impl Default for Common {
 }
 
 impl Common {
-    /// What `variances` have in common. One that is nothing is no estimate and does not count.
+    /// What `variances` have in common. One that is next to nothing is no estimate and does not count.
     pub fn of(variances: &[Variance]) -> Common {
-        let estimates = variances.iter().filter(|v| v.value > 0.0 && v.value.is_finite());
+        let mut sorted: Vec<f64> = variances.iter().map(|variance| variance.value).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let least = sorted.get(sorted.len() / 2).map_or(0.0, |middle| middle * ROUNDING);
+        let estimates = variances.iter().filter(|v| v.value > least && v.value.is_finite());
         let estimates: Vec<&Variance> = estimates.collect();
         if estimates.len() < LENDERS_MIN {
             return Common::default();
@@ -58,8 +67,12 @@ impl Common {
         let errors = estimates.iter().map(|v| log_variance(v.degrees)).sum::<f64>() / count;
         // As many degrees as have the truths differ by what is seen beyond the errors.
         let is_seen = |degrees: &usize| log_variance(*degrees) >= seen - errors;
+        let value = match (1..=ALIKE).take_while(is_seen).last() {
+            None => return Common::default(),
+            Some(ALIKE) => mean.exp(),
+            Some(degrees) => (mean + log_mean(degrees)).exp(),
+        };
         let degrees = (1..=LENT_MAX).take_while(is_seen).last().unwrap_or(0);
-        let value = if degrees == 0 { 0.0 } else { (mean + log_mean(degrees)).exp() };
         Common(Variance { value, degrees })
     }
 
@@ -142,5 +155,11 @@ mod tests {
             assert_eq!(Common::of(&few), Common::default());
             assert_eq!(Common::of(&few).lend(own), own);
         }
+    }
+
+    #[test]
+    fn one_that_only_rounding_scatters_keeps_nobody_from_lending() {
+        let alike = variances(&[1.0, 1.5, 0.7, 1.2, 0.9, 1.1, 1e-28]);
+        assert_eq!(Common::of(&alike), Common::of(&alike[..6]));
     }
 }

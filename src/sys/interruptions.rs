@@ -40,6 +40,8 @@ pub fn watch(core: usize, time: Duration) -> Option<Interruptions> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -58,10 +60,16 @@ mod tests {
     #[test]
     fn a_thread_that_wants_the_core_too_takes_it() {
         let core = *affinity::cores().first().expect("a thread runs somewhere");
+        let is_over = AtomicBool::new(false);
         let seen = thread::scope(|scope| {
-            let other = scope.spawn(|| watch(core, Duration::from_millis(200)));
+            scope.spawn(|| {
+                affinity::pin(core).expect("it is ours");
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
             let seen = watch(core, Duration::from_millis(200));
-            other.join().expect("no panic");
+            is_over.store(true, Ordering::Relaxed);
             seen.expect("it is ours")
         });
         // Each has half, or less where others run too.

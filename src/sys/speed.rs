@@ -41,7 +41,7 @@ fn time(work: impl FnOnce()) -> Option<u64> {
     now().map(|ended| ended - begun)
 }
 
-/// Four chains of multiplications that do not wait for each other.
+/// Four chains of arithmetic that do not wait for each other.
 fn work(steps: u64) {
     let mut chains: [u64; 4] = black_box([1, 2, 3, 4]);
     for _ in 0..steps {

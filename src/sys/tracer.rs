@@ -241,6 +241,15 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+    use crate::sys::clock;
+
+    /// Waits until process `pid` waits itself: a call that it was about to make would count with those to come.
+    fn await_asleep(pid: u32) {
+        let process = clock::process(pid).expect("it lives");
+        while process.stat().expect("it lives").state != 'S' {
+            std::thread::yield_now();
+        }
+    }
 
     /// System calls of `cat` while it copies `lines` lines, one by one.
     fn calls_of_cat(lines: u64) -> u64 {
@@ -255,8 +264,10 @@ mod tests {
             }
         };
         copy(1);
+        await_asleep(cat.id());
         let counter = Tracer::start(cat.id()).unwrap();
         copy(lines);
+        await_asleep(cat.id());
         let calls = counter.stop().unwrap().calls;
         copy(1);
         drop(input);

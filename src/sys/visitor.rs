@@ -2,60 +2,76 @@
 //!
 //! The clock of another process holds what its threads had used when they last slept or saw a tick: one that is running
 //! is up to a tick behind (4 ms at 250 ticks a second), far more than a request costs. Reading one's own clock adds up
-//! first, reading another's does not (`thread_group_cputime` in the kernel's `kernel/sched/cputime.c`). Whoever wants to
-//! run on a core has the kernel add up for the thread that runs there, so a thread of ours goes there for a moment. It
-//! costs that core two switches of context, each time it is sent.
+//! first, reading another's does not (`thread_group_cputime` in the kernel's `kernel/sched/cputime.c`). A thread that has
+//! to make room for another is added up, so one of ours goes to its core for a moment. It costs that core two switches of
+//! context, each time it is sent; where it is not let in within a millisecond, the time is as far behind as it was.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{affinity, clock};
 
-/// How long to wait for a visit. Being about to run is enough, so one that takes longer may be given up.
+/// How long to wait for a visit. It takes some 30 us.
 const VISIT_MAX: Duration = Duration::from_millis(1);
 
 /// The thread. It sleeps but for its visits, and ends when this is dropped.
 #[derive(Debug)]
 pub struct Visitor {
-    orders: Sender<usize>,
-    visited: Receiver<()>,
+    orders: Sender<(u64, usize)>,
+    /// Numbers of the orders that it has carried out.
+    visited: Receiver<u64>,
+    /// How many it was given.
+    given: Cell<u64>,
 }
 
 impl Visitor {
     /// Starts it.
     pub fn start() -> io::Result<Visitor> {
-        let (orders, next) = channel::<usize>();
+        let (orders, next) = channel::<(u64, usize)>();
         let (report, visited) = channel();
         thread::Builder::new().name("visitor".to_owned()).spawn(move || {
-            while let Ok(core) = next.recv() {
+            while let Ok((number, core)) = next.recv() {
                 // A core that is withheld from us is read as far behind as it is.
                 _ = affinity::pin(core);
-                if report.send(()).is_err() {
+                if report.send(number).is_err() {
                     break;
                 }
             }
         })?;
-        Ok(Visitor { orders, visited })
+        Ok(Visitor { orders, visited, given: Cell::new(0) })
     }
 
-    /// Has the kernel add up the time of all threads of process `pid` and of its descendants that are running.
-    pub fn visit(&self, pid: u32) -> io::Result<()> {
-        while self.visited.try_recv().is_ok() {}
+    /// Has the kernel add up the time of all threads of process `pid` and of its descendants that are running. False if
+    /// it was not let in somewhere.
+    pub fn visit(&self, pid: u32) -> io::Result<bool> {
+        let mut is_let_in = true;
         for core in clock::busy_cores(pid)? {
-            if self.orders.send(core).is_ok() {
-                _ = self.visited.recv_timeout(VISIT_MAX);
+            let until = Instant::now() + VISIT_MAX;
+            let number = self.given.get() + 1;
+            self.given.set(number);
+            if self.orders.send((number, core)).is_err() {
+                return Ok(false);
             }
+            // One that was late the last time is not this one.
+            let next =
+                || self.visited.recv_timeout(until.saturating_duration_since(Instant::now()));
+            is_let_in &= loop {
+                match next() {
+                    Ok(visited) if visited != number => {}
+                    answer => break answer.is_ok(),
+                }
+            };
         }
-        Ok(())
+        Ok(is_let_in)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command};
-    use std::time::Instant;
 
     use super::*;
 
@@ -69,8 +85,25 @@ mod tests {
         (arrived == left + 1).then_some(arrived)
     }
 
-    /// In how many of 50 steps through which it ran the clock of `busy` stood still.
-    fn stood_still(busy: &Child, visitor: Option<&Visitor>) -> usize {
+    /// A process that is busy until this is dropped.
+    struct Busy(Child);
+
+    impl Busy {
+        fn start() -> Busy {
+            let mut shell = Command::new("sh");
+            Busy(shell.args(["-c", "while :; do :; done"]).spawn().expect("there is a shell"))
+        }
+    }
+
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            _ = self.0.kill();
+            _ = self.0.wait();
+        }
+    }
+
+    /// In what share of up to 50 steps, through which it ran, the clock of `busy` stood still.
+    fn stood_still(Busy(busy): &Busy, visitor: Option<&Visitor>) -> f64 {
         let (mut steps, mut still) = (0, 0);
         let mut before = 0;
         let mut arrived = None;
@@ -79,28 +112,26 @@ mod tests {
             let until = Instant::now() + STEP;
             while Instant::now() < until {}
             let has_run = arrived.is_some() && arrivals(busy.id()) == arrived;
-            visitor.map(|visitor| visitor.visit(busy.id())).transpose().expect("it lives");
+            let visit = visitor.map(|visitor| visitor.visit(busy.id())).transpose();
+            let has_run = has_run && visit.expect("it lives").unwrap_or(true);
             let now = clock::process_cpu(busy.id()).expect("it lives").total_ns;
             steps += usize::from(has_run);
             still += usize::from(has_run && now == before);
             before = now;
             arrived = arrivals(busy.id());
         }
-        assert_eq!(steps, 50, "it hardly ran");
-        still
+        assert!(steps >= 10, "it ran through {steps} steps only");
+        still as f64 / steps as f64
     }
 
     #[test]
     fn a_busy_process_is_not_a_tick_behind() {
-        let mut busy = Command::new("sh");
-        let mut busy = busy.args(["-c", "while :; do :; done"]).spawn().expect("there is a shell");
+        let busy = Busy::start();
         let visitor = Visitor::start().expect("a thread");
         let still = [stood_still(&busy, None), stood_still(&busy, Some(&visitor))];
-        busy.kill().expect("ours");
-        busy.wait().expect("ours");
         assert!(
-            still[1] * 4 < still[0],
-            "stood still in {} steps, visited in {}",
+            still[1] * 4.0 < still[0],
+            "stood still in {} of the steps, visited in {}",
             still[0],
             still[1]
         );
