@@ -16,7 +16,7 @@ use super::student::reach;
 /// A member's values: by build, then by block.
 pub type Member = Vec<Vec<f64>>;
 
-/// Units that a member needs for an interval where others lend it what it lacks. In simulated runs with one trial in
+/// Units that a member needs for an interval where others lend it what it lacks. In a sketch with one trial in
 /// twenty disturbed, intervals of three held the truth in 95 to 97 of 100 and those of four in 94 to 97.
 const UNITS_OWN_MIN: usize = 3;
 

@@ -138,7 +138,7 @@ fn pid_of(pid: u32) -> std::io::Result<Pid> {
     Ok(Pid::from_raw(raw))
 }
 
-fn nanoseconds(time: TimeSpec) -> u64 {
+pub(super) fn nanoseconds(time: TimeSpec) -> u64 {
     time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }
 

@@ -10,7 +10,7 @@ use std::thread;
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::affinity;
+use super::{affinity, clock};
 
 /// Steps of a piece: a tenth of a millisecond, so that the kernel's tick falls into few of them.
 const STEPS: u64 = 50_000;
@@ -32,10 +32,7 @@ pub fn piece_ns(core: usize) -> Option<u64> {
 
 /// Processor time of this thread that `work` takes.
 fn time(work: impl FnOnce()) -> Option<u64> {
-    let now = || {
-        let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok()?;
-        Some(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
-    };
+    let now = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok().map(clock::nanoseconds);
     let begun = now()?;
     work();
     now().map(|ended| ended - begun)
