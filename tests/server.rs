@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::codec::Encoding;
 use ndecho::echo::CodecSet;
-use ndecho::record::{Measurement, ServerReport};
+use ndecho::record::{Measurement, ServerReport, Spun};
 use ndecho::wire::Limits;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -348,6 +348,53 @@ fn a_drain_finishes_what_is_open_and_reports() {
         let said: ServerReport = serde_json::from_str(&said).expect("a report");
         assert!(said.accepted >= 2 && said.rss_peak_bytes > 0, "{said:?}");
         assert!(said.socket.expect("a connection was there").nodelay);
+    }
+}
+
+#[test]
+fn a_known_cost_is_spent_on_every_message_and_accounted_for() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let report = folder.path().join("report.json");
+    let rungs = [
+        "uring/h1/reflect",
+        "tokio/axum/reflect",
+        "tokio/hyper/protobuf",
+        "uring/h2/protobuf",
+        "tokio/h2-crate/protobuf",
+        "tokio/tonic/protobuf:prost",
+        "tokio/tonic/protobuf",
+    ];
+    for rung in rungs {
+        let path = report.to_str().expect("UTF-8");
+        let flags = ["serve", rung, "--spin", "300us", "--report", path];
+        let Some(mut program) = Program::start_on_ring(NDECHO, &flags) else { continue };
+        let address = program.addresses()[0];
+        let begun = Instant::now();
+        for _ in 0..5 {
+            match rung {
+                _ if rung.ends_with("/reflect") => {
+                    assert_eq!(Rest::connect(address).post("/echo_reflect", b"x").status, 200);
+                }
+                "tokio/hyper/protobuf" => {
+                    let message = &good_message()[5..];
+                    let reply = Rest::connect(address).post("/echo_protobuf", message);
+                    assert_eq!(reply.status, 200);
+                }
+                _ => {
+                    let mut peer = Grpc::connect(address);
+                    let reply = peer.call(request("application/grpc"), &[&good_message()]);
+                    assert_eq!(reply.field("grpc-status"), "0", "{rung}");
+                }
+            }
+        }
+        let took = begun.elapsed().as_nanos() as u64;
+        program.signal(Signal::SIGTERM);
+        assert_eq!(program.ended(), 0, "{rung}");
+        let said = std::fs::read_to_string(&report).expect("a report was written");
+        let said: ServerReport = serde_json::from_str(&said).expect("a report");
+        let Spun { messages, ns } = said.spun.expect("an account");
+        assert_eq!(messages, 5, "{rung}");
+        assert!(ns > 5 * 270_000 && ns < took, "{rung}: {ns} of {took}");
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -19,10 +20,11 @@ use signal_hook::iterator::Signals;
 use crate::cli::values;
 use crate::codec;
 use crate::driver;
-use crate::echo::{CodecSet, Spin};
+use crate::echo::CodecSet;
+use crate::echo::spin::Spin;
 use crate::ladder::rung::Rung;
 use crate::server::{self, Event, Listen, Options, Plan};
-use crate::sys::{affinity, clock};
+use crate::sys::affinity;
 use crate::wire::Limits;
 
 /// Serves the echo on io_uring, hand-written: gRPC, REST and, if asked, raw frames on one ring per worker.
@@ -81,9 +83,9 @@ pub struct ServeArgs {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     addr: SocketAddr,
-    /// Work that every message costs beside its echo: a known difference, for a run to find again
-    #[arg(long, value_name = "TIME", value_parser = values::duration, hide = true)]
-    spin: Option<Duration>,
+    /// Time that is spent on every message beside its echo: a known difference, for a run to find again
+    #[arg(long = "spin", value_name = "TIME", value_parser = values::duration, hide = true)]
+    added: Option<Duration>,
     /// Gives the bytes back that come, in whatever encoding: a null server, which shows what its load generator can do
     #[arg(long, hide = true)]
     undecoded: bool,
@@ -187,41 +189,24 @@ impl ServeArgs {
             Some(codec) => own.with(codec),
             None => own,
         };
-        let codecs = match self.spin {
-            Some(time) => codecs.spinning(spin(time).map_err(Failure::Usage)?),
+        let codecs = match self.added {
+            Some(time) => codecs.spinning(self.spin(time).map_err(Failure::Usage)?),
             None => codecs,
         };
         let listen = Listen { protocol: rung.protocol(), address: self.addr };
         self.common.serve(rung.driver(), &[("", listen)], codecs)
     }
-}
 
-/// As many steps as take `time` here when they are done the way requests do them: one short call after another, each
-/// with its way in and out of the loop. By processor time and over as long as a mean needs to hold what the machine
-/// does now and then, interrupts and stolen time among it: it is in a server's cost per request as well, and the middle
-/// of many tries, which has none of it, was 1 to 2 % below.
-fn spin(time: Duration) -> anyhow::Result<Spin> {
-    /// Calls of one try take about as long; what is to take longer than a tenth of the first is as many times as many steps.
-    const TRIES: [Duration; 3] =
-        [Duration::from_millis(1), Duration::from_millis(10), Duration::from_millis(150)];
-    let known = time.clamp(Duration::from_nanos(1), Duration::from_micros(100)).as_secs_f64();
-    let mut steps = 100.0;
-    // Each time closer: what a call takes beside its steps is a smaller part of more of them.
-    for long in TRIES {
-        let tried = f64::round(steps).max(1.0);
-        let calls = (long.as_secs_f64() / known).clamp(1.0, 1e6) as u32;
-        let before = clock::own_cpu()?.total_ns;
-        for _ in 0..calls {
-            std::hint::black_box(Spin(tried as u32)).run();
-        }
-        let taken_ns = clock::own_cpu()?.total_ns - before;
-        steps = tried * known * 1e9 * f64::from(calls) / taken_ns.max(1) as f64;
+    /// What costs `time`, timed on the core that will spend it.
+    fn spin(&self, time: Duration) -> anyhow::Result<Spin> {
+        let first = self.common.cores()?.into_iter().flatten().next();
+        let timed = || {
+            first.map(affinity::pin).transpose()?;
+            Ok(Spin::of(time))
+        };
+        // In a thread of its own: this one goes on to start others, which would be pinned with it.
+        thread::scope(|scope| scope.spawn(timed).join().expect("nothing in it panics"))
     }
-    steps *= time.as_secs_f64() / known;
-    if steps > f64::from(u32::MAX) {
-        bail!("--spin {time:?} is too long");
-    }
-    Ok(Spin(steps.round() as u32))
 }
 
 /// Why a server did not run to its end.
@@ -357,7 +342,7 @@ fn ready_line(names: &[&str], addresses: &[SocketAddr]) -> String {
 /// Sends an event at the first signal; the second ends the process at once.
 fn watch_signals(events: Sender<Event>) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut signals = signals.forever();
         if signals.next().is_some() {
             let _ = events.send(Event::Signal);

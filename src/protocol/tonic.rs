@@ -22,7 +22,8 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::array::{ArrayError, ArrayView, DType, Shape};
 use crate::codec::Encoding;
-use crate::echo::{CodecSet, Echoed, Spin};
+use crate::echo::spin::Spin;
+use crate::echo::{CodecSet, Echoed};
 use crate::generated::NdArray;
 use crate::generated::calculator_server::{Calculator, CalculatorServer, SERVICE_NAME};
 use crate::protocol::routes::{self, Refused, Target};

@@ -501,4 +501,16 @@ pub struct ServerReport {
     pub voluntary_switches: u64,
     /// Times it was taken off the processor.
     pub involuntary_switches: u64,
+    /// What it spent on messages beside their echo ([`Variant::Spin`]), if it was to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spun: Option<Spun>,
+}
+
+/// What a server spent on messages beside their echo, by its own clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spun {
+    /// Messages, those of its warm-up and its conformance requests among them.
+    pub messages: u64,
+    /// Nanoseconds on all of them.
+    pub ns: u64,
 }

@@ -1,11 +1,12 @@
 //! What a table's controls say: how much a rung differs from itself, and whether a known difference was found again.
 
 use crate::record::{Trial, Variant};
-use crate::stats::bootstrap::{Bootstrap, Interval};
+use crate::stats::bootstrap::Interval;
 use crate::stats::family::Family;
 use crate::stats::location;
 use crate::stats::verdict::Floor;
 
+use super::control::Control;
 use super::delta::server_costs;
 use super::units;
 
@@ -21,52 +22,10 @@ pub struct Noise {
     pub control: Option<Control>,
 }
 
-/// A known cost and what was found of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Control {
-    /// The rung.
-    pub rung: String,
-    /// What was added to every request.
-    pub added_ns: u64,
-    /// What was found.
-    pub found_ns: Interval,
-}
-
 impl Noise {
     /// What the controls among `cells`, the trials of a table by cell, say; its ratios are `family`.
     pub(super) fn of(cells: &[Vec<&Trial>], family: &Family) -> Noise {
-        let mut noise = Noise::default();
-        for trials in cells {
-            let Trial { rung, variant, .. } = trials[0];
-            let costs_as = |variant| {
-                let is_it =
-                    |other: &&Vec<&Trial>| other[0].variant == variant && other[0].rung == *rung;
-                cells.iter().find(is_it).map(|trials| server_costs(trials))
-            };
-            let Some(theirs) = costs_as(Variant::Usual) else { continue };
-            let ours = server_costs(trials);
-            match variant {
-                Variant::Twin => {
-                    let ratios = location::log_ratios(&ours, &theirs);
-                    let values = ratios.into_iter().map(|sample| sample.value).collect();
-                    let ratio = family.beside(&vec![values]);
-                    noise.twins = ratio.map(|ratio| (rung.clone(), ratio));
-                }
-                Variant::Spin { ns } => {
-                    // The twin is the rung as well: two trials of a block say more of it than one.
-                    let twin = costs_as(Variant::Twin).unwrap_or_default();
-                    let theirs = location::means(&theirs, &twin);
-                    let found = Bootstrap::default().blocks(&location::differences(&ours, &theirs));
-                    noise.control = found.map(|found_ns| Control {
-                        rung: rung.clone(),
-                        added_ns: *ns,
-                        found_ns,
-                    });
-                }
-                Variant::Usual | Variant::Null | Variant::Build { .. } => {}
-            }
-        }
-        noise
+        Noise { twins: twins(cells, family), control: Control::of(cells) }
     }
 
     /// Differences up to here are none. Without twins it is nothing, and only intervals tell.
@@ -93,20 +52,23 @@ impl Noise {
     }
 }
 
-impl Control {
-    fn line(&self) -> String {
-        let Control { rung, added_ns, found_ns } = self;
-        let found = units::time_interval(found_ns);
-        let said = match (found_ns.contains(0.0), found_ns.contains(*added_ns as f64)) {
-            (Some(true), _) => "this run cannot resolve such a difference",
-            (Some(false), Some(true)) => "found",
-            (Some(false), _) => "NOT found: do not trust small differences here",
-            (None, _) => "too few blocks to say",
-        };
-        format!(
-            "control: {rung} with {added_ns} ns added to each request costs {found} more: {said}"
-        )
-    }
+/// The rung that was tried twice, and the ratio of the two.
+fn twins(cells: &[Vec<&Trial>], family: &Family) -> Option<(String, Interval)> {
+    let twin = cells.iter().find(|trials| trials[0].variant == Variant::Twin)?;
+    let usual = cell(cells, &twin[0].rung, Variant::Usual)?;
+    let ratios = location::log_ratios(&server_costs(twin), &server_costs(usual));
+    let values = ratios.into_iter().map(|sample| sample.value).collect();
+    family.beside(&vec![values]).map(|ratio| (twin[0].rung.clone(), ratio))
+}
+
+/// The trials of `rung` as `variant`.
+pub(super) fn cell<'a, 'b>(
+    cells: &'a [Vec<&'b Trial>],
+    rung: &str,
+    variant: Variant,
+) -> Option<&'a [&'b Trial]> {
+    let is_it = |trials: &&Vec<&Trial>| trials[0].rung == rung && trials[0].variant == variant;
+    cells.iter().find(is_it).map(Vec::as_slice)
 }
 
 #[cfg(test)]
@@ -115,9 +77,8 @@ mod tests {
     use crate::report::delta::sections;
     use crate::report::delta::tests::trial;
 
-    /// Ten blocks of a rung, its twin and the rung with a spin that costs `spun_ns`.
-    fn noise(spun_ns: u64) -> Noise {
-        let spin = Variant::Spin { ns: 500 };
+    /// Ten blocks of a rung and its twin.
+    fn noise() -> Noise {
         let mut trials = Vec::new();
         for round in 0..10 {
             let luck = u64::from(round * 7 % 5) * 20;
@@ -128,7 +89,6 @@ mod tests {
             };
             trials.push(of(0, Variant::Usual, 5000 + luck));
             trials.push(of(1, Variant::Twin, 5040));
-            trials.push(of(2, spin, 5040 + spun_ns));
         }
         let section = sections(&trials).remove(0);
         assert_eq!(section.rows.len(), 1, "controls are no rows");
@@ -137,18 +97,10 @@ mod tests {
 
     #[test]
     fn a_rung_against_itself_is_the_floor() {
-        let noise = noise(500);
+        let noise = noise();
         let floor = noise.floor().share();
         assert!(floor > 0.002 && floor < 0.01, "{floor}");
         assert!(noise.lines()[0].starts_with("A/A: tokio/tonic/npy against itself 1.00 ["));
-    }
-
-    #[test]
-    fn a_known_cost_is_found_or_said_to_be_missed() {
-        for (spun, want) in [(500, "more: found"), (5, "cannot resolve"), (900, "NOT found")] {
-            let line = noise(spun).lines().remove(1);
-            assert!(line.contains(want), "{line}");
-        }
     }
 
     #[test]

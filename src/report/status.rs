@@ -52,14 +52,8 @@ impl Status {
             let (count, all) = (discarded.len(), trials.len());
             return Status::Noisy(format!("{count} of {all} trials: {}", discarded[0]));
         }
-        let measured = measured(trials);
-        let busy = |cpu: &dyn Fn(&Measurement) -> Option<u64>| -> Option<f64> {
-            let total = measured.iter().map(|(_, m)| cpu(m)).sum::<Option<u64>>()?;
-            let wall: u64 = measured.iter().map(|(_, m)| m.wall_ns).sum();
-            Some(total as f64 / wall.max(1) as f64)
-        };
-        let client = busy(&|m| Some(m.client_work_ns())).unwrap_or_default();
-        let server = busy(&|m| m.server_cpu.map(|cpu| cpu.total_ns));
+        let client = busy(trials, |m| Some(m.client_work_ns())).unwrap_or_default();
+        let server = server_busy(trials);
         let percent = |share: f64| format!("{:.0} %", share * 100.0);
         match server {
             _ if client > CLIENT_BUSY => {
@@ -93,6 +87,24 @@ impl Status {
     pub fn is_bound(&self) -> bool {
         matches!(self, Status::ClientLimited(_))
     }
+}
+
+/// True if the server of these trials had to wait for the load generator.
+pub(super) fn waits(trials: &[&Trial]) -> bool {
+    server_busy(trials).is_some_and(|busy| busy < SERVER_BUSY)
+}
+
+/// Share of its core that the server used.
+fn server_busy(trials: &[&Trial]) -> Option<f64> {
+    busy(trials, |m| m.server_cpu.map(|cpu| cpu.total_ns))
+}
+
+/// Share of the time measured that `cpu` makes.
+fn busy(trials: &[&Trial], cpu: impl Fn(&Measurement) -> Option<u64>) -> Option<f64> {
+    let measured = measured(trials);
+    let total = measured.iter().map(|(_, m)| cpu(m)).sum::<Option<u64>>()?;
+    let wall: u64 = measured.iter().map(|(_, m)| m.wall_ns).sum();
+    Some(total as f64 / wall.max(1) as f64)
 }
 
 /// Why a cell has no figures.

@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 
 use crate::driver::{self, Counters, DriverError};
 use crate::echo::CodecSet;
+use crate::echo::spin::Spin;
 use crate::record::ServerReport;
 use crate::sys::affinity::AffinityError;
 use crate::sys::socket::SocketError;
@@ -115,6 +116,7 @@ pub enum ServerError {
 pub struct Server {
     addresses: Vec<SocketAddr>,
     workers: Vec<Worker>,
+    spin: Spin,
 }
 
 #[derive(Debug)]
@@ -133,7 +135,8 @@ pub fn start(
     let build = build::choose(plan)?;
     let bound = bind::bind(&plan.listens, options.cores.len())?;
     let (up, ups) = std::sync::mpsc::channel();
-    let mut server = Server { addresses: bound.addresses, workers: Vec::new() };
+    let mut server =
+        Server { addresses: bound.addresses, workers: Vec::new(), spin: plan.codecs.spin() };
     for (listeners, core) in bound.by_worker.into_iter().zip(options.cores.iter().copied()) {
         let (stopper, stop) = driver::stop::pair()
             .map_err(|source| ServerError::System { what: "make a stop socket", source })?;
@@ -174,7 +177,7 @@ impl Server {
 
     /// Drains every worker, waits for them and says what was done.
     pub fn stop(self) -> Result<ServerReport, ServerError> {
-        let Server { workers, .. } = self;
+        let Server { workers, spin, .. } = self;
         let (stoppers, threads): (Vec<_>, Vec<_>) =
             workers.into_iter().map(|worker| (worker.stopper, worker.thread)).unzip();
         drop(stoppers);
@@ -188,7 +191,7 @@ impl Server {
         }
         match failed {
             Some(error) => Err(error),
-            None => usage::report(total),
+            None => usage::report(total, spin.spent()),
         }
     }
 }

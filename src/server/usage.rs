@@ -3,7 +3,8 @@
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 
 use crate::driver::Counters;
-use crate::record::ServerReport;
+use crate::echo::spin::Spent;
+use crate::record::{ServerReport, Spun};
 use crate::server::ServerError;
 use crate::sys::clock;
 
@@ -19,7 +20,10 @@ pub fn raise_descriptor_limit() -> Result<(), ServerError> {
 }
 
 /// The closing report of a server.
-pub(super) fn report(counters: Counters) -> Result<ServerReport, ServerError> {
+pub(super) fn report(
+    counters: Counters,
+    spent: Option<Spent>,
+) -> Result<ServerReport, ServerError> {
     let system = |source| ServerError::System { what: "read what this process used", source };
     let usage = getrusage(UsageWho::RUSAGE_SELF).map_err(|error| system(error.into()))?;
     let count = |value: i64| u64::try_from(value).unwrap_or_default();
@@ -32,5 +36,6 @@ pub(super) fn report(counters: Counters) -> Result<ServerReport, ServerError> {
         minor_faults: count(usage.minor_page_faults()),
         voluntary_switches: count(usage.voluntary_context_switches()),
         involuntary_switches: count(usage.involuntary_context_switches()),
+        spun: spent.map(|Spent { messages, ns }| Spun { messages, ns }),
     })
 }

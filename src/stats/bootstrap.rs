@@ -63,6 +63,12 @@ impl Interval {
         Interval { estimate: self.estimate.exp(), range, ..self }
     }
 
+    /// The same of what is `more` by a known amount.
+    pub fn plus(self, more: f64) -> Interval {
+        let range = self.range.map(|(low, high)| (low + more, high + more));
+        Interval { estimate: self.estimate + more, range, ..self }
+    }
+
     /// Half its width; `None` without a range.
     pub fn half_width(&self) -> Option<f64> {
         self.range.map(|(low, high)| (high - low) / 2.0)

@@ -3,9 +3,13 @@
 //! It knows codecs and nothing of protocols or drivers. Nothing about a request is remembered for the next one:
 //! the buffers it keeps are capacity, not content.
 
+pub mod spin;
+
 use std::ops::Range;
 
 use crate::codec::{CODECS, Codec, CodecError, Encoded, Encoding, json};
+
+use self::spin::Spin;
 
 /// Which codec serves each encoding: our own, or the libraries' forms, chosen once per server.
 #[derive(Clone, Copy, Debug)]
@@ -14,12 +18,6 @@ pub struct CodecSet {
     codecs: [Option<&'static dyn Codec>; Encoding::ALL.len()],
     spin: Spin,
 }
-
-/// Work of a known cost that is done for every message beside the echo: none, but in the rung by which a run shows
-/// that it would see a difference of that size. Steps of arithmetic, each about a nanosecond, since nothing here reads
-/// a clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spin(pub u32);
 
 /// A reply cut for a vectored write: `out[..head_len]`, `body[payload]`, `out[head_len..]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,34 +65,6 @@ impl CodecSet {
     /// The codec that serves `encoding`; `None` for [`Encoding::Reflect`], where none runs.
     pub fn get(&self, encoding: Encoding) -> Option<&'static dyn Codec> {
         self.codecs[usize::from(encoding.id())]
-    }
-}
-
-impl Spin {
-    /// Does it.
-    pub fn run(self) {
-        if self.0 > 0 {
-            self.steps();
-        }
-    }
-
-    /// In one place of the program, so that a step takes as long where it is timed as where it is used.
-    #[inline(never)]
-    fn steps(self) {
-        // A turn of many steps: a branch for every nanosecond would drive out what the processor has learnt about the
-        // branches of the server, which costs as much again in a large one.
-        const TURN: u32 = 16;
-        let step = |state: u64| state.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7);
-        let mut state = std::hint::black_box(1);
-        for _ in 0..self.0 / TURN {
-            for _ in 0..TURN {
-                state = step(state);
-            }
-        }
-        for _ in 0..self.0 % TURN {
-            state = step(state);
-        }
-        std::hint::black_box(state);
     }
 }
 
