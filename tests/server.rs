@@ -470,6 +470,33 @@ fn two_workers_share_their_ports() {
     }
 }
 
+#[test]
+fn what_two_workers_spend_is_one_account() {
+    let cores = nix::sched::sched_getaffinity(Pid::from_raw(0)).expect("a mask");
+    let cores: Vec<usize> = (0..1024).filter(|core| cores.is_set(*core).unwrap_or(false)).collect();
+    let [first, second, ..] = cores[..] else {
+        eprintln!("left out: it needs two cores");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let report = folder.path().join("report.json");
+    let list = format!("{first},{second}");
+    let mut flags = vec!["serve", "tokio/h1/reflect", "--cpu", &list, "--spin", "50us"];
+    flags.extend(["--report", report.to_str().expect("UTF-8")]);
+    let mut program = Program::start(NDECHO, &flags);
+    let address = program.addresses()[0];
+    let mut connections: Vec<Rest> = (0..40).map(|_| Rest::connect(address)).collect();
+    for connection in &mut connections {
+        assert_eq!(connection.post("/echo_reflect", b"x").status, 200);
+    }
+    drop(connections);
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.ended(), 0);
+    let said = std::fs::read_to_string(&report).expect("a report was written");
+    let said: ServerReport = serde_json::from_str(&said).expect("a report");
+    assert_eq!(said.spun.map(|spun| spun.messages), Some(40));
+}
+
 /// Limits that a test reaches quickly.
 fn tight() -> Limits {
     Limits {

@@ -130,6 +130,22 @@ fn families(blocks: u32, is_unlike: bool, resamples: usize) -> Families {
     }
 }
 
+/// How often the interval of an arm of which `left` blocks of five are left holds the truth, by what nine whole arms lend
+/// it.
+fn coverage_of_few(left: usize, is_unlike: bool, resamples: usize) -> f64 {
+    let mut arms = [5000.0; 11];
+    arms[10] = 5500.0;
+    share(|seed| {
+        let costs = Run { is_unlike, ..Run::new(seed, 5) }.costs(&arms);
+        let ratios = |arm: &Vec<Sample>| values(&log_ratios(arm, &costs[0]));
+        let whole: Vec<Member> = costs[1..10].iter().map(|arm| vec![ratios(arm)]).collect();
+        let few = vec![ratios(&costs[10])[..left].to_vec()];
+        let interval = Family::new(Bootstrap { resamples, seed }, &whole).beside(&few);
+        // What has nobody to lend to it has no range, and claims nothing.
+        interval.unwrap().contains(1.1_f64.ln()) != Some(false)
+    })
+}
+
 /// The share of comparisons of one build with itself that end otherwise than `same`, and that of comparisons with a
 /// build that is a tenth slower that end with `slower`.
 fn verdicts(blocks: u32, resamples: usize) -> (f64, f64) {
@@ -186,6 +202,14 @@ fn shares_at_full_resolution() {
             assert!(told <= 0.05, "{blocks} blocks: {told}");
             assert!(missed <= 0.06, "{blocks} blocks: {missed}");
         }
+    }
+    for (left, is_unlike) in [(4, false), (3, false), (4, true), (3, true)] {
+        let held = coverage_of_few(left, is_unlike, resamples / 10);
+        println!(
+            "{left} blocks of 5, unlike: {is_unlike}: the interval holds the truth in {:.1} %",
+            held * 100.0
+        );
+        assert!(held >= *COVERAGE.start(), "{left} of 5, unlike {is_unlike}: {held}");
     }
     let held = coverage_over_builds(resamples);
     println!("6 builds of 6 blocks: the interval holds the truth in {:.1} %", held * 100.0);

@@ -339,7 +339,7 @@ impl Begun {
         }
         let is_other = |trial: &&Trial| {
             let cell = plan.cells.get(trial.cell as usize);
-            cell.is_some_and(|cell| cell.subject.to_string() != trial.rung)
+            cell.is_some_and(|cell| !cell.is_of(trial))
         };
         if let Some(trial) = run.trials.iter().find(is_other) {
             bail!(

@@ -190,7 +190,7 @@ impl ServeArgs {
             None => own,
         };
         let codecs = match self.added {
-            Some(time) => codecs.spinning(self.spin(time).map_err(Failure::Usage)?),
+            Some(time) => codecs.spinning(self.spin(time)?),
             None => codecs,
         };
         let listen = Listen { protocol: rung.protocol(), address: self.addr };
@@ -198,14 +198,15 @@ impl ServeArgs {
     }
 
     /// What costs `time`, timed on the core that will spend it.
-    fn spin(&self, time: Duration) -> anyhow::Result<Spin> {
-        let first = self.common.cores()?.into_iter().flatten().next();
+    fn spin(&self, time: Duration) -> Result<Spin, Failure> {
+        let cores = self.common.cores().map_err(Failure::Usage)?;
         let timed = || {
-            first.map(affinity::pin).transpose()?;
+            cores.into_iter().flatten().next().map(affinity::pin).transpose()?;
             Ok(Spin::of(time))
         };
         // In a thread of its own: this one goes on to start others, which would be pinned with it.
-        thread::scope(|scope| scope.spawn(timed).join().expect("nothing in it panics"))
+        let timed = thread::scope(|scope| scope.spawn(timed).join().expect("nothing in it panics"));
+        timed.map_err(|error: affinity::AffinityError| Failure::Run(error.into()))
     }
 }
 

@@ -51,6 +51,11 @@ impl CodecSet {
         CodecSet { spin, ..self }
     }
 
+    /// The same set for another thread.
+    pub fn of_another_thread(self) -> CodecSet {
+        CodecSet { spin: self.spin.another(), ..self }
+    }
+
     /// What every message costs beside its echo.
     pub fn spin(&self) -> Spin {
         self.spin

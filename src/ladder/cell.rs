@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::codec::Encoding;
 use crate::protocol::Family;
-use crate::record::{ArrayInfo, Side, Variant};
+use crate::record::{ArrayInfo, Side, Trial, Variant};
 
 use super::client::Client;
 use super::{Rung, Subject};
@@ -137,6 +137,13 @@ impl Window {
 }
 
 impl Cell {
+    /// Whether `trial` is one of this cell.
+    pub fn is_of(&self, trial: &Trial) -> bool {
+        self.subject.to_string() == trial.rung
+            && self.variant == trial.variant
+            && self.array == trial.array
+    }
+
     /// The cell of `subject` at `array` under `load` from `client`, or under as much of it as it can bear.
     pub fn new(
         subject: Subject,

@@ -2,8 +2,8 @@
 //!
 //! In every table one rung is tried a second time under another name: the two differ by noise alone, and what they
 //! differ by is the least difference that means anything. Where the arrays are smallest, it is tried a third time with
-//! a known cost added to every request, which the run has to find again; and if it is no standard server, but one that may
-//! be faster than the load generator, a fourth time with twice as much, to be found on top of the first.
+//! a known cost added to every request, which the run has to find again; and if it is no standard server, but one that
+//! may be faster than the load generator, a fourth time with twice as much, to be found on top of the first.
 
 use std::collections::BTreeMap;
 

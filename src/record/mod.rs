@@ -509,7 +509,7 @@ pub struct ServerReport {
 /// What a server spent on messages beside their echo, by its own clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spun {
-    /// Messages, those of its warm-up and its conformance requests among them.
+    /// Messages, those of its warm-up among them.
     pub messages: u64,
     /// Nanoseconds on all of them.
     pub ns: u64,

@@ -1,8 +1,8 @@
 //! Records in, text out: a terminal table, Markdown, CSV, and the original benchmark's form.
 //!
 //! Nothing here runs anything or asks the machine: the same records give the same text, anywhere.
-//! [`delta`] turns trials into rows once, with [`status`], [`noise`] and [`control`]; [`model`] and [`open`] make the figures that
-//! take several cells; the other files only lay out.
+//! [`delta`] turns trials into rows once, with [`status`], [`noise`] and [`control`]; [`model`] and [`open`] make the
+//! figures that take several cells; the other files only lay out.
 
 pub mod compare;
 pub mod control;

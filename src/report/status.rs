@@ -90,7 +90,7 @@ impl Status {
 }
 
 /// True if the server of these trials had to wait for the load generator.
-pub(super) fn waits(trials: &[&Trial]) -> bool {
+pub(super) fn is_server_idle(trials: &[&Trial]) -> bool {
     server_busy(trials).is_some_and(|busy| busy < SERVER_BUSY)
 }
 

@@ -116,7 +116,8 @@ pub enum ServerError {
 pub struct Server {
     addresses: Vec<SocketAddr>,
     workers: Vec<Worker>,
-    spin: Spin,
+    /// By worker.
+    spins: Vec<Spin>,
 }
 
 #[derive(Debug)]
@@ -135,16 +136,17 @@ pub fn start(
     let build = build::choose(plan)?;
     let bound = bind::bind(&plan.listens, options.cores.len())?;
     let (up, ups) = std::sync::mpsc::channel();
-    let mut server =
-        Server { addresses: bound.addresses, workers: Vec::new(), spin: plan.codecs.spin() };
+    let mut server = Server { addresses: bound.addresses, workers: Vec::new(), spins: Vec::new() };
     for (listeners, core) in bound.by_worker.into_iter().zip(options.cores.iter().copied()) {
         let (stopper, stop) = driver::stop::pair()
             .map_err(|source| ServerError::System { what: "make a stop socket", source })?;
+        let codecs = plan.codecs.of_another_thread();
+        server.spins.push(codecs.spin());
         let seat = build::Seat {
             core,
             listeners,
             protocols: plan.listens.iter().map(|listen| listen.protocol).collect(),
-            codecs: plan.codecs,
+            codecs,
             limits: options.limits.clone(),
             driver: options.driver.clone(),
             stop,
@@ -177,7 +179,7 @@ impl Server {
 
     /// Drains every worker, waits for them and says what was done.
     pub fn stop(self) -> Result<ServerReport, ServerError> {
-        let Server { workers, spin, .. } = self;
+        let Server { workers, spins, .. } = self;
         let (stoppers, threads): (Vec<_>, Vec<_>) =
             workers.into_iter().map(|worker| (worker.stopper, worker.thread)).unzip();
         drop(stoppers);
@@ -191,7 +193,7 @@ impl Server {
         }
         match failed {
             Some(error) => Err(error),
-            None => usage::report(total, spin.spent()),
+            None => usage::report(total, &spins),
         }
     }
 }

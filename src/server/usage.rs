@@ -3,7 +3,7 @@
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 
 use crate::driver::Counters;
-use crate::echo::spin::Spent;
+use crate::echo::spin::{Spent, Spin};
 use crate::record::{ServerReport, Spun};
 use crate::server::ServerError;
 use crate::sys::clock;
@@ -20,10 +20,7 @@ pub fn raise_descriptor_limit() -> Result<(), ServerError> {
 }
 
 /// The closing report of a server.
-pub(super) fn report(
-    counters: Counters,
-    spent: Option<Spent>,
-) -> Result<ServerReport, ServerError> {
+pub(super) fn report(counters: Counters, spins: &[Spin]) -> Result<ServerReport, ServerError> {
     let system = |source| ServerError::System { what: "read what this process used", source };
     let usage = getrusage(UsageWho::RUSAGE_SELF).map_err(|error| system(error.into()))?;
     let count = |value: i64| u64::try_from(value).unwrap_or_default();
@@ -36,6 +33,14 @@ pub(super) fn report(
         minor_faults: count(usage.minor_page_faults()),
         voluntary_switches: count(usage.voluntary_context_switches()),
         involuntary_switches: count(usage.involuntary_context_switches()),
-        spun: spent.map(|Spent { messages, ns }| Spun { messages, ns }),
+        spun: spins.iter().filter_map(|spin| spin.spent()).reduce(add).map(spun),
     })
+}
+
+fn add(some: Spent, more: Spent) -> Spent {
+    Spent { messages: some.messages + more.messages, ns: some.ns + more.ns }
+}
+
+fn spun(Spent { messages, ns }: Spent) -> Spun {
+    Spun { messages, ns }
 }
