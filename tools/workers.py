@@ -3,8 +3,9 @@
 
 Usage: tools/workers.py [--rung uring/h2/protobuf] [--rounds 5] [--time 1s] [--cases 8x1000,8x1000+20us,64KiBx64]
 
-A case is BYTESxIN_FLIGHT; "+20us" adds as much work to each request (`ndecho serve --spin`). The load comes from two
-processes, one on either core, half of the requests in flight from each. Each round runs one worker (on core 0) and two
+A case is BYTESxIN_FLIGHT; "+20us" adds as much time to each request (`ndecho serve --spin`), by the clock, so that what
+passes while a load generator has the core is not spent anew. The load comes from two processes, one on either core, half
+of the requests in flight from each. Each round runs one worker (on core 0) and two
 (on cores 0 and 1) in a random order, in fresh processes; the ratio is that of one round, the table gives medians.
 
 Two cores are all there is: what the load costs, two workers cannot have. So the ratio falls short of 2 by the share
