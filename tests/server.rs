@@ -453,15 +453,20 @@ fn a_second_signal_ends_a_drain_that_hangs() {
     assert_eq!(program.ended(), 1);
 }
 
-#[test]
-fn two_workers_share_their_ports() {
+/// Two cores of ours as `--cpu` takes them; `None`, and said, where there is one.
+fn two_cores() -> Option<String> {
     let cores = nix::sched::sched_getaffinity(Pid::from_raw(0)).expect("a mask");
     let cores: Vec<usize> = (0..1024).filter(|core| cores.is_set(*core).unwrap_or(false)).collect();
     let [first, second, ..] = cores[..] else {
         eprintln!("left out: it needs two cores");
-        return;
+        return None;
     };
-    let list = format!("{first},{second}");
+    Some(format!("{first},{second}"))
+}
+
+#[test]
+fn two_workers_share_their_ports() {
+    let Some(list) = two_cores() else { return };
     let program = Program::start(TONIC_SERVER, &[&ANY_PORTS[..], &["--cpu", &list]].concat());
     let address = program.addresses()[1];
     let mut connections: Vec<Rest> = (0..100).map(|_| Rest::connect(address)).collect();
@@ -472,15 +477,9 @@ fn two_workers_share_their_ports() {
 
 #[test]
 fn what_two_workers_spend_is_one_account() {
-    let cores = nix::sched::sched_getaffinity(Pid::from_raw(0)).expect("a mask");
-    let cores: Vec<usize> = (0..1024).filter(|core| cores.is_set(*core).unwrap_or(false)).collect();
-    let [first, second, ..] = cores[..] else {
-        eprintln!("left out: it needs two cores");
-        return;
-    };
+    let Some(list) = two_cores() else { return };
     let folder = tempfile::tempdir().expect("a temporary directory");
     let report = folder.path().join("report.json");
-    let list = format!("{first},{second}");
     let mut flags = vec!["serve", "tokio/h1/reflect", "--cpu", &list, "--spin", "50us"];
     flags.extend(["--report", report.to_str().expect("UTF-8")]);
     let mut program = Program::start(NDECHO, &flags);

@@ -174,8 +174,8 @@ fn a_build_against_itself_is_the_same_and_a_slower_one_is_not() {
     assert!(found > 0.9, "{found}");
 }
 
-/// All kinds with 10,000 draws each, as a run is analysed, and tables with 1,000: minutes in a debug build. `cargo test --release --test stats
-/// -- --ignored --nocapture` prints the shares that docs/METHOD.md quotes.
+/// All kinds with 10,000 draws each, as a run is analysed, and tables with 1,000: minutes in a debug build. `cargo test
+/// --release --test stats -- --ignored --nocapture` prints the shares that docs/METHOD.md quotes.
 #[test]
 #[ignore = "minutes in a debug build"]
 fn shares_at_full_resolution() {
