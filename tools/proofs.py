@@ -2,9 +2,9 @@
 """Proofs that take a real, quiet machine: how often ndecho is right about itself.
 
     tools/proofs.py aa       40 comparisons of one build with itself: at most 4 verdicts other than `same`
-    tools/proofs.py control  20 short ladders with 500 ns added to the standard rung, as every ladder does: found again in at
-                             least 18; with `control-long` they have 40 blocks instead of 12, with `control-h2` the rung is
-                             our own HTTP/2, of a fiftieth of the cost
+    tools/proofs.py control  20 short ladders with 500 ns added to the standard rung, as every ladder does: what its server
+                             says they came to is found in at least 18; with `control-long` they have 40 blocks instead
+                             of 12, with `control-h2` the rung is our own HTTP/2, of a fiftieth of the cost
     tools/proofs.py order    two quick ladders an hour apart: every pair that either calls different stands in the same order
 
 A second argument, e.g. `1-10`, makes only those tries of the first two, and as small a part of the bound. Needs

@@ -65,6 +65,7 @@ mod tests {
     use super::*;
     use crate::ladder::plan::Wish;
     use crate::ladder::preset::Preset;
+    use crate::record::{ArrayInfo, Trial};
 
     #[test]
     fn every_table_of_quick_has_a_twin_of_its_standard_and_the_smallest_a_spin() {
@@ -91,6 +92,21 @@ mod tests {
             spins,
             ["uring/h2/protobuf 8 B 1x1000 +500 ns", "uring/h2/protobuf 8 B 1x1000 +1000 ns"]
         );
+    }
+
+    #[test]
+    fn a_trial_is_of_the_cell_that_has_its_variant_and_array() {
+        let cells = Wish::of(Preset::Quick).plan().unwrap().cells;
+        let spin = cells.iter().find(|cell| matches!(cell.variant, Variant::Spin { .. })).unwrap();
+        let trial = Trial {
+            rung: spin.subject.to_string(),
+            variant: spin.variant,
+            array: spin.array.clone(),
+            ..Trial::default()
+        };
+        assert!(spin.is_of(&trial));
+        assert!(!spin.is_of(&Trial { variant: Variant::Null, ..trial.clone() }));
+        assert!(!spin.is_of(&Trial { array: ArrayInfo::default(), ..trial }));
     }
 
     #[test]
