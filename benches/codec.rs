@@ -24,7 +24,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::codec::{self, CODECS, Codec, Level};
-use ndecho::echo::{CodecSet, Echoed, echo};
+use ndecho::service::echo::{CodecSet, Echoed, echo};
 use nix::time::{ClockId, clock_gettime};
 
 const SIZES: [(&str, u64); 5] =

@@ -12,14 +12,17 @@
 //! | [`mod@array`] | dtype, shape, bytes; seeded payloads | clock, socket, thread |
 //! | [`codec`] | one encoding of an array per file | the same; nor an allocation a peer can size |
 //! | [`wire`] | own protocols as pure state machines, both halves | the same |
-//! | [`echo`] | the work of every rung: decode, check, encode | protocol or driver names |
+//! | [`service`] | the work of every rung: routes, decode, check, encode | driver names |
 //! | [`driver`] | sockets, rings, buffers, loops | codecs, message meaning |
-//! | [`protocol`] | the protocol table; borrowed stacks | sockets, except *Whole* stacks |
+//! | [`stack`] | the protocol table; borrowed stacks | sockets, except *Whole* stacks |
 //! | [`server`] | builds one rung: picks on each axis once | load, stats, report |
-//! | [`load`] | closed-loop load, every reply checked | server, protocol |
-//! | [`ladder`] | the rungs, the peers, the order of trials, child processes | server or load in-process |
+//! | [`load`] | load generator, every reply checked | server, stack |
+//! | [`ladder`] | the rungs and their parents | anything that runs |
+//! | [`external`] | manifests and environments of servers that are not ours | measuring |
+//! | [`experiment`] | the plan, the order of trials, child processes | server or load in-process |
 //! | [`record`], [`stats`], [`report`] | one trial as a JSON line; numbers; text | anything that runs |
-//! | [`sys`] | cores, socket options, host facts, clocks | protocols |
+//! | [`sys`] | cores, socket options, mappings, child processes | protocols |
+//! | [`probe`] | clocks, scheduler, noise, host facts, tracing | settings of the machine |
 //! | [`cli`] | flags and their checks | logic |
 //!
 //! What is absent on purpose: TLS, streaming RPCs, compression, service discovery.
@@ -28,15 +31,18 @@ pub mod array;
 pub mod cli;
 pub mod codec;
 pub mod driver;
-pub mod echo;
+pub mod experiment;
+pub mod external;
 #[rustfmt::skip]
 pub mod generated;
 pub mod ladder;
 pub mod load;
-pub mod protocol;
+pub mod probe;
 pub mod record;
 pub mod report;
 pub mod server;
+pub mod service;
+pub mod stack;
 pub mod stats;
 pub mod sys;
 pub mod wire;

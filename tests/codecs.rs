@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use ndecho::array::{ArrayView, DType, Kind, NdArray, Order, Shape};
 use ndecho::codec::{self, CODECS, Codec, CodecError, Encoding};
-use ndecho::echo::{CodecSet, Echoed, echo};
+use ndecho::service::echo::{CodecSet, Echoed, echo};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

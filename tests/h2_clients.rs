@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use h2::client::Builder;
 use ndecho::array::{DType, NdArray, Shape};
-use ndecho::echo::CodecSet;
 use ndecho::generated::NdArray as Message;
 use ndecho::generated::calculator_client::CalculatorClient;
+use ndecho::service::echo::CodecSet;
 use ndecho::wire::Limits;
 use tonic::transport::{Channel, Endpoint};
 

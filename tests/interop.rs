@@ -12,13 +12,13 @@ use hyper::Request;
 use hyper_util::rt::TokioIo;
 use ndecho::array::DType;
 use ndecho::codec::Encoding;
-use ndecho::echo::CodecSet;
 use ndecho::generated::NdArray;
 use ndecho::generated::calculator_client::CalculatorClient;
 use ndecho::ladder::table::STACKS;
 use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
 use ndecho::load::{self, conform};
-use ndecho::protocol::{self, Family};
+use ndecho::service::echo::CodecSet;
+use ndecho::stack::{self, Family};
 use ndecho::wire::Limits;
 use ndecho::wire::h2::Allowance;
 
@@ -66,7 +66,7 @@ fn options(address: SocketAddr, family: Family, encoding: Encoding, size: u64) -
 
 /// Every stack of `family`, served with `codecs`, answers every encoding at every size.
 fn every_stack_answers(family: Family, codecs: impl Fn() -> CodecSet) {
-    let of_family = |name: &str| protocol::find(name).is_some_and(|entry| entry.family == family);
+    let of_family = |name: &str| stack::find(name).is_some_and(|entry| entry.family == family);
     for stack in STACKS.iter().filter(|stack| of_family(stack.protocol)) {
         let server = serve(stack.driver, stack.protocol, codecs());
         for (encoding, size) in

@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use ndecho::array::{DType, Shape};
 use ndecho::codec::Encoding;
-use ndecho::ladder::peers::environment::{self, Environment, Site};
-use ndecho::ladder::peers::{self, Peer, PeerRung};
-use ndecho::ladder::process::{READY_TIMEOUT, Server};
+use ndecho::experiment::process::{READY_TIMEOUT, Server};
+use ndecho::external::environment::{self, Environment, Site};
+use ndecho::external::{self, Peer, PeerRung};
 use ndecho::load;
 use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
-use ndecho::protocol::Family;
 use ndecho::report::seed::ORIGINAL_ROWS;
+use ndecho::stack::Family;
 
 #[path = "common/process.rs"]
 mod process;
@@ -78,7 +78,7 @@ const REFUSED: [(Encoding, &[u8]); 29] = [
 ];
 
 fn all() -> Vec<Arc<Peer>> {
-    peers::read(Path::new(PEERS)).expect("the manifests are sound")
+    external::read(Path::new(PEERS)).expect("the manifests are sound")
 }
 
 /// The environment of `peer`, in the folder where a user's runs have it too; `None` where it cannot be made.
@@ -160,7 +160,7 @@ fn for_each_rung(work: impl Fn(&PeerRung, &Environment) + Sync) {
         for peer in all() {
             scope.spawn(move || {
                 let Some(environment) = environment(&peer) else { return };
-                for rung in peers::rungs(&[peer]) {
+                for rung in external::rungs(&[peer]) {
                     work(&rung, &environment);
                 }
             });
@@ -173,7 +173,7 @@ fn every_peer_is_there_and_every_row_of_the_original_is_one() {
     let peers = all();
     let names: Vec<&str> = peers.iter().map(|peer| peer.manifest.name.as_str()).collect();
     assert_eq!(names, NAMES);
-    let rungs = peers::rungs(&peers);
+    let rungs = external::rungs(&peers);
     let rows: Vec<&str> = rungs.iter().filter_map(PeerRung::original).collect();
     let distinct: BTreeSet<&str> = rows.iter().copied().collect();
     assert_eq!((rows.len(), distinct), (ORIGINAL_ROWS.len(), ORIGINAL_ROWS.into()));
@@ -332,7 +332,7 @@ fn the_bench_of_python_codecs_times_them_all() {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let timed: BTreeSet<&str> =
         text.lines().skip(1).filter_map(|line| line.split(',').nth(2)).collect();
-    let spoken: BTreeSet<String> = peers::rungs(&all())
+    let spoken: BTreeSet<String> = external::rungs(&all())
         .iter()
         .filter(|rung| rung.encoding() != Encoding::Reflect)
         .map(|rung| rung.codec.to_string())

@@ -9,8 +9,8 @@ use std::net::{SocketAddr, TcpStream};
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::codec::Encoding;
 use ndecho::driver::DRIVERS;
-use ndecho::echo::CodecSet;
-use ndecho::protocol::{Entry, Family, PROTOCOLS, Shape as Stack};
+use ndecho::service::echo::CodecSet;
+use ndecho::stack::{Entry, Family, PROTOCOLS, Shape as Stack};
 use ndecho::wire::Limits;
 
 #[path = "peers/grpc.rs"]

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::codec::Encoding;
-use ndecho::echo::CodecSet;
 use ndecho::record::{Measurement, ServerReport, Spun};
+use ndecho::service::echo::CodecSet;
 use ndecho::wire::Limits;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -221,13 +221,13 @@ fn the_engine_of_grpc_is_chosen_and_own_by_default() {
 fn a_thousand_idle_connections_cost_little() {
     let Some(program) = Program::start_on_ring(URING_SERVER, &ANY_PORTS) else { return };
     ndecho::server::raise_descriptor_limit().expect("a soft limit may be raised");
-    let before = ndecho::sys::clock::rss_peak_bytes(program.child.id()).expect("it runs");
+    let before = ndecho::probe::clock::rss_peak_bytes(program.child.id()).expect("it runs");
     let mut connections: Vec<Rest> =
         (0..1000).map(|_| Rest::connect(program.addresses()[1])).collect();
     for connection in &mut connections {
         assert_eq!(connection.post("/echo_reflect", b"some bytes").status, 200);
     }
-    let after = ndecho::sys::clock::rss_peak_bytes(program.child.id()).expect("it runs");
+    let after = ndecho::probe::clock::rss_peak_bytes(program.child.id()).expect("it runs");
     let grown = after - before;
     assert!(grown <= 16 << 20, "1000 connections took {} KiB", grown >> 10);
 }
@@ -247,7 +247,7 @@ fn a_thousand_idle_http2_connections_cost_little() {
         dialogue.extend([0, 0, payload.len() as u8, kind, flags, 0, 0, 0, 1]);
         dialogue.extend(payload);
     }
-    let before = ndecho::sys::clock::rss_peak_bytes(program.child.id()).expect("it runs");
+    let before = ndecho::probe::clock::rss_peak_bytes(program.child.id()).expect("it runs");
     let connections: Vec<TcpStream> = (0..1000)
         .map(|_| {
             let mut stream = TcpStream::connect(program.addresses()[0]).expect("it listens");
@@ -262,7 +262,7 @@ fn a_thousand_idle_http2_connections_cost_little() {
             stream
         })
         .collect();
-    let after = ndecho::sys::clock::rss_peak_bytes(program.child.id()).expect("it runs");
+    let after = ndecho::probe::clock::rss_peak_bytes(program.child.id()).expect("it runs");
     let each = (after - before) / connections.len() as u64;
     assert!(each <= 16 << 10, "an idle connection takes {each} bytes");
 }
@@ -281,7 +281,7 @@ fn what_a_large_call_needed_is_given_back() {
         let reply = peer.call(request("application/grpc+reflect"), &[&message]);
         assert!(reply.body == message, "{rung}: the reply differs");
         let peak =
-            ndecho::sys::clock::rss_peak_bytes(program.child.id()).expect("it runs") as usize;
+            ndecho::probe::clock::rss_peak_bytes(program.child.id()).expect("it runs") as usize;
         let late = Instant::now() + Duration::from_secs(20);
         while resident() + (24 << 20) > peak {
             assert!(Instant::now() < late, "{rung}: {} of {peak} bytes stay", resident());

@@ -12,16 +12,26 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("stats", &[]),
     ("codec", &["array", "generated"]),
     ("wire", &[]),
-    ("echo", &["codec", "array"]),
+    // stack: the family of a protocol, until the axes have a room of their own.
+    ("service", &["wire", "codec", "array", "stack"]),
     ("sys", &["record"]),
+    ("probe", &["record", "sys"]),
     ("driver", &["wire", "sys"]),
     // array: a stack that does its own decoding checks what it decoded. sys: a stack with its own accept loop gives
     // its sockets the options that every driver gives them.
-    ("protocol", &["wire", "echo", "codec", "array", "generated", "driver", "sys"]),
-    ("server", &["protocol", "driver", "codec", "echo", "wire", "sys", "record"]),
-    ("load", &["wire", "codec", "array", "stats", "record", "sys", "driver"]),
+    ("stack", &["wire", "service", "codec", "array", "generated", "driver", "sys"]),
+    ("server", &["stack", "driver", "codec", "service", "wire", "sys", "probe", "record"]),
+    ("load", &["wire", "codec", "array", "stats", "record", "sys", "probe", "driver", "service"]),
+    ("ladder", &["driver", "stack", "codec"]),
+    ("external", &["codec", "stack", "sys", "experiment"]),
     // stats: how many blocks an interval needs decides what is tried.
-    ("ladder", &["driver", "protocol", "codec", "array", "record", "stats", "sys"]),
+    (
+        "experiment",
+        &[
+            "ladder", "external", "driver", "stack", "codec", "array", "record", "stats", "sys",
+            "probe",
+        ],
+    ),
     ("record", &["stats"]),
     ("report", &["record", "stats"]),
 ];

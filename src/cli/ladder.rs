@@ -17,19 +17,19 @@ use crate::cli::measure::{Progress, announce, bench, header, interruptible, now_
 use crate::cli::ndecho::{fail, print, render, wrong_usage};
 use crate::cli::peers::PeerArgs;
 use crate::cli::values;
-use crate::ladder::client::{self, Client, PythonClient};
-use crate::ladder::open_loop;
-use crate::ladder::peers::Peer;
-use crate::ladder::peers::environment::Environments;
-use crate::ladder::plan::{BUSY_POLL, Plan, Wish};
-use crate::ladder::preset::Preset;
-use crate::ladder::records::{RECORDS, Records};
-use crate::ladder::run::{self, Bench, Tally};
+use crate::experiment::client::{self, Client, PythonClient};
+use crate::experiment::open_loop;
+use crate::experiment::plan::{BUSY_POLL, Plan, Wish};
+use crate::experiment::preset::Preset;
+use crate::experiment::records::{RECORDS, Records};
+use crate::experiment::run::{self, Bench, Tally};
+use crate::external::Peer;
+use crate::external::environment::Environments;
 use crate::ladder::rung;
+use crate::probe::host;
 use crate::record::{Header, Line, Trial};
 use crate::report::Run;
 use crate::report::delta::is_enough;
-use crate::sys::host;
 
 /// Runs rungs in turns and prints what each costs.
 #[derive(Args, Clone, Debug)]
@@ -354,7 +354,7 @@ impl Begun {
 }
 
 fn listing(plan: &Plan) -> String {
-    let line = |cell: &crate::ladder::cell::Cell| match &cell.skip {
+    let line = |cell: &crate::experiment::cell::Cell| match &cell.skip {
         Some(reason) => format!("{cell}  skipped: {reason}\n"),
         None => format!("{cell}\n"),
     };

@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::ladder::peers::environment::Environments;
-use crate::ladder::plan::Plan;
-use crate::ladder::records::RECORDS;
-use crate::ladder::run::{Bench, Step, Watch};
+use crate::experiment::plan::Plan;
+use crate::experiment::records::RECORDS;
+use crate::experiment::run::{Bench, Step, Watch};
+use crate::external::environment::Environments;
+use crate::probe::{host, interruptions};
 use crate::record::{Header, Trial, VERSION};
 use crate::report::{Run, units};
-use crate::sys::{affinity, host, interruptions};
+use crate::sys::affinity;
 
 /// How long the load generator's core is watched for what takes it away.
 const WATCHED: Duration = Duration::from_millis(200);

@@ -18,7 +18,7 @@ use crate::cli::load::LoadArgs;
 use crate::cli::measure::read;
 use crate::cli::peers::{ExecArgs, PeerArgs};
 use crate::cli::server::ServeArgs;
-use crate::ladder::peers::listing;
+use crate::external::listing;
 use crate::ladder::tree;
 use crate::report::{self, Run};
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::cli::ndecho::fail;
-use crate::ladder::peers::environment::Site;
-use crate::ladder::peers::{self, Peer};
+use crate::external::environment::Site;
+use crate::external::{self, Peer};
 use crate::sys::affinity;
 
 /// Where peers are, from the root of the sources.
@@ -63,7 +63,7 @@ impl PeerArgs {
 
     /// Every peer there is.
     pub fn read(&self) -> Result<Vec<Arc<Peer>>, String> {
-        peers::read(&self.folder()?).map_err(|error| error.to_string())
+        external::read(&self.folder()?).map_err(|error| error.to_string())
     }
 
     /// Where environments are made.

@@ -20,10 +20,10 @@ use signal_hook::iterator::Signals;
 use crate::cli::values;
 use crate::codec;
 use crate::driver;
-use crate::echo::CodecSet;
-use crate::echo::spin::Spin;
 use crate::ladder::rung::Rung;
 use crate::server::{self, Event, Listen, Options, Plan};
+use crate::service::echo::CodecSet;
+use crate::service::spin::Spin;
 use crate::sys::affinity;
 use crate::wire::Limits;
 

@@ -11,7 +11,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::codec::{self, CODECS, Encoding};
 use crate::driver::DRIVERS;
-use crate::protocol::{self, Family, PROTOCOLS, Shape};
+use crate::stack::{self, Family, PROTOCOLS, Shape};
 
 use super::table;
 
@@ -257,8 +257,8 @@ pub fn codec_names() -> Vec<&'static str> {
     std::iter::once(REFLECT).chain(Encoding::ALL.into_iter().flat_map(of)).collect()
 }
 
-fn protocol_entry(name: &str) -> &'static protocol::Entry {
-    protocol::find(name).expect("a rung is only made of names that are in the tables")
+fn protocol_entry(name: &str) -> &'static stack::Entry {
+    stack::find(name).expect("a rung is only made of names that are in the tables")
 }
 
 fn look_up(

@@ -17,7 +17,7 @@
 
 use crate::codec::{self, CODECS, Encoding};
 use crate::driver::DRIVERS;
-use crate::protocol::{self, Family};
+use crate::stack::{self, Family};
 
 use super::rung::{self, Axis, REFLECT, Rung};
 
@@ -124,7 +124,7 @@ pub fn about_driver(name: &str) -> &'static str {
 
 /// One line on a protocol.
 pub fn about_protocol(name: &str) -> &'static str {
-    protocol::find(name).map_or("", |entry| entry.about)
+    stack::find(name).map_or("", |entry| entry.about)
 }
 
 /// One line on a codec.

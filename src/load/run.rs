@@ -7,10 +7,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::probe::clock;
+use crate::probe::visitor::Visitor;
 use crate::record::{Cpu, Http2Settings, Measurement, Quantiles, ScheduleReport, SocketOptions};
 use crate::stats::histogram::Histogram;
-use crate::sys::clock;
-use crate::sys::visitor::Visitor;
 
 use super::message::Message;
 use super::pace::Pace;

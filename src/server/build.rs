@@ -13,14 +13,14 @@ use crate::driver::tokio::Tokio;
 use crate::driver::tokio_uring::TokioUring;
 use crate::driver::uring::Uring;
 use crate::driver::{self, Counters, Driver, Stop};
-use crate::echo::CodecSet;
-use crate::protocol::h2_crate::H2Crate;
-use crate::protocol::hyper::Hyper;
-use crate::protocol::hyper_h2::HyperH2;
-use crate::protocol::whole::{self, Stack};
-use crate::protocol::work::{EchoHandler, Work};
-use crate::protocol::{self, Family, Shape};
 use crate::server::{Listen, Plan, ServerError};
+use crate::service::echo::CodecSet;
+use crate::service::handler::{EchoHandler, Work};
+use crate::stack::h2_crate::H2Crate;
+use crate::stack::hyper::Hyper;
+use crate::stack::hyper_h2::HyperH2;
+use crate::stack::standalone::{self, Stack};
+use crate::stack::{self, Family, Shape};
 use crate::sys::affinity;
 use crate::wire::h1::{DateClock, H1};
 use crate::wire::h2::H2;
@@ -66,7 +66,7 @@ pub(super) fn choose(plan: &Plan) -> Result<Build, ServerError> {
 
 /// The driver that a *Whole* stack needs; `None` for the other shapes.
 fn whole_driver(listen: &Listen) -> Option<&'static str> {
-    match protocol::find(listen.protocol)?.shape {
+    match stack::find(listen.protocol)?.shape {
         Shape::Whole { driver } => Some(driver),
         Shape::Machine | Shape::Service => None,
     }
@@ -121,7 +121,7 @@ fn serve_whole(seat: Seat, up: Sender<()>) -> Result<Counters, ServerError> {
     pin(seat.core)?;
     let pairs = seat.listeners.into_iter().zip(seat.protocols);
     let endpoints = pairs
-        .map(|(listener, name)| whole::Endpoint {
+        .map(|(listener, name)| standalone::Endpoint {
             listener,
             stack: whole_stack(name),
             codecs: seat.codecs,
@@ -129,7 +129,7 @@ fn serve_whole(seat: Seat, up: Sender<()>) -> Result<Counters, ServerError> {
         })
         .collect();
     tell(up);
-    Ok(whole::run(endpoints, seat.driver.drain_timeout, seat.stop)?)
+    Ok(standalone::run(endpoints, seat.driver.drain_timeout, seat.stop)?)
 }
 
 fn whole_stack(name: &str) -> Stack {

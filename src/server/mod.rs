@@ -16,9 +16,9 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use crate::driver::{self, Counters, DriverError};
-use crate::echo::CodecSet;
-use crate::echo::spin::Spin;
 use crate::record::ServerReport;
+use crate::service::echo::CodecSet;
+use crate::service::spin::Spin;
 use crate::sys::affinity::AffinityError;
 use crate::sys::socket::SocketError;
 use crate::wire::Limits;
@@ -43,7 +43,7 @@ pub struct Plan {
 /// A protocol and where it listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Name in [`crate::protocol::PROTOCOLS`].
+    /// Name in [`crate::stack::PROTOCOLS`].
     pub protocol: &'static str,
     /// Address; port 0 picks a free one.
     pub address: SocketAddr,

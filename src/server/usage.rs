@@ -3,10 +3,10 @@
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 
 use crate::driver::Counters;
-use crate::echo::spin::{Spent, Spin};
+use crate::probe::clock;
 use crate::record::{ServerReport, Spun};
 use crate::server::ServerError;
-use crate::sys::clock;
+use crate::service::spin::{Spent, Spin};
 
 /// Lets this process have as many descriptors as it may give itself: 1024, the usual soft limit, is 1000 connections
 /// and little else.

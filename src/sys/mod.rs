@@ -3,14 +3,6 @@
 //! It knows no protocol, and nothing here is called while requests are being served, [`socket::tune`] apart.
 
 pub mod affinity;
-pub mod clock;
-mod elf;
-pub mod host;
-pub mod interruptions;
+pub mod child;
 pub mod mapping;
 pub mod socket;
-pub mod speed;
-pub mod threads;
-pub mod tracer;
-mod traps;
-pub mod visitor;

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 
-use ndecho::echo::CodecSet;
 use ndecho::record::ServerReport;
 use ndecho::server::{self, Listen, Options, Plan, Server};
+use ndecho::service::echo::CodecSet;
 use ndecho::wire::Limits;
 
 /// One worker, not pinned, that serves `protocol` on `driver`; `None` where the machine has no io_uring.

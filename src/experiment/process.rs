@@ -1,0 +1,346 @@
+//! Children: one server and one load generator, each a process of its own, and what they say.
+//!
+//! A child is ended when its guard is dropped, whatever happens in between. Children are also started with
+//! `--die-with PID`, so that the kernel ends them when this process is killed outright.
+//!
+//! ```text
+//! ladder ── spawn ──▶ server        "ready ADDR" on stdout ──▶ ladder
+//!        ── spawn ──▶ load ADDR      one JSON line on stdout ──▶ ladder
+//!        ── SIGTERM ▶ server        drains, writes --report FILE, exits 0
+//! ```
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use crate::sys::child::{ChildError, Process};
+
+/// Time for a server to print its ready line, if the trial has as much: an interpreter reads its libraries first.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time for a server to drain and exit; its own drain timeout is 5 s.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Between looks at whether the run was interrupted; long, so that waiting costs the measured cores nothing.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Time for a server that failed to be seen dead, if it is: the load generator may notice first.
+const DEATH_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Time for the end of a child's stderr, which a process it started itself could hold open.
+const STDERR_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Lines of a child's stderr that are kept.
+const STDERR_LINES: usize = 12;
+
+/// Bytes of a child's line that are kept.
+const LINE_BYTES_MAX: u64 = 4096;
+
+/// A running child.
+#[derive(Debug)]
+struct Guard {
+    who: &'static str,
+    process: Process,
+    stdout: Receiver<String>,
+    stderr: Receiver<VecDeque<String>>,
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    guard: Guard,
+    address: SocketAddr,
+}
+
+/// How a child failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub error: ChildError,
+    /// The line it printed before it failed, if it printed one.
+    pub said: Option<String>,
+    /// The last lines it wrote to stderr.
+    pub stderr: String,
+}
+
+/// What is left of a server that was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Abandoned {
+    /// True if it had died by itself.
+    pub had_died: bool,
+    /// The last lines it wrote to stderr.
+    pub stderr: String,
+}
+
+/// What stands before and behind the address in a server's ready line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadyLine<'a>(pub &'a str, pub &'a str);
+
+/// The ready line of our own servers.
+pub const READY_LINE: ReadyLine<'static> = ReadyLine("ready ", "");
+
+impl Server {
+    /// Starts `command` and waits for its ready line.
+    pub fn start(
+        command: &mut Command,
+        ready: ReadyLine<'_>,
+        within: Duration,
+        stop: &AtomicBool,
+    ) -> Result<Server, Failure> {
+        let mut guard = Guard::start("server", command)?;
+        match guard.line(within, stop).and_then(|line| ready.address(&line)) {
+            Ok(address) => Ok(Server { guard, address }),
+            Err(error) => Err(guard.fail(error, None)),
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.guard.process.id()
+    }
+
+    /// Tells it to drain and waits for it to exit.
+    pub fn stop(mut self) -> Result<(), Failure> {
+        let process = &mut self.guard.process;
+        let ended = process.terminate().and_then(|()| process.succeed(DRAIN_TIMEOUT));
+        ended.map_err(|error| self.guard.fail(error, None))
+    }
+
+    /// Ends it at once, if it has not ended.
+    pub fn abandon(mut self) -> Abandoned {
+        let had_died = self.guard.process.exit(DEATH_TIMEOUT).is_ok();
+        Abandoned { had_died, stderr: self.guard.end() }
+    }
+}
+
+/// Runs `command` to its end and gives the one line it prints.
+pub fn ask(
+    who: &'static str,
+    command: &mut Command,
+    budget: Duration,
+    stop: &AtomicBool,
+) -> Result<String, Failure> {
+    let mut guard = Guard::start(who, command)?;
+    let line = guard.line(budget, stop).map_err(|error| guard.fail(error, None))?;
+    match guard.process.succeed(DRAIN_TIMEOUT) {
+        Ok(()) => Ok(line),
+        Err(error) => Err(guard.fail(error, Some(line))),
+    }
+}
+
+/// Reads a file that a child wrote, and removes it.
+pub fn collect(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    std::fs::remove_file(path).ok();
+    Some(text)
+}
+
+impl Guard {
+    fn start(who: &'static str, command: &mut Command) -> Result<Guard, Failure> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let started = Process::start(who, command);
+        let mut process =
+            started.map_err(|error| Failure { error, said: None, stderr: String::new() })?;
+        let (stdout, stderr) = process.pipes();
+        let stdout = first_line(stdout.expect("stdout is piped"));
+        let stderr = last_lines(stderr.expect("stderr is piped"));
+        Ok(Guard { who, process, stdout, stderr })
+    }
+
+    /// The first line it prints.
+    fn line(&mut self, within: Duration, stop: &AtomicBool) -> Result<String, ChildError> {
+        let deadline = Instant::now() + within;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(ChildError::Interrupted);
+            }
+            match self.stdout.recv_timeout(LOOK_INTERVAL) {
+                Ok(line) if line.is_empty() => return Err(self.ended()),
+                Ok(line) => return Ok(line),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+                Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
+                    return Err(ChildError::Late { who: self.who, after: within });
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// Why there is no line: how it exited, if it does so now.
+    fn ended(&mut self) -> ChildError {
+        match self.process.exit(Duration::from_secs(1)) {
+            Ok(status) => self.process.died(format!("ended early: {status}")),
+            Err(_) => self.process.died("closed its stdout without a word".to_owned()),
+        }
+    }
+
+    fn fail(&mut self, error: ChildError, said: Option<String>) -> Failure {
+        Failure { error, said, stderr: self.end() }
+    }
+
+    /// Ends it, if it has not ended, and gives the last lines of its stderr.
+    fn end(&mut self) -> String {
+        self.process.end();
+        let lines = self.stderr.recv_timeout(STDERR_TIMEOUT).unwrap_or_default();
+        Vec::from(lines).join("\n")
+    }
+}
+
+impl ReadyLine<'_> {
+    fn address(self, line: &str) -> Result<SocketAddr, ChildError> {
+        let ReadyLine(before, behind) = self;
+        let text = line.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
+        let address = text.and_then(|text| text.to_socket_addrs().ok()?.next());
+        address.ok_or_else(|| ChildError::Answer {
+            who: "server",
+            got: line.to_owned(),
+            expected: format!("\"{before}HOST:PORT{behind}\""),
+        })
+    }
+}
+
+/// Reads the first line on a thread of its own, then the rest, so that the child never meets a closed pipe.
+fn first_line(stdout: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(stdout);
+        let mut line = String::new();
+        if reader.read_line(&mut line).is_ok() {
+            // Nobody listens any more once the guard has given up.
+            let _ = sender.send(line.trim_end().to_owned());
+        }
+        let _ = std::io::copy(&mut reader, &mut std::io::sink());
+    });
+    receiver
+}
+
+/// Reads to the end on a thread of its own and then gives the last lines, each cut to a readable length.
+fn last_lines(stderr: impl Read + Send + 'static) -> Receiver<VecDeque<String>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(stderr);
+        let mut kept = VecDeque::new();
+        let mut line = Vec::new();
+        while let Ok(1..) = reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
+            kept.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
+            if kept.len() > STDERR_LINES {
+                kept.pop_front();
+            }
+            line.clear();
+        }
+        // Nobody listens any more once the guard has given up.
+        let _ = sender.send(kept);
+    });
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::kill;
+    use nix::unistd::Pid;
+
+    use super::*;
+
+    static GO: AtomicBool = AtomicBool::new(false);
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn start(script: &str) -> Result<Server, Failure> {
+        Server::start(&mut shell(script), READY_LINE, READY_TIMEOUT, &GO)
+    }
+
+    fn is_running(pid: u32) -> bool {
+        kill(Pid::from_raw(pid.cast_signed()), None).is_ok()
+    }
+
+    #[test]
+    fn a_server_is_ready_then_drains() {
+        let script = "trap 'exit 0' TERM; echo ready 127.0.0.1:7; while :; do sleep 0.01; done";
+        let server = start(script).expect("it says ready");
+        assert_eq!(server.address().port(), 7);
+        let pid = server.pid();
+        server.stop().expect("it exits with 0");
+        assert!(!is_running(pid));
+    }
+
+    #[test]
+    fn a_server_that_dies_says_why() {
+        let failure = start("echo no ring >&2; exit 3").unwrap_err();
+        assert!(failure.error.to_string().contains("exit status: 3"), "{failure:?}");
+        assert_eq!(failure.stderr, "no ring");
+    }
+
+    #[test]
+    fn a_server_that_says_something_else_is_refused() {
+        let failure = start("echo hello; exec sleep 60").unwrap_err();
+        assert!(matches!(failure.error, ChildError::Answer { ref got, .. } if got == "hello"));
+    }
+
+    #[test]
+    fn a_server_that_does_not_drain_well_is_reported() {
+        let script = "trap 'exit 4' TERM; echo ready 127.0.0.1:7; while :; do sleep 0.01; done";
+        let server = start(script).expect("it says ready");
+        assert!(server.stop().unwrap_err().error.to_string().contains("exit status: 4"));
+    }
+
+    #[test]
+    fn a_child_is_ended_with_its_guard() {
+        let server = start("echo ready 127.0.0.1:7; exec sleep 60");
+        let server = server.expect("it says ready");
+        let pid = server.pid();
+        drop(server);
+        assert!(!is_running(pid));
+    }
+
+    #[test]
+    fn a_child_that_hangs_is_late() {
+        let budget = Duration::from_millis(20);
+        let failure = ask("load", &mut shell("exec sleep 60"), budget, &GO).unwrap_err();
+        assert_eq!(failure.error, ChildError::Late { who: "load", after: budget });
+    }
+
+    #[test]
+    fn a_grandchild_that_holds_stderr_holds_up_nothing() {
+        let started = Instant::now();
+        let failure = start("sleep 5 & echo hello").unwrap_err();
+        assert!(matches!(failure.error, ChildError::Answer { .. }), "{failure:?}");
+        assert!(started.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_wait() {
+        let stop = AtomicBool::new(true);
+        let budget = Duration::from_secs(60);
+        let failure = ask("load", &mut shell("exec sleep 60"), budget, &stop).unwrap_err();
+        assert_eq!(failure.error, ChildError::Interrupted);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let mut command = Command::new("/no/such/program");
+        let failure = Server::start(&mut command, READY_LINE, READY_TIMEOUT, &GO).unwrap_err();
+        assert!(failure.error.to_string().starts_with("cannot start /no/such/program"));
+    }
+
+    #[test]
+    fn only_the_last_lines_of_stderr_are_kept() {
+        let script = "for i in $(seq 100); do echo line $i >&2; done; exit 1";
+        let failure = start(script).unwrap_err();
+        let lines: Vec<&str> = failure.stderr.lines().collect();
+        assert_eq!((lines.len(), lines[STDERR_LINES - 1]), (STDERR_LINES, "line 100"));
+    }
+}

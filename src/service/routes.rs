@@ -1,0 +1,277 @@
+//! What every stack serves, decided once: REST paths, the gRPC method and its content-subtypes, raw codec ids.
+//!
+//! It says which encoding a request is in, or why the request is refused, with one line of text for the peer. It
+//! does not read bodies, and how a refusal looks on the wire is each protocol's business.
+//!
+//! ```text
+//! POST /echo_json | _msgpack | _npy | _protobuf | _reflect        GET /healthz
+//! POST /Calculator/Echo, application/grpc[+proto|+json|+msgpack|+npy|+reflect]
+//! POST /grpc.health.v1.Health/Check, application/grpc[+proto]
+//! raw frame, codec byte = Encoding::id
+//! ```
+//! `Encoding::Json` stands for both JSON forms here: the body tells them apart and the reply follows it.
+
+use http::StatusCode;
+
+use crate::codec::Encoding;
+use crate::stack::Family;
+use crate::wire::{Head, Refusal};
+
+/// The one gRPC method; case matters.
+pub const GRPC_PATH: &str = "/Calculator/Echo";
+
+/// The method of `grpc.health.v1` that probes call; it is served by every stack but tonic, which has a crate for it.
+pub const GRPC_HEALTH_PATH: &str = "/grpc.health.v1.Health/Check";
+
+/// The service that [`GRPC_HEALTH_PATH`] knows beside the server itself.
+const SERVICE: &str = "Calculator";
+
+/// `HealthCheckResponse { status: SERVING }`.
+const SERVING: &[u8] = &[0x08, 0x01];
+
+/// The path that says a server is alive.
+pub const HEALTH_PATH: &str = "/healthz";
+
+/// What [`HEALTH_PATH`] answers.
+pub const HEALTH_BODY: &str = "ok\n";
+
+/// Content type of every plain text: refusals and [`HEALTH_BODY`].
+pub const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A refusal and its reason, one line for the peer.
+pub type Refused = (Refusal, String);
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The message back, in this encoding.
+    Echo(Encoding),
+    /// [`HEALTH_BODY`], or what [`grpc_health`] says.
+    Health,
+}
+
+/// Encodings with a REST path of their own, each path once.
+pub const REST_ENCODINGS: [Encoding; 5] =
+    [Encoding::Json, Encoding::Msgpack, Encoding::Npy, Encoding::Protobuf, Encoding::Reflect];
+
+/// The target of an HTTP/1.1 request. `path` is without its query; the content type is not enforced, because the
+/// clients of numpy_rpc_benchmark send their own.
+pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
+    if path == HEALTH_PATH.as_bytes() {
+        return match method {
+            b"GET" | b"HEAD" => Ok(Target::Health),
+            _ => Err(method_refused(method, "GET, HEAD")),
+        };
+    }
+    let Some(encoding) = REST_ENCODINGS.into_iter().find(|e| e.path().as_bytes() == path) else {
+        let path = String::from_utf8_lossy(path);
+        return Err((Refusal::NotFound, format!("no such path {path:?}, try POST /echo_msgpack")));
+    };
+    match method {
+        b"POST" => Ok(Target::Echo(encoding)),
+        _ => Err(method_refused(method, "POST")),
+    }
+}
+
+/// The target of a gRPC request. A refusal with [`Refusal::MethodNotAllowed`] or, where `content_type` is not
+/// gRPC's at all, [`Refusal::UnsupportedMediaType`] is answered as plain HTTP, any other as a gRPC status.
+pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, Refused> {
+    if method != b"POST" {
+        return Err(method_refused(method, "POST"));
+    }
+    let subtype = grpc_subtype(content_type).ok_or_else(|| {
+        let got = String::from_utf8_lossy(content_type);
+        (Refusal::UnsupportedMediaType, format!("content type {got:?} is not application/grpc"))
+    })?;
+    let health = path == GRPC_HEALTH_PATH.as_bytes();
+    if path != GRPC_PATH.as_bytes() && !health {
+        let path = String::from_utf8_lossy(path);
+        return Err((Refusal::NotFound, format!("no such method {path:?}, try {GRPC_PATH}")));
+    }
+    match subtype_encoding(subtype) {
+        Some(Encoding::Protobuf) if health => Ok(Target::Health),
+        Some(encoding) if !health => Ok(Target::Echo(encoding)),
+        _ => {
+            let got = String::from_utf8_lossy(subtype);
+            let known = if health { "proto" } else { "proto, json, msgpack, npy, reflect" };
+            let text = format!("content subtype {got:?} is not one of {known}");
+            Err((Refusal::UnsupportedMediaType, text))
+        }
+    }
+}
+
+/// The answer to a `HealthCheckRequest { service }`: serving, if the service is ours or none is named.
+pub fn grpc_health(request: &[u8]) -> Result<&'static [u8], Refused> {
+    /// Field 1, length-delimited.
+    const SERVICE_TAG: u8 = 0x0A;
+    let service = match request {
+        [] => &[],
+        [SERVICE_TAG, len, service @ ..] if usize::from(*len) == service.len() => service,
+        _ => {
+            let text = "not a HealthCheckRequest with a short name".to_owned();
+            return Err((Refusal::BadRequest, text));
+        }
+    };
+    if service.is_empty() || service == SERVICE.as_bytes() {
+        return Ok(SERVING);
+    }
+    let got = String::from_utf8_lossy(service);
+    Err((Refusal::Unknown, format!("no such service {got:?}, try {SERVICE}")))
+}
+
+/// True when `content_type` is `application/grpc`, alone or with a subtype or parameters behind it.
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    grpc_subtype(content_type).is_some()
+}
+
+/// The encoding of a raw frame.
+pub fn raw(codec_id: u8) -> Result<Encoding, Refused> {
+    Encoding::from_id(codec_id)
+        .ok_or_else(|| (Refusal::UnsupportedMediaType, format!("no codec has id {codec_id}")))
+}
+
+/// The target of a request to an own protocol of `family`.
+pub fn target(family: Family, head: &Head<'_>) -> Result<Target, Refused> {
+    match family {
+        Family::Raw => raw(head.codec_id.unwrap_or(u8::MAX)).map(Target::Echo),
+        Family::Grpc => grpc(head.method, head.path, head.content_type),
+        Family::Rest => match rest(head.method, head.path)? {
+            Target::Echo(_) if !head.has_body => Err(length_refused()),
+            target => Ok(target),
+        },
+    }
+}
+
+/// The refusal of a request that needs a body and announces none.
+pub fn length_refused() -> Refused {
+    let text = "the request has neither Content-Length nor Transfer-Encoding";
+    (Refusal::LengthRequired, text.to_owned())
+}
+
+/// The refusal of a body in a content coding.
+pub fn coding_refused() -> Refused {
+    let text = "no content coding is spoken here, send the body as it is";
+    (Refusal::UnsupportedMediaType, text.to_owned())
+}
+
+/// The HTTP status of a refusal.
+pub fn status(refusal: Refusal) -> StatusCode {
+    match refusal {
+        Refusal::BadRequest => StatusCode::BAD_REQUEST,
+        Refusal::NotFound | Refusal::Unknown => StatusCode::NOT_FOUND,
+        Refusal::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+        Refusal::LengthRequired => StatusCode::LENGTH_REQUIRED,
+        Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn method_refused(method: &[u8], allowed: &'static str) -> Refused {
+    let method = String::from_utf8_lossy(method);
+    (Refusal::MethodNotAllowed(allowed), format!("method {method} is not allowed, use {allowed}"))
+}
+
+/// What stands behind `application/grpc+`, empty without it; `None` for another content type.
+fn grpc_subtype(content_type: &[u8]) -> Option<&[u8]> {
+    let base = b"application/grpc";
+    let (head, rest) = content_type.split_at_checked(base.len())?;
+    if !head.eq_ignore_ascii_case(base) {
+        return None;
+    }
+    let end = rest.iter().position(|&byte| byte == b';').unwrap_or(rest.len());
+    match rest[..end].trim_ascii_end() {
+        [] => Some(b""),
+        [b'+', subtype @ ..] => Some(subtype),
+        _ => None,
+    }
+}
+
+fn subtype_encoding(subtype: &[u8]) -> Option<Encoding> {
+    match subtype {
+        b"" | b"proto" => Some(Encoding::Protobuf),
+        b"json" => Some(Encoding::Json),
+        b"msgpack" => Some(Encoding::Msgpack),
+        b"npy" => Some(Encoding::Npy),
+        b"reflect" => Some(Encoding::Reflect),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal<T: std::fmt::Debug>(result: Result<T, Refused>) -> Refusal {
+        let (refusal, text) = result.unwrap_err();
+        assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
+        refusal
+    }
+
+    #[test]
+    fn every_rest_path_leads_to_its_encoding() {
+        for encoding in Encoding::ALL {
+            let Ok(Target::Echo(got)) = rest(b"POST", encoding.path().as_bytes()) else {
+                panic!("{encoding:?} has no path");
+            };
+            assert_eq!(got.path(), encoding.path());
+        }
+        assert_eq!(rest(b"GET", b"/healthz"), Ok(Target::Health));
+    }
+
+    #[test]
+    fn wrong_paths_and_methods_are_refused() {
+        assert_eq!(refusal(rest(b"POST", b"/")), Refusal::NotFound);
+        assert_eq!(refusal(rest(b"POST", b"/echo_json/")), Refusal::NotFound);
+        assert_eq!(refusal(rest(b"GET", b"/echo_json")), Refusal::MethodNotAllowed("POST"));
+        assert_eq!(refusal(rest(b"POST", b"/healthz")), Refusal::MethodNotAllowed("GET, HEAD"));
+        assert_eq!(refusal(rest(b"POST", b"/\r\n\xff")), Refusal::NotFound);
+    }
+
+    #[test]
+    fn every_grpc_content_type_leads_to_its_encoding() {
+        for encoding in Encoding::ALL {
+            let content_type = encoding.grpc_content_type();
+            let got = grpc(b"POST", b"/Calculator/Echo", content_type.as_bytes());
+            let Ok(Target::Echo(got)) = got else { panic!("{content_type}: {got:?}") };
+            assert_eq!(got.grpc_content_type(), content_type);
+        }
+        for plain in ["application/grpc", "Application/GRPC", "application/grpc; a=b"] {
+            let got = grpc(b"POST", b"/Calculator/Echo", plain.as_bytes());
+            assert_eq!(got, Ok(Target::Echo(Encoding::Protobuf)));
+        }
+    }
+
+    #[test]
+    fn foreign_grpc_requests_are_refused() {
+        let plain = b"application/grpc";
+        assert_eq!(refusal(grpc(b"GET", b"/", b"")), Refusal::MethodNotAllowed("POST"));
+        assert_eq!(refusal(grpc(b"POST", b"/calculator/echo", plain)), Refusal::NotFound);
+        for foreign in ["", "application/json", "application/grpc-web", "application/grpc+thrift"] {
+            let got = grpc(b"POST", b"/Calculator/Echo", foreign.as_bytes());
+            assert_eq!(refusal(got), Refusal::UnsupportedMediaType);
+        }
+    }
+
+    #[test]
+    fn health_is_asked_in_protobuf_and_known_of_one_service() {
+        let ask = |content_type| grpc(b"POST", GRPC_HEALTH_PATH.as_bytes(), content_type);
+        assert_eq!(ask(b"application/grpc+proto"), Ok(Target::Health));
+        assert_eq!(refusal(ask(b"application/grpc+json")), Refusal::UnsupportedMediaType);
+        assert_eq!(grpc_health(b""), Ok(SERVING));
+        assert_eq!(grpc_health(b"\x0a\x00"), Ok(SERVING));
+        assert_eq!(grpc_health(b"\x0a\x0aCalculator"), Ok(SERVING));
+        assert_eq!(refusal(grpc_health(b"\x0a\x05Other")), Refusal::Unknown);
+        for bad in [&b"\x0a"[..], b"\x0a\x05abc", b"\x12\x01a", b"\x0a\x01ab"] {
+            assert_eq!(refusal(grpc_health(bad)), Refusal::BadRequest);
+        }
+    }
+
+    #[test]
+    fn raw_codec_ids_are_a_closed_list() {
+        for encoding in Encoding::ALL {
+            assert_eq!(raw(encoding.id()), Ok(encoding));
+        }
+        assert_eq!(refusal(raw(0xFF)), Refusal::UnsupportedMediaType);
+    }
+}

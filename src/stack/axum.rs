@@ -1,0 +1,78 @@
+//! `axum`: a router with one handler per path, as its documentation has you write. *Whole*, on tokio.
+//!
+//! Handlers take the body as `Bytes`: axum's `Json` is `Bytes` and serde_json behind a check of the content type,
+//! which the contract does not enforce, so that `json:serde` behind `Bytes` does the same work. A reply is built in one
+//! piece. What is not axum's default is what the contract needs: the body limit, a line of text with each 404 and 405.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::codec::Encoding;
+use crate::service::echo::CodecSet;
+use crate::service::handler::echo_once;
+use crate::service::routes::{self, Refused};
+use crate::wire::Limits;
+
+/// Serves `listener` until `drained`, then finishes what is open. `accepted` sees each connection first.
+pub async fn serve(
+    listener: TcpListener,
+    codecs: CodecSet,
+    limits: Limits,
+    mut accepted: impl FnMut(&TcpStream) + Send + 'static,
+    drained: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let listener = listener.tap_io(move |stream| accepted(stream));
+    axum::serve(listener, router(codecs, &limits)).with_graceful_shutdown(drained).await
+}
+
+fn router(codecs: CodecSet, limits: &Limits) -> Router {
+    let mut router =
+        Router::new().route(routes::HEALTH_PATH, get(|| async { routes::HEALTH_BODY }));
+    for encoding in routes::REST_ENCODINGS {
+        let handler = move |State(codecs): State<CodecSet>, body: Bytes| async move {
+            echo(&codecs, encoding, &body)
+        };
+        router = router.route(encoding.path(), post(handler));
+    }
+    router
+        .fallback(unserved)
+        .method_not_allowed_fallback(unserved)
+        .layer(DefaultBodyLimit::max(limits.body_bytes_max))
+        .with_state(codecs)
+}
+
+fn echo(codecs: &CodecSet, encoding: Encoding, body: &Bytes) -> Result<Response, Refusal> {
+    let (echoed, mut out) = echo_once(codecs, encoding, body).map_err(Refusal)?;
+    let payload = &body[echoed.payload.clone()];
+    let reply = if out.is_empty() {
+        Body::from(body.slice(echoed.payload))
+    } else {
+        out.splice(echoed.head_len..echoed.head_len, payload.iter().copied());
+        Body::from(out)
+    };
+    let content_type = HeaderValue::from_static(echoed.encoding.content_type());
+    Ok(([(CONTENT_TYPE, content_type)], reply).into_response())
+}
+
+async fn unserved(method: Method, uri: Uri) -> Response {
+    match routes::rest(method.as_str().as_bytes(), uri.path().as_bytes()) {
+        Err(refused) => Refusal(refused).into_response(),
+        Ok(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+struct Refusal(Refused);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (refusal, text) = self.0;
+        (routes::status(refusal), text + "\n").into_response()
+    }
+}

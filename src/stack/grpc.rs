@@ -1,0 +1,208 @@
+//! One unary gRPC call over a borrowed HTTP/2: what its head decides and what is sent back.
+//!
+//! Shared by `h2-crate` and `hyper-h2`, which differ in who moves the frames. It knows `http` types and no stack's.
+//! [`GrpcEcho`] is cheap to clone; the header blocks of a good reply are made once and cloned.
+//!
+//! ```text
+//! reply     HEADERS 200, content-type │ DATA prefix+message │ HEADERS grpc-status 0, END_STREAM
+//! failed    HEADERS 200, content-type, grpc-status, grpc-message, END_STREAM        (trailers-only)
+//! plain     HEADERS 405 or 415, content-type text │ DATA one line, END_STREAM
+//! ```
+//! Source: `doc/PROTOCOL-HTTP2.md` of the gRPC project.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+
+use crate::codec::Encoding;
+use crate::service::handler::Work;
+use crate::service::routes::{self, Refused, Target};
+use crate::stack::message::{Body, Message};
+use crate::wire::Refusal;
+use crate::wire::grpc::{self, Code, MessageAssembler, Status};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const PLAIN_GRPC: &str = "application/grpc";
+
+/// The echo as gRPC calls it.
+#[derive(Clone, Debug)]
+pub struct GrpcEcho {
+    work: Work,
+    heads: Rc<Heads>,
+}
+
+/// Header blocks that most replies share.
+#[derive(Debug)]
+struct Heads {
+    plain: HeaderMap,
+    by_encoding: [(Encoding, HeaderMap); Encoding::ALL.len()],
+    trailers: HeaderMap,
+}
+
+/// What the head of an admitted call says.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    target: Target,
+    plain_content_type: bool,
+    encoded: bool,
+    /// How long the peer will wait, counted from the head.
+    pub timeout: Option<Duration>,
+}
+
+/// What is sent back.
+#[derive(Debug)]
+pub enum Answer {
+    /// Head, message, trailers.
+    Reply(Response<()>, Message, HeaderMap),
+    /// Trailers-only: the head ends the stream.
+    Failed(Response<()>),
+    /// Not gRPC: head and one line of text, which ends the stream.
+    Plain(Response<()>, Message),
+}
+
+/// Why a call is not answered with a message.
+#[derive(Debug)]
+pub enum Failure {
+    /// A gRPC status.
+    Status(Status),
+    /// Not a gRPC call at all: an HTTP status, one line of text, and the methods that are allowed.
+    Http(StatusCode, String, Option<&'static str>),
+}
+
+impl GrpcEcho {
+    /// The echo on `work`.
+    pub fn new(work: Work) -> GrpcEcho {
+        let head = |content_type| {
+            let mut fields = HeaderMap::with_capacity(1);
+            fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            fields
+        };
+        let mut trailers = HeaderMap::with_capacity(1);
+        trailers.insert(GRPC_STATUS, HeaderValue::from_static(Code::Ok.text()));
+        let by_encoding =
+            Encoding::ALL.map(|encoding| (encoding, head(encoding.grpc_content_type())));
+        let heads = Heads { plain: head(PLAIN_GRPC), by_encoding, trailers };
+        GrpcEcho { work, heads: Rc::new(heads) }
+    }
+
+    /// The echo's limits and codecs.
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// Decides on the head alone.
+    pub fn admit<T>(&self, request: &Request<T>) -> Result<Call, Failure> {
+        let field = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+        let content_type = field(CONTENT_TYPE).unwrap_or_default();
+        let (method, path) =
+            (request.method().as_str().as_bytes(), request.uri().path().as_bytes());
+        let target = routes::grpc(method, path, content_type)
+            .map_err(|refused| refuse(refused, content_type))?;
+        Ok(Call {
+            target,
+            plain_content_type: content_type.len() == PLAIN_GRPC.len(),
+            encoded: field(GRPC_ENCODING).is_some_and(grpc::is_compression),
+            timeout: field(GRPC_TIMEOUT).and_then(grpc::parse_timeout),
+        })
+    }
+
+    /// The answer when `body` is the whole request, `None` when its message is not whole yet.
+    pub fn try_whole(&self, call: Call, body: &Bytes) -> Option<Answer> {
+        match grpc::whole(body, call.encoded, self.work.limits().body_bytes_max) {
+            Ok(Some(_)) => {
+                let message = Body::Piece(body.slice(grpc::PREFIX_BYTES..));
+                Some(self.answer(call, &message))
+            }
+            Ok(None) => None,
+            Err(status) => Some(status.into()),
+        }
+    }
+
+    /// Collects the message of `call` from several pieces.
+    pub fn assembler(&self, call: Call) -> MessageAssembler {
+        MessageAssembler::new(self.work.limits().body_bytes_max, call.encoded)
+    }
+
+    /// The answer to a whole message.
+    pub fn answer(&self, call: Call, message: &Body) -> Answer {
+        let reply = match call.target {
+            Target::Echo(encoding) => self.work.grpc(encoding, message),
+            Target::Health => routes::grpc_health(message).map(|said| {
+                let prefix = grpc::prefix(said.len() as u32);
+                Message::from(Bytes::from([&prefix[..], said].concat()))
+            }),
+        };
+        match reply {
+            Ok(reply) => Answer::Reply(self.head(call), reply, self.heads.trailers.clone()),
+            Err(refused) => Status::from(refused).into(),
+        }
+    }
+
+    fn head(&self, call: Call) -> Response<()> {
+        let mut by_encoding = self.heads.by_encoding.iter();
+        let fields = match call.target {
+            Target::Echo(called) if !call.plain_content_type => {
+                by_encoding.find(|(encoding, _)| *encoding == called)
+            }
+            Target::Echo(_) | Target::Health => None,
+        };
+        let fields = fields.map_or(&self.heads.plain, |(_, fields)| fields);
+        let mut head = Response::new(());
+        *head.headers_mut() = fields.clone();
+        head
+    }
+}
+
+/// What a call is told whose deadline has passed.
+pub fn expired() -> Status {
+    Status::new(Code::DeadlineExceeded, "the deadline passed before the message was whole")
+}
+
+fn refuse(refused: Refused, content_type: &[u8]) -> Failure {
+    match refused.0 {
+        Refusal::MethodNotAllowed(allowed) => {
+            Failure::Http(StatusCode::METHOD_NOT_ALLOWED, refused.1, Some(allowed))
+        }
+        Refusal::UnsupportedMediaType if !routes::is_grpc(content_type) => {
+            Failure::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE, refused.1, None)
+        }
+        _ => Failure::Status(refused.into()),
+    }
+}
+
+impl From<Status> for Answer {
+    fn from(status: Status) -> Answer {
+        let mut head = Response::new(());
+        let fields = head.headers_mut();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN_GRPC));
+        fields.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        fields.insert(GRPC_STATUS, HeaderValue::from_static(status.code.text()));
+        let text = grpc::percent_encode(&status.text);
+        let text = HeaderValue::from_str(&text).expect("percent-encoding leaves printable ASCII");
+        fields.insert(GRPC_MESSAGE, text);
+        Answer::Failed(head)
+    }
+}
+
+impl From<Failure> for Answer {
+    fn from(failure: Failure) -> Answer {
+        let (status, text, allowed) = match failure {
+            Failure::Status(status) => return status.into(),
+            Failure::Http(status, text, allowed) => (status, text, allowed),
+        };
+        let mut head = Response::new(());
+        *head.status_mut() = status;
+        head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(routes::TEXT));
+        if let Some(allowed) = allowed {
+            head.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        Answer::Plain(head, Message::from(Bytes::from(text + "\n")))
+    }
+}

@@ -1,0 +1,375 @@
+//! `h2-crate`: hand-written gRPC framing over the h2 crate. *Service*: one future per connection, no task per call.
+//!
+//! A turn accepts everything that has arrived, answers whole requests on the spot, and only then lets h2 write, so
+//! that replies leave together. A request that comes in several DATA frames becomes a future of its own (`Open`).
+//! Windows and frames are raised ([`super::tuning`]); there is no other form of it.
+//!
+//! h2 itself keeps the duties of HTTP/2: it holds DATA back until the peer's windows have room, gives back connection
+//! window when a stream's handles are dropped, and resets a stream with NO_ERROR that was answered early.
+//! Replies are queued whole. While `UNSENT_BYTES_MAX` of them wait for a peer that does not read, nothing is
+//! answered and no window is given back, so that what a connection holds is bounded by its window.
+//!
+//! ```text
+//! accept ──whole──────────▶ answer ──▶ HEADERS DATA HEADERS (queued)
+//!    └────in pieces──▶ Open ──whole──▶ answer      └─ deadline, or too long a pause ──▶ status 4
+//! ```
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use futures_util::stream::{FuturesUnordered, Stream as _};
+use h2::RecvStream;
+use h2::server::{Builder, Connection, SendResponse};
+use http::Request;
+
+use crate::driver::{Lane, Service, Stream};
+use crate::service::handler::Work;
+use crate::stack::grpc::{self, Answer, Call, GrpcEcho};
+use crate::stack::message::{Body, Queued};
+use crate::stack::tuning;
+use crate::wire::grpc::{MessageAssembler, Status};
+
+/// Turns that a connection may take before the worker's other connections get theirs.
+const TURNS_MAX: usize = 16;
+
+/// Nothing more is answered while this much waits to be sent: as much again as the peer may send unasked.
+const UNSENT_BYTES_MAX: usize = tuning::CONNECTION_WINDOW_BYTES as usize;
+
+/// The stack, made once per worker.
+#[derive(Debug)]
+pub struct H2Crate(GrpcEcho);
+
+impl H2Crate {
+    /// The stack on `work`.
+    pub fn new(work: Work) -> H2Crate {
+        H2Crate(GrpcEcho::new(work))
+    }
+}
+
+impl Service for H2Crate {
+    fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
+        let echo = self.0.clone();
+        async move {
+            let late = lane.sleep_until(Instant::now() + echo.work().limits().head_timeout);
+            let handshake = builder(&echo).handshake(stream);
+            if let Either::Left((Ok(connection), _)) = select(handshake, pin!(late)).await {
+                Serving::new(connection, echo, lane).await;
+            }
+        }
+    }
+}
+
+fn builder(echo: &GrpcEcho) -> Builder {
+    let head_bytes_max = u32::try_from(echo.work().limits().head_bytes_max).unwrap_or(u32::MAX);
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(tuning::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(tuning::CONNECTION_WINDOW_BYTES)
+        .max_frame_size(tuning::FRAME_BYTES_MAX)
+        .max_concurrent_streams(tuning::STREAMS_MAX)
+        .max_header_list_size(head_bytes_max);
+    builder
+}
+
+type Sleep = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A request and the way to answer it.
+type Arrival = (Request<RecvStream>, SendResponse<Queued>);
+
+/// One connection being served.
+struct Serving<S: Stream> {
+    connection: Connection<S, Queued>,
+    echo: GrpcEcho,
+    lane: Lane,
+    /// Taken when it has resolved.
+    drained: Option<Sleep>,
+    arrived: VecDeque<Arrival>,
+    calls: FuturesUnordered<Open>,
+    unsent: Rc<Cell<usize>>,
+    idle: Sleep,
+    /// When something last happened.
+    active: Instant,
+    /// The peer was told to go because nothing happened.
+    dismissed: bool,
+}
+
+impl<S: Stream> Future for Serving<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.drain(cx);
+        if self.idle(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        for _ in 0..TURNS_MAX {
+            if self.accept(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if !self.answer(cx) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<S: Stream> Serving<S> {
+    fn new(connection: Connection<S, Queued>, echo: GrpcEcho, lane: Lane) -> Serving<S> {
+        let active = Instant::now();
+        Serving {
+            connection,
+            drained: Some(Box::pin(lane.drained())),
+            idle: Box::pin(lane.sleep_until(active + echo.work().limits().idle_timeout)),
+            echo,
+            lane,
+            arrived: VecDeque::new(),
+            calls: FuturesUnordered::new(),
+            unsent: Rc::default(),
+            active,
+            dismissed: false,
+        }
+    }
+
+    /// Tells the peer to open no more calls, once.
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        let Some(drained) = &mut self.drained else { return };
+        if drained.as_mut().poll(cx).is_ready() {
+            self.drained = None;
+            self.connection.graceful_shutdown();
+        }
+    }
+
+    /// Dismisses a peer that has been quiet for too long; ready when it has not left after as long again.
+    fn idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (now, patience) = (Instant::now(), self.echo.work().limits().idle_timeout);
+        let mut active = std::mem::replace(&mut self.active, now);
+        while self.idle.as_mut().poll(cx).is_ready() {
+            if active + patience <= now {
+                if std::mem::replace(&mut self.dismissed, true) {
+                    return Poll::Ready(());
+                }
+                self.connection.graceful_shutdown();
+                active = now;
+            }
+            self.active = active;
+            self.idle = Box::pin(self.lane.sleep_until(active + patience));
+        }
+        Poll::Pending
+    }
+
+    /// Reads and writes all it can and collects the calls that have arrived; ready when the connection is over.
+    fn accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.arrived.push_back((request, respond));
+                }
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Answers what is whole; true when something was queued that `accept` has to write.
+    fn answer(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut queued = false;
+        while self.has_room()
+            && let Some((request, respond)) = self.arrived.front_mut()
+        {
+            queued = true;
+            // In place: a request and its handles are some 400 bytes, which most calls need not move again.
+            let begun = begin(&self.echo, request, cx);
+            match begun {
+                Ok(answer) => send(respond, &self.unsent, answer),
+                Err(begun) => {
+                    let arrival = self.arrived.pop_front().expect("it was looked at");
+                    self.calls.push(self.open(begun, arrival));
+                    continue;
+                }
+            }
+            self.arrived.pop_front();
+        }
+        while self.has_room()
+            && let Poll::Ready(Some(())) = Pin::new(&mut self.calls).poll_next(cx)
+        {
+            queued = true;
+        }
+        queued
+    }
+
+    fn open(&self, (call, assembler): Begun, (request, respond): Arrival) -> Open {
+        let fed = Instant::now();
+        let deadline = call.timeout.and_then(|timeout| fed.checked_add(timeout));
+        Open {
+            echo: self.echo.clone(),
+            lane: self.lane.clone(),
+            unsent: Rc::clone(&self.unsent),
+            call,
+            body: request.into_body(),
+            respond,
+            assembler: Some(assembler),
+            fed,
+            deadline,
+            alarm: Box::pin(std::future::ready(())),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.unsent.get() < UNSENT_BYTES_MAX
+    }
+}
+
+/// A call and what has come of its message so far.
+type Begun = (Call, MessageAssembler);
+
+/// The answer to a call that needs no waiting, or what has come of it so far.
+fn begin(
+    echo: &GrpcEcho,
+    request: &mut Request<RecvStream>,
+    cx: &mut Context<'_>,
+) -> Result<Answer, Begun> {
+    let call = match echo.admit(request) {
+        Ok(call) => call,
+        Err(failure) => return Ok(failure.into()),
+    };
+    let mut assembler = echo.assembler(call);
+    at_once(echo, call, &mut assembler, request.body_mut(), cx).ok_or((call, assembler))
+}
+
+/// The answer when the whole request is there already, in one piece; else what there is goes to `assembler`.
+fn at_once(
+    echo: &GrpcEcho,
+    call: Call,
+    assembler: &mut MessageAssembler,
+    body: &mut RecvStream,
+    cx: &mut Context<'_>,
+) -> Option<Answer> {
+    let Poll::Ready(Some(Ok(piece))) = body.poll_data(cx) else { return None };
+    // Many clients end their call by an empty frame of its own.
+    let next = match body.is_end_stream() {
+        true => Poll::Pending,
+        false => body.poll_data(cx),
+    };
+    let next = if let Poll::Ready(Some(Ok(next))) = next { next } else { Bytes::new() };
+    if next.is_empty()
+        && body.is_end_stream()
+        && let Some(answer) = echo.try_whole(call, &piece)
+    {
+        return Some(answer);
+    }
+    let taken =
+        take(echo, assembler, body, &piece).and_then(|()| take(echo, assembler, body, &next));
+    taken.err().map(Answer::from)
+}
+
+/// Keeps a piece of a message and gives its window back.
+fn take(
+    echo: &GrpcEcho,
+    assembler: &mut MessageAssembler,
+    body: &mut RecvStream,
+    piece: &Bytes,
+) -> Result<(), Status> {
+    let mut pool = echo.work().pool().borrow_mut();
+    assembler.feed(piece, &mut pool)?;
+    // An error means that the stream is gone, which the next read reports.
+    let _ = body.flow_control().release_capacity(piece.len());
+    Ok(())
+}
+
+/// Queues an answer. An error means that the peer has reset the stream or left: nobody is there to be told.
+fn send(respond: &mut SendResponse<Queued>, unsent: &Rc<Cell<usize>>, answer: Answer) {
+    let _ = match answer {
+        Answer::Reply(head, message, trailers) => {
+            respond.send_response(head, false).and_then(|mut stream| {
+                stream.send_data(Queued::new(message, unsent), false)?;
+                stream.send_trailers(trailers)
+            })
+        }
+        Answer::Failed(head) => respond.send_response(head, true).map(drop),
+        Answer::Plain(head, text) => respond
+            .send_response(head, false)
+            .and_then(|mut stream| stream.send_data(Queued::new(text, unsent), true)),
+    };
+}
+
+/// A call whose message comes in pieces.
+struct Open {
+    echo: GrpcEcho,
+    lane: Lane,
+    unsent: Rc<Cell<usize>>,
+    call: Call,
+    body: RecvStream,
+    respond: SendResponse<Queued>,
+    /// Taken when the message is whole.
+    assembler: Option<MessageAssembler>,
+    /// When the last piece came.
+    fed: Instant,
+    deadline: Option<Instant>,
+    alarm: Sleep,
+}
+
+impl Future for Open {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let answer = match self.late(cx) {
+            true => Some(grpc::expired().into()),
+            false => ready!(self.collect(cx)),
+        };
+        if let Some(answer) = answer {
+            let Open { respond, unsent, .. } = &mut *self;
+            send(respond, unsent, answer);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Open {
+    /// True once the peer's deadline has passed or no piece has come for too long.
+    fn late(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.alarm.as_mut().poll(cx).is_ready() {
+            let due = self.due();
+            if due <= Instant::now() {
+                return true;
+            }
+            self.alarm = Box::pin(self.lane.sleep_until(due));
+        }
+        false
+    }
+
+    fn due(&self) -> Instant {
+        let due = self.fed + self.echo.work().limits().body_gap_timeout;
+        self.deadline.map_or(due, |deadline| deadline.min(due))
+    }
+
+    /// The answer once there is one; `None` when the peer has reset the call.
+    fn collect(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+        let Open { echo, call, body, assembler, fed, .. } = self;
+        loop {
+            let pieces = assembler.as_mut().expect("polled no more once the message is whole");
+            match ready!(body.poll_data(cx)) {
+                Some(Ok(piece)) => {
+                    *fed = Instant::now();
+                    if let Err(status) = take(echo, pieces, body, &piece) {
+                        return Poll::Ready(Some(status.into()));
+                    }
+                }
+                Some(Err(_)) => return Poll::Ready(None),
+                None => break,
+            }
+        }
+        let message = assembler.take().expect("still there").finish();
+        Poll::Ready(Some(match message {
+            Ok(buffer) => echo.answer(*call, &Body::collected(buffer, echo.work().pool())),
+            Err(status) => status.into(),
+        }))
+    }
+}

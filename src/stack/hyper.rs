@@ -1,0 +1,160 @@
+//! `hyper`: hyper's HTTP/1.1 server over one lent stream. *Service*.
+//!
+//! `default` is what its documentation has you write; `tuned` raises its buffer and lets pipelined replies leave
+//! together. Keep-alive, chunked bodies, `Expect` and the 4xx of broken framing are hyper's own; Host is not checked
+//! and a head may take as long as it likes, because hyper leaves the first to the application and wants a timer
+//! that crosses threads for the second.
+//!
+//! A body in one piece is echoed from where hyper put it; more pieces are put together in a buffer of the worker's
+//! pool, which grows with what has arrived and not with Content-Length.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+
+use crate::driver::{Lane, Service, Stream};
+use crate::service::handler::Work;
+use crate::service::routes::{self, Refused, Target, status};
+use crate::stack::message::{Body, Collected, Message};
+use crate::stack::tuning;
+use crate::wire::Refusal;
+
+/// The stack, made once per worker.
+#[derive(Debug)]
+pub struct Hyper {
+    work: Work,
+    builder: Builder,
+}
+
+impl Hyper {
+    /// hyper as it comes.
+    pub fn new(work: Work) -> Hyper {
+        Hyper { work, builder: Builder::new() }
+    }
+
+    /// hyper with a larger buffer, and pipelined replies flushed together.
+    pub fn tuned(work: Work) -> Hyper {
+        let mut builder = Builder::new();
+        builder.pipeline_flush(true).max_buf_size(tuning::HTTP1_BUFFER_BYTES);
+        Hyper { work, builder }
+    }
+}
+
+impl Service for Hyper {
+    fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
+        let work = self.work.clone();
+        let service = service_fn(move |request| {
+            let work = work.clone();
+            async move { Ok::<_, Infallible>(respond(&work, request).await) }
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        async move {
+            // An error is the peer's doing and hyper has answered it as far as it can be.
+            let mut connection = pin!(connection);
+            match select(connection.as_mut(), pin!(lane.drained())).await {
+                Either::Left(_) => {}
+                Either::Right(_) => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                }
+            }
+        }
+    }
+}
+
+async fn respond(work: &Work, request: Request<Incoming>) -> Response<Full<Message>> {
+    match answer(work, request).await {
+        Ok((content_type, message)) => response(StatusCode::OK, content_type, message),
+        Err((refusal, text)) => {
+            let text = Message::from(Bytes::from(text + "\n"));
+            let mut response = response(status(refusal), routes::TEXT, text);
+            if let Refusal::MethodNotAllowed(allowed) = refusal {
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            }
+            response
+        }
+    }
+}
+
+/// Content type and body of the reply.
+async fn answer(
+    work: &Work,
+    request: Request<Incoming>,
+) -> Result<(&'static str, Message), Refused> {
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    match routes::rest(method.as_bytes(), path.as_bytes())? {
+        Target::Health => Ok((routes::TEXT, Message::from(Bytes::from(routes::HEALTH_BODY)))),
+        Target::Echo(encoding) => {
+            let body = collect(work, request).await?;
+            let (form, message) = work.rest(encoding, &body)?;
+            Ok((form.content_type(), message))
+        }
+    }
+}
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    message: Message,
+) -> Response<Full<Message>> {
+    let mut response = Response::new(Full::new(message));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// The whole body; an announced length over the limit is refused before any of it is read.
+async fn collect(work: &Work, request: Request<Incoming>) -> Result<Body, Refused> {
+    let limit = work.limits().body_bytes_max;
+    let (head, mut body) = request.into_parts();
+    if ![CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| head.headers.contains_key(name)) {
+        return Err(routes::length_refused());
+    }
+    if head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err(routes::coding_refused());
+    }
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    within(limit, announced)?;
+    let Some(first) = next_piece(&mut body).await? else {
+        return Ok(Body::Piece(Bytes::new()));
+    };
+    within(limit, first.len())?;
+    if body.is_end_stream() {
+        return Ok(Body::Piece(first));
+    }
+    let mut collected = Collected::new(work.pool(), announced);
+    collected.push(&first);
+    while let Some(piece) = next_piece(&mut body).await? {
+        within(limit, collected.len() + piece.len())?;
+        collected.push(&piece);
+    }
+    Ok(Body::from(collected))
+}
+
+async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Refused> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| (Refusal::BadRequest, format!("body: {error}")))?;
+        if let Ok(piece) = frame.into_data() {
+            return Ok(Some(piece));
+        }
+    }
+    Ok(None)
+}
+
+fn within(limit: usize, len: usize) -> Result<(), Refused> {
+    match len <= limit {
+        true => Ok(()),
+        false => Err((Refusal::TooLarge, format!("body is over the limit of {limit} bytes"))),
+    }
+}

@@ -1,0 +1,200 @@
+//! `hyper-h2`: the gRPC framing of `h2-crate` over hyper's HTTP/2 server. *Service*.
+//!
+//! `default` is hyper as it comes (windows of 1 MiB, frames of 16 KiB, 200 streams); `tuned` raises them the way ours
+//! are. hyper asks for an executor, one future per call; `Calls` is that, and lives and dies with its connection, so
+//! that nothing has to cross threads.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures_util::future::{Either, poll_fn, select};
+use futures_util::stream::{FuturesUnordered, Stream as _};
+use http::{HeaderMap, Request, Response};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+
+use crate::driver::{Lane, Service, Stream};
+use crate::service::handler::Work;
+use crate::stack::grpc::{self, Answer, Call, GrpcEcho};
+use crate::stack::message::{Body, Message};
+use crate::stack::tuning;
+use crate::wire::grpc::{Code, Status};
+
+/// The stack, made once per worker.
+#[derive(Debug)]
+pub struct HyperH2 {
+    echo: GrpcEcho,
+    tuned: bool,
+}
+
+impl HyperH2 {
+    /// hyper as it comes.
+    pub fn new(work: Work) -> HyperH2 {
+        HyperH2 { echo: GrpcEcho::new(work), tuned: false }
+    }
+
+    /// hyper with windows, frames, streams and buffers raised.
+    pub fn tuned(work: Work) -> HyperH2 {
+        HyperH2 { echo: GrpcEcho::new(work), tuned: true }
+    }
+
+    fn builder(&self, calls: Calls) -> Builder<Calls> {
+        let mut builder = Builder::new(calls);
+        if self.tuned {
+            builder
+                .initial_stream_window_size(tuning::STREAM_WINDOW_BYTES)
+                .initial_connection_window_size(tuning::CONNECTION_WINDOW_BYTES)
+                .max_frame_size(tuning::FRAME_BYTES_MAX)
+                .max_concurrent_streams(tuning::STREAMS_MAX)
+                .max_send_buf_size(tuning::SEND_BUFFER_BYTES);
+        }
+        builder
+    }
+}
+
+impl Service for HyperH2 {
+    fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
+        let calls = Calls::default();
+        let (echo, call_lane) = (self.echo.clone(), lane.clone());
+        let service = service_fn(move |request| {
+            let (echo, lane) = (echo.clone(), call_lane.clone());
+            async move {
+                let answer = respond(&echo, &lane, request).await;
+                Ok::<_, Infallible>(Response::<ReplyBody>::from(answer))
+            }
+        });
+        let builder = self.builder(calls.clone());
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        async move {
+            let (mut connection, mut drained) = (pin!(connection), pin!(lane.drained()));
+            let (mut running, mut draining) = (FuturesUnordered::new(), false);
+            poll_fn(|cx| {
+                if !draining && drained.as_mut().poll(cx).is_ready() {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                // An error is the peer's doing and hyper has answered it as far as it can be.
+                let over = connection.as_mut().poll(cx).map(drop);
+                calls.run(&mut running, cx);
+                over
+            })
+            .await;
+        }
+    }
+}
+
+/// hyper's executor: what it starts is polled with its connection.
+#[derive(Clone, Default)]
+struct Calls(Rc<RefCell<Vec<Running>>>);
+
+type Running = Pin<Box<dyn Future<Output = ()>>>;
+
+impl<F: Future + 'static> Executor<F> for Calls {
+    fn execute(&self, future: F) {
+        self.0.borrow_mut().push(Box::pin(async move {
+            future.await;
+        }));
+    }
+}
+
+impl Calls {
+    /// Runs what was started and what was woken.
+    fn run(&self, running: &mut FuturesUnordered<Running>, cx: &mut Context<'_>) {
+        loop {
+            running.extend(self.0.borrow_mut().drain(..));
+            match Pin::new(&mut *running).poll_next(cx) {
+                Poll::Ready(Some(())) => {}
+                Poll::Ready(None) | Poll::Pending if self.0.borrow().is_empty() => return,
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+        }
+    }
+}
+
+async fn respond(echo: &GrpcEcho, lane: &Lane, request: Request<Incoming>) -> Answer {
+    let call = match echo.admit(&request) {
+        Ok(call) => call,
+        Err(failure) => return failure.into(),
+    };
+    let answer = pin!(collect(echo, call, request.into_body()));
+    let Some(deadline) = call.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+    else {
+        return answer.await;
+    };
+    match select(answer, pin!(lane.sleep_until(deadline))).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => grpc::expired().into(),
+    }
+}
+
+/// Reads the whole request and answers it.
+async fn collect(echo: &GrpcEcho, call: Call, mut body: Incoming) -> Answer {
+    let mut assembler = echo.assembler(call);
+    let mut first = true;
+    while let Some(frame) = body.frame().await {
+        let piece = match frame.map(Frame::into_data) {
+            Ok(Ok(piece)) => piece,
+            Ok(Err(_trailers)) => continue,
+            Err(_) => return Status::new(Code::Cancelled, "the request was reset").into(),
+        };
+        if std::mem::take(&mut first)
+            && body.is_end_stream()
+            && let Some(answer) = echo.try_whole(call, &piece)
+        {
+            return answer;
+        }
+        if let Err(status) = assembler.feed(&piece, &mut echo.work().pool().borrow_mut()) {
+            return status.into();
+        }
+    }
+    match assembler.finish() {
+        Ok(buffer) => echo.answer(call, &Body::collected(buffer, echo.work().pool())),
+        Err(status) => status.into(),
+    }
+}
+
+/// A reply's message and trailers, as hyper asks for them.
+#[derive(Debug)]
+struct ReplyBody {
+    message: Option<Message>,
+    trailers: Option<HeaderMap>,
+}
+
+impl From<Answer> for Response<ReplyBody> {
+    fn from(answer: Answer) -> Response<ReplyBody> {
+        let (head, message, trailers) = match answer {
+            Answer::Reply(head, message, trailers) => (head, Some(message), Some(trailers)),
+            Answer::Failed(head) => (head, None, None),
+            Answer::Plain(head, text) => (head, Some(text), None),
+        };
+        head.map(|()| ReplyBody { message, trailers })
+    }
+}
+
+impl HttpBody for ReplyBody {
+    type Data = Message;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Message>, Infallible>>> {
+        let data = self.message.take().map(Frame::data);
+        let frame = data.or_else(|| self.trailers.take().map(Frame::trailers));
+        Poll::Ready(frame.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.message.is_none() && self.trailers.is_none()
+    }
+}
