@@ -29,7 +29,7 @@ const BEGIN: usize = PAGE_BYTES / 2;
 
 /// A message of which some has arrived.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(crate) struct Gathered {
     /// The message from `start` on. A buffer that has to grow may move and lose its place, but not the next time: one
     /// that has held a long message has room for it wherever it begins.
     buffer: Vec<u8>,
@@ -42,7 +42,7 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Nothing yet of a message that says it is `len` bytes long.
-    pub(super) fn new(len: usize, pool: &mut Pool) -> Gathered {
+    pub(crate) fn new(len: usize, pool: &mut Pool) -> Gathered {
         if len < OWN_BYTES_MIN {
             return Gathered::from(pool.take(len));
         }
@@ -56,33 +56,33 @@ impl Gathered {
     }
 
     /// Bytes that have arrived; those in a buffer that is lent do not count.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lent.unwrap_or(self.buffer.len()) - self.start
     }
 
     /// The bytes that have arrived.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
 
     /// Where in the buffer a range of the message lies.
-    pub(super) fn range(&self, of_message: &Range<usize>) -> Range<usize> {
+    pub(crate) fn range(&self, of_message: &Range<usize>) -> Range<usize> {
         self.start + of_message.start..self.start + of_message.end
     }
 
     /// The buffer itself.
-    pub(super) fn into_buffer(self) -> Vec<u8> {
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
         self.buffer
     }
 
     /// Takes `chunk`, the first of `remaining` bytes to come.
-    pub(super) fn append(&mut self, chunk: &[u8], remaining: usize) {
+    pub(crate) fn append(&mut self, chunk: &[u8], remaining: usize) {
         self.make_room(remaining, chunk.len());
         self.buffer.extend_from_slice(chunk);
     }
 
     /// Offers the buffer for up to `most` of the `remaining` bytes to come; `None` for none, and while it is lent.
-    pub(super) fn lend(&mut self, remaining: usize, most: usize) -> Option<Loan> {
+    pub(crate) fn lend(&mut self, remaining: usize, most: usize) -> Option<Loan> {
         if self.lent.is_some() || most == 0 {
             return None;
         }
@@ -93,7 +93,7 @@ impl Gathered {
     }
 
     /// Takes the lent buffer back; returns how many bytes it gained.
-    pub(super) fn repay(&mut self, buffer: Vec<u8>) -> usize {
+    pub(crate) fn repay(&mut self, buffer: Vec<u8>) -> usize {
         let before = self.lent.take().unwrap_or_default();
         debug_assert!(buffer.len() >= before);
         self.buffer = buffer;
@@ -102,7 +102,7 @@ impl Gathered {
 
     /// Bytes that the buffer has room for.
     #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
 

@@ -2,40 +2,40 @@
 //!
 //! A window is signed: a peer that lowers SETTINGS_INITIAL_WINDOW_SIZE can put it below zero, where it stays until
 //! updates lift it. What we grant is given back as bytes arrive, not as they are used, because the memory they take
-//! is bounded elsewhere (`machine.rs`); updates are batched, one for each half window.
+//! is bounded elsewhere (`connection`); updates are batched, one for each half window.
 //!
 //! RFC 9113 sections 5.2 and 6.9.
 
 /// No window may grow past it.
-pub(super) const WINDOW_MAX: i64 = (1 << 31) - 1;
+pub(crate) const WINDOW_MAX: i64 = (1 << 31) - 1;
 
 /// A window past [`WINDOW_MAX`], or bytes past a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Overflow;
+pub(crate) struct Overflow;
 
 /// What we may send, on a stream or in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SendWindow(i64);
+pub(crate) struct SendWindow(i64);
 
 impl SendWindow {
     /// A window of `size`.
-    pub(super) fn new(size: u32) -> SendWindow {
+    pub(crate) fn new(size: u32) -> SendWindow {
         SendWindow(i64::from(size))
     }
 
     /// Bytes that may be sent now.
-    pub(super) fn available(self) -> usize {
+    pub(crate) fn available(self) -> usize {
         usize::try_from(self.0).unwrap_or(0)
     }
 
     /// `bytes` are sent; they must be available.
-    pub(super) fn spend(&mut self, bytes: usize) {
+    pub(crate) fn spend(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.available() || bytes == 0);
         self.0 -= bytes as i64;
     }
 
     /// The peer grants more, or takes some back.
-    pub(super) fn shift(&mut self, by: i64) -> Result<(), Overflow> {
+    pub(crate) fn shift(&mut self, by: i64) -> Result<(), Overflow> {
         self.0 += by;
         if self.0 > WINDOW_MAX { Err(Overflow) } else { Ok(()) }
     }
@@ -43,36 +43,36 @@ impl SendWindow {
 
 /// What the peer may send, on a stream or in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ReceiveWindow {
+pub(crate) struct ReceiveWindow {
     left: i64,
     size: i64,
 }
 
 impl ReceiveWindow {
     /// A window of `size`, all of it granted.
-    pub(super) fn new(size: u32) -> ReceiveWindow {
+    pub(crate) fn new(size: u32) -> ReceiveWindow {
         ReceiveWindow { left: i64::from(size), size: i64::from(size) }
     }
 
     /// `bytes` arrive, padding included.
-    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Overflow> {
+    pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), Overflow> {
         self.left -= bytes as i64;
         if self.left < 0 { Err(Overflow) } else { Ok(()) }
     }
 
     /// True when `bytes` may arrive.
-    pub(super) fn allows(self, bytes: usize) -> bool {
+    pub(crate) fn allows(self, bytes: usize) -> bool {
         bytes as i64 <= self.left
     }
 
     /// Makes the window at least `size` from the next update on, and that due soon.
-    pub(super) fn widen(&mut self, size: u64) {
+    pub(crate) fn widen(&mut self, size: u64) {
         self.size = self.size.max(i64::try_from(size).unwrap_or(WINDOW_MAX)).min(WINDOW_MAX);
     }
 
     /// The increment to grant now, if half of the window is used up; `expected` bytes are known to come, and a window
     /// that holds all of them needs no update.
-    pub(super) fn update(&mut self, expected: u64) -> Option<u32> {
+    pub(crate) fn update(&mut self, expected: u64) -> Option<u32> {
         let half = self.size - self.size / 2;
         let enough = i64::try_from(expected).unwrap_or(WINDOW_MAX).min(half);
         if self.left >= enough {

@@ -24,10 +24,10 @@
 //!
 //! RFC 9113 sections 4.1 and 6.
 
-use super::fault::{ErrorCode, Fault};
+use super::error::{ErrorCode, Fault};
 
 /// Bytes before each payload.
-pub(super) const HEAD_BYTES: usize = 9;
+pub(crate) const HEAD_BYTES: usize = 9;
 
 /// Bytes of a RST_STREAM or WINDOW_UPDATE frame.
 const WORD_FRAME_BYTES: usize = HEAD_BYTES + 4;
@@ -36,38 +36,38 @@ const WORD_FRAME_BYTES: usize = HEAD_BYTES + 4;
 const PING_FRAME_BYTES: usize = HEAD_BYTES + PING_BYTES;
 
 /// Bytes of a PING's payload.
-pub(super) const PING_BYTES: usize = 8;
+pub(crate) const PING_BYTES: usize = 8;
 
 /// Bytes of a GOAWAY's payload before its text.
-pub(super) const GO_AWAY_BYTES: usize = 8;
+pub(crate) const GO_AWAY_BYTES: usize = 8;
 
 /// DATA, HEADERS: the sender is done.
-pub(super) const END_STREAM: u8 = 0x1;
+pub(crate) const END_STREAM: u8 = 0x1;
 /// SETTINGS, PING: an answer.
-pub(super) const ACK: u8 = 0x1;
+pub(crate) const ACK: u8 = 0x1;
 /// HEADERS, CONTINUATION: the block is whole.
-pub(super) const END_HEADERS: u8 = 0x4;
+pub(crate) const END_HEADERS: u8 = 0x4;
 /// DATA, HEADERS: padding at the end, its length in front.
-pub(super) const PADDED: u8 = 0x8;
+pub(crate) const PADDED: u8 = 0x8;
 /// HEADERS: a dependency in front.
-pub(super) const PRIORITY: u8 = 0x20;
+pub(crate) const PRIORITY: u8 = 0x20;
 
 /// Bytes of a stream dependency and weight.
-pub(super) const PRIORITY_BYTES: usize = 5;
+pub(crate) const PRIORITY_BYTES: usize = 5;
 
 /// A priority that cannot be.
-pub(super) const SELF_DEPENDENT: &str = "a stream cannot depend on itself";
+pub(crate) const SELF_DEPENDENT: &str = "a stream cannot depend on itself";
 
 /// What a client says before its first frame.
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The answer to SETTINGS.
-pub(super) const SETTINGS_ACK: [u8; HEAD_BYTES] = head_bytes(0, Kind::Settings, ACK, 0);
+pub(crate) const SETTINGS_ACK: [u8; HEAD_BYTES] = head_bytes(0, Kind::Settings, ACK, 0);
 
 /// Type of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A piece of a message.
     Data = 0,
     /// The start of a header block.
@@ -112,20 +112,20 @@ impl Kind {
 
 /// The nine bytes before each payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FrameHead {
+pub(crate) struct FrameHead {
     /// Bytes of payload.
-    pub(super) len: usize,
+    pub(crate) len: usize,
     /// Type.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     /// Flags, also those that mean nothing.
-    pub(super) flags: u8,
+    pub(crate) flags: u8,
     /// Stream, or 0 for the connection.
-    pub(super) stream: u32,
+    pub(crate) stream: u32,
 }
 
 impl FrameHead {
     /// Reads a head; the reserved bit is ignored.
-    pub(super) fn read(bytes: &[u8; HEAD_BYTES]) -> FrameHead {
+    pub(crate) fn read(bytes: &[u8; HEAD_BYTES]) -> FrameHead {
         let [a, b, c, kind, flags, s0, s1, s2, s3] = *bytes;
         FrameHead {
             len: u32::from_be_bytes([0, a, b, c]) as usize,
@@ -136,13 +136,13 @@ impl FrameHead {
     }
 
     /// True when `flag` is set.
-    pub(super) fn has(self, flag: u8) -> bool {
+    pub(crate) fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 }
 
 /// A head as bytes. `len` is below 2^24.
-pub(super) const fn head_bytes(len: usize, kind: Kind, flags: u8, stream: u32) -> [u8; HEAD_BYTES] {
+pub(crate) const fn head_bytes(len: usize, kind: Kind, flags: u8, stream: u32) -> [u8; HEAD_BYTES] {
     debug_assert!(len < 1 << 24);
     // Eight bytes at once: written one by one they could not be read back at once by the copy that follows.
     let front =
@@ -152,7 +152,7 @@ pub(super) const fn head_bytes(len: usize, kind: Kind, flags: u8, stream: u32) -
 }
 
 /// Puts the stream's number into the frame at the front of `frame`.
-pub(super) fn put_stream(frame: &mut [u8], stream: u32) {
+pub(crate) fn put_stream(frame: &mut [u8], stream: u32) {
     frame[HEAD_BYTES - 4..HEAD_BYTES].copy_from_slice(&stream.to_be_bytes());
 }
 
@@ -164,17 +164,17 @@ fn word_frame(kind: Kind, stream: u32, word: u32) -> [u8; WORD_FRAME_BYTES] {
 }
 
 /// A RST_STREAM frame.
-pub(super) fn rst_stream(stream: u32, code: ErrorCode) -> [u8; WORD_FRAME_BYTES] {
+pub(crate) fn rst_stream(stream: u32, code: ErrorCode) -> [u8; WORD_FRAME_BYTES] {
     word_frame(Kind::RstStream, stream, code as u32)
 }
 
 /// A WINDOW_UPDATE frame.
-pub(super) fn window_update(stream: u32, increment: u32) -> [u8; WORD_FRAME_BYTES] {
+pub(crate) fn window_update(stream: u32, increment: u32) -> [u8; WORD_FRAME_BYTES] {
     word_frame(Kind::WindowUpdate, stream, increment)
 }
 
 /// A PING frame, or the answer to one.
-pub(super) fn ping(flags: u8, payload: &[u8; PING_BYTES]) -> [u8; PING_FRAME_BYTES] {
+pub(crate) fn ping(flags: u8, payload: &[u8; PING_BYTES]) -> [u8; PING_FRAME_BYTES] {
     let mut frame = [0; PING_FRAME_BYTES];
     frame[..HEAD_BYTES].copy_from_slice(&head_bytes(PING_BYTES, Kind::Ping, flags, 0));
     frame[HEAD_BYTES..].copy_from_slice(payload);
@@ -182,7 +182,7 @@ pub(super) fn ping(flags: u8, payload: &[u8; PING_BYTES]) -> [u8; PING_FRAME_BYT
 }
 
 /// A GOAWAY frame.
-pub(super) fn go_away(last_stream: u32, code: ErrorCode, text: &str) -> Vec<u8> {
+pub(crate) fn go_away(last_stream: u32, code: ErrorCode, text: &str) -> Vec<u8> {
     let mut frame = head_bytes(GO_AWAY_BYTES + text.len(), Kind::GoAway, 0, 0).to_vec();
     frame.extend_from_slice(&last_stream.to_be_bytes());
     frame.extend_from_slice(&(code as u32).to_be_bytes());
@@ -191,7 +191,7 @@ pub(super) fn go_away(last_stream: u32, code: ErrorCode, text: &str) -> Vec<u8> 
 }
 
 /// The word that is the whole payload of a RST_STREAM or WINDOW_UPDATE frame.
-pub(super) fn word(payload: &[u8], what: &'static str) -> Result<u32, Fault> {
+pub(crate) fn word(payload: &[u8], what: &'static str) -> Result<u32, Fault> {
     let bytes: &[u8; 4] = payload
         .try_into()
         .map_err(|_| Fault::connection(ErrorCode::FrameSize, format!("{what} is not 4 bytes")))?;
@@ -200,7 +200,7 @@ pub(super) fn word(payload: &[u8], what: &'static str) -> Result<u32, Fault> {
 
 /// The fragment of a header block in a HEADERS frame, without padding and priority, and what is wrong with the
 /// priority.
-pub(super) fn headers_fragment(
+pub(crate) fn headers_fragment(
     head: FrameHead,
     payload: &[u8],
 ) -> Result<(&[u8], Option<&'static str>), Fault> {
@@ -219,13 +219,13 @@ pub(super) fn headers_fragment(
 }
 
 /// The stream that a priority depends on.
-pub(super) fn dependency(priority: &[u8; PRIORITY_BYTES]) -> u32 {
+pub(crate) fn dependency(priority: &[u8; PRIORITY_BYTES]) -> u32 {
     let [a, b, c, d, _] = *priority;
     u32::from_be_bytes([a & 0x7F, b, c, d])
 }
 
 /// Padding that leaves no room for itself.
-pub(super) fn padding() -> Fault {
+pub(crate) fn padding() -> Fault {
     Fault::protocol("padding is longer than the frame")
 }
 

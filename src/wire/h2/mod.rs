@@ -5,52 +5,36 @@
 //! short text, 405 or 415.
 //!
 //! ```text
-//!              machine.rs  frames taken apart              ┌── server.rs  request.rs ─▶ Handler ─▶ reply.rs, answer.rs
-//!  bytes ────▶ block.rs    header blocks, whole            │
-//!              control.rs  SETTINGS, PING, GOAWAY, ...  ───┤
-//!              data.rs     content, windows, loans         └── client.rs  call.rs ─▶ outcome.rs ─▶ Sink
-//!              pump.rs     what windows held up  ◀── outgoing.rs  a message cut into frames
-//!              ending.rs   faults: RST_STREAM, GOAWAY
+//!             connection/                         server/
+//!              mod      frames taken apart         request, head ─▶ Handler ─▶ response, frames
+//!  bytes ────▶ headers  header blocks, whole       timeouts
+//!              control  SETTINGS, PING, GOAWAY
+//!              data     content, windows, loans   client/
+//!              send     output that waits          request, request_block
+//!              outgoing a message as frames        response, head ─▶ Sink
+//!              errors   RST_STREAM, GOAWAY
 //! ```
 //! A small call whose HEADERS and DATA lie in one input is answered from where it lies: no stream is made, nothing is
 //! copied but the reply into the outbox. A large message is received into its own buffer and sent from there.
 //!
 //! # Limits
-//! Each has a test in `tests/h2.rs`. Past a limit the stream is refused where the peer may be honest, and the
-//! connection ends with ENHANCE_YOUR_CALM where it may not; see also `guard.rs` and [`crate::wire::Limits`].
+//! Each has a test in `tests/h2/`. Past a limit the stream is refused where the peer may be honest, and the
+//! connection ends with ENHANCE_YOUR_CALM where it may not; see also `abuse.rs` and [`crate::wire::Limits`].
 //!
 //! RFC 9113, RFC 7541, and `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
-mod answer;
-mod block;
-mod call;
+mod abuse;
 mod client;
-mod control;
-mod data;
-mod deadline;
-mod ending;
-mod fault;
+mod connection;
+mod error;
 mod flow;
 mod frame;
-mod guard;
 mod hpack;
-mod incoming;
-mod last_block;
-mod machine;
-mod outcome;
-mod outgoing;
-mod pump;
-mod reply;
-mod reply_head;
-mod request;
-mod request_block;
-mod request_head;
 mod server;
 mod settings;
-mod stream;
 
 pub use client::{Allowance, H2Client};
-pub use fault::ErrorCode;
+pub use error::ErrorCode;
 pub use server::H2;
 pub use settings::Settings;
 

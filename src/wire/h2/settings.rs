@@ -2,18 +2,18 @@
 //!
 //! Defaults are the protocol's. Unknown settings are ignored. RFC 9113 section 6.5.
 
-use super::fault::{ErrorCode, Fault};
+use super::error::{ErrorCode, Fault};
 use super::flow::WINDOW_MAX;
 use super::frame::{HEAD_BYTES, Kind, head_bytes};
 
 /// Smallest and default SETTINGS_MAX_FRAME_SIZE.
-pub(super) const FRAME_BYTES_MIN: u32 = 16 * 1024;
+pub(crate) const FRAME_BYTES_MIN: u32 = 16 * 1024;
 
 /// Largest SETTINGS_MAX_FRAME_SIZE.
-pub(super) const FRAME_BYTES_MAX: u32 = (1 << 24) - 1;
+pub(crate) const FRAME_BYTES_MAX: u32 = (1 << 24) - 1;
 
 /// Window of a new stream, and of the connection, until something else is said.
-pub(super) const WINDOW_DEFAULT: u32 = 65_535;
+pub(crate) const WINDOW_DEFAULT: u32 = 65_535;
 
 const HEADER_TABLE_SIZE: u16 = 1;
 const ENABLE_PUSH: u16 = 2;
@@ -54,7 +54,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Applies the payload of a SETTINGS frame, in order.
-    pub(super) fn apply(&mut self, payload: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn apply(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let (pairs, []) = payload.as_chunks::<6>() else {
             let text = "SETTINGS is not a multiple of 6 bytes";
             return Err(Fault::connection(ErrorCode::FrameSize, text));
@@ -86,7 +86,7 @@ impl Settings {
     }
 
     /// The SETTINGS frame that says what differs from the defaults.
-    pub(super) fn frame(&self) -> Vec<u8> {
+    pub(crate) fn frame(&self) -> Vec<u8> {
         let default = Settings::default();
         let mut frame = vec![0; HEAD_BYTES];
         let mut put = |id: u16, value: u32, default: u32| {

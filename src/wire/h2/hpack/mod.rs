@@ -6,7 +6,7 @@
 //! is shown to the caller where it lies, with its name already understood, and nothing is built.
 //!
 //! What it does not do: encode with a dynamic table in general. The server half's replies are literals that are
-//! valid whatever the peer's table size; the client half indexes its one request head (`client.rs`).
+//! valid whatever the peer's table size; the client half indexes its one request head (`client`).
 //!
 //! A field that is larger than the caller likes is still decoded, because the table is shared by the whole
 //! connection; [`Decoder::decode`] gives up only past `bytes_max`, which ends the connection.

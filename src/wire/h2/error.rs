@@ -33,7 +33,7 @@ pub enum ErrorCode {
 
 /// One thing that went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The connection cannot go on.
     Connection(ErrorCode, Cow<'static, str>),
     /// This stream cannot.
@@ -42,23 +42,23 @@ pub(super) enum Fault {
 
 impl Fault {
     /// A connection fault of `code`.
-    pub(super) fn connection(code: ErrorCode, text: impl Into<Cow<'static, str>>) -> Fault {
+    pub(crate) fn connection(code: ErrorCode, text: impl Into<Cow<'static, str>>) -> Fault {
         Fault::Connection(code, text.into())
     }
 
     /// A connection fault of PROTOCOL_ERROR.
-    pub(super) fn protocol(text: impl Into<Cow<'static, str>>) -> Fault {
+    pub(crate) fn protocol(text: impl Into<Cow<'static, str>>) -> Fault {
         Fault::connection(ErrorCode::Protocol, text)
     }
 
     /// A connection fault of ENHANCE_YOUR_CALM.
-    pub(super) fn calm(text: impl Into<Cow<'static, str>>) -> Fault {
+    pub(crate) fn calm(text: impl Into<Cow<'static, str>>) -> Fault {
         Fault::connection(ErrorCode::EnhanceYourCalm, text)
     }
 }
 
 /// The name of a code a peer sent.
-pub(super) fn code_name(code: u32) -> Cow<'static, str> {
+pub(crate) fn code_name(code: u32) -> Cow<'static, str> {
     const NAMES: [&str; 14] = [
         "NO_ERROR",
         "PROTOCOL_ERROR",

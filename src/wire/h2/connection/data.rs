@@ -2,7 +2,7 @@
 //!
 //! What arrives is credited at once, on the stream and the connection, since the memory it takes is bounded by other
 //! means: a message announces its length, and one that would take the connection's messages over
-//! [`super::MESSAGES_BYTES_MAX_FACTOR`] times the largest is refused. While replies that nobody takes hold more than that,
+//! [`crate::wire::h2::MESSAGES_BYTES_MAX_FACTOR`] times the largest is refused. While replies that nobody takes hold more than that,
 //! nothing is granted for new requests.
 //!
 //! Windows grow with what is announced, so that a large message is not held up by them, and are updated once for
@@ -10,13 +10,13 @@
 //!
 //! RFC 9113 sections 5.2, 6.1 and 6.9.
 
-use super::CONNECTION_WINDOW_MAX;
-use super::fault::{ErrorCode, Fault};
-use super::frame::{self, END_STREAM, FrameHead, PADDED, padding};
-use super::incoming::Incoming;
-use super::machine::{Connection, Side, Stage};
-use super::stream::{Absent, Stream};
 use crate::wire::grpc::{Code, PREFIX_BYTES, Status};
+use crate::wire::h2::CONNECTION_WINDOW_MAX;
+use crate::wire::h2::connection::incoming::Incoming;
+use crate::wire::h2::connection::streams::{Absent, Stream};
+use crate::wire::h2::connection::{Connection, Side, Stage};
+use crate::wire::h2::error::{ErrorCode, Fault};
+use crate::wire::h2::frame::{self, END_STREAM, FrameHead, PADDED, padding};
 use crate::wire::{Context, DIRECT_BYTES_MIN, Limit, Loan, WireError};
 
 /// Window that is granted beyond what a message lacks: a frame's longest padding and the length of it. A peer that
@@ -25,7 +25,7 @@ const PADDING_ROOM: usize = 256;
 
 /// A DATA frame of which some is still to come.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct DataFrame {
+pub(crate) struct DataFrame {
     stream: u32,
     /// Content still to come.
     left: usize,
@@ -38,7 +38,7 @@ pub(super) struct DataFrame {
 
 /// A loan that is out.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lent {
+pub(crate) struct Lent {
     stream: u32,
     /// Length of the buffer when it left.
     before: usize,
@@ -47,7 +47,7 @@ pub(super) struct Lent {
 impl<S: Side> Connection<S> {
     /// True when `len` bytes of content that end stream `id` can be taken from the input as they lie: the rest of the
     /// rules, and every fault, is [`Connection::data_head`]'s business.
-    pub(super) fn is_whole_content(&mut self, id: u32, len: usize) -> bool {
+    pub(crate) fn is_whole_content(&mut self, id: u32, len: usize) -> bool {
         let connection = self.receive.allows(len);
         self.streams.get(id).is_some_and(|stream| {
             connection
@@ -59,7 +59,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// Takes all of a stream's content from the input, where [`Connection::is_whole_content`] allows it.
-    pub(super) fn whole_content(
+    pub(crate) fn whole_content(
         &mut self,
         id: u32,
         content: &[u8],
@@ -74,7 +74,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// The head of a DATA frame. Its whole length is taken off the windows at once.
-    pub(super) fn data_head(
+    pub(crate) fn data_head(
         &mut self,
         head: FrameHead,
         cx: &mut Context<'_>,
@@ -117,7 +117,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// The length of a DATA frame's padding.
-    pub(super) fn data_padding(
+    pub(crate) fn data_padding(
         &mut self,
         head: FrameHead,
         pad: u8,
@@ -146,7 +146,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// The next bytes of a DATA frame; returns how much of `input` belongs to it.
-    pub(super) fn data_bytes(
+    pub(crate) fn data_bytes(
         &mut self,
         input: &[u8],
         cx: &mut Context<'_>,
@@ -237,7 +237,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// The peer has ended a stream.
-    pub(super) fn end_stream(
+    pub(crate) fn end_stream(
         &mut self,
         id: u32,
         cx: &mut Context<'_>,
@@ -270,7 +270,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// Lets the peer send on in all, unless it does not take what it asked for.
-    pub(super) fn grant_connection(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn grant_connection(&mut self, cx: &mut Context<'_>) {
         if !self.finished
             && self.waiting_bytes <= self.messages_bytes_max
             && let Some(increment) = self.receive.update(u64::MAX)
@@ -280,7 +280,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// Offers the buffer of a message of which a long piece is due in the current frame.
-    pub(super) fn lend(&mut self) -> Option<Loan> {
+    pub(crate) fn lend(&mut self) -> Option<Loan> {
         let Stage::Data(frame) = &mut self.stage else { return None };
         if self.lent.is_some() || (frame.left < DIRECT_BYTES_MIN && !frame.direct) {
             return None;
@@ -293,7 +293,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// Takes a lent buffer back.
-    pub(super) fn repay(
+    pub(crate) fn repay(
         &mut self,
         buffer: Vec<u8>,
         cx: &mut Context<'_>,
@@ -336,10 +336,10 @@ impl<T> Stream<T> {
 }
 
 /// A `content-length` that does not hold.
-pub(super) const WRONG_LENGTH: &str = "content-length differs from the content's";
+pub(crate) const WRONG_LENGTH: &str = "content-length differs from the content's";
 
 /// More DATA than the connection's window allows.
-pub(super) fn over_connection_window() -> Fault {
+pub(crate) fn over_connection_window() -> Fault {
     Fault::connection(ErrorCode::FlowControl, "DATA exceeds the connection's window")
 }
 

@@ -1,16 +1,16 @@
 //! How streams and connections end early: RST_STREAM for a fault of one stream, GOAWAY for one of all.
 //!
-//! A reset that the peer has caused counts against it (`guard.rs`), whoever sends it. RFC 9113 section 5.4.
+//! A reset that the peer has caused counts against it (`abuse.rs`), whoever sends it. RFC 9113 section 5.4.
 
-use super::PROTOCOL;
-use super::fault::{ErrorCode, Fault};
-use super::frame;
-use super::machine::{Connection, Side};
+use crate::wire::h2::PROTOCOL;
+use crate::wire::h2::connection::{Connection, Side};
+use crate::wire::h2::error::{ErrorCode, Fault};
+use crate::wire::h2::frame;
 use crate::wire::{Context, WireError};
 
 impl<S: Side> Connection<S> {
     /// Ends the stream that a fault concerns; passes a fault of the connection on.
-    pub(super) fn contain<T>(
+    pub(crate) fn contain<T>(
         &mut self,
         result: Result<T, Fault>,
         cx: &mut Context<'_>,
@@ -33,7 +33,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// Sends RST_STREAM for a stream that is not in `streams` any more.
-    pub(super) fn reset(
+    pub(crate) fn reset(
         &mut self,
         id: u32,
         code: ErrorCode,
@@ -45,7 +45,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// Takes a stream out and gives its buffers back.
-    pub(super) fn remove(&mut self, id: u32, cx: &mut Context<'_>) -> Option<S::PerStream> {
+    pub(crate) fn remove(&mut self, id: u32, cx: &mut Context<'_>) -> Option<S::PerStream> {
         let slot = self.streams.remove(id)?;
         let stream = slot.as_mut()?;
         self.arriving_bytes -= stream.reserved;
@@ -56,7 +56,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// Ends the connection.
-    pub(super) fn abort(&mut self, fault: Fault, cx: &mut Context<'_>) -> WireError {
+    pub(crate) fn abort(&mut self, fault: Fault, cx: &mut Context<'_>) -> WireError {
         let (code, what) = match fault {
             Fault::Connection(code, text) => (code, text),
             Fault::Stream(_, code, text) => (code, text.into()),
@@ -66,7 +66,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// Sends GOAWAY; nothing more is taken.
-    pub(super) fn say_goodbye(&mut self, code: ErrorCode, text: &str, cx: &mut Context<'_>) {
+    pub(crate) fn say_goodbye(&mut self, code: ErrorCode, text: &str, cx: &mut Context<'_>) {
         cx.out.copy(&frame::go_away(self.closed.last(), code, text), cx.pool);
         self.finished = true;
     }

@@ -1,52 +1,59 @@
 //! The server half: [`H2`] as a machine, and what it makes of what a connection receives.
 //!
-//! What a request's head decides is in `request.rs`, how it is answered in `reply.rs`, how long it is waited for and
-//! how the connection is shut down in `deadline.rs`.
+//! What a request's head decides is in `request.rs`, how it is answered in `response.rs`, how long it is waited for and
+//! how the connection is shut down in `timeouts.rs`.
+
+mod frames;
+pub(crate) mod head;
+mod last_block;
+mod request;
+mod response;
+mod timeouts;
 
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::answer::{Front, TextReply};
-use super::fault::Fault;
-use super::frame;
-use super::last_block::LastBlock;
-use super::machine::{Block, Connection, Side, Stage};
-use super::request_head::RequestHead;
-use super::settings::{Settings, WINDOW_DEFAULT};
-use super::stream::Stream;
-use super::{
+use crate::wire::grpc::Status;
+use crate::wire::h2::connection::streams::Stream;
+use crate::wire::h2::connection::{Block, Connection, Side, Stage};
+use crate::wire::h2::error::Fault;
+use crate::wire::h2::frame;
+use crate::wire::h2::server::frames::{Front, TextReply};
+use crate::wire::h2::server::head::RequestHead;
+use crate::wire::h2::server::last_block::LastBlock;
+use crate::wire::h2::settings::{Settings, WINDOW_DEFAULT};
+use crate::wire::h2::{
     CONNECTION_WINDOW, FRAME_BYTES_MAX, MESSAGES_BYTES_MAX_FACTOR, PROTOCOL, REFUSED_CONTENT_MAX,
     STREAM_WINDOW, STREAMS_MAX,
 };
-use crate::wire::grpc::Status;
 use crate::wire::{Context, Handler, LimitCounts, Limits, Loan, Machine, Pool, Route, WireError};
 
 /// Server half.
 #[derive(Debug)]
 pub struct H2<H: Handler> {
-    pub(super) connection: Connection<Server<H>>,
+    pub(crate) connection: Connection<Server<H>>,
 }
 
 /// What the server half adds to a connection.
 #[derive(Debug)]
-pub(super) struct Server<H> {
-    pub(super) handler: H,
-    pub(super) head: RequestHead,
+pub(crate) struct Server<H> {
+    pub(crate) handler: H,
+    pub(crate) head: RequestHead,
     /// The block that `head` was decoded from.
-    pub(super) last_block: LastBlock,
-    pub(super) scratch: Vec<u8>,
+    pub(crate) last_block: LastBlock,
+    pub(crate) scratch: Vec<u8>,
     /// Of the last reply.
-    pub(super) front: Front,
+    pub(crate) front: Front,
     /// About how much the last long answer took: capacity for the next.
-    pub(super) answer_hint: usize,
+    pub(crate) answer_hint: usize,
     /// The client knows which encodings are spoken.
-    pub(super) advertised: bool,
-    pub(super) drain: Drain,
+    pub(crate) advertised: bool,
+    pub(crate) drain: Drain,
 }
 
 /// How far shutting down has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Drain {
+pub(crate) enum Drain {
     /// Not at all.
     No,
     /// The client has been told, and may still open streams until it answers, or this moment.
@@ -57,7 +64,7 @@ pub(super) enum Drain {
 
 /// What becomes of a stream's content.
 #[derive(Debug)]
-pub(super) enum Work {
+pub(crate) enum Work {
     /// It is the message of a call.
     Call(Route),
     /// It is dropped, and the request is not a call: its reply.

@@ -1,21 +1,26 @@
 //! The client half: calls one method of one server, many at once, and hands on each reply's message.
 //!
-//! `call.rs` opens streams, `outcome.rs` takes what comes back. A server is asked for nothing beyond the first call
+//! `request.rs` opens streams, `response.rs` takes what comes back. A server is asked for nothing beyond the first call
 //! before its SETTINGS have said how many it takes at once: further ones might be refused. No call is held back here
 //! or sent again; [`Client::in_flight_max`] tells the caller when to ask.
 //!
 //! A connection ends with an error once its server has gone away, or its stream numbers are used up, and every call
 //! has its reply.
 
+mod head;
+mod request;
+mod request_block;
+mod response;
+
 use std::rc::Rc;
 
-use super::PROTOCOL;
-use super::flow::WINDOW_MAX;
-use super::frame::{self, PREFACE};
-use super::machine::Connection;
-use super::reply_head::ReplyHeads;
-use super::request_block::RequestBlock;
-use super::settings::{FRAME_BYTES_MAX, Settings, WINDOW_DEFAULT};
+use crate::wire::h2::PROTOCOL;
+use crate::wire::h2::client::head::ReplyHeads;
+use crate::wire::h2::client::request_block::RequestBlock;
+use crate::wire::h2::connection::Connection;
+use crate::wire::h2::flow::WINDOW_MAX;
+use crate::wire::h2::frame::{self, PREFACE};
+use crate::wire::h2::settings::{FRAME_BYTES_MAX, Settings, WINDOW_DEFAULT};
 use crate::wire::{Client, Context, Limits, Loan, Part, Pool, Sink, WireError};
 
 /// Streams that are opened before the server has said how many it allows.
@@ -42,26 +47,26 @@ pub struct Allowance {
 
 /// What the client half adds to a connection.
 #[derive(Debug)]
-pub(super) struct Caller {
-    pub(super) heads: ReplyHeads,
-    pub(super) block: RequestBlock,
+pub(crate) struct Caller {
+    pub(crate) heads: ReplyHeads,
+    pub(crate) block: RequestBlock,
     /// Number of the next stream.
-    pub(super) next: u32,
+    pub(crate) next: u32,
     /// Window of a new stream.
-    pub(super) window: u32,
+    pub(crate) window: u32,
     /// Why no more streams can be opened.
-    pub(super) away: Option<String>,
+    pub(crate) away: Option<String>,
 }
 
 /// A call in flight.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(crate) struct Call {
     /// The caller's number.
-    pub(super) id: u32,
+    pub(crate) id: u32,
     /// The reply's first block has come.
-    pub(super) answered: bool,
+    pub(crate) answered: bool,
     /// Why it is not a good reply.
-    pub(super) failure: Option<String>,
+    pub(crate) failure: Option<String>,
 }
 
 impl Default for Allowance {

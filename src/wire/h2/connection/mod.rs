@@ -6,34 +6,45 @@
 //!                    ├─ DATA ──▶ [Pad ──▶] Data: handed on as it comes, or received by loan ─▶ Head
 //!                    └─ unknown ──▶ Skip ───────────────────────────────────────────────────▶ Head
 //! ```
-//! What a header block or a message means is its [`Side`]'s business. Blocks are kept whole in `block.rs`; a fault of
-//! one stream is turned into RST_STREAM, one of the connection into GOAWAY, in `ending.rs`.
+//! What a header block or a message means is its [`Side`]'s business. Blocks are kept whole in `headers.rs`; a fault of
+//! one stream is turned into RST_STREAM, one of the connection into GOAWAY, in `errors.rs`.
 //!
 //! Memory: a frame that is not DATA is kept up to [`BLOCK_BYTES_MAX`], a header block likewise, messages as `data.rs`
-//! says; the rest is a fixed size for each stream, of which there are [`super::STREAMS_MAX`].
+//! says; the rest is a fixed size for each stream, of which there are [`crate::wire::h2::STREAMS_MAX`].
 //!
 //! RFC 9113 sections 4, 5.4 and 6.
+
+mod control;
+pub(crate) mod data;
+mod errors;
+mod headers;
+pub(crate) mod incoming;
+pub(crate) mod outgoing;
+mod send;
+pub(crate) mod streams;
 
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::BLOCK_BYTES_MAX;
-pub(super) use super::block::Block;
-use super::block::OpenBlock;
-use super::data::{DataFrame, Lent};
-use super::fault::{ErrorCode, Fault};
-use super::flow::{ReceiveWindow, SendWindow};
-use super::frame::{self, END_STREAM, FrameHead, HEAD_BYTES, Kind, PREFACE, PRIORITY_BYTES};
-use super::guard::Guard;
-use super::hpack::Decoder;
-use super::pump::Ready;
-use super::settings::Settings;
-use super::stream::{Absent, Closed, Streams};
 use crate::wire::grpc::Status;
+use crate::wire::h2::BLOCK_BYTES_MAX;
+use crate::wire::h2::abuse::Guard;
+use crate::wire::h2::connection::data::{DataFrame, Lent};
+pub(crate) use crate::wire::h2::connection::headers::Block;
+use crate::wire::h2::connection::headers::OpenBlock;
+use crate::wire::h2::connection::send::Ready;
+use crate::wire::h2::connection::streams::{Absent, Closed, Streams};
+use crate::wire::h2::error::{ErrorCode, Fault};
+use crate::wire::h2::flow::{ReceiveWindow, SendWindow};
+use crate::wire::h2::frame::{
+    self, END_STREAM, FrameHead, HEAD_BYTES, Kind, PREFACE, PRIORITY_BYTES,
+};
+use crate::wire::h2::hpack::Decoder;
+use crate::wire::h2::settings::Settings;
 use crate::wire::{Context, Limit, Limits, WireError};
 
 /// What a half makes of what it receives. Its functions get the whole connection, whose `side` it is.
-pub(super) trait Side: Sized {
+pub(crate) trait Side: Sized {
     /// What it knows of a stream.
     type PerStream: std::fmt::Debug;
     /// What its caller lends it for a call.
@@ -107,7 +118,7 @@ pub(super) trait Side: Sized {
 
 /// Where the input stands.
 #[derive(Debug)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// Before the preface's end.
     Preface,
     /// Before a frame, or inside its head.
@@ -124,45 +135,45 @@ pub(super) enum Stage {
 
 /// One connection of one half.
 #[derive(Debug)]
-pub(super) struct Connection<S: Side> {
+pub(crate) struct Connection<S: Side> {
     /// The half.
-    pub(super) side: S,
-    pub(super) limits: Rc<Limits>,
+    pub(crate) side: S,
+    pub(crate) limits: Rc<Limits>,
     /// What we allow the peer, and what it allows us.
-    pub(super) ours: Settings,
-    pub(super) peer: Settings,
-    pub(super) decoder: Decoder,
-    pub(super) streams: Streams<S::PerStream>,
-    pub(super) closed: Closed,
+    pub(crate) ours: Settings,
+    pub(crate) peer: Settings,
+    pub(crate) decoder: Decoder,
+    pub(crate) streams: Streams<S::PerStream>,
+    pub(crate) closed: Closed,
     /// Streams that may send, in turn.
-    pub(super) ready: Ready,
-    pub(super) send: SendWindow,
-    pub(super) receive: ReceiveWindow,
-    pub(super) guard: Guard,
+    pub(crate) ready: Ready,
+    pub(crate) send: SendWindow,
+    pub(crate) receive: ReceiveWindow,
+    pub(crate) guard: Guard,
     /// Most bytes of messages that may be arriving, or waiting to be sent.
-    pub(super) messages_bytes_max: usize,
+    pub(crate) messages_bytes_max: usize,
     /// Bytes of messages that are arriving, as announced.
-    pub(super) arriving_bytes: usize,
+    pub(crate) arriving_bytes: usize,
     /// Bytes of messages that wait to be sent.
-    pub(super) waiting_bytes: usize,
-    pub(super) stage: Stage,
-    pub(super) lent: Option<Lent>,
+    pub(crate) waiting_bytes: usize,
+    pub(crate) stage: Stage,
+    pub(crate) lent: Option<Lent>,
     partial: Vec<u8>,
-    pub(super) open_block: Option<OpenBlock>,
+    pub(crate) open_block: Option<OpenBlock>,
     /// The peer's first SETTINGS have come.
-    pub(super) settings_seen: bool,
+    pub(crate) settings_seen: bool,
     /// When the frame or block that is not whole began.
-    pub(super) cut_since: Option<Instant>,
+    pub(crate) cut_since: Option<Instant>,
     /// When something last arrived.
-    pub(super) active_at: Instant,
+    pub(crate) active_at: Instant,
     /// When streams are to be looked through for those that are late.
-    pub(super) sweep_at: Option<Instant>,
-    pub(super) finished: bool,
+    pub(crate) sweep_at: Option<Instant>,
+    pub(crate) finished: bool,
 }
 
 impl<S: Side> Connection<S> {
     /// A connection whose peer may send `window` bytes beside what `ours` allows each stream.
-    pub(super) fn new(side: S, limits: Rc<Limits>, ours: Settings, window: u32) -> Connection<S> {
+    pub(crate) fn new(side: S, limits: Rc<Limits>, ours: Settings, window: u32) -> Connection<S> {
         Connection {
             side,
             limits,
@@ -172,7 +183,7 @@ impl<S: Side> Connection<S> {
             streams: Streams::default(),
             closed: Closed::default(),
             ready: Ready::default(),
-            send: SendWindow::new(super::settings::WINDOW_DEFAULT),
+            send: SendWindow::new(crate::wire::h2::settings::WINDOW_DEFAULT),
             receive: ReceiveWindow::new(window),
             guard: Guard::default(),
             messages_bytes_max: usize::MAX,
@@ -191,7 +202,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// Takes all of `input`.
-    pub(super) fn receive(
+    pub(crate) fn receive(
         &mut self,
         input: &[u8],
         cx: &mut Context<'_>,
@@ -207,7 +218,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// What is due after each call.
-    pub(super) fn rest(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn rest(&mut self, cx: &mut Context<'_>) {
         self.active_at = cx.now;
         let is_cut = !self.partial.is_empty()
             || self.open_block.is_some()
@@ -394,7 +405,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// True when the input ended between two frames.
-    pub(super) fn is_between_frames(&self) -> bool {
+    pub(crate) fn is_between_frames(&self) -> bool {
         matches!(self.stage, Stage::Head) && self.partial.is_empty() && self.open_block.is_none()
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! RFC 7541 sections 4.2 and 6.3.
 
-use super::hpack::{
+use crate::wire::h2::hpack::{
     ENTRY_OVERHEAD, STATIC_ENTRIES, TABLE_BYTES, write_indexed_literal, write_integer,
     write_literal,
 };
@@ -19,7 +19,7 @@ type Line = (usize, &'static [u8], Vec<u8>);
 
 /// The block of one connection's requests.
 #[derive(Debug)]
-pub(super) struct RequestBlock {
+pub(crate) struct RequestBlock {
     lines: Vec<Line>,
     /// What the lines count in a table.
     bytes: usize,
@@ -36,7 +36,7 @@ pub(super) struct RequestBlock {
 
 impl RequestBlock {
     /// A block that calls `path` of `authority`.
-    pub(super) fn new(authority: &str, path: &str, content_type: &str) -> RequestBlock {
+    pub(crate) fn new(authority: &str, path: &str, content_type: &str) -> RequestBlock {
         let lines: Vec<Line> = vec![
             (4, b":path", path.into()),
             (1, b":authority", authority.into()),
@@ -59,13 +59,13 @@ impl RequestBlock {
     }
 
     /// The peer's table may hold `bytes` from now on.
-    pub(super) fn resize(&mut self, bytes: u32) {
+    pub(crate) fn resize(&mut self, bytes: u32) {
         self.table_max = usize::try_from(bytes).unwrap_or(usize::MAX).min(TABLE_BYTES);
         self.table_low = self.table_low.min(self.table_max);
     }
 
     /// Appends the block of one request.
-    pub(super) fn write(&mut self, block: &mut Vec<u8>) {
+    pub(crate) fn write(&mut self, block: &mut Vec<u8>) {
         self.write_updates(block);
         let fits = self.bytes <= self.table_max;
         if fits && self.inserted {

@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use super::hpack::{Field, Name};
 use crate::wire::grpc;
+use crate::wire::h2::hpack::{Field, Name};
 
 /// Most bytes kept of a text. No path, content type or host that means something here is longer, and an idle connection
 /// keeps what its last request had.
@@ -21,7 +21,7 @@ const PATH: u8 = 8;
 
 /// Method of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Method {
+pub(crate) enum Method {
     /// POST: the only one that calls.
     #[default]
     Post,
@@ -35,18 +35,18 @@ pub(super) enum Method {
 
 /// One request's head. Its buffers are used again for the next.
 #[derive(Debug, Default)]
-pub(super) struct RequestHead {
-    pub(super) method: Method,
-    pub(super) path: Vec<u8>,
-    pub(super) content_type: Vec<u8>,
+pub(crate) struct RequestHead {
+    pub(crate) method: Method,
+    pub(crate) path: Vec<u8>,
+    pub(crate) content_type: Vec<u8>,
     authority: Vec<u8>,
-    pub(super) timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// A compression is named.
-    pub(super) encoded: bool,
-    pub(super) content_length: Option<u64>,
+    pub(crate) encoded: bool,
+    pub(crate) content_length: Option<u64>,
     /// What it counts in all, and how many fields.
-    pub(super) bytes: usize,
-    pub(super) fields: usize,
+    pub(crate) bytes: usize,
+    pub(crate) fields: usize,
     /// Pseudo-fields that were there.
     pseudo: u8,
     fault: Option<&'static str>,
@@ -54,7 +54,7 @@ pub(super) struct RequestHead {
 
 impl RequestHead {
     /// Forgets a request.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.method = Method::Post;
         self.path.clear();
         self.content_type.clear();
@@ -70,7 +70,7 @@ impl RequestHead {
 
     /// Takes the next field.
     #[inline]
-    pub(super) fn take(&mut self, field: &Field<'_>) {
+    pub(crate) fn take(&mut self, field: &Field<'_>) {
         self.bytes += field.bytes;
         self.fields += 1;
         if !field.sound {
@@ -141,7 +141,7 @@ impl RequestHead {
     }
 
     /// The rule that a request with this head breaks.
-    pub(super) fn fault(&self) -> Option<&'static str> {
+    pub(crate) fn fault(&self) -> Option<&'static str> {
         let has = |bits: u8| self.pseudo & bits == bits;
         if self.fault.is_some() {
             return self.fault;
@@ -159,19 +159,19 @@ impl RequestHead {
     }
 
     /// The rule that trailers like this break.
-    pub(super) fn trailers_fault(&self) -> Option<&'static str> {
+    pub(crate) fn trailers_fault(&self) -> Option<&'static str> {
         let pseudo = self.pseudo & (METHOD | SCHEME | AUTHORITY | PATH) != 0;
         self.fault.or(pseudo.then_some("a pseudo-field in trailers"))
     }
 
     /// True for `application/grpc`, alone or with a subtype or parameters behind it.
-    pub(super) fn is_grpc(&self) -> bool {
+    pub(crate) fn is_grpc(&self) -> bool {
         is_grpc(&self.content_type)
     }
 }
 
 /// True for `application/grpc`, alone or with a subtype or parameters behind it.
-pub(super) fn is_grpc(content_type: &[u8]) -> bool {
+pub(crate) fn is_grpc(content_type: &[u8]) -> bool {
     const BASE: &[u8] = b"application/grpc";
     content_type.split_at_checked(BASE.len()).is_some_and(|(base, rest)| {
         (base == BASE || base.eq_ignore_ascii_case(BASE))

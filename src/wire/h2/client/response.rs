@@ -6,15 +6,15 @@
 //!
 //! RFC 9113 section 8.1; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
-use super::HEAD_BYTES_FATAL_FACTOR;
-use super::client::{Call, Caller};
-use super::data::over_connection_window;
-use super::fault::{ErrorCode, Fault};
-use super::frame::{END_HEADERS, END_STREAM, FrameHead, HEAD_BYTES, Kind};
-use super::incoming::Incoming;
-use super::machine::{Block, Connection, Side};
-use super::stream::Absent;
 use crate::wire::grpc::{self, Status};
+use crate::wire::h2::HEAD_BYTES_FATAL_FACTOR;
+use crate::wire::h2::client::{Call, Caller};
+use crate::wire::h2::connection::data::over_connection_window;
+use crate::wire::h2::connection::incoming::Incoming;
+use crate::wire::h2::connection::streams::Absent;
+use crate::wire::h2::connection::{Block, Connection, Side};
+use crate::wire::h2::error::{ErrorCode, Fault};
+use crate::wire::h2::frame::{END_HEADERS, END_STREAM, FrameHead, HEAD_BYTES, Kind};
 use crate::wire::{Context, Sink};
 
 impl Side for Caller {

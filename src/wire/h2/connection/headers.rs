@@ -3,33 +3,33 @@
 //! A block is kept up to [`BLOCK_BYTES_MAX`] and [`CONTINUATIONS_MAX`] frames. One that lies whole in the input is not
 //! kept at all. RFC 9113 sections 4.3, 6.2 and 6.10.
 
-use super::fault::Fault;
-use super::frame::{self, END_HEADERS, END_STREAM, FrameHead};
-use super::machine::{Connection, Side};
-use super::{BLOCK_BYTES_MAX, CONTINUATIONS_MAX};
+use crate::wire::h2::connection::{Connection, Side};
+use crate::wire::h2::error::Fault;
+use crate::wire::h2::frame::{self, END_HEADERS, END_STREAM, FrameHead};
+use crate::wire::h2::{BLOCK_BYTES_MAX, CONTINUATIONS_MAX};
 use crate::wire::{Context, Limit};
 
 /// A header block and what its HEADERS frame said.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Block {
+pub(crate) struct Block {
     /// Its stream.
-    pub(super) stream: u32,
+    pub(crate) stream: u32,
     /// Nothing follows it.
-    pub(super) end_stream: bool,
+    pub(crate) end_stream: bool,
     /// The frame is wrong, though the block must still be decoded.
-    pub(super) fault: Option<&'static str>,
+    pub(crate) fault: Option<&'static str>,
 }
 
 /// A header block that goes on in CONTINUATION frames.
 #[derive(Debug)]
-pub(super) struct OpenBlock {
-    pub(super) block: Block,
+pub(crate) struct OpenBlock {
+    pub(crate) block: Block,
     bytes: Vec<u8>,
     frames: usize,
 }
 
 impl<S: Side> Connection<S> {
-    pub(super) fn headers(
+    pub(crate) fn headers(
         &mut self,
         head: FrameHead,
         payload: &[u8],
@@ -51,7 +51,7 @@ impl<S: Side> Connection<S> {
         Ok(0)
     }
 
-    pub(super) fn continuation(
+    pub(crate) fn continuation(
         &mut self,
         head: FrameHead,
         payload: &[u8],

@@ -18,13 +18,13 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::flow::{ReceiveWindow, SendWindow};
-use super::incoming::Incoming;
-use super::outgoing::Outgoing;
 use crate::wire::Pool;
+use crate::wire::h2::connection::incoming::Incoming;
+use crate::wire::h2::connection::outgoing::Outgoing;
+use crate::wire::h2::flow::{ReceiveWindow, SendWindow};
 
 /// Streams we reset whose late frames are ignored. As many as may be open at once, since all may be reset together.
-pub(super) const RESETS_REMEMBERED: usize = 1024;
+pub(crate) const RESETS_REMEMBERED: usize = 1024;
 
 /// Ranges of stream numbers that were skipped and may not be used any more.
 const SKIPS_REMEMBERED: usize = 16;
@@ -34,44 +34,44 @@ const TABLE_SLOTS_MIN: usize = 16;
 
 /// An open or half-closed stream; `T` is what its side knows of it.
 #[derive(Debug)]
-pub(super) struct Stream<T> {
+pub(crate) struct Stream<T> {
     /// Its number.
-    pub(super) id: u32,
+    pub(crate) id: u32,
     /// The peer has not ended it.
-    pub(super) remote_open: bool,
+    pub(crate) remote_open: bool,
     /// The message that arrives; `None` drops what comes.
-    pub(super) incoming: Option<Incoming>,
+    pub(crate) incoming: Option<Incoming>,
     /// The message that leaves.
-    pub(super) outgoing: Option<Outgoing>,
+    pub(crate) outgoing: Option<Outgoing>,
     /// It is in the queue of those that may send.
-    pub(super) queued: bool,
+    pub(crate) queued: bool,
     /// What we may send.
-    pub(super) send: SendWindow,
+    pub(crate) send: SendWindow,
     /// What the peer may send.
-    pub(super) receive: ReceiveWindow,
+    pub(crate) receive: ReceiveWindow,
     /// Content announced by `content-length`, and what has arrived.
-    pub(super) content_length: Option<u64>,
-    pub(super) content: u64,
+    pub(crate) content_length: Option<u64>,
+    pub(crate) content: u64,
     /// Bytes of its message that are counted among those arriving on the connection.
-    pub(super) reserved: usize,
+    pub(crate) reserved: usize,
     /// What its small DATA frames are charged.
-    pub(super) charge: usize,
+    pub(crate) charge: usize,
     /// When the call is to be over, as its caller says.
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     /// When something last arrived or left.
-    pub(super) touched: Instant,
+    pub(crate) touched: Instant,
     /// What its side knows of it.
-    pub(super) data: T,
+    pub(crate) data: T,
 }
 
 impl<T> Stream<T> {
     /// Bytes waiting to be sent.
-    pub(super) fn unsent(&self) -> usize {
+    pub(crate) fn unsent(&self) -> usize {
         self.outgoing.as_ref().map_or(0, Outgoing::left)
     }
 
     /// Gives its buffers to `pool`.
-    pub(super) fn retire(&mut self, pool: &mut Pool) {
+    pub(crate) fn retire(&mut self, pool: &mut Pool) {
         if let Some(incoming) = self.incoming.take() {
             incoming.retire(pool);
         }
@@ -83,7 +83,7 @@ impl<T> Stream<T> {
 
 /// Open and half-closed streams by number.
 #[derive(Debug)]
-pub(super) struct Streams<T> {
+pub(crate) struct Streams<T> {
     slots: Vec<Option<Stream<T>>>,
     free: Vec<u32>,
     /// Number and slot; number 0 is an empty place. A power of two long, or empty.
@@ -99,23 +99,23 @@ impl<T> Default for Streams<T> {
 
 impl<T> Streams<T> {
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// True when there is none.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// The stream numbered `id`.
-    pub(super) fn get(&mut self, id: u32) -> Option<&mut Stream<T>> {
+    pub(crate) fn get(&mut self, id: u32) -> Option<&mut Stream<T>> {
         let (_, slot) = self.table[self.place(id)?];
         self.slots[slot as usize].as_mut()
     }
 
     /// Adds a stream whose number is new.
-    pub(super) fn insert(&mut self, stream: Stream<T>) {
+    pub(crate) fn insert(&mut self, stream: Stream<T>) {
         if (self.len + 1) * 2 > self.table.len() {
             self.enlarge();
         }
@@ -131,7 +131,7 @@ impl<T> Streams<T> {
 
     /// Takes the stream numbered `id` out and hands over its slot, to be emptied: a stream is some 300 bytes, which
     /// are not moved for what its side knows.
-    pub(super) fn remove(&mut self, id: u32) -> Option<&mut Option<Stream<T>>> {
+    pub(crate) fn remove(&mut self, id: u32) -> Option<&mut Option<Stream<T>>> {
         let mut hole = self.place(id)?;
         let (_, slot) = self.table[hole];
         let mask = self.table.len() - 1;
@@ -152,24 +152,24 @@ impl<T> Streams<T> {
     }
 
     /// Gives memory back that many streams at once have needed, once there are none.
-    pub(super) fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         if self.len == 0 {
             *self = Streams::default();
         }
     }
 
     /// Slots that there is memory for.
-    pub(super) fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.slots.capacity()
     }
 
     /// All of them.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream<T>> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream<T>> {
         self.slots.iter_mut().flatten()
     }
 
     /// Their numbers.
-    pub(super) fn ids(&self) -> Vec<u32> {
+    pub(crate) fn ids(&self) -> Vec<u32> {
         self.slots.iter().flatten().map(|stream| stream.id).collect()
     }
 
@@ -211,7 +211,7 @@ impl<T> Streams<T> {
 
 /// What is remembered of streams that are not open.
 #[derive(Debug, Default)]
-pub(super) struct Closed {
+pub(crate) struct Closed {
     /// Highest number that was opened.
     last: u32,
     /// Streams we reset, latest last.
@@ -222,7 +222,7 @@ pub(super) struct Closed {
 
 /// What a stream that is not open is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Absent {
+pub(crate) enum Absent {
     /// Never opened, and may still be.
     Idle,
     /// Never opened, and may not be any more.
@@ -235,12 +235,12 @@ pub(super) enum Absent {
 
 impl Closed {
     /// Highest number that was opened.
-    pub(super) fn last(&self) -> u32 {
+    pub(crate) fn last(&self) -> u32 {
         self.last
     }
 
     /// `id`, odd and higher than any before, is opened.
-    pub(super) fn opened(&mut self, id: u32) {
+    pub(crate) fn opened(&mut self, id: u32) {
         let expected = if self.last == 0 { 1 } else { self.last + 2 };
         if id > expected {
             if self.skips.len() == SKIPS_REMEMBERED {
@@ -252,7 +252,7 @@ impl Closed {
     }
 
     /// We reset `id`.
-    pub(super) fn reset(&mut self, id: u32) {
+    pub(crate) fn reset(&mut self, id: u32) {
         if self.resets.len() == RESETS_REMEMBERED {
             self.resets.pop_front();
         }
@@ -260,7 +260,7 @@ impl Closed {
     }
 
     /// What `id` is, given that it is not open.
-    pub(super) fn state(&self, id: u32) -> Absent {
+    pub(crate) fn state(&self, id: u32) -> Absent {
         if id > self.last || id.is_multiple_of(2) {
             return Absent::Idle;
         }

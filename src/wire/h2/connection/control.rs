@@ -3,17 +3,17 @@
 //! Each is O(1) and allocates nothing, but for SETTINGS that change the initial window, which touch every open
 //! stream. RFC 9113 sections 6.3 to 6.9.
 
-use super::fault::{ErrorCode, Fault, code_name};
-use super::frame::{self, ACK, FrameHead, GO_AWAY_BYTES, PING_BYTES};
-use super::machine::{Connection, Side};
-use super::stream::Absent;
 use crate::wire::Context;
+use crate::wire::h2::connection::streams::Absent;
+use crate::wire::h2::connection::{Connection, Side};
+use crate::wire::h2::error::{ErrorCode, Fault, code_name};
+use crate::wire::h2::frame::{self, ACK, FrameHead, GO_AWAY_BYTES, PING_BYTES};
 
 /// Most bytes of a peer's GOAWAY text that are repeated in an error.
 const TEXT_BYTES_MAX: usize = 200;
 
 impl<S: Side> Connection<S> {
-    pub(super) fn settings(
+    pub(crate) fn settings(
         &mut self,
         head: FrameHead,
         payload: &[u8],
@@ -52,7 +52,7 @@ impl<S: Side> Connection<S> {
         Ok(())
     }
 
-    pub(super) fn ping(
+    pub(crate) fn ping(
         &mut self,
         head: FrameHead,
         payload: &[u8],
@@ -72,7 +72,7 @@ impl<S: Side> Connection<S> {
         self.guard.control_frame()
     }
 
-    pub(super) fn go_away(
+    pub(crate) fn go_away(
         &mut self,
         head: FrameHead,
         payload: &[u8],
@@ -94,7 +94,7 @@ impl<S: Side> Connection<S> {
         Ok(())
     }
 
-    pub(super) fn rst_stream(
+    pub(crate) fn rst_stream(
         &mut self,
         head: FrameHead,
         payload: &[u8],
@@ -118,7 +118,7 @@ impl<S: Side> Connection<S> {
         }
     }
 
-    pub(super) fn window_update(
+    pub(crate) fn window_update(
         &mut self,
         head: FrameHead,
         payload: &[u8],
@@ -155,7 +155,7 @@ impl<S: Side> Connection<S> {
         self.pump(cx, with)
     }
 
-    pub(super) fn priority(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn priority(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Fault> {
         if head.stream == 0 {
             return Err(Fault::protocol("PRIORITY on stream 0"));
         }

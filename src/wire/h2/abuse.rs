@@ -13,40 +13,40 @@
 
 use std::time::Instant;
 
-use super::fault::Fault;
+use super::error::Fault;
 use crate::wire::grpc::{Code, Status};
 use crate::wire::{Limit, LimitCounts};
 
 /// Resets that may come at once.
-pub(super) const RESETS_BURST: u32 = 200;
+pub(crate) const RESETS_BURST: u32 = 200;
 
 /// Resets that are forgotten each second.
-pub(super) const RESETS_RATE_HZ: f64 = 50.0;
+pub(crate) const RESETS_RATE_HZ: f64 = 50.0;
 
 /// Control frames of ours that may wait to be sent.
-pub(super) const CONTROL_FRAMES_MAX: u32 = 1_000;
+pub(crate) const CONTROL_FRAMES_MAX: u32 = 1_000;
 
 /// A DATA frame with fewer bytes, and not the last of its stream, is charged for what it lacks.
-pub(super) const DATA_BYTES_FREE: usize = 256;
+pub(crate) const DATA_BYTES_FREE: usize = 256;
 
 /// Most that incomplete messages may be charged.
-pub(super) const DATA_OVERHEAD_MAX: usize = 2 * 1024 * 1024;
+pub(crate) const DATA_OVERHEAD_MAX: usize = 2 * 1024 * 1024;
 
 /// One connection's counts.
 #[derive(Debug, Default)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     resets: f64,
     /// When `resets` was true.
     at: Option<Instant>,
     control_frames: u32,
     data_overhead: usize,
     /// Limits that the peer has run into, those of other files as well.
-    pub(super) counts: LimitCounts,
+    pub(crate) counts: LimitCounts,
 }
 
 impl Guard {
     /// A stream was reset.
-    pub(super) fn reset(&mut self, now: Instant) -> Result<(), Fault> {
+    pub(crate) fn reset(&mut self, now: Instant) -> Result<(), Fault> {
         let quiet = self.at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
         self.at = Some(now);
         self.resets = (self.resets - quiet * RESETS_RATE_HZ).max(0.0) + 1.0;
@@ -58,7 +58,7 @@ impl Guard {
     }
 
     /// A control frame was put in the outbox because of the peer.
-    pub(super) fn control_frame(&mut self) -> Result<(), Fault> {
+    pub(crate) fn control_frame(&mut self) -> Result<(), Fault> {
         self.control_frames += 1;
         if self.control_frames > CONTROL_FRAMES_MAX {
             self.counts.hit(Limit::ControlFrames);
@@ -68,12 +68,12 @@ impl Guard {
     }
 
     /// The outbox has been sent.
-    pub(super) fn flushed(&mut self) {
+    pub(crate) fn flushed(&mut self) {
         self.control_frames = 0;
     }
 
     /// A DATA frame of `bytes` that is not the last of its stream arrived; returns its charge.
-    pub(super) fn data(&mut self, bytes: usize) -> Result<usize, Fault> {
+    pub(crate) fn data(&mut self, bytes: usize) -> Result<usize, Fault> {
         let charge = DATA_BYTES_FREE.saturating_sub(bytes);
         self.data_overhead += charge;
         if self.data_overhead > DATA_OVERHEAD_MAX {
@@ -84,14 +84,14 @@ impl Guard {
     }
 
     /// Counts a message that is too long, if it is refused for that.
-    pub(super) fn refused<T>(&mut self, taken: &Result<T, Status>) {
+    pub(crate) fn refused<T>(&mut self, taken: &Result<T, Status>) {
         if taken.as_ref().is_err_and(|status| status.code == Code::ResourceExhausted) {
             self.counts.hit(Limit::Message);
         }
     }
 
     /// The message that was charged is complete or dropped.
-    pub(super) fn give_back(&mut self, charge: usize) {
+    pub(crate) fn give_back(&mut self, charge: usize) {
         self.data_overhead -= charge;
     }
 }

@@ -10,25 +10,25 @@
 //! ```
 //! RFC 9113 section 8.1; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
-use super::answer::{self, TextReply};
-use super::data::WRONG_LENGTH;
-use super::fault::{ErrorCode, Fault};
-use super::flow::{ReceiveWindow, SendWindow};
-use super::frame::{END_STREAM, FrameHead, HEAD_BYTES, Kind};
-use super::hpack::HpackError;
-use super::incoming::Incoming;
-use super::machine::{Block, Connection};
-use super::request_head::Method;
-use super::server::{Drain, Server, Work};
-use super::stream::{Absent, Stream};
-use super::{FRAME_BYTES_MAX, HEAD_BYTES_FATAL_FACTOR, STREAM_WINDOW, STREAMS_MAX};
 use crate::wire::grpc::{Code, Status};
+use crate::wire::h2::connection::data::WRONG_LENGTH;
+use crate::wire::h2::connection::incoming::Incoming;
+use crate::wire::h2::connection::streams::{Absent, Stream};
+use crate::wire::h2::connection::{Block, Connection};
+use crate::wire::h2::error::{ErrorCode, Fault};
+use crate::wire::h2::flow::{ReceiveWindow, SendWindow};
+use crate::wire::h2::frame::{END_STREAM, FrameHead, HEAD_BYTES, Kind};
+use crate::wire::h2::hpack::HpackError;
+use crate::wire::h2::server::frames::{self, TextReply};
+use crate::wire::h2::server::head::Method;
+use crate::wire::h2::server::{Drain, Server, Work};
+use crate::wire::h2::{FRAME_BYTES_MAX, HEAD_BYTES_FATAL_FACTOR, STREAM_WINDOW, STREAMS_MAX};
 use crate::wire::{Context, Handler, Head, Limit};
 
 impl<H: Handler> Connection<Server<H>> {
     /// A whole header block, on a new stream or behind the content of one. `rest` is the input behind it; returns how
     /// much of that was used as well.
-    pub(super) fn request(
+    pub(crate) fn request(
         &mut self,
         block: Block,
         bytes: &[u8],
@@ -171,7 +171,7 @@ impl<H: Handler> Connection<Server<H>> {
             Ok(_) => Status::new(Code::Internal, "the call carries no message"),
             Err(status) => status,
         };
-        answer::send_status(id, &status, cx);
+        frames::send_status(id, &status, cx);
         Ok(())
     }
 
@@ -185,7 +185,7 @@ impl<H: Handler> Connection<Server<H>> {
         let work = match work {
             Ok(work) => work,
             Err(status) => {
-                answer::send_status(id, &status, cx);
+                frames::send_status(id, &status, cx);
                 return self.reset(id, ErrorCode::NoError, cx);
             }
         };
@@ -197,7 +197,7 @@ impl<H: Handler> Connection<Server<H>> {
         Ok(())
     }
 
-    pub(super) fn insert(
+    pub(crate) fn insert(
         &mut self,
         id: u32,
         data: Work,

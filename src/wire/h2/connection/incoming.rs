@@ -8,7 +8,7 @@ use crate::wire::{Loan, Pool};
 
 /// A message of which some has arrived.
 #[derive(Debug, Default)]
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     limit: usize,
     /// The head named a compression.
     encoded: bool,
@@ -21,32 +21,32 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// A message of at most `limit` bytes.
-    pub(super) fn new(limit: usize, encoded: bool) -> Incoming {
+    pub(crate) fn new(limit: usize, encoded: bool) -> Incoming {
         Incoming { limit, encoded, ..Incoming::default() }
     }
 
     /// Bytes of the message, once its prefix has arrived.
-    pub(super) fn announced(&self) -> Option<usize> {
+    pub(crate) fn announced(&self) -> Option<usize> {
         (self.prefix_len == PREFIX_BYTES).then_some(self.announced)
     }
 
     /// Nothing of it has arrived.
-    pub(super) fn is_untouched(&self) -> bool {
+    pub(crate) fn is_untouched(&self) -> bool {
         self.prefix_len == 0
     }
 
     /// The head named a compression.
-    pub(super) fn is_encoded(&self) -> bool {
+    pub(crate) fn is_encoded(&self) -> bool {
         self.encoded
     }
 
     /// Bytes still to come, as far as is known.
-    pub(super) fn remaining(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         self.announced - self.message.len().min(self.announced)
     }
 
     /// Takes the next bytes; true when they brought the end of the prefix.
-    pub(super) fn feed(&mut self, mut chunk: &[u8], pool: &mut Pool) -> Result<bool, Status> {
+    pub(crate) fn feed(&mut self, mut chunk: &[u8], pool: &mut Pool) -> Result<bool, Status> {
         let mut news = false;
         if self.prefix_len < PREFIX_BYTES {
             let taken = chunk.len().min(PREFIX_BYTES - self.prefix_len);
@@ -69,7 +69,7 @@ impl Incoming {
     }
 
     /// Offers the buffer for up to `most` bytes, which are sure to belong to the message's frame.
-    pub(super) fn lend(&mut self, most: usize) -> Option<Loan> {
+    pub(crate) fn lend(&mut self, most: usize) -> Option<Loan> {
         let remaining = self.remaining();
         if self.prefix_len < PREFIX_BYTES || most > remaining {
             return None;
@@ -78,12 +78,12 @@ impl Incoming {
     }
 
     /// Takes the lent buffer back.
-    pub(super) fn repay(&mut self, buffer: Vec<u8>) {
+    pub(crate) fn repay(&mut self, buffer: Vec<u8>) {
         self.message.repay(buffer);
     }
 
     /// The message, once the body has ended; the buffer of one that is not whole goes to `pool`.
-    pub(super) fn finish(self, pool: &mut Pool) -> Result<Gathered, Status> {
+    pub(crate) fn finish(self, pool: &mut Pool) -> Result<Gathered, Status> {
         let got = self.prefix_len + self.message.len();
         if self.prefix_len == PREFIX_BYTES && self.remaining() == 0 {
             return Ok(self.message);
@@ -94,7 +94,7 @@ impl Incoming {
     }
 
     /// Forgets the message.
-    pub(super) fn retire(self, pool: &mut Pool) {
+    pub(crate) fn retire(self, pool: &mut Pool) {
         pool.give(self.message.into_buffer());
     }
 }

@@ -11,7 +11,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::frame::{END_STREAM, HEAD_BYTES, Kind, head_bytes};
+use crate::wire::h2::frame::{END_STREAM, HEAD_BYTES, Kind, head_bytes};
 use crate::wire::{Outbox, Pool};
 
 /// A piece of a frame at least this long is sent from where it lies; copying a shorter one costs less than a slot of
@@ -20,7 +20,7 @@ const SHARE_BYTES_MIN: usize = 4 * 1024;
 
 /// A message of which some is not sent.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     /// What is not sent, first piece first.
     pieces: Vec<Piece>,
     left: usize,
@@ -42,12 +42,12 @@ enum Cut<'a> {
 
 impl Outgoing {
     /// An empty message. `trailers` is a HEADERS payload that ends the stream, or empty.
-    pub(super) fn new(trailers: &'static [u8]) -> Outgoing {
+    pub(crate) fn new(trailers: &'static [u8]) -> Outgoing {
         Outgoing { pieces: Vec::new(), left: 0, trailers }
     }
 
     /// Appends a piece, which may be empty.
-    pub(super) fn push(&mut self, bytes: Rc<Vec<u8>>, range: Range<usize>) {
+    pub(crate) fn push(&mut self, bytes: Rc<Vec<u8>>, range: Range<usize>) {
         if !range.is_empty() {
             self.left += range.len();
             self.pieces.push(Piece { bytes, range });
@@ -55,13 +55,13 @@ impl Outgoing {
     }
 
     /// Bytes not sent.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.left
     }
 
     /// Sends `bytes` of it on `stream`, in frames of at most `frame_max`, and what ends the stream once nothing is
     /// left.
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         stream: u32,
         bytes: usize,
@@ -144,7 +144,7 @@ impl Outgoing {
             }
             if unframed == 0 {
                 if last && !self.trailers.is_empty() {
-                    let flags = END_STREAM | super::frame::END_HEADERS;
+                    let flags = END_STREAM | crate::wire::h2::frame::END_HEADERS;
                     emit(Cut::Edge(&head_bytes(self.trailers.len(), Kind::Headers, flags, stream)));
                     emit(Cut::Edge(self.trailers));
                 }
@@ -159,7 +159,7 @@ impl Outgoing {
     }
 
     /// Forgets what is not sent.
-    pub(super) fn retire(self, pool: &mut Pool) {
+    pub(crate) fn retire(self, pool: &mut Pool) {
         self.pieces.into_iter().for_each(|piece| piece.retire(pool));
     }
 }

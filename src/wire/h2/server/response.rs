@@ -1,22 +1,22 @@
-//! Replies of the server half: a message is answered, what windows hold up is left to `pump.rs`, the stream closed.
+//! Replies of the server half: a message is answered, what windows hold up is left to `send.rs`, the stream closed.
 //!
 //! A status before the content has ended is followed by RST_STREAM NO_ERROR, so that the client stops sending; what
-//! still comes is dropped and its window given back. The frames themselves are written by `answer.rs`.
+//! still comes is dropped and its window given back. The frames themselves are written by `frames.rs`.
 
-use super::answer::{self, Answered, Terms, TextReply};
-use super::data::{WRONG_LENGTH, over_connection_window};
-use super::fault::{ErrorCode, Fault};
-use super::flow::SendWindow;
-use super::machine::Connection;
-use super::server::{Server, Work};
-use super::stream::Stream;
 use crate::wire::gathered::Gathered;
 use crate::wire::grpc::{self, Code, Status};
+use crate::wire::h2::connection::Connection;
+use crate::wire::h2::connection::data::{WRONG_LENGTH, over_connection_window};
+use crate::wire::h2::connection::streams::Stream;
+use crate::wire::h2::error::{ErrorCode, Fault};
+use crate::wire::h2::flow::SendWindow;
+use crate::wire::h2::server::frames::{self, Answered, Terms, TextReply};
+use crate::wire::h2::server::{Server, Work};
 use crate::wire::{Context, Handler, OWN_BYTES_MIN, Route};
 
 impl<H: Handler> Connection<Server<H>> {
     /// A request whose content is all of one DATA frame in the input.
-    pub(super) fn quick(
+    pub(crate) fn quick(
         &mut self,
         id: u32,
         work: Result<Work, Status>,
@@ -52,14 +52,14 @@ impl<H: Handler> Connection<Server<H>> {
                 self.launch(id, outgoing, cx, &mut ())
             }
             Err(status) => {
-                answer::send_status(id, &status, cx);
+                frames::send_status(id, &status, cx);
                 Ok(())
             }
         }
     }
 
     /// Answers a stream whose content, which is not kept, is all in the input.
-    pub(super) fn answer_whole(
+    pub(crate) fn answer_whole(
         &mut self,
         id: u32,
         content: &[u8],
@@ -81,7 +81,7 @@ impl<H: Handler> Connection<Server<H>> {
     }
 
     /// Answers a stream that its client has ended.
-    pub(super) fn answer_ended(
+    pub(crate) fn answer_ended(
         &mut self,
         id: u32,
         cx: &mut Context<'_>,
@@ -125,7 +125,7 @@ impl<H: Handler> Connection<Server<H>> {
         };
         let terms = self.terms(id, send);
         let Server { handler, front, scratch, .. } = &mut self.side;
-        answer::answer_short(terms, message, front, scratch, cx, |message, out| {
+        frames::answer_short(terms, message, front, scratch, cx, |message, out| {
             handler.answer(route, message, out)
         })
     }
@@ -148,13 +148,13 @@ impl<H: Handler> Connection<Server<H>> {
         let Server { handler, front, scratch, answer_hint, .. } = &mut self.side;
         let answered = if message.len() < OWN_BYTES_MIN {
             let answered =
-                answer::answer_short(terms, message.bytes(), front, scratch, cx, |message, out| {
+                frames::answer_short(terms, message.bytes(), front, scratch, cx, |message, out| {
                     handler.answer(route, message, out)
                 });
             cx.pool.give(message.into_buffer());
             answered
         } else {
-            answer::answer_long(terms, message, *answer_hint, cx, |message, out| {
+            frames::answer_long(terms, message, *answer_hint, cx, |message, out| {
                 let reply = handler.answer(route, message, out);
                 *answer_hint = out.len();
                 reply
@@ -190,18 +190,18 @@ impl<H: Handler> Connection<Server<H>> {
     }
 
     /// Ends a stream's call with a status.
-    pub(super) fn fail(
+    pub(crate) fn fail(
         &mut self,
         id: u32,
         status: &Status,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        answer::send_status(id, status, cx);
+        frames::send_status(id, status, cx);
         self.close(id, cx)
     }
 
     /// Sends the reply to a request that is not a call, if it is not on its way.
-    pub(super) fn send_refusal(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
+    pub(crate) fn send_refusal(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Some(stream) = self.streams.get(id) else { return Ok(()) };
         if !matches!(stream.data, Work::Text(_)) {
             return Ok(());
@@ -212,7 +212,7 @@ impl<H: Handler> Connection<Server<H>> {
         }
     }
 
-    pub(super) fn send_text(
+    pub(crate) fn send_text(
         &mut self,
         id: u32,
         reply: TextReply,
@@ -225,7 +225,7 @@ impl<H: Handler> Connection<Server<H>> {
     }
 
     /// Our side of a stream is done; the client is asked to stop if its side is not.
-    pub(super) fn close(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
+    pub(crate) fn close(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
         let remote_open = self.streams.get(id).is_some_and(|stream| stream.remote_open);
         self.remove(id, cx);
         if remote_open {

@@ -5,16 +5,16 @@
 //!
 //! RFC 9113 section 8.3.2; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
-use super::hpack::{Decoder, Field, HpackError, Name};
-use super::request_head::is_grpc;
 use crate::wire::grpc;
+use crate::wire::h2::hpack::{Decoder, Field, HpackError, Name};
+use crate::wire::h2::server::head::is_grpc;
 
 /// Blocks longer than this are decoded each time.
 const KNOWN_BYTES_MAX: usize = 512;
 
 /// The header blocks of a connection's replies.
 #[derive(Debug, Default)]
-pub(super) struct ReplyHeads {
+pub(crate) struct ReplyHeads {
     known: [Known; 2],
     /// Which of them is the latest block.
     latest: usize,
@@ -31,7 +31,7 @@ struct Known {
 
 /// One header block of a reply. Its buffer is used again for the next.
 #[derive(Debug, Default)]
-pub(super) struct ReplyHead {
+pub(crate) struct ReplyHead {
     status: Option<u16>,
     grpc_content: bool,
     /// A content type that is not gRPC's.
@@ -44,7 +44,7 @@ pub(super) struct ReplyHead {
 
 impl ReplyHeads {
     /// Decodes a block, unless it is known.
-    pub(super) fn decode(
+    pub(crate) fn decode(
         &mut self,
         block: &[u8],
         decoder: &mut Decoder,
@@ -69,7 +69,7 @@ impl ReplyHeads {
     }
 
     /// What the latest block says.
-    pub(super) fn latest(&self) -> &ReplyHead {
+    pub(crate) fn latest(&self) -> &ReplyHead {
         &self.known[self.latest].head
     }
 }
@@ -122,22 +122,22 @@ impl ReplyHead {
     }
 
     /// True for 1xx, which another head follows.
-    pub(super) fn is_informational(&self) -> bool {
+    pub(crate) fn is_informational(&self) -> bool {
         self.status.is_some_and(|status| status < 200)
     }
 
     /// The rule that a first block like this breaks.
-    pub(super) fn fault(&self) -> Option<&'static str> {
+    pub(crate) fn fault(&self) -> Option<&'static str> {
         self.fault.or(self.status.is_none().then_some(":status is missing"))
     }
 
     /// The rule that trailers like this break.
-    pub(super) fn trailers_fault(&self) -> Option<&'static str> {
+    pub(crate) fn trailers_fault(&self) -> Option<&'static str> {
         self.fault.or(self.status.is_some().then_some(":status in trailers"))
     }
 
     /// Why what follows a first block like this is not a call's message.
-    pub(super) fn refusal(&self) -> Option<String> {
+    pub(crate) fn refusal(&self) -> Option<String> {
         match self.status {
             Some(200) if self.grpc_content => None,
             Some(200) => {
@@ -149,7 +149,7 @@ impl ReplyHead {
     }
 
     /// Why the call failed, as its last block says; `None` when it did not.
-    pub(super) fn failure(&self) -> Option<String> {
+    pub(crate) fn failure(&self) -> Option<String> {
         match self.grpc_status {
             Some(0) => None,
             Some(code) => {

@@ -13,37 +13,37 @@ const BYTES_MAX: usize = 512;
 
 /// What is known of the last header block. Empty bytes stand for nothing known.
 #[derive(Debug, Default)]
-pub(super) struct LastBlock {
+pub(crate) struct LastBlock {
     bytes: Vec<u8>,
     route: Option<Route>,
 }
 
 impl LastBlock {
     /// True when `bytes` mean what the last block meant.
-    pub(super) fn is(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
         self.bytes == bytes && !bytes.is_empty()
     }
 
     /// Knows nothing any more; due before any other block is decoded.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.bytes.clear();
         self.route = None;
     }
 
     /// Knows `bytes`, which were decoded without a change of the table.
-    pub(super) fn remember(&mut self, bytes: &[u8]) {
+    pub(crate) fn remember(&mut self, bytes: &[u8]) {
         if bytes.len() <= BYTES_MAX {
             self.bytes.extend_from_slice(bytes);
         }
     }
 
     /// Where the last block's call went, if it was one.
-    pub(super) fn route(&self) -> Option<Route> {
+    pub(crate) fn route(&self) -> Option<Route> {
         self.route
     }
 
     /// The block just decoded was a call that goes to `route`.
-    pub(super) fn routed(&mut self, route: Route) {
+    pub(crate) fn routed(&mut self, route: Route) {
         self.route = Some(route);
     }
 }

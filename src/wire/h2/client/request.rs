@@ -1,19 +1,19 @@
 //! Opening a stream of the client half and sending its request.
 //!
 //! A request that fits its windows leaves as one HEADERS and one DATA frame behind what is in the outbox, and nothing
-//! of it is kept; of a longer one the stream keeps the rest, and `pump.rs` sends it as windows open.
+//! of it is kept; of a longer one the stream keeps the rest, and `send.rs` sends it as windows open.
 //!
 //! RFC 9113 section 8.1; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
 use std::rc::Rc;
 
-use super::client::{Call, Caller};
-use super::flow::{ReceiveWindow, SendWindow};
-use super::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
-use super::machine::Connection;
-use super::outgoing::Outgoing;
-use super::stream::Stream;
 use crate::wire::grpc::{self, PREFIX_BYTES};
+use crate::wire::h2::client::{Call, Caller};
+use crate::wire::h2::connection::Connection;
+use crate::wire::h2::connection::outgoing::Outgoing;
+use crate::wire::h2::connection::streams::Stream;
+use crate::wire::h2::flow::{ReceiveWindow, SendWindow};
+use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
 use crate::wire::{Context, Part};
 
 /// Bytes of a request around its message, about.
@@ -21,7 +21,7 @@ const AROUND_BYTES: usize = 256;
 
 impl Connection<Caller> {
     /// Opens a stream and sends as much of a request as the windows allow.
-    pub(super) fn start(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
+    pub(crate) fn start(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
         let stream = self.open_stream(id, cx);
         let len = PREFIX_BYTES + parts.iter().map(Part::len).sum::<usize>();
         let window = SendWindow::new(self.peer.initial_window_size).available();

@@ -17,20 +17,20 @@
 
 use std::time::{Duration, Instant};
 
-use super::PROTOCOL;
-use super::fault::{ErrorCode, Fault};
-use super::frame::{self, PING_BYTES};
-use super::machine::Connection;
-use super::server::{Drain, Server, Work};
-use super::stream::Stream;
 use crate::wire::grpc::{Code, Status};
+use crate::wire::h2::PROTOCOL;
+use crate::wire::h2::connection::Connection;
+use crate::wire::h2::connection::streams::Stream;
+use crate::wire::h2::error::{ErrorCode, Fault};
+use crate::wire::h2::frame::{self, PING_BYTES};
+use crate::wire::h2::server::{Drain, Server, Work};
 use crate::wire::{Context, Handler, Limit, Limits, WireError};
 
 /// How long a reply waits for a window that the client does not open.
-pub(super) const WINDOW_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const WINDOW_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a client may take to answer the PING of a shutdown.
-pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Streams that an idle connection keeps memory for.
 const STREAMS_KEPT: usize = 8;
@@ -46,7 +46,7 @@ const STREAM_MAX: u32 = (1 << 31) - 1;
 
 impl<H: Handler> Connection<Server<H>> {
     /// When something is due.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.finished {
             return None;
         }
@@ -60,7 +60,7 @@ impl<H: Handler> Connection<Server<H>> {
     }
 
     /// Does what is due.
-    pub(super) fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+    pub(crate) fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         if let Drain::Told(until) = self.side.drain
             && until <= cx.now
         {
@@ -84,7 +84,7 @@ impl<H: Handler> Connection<Server<H>> {
     }
 
     /// A stream was added that is due at the latest at its deadline, or when nothing moves for too long.
-    pub(super) fn sweep_later(
+    pub(crate) fn sweep_later(
         &mut self,
         remote_open: bool,
         deadline: Option<Instant>,
@@ -132,7 +132,7 @@ impl<H: Handler> Connection<Server<H>> {
     }
 
     /// Begins to shut down.
-    pub(super) fn begin_drain(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn begin_drain(&mut self, cx: &mut Context<'_>) {
         if self.side.drain != Drain::No || self.finished {
             return;
         }
@@ -143,7 +143,7 @@ impl<H: Handler> Connection<Server<H>> {
     }
 
     /// The client knows: what it has opened is finished, nothing more is taken.
-    pub(super) fn end_drain(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn end_drain(&mut self, cx: &mut Context<'_>) {
         if let Drain::Told(_) = self.side.drain {
             let last = frame::go_away(self.closed.last(), ErrorCode::NoError, "shutting down");
             cx.out.copy(&last, cx.pool);

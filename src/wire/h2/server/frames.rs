@@ -11,11 +11,11 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes, put_stream};
-use super::hpack::write_literal;
-use super::outgoing::Outgoing;
 use crate::wire::gathered::Gathered;
 use crate::wire::grpc::{self, Code, PREFIX_BYTES, Status};
+use crate::wire::h2::connection::outgoing::Outgoing;
+use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes, put_stream};
+use crate::wire::h2::hpack::write_literal;
 use crate::wire::{Context, Refusal, Reply};
 
 /// Index of `:status` in the static table.
@@ -37,7 +37,7 @@ const GRPC: &str = "application/grpc";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The header block of trailers that say all is well.
-pub(super) const OK_TRAILERS: &[u8] = b"\x00\x0bgrpc-status\x010";
+pub(crate) const OK_TRAILERS: &[u8] = b"\x00\x0bgrpc-status\x010";
 
 /// Bytes of a reply around its message, about.
 const AROUND_BYTES: usize = 128;
@@ -47,7 +47,7 @@ const TEXT_BYTES_MAX: usize = 1024;
 
 /// A refusal in plain HTTP.
 #[derive(Debug)]
-pub(super) struct TextReply {
+pub(crate) struct TextReply {
     status: &'static str,
     allow: &'static str,
     text: String,
@@ -57,13 +57,13 @@ pub(super) struct TextReply {
 
 impl TextReply {
     /// `status` with the reason in `text`.
-    pub(super) fn new(status: &'static str, text: String, bodiless: bool) -> TextReply {
+    pub(crate) fn new(status: &'static str, text: String, bodiless: bool) -> TextReply {
         let allow = if status == "405" { "POST" } else { "" };
         TextReply { status, allow, text, bodiless }
     }
 
     /// Writes the head; the text, if there is one, is to be sent behind it.
-    pub(super) fn send_head(self, stream: u32, cx: &mut Context<'_>) -> Option<Outgoing> {
+    pub(crate) fn send_head(self, stream: u32, cx: &mut Context<'_>) -> Option<Outgoing> {
         let text = [self.text.as_bytes(), b"\n"].concat();
         let length = text.len().to_string();
         let flags = if self.bodiless { END_HEADERS | END_STREAM } else { END_HEADERS };
@@ -89,19 +89,19 @@ impl TextReply {
 
 /// What may be sent at once, and what the request says of its reply.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(crate) struct Terms {
     /// Its stream.
-    pub(super) stream: u32,
+    pub(crate) stream: u32,
     /// Most bytes of a DATA frame now.
-    pub(super) window: usize,
+    pub(crate) window: usize,
     /// Whether to say which encodings are spoken.
-    pub(super) advertise: bool,
+    pub(crate) advertise: bool,
 }
 
 /// What precedes a message: HEADERS, the head of a DATA frame, and the message's prefix. The next reply is likely to
 /// have the same but for its numbers, so it is copied from here.
 #[derive(Debug, Default)]
-pub(super) struct Front {
+pub(crate) struct Front {
     content_type: &'static str,
     bytes: Vec<u8>,
 }
@@ -133,7 +133,7 @@ fn write_front(terms: Terms, content_type: &str, out: &mut Vec<u8>) {
 
 /// How far a reply has come.
 #[derive(Debug)]
-pub(super) enum Answered {
+pub(crate) enum Answered {
     /// All of it is in the outbox, with a message of this many bytes, which the windows are yet to lose.
     Sent(usize),
     /// Its head is in the outbox, its message waits.
@@ -144,7 +144,7 @@ pub(super) enum Answered {
 /// [`crate::wire::Handler::answer`] does. `front` is a guess at the reply's, and becomes what it was.
 ///
 /// The reply is written straight into the outbox. What the window does not allow is taken back out of it and returned.
-pub(super) fn answer_short(
+pub(crate) fn answer_short(
     terms: Terms,
     message: &[u8],
     front: &mut Front,
@@ -258,7 +258,7 @@ fn insert_payload(payload: &[u8], at: usize, scratch: &mut Vec<u8>, out: &mut Ve
 
 /// Answers a long message in a buffer of its own, from which the payload is sent. `hint` is about how much `produce`
 /// will write.
-pub(super) fn answer_long(
+pub(crate) fn answer_long(
     terms: Terms,
     message: Gathered,
     hint: usize,
@@ -299,7 +299,7 @@ pub(super) fn answer_long(
 }
 
 /// Writes the whole reply of a call that failed.
-pub(super) fn send_status(stream: u32, status: &Status, cx: &mut Context<'_>) {
+pub(crate) fn send_status(stream: u32, status: &Status, cx: &mut Context<'_>) {
     let text = grpc::percent_encode(truncated(&status.text));
     cx.out.compose(AROUND_BYTES + text.len(), cx.pool, |out| {
         write_headers(stream, END_HEADERS | END_STREAM, out, |block| {

@@ -8,18 +8,18 @@
 
 use std::collections::VecDeque;
 
-use super::fault::Fault;
-use super::machine::{Connection, Side};
-use super::outgoing::Outgoing;
-use super::stream::Stream;
 use crate::wire::Context;
+use crate::wire::h2::connection::outgoing::Outgoing;
+use crate::wire::h2::connection::streams::Stream;
+use crate::wire::h2::connection::{Connection, Side};
+use crate::wire::h2::error::Fault;
 
 /// Most bytes a stream sends in its turn. Large, since a turn costs a buffer and the outbox holds no copy.
 const TURN_BYTES: usize = 1024 * 1024;
 
 /// Streams that may send, in turn.
 #[derive(Debug, Default)]
-pub(super) struct Ready {
+pub(crate) struct Ready {
     queue: VecDeque<u32>,
     /// What the first has sent in its turn.
     spent: usize,
@@ -27,12 +27,12 @@ pub(super) struct Ready {
 
 impl Ready {
     /// Adds a stream, last.
-    pub(super) fn push(&mut self, id: u32) {
+    pub(crate) fn push(&mut self, id: u32) {
         self.queue.push_back(id);
     }
 
     /// Keeps room for no more than `streams`.
-    pub(super) fn shrink_to(&mut self, streams: usize) {
+    pub(crate) fn shrink_to(&mut self, streams: usize) {
         self.queue.shrink_to(streams);
     }
 
@@ -45,7 +45,7 @@ impl Ready {
 
 impl<S: Side> Connection<S> {
     /// Puts a stream in the queue if it has something to send.
-    pub(super) fn enqueue(&mut self, id: u32) {
+    pub(crate) fn enqueue(&mut self, id: u32) {
         let Some(stream) = self.streams.get(id) else { return };
         if stream.outgoing.is_some() && !stream.queued {
             stream.queued = true;
@@ -54,7 +54,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// Gives a stream its message to send.
-    pub(super) fn launch(
+    pub(crate) fn launch(
         &mut self,
         id: u32,
         outgoing: Outgoing,
@@ -66,7 +66,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// Gives a stream its message, to be sent by the next [`Connection::pump`].
-    pub(super) fn hold(&mut self, id: u32, outgoing: Outgoing, cx: &mut Context<'_>) {
+    pub(crate) fn hold(&mut self, id: u32, outgoing: Outgoing, cx: &mut Context<'_>) {
         let Some(stream) = self.streams.get(id) else { return outgoing.retire(cx.pool) };
         self.waiting_bytes += outgoing.left();
         stream.touched = cx.now;
@@ -75,7 +75,7 @@ impl<S: Side> Connection<S> {
     }
 
     /// Sends what the windows allow.
-    pub(super) fn pump(
+    pub(crate) fn pump(
         &mut self,
         cx: &mut Context<'_>,
         with: &mut S::With<'_>,
@@ -89,7 +89,7 @@ impl<S: Side> Connection<S> {
 
     /// Sends what the windows allow, up to the end of a stream's message; returns the stream. `None` when nothing
     /// more can be sent.
-    pub(super) fn send_ready(&mut self, cx: &mut Context<'_>) -> Option<u32> {
+    pub(crate) fn send_ready(&mut self, cx: &mut Context<'_>) -> Option<u32> {
         while let Some(&id) = self.ready.queue.front() {
             let Some(Stream { outgoing: Some(outgoing), send, touched, queued, .. }) =
                 self.streams.get(id)
