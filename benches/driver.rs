@@ -12,9 +12,9 @@ use std::thread::JoinHandle;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndecho::codec::Encoding;
 use ndecho::driver::tokio::Tokio;
-use ndecho::driver::tokio_uring::TokioUring;
+use ndecho::driver::tokio::TokioUring;
 use ndecho::driver::uring::Uring;
-use ndecho::driver::{Driver, Options, stop};
+use ndecho::driver::{Driver, Options, StopSignal, Stopper, stop_signal};
 use ndecho::sys::{affinity, socket};
 use ndecho::wire::raw::Raw;
 use ndecho::wire::{Handler, Head, Limits, Refusal, Reply, Route, SharedPool};
@@ -49,7 +49,7 @@ impl Handler for Reflect {
 /// A worker on a thread of its own and a connection to it.
 struct Served {
     stream: TcpStream,
-    stopper: stop::Stopper,
+    stopper: Stopper,
     worker: JoinHandle<()>,
 }
 
@@ -58,7 +58,7 @@ impl Served {
         let listener =
             socket::listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).expect("port 0");
         let address = listener.local_addr().expect("bound");
-        let (stopper, stopped) = stop::pair().expect("a socket pair");
+        let (stopper, stopped) = stop_signal().expect("a socket pair");
         let worker = std::thread::spawn(move || {
             affinity::pin(core).expect("an allowed core");
             serve::<D>(listener, stopped);
@@ -78,7 +78,7 @@ impl Served {
     }
 }
 
-fn serve<D: Driver>(listener: TcpListener, stopped: stop::Stop) {
+fn serve<D: Driver>(listener: TcpListener, stopped: StopSignal) {
     let endpoint = D::machine(listener, || Raw::new(Reflect, Rc::new(Limits::default())));
     let driver = D::new(Options::default(), SharedPool::default()).expect("the driver starts");
     driver.run(vec![endpoint], stopped).expect("the driver runs");

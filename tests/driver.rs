@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use ::tokio::io::AsyncWriteExt as _;
 
-use ndecho::driver::{Counters, Driver, Lane, Options, Service, Stream, stop};
+use ndecho::driver::{
+    Counters, Driver, Options, Service, Stopper, Stream, WorkerHandle, stop_signal,
+};
 use ndecho::sys::socket;
 use ndecho::wire::{Context, DIRECT_BYTES_MIN, Loan, Machine, Pool, SharedPool, WireError};
 
@@ -147,12 +149,16 @@ impl Machine for Frames {
 struct Copying;
 
 impl Service for Copying {
-    fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
-        copy_back(stream, lane)
+    fn serve<S: Stream>(
+        &self,
+        stream: S,
+        worker: WorkerHandle,
+    ) -> impl Future<Output = ()> + 'static {
+        copy_back(stream, worker)
     }
 }
 
-async fn copy_back(stream: impl Stream, lane: Lane) {
+async fn copy_back(stream: impl Stream, worker: WorkerHandle) {
     let (mut reader, mut writer) = ::tokio::io::split(stream);
     let copied = async {
         let _ = ::tokio::io::copy(&mut reader, &mut writer).await;
@@ -160,7 +166,7 @@ async fn copy_back(stream: impl Stream, lane: Lane) {
     };
     ::tokio::select! {
         () = copied => {}
-        () = lane.drained() => {}
+        () = worker.drained() => {}
     }
 }
 
@@ -168,13 +174,17 @@ async fn copy_back(stream: impl Stream, lane: Lane) {
 struct Sleeping;
 
 impl Service for Sleeping {
-    fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
-        say_later(stream, lane)
+    fn serve<S: Stream>(
+        &self,
+        stream: S,
+        worker: WorkerHandle,
+    ) -> impl Future<Output = ()> + 'static {
+        say_later(stream, worker)
     }
 }
 
-async fn say_later(mut stream: impl Stream, lane: Lane) {
-    lane.sleep_until(Instant::now() + Duration::from_millis(30)).await;
+async fn say_later(mut stream: impl Stream, worker: WorkerHandle) {
+    worker.sleep_until(Instant::now() + Duration::from_millis(30)).await;
     let _ = stream.write_all(b"!").await;
     let _ = stream.shutdown().await;
 }
@@ -182,7 +192,7 @@ async fn say_later(mut stream: impl Stream, lane: Lane) {
 /// A worker on a thread of its own.
 struct Served {
     address: SocketAddr,
-    stopper: stop::Stopper,
+    stopper: Stopper,
     worker: JoinHandle<Counters>,
 }
 
@@ -195,7 +205,7 @@ fn serve<D: Driver>(
 ) -> Served {
     let listener = socket::listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).expect("port 0");
     let address = listener.local_addr().expect("bound");
-    let (stopper, stopped) = stop::pair().expect("a socket pair");
+    let (stopper, stopped) = stop_signal().expect("a socket pair");
     let worker = std::thread::spawn(move || {
         let driver = D::new(options, SharedPool::default()).expect("the driver starts");
         driver.run(vec![endpoint(listener)], stopped).expect("the driver runs")
@@ -489,7 +499,7 @@ macro_rules! on_every_driver {
     ($promises:tt) => {
         on!(tokio, ndecho::driver::tokio::Tokio, $promises);
         on!(uring, ndecho::driver::uring::Uring, $promises);
-        on!(tokio_uring, ndecho::driver::tokio_uring::TokioUring, $promises);
+        on!(tokio_uring, ndecho::driver::tokio::TokioUring, $promises);
     };
 }
 

@@ -33,7 +33,7 @@ pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) const LINGER_DRAINING: Duration = Duration::from_millis(250);
 
 /// What belongs to the worker and is lent for one call.
-pub(crate) struct Turn<'a> {
+pub(crate) struct WorkerCx<'a> {
     /// The worker's message buffers.
     pub(crate) pool: &'a mut Pool,
     /// The worker's counters.
@@ -107,36 +107,36 @@ impl Connection {
     }
 
     /// Lets the machine speak first.
-    pub(crate) fn open(&mut self, turn: &mut Turn<'_>) {
-        self.call(turn, |machine, cx| machine.open(cx));
-        self.ask_for_loan(turn);
+    pub(crate) fn open(&mut self, cx: &mut WorkerCx<'_>) {
+        self.call(cx, |machine, cx| machine.open(cx));
+        self.ask_for_loan(cx);
     }
 
     /// Takes bytes that arrived in the driver's own buffer; while lingering they are thrown away.
-    pub(crate) fn feed(&mut self, mut input: &[u8], turn: &mut Turn<'_>) {
-        turn.counters.bytes_in += input.len() as u64;
+    pub(crate) fn feed(&mut self, mut input: &[u8], cx: &mut WorkerCx<'_>) {
+        cx.counters.bytes_in += input.len() as u64;
         while !input.is_empty() && self.state == State::Open {
             if let Some(mut loan) = self.loan.take() {
                 let taken = loan.want.min(input.len());
                 loan.buffer.extend_from_slice(&input[..taken]);
                 input = &input[taken..];
-                self.settle(loan, taken, turn);
+                self.settle(loan, taken, cx);
             } else {
-                self.call(turn, |machine, cx| machine.receive(input, cx));
+                self.call(cx, |machine, cx| machine.receive(input, cx));
                 input = &[];
-                self.ask_for_loan(turn);
+                self.ask_for_loan(cx);
             }
         }
         if let State::Lingering { idle, .. } = &mut self.state {
-            *idle = turn.now + LINGER_GAP;
+            *idle = cx.now + LINGER_GAP;
         }
     }
 
     /// Lets the machine see what has changed outside.
-    pub(crate) fn resume(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn resume(&mut self, cx: &mut WorkerCx<'_>) {
         if self.state == State::Open {
-            self.call(turn, |machine, cx| machine.resume(cx));
-            self.ask_for_loan(turn);
+            self.call(cx, |machine, cx| machine.resume(cx));
+            self.ask_for_loan(cx);
         }
     }
 
@@ -157,48 +157,48 @@ impl Connection {
     }
 
     /// Takes the buffer back, to which the driver has appended `count` bytes.
-    pub(crate) fn received(&mut self, loan: Loan, count: usize, turn: &mut Turn<'_>) {
-        turn.counters.bytes_in += count as u64;
+    pub(crate) fn received(&mut self, loan: Loan, count: usize, cx: &mut WorkerCx<'_>) {
+        cx.counters.bytes_in += count as u64;
         self.loan_is_out = false;
         if self.state == State::Open {
-            self.settle(loan, count, turn);
+            self.settle(loan, count, cx);
         } else {
-            turn.pool.give(loan.buffer);
+            cx.pool.give(loan.buffer);
         }
     }
 
     /// Lets the machine see what its buffer holds before it is full.
-    pub(crate) fn show_loan(&mut self, turn: &mut Turn<'_>) {
-        self.repay(turn);
-        self.ask_for_loan(turn);
+    pub(crate) fn show_loan(&mut self, cx: &mut WorkerCx<'_>) {
+        self.repay(cx);
+        self.ask_for_loan(cx);
     }
 
     /// The peer has sent FIN.
-    pub(crate) fn end(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn end(&mut self, cx: &mut WorkerCx<'_>) {
         if let State::Lingering { .. } = self.state {
             self.state = State::Closed;
         }
-        self.finish_input(turn);
+        self.finish_input(cx);
     }
 
     /// The peer has reset the connection, or the socket has failed.
-    pub(crate) fn vanish(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn vanish(&mut self, cx: &mut WorkerCx<'_>) {
         let unsent = self.pending() > 0;
-        self.finish_input(turn);
+        self.finish_input(cx);
         if unsent && self.state != State::Closed {
-            self.blame(turn);
+            self.blame(cx);
         }
         self.state = State::Closed;
     }
 
     /// The worker is shutting down.
-    pub(crate) fn drain(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn drain(&mut self, cx: &mut WorkerCx<'_>) {
         if std::mem::replace(&mut self.draining, true) {
             return;
         }
         match &mut self.state {
             State::Open => {
-                self.call(turn, |machine, cx| {
+                self.call(cx, |machine, cx| {
                     machine.drain(cx);
                     Ok(())
                 });
@@ -206,7 +206,7 @@ impl Connection {
                     self.state = State::Closed;
                 }
             }
-            State::Lingering { total, .. } => *total = (*total).min(turn.now + LINGER_DRAINING),
+            State::Lingering { total, .. } => *total = (*total).min(cx.now + LINGER_DRAINING),
             State::Flushing | State::Closed => {}
         }
     }
@@ -222,30 +222,30 @@ impl Connection {
     }
 
     /// Time has passed. May be called early, or with a loan taken: then the driver gives the loan back first.
-    pub(crate) fn expire(&mut self, turn: &mut Turn<'_>) {
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= turn.now);
+    pub(crate) fn expire(&mut self, cx: &mut WorkerCx<'_>) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= cx.now);
         match self.state {
-            State::Lingering { idle, total, .. } if idle.min(total) <= turn.now => {
+            State::Lingering { idle, total, .. } if idle.min(total) <= cx.now => {
                 self.state = State::Closed;
             }
             State::Open | State::Flushing if due(self.stall) => {
-                turn.counters.limits.hit(Limit::StallTime);
-                self.blame(turn);
+                cx.counters.limits.hit(Limit::StallTime);
+                self.blame(cx);
                 self.state = State::Closed;
             }
-            State::Open if due(self.machine.deadline()) => self.expire_machine(turn),
+            State::Open if due(self.machine.deadline()) => self.expire_machine(cx),
             _ => {}
         }
     }
 
     /// Bytes that a held buffer has gathered are news to the machine, so it gets them before the verdict.
-    fn expire_machine(&mut self, turn: &mut Turn<'_>) {
-        self.repay(turn);
-        let still_due = self.machine.deadline().is_some_and(|at| at <= turn.now);
+    fn expire_machine(&mut self, cx: &mut WorkerCx<'_>) {
+        self.repay(cx);
+        let still_due = self.machine.deadline().is_some_and(|at| at <= cx.now);
         if self.state == State::Open && still_due {
-            self.call(turn, |machine, cx| machine.expire(cx));
+            self.call(cx, |machine, cx| machine.expire(cx));
         }
-        self.ask_for_loan(turn);
+        self.ask_for_loan(cx);
     }
 
     /// What to do with the socket.
@@ -309,11 +309,11 @@ impl Connection {
 
     /// The next piece to send, for a driver whose operations own their buffers; goes back by
     /// [`Connection::reattach`], the last one first, before [`Connection::sent`].
-    pub(crate) fn detach(&mut self, turn: &mut Turn<'_>) -> Option<(Vec<u8>, Range<usize>)> {
+    pub(crate) fn detach(&mut self, cx: &mut WorkerCx<'_>) -> Option<(Vec<u8>, Range<usize>)> {
         if self.detached == 0 {
-            self.batch(turn.now);
+            self.batch(cx.now);
         }
-        let (buffer, range) = self.batch.pop(turn.pool)?;
+        let (buffer, range) = self.batch.pop(cx.pool)?;
         self.detached += range.len();
         Some((buffer, range))
     }
@@ -325,81 +325,81 @@ impl Connection {
     }
 
     /// The first `count` bytes of the batch have been sent.
-    pub(crate) fn sent(&mut self, count: usize, turn: &mut Turn<'_>) {
-        turn.counters.bytes_out += count as u64;
-        self.batch.advance(count, turn.pool);
-        self.stall = (!self.batch.is_empty()).then(|| turn.now + STALL_TIMEOUT);
+    pub(crate) fn sent(&mut self, count: usize, cx: &mut WorkerCx<'_>) {
+        cx.counters.bytes_out += count as u64;
+        self.batch.advance(count, cx.pool);
+        self.stall = (!self.batch.is_empty()).then(|| cx.now + STALL_TIMEOUT);
         if self.pending() == 0 && self.state == State::Open {
-            self.call(turn, |machine, cx| machine.flushed(cx));
-            self.ask_for_loan(turn);
+            self.call(cx, |machine, cx| machine.flushed(cx));
+            self.ask_for_loan(cx);
         }
     }
 
     /// Gives the buffers of a connection that is done to the pool and counts what limits it ran into.
-    pub(crate) fn close(mut self, turn: &mut Turn<'_>) {
-        turn.counters.limits.add(&self.machine.limits());
-        self.batch.discard(turn.pool);
-        self.outbox.discard(turn.pool);
-        self.forget_loan(turn);
+    pub(crate) fn close(mut self, cx: &mut WorkerCx<'_>) {
+        cx.counters.limits.add(&self.machine.limits());
+        self.batch.discard(cx.pool);
+        self.outbox.discard(cx.pool);
+        self.forget_loan(cx);
     }
 
-    fn forget_loan(&mut self, turn: &mut Turn<'_>) {
+    fn forget_loan(&mut self, cx: &mut WorkerCx<'_>) {
         if let Some(loan) = self.loan.take() {
-            turn.pool.give(loan.buffer);
+            cx.pool.give(loan.buffer);
         }
     }
 
-    fn finish_input(&mut self, turn: &mut Turn<'_>) {
+    fn finish_input(&mut self, cx: &mut WorkerCx<'_>) {
         if std::mem::replace(&mut self.ended, true) || self.state != State::Open {
             return;
         }
-        self.repay(turn);
+        self.repay(cx);
         if self.state == State::Open {
-            self.call(turn, |machine, cx| machine.end(cx));
+            self.call(cx, |machine, cx| machine.end(cx));
         }
     }
 
-    fn settle(&mut self, mut loan: Loan, count: usize, turn: &mut Turn<'_>) {
+    fn settle(&mut self, mut loan: Loan, count: usize, cx: &mut WorkerCx<'_>) {
         loan.want -= count;
         let full = loan.want == 0;
         self.loan = Some(loan);
         if full {
-            self.show_loan(turn);
+            self.show_loan(cx);
         }
     }
 
-    fn repay(&mut self, turn: &mut Turn<'_>) {
+    fn repay(&mut self, cx: &mut WorkerCx<'_>) {
         if let Some(loan) = self.loan.take() {
-            self.call(turn, |machine, cx| machine.repay(loan.buffer, cx));
+            self.call(cx, |machine, cx| machine.repay(loan.buffer, cx));
         }
     }
 
-    fn ask_for_loan(&mut self, turn: &mut Turn<'_>) {
+    fn ask_for_loan(&mut self, cx: &mut WorkerCx<'_>) {
         let lent = self.loan_is_out || self.loan.is_some();
         if self.state == State::Open && !self.ended && !lent {
-            self.loan = self.machine.lend(turn.pool);
+            self.loan = self.machine.lend(cx.pool);
         }
     }
 
     fn call(
         &mut self,
-        turn: &mut Turn<'_>,
+        cx: &mut WorkerCx<'_>,
         work: impl FnOnce(&mut dyn Machine, &mut Context<'_>) -> Result<(), WireError>,
     ) {
-        let mut cx = Context { out: &mut self.outbox, pool: turn.pool, now: turn.now };
-        let failed = work(self.machine.as_mut(), &mut cx).is_err();
+        let mut machine_cx = Context { out: &mut self.outbox, pool: cx.pool, now: cx.now };
+        let failed = work(self.machine.as_mut(), &mut machine_cx).is_err();
         if failed {
-            self.blame(turn);
+            self.blame(cx);
         }
         if failed || self.machine.finished() {
             self.state = State::Flushing;
-            self.forget_loan(turn);
+            self.forget_loan(cx);
         }
     }
 
-    fn blame(&mut self, turn: &mut Turn<'_>) {
+    fn blame(&mut self, cx: &mut WorkerCx<'_>) {
         if !std::mem::replace(&mut self.at_fault, true) {
-            turn.counters.peer_faults += 1;
+            cx.counters.peer_faults += 1;
         }
     }
 }
@@ -410,6 +410,3 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
         (a, b) => a.or(b),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,20 +8,24 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::sys::socket::{self, SocketOptions};
 use crate::wire::{LimitCounts, Machine, SharedPool};
 
 mod connection;
-mod drain;
-pub mod stop;
+mod error;
+mod shutdown;
+#[cfg(test)]
+mod tests;
 pub mod tokio;
-pub mod tokio_uring;
 pub mod uring;
-mod worker;
 
-pub use stop::Stop;
+pub use error::DriverError;
+pub use shutdown::{StopSignal, Stopper, stop_signal};
+
+use shutdown::ShutdownFlag;
 
 /// A byte stream lent to a borrowed stack. Thread-local: it never leaves the worker.
 pub trait Stream: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static {}
@@ -30,43 +34,40 @@ impl<T: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static> Stre
 
 /// A borrowed stack that serves one connection over a lent stream.
 pub trait Service: 'static {
-    /// Serves one connection until it ends. Must finish open work and end soon after `lane.drained()` resolves.
-    fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static;
+    /// Serves one connection until it ends. Must finish open work and end soon after `worker.drained()` resolves.
+    fn serve<S: Stream>(
+        &self,
+        stream: S,
+        worker: WorkerHandle,
+    ) -> impl Future<Output = ()> + 'static;
 }
 
-/// What a driver lends a connection beside its stream: the worker's timer and the news that it is shutting down.
+/// Worker services available to a connection task: timer and shutdown flag.
 #[derive(Clone)]
-pub struct Lane {
-    timer: std::rc::Rc<dyn Timer>,
-    drain: std::rc::Rc<dyn DrainSignal>,
+pub struct WorkerHandle {
+    sleep: Rc<dyn Fn(Instant) -> Task>,
+    shutdown: ShutdownFlag,
 }
 
-/// The worker's timer.
-pub trait Timer {
-    /// Resolves at `at`.
-    fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()>>>;
-}
+/// Future on the worker's thread.
+type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Resolves when the worker drains.
-pub trait DrainSignal {
-    /// Resolves once the worker has been told to stop; at once if it already has.
-    fn drained(&self) -> Pin<Box<dyn Future<Output = ()>>>;
-}
-
-impl Lane {
-    /// A lane on `timer` and `drain`.
-    pub fn new(timer: std::rc::Rc<dyn Timer>, drain: std::rc::Rc<dyn DrainSignal>) -> Lane {
-        Lane { timer, drain }
+impl WorkerHandle {
+    pub(crate) fn new(
+        sleep: impl Fn(Instant) -> Task + 'static,
+        shutdown: ShutdownFlag,
+    ) -> WorkerHandle {
+        WorkerHandle { sleep: Rc::new(sleep), shutdown }
     }
 
     /// Resolves at `at`.
     pub fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + use<> {
-        self.timer.sleep_until(at)
+        (self.sleep)(at)
     }
 
-    /// Resolves when the worker drains.
+    /// Resolves once the worker shuts down.
     pub fn drained(&self) -> impl Future<Output = ()> + use<> {
-        self.drain.drained()
+        self.shutdown.wait()
     }
 }
 
@@ -88,7 +89,8 @@ pub trait Driver: Sized {
     fn new(options: Options, pool: SharedPool) -> Result<Self, DriverError>;
 
     /// Serves until `stop` is signalled, then drains and returns within `options.drain_timeout`.
-    fn run(self, endpoints: Vec<Self::Endpoint>, stop: Stop) -> Result<Counters, DriverError>;
+    fn run(self, endpoints: Vec<Self::Endpoint>, stop: StopSignal)
+    -> Result<Counters, DriverError>;
 }
 
 /// Settings equal for every driver.
@@ -133,7 +135,7 @@ pub struct Counters {
     /// Bytes sent.
     pub bytes_out: u64,
     /// Time in which it looked for something to do and found nothing ([`Options::busy_poll`]).
-    pub spun: Duration,
+    pub busy_poll_idle: Duration,
 }
 
 impl Counters {
@@ -163,27 +165,6 @@ pub(crate) fn accept_pause(error: &std::io::Error) -> Duration {
         return Duration::ZERO;
     }
     Duration::from_millis(100)
-}
-
-/// Why a worker cannot start or go on. The text gives advice.
-#[derive(Debug, thiserror::Error)]
-pub enum DriverError {
-    /// io_uring is not to be had on this machine.
-    #[error("io_uring is not available: {cause}; {advice}")]
-    Unavailable {
-        /// What failed.
-        cause: String,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// A call to the system failed.
-    #[error("{what}: {source}")]
-    Io {
-        /// What was being done.
-        what: &'static str,
-        /// What the system said.
-        source: std::io::Error,
-    },
 }
 
 /// A line of the driver table.

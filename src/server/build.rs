@@ -10,9 +10,9 @@ use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::driver::tokio::Tokio;
-use crate::driver::tokio_uring::TokioUring;
+use crate::driver::tokio::TokioUring;
 use crate::driver::uring::Uring;
-use crate::driver::{self, Counters, Driver, Stop};
+use crate::driver::{self, Counters, Driver, StopSignal};
 use crate::server::{Listen, Plan, ServerError};
 use crate::service::echo::CodecSet;
 use crate::service::handler::{EchoHandler, Work};
@@ -35,7 +35,7 @@ pub(super) struct Seat {
     pub(super) codecs: CodecSet,
     pub(super) limits: Limits,
     pub(super) driver: driver::Options,
-    pub(super) stop: Stop,
+    pub(super) stop: StopSignal,
 }
 
 /// A worker from its start to its end; it sends once it is up.

@@ -122,7 +122,7 @@ pub struct Server {
 
 #[derive(Debug)]
 struct Worker {
-    stopper: driver::stop::Stopper,
+    stopper: driver::Stopper,
     thread: JoinHandle<Result<Counters, ServerError>>,
 }
 
@@ -138,7 +138,7 @@ pub fn start(
     let (up, ups) = std::sync::mpsc::channel();
     let mut server = Server { addresses: bound.addresses, workers: Vec::new(), spins: Vec::new() };
     for (listeners, core) in bound.by_worker.into_iter().zip(options.cores.iter().copied()) {
-        let (stopper, stop) = driver::stop::pair()
+        let (stopper, stop) = driver::stop_signal()
             .map_err(|source| ServerError::System { what: "make a stop socket", source })?;
         let codecs = plan.codecs.of_another_thread();
         server.spins.push(codecs.spin());

@@ -29,7 +29,7 @@ use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
 use http::Request;
 
-use crate::driver::{Lane, Service, Stream};
+use crate::driver::{Service, Stream, WorkerHandle};
 use crate::service::handler::Work;
 use crate::stack::grpc::{self, Answer, Call, GrpcEcho};
 use crate::stack::message::{Body, Queued};
@@ -54,13 +54,17 @@ impl H2Crate {
 }
 
 impl Service for H2Crate {
-    fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
+    fn serve<S: Stream>(
+        &self,
+        stream: S,
+        worker: WorkerHandle,
+    ) -> impl Future<Output = ()> + 'static {
         let echo = self.0.clone();
         async move {
-            let late = lane.sleep_until(Instant::now() + echo.work().limits().head_timeout);
+            let late = worker.sleep_until(Instant::now() + echo.work().limits().head_timeout);
             let handshake = builder(&echo).handshake(stream);
             if let Either::Left((Ok(connection), _)) = select(handshake, pin!(late)).await {
-                Serving::new(connection, echo, lane).await;
+                Serving::new(connection, echo, worker).await;
             }
         }
     }
@@ -87,7 +91,7 @@ type Arrival = (Request<RecvStream>, SendResponse<Queued>);
 struct Serving<S: Stream> {
     connection: Connection<S, Queued>,
     echo: GrpcEcho,
-    lane: Lane,
+    worker: WorkerHandle,
     /// Taken when it has resolved.
     drained: Option<Sleep>,
     arrived: VecDeque<Arrival>,
@@ -122,14 +126,14 @@ impl<S: Stream> Future for Serving<S> {
 }
 
 impl<S: Stream> Serving<S> {
-    fn new(connection: Connection<S, Queued>, echo: GrpcEcho, lane: Lane) -> Serving<S> {
+    fn new(connection: Connection<S, Queued>, echo: GrpcEcho, worker: WorkerHandle) -> Serving<S> {
         let active = Instant::now();
         Serving {
             connection,
-            drained: Some(Box::pin(lane.drained())),
-            idle: Box::pin(lane.sleep_until(active + echo.work().limits().idle_timeout)),
+            drained: Some(Box::pin(worker.drained())),
+            idle: Box::pin(worker.sleep_until(active + echo.work().limits().idle_timeout)),
             echo,
-            lane,
+            worker,
             arrived: VecDeque::new(),
             calls: FuturesUnordered::new(),
             unsent: Rc::default(),
@@ -160,7 +164,7 @@ impl<S: Stream> Serving<S> {
                 active = now;
             }
             self.active = active;
-            self.idle = Box::pin(self.lane.sleep_until(active + patience));
+            self.idle = Box::pin(self.worker.sleep_until(active + patience));
         }
         Poll::Pending
     }
@@ -210,7 +214,7 @@ impl<S: Stream> Serving<S> {
         let deadline = call.timeout.and_then(|timeout| fed.checked_add(timeout));
         Open {
             echo: self.echo.clone(),
-            lane: self.lane.clone(),
+            worker: self.worker.clone(),
             unsent: Rc::clone(&self.unsent),
             call,
             body: request.into_body(),
@@ -303,7 +307,7 @@ fn send(respond: &mut SendResponse<Queued>, unsent: &Rc<Cell<usize>>, answer: An
 /// A call whose message comes in pieces.
 struct Open {
     echo: GrpcEcho,
-    lane: Lane,
+    worker: WorkerHandle,
     unsent: Rc<Cell<usize>>,
     call: Call,
     body: RecvStream,
@@ -340,7 +344,7 @@ impl Open {
             if due <= Instant::now() {
                 return true;
             }
-            self.alarm = Box::pin(self.lane.sleep_until(due));
+            self.alarm = Box::pin(self.worker.sleep_until(due));
         }
         false
     }

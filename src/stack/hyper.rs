@@ -23,7 +23,7 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-use crate::driver::{Lane, Service, Stream};
+use crate::driver::{Service, Stream, WorkerHandle};
 use crate::service::handler::Work;
 use crate::service::routes::{self, Refused, Target, status};
 use crate::stack::message::{Body, Collected, Message};
@@ -52,7 +52,11 @@ impl Hyper {
 }
 
 impl Service for Hyper {
-    fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
+    fn serve<S: Stream>(
+        &self,
+        stream: S,
+        worker: WorkerHandle,
+    ) -> impl Future<Output = ()> + 'static {
         let work = self.work.clone();
         let service = service_fn(move |request| {
             let work = work.clone();
@@ -62,7 +66,7 @@ impl Service for Hyper {
         async move {
             // An error is the peer's doing and hyper has answered it as far as it can be.
             let mut connection = pin!(connection);
-            match select(connection.as_mut(), pin!(lane.drained())).await {
+            match select(connection.as_mut(), pin!(worker.drained())).await {
                 Either::Left(_) => {}
                 Either::Right(_) => {
                     connection.as_mut().graceful_shutdown();

@@ -23,7 +23,7 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-use crate::driver::{Lane, Service, Stream};
+use crate::driver::{Service, Stream, WorkerHandle};
 use crate::service::handler::Work;
 use crate::stack::grpc::{self, Answer, Call, GrpcEcho};
 use crate::stack::message::{Body, Message};
@@ -63,20 +63,24 @@ impl HyperH2 {
 }
 
 impl Service for HyperH2 {
-    fn serve<S: Stream>(&self, stream: S, lane: Lane) -> impl Future<Output = ()> + 'static {
+    fn serve<S: Stream>(
+        &self,
+        stream: S,
+        worker: WorkerHandle,
+    ) -> impl Future<Output = ()> + 'static {
         let calls = Calls::default();
-        let (echo, call_lane) = (self.echo.clone(), lane.clone());
+        let (echo, call_worker) = (self.echo.clone(), worker.clone());
         let service = service_fn(move |request| {
-            let (echo, lane) = (echo.clone(), call_lane.clone());
+            let (echo, worker) = (echo.clone(), call_worker.clone());
             async move {
-                let answer = respond(&echo, &lane, request).await;
+                let answer = respond(&echo, &worker, request).await;
                 Ok::<_, Infallible>(Response::<ReplyBody>::from(answer))
             }
         });
         let builder = self.builder(calls.clone());
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         async move {
-            let (mut connection, mut drained) = (pin!(connection), pin!(lane.drained()));
+            let (mut connection, mut drained) = (pin!(connection), pin!(worker.drained()));
             let (mut running, mut draining) = (FuturesUnordered::new(), false);
             poll_fn(|cx| {
                 if !draining && drained.as_mut().poll(cx).is_ready() {
@@ -121,7 +125,7 @@ impl Calls {
     }
 }
 
-async fn respond(echo: &GrpcEcho, lane: &Lane, request: Request<Incoming>) -> Answer {
+async fn respond(echo: &GrpcEcho, worker: &WorkerHandle, request: Request<Incoming>) -> Answer {
     let call = match echo.admit(&request) {
         Ok(call) => call,
         Err(failure) => return failure.into(),
@@ -131,7 +135,7 @@ async fn respond(echo: &GrpcEcho, lane: &Lane, request: Request<Incoming>) -> An
     else {
         return answer.await;
     };
-    match select(answer, pin!(lane.sleep_until(deadline))).await {
+    match select(answer, pin!(worker.sleep_until(deadline))).await {
         Either::Left((answer, _)) => answer,
         Either::Right(_) => grpc::expired().into(),
     }

@@ -15,7 +15,7 @@ use futures_util::stream::{Stream, unfold};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::driver::{Counters, DriverError, Stop};
+use crate::driver::{Counters, DriverError, StopSignal};
 use crate::service::echo::CodecSet;
 use crate::stack::{axum, tonic};
 use crate::sys::socket;
@@ -57,7 +57,7 @@ type Serving = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 pub fn run(
     endpoints: Vec<Endpoint>,
     drain_timeout: Duration,
-    stop: Stop,
+    stop: StopSignal,
 ) -> Result<Counters, DriverError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -72,7 +72,7 @@ pub fn run(
 async fn serve(
     endpoints: Vec<Endpoint>,
     drain_timeout: Duration,
-    stop: Stop,
+    stop: StopSignal,
     counters: &Tally,
 ) -> Result<(), DriverError> {
     let (drain, drained) = watch::channel(false);

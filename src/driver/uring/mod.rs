@@ -17,37 +17,36 @@
 use std::net::TcpListener;
 use std::rc::Rc;
 
-use crate::driver::{Counters, Driver, DriverError, Options, Service, Stop};
+use crate::driver::{Counters, Driver, DriverError, Options, Service, StopSignal};
 use crate::wire::{Machine, SharedPool};
 
 mod buffers;
-mod hub;
-mod link;
+mod connection;
+mod core;
+mod executor;
+mod iovec;
 pub mod op;
 pub mod reactor;
 pub mod ring;
-#[cfg(test)]
-mod sim;
 mod slots;
 pub mod stream;
 #[cfg(test)]
 mod tests;
 mod timers;
-mod vector;
 
 pub use reactor::{ConnectionId, Reactor};
 pub use stream::UringStream;
 
-use hub::Task;
-use reactor::Speak;
+use executor::Task;
+use reactor::ConnectionFactory;
 
 /// A worker on a ring of its own.
 pub struct Uring(Reactor);
 
-/// A listener and what speaks behind it.
+/// A listener and what factorys behind it.
 pub struct Endpoint {
     listener: TcpListener,
-    speak: Speak,
+    factory: ConnectionFactory,
 }
 
 impl Driver for Uring {
@@ -57,22 +56,22 @@ impl Driver for Uring {
         listener: TcpListener,
         make: impl Fn() -> M + 'static,
     ) -> Endpoint {
-        let speak = move || Box::new(make()) as Box<dyn Machine>;
-        Endpoint { listener, speak: Speak::Machine(Rc::new(speak)) }
+        let factory = move || Box::new(make()) as Box<dyn Machine>;
+        Endpoint { listener, factory: ConnectionFactory::Machine(Rc::new(factory)) }
     }
 
     fn service<S: Service>(listener: TcpListener, service: S) -> Endpoint {
-        let speak = move |stream, lane| Box::pin(service.serve(stream, lane)) as Task;
-        Endpoint { listener, speak: Speak::Service(Rc::new(speak)) }
+        let factory = move |stream, worker| Box::pin(service.serve(stream, worker)) as Task;
+        Endpoint { listener, factory: ConnectionFactory::Service(Rc::new(factory)) }
     }
 
     fn new(options: Options, pool: SharedPool) -> Result<Uring, DriverError> {
         Ok(Uring(Reactor::sharing(options, pool)?))
     }
 
-    fn run(mut self, endpoints: Vec<Endpoint>, stop: Stop) -> Result<Counters, DriverError> {
-        for Endpoint { listener, speak } in endpoints {
-            self.0.serve(listener, speak)?;
+    fn run(mut self, endpoints: Vec<Endpoint>, stop: StopSignal) -> Result<Counters, DriverError> {
+        for Endpoint { listener, factory } in endpoints {
+            self.0.serve(listener, factory)?;
         }
         self.0.run(stop)
     }

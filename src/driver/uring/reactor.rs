@@ -22,16 +22,17 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::hub::{Hub, Task, Tasks};
-use super::link::Link;
+use super::connection::RingConnection;
+use super::core::Core;
+use super::executor::{Task, Tasks};
 use super::op::{Completion, Key, Kind, Op, Token};
 use super::ring::{KernelRing, Ring};
 use super::slots::Slots;
 use super::stream::{self, UringStream};
-use super::timers::{Due, Timers};
-use super::vector::Vector;
-use crate::driver::connection::{Connection, Turn};
-use crate::driver::{Counters, DriverError, Lane, Options, Stop, TRIM_INTERVAL, accept_pause};
+use super::timers::Due;
+use crate::driver::connection::Connection;
+use crate::driver::shutdown::StopSignal;
+use crate::driver::{Counters, DriverError, Options, TRIM_INTERVAL, WorkerHandle, accept_pause};
 use crate::wire::{Machine, SharedPool};
 
 /// How long a reactor that is dropped waits for what is in flight.
@@ -40,19 +41,19 @@ const QUIESCE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Names a connection; never used again for another one.
 pub type ConnectionId = Key;
 
-/// What speaks on the connections of a listener.
+/// What factorys on the connections of a listener.
 #[derive(Clone)]
-pub(super) enum Speak {
+pub(super) enum ConnectionFactory {
     /// An own protocol.
     Machine(Rc<dyn Fn() -> Box<dyn Machine>>),
     /// A borrowed stack.
-    Service(Rc<dyn Fn(UringStream, Lane) -> Task>),
+    Service(Rc<dyn Fn(UringStream, WorkerHandle) -> Task>),
 }
 
 /// One worker: one ring, its connections and its tasks.
 pub struct Reactor<R: Ring = KernelRing> {
     core: ManuallyDrop<Core<R>>,
-    links: ManuallyDrop<Slots<Link>>,
+    connections: ManuallyDrop<Slots<RingConnection>>,
     tasks: Tasks,
     listeners: Vec<Listener>,
     /// Accepted while there was no room, with their listener's number.
@@ -67,59 +68,14 @@ pub struct Reactor<R: Ring = KernelRing> {
     next_trim: Instant,
 }
 
-/// What the connections of a reactor share.
-pub(super) struct Core<R> {
-    pub(super) ring: R,
-    pub(super) timers: Timers,
-    pub(super) now: Instant,
-    /// Lists for vectored sends that are not in use.
-    pub(super) vectors: Vec<Vector>,
-    /// The completion of a send that goes at once is waited for.
-    pub(super) hurry: bool,
-    counters: Counters,
-    hub: Rc<Hub>,
-}
-
 struct Listener {
     socket: TcpListener,
-    speak: Speak,
+    factory: ConnectionFactory,
     /// In flight.
     accepting: bool,
     cancelled: bool,
     /// Waiting until then after a failed accept.
     paused: Option<Instant>,
-}
-
-impl<R: Ring> Core<R> {
-    /// Lends what belongs to the worker.
-    pub(super) fn with_turn<T>(&mut self, work: impl FnOnce(&mut Turn<'_>) -> T) -> T {
-        let pool = &mut self.hub.pool.borrow_mut();
-        work(&mut Turn { pool, counters: &mut self.counters, now: self.now })
-    }
-
-    /// Lends that and a provided buffer that has been filled.
-    pub(super) fn with_buffer(
-        &mut self,
-        id: u16,
-        len: usize,
-        work: impl FnOnce(&[u8], &mut Turn<'_>),
-    ) {
-        let input = self.ring.buffer(id, len);
-        let pool = &mut self.hub.pool.borrow_mut();
-        work(input, &mut Turn { pool, counters: &mut self.counters, now: self.now });
-    }
-
-    /// Has the kernel end an operation early; its last completion still comes.
-    pub(super) fn cancel(&mut self, target: Token) {
-        self.push(Op::Cancel { target }, Token { kind: Kind::Cancel, key: target.key });
-    }
-
-    /// Queues an operation that has no pointer.
-    fn push(&mut self, op: Op, token: Token) {
-        debug_assert!(matches!(op, Op::Accept { .. } | Op::Cancel { .. } | Op::Watch { .. }));
-        // SAFETY: these operations point to nothing.
-        unsafe { self.ring.push(op, token) };
-    }
 }
 
 impl Reactor<KernelRing> {
@@ -137,21 +93,12 @@ impl Reactor<KernelRing> {
 impl<R: Ring> Reactor<R> {
     /// A reactor on a ring that the calling thread has made.
     pub fn on(ring: R, options: Options, pool: SharedPool) -> Reactor<R> {
-        let now = Instant::now();
-        let hub = Hub::new(now, pool);
-        let tasks = Tasks::new(&hub);
-        let core = Core {
-            ring,
-            timers: Timers::default(),
-            now,
-            vectors: Vec::new(),
-            hurry: false,
-            counters: Counters::default(),
-            hub,
-        };
+        let core = Core::new(ring, pool);
+        let tasks = Tasks::new(&core.executor);
+        let next_trim = core.now + TRIM_INTERVAL;
         Reactor {
             core: ManuallyDrop::new(core),
-            links: ManuallyDrop::default(),
+            connections: ManuallyDrop::default(),
             tasks,
             listeners: Vec::new(),
             waiting: VecDeque::new(),
@@ -161,7 +108,7 @@ impl<R: Ring> Reactor<R> {
             completed: Vec::new(),
             stop: None,
             stopped: false,
-            next_trim: now + TRIM_INTERVAL,
+            next_trim,
         }
     }
 
@@ -179,19 +126,19 @@ impl<R: Ring> Reactor<R> {
 
     /// Connections that are open or closing.
     pub fn connections(&self) -> usize {
-        self.links.len()
+        self.connections.len()
     }
 
     /// Has [`Machine::resume`] called in the next turn, before it waits.
     pub fn resume(&mut self, id: ConnectionId) {
-        self.core.hub.touch(id);
+        self.core.executor.touch(id);
     }
 
     /// Gives a connection up in the next turn, without a farewell.
     fn abort(&mut self, id: Key) {
-        if let Some(link) = self.links.get_mut(id) {
-            link.abort();
-            mark(&mut self.dirty, id, link);
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.abort();
+            mark(&mut self.dirty, id, connection);
         }
     }
 
@@ -266,13 +213,13 @@ impl<R: Ring> Reactor<R> {
             ring.look()?;
             ring.completions(completed);
         }
-        counters.spun += now - begun;
+        counters.busy_poll_idle += now - begun;
         Ok(())
     }
 
     fn timeout(&self, until: Option<Instant>) -> Option<Duration> {
-        let trim = (self.core.hub.pool.borrow().idle_bytes() > 0).then_some(self.next_trim);
-        let nearest = [until, trim, self.core.timers.next(), self.core.hub.next_sleeper()];
+        let trim = (self.core.executor.pool.borrow().idle_bytes() > 0).then_some(self.next_trim);
+        let nearest = [until, trim, self.core.timers.next(), self.core.executor.next_sleeper()];
         let nearest = nearest.into_iter().flatten().min()?;
         Some(nearest.saturating_duration_since(Instant::now()))
     }
@@ -284,13 +231,14 @@ impl<R: Ring> Reactor<R> {
             Kind::Stop => self.stopped = true,
             Kind::Accept => self.accepted(key.index as usize, completion)?,
             Kind::Receive | Kind::Send => {
-                let link = self.links.get_mut(key).expect("a link outlives its operations");
+                let connection =
+                    self.connections.get_mut(key).expect("a connection outlives its operations");
                 if completion.token.kind == Kind::Receive {
-                    link.received(completion, &mut self.core);
+                    connection.received(completion, &mut self.core);
                 } else {
-                    link.sent(completion, &mut self.core);
+                    connection.sent(completion, &mut self.core);
                 }
-                mark(&mut self.dirty, key, link);
+                mark(&mut self.dirty, key, connection);
             }
         }
         Ok(())
@@ -298,20 +246,20 @@ impl<R: Ring> Reactor<R> {
 
     fn expire(&mut self) {
         let now = self.core.now;
-        self.core.hub.tick(now);
+        self.core.executor.tick(now);
         while let Some(due) = self.core.timers.pop(now) {
             match due {
                 Due::Listener(number) => self.listeners[number].paused = None,
                 Due::Connection(key) => {
-                    if let Some(link) = self.links.get_mut(key) {
-                        link.expire(key, &mut self.core);
-                        mark(&mut self.dirty, key, link);
+                    if let Some(connection) = self.connections.get_mut(key) {
+                        connection.expire(key, &mut self.core);
+                        mark(&mut self.dirty, key, connection);
                     }
                 }
             }
         }
         if now >= self.next_trim {
-            self.core.hub.pool.borrow_mut().trim();
+            self.core.executor.pool.borrow_mut().trim();
             self.next_trim = now + TRIM_INTERVAL;
         }
     }
@@ -320,12 +268,12 @@ impl<R: Ring> Reactor<R> {
     fn settle(&mut self) -> Result<(), DriverError> {
         let mut keys = std::mem::take(&mut self.keys);
         loop {
-            self.tasks.run(&self.core.hub);
-            self.core.hub.take_touched(&mut keys);
+            self.tasks.run(&self.core.executor);
+            self.core.executor.take_touched(&mut keys);
             for key in keys.drain(..) {
-                if let Some(link) = self.links.get_mut(key) {
-                    self.core.with_turn(|turn| link.connection.resume(turn));
-                    mark(&mut self.dirty, key, link);
+                if let Some(connection) = self.connections.get_mut(key) {
+                    self.core.with_cx(|cx| connection.inner.resume(cx));
+                    mark(&mut self.dirty, key, connection);
                 }
             }
             if self.dirty.is_empty() {
@@ -333,7 +281,7 @@ impl<R: Ring> Reactor<R> {
             }
             std::mem::swap(&mut self.dirty, &mut keys);
             for key in keys.drain(..) {
-                self.settle_link(key);
+                self.settle_connection(key);
             }
         }
         self.keys = keys;
@@ -342,14 +290,14 @@ impl<R: Ring> Reactor<R> {
         Ok(())
     }
 
-    fn settle_link(&mut self, key: Key) {
-        let Some(link) = self.links.get_mut(key) else {
+    fn settle_connection(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        if link.settle(key, &mut self.core)
-            && let Some(link) = self.links.remove(key)
+        if connection.settle(key, &mut self.core)
+            && let Some(connection) = self.connections.remove(key)
         {
-            link.close(key, &mut self.core);
+            connection.close(key, &mut self.core);
         }
     }
 
@@ -360,20 +308,20 @@ impl<R: Ring> Reactor<R> {
     ) -> Result<Key, DriverError> {
         let outbox_bytes_max = self.options.outbox_bytes_max;
         let key = self
-            .links
-            .insert(|key| Link::new(fd, Connection::new(machine(key), outbox_bytes_max)))
+            .connections
+            .insert(|key| RingConnection::new(fd, Connection::new(machine(key), outbox_bytes_max)))
             .ok_or_else(too_many)?;
-        let link = self.links.get_mut(key).expect("just inserted");
-        self.core.with_turn(|turn| link.connection.open(turn));
-        mark(&mut self.dirty, key, link);
+        let connection = self.connections.get_mut(key).expect("just inserted");
+        self.core.with_cx(|cx| connection.inner.open(cx));
+        mark(&mut self.dirty, key, connection);
         Ok(key)
     }
 
     fn insert_stream(&mut self, fd: OwnedFd) -> Result<UringStream, DriverError> {
-        let hub = Rc::clone(&self.core.hub);
+        let executor = Rc::clone(&self.core.executor);
         let mut task_end = None;
         self.insert(fd, |key| {
-            let (machine, stream) = stream::pipe(&hub, key);
+            let (machine, stream) = stream::pipe(&executor, key);
             task_end = Some(stream);
             Box::new(machine)
         })?;
@@ -384,18 +332,23 @@ impl<R: Ring> Reactor<R> {
 /// What a server does beside.
 impl<R: Ring> Reactor<R> {
     /// Serves connections of `socket` from the next turn on.
-    pub(super) fn serve(&mut self, socket: TcpListener, speak: Speak) -> Result<(), DriverError> {
+    pub(super) fn serve(
+        &mut self,
+        socket: TcpListener,
+        factory: ConnectionFactory,
+    ) -> Result<(), DriverError> {
         socket.set_nonblocking(false).map_err(|source| DriverError::Io {
             what: "prepare a listener for the ring",
             source,
         })?;
-        let listener = Listener { socket, speak, accepting: false, cancelled: false, paused: None };
+        let listener =
+            Listener { socket, factory, accepting: false, cancelled: false, paused: None };
         self.listeners.push(listener);
         Ok(())
     }
 
     /// Turns until `stop`, then drains.
-    pub(super) fn run(&mut self, stop: Stop) -> Result<Counters, DriverError> {
+    pub(super) fn run(&mut self, stop: StopSignal) -> Result<Counters, DriverError> {
         let stop = stop.into_stream();
         let token = Token { kind: Kind::Stop, key: Key { index: 0, generation: 0 } };
         self.core.push(Op::Watch { fd: stop.as_raw_fd() }, token);
@@ -405,27 +358,27 @@ impl<R: Ring> Reactor<R> {
         }
         self.drain();
         let end = Instant::now() + self.options.drain_timeout;
-        while !(self.links.is_empty() && self.listeners.is_empty()) && Instant::now() < end {
+        while !(self.connections.is_empty() && self.listeners.is_empty()) && Instant::now() < end {
             self.turn(Some(end))?;
         }
         Ok(self.core.counters.clone())
     }
 
     fn drain(&mut self) {
-        self.core.hub.drain.start();
+        self.core.executor.shutdown.set();
         self.waiting.clear();
-        for key in self.links.keys() {
-            if let Some(link) = self.links.get_mut(key) {
-                self.core.with_turn(|turn| link.connection.drain(turn));
-                mark(&mut self.dirty, key, link);
+        for key in self.connections.keys() {
+            if let Some(connection) = self.connections.get_mut(key) {
+                self.core.with_cx(|cx| connection.inner.drain(cx));
+                mark(&mut self.dirty, key, connection);
             }
         }
     }
 
     /// Keeps an accept in flight on each listener while there is room, and none otherwise.
     fn listen(&mut self) {
-        let draining = self.core.hub.drain.is_started();
-        let room = !draining && self.links.len() < self.options.connections_max;
+        let draining = self.core.executor.shutdown.is_set();
+        let room = !draining && self.connections.len() < self.options.connections_max;
         for (number, listener) in self.listeners.iter_mut().enumerate() {
             let token = accept_token(number);
             if listener.accepting && !room && !std::mem::replace(&mut listener.cancelled, true) {
@@ -460,20 +413,20 @@ impl<R: Ring> Reactor<R> {
 
     /// Starts on connections that were accepted, in order, as far as there is room.
     fn admit_waiting(&mut self) -> Result<(), DriverError> {
-        if self.core.hub.drain.is_started() {
+        if self.core.executor.shutdown.is_set() {
             self.waiting.clear();
         }
-        while self.links.len() < self.options.connections_max
+        while self.connections.len() < self.options.connections_max
             && let Some((number, fd)) = self.waiting.pop_front()
         {
             self.core.counters.accept(&fd);
-            match self.listeners[number].speak.clone() {
-                Speak::Machine(make) => {
+            match self.listeners[number].factory.clone() {
+                ConnectionFactory::Machine(make) => {
                     self.insert(fd, |_| make())?;
                 }
-                Speak::Service(serve) => {
+                ConnectionFactory::Service(serve) => {
                     let stream = self.insert_stream(fd)?;
-                    self.core.hub.spawn(serve(stream, self.core.hub.lane()));
+                    self.core.executor.spawn(serve(stream, self.core.executor.worker_handle()));
                 }
             }
         }
@@ -485,27 +438,27 @@ impl<R: Ring> Drop for Reactor<R> {
     fn drop(&mut self) {
         let end = Instant::now() + QUIESCE_TIMEOUT;
         self.waiting.clear();
-        self.core.hub.drain.start();
-        for key in self.links.keys() {
+        self.core.executor.shutdown.set();
+        for key in self.connections.keys() {
             self.abort(key);
         }
         let mut result = Ok(());
-        while result.is_ok() && !self.links.is_empty() && Instant::now() < end {
+        while result.is_ok() && !self.connections.is_empty() && Instant::now() < end {
             result = self.turn(Some(end));
         }
-        if self.links.is_empty() {
+        if self.connections.is_empty() {
             // SAFETY: each is dropped once, here, and not used after. No operation is in flight that points to
-            // memory: the links own all that do, and there are none left.
+            // memory: the connections own all that do, and there are none left.
             unsafe {
-                ManuallyDrop::drop(&mut self.links);
+                ManuallyDrop::drop(&mut self.connections);
                 ManuallyDrop::drop(&mut self.core);
             }
         }
     }
 }
 
-fn mark(dirty: &mut Vec<Key>, key: Key, link: &mut Link) {
-    if !std::mem::replace(&mut link.dirty, true) {
+fn mark(dirty: &mut Vec<Key>, key: Key, connection: &mut RingConnection) {
+    if !std::mem::replace(&mut connection.dirty, true) {
         dirty.push(key);
     }
 }

@@ -19,7 +19,7 @@ use io_uring::{IoUring, Submitter, cqueue, opcode, squeue};
 
 use super::buffers::{self, Buffers};
 use super::op::{Completion, Kind, Op, Token};
-use crate::driver::DriverError;
+use crate::driver::error::{DriverError, io_uring_unavailable};
 
 /// Queue of operations on their way in: a full one is handed over at once, so this only bounds a batch.
 const SUBMISSIONS: u32 = 512;
@@ -76,9 +76,9 @@ pub struct KernelRing {
 impl KernelRing {
     /// A ring for the calling thread, or why there is none.
     pub fn open() -> Result<KernelRing, DriverError> {
-        let ring = build().map_err(|error| unavailable(&error))?;
+        let ring = build().map_err(|error| io_uring_unavailable(&error))?;
         if !ring.params().is_feature_nodrop() || !ring.params().is_feature_submit_stable() {
-            return Err(unavailable(&io::Error::from_raw_os_error(libc::EINVAL)));
+            return Err(io_uring_unavailable(&io::Error::from_raw_os_error(libc::EINVAL)));
         }
         let ring = NonNull::from(Box::leak(Box::new(ring)));
         // SAFETY: the ring is on the heap and stays there until `drop`, which ends this borrow first.
@@ -87,7 +87,7 @@ impl KernelRing {
         let _ = submitter.register_ring_fd();
         // SAFETY: `drop` frees the buffers after the ring; the reactor lets no operation outlive its ring.
         let buffers = unsafe { Buffers::register(&submitter) };
-        let buffers = buffers.map_err(|error| unavailable(&error))?;
+        let buffers = buffers.map_err(|error| io_uring_unavailable(&error))?;
         Ok(KernelRing {
             submitter: ManuallyDrop::new(submitter),
             ring,
@@ -312,39 +312,6 @@ fn quiet(at_once: bool, entry: squeue::Entry) -> squeue::Entry {
     if at_once { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry }
 }
 
-/// Why there is no ring, with what the system says of it.
-pub(crate) fn unavailable(error: &io::Error) -> DriverError {
-    let setting = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
-    explain(error, setting.unwrap_or_default().trim())
-}
-
-/// Why there is no ring and what to do; `disabled` is the sysctl `kernel.io_uring_disabled`, or empty.
-fn explain(error: &io::Error, disabled: &str) -> DriverError {
-    let advice = match (error.raw_os_error(), disabled) {
-        (Some(libc::EPERM), "2") => {
-            "the sysctl kernel.io_uring_disabled is 2; set it to 0, or use the driver tokio"
-        }
-        (Some(libc::EPERM), "1") => {
-            "the sysctl kernel.io_uring_disabled is 1; set it to 0, join the group in \
-             kernel.io_uring_group, or use the driver tokio"
-        }
-        (Some(libc::EPERM), _) => {
-            "a seccomp filter forbids it, as containers do by default; run with a profile that \
-             allows io_uring_setup, io_uring_enter and io_uring_register, or use the driver tokio"
-        }
-        (Some(libc::ENOSYS), _) => {
-            "the kernel was built without it, or a seccomp filter hides it; use the driver tokio"
-        }
-        (Some(libc::EINVAL), _) => {
-            "the kernel is too old: expected Linux 6.1 or newer; use the driver tokio"
-        }
-        (Some(libc::ENOMEM), _) => "raise the limit of locked memory (ulimit -l)",
-        (Some(libc::EMFILE | libc::ENFILE), _) => "raise the limit of open files (ulimit -n)",
-        _ => "use the driver tokio",
-    };
-    DriverError::Unavailable { cause: error.to_string(), advice }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -400,21 +367,5 @@ mod tests {
         drop(theirs);
         let more = send_at_once(&mut ring, &ours, b"for nobody");
         assert_eq!(more, [completion(-libc::EPIPE)]);
-    }
-
-    #[test]
-    fn a_missing_ring_comes_with_advice() {
-        for (code, disabled, word) in [
-            (libc::EPERM, "2", "kernel.io_uring_disabled is 2"),
-            (libc::EPERM, "1", "kernel.io_uring_group"),
-            (libc::EPERM, "", "seccomp"),
-            (libc::ENOSYS, "", "without it"),
-            (libc::EINVAL, "0", "6.1"),
-            (libc::ENOMEM, "0", "ulimit -l"),
-            (libc::EMFILE, "0", "ulimit -n"),
-        ] {
-            let error = explain(&io::Error::from_raw_os_error(code), disabled).to_string();
-            assert!(error.contains(word), "{error}");
-        }
     }
 }

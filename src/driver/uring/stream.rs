@@ -18,7 +18,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::hub::Hub;
+use super::executor::Executor;
 use super::op::Key;
 use crate::wire::{Context, Machine, WireError};
 
@@ -35,7 +35,7 @@ pub struct UringStream(Rc<Pipe>);
 pub(super) struct StreamMachine(Rc<Pipe>);
 
 struct Pipe {
-    hub: Rc<Hub>,
+    executor: Rc<Executor>,
     key: Key,
     state: RefCell<State>,
 }
@@ -56,15 +56,15 @@ struct State {
     shut: bool,
     /// The connection is gone.
     gone: bool,
-    /// The hub has been told.
+    /// The executor has been told.
     touched: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
 /// Both ends of the stream on connection `key`.
-pub(super) fn pipe(hub: &Rc<Hub>, key: Key) -> (StreamMachine, UringStream) {
-    let pipe = Rc::new(Pipe { hub: Rc::clone(hub), key, state: RefCell::default() });
+pub(super) fn pipe(executor: &Rc<Executor>, key: Key) -> (StreamMachine, UringStream) {
+    let pipe = Rc::new(Pipe { executor: Rc::clone(executor), key, state: RefCell::default() });
     (StreamMachine(Rc::clone(&pipe)), UringStream(pipe))
 }
 
@@ -72,7 +72,7 @@ impl Pipe {
     /// Has the reactor look at this connection before the turn ends.
     fn touch(&self, state: &mut State) {
         if !std::mem::replace(&mut state.touched, true) {
-            self.hub.touch(self.key);
+            self.executor.touch(self.key);
         }
     }
 }
@@ -226,7 +226,7 @@ impl AsyncWrite for UringStream {
         let wanted = slices.iter().map(|slice| slice.len()).sum::<usize>().min(room);
         if state.outbound.capacity() == 0 {
             let hint = wanted.max(state.outbound_room);
-            state.outbound = self.0.hub.pool.borrow_mut().take(hint);
+            state.outbound = self.0.executor.pool.borrow_mut().take(hint);
         }
         for slice in slices {
             let count = slice.len().min(room);

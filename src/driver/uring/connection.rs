@@ -18,11 +18,11 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
+use super::core::Core;
+use super::iovec::IoVector;
 use super::op::{Completion, Key, Kind, Op, Token};
-use super::reactor::Core;
 use super::ring::Ring;
 use super::timers::Due;
-use super::vector::Vector;
 use crate::driver::SLICES_MAX;
 use crate::driver::connection::{Connection, Step};
 use crate::wire::Loan;
@@ -43,8 +43,8 @@ const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 const AT_ONCE_BYTES_MAX: usize = 64 * 1024;
 
 /// A connection, its socket and its operations.
-pub(super) struct Link {
-    pub(super) connection: Connection,
+pub(super) struct RingConnection {
+    pub(super) inner: Connection,
     /// Marked for the end of the turn.
     pub(super) dirty: bool,
     fd: OwnedFd,
@@ -78,17 +78,17 @@ enum Target {
 /// Sends from the connection's batch.
 struct Send {
     /// The list of slices, if there are several.
-    vector: Option<Vector>,
+    vector: Option<IoVector>,
     /// Its length, when it goes at once.
     at_once: Option<usize>,
     cancelled: bool,
 }
 
-impl Link {
+impl RingConnection {
     /// Nothing is in flight yet.
-    pub(super) fn new(fd: OwnedFd, connection: Connection) -> Link {
-        Link {
-            connection,
+    pub(super) fn new(fd: OwnedFd, connection: Connection) -> RingConnection {
+        RingConnection {
+            inner: connection,
             dirty: false,
             fd,
             receive: None,
@@ -109,7 +109,7 @@ impl Link {
     /// Starts and cancels operations as the connection wants. True when it is done and nothing is in flight.
     pub(super) fn settle<R: Ring>(&mut self, key: Key, core: &mut Core<R>) -> bool {
         self.dirty = false;
-        match self.connection.step(core.now) {
+        match self.inner.step(core.now) {
             Step::Go => {}
             Step::ShutDown => core.ring.shut_down(self.fd.as_fd()),
             Step::Close => self.closing = true,
@@ -123,7 +123,7 @@ impl Link {
             None => self.start_send(key, core),
             // Something has come up that cannot wait for the peer to act.
             Some(Send { at_once: Some(len), .. }) => {
-                core.hurry |= !self.connection.rests_after(*len);
+                core.hurry |= !self.inner.rests_after(*len);
             }
             Some(_) => {}
         }
@@ -136,7 +136,7 @@ impl Link {
     pub(super) fn close<R: Ring>(mut self, key: Key, core: &mut Core<R>) {
         debug_assert!(self.receive.is_none() && self.send.is_none());
         core.timers.disarm(Due::Connection(key), &mut self.armed);
-        core.with_turn(|turn| self.connection.close(turn));
+        core.with_cx(|cx| self.inner.close(cx));
     }
 
     /// The deadline that was armed has passed.
@@ -146,7 +146,7 @@ impl Link {
             // Its last completion says how much has come; then the connection judges.
             self.cancel_receive(key, core);
         } else {
-            core.with_turn(|turn| self.connection.expire(turn));
+            core.with_cx(|cx| self.inner.expire(cx));
         }
     }
 
@@ -157,20 +157,20 @@ impl Link {
     /// While a receive is being cancelled nothing is armed: the deadline is looked at when that is over.
     fn arm_timer<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
         if !self.receive.as_ref().is_some_and(|receive| receive.cancelled) {
-            let deadline = self.connection.deadline();
+            let deadline = self.inner.deadline();
             core.timers.arm(deadline, Due::Connection(key), &mut self.armed);
         }
     }
 
     fn settle_receive<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
-        let wanted = self.connection.wants_input();
+        let wanted = self.inner.wants_input();
         let obsolete = match &self.receive {
             None if wanted => return self.start_receive(key, core),
             None => false,
             Some(receive) => match receive.target {
-                Target::Multi => !wanted || self.connection.has_loan(),
+                Target::Multi => !wanted || self.inner.has_loan(),
                 Target::Once => false,
-                Target::Loan(_) => !self.connection.is_open(),
+                Target::Loan(_) => !self.inner.is_open(),
             },
         };
         if obsolete {
@@ -180,7 +180,7 @@ impl Link {
 
     fn start_receive<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
         let (fd, wait_first) = (self.fd.as_raw_fd(), self.drained);
-        let (target, op) = if let Some(mut loan) = self.connection.take_loan() {
+        let (target, op) = if let Some(mut loan) = self.inner.take_loan() {
             self.once_reads_left = ONCE_READS;
             let room = loan.buffer.spare_capacity_mut();
             debug_assert!((1..=room.len()).contains(&loan.want));
@@ -213,7 +213,7 @@ impl Link {
         let done = if completion.more { None } else { self.receive.take() };
         if let Some(id) = completion.buffer {
             if !self.closing {
-                core.with_buffer(id, count, |input, turn| self.connection.feed(input, turn));
+                core.with_buffer(id, count, |input, cx| self.inner.feed(input, cx));
             }
             core.ring.recycle(id);
         }
@@ -221,17 +221,17 @@ impl Link {
             Some(Receive { target: Target::Loan(loan), cancelled }) => {
                 self.received_loan(loan, count, core);
                 if cancelled {
-                    core.with_turn(|turn| self.connection.expire(turn));
+                    core.with_cx(|cx| self.inner.expire(cx));
                 }
             }
             Some(Receive { target: Target::Once, .. }) => self.once_reads_left -= 1,
             _ => {}
         }
         match -completion.result {
-            0 => core.with_turn(|turn| self.connection.end(turn)),
+            0 => core.with_cx(|cx| self.inner.end(cx)),
             // No buffer was left in this turn, or it was cancelled: it is armed anew if it is still wanted.
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
-            error if error > 0 => core.with_turn(|turn| self.connection.vanish(turn)),
+            error if error > 0 => core.with_cx(|cx| self.inner.vanish(cx)),
             _ => {}
         }
     }
@@ -244,16 +244,16 @@ impl Link {
         );
         // SAFETY: the receive that has just completed wrote `count` bytes at the buffer's end, within its capacity.
         unsafe { loan.buffer.set_len(len) };
-        core.with_turn(|turn| self.connection.received(loan, count, turn));
+        core.with_cx(|cx| self.inner.received(loan, count, cx));
     }
 
     fn start_send<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
         let fd = self.fd.as_raw_fd();
-        let pending = self.connection.batch(core.now).len();
+        let pending = self.inner.batch(core.now).len();
         let may_rest =
-            !self.choked && pending <= AT_ONCE_BYTES_MAX && self.connection.rests_after(pending);
+            !self.choked && pending <= AT_ONCE_BYTES_MAX && self.inner.rests_after(pending);
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let filled = self.connection.batch(core.now).slices(&mut slices);
+        let filled = self.inner.batch(core.now).slices(&mut slices);
         let (vector, op) = match &slices[..filled] {
             [] => return,
             [only] => {
@@ -261,7 +261,7 @@ impl Link {
                 (None, Op::Send { fd, at: only.as_ptr(), len, at_once: may_rest })
             }
             several => {
-                let mut vector = core.vectors.pop().unwrap_or_else(Vector::new);
+                let mut vector = core.vectors.pop().unwrap_or_else(IoVector::new);
                 let (message, len) = vector.list(several, SEND_BYTES_MAX);
                 let at_once = may_rest && len as usize == pending;
                 (Some(vector), Op::SendVectored { fd, message, len, at_once })
@@ -291,9 +291,9 @@ impl Link {
         }
         match (usize::try_from(completion.result), -completion.result) {
             _ if self.closing => {}
-            (Ok(count), _) => core.with_turn(|turn| self.connection.sent(count, turn)),
+            (Ok(count), _) => core.with_cx(|cx| self.inner.sent(count, cx)),
             (_, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
-            _ => core.with_turn(|turn| self.connection.vanish(turn)),
+            _ => core.with_cx(|cx| self.inner.vanish(cx)),
         }
     }
 }

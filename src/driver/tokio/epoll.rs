@@ -18,8 +18,9 @@ use ::tokio::net::TcpStream;
 use ::tokio::task::LocalSet;
 use bytes::BufMut as _;
 
-use crate::driver::worker::{self, Endpoint, Link, Socket, Worker};
-use crate::driver::{Counters, Driver, DriverError, Options, SLICES_MAX, Service, Stop};
+use super::worker::{self, Endpoint, Socket, Worker};
+use crate::driver::connection::Connection;
+use crate::driver::{Counters, Driver, DriverError, Options, SLICES_MAX, Service, StopSignal};
 use crate::wire::{Loan, Machine, SharedPool};
 
 /// A worker on tokio.
@@ -41,7 +42,7 @@ impl Driver for Tokio {
     }
 
     fn service<S: Service>(listener: TcpListener, service: S) -> Endpoint {
-        Endpoint::service(listener, move |stream, lane| Box::pin(service.serve(stream, lane)))
+        Endpoint::service(listener, move |stream, worker| Box::pin(service.serve(stream, worker)))
     }
 
     fn new(options: Options, pool: SharedPool) -> Result<Tokio, DriverError> {
@@ -52,7 +53,7 @@ impl Driver for Tokio {
         Ok(Tokio { options, pool, runtime })
     }
 
-    fn run(self, endpoints: Vec<Endpoint>, stop: Stop) -> Result<Counters, DriverError> {
+    fn run(self, endpoints: Vec<Endpoint>, stop: StopSignal) -> Result<Counters, DriverError> {
         let worker = Worker::new(self.options, self.pool);
         let tasks = LocalSet::new();
         tasks.block_on(&self.runtime, worker::run(endpoints, stop, worker.clone()))?;
@@ -62,35 +63,43 @@ impl Driver for Tokio {
 }
 
 impl Socket for TcpStream {
-    fn poll_send(&mut self, link: Link<'_>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let Link { connection, worker } = link;
+    fn poll_send(
+        &mut self,
+        connection: &mut Connection,
+        worker: &Worker,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
         if connection.pending() == 0 {
             return Poll::Pending;
         }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let filled = connection.batch(Instant::now()).slices(&mut slices);
         let sent = ready!(Pin::new(self).poll_write_vectored(cx, &slices[..filled]));
-        worker.with_turn(|turn| match sent {
-            Ok(count) => connection.sent(count, turn),
-            Err(_) => connection.vanish(turn),
+        worker.with_cx(|cx| match sent {
+            Ok(count) => connection.sent(count, cx),
+            Err(_) => connection.vanish(cx),
         });
         Poll::Ready(())
     }
 
-    fn poll_receive(&mut self, link: Link<'_>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        if !link.connection.wants_input() {
+    fn poll_receive(
+        &mut self,
+        connection: &mut Connection,
+        worker: &Worker,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        if !connection.wants_input() {
             return Poll::Pending;
         }
-        if let Some(loan) = link.connection.take_loan() {
-            return poll_receive_loan(self, loan, link, cx);
+        if let Some(loan) = connection.take_loan() {
+            return poll_receive_loan(self, loan, connection, worker, cx);
         }
-        let Link { connection, worker } = link;
         let mut scratch = worker.scratch.borrow_mut();
         let read = ready!(pin!(self.read(&mut scratch[..])).poll(cx));
-        worker.with_turn(|turn| match read {
-            Ok(0) => connection.end(turn),
-            Ok(count) => connection.feed(&scratch[..count], turn),
-            Err(_) => connection.vanish(turn),
+        worker.with_cx(|cx| match read {
+            Ok(0) => connection.end(cx),
+            Ok(count) => connection.feed(&scratch[..count], cx),
+            Err(_) => connection.vanish(cx),
         });
         Poll::Ready(())
     }
@@ -108,18 +117,18 @@ impl Socket for TcpStream {
 fn poll_receive_loan(
     stream: &mut TcpStream,
     mut loan: Loan,
-    link: Link<'_>,
+    connection: &mut Connection,
+    worker: &Worker,
     cx: &mut TaskContext<'_>,
 ) -> Poll<()> {
-    let Link { connection, worker } = link;
     let mut room = (&mut loan.buffer).limit(loan.want);
     let read = pin!(stream.read_buf(&mut room)).poll(cx);
     let count = if let Poll::Ready(Ok(count)) = read { count } else { 0 };
-    worker.with_turn(|turn| {
-        connection.received(loan, count, turn);
+    worker.with_cx(|cx| {
+        connection.received(loan, count, cx);
         match read {
-            Poll::Ready(Ok(0)) => connection.end(turn),
-            Poll::Ready(Err(_)) => connection.vanish(turn),
+            Poll::Ready(Ok(0)) => connection.end(cx),
+            Poll::Ready(Err(_)) => connection.vanish(cx),
             Poll::Ready(Ok(_)) | Poll::Pending => {}
         }
     });

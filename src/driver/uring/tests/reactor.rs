@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use ::tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::reactor::{Reactor, Speak};
+use super::super::reactor::{ConnectionFactory, Reactor};
+use super::super::stream::UringStream;
 use super::sim::{Peer, Sim, World};
-use super::stream::UringStream;
 use crate::driver::Options;
 use crate::sys::socket;
 use crate::wire::{Context, Loan, Machine, Pool, SharedPool, WireError};
@@ -71,12 +71,12 @@ async fn echo(mut stream: UringStream) {
     let _ = stream.shutdown().await;
 }
 
-fn machines() -> Speak {
-    Speak::Machine(Rc::new(|| Box::new(Echo::default())))
+fn machines() -> ConnectionFactory {
+    ConnectionFactory::Machine(Rc::new(|| Box::new(Echo::default())))
 }
 
-fn services() -> Speak {
-    Speak::Service(Rc::new(|stream, _| Box::pin(echo(stream))))
+fn services() -> ConnectionFactory {
+    ConnectionFactory::Service(Rc::new(|stream, _| Box::pin(echo(stream))))
 }
 
 /// Bytes that differ at every place and for every seed.
@@ -85,9 +85,9 @@ fn script(seed: u64, len: usize) -> Vec<u8> {
 }
 
 /// Patient ones are for a stack that answers every byte at once; [`Echo`] waits until its own buffer is full.
-fn peers(seed: u64, speak: &Speak) -> Vec<Peer> {
+fn peers(seed: u64, factory: &ConnectionFactory) -> Vec<Peer> {
     let count = 1 + seed % 7;
-    let patience = matches!(speak, Speak::Service(_));
+    let patience = matches!(factory, ConnectionFactory::Service(_));
     let peer = |number: u64| Peer {
         script: script(seed + number, ((seed * 7919 + number * 104_729) % 9000) as usize),
         resets: (seed + number) % 5 == 4,
@@ -97,8 +97,8 @@ fn peers(seed: u64, speak: &Speak) -> Vec<Peer> {
     (0..count).map(peer).collect()
 }
 
-fn reactor(world: &Rc<RefCell<World>>, seed: u64, speak: Speak) -> Reactor<Sim> {
-    world.borrow_mut().arrivals = peers(seed, &speak);
+fn reactor(world: &Rc<RefCell<World>>, seed: u64, factory: ConnectionFactory) -> Reactor<Sim> {
+    world.borrow_mut().arrivals = peers(seed, &factory);
     let options = Options {
         outbox_bytes_max: 2000,
         connections_max: 3,
@@ -108,13 +108,13 @@ fn reactor(world: &Rc<RefCell<World>>, seed: u64, speak: Speak) -> Reactor<Sim> 
     let mut reactor = Reactor::on(Sim::new(world, seed), options, SharedPool::default());
     // Only its descriptor counts; the simulator makes up who connects.
     let listener = socket::listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).expect("port 0");
-    reactor.serve(listener, speak).expect("a listener");
+    reactor.serve(listener, factory).expect("a listener");
     reactor
 }
 
-fn serve_all(seed: u64, speak: Speak) {
+fn serve_all(seed: u64, factory: ConnectionFactory) {
     let world = Rc::new(RefCell::new(World::default()));
-    let mut reactor = reactor(&world, seed, speak);
+    let mut reactor = reactor(&world, seed, factory);
     let end = Instant::now() + Duration::from_secs(20);
     let count = world.borrow().arrivals.len();
     while reactor.counters().accepted < count as u64 || reactor.connections() > 0 {
@@ -148,8 +148,8 @@ fn services_echo_every_byte_in_any_order_of_completions() {
 fn a_reactor_dropped_at_any_time_leaves_nothing_in_flight() {
     for seed in 0..300_u64 {
         let world = Rc::new(RefCell::new(World::default()));
-        let speak = if seed.is_multiple_of(2) { machines() } else { services() };
-        let mut reactor = reactor(&world, seed, speak);
+        let factory = if seed.is_multiple_of(2) { machines() } else { services() };
+        let mut reactor = reactor(&world, seed, factory);
         for _ in 0..seed % 40 {
             let soon = Instant::now() + Duration::from_millis(1);
             reactor.turn(Some(soon)).expect("the simulator does not fail");

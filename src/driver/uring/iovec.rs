@@ -7,20 +7,20 @@ use std::mem::MaybeUninit;
 use crate::driver::SLICES_MAX;
 
 /// A list on the heap, so that it stays where it is.
-pub(super) struct Vector(Box<List>);
+pub(super) struct IoVector(Box<List>);
 
 struct List {
     header: libc::msghdr,
     slices: [libc::iovec; SLICES_MAX],
 }
 
-impl Vector {
+impl IoVector {
     /// Lists nothing yet.
-    pub(super) fn new() -> Vector {
+    pub(super) fn new() -> IoVector {
         // SAFETY: a header of zeros and null pointers is a valid, empty one; some targets pad it with private fields.
         let header = unsafe { MaybeUninit::<libc::msghdr>::zeroed().assume_init() };
         let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-        Vector(Box::new(List { header, slices: [empty; SLICES_MAX] }))
+        IoVector(Box::new(List { header, slices: [empty; SLICES_MAX] }))
     }
 
     /// Lists `slices`, all but the last in full, up to `bytes_max` in all, and says how many bytes these are. The
@@ -58,7 +58,7 @@ mod tests {
         let slices = [IoSlice::new(&bytes[..2]), IoSlice::new(&bytes[2..]), IoSlice::new(&bytes)];
         for (bytes_max, want) in [(1, vec![1]), (2, vec![2]), (4, vec![2, 2]), (99, vec![2, 3, 5])]
         {
-            let mut vector = Vector::new();
+            let mut vector = IoVector::new();
             let (_, len) = vector.list(&slices, bytes_max);
             assert_eq!(len as usize, want.iter().sum::<usize>());
             let count = vector.0.header.msg_iovlen;

@@ -18,10 +18,11 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio_uring::buf::{BoundedBuf as _, Slice};
 use ::tokio_uring::net::TcpStream;
 
-use crate::driver::uring::ring::unavailable;
-use crate::driver::worker::{self, Endpoint, Link, Socket, Worker};
+use super::worker::{self, Endpoint, Socket, Worker};
+use crate::driver::connection::Connection;
+use crate::driver::error::io_uring_unavailable;
 use crate::driver::{
-    Counters, Driver, DriverError, Options, READ_BYTES, SLICES_MAX, Service, Stop,
+    Counters, Driver, DriverError, Options, READ_BYTES, SLICES_MAX, Service, StopSignal,
 };
 use crate::wire::{Loan, Machine, SharedPool};
 
@@ -50,11 +51,11 @@ impl Driver for TokioUring {
 
     fn service<S: Service>(listener: TcpListener, service: S) -> Endpoint {
         let service = Rc::new(service);
-        Endpoint::service(listener, move |stream, lane| {
+        Endpoint::service(listener, move |stream, worker| {
             let service = Rc::clone(&service);
             Box::pin(async move {
                 if let Ok(stream) = attach(stream) {
-                    service.serve(OwnedStream::new(stream), lane).await;
+                    service.serve(OwnedStream::new(stream), worker).await;
                 }
             })
         })
@@ -65,11 +66,12 @@ impl Driver for TokioUring {
         ring.setup_cqsize(COMPLETIONS);
         let mut builder = ::tokio_uring::builder();
         builder.entries(SUBMISSIONS).uring_builder(&ring);
-        let runtime = ::tokio_uring::Runtime::new(&builder).map_err(|error| unavailable(&error))?;
+        let runtime =
+            ::tokio_uring::Runtime::new(&builder).map_err(|error| io_uring_unavailable(&error))?;
         Ok(TokioUring { options, pool, runtime })
     }
 
-    fn run(self, endpoints: Vec<Endpoint>, stop: Stop) -> Result<Counters, DriverError> {
+    fn run(self, endpoints: Vec<Endpoint>, stop: StopSignal) -> Result<Counters, DriverError> {
         let worker = Worker::new(self.options, self.pool);
         self.runtime.block_on(worker::run(endpoints, stop, Rc::clone(&worker)))?;
         drop(self.runtime);
@@ -140,10 +142,14 @@ impl OwnedSocket {
 }
 
 impl Socket for OwnedSocket {
-    fn poll_send(&mut self, link: Link<'_>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let Link { connection, worker } = link;
+    fn poll_send(
+        &mut self,
+        connection: &mut Connection,
+        worker: &Worker,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
         if self.write.is_none() {
-            let detach = || worker.with_turn(|turn| connection.detach(turn));
+            let detach = || worker.with_cx(|cx| connection.detach(cx));
             let pieces = std::iter::from_fn(detach).take(SLICES_MAX);
             let pieces: Vec<_> = pieces.map(|(buffer, range)| buffer.slice(range)).collect();
             if pieces.is_empty() {
@@ -157,15 +163,19 @@ impl Socket for OwnedSocket {
             let range = piece.begin()..piece.end();
             connection.reattach(piece.into_inner(), range);
         }
-        worker.with_turn(|turn| match written {
-            Ok(count) => connection.sent(count, turn),
-            Err(_) => connection.vanish(turn),
+        worker.with_cx(|cx| match written {
+            Ok(count) => connection.sent(count, cx),
+            Err(_) => connection.vanish(cx),
         });
         Poll::Ready(())
     }
 
-    fn poll_receive(&mut self, link: Link<'_>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let Link { connection, worker } = link;
+    fn poll_receive(
+        &mut self,
+        connection: &mut Connection,
+        worker: &Worker,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
         if self.read.is_none() {
             if !connection.wants_input() {
                 return Poll::Pending;
@@ -174,22 +184,22 @@ impl Socket for OwnedSocket {
         }
         let (read, into) = ready!(poll_operation(&mut self.read, cx));
         let count = *read.as_ref().unwrap_or(&0);
-        worker.with_turn(|turn| {
+        worker.with_cx(|cx| {
             match into {
                 Received::Loan(loan) => {
-                    connection.received(loan, count, turn);
+                    connection.received(loan, count, cx);
                     // The next read cannot be taken back, so the machine learns now of what has come.
-                    connection.show_loan(turn);
+                    connection.show_loan(cx);
                 }
                 Received::Buffer(buffer) => {
-                    connection.feed(&buffer, turn);
+                    connection.feed(&buffer, cx);
                     self.buffer = buffer;
                 }
             }
             match read {
-                Ok(0) => connection.end(turn),
+                Ok(0) => connection.end(cx),
                 Ok(_) => {}
-                Err(_) => connection.vanish(turn),
+                Err(_) => connection.vanish(cx),
             }
         });
         Poll::Ready(())
@@ -215,7 +225,7 @@ impl Socket for OwnedSocket {
 }
 
 /// A byte stream over owned buffers. Writes are gathered until a flush, or until `READ_BYTES` are waiting.
-pub struct OwnedStream {
+struct OwnedStream {
     stream: Rc<TcpStream>,
     read: Option<Operation<Vec<u8>>>,
     inbound: Vec<u8>,

@@ -1,13 +1,19 @@
 //! The rules of a connection, without a socket.
 
-use super::*;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::driver::Counters;
+use crate::driver::connection::*;
+use crate::wire::{Context, LINGER_GAP, LINGER_TIME, Loan, Machine, Pool, WireError};
 
 const LONG: Duration = Duration::from_secs(300);
 
 /// Echoes; a byte `.` finishes it, a byte `!` is a fault, a byte `L` lends a buffer for four bytes.
 #[derive(Default)]
 struct Scripted {
-    lend: bool,
+    lend: Rc<Cell<bool>>,
     done: bool,
     quiet_until: Option<Instant>,
 }
@@ -15,13 +21,13 @@ struct Scripted {
 impl Machine for Scripted {
     fn receive(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
         cx.out.copy(input, cx.pool);
-        self.lend = input.ends_with(b"L");
+        self.lend.set(input.ends_with(b"L"));
         self.done = input.ends_with(b".");
         if input.ends_with(b"!") { Err(WireError::Truncated { protocol: "test" }) } else { Ok(()) }
     }
 
     fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
-        let want = std::mem::take(&mut self.lend).then_some(4)?;
+        let want = self.lend.take().then_some(4)?;
         Some(Loan { buffer: Vec::with_capacity(want), want })
     }
 
@@ -70,20 +76,20 @@ impl Scene {
         Scene { connection, pool, counters, now: Instant::now() }
     }
 
-    fn act(&mut self, event: impl FnOnce(&mut Connection, &mut Turn<'_>)) -> &mut Scene {
+    fn act(&mut self, event: impl FnOnce(&mut Connection, &mut WorkerCx<'_>)) -> &mut Scene {
         let Scene { connection, pool, counters, now } = self;
-        event(connection, &mut Turn { pool, counters, now: *now });
+        event(connection, &mut WorkerCx { pool, counters, now: *now });
         self
     }
 
     fn feed(&mut self, input: &[u8]) -> &mut Scene {
-        self.act(|connection, turn| connection.feed(input, turn))
+        self.act(|connection, cx| connection.feed(input, cx))
     }
 
     fn send_all(&mut self) -> &mut Scene {
-        self.act(|connection, turn| {
-            let len = connection.batch(turn.now).len();
-            connection.sent(len, turn);
+        self.act(|connection, cx| {
+            let len = connection.batch(cx.now).len();
+            connection.sent(len, cx);
         })
     }
 
@@ -163,14 +169,15 @@ fn bytes_from_elsewhere_fill_a_loan_in_order() {
 
 #[test]
 fn a_loan_that_is_out_is_the_only_one() {
-    let mut scene = Scene::with(Scripted { lend: true, ..Scripted::default() });
+    let lend = Rc::new(Cell::new(true));
+    let mut scene = Scene::with(Scripted { lend: Rc::clone(&lend), ..Scripted::default() });
     scene.act(Connection::open);
     let mut loan = scene.connection.take_loan().expect("a loan");
-    scene.connection.machine = Box::new(Scripted { lend: true, ..Scripted::default() });
+    lend.set(true);
     scene.send_all().act(Connection::resume);
     assert!(!scene.connection.has_loan());
     loan.buffer.extend_from_slice(b"half");
-    scene.act(|connection, turn| connection.received(loan, 4, turn));
+    scene.act(|connection, cx| connection.received(loan, 4, cx));
     assert_eq!(scene.connection.pending(), 4);
 }
 
@@ -181,7 +188,7 @@ fn reading_stops_above_the_limit_and_starts_again_below_half() {
     assert!(!scene.connection.wants_input());
     for (sent, wants) in [(1, false), (4, false), (1, true)] {
         scene.connection.batch(scene.now);
-        scene.act(|connection, turn| connection.sent(sent, turn));
+        scene.act(|connection, cx| connection.sent(sent, cx));
         assert_eq!(scene.connection.wants_input(), wants);
     }
 }
@@ -192,7 +199,7 @@ fn a_peer_that_does_not_read_is_given_up() {
     scene.feed(b"reply").connection.batch(Instant::now());
     scene.now += STALL_TIMEOUT / 2;
     scene
-        .act(|connection, turn| connection.sent(1, turn))
+        .act(|connection, cx| connection.sent(1, cx))
         .later(STALL_TIMEOUT - Duration::from_secs(1));
     assert_eq!(scene.step(), Step::Go);
     scene.later(Duration::from_secs(1));

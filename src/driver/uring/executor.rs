@@ -16,19 +16,19 @@ use std::time::Instant;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::op::Key;
-use crate::driver::drain::Drain;
-use crate::driver::{Lane, Timer};
+use crate::driver::WorkerHandle;
+use crate::driver::shutdown::ShutdownFlag;
 use crate::wire::SharedPool;
 
 /// Something that runs on the worker.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Shared by the reactor, its streams and its tasks.
-pub(super) struct Hub {
+pub(super) struct Executor {
     /// The worker's message buffers.
     pub(super) pool: SharedPool,
     /// The worker's news of shutting down.
-    pub(super) drain: Drain,
+    pub(super) shutdown: ShutdownFlag,
     /// The worker's clock, read once a turn.
     now: Cell<Instant>,
     touched: RefCell<Vec<Key>>,
@@ -38,12 +38,12 @@ pub(super) struct Hub {
     woken: Arc<Flag>,
 }
 
-impl Hub {
-    /// A hub at `now`.
-    pub(super) fn new(now: Instant, pool: SharedPool) -> Rc<Hub> {
-        Rc::new(Hub {
+impl Executor {
+    /// A executor at `now`.
+    pub(super) fn new(now: Instant, pool: SharedPool) -> Rc<Executor> {
+        Rc::new(Executor {
             pool,
-            drain: Drain::default(),
+            shutdown: ShutdownFlag::default(),
             now: Cell::new(now),
             touched: RefCell::default(),
             sleepers: RefCell::default(),
@@ -53,9 +53,11 @@ impl Hub {
         })
     }
 
-    /// What a borrowed stack is lent beside its stream.
-    pub(super) fn lane(self: &Rc<Hub>) -> Lane {
-        Lane::new(Rc::new(Clock(Rc::clone(self))), Rc::new(self.drain.clone()))
+    /// Returns the worker services that a borrowed stack gets beside its stream.
+    pub(super) fn worker_handle(self: &Rc<Executor>) -> WorkerHandle {
+        let executor = Rc::clone(self);
+        let sleep = move |at| Box::pin(Sleep::new(&executor, at)) as Task;
+        WorkerHandle::new(sleep, self.shutdown.clone())
     }
 
     /// Starts a task; it is polled first in the turn that is under way or the next one.
@@ -97,14 +99,14 @@ pub(super) struct Tasks {
 
 impl Tasks {
     /// No tasks yet.
-    pub(super) fn new(hub: &Hub) -> Tasks {
-        Tasks { running: FuturesUnordered::new(), waker: Waker::from(Arc::clone(&hub.woken)) }
+    pub(super) fn new(executor: &Executor) -> Tasks {
+        Tasks { running: FuturesUnordered::new(), waker: Waker::from(Arc::clone(&executor.woken)) }
     }
 
     /// Polls every task that was woken, until none is.
-    pub(super) fn run(&mut self, hub: &Hub) {
-        while hub.woken.lower() {
-            self.running.extend(hub.spawned.borrow_mut().drain(..));
+    pub(super) fn run(&mut self, executor: &Executor) {
+        while executor.woken.lower() {
+            self.running.extend(executor.spawned.borrow_mut().drain(..));
             let mut cx = Context::from_waker(&self.waker);
             while let Poll::Ready(Some(())) = self.running.poll_next_unpin(&mut cx) {}
         }
@@ -136,37 +138,35 @@ impl Wake for Flag {
     }
 }
 
-/// The reactor's deadlines as a lane's timer.
-struct Clock(Rc<Hub>);
-
-impl Timer for Clock {
-    fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()>>> {
-        let id = self.0.sleeper_count.get();
-        self.0.sleeper_count.set(id + 1);
-        Box::pin(Sleep { hub: Rc::clone(&self.0), slot: (at, id) })
-    }
+/// Future that resolves at a time of the worker's clock.
+struct Sleep {
+    executor: Rc<Executor>,
+    slot: (Instant, u64),
 }
 
-struct Sleep {
-    hub: Rc<Hub>,
-    slot: (Instant, u64),
+impl Sleep {
+    fn new(executor: &Rc<Executor>, at: Instant) -> Sleep {
+        let id = executor.sleeper_count.get();
+        executor.sleeper_count.set(id + 1);
+        Sleep { executor: Rc::clone(executor), slot: (at, id) }
+    }
 }
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.slot.0 <= self.hub.now.get() {
+        if self.slot.0 <= self.executor.now.get() {
             return Poll::Ready(());
         }
-        self.hub.sleepers.borrow_mut().insert(self.slot, cx.waker().clone());
+        self.executor.sleepers.borrow_mut().insert(self.slot, cx.waker().clone());
         Poll::Pending
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.hub.sleepers.borrow_mut().remove(&self.slot);
+        self.executor.sleepers.borrow_mut().remove(&self.slot);
     }
 }
 
@@ -179,33 +179,37 @@ mod tests {
     #[test]
     fn tasks_run_when_woken_and_sleep_until_their_time() {
         let begin = Instant::now();
-        let hub = Hub::new(begin, SharedPool::default());
-        let mut tasks = Tasks::new(&hub);
+        let executor = Executor::new(begin, SharedPool::default());
+        let mut tasks = Tasks::new(&executor);
         let steps = Rc::new(Cell::new(0));
-        let (lane, inner, seen) = (hub.lane(), Rc::clone(&hub), Rc::clone(&steps));
-        hub.spawn(async move {
-            lane.sleep_until(begin + Duration::from_secs(1)).await;
+        let (worker, inner, seen) =
+            (executor.worker_handle(), Rc::clone(&executor), Rc::clone(&steps));
+        executor.spawn(async move {
+            worker.sleep_until(begin + Duration::from_secs(1)).await;
             seen.set(1);
             inner.spawn(async move { seen.set(2) });
         });
-        tasks.run(&hub);
-        assert_eq!(hub.next_sleeper(), Some(begin + Duration::from_secs(1)));
-        hub.tick(begin + Duration::from_millis(999));
-        tasks.run(&hub);
+        tasks.run(&executor);
+        assert_eq!(executor.next_sleeper(), Some(begin + Duration::from_secs(1)));
+        executor.tick(begin + Duration::from_millis(999));
+        tasks.run(&executor);
         assert_eq!(steps.get(), 0);
-        hub.tick(begin + Duration::from_secs(1));
-        tasks.run(&hub);
-        assert_eq!((steps.get(), hub.next_sleeper(), tasks.running.is_empty()), (2, None, true));
+        executor.tick(begin + Duration::from_secs(1));
+        tasks.run(&executor);
+        assert_eq!(
+            (steps.get(), executor.next_sleeper(), tasks.running.is_empty()),
+            (2, None, true)
+        );
     }
 
     #[test]
     fn a_dropped_sleep_wakes_nobody() {
-        let hub = Hub::new(Instant::now(), SharedPool::default());
-        let lane = hub.lane();
-        let mut sleep = Box::pin(lane.sleep_until(Instant::now() + Duration::from_secs(9)));
+        let executor = Executor::new(Instant::now(), SharedPool::default());
+        let worker = executor.worker_handle();
+        let mut sleep = Box::pin(worker.sleep_until(Instant::now() + Duration::from_secs(9)));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(sleep.as_mut().poll(&mut cx).is_pending());
         drop(sleep);
-        assert_eq!(hub.next_sleeper(), None);
+        assert_eq!(executor.next_sleeper(), None);
     }
 }

@@ -16,8 +16,8 @@ use std::time::Duration;
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng as _;
 
-use super::op::{Completion, Op, Token};
-use super::ring::Ring;
+use super::super::op::{Completion, Op, Token};
+use super::super::ring::Ring;
 
 /// Few and small, so that they run out.
 const BUFFERS: u16 = 3;

@@ -14,21 +14,22 @@ use ::tokio::net::TcpStream;
 use ::tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ::tokio::time::Sleep;
 
-use crate::driver::connection::{Connection, Step, Turn};
-use crate::driver::drain::Drain;
-use crate::driver::{Counters, DriverError, Lane, Options, Stop, Timer};
-use crate::driver::{READ_BYTES, TRIM_INTERVAL, accept_pause};
+use crate::driver::connection::{Connection, Step, WorkerCx};
+use crate::driver::shutdown::{ShutdownFlag, ShutdownWait, StopSignal};
+use crate::driver::{
+    Counters, DriverError, Options, READ_BYTES, TRIM_INTERVAL, WorkerHandle, accept_pause,
+};
 use crate::wire::{Machine, SharedPool};
 
-/// A listener and what speaks behind it.
+/// A listener and what factorys behind it.
 pub struct Endpoint {
     listener: TcpListener,
-    speak: Rc<Speak>,
+    factory: Rc<ConnectionFactory>,
 }
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-type Speak = dyn Fn(TcpStream, Rc<Worker>) -> Task;
+type ConnectionFactory = dyn Fn(TcpStream, Rc<Worker>) -> Task;
 
 /// What the tasks of a worker share.
 pub(crate) struct Worker {
@@ -37,29 +38,33 @@ pub(crate) struct Worker {
     counters: RefCell<Counters>,
     /// Where bytes are read that no machine has lent a buffer for.
     pub(crate) scratch: RefCell<Vec<u8>>,
-    drain: Drain,
+    shutdown: ShutdownFlag,
     room: Arc<Semaphore>,
 }
 
 /// How a driver moves the bytes of one connection. Each call does one thing, or is pending.
 pub(crate) trait Socket {
     /// Sends of the connection's output. Ready when something was sent, or the socket has failed.
-    fn poll_send(&mut self, link: Link<'_>, cx: &mut TaskContext<'_>) -> Poll<()>;
+    fn poll_send(
+        &mut self,
+        connection: &mut Connection,
+        worker: &Worker,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()>;
 
     /// Receives. Ready when something arrived, the peer has ended, or the socket has failed.
-    fn poll_receive(&mut self, link: Link<'_>, cx: &mut TaskContext<'_>) -> Poll<()>;
+    fn poll_receive(
+        &mut self,
+        connection: &mut Connection,
+        worker: &Worker,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()>;
 
     /// Shuts down the sending side.
     fn shut_down(&mut self);
 
     /// Ready when nothing is in flight that would keep the socket open.
     fn poll_close(&mut self, cx: &mut TaskContext<'_>) -> Poll<()>;
-}
-
-/// What a socket's call is about.
-pub(crate) struct Link<'a> {
-    pub(crate) connection: &'a mut Connection,
-    pub(crate) worker: &'a Worker,
 }
 
 impl Endpoint {
@@ -69,7 +74,7 @@ impl Endpoint {
         make: impl Fn() -> M + 'static,
         attach: impl Fn(TcpStream) -> std::io::Result<S> + 'static,
     ) -> Endpoint {
-        let speak = move |stream, worker: Rc<Worker>| {
+        let factory = move |stream, worker: Rc<Worker>| {
             let socket = attach(stream);
             let machine = Box::new(make());
             let connection = Connection::new(machine, worker.options.outbox_bytes_max);
@@ -80,16 +85,16 @@ impl Endpoint {
                 }
             }) as Task
         };
-        Endpoint { listener, speak: Rc::new(speak) }
+        Endpoint { listener, factory: Rc::new(factory) }
     }
 
     /// A borrowed stack; `start` makes its future.
     pub(crate) fn service(
         listener: TcpListener,
-        start: impl Fn(TcpStream, Lane) -> Task + 'static,
+        start: impl Fn(TcpStream, WorkerHandle) -> Task + 'static,
     ) -> Endpoint {
-        let speak = move |stream, worker: Rc<Worker>| start(stream, worker.lane());
-        Endpoint { listener, speak: Rc::new(speak) }
+        let factory = move |stream, worker: Rc<Worker>| start(stream, worker.handle());
+        Endpoint { listener, factory: Rc::new(factory) }
     }
 }
 
@@ -101,7 +106,7 @@ impl Worker {
             pool,
             counters: RefCell::default(),
             scratch: RefCell::new(vec![0; READ_BYTES]),
-            drain: Drain::default(),
+            shutdown: ShutdownFlag::default(),
             room,
         })
     }
@@ -112,16 +117,17 @@ impl Worker {
     }
 
     /// Lends what belongs to the worker.
-    pub(crate) fn with_turn<T>(&self, work: impl FnOnce(&mut Turn<'_>) -> T) -> T {
-        work(&mut Turn {
+    pub(crate) fn with_cx<T>(&self, work: impl FnOnce(&mut WorkerCx<'_>) -> T) -> T {
+        work(&mut WorkerCx {
             pool: &mut self.pool.borrow_mut(),
             counters: &mut self.counters.borrow_mut(),
             now: Instant::now(),
         })
     }
 
-    fn lane(&self) -> Lane {
-        Lane::new(Rc::new(TokioTimer), Rc::new(self.drain.clone()))
+    fn handle(&self) -> WorkerHandle {
+        let sleep = |at: Instant| Box::pin(::tokio::time::sleep_until(at.into())) as Task;
+        WorkerHandle::new(sleep, self.shutdown.clone())
     }
 
     async fn permit(&self) -> OwnedSemaphorePermit {
@@ -139,22 +145,22 @@ impl Worker {
 /// Serves until `stop`, then drains. Whoever is not done in time is left to be dropped with the runtime's tasks.
 pub(crate) async fn run(
     endpoints: Vec<Endpoint>,
-    stop: Stop,
+    stop: StopSignal,
     worker: Rc<Worker>,
 ) -> Result<(), DriverError> {
     let stop = ::tokio::net::UnixStream::from_std(stop.into_stream())
         .map_err(|source| DriverError::Io { what: "watch the stop socket", source })?;
-    for Endpoint { listener, speak } in endpoints {
+    for Endpoint { listener, factory } in endpoints {
         let listener = listener
             .set_nonblocking(true)
             .and_then(|()| ::tokio::net::TcpListener::from_std(listener))
             .map_err(|source| DriverError::Io { what: "watch a listener", source })?;
-        ::tokio::task::spawn_local(accept(listener, speak, Rc::clone(&worker)));
+        ::tokio::task::spawn_local(accept(listener, factory, Rc::clone(&worker)));
     }
     ::tokio::task::spawn_local(trim(Rc::clone(&worker)));
     let watched = stop.readable().await;
     watched.map_err(|source| DriverError::Io { what: "watch the stop socket", source })?;
-    worker.drain.start();
+    worker.shutdown.set();
     let _ = ::tokio::time::timeout(worker.options.drain_timeout, worker.emptied()).await;
     Ok(())
 }
@@ -167,8 +173,12 @@ async fn trim(worker: Rc<Worker>) {
 }
 
 /// Accepts until the worker drains; dropping the listener on return refuses whoever is still in the backlog.
-async fn accept(listener: ::tokio::net::TcpListener, speak: Rc<Speak>, worker: Rc<Worker>) {
-    let mut drained = std::pin::pin!(worker.drain.clone().started());
+async fn accept(
+    listener: ::tokio::net::TcpListener,
+    factory: Rc<ConnectionFactory>,
+    worker: Rc<Worker>,
+) {
+    let mut drained = worker.shutdown.wait();
     loop {
         let accepted = async {
             let permit = worker.permit().await;
@@ -182,7 +192,7 @@ async fn accept(listener: ::tokio::net::TcpListener, speak: Rc<Speak>, worker: R
         match accepted {
             Ok((stream, _)) => {
                 worker.counters.borrow_mut().accept(&stream);
-                let served = speak(stream, Rc::clone(&worker));
+                let served = factory(stream, Rc::clone(&worker));
                 ::tokio::task::spawn_local(async move {
                     served.await;
                     drop(permit);
@@ -194,19 +204,19 @@ async fn accept(listener: ::tokio::net::TcpListener, speak: Rc<Speak>, worker: R
 }
 
 async fn serve<S: Socket>(socket: S, mut connection: Connection, worker: Rc<Worker>) {
-    worker.with_turn(|turn| connection.open(turn));
+    worker.with_cx(|cx| connection.open(cx));
     let mut serving = Serving {
         socket,
         connection,
         sleep: Box::pin(::tokio::time::sleep(Duration::ZERO)),
         sleeping_until: None,
-        drained: Some(Box::pin(worker.drain.clone().started())),
+        drained: Some(worker.shutdown.wait()),
         worker,
     };
     poll_fn(|cx| serving.poll(cx)).await;
     poll_fn(|cx| serving.socket.poll_close(cx)).await;
     let Serving { worker, connection, .. } = serving;
-    worker.with_turn(|turn| connection.close(turn));
+    worker.with_cx(|cx| connection.close(cx));
 }
 
 /// One connection of an own protocol.
@@ -217,7 +227,7 @@ struct Serving<S> {
     /// What `sleep` is set to. A deadline that moves away does not move it: it fires, finds nothing due and is set
     /// anew, which is cheaper than a timer operation per message.
     sleeping_until: Option<Instant>,
-    drained: Option<Task>,
+    drained: Option<ShutdownWait>,
     worker: Rc<Worker>,
 }
 
@@ -228,7 +238,7 @@ impl<S: Socket> Serving<S> {
         loop {
             let sent = {
                 let Serving { socket, connection, worker, .. } = self;
-                socket.poll_send(Link { connection, worker }, cx).is_ready()
+                socket.poll_send(connection, worker, cx).is_ready()
             };
             match self.connection.step(Instant::now()) {
                 Step::Close => return Poll::Ready(()),
@@ -237,7 +247,7 @@ impl<S: Socket> Serving<S> {
             }
             let received = {
                 let Serving { socket, connection, worker, .. } = self;
-                socket.poll_receive(Link { connection, worker }, cx).is_ready()
+                socket.poll_receive(connection, worker, cx).is_ready()
             };
             if !sent && !received && self.poll_deadline(cx).is_pending() {
                 return Poll::Pending;
@@ -247,11 +257,11 @@ impl<S: Socket> Serving<S> {
 
     fn poll_drain(&mut self, cx: &mut TaskContext<'_>) {
         if let Some(drained) = &mut self.drained
-            && drained.as_mut().poll(cx).is_ready()
+            && Pin::new(drained).poll(cx).is_ready()
         {
             self.drained = None;
             let Serving { worker, connection, .. } = self;
-            worker.with_turn(|turn| connection.drain(turn));
+            worker.with_cx(|cx| connection.drain(cx));
         }
     }
 
@@ -267,16 +277,7 @@ impl<S: Socket> Serving<S> {
         ready!(self.sleep.as_mut().poll(cx));
         self.sleeping_until = None;
         let Serving { worker, connection, .. } = self;
-        worker.with_turn(|turn| connection.expire(turn));
+        worker.with_cx(|cx| connection.expire(cx));
         Poll::Ready(())
-    }
-}
-
-/// tokio's timer as a lane's.
-struct TokioTimer;
-
-impl Timer for TokioTimer {
-    fn sleep_until(&self, at: Instant) -> Task {
-        Box::pin(::tokio::time::sleep_until(at.into()))
     }
 }

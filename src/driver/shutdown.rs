@@ -1,0 +1,117 @@
+//! The two steps of a worker's shutdown.
+//!
+//! ```text
+//!  owner                      worker                         connections, borrowed stacks
+//!  drop(Stopper) ──EOF──▶ StopSignal is readable ──set──▶ ShutdownFlag ──wakes──▶ drain
+//! ```
+//! [`StopSignal`] crosses threads by a socket, so that a ring and an epoll set can both wait for it. [`ShutdownFlag`]
+//! stays on the worker's thread and needs no runtime.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// Worker's end: becomes readable (end of file) when the worker is to stop.
+#[derive(Debug)]
+pub struct StopSignal(UnixStream);
+
+/// Owner's end: dropping it stops the worker.
+#[derive(Debug)]
+pub struct Stopper(#[expect(dead_code, reason = "held only to be dropped")] UnixStream);
+
+/// Makes both ends.
+pub fn stop_signal() -> std::io::Result<(Stopper, StopSignal)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    Ok((Stopper(ours), StopSignal(theirs)))
+}
+
+impl StopSignal {
+    /// Returns the socket to wait on.
+    pub fn into_stream(self) -> UnixStream {
+        self.0
+    }
+}
+
+/// One-shot shutdown flag of a worker; late waiters resolve at once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ShutdownFlag(Rc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_set: Cell<bool>,
+    waiters: RefCell<BTreeMap<u64, Waker>>,
+    waiter_count: Cell<u64>,
+}
+
+impl ShutdownFlag {
+    /// Sets the flag and wakes every waiter.
+    pub(crate) fn set(&self) {
+        self.0.is_set.set(true);
+        let waiters = std::mem::take(&mut *self.0.waiters.borrow_mut());
+        waiters.into_values().for_each(Waker::wake);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.is_set.get()
+    }
+
+    /// Resolves once the flag is set.
+    pub(crate) fn wait(&self) -> ShutdownWait {
+        let id = self.0.waiter_count.get();
+        self.0.waiter_count.set(id + 1);
+        ShutdownWait { flag: self.clone(), id }
+    }
+}
+
+/// Future of [`ShutdownFlag::wait`].
+#[derive(Debug)]
+pub(crate) struct ShutdownWait {
+    flag: ShutdownFlag,
+    id: u64,
+}
+
+impl Future for ShutdownWait {
+    type Output = ();
+
+    fn poll(self: Pin<&mut ShutdownWait>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.flag.is_set() {
+            return Poll::Ready(());
+        }
+        let mut waiters = self.flag.0.waiters.borrow_mut();
+        match waiters.get_mut(&self.id) {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => drop(waiters.insert(self.id, cx.waker().clone())),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for ShutdownWait {
+    fn drop(&mut self) {
+        self.flag.0.waiters.borrow_mut().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn early_and_late_waiters_resolve_and_dropped_ones_are_forgotten() {
+        let flag = ShutdownFlag::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut early, mut dropped) = (flag.wait(), flag.wait());
+        assert!(Pin::new(&mut early).poll(&mut cx).is_pending());
+        assert!(Pin::new(&mut dropped).poll(&mut cx).is_pending());
+        drop(dropped);
+        assert_eq!(flag.0.waiters.borrow().len(), 1);
+        flag.set();
+        assert!(Pin::new(&mut early).poll(&mut cx).is_ready());
+        assert!(Pin::new(&mut flag.wait()).poll(&mut cx).is_ready());
+    }
+}

@@ -1,0 +1,3 @@
+//! The policy of a connection, without a socket.
+
+mod connection;

@@ -1,0 +1,10 @@
+//! Drivers on a tokio runtime: [`Tokio`] on epoll, [`TokioUring`] on the tokio-uring crate.
+//!
+//! [`worker`] holds what the two share. They differ in how the bytes of one connection move.
+
+mod epoll;
+mod tokio_uring;
+mod worker;
+
+pub use epoll::Tokio;
+pub use tokio_uring::TokioUring;

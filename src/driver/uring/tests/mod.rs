@@ -1,0 +1,4 @@
+//! The reactor on a simulated kernel.
+
+mod reactor;
+mod sim;
