@@ -7,8 +7,7 @@
 
 use std::fmt;
 
-use rand::Rng;
-use rand_pcg::Pcg64;
+mod seeded;
 
 /// Most dimensions an array may have; NumPy 2 has the same limit.
 pub const RANK_MAX: usize = 64;
@@ -320,16 +319,6 @@ impl NdArray {
         Ok(NdArray { dtype, shape, data })
     }
 
-    /// An array of `shape` whose items are drawn from `seed`: floats uniform in [0, 1) as `numpy.random.rand`
-    /// gives, integers over their whole range, bools 0 or 1. The same seed gives the same bytes for ever.
-    pub fn seeded(dtype: DType, shape: Shape, seed: u64) -> Result<NdArray, ArrayError> {
-        let bytes = shape.byte_len(dtype)?;
-        let len = usize::try_from(bytes).map_err(|_| ArrayError::Overflow)?;
-        let mut data = vec![0; len];
-        fill(&mut data, dtype, &mut Pcg64::new(u128::from(seed), SEED_STREAM));
-        NdArray::new(dtype, shape, data)
-    }
-
     /// A borrowed view of the whole.
     pub fn view(&self) -> ArrayView<'_> {
         ArrayView { dtype: self.dtype, shape: self.shape.clone(), data: &self.data }
@@ -339,55 +328,6 @@ impl NdArray {
     pub fn data_mut(&mut self) -> &mut [u8] {
         &mut self.data
     }
-}
-
-/// The PCG stream that all seeds draw from; any constant would do, but it must never change.
-const SEED_STREAM: u128 = 0x6e64_6563_686f;
-
-/// Overwrites `data` with random items of `dtype`.
-fn fill(data: &mut [u8], dtype: DType, rng: &mut Pcg64) {
-    match (dtype.kind, dtype.item_size()) {
-        (Kind::Bool, _) => {
-            rng.fill_bytes(data);
-            data.iter_mut().for_each(|byte| *byte &= 1);
-        }
-        (Kind::Int | Kind::Uint, _) => rng.fill_bytes(data),
-        (Kind::Float, 2) => fill_floats(data, dtype.order, || half_unit(rng.next_u64())),
-        (Kind::Float, 4) | (Kind::Complex, 8) => fill_floats(data, dtype.order, || {
-            let bits = (rng.next_u64() >> 40) as u32;
-            (bits as f32 * (1.0 / (1u32 << 24) as f32)).to_le_bytes()
-        }),
-        (Kind::Float | Kind::Complex, _) => fill_floats(data, dtype.order, || {
-            let bits = rng.next_u64() >> 11;
-            (bits as f64 * (1.0 / (1u64 << 53) as f64)).to_le_bytes()
-        }),
-    }
-}
-
-/// Writes one little-endian float after another, in `order`.
-fn fill_floats<const SIZE: usize>(
-    data: &mut [u8],
-    order: Order,
-    mut next: impl FnMut() -> [u8; SIZE],
-) {
-    for item in data.as_chunks_mut::<SIZE>().0 {
-        *item = next();
-        if order == Order::Big {
-            item.reverse();
-        }
-    }
-}
-
-/// A multiple of 2^-11 in [0, 1) as binary16, which holds all of them exactly.
-fn half_unit(random: u64) -> [u8; 2] {
-    let steps = (random >> 53) as u16;
-    if steps == 0 {
-        return [0, 0];
-    }
-    let top = steps.ilog2();
-    let exponent = top as u16 + 15 - 11;
-    let fraction = (steps << (10 - top)) & 0x3ff;
-    (exponent << 10 | fraction).to_le_bytes()
 }
 
 #[cfg(test)]
@@ -468,51 +408,5 @@ mod tests {
         assert_eq!(error, ArrayError::Length { want: 16, got: 15 });
         assert!(NdArray::new(DType::F8, shape(&[2]), vec![0; 17]).is_err());
         assert!(NdArray::new(DType::F8, shape(&[0, 5]), Vec::new()).is_ok());
-    }
-
-    #[test]
-    fn a_seed_gives_the_same_bytes_for_ever() {
-        let array = NdArray::seeded(DType::F8, shape(&[2]), 1).unwrap();
-        let bits: Vec<u64> =
-            array.data.as_chunks().0.iter().map(|item| u64::from_le_bytes(*item)).collect();
-        assert_eq!(bits, [4596002084603840684, 4589377940274376264]);
-        let other = NdArray::seeded(DType::F8, shape(&[2]), 2).unwrap();
-        assert_ne!(array, other);
-    }
-
-    #[test]
-    fn seeded_floats_lie_in_the_unit_interval_in_both_orders() {
-        for size in ["f4", "f8", "c8", "c16"] {
-            let of = |mark: &str| {
-                let dtype = DType::parse(&format!("{mark}{size}")).unwrap();
-                NdArray::seeded(dtype, shape(&[300]), 7).unwrap().data
-            };
-            let (little, mut big) = (of("<"), of(">"));
-            let width = if size.ends_with("16") || size == "f8" { 8 } else { 4 };
-            big.chunks_mut(width).for_each(<[u8]>::reverse);
-            assert_eq!(little, big);
-            for item in little.chunks(width) {
-                let value = match *item {
-                    [a, b, c, d] => f64::from(f32::from_le_bytes([a, b, c, d])),
-                    _ => f64::from_le_bytes(item.try_into().unwrap()),
-                };
-                assert!((0.0..1.0).contains(&value));
-            }
-        }
-    }
-
-    #[test]
-    fn seeded_halves_are_multiples_of_their_step() {
-        assert_eq!(half_unit(0), 0u16.to_le_bytes());
-        assert_eq!(half_unit(1 << 53), 0x1000u16.to_le_bytes());
-        assert_eq!(half_unit(1 << 63), 0x3800u16.to_le_bytes());
-        assert_eq!(half_unit(u64::MAX), 0x3bffu16.to_le_bytes());
-    }
-
-    #[test]
-    fn seeded_bools_are_0_or_1() {
-        let array = NdArray::seeded(DType::parse("|b1").unwrap(), shape(&[100]), 3).unwrap();
-        assert!(array.data.iter().all(|&byte| byte < 2));
-        assert!(array.data.contains(&0) && array.data.contains(&1));
     }
 }
