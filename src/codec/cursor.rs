@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::CodecError;
+use super::{CodecError, Result};
 
 /// A position in `body`, for the encoding named in errors.
 #[derive(Clone, Debug)]
@@ -53,14 +53,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads a byte.
-    pub(super) fn byte(&mut self) -> Result<u8, CodecError> {
+    pub(super) fn byte(&mut self) -> Result<u8> {
         let byte = self.peek().ok_or_else(|| self.fail("the message ends early"))?;
         self.at += 1;
         Ok(byte)
     }
 
     /// Reads `len` bytes, which is what the peer says and may be anything.
-    pub(super) fn take(&mut self, len: u64) -> Result<&'a [u8], CodecError> {
+    pub(super) fn take(&mut self, len: u64) -> Result<&'a [u8]> {
         let rest = self.rest();
         let bytes = usize::try_from(len).ok().and_then(|len| rest.get(..len));
         let bytes = bytes.ok_or_else(|| self.fail("a length reaches beyond the message"))?;
@@ -69,7 +69,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads `N` bytes.
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let rest = self.rest();
         let bytes = rest.first_chunk().ok_or_else(|| self.fail("the message ends early"))?;
         self.at += N;
@@ -92,18 +92,18 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads `byte` after white space, or fails with `what`.
-    pub(super) fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), CodecError> {
+    pub(super) fn expect(&mut self, byte: u8, what: &'static str) -> Result<()> {
         if self.accept(byte) { Ok(()) } else { Err(self.fail(what)) }
     }
 
     /// Reads the white space that is left, or fails when there is more.
-    pub(super) fn expect_end(&mut self, what: &'static str) -> Result<(), CodecError> {
+    pub(super) fn expect_end(&mut self, what: &'static str) -> Result<()> {
         self.skip_space();
         if self.is_empty() { Ok(()) } else { Err(self.fail(what)) }
     }
 
     /// Reads `len` bytes as a cursor of their own that reports offsets in the whole body.
-    pub(super) fn part(&mut self, len: u64) -> Result<Cursor<'a>, CodecError> {
+    pub(super) fn part(&mut self, len: u64) -> Result<Cursor<'a>> {
         let at = self.at;
         self.take(len)?;
         Ok(Cursor { encoding: self.encoding, body: &self.body[..self.at], at })

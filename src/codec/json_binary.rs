@@ -10,7 +10,7 @@ use super::cursor::Cursor;
 use super::json::scan::{self, Members, Text};
 use super::json::{read_dtype, set};
 use super::simd::{Isa, base64};
-use super::{Codec, CodecError, Encoded, Encoding, digits};
+use super::{Codec, CodecError, Encoded, Encoding, Result, digits};
 use crate::array::{ArrayError, ArrayView, DType, Shape};
 
 /// The hand-written codec.
@@ -37,19 +37,11 @@ impl Codec for JsonBinary {
         Encoding::JsonBinary
     }
 
-    fn decode<'a>(
-        &self,
-        body: &'a [u8],
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<ArrayView<'a>, CodecError> {
+    fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         read(body, scratch, |_| ())
     }
 
-    fn encode<'a>(
-        &self,
-        array: &ArrayView<'a>,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded<'a>, CodecError> {
+    fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
         let start = out.len();
         out.extend_from_slice(HEAD);
         base64::encode(Isa::best(), array.data(), out);
@@ -62,7 +54,7 @@ impl Codec for JsonBinary {
         body: &'a [u8],
         scratch: &'a mut Vec<u8>,
         out: &mut Vec<u8>,
-    ) -> Result<Encoded<'a>, CodecError> {
+    ) -> Result<Encoded<'a>> {
         let (start, isa) = (out.len(), Isa::best());
         out.reserve(body.len());
         out.extend_from_slice(HEAD);
@@ -78,7 +70,7 @@ fn read<'a>(
     body: &[u8],
     scratch: &'a mut Vec<u8>,
     mut block: impl FnMut(&[u8]),
-) -> Result<ArrayView<'a>, CodecError> {
+) -> Result<ArrayView<'a>> {
     let mut cursor = Cursor::new(NAME, body);
     let (mut fields, mut members) = (Fields::default(), Members::default());
     if body.starts_with(HEAD) {
@@ -104,12 +96,7 @@ fn read<'a>(
 }
 
 /// The array of a message whose buffer is at `buffer_at`.
-fn whole(
-    dtype: DType,
-    shape: Shape,
-    data: &[u8],
-    buffer_at: usize,
-) -> Result<ArrayView<'_>, CodecError> {
+fn whole(dtype: DType, shape: Shape, data: &[u8], buffer_at: usize) -> Result<ArrayView<'_>> {
     let array = ArrayView::new(dtype, shape, data);
     array.map_err(|source| CodecError::array(NAME)(source).or_at(buffer_at))
 }
@@ -139,7 +126,7 @@ impl Fields {
         cursor: &mut Cursor<'_>,
         scratch: &mut Vec<u8>,
         block: &mut impl FnMut(&[u8]),
-    ) -> Result<(), CodecError> {
+    ) -> Result<()> {
         if name.is("buffer") {
             set(NAME, &mut self.buffer_at, "buffer", cursor.at())?;
             read_buffer(cursor, scratch, block)
@@ -161,7 +148,7 @@ fn read_buffer(
     cursor: &mut Cursor<'_>,
     scratch: &mut Vec<u8>,
     block: &mut impl FnMut(&[u8]),
-) -> Result<(), CodecError> {
+) -> Result<()> {
     if !cursor.accept(b'"') {
         return Err(CodecError::field(NAME, "buffer", "expected a string of base64"));
     }
@@ -182,11 +169,7 @@ fn read_buffer(
 }
 
 /// Reads the group that is not four plain digits: the last one, or one with escapes. False after the closing quote.
-fn read_group(
-    cursor: &mut Cursor<'_>,
-    opening: usize,
-    out: &mut Vec<u8>,
-) -> Result<bool, CodecError> {
+fn read_group(cursor: &mut Cursor<'_>, opening: usize, out: &mut Vec<u8>) -> Result<bool> {
     let (mut bits, mut digits) = (0u32, 0);
     while digits < 4 {
         let at = cursor.at();
@@ -214,7 +197,7 @@ fn read_group(
 }
 
 /// Reads `more` signs of padding and the closing quote.
-fn read_padding(cursor: &mut Cursor<'_>, opening: usize, more: usize) -> Result<(), CodecError> {
+fn read_padding(cursor: &mut Cursor<'_>, opening: usize, more: usize) -> Result<()> {
     for _ in 0..more {
         let at = cursor.at();
         match character(cursor, opening)? {
@@ -235,7 +218,7 @@ const LENGTH: &str = "base64 whose length is no multiple of 4";
 
 /// Reads a character of the string that begins at `opening`, or its closing quote. One beyond ASCII comes in
 /// pieces, each of which is as wrong as the whole.
-fn character(cursor: &mut Cursor<'_>, opening: usize) -> Result<Option<char>, CodecError> {
+fn character(cursor: &mut Cursor<'_>, opening: usize) -> Result<Option<char>> {
     let Some(byte) = cursor.peek() else {
         return Err(cursor.fail_at(opening, "the string does not end"));
     };
@@ -276,7 +259,7 @@ fn put_tail(array: &ArrayView<'_>, out: &mut Vec<u8>) {
 }
 
 /// Reads a list of integers that are not negative.
-fn read_shape(cursor: &mut Cursor<'_>) -> Result<Shape, CodecError> {
+fn read_shape(cursor: &mut Cursor<'_>) -> Result<Shape> {
     const LIST: &str = "expected a list of integers";
     let mut shape = Shape::default();
     if !cursor.accept(b'[') {
@@ -294,7 +277,7 @@ fn read_shape(cursor: &mut Cursor<'_>) -> Result<Shape, CodecError> {
     }
 }
 
-fn read_dim(cursor: &mut Cursor<'_>) -> Result<u64, CodecError> {
+fn read_dim(cursor: &mut Cursor<'_>) -> Result<u64> {
     cursor.skip_space();
     let at = cursor.at();
     let digits = cursor.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();

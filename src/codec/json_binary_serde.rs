@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::{Codec, CodecError, Encoded, Encoding};
+use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayView, DType, Shape};
 
 /// The form that uses serde_json and base64.
@@ -41,11 +41,7 @@ impl Codec for JsonBinarySerde {
         Encoding::JsonBinary
     }
 
-    fn decode<'a>(
-        &self,
-        body: &'a [u8],
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<ArrayView<'a>, CodecError> {
+    fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         let message: Message = serde_json::from_slice(body).map_err(CodecError::library(NAME))?;
         if message.data.is_some() {
             return Err(CodecError::field(NAME, "data", "given beside buffer"));
@@ -58,11 +54,7 @@ impl Codec for JsonBinarySerde {
         ArrayView::new(dtype, shape, scratch).map_err(CodecError::array(NAME))
     }
 
-    fn encode<'a>(
-        &self,
-        array: &ArrayView<'a>,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded<'a>, CodecError> {
+    fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
         let start = out.len();
         let reply = Reply {
             buffer: STANDARD.encode(array.data()),

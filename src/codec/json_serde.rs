@@ -12,9 +12,9 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-use super::json::half;
+use super::json::f16;
 use super::json::write::check as check_lists;
-use super::{Codec, CodecError, Encoded, Encoding};
+use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayView, DType, Kind, Order, RANK_MAX, Shape};
 
 /// The form that uses serde_json.
@@ -45,11 +45,7 @@ impl Codec for JsonSerde {
         Encoding::Json
     }
 
-    fn decode<'a>(
-        &self,
-        body: &'a [u8],
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<ArrayView<'a>, CodecError> {
+    fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         scratch.clear();
         if let Ok(message) = serde_json::from_slice::<Message<Vec<f64>>>(body) {
             let dtype = check(&message)?;
@@ -70,11 +66,7 @@ impl Codec for JsonSerde {
         ArrayView::new(dtype, shape, scratch).map_err(CodecError::array(NAME))
     }
 
-    fn encode<'a>(
-        &self,
-        array: &ArrayView<'a>,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded<'a>, CodecError> {
+    fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
         let start = out.len();
         let dtype = array.dtype().name();
         check_lists(array).map_err(unsupported)?;
@@ -101,7 +93,7 @@ fn bad(what: &str) -> CodecError {
     CodecError::field(NAME, "data", what)
 }
 
-fn check<T>(message: &Message<T>) -> Result<DType, CodecError> {
+fn check<T>(message: &Message<T>) -> Result<DType> {
     if message.buffer.is_some() {
         return Err(CodecError::field(NAME, "buffer", "given beside data"));
     }
@@ -122,7 +114,7 @@ struct List<'a> {
 
 impl List<'_> {
     /// serde_json has bounded the depth to 127.
-    fn read(&mut self, value: &Value, depth: usize) -> Result<(), CodecError> {
+    fn read(&mut self, value: &Value, depth: usize) -> Result<()> {
         let Value::Array(list) = value else {
             self.innermost(depth)?;
             return self.item(value);
@@ -138,14 +130,14 @@ impl List<'_> {
         list.iter().try_for_each(|value| self.read(value, depth + 1))
     }
 
-    fn innermost(&mut self, depth: usize) -> Result<(), CodecError> {
-        match *self.rank.get_or_insert(depth) == depth {
-            true => Ok(()),
-            false => Err(bad("lists of different lengths or depths")),
+    fn innermost(&mut self, depth: usize) -> Result<()> {
+        if *self.rank.get_or_insert(depth) != depth {
+            return Err(bad("lists of different lengths or depths"));
         }
+        Ok(())
     }
 
-    fn item(&mut self, value: &Value) -> Result<(), CodecError> {
+    fn item(&mut self, value: &Value) -> Result<()> {
         let (kind, size) = (self.dtype.kind(), self.dtype.item_size());
         match (kind, value) {
             (Kind::Bool, Value::Bool(value)) => self.bytes.push(u8::from(*value)),
@@ -174,7 +166,7 @@ const OUT_OF_RANGE: &str = "no integer, or one out of range for its dtype";
 
 fn put_float(value: f64, dtype: DType, out: &mut Vec<u8>) {
     match dtype.item_size() {
-        2 => put(&half::narrow(value).to_le_bytes(), dtype, out),
+        2 => put(&f16::narrow(value).to_le_bytes(), dtype, out),
         4 => put(&(value as f32).to_le_bytes(), dtype, out),
         _ => put(&value.to_le_bytes(), dtype, out),
     }
@@ -189,16 +181,13 @@ fn put(little: &[u8], dtype: DType, out: &mut Vec<u8>) {
 }
 
 /// The items of a 1-d array of floats.
-fn floats(array: &ArrayView<'_>) -> Result<Vec<f64>, CodecError> {
+fn floats(array: &ArrayView<'_>) -> Result<Vec<f64>> {
     let items = array.data().chunks_exact(array.dtype().item_size());
     items.map(|item| finite(get_float(item, array.dtype()))).collect()
 }
 
-fn finite(value: f64) -> Result<f64, CodecError> {
-    match value.is_finite() {
-        true => Ok(value),
-        false => Err(unsupported(format!("{value}"))),
-    }
+fn finite(value: f64) -> Result<f64> {
+    if value.is_finite() { Ok(value) } else { Err(unsupported(format!("{value}"))) }
 }
 
 /// An item's bytes in little-endian order, those of a shorter one with zeros behind.
@@ -215,14 +204,14 @@ fn get_float(item: &[u8], dtype: DType) -> f64 {
     let bytes = get(item, dtype);
     let [a, b, c, d, ..] = bytes;
     match item.len() {
-        2 => half::widen(u16::from_le_bytes([a, b])),
+        2 => f16::widen(u16::from_le_bytes([a, b])),
         4 => f64::from(f32::from_le_bytes([a, b, c, d])),
         _ => f64::from_le_bytes(bytes),
     }
 }
 
 /// The tree of the items that `data` begins with.
-fn tree(array: &ArrayView<'_>, dims: &[u64], data: &mut &[u8]) -> Result<Value, CodecError> {
+fn tree(array: &ArrayView<'_>, dims: &[u64], data: &mut &[u8]) -> Result<Value> {
     if let Some((&dim, inner)) = dims.split_first() {
         return (0..dim).map(|_| tree(array, inner, data)).collect();
     }

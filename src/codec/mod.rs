@@ -11,19 +11,19 @@ use crate::array::{ArrayError, ArrayView};
 
 mod cursor;
 mod digits;
-#[cfg(test)]
-mod guard;
 pub mod json;
 pub mod json_binary;
 pub mod json_binary_serde;
 pub mod json_serde;
 pub mod msgpack;
 pub mod msgpack_serde;
+mod multi_index;
 pub mod npy;
-mod odometer;
 pub mod protobuf;
 pub mod protobuf_prost;
 mod simd;
+#[cfg(test)]
+mod tests;
 
 pub use simd::Level;
 
@@ -136,18 +136,10 @@ pub trait Codec: fmt::Debug + Send + Sync {
 
     /// Reads a whole message. What cannot be borrowed from `body` is built in `scratch`, whose old content is
     /// dropped and whose capacity is reused.
-    fn decode<'a>(
-        &self,
-        body: &'a [u8],
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<ArrayView<'a>, CodecError>;
+    fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>>;
 
     /// Appends head and tail of a message to `out`. Refuses only what the encoding cannot carry exactly.
-    fn encode<'a>(
-        &self,
-        array: &ArrayView<'a>,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded<'a>, CodecError>;
+    fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>>;
 
     /// Reads a whole message and appends head and tail of the reply to `out`, which after an error holds anything
     /// behind what it held before. It is [`Codec::decode`], then [`Codec::encode`]; a codec has its own form where
@@ -158,7 +150,7 @@ pub trait Codec: fmt::Debug + Send + Sync {
         body: &'a [u8],
         scratch: &'a mut Vec<u8>,
         out: &mut Vec<u8>,
-    ) -> Result<Encoded<'a>, CodecError> {
+    ) -> Result<Encoded<'a>> {
         let array = self.decode(body, scratch)?;
         self.encode(&array, out)
     }
@@ -184,13 +176,16 @@ pub fn find(name: &str) -> Option<&'static dyn Codec> {
 }
 
 /// A whole message in one piece, for those who do not send it in parts.
-pub fn message(codec: &dyn Codec, array: &ArrayView<'_>) -> Result<Vec<u8>, CodecError> {
+pub fn message(codec: &dyn Codec, array: &ArrayView<'_>) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     let Encoded { head_len, payload } = codec.encode(array, &mut out)?;
     out.extend_from_slice(payload);
     out[head_len..].rotate_right(payload.len());
     Ok(out)
 }
+
+/// Result of reading or writing a message.
+pub type Result<T, E = CodecError> = std::result::Result<T, E>;
 
 /// Why a body is not an array, or an array has no body in this encoding. Always the peer's fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -12,7 +12,7 @@
 use rmp::Marker;
 
 use super::cursor::Cursor;
-use super::{Codec, CodecError, Encoded, Encoding};
+use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayError, ArrayView, DType, RANK_MAX, Shape};
 
 /// The hand-written codec.
@@ -30,19 +30,11 @@ impl Codec for Msgpack {
         Encoding::Msgpack
     }
 
-    fn decode<'a>(
-        &self,
-        body: &'a [u8],
-        _scratch: &'a mut Vec<u8>,
-    ) -> Result<ArrayView<'a>, CodecError> {
+    fn decode<'a>(&self, body: &'a [u8], _scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         plain(body).map_or_else(|| careful(body), Ok)
     }
 
-    fn encode<'a>(
-        &self,
-        array: &ArrayView<'a>,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded<'a>, CodecError> {
+    fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
         let start = out.len();
         let payload = array.data();
         let len = u32::try_from(payload.len()).map_err(|_| CodecError::Unsupported {
@@ -94,7 +86,7 @@ fn plain(body: &[u8]) -> Option<ArrayView<'_>> {
 }
 
 /// Reads any message, or says what is wrong with it.
-fn careful(body: &[u8]) -> Result<ArrayView<'_>, CodecError> {
+fn careful(body: &[u8]) -> Result<ArrayView<'_>> {
     let mut cursor = Cursor::new(NAME, body);
     let mut fields = Fields::default();
     for _ in 0..map_len(&mut cursor)? {
@@ -120,7 +112,7 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads one key and its value.
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), CodecError> {
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<()> {
         match key(cursor)? {
             b"nd" => set(&mut self.nd, "nd", flag(cursor)?),
             b"type" => set(&mut self.dtype, "type", dtype(cursor)?),
@@ -135,7 +127,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The array, of a map that ends at `end`.
-    fn array(self, end: usize) -> Result<ArrayView<'a>, CodecError> {
+    fn array(self, end: usize) -> Result<ArrayView<'a>> {
         let missing = |field| move || CodecError::field(NAME, field, "missing").or_at(end);
         let nd = self.nd.ok_or_else(missing("nd"))?;
         let dtype = self.dtype.ok_or_else(missing("type"))?;
@@ -147,14 +139,14 @@ impl<'a> Fields<'a> {
 }
 
 /// Reads a type string.
-fn dtype(cursor: &mut Cursor<'_>) -> Result<DType, CodecError> {
+fn dtype(cursor: &mut Cursor<'_>) -> Result<DType> {
     let name = str::from_utf8(bytes(cursor, "type", STRUCTURED)?)
         .map_err(|_| CodecError::field(NAME, "type", "not UTF-8"))?;
     DType::parse(name).map_err(CodecError::array(NAME))
 }
 
 /// Reads a kind, which has to be that of a plain array.
-fn kind(cursor: &mut Cursor<'_>) -> Result<(), CodecError> {
+fn kind(cursor: &mut Cursor<'_>) -> Result<()> {
     let kind = bytes(cursor, "kind", "expected bin or str")?;
     if kind.is_empty() {
         return Ok(());
@@ -169,24 +161,24 @@ const STRUCTURED: &str = "expected a type string; structured dtypes are not supp
 /// Most of an unsupported kind that an error repeats, in bytes.
 const KIND_SHOWN: usize = 16;
 
-fn set<T>(slot: &mut Option<T>, field: &'static str, value: T) -> Result<(), CodecError> {
+fn set<T>(slot: &mut Option<T>, field: &'static str, value: T) -> Result<()> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(CodecError::field(NAME, field, "given twice")),
     }
 }
 
-fn marker(cursor: &mut Cursor<'_>) -> Result<Marker, CodecError> {
+fn marker(cursor: &mut Cursor<'_>) -> Result<Marker> {
     cursor.byte().map(Marker::from_u8)
 }
 
 /// Reads a big-endian length of `N` bytes.
-fn len<const N: usize>(cursor: &mut Cursor<'_>) -> Result<u64, CodecError> {
+fn len<const N: usize>(cursor: &mut Cursor<'_>) -> Result<u64> {
     let bytes = cursor.array::<N>()?;
     Ok(bytes.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)))
 }
 
-fn map_len(cursor: &mut Cursor<'_>) -> Result<u64, CodecError> {
+fn map_len(cursor: &mut Cursor<'_>) -> Result<u64> {
     let at = cursor.at();
     match marker(cursor)? {
         Marker::FixMap(count) => Ok(u64::from(count)),
@@ -197,7 +189,7 @@ fn map_len(cursor: &mut Cursor<'_>) -> Result<u64, CodecError> {
 }
 
 /// A key's bytes; a key that is neither bin nor str matches nothing.
-fn key<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], CodecError> {
+fn key<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8]> {
     let start = cursor.clone();
     if let Some(key) = raw(cursor)? {
         return Ok(key);
@@ -211,12 +203,12 @@ fn bytes<'a>(
     cursor: &mut Cursor<'a>,
     field: &'static str,
     expected: &'static str,
-) -> Result<&'a [u8], CodecError> {
+) -> Result<&'a [u8]> {
     raw(cursor)?.ok_or_else(|| CodecError::field(NAME, field, expected))
 }
 
 /// Reads a bin or str value, or `None` when the next value is neither.
-fn raw<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a [u8]>, CodecError> {
+fn raw<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a [u8]>> {
     let len = match marker(cursor)? {
         Marker::FixStr(len) => u64::from(len),
         Marker::Str8 | Marker::Bin8 => len::<1>(cursor)?,
@@ -227,7 +219,7 @@ fn raw<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a [u8]>, CodecError> {
     cursor.take(len).map(Some)
 }
 
-fn flag(cursor: &mut Cursor<'_>) -> Result<bool, CodecError> {
+fn flag(cursor: &mut Cursor<'_>) -> Result<bool> {
     match marker(cursor)? {
         Marker::True => Ok(true),
         Marker::False => Ok(false),
@@ -235,7 +227,7 @@ fn flag(cursor: &mut Cursor<'_>) -> Result<bool, CodecError> {
     }
 }
 
-fn shape(cursor: &mut Cursor<'_>) -> Result<Shape, CodecError> {
+fn shape(cursor: &mut Cursor<'_>) -> Result<Shape> {
     let rank = match marker(cursor)? {
         Marker::FixArray(rank) => u64::from(rank),
         Marker::Array16 => len::<2>(cursor)?,
@@ -253,7 +245,7 @@ fn shape(cursor: &mut Cursor<'_>) -> Result<Shape, CodecError> {
 }
 
 /// Reads an integer of any width that is not negative.
-fn dim(cursor: &mut Cursor<'_>) -> Result<u64, CodecError> {
+fn dim(cursor: &mut Cursor<'_>) -> Result<u64> {
     let signed = match marker(cursor)? {
         Marker::FixPos(value) => return Ok(u64::from(value)),
         Marker::U8 => return len::<1>(cursor),
@@ -272,7 +264,7 @@ fn dim(cursor: &mut Cursor<'_>) -> Result<u64, CodecError> {
 
 /// Skips one value of any kind. Nesting costs a count, not a stack: every value still owed takes at least a byte,
 /// so an announced length runs into the end of the message and no further.
-fn skip(cursor: &mut Cursor<'_>) -> Result<(), CodecError> {
+fn skip(cursor: &mut Cursor<'_>) -> Result<()> {
     let mut owed = 1u64;
     while owed > 0 {
         owed -= 1;

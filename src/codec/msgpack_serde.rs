@@ -9,7 +9,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_bytes::{ByteBuf, Bytes};
 
-use super::{Codec, CodecError, Encoded, Encoding};
+use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayView, DType, Shape};
 
 /// The form that uses rmp-serde.
@@ -52,11 +52,7 @@ impl Codec for MsgpackSerde {
         Encoding::Msgpack
     }
 
-    fn decode<'a>(
-        &self,
-        body: &'a [u8],
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<ArrayView<'a>, CodecError> {
+    fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         let message: Message = rmp_serde::from_slice(body).map_err(CodecError::library(NAME))?;
         if !message.kind.is_empty() {
             return Err(CodecError::field(NAME, "kind", "expected none: not a plain array"));
@@ -72,11 +68,7 @@ impl Codec for MsgpackSerde {
         ArrayView::new(dtype, shape, scratch).map_err(CodecError::array(NAME))
     }
 
-    fn encode<'a>(
-        &self,
-        array: &ArrayView<'a>,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded<'a>, CodecError> {
+    fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
         let start = out.len();
         rmp_serde::encode::write(out, &Reply(array)).map_err(CodecError::library(NAME))?;
         Ok(Encoded { head_len: out.len() - start, payload: &[] })

@@ -12,8 +12,8 @@
 use std::io::Write;
 
 use super::cursor::Cursor;
-use super::odometer::Odometer;
-use super::{Codec, CodecError, Encoded, Encoding, digits};
+use super::multi_index::MultiIndex;
+use super::{Codec, CodecError, Encoded, Encoding, Result, digits};
 use crate::array::{ArrayError, ArrayView, DType, RANK_MAX, Shape};
 
 /// The hand-written codec.
@@ -42,11 +42,7 @@ impl Codec for Npy {
         Encoding::Npy
     }
 
-    fn decode<'a>(
-        &self,
-        body: &'a [u8],
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<ArrayView<'a>, CodecError> {
+    fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         let mut cursor = Cursor::new(NAME, body);
         let header = match Header::read_plain(body) {
             Some((header, len)) => {
@@ -66,11 +62,7 @@ impl Codec for Npy {
         ArrayView::new(dtype, shape, scratch).map_err(CodecError::array(NAME))
     }
 
-    fn encode<'a>(
-        &self,
-        array: &ArrayView<'a>,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded<'a>, CodecError> {
+    fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
         let start = out.len();
         if put_plain_header(array, out).is_none() {
             out.truncate(start);
@@ -182,7 +174,7 @@ impl Header {
     }
 
     /// Reads everything before the data.
-    fn read(cursor: &mut Cursor<'_>) -> Result<Header, CodecError> {
+    fn read(cursor: &mut Cursor<'_>) -> Result<Header> {
         if cursor.array()? != *MAGIC {
             return Err(cursor.fail_at(0, "expected \\x93NUMPY"));
         }
@@ -198,7 +190,7 @@ impl Header {
     }
 
     /// Parses the dict, which is all there is in `text`.
-    fn parse(text: &mut Cursor<'_>) -> Result<Header, CodecError> {
+    fn parse(text: &mut Cursor<'_>) -> Result<Header> {
         let (mut dtype, mut fortran_order, mut shape) = (None, None, None);
         text.expect(b'{', "expected a dict")?;
         while !text.accept(b'}') {
@@ -234,7 +226,7 @@ impl Header {
 }
 
 /// Reads a string literal without escapes.
-fn string<'a>(text: &mut Cursor<'a>) -> Result<&'a [u8], CodecError> {
+fn string<'a>(text: &mut Cursor<'a>) -> Result<&'a [u8]> {
     text.skip_space();
     let Some(quote @ (b'\'' | b'"')) = text.peek() else {
         return Err(text.fail("expected a quoted string"));
@@ -250,7 +242,7 @@ fn string<'a>(text: &mut Cursor<'a>) -> Result<&'a [u8], CodecError> {
     Ok(string)
 }
 
-fn descr(text: &mut Cursor<'_>) -> Result<DType, CodecError> {
+fn descr(text: &mut Cursor<'_>) -> Result<DType> {
     text.skip_space();
     if let Some(b'[' | b'(') = text.peek() {
         return Err(CodecError::field(NAME, "descr", "structured dtypes are not supported"));
@@ -260,7 +252,7 @@ fn descr(text: &mut Cursor<'_>) -> Result<DType, CodecError> {
     DType::parse(name).map_err(CodecError::array(NAME))
 }
 
-fn boolean(text: &mut Cursor<'_>) -> Result<bool, CodecError> {
+fn boolean(text: &mut Cursor<'_>) -> Result<bool> {
     text.skip_space();
     for (word, value) in [(&b"True"[..], true), (b"False", false)] {
         if text.rest().starts_with(word) {
@@ -272,7 +264,7 @@ fn boolean(text: &mut Cursor<'_>) -> Result<bool, CodecError> {
 }
 
 /// Reads a tuple of integers; `(3)` is none, as in Python.
-fn tuple(text: &mut Cursor<'_>) -> Result<Shape, CodecError> {
+fn tuple(text: &mut Cursor<'_>) -> Result<Shape> {
     let mut shape = Shape::default();
     text.expect(b'(', "expected a tuple")?;
     while !text.accept(b')') {
@@ -288,7 +280,7 @@ fn tuple(text: &mut Cursor<'_>) -> Result<Shape, CodecError> {
     Ok(shape)
 }
 
-fn integer(text: &mut Cursor<'_>) -> Result<u64, CodecError> {
+fn integer(text: &mut Cursor<'_>) -> Result<u64> {
     text.skip_space();
     let digits = text.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
     if digits == 0 {
@@ -342,11 +334,11 @@ fn gather<const SIZE: usize>(dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
         *slot = (from_stride, to_stride);
         from_stride *= dim as usize;
     }
-    let mut odometer = Odometer::new(between);
+    let mut index = MultiIndex::new(between);
     let (mut from_base, mut to_base) = (0, 0);
     loop {
         matrix.turn(&from[from_base..], &mut to[to_base..]);
-        let Some(moved) = odometer.turn() else { return };
+        let Some(moved) = index.advance() else { return };
         from_base += strides[moved].0;
         to_base += strides[moved].1;
         for (&(from, to), &dim) in strides[moved + 1..].iter().zip(&between[moved + 1..]) {

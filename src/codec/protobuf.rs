@@ -9,7 +9,7 @@
 //! `buffer` or `shape` left out. `buffer` is borrowed both ways. Source: protobuf.dev, "Encoding".
 
 use super::cursor::Cursor;
-use super::{Codec, CodecError, Encoded, Encoding};
+use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayView, DType, Shape};
 
 /// The hand-written codec.
@@ -34,11 +34,7 @@ impl Codec for Protobuf {
         Encoding::Protobuf
     }
 
-    fn decode<'a>(
-        &self,
-        body: &'a [u8],
-        _scratch: &'a mut Vec<u8>,
-    ) -> Result<ArrayView<'a>, CodecError> {
+    fn decode<'a>(&self, body: &'a [u8], _scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         let mut cursor = Cursor::new(NAME, body);
         let mut fields =
             Fields { buffer: (&body[..0], 0), dtype: ("", 0), shape: Shape::default() };
@@ -55,11 +51,7 @@ impl Codec for Protobuf {
         ArrayView::new(kind, shape, buffer.0).map_err(fault(buffer.1))
     }
 
-    fn encode<'a>(
-        &self,
-        array: &ArrayView<'a>,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded<'a>, CodecError> {
+    fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
         let start = out.len();
         let payload = array.data();
         if !payload.is_empty() {
@@ -87,7 +79,7 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads one field.
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), CodecError> {
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<()> {
         match tag(cursor)? {
             (BUFFER, Wire::Len) => {
                 let buffer = chunk(cursor)?;
@@ -119,7 +111,7 @@ enum Wire {
 }
 
 /// Reads a field's number and wire type.
-fn tag(cursor: &mut Cursor<'_>) -> Result<(u32, Wire), CodecError> {
+fn tag(cursor: &mut Cursor<'_>) -> Result<(u32, Wire)> {
     let at = cursor.at();
     let tag = u32::try_from(varint(cursor)?)
         .map_err(|_| cursor.fail_at(at, "a field number beyond 2^29 - 1"))?;
@@ -138,7 +130,7 @@ fn tag(cursor: &mut Cursor<'_>) -> Result<(u32, Wire), CodecError> {
     }
 }
 
-fn varint(cursor: &mut Cursor<'_>) -> Result<u64, CodecError> {
+fn varint(cursor: &mut Cursor<'_>) -> Result<u64> {
     const SHIFT_LAST: u32 = 63;
     let at = cursor.at();
     let mut value = 0;
@@ -155,16 +147,16 @@ fn varint(cursor: &mut Cursor<'_>) -> Result<u64, CodecError> {
     Err(cursor.fail_at(at, "a varint beyond 64 bits"))
 }
 
-fn chunk<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], CodecError> {
+fn chunk<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8]> {
     let len = varint(cursor)?;
     cursor.take(len)
 }
 
-fn text<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, CodecError> {
+fn text<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str> {
     str::from_utf8(chunk(cursor)?).map_err(|_| CodecError::field(NAME, "dtype", "not UTF-8"))
 }
 
-fn packed(cursor: &mut Cursor<'_>, shape: &mut Shape) -> Result<(), CodecError> {
+fn packed(cursor: &mut Cursor<'_>, shape: &mut Shape) -> Result<()> {
     let len = varint(cursor)?;
     let mut dims = cursor.part(len)?;
     while !dims.is_empty() {
@@ -175,7 +167,7 @@ fn packed(cursor: &mut Cursor<'_>, shape: &mut Shape) -> Result<(), CodecError> 
 
 /// Skips the value of a field that means nothing here. Groups nest: their open field numbers are kept here, not
 /// on the call stack.
-fn skip(cursor: &mut Cursor<'_>, field: u32, wire: Wire) -> Result<(), CodecError> {
+fn skip(cursor: &mut Cursor<'_>, field: u32, wire: Wire) -> Result<()> {
     let mut open = [0; GROUP_DEPTH_MAX];
     let mut depth = 0;
     let (mut field, mut wire) = (field, wire);

@@ -8,7 +8,7 @@
 
 use prost::Message as _;
 
-use super::{Codec, CodecError, Encoded, Encoding};
+use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayView, DType, Shape};
 use crate::generated::NdArray;
 
@@ -27,11 +27,7 @@ impl Codec for ProtobufProst {
         Encoding::Protobuf
     }
 
-    fn decode<'a>(
-        &self,
-        body: &'a [u8],
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<ArrayView<'a>, CodecError> {
+    fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         let message = NdArray::decode(body).map_err(CodecError::library(NAME))?;
         let dtype = DType::parse(&message.dtype).map_err(CodecError::array(NAME))?;
         let shape = Shape::new(&message.shape).map_err(CodecError::array(NAME))?;
@@ -39,11 +35,7 @@ impl Codec for ProtobufProst {
         ArrayView::new(dtype, shape, scratch).map_err(CodecError::array(NAME))
     }
 
-    fn encode<'a>(
-        &self,
-        array: &ArrayView<'a>,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded<'a>, CodecError> {
+    fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
         let start = out.len();
         let message = NdArray {
             buffer: array.data().to_vec(),

@@ -1,6 +1,6 @@
 //! The items of a list, one at a time and byte by byte: the whole grammar, and the words for what breaks it.
 
-use super::read::Fault;
+use super::error::Fault;
 
 /// Length of the run of digits at `at`.
 fn digits(text: &[u8], at: usize) -> usize {
@@ -25,7 +25,7 @@ pub(super) fn float(text: &[u8], at: usize) -> Result<(f64, usize), Fault> {
     if len == 0 {
         return named_float(text, at);
     }
-    let integer = match text.get(first + len) {
+    let is_integer = match text.get(first + len) {
         Some(b'.') if !text.get(first + len + 1).is_some_and(u8::is_ascii_digit) => {
             return Err(Fault { at: first + len + 1, what: "expected a digit after the point" });
         }
@@ -34,14 +34,14 @@ pub(super) fn float(text: &[u8], at: usize) -> Result<(f64, usize), Fault> {
     };
     let parsed = fast_float2::parse_partial::<f64, _>(&text[at..]);
     let (value, taken) = parsed.expect("a number begins with a digit");
-    match integer {
-        true if value.is_infinite() => {
-            Err(Fault { at, what: "an integer beyond the range of a double" })
-        }
-        // Python reads -0 as the integer 0.
-        true => Ok((value + 0.0, at + taken)),
-        false => Ok((value, at + taken)),
+    if !is_integer {
+        return Ok((value, at + taken));
     }
+    if value.is_infinite() {
+        return Err(Fault { at, what: "an integer beyond the range of a double" });
+    }
+    // Python reads -0 as the integer 0.
+    Ok((value + 0.0, at + taken))
 }
 
 fn named_float(text: &[u8], at: usize) -> Result<(f64, usize), Fault> {

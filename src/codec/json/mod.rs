@@ -20,14 +20,15 @@
 
 use super::cursor::Cursor;
 use super::simd::Isa;
-use super::{Codec, CodecError, Encoded, Encoding};
+use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayView, DType, Kind};
 
-pub(super) mod half;
+mod error;
+pub(super) mod f16;
 mod item;
 mod read;
 pub(super) mod scan;
-mod walk;
+mod shape;
 pub(super) mod write;
 
 use scan::{Members, Text};
@@ -47,11 +48,7 @@ impl Codec for Json {
         Encoding::Json
     }
 
-    fn decode<'a>(
-        &self,
-        body: &'a [u8],
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<ArrayView<'a>, CodecError> {
+    fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         let mut cursor = Cursor::new(NAME, body);
         let (mut data, mut dtype) = (None, None);
         let mut members = Members::default();
@@ -59,8 +56,7 @@ impl Codec for Json {
             cursor.skip_space();
             let at = cursor.at();
             let read = if name.is("data") {
-                scan::leap_numbers(&mut cursor)
-                    .and_then(|place| set(NAME, &mut data, "data", place))
+                scan::skip_array(&mut cursor).and_then(|place| set(NAME, &mut data, "data", place))
             } else if name.is("dtype") {
                 read_dtype(NAME, &mut cursor)
                     .and_then(|value| set(NAME, &mut dtype, "dtype", (value, at)))
@@ -86,11 +82,7 @@ impl Codec for Json {
         array.map_err(|source| CodecError::array(NAME)(source).or_at(data.start))
     }
 
-    fn encode<'a>(
-        &self,
-        array: &ArrayView<'a>,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded<'a>, CodecError> {
+    fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
         let unsupported = |what| CodecError::Unsupported { encoding: NAME, at: None, what };
         write::check(array).map_err(unsupported)?;
         let start = out.len();
@@ -107,7 +99,7 @@ const BOTH: &str = "given beside data: a message has either a list or a buffer";
 
 /// Which of the two JSON forms `body` has: the first of its names `data` and `buffer` decides. That the other one
 /// does not follow is for the codec to check.
-pub fn form(body: &[u8]) -> Result<Encoding, CodecError> {
+pub fn form(body: &[u8]) -> Result<Encoding> {
     // As most begin.
     if body.starts_with(b"{\"data\":") {
         return Ok(Encoding::Json);
@@ -136,7 +128,7 @@ pub(super) fn set<T>(
     slot: &mut Option<T>,
     field: &'static str,
     value: T,
-) -> Result<(), CodecError> {
+) -> Result<()> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(CodecError::field(encoding, field, "given twice")),
@@ -144,10 +136,7 @@ pub(super) fn set<T>(
 }
 
 /// Reads the value of `dtype`.
-pub(super) fn read_dtype(
-    encoding: &'static str,
-    cursor: &mut Cursor<'_>,
-) -> Result<DType, CodecError> {
+pub(super) fn read_dtype(encoding: &'static str, cursor: &mut Cursor<'_>) -> Result<DType> {
     let Some(text) = Text::read(cursor)? else {
         return Err(CodecError::field(encoding, "dtype", "expected a string"));
     };
@@ -158,7 +147,5 @@ pub(super) fn read_dtype(
     DType::parse(name).map_err(CodecError::array(encoding))
 }
 
-#[cfg(test)]
-mod agree;
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,10 @@
 //! its end, it only says so, and the careful one begins anew: that list is almost always refused. Short lists are
 //! left to the careful one at once. The bytes grow with the items that were really there.
 
-use super::half;
+use super::error::Fault;
+use super::f16;
 use super::item;
-use super::walk::Walk;
+use super::shape::ShapeTracker;
 use crate::array::{DType, Kind, Order, Shape};
 use crate::codec::simd::Isa;
 use crate::codec::simd::read_floats::read_floats;
@@ -16,15 +17,6 @@ use crate::codec::simd::tokens::{BATCH, Batch, Next, Scanner, Tokens};
 
 /// Shortest text for the quick reader: below, setting it up takes longer than it saves.
 const QUICK_BYTES_MIN: usize = 128;
-
-/// What is wrong with a list, and where.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    /// Offset in the message.
-    pub(super) at: usize,
-    /// What was found or expected.
-    pub(super) what: &'static str,
-}
 
 /// Replaces `out` by the items of the list or number that begins at `at` and ends with `text`. `dtype` is not
 /// complex.
@@ -41,7 +33,7 @@ pub(super) fn list(
         (Kind::Bool, _) => list.read_carefully(out, |at| {
             item::boolean(text, at).map(|(value, end)| ([u8::from(value)], end))
         }),
-        (Kind::Float, 2) => list.floats(out, |value| half::narrow(value).to_le_bytes()),
+        (Kind::Float, 2) => list.floats(out, |value| f16::narrow(value).to_le_bytes()),
         (Kind::Float, 4) => list.floats(out, |value| (value as f32).to_le_bytes()),
         (Kind::Float | Kind::Complex, _) => list.floats(out, f64::to_le_bytes),
         (kind, 1) => list.integers::<1>(kind, out),
@@ -139,12 +131,14 @@ impl List<'_> {
         one: impl Fn(usize) -> Result<([u8; SIZE], usize), Fault>,
         many: impl Fn(Batch<'_>, &mut [[u8; SIZE]; BATCH]) -> u64,
     ) -> Option<Shape> {
-        let mut walk = Walk::new();
-        let Some(first) = walk.first(self.text, self.at).ok()? else { return Some(walk.shape()) };
+        let mut tracker = ShapeTracker::new();
+        let Some(first) = tracker.first(self.text, self.at).ok()? else {
+            return Some(tracker.shape());
+        };
         let mut scanner = Scanner::new(self.text, first)?;
         let (mut tokens, mut values) = (Tokens::new(), [[0; SIZE]; BATCH]);
         while !scanner.is_done() {
-            let next = |at, items| match walk.next(self.text, at, items) {
+            let next = |at, items| match tracker.next(self.text, at, items) {
                 Ok(Some(at)) => Next::Token(at),
                 Ok(None) => Next::End,
                 Err(_) => Next::Fault,
@@ -166,7 +160,7 @@ impl List<'_> {
                 self.append(&mut values[..batch.count], out);
             }
         }
-        Some(walk.shape())
+        Some(tracker.shape())
     }
 
     fn read_carefully<const SIZE: usize>(
@@ -174,13 +168,13 @@ impl List<'_> {
         out: &mut Vec<u8>,
         one: impl Fn(usize) -> Result<([u8; SIZE], usize), Fault>,
     ) -> Result<Shape, Fault> {
-        let mut walk = Walk::new();
-        let mut next = walk.first(self.text, self.at)?;
+        let mut tracker = ShapeTracker::new();
+        let mut next = tracker.first(self.text, self.at)?;
         while let Some(at) = next {
             let (value, end) = one(at)?;
             self.append(&mut [value], out);
-            next = walk.next(self.text, end, 1)?;
+            next = tracker.next(self.text, end, 1)?;
         }
-        Ok(walk.shape())
+        Ok(tracker.shape())
     }
 }

@@ -3,9 +3,9 @@
 //! `f2` and `f4` are widened to a double first, as `tolist` does. Numbers are the shortest text that reads back as
 //! the same double, in the form of Python's `repr`.
 
-use super::half;
+use super::f16;
 use crate::array::{ArrayView, Kind, Order};
-use crate::codec::odometer::Odometer;
+use crate::codec::multi_index::MultiIndex;
 use crate::codec::simd::Isa;
 use crate::codec::simd::write_floats::write_floats;
 use crate::codec::simd::write_integers::write_integers;
@@ -29,85 +29,53 @@ pub(crate) fn check(array: &ArrayView<'_>) -> Result<(), String> {
     }
 }
 
-/// Appends the list, or says why it cannot. `array` has been [checked](check).
+/// Appends the list of an array that has been [checked](check). Refuses a bool that is neither 0 nor 1.
 pub(super) fn list(isa: Isa, array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
-    let big = array.dtype().order() == Order::Big;
     match (array.dtype().kind(), array.dtype().item_size()) {
         (Kind::Bool, _) => return bools(array, out),
         (Kind::Float, 2) => {
-            floats(isa, array, out, |item| half::widen(u16::from_le_bytes(little(item, big))));
+            floats(isa, array, out, |item| f16::widen(u16::from_le_bytes(item)));
         }
-        (Kind::Float, 4) => {
-            floats(isa, array, out, |item| f64::from(f32::from_le_bytes(little(item, big))));
-        }
-        (Kind::Float | Kind::Complex, _) => {
-            floats(isa, array, out, |item| f64::from_le_bytes(little(item, big)));
-        }
+        (Kind::Float, 4) => floats(isa, array, out, |item| f32::from_le_bytes(item).into()),
+        (Kind::Float | Kind::Complex, _) => floats(isa, array, out, f64::from_le_bytes),
         (Kind::Int, 1) => integers(isa, array, out, |item| i64::from(i8::from_le_bytes(item))),
-        (Kind::Int, 2) => {
-            integers(isa, array, out, |item| i64::from(i16::from_le_bytes(little(item, big))));
-        }
-        (Kind::Int, 4) => {
-            integers(isa, array, out, |item| i64::from(i32::from_le_bytes(little(item, big))));
-        }
-        (Kind::Int, _) => {
-            integers(isa, array, out, |item| i64::from_le_bytes(little(item, big)));
-        }
+        (Kind::Int, 2) => integers(isa, array, out, |item| i64::from(i16::from_le_bytes(item))),
+        (Kind::Int, 4) => integers(isa, array, out, |item| i64::from(i32::from_le_bytes(item))),
+        (Kind::Int, _) => integers(isa, array, out, i64::from_le_bytes),
         (Kind::Uint, 1) => integers(isa, array, out, |item| u64::from(u8::from_le_bytes(item))),
-        (Kind::Uint, 2) => {
-            integers(isa, array, out, |item| u64::from(u16::from_le_bytes(little(item, big))));
-        }
-        (Kind::Uint, 4) => {
-            integers(isa, array, out, |item| u64::from(u32::from_le_bytes(little(item, big))));
-        }
-        (Kind::Uint, _) => {
-            integers(isa, array, out, |item| u64::from_le_bytes(little(item, big)));
-        }
+        (Kind::Uint, 2) => integers(isa, array, out, |item| u64::from(u16::from_le_bytes(item))),
+        (Kind::Uint, 4) => integers(isa, array, out, |item| u64::from(u32::from_le_bytes(item))),
+        (Kind::Uint, _) => integers(isa, array, out, u64::from_le_bytes),
     }
     Ok(())
 }
 
-fn little<const SIZE: usize>(mut item: [u8; SIZE], big: bool) -> [u8; SIZE] {
-    if big {
-        item.reverse();
-    }
-    item
-}
-
-/// Writes the brackets, and each item with `put`.
-fn nest<const SIZE: usize>(
+/// Makes of a function of little-endian bytes one of the bytes of `array`'s items.
+fn in_order<const SIZE: usize, T>(
     array: &ArrayView<'_>,
-    out: &mut Vec<u8>,
-    put: impl Fn([u8; SIZE], &mut Vec<u8>),
-) {
-    nest_rows(array, out, |row, out| {
-        for item in row {
-            put(*item, out);
-            out.extend_from_slice(b", ");
+    read: impl Fn([u8; SIZE]) -> T,
+) -> impl Fn(&[u8; SIZE]) -> T {
+    let is_big = array.dtype().order() == Order::Big;
+    move |item| {
+        let mut item = *item;
+        if is_big {
+            item.reverse();
         }
-    });
+        read(item)
+    }
 }
 
-/// Writes the brackets, and the items of each innermost list with `put`, which writes `", "` behind every one.
-fn nest_rows<const SIZE: usize>(
-    array: &ArrayView<'_>,
-    out: &mut Vec<u8>,
-    put: impl Fn(&[[u8; SIZE]], &mut Vec<u8>),
-) {
-    nest_matrices(array, out, |rows, out| rows.put_each(out, &put));
-}
-
-/// Lists of equal length beside each other.
+/// Innermost lists of equal length, one behind the other.
 struct Rows<'a, const SIZE: usize> {
     items: &'a [[u8; SIZE]],
-    /// Items of each.
+    /// Items of each row.
     len: usize,
     count: usize,
 }
 
 impl<const SIZE: usize> Rows<'_, SIZE> {
-    /// Writes each with `put`, which writes `", "` behind every item, and [`ROW_END`] behind it.
-    fn put_each(&self, out: &mut Vec<u8>, put: &impl Fn(&[[u8; SIZE]], &mut Vec<u8>)) {
+    /// Writes each row with `put`, which writes `", "` after every item, and [`ROW_END`] after the row.
+    fn put_each(&self, out: &mut Vec<u8>, put: impl Fn(&[[u8; SIZE]], &mut Vec<u8>)) {
         for row in 0..self.count {
             put(&self.items[row * self.len..][..self.len], out);
             out.truncate(out.len() - if self.len == 0 { 0 } else { 2 });
@@ -116,11 +84,11 @@ impl<const SIZE: usize> Rows<'_, SIZE> {
     }
 }
 
-/// What stands between rows.
+/// Text between two rows.
 const ROW_END: &[u8; 4] = b"], [";
 
-/// Writes the brackets, and the rows of each innermost matrix with `put`, which writes [`ROW_END`] behind every one.
-fn nest_matrices<const SIZE: usize>(
+/// Writes the brackets around each innermost matrix, and its rows with `put`, which writes [`ROW_END`] after each row.
+fn nest<const SIZE: usize>(
     array: &ArrayView<'_>,
     out: &mut Vec<u8>,
     put: impl Fn(Rows<'_, SIZE>, &mut Vec<u8>),
@@ -133,14 +101,14 @@ fn nest_matrices<const SIZE: usize>(
     };
     let (count, len) = (count as usize, len as usize);
     let mut items = array.data().as_chunks::<SIZE>().0;
-    let mut odometer = Odometer::new(outer);
+    let mut index = MultiIndex::new(outer);
     out.extend(std::iter::repeat_n(b'[', dims.len()));
     loop {
         let (matrix, rest) = items.split_at(count * len);
         items = rest;
         put(Rows { items: matrix, len, count }, out);
         out.truncate(out.len() - ROW_END.len());
-        let Some(moved) = odometer.turn() else {
+        let Some(moved) = index.advance() else {
             return out.extend(std::iter::repeat_n(b']', dims.len()));
         };
         let ended = outer.len() - moved + 1;
@@ -154,8 +122,12 @@ fn bools(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     if array.data().iter().any(|&byte| byte > 1) {
         return Err("a bool that is neither 0 nor 1".to_owned());
     }
-    nest(array, out, |[item], out| {
-        out.extend_from_slice(if item == 1 { b"true" } else { b"false" });
+    nest(array, out, |rows, out| {
+        rows.put_each(out, |row, out| {
+            for &[item] in row {
+                out.extend_from_slice(if item == 1 { b"true, " } else { b"false, " });
+            }
+        });
     });
     Ok(())
 }
@@ -176,11 +148,12 @@ fn floats<const SIZE: usize>(
     out: &mut Vec<u8>,
     widen: impl Fn([u8; SIZE]) -> f64,
 ) {
-    nest_matrices(array, out, |rows: Rows<'_, SIZE>, out| {
+    let widen = in_order(array, widen);
+    nest(array, out, |rows, out| {
         if rows.items.len() < KERNEL_ITEMS_MIN || !matches!(isa, Isa::Avx512(_)) {
-            return rows.put_each(out, &|row: &[[u8; SIZE]], out: &mut Vec<u8>| {
+            return rows.put_each(out, |row, out| {
                 for item in row {
-                    float(widen(*item), out);
+                    float(widen(item), out);
                     out.extend_from_slice(b", ");
                 }
             });
@@ -190,7 +163,7 @@ fn floats<const SIZE: usize>(
         let mut row_end = rows.len;
         for items in rows.items.chunks(BATCH) {
             for (value, item) in values.iter_mut().zip(items) {
-                *value = widen(*item);
+                *value = widen(item);
             }
             let mut ends = 0;
             while row_end <= items.len() {
@@ -230,13 +203,14 @@ fn integers<const SIZE: usize, T: Integer>(
     out: &mut Vec<u8>,
     widen: impl Fn([u8; SIZE]) -> T,
 ) {
+    let widen = in_order(array, widen);
     let by_kernel = |values: &mut [u64], items: &[[u8; SIZE]], out: &mut Vec<u8>| {
         for (value, item) in values.iter_mut().zip(items) {
-            *value = widen(*item).word();
+            *value = widen(item).word();
         }
         write_integers(isa, &values[..items.len()], T::IS_SIGNED, out)
     };
-    nest_rows(array, out, |row: &[[u8; SIZE]], out| {
+    let put_row = |row: &[[u8; SIZE]], out: &mut Vec<u8>| {
         for items in row.chunks(BATCH) {
             let written = match items.len() {
                 ..KERNEL_ITEMS_MIN => 0,
@@ -244,11 +218,12 @@ fn integers<const SIZE: usize, T: Integer>(
                 _ => by_kernel(&mut [0; BATCH], items, out),
             };
             for item in &items[written..] {
-                out.extend_from_slice(itoa::Buffer::new().format(widen(*item)).as_bytes());
+                out.extend_from_slice(itoa::Buffer::new().format(widen(item)).as_bytes());
                 out.extend_from_slice(b", ");
             }
         }
-    });
+    };
+    nest(array, out, |rows, out| rows.put_each(out, put_row));
 }
 
 /// A number that kernels take as a word.

@@ -20,12 +20,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub(crate) mod base64;
 #[cfg(target_arch = "x86_64")]
 mod decimal;
-#[cfg(test)]
-pub(crate) mod guarded;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 pub(crate) mod read_floats;
 pub(crate) mod read_integers;
+#[cfg(test)]
+pub(crate) mod tests;
 pub(crate) mod tokens;
 pub(crate) mod write_floats;
 pub(crate) mod write_integers;
@@ -149,17 +149,5 @@ impl Isa {
     #[cfg(test)]
     pub(crate) fn all() -> impl Iterator<Item = Isa> {
         Level::all().flat_map(Level::isa)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_best_level_is_one_that_the_processor_has() {
-        assert_eq!(Isa::all().next(), Some(Isa::Portable));
-        assert!(Isa::all().any(|isa| isa == Isa::best()));
-        assert!(Level::all().all(|level| level.isa().is_some()));
     }
 }

@@ -50,7 +50,7 @@ impl Drop for Pages {
 }
 
 /// Shows `bytes` to `check` twice: right behind a page that cannot be read, and right before one.
-pub(crate) fn reading(bytes: &[u8], mut check: impl FnMut(&[u8])) {
+pub(crate) fn with_bytes(bytes: &[u8], mut check: impl FnMut(&[u8])) {
     let mut pages = Pages::new(bytes.len());
     let len = pages.len;
     for start in [0, len - bytes.len()] {
@@ -60,7 +60,7 @@ pub(crate) fn reading(bytes: &[u8], mut check: impl FnMut(&[u8])) {
 }
 
 /// Lends `check` room for `len` bytes twice: right behind a page that cannot be written, and right before one.
-pub(crate) fn writing(len: usize, mut check: impl FnMut(&mut [MaybeUninit<u8>])) {
+pub(crate) fn with_room(len: usize, mut check: impl FnMut(&mut [MaybeUninit<u8>])) {
     let mut pages = Pages::new(len);
     let room = pages.len;
     for start in [0, room - len] {

@@ -1,9 +1,10 @@
 //! No codec looks at a byte outside of its message: whole ones, cut ones and damaged ones stand between pages that end
 //! the process when they are read, with the kernels at each level that the processor has.
 
-use super::simd::{Level, guarded};
-use super::{CODECS, Codec, CodecError, message};
 use crate::array::{DType, NdArray, Shape};
+use crate::codec::simd::Level;
+use crate::codec::simd::tests::guard_pages;
+use crate::codec::{CODECS, Codec, CodecError, message};
 
 /// Arrays whose messages go through all kernels and past them, and no longer than that takes: every byte is a case.
 fn arrays() -> impl Iterator<Item = NdArray> {
@@ -30,9 +31,9 @@ fn said(codec: &dyn Codec, body: &[u8]) -> Result<Vec<u8>, CodecError> {
 }
 
 /// The same at every level, with the body right behind a page that cannot be read and right before one.
-fn all_say(codec: &dyn Codec, body: &[u8]) {
+fn assert_levels_agree(codec: &dyn Codec, body: &[u8]) {
     let mut want = None;
-    guarded::reading(body, |body| {
+    guard_pages::with_bytes(body, |body| {
         for level in Level::all() {
             level.limit();
             let got = said(codec, body);
@@ -51,13 +52,13 @@ fn nothing_outside_a_message_is_read() {
     for array in arrays() {
         for codec in CODECS {
             let Ok(body) = message(*codec, &array.view()) else { continue };
-            all_say(*codec, &body);
+            assert_levels_agree(*codec, &body);
             for at in 0..body.len() {
-                all_say(*codec, &body[..at]);
+                assert_levels_agree(*codec, &body[..at]);
                 // One change at each place, of some kind: a digit, a bracket, a length, no ASCII.
                 let mut damaged = body.clone();
                 damaged[at] = [b'1', b']', 0xff, b'"', damaged[at] ^ 1, b'e', 0][at % 7];
-                all_say(*codec, &damaged);
+                assert_levels_agree(*codec, &damaged);
             }
         }
     }

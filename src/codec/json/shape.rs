@@ -3,11 +3,11 @@
 //! The first innermost list fixes the rank, the first list of each depth fixes that dimension, and every later one
 //! has to agree. Depth is a counter, never a call.
 
-use super::read::Fault;
+use super::error::Fault;
 use crate::array::{RANK_MAX, Shape};
 
 /// What is known of a list's shape while it is read.
-pub(super) struct Walk {
+pub(super) struct ShapeTracker {
     depth: usize,
     rank: Option<usize>,
     /// From `known` on they are fixed: inner lists end before outer ones.
@@ -17,10 +17,16 @@ pub(super) struct Walk {
     counts: [u64; RANK_MAX],
 }
 
-impl Walk {
+impl ShapeTracker {
     /// Before the first bracket or item.
-    pub(super) fn new() -> Walk {
-        Walk { depth: 0, rank: None, dims: [0; RANK_MAX], known: RANK_MAX, counts: [0; RANK_MAX] }
+    pub(super) fn new() -> ShapeTracker {
+        ShapeTracker {
+            depth: 0,
+            rank: None,
+            dims: [0; RANK_MAX],
+            known: RANK_MAX,
+            counts: [0; RANK_MAX],
+        }
     }
 
     /// Goes from `at`, where no item has been read, to the first. `None` if there is none in the whole list.
@@ -45,7 +51,7 @@ impl Walk {
         }
     }
 
-    /// The common case of [`Walk::next`]: a row of the usual length ends, and another one begins.
+    /// The common case of [`ShapeTracker::next`]: a row of the usual length ends, and another one begins.
     fn next_row(&mut self, text: &[u8], at: usize) -> Option<usize> {
         let around = self.depth.checked_sub(1).filter(|_| self.rank == Some(self.depth))?;
         let rest = text.get(at..)?;

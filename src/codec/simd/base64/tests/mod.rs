@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::codec::simd::guarded;
+use crate::codec::simd::tests::guard_pages;
 
 /// Longer than everything that a loop takes at once, with all kinds of ends.
 const LEN_MAX: usize = if cfg!(miri) { 9 } else { 700 };
@@ -92,13 +92,15 @@ fn nothing_outside_the_slices_is_touched() {
         let bytes = bytes(len);
         let text = STANDARD.encode(&bytes);
         for isa in Isa::all() {
-            guarded::reading(&bytes, |bytes| assert_eq!(encoded(isa, bytes), text));
+            guard_pages::with_bytes(&bytes, |bytes| assert_eq!(encoded(isa, bytes), text));
             let whole = &bytes[..len / 3 * 3];
-            guarded::reading(text.as_bytes(), |text| assert_eq!(decoded(isa, text).1, whole));
-            guarded::writing(text.len() / 4 * 3, |room| {
+            guard_pages::with_bytes(text.as_bytes(), |text| {
+                assert_eq!(decoded(isa, text).1, whole)
+            });
+            guard_pages::with_room(text.len() / 4 * 3, |room| {
                 assert_eq!(decode_form(isa, text.as_bytes(), room), len / 3);
             });
-            guarded::writing(text.len(), |room| encode_form(isa, &bytes, room));
+            guard_pages::with_room(text.len(), |room| encode_form(isa, &bytes, room));
         }
     }
 }
@@ -106,19 +108,19 @@ fn nothing_outside_the_slices_is_touched() {
 proptest! {
     #[test]
     fn any_bytes_are_read_alike(text in vec(any::<u8>(), 0..LEN_MAX), cut in any::<Index>()) {
-        alike(&text)?;
+        assert_alike(&text)?;
         // Mostly digits, since of random bytes the first group is the last.
         let mut digits: Vec<u8> = text.iter().map(|byte| ALPHABET[usize::from(byte & 63)]).collect();
-        alike(&digits)?;
+        assert_alike(&digits)?;
         if !digits.is_empty() {
             let at = cut.index(digits.len());
             digits[at] = text[at];
-            alike(&digits)?;
+            assert_alike(&digits)?;
         }
     }
 }
 
-fn alike(text: &[u8]) -> Result<(), TestCaseError> {
+fn assert_alike(text: &[u8]) -> Result<(), TestCaseError> {
     let want = decoded(Isa::Portable, text);
     prop_assert_eq!(STANDARD.decode(&text[..want.0]), Ok(want.1.clone()));
     let next = text.get(want.0..want.0 + 4).unwrap_or_default();

@@ -1,5 +1,7 @@
-use super::*;
+//! Messages that are read, written and refused, one case at a time.
+
 use crate::array::Shape;
+use crate::codec::json::*;
 
 fn decode(body: &str) -> Result<(String, Vec<u64>, Vec<u8>), String> {
     let mut scratch = b"old".to_vec();

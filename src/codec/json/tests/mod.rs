@@ -1,0 +1,4 @@
+//! Tests of the own JSON codec.
+
+mod agreement;
+mod messages;
