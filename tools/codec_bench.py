@@ -4,7 +4,7 @@
     ENV/bin/python tools/codec_bench.py [--sizes 8,2048,65536] [--codecs json,json:orjson] [--arrays f8,i8-wide]
         [--rounds 7] [--cpu N] [--csv]
 
-ENV is the environment of the Python peers (tools/peers/README.md). `json` and the like are the original's way,
+ENV is the environment of the Python peers (tools/external/README.md). `json` and the like are the original's way,
 `json:orjson` and the like the best Python libraries; both check what the contract asks, as the servers do. Each case
 is right once before it is timed: the array that comes back has the bytes of the one that went in. A figure is the
 median of rounds in which every codec of a size has its turn, in ns of CPU per call, so that a busy machine disturbs
@@ -22,7 +22,7 @@ import time
 
 import numpy as np
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent / "peers"))
+sys.path.append(str(pathlib.Path(__file__).resolve().parent / "external"))
 import fast
 import messages
 import seed

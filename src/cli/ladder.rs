@@ -15,16 +15,18 @@ use clap::{Args, ValueEnum};
 use crate::cli::load::Http2Args;
 use crate::cli::measure::{Progress, announce, bench, header, interruptible, now_unix_s, read};
 use crate::cli::ndecho::{fail, print, render, wrong_usage};
-use crate::cli::peers::PeerArgs;
+use crate::cli::peers::ExternalArgs;
 use crate::cli::values;
-use crate::experiment::client::{self, Client, PythonClient};
+use crate::experiment::client::{self, PythonClient};
 use crate::experiment::open_loop;
 use crate::experiment::plan::{BUSY_POLL, Plan, Wish};
 use crate::experiment::preset::Preset;
 use crate::experiment::records::{RECORDS, Records};
 use crate::experiment::run::{self, Bench, Tally};
-use crate::external::Peer;
+use crate::external::ExternalServer;
+use crate::external::client::Client;
 use crate::external::environment::Environments;
+use crate::external::names::{self, PREFIX};
 use crate::ladder::rung;
 use crate::probe::host;
 use crate::record::{Header, Line, Trial};
@@ -38,7 +40,7 @@ pub struct LadderArgs {
     #[arg(long, value_enum, default_value = "quick")]
     pub preset: PresetName,
 
-    /// Rungs tried instead, as globs: 'uring/*,tokio/tonic/*', 'peer/*'
+    /// Rungs tried instead, as globs: 'uring/*,tokio/tonic/*', 'external/*'
     #[arg(long, value_name = "GLOB")]
     pub rungs: Option<String>,
 
@@ -48,7 +50,7 @@ pub struct LadderArgs {
 
     /// Where the peers are.
     #[command(flatten)]
-    pub place: PeerArgs,
+    pub place: ExternalArgs,
 
     /// Who loads the servers
     #[arg(long, value_enum, default_value = "own")]
@@ -211,8 +213,8 @@ impl LadderArgs {
 
     /// The peers, where they are asked for: by their flag, by a glob that can mean nothing else, or by the preset that
     /// has rows for them.
-    fn peers(&self) -> Result<Vec<Arc<Peer>>, String> {
-        let is_named = self.rungs.as_deref().map(|globs| rung::names_any(globs, "peer/"));
+    fn peers(&self, globs: Option<&str>) -> Result<Vec<Arc<ExternalServer>>, String> {
+        let is_named = globs.map(|globs| rung::names_any(globs, PREFIX));
         let is_usual = self.preset == PresetName::Seed && self.rungs.is_none();
         if self.peers || is_named == Some(true) {
             return self.place.read();
@@ -245,7 +247,7 @@ impl LadderArgs {
     }
 
     /// A peer in whose environment the Python client runs.
-    fn python_peer(&self) -> Result<Arc<Peer>, String> {
+    fn python_peer(&self) -> Result<Arc<ExternalServer>, String> {
         let mut peers = self.place.read()?.into_iter();
         let found = peers.find(|peer| peer.manifest.environment() == client::ENVIRONMENT);
         found.ok_or_else(|| {
@@ -253,15 +255,24 @@ impl LadderArgs {
         })
     }
 
+    /// Returns the globs of `--rungs` and reports old names of external rungs.
+    fn globs(&self) -> Option<String> {
+        let given = self.rungs.clone()?;
+        let Some(new) = names::renamed(&given) else { return Some(given) };
+        eprintln!("--rungs: external servers are now named external/...: reading {new}");
+        Some(new)
+    }
+
     fn wish(&self) -> Result<Wish, String> {
+        let globs = self.globs();
         Ok(Wish {
             preset: match self.preset {
                 PresetName::Quick => Preset::Quick,
                 PresetName::Seed => Preset::Seed,
                 PresetName::Full => Preset::Full,
             },
-            rungs: self.rungs.clone(),
-            peers: self.peers()?,
+            peers: self.peers(globs.as_deref())?,
+            rungs: globs,
             every_peer: self.peers,
             client: match self.client {
                 ClientName::Own => Client::Own,

@@ -16,7 +16,7 @@ use crate::cli::compare::CompareArgs;
 use crate::cli::ladder::LadderArgs;
 use crate::cli::load::LoadArgs;
 use crate::cli::measure::read;
-use crate::cli::peers::{ExecArgs, PeerArgs};
+use crate::cli::peers::{ExecArgs, ExternalArgs};
 use crate::cli::server::ServeArgs;
 use crate::external::listing;
 use crate::ladder::tree;
@@ -82,7 +82,7 @@ struct RungsArgs {
     peers: bool,
 
     #[command(flatten)]
-    place: PeerArgs,
+    place: ExternalArgs,
 }
 
 /// How records are printed.

@@ -10,26 +10,26 @@ use clap::Args;
 
 use crate::cli::ndecho::fail;
 use crate::external::environment::Site;
-use crate::external::{self, Peer};
+use crate::external::{self, ExternalServer};
 use crate::sys::affinity;
 
 /// Where peers are, from the root of the sources.
-const PEERS_DIR: &str = "tools/peers";
+const PEERS_DIR: &str = "tools/external";
 
 /// Where their environments are, in cargo's target folder.
-const ENVIRONMENTS_DIR: &str = "ndecho-peers";
+const ENVIRONMENTS_DIR: &str = "ndecho-external";
 
 /// What cargo leaves in a target folder.
 const TARGET_MARK: &str = "CACHEDIR.TAG";
 
 /// Where peers and their environments are.
 #[derive(Args, Clone, Debug)]
-pub struct PeerArgs {
-    /// Folder of peers [default: tools/peers, here or above, or above this program]
+pub struct ExternalArgs {
+    /// Folder of peers [default: tools/external, here or above, or above this program]
     #[arg(long, value_name = "DIR")]
     pub peers_dir: Option<PathBuf>,
 
-    /// Folder for what peers need, made on first use [default: ndecho-peers in the target folder]
+    /// Folder for what peers need, made on first use [default: ndecho-external in the target folder]
     #[arg(long, value_name = "DIR")]
     pub environments: Option<PathBuf>,
 }
@@ -46,7 +46,7 @@ pub struct ExecArgs {
     command: Vec<OsString>,
 }
 
-impl PeerArgs {
+impl ExternalArgs {
     /// Folder of the peers.
     pub fn folder(&self) -> Result<PathBuf, String> {
         if let Some(folder) = &self.peers_dir {
@@ -62,8 +62,9 @@ impl PeerArgs {
     }
 
     /// Every peer there is.
-    pub fn read(&self) -> Result<Vec<Arc<Peer>>, String> {
-        external::read(&self.folder()?).map_err(|error| error.to_string())
+    pub fn read(&self) -> Result<Vec<Arc<ExternalServer>>, String> {
+        external::read(&self.folder()?, &mut |line| eprintln!("{line}"))
+            .map_err(|error| error.to_string())
     }
 
     /// Where environments are made.

@@ -22,7 +22,7 @@ use crate::stack::Family;
 
 use super::Subject;
 use super::ceilings;
-use super::client::Client;
+use crate::external::client::Client;
 use crate::ladder::Rung;
 use crate::ladder::table;
 

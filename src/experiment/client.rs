@@ -6,26 +6,14 @@
 //! program sees. Which one it is is chosen once; a trial does not ask.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use serde::Deserialize;
 
 use crate::record::Measurement;
-use crate::stack::Family;
 
-use crate::external::Peer;
+use crate::external::ExternalServer;
 use crate::external::environment::Environments;
-
-/// Who loads the servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Client {
-    /// `ndecho load`.
-    Own,
-    /// [`SCRIPT`].
-    Python,
-}
 
 /// The Python client's file, in the folder of peers.
 pub const SCRIPT: &str = "client.py";
@@ -42,33 +30,6 @@ pub struct PythonClient {
     pub script: PathBuf,
 }
 
-impl Client {
-    /// Rounds where none are asked for: the Python client takes seconds where ours takes half of one.
-    pub fn rounds(self) -> u32 {
-        match self {
-            Client::Own => 5,
-            Client::Python => 3,
-        }
-    }
-
-    /// Time for a trial that is given `usual` with our own client. What the Python one does for 1000 arrays of 64 KiB as
-    /// JSON text takes it some 15 s on an idle core.
-    pub fn budget(self, usual: Duration) -> Duration {
-        match self {
-            Client::Own => usual,
-            Client::Python => 2 * usual,
-        }
-    }
-
-    /// Whether it can load a server of `family`.
-    pub fn speaks(self, family: Family) -> bool {
-        match self {
-            Client::Own => true,
-            Client::Python => family != Family::Raw,
-        }
-    }
-}
-
 /// What the Python client prints.
 #[derive(Debug, Deserialize)]
 struct Report {
@@ -81,8 +42,8 @@ struct Report {
 
 impl PythonClient {
     /// The client beside `peer`, in whose environment it runs.
-    pub fn new(peer: &Peer, environments: &Environments) -> anyhow::Result<PythonClient> {
-        let environment = environments.of(peer).map_err(|reason| {
+    pub fn new(peer: &ExternalServer, environments: &Environments) -> anyhow::Result<PythonClient> {
+        let environment = environments.path(peer).map_err(|reason| {
             anyhow!("the Python client's environment {ENVIRONMENT:?}: {reason}")
         })?;
         let script = peer.folder.parent().unwrap_or(&peer.folder).join(SCRIPT);

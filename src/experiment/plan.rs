@@ -10,13 +10,13 @@ use crate::stack::Family;
 use crate::sys::mapping::Mapping;
 
 use super::cell::{Cell, Load};
-use super::client::Client;
 use super::preset::{self, Preset};
 use super::run::Blocks;
 use super::subject::Subject;
 use super::{ceilings, controls, versus};
+use crate::external::client::Client;
 use crate::external::environment::Environments;
-use crate::external::{self, Peer};
+use crate::external::{self, ExternalServer};
 use crate::ladder::rung::{self, RungError};
 use crate::ladder::table;
 
@@ -28,7 +28,7 @@ pub struct Wish {
     /// Globs over the names of the ladder's rungs, and of those of `peers`.
     pub rungs: Option<String>,
     /// Peers there are.
-    pub peers: Vec<Arc<Peer>>,
+    pub peers: Vec<Arc<ExternalServer>>,
     /// True to add every rung of theirs to those of the preset.
     pub every_peer: bool,
     /// Who loads the servers.
@@ -217,7 +217,7 @@ impl Wish {
 
     /// What is tried, our own first.
     fn subjects(&self) -> Result<Vec<Subject>, PlanError> {
-        let peers = external::rungs(&self.peers).into_iter().map(Subject::Peer);
+        let peers = external::rungs(&self.peers).into_iter().map(Subject::External);
         let mut subjects: Vec<Subject> = match &self.rungs {
             Some(globs) => {
                 let own = table::rungs().into_iter().map(Subject::Own);
@@ -302,13 +302,13 @@ impl Wish {
 
 impl Plan {
     /// The peers that are tried.
-    pub fn peers(&self) -> Vec<Arc<Peer>> {
-        let mut peers: Vec<Arc<Peer>> = Vec::new();
+    pub fn peers(&self) -> Vec<Arc<ExternalServer>> {
+        let mut peers: Vec<Arc<ExternalServer>> = Vec::new();
         for cell in &self.cells {
-            if let Subject::Peer(rung) = &cell.subject
-                && !peers.contains(&rung.peer)
+            if let Subject::External(rung) = &cell.subject
+                && !peers.contains(&rung.server)
             {
-                peers.push(Arc::clone(&rung.peer));
+                peers.push(Arc::clone(&rung.server));
             }
         }
         peers
@@ -317,8 +317,8 @@ impl Plan {
     /// Skips the peers whose environment is none of `environments`, with the reason.
     pub fn skip_without(&mut self, environments: &Environments) {
         for cell in &mut self.cells {
-            if let Subject::Peer(rung) = &cell.subject
-                && let Err(reason) = environments.of(&rung.peer)
+            if let Subject::External(rung) = &cell.subject
+                && let Err(reason) = environments.path(&rung.server)
             {
                 cell.skip = Some(reason.to_owned());
             }
@@ -453,9 +453,9 @@ mod tests {
     }
 
     /// The peers of the repository; nothing is started.
-    fn peers() -> Vec<Arc<Peer>> {
-        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/peers"));
-        external::read(folder).expect("their manifests are sound")
+    fn peers() -> Vec<Arc<ExternalServer>> {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external"));
+        external::read(folder, &mut |line| panic!("{line}")).expect("the manifests are sound")
     }
 
     #[test]
@@ -467,7 +467,7 @@ mod tests {
                 plan(wish).cells.iter().map(|cell| cell.subject.to_string()).collect();
             names.sort_unstable();
             names.dedup();
-            names.retain(|name| name.starts_with("peer/"));
+            names.retain(|name| name.starts_with("external/"));
             names
         };
         let all = external::rungs(&peers()).len();
@@ -477,17 +477,17 @@ mod tests {
         assert_eq!(rungs(Preset::Seed, true, None).len(), all);
         let globs = "uring/h1/npy,peer/aiohttp/json*";
         let of_aiohttp = [
-            "peer/aiohttp/json",
-            "peer/aiohttp/json:orjson",
-            "peer/aiohttp/json_binary",
-            "peer/aiohttp/json_binary:pybase64",
+            "external/aiohttp/json",
+            "external/aiohttp/json:orjson",
+            "external/aiohttp/json_binary",
+            "external/aiohttp/json_binary:pybase64",
         ];
         assert_eq!(rungs(Preset::Quick, false, Some(globs)), of_aiohttp);
     }
 
     #[test]
     fn peers_have_a_standard_and_no_parent() {
-        let globs = Some("peer/{grpcio/protobuf,aiohttp/json}".to_owned());
+        let globs = Some("external/{grpcio/protobuf,aiohttp/json}".to_owned());
         let plan = plan(Wish { peers: peers(), rungs: globs, ..Wish::of(Preset::Seed) });
         let standard = ["tokio/axum/json:serde", "tokio/tonic/protobuf:prost"];
         for cell in usual(&plan) {

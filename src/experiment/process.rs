@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use crate::sys::child::{ChildError, Process};
+use crate::sys::ready_line::ReadyLine;
 
 /// Time for a server to print its ready line, if the trial has as much: an interpreter reads its libraries first.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -76,13 +77,6 @@ pub struct Abandoned {
     /// The last lines it wrote to stderr.
     pub stderr: String,
 }
-
-/// What stands before and behind the address in a server's ready line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadyLine<'a>(pub &'a str, pub &'a str);
-
-/// The ready line of our own servers.
-pub const READY_LINE: ReadyLine<'static> = ReadyLine("ready ", "");
 
 impl Server {
     /// Starts `command` and waits for its ready line.
@@ -196,19 +190,6 @@ impl Guard {
     }
 }
 
-impl ReadyLine<'_> {
-    fn address(self, line: &str) -> Result<SocketAddr, ChildError> {
-        let ReadyLine(before, behind) = self;
-        let text = line.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
-        let address = text.and_then(|text| text.to_socket_addrs().ok()?.next());
-        address.ok_or_else(|| ChildError::Answer {
-            who: "server",
-            got: line.to_owned(),
-            expected: format!("\"{before}HOST:PORT{behind}\""),
-        })
-    }
-}
-
 /// Reads the first line on a thread of its own, then the rest, so that the child never meets a closed pipe.
 fn first_line(stdout: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
@@ -250,6 +231,7 @@ mod tests {
     use nix::unistd::Pid;
 
     use super::*;
+    use crate::sys::ready_line::READY_LINE;
 
     static GO: AtomicBool = AtomicBool::new(false);
 

@@ -11,8 +11,8 @@ use crate::record::ArrayInfo;
 use crate::stack::Family;
 
 use super::cell::Load;
-use super::client::Client;
-use crate::external::PeerRung;
+use crate::external::ExternalRung;
+use crate::external::client::Client;
 use crate::ladder::Rung;
 use crate::ladder::table;
 
@@ -22,7 +22,7 @@ pub enum Subject {
     /// A rung of the ladder's table, served by this program.
     Own(Rung),
     /// A peer's rung, served by the peer.
-    Peer(PeerRung),
+    External(ExternalRung),
 }
 
 impl Subject {
@@ -30,7 +30,7 @@ impl Subject {
     pub fn family(&self) -> Family {
         match self {
             Subject::Own(rung) => rung.family(),
-            Subject::Peer(rung) => rung.family(),
+            Subject::External(rung) => rung.family(),
         }
     }
 
@@ -38,7 +38,7 @@ impl Subject {
     pub fn encoding(&self) -> Encoding {
         match self {
             Subject::Own(rung) => rung.encoding(),
-            Subject::Peer(rung) => rung.encoding(),
+            Subject::External(rung) => rung.encoding(),
         }
     }
 
@@ -46,7 +46,7 @@ impl Subject {
     pub fn parent(&self) -> Option<Rung> {
         match self {
             Subject::Own(rung) => table::parent(*rung),
-            Subject::Peer(_) => None,
+            Subject::External(_) => None,
         }
     }
 
@@ -54,14 +54,14 @@ impl Subject {
     pub fn original(&self) -> Option<&str> {
         match self {
             Subject::Own(_) => None,
-            Subject::Peer(rung) => rung.original(),
+            Subject::External(rung) => rung.original(),
         }
     }
 
     /// `load` from `client`, or as much of it as this can bear.
     pub fn bearable(&self, load: Load, array_bytes: u64, client: Client) -> Load {
-        let Subject::Peer(rung) = self else { return load };
-        match rung.peer.manifest.limits.in_flight_max(array_bytes, client) {
+        let Subject::External(rung) = self else { return load };
+        match rung.server.manifest.limits.in_flight_max(array_bytes, client) {
             Some(most) if most < load.in_flight => {
                 Load { connections: load.connections.min(most), in_flight: most }
             }
@@ -73,14 +73,14 @@ impl Subject {
     pub fn obstacle(&self, array: &ArrayInfo) -> Option<String> {
         let codec = match self {
             Subject::Own(rung) => rung.codec(),
-            Subject::Peer(rung) => rung.encoding().name(),
+            Subject::External(rung) => rung.encoding().name(),
         };
         let body_bytes = match body_bytes(codec, array)? {
             Ok(bytes) => bytes,
             Err(reason) => return Some(reason),
         };
-        let Subject::Peer(rung) = self else { return None };
-        let most = rung.peer.manifest.limits.body_bytes_max?;
+        let Subject::External(rung) = self else { return None };
+        let most = rung.server.manifest.limits.body_bytes_max?;
         (body_bytes > most)
             .then(|| format!("a message of about {body_bytes} B, where {most} B is its limit"))
     }
@@ -92,9 +92,9 @@ impl From<Rung> for Subject {
     }
 }
 
-impl From<PeerRung> for Subject {
-    fn from(rung: PeerRung) -> Subject {
-        Subject::Peer(rung)
+impl From<ExternalRung> for Subject {
+    fn from(rung: ExternalRung) -> Subject {
+        Subject::External(rung)
     }
 }
 
@@ -102,7 +102,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Subject::Own(rung) => rung.fmt(f),
-            Subject::Peer(rung) => rung.fmt(f),
+            Subject::External(rung) => rung.fmt(f),
         }
     }
 }

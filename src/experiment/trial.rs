@@ -22,11 +22,12 @@ use super::cell::{Cell, Window};
 use super::client::PythonClient;
 use super::plan::Plan;
 use super::preset::SEED_IN_FLIGHT;
-use super::process::{self, Failure, READY_LINE, READY_TIMEOUT, Server};
+use super::process::{self, Failure, READY_TIMEOUT, Server};
 use super::run::Bench;
 use super::subject::Subject;
-use crate::external::{PeerRung, advice};
+use crate::external::{ExternalRung, advice};
 use crate::sys::child::ChildError;
+use crate::sys::ready_line::READY_LINE;
 
 /// Largest message a server is told to accept, as a multiple of the array: a JSON list of int8 takes six bytes an
 /// item, float64 up to 25 for 8.
@@ -168,7 +169,7 @@ impl Trials<'_> {
     fn start(&self, cell: &Cell, report: &Path, environment_bytes: u32) -> Result<Server, Failure> {
         let (mut command, ready) = match &cell.subject {
             Subject::Own(rung) => (self.serve(&rung.to_string(), cell, report), READY_LINE),
-            Subject::Peer(rung) => (self.serve_peer(rung), rung.ready_line()),
+            Subject::External(rung) => (self.serve_peer(rung), rung.ready_line()),
         };
         command.env(PADDING, "-".repeat(environment_bytes as usize));
         Server::start(&mut command, ready, READY_TIMEOUT.min(self.plan.budget), self.stop)
@@ -255,12 +256,13 @@ impl Trials<'_> {
         command
     }
 
-    fn serve_peer(&self, rung: &PeerRung) -> Command {
-        let env = self.bench.environments.of(&rung.peer).expect("a cell without one is skipped");
+    fn serve_peer(&self, rung: &ExternalRung) -> Command {
+        let env =
+            self.bench.environments.path(&rung.server).expect("a cell without one is skipped");
         let cpu = self.bench.cpu_server;
         let mut command = self.child("exec");
         command.args(["--cpu", &cpu.to_string(), "--"]).args(rung.command(env, cpu));
-        command.current_dir(&rung.peer.folder);
+        command.current_dir(&rung.server.folder);
         command
     }
 
@@ -364,7 +366,7 @@ fn unstarted(failure: Failure) -> Attempt {
 /// Why a server failed, in a line, with what to do about it where that is known.
 fn server_reason(failure: &Failure) -> String {
     let mut reason = failure.error.to_string();
-    for more in [cause(&failure.stderr), advice::on(&failure.stderr)].into_iter().flatten() {
+    for more in [cause(&failure.stderr), advice::find(&failure.stderr)].into_iter().flatten() {
         reason.push_str(": ");
         reason.push_str(more);
     }

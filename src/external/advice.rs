@@ -1,8 +1,9 @@
-//! What to do about what a set-up or a server says when it fails, where that is known.
+//! Known causes of a failed set-up or server start, with advice for the user.
 //!
-//! It reads words that others wrote for people, so it can only add to them: where nothing is known, they stand alone.
+//! The input is text that other programs write for people. The advice is added to it and never
+//! replaces it. Text without a known cause gets no advice.
 
-/// Words, in lower case, and what to do when they are said.
+/// Fragments of messages, in lower case, with the advice for each.
 const KNOWN: &[(&str, &str)] = &[
     ("ensurepip", VENV),
     ("no module named venv", VENV),
@@ -15,20 +16,22 @@ const KNOWN: &[(&str, &str)] = &[
     ("network is unreachable", NETWORK),
     ("failed to establish a new connection", NETWORK),
     ("no matching distribution found", NETWORK),
-    ("no space left on device", "the disk is full: --environments names another folder"),
+    ("no space left on device", "the disk is full: choose another folder with --environments"),
     (
         "address already in use",
-        "another program has the port that it wants: end that one, or let the peer take {port}, which is free",
+        "another program uses the port of this server: stop that program, or use {port} in the \
+         manifest's start.command, which is a free port",
     ),
 ];
 
-const VENV: &str = "python3 cannot make an environment: install its venv (Debian, Ubuntu: apt install python3-venv)";
+const VENV: &str = "python3 cannot create a virtual environment: install its venv module \
+                    (Debian, Ubuntu: apt install python3-venv)";
 
-const NETWORK: &str = "packages cannot be fetched: this needs a network once, or an index that is within reach \
-                       (PIP_INDEX_URL, PIP_FIND_LINKS)";
+const NETWORK: &str = "packages cannot be downloaded: the first run needs a network or a package \
+                       index that can be reached (PIP_INDEX_URL, PIP_FIND_LINKS)";
 
-/// What to do about `text`.
-pub fn on(text: &str) -> Option<&'static str> {
+/// Finds the advice for the first known fragment in `text`.
+pub fn find(text: &str) -> Option<&'static str> {
     let text = text.to_lowercase();
     KNOWN.iter().find(|(words, _)| text.contains(words)).map(|(_, advice)| *advice)
 }
@@ -38,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_known_has_advice() {
+    fn known_causes_have_advice() {
         let cases = [
             (
                 "The virtual environment was not created successfully because ensurepip is not\navailable.",
@@ -52,11 +55,11 @@ mod tests {
             ),
             ("[Errno -3] Temporary failure in name resolution", "network"),
             ("ERROR: No matching distribution found for grpcio==1.85.1", "network"),
-            ("OSError: [Errno 98] Address already in use", "has the port"),
+            ("OSError: [Errno 98] Address already in use", "uses the port"),
         ];
         for (text, advice) in cases {
-            assert!(on(text).is_some_and(|known| known.contains(advice)), "{text}");
+            assert!(find(text).is_some_and(|known| known.contains(advice)), "{text}");
         }
-        assert_eq!(on("Segmentation fault"), None);
+        assert_eq!(find("Segmentation fault"), None);
     }
 }

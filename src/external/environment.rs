@@ -1,15 +1,17 @@
-//! Environments: what peers need before they can be started, made on first use and kept.
+//! Environments of external servers, installed on first use and then kept.
 //!
 //! ```text
-//! FOLDER/NAME         the environment, made by the manifest's steps
-//! FOLDER/NAME.made    written last: from what it was made; without it, or with another, it is made anew
-//! FOLDER/NAME.lock    exclusive while it is made, shared while it is used
-//! FOLDER/NAME.log     what the steps said
+//! FOLDER/NAME         the environment, installed by the steps of the manifest
+//! FOLDER/NAME.made    recipe of the environment, written last; without it, or if it differs from
+//!                     the current recipe, the environment is installed again
+//! FOLDER/NAME.lock    locked exclusively during the set-up, shared during use
+//! FOLDER/NAME.log     output of the steps
 //! ```
 //!
-//! An environment with its `.made` file is whole: a set-up that was interrupted leaves none. Two runs may set up the
-//! same environment: one does, the other waits. One that is in use is not made anew under its user. Nothing here knows
-//! what an environment is; what cannot be made is an error of one line, and never the end of a run.
+//! An environment with a `.made` file is complete, because an interrupted set-up leaves none. If
+//! two runs need the same environment, one installs it and the other waits. An environment in use
+//! is never installed again. This module does not know the contents of an environment. A failed
+//! set-up is an error of one line and does not end a run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,121 +23,105 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::manifest::Template;
-use super::{Peer, advice};
+use super::{ExternalServer, advice};
 use crate::sys::child::{ChildError, Process};
 
-/// Time for one step: a compiler or a slow network may be at work.
+/// Time limit of one step. A step can run a compiler or use a slow network.
 const STEP_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// Between looks at a lock or at a step.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Poll interval for a lock and for a running step.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a step has before it in the log.
+/// Start of each line of the log that names a step.
 const PROMPT: &str = "$ ";
 
-/// Bytes of a log's end that are read for a reason.
+/// Bytes at the end of a log that are searched for the reason of a failure.
 const LOG_BYTES: usize = 8192;
 
-/// Where environments are made, and with what.
+/// Folder and programs for the set-up of environments.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// This program, which starts others so that they end with it.
+    /// Path of this program. It starts each step, so that the step ends when this process ends.
     pub program: PathBuf,
-    /// The folder they are in; absolute.
+    /// Absolute path of the folder with all environments.
     pub folder: PathBuf,
-    /// Where programs are looked for.
+    /// Folders in which programs are searched.
     pub search: Vec<PathBuf>,
 }
 
-/// An environment that is whole, and stays so while this value lives.
+/// Complete environment, protected from a new set-up until this value is dropped.
 #[derive(Debug)]
 pub struct Environment {
-    /// What `{env}` stands for.
+    /// Value of the placeholder `{env}`.
     pub path: PathBuf,
     _in_use: Option<File>,
 }
 
-/// The environments of a run, by name: each whole, or why there is none.
+/// Environments of a run by name, each with the reason if its set-up failed.
 #[derive(Debug, Default)]
 pub struct Environments(BTreeMap<String, Result<Environment, String>>);
 
-/// What there is of an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It can be used.
     Ready,
-    /// It will be made on first use.
+    /// Not installed. The first use installs it.
     NotMade,
-    /// It was made from something else, or not to its end, and will be made anew.
+    /// Incomplete, or installed from another recipe. The next use installs it again.
     Stale,
-    /// It cannot be made here.
+    /// Impossible on this machine, with the reason.
     Missing(String),
 }
 
-/// Why there is no environment; each is one line.
+/// Reason for a missing environment, one line each.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// A program that must be there already.
-    #[error("needs {0}, which is not to be found: install it, or put it on the PATH")]
+    #[error("needs {0}, which is not installed: install it or add its folder to PATH")]
     Needs(String),
-    /// A file that the manifest names.
     #[error("{path}: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A step that failed.
-    #[error("cannot be set up: {reason}; see {log}")]
-    Step {
-        /// Why, with what to do about it where that is known.
-        reason: String,
-        /// The steps, and all that they said.
-        log: PathBuf,
-    },
-    /// This program is being stopped.
+    File { path: PathBuf, source: std::io::Error },
+    #[error("set-up failed: {reason}; see {log}")]
+    Step { reason: String, log: PathBuf },
     #[error("interrupted")]
     Interrupted,
 }
 
-/// The environment of `peer`, made now if it has to be; `tell` hears what takes time.
+/// Installs the environment of `server` if it is missing or stale. Reports slow steps to `tell`.
 pub fn prepare(
-    peer: &Peer,
+    server: &ExternalServer,
     site: &Site,
     stop: &AtomicBool,
     tell: &mut dyn FnMut(&str),
 ) -> Result<Environment, SetupError> {
-    Work { peer, site, stop }.prepare(tell)
+    Installer { server, site, stop }.prepare(tell)
 }
 
-/// What there is of the environment of `peer`.
-pub fn state(peer: &Peer, site: &Site) -> State {
-    let work = Work { peer, site, stop: &AtomicBool::new(false) };
-    match work.recipe() {
+/// Returns the state of the environment of `server`.
+pub fn state(server: &ExternalServer, site: &Site) -> State {
+    let installer = Installer { server, site, stop: &AtomicBool::new(false) };
+    match installer.recipe() {
         Err(error) => State::Missing(error.to_string()),
-        Ok(recipe) if work.is_made(&recipe) => State::Ready,
-        Ok(_) if work.path().exists() => State::Stale,
+        Ok(recipe) if installer.is_made(&recipe) => State::Ready,
+        Ok(_) if installer.path().exists() => State::Stale,
         Ok(_) => State::NotMade,
     }
 }
 
 impl Environments {
-    /// Those of `peers`, made now where they have to be. What cannot be made is kept as a reason; only an interrupt is an
-    /// error.
+    /// Prepares the environments of `servers`. A failed set-up is stored with its reason. The only
+    /// error is an interrupt.
     pub fn prepare<'a>(
-        peers: impl IntoIterator<Item = &'a Peer>,
+        servers: impl IntoIterator<Item = &'a ExternalServer>,
         site: &Site,
         stop: &AtomicBool,
         tell: &mut dyn FnMut(&str),
     ) -> Result<Environments, SetupError> {
         let mut environments = BTreeMap::new();
-        for peer in peers {
-            let name = peer.manifest.environment();
+        for server in servers {
+            let name = server.manifest.environment();
             if environments.contains_key(name) {
                 continue;
             }
-            let made = match prepare(peer, site, stop, tell) {
+            let made = match prepare(server, site, stop, tell) {
                 Err(SetupError::Interrupted) => return Err(SetupError::Interrupted),
                 made => made.map_err(|error| error.to_string()),
             };
@@ -144,9 +130,9 @@ impl Environments {
         Ok(Environments(environments))
     }
 
-    /// The environment of `peer`, or why there is none.
-    pub fn of(&self, peer: &Peer) -> Result<&Path, &str> {
-        match self.0.get(peer.manifest.environment()) {
+    /// Returns the path of the environment of `server`, or the reason why it is missing.
+    pub fn path(&self, server: &ExternalServer) -> Result<&Path, &str> {
+        match self.0.get(server.manifest.environment()) {
             Some(Ok(environment)) => Ok(&environment.path),
             Some(Err(reason)) => Err(reason),
             None => Err("its environment was not prepared"),
@@ -154,20 +140,21 @@ impl Environments {
     }
 }
 
-struct Work<'a> {
-    peer: &'a Peer,
+/// Set-up of the environment of one server.
+struct Installer<'a> {
+    server: &'a ExternalServer,
     site: &'a Site,
     stop: &'a AtomicBool,
 }
 
-impl Work<'_> {
+impl Installer<'_> {
     fn prepare(&self, tell: &mut dyn FnMut(&str)) -> Result<Environment, SetupError> {
         let recipe = self.recipe()?;
         if self.steps().is_empty() {
             return Ok(Environment { path: self.path(), _in_use: None });
         }
         let folder = &self.site.folder;
-        std::fs::create_dir_all(folder).map_err(at(folder))?;
+        std::fs::create_dir_all(folder).map_err(file_error(folder))?;
         loop {
             let shared = self.lock(File::try_lock_shared, tell)?;
             if self.is_made(&recipe) {
@@ -175,16 +162,16 @@ impl Work<'_> {
             }
             drop(shared);
             let _exclusive = self.lock(File::try_lock, tell)?;
-            // Whoever had the lock before may have made it.
+            // Another run may have installed it while this one waited for the lock.
             if !self.is_made(&recipe) {
                 self.make(&recipe, tell)?;
             }
         }
     }
 
-    /// All that the environment is made from, as text.
+    /// Returns everything that the environment is made from, as text.
     fn recipe(&self) -> Result<String, SetupError> {
-        let setup = &self.peer.manifest.setup;
+        let setup = &self.server.manifest.setup;
         let mut recipe = String::new();
         for program in &setup.needs {
             let found = find(program, &self.site.search);
@@ -195,48 +182,52 @@ impl Work<'_> {
             let _ = writeln!(recipe, "{}", line(step));
         }
         for file in &setup.files {
-            let path = self.peer.folder.join(file);
-            let text = std::fs::read_to_string(&path).map_err(at(&path))?;
+            let path = self.server.folder.join(file);
+            let text = std::fs::read_to_string(&path).map_err(file_error(&path))?;
             let _ = writeln!(recipe, "{}\n{text}", file.display());
         }
         Ok(recipe)
     }
 
     fn make(&self, recipe: &str, tell: &mut dyn FnMut(&str)) -> Result<(), SetupError> {
-        let (path, made, log) = (self.path(), self.beside("made"), self.beside("log"));
-        remove(std::fs::remove_file(&made)).map_err(at(&made))?;
-        remove(std::fs::remove_dir_all(&path)).map_err(at(&path))?;
-        std::fs::create_dir_all(&path).map_err(at(&path))?;
-        let output = File::create(&log).map_err(at(&log))?;
+        let (path, made, log) = (self.path(), self.sibling("made"), self.sibling("log"));
+        ignore_missing(std::fs::remove_file(&made)).map_err(file_error(&made))?;
+        ignore_missing(std::fs::remove_dir_all(&path)).map_err(file_error(&path))?;
+        std::fs::create_dir_all(&path).map_err(file_error(&path))?;
+        let output = File::create(&log).map_err(file_error(&log))?;
         for (number, step) in (1..).zip(self.steps()) {
-            let name = self.peer.manifest.environment();
-            let of = self.steps().len();
-            tell(&format!("setting up {name:?} for peers, step {number} of {of}: {}", line(step)));
+            let name = self.server.manifest.environment();
+            let count = self.steps().len();
+            let step_text = line(step);
+            tell(&format!(
+                "setting up {name:?} for external servers, step {number} of {count}: {step_text}"
+            ));
             self.run(step, &output, &log)?;
         }
-        // Whole or not there: a rename is one change.
-        let new = self.beside("new");
-        std::fs::write(&new, recipe).map_err(at(&new))?;
-        std::fs::rename(&new, &made).map_err(at(&made))
+        // A rename is atomic: the file is complete or missing.
+        let new = self.sibling("new");
+        std::fs::write(&new, recipe).map_err(file_error(&new))?;
+        std::fs::rename(&new, &made).map_err(file_error(&made))
     }
 
     fn run(&self, step: &[Template], mut output: &File, log: &Path) -> Result<(), SetupError> {
-        writeln!(output, "{PROMPT}{}", line(step)).map_err(at(log))?;
+        writeln!(output, "{PROMPT}{}", line(step)).map_err(file_error(log))?;
         let env = self.path().to_string_lossy().into_owned();
         let mut command = Command::new(&self.site.program);
         command.args(["exec", "--die-with", &std::process::id().to_string(), "--"]);
         command.args(step.iter().map(|word| word.fill(&[("{env}", &env)])));
-        command.current_dir(&self.peer.folder).stdin(Stdio::null());
-        command.stdout(output.try_clone().map_err(at(log))?);
-        command.stderr(output.try_clone().map_err(at(log))?);
+        command.current_dir(&self.server.folder).stdin(Stdio::null());
+        command.stdout(output.try_clone().map_err(file_error(log))?);
+        command.stderr(output.try_clone().map_err(file_error(log))?);
         let failed = |error: &ChildError| SetupError::Step {
             reason: reason(log, error),
             log: log.to_owned(),
         };
-        let mut process = Process::start("it", &mut command).map_err(|error| failed(&error))?;
+        let mut process =
+            Process::start("the step", &mut command).map_err(|error| failed(&error))?;
         let deadline = Instant::now() + STEP_TIMEOUT;
         loop {
-            match process.succeed(LOOK_INTERVAL) {
+            match process.succeed(POLL_INTERVAL) {
                 Ok(()) => return Ok(()),
                 Err(ChildError::Late { .. }) if self.stop.load(Ordering::Relaxed) => {
                     return Err(SetupError::Interrupted);
@@ -247,57 +238,57 @@ impl Work<'_> {
         }
     }
 
-    /// The lock, once `try_lock` gets it.
+    /// Waits for the lock.
     fn lock(
         &self,
         try_lock: fn(&File) -> Result<(), TryLockError>,
         tell: &mut dyn FnMut(&str),
     ) -> Result<File, SetupError> {
-        let path = self.beside("lock");
+        let path = self.sibling("lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(at(&path))?;
+        let file = file.map_err(file_error(&path))?;
         let mut is_told = false;
         loop {
             match try_lock(&file) {
                 Ok(()) => return Ok(file),
-                Err(TryLockError::Error(source)) => return Err(at(&path)(source)),
+                Err(TryLockError::Error(source)) => return Err(file_error(&path)(source)),
                 Err(TryLockError::WouldBlock) if self.stop.load(Ordering::Relaxed) => {
                     return Err(SetupError::Interrupted);
                 }
                 Err(TryLockError::WouldBlock) => {}
             }
             if !is_told {
-                tell(&format!("waiting for another run that has {}", path.display()));
+                tell(&format!("waiting for another run, which holds {}", path.display()));
                 is_told = true;
             }
-            std::thread::sleep(LOOK_INTERVAL);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
     fn is_made(&self, recipe: &str) -> bool {
         self.steps().is_empty()
-            || std::fs::read_to_string(self.beside("made")).is_ok_and(|made| made == recipe)
+            || std::fs::read_to_string(self.sibling("made")).is_ok_and(|made| made == recipe)
     }
 
     fn steps(&self) -> &[Vec<Template>] {
-        &self.peer.manifest.setup.steps
+        &self.server.manifest.setup.steps
     }
 
     fn path(&self) -> PathBuf {
-        self.site.folder.join(self.peer.manifest.environment())
+        self.site.folder.join(self.server.manifest.environment())
     }
 
-    fn beside(&self, end: &str) -> PathBuf {
-        self.site.folder.join(format!("{}.{end}", self.peer.manifest.environment()))
+    fn sibling(&self, end: &str) -> PathBuf {
+        self.site.folder.join(format!("{}.{end}", self.server.manifest.environment()))
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(std::io::Error) -> SetupError {
+fn file_error(path: &Path) -> impl FnOnce(std::io::Error) -> SetupError {
     |source| SetupError::File { path: path.to_owned(), source }
 }
 
-/// What is not there need not be removed.
-fn remove(removed: std::io::Result<()>) -> std::io::Result<()> {
+/// Accepts that the file to remove does not exist.
+fn ignore_missing(removed: std::io::Result<()>) -> std::io::Result<()> {
     match removed {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -308,7 +299,7 @@ fn line(words: &[Template]) -> String {
     words.iter().map(Template::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// The first file called `program` that may be run.
+/// Finds the first executable file called `program`.
 fn find(program: &str, search: &[PathBuf]) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let is_program = |path: &PathBuf| {
@@ -317,20 +308,22 @@ fn find(program: &str, search: &[PathBuf]) -> Option<PathBuf> {
     search.iter().map(|folder| folder.join(program)).find(is_program)
 }
 
-/// The first line that `program` has to say of its version: another one may not work in what this one made.
+/// Returns the first line of `program --version`. An environment that one version has made may not
+/// work with another.
 fn version(program: &Path) -> String {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
     let output = output.map(|output| output.stdout).unwrap_or_default();
     String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned()
 }
 
-/// Why a step failed: what to do where that is known, else the last line of `log`, else `error`.
+/// Returns why a step failed: the advice for a known cause, else the last line of `log`, else
+/// `error`.
 fn reason(log: &Path, error: &ChildError) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_BYTES)..]);
-    let is_said = |line: &&str| !line.trim().is_empty() && !line.starts_with(PROMPT);
-    let last = text.lines().rev().find(is_said);
-    match (advice::on(&text), last) {
+    let is_output = |line: &&str| !line.trim().is_empty() && !line.starts_with(PROMPT);
+    let last = text.lines().rev().find(is_output);
+    match (advice::find(&text), last) {
         (Some(advice), _) => advice.to_owned(),
         (None, Some(last)) => last.trim().to_owned(),
         (None, None) => error.to_string(),
@@ -338,4 +331,5 @@ fn reason(log: &Path, error: &ChildError) -> String {
 }
 
 #[cfg(test)]
+#[path = "tests/environment.rs"]
 mod tests;

@@ -1,9 +1,8 @@
-//! A peer's manifest, `peer.toml`: what the peer is, how it is set up and started, what it can carry.
+//! Manifest of an external server, `manifest.toml`: description, set-up, start command, limits.
 //!
-//! It is read and checked here, and nothing is run: a [`Manifest`] that exists names only codecs of the contract and
-//! placeholders that will have a value. Whatever is wrong is an error that names the file and the key.
-//!
-//! `tools/peers/README.md` has the fields one by one.
+//! This module reads and checks manifests and runs nothing. A [`Manifest`] names only encodings of
+//! the contract and only placeholders that have a value later. Each error names the file and the
+//! key. `tools/external/README.md` describes every key.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,259 +10,238 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::client::Client;
 use crate::codec::Encoding;
-use crate::experiment::client::Client;
 use crate::stack::Family;
 
-/// The manifest's file in a peer's folder.
-pub const FILE_NAME: &str = "peer.toml";
+/// Name of the manifest in the folder of its server.
+pub const FILE_NAME: &str = "manifest.toml";
 
-/// A peer as it describes itself.
+/// Earlier name of the file, which is still read.
+const OLD_FILE_NAME: &str = "peer.toml";
+
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Its name in rungs, and that of its folder.
+    /// Name of the server in rungs, equal to the name of its folder.
     pub name: String,
-    /// What it is, in a line.
+    /// Description in one line.
     pub about: String,
-    /// What it is written in.
+    /// Programming language.
     pub language: String,
-    /// Under which licence its libraries come, as an SPDX expression.
+    /// Licence of the libraries, as an SPDX expression.
     pub licence: String,
-    /// Which version of what is measured.
+    /// Versions of the measured libraries.
     pub version: String,
-    /// How its connections are spoken.
     pub protocol: Protocol,
-    /// What it can be asked to speak, each a rung.
+    /// Codecs that the server offers. Each is a rung.
     pub codecs: Vec<CodecName>,
-    /// What is known to be wrong with it.
+    /// Known deviations from the contract.
     #[serde(default)]
     pub faults: Vec<String>,
-    /// How its environment is made.
     #[serde(default)]
     pub setup: Setup,
-    /// How it is started.
     pub start: Start,
-    /// What it cannot do.
     #[serde(default)]
     pub limits: Limits,
-    /// Its rows in the original benchmark's table, by codec.
+    /// Names of rows in the original benchmark's table, by codec.
     #[serde(default)]
     pub seed: BTreeMap<CodecName, String>,
 }
 
-/// How an environment is made. Peers that name the same one share it.
+/// Recipe of an environment. Servers that name the same environment share it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Setup {
-    /// Name of the environment; the peer's own name where there is none.
+    /// Name of the environment. Default: the name of the server.
     pub environment: Option<String>,
-    /// Programs that must be there already.
+    /// Programs that must be installed.
     #[serde(default)]
     pub needs: Vec<String>,
-    /// Files, from the peer's folder, whose change makes the environment anew.
+    /// Input files, relative to the server's folder. A change installs the environment again.
     #[serde(default)]
     pub files: Vec<PathBuf>,
-    /// Commands that make it, run in the peer's folder; without any there is nothing to make.
+    /// Commands that install the environment, run in the server's folder. An empty list means that
+    /// the server needs no environment.
     #[serde(default)]
     pub steps: Vec<Vec<Template>>,
 }
 
-/// How a server is started.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Start {
-    /// Program and arguments, run in the peer's folder.
+    /// Program and arguments, run in the server's folder.
     pub command: Vec<Template>,
-    /// The line it prints once it listens, `{address}` standing for `HOST:PORT`.
+    /// Line that the server prints when it listens. `{address}` stands for `HOST:PORT`.
     pub ready: Template,
 }
 
-/// What a peer cannot do; what is `None` has no limit.
+/// Limits of a server. `None` means no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Largest message.
     pub body_bytes_max: Option<u64>,
-    /// Most requests in flight.
     pub in_flight_max: Option<u32>,
-    /// Limits that hold for large arrays or under one client only.
+    /// Further limits for some arrays or clients.
     #[serde(default)]
     pub when: Vec<When>,
 }
 
-/// A limit for arrays from a size on, and perhaps under one client only.
+/// Limit of the requests in flight for large arrays, or for one client.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct When {
-    /// The smallest array it holds for.
+    /// Size of the smallest array that the limit applies to.
     pub array_bytes_min: u64,
-    /// The client it holds under; any, where none is named.
+    /// Client that the limit applies to. Default: every client.
     pub client: Option<Client>,
-    /// Most requests in flight.
     pub in_flight_max: u32,
 }
 
-/// How a peer's connections are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// The contract's paths over HTTP/1.1.
+    /// REST paths of the contract over HTTP/1.1.
     H1,
-    /// The contract's method over HTTP/2.
+    /// gRPC method of the contract over HTTP/2.
     Grpc,
     /// Length-prefixed frames.
     Raw,
 }
 
-/// `ENCODING` or `ENCODING:FLAVOUR`, as in a rung.
+/// Codec in the name of a rung: `ENCODING` or `ENCODING:FLAVOUR`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct CodecName {
     name: String,
     /// Length of the encoding's name in `name`.
-    base: usize,
+    encoding_len: usize,
 }
 
-/// A word of a command in which `{env}` and the like stand for values known only when it is run.
+/// Word of a command with placeholders such as `{env}`, whose values are known at run time.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Template(String);
 
-/// Why a manifest is refused.
+/// Reason to refuse a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// It cannot be read.
-    #[error("{path}: {source}")]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// It is no TOML, or has not the fields of a manifest.
+    #[error("{path}: cannot read the manifest: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    /// Text that is not TOML or does not have the fields of a manifest.
     #[error("{path}:{line}: {reason} (in `{text}`)")]
-    Form {
-        /// Which file.
-        path: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// What the line says, with its key.
-        text: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A value that makes no sense.
-    #[error("{path}: {key}: {reason}")]
-    Value {
-        /// Which file.
-        path: PathBuf,
-        /// Which key.
-        key: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Form { path: PathBuf, line: usize, text: String, reason: String },
+    #[error("{path}: {invalid}")]
+    Value { path: PathBuf, invalid: Invalid },
+}
+
+/// Key whose value is invalid, with the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: {reason}")]
+pub struct Invalid {
+    key: &'static str,
+    reason: String,
+}
+
+/// Finds the manifest in `folder`, under its current name or under the earlier one.
+pub fn find(folder: &Path) -> Option<PathBuf> {
+    [FILE_NAME, OLD_FILE_NAME].map(|name| folder.join(name)).into_iter().find(|path| path.is_file())
 }
 
 impl Manifest {
-    /// Reads and checks the manifest in `folder`.
-    pub fn read(folder: &Path) -> Result<Manifest, ManifestError> {
-        let path = folder.join(FILE_NAME);
+    /// Reads and checks the manifest at `path`.
+    pub fn read(path: &Path) -> Result<Manifest, ManifestError> {
+        let path = path.to_owned();
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(source) => return Err(ManifestError::Read { path, source }),
         };
         let manifest: Manifest =
             toml::from_str(&text).map_err(|error| form_error(&path, &text, &error))?;
-        match manifest.fault(folder) {
-            None => Ok(manifest),
-            Some((key, reason)) => Err(ManifestError::Value { path, key, reason }),
+        match manifest.check(path.parent().unwrap_or(&path)) {
+            Ok(()) => Ok(manifest),
+            Err(invalid) => Err(ManifestError::Value { path, invalid }),
         }
     }
 
-    /// Name of its environment.
     pub fn environment(&self) -> &str {
         self.setup.environment.as_deref().unwrap_or(&self.name)
     }
 
-    /// The first key whose value makes no sense, and why.
-    fn fault(&self, folder: &Path) -> Option<(String, String)> {
-        let fault = |key: &str, reason: String| Some((key.to_owned(), reason));
+    fn check(&self, folder: &Path) -> Result<(), Invalid> {
         let folder_name = folder.file_name().unwrap_or_default().to_string_lossy();
         if self.name != folder_name {
-            return fault(
+            return invalid(
                 "name",
-                format!("{:?}, expected its folder's, {folder_name:?}", self.name),
+                format!("{:?}, expected the name of its folder, {folder_name:?}", self.name),
             );
         }
         for (key, name) in [("name", self.name.as_str()), ("setup.environment", self.environment())]
         {
             if !is_plain(name) {
-                return fault(key, format!("{name:?}, expected letters, digits and -"));
+                return invalid(key, format!("{name:?}, expected letters, digits and -"));
             }
         }
         if self.codecs.is_empty() {
-            return fault("codecs", "empty, expected at least one".to_owned());
+            return invalid("codecs", "empty, expected at least one".to_owned());
         }
-        if let Some(twice) = self
-            .codecs
-            .iter()
-            .enumerate()
-            .find_map(|(at, codec)| self.codecs[..at].contains(codec).then_some(codec))
-        {
-            return fault("codecs", format!("{twice} is there twice"));
+        let mut numbered = self.codecs.iter().enumerate();
+        if let Some((_, codec)) = numbered.find(|(at, codec)| self.codecs[..*at].contains(codec)) {
+            return invalid("codecs", format!("{codec} is listed twice"));
         }
         if let Some(codec) = self.seed.keys().find(|codec| !self.codecs.contains(codec)) {
-            return fault("seed", format!("{codec} is not among its codecs"));
+            return invalid("seed", format!("{codec} is not in the list of codecs"));
         }
-        self.limits.fault().or_else(|| self.template_fault())
+        self.limits.check()?;
+        self.check_templates()
     }
 
-    fn template_fault(&self) -> Option<(String, String)> {
-        let lists = self.setup.steps.iter().map(|step| ("setup.steps", step, STEP_PLACES));
-        let start = ("start.command", &self.start.command, START_PLACES);
-        for (key, words, places) in lists.chain([start]) {
+    fn check_templates(&self) -> Result<(), Invalid> {
+        let lists = self.setup.steps.iter().map(|step| ("setup.steps", step, STEP_PLACEHOLDERS));
+        let start = ("start.command", &self.start.command, START_PLACEHOLDERS);
+        for (key, words, placeholders) in lists.chain([start]) {
             if words.first().is_none_or(|program| program.0.is_empty()) {
-                return Some((key.to_owned(), "no program".to_owned()));
+                return invalid(key, "no program".to_owned());
             }
-            if let Some(reason) = words.iter().find_map(|word| word.fault(places)) {
-                return Some((key.to_owned(), reason));
-            }
+            words.iter().try_for_each(|word| word.check(key, placeholders))?;
         }
-        let key = || "start.ready".to_owned();
-        if self.start.ready.0.matches(ADDRESS).count() != 1 {
-            let reason = format!("{:?}, expected {ADDRESS} once", self.start.ready.0);
-            return Some((key(), reason));
+        let ready = &self.start.ready;
+        if ready.0.matches(ADDRESS).count() != 1 {
+            return invalid("start.ready", format!("{:?}, expected {ADDRESS} once", ready.0));
         }
-        self.start.ready.fault(&[ADDRESS]).map(|reason| (key(), reason))
+        ready.check("start.ready", &[ADDRESS])
     }
 }
 
+fn invalid(key: &'static str, reason: String) -> Result<(), Invalid> {
+    Err(Invalid { key, reason })
+}
+
 impl Limits {
-    /// Most requests in flight at an array of `bytes`, under `client`.
+    /// Returns the largest allowed number of requests in flight with arrays of `bytes` from
+    /// `client`.
     pub fn in_flight_max(&self, bytes: u64, client: Client) -> Option<u32> {
-        let holds = |when: &&When| {
+        let applies = |when: &&When| {
             bytes >= when.array_bytes_min && when.client.is_none_or(|only| only == client)
         };
-        let when = self.when.iter().filter(holds);
+        let when = self.when.iter().filter(applies);
         when.map(|when| when.in_flight_max).chain(self.in_flight_max).min()
     }
 
-    fn fault(&self) -> Option<(String, String)> {
-        let zero = |key: &str| Some((key.to_owned(), "0, expected at least 1".to_owned()));
-        if self.body_bytes_max == Some(0) {
-            return zero("limits.body_bytes_max");
+    fn check(&self) -> Result<(), Invalid> {
+        let zeros = [
+            ("limits.body_bytes_max", self.body_bytes_max == Some(0)),
+            ("limits.in_flight_max", self.in_flight_max == Some(0)),
+            ("limits.when.in_flight_max", self.when.iter().any(|when| when.in_flight_max == 0)),
+        ];
+        match zeros.into_iter().find(|(_, is_zero)| *is_zero) {
+            Some((key, _)) => invalid(key, "0, expected at least 1".to_owned()),
+            None => Ok(()),
         }
-        if self.in_flight_max == Some(0) {
-            return zero("limits.in_flight_max");
-        }
-        let is_zero = self.when.iter().any(|when| when.in_flight_max == 0);
-        if is_zero { zero("limits.when.in_flight_max") } else { None }
     }
 }
 
 impl Protocol {
-    /// What it carries a message in.
     pub fn family(self) -> Family {
         match self {
             Protocol::H1 => Family::Rest,
@@ -284,9 +262,8 @@ impl fmt::Display for Protocol {
 }
 
 impl CodecName {
-    /// What it is on the wire.
     pub fn encoding(&self) -> Encoding {
-        encoding(&self.name[..self.base]).expect("checked when it was made")
+        encoding(&self.name[..self.encoding_len]).expect("try_from has checked the name")
     }
 }
 
@@ -297,13 +274,13 @@ impl TryFrom<String> for CodecName {
         let (base, flavour) = name.split_once(':').map_or((&*name, None), |(b, f)| (b, Some(f)));
         if encoding(base).is_none() {
             let known = Encoding::ALL.map(Encoding::name).join(", ");
-            return Err(format!("codec {name:?} is of no encoding, expected one of {known}"));
+            return Err(format!("codec {name:?} has an unknown encoding, expected one of {known}"));
         }
         if flavour.is_some_and(|flavour| !is_plain(flavour)) {
-            return Err(format!("codec {name:?}: expected letters, digits and - behind the colon"));
+            return Err(format!("codec {name:?}: expected letters, digits and - after the colon"));
         }
-        let base = base.len();
-        Ok(CodecName { name, base })
+        let encoding_len = base.len();
+        Ok(CodecName { name, encoding_len })
     }
 }
 
@@ -313,38 +290,40 @@ impl fmt::Display for CodecName {
     }
 }
 
-/// What stands for the address in a ready line.
+/// Placeholder for the address in a ready line.
 const ADDRESS: &str = "{address}";
 
-const STEP_PLACES: &[&str] = &["{env}"];
+const STEP_PLACEHOLDERS: &[&str] = &["{env}"];
 
-const START_PLACES: &[&str] = &["{env}", "{port}", "{cpu}", "{codec}"];
+const START_PLACEHOLDERS: &[&str] = &["{env}", "{port}", "{cpu}", "{codec}"];
 
 impl Template {
-    /// The word with each of `values` in its place.
+    /// Replaces each placeholder by its value. `values` holds pairs of placeholder and value.
     pub fn fill(&self, values: &[(&str, &str)]) -> String {
         let fill = |word: String, (name, value): &(&str, &str)| word.replace(name, value);
         values.iter().fold(self.0.clone(), fill)
     }
 
-    /// What stands before and behind the address in a ready line.
+    /// Returns the text before and after the address in a ready line.
     pub fn around_address(&self) -> (&str, &str) {
-        self.0.split_once(ADDRESS).expect("checked when the manifest was read")
+        self.0.split_once(ADDRESS).expect("Manifest::read has checked the ready line")
     }
 
-    /// The first thing that looks like a placeholder and is none of `places`.
-    fn fault(&self, places: &[&str]) -> Option<String> {
+    /// Refuses a word in braces that is not one of `placeholders`. A brace in other text, such as
+    /// JSON, is allowed.
+    fn check(&self, key: &'static str, placeholders: &[&str]) -> Result<(), Invalid> {
         let mut rest = self.0.as_str();
         while let Some(start) = rest.find('{') {
             rest = &rest[start..];
             let end = rest[1..].find(|c: char| !c.is_ascii_lowercase()).map_or(0, |at| at + 1);
-            if end > 1 && rest[end..].starts_with('}') && !places.contains(&&rest[..=end]) {
-                let known = places.join(", ");
-                return Some(format!("{:?} has {}, expected {known}", self.0, &rest[..=end]));
+            if end > 1 && rest[end..].starts_with('}') && !placeholders.contains(&&rest[..=end]) {
+                let known = placeholders.join(", ");
+                let unknown = &rest[..=end];
+                return invalid(key, format!("{:?} has {unknown}, expected {known}", self.0));
             }
             rest = &rest[1..];
         }
-        None
+        Ok(())
     }
 }
 
@@ -358,10 +337,10 @@ fn encoding(name: &str) -> Option<Encoding> {
     Encoding::ALL.into_iter().find(|encoding| encoding.name() == name)
 }
 
-/// Fit for a rung's name and for that of a folder.
+/// Returns true if `name` can be part of a rung's name and the name of a folder.
 fn is_plain(name: &str) -> bool {
-    let is_fit = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    !name.is_empty() && name.chars().all(is_fit)
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !name.is_empty() && name.chars().all(is_allowed)
 }
 
 fn form_error(path: &Path, text: &str, error: &toml::de::Error) -> ManifestError {
@@ -376,4 +355,5 @@ fn form_error(path: &Path, text: &str, error: &toml::de::Error) -> ManifestError
 }
 
 #[cfg(test)]
+#[path = "tests/manifest.rs"]
 mod tests;

@@ -1,13 +1,17 @@
-//! Peers: servers that are no part of this crate, in any language, which join the ladder as data.
+//! External servers: programs in any language that are not part of this crate and join the ladder
+//! as data.
 //!
-//! A folder with a [`manifest`] is a peer, and each codec it lists a rung, `peer/NAME/CODEC[:FLAVOUR]`. Such a rung is
-//! measured like any other but has no parent: it differs from ours in more than one axis. [`environment`] makes what
-//! a peer needs before it can be started; the rest of the ladder does not know what a peer is written in.
+//! A folder with a [`manifest`] is an external server. Each codec in the manifest is a rung,
+//! `external/NAME/CODEC[:FLAVOUR]`. It is measured like every other rung and has no parent, because
+//! it differs from our rungs on more than one axis. [`environment`] installs what a server needs
+//! before its first start. This room starts no server and measures nothing.
 
 pub mod advice;
+pub mod client;
 pub mod environment;
 pub mod listing;
 pub mod manifest;
+pub mod names;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,93 +20,83 @@ use std::sync::Arc;
 
 use crate::codec::Encoding;
 use crate::stack::Family;
+use crate::sys::ready_line::ReadyLine;
 
-use crate::experiment::process::ReadyLine;
 use manifest::{CodecName, FILE_NAME, Manifest, ManifestError};
 
-/// A server that is described by a manifest.
+/// A server that a manifest describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Where its manifest and its files are; absolute.
+pub struct ExternalServer {
+    /// Absolute path of the folder with the manifest.
     pub folder: PathBuf,
-    /// What it says about itself.
     pub manifest: Manifest,
 }
 
-/// A peer speaking one of its codecs.
+/// An external server with one of its codecs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerRung {
-    /// Whose.
-    pub peer: Arc<Peer>,
-    /// Which.
+pub struct ExternalRung {
+    pub server: Arc<ExternalServer>,
     pub codec: CodecName,
 }
 
-/// Why a folder of peers is refused.
+/// Reason to refuse a folder of external servers.
 #[derive(Debug, thiserror::Error)]
-pub enum PeersError {
-    /// It cannot be listed.
-    #[error("{path}: {source}")]
-    List {
-        /// Which folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A manifest in it.
+pub enum FolderError {
+    #[error("{path}: cannot list the folder of external servers: {source}")]
+    List { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// Two peers that mean different things by one environment.
+    /// Two manifests that use one name for different environments.
     #[error(
-        "{path}: setup: the environment {environment:?} is made otherwise than by {other}; give \
-         both the same needs, files and steps, or this one another name"
+        "{path}: setup: the environment {environment:?} differs from that of {other}; use the same \
+         needs, files and steps in both, or choose another name"
     )]
-    Shared {
-        /// The later manifest.
-        path: PathBuf,
-        /// The earlier one.
-        other: PathBuf,
-        /// Name of the environment.
-        environment: String,
-    },
+    Shared { path: PathBuf, other: PathBuf, environment: String },
 }
 
-/// Every peer in `folder`, by name.
-pub fn read(folder: &Path) -> Result<Vec<Arc<Peer>>, PeersError> {
-    let list_error = |source| PeersError::List { path: folder.to_owned(), source };
+/// Reads every external server in `folder`, ordered by name. Reports old file names to `tell`.
+pub fn read(
+    folder: &Path,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Vec<Arc<ExternalServer>>, FolderError> {
+    let list_error = |source| FolderError::List { path: folder.to_owned(), source };
     let home = std::path::absolute(folder).map_err(list_error)?;
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(&home).map_err(list_error)? {
         folders.push(entry.map_err(list_error)?.path());
     }
-    folders.retain(|folder| folder.join(FILE_NAME).is_file());
     folders.sort();
-    let mut peers: Vec<Arc<Peer>> = Vec::new();
+    let mut servers: Vec<Arc<ExternalServer>> = Vec::new();
     for folder in folders {
-        let manifest = Manifest::read(&folder)?;
-        peers.push(Arc::new(Peer { folder, manifest }));
+        let Some(path) = manifest::find(&folder) else { continue };
+        if !path.ends_with(FILE_NAME) {
+            tell(&format!("{}: this file is now called {FILE_NAME}", path.display()));
+        }
+        let manifest = Manifest::read(&path)?;
+        servers.push(Arc::new(ExternalServer { folder, manifest }));
     }
-    check_shared(&peers)?;
-    Ok(peers)
+    check_shared(&servers)?;
+    Ok(servers)
 }
 
-/// Every rung of `peers`, codec by codec as in a manifest.
-pub fn rungs(peers: &[Arc<Peer>]) -> Vec<PeerRung> {
-    let of = |peer: &Arc<Peer>| {
-        let rung = |codec: &CodecName| PeerRung { peer: Arc::clone(peer), codec: codec.clone() };
-        peer.manifest.codecs.iter().map(rung).collect::<Vec<_>>()
+/// Lists the rungs of `servers`, with the codecs in the order of the manifest.
+pub fn rungs(servers: &[Arc<ExternalServer>]) -> Vec<ExternalRung> {
+    let rungs = |server: &Arc<ExternalServer>| {
+        let rung =
+            |codec: &CodecName| ExternalRung { server: Arc::clone(server), codec: codec.clone() };
+        server.manifest.codecs.iter().map(rung).collect::<Vec<_>>()
     };
-    peers.iter().flat_map(of).collect()
+    servers.iter().flat_map(rungs).collect()
 }
 
-fn check_shared(peers: &[Arc<Peer>]) -> Result<(), PeersError> {
-    let mut first: BTreeMap<&str, &Peer> = BTreeMap::new();
-    for peer in peers {
-        let environment = peer.manifest.environment();
-        let other = *first.entry(environment).or_insert(peer);
-        if peer.manifest.setup != other.manifest.setup {
-            return Err(PeersError::Shared {
-                path: peer.folder.join(FILE_NAME),
+fn check_shared(servers: &[Arc<ExternalServer>]) -> Result<(), FolderError> {
+    let mut first: BTreeMap<&str, &ExternalServer> = BTreeMap::new();
+    for server in servers {
+        let environment = server.manifest.environment();
+        let other = *first.entry(environment).or_insert(server);
+        if server.manifest.setup != other.manifest.setup {
+            return Err(FolderError::Shared {
+                path: server.folder.join(FILE_NAME),
                 other: other.folder.join(FILE_NAME),
                 environment: environment.to_owned(),
             });
@@ -111,39 +105,36 @@ fn check_shared(peers: &[Arc<Peer>]) -> Result<(), PeersError> {
     Ok(())
 }
 
-impl PeerRung {
-    /// What the peer's protocol carries a message in.
+impl ExternalRung {
     pub fn family(&self) -> Family {
-        self.peer.manifest.protocol.family()
+        self.server.manifest.protocol.family()
     }
 
-    /// What the codec speaks on the wire.
     pub fn encoding(&self) -> Encoding {
         self.codec.encoding()
     }
 
-    /// The program that serves it and its arguments: with its environment at `env`, on core `cpu`, on a free port. It is
-    /// run in the peer's folder.
+    /// Returns the command that starts the server on core `cpu` and a free port, with its
+    /// environment in `env`. The caller runs it in the server's folder.
     pub fn command(&self, env: &Path, cpu: usize) -> Vec<String> {
         let (env, cpu, codec) = (env.to_string_lossy(), cpu.to_string(), self.codec.to_string());
         let values = [("{env}", &*env), ("{port}", "0"), ("{cpu}", &cpu), ("{codec}", &codec)];
-        self.peer.manifest.start.command.iter().map(|word| word.fill(&values)).collect()
+        self.server.manifest.start.command.iter().map(|word| word.fill(&values)).collect()
     }
 
-    /// The line by which it says where it listens.
     pub fn ready_line(&self) -> ReadyLine<'_> {
-        let (before, behind) = self.peer.manifest.start.ready.around_address();
-        ReadyLine(before, behind)
+        let (before, after) = self.server.manifest.start.ready.around_address();
+        ReadyLine(before, after)
     }
 
-    /// Its row in the original benchmark's table.
+    /// Returns the name of this rung's row in the original benchmark's table.
     pub fn original(&self) -> Option<&str> {
-        self.peer.manifest.seed.get(&self.codec).map(String::as_str)
+        self.server.manifest.seed.get(&self.codec).map(String::as_str)
     }
 }
 
-impl fmt::Display for PeerRung {
+impl fmt::Display for ExternalRung {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("peer/{}/{}", self.peer.manifest.name, self.codec))
+        f.pad(&format!("{}{}/{}", names::PREFIX, self.server.manifest.name, self.codec))
     }
 }

@@ -128,14 +128,14 @@ mod tests {
 
     #[test]
     fn the_form_is_the_originals_and_so_are_its_rows() {
-        let purerpc = peer("peer/purerpc/protobuf", "purerpc", 2);
+        let purerpc = peer("external/purerpc/protobuf", "purerpc", 2);
         let skipped = Outcome::Skipped { reason: "needs python3".into() };
         let lines = lines(vec![
             trial("uring/h1/json", 0, 1000),
             Trial { in_flight: 100, in_flight_wanted: Some(1000), ..purerpc },
-            peer("peer/aiohttp/json", "asyncio json", 3),
-            with(peer("peer/grpcio/protobuf", "grpc", 4), skipped),
-            peer("peer/other/json", "no such row", 5),
+            peer("external/aiohttp/json", "asyncio json", 3),
+            with(peer("external/grpcio/protobuf", "grpc", 4), skipped),
+            peer("external/other/json", "no such row", 5),
         ]);
         assert_eq!(lines[0], "######### 1 points (8 bytes), 1000 parallel requests #########");
         assert_eq!(lines[1], "grpc                     : skipped: needs python3");
@@ -143,15 +143,15 @@ mod tests {
         assert_eq!(lines[3], "tornado sync msgpack     : skipped: no peer is this row");
         assert_eq!(lines[11], "asyncio json             : 0.01000 ms/request");
         assert_eq!(lines[12], "uring/h1/json            : 0.01000 ms/request");
-        assert_eq!(lines[13], "peer/other/json          : 0.01000 ms/request");
+        assert_eq!(lines[13], "external/other/json      : 0.01000 ms/request");
     }
 
     #[test]
     fn who_held_the_clock_is_said() {
         let trials = vec![trial("uring/h1/json", 0, 1000)];
-        let client = Some("tools/peers/client.py".to_owned());
+        let client = Some("tools/external/client.py".to_owned());
         let run = Run::new(crate::record::Header { client, ..header() }, trials);
-        assert!(render(&run).contains("Timed by tools/peers/client.py itself"));
+        assert!(render(&run).contains("Timed by tools/external/client.py itself"));
     }
 
     #[test]

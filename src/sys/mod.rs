@@ -5,4 +5,5 @@
 pub mod affinity;
 pub mod child;
 pub mod mapping;
+pub mod ready_line;
 pub mod socket;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use super::*;
 use crate::external;
 
-/// A peer whose environment is made by `steps`, and the site for it. Steps start through a launcher, which is a shell
-/// here: the one the ladder uses is this crate's program, which a unit test has not.
+/// Folder with one external server, and the site for its environment. Here a shell script starts the
+/// steps, because a unit test does not have this crate's program.
 struct Bench {
     home: tempfile::TempDir,
     site: Site,
@@ -28,7 +28,7 @@ impl Bench {
     }
 
     fn write(&self, name: &str, text: &str) {
-        let folder = self.home.path().join("peers/some");
+        let folder = self.home.path().join("servers/some");
         std::fs::create_dir_all(&folder).expect("it is ours");
         std::fs::write(folder.join(name), text).expect("it can be written");
     }
@@ -36,25 +36,27 @@ impl Bench {
     fn manifest(&self, setup: &str) {
         let rest = "name = \"some\"\nabout = \"\"\nlanguage = \"\"\nlicence = \"\"\nversion = \"\"\nprotocol = \"h1\"\n\
                     codecs = [\"json\"]\n[start]\ncommand = [\"x\"]\nready = \"{address}\"\n[setup]\n";
-        self.write("peer.toml", &format!("{rest}{setup}\n"));
+        self.write("manifest.toml", &format!("{rest}{setup}\n"));
     }
 
-    fn peer(&self) -> Arc<Peer> {
-        external::read(&self.home.path().join("peers")).expect("it is sound").remove(0)
+    fn server(&self) -> Arc<ExternalServer> {
+        external::read(&self.home.path().join("servers"), &mut |line| panic!("{line}"))
+            .expect("it is sound")
+            .remove(0)
     }
 
     fn prepare(&self, told: &mut Vec<String>) -> Result<Environment, SetupError> {
         let stop = AtomicBool::new(false);
-        prepare(&self.peer(), &self.site, &stop, &mut |line| told.push(line.to_owned()))
+        prepare(&self.server(), &self.site, &stop, &mut |line| told.push(line.to_owned()))
     }
 
     fn state(&self) -> State {
-        state(&self.peer(), &self.site)
+        state(&self.server(), &self.site)
     }
 
-    /// Times that [`MAKE`] ran.
+    /// Returns the number of times that [`MAKE`] ran.
     fn runs(&self) -> usize {
-        let runs = self.home.path().join("peers/some/runs");
+        let runs = self.home.path().join("servers/some/runs");
         std::fs::read_to_string(runs).unwrap_or_default().lines().count()
     }
 }
@@ -77,7 +79,7 @@ fn an_environment_is_made_once_and_used_again() {
 }
 
 #[test]
-fn a_changed_file_makes_it_anew() {
+fn a_changed_file_makes_it_again() {
     let bench = Bench::new(MAKE);
     drop(bench.prepare(&mut Vec::new()).expect("it can be made"));
     std::fs::write(bench.site.folder.join("some/old"), "").expect("it is ours");
@@ -89,15 +91,15 @@ fn a_changed_file_makes_it_anew() {
 }
 
 #[test]
-fn an_interrupted_set_up_is_made_anew() {
+fn an_interrupted_set_up_is_repeated() {
     let bench = Bench::new(r#"[["sh", "-c", "echo x >> runs; touch {env}/half; exec sleep 60"]]"#);
     let stop = AtomicBool::new(false);
     let error = std::thread::scope(|scope| {
-        let peer = bench.peer();
+        let server = bench.server();
         let (site, stop) = (&bench.site, &stop);
-        let setup = scope.spawn(move || prepare(&peer, site, stop, &mut |_| {}));
+        let setup = scope.spawn(move || prepare(&server, site, stop, &mut |_| {}));
         while !bench.site.folder.join("some/half").exists() {
-            std::thread::sleep(LOOK_INTERVAL);
+            std::thread::sleep(POLL_INTERVAL);
         }
         stop.store(true, Ordering::Relaxed);
         setup.join().expect("no panic").expect_err("it was interrupted")
@@ -110,7 +112,7 @@ fn an_interrupted_set_up_is_made_anew() {
 }
 
 #[test]
-fn of_two_runs_one_makes_it_and_the_other_waits() {
+fn one_run_makes_it_and_the_others_wait() {
     let bench = Bench::new(MAKE);
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -121,18 +123,18 @@ fn of_two_runs_one_makes_it_and_the_other_waits() {
 }
 
 #[test]
-fn one_that_is_in_use_is_not_made_anew() {
+fn an_environment_in_use_is_not_made_again() {
     let bench = Bench::new(MAKE);
     let in_use = bench.prepare(&mut Vec::new()).expect("it can be made");
     bench.write("lock", "2");
     let stop = AtomicBool::new(false);
     let error = std::thread::scope(|scope| {
-        let peer = bench.peer();
+        let server = bench.server();
         let (sender, told) = std::sync::mpsc::channel();
         let (site, stop) = (&bench.site, &stop);
         let tell = move |line: &str| sender.send(line.to_owned()).expect("the test listens");
         let mut tell = tell;
-        let setup = scope.spawn(move || prepare(&peer, site, stop, &mut tell));
+        let setup = scope.spawn(move || prepare(&server, site, stop, &mut tell));
         let line = told.recv_timeout(Duration::from_secs(10)).expect("it waits");
         assert!(line.starts_with("waiting for another run"), "{line}");
         stop.store(true, Ordering::Relaxed);
@@ -157,10 +159,10 @@ fn a_step_that_fails_says_what_to_do_in_one_line() {
         ),
         (
             r#"["sh", "-c", "echo ERROR: No matching distribution found for x >&2; exit 1"]"#,
-            "this needs a network once",
+            "the first run needs a network",
         ),
         (r#"["sh", "-c", "echo first; echo something else; exit 7"]"#, "something else"),
-        (r#"["sh", "-c", "exit 7"]"#, "it failed: exit status: 7"),
+        (r#"["sh", "-c", "exit 7"]"#, "the step failed: exit status: 7"),
         (r#"["no-such-program"]"#, "no-such-program"),
     ];
     for (step, expected) in cases {
@@ -175,7 +177,7 @@ fn a_step_that_fails_says_what_to_do_in_one_line() {
 }
 
 #[test]
-fn what_it_needs_and_is_not_there_is_named() {
+fn a_missing_program_or_file_is_named() {
     let bench = Bench::new(MAKE);
     bench.manifest("needs = [\"sh\", \"no-such-program\"]\nsteps = [[\"true\"]]");
     let error = bench.prepare(&mut Vec::new()).expect_err("it is not there").to_string();

@@ -1,7 +1,7 @@
-//! Peers: servers that are no part of this crate, described by manifests. What they break is theirs alone: a peer that
-//! dies, hangs, lies or cannot be set up is a row with a reason, and the run goes on.
+//! Broken external servers: a server that dies, hangs, sends wrong replies or cannot be installed is
+//! a row with a reason, and the run continues.
 //!
-//! A machine without python3 skips these tests with a message; in CI (`CI` is set) they fail instead.
+//! Without python3 these tests are skipped with a message. With `CI` set, they fail instead.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
-const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/peers/server.py");
+const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/external/server.py");
 
 /// Skips on a user's machine, fails in CI.
 fn is_missing(program: &str) -> bool {
@@ -25,38 +25,45 @@ fn is_missing(program: &str) -> bool {
     is_missing
 }
 
-/// A folder of peers that the test wrote, and what a run over them left.
-struct Peers {
+/// Folder of external servers that a test writes, and of the runs over them.
+struct Servers {
     home: tempfile::TempDir,
 }
 
-impl Peers {
-    fn new() -> Peers {
-        Peers { home: tempfile::tempdir().expect("a folder") }
+impl Servers {
+    fn new() -> Servers {
+        Servers { home: tempfile::tempdir().expect("a folder") }
     }
 
-    /// A peer that is the fixture in `mode`; `more` are further lines of its manifest, tables last.
+    /// Adds the fixture in `mode` as a server. `more` holds further lines of its manifest.
     fn add(&self, name: &str, mode: &str, port: &str, more: &str) {
         let text = format!(
             "name = \"{name}\"\nabout = \"a fixture\"\nlanguage = \"Python\"\nlicence = \"MIT\"\nversion = \"1\"\n\
              protocol = \"h1\"\ncodecs = [\"npy\"]\n\
              [start]\ncommand = [\"python3\", \"{SERVER}\", \"{mode}\", \"{port}\"]\nready = \"ready {{address}}\"\n{more}\n"
         );
-        let folder = self.home.path().join("peers").join(name);
+        let folder = self.home.path().join("servers").join(name);
         std::fs::create_dir_all(&folder).expect("it is ours");
-        std::fs::write(folder.join("peer.toml"), text).expect("it can be written");
+        std::fs::write(folder.join("manifest.toml"), text).expect("it can be written");
     }
 
     fn out(&self) -> PathBuf {
         self.home.path().join("run")
     }
 
-    /// A short ladder over all of them.
+    /// Runs a short ladder over all servers.
     fn ladder(&self, extra: &[&str]) -> Output {
         let mut command = Command::new(NDECHO);
-        command.args(["ladder", "--rungs", "peer/*", "--rounds", "1", "--duration", "200ms"]);
+        command.args(["ladder", "--rounds", "1", "--duration", "200ms"]);
+        if !extra.contains(&"--rungs") {
+            command.args(["--rungs", "external/*"]);
+        }
         command.args(["--sizes", "8", "--connections", "2", "--budget", "3s"]).args(extra);
-        command.arg("--out").arg(self.out()).arg("--peers-dir").arg(self.home.path().join("peers"));
+        command
+            .arg("--out")
+            .arg(self.out())
+            .arg("--peers-dir")
+            .arg(self.home.path().join("servers"));
         command.arg("--environments").arg(self.home.path().join("environments"));
         command.output().expect("the binary is built")
     }
@@ -65,9 +72,9 @@ impl Peers {
         trials(&self.out())
     }
 
-    /// The only trial of the peer called `name`.
+    /// Returns the outcome of the only trial of the server `name`.
     fn outcome(&self, name: &str) -> Outcome {
-        let rung = format!("peer/{name}/npy");
+        let rung = format!("external/{name}/npy");
         let mut found = self.trials().into_iter().filter(|trial| trial.rung == rung);
         let trial = found.next().unwrap_or_else(|| panic!("{rung} has no record"));
         assert!(found.next().is_none() && trial.parent.is_none(), "{rung}");
@@ -102,20 +109,20 @@ fn failure(outcome: Outcome) -> (String, String) {
 }
 
 #[test]
-fn a_peer_that_goes_wrong_is_a_row_with_its_reason_and_the_run_goes_on() {
+fn a_failing_server_is_a_row_with_its_reason_and_the_run_continues() {
     if is_missing("python3") {
         return;
     }
-    let peers = Peers::new();
+    let servers = Servers::new();
     for mode in ["right", "wrong", "learnt", "dies", "dies-early", "hangs", "mute"] {
-        peers.add(mode, mode, "{port}", "");
+        servers.add(mode, mode, "{port}", "");
     }
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("it is bound").port().to_string();
-    peers.add("no-port", "right", &port, "");
-    let output = peers.ladder(&[]);
+    servers.add("no-port", "right", &port, "");
+    let output = servers.ladder(&[]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    assert!(matches!(peers.outcome("right"), Outcome::Measured(_)), "{:?}", peers.trials());
+    assert!(matches!(servers.outcome("right"), Outcome::Measured(_)), "{:?}", servers.trials());
 
     let cases = [
         ("wrong", "wrong reply", "about to serve"),
@@ -124,13 +131,13 @@ fn a_peer_that_goes_wrong_is_a_row_with_its_reason_and_the_run_goes_on() {
         ("dies-early", "exit status: 1: no luck at all", "no luck at all"),
         ("hangs", "the server hangs", "about to serve"),
         ("mute", "the server was not ready after 3s", ""),
-        ("no-port", "another program has the port", "Address already in use"),
+        ("no-port", "another program uses the port", "Address already in use"),
     ];
     for (name, word, last) in cases {
-        let (reason, stderr) = failure(peers.outcome(name));
+        let (reason, stderr) = failure(servers.outcome(name));
         assert!(reason.contains(word) && reason.lines().count() == 1, "{name}: {reason}");
         assert!(stderr.contains(last), "{name}: {stderr}");
-        let row = format!("peer/{name}/npy");
+        let row = format!("external/{name}/npy");
         let printed = text(&output);
         let row = printed.lines().find(|line| line.trim().starts_with(&row)).expect("a row");
         assert!(row.contains(word), "{row}");
@@ -138,25 +145,25 @@ fn a_peer_that_goes_wrong_is_a_row_with_its_reason_and_the_run_goes_on() {
 }
 
 #[test]
-fn what_cannot_be_set_up_is_skipped_with_the_reason_and_nothing_else_is() {
+fn only_a_server_that_cannot_be_installed_is_skipped() {
     if is_missing("python3") {
         return;
     }
-    let peers = Peers::new();
-    peers.add("right", "right", "{port}", "");
-    peers.add("needy", "right", "{port}", "[setup]\nneeds = [\"no-such-program\"]");
+    let servers = Servers::new();
+    servers.add("right", "right", "{port}", "");
+    servers.add("needy", "right", "{port}", "[setup]\nneeds = [\"no-such-program\"]");
     let step = "[setup]\nsteps = [[\"sh\", \"-c\", \"echo ensurepip is not available; exit 1\"]]";
-    peers.add("no-venv", "right", "{port}", step);
-    peers.add("large", "right", "{port}", "[limits]\nbody_bytes_max = 100");
-    let output = peers.ladder(&[]);
+    servers.add("no-venv", "right", "{port}", step);
+    servers.add("large", "right", "{port}", "[limits]\nbody_bytes_max = 100");
+    let output = servers.ladder(&[]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    assert!(matches!(peers.outcome("right"), Outcome::Measured(_)));
+    assert!(matches!(servers.outcome("right"), Outcome::Measured(_)));
     for (name, word) in [
         ("needy", "needs no-such-program"),
         ("no-venv", "apt install python3-venv"),
         ("large", "100 B is its limit"),
     ] {
-        match peers.outcome(name) {
+        match servers.outcome(name) {
             Outcome::Skipped { reason } => assert!(reason.contains(word), "{name}: {reason}"),
             other => panic!("{name}: {other:?}"),
         }
@@ -168,32 +175,32 @@ fn an_environment_is_made_on_first_use_only() {
     if is_missing("python3") {
         return;
     }
-    let peers = Peers::new();
+    let servers = Servers::new();
     let step = "[setup]\nsteps = [[\"sh\", \"-c\", \"echo made > {env}/it\"]]";
-    peers.add("right", "right", "{port}", step);
+    servers.add("right", "right", "{port}", step);
     let said = |extra: &[&str]| {
-        let output = peers.ladder(extra);
+        let output = servers.ladder(extra);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-        std::fs::remove_dir_all(peers.out()).ok();
+        std::fs::remove_dir_all(servers.out()).ok();
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let line = "setting up \"right\" for peers, step 1 of 1";
+    let line = "setting up \"right\" for external servers, step 1 of 1";
     assert!(!said(&["--list"]).contains(line), "a list tries nothing");
     assert!(said(&[]).contains(line));
     assert!(!said(&[]).contains(line));
 }
 
 #[test]
-fn a_peer_runs_at_the_parallelism_it_can_bear_and_the_table_says_so() {
+fn a_server_with_a_limit_gets_less_load_and_the_table_says_so() {
     if is_missing("python3") {
         return;
     }
-    let peers = Peers::new();
+    let servers = Servers::new();
     let row = "[seed]\nnpy = \"asyncio json\"\n";
-    peers.add("limited", "right", "{port}", &format!("{row}[limits]\nin_flight_max = 1"));
-    let output = peers.ladder(&["--preset", "seed"]);
+    servers.add("limited", "right", "{port}", &format!("{row}[limits]\nin_flight_max = 1"));
+    let output = servers.ladder(&["--preset", "seed"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let trial = &peers.trials()[0];
+    let trial = &servers.trials()[0];
     assert_eq!((trial.connections, trial.in_flight, trial.in_flight_wanted), (1, 1, Some(2)));
     let printed = text(&output);
     let row = printed.lines().find(|line| line.starts_with("asyncio json ")).expect("its row");
@@ -201,17 +208,19 @@ fn a_peer_runs_at_the_parallelism_it_can_bear_and_the_table_says_so() {
 }
 
 #[test]
-fn the_cpu_of_a_peers_threads_and_children_is_its_own() {
+fn the_cpu_of_threads_and_children_counts_for_the_server() {
     if is_missing("python3") {
         return;
     }
-    let peers = Peers::new();
-    peers.add("forks", "forks", "{port}", "");
-    peers.add("threads", "threads", "{port}", "");
-    let output = peers.ladder(&[]);
+    let servers = Servers::new();
+    servers.add("forks", "forks", "{port}", "");
+    servers.add("threads", "threads", "{port}", "");
+    let output = servers.ladder(&[]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     for name in ["forks", "threads"] {
-        let Outcome::Measured(measured) = peers.outcome(name) else { panic!("{}", text(&output)) };
+        let Outcome::Measured(measured) = servers.outcome(name) else {
+            panic!("{}", text(&output))
+        };
         let cpu = measured.server_cpu.expect("the ladder asked for it").total_ns;
         // The fixture works 2 ms for each request.
         assert!(cpu > measured.requests * 1_800_000, "{name}: {cpu} ns, {}", measured.requests);
@@ -233,19 +242,19 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_peer_ends_with_the_ladder_that_was_killed() {
+fn a_server_ends_when_the_ladder_is_killed() {
     if is_missing("python3") {
         return;
     }
-    let peers = Peers::new();
-    peers.add("right", "right", "{port}", "");
+    let servers = Servers::new();
+    servers.add("right", "right", "{port}", "");
     let mut command = Command::new(NDECHO);
-    command.args(["ladder", "--rungs", "peer/*", "--sizes", "8", "--duration", "1m"]);
-    command.args(["--budget", "2m", "--out"]).arg(peers.out());
-    command.arg("--peers-dir").arg(peers.home.path().join("peers"));
+    command.args(["ladder", "--rungs", "external/*", "--sizes", "8", "--duration", "1m"]);
+    command.args(["--budget", "2m", "--out"]).arg(servers.out());
+    command.arg("--peers-dir").arg(servers.home.path().join("servers"));
     let mut ladder = command.stderr(std::process::Stdio::null()).spawn().expect("it starts");
     let mut started = Vec::new();
-    wait_for("a peer under load", || {
+    wait_for("a server under load", || {
         started = children(ladder.id());
         started.len() == 2
     });
@@ -257,27 +266,38 @@ fn a_peer_ends_with_the_ladder_that_was_killed() {
 }
 
 #[test]
-fn a_manifest_that_is_wrong_is_wrong_usage_and_named() {
-    let peers = Peers::new();
-    peers.add("right", "right", "{port}", "colour = \"red\"");
-    let output = peers.ladder(&[]);
+fn an_invalid_manifest_is_wrong_usage_and_is_named() {
+    let servers = Servers::new();
+    servers.add("right", "right", "{port}", "colour = \"red\"");
+    let output = servers.ladder(&[]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
-    assert!(text(&output).contains("right/peer.toml") && text(&output).contains("colour"));
+    assert!(text(&output).contains("right/manifest.toml") && text(&output).contains("colour"));
 }
 
 #[test]
-fn the_peers_are_listed_with_what_is_known_of_them() {
-    let peers = Peers::new();
-    peers.add("here", "right", "{port}", "[seed]\nnpy = \"grpc\"\n[limits]\nin_flight_max = 7");
-    peers.add("needy", "right", "{port}", "[setup]\nneeds = [\"no-such-program\"]");
-    let folder = peers.home.path().join("peers");
+fn the_list_has_state_limits_and_rows_of_each_server() {
+    let servers = Servers::new();
+    servers.add("here", "right", "{port}", "[seed]\nnpy = \"grpc\"\n[limits]\nin_flight_max = 7");
+    servers.add("needy", "right", "{port}", "[setup]\nneeds = [\"no-such-program\"]");
+    let folder = servers.home.path().join("servers");
     let output =
         Command::new(NDECHO).args(["rungs", "--peers", "--peers-dir"]).arg(folder).output();
     let output = output.expect("the binary is built");
     let printed = text(&output);
     assert_eq!(output.status.code(), Some(0), "{printed}");
-    for line in ["peer/here  installed", "peer/needy  needs no-such-program", "7 in flight", "npy"]
+    for line in
+        ["external/here  installed", "external/needy  needs no-such-program", "7 in flight", "npy"]
     {
         assert!(printed.contains(line), "no {line:?} in {printed}");
     }
+}
+
+#[test]
+fn old_names_of_flags_and_rungs_are_read_and_reported() {
+    let servers = Servers::new();
+    servers.add("here", "right", "{port}", "");
+    let output = servers.ladder(&["--rungs", "peer/here/*", "--list"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("reading external/here/*"), "{}", text(&output));
+    assert!(text(&output).contains("external/here/npy"), "{}", text(&output));
 }

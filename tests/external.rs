@@ -1,7 +1,8 @@
-//! Our load generator against every peer there is: each codec, dtype and shape, arrays of 64 MiB, and messages that are
-//! no arrays. And the peers' Python client against our servers.
+//! Our load generator against every external server: each codec, dtype and shape, arrays of 64 MiB,
+//! and messages that are not arrays. The Python client against our servers.
 //!
-//! A machine without what a peer needs skips it with a message; in CI (`CI` is set) that fails instead.
+//! If the machine does not have what a server needs, the test skips that server with a message. With
+//! `CI` set, the test fails instead.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -16,7 +17,7 @@ use ndecho::array::{DType, Shape};
 use ndecho::codec::Encoding;
 use ndecho::experiment::process::{READY_TIMEOUT, Server};
 use ndecho::external::environment::{self, Environment, Site};
-use ndecho::external::{self, Peer, PeerRung};
+use ndecho::external::{self, ExternalRung, ExternalServer};
 use ndecho::load;
 use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
 use ndecho::report::seed::ORIGINAL_ROWS;
@@ -27,7 +28,7 @@ mod process;
 #[path = "peers/ring.rs"]
 mod ring;
 
-const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/peers");
+const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
 const NAMES: [&str; 7] = [
     "aiohttp",
@@ -44,7 +45,7 @@ const SHAPES: [&[u64]; 6] = [&[], &[0], &[3], &[2, 0, 3], &[2, 3], &[4, 1, 2]];
 
 const LARGE: u64 = 64 << 20;
 
-/// What the contract refuses and a Python library would take or choke on.
+/// Messages that the contract refuses and that a Python library accepts or fails on.
 const REFUSED: [(Encoding, &[u8]); 29] = [
     (Encoding::Json, br#"{"data": [1, [2]], "dtype": "<f8"}"#),
     (Encoding::Json, br#"{"data": [null], "dtype": "<f8"}"#),
@@ -77,24 +78,26 @@ const REFUSED: [(Encoding, &[u8]); 29] = [
     (Encoding::Npy, b"\x93NUMPY\x01\x00\x3e\x00{'descr': '|u1', 'fortran_order': False, 'shape': (9,), }    \n1"),
 ];
 
-fn all() -> Vec<Arc<Peer>> {
-    external::read(Path::new(PEERS)).expect("the manifests are sound")
+fn all() -> Vec<Arc<ExternalServer>> {
+    external::read(Path::new(SERVERS), &mut |line| panic!("{line}"))
+        .expect("the manifests are sound")
 }
 
-/// The environment of `peer`, in the folder where a user's runs have it too; `None` where it cannot be made.
-fn environment(peer: &Peer) -> Option<Environment> {
+/// Installs the environment of `server` in the folder that a user's runs use. Returns `None` if that
+/// fails.
+fn environment(server: &ExternalServer) -> Option<Environment> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target");
     let path = std::env::var_os("PATH").unwrap_or_default();
     let site = Site {
         program: PathBuf::from(env!("CARGO_BIN_EXE_ndecho")),
-        folder: target.join("ndecho-peers"),
+        folder: target.join("ndecho-external"),
         search: std::env::split_paths(&path).collect(),
     };
     let stop = AtomicBool::new(false);
-    match environment::prepare(peer, &site, &stop, &mut |line| eprintln!("{line}")) {
+    match environment::prepare(server, &site, &stop, &mut |line| eprintln!("{line}")) {
         Ok(environment) => Some(environment),
         Err(reason) => {
-            let name = &peer.manifest.name;
+            let name = &server.manifest.name;
             assert!(std::env::var_os("CI").is_none(), "{name} is needed in CI: {reason}");
             eprintln!("skipped: {name}: {reason}");
             None
@@ -102,21 +105,21 @@ fn environment(peer: &Peer) -> Option<Environment> {
     }
 }
 
-/// The peer as the ladder starts it, but not pinned: several run at once here.
-fn start(rung: &PeerRung, environment: &Environment) -> Server {
+/// Starts a server as the ladder does, but without pinning, because several servers run at once.
+fn start(rung: &ExternalRung, environment: &Environment) -> Server {
     let mut words = rung.command(&environment.path, 0);
-    // A core that this process may not use would fail it; any of them will do.
+    // This process may not be allowed to use the core. The test needs no particular one.
     if let Some(at) = words.iter().position(|word| word == "--cpu") {
         words.drain(at..at + 2);
     }
     let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).current_dir(&rung.peer.folder);
+    command.args(&words[1..]).current_dir(&rung.server.folder);
     let stop = AtomicBool::new(false);
     Server::start(&mut command, rung.ready_line(), 4 * READY_TIMEOUT, &stop)
         .unwrap_or_else(|failure| panic!("{rung}: {failure:?}"))
 }
 
-fn send(rung: &PeerRung, server: &Server, source: Source, requests: u64, case: &str) {
+fn send(rung: &ExternalRung, server: &Server, source: Source, requests: u64, case: &str) {
     let (scheme, in_flight) = match rung.family() {
         Family::Grpc => ("grpc", 4),
         Family::Rest => ("http", 1),
@@ -141,7 +144,8 @@ fn send(rung: &PeerRung, server: &Server, source: Source, requests: u64, case: &
     };
     match load::run(&options) {
         Ok(measured) => assert_eq!(measured.requests, requests, "{rung} {case}"),
-        // Lists of numbers have no complex ones, and nothing inside of nothing; that is refused before anything is sent.
+        // A JSON list holds no complex numbers, and no dimensions inside an empty one. The client
+        // refuses these before it sends anything.
         Err(load::LoadError::Codec(error)) => {
             let is_no_list = case.contains('c') || case.contains("0, 3");
             assert!(rung.encoding() == Encoding::Json && is_no_list, "{rung} {case}: {error}");
@@ -150,17 +154,17 @@ fn send(rung: &PeerRung, server: &Server, source: Source, requests: u64, case: &
     }
 }
 
-/// Runs `work` for every rung of every peer that can be set up here, one peer beside the other.
-fn for_each_rung(work: impl Fn(&PeerRung, &Environment) + Sync) {
+/// Runs `work` for every rung of every server that can be installed here, all servers in parallel.
+fn for_each_rung(work: impl Fn(&ExternalRung, &Environment) + Sync) {
     if ring::is_missing() {
         return;
     }
     let work = &work;
     std::thread::scope(|scope| {
-        for peer in all() {
+        for server in all() {
             scope.spawn(move || {
-                let Some(environment) = environment(&peer) else { return };
-                for rung in external::rungs(&[peer]) {
+                let Some(environment) = environment(&server) else { return };
+                for rung in external::rungs(&[server]) {
                     work(&rung, &environment);
                 }
             });
@@ -169,18 +173,18 @@ fn for_each_rung(work: impl Fn(&PeerRung, &Environment) + Sync) {
 }
 
 #[test]
-fn every_peer_is_there_and_every_row_of_the_original_is_one() {
-    let peers = all();
-    let names: Vec<&str> = peers.iter().map(|peer| peer.manifest.name.as_str()).collect();
+fn every_server_is_listed_and_has_the_rows_of_the_original() {
+    let servers = all();
+    let names: Vec<&str> = servers.iter().map(|server| server.manifest.name.as_str()).collect();
     assert_eq!(names, NAMES);
-    let rungs = external::rungs(&peers);
-    let rows: Vec<&str> = rungs.iter().filter_map(PeerRung::original).collect();
+    let rungs = external::rungs(&servers);
+    let rows: Vec<&str> = rungs.iter().filter_map(ExternalRung::original).collect();
     let distinct: BTreeSet<&str> = rows.iter().copied().collect();
     assert_eq!((rows.len(), distinct), (ORIGINAL_ROWS.len(), ORIGINAL_ROWS.into()));
 }
 
 #[test]
-fn every_peer_answers_every_codec_dtype_and_shape() {
+fn every_server_answers_every_codec_dtype_and_shape() {
     for_each_rung(|rung, environment| {
         let server = start(rung, environment);
         let small = Shape::new(&[5]).expect("small");
@@ -196,9 +200,9 @@ fn every_peer_answers_every_codec_dtype_and_shape() {
     });
 }
 
-/// Binary encodings only: text of that size takes a Python server half a minute.
+/// Binary encodings only, because a Python server needs half a minute for text of that size.
 #[test]
-fn sixty_four_mebibytes_pass_through_every_peer() {
+fn sixty_four_mebibytes_pass_through_every_server() {
     for_each_rung(|rung, environment| {
         if matches!(rung.encoding(), Encoding::Json | Encoding::JsonBinary) {
             return;
@@ -215,7 +219,7 @@ fn post(address: SocketAddr, path: &str, body: &[u8]) -> (String, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
     let length = body.len();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: peer\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nhost: server\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
     );
     stream.write_all(&[head.as_bytes(), body].concat()).expect("it reads");
     let mut reply = Vec::new();
@@ -227,7 +231,7 @@ fn post(address: SocketAddr, path: &str, body: &[u8]) -> (String, String) {
 }
 
 #[test]
-fn every_rest_peer_refuses_what_is_no_array_with_a_reason() {
+fn every_rest_server_refuses_a_bad_array_with_a_reason() {
     for_each_rung(|rung, environment| {
         let bad = REFUSED.iter().filter(|(encoding, _)| *encoding == rung.encoding());
         if rung.family() != Family::Rest || bad.clone().count() == 0 {
@@ -248,9 +252,10 @@ fn every_rest_peer_refuses_what_is_no_array_with_a_reason() {
     });
 }
 
-/// grpcio's own client. Only a call of 64 KiB at a time, for the sake of purerpc: see its manifest.
+/// grpcio's own client. It sends one call of 64 KiB at a time, because purerpc loses calls otherwise
+/// (see the faults in its manifest).
 #[test]
-fn every_grpc_peer_answers_and_refuses_grpcio() {
+fn every_grpc_server_answers_and_refuses_grpcio() {
     let Some(python) = python() else { return };
     for_each_rung(|rung, environment| {
         if rung.family() != Family::Grpc || rung.encoding() != Encoding::Protobuf {
@@ -262,7 +267,7 @@ fn every_grpc_peer_answers_and_refuses_grpcio() {
         command.arg(format!("{root}/tools/interop/grpc_client.py"));
         command.arg(server.address().to_string());
         command.args([&format!("{root}/proto"), "--large-mib", "0", "--large-parallel", "1"]);
-        // What the frameworks say of bytes that are no protobuf, each its own.
+        // Status of each framework for bytes that are not protobuf.
         command.args(["--malformed", "INTERNAL", "UNKNOWN", "CANCELLED"]);
         let output = command.output().expect("the environment has an interpreter");
         let text = String::from_utf8_lossy(&output.stderr);
@@ -271,10 +276,11 @@ fn every_grpc_peer_answers_and_refuses_grpcio() {
     });
 }
 
-/// The Python client with `args`, in the environment that it shares with the peers: its status and its one line.
+/// Runs the Python client with `args` in the environment of the Python servers. Returns its exit
+/// status and the line that it prints.
 fn client(environment: &Environment, args: &[&str]) -> (Option<i32>, serde_json::Value) {
     let mut command = Command::new(environment.path.join("bin/python"));
-    command.arg(format!("{PEERS}/client.py")).args(args);
+    command.arg(format!("{SERVERS}/client.py")).args(args);
     let output = command.output().expect("the environment has an interpreter");
     let line = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
         panic!("{args:?}: {error}: {}", String::from_utf8_lossy(&output.stderr))
@@ -283,9 +289,9 @@ fn client(environment: &Environment, args: &[&str]) -> (Option<i32>, serde_json:
 }
 
 fn python() -> Option<Environment> {
-    let peers = all();
-    let grpcio = peers.iter().find(|peer| peer.manifest.name == "grpcio").expect("it is there");
-    environment(grpcio)
+    let servers = all();
+    let grpcio = servers.iter().find(|server| server.manifest.name == "grpcio");
+    environment(grpcio.expect("it is listed"))
 }
 
 #[test]
@@ -312,7 +318,7 @@ fn the_python_client_is_answered_by_our_servers() {
 #[test]
 fn the_python_client_notices_a_wrong_reply() {
     let Some(python) = python() else { return };
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/peers/server.py");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/external/server.py");
     let server = process::Server::start("python3", &[fixture, "wrong", "0"]);
     let url = format!("http://{}", server.address(""));
     let (status, line) =
@@ -346,7 +352,7 @@ fn the_originals_table_can_be_timed_by_the_python_client() {
         return;
     }
     let out = tempfile::tempdir().expect("a folder");
-    let rungs = "uring/h2/protobuf,uring/raw/reflect,tokio/axum/msgpack:serde,peer/{aiohttp/msgpack,grpcio/protobuf}";
+    let rungs = "uring/h2/protobuf,uring/raw/reflect,tokio/axum/msgpack:serde,external/{aiohttp/msgpack,grpcio/protobuf}";
     let mut command = Command::new(env!("CARGO_BIN_EXE_ndecho"));
     command.args([
         "ladder", "--preset", "seed", "--client", "python", "--rounds", "1", "--sizes", "8",

@@ -1,7 +1,7 @@
 use super::*;
 
 const WHOLE: &str = r#"
-name = "some-peer"
+name = "some-server"
 about = "a server"
 language = "C"
 licence = "MIT"
@@ -17,7 +17,7 @@ files = ["../lock"]
 steps = [["cc", "-o", "{env}/server", "server.c"]]
 
 [start]
-command = ["{env}/server", "--port", "{port}", "--cpu={cpu}", "--codec", "{codec}", "{not a place}"]
+command = ["{env}/server", "--port", "{port}", "--cpu={cpu}", "--codec", "{codec}", "{not a placeholder}"]
 ready = "ready {address} now"
 
 [limits]
@@ -34,10 +34,10 @@ json = "some json"
 
 fn read(text: &str) -> Result<Manifest, ManifestError> {
     let home = tempfile::tempdir().expect("a folder");
-    let folder = home.path().join("some-peer");
+    let folder = home.path().join("some-server");
     std::fs::create_dir(&folder).expect("it is new");
     std::fs::write(folder.join(FILE_NAME), text).expect("it can be written");
-    Manifest::read(&folder)
+    Manifest::read(&folder.join(FILE_NAME))
 }
 
 #[test]
@@ -49,18 +49,19 @@ fn a_whole_manifest_is_read() {
     assert_eq!(manifest.start.ready.around_address(), ("ready ", " now"));
     let values = [("{env}", "/e"), ("{port}", "0"), ("{cpu}", "1"), ("{codec}", "json:fast")];
     let words: Vec<String> = manifest.start.command.iter().map(|word| word.fill(&values)).collect();
-    let expected = ["/e/server", "--port", "0", "--cpu=1", "--codec", "json:fast", "{not a place}"];
+    let expected =
+        ["/e/server", "--port", "0", "--cpu=1", "--codec", "json:fast", "{not a placeholder}"];
     assert_eq!(words, expected);
 }
 
 #[test]
-fn what_may_be_left_out_has_a_meaning() {
+fn optional_parts_have_defaults() {
     let cut = |from: &str, to: &str| {
         let (start, end) = (WHOLE.find(from).expect(from), WHOLE.find(to).expect(to));
         format!("{}{}", &WHOLE[..start], &WHOLE[end..])
     };
     let no_setup = read(&cut("[setup]", "[start]")).expect("setup has a default");
-    assert_eq!(no_setup.environment(), "some-peer");
+    assert_eq!(no_setup.environment(), "some-server");
     let no_limits = read(&cut("[limits]", "[seed]")).expect("limits have a default");
     assert_eq!(no_limits.limits.in_flight_max(1 << 40, Client::Own), None);
 }
@@ -76,19 +77,23 @@ fn the_lowest_limit_that_applies_holds() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_file_and_key() {
+fn errors_name_the_file_and_the_key() {
     let cases = [
-        ("name = \"some-peer\"", "name = \"other\"", "name: \"other\", expected its folder's"),
+        (
+            "name = \"some-server\"",
+            "name = \"other\"",
+            "name: \"other\", expected the name of its folder",
+        ),
         ("licence = \"MIT\"", "", "missing field `licence`"),
         ("licence = \"MIT\"", "licence = 5", "licence = 5"),
         ("licence = \"MIT\"", "license = \"MIT\"", "unknown field `license`"),
         ("[limits]", "[limits]\nin_flight = 1", "unknown field `in_flight`"),
         ("protocol = \"h1\"", "protocol = \"h3\"", "unknown variant `h3`"),
-        ("\"msgpack\"]", "\"xml\"]", "codec \"xml\" is of no encoding"),
+        ("\"msgpack\"]", "\"xml\"]", "codec \"xml\" has an unknown encoding"),
         ("\"msgpack\"]", "\"json:a b\"]", "expected letters, digits and -"),
-        ("\"msgpack\"]", "\"json\"]", "codecs: json is there twice"),
+        ("\"msgpack\"]", "\"json\"]", "codecs: json is listed twice"),
         ("[\"json\", \"json:fast\", \"msgpack\"]", "[]", "codecs: empty"),
-        ("json = \"some json\"", "npy = \"some npy\"", "seed: npy is not among its codecs"),
+        ("json = \"some json\"", "npy = \"some npy\"", "seed: npy is not in the list of codecs"),
         ("\"{port}\"", "\"{prt}\"", "start.command: \"{prt}\" has {prt}, expected {env}, {port}"),
         (
             "{env}/server\", \"server.c",
@@ -108,6 +113,18 @@ fn what_is_wrong_is_named_with_its_file_and_key() {
         assert!(error.contains(FILE_NAME) && error.contains(expected), "{to}: {error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
-    let missing = Manifest::read(Path::new("/no/such/peer")).expect_err("nothing is there");
-    assert!(missing.to_string().starts_with("/no/such/peer/peer.toml: "), "{missing}");
+    let missing = Manifest::read(Path::new("/no/such/file")).expect_err("nothing is there");
+    assert!(missing.to_string().starts_with("/no/such/file: "), "{missing}");
+}
+
+#[test]
+fn the_old_file_name_is_read_and_reported() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join("some-server");
+    std::fs::create_dir(&folder).expect("it is new");
+    std::fs::write(folder.join("peer.toml"), WHOLE).expect("it can be written");
+    let mut told = Vec::new();
+    let servers = crate::external::read(home.path(), &mut |line| told.push(line.to_owned()));
+    assert_eq!(servers.expect("it is sound")[0].manifest.name, "some-server");
+    assert!(told[0].ends_with("peer.toml: this file is now called manifest.toml"), "{told:?}");
 }

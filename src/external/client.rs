@@ -1,0 +1,48 @@
+//! Load clients that a trial can use.
+//!
+//! The Python client is the one that the original benchmark had. It lies in the folder of the
+//! external servers and runs in their environment. This module does not start a client.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::stack::Family;
+
+/// Program that loads the server of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Client {
+    /// `ndecho load`.
+    Own,
+    /// `tools/external/client.py`.
+    Python,
+}
+
+impl Client {
+    /// Default number of rounds. A trial of the Python client takes seconds, one of ours half a
+    /// second.
+    pub fn rounds(self) -> u32 {
+        match self {
+            Client::Own => 5,
+            Client::Python => 3,
+        }
+    }
+
+    /// Time limit of a trial that has `usual` with our own client. The Python client needs some
+    /// 15 s on an idle core for 1000 arrays of 64 KiB as JSON text.
+    pub fn budget(self, usual: Duration) -> Duration {
+        match self {
+            Client::Own => usual,
+            Client::Python => 2 * usual,
+        }
+    }
+
+    /// Returns true if the client can load a server of `family`.
+    pub fn speaks(self, family: Family) -> bool {
+        match self {
+            Client::Own => true,
+            Client::Python => family != Family::Raw,
+        }
+    }
+}
