@@ -5,7 +5,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ndecho::ladder::table::rungs;
-use ndecho::record::{Allocations, Counts, Line, Outcome, Trial, Variant};
+use ndecho::probe::tracer::Allocations;
+use ndecho::record::{Counts, Line, Outcome, Trial, Variant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -148,7 +149,7 @@ fn a_tiny_ladder_measures_records_and_reports() {
     assert_eq!(trials.len(), 2);
     for trial in &trials {
         let Outcome::Measured(measured) = &trial.outcome else { panic!("{:?}", trial.outcome) };
-        assert!(measured.server_faults.is_some() && trial.waits.is_some(), "{}", trial.rung);
+        assert!(measured.server_faults.is_some() && trial.sched_stats.is_some(), "{}", trial.rung);
         assert!(measured.requests > 0 && measured.server_cpu.is_some(), "{}", trial.rung);
         assert!(trial.server.is_some(), "{} left no report", trial.rung);
     }
@@ -192,7 +193,7 @@ fn a_ladders_client_stays_awake_unless_told_otherwise() {
         assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
         let Some(Line::Trial(trial)) = records(&out).pop() else { panic!("no trial") };
         let Outcome::Measured(measured) = trial.outcome else { panic!("{:?}", trial.outcome) };
-        (measured.client_spun_ns, folder, out)
+        (measured.client_busy_poll_idle_ns, folder, out)
     };
     let cores = nix::sched::sched_getaffinity(Pid::from_raw(0)).expect("a mask");
     let is_shared = (0..1024).filter(|core| cores.is_set(*core).unwrap_or(false)).count() == 1;

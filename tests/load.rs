@@ -187,7 +187,7 @@ fn a_client_that_stays_awake_says_how_long_it_had_nothing_to_do() {
         let mut options = options("raw", server(Speech::Raw, think));
         (options.connections, options.in_flight) = (1, 1);
         let measured = load::run(&Options { busy_poll, ..options }).unwrap();
-        assert_eq!(measured.client_spun_ns > 0, spins, "{measured:?}");
+        assert_eq!(measured.client_busy_poll_idle_ns > 0, spins, "{measured:?}");
         let work_ns = measured.client_work_ns();
         assert_eq!(work_ns < measured.client_cpu.total_ns, spins, "{measured:?}");
     }

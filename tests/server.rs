@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::codec::Encoding;
-use ndecho::record::{Measurement, ServerReport, Spun};
+use ndecho::record::{DelayTotals, Measurement, ServerReport};
 use ndecho::service::echo::CodecSet;
 use ndecho::wire::Limits;
 use nix::sys::signal::{Signal, kill};
@@ -221,13 +221,13 @@ fn the_engine_of_grpc_is_chosen_and_own_by_default() {
 fn a_thousand_idle_connections_cost_little() {
     let Some(program) = Program::start_on_ring(URING_SERVER, &ANY_PORTS) else { return };
     ndecho::server::raise_descriptor_limit().expect("a soft limit may be raised");
-    let before = ndecho::probe::clock::rss_peak_bytes(program.child.id()).expect("it runs");
+    let before = ndecho::probe::memory::rss_peak_bytes(program.child.id()).expect("it runs");
     let mut connections: Vec<Rest> =
         (0..1000).map(|_| Rest::connect(program.addresses()[1])).collect();
     for connection in &mut connections {
         assert_eq!(connection.post("/echo_reflect", b"some bytes").status, 200);
     }
-    let after = ndecho::probe::clock::rss_peak_bytes(program.child.id()).expect("it runs");
+    let after = ndecho::probe::memory::rss_peak_bytes(program.child.id()).expect("it runs");
     let grown = after - before;
     assert!(grown <= 16 << 20, "1000 connections took {} KiB", grown >> 10);
 }
@@ -247,7 +247,7 @@ fn a_thousand_idle_http2_connections_cost_little() {
         dialogue.extend([0, 0, payload.len() as u8, kind, flags, 0, 0, 0, 1]);
         dialogue.extend(payload);
     }
-    let before = ndecho::probe::clock::rss_peak_bytes(program.child.id()).expect("it runs");
+    let before = ndecho::probe::memory::rss_peak_bytes(program.child.id()).expect("it runs");
     let connections: Vec<TcpStream> = (0..1000)
         .map(|_| {
             let mut stream = TcpStream::connect(program.addresses()[0]).expect("it listens");
@@ -262,7 +262,7 @@ fn a_thousand_idle_http2_connections_cost_little() {
             stream
         })
         .collect();
-    let after = ndecho::probe::clock::rss_peak_bytes(program.child.id()).expect("it runs");
+    let after = ndecho::probe::memory::rss_peak_bytes(program.child.id()).expect("it runs");
     let each = (after - before) / connections.len() as u64;
     assert!(each <= 16 << 10, "an idle connection takes {each} bytes");
 }
@@ -281,7 +281,7 @@ fn what_a_large_call_needed_is_given_back() {
         let reply = peer.call(request("application/grpc+reflect"), &[&message]);
         assert!(reply.body == message, "{rung}: the reply differs");
         let peak =
-            ndecho::probe::clock::rss_peak_bytes(program.child.id()).expect("it runs") as usize;
+            ndecho::probe::memory::rss_peak_bytes(program.child.id()).expect("it runs") as usize;
         let late = Instant::now() + Duration::from_secs(20);
         while resident() + (24 << 20) > peak {
             assert!(Instant::now() < late, "{rung}: {} of {peak} bytes stay", resident());
@@ -392,7 +392,7 @@ fn a_known_cost_is_spent_on_every_message_and_accounted_for() {
         assert_eq!(program.ended(), 0, "{rung}");
         let said = std::fs::read_to_string(&report).expect("a report was written");
         let said: ServerReport = serde_json::from_str(&said).expect("a report");
-        let Spun { messages, ns } = said.spun.expect("an account");
+        let DelayTotals { messages, ns } = said.injected_delay.expect("an account");
         assert_eq!(messages, 5, "{rung}");
         assert!(ns > 5 * 270_000 && ns < took, "{rung}: {ns} of {took}");
     }
@@ -493,7 +493,7 @@ fn what_two_workers_spend_is_one_account() {
     assert_eq!(program.ended(), 0);
     let said = std::fs::read_to_string(&report).expect("a report was written");
     let said: ServerReport = serde_json::from_str(&said).expect("a report");
-    assert_eq!(said.spun.map(|spun| spun.messages), Some(40));
+    assert_eq!(said.injected_delay.map(|spun| spun.messages), Some(40));
 }
 
 /// Limits that a test reaches quickly.

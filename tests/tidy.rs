@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // stack: the family of a protocol, until the axes have a room of their own.
     ("service", &["wire", "codec", "array", "stack"]),
     ("sys", &["record"]),
-    ("probe", &["record", "sys"]),
+    ("probe", &["sys"]),
     ("driver", &["wire", "sys"]),
     // array: a stack that does its own decoding checks what it decoded. sys: a stack with its own accept loop gives
     // its sockets the options that every driver gives them.
@@ -32,8 +32,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "probe",
         ],
     ),
-    ("record", &["stats"]),
-    ("report", &["record", "stats"]),
+    ("record", &["probe", "stats"]),
+    ("report", &["probe", "record", "stats"]),
 ];
 
 /// What is not to be imported even so: the load generator has one I/O path for all rungs, and that is the ring.

@@ -28,7 +28,7 @@ use crate::external::client::Client;
 use crate::external::environment::Environments;
 use crate::external::names::{self, PREFIX};
 use crate::ladder::rung;
-use crate::probe::host;
+use crate::probe::build::Build;
 use crate::record::{Header, Line, Trial};
 use crate::report::Run;
 use crate::report::delta::is_enough;
@@ -337,7 +337,7 @@ impl Begun {
 
     /// A run that was stopped, by the build that began it and with the plan that it had.
     fn again(run: Run, out: &Path, plan: &Plan) -> anyhow::Result<Begun> {
-        let build = host::build();
+        let build = Build::read();
         if run.header.build != build {
             bail!(
                 "{}: begun by another build ({} {}), which this one ({} {}) cannot go on for",

@@ -12,7 +12,9 @@ use crate::experiment::plan::Plan;
 use crate::experiment::records::RECORDS;
 use crate::experiment::run::{Bench, Step, Watch};
 use crate::external::environment::Environments;
-use crate::probe::{host, interruptions};
+use crate::probe::build::Build;
+use crate::probe::host::Host;
+use crate::probe::os_noise;
 use crate::record::{Header, Trial, VERSION};
 use crate::report::{Run, units};
 use crate::sys::affinity;
@@ -68,9 +70,9 @@ pub(super) fn header(plan: &Plan, bench: &Bench, preset: &str, started_unix_s: u
             .iter()
             .map(|peer| (peer.manifest.name.clone(), peer.manifest.version.clone()))
             .collect(),
-        interruptions: interruptions::watch(bench.cpu_client, WATCHED),
-        host: host::host(bench.cpu_server),
-        build: host::build(),
+        os_noise: os_noise::measure(bench.cpu_client, WATCHED),
+        host: Host::read(bench.cpu_server),
+        build: Build::read(),
     }
 }
 

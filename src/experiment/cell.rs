@@ -184,7 +184,7 @@ impl fmt::Display for Cell {
         match self.variant {
             Variant::Usual => {}
             Variant::Twin => write!(f, " again")?,
-            Variant::Spin { ns } => write!(f, " +{ns} ns")?,
+            Variant::Delayed { ns } => write!(f, " +{ns} ns")?,
             Variant::Null => write!(f, " null")?,
             Variant::Build { side: Side::Old, number } => write!(f, " old {number}")?,
             Variant::Build { side: Side::New, number } => write!(f, " new {number}")?,

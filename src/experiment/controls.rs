@@ -39,9 +39,9 @@ pub fn of(cells: &[Cell]) -> Vec<Cell> {
         let control = |variant| Cell { variant, parent: None, reference: None, ..subject.clone() };
         controls.push(control(Variant::Twin));
         if Some(*bytes) == smallest {
-            controls.push(control(Variant::Spin { ns: SPIN_NS }));
+            controls.push(control(Variant::Delayed { ns: SPIN_NS }));
             if times == 0 {
-                controls.push(control(Variant::Spin { ns: 2 * SPIN_NS }));
+                controls.push(control(Variant::Delayed { ns: 2 * SPIN_NS }));
             }
         }
     }
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn a_rung_that_is_no_standard_has_two_spins() {
         let wish = Wish { rungs: Some("uring/h2/protobuf".into()), ..Wish::of(Preset::Quick) };
-        let is_spin = |cell: &&Cell| matches!(cell.variant, Variant::Spin { .. });
+        let is_spin = |cell: &&Cell| matches!(cell.variant, Variant::Delayed { .. });
         let cells = wish.plan().unwrap().cells;
         let spins: Vec<String> = cells.iter().filter(is_spin).map(Cell::to_string).collect();
         assert_eq!(
@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn a_trial_is_of_the_cell_that_has_its_variant_and_array() {
         let cells = Wish::of(Preset::Quick).plan().unwrap().cells;
-        let spin = cells.iter().find(|cell| matches!(cell.variant, Variant::Spin { .. })).unwrap();
+        let spin =
+            cells.iter().find(|cell| matches!(cell.variant, Variant::Delayed { .. })).unwrap();
         let trial = Trial {
             rung: spin.subject.to_string(),
             variant: spin.variant,
@@ -112,7 +113,8 @@ mod tests {
     #[test]
     fn a_few_blocks_have_none() {
         let wish = Wish { rounds: Some(BLOCKS_MIN - 1), ..Wish::of(Preset::Quick) };
-        let is_control = |cell: &Cell| matches!(cell.variant, Variant::Twin | Variant::Spin { .. });
+        let is_control =
+            |cell: &Cell| matches!(cell.variant, Variant::Twin | Variant::Delayed { .. });
         assert!(!wish.plan().unwrap().cells.iter().any(is_control));
     }
 }

@@ -227,7 +227,7 @@ impl Going<'_> {
     fn misfit(&mut self, cell: &Cell) -> anyhow::Result<Option<Outcome>> {
         let build = match cell.variant {
             Variant::Null => return Ok(None),
-            Variant::Usual | Variant::Twin | Variant::Spin { .. } => None,
+            Variant::Usual | Variant::Twin | Variant::Delayed { .. } => None,
             Variant::Build { .. } => Some(cell.variant),
         };
         let key = (cell.subject.to_string(), build);
@@ -295,8 +295,8 @@ fn trial(cell: &Cell, place: Place, attempt: Attempt) -> Trial {
         outcome: attempt.outcome,
         server: attempt.server,
         disturbance: attempt.disturbance,
-        waits: attempt.waits,
-        piece_ns: attempt.piece_ns,
+        sched_stats: attempt.sched_stats,
+        reference_work_ns: attempt.reference_work_ns,
         counts: attempt.counts,
         discarded: None,
     }

@@ -8,14 +8,12 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::probe::clock;
-use crate::probe::host::Account;
-use crate::probe::speed;
-use crate::probe::threads::Threads;
+use crate::probe::core_speed;
+use crate::probe::cpu_clock;
+use crate::probe::disturbance::{Disturbance, MachineSnapshot};
+use crate::probe::sched_stats::{SchedSnapshot, SchedStats};
 use crate::probe::tracer::Tracer;
-use crate::record::{
-    Counted, Counts, Disturbance, Measurement, Outcome, ServerReport, Variant, Waits,
-};
+use crate::record::{Counts, Measurement, Outcome, RequestCounts, ServerReport, Variant};
 use crate::stack::Family;
 
 use super::cell::{Cell, Window};
@@ -47,9 +45,9 @@ pub(super) struct Attempt {
     pub(super) outcome: Outcome,
     pub(super) server: Option<ServerReport>,
     pub(super) disturbance: Option<Disturbance>,
-    pub(super) waits: Option<Waits>,
+    pub(super) sched_stats: Option<SchedStats>,
     /// How long a piece of work took on the server's core before and after.
-    pub(super) piece_ns: Option<[u64; 2]>,
+    pub(super) reference_work_ns: Option<[u64; 2]>,
     /// What requests made the server do, where that was to be counted.
     pub(super) counts: Option<Counts>,
     /// True when it ran out of time, which it would again.
@@ -69,8 +67,8 @@ impl From<Outcome> for Attempt {
             outcome,
             server: None,
             disturbance: None,
-            waits: None,
-            piece_ns: None,
+            sched_stats: None,
+            reference_work_ns: None,
             counts: None,
             is_hopeless: false,
         }
@@ -85,18 +83,18 @@ impl Trials<'_> {
             Ok(server) => server,
             Err(failure) => return unstarted(failure),
         };
-        let spent = || clock::process_cpu(server.pid()).map_or(0, |cpu| cpu.total_ns);
+        let spent = || cpu_clock::process_cpu(server.pid()).map_or(0, |cpu| cpu.total_ns);
         let spent_before = spent();
-        let threads = || Threads::read(server.pid()).ok();
-        let piece_before = speed::piece_ns(self.bench.cpu_server);
-        let (account, threads_before) = (Account::open(), threads());
+        let threads = || SchedSnapshot::read(server.pid()).ok();
+        let piece_before = core_speed::reference_work_ns(self.bench.cpu_server);
+        let (account, threads_before) = (MachineSnapshot::read(), threads());
         let measured = match cell.is_counted {
             false => self.measure(cell, &server).map(|measured| (measured, None)),
             true => self.count(cell, &server).map(|(measured, counts)| (measured, Some(counts))),
         };
-        let waits = threads_before.and_then(|before| Some(threads()?.since(&before)));
-        let disturbance = account.and_then(Account::close);
-        let piece_after = speed::piece_ns(self.bench.cpu_server);
+        let sched_stats = threads_before.and_then(|before| Some(threads()?.since(&before)));
+        let disturbance = account.and_then(MachineSnapshot::until_now);
+        let piece_after = core_speed::reference_work_ns(self.bench.cpu_server);
         let (measured, counts) = match measured {
             Ok(measured) => measured,
             Err(failure) => {
@@ -111,8 +109,8 @@ impl Trials<'_> {
             outcome: Outcome::Measured(Box::new(measured)),
             server: process::collect(&report).and_then(|text| serde_json::from_str(&text).ok()),
             disturbance,
-            waits,
-            piece_ns: piece_before.zip(piece_after).map(<[u64; 2]>::from),
+            sched_stats,
+            reference_work_ns: piece_before.zip(piece_after).map(<[u64; 2]>::from),
             counts,
             is_hopeless: false,
         }
@@ -125,7 +123,7 @@ impl Trials<'_> {
             Ok(server) => server,
             Err(failure) => return Some(unstarted(failure).outcome),
         };
-        let spent = || clock::process_cpu(server.pid()).map_or(0, |cpu| cpu.total_ns);
+        let spent = || cpu_clock::process_cpu(server.pid()).map_or(0, |cpu| cpu.total_ns);
         let before = spent();
         let mut command = self.client(cell, &server);
         command.args(["--conformance", "--seed", &self.plan.seed.to_string()]);
@@ -152,7 +150,7 @@ impl Trials<'_> {
             let measured = self.measure(&cell, server);
             let traced = tracer.stop();
             let (measured, traced) = (measured?, traced.map_err(untraced)?);
-            let counted = Counted {
+            let counted = RequestCounts {
                 requests: measured.requests,
                 calls: traced.calls,
                 bytes_in: measured.bytes_in,
@@ -226,7 +224,7 @@ impl Trials<'_> {
     fn build(&self, variant: Variant) -> &Path {
         match variant {
             Variant::Build { side, number } => &self.bench.builds[side as usize][number as usize],
-            Variant::Usual | Variant::Twin | Variant::Spin { .. } | Variant::Null => {
+            Variant::Usual | Variant::Twin | Variant::Delayed { .. } | Variant::Null => {
                 &self.bench.program
             }
         }
@@ -242,7 +240,7 @@ impl Trials<'_> {
         let mut command = child(self.build(cell.variant), "serve");
         command.arg(rung);
         match cell.variant {
-            Variant::Spin { ns } => {
+            Variant::Delayed { ns } => {
                 command.args(["--spin", &format!("{ns}ns")]);
             }
             Variant::Null => {

@@ -7,9 +7,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::probe::clock;
-use crate::probe::visitor::Visitor;
-use crate::record::{Cpu, Http2Settings, Measurement, Quantiles, ScheduleReport, SocketOptions};
+use crate::probe::cpu_clock::{self, CpuTime};
+use crate::probe::cpu_clock_sync::CpuClockSync;
+use crate::probe::memory;
+use crate::record::{Http2Settings, Measurement, ScheduleReport, SocketOptions};
 use crate::stats::histogram::Histogram;
 
 use super::message::Message;
@@ -42,7 +43,7 @@ pub struct Run {
 #[derive(Debug)]
 struct Watched {
     pid: u32,
-    visitor: Visitor,
+    cpu_clock_sync: CpuClockSync,
 }
 
 /// What an open loop has beside.
@@ -90,9 +91,9 @@ pub struct Ticket {
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     at: Instant,
-    client: Cpu,
+    client: CpuTime,
     spun: Duration,
-    server: Option<Cpu>,
+    server: Option<CpuTime>,
     server_faults: Option<u64>,
 }
 
@@ -256,7 +257,7 @@ impl Run {
         }
         let opened = self.opened.expect("a finished run has opened its window");
         let closed = self.closed.expect("a finished run has closed its window");
-        let rss_peak = |server: &Watched| clock::rss_peak_bytes(server.pid);
+        let rss_peak = |server: &Watched| memory::rss_peak_bytes(server.pid);
         let server_rss_peak_bytes =
             self.server.as_ref().map(rss_peak).transpose().map_err(reading_server)?;
         Ok(Measurement {
@@ -264,14 +265,14 @@ impl Run {
             wall_ns: (closed.at - opened.at).as_nanos() as u64,
             bytes_out: self.share_of(self.traffic.bytes_out.get()),
             bytes_in: self.share_of(self.traffic.bytes_in.get()),
-            latency_ns: Quantiles::from(&self.latencies),
+            latency_ns: self.latencies.quantiles(),
             latency_histogram: self.latencies.to_text(),
-            client_cpu: clock::used(opened.client, closed.client),
-            client_spun_ns: nanoseconds(closed.spun - opened.spun),
+            client_cpu: cpu_clock::used(opened.client, closed.client),
+            client_busy_poll_idle_ns: nanoseconds(closed.spun - opened.spun),
             server_cpu: opened
                 .server
                 .zip(closed.server)
-                .map(|(before, after)| clock::used(before, after)),
+                .map(|(before, after)| cpu_clock::used(before, after)),
             server_rss_peak_bytes,
             server_faults: opened
                 .server_faults
@@ -284,7 +285,7 @@ impl Run {
             is_steady: self.schedule.is_steady(),
             schedule: self.open.as_ref().map(|open| ScheduleReport {
                 offered_hz: open.pace.rate_hz(),
-                lag_ns: Quantiles::from(&open.lags),
+                lag_ns: open.lags.quantiles(),
                 lag_histogram: open.lags.to_text(),
             }),
         })
@@ -318,9 +319,9 @@ impl Run {
 
     fn reading(&self, now: Instant) -> Result<Reading, LoadError> {
         let what = "reading our own CPU time";
-        let client = clock::own_cpu().map_err(|source| LoadError::Io { what, source })?;
+        let client = cpu_clock::own_cpu().map_err(|source| LoadError::Io { what, source })?;
         let server = self.server.as_ref().map(Watched::cpu).transpose().map_err(reading_server)?;
-        let faults = |server: &Watched| clock::faults(server.pid);
+        let faults = |server: &Watched| memory::page_faults(server.pid);
         let server_faults = self.server.as_ref().map(faults).transpose().map_err(reading_server)?;
         Ok(Reading { at: now, client, spun: self.spun, server, server_faults })
     }
@@ -328,15 +329,16 @@ impl Run {
 
 impl Watched {
     fn new(pid: u32) -> Result<Watched, LoadError> {
-        let what = "starting the thread that visits the server's core";
-        let visitor = Visitor::start().map_err(|source| LoadError::Io { what, source })?;
-        Ok(Watched { pid, visitor })
+        let what = "starting the thread that syncs the server's CPU clock";
+        let cpu_clock_sync =
+            CpuClockSync::start().map_err(|source| LoadError::Io { what, source })?;
+        Ok(Watched { pid, cpu_clock_sync })
     }
 
-    fn cpu(&self) -> std::io::Result<Cpu> {
-        // Where it is not let in, the time is as far behind as it was.
-        self.visitor.visit(self.pid)?;
-        clock::process_cpu(self.pid)
+    fn cpu(&self) -> std::io::Result<CpuTime> {
+        // If the sync fails, the time is up to a tick old.
+        self.cpu_clock_sync.sync(self.pid)?;
+        cpu_clock::process_cpu(self.pid)
     }
 }
 

@@ -6,7 +6,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::record::{Cpu, Measurement, ScheduleReport};
+use crate::probe::cpu_clock::CpuTime;
+use crate::record::{Measurement, ScheduleReport};
 
 /// Share of its core from which on the load generator is the limit.
 pub const CLIENT_BUSY: f64 = 0.85;
@@ -44,8 +45,8 @@ pub fn summary(measured: &Measurement) -> String {
     let (out, into) = (wire(measured.bytes_out), wire(measured.bytes_in));
     line("wire", format!("{out:.0} bytes out, {into:.0} bytes in per request"));
     line("client CPU", cpu(measured.client_cpu, measured));
-    if measured.client_spun_ns > 0 {
-        let share = 100.0 * busy(measured.client_spun_ns, measured.wall_ns);
+    if measured.client_busy_poll_idle_ns > 0 {
+        let share = 100.0 * busy(measured.client_busy_poll_idle_ns, measured.wall_ns);
         line("", format!("{share:.0} % of a core looked for replies and found none"));
     }
     line(
@@ -89,7 +90,7 @@ fn kept(schedule: &ScheduleReport, rate: f64) -> String {
     )
 }
 
-fn cpu(cpu: Cpu, measured: &Measurement) -> String {
+fn cpu(cpu: CpuTime, measured: &Measurement) -> String {
     let each = |ns: u64| ns as f64 / 1000.0 / measured.requests.max(1) as f64;
     format!(
         "{:.3} us/request (about {:.3} user, {:.3} system), {:.0} % of a core",
@@ -103,7 +104,8 @@ fn cpu(cpu: Cpu, measured: &Measurement) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Quantiles, SocketOptions};
+    use crate::record::SocketOptions;
+    use crate::stats::histogram::Quantiles;
 
     fn measured(client_ns: u64) -> Measurement {
         Measurement {
@@ -113,9 +115,13 @@ mod tests {
             bytes_in: 105_000,
             latency_ns: Quantiles { p50: 12_340, max: 2_000_000, ..Quantiles::default() },
             latency_histogram: String::new(),
-            client_cpu: Cpu { total_ns: client_ns, user_ns: 0, system_ns: 0 },
-            client_spun_ns: 0,
-            server_cpu: Some(Cpu { total_ns: 2_000_000, user_ns: 1_500_000, system_ns: 500_000 }),
+            client_cpu: CpuTime { total_ns: client_ns, user_ns: 0, system_ns: 0 },
+            client_busy_poll_idle_ns: 0,
+            server_cpu: Some(CpuTime {
+                total_ns: 2_000_000,
+                user_ns: 1_500_000,
+                system_ns: 500_000,
+            }),
             server_rss_peak_bytes: Some(3 << 20),
             server_faults: Some(250),
             socket: SocketOptions::default(),
@@ -144,7 +150,7 @@ mod tests {
     #[test]
     fn a_busy_client_makes_a_lower_bound() {
         assert!(summary(&measured(900_000_000)).contains("throughput  >= 1000"));
-        let awake = Measurement { client_spun_ns: 400_000_000, ..measured(900_000_000) };
+        let awake = Measurement { client_busy_poll_idle_ns: 400_000_000, ..measured(900_000_000) };
         let text = summary(&awake);
         assert!(text.contains("throughput  1000"), "{text}");
         assert!(text.contains("40 % of a core looked for replies"), "{text}");

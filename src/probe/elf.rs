@@ -1,4 +1,4 @@
-//! Where a shared library has its functions.
+//! Addresses of functions in a shared library (ELF, 64 bits).
 
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object as _, ObjectSegment as _, ObjectSymbol as _};
@@ -6,27 +6,28 @@ use object::{Endianness, Object as _, ObjectSegment as _, ObjectSymbol as _};
 /// A function of a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Function<'a> {
-    /// Its name.
     pub(super) name: &'a str,
-    /// Its address, from where the library's beginning is loaded.
+    /// Offset from the address at which the library is loaded.
     pub(super) address: u64,
-    /// Its first instructions.
+    /// First bytes of the code.
     pub(super) code: [u8; 8],
 }
 
-/// The functions of `library` that are called one of `names`, each once by address; none where it is not the bytes of an
-/// ELF file of 64 bits.
+/// Returns the functions of `library` whose names are in `names`, one per address. Returns none if
+/// the bytes are not an ELF file of 64 bits.
 pub(super) fn functions<'a>(library: &[u8], names: &[&'a str]) -> Vec<Function<'a>> {
     let Ok(library) = ElfFile64::<Endianness>::parse(library) else { return Vec::new() };
     let code = |address| {
-        let loaded = library.segments().find_map(|it| it.data_range(address, 8).ok().flatten());
+        let loaded =
+            library.segments().find_map(|segment| segment.data_range(address, 8).ok().flatten());
         loaded?.try_into().ok()
     };
     let mut found: Vec<Function<'a>> = Vec::new();
     for symbol in library.dynamic_symbols().filter(|symbol| symbol.is_definition()) {
-        let (address, is_it) = (symbol.address(), |name: &&&str| symbol.name() == Ok(**name));
+        let address = symbol.address();
+        let has_name = |name: &&&str| symbol.name() == Ok(**name);
         let is_known = found.iter().any(|other| other.address == address);
-        if let Some(name) = names.iter().find(is_it).filter(|_| !is_known)
+        if let Some(name) = names.iter().find(has_name).filter(|_| !is_known)
             && let Some(code) = code(address)
         {
             found.push(Function { name, address, code });
@@ -39,7 +40,7 @@ pub(super) fn functions<'a>(library: &[u8], names: &[&'a str]) -> Vec<Function<'
 mod tests {
     use super::*;
 
-    /// The library that this very program calls.
+    /// Bytes of the C library that this program is linked with.
     fn libc() -> Option<Vec<u8>> {
         let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux has it");
         let path = maps.split_whitespace().find(|word| word.contains("/libc.so"))?;
@@ -57,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_library_has_no_functions() {
+    fn other_bytes_have_no_functions() {
         let names = ["malloc"];
         assert_eq!(functions(b"", &names), []);
         assert_eq!(functions(b"\x7fELF\x02\x01", &names), []);
@@ -66,7 +67,7 @@ mod tests {
         for cut in [16, 63, 64, 100, 1000, library.len() / 2, library.len() - 1] {
             functions(&library[..cut], &names);
         }
-        // Tables that lie beyond its end, or overflow.
+        // Tables beyond the end of the file, or at an overflowing offset.
         library[40..48].fill(0xff);
         assert_eq!(functions(&library, &names), []);
     }

@@ -1,13 +1,32 @@
-//! Facts about the machine and about running processes: clocks, scheduler statistics, noise, host facts, tracing.
+//! Facts about the machine and about running processes.
 //!
-//! Nothing here changes a setting of the machine; [`crate::sys`] does that.
+//! Each file measures one kind of fact and owns the struct that holds it; records are composed of
+//! these structs. Nothing here changes a setting of the machine; [`crate::sys`] does that.
+//!
+//! | file | measures |
+//! |---|---|
+//! | [`host`], [`build`] | the machine; this program's build |
+//! | [`cpu_clock`], [`cpu_clock_sync`] | processor time of a process; an update for running threads |
+//! | [`memory`] | page faults, peak memory |
+//! | [`sched_stats`] | waits and preemptions of a server's threads |
+//! | [`disturbance`] | use of the machine by other programs and guests during a trial |
+//! | [`os_noise`] | interruptions of an idle core |
+//! | [`core_speed`] | speed of a core at the moment |
+//! | [`tracer`], [`breakpoints`] | system calls and allocations of a traced process |
 
-pub mod clock;
+mod breakpoints;
+pub mod build;
+pub mod core_speed;
+pub mod cpu_clock;
+pub mod cpu_clock_sync;
+pub mod disturbance;
 mod elf;
 pub mod host;
-pub mod interruptions;
-pub mod speed;
-pub mod threads;
+pub mod memory;
+pub mod os_noise;
+mod process_tree;
+pub mod sched_stats;
 pub mod tracer;
-mod traps;
-pub mod visitor;
+
+#[cfg(test)]
+mod tests;

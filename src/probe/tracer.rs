@@ -1,9 +1,9 @@
-//! What a process does, counted while it is traced: its system calls, and its calls of the C library's allocator.
+//! Counts of a traced process: its system calls, and its calls of the C library's allocator.
 //!
-//! A traced process is slow, so nothing is timed meanwhile; but what it does for one request after another does not
-//! depend on how fast it is, and neither does the count. Needs no privilege, since a process may trace its own children,
-//! and no help from the process, so that builds of any age can be compared. Allocations are counted where traps can
-//! be set; processes that it starts while it is traced are not for this.
+//! A traced process is slow, so nothing is timed meanwhile. The activity per request does not depend
+//! on speed, so the counts stand. A process may trace its children without privileges, and the
+//! traced process needs no preparation, so builds of any age can be compared. Processes that the
+//! traced one starts meanwhile are not supported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,47 +19,47 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::record::Allocations;
+pub use super::breakpoints::Allocations;
+use super::breakpoints::{BreakpointId, Breakpoints};
 
-use super::traps::{Place, Traps};
-
-/// Between looks at threads none of which had stopped.
+/// Sleep between polls while no thread stops.
 const PAUSE: Duration = Duration::from_micros(20);
 
-/// Looks that only give the processor away before there is a pause: a thread that was let go on will stop soon.
-const LOOKS: u32 = 100;
+/// Polls without a stop before the first sleep; until then the tracer only yields, since a resumed
+/// thread stops again soon.
+const YIELDS: u32 = 100;
 
-/// How long the threads of a process may take to stop for the first time.
+/// Longest wait for the first stop of all threads of a process.
 const START_MAX: Duration = Duration::from_secs(10);
 
-/// A count that is going on.
+/// A count in progress.
 #[derive(Debug)]
 pub struct Tracer {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<nix::Result<Counted>>,
+    thread: JoinHandle<nix::Result<Activity>>,
 }
 
-/// What was counted.
+/// Counted activity of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct Activity {
     /// System calls.
     pub calls: u64,
-    /// Calls of the allocator; `None` where they cannot be counted.
+    /// `None` if no breakpoint could be found.
     pub allocations: Option<Allocations>,
 }
 
 impl Tracer {
-    /// Begins to count what process `pid`, a child of this one, does.
+    /// Starts to count the activity of process `pid`, a child of this process.
     pub fn start(pid: u32) -> io::Result<Tracer> {
         let threads = threads(pid)?;
-        let traps = Traps::find(pid)?;
+        let breakpoints = Breakpoints::find(pid)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, is_ready) = channel();
-        let told = Arc::clone(&stop);
-        // The kernel answers only the thread that began to trace.
+        let stop_flag = Arc::clone(&stop);
+        // The kernel accepts ptrace requests only from the thread that attached.
         let thread = std::thread::Builder::new()
             .name("tracer".to_owned())
-            .spawn(move || Tracing::new(threads, traps)?.run(&told, &ready))?;
+            .spawn(move || Tracing::new(threads, breakpoints)?.run(&stop_flag, &ready))?;
         match is_ready.recv_timeout(START_MAX) {
             Ok(()) => Ok(Tracer { stop, thread }),
             Err(RecvTimeoutError::Timeout) => {
@@ -75,8 +75,8 @@ impl Tracer {
         }
     }
 
-    /// Lets the process go on untraced, and gives the count.
-    pub fn stop(self) -> io::Result<Counted> {
+    /// Detaches from the process and returns the count.
+    pub fn stop(self) -> io::Result<Activity> {
         self.stop.store(true, Ordering::Relaxed);
         Ok(self.thread.join().expect("it does not panic")?)
     }
@@ -91,28 +91,28 @@ fn threads(pid: u32) -> io::Result<Vec<Pid>> {
     Ok(threads)
 }
 
-/// What the tracing thread knows.
+/// State of the tracing thread.
 struct Tracing {
     threads: Vec<Pid>,
-    /// Those of the beginning that have not stopped for the first time.
+    /// Threads of the start that have not stopped for the first time.
     held: BTreeSet<Pid>,
-    traps: Traps,
-    setting: Setting,
-    /// Threads that make the step behind a trap.
-    stepping: BTreeMap<Pid, Place>,
+    breakpoints: Breakpoints,
+    phase: Phase,
+    /// Threads that step over a breakpoint.
+    stepping: BTreeMap<Pid, BreakpointId>,
     call_stops: u64,
     is_ending: bool,
 }
 
-/// Whether the traps are set.
+/// State of the breakpoints.
 #[derive(PartialEq)]
-enum Setting {
-    NotYet,
+enum Phase {
+    NotSet,
     Set,
     Cleared,
 }
 
-/// What becomes of a thread.
+/// State of a thread after a stop.
 #[derive(PartialEq)]
 enum Fate {
     Traced,
@@ -120,11 +120,11 @@ enum Fate {
 }
 
 impl Tracing {
-    fn new(mut threads: Vec<Pid>, traps: Traps) -> nix::Result<Tracing> {
-        // A thread that nobody traces would not survive a trap, so those that begin meanwhile are traced too.
+    fn new(mut threads: Vec<Pid>, breakpoints: Breakpoints) -> nix::Result<Tracing> {
+        // A breakpoint kills an untraced thread, so threads that start later are traced too.
         let mut options = ptrace::Options::PTRACE_O_TRACESYSGOOD;
         options.set(ptrace::Options::PTRACE_O_TRACECLONE, true);
-        // Threads that the kernel runs on behalf of the process, as io_uring does, cannot be traced and make no calls.
+        // Kernel threads of the process, as io_uring starts them, cannot be traced and make no calls.
         threads.retain(|thread| ptrace::seize(*thread, options).is_ok());
         if threads.is_empty() {
             return Err(Errno::EPERM);
@@ -133,53 +133,54 @@ impl Tracing {
         Ok(Tracing {
             held: threads.iter().copied().collect(),
             threads,
-            traps,
-            setting: Setting::NotYet,
+            breakpoints,
+            phase: Phase::NotSet,
             stepping: BTreeMap::new(),
             call_stops: 0,
             is_ending: false,
         })
     }
 
-    fn run(mut self, stop: &AtomicBool, ready: &Sender<()>) -> nix::Result<Counted> {
-        let mut looks = 0;
+    fn run(mut self, stop: &AtomicBool, ready: &Sender<()>) -> nix::Result<Activity> {
+        let mut polls = 0;
         while !self.threads.is_empty() {
             self.is_ending = stop.load(Ordering::Relaxed);
             if self.is_ending {
-                // Each time anew: a stop that was on its way already may have used the one before up.
+                // Repeated in each poll: a stop that was already pending may have consumed the
+                // previous interrupt.
                 for thread in &self.threads {
-                    // One that has just ended is found so below.
+                    // A thread that has just ended is detected below.
                     let _ = ptrace::interrupt(*thread);
                 }
             }
-            looks += 1;
+            polls += 1;
             for thread in std::mem::take(&mut self.threads) {
                 let status = waitpid(thread, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG));
                 if status == Ok(WaitStatus::StillAlive) {
                     self.threads.push(thread);
                     continue;
                 }
-                looks = 0;
+                polls = 0;
                 if self.stopped(thread, status)? == Fate::Traced {
                     self.threads.push(thread);
                 }
                 if self.held.remove(&thread) && self.held.is_empty() {
-                    // All are on their way and will stop at their next call, which is what the caller waits for.
+                    // All threads run again and stop at their next call.
                     let _ = ready.send(());
                 }
             }
-            match looks {
+            match polls {
                 0 => {}
-                1..LOOKS => std::thread::yield_now(),
+                1..YIELDS => std::thread::yield_now(),
                 _ => std::thread::sleep(PAUSE),
             }
         }
-        let allocations = self.traps.is_any().then_some(self.traps.counted);
-        // A call stops its thread twice, before and behind; the last one perhaps only once.
-        Ok(Counted { calls: self.call_stops / 2, allocations })
+        let allocations = (!self.breakpoints.is_empty()).then_some(self.breakpoints.counted);
+        // A call stops its thread at entry and exit; the last call perhaps only at entry.
+        Ok(Activity { calls: self.call_stops / 2, allocations })
     }
 
-    /// A thread has stopped, or ended.
+    /// Handles the stop or the end of a thread.
     fn stopped(&mut self, thread: Pid, status: nix::Result<WaitStatus>) -> nix::Result<Fate> {
         let mut signal = match status {
             Ok(WaitStatus::PtraceSyscall(_)) => {
@@ -196,36 +197,36 @@ impl Tracing {
             }
             _ => return Ok(Fate::Gone),
         };
-        if self.setting == Setting::NotYet && !self.is_ending {
-            self.traps.set(thread)?;
-            self.setting = Setting::Set;
+        if self.phase == Phase::NotSet && !self.is_ending {
+            self.breakpoints.set(thread)?;
+            self.phase = Phase::Set;
         }
         if signal == Some(Signal::SIGTRAP) {
-            if let Some(place) = self.stepping.remove(&thread) {
-                if self.setting == Setting::Set {
-                    self.traps.rearm(thread, place)?;
+            if let Some(id) = self.stepping.remove(&thread) {
+                if self.phase == Phase::Set {
+                    self.breakpoints.rearm(thread, id)?;
                 }
                 signal = None;
-            } else if let Some(place) = self.traps.hit(thread)? {
-                self.stepping.insert(thread, place);
+            } else if let Some(id) = self.breakpoints.hit(thread)? {
+                self.stepping.insert(thread, id);
                 signal = None;
             }
         }
-        self.go_on(thread, signal)
+        self.resume(thread, signal)
     }
 
-    fn go_on(&mut self, thread: Pid, signal: Option<Signal>) -> nix::Result<Fate> {
+    fn resume(&mut self, thread: Pid, signal: Option<Signal>) -> nix::Result<Fate> {
         if self.stepping.contains_key(&thread) {
             ptrace::step(thread, signal)?;
             return Ok(Fate::Traced);
         }
         if self.is_ending {
-            if self.setting == Setting::Set {
-                self.traps.clear(thread)?;
-                self.setting = Setting::Cleared;
+            if self.phase == Phase::Set {
+                self.breakpoints.clear(thread)?;
+                self.phase = Phase::Cleared;
             }
-            // It has run into a trap, and the stop that says so is still to come.
-            if self.traps.is_at(thread)?.is_none() {
+            // At a breakpoint whose SIGTRAP is still pending, the thread must not be detached.
+            if self.breakpoints.current(thread)?.is_none() {
                 ptrace::detach(thread, signal)?;
                 return Ok(Fate::Gone);
             }
@@ -241,17 +242,17 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
-    use crate::probe::clock;
+    use crate::probe::process_tree;
 
-    /// Waits until process `pid` waits itself: a call that it was about to make would count with those to come.
+    /// Waits until process `pid` sleeps, so that it has no call left to make.
     fn await_asleep(pid: u32) {
-        let process = clock::process(pid).expect("it lives");
+        let process = process_tree::process(pid).expect("it lives");
         while process.stat().expect("it lives").state != 'S' {
             std::thread::yield_now();
         }
     }
 
-    /// System calls of `cat` while it copies `lines` lines, one by one.
+    /// Counts the system calls of `cat` while it copies `lines` lines, one by one.
     fn calls_of_cat(lines: u64) -> u64 {
         let mut cat = Command::new("cat");
         let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -276,14 +277,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_more_is_a_read_and_a_write_more() {
+    fn each_line_is_one_read_and_one_write() {
         let (few, many) = (calls_of_cat(10), calls_of_cat(110));
         assert_eq!(many - few, 200, "{few} {many}");
     }
 
     #[test]
-    fn allocations_are_counted_where_the_library_has_them() {
-        // A shell that doubles a text: what it asks for depends on how long that is.
+    fn allocations_are_counted_in_a_dynamically_linked_process() {
+        // The shell doubles a text, so the requested sizes grow.
         let script = "echo; read line; a=x; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do a=$a$a; done; echo; read line";
         let mut shell = Command::new("sh");
         let shell = shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -296,14 +297,14 @@ mod tests {
         output.read_line(&mut String::new()).unwrap();
         let counted = tracer.stop().unwrap();
         input.write_all(b"\n").unwrap();
-        assert!(shell.wait().unwrap().success(), "it is left as it was");
+        assert!(shell.wait().unwrap().success(), "the shell runs on untraced");
         if let Some(allocations) = counted.allocations {
             assert!(allocations.count >= 15 && allocations.bytes > 1 << 15, "{allocations:?}");
         }
     }
 
     #[test]
-    fn a_process_that_is_not_there_is_an_error() {
+    fn a_process_that_does_not_exist_is_an_error() {
         assert!(Tracer::start(u32::MAX >> 1).is_err());
     }
 }

@@ -41,7 +41,7 @@ pub fn objection(trial: &Trial, shares_core: bool) -> Option<String> {
 
 fn disturbance(trial: &Trial) -> Option<String> {
     let account = trial.disturbance?;
-    let waits = trial.waits.unwrap_or_default();
+    let waits = trial.sched_stats.unwrap_or_default();
     let wall = account.wall_ns as f64;
     // Threads of a server that wait for each other are part of what it costs.
     let waited = account.waited_ns.saturating_sub(waits.own_ns) as f64 / wall;
@@ -93,8 +93,11 @@ fn rate_hz(measured: &Measurement) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Disturbance, Http2Settings, Quantiles, ScheduleReport, Waits};
+    use crate::probe::disturbance::Disturbance;
+    use crate::probe::sched_stats::SchedStats;
+    use crate::record::{Http2Settings, ScheduleReport};
     use crate::report::delta::tests::trial;
+    use crate::stats::histogram::Quantiles;
 
     /// 100 requests in 1 ms, ten in flight: 0.1 ms each.
     fn sound() -> Trial {
@@ -120,16 +123,16 @@ mod tests {
         let quiet = Disturbance { wall_ns: 1_000_000_000, ..Disturbance::default() };
         let waited = Disturbance { waited_ns: 200_000_000, ..quiet };
         let stolen = Disturbance { stolen_ns: 30_000_000, ..quiet };
-        let preempted = Waits { preemptions: 500, others_ns: 30_000_000, own_ns: 0 };
+        let preempted = SchedStats { preemptions: 500, others_ns: 30_000_000, own_ns: 0 };
         for (disturbance, waits, want) in [
             (quiet, None, None),
             (Disturbance { waited_ns: 50_000_000, stolen_ns: 10_000_000, ..quiet }, None, None),
             (waited, None, Some("waited for a processor in 20 %")),
             (stolen, None, Some("3.0 % of it was stolen")),
             (quiet, Some(preempted), Some("500 times a second")),
-            (quiet, Some(Waits { others_ns: 1_000_000, ..preempted }), None),
+            (quiet, Some(SchedStats { others_ns: 1_000_000, ..preempted }), None),
         ] {
-            let trial = Trial { disturbance: Some(disturbance), waits, ..sound() };
+            let trial = Trial { disturbance: Some(disturbance), sched_stats: waits, ..sound() };
             let got = objection(&trial, false).unwrap_or_default();
             assert!(
                 got.contains(want.unwrap_or_default()) && got.is_empty() == want.is_none(),
@@ -146,12 +149,12 @@ mod tests {
             waited_ns: 900_000_000,
             ..Disturbance::default()
         };
-        let waits = Waits { preemptions: 5000, own_ns: 850_000_000, others_ns: 10_000_000 };
-        let trial = Trial { disturbance: Some(account), waits: Some(waits), ..sound() };
+        let waits = SchedStats { preemptions: 5000, own_ns: 850_000_000, others_ns: 10_000_000 };
+        let trial = Trial { disturbance: Some(account), sched_stats: Some(waits), ..sound() };
         assert_eq!(objection(&trial, false), None);
         // The same beside another program.
-        let waits = Waits { own_ns: 600_000_000, others_ns: 250_000_000, ..waits };
-        let trial = Trial { waits: Some(waits), ..trial };
+        let waits = SchedStats { own_ns: 600_000_000, others_ns: 250_000_000, ..waits };
+        let trial = Trial { sched_stats: Some(waits), ..trial };
         assert!(objection(&trial, false).unwrap().contains("in 30 % of it"));
     }
 

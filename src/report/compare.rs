@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{Counted, Counts, Side, Trial, Variant};
+use crate::record::{Counts, RequestCounts, Side, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::family::{Family, Member};
 use crate::stats::location;
@@ -214,7 +214,7 @@ impl Count {
 
 /// What is counted of a request, how, and whether it may not grow. Bytes that are asked of the allocator may: a buffer
 /// that is larger and kept is no worse.
-type What = (&'static str, fn(&Counted) -> Option<u64>, bool);
+type What = (&'static str, fn(&RequestCounts) -> Option<u64>, bool);
 
 const WHATS: [What; 5] = [
     ("system calls", |counted| Some(counted.calls), true),
@@ -250,8 +250,8 @@ fn counts(trials: &[Trial]) -> Vec<Count> {
 
 /// What a request takes: the difference of two numbers of requests, over as many requests. Of several passes the least
 /// of each counts, since what disturbs one only adds.
-pub(super) fn each(passes: &[&Counts], count: fn(&Counted) -> Option<u64>) -> Option<f64> {
-    let least = |of: fn(&Counts) -> &Counted| {
+pub(super) fn each(passes: &[&Counts], count: fn(&RequestCounts) -> Option<u64>) -> Option<f64> {
+    let least = |of: fn(&Counts) -> &RequestCounts| {
         passes.iter().filter_map(|counts| Some((count(of(counts))?, of(counts).requests))).min()
     };
     let (few, fewer) = least(|counts| &counts.few)?;
@@ -275,7 +275,8 @@ pub fn is_enough(trials: &[Trial]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Allocations, Outcome};
+    use crate::probe::tracer::Allocations;
+    use crate::record::Outcome;
     use crate::report::delta::tests::{header, trial, with};
 
     fn run(trials: Vec<Trial>) -> Run {
@@ -299,7 +300,7 @@ mod tests {
 
     /// A count of requests that take `calls` and `allocations` each, with `more` calls beside in the larger one.
     fn counted(side: Side, calls: u64, allocations: Option<u64>, more: u64) -> Trial {
-        let counted = |requests: u64| Counted {
+        let counted = |requests: u64| RequestCounts {
             requests,
             calls: 50 + requests * calls,
             bytes_in: 100 * requests,

@@ -7,7 +7,7 @@
 //! is looked for on top of as much again, if that keeps the server busy.
 
 use crate::record::validity::OTHERS_MAX;
-use crate::record::{Spun, Trial, Variant};
+use crate::record::{DelayTotals, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::location::{self, Sample};
 
@@ -94,7 +94,7 @@ impl Control {
 /// What was to be added to each request of these trials, if something was.
 fn asked_ns(trials: &[&Trial]) -> Option<u64> {
     match trials[0].variant {
-        Variant::Spin { ns } => Some(ns),
+        Variant::Delayed { ns } => Some(ns),
         Variant::Usual | Variant::Twin | Variant::Null | Variant::Build { .. } => None,
     }
 }
@@ -103,12 +103,12 @@ fn asked_ns(trials: &[&Trial]) -> Option<u64> {
 /// for its core counted that time too, so that its account says nothing.
 fn spent(trials: &[&Trial]) -> Vec<Sample> {
     let asked = asked_ns(trials).unwrap_or_default() as f64;
-    let account = |trial: &Trial| match trial.server.as_ref()?.spun? {
-        Spun { messages: 0, .. } => None,
-        Spun { messages, ns } => Some(ns as f64 / messages as f64),
+    let account = |trial: &Trial| match trial.server.as_ref()?.injected_delay? {
+        DelayTotals { messages: 0, .. } => None,
+        DelayTotals { messages, ns } => Some(ns as f64 / messages as f64),
     };
     let has_waited = |trial: &Trial| {
-        trial.waits.zip(trial.disturbance).is_some_and(|(waits, account)| {
+        trial.sched_stats.zip(trial.disturbance).is_some_and(|(waits, account)| {
             waits.others_ns as f64 > OTHERS_MAX * account.wall_ns as f64
         })
     };
@@ -125,7 +125,9 @@ fn spent(trials: &[&Trial]) -> Vec<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Disturbance, Outcome, ServerReport, Waits};
+    use crate::probe::disturbance::Disturbance;
+    use crate::probe::sched_stats::SchedStats;
+    use crate::record::{Outcome, ServerReport};
     use crate::report::delta::tests::trial;
 
     /// A trial of a server that was `busy_percent` of the time, and spent `spun_ns` beside each echo.
@@ -136,9 +138,9 @@ mod tests {
         }
         if asked_ns > 0 {
             trial.cell = asked_ns as u32;
-            trial.variant = Variant::Spin { ns: asked_ns };
-            let spun = Some(Spun { messages: 10, ns: spun_ns * 10 });
-            trial.server = Some(ServerReport { spun, ..ServerReport::default() });
+            trial.variant = Variant::Delayed { ns: asked_ns };
+            let spun = Some(DelayTotals { messages: 10, ns: spun_ns * 10 });
+            trial.server = Some(ServerReport { injected_delay: spun, ..ServerReport::default() });
         }
         trial
     }
@@ -236,11 +238,15 @@ mod tests {
     fn blocks_that_do_not_count_say_nothing_of_what_was_added() {
         let block = |round| [spinning(round, 0, 5000, 0, 99), spinning(round, 500, 5500, 500, 99)];
         let mut trials: Vec<Trial> = (0..10).flat_map(block).collect();
-        let spun =
-            |ns| Some(ServerReport { spun: Some(Spun { messages: 1, ns }), ..Default::default() });
+        let spun = |ns| {
+            Some(ServerReport {
+                injected_delay: Some(DelayTotals { messages: 1, ns }),
+                ..Default::default()
+            })
+        };
         (trials[1].discarded, trials[1].server) = (Some("disturbed".into()), spun(9000));
         trials[3].server = spun(9000);
-        trials[3].waits = Some(Waits { others_ns: 100_000, ..Waits::default() });
+        trials[3].sched_stats = Some(SchedStats { others_ns: 100_000, ..SchedStats::default() });
         trials[3].disturbance = Some(Disturbance { wall_ns: 1_000_000, ..Disturbance::default() });
         trials[5].server = None;
         let control = control(&trials);

@@ -62,16 +62,17 @@ fn line((bytes, rung): (u64, &str), known: &Known<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Allocations, Counted};
+    use crate::probe::tracer::Allocations;
+    use crate::record::RequestCounts;
     use crate::report::delta::tests::{header, trial};
 
-    fn counted(requests: u64) -> Counted {
+    fn counted(requests: u64) -> RequestCounts {
         let allocations = Allocations { count: 7 + 3 * requests, bytes: 99 + 200 * requests };
-        Counted {
+        RequestCounts {
             requests,
             calls: 5 + 2 * requests,
             allocations: Some(allocations),
-            ..Counted::default()
+            ..RequestCounts::default()
         }
     }
 

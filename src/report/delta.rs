@@ -334,7 +334,11 @@ pub fn is_enough(trials: &[Trial]) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::record::{Build, Cpu, Header, Host, Quantiles, SocketOptions, VERSION, Variant};
+    use crate::probe::build::Build;
+    use crate::probe::cpu_clock::CpuTime;
+    use crate::probe::host::Host;
+    use crate::record::{Header, SocketOptions, VERSION, Variant};
+    use crate::stats::histogram::Quantiles;
 
     pub(crate) fn header() -> Header {
         Header {
@@ -349,7 +353,7 @@ pub(crate) mod tests {
             client_busy_poll_ns: 0,
             client: None,
             peers: BTreeMap::new(),
-            interruptions: None,
+            os_noise: None,
             host: Host { cpu_model: "A CPU".into(), ..Host::default() },
             build: Build { profile: "release".into(), ..Build::default() },
         }
@@ -383,9 +387,9 @@ pub(crate) mod tests {
                 bytes_in: 1000,
                 latency_ns: Quantiles::default(),
                 latency_histogram: latency.to_text(),
-                client_cpu: Cpu { total_ns: 500_000, ..Cpu::default() },
-                client_spun_ns: 0,
-                server_cpu: Some(Cpu { total_ns: cost_ns * 100, ..Cpu::default() }),
+                client_cpu: CpuTime { total_ns: 500_000, ..CpuTime::default() },
+                client_busy_poll_idle_ns: 0,
+                server_cpu: Some(CpuTime { total_ns: cost_ns * 100, ..CpuTime::default() }),
                 server_rss_peak_bytes: Some(1 << 20),
                 server_faults: Some(50),
                 socket: SocketOptions::default(),
@@ -397,8 +401,8 @@ pub(crate) mod tests {
             })),
             server: None,
             disturbance: None,
-            waits: None,
-            piece_ns: None,
+            sched_stats: None,
+            reference_work_ns: None,
             counts: None,
             discarded: None,
         }

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::record::{Interruptions, Trial};
+use crate::probe::os_noise::OsNoise;
+use crate::record::Trial;
 
 use super::delta::{key, latencies, measured};
 use super::status;
@@ -25,7 +26,7 @@ pub fn render(run: &Run) -> Option<String> {
 
 /// How punctual the load generator can be at all, if it was found out.
 fn interruptions(run: &Run) -> String {
-    let Some(Interruptions { watched_ns, count, lost_ns }) = run.header.interruptions else {
+    let Some(OsNoise { watched_ns, count, lost_ns }) = run.header.os_noise else {
         return String::new();
     };
     format!(
@@ -108,9 +109,8 @@ mod tests {
 
     #[test]
     fn what_keeps_a_load_generator_from_its_schedule_is_told() {
-        let interruptions =
-            Interruptions { watched_ns: 100_000_000, count: 43, lost_ns: 1_400_000 };
-        let header = Header { interruptions: Some(interruptions), ..header() };
+        let os_noise = OsNoise { watched_ns: 100_000_000, count: 43, lost_ns: 1_400_000 };
+        let header = Header { os_noise: Some(os_noise), ..header() };
         let run = Run::new(header, vec![open("uring/raw/npy", 0, 30_000.0)]);
         let text = render(&run).unwrap();
         assert!(

@@ -20,8 +20,9 @@ const BEST_OF: usize = 50;
 
 /// What a reader has to know of how fast the core was, if it was slowed often.
 pub(super) fn warning(trials: &[Trial]) -> Option<String> {
-    let slowest = |trial: &Trial| trial.piece_ns.map(|pieces| pieces[0].max(pieces[1]));
-    let mut pieces: Vec<u64> = trials.iter().filter_map(|trial| trial.piece_ns).flatten().collect();
+    let slowest = |trial: &Trial| trial.reference_work_ns.map(|pieces| pieces[0].max(pieces[1]));
+    let mut pieces: Vec<u64> =
+        trials.iter().filter_map(|trial| trial.reference_work_ns).flatten().collect();
     pieces.sort_unstable();
     let best = *pieces.get(pieces.len() / BEST_OF)? as f64;
     let mut times: Vec<f64> =
@@ -47,7 +48,7 @@ mod tests {
     fn slowed(times: f64) -> Vec<Trial> {
         let of = |round| {
             let piece_ns = [80_000, (80_000.0 * (1.0 + times * f64::from(round) / 10.0)) as u64];
-            Trial { piece_ns: Some(piece_ns), ..trial("uring/raw/npy", round, 1000) }
+            Trial { reference_work_ns: Some(piece_ns), ..trial("uring/raw/npy", round, 1000) }
         };
         (0..8).map(of).collect()
     }

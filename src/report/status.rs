@@ -210,7 +210,7 @@ mod tests {
             let mut trial = trial("uring/raw/reflect", 0, 9_900);
             let Outcome::Measured(measured) = &mut trial.outcome else { unreachable!() };
             measured.client_cpu.total_ns = measured.wall_ns;
-            measured.client_spun_ns = (spun * measured.wall_ns as f64) as u64;
+            measured.client_busy_poll_idle_ns = (spun * measured.wall_ns as f64) as u64;
             Status::of(&[&trial])
         };
         assert_eq!(awake(0.5), Status::Valid);

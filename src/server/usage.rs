@@ -3,8 +3,8 @@
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 
 use crate::driver::Counters;
-use crate::probe::clock;
-use crate::record::{ServerReport, Spun};
+use crate::probe::memory;
+use crate::record::{DelayTotals, ServerReport};
 use crate::server::ServerError;
 use crate::service::spin::{Spent, Spin};
 
@@ -29,11 +29,11 @@ pub(super) fn report(counters: Counters, spins: &[Spin]) -> Result<ServerReport,
         peer_faults: counters.peer_faults,
         limits: counters.limits.hits().map(|(limit, n)| (limit.name().to_owned(), n)).collect(),
         socket: counters.socket,
-        rss_peak_bytes: clock::rss_peak_bytes(std::process::id()).map_err(system)?,
+        rss_peak_bytes: memory::rss_peak_bytes(std::process::id()).map_err(system)?,
         minor_faults: count(usage.minor_page_faults()),
         voluntary_switches: count(usage.voluntary_context_switches()),
         involuntary_switches: count(usage.involuntary_context_switches()),
-        spun: spins.iter().filter_map(|spin| spin.spent()).reduce(add).map(spun),
+        injected_delay: spins.iter().filter_map(|spin| spin.spent()).reduce(add).map(spun),
     })
 }
 
@@ -41,6 +41,6 @@ fn add(some: Spent, more: Spent) -> Spent {
     Spent { messages: some.messages + more.messages, ns: some.ns + more.ns }
 }
 
-fn spun(Spent { messages, ns }: Spent) -> Spun {
-    Spun { messages, ns }
+fn spun(Spent { messages, ns }: Spent) -> DelayTotals {
+    DelayTotals { messages, ns }
 }

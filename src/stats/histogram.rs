@@ -6,9 +6,22 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+use serde::{Deserialize, Serialize};
 
 /// Longest latency that is told apart, in nanoseconds; what is slower counts as this.
 pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
+
+/// Summary of a histogram, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantiles {
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub max: u64,
+    /// Arithmetic mean.
+    pub mean: u64,
+}
 
 /// Counts of latencies, in nanoseconds.
 #[derive(Clone, Debug)]
@@ -64,6 +77,17 @@ impl Histogram {
     /// Arithmetic mean.
     pub fn mean(&self) -> f64 {
         self.0.mean()
+    }
+
+    pub fn quantiles(&self) -> Quantiles {
+        Quantiles {
+            p50: self.quantile(0.5),
+            p90: self.quantile(0.9),
+            p99: self.quantile(0.99),
+            p999: self.quantile(0.999),
+            max: self.max(),
+            mean: self.mean().round() as u64,
+        }
     }
 
     /// Adds what `other` counted.

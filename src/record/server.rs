@@ -1,0 +1,38 @@
+//! The report that a server writes when it ends (`--report FILE`).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::measurement::SocketOptions;
+
+/// Resources that a server used, over all workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerReport {
+    /// Accepted connections.
+    pub accepted: u64,
+    /// Connections closed for a fault of the peer.
+    pub peer_faults: u64,
+    /// Number of times that peers reached a limit, by the limit's name; zeros are left out.
+    #[serde(default)]
+    pub limits: BTreeMap<String, u32>,
+    /// Options of the first accepted socket, read back.
+    pub socket: Option<SocketOptions>,
+    /// Peak resident set.
+    pub rss_peak_bytes: u64,
+    pub minor_faults: u64,
+    pub voluntary_switches: u64,
+    pub involuntary_switches: u64,
+    /// Total of the delays injected into messages ([`Variant::Delayed`](super::Variant::Delayed)).
+    #[serde(default, rename = "spun", skip_serializing_if = "Option::is_none")]
+    pub injected_delay: Option<DelayTotals>,
+}
+
+/// Injected delays, by the server's own clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelayTotals {
+    /// Messages, including those of the warm-up.
+    pub messages: u64,
+    /// Sum of the delays.
+    pub ns: u64,
+}
