@@ -17,7 +17,7 @@ use ndecho::driver::uring::Uring;
 use ndecho::driver::{Driver, Options, StopSignal, Stopper, stop_signal};
 use ndecho::sys::{affinity, socket};
 use ndecho::wire::raw::Raw;
-use ndecho::wire::{Handler, Head, Limits, Refusal, Reply, Route, SharedPool};
+use ndecho::wire::{Handler, Head, Limits, Refused, Response, Route, Routed, SharedPool};
 
 /// Body sizes: a number, the original benchmark's largest, and one that no cache of a core holds twice.
 const SIZES: [usize; 3] = [8, 65_536, 1 << 20];
@@ -31,18 +31,12 @@ const WINDOW_FRAMES: usize = 1000;
 struct Reflect;
 
 impl Handler for Reflect {
-    fn route(&mut self, _: &Head<'_>) -> Result<Route, (Refusal, String)> {
-        Ok(Route(0))
+    fn route(&mut self, _: &Head<'_>) -> Result<Routed, Refused> {
+        Ok(Routed::Unary(Route(0)))
     }
 
-    fn answer(
-        &mut self,
-        _: Route,
-        body: &[u8],
-        _: &mut Vec<u8>,
-    ) -> Result<Reply, (Refusal, String)> {
-        let codec_id = Encoding::Reflect.id();
-        Ok(Reply { content_type: "", codec_id, head_len: 0, payload: 0..body.len() })
+    fn answer(&mut self, _: Route, body: &[u8], _: &mut Vec<u8>) -> Result<Response, Refused> {
+        Ok(Response { content_type: "\0", head_len: 0, payload: 0..body.len() })
     }
 }
 

@@ -13,8 +13,8 @@ use ndecho::wire::h1::{DateClock, H1};
 use ndecho::wire::h2::{Allowance, H2, H2Client};
 use ndecho::wire::raw::Raw;
 use ndecho::wire::{
-    Batch, Client, Context, Handler, Head, Limits, Loan, Machine, Outbox, Part, Pool, Refusal,
-    Reply, Route, Sink, WireError,
+    Batch, Client, Context, Handler, Head, Limits, Loan, Machine, Outbox, Part, Pool, Refused,
+    Response, ResponseEvent, Route, Routed, Sink, WireError,
 };
 
 /// Body sizes of the original benchmark.
@@ -26,18 +26,13 @@ const FIRST_BYTES: usize = 16 * 1024;
 struct Reflect;
 
 impl Handler for Reflect {
-    fn route(&mut self, _: &Head<'_>) -> Result<Route, (Refusal, String)> {
-        Ok(Route(0))
+    fn route(&mut self, _: &Head<'_>) -> Result<Routed, Refused> {
+        Ok(Routed::Unary(Route(0)))
     }
 
-    fn answer(
-        &mut self,
-        _: Route,
-        body: &[u8],
-        _: &mut Vec<u8>,
-    ) -> Result<Reply, (Refusal, String)> {
+    fn answer(&mut self, _: Route, body: &[u8], _: &mut Vec<u8>) -> Result<Response, Refused> {
         let content_type = GRPC;
-        Ok(Reply { content_type, codec_id: 0, head_len: 0, payload: 0..body.len() })
+        Ok(Response { content_type, head_len: 0, payload: 0..body.len() })
     }
 }
 
@@ -209,8 +204,9 @@ struct Count {
 }
 
 impl Sink for Count {
-    fn reply(&mut self, _: u32, body: Result<&[u8], &str>) {
-        self.count += u32::from(body.is_ok_and(|body| body.len() == self.len));
+    fn response(&mut self, _: u32, event: ResponseEvent<'_>) {
+        let whole = matches!(event, ResponseEvent::Whole(message) if message.len() == self.len);
+        self.count += u32::from(whole);
     }
 }
 

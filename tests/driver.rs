@@ -63,7 +63,7 @@ impl Frames {
         if len == REFUSED {
             cx.out.copy(b"refused", cx.pool);
             let what = "length".to_owned();
-            return Err(WireError::Protocol { protocol: PROTOCOL, what });
+            return Err(WireError::violation(PROTOCOL, what));
         }
         self.body = cx.pool.take(len as usize);
         self.body_len = Some(len as usize);
@@ -87,6 +87,8 @@ impl Frames {
         self.done |= self.draining;
     }
 }
+
+impl ndecho::driver::Connected for Frames {}
 
 impl Machine for Frames {
     fn receive(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
@@ -123,7 +125,7 @@ impl Machine for Frames {
     fn end(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
         let idle = self.is_idle();
         self.done = true;
-        if idle { Ok(()) } else { Err(WireError::Truncated { protocol: PROTOCOL }) }
+        if idle { Ok(()) } else { Err(WireError::truncated(PROTOCOL)) }
     }
 
     fn drain(&mut self, _cx: &mut Context<'_>) {
@@ -137,7 +139,7 @@ impl Machine for Frames {
 
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         cx.out.copy(b"late", cx.pool);
-        Err(WireError::Timeout { protocol: PROTOCOL, what: "for a frame" })
+        Err(WireError::timeout(PROTOCOL, "for a frame"))
     }
 
     fn finished(&self) -> bool {

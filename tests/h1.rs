@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::{Calling, Driven, Shapes};
 use ndecho::wire::h1::{DateClock, H1, H1Client};
-use ndecho::wire::{Client, Limits, Machine, Part, WireError};
+use ndecho::wire::{Client, ErrorKind, Limits, Machine, Part, WireError};
 use proptest::prelude::*;
 
 const BODY_MAX: usize = 3_000_000;
@@ -254,7 +254,10 @@ fn what_is_no_http_is_refused_with_its_reason_and_the_connection_closed() {
         assert_eq!(field(&seen[0].head, "Connection"), Some("close"), "{shown:?}");
         assert!(seen[0].body.len() > 10 && seen[0].body.ends_with(b"\n"), "{shown:?}");
         assert!(driven.machine.finished(), "{shown:?}");
-        assert!(matches!(driven.error, Some(WireError::Protocol { .. })), "{shown:?}");
+        assert!(
+            matches!(driven.error, Some(WireError { kind: ErrorKind::Violation, .. })),
+            "{shown:?}"
+        );
         for step in [1, 13, 1000] {
             let mut again = server(true);
             bytes.chunks(step).for_each(|piece| again.feed(piece));
@@ -406,7 +409,7 @@ fn each_phase_has_its_own_patience() {
         trickling.wait(Duration::from_secs(1));
     }
     assert_eq!(statuses(&trickling), [408]);
-    assert!(matches!(trickling.error, Some(WireError::Timeout { .. })));
+    assert!(matches!(trickling.error, Some(WireError { kind: ErrorKind::Timeout, .. })));
 
     let input = post("/reflect", b"0123456789");
     let mut slow = answer_of(&input[..input.len() - 10]);
@@ -419,7 +422,7 @@ fn each_phase_has_its_own_patience() {
         let mut stalled = answer_of(&input[..20_000]);
         stalled.wait(Duration::from_secs(31));
         assert_eq!(statuses(&stalled), [408]);
-        assert!(matches!(stalled.error, Some(WireError::Timeout { .. })));
+        assert!(matches!(stalled.error, Some(WireError { kind: ErrorKind::Timeout, .. })));
     }
     let mut skipping = answer_of(&post("/nowhere", b"0123")[..56]);
     skipping.wait(Duration::from_secs(31));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use ndecho::array::DType;
 use ndecho::codec::Encoding;
-use ndecho::load::client::LoadConnection;
+use ndecho::load::client::{LoadClient, LoadConnection};
 use ndecho::load::message::Message;
 use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
 use ndecho::load::run::Run;
@@ -20,7 +20,7 @@ use ndecho::stack::Family;
 use ndecho::wire::h1::{DateClock, H1, H1Client};
 use ndecho::wire::h2::{H2, H2Client};
 use ndecho::wire::raw::{Raw, RawClient};
-use ndecho::wire::{Batch, Client, Context, Limits, Machine, Outbox, Pool};
+use ndecho::wire::{Batch, Context, Limits, Machine, Outbox, Pool};
 
 /// Bytes that arrive at once.
 const ARRIVAL: usize = 64 * 1024;
@@ -83,7 +83,7 @@ impl End {
 }
 
 /// Lets `client` load `server` with `in_flight` requests of `size` bytes, then counts what a request costs.
-fn settle<C: Client + 'static>(
+fn settle<C: LoadClient + 'static>(
     name: &str,
     client: C,
     server: impl Machine + 'static,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Calling, Driven, Shapes};
 use ndecho::wire::raw::{CODEC_ERROR, Raw, RawClient};
-use ndecho::wire::{Limits, Machine, Part, WireError};
+use ndecho::wire::{ErrorKind, Limits, Machine, Part, WireError};
 use proptest::prelude::*;
 
 fn limits() -> Limits {
@@ -93,7 +93,7 @@ fn a_refused_frame_is_explained_and_ends_the_connection() {
     for (input, text) in cases {
         let driven = answer_of(&[frame(0, b"good"), input, frame(0, b"late")].concat());
         assert_eq!(driven.sent, [frame(0, b"good"), frame(CODEC_ERROR, text.as_bytes())].concat());
-        assert_eq!(driven.error, Some(WireError::Protocol { protocol: "raw", what: text }));
+        assert_eq!(driven.error, Some(WireError::violation("raw", text)));
         assert!(driven.machine.finished());
     }
 }
@@ -105,7 +105,7 @@ fn an_end_is_clean_between_frames_only() {
         let mut driven = answer_of(&input[..cut]);
         driven.end();
         let clean = cut == 0 || cut == input.len();
-        let error = (!clean).then_some(WireError::Truncated { protocol: "raw" });
+        let error = (!clean).then_some(WireError::truncated("raw"));
         assert_eq!(driven.error, error, "cut at {cut}");
         assert!(driven.machine.finished());
     }
@@ -138,7 +138,7 @@ fn each_phase_has_its_own_patience() {
         trickling.feed(&[*byte]);
         trickling.wait(Duration::from_secs(4));
     }
-    assert!(matches!(trickling.error, Some(WireError::Timeout { .. })));
+    assert!(matches!(trickling.error, Some(WireError { kind: ErrorKind::Timeout, .. })));
 
     let mut slow = answer_of(&frame(0, &ramp(100))[..10]);
     for byte in 5..100 {
@@ -148,7 +148,7 @@ fn each_phase_has_its_own_patience() {
     assert_eq!(slow.sent, frame(0, &ramp(100)));
     let mut stalled = answer_of(&frame(0, &ramp(50_000))[..10_000]);
     stalled.wait(Duration::from_secs(31));
-    assert!(matches!(stalled.error, Some(WireError::Timeout { .. })));
+    assert!(matches!(stalled.error, Some(WireError { kind: ErrorKind::Timeout, .. })));
 }
 
 #[test]

@@ -21,10 +21,8 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::driver::Counters;
-use crate::wire::{
-    Batch, Context, LINGER_GAP, LINGER_TIME, Limit, Loan, Machine, Outbox, Pool, WireError,
-};
+use crate::driver::{Connected, Counters};
+use crate::wire::{Batch, Context, LINGER_GAP, LINGER_TIME, Limit, Loan, Outbox, Pool, WireError};
 
 /// A peer that takes no byte for this long is given up; nginx and h2o have the same default.
 pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -68,7 +66,7 @@ enum State {
 
 /// One connection of an own protocol.
 pub(crate) struct Connection {
-    machine: Box<dyn Machine>,
+    machine: Box<dyn Connected>,
     outbox: Outbox,
     batch: Batch,
     loan: Option<Loan>,
@@ -88,7 +86,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// A connection that stands; call [`Connection::open`] next.
-    pub(crate) fn new(machine: Box<dyn Machine>, outbox_bytes_max: usize) -> Connection {
+    pub(crate) fn new(machine: Box<dyn Connected>, outbox_bytes_max: usize) -> Connection {
         Connection {
             machine,
             outbox: Outbox::default(),
@@ -384,7 +382,7 @@ impl Connection {
     fn call(
         &mut self,
         cx: &mut WorkerCx<'_>,
-        work: impl FnOnce(&mut dyn Machine, &mut Context<'_>) -> Result<(), WireError>,
+        work: impl FnOnce(&mut dyn Connected, &mut Context<'_>) -> Result<(), WireError>,
     ) {
         let mut machine_cx = Context { out: &mut self.outbox, pool: cx.pool, now: cx.now };
         let failed = work(self.machine.as_mut(), &mut machine_cx).is_err();

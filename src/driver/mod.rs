@@ -12,7 +12,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::sys::socket::{self, SocketOptions};
-use crate::wire::{LimitCounts, Machine, SharedPool};
+use crate::wire::h1::H1;
+use crate::wire::h2::H2;
+use crate::wire::raw::Raw;
+use crate::wire::{Context, Handler, LimitCounts, Machine, SharedPool, WireError};
 
 mod connection;
 mod error;
@@ -31,6 +34,30 @@ use shutdown::ShutdownFlag;
 pub trait Stream: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static {}
 
 impl<T: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static> Stream for T {}
+
+/// A machine as a driver holds it. The hooks are for machines with a second side that the driver does not see, such as
+/// the byte stream of a borrowed stack; a protocol has none and keeps the defaults.
+pub trait Connected: Machine {
+    /// Looks at changes that were made outside of the driver's calls, for instance by a task that has written.
+    fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// Returns true while there is more to do as soon as [`Machine::flushed`] is called: more output, for instance.
+    fn awaits_flush(&self) -> bool {
+        false
+    }
+
+    /// Returns true while input is not used up; the driver leaves further bytes in the socket.
+    fn is_full(&self) -> bool {
+        false
+    }
+}
+
+impl<H: Handler> Connected for Raw<H> {}
+impl<H: Handler> Connected for H1<H> {}
+impl<H: Handler> Connected for H2<H> {}
 
 /// A borrowed stack that serves one connection over a lent stream.
 pub trait Service: 'static {
@@ -77,7 +104,7 @@ pub trait Driver: Sized {
     type Endpoint;
 
     /// An endpoint of an own protocol; `make` is called for each accepted connection.
-    fn machine<M: Machine + 'static>(
+    fn machine<M: Connected + 'static>(
         listener: TcpListener,
         make: impl Fn() -> M + 'static,
     ) -> Self::Endpoint;

@@ -11,9 +11,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use crate::driver::Connected;
 use crate::record::Http2Settings;
-use crate::wire::h2::Settings;
-use crate::wire::{Client, Context, Loan, Machine, Part, Pool, Sink, WireError};
+use crate::wire::h1::H1Client;
+use crate::wire::h2::{H2Client, Settings};
+use crate::wire::raw::RawClient;
+use crate::wire::{
+    Client, Context, ErrorKind, Loan, Machine, Part, Pool, ResponseEvent, Sink, WireError,
+};
 
 use super::LoadError;
 use super::run::{Reply, Run, Ticket};
@@ -50,7 +55,24 @@ struct Replies<'a> {
     now: Instant,
 }
 
-impl<C: Client> LoadConnection<C> {
+/// A client half as the load generator drives it.
+pub trait LoadClient: Client {
+    /// SETTINGS of the server, once they have come, and of the client, for the record; none without HTTP/2.
+    fn http2_settings(&self) -> (Option<Http2Settings>, Option<Http2Settings>) {
+        (None, None)
+    }
+}
+
+impl LoadClient for RawClient {}
+impl LoadClient for H1Client {}
+
+impl LoadClient for H2Client {
+    fn http2_settings(&self) -> (Option<Http2Settings>, Option<Http2Settings>) {
+        (self.peer_settings().map(http2), Some(http2(self.own_settings())))
+    }
+}
+
+impl<C: LoadClient> LoadConnection<C> {
     /// Connection `index` of `run`, which keeps `share` requests in flight, or as many as `client` can carry at the
     /// time, or in an open loop as many as are due.
     pub fn new(client: C, run: Rc<RefCell<Run>>, index: usize, share: u32) -> LoadConnection<C> {
@@ -97,7 +119,7 @@ impl<C: Client> LoadConnection<C> {
         let mut replies = Replies { run: &mut run, slots: &mut self.slots, now: cx.now };
         let taken = give(&mut self.client, cx, &mut replies);
         if run.traffic().server_settings.get().is_none() {
-            run.traffic().server_settings.set(self.client.peer_settings().map(http2));
+            run.traffic().server_settings.set(self.client.http2_settings().0);
         }
         if let Err(error) = &taken {
             run.broken(LoadError::Wire(error.clone()));
@@ -109,10 +131,10 @@ impl<C: Client> LoadConnection<C> {
     }
 }
 
-impl<C: Client> Machine for LoadConnection<C> {
+impl<C: LoadClient> Machine for LoadConnection<C> {
     fn open(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.client.open(cx);
-        self.run.borrow().traffic().client_settings.set(self.client.own_settings().map(http2));
+        self.run.borrow().traffic().client_settings.set(self.client.http2_settings().1);
         self.fill(cx.now, cx);
         self.run.borrow().traffic().sent(cx.out.len());
         Ok(())
@@ -143,7 +165,9 @@ impl<C: Client> Machine for LoadConnection<C> {
         let ended = self.client.end();
         let mut run = self.run.borrow_mut();
         match &ended {
-            Err(why @ WireError::Protocol { .. }) => run.broken(LoadError::Wire(why.clone())),
+            Err(why) if why.kind == ErrorKind::Violation => {
+                run.broken(LoadError::Wire(why.clone()))
+            }
             _ => run.closed(),
         }
         drop(run);
@@ -152,16 +176,18 @@ impl<C: Client> Machine for LoadConnection<C> {
 
     fn drain(&mut self, _: &mut Context<'_>) {}
 
+    fn finished(&self) -> bool {
+        self.run.borrow().over()
+    }
+}
+
+impl<C: LoadClient> Connected for LoadConnection<C> {
     /// Something is due. The turn's clock stands where the last one began, before it was.
     fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         let queued = cx.out.len();
         self.fill(Instant::now(), cx);
         self.run.borrow().traffic().sent(cx.out.len() - queued);
         Ok(())
-    }
-
-    fn finished(&self) -> bool {
-        self.run.borrow().over()
     }
 }
 
@@ -179,7 +205,7 @@ impl Slots {
 }
 
 impl Sink for Replies<'_> {
-    fn reply(&mut self, id: u32, body: Result<&[u8], &str>) {
+    fn response(&mut self, id: u32, event: ResponseEvent<'_>) {
         let Some(ticket) = self.slots.tickets.get_mut(id as usize).and_then(Option::take) else {
             return self.run.fail(LoadError::Unasked { id });
         };
@@ -187,7 +213,13 @@ impl Sink for Replies<'_> {
             self.slots.free_since = self.now;
         }
         self.slots.free.push(id);
-        let reply = body.map_or_else(Reply::Refused, Reply::Body);
+        let reply = match event {
+            ResponseEvent::Whole(message) => Reply::Body(message),
+            ResponseEvent::Failed(why) => Reply::Refused(why),
+            ResponseEvent::Message(_) | ResponseEvent::End => {
+                Reply::Refused("a stream of messages came for a unary request")
+            }
+        };
         self.run.reply(ticket, reply, self.now);
     }
 }

@@ -5,13 +5,13 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::driver;
 use crate::driver::uring::{ConnectionId, Reactor};
+use crate::driver::{self, Connected};
 use crate::sys::socket;
+use crate::wire::Limits;
 use crate::wire::h1::H1Client;
 use crate::wire::h2::H2Client;
 use crate::wire::raw::RawClient;
-use crate::wire::{Limits, Machine};
 
 use super::LoadError;
 use super::client::LoadConnection;
@@ -72,7 +72,7 @@ pub fn start(
 }
 
 /// A connection in the protocol of its target.
-fn machine(options: &Options, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Machine> {
+fn machine(options: &Options, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Connected> {
     let share = options.share(index as u32);
     let encoding = options.body.encoding();
     let request_len = run.borrow().request_len_max();

@@ -13,10 +13,12 @@ use bytes::{Bytes, BytesMut};
 
 use crate::codec::Encoding;
 use crate::service::echo::{self, CodecSet, Echoed};
-use crate::service::routes::{self, Refused, Target};
+use crate::service::routes::{self, Target};
 use crate::stack::Family;
 use crate::stack::message::{Body, Message};
-use crate::wire::{Handler, Head, Limits, Refusal, Reply, Route, SharedPool, grpc};
+use crate::wire::{
+    Handler, Head, Limits, Refusal, Refused, Response, Route, Routed, SharedPool, grpc,
+};
 
 /// Scratch capacity that stays between messages, needed or not.
 pub const SCRATCH_BYTES_KEPT: usize = 4 * 1024 * 1024;
@@ -169,12 +171,12 @@ pub fn echo_once(
 
 fn message_len(len: usize) -> Result<u32, Refused> {
     u32::try_from(len).map_err(|_| {
-        (Refusal::TooLarge, format!("reply of {len} bytes does not fit gRPC's prefix"))
+        Refused::new(Refusal::TooLarge, format!("reply of {len} bytes does not fit gRPC's prefix"))
     })
 }
 
 fn refused(error: crate::codec::CodecError) -> Refused {
-    (Refusal::BadRequest, error.to_string())
+    Refused::new(Refusal::BadRequest, error.to_string())
 }
 
 /// The echo behind an own protocol.
@@ -195,14 +197,19 @@ impl EchoHandler {
 }
 
 impl Handler for EchoHandler {
-    fn route(&mut self, head: &Head<'_>) -> Result<Route, Refused> {
-        match routes::target(self.family, head)? {
-            Target::Health => Ok(HEALTH),
-            Target::Echo(encoding) => Ok(Route(u32::from(encoding.id()))),
-        }
+    fn route(&mut self, head: &Head<'_>) -> Result<Routed, Refused> {
+        Ok(Routed::Unary(match routes::target(self.family, head)? {
+            Target::Health => HEALTH,
+            Target::Echo(encoding) => Route(u32::from(encoding.id())),
+        }))
     }
 
-    fn answer(&mut self, route: Route, body: &[u8], out: &mut Vec<u8>) -> Result<Reply, Refused> {
+    fn answer(
+        &mut self,
+        route: Route,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Response, Refused> {
         if route == HEALTH {
             let (said, content_type) = match self.family {
                 Family::Grpc => {
@@ -211,7 +218,7 @@ impl Handler for EchoHandler {
                 Family::Raw | Family::Rest => (routes::HEALTH_BODY.as_bytes(), routes::TEXT),
             };
             out.extend_from_slice(said);
-            return Ok(Reply { content_type, codec_id: 0, head_len: said.len(), payload: 0..0 });
+            return Ok(Response { content_type, head_len: said.len(), payload: 0..0 });
         }
         let id = u8::try_from(route.0).ok();
         let encoding = id.and_then(Encoding::from_id).expect("route() made this route");
@@ -227,10 +234,10 @@ impl Handler for EchoHandler {
         })?;
         let content_type = match self.family {
             Family::Grpc => encoding.grpc_content_type(),
-            Family::Raw | Family::Rest => encoding.content_type(),
+            Family::Rest => encoding.content_type(),
+            Family::Raw => routes::raw_content_type(encoding),
         };
-        let codec_id = encoding.id();
-        Ok(Reply { content_type, codec_id, head_len, payload })
+        Ok(Response { content_type, head_len, payload })
     }
 }
 

@@ -15,7 +15,7 @@ use http::StatusCode;
 
 use crate::codec::Encoding;
 use crate::stack::Family;
-use crate::wire::{Head, Refusal};
+use crate::wire::{Head, Refusal, Refused};
 
 /// The one gRPC method; case matters.
 pub const GRPC_PATH: &str = "/Calculator/Echo";
@@ -37,9 +37,6 @@ pub const HEALTH_BODY: &str = "ok\n";
 
 /// Content type of every plain text: refusals and [`HEALTH_BODY`].
 pub const TEXT: &str = "text/plain; charset=utf-8";
-
-/// A refusal and its reason, one line for the peer.
-pub type Refused = (Refusal, String);
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +62,10 @@ pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
     }
     let Some(encoding) = REST_ENCODINGS.into_iter().find(|e| e.path().as_bytes() == path) else {
         let path = String::from_utf8_lossy(path);
-        return Err((Refusal::NotFound, format!("no such path {path:?}, try POST /echo_msgpack")));
+        return Err(Refused::new(
+            Refusal::NoSuchRoute,
+            format!("no such path {path:?}, try POST /echo_msgpack"),
+        ));
     };
     match method {
         b"POST" => Ok(Target::Echo(encoding)),
@@ -81,12 +81,16 @@ pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, R
     }
     let subtype = grpc_subtype(content_type).ok_or_else(|| {
         let got = String::from_utf8_lossy(content_type);
-        (Refusal::UnsupportedMediaType, format!("content type {got:?} is not application/grpc"))
+        let text = format!("content type {got:?} is not application/grpc");
+        Refused::new(Refusal::UnsupportedMediaType, text)
     })?;
     let health = path == GRPC_HEALTH_PATH.as_bytes();
     if path != GRPC_PATH.as_bytes() && !health {
         let path = String::from_utf8_lossy(path);
-        return Err((Refusal::NotFound, format!("no such method {path:?}, try {GRPC_PATH}")));
+        return Err(Refused::new(
+            Refusal::NoSuchRoute,
+            format!("no such method {path:?}, try {GRPC_PATH}"),
+        ));
     }
     match subtype_encoding(subtype) {
         Some(Encoding::Protobuf) if health => Ok(Target::Health),
@@ -95,7 +99,7 @@ pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, R
             let got = String::from_utf8_lossy(subtype);
             let known = if health { "proto" } else { "proto, json, msgpack, npy, reflect" };
             let text = format!("content subtype {got:?} is not one of {known}");
-            Err((Refusal::UnsupportedMediaType, text))
+            Err(Refused::new(Refusal::UnsupportedMediaType, text))
         }
     }
 }
@@ -108,15 +112,15 @@ pub fn grpc_health(request: &[u8]) -> Result<&'static [u8], Refused> {
         [] => &[],
         [SERVICE_TAG, len, service @ ..] if usize::from(*len) == service.len() => service,
         _ => {
-            let text = "not a HealthCheckRequest with a short name".to_owned();
-            return Err((Refusal::BadRequest, text));
+            let text = "not a HealthCheckRequest with a short name";
+            return Err(Refused::new(Refusal::BadRequest, text));
         }
     };
     if service.is_empty() || service == SERVICE.as_bytes() {
         return Ok(SERVING);
     }
     let got = String::from_utf8_lossy(service);
-    Err((Refusal::Unknown, format!("no such service {got:?}, try {SERVICE}")))
+    Err(Refused::new(Refusal::NoSuchResource, format!("no such service {got:?}, try {SERVICE}")))
 }
 
 /// True when `content_type` is `application/grpc`, alone or with a subtype or parameters behind it.
@@ -126,14 +130,22 @@ pub fn is_grpc(content_type: &[u8]) -> bool {
 
 /// The encoding of a raw frame.
 pub fn raw(codec_id: u8) -> Result<Encoding, Refused> {
-    Encoding::from_id(codec_id)
-        .ok_or_else(|| (Refusal::UnsupportedMediaType, format!("no codec has id {codec_id}")))
+    Encoding::from_id(codec_id).ok_or_else(|| {
+        Refused::new(Refusal::UnsupportedMediaType, format!("no codec has id {codec_id}"))
+    })
+}
+
+/// Content type of a raw frame, which is one byte: the encoding's id.
+pub fn raw_content_type(encoding: Encoding) -> &'static str {
+    const IDS: &str = "\0\x01\x02\x03\x04\x05\x06\x07";
+    let id = usize::from(encoding.id());
+    &IDS[id..=id]
 }
 
 /// The target of a request to an own protocol of `family`.
 pub fn target(family: Family, head: &Head<'_>) -> Result<Target, Refused> {
     match family {
-        Family::Raw => raw(head.codec_id.unwrap_or(u8::MAX)).map(Target::Echo),
+        Family::Raw => raw(head.content_type.first().copied().unwrap_or(u8::MAX)).map(Target::Echo),
         Family::Grpc => grpc(head.method, head.path, head.content_type),
         Family::Rest => match rest(head.method, head.path)? {
             Target::Echo(_) if !head.has_body => Err(length_refused()),
@@ -145,20 +157,20 @@ pub fn target(family: Family, head: &Head<'_>) -> Result<Target, Refused> {
 /// The refusal of a request that needs a body and announces none.
 pub fn length_refused() -> Refused {
     let text = "the request has neither Content-Length nor Transfer-Encoding";
-    (Refusal::LengthRequired, text.to_owned())
+    Refused::new(Refusal::LengthRequired, text)
 }
 
 /// The refusal of a body in a content coding.
 pub fn coding_refused() -> Refused {
     let text = "no content coding is spoken here, send the body as it is";
-    (Refusal::UnsupportedMediaType, text.to_owned())
+    Refused::new(Refusal::UnsupportedMediaType, text)
 }
 
 /// The HTTP status of a refusal.
 pub fn status(refusal: Refusal) -> StatusCode {
     match refusal {
         Refusal::BadRequest => StatusCode::BAD_REQUEST,
-        Refusal::NotFound | Refusal::Unknown => StatusCode::NOT_FOUND,
+        Refusal::NoSuchRoute | Refusal::NoSuchResource => StatusCode::NOT_FOUND,
         Refusal::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::LengthRequired => StatusCode::LENGTH_REQUIRED,
         Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -169,7 +181,8 @@ pub fn status(refusal: Refusal) -> StatusCode {
 
 fn method_refused(method: &[u8], allowed: &'static str) -> Refused {
     let method = String::from_utf8_lossy(method);
-    (Refusal::MethodNotAllowed(allowed), format!("method {method} is not allowed, use {allowed}"))
+    let text = format!("method {method} is not allowed, use {allowed}");
+    Refused::new(Refusal::MethodNotAllowed(allowed), text)
 }
 
 /// What stands behind `application/grpc+`, empty without it; `None` for another content type.
@@ -203,9 +216,9 @@ mod tests {
     use super::*;
 
     fn refusal<T: std::fmt::Debug>(result: Result<T, Refused>) -> Refusal {
-        let (refusal, text) = result.unwrap_err();
-        assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
-        refusal
+        let Refused { kind, detail } = result.unwrap_err();
+        assert!(!detail.is_empty() && !detail.contains('\n'), "{detail:?}");
+        kind
     }
 
     #[test]
@@ -221,11 +234,11 @@ mod tests {
 
     #[test]
     fn wrong_paths_and_methods_are_refused() {
-        assert_eq!(refusal(rest(b"POST", b"/")), Refusal::NotFound);
-        assert_eq!(refusal(rest(b"POST", b"/echo_json/")), Refusal::NotFound);
+        assert_eq!(refusal(rest(b"POST", b"/")), Refusal::NoSuchRoute);
+        assert_eq!(refusal(rest(b"POST", b"/echo_json/")), Refusal::NoSuchRoute);
         assert_eq!(refusal(rest(b"GET", b"/echo_json")), Refusal::MethodNotAllowed("POST"));
         assert_eq!(refusal(rest(b"POST", b"/healthz")), Refusal::MethodNotAllowed("GET, HEAD"));
-        assert_eq!(refusal(rest(b"POST", b"/\r\n\xff")), Refusal::NotFound);
+        assert_eq!(refusal(rest(b"POST", b"/\r\n\xff")), Refusal::NoSuchRoute);
     }
 
     #[test]
@@ -246,7 +259,7 @@ mod tests {
     fn foreign_grpc_requests_are_refused() {
         let plain = b"application/grpc";
         assert_eq!(refusal(grpc(b"GET", b"/", b"")), Refusal::MethodNotAllowed("POST"));
-        assert_eq!(refusal(grpc(b"POST", b"/calculator/echo", plain)), Refusal::NotFound);
+        assert_eq!(refusal(grpc(b"POST", b"/calculator/echo", plain)), Refusal::NoSuchRoute);
         for foreign in ["", "application/json", "application/grpc-web", "application/grpc+thrift"] {
             let got = grpc(b"POST", b"/Calculator/Echo", foreign.as_bytes());
             assert_eq!(refusal(got), Refusal::UnsupportedMediaType);
@@ -261,7 +274,7 @@ mod tests {
         assert_eq!(grpc_health(b""), Ok(SERVING));
         assert_eq!(grpc_health(b"\x0a\x00"), Ok(SERVING));
         assert_eq!(grpc_health(b"\x0a\x0aCalculator"), Ok(SERVING));
-        assert_eq!(refusal(grpc_health(b"\x0a\x05Other")), Refusal::Unknown);
+        assert_eq!(refusal(grpc_health(b"\x0a\x05Other")), Refusal::NoSuchResource);
         for bad in [&b"\x0a"[..], b"\x0a\x05abc", b"\x12\x01a", b"\x0a\x01ab"] {
             assert_eq!(refusal(grpc_health(bad)), Refusal::BadRequest);
         }
@@ -271,6 +284,7 @@ mod tests {
     fn raw_codec_ids_are_a_closed_list() {
         for encoding in Encoding::ALL {
             assert_eq!(raw(encoding.id()), Ok(encoding));
+            assert_eq!(raw_content_type(encoding).as_bytes(), [encoding.id()]);
         }
         assert_eq!(refusal(raw(0xFF)), Refusal::UnsupportedMediaType);
     }

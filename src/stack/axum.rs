@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::codec::Encoding;
 use crate::service::echo::CodecSet;
 use crate::service::handler::echo_once;
-use crate::service::routes::{self, Refused};
-use crate::wire::Limits;
+use crate::service::routes;
+use crate::wire::{Limits, Refused};
 
 /// Serves `listener` until `drained`, then finishes what is open. `accepted` sees each connection first.
 pub async fn serve(
@@ -72,7 +72,7 @@ struct Refusal(Refused);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let (refusal, text) = self.0;
-        (routes::status(refusal), text + "\n").into_response()
+        let Refused { kind, detail } = self.0;
+        (routes::status(kind), detail + "\n").into_response()
     }
 }

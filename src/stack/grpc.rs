@@ -19,10 +19,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use crate::codec::Encoding;
 use crate::service::handler::Work;
-use crate::service::routes::{self, Refused, Target};
+use crate::service::routes::{self, Target};
 use crate::stack::message::{Body, Message};
-use crate::wire::Refusal;
 use crate::wire::grpc::{self, Code, MessageAssembler, Status};
+use crate::wire::{Refusal, Refused};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -166,12 +166,12 @@ pub fn expired() -> Status {
 }
 
 fn refuse(refused: Refused, content_type: &[u8]) -> Failure {
-    match refused.0 {
+    match refused.kind {
         Refusal::MethodNotAllowed(allowed) => {
-            Failure::Http(StatusCode::METHOD_NOT_ALLOWED, refused.1, Some(allowed))
+            Failure::Http(StatusCode::METHOD_NOT_ALLOWED, refused.detail, Some(allowed))
         }
         Refusal::UnsupportedMediaType if !routes::is_grpc(content_type) => {
-            Failure::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE, refused.1, None)
+            Failure::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE, refused.detail, None)
         }
         _ => Failure::Status(refused.into()),
     }

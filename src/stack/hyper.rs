@@ -25,10 +25,10 @@ use hyper_util::rt::TokioIo;
 
 use crate::driver::{Service, Stream, WorkerHandle};
 use crate::service::handler::Work;
-use crate::service::routes::{self, Refused, Target, status};
+use crate::service::routes::{self, Target, status};
 use crate::stack::message::{Body, Collected, Message};
 use crate::stack::tuning;
-use crate::wire::Refusal;
+use crate::wire::{Refusal, Refused};
 
 /// The stack, made once per worker.
 #[derive(Debug)]
@@ -80,10 +80,10 @@ impl Service for Hyper {
 async fn respond(work: &Work, request: Request<Incoming>) -> Response<Full<Message>> {
     match answer(work, request).await {
         Ok((content_type, message)) => response(StatusCode::OK, content_type, message),
-        Err((refusal, text)) => {
-            let text = Message::from(Bytes::from(text + "\n"));
-            let mut response = response(status(refusal), routes::TEXT, text);
-            if let Refusal::MethodNotAllowed(allowed) = refusal {
+        Err(Refused { kind, detail }) => {
+            let text = Message::from(Bytes::from(detail + "\n"));
+            let mut response = response(status(kind), routes::TEXT, text);
+            if let Refusal::MethodNotAllowed(allowed) = kind {
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             }
             response
@@ -148,7 +148,8 @@ async fn collect(work: &Work, request: Request<Incoming>) -> Result<Body, Refuse
 
 async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Refused> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| (Refusal::BadRequest, format!("body: {error}")))?;
+        let frame =
+            frame.map_err(|error| Refused::new(Refusal::BadRequest, format!("body: {error}")))?;
         if let Ok(piece) = frame.into_data() {
             return Ok(Some(piece));
         }
@@ -157,8 +158,8 @@ async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Refused> {
 }
 
 fn within(limit: usize, len: usize) -> Result<(), Refused> {
-    match len <= limit {
-        true => Ok(()),
-        false => Err((Refusal::TooLarge, format!("body is over the limit of {limit} bytes"))),
+    if len <= limit {
+        return Ok(());
     }
+    Err(Refused::new(Refusal::TooLarge, format!("body is over the limit of {limit} bytes")))
 }

@@ -26,10 +26,10 @@ use crate::generated::NdArray;
 use crate::generated::calculator_server::{Calculator, CalculatorServer, SERVICE_NAME};
 use crate::service::echo::{CodecSet, Echoed};
 use crate::service::handler::echo_once;
-use crate::service::routes::{self, Refused, Target};
+use crate::service::routes::{self, Target};
 use crate::service::spin::Spin;
 use crate::stack::tuning;
-use crate::wire::{Limits, Refusal, grpc};
+use crate::wire::{Limits, Refusal, Refused, grpc};
 
 /// Serves the connections of `incoming` until `drained`, then finishes what is open.
 pub async fn serve(
@@ -118,7 +118,7 @@ impl Service<http::Request<Body>> for Dispatch {
         let encoding = match routes::grpc(method, path, content_type.unwrap_or_default()) {
             Ok(Target::Echo(encoding)) => encoding,
             Ok(Target::Health) => {
-                let refused = (Refusal::NotFound, "health is not served here".to_owned());
+                let refused = Refused::new(Refusal::NoSuchRoute, "health is not served here");
                 return Box::pin(ready(Ok(status(refused).into_http())));
             }
             Err(refused) => return Box::pin(ready(Ok(status(refused).into_http()))),

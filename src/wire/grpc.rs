@@ -17,7 +17,8 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Pool, Refusal};
+use super::buffers::Pool;
+use super::handler::{Refusal, Refused};
 
 /// Bytes before each message.
 pub const PREFIX_BYTES: usize = 5;
@@ -92,18 +93,18 @@ impl Status {
     }
 }
 
-impl From<(Refusal, String)> for Status {
-    fn from((refusal, text): (Refusal, String)) -> Status {
-        let code = match refusal {
+impl From<Refused> for Status {
+    fn from(Refused { kind, detail }: Refused) -> Status {
+        let code = match kind {
             Refusal::BadRequest | Refusal::LengthRequired | Refusal::UnsupportedMediaType => {
                 Code::InvalidArgument
             }
-            Refusal::NotFound | Refusal::MethodNotAllowed(_) => Code::Unimplemented,
-            Refusal::Unknown => Code::NotFound,
+            Refusal::NoSuchRoute | Refusal::MethodNotAllowed(_) => Code::Unimplemented,
+            Refusal::NoSuchResource => Code::NotFound,
             Refusal::TooLarge => Code::ResourceExhausted,
             Refusal::Internal => Code::Internal,
         };
-        Status { code, text }
+        Status { code, text: detail }
     }
 }
 

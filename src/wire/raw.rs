@@ -17,12 +17,12 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::body::Body;
-use super::patience::{Patience, Waiting};
+use super::buffers::body::Body;
 use super::reply::{self, Source};
+use super::timeouts::{Phase, ReadTimeout};
 use super::{
-    Client, Context, Handler, Head, Limits, Loan, Machine, Part, Pool, Refusal, Route, Sink,
-    WireError,
+    Client, Context, Handler, Head, Limits, Loan, Machine, Part, Pool, Refusal, Refused,
+    ResponseEvent, Route, Routed, Sink, WireError,
 };
 
 /// Bytes before each body.
@@ -39,7 +39,7 @@ pub struct Raw<H> {
     handler: H,
     limits: Rc<Limits>,
     stage: Stage<Route>,
-    patience: Patience,
+    timeout: ReadTimeout,
     draining: bool,
     finished: bool,
 }
@@ -120,7 +120,7 @@ fn frame_head(len: u32, codec: u8) -> [u8; HEAD_BYTES] {
 }
 
 fn protocol_error(what: String) -> WireError {
-    WireError::Protocol { protocol: PROTOCOL, what }
+    WireError::violation(PROTOCOL, what)
 }
 
 fn over_limit(len: usize, limit: usize) -> String {
@@ -130,9 +130,9 @@ fn over_limit(len: usize, limit: usize) -> String {
 impl<H: Handler> Raw<H> {
     /// A connection whose messages `handler` answers.
     pub fn new(handler: H, limits: Rc<Limits>) -> Raw<H> {
-        let patience = Patience::new();
+        let timeout = ReadTimeout::new();
         let stage = Stage::start();
-        Raw { handler, limits, stage, patience, draining: false, finished: false }
+        Raw { handler, limits, stage, timeout, draining: false, finished: false }
     }
 
     /// One step over the front of `input`; returns what is left of it.
@@ -175,12 +175,15 @@ impl<H: Handler> Raw<H> {
         let head = Head {
             method: b"",
             path: b"",
-            content_type: b"",
-            codec_id: Some(head.codec),
+            content_type: &[head.codec],
             has_body: true,
             body_len: Some(head.len as u64),
         };
-        self.handler.route(&head).map_err(|(_, text)| text)
+        match self.handler.route(&head) {
+            Ok(Routed::Unary(route)) => Ok(route),
+            Ok(Routed::Stream(_)) => Err("a frame carries no stream of messages".to_owned()),
+            Err(refused) => Err(refused.detail),
+        }
     }
 
     /// Answers with an error that ends the connection.
@@ -204,32 +207,36 @@ impl<H: Handler> Raw<H> {
             let len = reply::message_len(&answer, &reply);
             match u32::try_from(len) {
                 Ok(len) => Ok((reply, len)),
-                Err(_) => Err((Refusal::Internal, format!("reply of {len} bytes does not fit"))),
+                Err(_) => {
+                    let text = format!("reply of {len} bytes does not fit into a frame");
+                    Err(Refused::new(Refusal::Internal, text))
+                }
             }
         });
         match reply {
             Ok((reply, len)) => {
-                let head = frame_head(len, reply.codec_id);
+                let codec = reply.content_type.as_bytes().first().copied().unwrap_or_default();
+                let head = frame_head(len, codec);
                 let write_head = |out: &mut Vec<u8>| out.extend_from_slice(&head);
                 reply::send(cx, HEAD_BYTES, write_head, answer, &reply, body);
             }
-            Err((_, text)) => {
-                send_error(&text, cx);
+            Err(refused) => {
+                send_error(&refused.detail, cx);
                 cx.pool.give(answer);
                 body.retire(cx);
             }
         }
-        self.patience.restart();
+        self.timeout.restart();
         self.finished |= self.draining;
     }
 
     fn wait(&mut self, now: Instant) {
-        let waiting = match &self.stage {
-            Stage::Head(head) if head.len == 0 => Waiting::Idle,
-            Stage::Head(_) => Waiting::Head,
-            Stage::Body(..) => Waiting::Body,
+        let phase = match &self.stage {
+            Stage::Head(head) if head.len == 0 => Phase::Idle,
+            Stage::Head(_) => Phase::Head,
+            Stage::Body(..) => Phase::Body,
         };
-        self.patience.wait(waiting, now, &self.limits);
+        self.timeout.wait(phase, now, &self.limits);
     }
 }
 
@@ -274,7 +281,7 @@ impl<H: Handler> Machine for Raw<H> {
     fn end(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
         let whole = self.finished || self.stage.is_start();
         self.finished = true;
-        if whole { Ok(()) } else { Err(WireError::Truncated { protocol: PROTOCOL }) }
+        if whole { Ok(()) } else { Err(WireError::truncated(PROTOCOL)) }
     }
 
     fn drain(&mut self, _cx: &mut Context<'_>) {
@@ -283,21 +290,21 @@ impl<H: Handler> Machine for Raw<H> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if self.finished { None } else { self.patience.deadline() }
+        if self.finished { None } else { self.timeout.deadline() }
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let Some(waiting) = self.patience.expired(cx.now).filter(|_| !self.finished) else {
+        let Some(phase) = self.timeout.expired(cx.now).filter(|_| !self.finished) else {
             return Ok(());
         };
         self.finished = true;
-        let what = match waiting {
-            Waiting::Idle => return Ok(()),
-            Waiting::Head => "waiting for the rest of a frame's head",
-            Waiting::Body => "waiting for the rest of a frame's body",
+        let what = match phase {
+            Phase::Idle => return Ok(()),
+            Phase::Head => "waiting for the rest of a frame's head",
+            Phase::Body => "waiting for the rest of a frame's body",
         };
         send_error(&format!("timed out {what}"), cx);
-        Err(WireError::Timeout { protocol: PROTOCOL, what })
+        Err(WireError::timeout(PROTOCOL, what))
     }
 
     fn finished(&self) -> bool {
@@ -320,7 +327,7 @@ impl RawClient {
         sink: &mut dyn Sink,
     ) -> Result<&'a [u8], WireError> {
         if self.in_flight.is_empty() {
-            return Err(protocol_error("a reply came that nothing asked for".to_owned()));
+            return Err(protocol_error("a response came without a request".to_owned()));
         }
         if head.len > self.body_bytes_max {
             return Err(protocol_error(over_limit(head.len, self.body_bytes_max)));
@@ -338,8 +345,8 @@ impl RawClient {
     fn deliver(&mut self, codec: u8, body: &[u8], sink: &mut dyn Sink) {
         let Some(id) = self.in_flight.pop_front() else { return };
         match codec {
-            CODEC_ERROR => sink.reply(id, Err(&String::from_utf8_lossy(body))),
-            _ => sink.reply(id, Ok(body)),
+            CODEC_ERROR => sink.response(id, ResponseEvent::Failed(&String::from_utf8_lossy(body))),
+            _ => sink.response(id, ResponseEvent::Whole(body)),
         }
     }
 
@@ -413,6 +420,6 @@ impl Client for RawClient {
         if self.in_flight.is_empty() {
             return Ok(());
         }
-        Err(WireError::Truncated { protocol: PROTOCOL })
+        Err(WireError::truncated(PROTOCOL))
     }
 }

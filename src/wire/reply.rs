@@ -6,8 +6,10 @@
 //! Short pieces are coalesced. A long payload in a buffer of its own is sent from there, and so is a long answer
 //! that borrows nothing.
 
-use super::gathered::Gathered;
-use super::{Context, OWN_BYTES_MIN, Reply};
+use super::buffers::OWN_BYTES_MIN;
+use super::buffers::recv::RecvBuffer;
+use super::handler::Response;
+use super::machine::Context;
 
 /// Where the request body lies.
 #[derive(Debug)]
@@ -15,7 +17,7 @@ pub(super) enum Source<'a> {
     /// In the caller's receive buffer, until the call returns.
     Slice(&'a [u8]),
     /// In a buffer of its own.
-    Buffer(Gathered),
+    Buffer(RecvBuffer),
 }
 
 impl Source<'_> {
@@ -36,7 +38,7 @@ impl Source<'_> {
 }
 
 /// Bytes of the message that `answer` and `reply` describe.
-pub(super) fn message_len(answer: &[u8], reply: &Reply) -> usize {
+pub(super) fn message_len(answer: &[u8], reply: &Response) -> usize {
     answer.len() + reply.payload.len()
 }
 
@@ -46,7 +48,7 @@ pub(super) fn send(
     head_hint: usize,
     head: impl FnOnce(&mut Vec<u8>),
     answer: Vec<u8>,
-    reply: &Reply,
+    reply: &Response,
     body: Source<'_>,
 ) {
     let payload = reply.payload.clone();

@@ -4,8 +4,8 @@ use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 use ndecho::wire::{
-    Batch, Client, Context, Handler, Head, Machine, Outbox, Part, Pool, Refusal, Reply, Route,
-    Sink, WireError,
+    Batch, Client, Context, Handler, Head, Machine, Outbox, Part, Pool, Refusal, Refused, Response,
+    ResponseEvent, Route, Routed, Sink, WireError,
 };
 
 /// A machine with everything a driver would lend it.
@@ -103,8 +103,17 @@ pub(crate) struct Calling<C> {
 struct Collect<'a>(&'a mut Vec<(u32, Result<Vec<u8>, String>)>);
 
 impl Sink for Collect<'_> {
-    fn reply(&mut self, id: u32, body: Result<&[u8], &str>) {
-        self.0.push((id, body.map(<[u8]>::to_vec).map_err(str::to_owned)));
+    fn response(&mut self, id: u32, event: ResponseEvent<'_>) {
+        self.0.push((id, whole(event)));
+    }
+}
+
+/// The message of a unary response, or the reason of its failure.
+pub(crate) fn whole(event: ResponseEvent<'_>) -> Result<Vec<u8>, String> {
+    match event {
+        ResponseEvent::Whole(message) => Ok(message.to_vec()),
+        ResponseEvent::Failed(why) => Err(why.to_owned()),
+        ResponseEvent::Message(_) | ResponseEvent::End => panic!("a stream for a unary request"),
     }
 }
 
@@ -184,27 +193,31 @@ const TEXT: Route = Route(2);
 /// `ok`, whatever the body.
 const HEALTH: Route = Route(3);
 
+/// First route of raw frames, whose codecs 0 to 2 are the routes above.
+const RAW: u32 = 10;
+
 impl Handler for Shapes {
-    fn route(&mut self, head: &Head<'_>) -> Result<Route, (Refusal, String)> {
-        let route = match (head.path, head.codec_id) {
-            (b"/reflect", _) | (_, Some(0)) => REFLECT,
-            (b"/wrap", _) | (_, Some(1)) => WRAP,
-            (b"/text", _) | (_, Some(2)) => TEXT,
+    fn route(&mut self, head: &Head<'_>) -> Result<Routed, Refused> {
+        let route = match (head.path, head.content_type) {
+            (b"/reflect", _) => REFLECT,
+            (b"/wrap", _) => WRAP,
+            (b"/text", _) => TEXT,
             (b"/health", _) => HEALTH,
-            _ => return Err((Refusal::NotFound, "no such route".to_owned())),
+            (b"", [codec @ 0..=2]) => Route(RAW + u32::from(*codec)),
+            _ => return Err(Refused::new(Refusal::NoSuchRoute, "no such route")),
         };
         let allowed: &[&[u8]] = if route == HEALTH { &[b"GET"] } else { &[b"POST", b""] };
         if !allowed.contains(&head.method) {
             let allow = if route == HEALTH { "GET, HEAD" } else { "POST" };
-            return Err((Refusal::MethodNotAllowed(allow), "wrong method".to_owned()));
+            return Err(Refused::new(Refusal::MethodNotAllowed(allow), "wrong method"));
         }
         if route != HEALTH && !head.has_body {
-            return Err((Refusal::LengthRequired, "a body is needed".to_owned()));
+            return Err(Refused::new(Refusal::LengthRequired, "a body is needed"));
         }
         if head.content_type == b"application/wrong" {
-            return Err((Refusal::UnsupportedMediaType, "wrong type".to_owned()));
+            return Err(Refused::new(Refusal::UnsupportedMediaType, "wrong type"));
         }
-        Ok(route)
+        Ok(Routed::Unary(route))
     }
 
     fn answer(
@@ -212,13 +225,17 @@ impl Handler for Shapes {
         route: Route,
         body: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<Reply, (Refusal, String)> {
+    ) -> Result<Response, Refused> {
         match body {
-            b"bad" => return Err((Refusal::BadRequest, "bad body".to_owned())),
-            b"fail" => return Err((Refusal::Internal, "our fault".to_owned())),
+            b"bad" => return Err(Refused::new(Refusal::BadRequest, "bad body")),
+            b"fail" => return Err(Refused::new(Refusal::Internal, "our fault")),
             _ => {}
         }
         let start = out.len();
+        let (route, content_type) = match route.0.checked_sub(RAW) {
+            Some(codec) => (Route(codec), ["\0", "\x01", "\x02"][codec as usize]),
+            None => (route, "application/x-test"),
+        };
         let (head_len, payload) = match route {
             REFLECT => (0, 0..body.len()),
             WRAP => {
@@ -234,7 +251,6 @@ impl Handler for Shapes {
                 (2, 0..0)
             }
         };
-        let codec_id = route.0 as u8;
-        Ok(Reply { content_type: "application/x-test", codec_id, head_len, payload })
+        Ok(Response { content_type, head_len, payload })
     }
 }

@@ -58,7 +58,7 @@ fn an_end_between_calls_is_no_fault() {
         let mut server = server();
         server.feed(cut);
         server.end();
-        assert_eq!(server.error, Some(WireError::Truncated { protocol: "h2" }));
+        assert_eq!(server.error, Some(WireError::truncated("h2")));
     }
     let mut waiting =
         server_after(&[hello(), settings(&[(4, 0)]), call(1, "/reflect", b"x")].concat());

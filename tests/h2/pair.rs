@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use ndecho::wire::h2::{Allowance, H2, H2Client};
-use ndecho::wire::{Client, Handler, Head, Limits, Part, Refusal, Reply, Route};
+use ndecho::wire::{Client, Handler, Head, Limits, Part, Refused, Response, Route, Routed};
 
 use crate::common::{Calling, Driven, Shapes};
 use crate::peer::{
@@ -17,7 +17,7 @@ type Peer = Calling<H2Client>;
 struct Grpc(Shapes);
 
 impl Handler for Grpc {
-    fn route(&mut self, head: &Head<'_>) -> Result<Route, (Refusal, String)> {
+    fn route(&mut self, head: &Head<'_>) -> Result<Routed, Refused> {
         self.0.route(head)
     }
 
@@ -26,9 +26,9 @@ impl Handler for Grpc {
         route: Route,
         body: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<Reply, (Refusal, String)> {
+    ) -> Result<Response, Refused> {
         let reply = self.0.answer(route, body, out)?;
-        Ok(Reply { content_type: "application/grpc+npy", ..reply })
+        Ok(Response { content_type: "application/grpc+npy", ..reply })
     }
 }
 

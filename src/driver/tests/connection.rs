@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::driver::Counters;
 use crate::driver::connection::*;
+use crate::driver::{Connected, Counters};
 use crate::wire::{Context, LINGER_GAP, LINGER_TIME, Loan, Machine, Pool, WireError};
 
 const LONG: Duration = Duration::from_secs(300);
@@ -18,12 +18,14 @@ struct Scripted {
     quiet_until: Option<Instant>,
 }
 
+impl Connected for Scripted {}
+
 impl Machine for Scripted {
     fn receive(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
         cx.out.copy(input, cx.pool);
         self.lend.set(input.ends_with(b"L"));
         self.done = input.ends_with(b".");
-        if input.ends_with(b"!") { Err(WireError::Truncated { protocol: "test" }) } else { Ok(()) }
+        if input.ends_with(b"!") { Err(WireError::truncated("test")) } else { Ok(()) }
     }
 
     fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
@@ -49,7 +51,7 @@ impl Machine for Scripted {
     }
 
     fn expire(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
-        Err(WireError::Timeout { protocol: "test", what: "for a test" })
+        Err(WireError::timeout("test", "for a test"))
     }
 
     fn finished(&self) -> bool {

@@ -20,8 +20,10 @@ use bytes::BufMut as _;
 
 use super::worker::{self, Endpoint, Socket, Worker};
 use crate::driver::connection::Connection;
-use crate::driver::{Counters, Driver, DriverError, Options, SLICES_MAX, Service, StopSignal};
-use crate::wire::{Loan, Machine, SharedPool};
+use crate::driver::{
+    Connected, Counters, Driver, DriverError, Options, SLICES_MAX, Service, StopSignal,
+};
+use crate::wire::{Loan, SharedPool};
 
 /// A worker on tokio.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub struct Tokio {
 impl Driver for Tokio {
     type Endpoint = Endpoint;
 
-    fn machine<M: Machine + 'static>(
+    fn machine<M: Connected + 'static>(
         listener: TcpListener,
         make: impl Fn() -> M + 'static,
     ) -> Endpoint {

@@ -22,9 +22,9 @@ use super::worker::{self, Endpoint, Socket, Worker};
 use crate::driver::connection::Connection;
 use crate::driver::error::io_uring_unavailable;
 use crate::driver::{
-    Counters, Driver, DriverError, Options, READ_BYTES, SLICES_MAX, Service, StopSignal,
+    Connected, Counters, Driver, DriverError, Options, READ_BYTES, SLICES_MAX, Service, StopSignal,
 };
-use crate::wire::{Loan, Machine, SharedPool};
+use crate::wire::{Loan, SharedPool};
 
 /// Submissions that fit the ring; a full one is handed over at once.
 const SUBMISSIONS: u32 = 512;
@@ -42,7 +42,7 @@ pub struct TokioUring {
 impl Driver for TokioUring {
     type Endpoint = Endpoint;
 
-    fn machine<M: Machine + 'static>(
+    fn machine<M: Connected + 'static>(
         listener: TcpListener,
         make: impl Fn() -> M + 'static,
     ) -> Endpoint {

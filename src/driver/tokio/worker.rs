@@ -17,9 +17,10 @@ use ::tokio::time::Sleep;
 use crate::driver::connection::{Connection, Step, WorkerCx};
 use crate::driver::shutdown::{ShutdownFlag, ShutdownWait, StopSignal};
 use crate::driver::{
-    Counters, DriverError, Options, READ_BYTES, TRIM_INTERVAL, WorkerHandle, accept_pause,
+    Connected, Counters, DriverError, Options, READ_BYTES, TRIM_INTERVAL, WorkerHandle,
+    accept_pause,
 };
-use crate::wire::{Machine, SharedPool};
+use crate::wire::SharedPool;
 
 /// A listener and what factorys behind it.
 pub struct Endpoint {
@@ -69,7 +70,7 @@ pub(crate) trait Socket {
 
 impl Endpoint {
     /// An own protocol; `attach` makes the driver's socket.
-    pub(crate) fn machine<M: Machine + 'static, S: Socket + 'static>(
+    pub(crate) fn machine<M: Connected + 'static, S: Socket + 'static>(
         listener: TcpListener,
         make: impl Fn() -> M + 'static,
         attach: impl Fn(TcpStream) -> std::io::Result<S> + 'static,

@@ -17,8 +17,8 @@
 use std::net::TcpListener;
 use std::rc::Rc;
 
-use crate::driver::{Counters, Driver, DriverError, Options, Service, StopSignal};
-use crate::wire::{Machine, SharedPool};
+use crate::driver::{Connected, Counters, Driver, DriverError, Options, Service, StopSignal};
+use crate::wire::SharedPool;
 
 mod buffers;
 mod connection;
@@ -52,11 +52,11 @@ pub struct Endpoint {
 impl Driver for Uring {
     type Endpoint = Endpoint;
 
-    fn machine<M: Machine + 'static>(
+    fn machine<M: Connected + 'static>(
         listener: TcpListener,
         make: impl Fn() -> M + 'static,
     ) -> Endpoint {
-        let factory = move || Box::new(make()) as Box<dyn Machine>;
+        let factory = move || Box::new(make()) as Box<dyn Connected>;
         Endpoint { listener, factory: ConnectionFactory::Machine(Rc::new(factory)) }
     }
 

@@ -32,8 +32,10 @@ use super::stream::{self, UringStream};
 use super::timers::Due;
 use crate::driver::connection::Connection;
 use crate::driver::shutdown::StopSignal;
-use crate::driver::{Counters, DriverError, Options, TRIM_INTERVAL, WorkerHandle, accept_pause};
-use crate::wire::{Machine, SharedPool};
+use crate::driver::{
+    Connected, Counters, DriverError, Options, TRIM_INTERVAL, WorkerHandle, accept_pause,
+};
+use crate::wire::SharedPool;
 
 /// How long a reactor that is dropped waits for what is in flight.
 const QUIESCE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -45,7 +47,7 @@ pub type ConnectionId = Key;
 #[derive(Clone)]
 pub(super) enum ConnectionFactory {
     /// An own protocol.
-    Machine(Rc<dyn Fn() -> Box<dyn Machine>>),
+    Machine(Rc<dyn Fn() -> Box<dyn Connected>>),
     /// A borrowed stack.
     Service(Rc<dyn Fn(UringStream, WorkerHandle) -> Task>),
 }
@@ -112,11 +114,11 @@ impl<R: Ring> Reactor<R> {
         }
     }
 
-    /// Drives `machine` on a connected socket; [`Machine::open`] is called before this returns.
+    /// Drives `machine` on a connected socket; [`crate::wire::Machine::open`] is called before this returns.
     pub fn adopt(
         &mut self,
         socket: TcpStream,
-        machine: Box<dyn Machine>,
+        machine: Box<dyn Connected>,
     ) -> Result<ConnectionId, DriverError> {
         socket
             .set_nonblocking(false)
@@ -304,7 +306,7 @@ impl<R: Ring> Reactor<R> {
     fn insert(
         &mut self,
         fd: OwnedFd,
-        machine: impl FnOnce(Key) -> Box<dyn Machine>,
+        machine: impl FnOnce(Key) -> Box<dyn Connected>,
     ) -> Result<Key, DriverError> {
         let outbox_bytes_max = self.options.outbox_bytes_max;
         let key = self

@@ -20,6 +20,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::executor::Executor;
 use super::op::Key;
+use crate::driver::Connected;
 use crate::wire::{Context, Machine, WireError};
 
 /// A writer waits above this; the same amount may be in the outbox and in flight besides.
@@ -135,19 +136,6 @@ impl Machine for StreamMachine {
         self.resume(cx)
     }
 
-    fn awaits_flush(&self) -> bool {
-        !self.0.state.borrow().outbound.is_empty()
-    }
-
-    fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let mut state = self.0.state.borrow_mut();
-        state.hand_over(cx);
-        if state.inbound.is_empty() && state.inbound.capacity() > 0 {
-            cx.pool.give(std::mem::take(&mut state.inbound));
-        }
-        Ok(())
-    }
-
     fn end(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
         let mut state = self.0.state.borrow_mut();
         state.ended = true;
@@ -158,13 +146,28 @@ impl Machine for StreamMachine {
     /// The stack behind hears of it from its lane.
     fn drain(&mut self, _cx: &mut Context<'_>) {}
 
-    fn is_full(&self) -> bool {
-        self.0.state.borrow().unread().len() >= INBOUND_BYTES_MAX
-    }
-
     fn finished(&self) -> bool {
         let state = self.0.state.borrow();
         state.shut && state.outbound.is_empty()
+    }
+}
+
+impl Connected for StreamMachine {
+    fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        let mut state = self.0.state.borrow_mut();
+        state.hand_over(cx);
+        if state.inbound.is_empty() && state.inbound.capacity() > 0 {
+            cx.pool.give(std::mem::take(&mut state.inbound));
+        }
+        Ok(())
+    }
+
+    fn awaits_flush(&self) -> bool {
+        !self.0.state.borrow().outbound.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.state.borrow().unread().len() >= INBOUND_BYTES_MAX
     }
 }
 

@@ -14,6 +14,8 @@ struct Framed {
     kept: Vec<u8>,
 }
 
+impl LoadClient for Framed {}
+
 impl Client for Framed {
     fn in_flight_max(&self) -> usize {
         usize::MAX
@@ -41,7 +43,7 @@ impl Client for Framed {
     ) -> Result<(), WireError> {
         self.kept.extend_from_slice(input);
         while let Some((id, body, used)) = frame(&self.kept) {
-            sink.reply(id, Ok(body));
+            sink.response(id, ResponseEvent::Whole(body));
             self.kept.drain(..used);
         }
         Ok(())

@@ -9,7 +9,7 @@ use super::encode::write_decimal;
 use super::fields::{Fault, Framing};
 use super::message::Message;
 use super::parse::{HeadReader, ReplyHead, Whole};
-use crate::wire::{Client, Context, Limits, Loan, Part, Pool, Sink, WireError};
+use crate::wire::{Client, Context, Limits, Loan, Part, Pool, ResponseEvent, Sink, WireError};
 
 /// Client half.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ enum Stage {
 }
 
 fn broken(fault: Fault) -> WireError {
-    WireError::Protocol { protocol: PROTOCOL, what: format!("reply: {}", fault.what) }
+    WireError::violation(PROTOCOL, format!("reply: {}", fault.what))
 }
 
 impl H1Client {
@@ -85,16 +85,19 @@ impl H1Client {
     }
 
     fn refused(&self, what: &str) -> WireError {
-        WireError::Protocol { protocol: PROTOCOL, what: format!("the body of a reply {what}") }
+        WireError::violation(PROTOCOL, format!("the body of a reply {what}"))
     }
 
     fn deliver(&mut self, refusal: Option<String>, body: &[u8], sink: &mut dyn Sink) {
         let Some(id) = self.in_flight.take() else { return };
         match refusal {
-            None => sink.reply(id, Ok(body)),
+            None => sink.response(id, ResponseEvent::Whole(body)),
             Some(status) => {
                 let reason = String::from_utf8_lossy(body);
-                sink.reply(id, Err(&format!("{status}: {}", reason.trim_end())));
+                sink.response(
+                    id,
+                    ResponseEvent::Failed(&format!("{status}: {}", reason.trim_end())),
+                );
             }
         }
     }
@@ -137,8 +140,8 @@ impl Client for H1Client {
     ) -> Result<(), WireError> {
         while !input.is_empty() {
             if self.in_flight.is_none() {
-                let what = "a reply came that nothing asked for".to_owned();
-                return Err(WireError::Protocol { protocol: PROTOCOL, what });
+                let text = "a response came without a request";
+                return Err(WireError::violation(PROTOCOL, text));
             }
             input = match &mut self.stage {
                 Stage::Head(reader) => {
@@ -180,7 +183,7 @@ impl Client for H1Client {
     fn end(&mut self) -> Result<(), WireError> {
         match self.in_flight {
             None => Ok(()),
-            Some(_) => Err(WireError::Truncated { protocol: PROTOCOL }),
+            Some(_) => Err(WireError::truncated(PROTOCOL)),
         }
     }
 }

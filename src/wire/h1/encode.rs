@@ -57,7 +57,7 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Status {
         match refusal {
             Refusal::BadRequest => Status::BadRequest,
-            Refusal::NotFound | Refusal::Unknown => Status::NotFound,
+            Refusal::NoSuchRoute | Refusal::NoSuchResource => Status::NotFound,
             Refusal::MethodNotAllowed(_) => Status::MethodNotAllowed,
             Refusal::LengthRequired => Status::LengthRequired,
             Refusal::TooLarge => Status::TooLarge,

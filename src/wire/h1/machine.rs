@@ -13,10 +13,11 @@ use super::encode::{Connection, DateClock, HEAD_BYTES_HINT, ReplyHead, Status, T
 use super::fields::{Expect, Fault, Framing};
 use super::message::{Message, Skip};
 use super::parse::{HeadReader, Method, RequestHead, Whole};
-use crate::wire::patience::{Patience, Waiting};
 use crate::wire::reply::{self, Source};
+use crate::wire::timeouts::{Phase, ReadTimeout};
 use crate::wire::{
-    Context, Handler, Head, Limits, Loan, Machine, Pool, Refusal, Reply, Route, WireError,
+    Context, Handler, Head, Limits, Loan, Machine, Pool, Refusal, Refused, Response, Route, Routed,
+    WireError,
 };
 
 /// Longest body of a refused request that is swallowed; with a longer one it is cheaper to close.
@@ -32,7 +33,7 @@ pub struct H1<H> {
     limits: Rc<Limits>,
     clock: DateClock,
     stage: Stage,
-    patience: Patience,
+    timeout: ReadTimeout,
     draining: bool,
     finished: bool,
 }
@@ -66,10 +67,10 @@ impl Turned {
     }
 }
 
-impl From<(Refusal, String)> for Turned {
-    fn from((refusal, text): (Refusal, String)) -> Turned {
-        let allow = if let Refusal::MethodNotAllowed(allow) = refusal { allow } else { "" };
-        Turned { status: refusal.into(), allow, text: text.into() }
+impl From<Refused> for Turned {
+    fn from(Refused { kind, detail }: Refused) -> Turned {
+        let allow = if let Refusal::MethodNotAllowed(allow) = kind { allow } else { "" };
+        Turned { status: kind.into(), allow, text: detail.into() }
     }
 }
 
@@ -98,8 +99,8 @@ impl<H: Handler> H1<H> {
     /// A connection whose requests `handler` answers, dated by `clock`.
     pub fn new(handler: H, limits: Rc<Limits>, clock: DateClock) -> H1<H> {
         let stage = Stage::Head(HeadReader::default());
-        let patience = Patience::new();
-        H1 { handler, limits, clock, stage, patience, draining: false, finished: false }
+        let timeout = ReadTimeout::new();
+        H1 { handler, limits, clock, stage, timeout, draining: false, finished: false }
     }
 
     /// One step over the front of `input`; returns what is left of it.
@@ -133,7 +134,7 @@ impl<H: Handler> H1<H> {
                 self.answer(route, exchange, Source::Buffer(message.into_gathered()), cx);
             }
             _ => {
-                self.patience.restart();
+                self.timeout.restart();
                 self.finished |= self.draining;
             }
         }
@@ -201,16 +202,21 @@ impl<H: Handler> H1<H> {
             method: if is_head { b"GET" } else { &bytes[head.method_name.clone()] },
             path: &bytes[head.path.clone()],
             content_type: &bytes[head.fields.content_type.clone()],
-            codec_id: None,
             has_body: head.framing() != Framing::None,
             body_len,
         });
-        routed.map_err(|refused| match refused {
-            (Refusal::MethodNotAllowed(allow), _) if head.method == Method::Options => {
-                Turned { status: Status::Ok, allow, text: "".into() }
+        match routed {
+            Ok(Routed::Unary(route)) => Ok(route),
+            Ok(Routed::Stream(_)) => {
+                Err(Turned::new(Status::NotImplemented, "a stream of messages needs HTTP/2"))
             }
-            refused => refused.into(),
-        })
+            Err(Refused { kind: Refusal::MethodNotAllowed(allow), .. })
+                if head.method == Method::Options =>
+            {
+                Err(Turned { status: Status::Ok, allow, text: "".into() })
+            }
+            Err(refused) => Err(refused.into()),
+        }
     }
 
     /// Answers a request without its handler and gets its body out of the way.
@@ -229,12 +235,11 @@ impl<H: Handler> H1<H> {
         self.reply(&turned, exchange, cx);
         if turned.status == Status::TooLarge {
             self.finished = true;
-            let what = turned.text.into_owned();
-            return Err(WireError::Protocol { protocol: PROTOCOL, what });
+            return Err(WireError::violation(PROTOCOL, turned.text));
         }
         match skip {
             Some(skip) if !self.finished && !skip.is_done() => self.stage = Stage::Skip(skip),
-            _ => self.patience.restart(),
+            _ => self.timeout.restart(),
         }
         Ok(rest)
     }
@@ -267,7 +272,7 @@ impl<H: Handler> H1<H> {
                 self.reply(&refused.into(), exchange, cx);
             }
         }
-        self.patience.restart();
+        self.timeout.restart();
     }
 
     /// Sends a reply that is one line of text, or nothing.
@@ -300,7 +305,7 @@ impl<H: Handler> H1<H> {
         } else {
             self.reply(&Turned::new(fault.status, fault.what), Exchange::BROKEN, cx);
         }
-        WireError::Protocol { protocol: PROTOCOL, what: fault.what.to_owned() }
+        WireError::violation(PROTOCOL, fault.what)
     }
 
     fn is_idle(&self) -> bool {
@@ -308,12 +313,12 @@ impl<H: Handler> H1<H> {
     }
 
     fn wait(&mut self, now: Instant) {
-        let waiting = match &self.stage {
-            Stage::Head(reader) if reader.is_empty() => Waiting::Idle,
-            Stage::Head(_) => Waiting::Head,
-            Stage::Body(..) | Stage::Skip(_) => Waiting::Body,
+        let phase = match &self.stage {
+            Stage::Head(reader) if reader.is_empty() => Phase::Idle,
+            Stage::Head(_) => Phase::Head,
+            Stage::Body(..) | Stage::Skip(_) => Phase::Body,
         };
-        self.patience.wait(waiting, now, &self.limits);
+        self.timeout.wait(phase, now, &self.limits);
     }
 }
 
@@ -322,7 +327,7 @@ fn send(
     head: &ReplyHead<'_>,
     exchange: Exchange,
     answer: Vec<u8>,
-    reply: &Reply,
+    reply: &Response,
     body: Source<'_>,
     cx: &mut Context<'_>,
 ) {
@@ -373,7 +378,7 @@ impl<H: Handler> Machine for H1<H> {
             return Ok(());
         }
         self.fail(super::fields::bad("the connection ended inside a request"), cx);
-        Err(WireError::Truncated { protocol: PROTOCOL })
+        Err(WireError::truncated(PROTOCOL))
     }
 
     fn drain(&mut self, _cx: &mut Context<'_>) {
@@ -382,23 +387,23 @@ impl<H: Handler> Machine for H1<H> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if self.finished { None } else { self.patience.deadline() }
+        if self.finished { None } else { self.timeout.deadline() }
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let Some(waiting) = self.patience.expired(cx.now).filter(|_| !self.finished) else {
+        let Some(phase) = self.timeout.expired(cx.now).filter(|_| !self.finished) else {
             return Ok(());
         };
-        let what = match waiting {
-            Waiting::Idle => {
+        let what = match phase {
+            Phase::Idle => {
                 self.finished = true;
                 return Ok(());
             }
-            Waiting::Head => "timed out waiting for the rest of a request's head",
-            Waiting::Body => "timed out waiting for the rest of a request's body",
+            Phase::Head => "timed out waiting for the rest of a request's head",
+            Phase::Body => "timed out waiting for the rest of a request's body",
         };
         self.fail(Fault { status: Status::Timeout, what }, cx);
-        Err(WireError::Timeout { protocol: PROTOCOL, what })
+        Err(WireError::timeout(PROTOCOL, what))
     }
 
     fn finished(&self) -> bool {

@@ -3,8 +3,8 @@
 use super::chunked::{Chunked, Next};
 use super::encode::Status;
 use super::fields::{Fault, Framing};
-use crate::wire::body::Body;
-use crate::wire::gathered::Gathered;
+use crate::wire::buffers::body::Body;
+use crate::wire::buffers::recv::RecvBuffer;
 use crate::wire::{Loan, Pool};
 
 /// A body on its way in.
@@ -76,7 +76,7 @@ impl Message {
     }
 
     /// What has arrived.
-    pub(super) fn into_gathered(self) -> Gathered {
+    pub(super) fn into_gathered(self) -> RecvBuffer {
         self.body.into_gathered()
     }
 }

@@ -22,6 +22,8 @@ struct Echo {
     done: bool,
 }
 
+impl crate::driver::Connected for Echo {}
+
 impl Machine for Echo {
     fn receive(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
         assert!(!self.lent && !self.done && !input.is_empty(), "the contract is broken");

@@ -104,6 +104,15 @@ impl H2Client {
         H2Client { connection: Connection::new(side, limits, ours, window) }
     }
 
+    /// Returns the server's SETTINGS, once they have come.
+    pub fn peer_settings(&self) -> Option<Settings> {
+        self.connection.settings_seen.then_some(self.connection.peer)
+    }
+
+    pub fn own_settings(&self) -> Settings {
+        self.connection.ours
+    }
+
     /// An error once nothing is in flight and nothing can be.
     fn settle(&self) -> Result<(), WireError> {
         let connection = &self.connection;
@@ -173,21 +182,13 @@ impl Client for H2Client {
         match &self.connection.side.away {
             Some(why) => Err(gone(why)),
             None if self.connection.streams.is_empty() => Ok(()),
-            None => Err(WireError::Truncated { protocol: PROTOCOL }),
+            None => Err(WireError::truncated(PROTOCOL)),
         }
-    }
-
-    fn peer_settings(&self) -> Option<Settings> {
-        self.connection.settings_seen.then_some(self.connection.peer)
-    }
-
-    fn own_settings(&self) -> Option<Settings> {
-        Some(self.connection.ours)
     }
 }
 
 fn gone(why: &str) -> WireError {
-    WireError::Protocol { protocol: PROTOCOL, what: why.to_owned() }
+    WireError::violation(PROTOCOL, why.to_owned())
 }
 
 #[cfg(test)]
@@ -197,11 +198,17 @@ mod tests {
     use super::*;
     use crate::wire::Outbox;
 
+    use crate::wire::ResponseEvent;
+
     struct Last(Option<Result<Vec<u8>, String>>);
 
     impl Sink for Last {
-        fn reply(&mut self, _: u32, body: Result<&[u8], &str>) {
-            self.0 = Some(body.map(<[u8]>::to_vec).map_err(str::to_owned));
+        fn response(&mut self, _: u32, event: ResponseEvent<'_>) {
+            self.0 = match event {
+                ResponseEvent::Whole(message) => Some(Ok(message.to_vec())),
+                ResponseEvent::Failed(why) => Some(Err(why.to_owned())),
+                ResponseEvent::Message(_) | ResponseEvent::End => None,
+            };
         }
     }
 

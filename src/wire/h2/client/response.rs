@@ -15,7 +15,7 @@ use crate::wire::h2::connection::streams::Absent;
 use crate::wire::h2::connection::{Block, Connection, Side};
 use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, FrameHead, HEAD_BYTES, Kind};
-use crate::wire::{Context, Sink};
+use crate::wire::{Context, ResponseEvent, Sink};
 
 impl Side for Caller {
     type PerStream = Call;
@@ -109,7 +109,7 @@ impl Side for Caller {
         sink: &mut (dyn Sink + '_),
     ) -> Result<(), Fault> {
         if let Some(call) = c.remove(id, cx) {
-            sink.reply(call.id, Err(&status.text));
+            sink.response(call.id, ResponseEvent::Failed(&status.text));
             c.reset(id, ErrorCode::Cancel, cx)?;
         }
         Ok(())
@@ -135,7 +135,7 @@ impl Side for Caller {
     }
 
     fn dropped(&mut self, call: Call, why: &str, sink: &mut (dyn Sink + '_)) {
-        sink.reply(call.id, Err(why));
+        sink.response(call.id, ResponseEvent::Failed(why));
     }
 
     fn settings(c: &mut Connection<Self>, _: &mut Context<'_>) {
@@ -152,7 +152,7 @@ impl Side for Caller {
         c.side.away = Some(why.to_owned());
         for id in c.streams.ids().into_iter().filter(|id| *id > last) {
             if let Some(call) = c.remove(id, cx) {
-                sink.reply(call.id, Err(why));
+                sink.response(call.id, ResponseEvent::Failed(why));
             }
         }
     }
@@ -215,16 +215,16 @@ impl Connection<Caller> {
                 if let Some(incoming) = incoming {
                     incoming.retire(cx.pool);
                 }
-                sink.reply(call.id, Err(&failure));
+                sink.response(call.id, ResponseEvent::Failed(&failure));
             }
-            (None, Some(message), _) => sink.reply(call.id, Ok(message)),
+            (None, Some(message), _) => sink.response(call.id, ResponseEvent::Whole(message)),
             (None, None, incoming) => {
                 match incoming.unwrap_or_default().finish(cx.pool) {
                     Ok(message) => {
-                        sink.reply(call.id, Ok(message.bytes()));
+                        sink.response(call.id, ResponseEvent::Whole(message.bytes()));
                         cx.pool.give(message.into_buffer());
                     }
-                    Err(status) => sink.reply(call.id, Err(&status.text)),
+                    Err(status) => sink.response(call.id, ResponseEvent::Failed(&status.text)),
                 };
             }
         }

@@ -62,7 +62,7 @@ impl<S: Side> Connection<S> {
             Fault::Stream(_, code, text) => (code, text.into()),
         };
         self.say_goodbye(code, &what, cx);
-        WireError::Protocol { protocol: PROTOCOL, what: what.into_owned() }
+        WireError::violation(PROTOCOL, what).with_code(code as u32)
     }
 
     /// Sends GOAWAY; nothing more is taken.

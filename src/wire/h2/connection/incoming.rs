@@ -2,7 +2,7 @@
 //!
 //! Short pieces are copied; a long piece is received straight into the message's buffer, which is lent for it.
 
-use crate::wire::gathered::Gathered;
+use crate::wire::buffers::recv::RecvBuffer;
 use crate::wire::grpc::{self, PREFIX_BYTES, Status};
 use crate::wire::{Loan, Pool};
 
@@ -16,7 +16,7 @@ pub(crate) struct Incoming {
     prefix_len: usize,
     /// Bytes of the message as its prefix announces them.
     announced: usize,
-    message: Gathered,
+    message: RecvBuffer,
 }
 
 impl Incoming {
@@ -57,7 +57,7 @@ impl Incoming {
                 return Ok(false);
             }
             self.announced = grpc::message_len(&self.prefix, self.encoded, self.limit)?;
-            self.message = Gathered::new(self.announced, pool);
+            self.message = RecvBuffer::new(self.announced, pool);
             news = true;
         }
         let remaining = self.remaining();
@@ -83,7 +83,7 @@ impl Incoming {
     }
 
     /// The message, once the body has ended; the buffer of one that is not whole goes to `pool`.
-    pub(crate) fn finish(self, pool: &mut Pool) -> Result<Gathered, Status> {
+    pub(crate) fn finish(self, pool: &mut Pool) -> Result<RecvBuffer, Status> {
         let got = self.prefix_len + self.message.len();
         if self.prefix_len == PREFIX_BYTES && self.remaining() == 0 {
             return Ok(self.message);

@@ -11,12 +11,12 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::wire::gathered::Gathered;
+use crate::wire::buffers::recv::RecvBuffer;
 use crate::wire::grpc::{self, Code, PREFIX_BYTES, Status};
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes, put_stream};
 use crate::wire::h2::hpack::write_literal;
-use crate::wire::{Context, Refusal, Reply};
+use crate::wire::{Context, Refused, Response};
 
 /// Index of `:status` in the static table.
 const STATUS: usize = 8;
@@ -150,7 +150,7 @@ pub(crate) fn answer_short(
     front: &mut Front,
     scratch: &mut Vec<u8>,
     cx: &mut Context<'_>,
-    produce: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Reply, (Refusal, String)>,
+    produce: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Response, Refused>,
 ) -> Result<Answered, Status> {
     // What the closure returns is moved; the rare cases leave by these, so that it is small.
     let (mut held, mut failed) = (Vec::new(), None);
@@ -260,10 +260,10 @@ fn insert_payload(payload: &[u8], at: usize, scratch: &mut Vec<u8>, out: &mut Ve
 /// will write.
 pub(crate) fn answer_long(
     terms: Terms,
-    message: Gathered,
+    message: RecvBuffer,
     hint: usize,
     cx: &mut Context<'_>,
-    produce: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Reply, (Refusal, String)>,
+    produce: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Response, Refused>,
 ) -> Result<Outgoing, Status> {
     // The hint is the length of the answer before, whose buffer may have no byte more.
     let mut edge = cx.pool.take(hint.max(AROUND_BYTES));

@@ -141,7 +141,7 @@ impl<H: Handler> Machine for H2<H> {
     fn end(&mut self, _: &mut Context<'_>) -> Result<(), WireError> {
         let quiet = self.connection.is_between_frames() && self.connection.streams.is_empty();
         self.connection.finished = true;
-        if quiet { Ok(()) } else { Err(WireError::Truncated { protocol: PROTOCOL }) }
+        if quiet { Ok(()) } else { Err(WireError::truncated(PROTOCOL)) }
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) {

@@ -23,7 +23,7 @@ use crate::wire::h2::server::frames::{self, TextReply};
 use crate::wire::h2::server::head::Method;
 use crate::wire::h2::server::{Drain, Server, Work};
 use crate::wire::h2::{FRAME_BYTES_MAX, HEAD_BYTES_FATAL_FACTOR, STREAM_WINDOW, STREAMS_MAX};
-use crate::wire::{Context, Handler, Head, Limit};
+use crate::wire::{Context, Handler, Head, Limit, Routed};
 
 impl<H: Handler> Connection<Server<H>> {
     /// A whole header block, on a new stream or behind the content of one. `rest` is the input behind it; returns how
@@ -144,11 +144,12 @@ impl<H: Handler> Connection<Server<H>> {
             method: b"POST",
             path: &head.path[..path_len],
             content_type: &head.content_type,
-            codec_id: None,
             has_body: true,
             body_len: head.content_length,
         };
-        let route = handler.route(&seen).map_err(Status::from)?;
+        let Routed::Unary(route) = handler.route(&seen).map_err(Status::from)? else {
+            return Err(Status::new(Code::Unimplemented, "streams of messages are not served"));
+        };
         last_block.routed(route);
         Ok(Work::Call(route))
     }

@@ -3,7 +3,7 @@
 //! A status before the content has ended is followed by RST_STREAM NO_ERROR, so that the client stops sending; what
 //! still comes is dropped and its window given back. The frames themselves are written by `frames.rs`.
 
-use crate::wire::gathered::Gathered;
+use crate::wire::buffers::recv::RecvBuffer;
 use crate::wire::grpc::{self, Code, Status};
 use crate::wire::h2::connection::Connection;
 use crate::wire::h2::connection::data::{WRONG_LENGTH, over_connection_window};
@@ -135,7 +135,7 @@ impl<H: Handler> Connection<Server<H>> {
         &mut self,
         id: u32,
         route: Route,
-        message: Gathered,
+        message: RecvBuffer,
         cx: &mut Context<'_>,
         with: &mut (),
     ) -> Result<(), Fault> {

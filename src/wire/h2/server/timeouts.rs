@@ -70,7 +70,7 @@ impl<H: Handler> Connection<Server<H>> {
             self.guard.counts.hit(Limit::HeadTime);
             self.say_goodbye(ErrorCode::NoError, "timed out inside a frame or header block", cx);
             let what = "inside a frame or header block";
-            return Err(WireError::Timeout { protocol: PROTOCOL, what });
+            return Err(WireError::timeout(PROTOCOL, what));
         }
         if self.sweep_at.is_some_and(|at| at <= cx.now) {
             self.sweep(cx).map_err(|fault| self.abort(fault, cx))?;

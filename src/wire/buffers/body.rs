@@ -3,13 +3,14 @@
 //!
 //! It knows a length still to come, not how the length was told.
 
-use super::gathered::Gathered;
-use super::{DIRECT_BYTES_MIN, Loan, Pool};
+use super::DIRECT_BYTES_MIN;
+use super::pool::Pool;
+use super::recv::{Loan, RecvBuffer};
 
 /// The part of a body that has arrived, and how much is to come.
 #[derive(Debug, Default)]
-pub(super) struct Body {
-    gathered: Gathered,
+pub(in crate::wire) struct Body {
+    gathered: RecvBuffer,
     remaining: usize,
     /// A loan was made: the rest comes that way too, because changing the way of receiving costs more than it saves.
     direct: bool,
@@ -17,29 +18,29 @@ pub(super) struct Body {
 
 impl Body {
     /// A body of which `len` bytes are to come.
-    pub(super) fn new(len: usize, pool: &mut Pool) -> Body {
-        Body { gathered: Gathered::new(len, pool), remaining: len, direct: false }
+    pub(in crate::wire) fn new(len: usize, pool: &mut Pool) -> Body {
+        Body { gathered: RecvBuffer::new(len, pool), remaining: len, direct: false }
     }
 
     /// Announces `len` more bytes, once what was announced before has arrived.
-    pub(super) fn expect(&mut self, len: usize) {
+    pub(in crate::wire) fn expect(&mut self, len: usize) {
         debug_assert!(self.remaining == 0);
         self.remaining = len;
         self.direct = false;
     }
 
     /// Bytes that have arrived.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::wire) fn len(&self) -> usize {
         self.gathered.len()
     }
 
     /// Bytes still to come.
-    pub(super) fn remaining(&self) -> usize {
+    pub(in crate::wire) fn remaining(&self) -> usize {
         self.remaining
     }
 
     /// Takes what belongs to the body from the front of `input`; returns how much.
-    pub(super) fn take(&mut self, input: &[u8]) -> usize {
+    pub(in crate::wire) fn take(&mut self, input: &[u8]) -> usize {
         let taken = input.len().min(self.remaining);
         self.gathered.append(&input[..taken], self.remaining);
         self.remaining -= taken;
@@ -47,7 +48,7 @@ impl Body {
     }
 
     /// Offers the buffer for a direct receive when what is to come is long enough.
-    pub(super) fn lend(&mut self) -> Option<Loan> {
+    pub(in crate::wire) fn lend(&mut self) -> Option<Loan> {
         let long_enough = self.remaining >= DIRECT_BYTES_MIN || self.direct;
         if !long_enough {
             return None;
@@ -58,7 +59,7 @@ impl Body {
     }
 
     /// Takes the lent buffer back; returns how many bytes it gained.
-    pub(super) fn repay(&mut self, buffer: Vec<u8>) -> usize {
+    pub(in crate::wire) fn repay(&mut self, buffer: Vec<u8>) -> usize {
         let gained = self.gathered.repay(buffer);
         debug_assert!(gained <= self.remaining);
         self.remaining -= gained;
@@ -66,7 +67,7 @@ impl Body {
     }
 
     /// What has arrived.
-    pub(super) fn into_gathered(self) -> Gathered {
+    pub(in crate::wire) fn into_gathered(self) -> RecvBuffer {
         self.gathered
     }
 }

@@ -3,6 +3,41 @@
 //! A machine counts for its own connection ([`super::Machine::limits`]); whoever drives it adds the counts up when the
 //! connection closes. Counting is all this does: what happens at a limit is the machine's business.
 
+use std::time::Duration;
+
+/// Limits of every own protocol. Each has a default, a flag and a test.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest message body, in bytes.
+    pub body_bytes_max: usize,
+    /// Largest request head (request line and fields; HPACK-decoded size on HTTP/2), in bytes.
+    pub head_bytes_max: usize,
+    pub head_fields_max: usize,
+    /// Time for a request's head to arrive whole, from its first byte.
+    pub head_timeout: Duration,
+    /// Longest pause inside a body.
+    pub body_gap_timeout: Duration,
+    /// Longest quiet time between requests.
+    pub idle_timeout: Duration,
+}
+
+/// Default of [`Limits::body_bytes_max`]. An array of doubles of 64 MiB has 86 MiB as base64 and 165 MiB as a JSON
+/// list.
+pub const BODY_BYTES_MAX: usize = 192 * 1024 * 1024;
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            body_bytes_max: BODY_BYTES_MAX,
+            head_bytes_max: 16 * 1024,
+            head_fields_max: 64,
+            head_timeout: Duration::from_secs(10),
+            body_gap_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+        }
+    }
+}
+
 /// A limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]

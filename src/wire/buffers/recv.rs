@@ -18,8 +18,8 @@
 
 use std::ops::Range;
 
-use super::pool::GROWTH_BYTES_MIN;
-use super::{LOAN_BYTES_MAX, Loan, OWN_BYTES_MIN, Pool};
+use super::pool::{GROWTH_BYTES_MIN, Pool};
+use super::{LOAN_BYTES_MAX, OWN_BYTES_MIN};
 
 /// What the processor compares of two addresses.
 const PAGE_BYTES: usize = 4096;
@@ -27,9 +27,18 @@ const PAGE_BYTES: usize = 4096;
 /// Where in a page a long message begins.
 const BEGIN: usize = PAGE_BYTES / 2;
 
+/// A message buffer that a machine lends for a direct receive.
+#[derive(Debug)]
+pub struct Loan {
+    /// The message so far; the caller appends within its spare capacity, which is at least `want`.
+    pub buffer: Vec<u8>,
+    /// Most bytes that may be appended before the buffer is given back. Never 0.
+    pub want: usize,
+}
+
 /// A message of which some has arrived.
 #[derive(Debug, Default)]
-pub(crate) struct Gathered {
+pub(crate) struct RecvBuffer {
     /// The message from `start` on. A buffer that has to grow may move and lose its place, but not the next time: one
     /// that has held a long message has room for it wherever it begins.
     buffer: Vec<u8>,
@@ -40,11 +49,11 @@ pub(crate) struct Gathered {
     lent: Option<usize>,
 }
 
-impl Gathered {
+impl RecvBuffer {
     /// Nothing yet of a message that says it is `len` bytes long.
-    pub(crate) fn new(len: usize, pool: &mut Pool) -> Gathered {
+    pub(crate) fn new(len: usize, pool: &mut Pool) -> RecvBuffer {
         if len < OWN_BYTES_MIN {
-            return Gathered::from(pool.take(len));
+            return RecvBuffer::from(pool.take(len));
         }
         let mut buffer = pool.take(len.saturating_add(PAGE_BYTES));
         if buffer.capacity() < PAGE_BYTES {
@@ -52,7 +61,7 @@ impl Gathered {
         }
         let start = BEGIN.wrapping_sub(buffer.as_ptr().addr()) % PAGE_BYTES;
         buffer.resize(start, 0);
-        Gathered { buffer, start, margin: PAGE_BYTES, lent: None }
+        RecvBuffer { buffer, start, margin: PAGE_BYTES, lent: None }
     }
 
     /// Bytes that have arrived; those in a buffer that is lent do not count.
@@ -125,9 +134,9 @@ impl Gathered {
     }
 }
 
-impl From<Vec<u8>> for Gathered {
-    fn from(buffer: Vec<u8>) -> Gathered {
-        Gathered { buffer, ..Gathered::default() }
+impl From<Vec<u8>> for RecvBuffer {
+    fn from(buffer: Vec<u8>) -> RecvBuffer {
+        RecvBuffer { buffer, ..RecvBuffer::default() }
     }
 }
 
@@ -135,9 +144,9 @@ impl From<Vec<u8>> for Gathered {
 mod tests {
     use super::*;
 
-    fn gather(len: usize, step: usize, pool: &mut Pool) -> Gathered {
+    fn gather(len: usize, step: usize, pool: &mut Pool) -> RecvBuffer {
         let whole: Vec<u8> = (0..len).map(|i| i as u8).collect();
-        let mut message = Gathered::new(len, pool);
+        let mut message = RecvBuffer::new(len, pool);
         while message.len() < len {
             let at = message.len();
             let chunk = &whole[at..len.min(at + step)];
@@ -163,8 +172,8 @@ mod tests {
     }
 
     /// As [`gather`], by loans.
-    fn borrow(len: usize, pool: &mut Pool) -> Gathered {
-        let mut message = Gathered::new(len, pool);
+    fn borrow(len: usize, pool: &mut Pool) -> RecvBuffer {
+        let mut message = RecvBuffer::new(len, pool);
         while message.len() < len {
             let remaining = len - message.len();
             let Loan { mut buffer, want } = message.lend(remaining, remaining).expect("a buffer");
@@ -202,7 +211,7 @@ mod tests {
     #[test]
     fn room_follows_what_has_arrived() {
         let total = 10 << 20;
-        let mut message = Gathered::new(total, &mut Pool::default());
+        let mut message = RecvBuffer::new(total, &mut Pool::default());
         let (mut room, mut growths) = (message.capacity(), 0);
         while message.len() < total {
             let remaining = total - message.len();
@@ -230,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_lent_buffer_is_not_lent_again_and_does_not_count() {
-        let mut message = Gathered::new(100_000, &mut Pool::default());
+        let mut message = RecvBuffer::new(100_000, &mut Pool::default());
         message.append(b"begun", 100_000);
         let Loan { mut buffer, want } = message.lend(99_995, 99_995).expect("a buffer");
         assert!(message.lend(99_995, 99_995).is_none());

@@ -16,7 +16,9 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::{OWN_BYTES_MIN, Part, Pool};
+use super::OWN_BYTES_MIN;
+use super::pool::Pool;
+use crate::wire::client::Part;
 
 /// Copies are coalesced up to this many bytes in one buffer: what the kernel takes as one segment on loopback.
 const COALESCED_BYTES_MAX: usize = 64 * 1024;
