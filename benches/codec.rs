@@ -23,7 +23,8 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use ndecho::array::{DType, NdArray, Shape};
-use ndecho::codec::{self, CODECS, Codec, Level};
+use ndecho::axis;
+use ndecho::codec::{self, ArrayCodec, Level, implementations};
 use ndecho::service::echo::{CodecSet, Echoed, echo};
 use nix::time::{ClockId, clock_gettime};
 
@@ -51,7 +52,8 @@ fn main() {
 
 /// Does one work on 64 KiB once, in a function of its own, for `.ci/instructions` to count what it takes.
 fn run_once(codec: &str, data: &str, work: &str) {
-    let codec = codec::find(codec).unwrap_or_else(|| panic!("no codec is called {codec}"));
+    let codec: axis::Codec = codec.parse().unwrap_or_else(|error| panic!("{error}"));
+    let codec = codec::implementation(codec).expect("a codec that decodes");
     let data = Data::ALL.into_iter().find(|kind| kind.name() == data);
     let mut case = Case::new(codec, data.expect("a kind of numbers of the table"), 64 << 10);
     counted(&mut case, work);
@@ -75,11 +77,11 @@ fn criterion_groups() {
         let mut group = criterion.benchmark_group(work);
         for &(size, bytes) in sizes {
             configure(&mut group, bytes);
-            for codec in CODECS {
+            for codec in implementations() {
                 // Made by the first call, so that a case that a filter leaves out costs nothing.
                 let mut case = None;
                 group.bench_function(BenchmarkId::new(codec.name(), size), |bencher| {
-                    let case = case.get_or_insert_with(|| Case::new(*codec, Data::Random, bytes));
+                    let case = case.get_or_insert_with(|| Case::new(codec, Data::Random, bytes));
                     match work {
                         "decode" => bencher.iter(|| case.decode()),
                         "encode" => bencher.iter(|| case.encode()),
@@ -204,7 +206,7 @@ impl Data {
 
 /// One codec with one array, and the buffers that a server keeps.
 struct Case {
-    codec: &'static dyn Codec,
+    codec: &'static dyn ArrayCodec,
     codecs: CodecSet,
     array: NdArray,
     message: Vec<u8>,
@@ -214,10 +216,10 @@ struct Case {
 
 impl Case {
     /// Checks that the codec does what is about to be timed.
-    fn new(codec: &'static dyn Codec, data: Data, bytes: u64) -> Case {
+    fn new(codec: &'static dyn ArrayCodec, data: Data, bytes: u64) -> Case {
         let array = data.array(bytes);
         let message = codec::message(codec, &array.view()).expect("numbers have a message");
-        let codecs = CodecSet::own().with(codec);
+        let codecs = CodecSet::own().with(codec.id());
         let (scratch, out) = (Vec::new(), Vec::new());
         let mut case = Case { codec, codecs, array, message, scratch, out };
         let decoded = codec.decode(&case.message, &mut case.scratch).expect("our own message");
@@ -311,7 +313,7 @@ fn print_table(picked: &[&str]) {
         "in one piece"
     );
     let best = Level::all().last().expect("there is a portable level");
-    let own = CODECS.iter().copied().filter(|codec| codec.name() == codec.encoding().name());
+    let own = implementations().filter(|codec| codec.id().is_own());
     let own = pick(picked, own.collect(), |codec| codec.name());
     let sizes = SIZES.into_iter().chain(std::env::var_os("CODEC_BENCH_LARGE").map(|_| LARGE));
     let sizes = pick(picked, sizes.collect(), |size| size.0);
@@ -320,14 +322,15 @@ fn print_table(picked: &[&str]) {
     let unlimited = [best];
     let levels = if levels.is_empty() { &unlimited[..] } else { &levels };
     for own in own {
-        let is_library =
-            |codec: &&&dyn Codec| codec.encoding() == own.encoding() && codec.name() != own.name();
-        let library = CODECS.iter().find(is_library);
+        let is_library = |codec: &&dyn ArrayCodec| {
+            codec.encoding() == own.encoding() && codec.name() != own.name()
+        };
+        let library = implementations().find(is_library);
         for &data in &kinds {
             for &(size, bytes) in &sizes {
                 for level in levels {
                     level.limit();
-                    print_line(own, library.copied(), data, size, bytes);
+                    print_line(own, library, data, size, bytes);
                     println!("{}", if levels.len() > 1 { level.name() } else { "" });
                 }
             }
@@ -345,8 +348,8 @@ fn pick<T>(names: &[&str], mut all: Vec<T>, name: impl Fn(&T) -> &'static str) -
 }
 
 fn print_line(
-    own: &'static dyn Codec,
-    library: Option<&'static dyn Codec>,
+    own: &'static dyn ArrayCodec,
+    library: Option<&'static dyn ArrayCodec>,
     data: Data,
     size: &str,
     bytes: u64,

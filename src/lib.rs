@@ -1,20 +1,22 @@
 //! ndecho measures what an RPC framework costs when the payload is a NumPy array.
 //!
-//! A server under test is a point on three axes, **driver** (who moves bytes) x **protocol** (how a
-//! connection is spoken) x **codec** (how an array is written), and is named as a path, a *rung*:
-//! `uring/h1/npy`, `tokio/tonic/protobuf:prost`. Each rung has a parent from which it differs in exactly one
-//! axis, so the gap between the two is the price of one layer.
+//! A server under test is a point on four axes: **driver** (who moves bytes), **transport** (what
+//! carries them), **protocol** (how a connection is spoken) and **codec** (how an array is
+//! written). It is named as a path, a *rung*: `uring/h1/npy`, `tokio/tonic/protobuf:prost@unix`.
+//! Each rung has a parent from which it differs on exactly one axis, so the gap between the two is
+//! the price of one layer.
 //!
 //! # Rooms
 //!
 //! | room | holds | never |
 //! |---|---|---|
 //! | [`mod@array`] | dtype, shape, bytes; seeded payloads | clock, socket, thread |
+//! | [`axis`] | the four axes as enums and tables, the rung | any other room |
 //! | [`codec`] | one encoding of an array per file | the same; nor an allocation a peer can size |
 //! | [`wire`] | own protocols as pure state machines, both halves | the same |
 //! | [`service`] | the work of every rung: routes, decode, check, encode | driver names |
 //! | [`driver`] | sockets, rings, buffers, loops | codecs, message meaning |
-//! | [`stack`] | the protocol table; borrowed stacks | sockets, except *Whole* stacks |
+//! | [`stack`] | borrowed stacks | sockets, except standalone stacks |
 //! | [`server`] | builds one rung: picks on each axis once | load, stats, report |
 //! | [`load`] | load generator, every reply checked | server, stack |
 //! | [`ladder`] | the rungs and their parents | anything that runs |
@@ -28,6 +30,7 @@
 //! What is absent on purpose: TLS, streaming RPCs, compression, service discovery.
 
 pub mod array;
+pub mod axis;
 pub mod cli;
 pub mod codec;
 pub mod driver;

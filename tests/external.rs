@@ -14,14 +14,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ndecho::array::{DType, Shape};
-use ndecho::codec::Encoding;
+use ndecho::axis::{Encoding, Family};
 use ndecho::experiment::process::{READY_TIMEOUT, Server};
 use ndecho::external::environment::{self, Environment, Site};
 use ndecho::external::{self, ExternalRung, ExternalServer};
 use ndecho::load;
 use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
 use ndecho::report::seed::ORIGINAL_ROWS;
-use ndecho::stack::Family;
 
 #[path = "common/process.rs"]
 mod process;
@@ -120,13 +119,13 @@ fn start(rung: &ExternalRung, environment: &Environment) -> Server {
 }
 
 fn send(rung: &ExternalRung, server: &Server, source: Source, requests: u64, case: &str) {
-    let (scheme, in_flight) = match rung.family() {
-        Family::Grpc => ("grpc", 4),
-        Family::Rest => ("http", 1),
-        Family::Raw => ("raw", 4),
+    let in_flight = match rung.family() {
+        Family::Rest => 1,
+        Family::Grpc | Family::Raw => 4,
     };
     let options = Options {
-        target: Target::parse(&format!("{scheme}://{}", server.address())).expect("an address"),
+        target: Target::parse(&format!("{}://{}", rung.family().scheme(), server.address()))
+            .expect("an address"),
         body: Body::parse(rung.encoding().name()).expect("an encoding of the contract"),
         source,
         connections: 1,

@@ -3,7 +3,7 @@
 //! `tests/data` is made by `tools/goldens.py`: a file per encoding, an array per line.
 
 use ndecho::array::{ArrayView, DType, Shape};
-use ndecho::codec::{self, CODECS, Codec, Encoding};
+use ndecho::codec::{self, ArrayCodec, Encoding, implementations};
 use serde::Deserialize;
 
 /// A line of `tests/data`.
@@ -54,12 +54,12 @@ fn goldens(encoding: Encoding) -> Vec<Golden> {
     goldens
 }
 
-fn own() -> impl Iterator<Item = &'static dyn Codec> {
-    CODECS.iter().copied().filter(|codec| codec.name() == codec.encoding().name())
+fn own() -> impl Iterator<Item = &'static dyn ArrayCodec> {
+    implementations().filter(|codec| codec.id().is_own())
 }
 
-fn library() -> impl Iterator<Item = &'static dyn Codec> {
-    CODECS.iter().copied().filter(|codec| codec.name() != codec.encoding().name())
+fn library() -> impl Iterator<Item = &'static dyn ArrayCodec> {
+    implementations().filter(|codec| !codec.id().is_own())
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use h2::client::Builder;
 use ndecho::array::{DType, NdArray, Shape};
+use ndecho::axis::{Driver, Protocol};
 use ndecho::generated::NdArray as Message;
 use ndecho::generated::calculator_client::CalculatorClient;
 use ndecho::service::echo::CodecSet;
@@ -27,9 +28,9 @@ const FRAME_SIZES: [u32; 2] = [16_384, 16_777_215];
 
 /// Own HTTP/2 on each driver that this machine has.
 fn servers() -> impl Iterator<Item = Running> {
-    ["uring", "tokio", "tokio-uring"]
-        .into_iter()
-        .filter_map(|driver| server::start(driver, "h2", CodecSet::own(), Limits::default()))
+    Driver::ALL.into_iter().filter_map(|driver| {
+        server::start(driver, Protocol::H2, CodecSet::own(), Limits::default())
+    })
 }
 
 fn array(points: u64, seed: u64) -> Message {

@@ -11,14 +11,13 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
 use ndecho::array::DType;
-use ndecho::codec::Encoding;
+use ndecho::axis::{Driver, Encoding, Family, Payload, Protocol};
 use ndecho::generated::NdArray;
 use ndecho::generated::calculator_client::CalculatorClient;
 use ndecho::ladder::table::STACKS;
 use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
 use ndecho::load::{self, conform};
 use ndecho::service::echo::CodecSet;
-use ndecho::stack::{self, Family};
 use ndecho::wire::Limits;
 use ndecho::wire::h2::Allowance;
 
@@ -29,24 +28,23 @@ mod server;
 
 /// Text is slow without optimisation, so the largest size is left to the binary encodings.
 fn sizes(encoding: Encoding) -> &'static [u64] {
-    match encoding {
-        Encoding::Json | Encoding::JsonBinary => &[8, 2048, 65_536],
-        _ => &[8, 2048, 65_536, 1 << 20],
+    match encoding.spec().payload {
+        Payload::Numbers | Payload::Base64 => &[8, 2048, 65_536],
+        Payload::Bytes => &[8, 2048, 65_536, 1 << 20],
     }
 }
 
-fn serve(driver: &'static str, protocol: &'static str, codecs: CodecSet) -> server::Running {
+fn serve(driver: Driver, protocol: Protocol, codecs: CodecSet) -> server::Running {
     server::start(driver, protocol, codecs, Limits::default()).expect("there is a ring")
 }
 
 fn options(address: SocketAddr, family: Family, encoding: Encoding, size: u64) -> Options {
-    let (scheme, connections, in_flight) = match family {
-        Family::Raw => ("raw", 2, 8),
-        Family::Rest => ("http", 4, 4),
-        Family::Grpc => ("grpc", 2, 8),
+    let (connections, in_flight) = match family {
+        Family::Rest => (4, 4),
+        Family::Raw | Family::Grpc => (2, 8),
     };
     Options {
-        target: Target::parse(&format!("{scheme}://{address}")).unwrap(),
+        target: Target::parse(&format!("{}://{address}", family.scheme())).unwrap(),
         body: Body::parse(encoding.name()).unwrap(),
         source: Source::of_size(size, DType::F8, 1).unwrap(),
         connections,
@@ -66,15 +64,14 @@ fn options(address: SocketAddr, family: Family, encoding: Encoding, size: u64) -
 
 /// Every stack of `family`, served with `codecs`, answers every encoding at every size.
 fn every_stack_answers(family: Family, codecs: impl Fn() -> CodecSet) {
-    let of_family = |name: &str| stack::find(name).is_some_and(|entry| entry.family == family);
-    for stack in STACKS.iter().filter(|stack| of_family(stack.protocol)) {
+    for stack in STACKS.iter().filter(|stack| stack.protocol.family() == family) {
         let server = serve(stack.driver, stack.protocol, codecs());
         for (encoding, size) in
             Encoding::ALL.into_iter().flat_map(|e| sizes(e).iter().map(move |size| (e, *size)))
         {
             let options = options(server.address(), family, encoding, size);
             let measured = load::run(&options);
-            let case = format!("{}/{}/{} {size}", stack.driver, stack.protocol, encoding.name());
+            let case = format!("{stack} {encoding} {size}");
             let measured = measured.unwrap_or_else(|error| panic!("{case}: {error}"));
             assert!(measured.requests > 0, "{case}");
             assert_eq!(measured.server_settings.is_some(), family == Family::Grpc, "{case}");
@@ -87,12 +84,12 @@ fn every_stack_answers(family: Family, codecs: impl Fn() -> CodecSet) {
                 window: Extent::Requests(conform::ARRAYS as u64),
                 ..options(server.address(), family, encoding, 8)
             };
-            let case = format!("{}/{}/{}", stack.driver, stack.protocol, encoding.name());
+            let case = format!("{stack} {encoding}");
             let measured = load::run(&options).unwrap_or_else(|error| panic!("{case}: {error}"));
             assert_eq!(measured.requests, conform::ARRAYS as u64, "{case}");
         }
         let report = server.stop();
-        assert_eq!(report.peer_faults, 0, "{}/{}", stack.driver, stack.protocol);
+        assert_eq!(report.peer_faults, 0, "{stack}");
     }
 }
 
@@ -127,7 +124,7 @@ fn every_dtype_passes() {
     if ring::is_missing() {
         return;
     }
-    let server = serve("tokio", "raw", CodecSet::own());
+    let server = serve(Driver::Tokio, Protocol::Raw, CodecSet::own());
     for dtype in DType::all() {
         for encoding in Encoding::ALL {
             let mut options = options(server.address(), Family::Raw, encoding, 0);
@@ -150,16 +147,14 @@ fn a_thousand_parallel_calls_on_one_connection() {
     if ring::is_missing() {
         return;
     }
-    for (driver, protocol) in
-        [("uring", "h2"), ("tokio", "tonic"), ("tokio", "h2-crate"), ("tokio", "hyper-h2")]
-    {
-        let server = serve(driver, protocol, CodecSet::own());
+    for stack in STACKS.iter().filter(|stack| stack.protocol.family() == Family::Grpc) {
+        let server = serve(stack.driver, stack.protocol, CodecSet::own());
         let mut options = options(server.address(), Family::Grpc, Encoding::Protobuf, 8);
         options.connections = 1;
         options.in_flight = 1000;
         options.window = Extent::Requests(10_000);
         let measured = load::run(&options);
-        let measured = measured.unwrap_or_else(|error| panic!("{driver}/{protocol}: {error}"));
+        let measured = measured.unwrap_or_else(|error| panic!("{stack}: {error}"));
         assert_eq!(measured.requests, 10_000);
         server.stop();
     }
@@ -171,8 +166,8 @@ fn clients_with_default_settings_are_served() {
     if ring::is_missing() {
         return;
     }
-    for protocol in ["h2", "h2-crate", "hyper-h2", "tonic", "tonic:tuned"] {
-        let server = serve("tokio", protocol, CodecSet::own());
+    for protocol in Protocol::ALL.into_iter().filter(|p| p.family() == Family::Grpc) {
+        let server = serve(Driver::Tokio, protocol, CodecSet::own());
         for size in [2048, 65_536, 1 << 20] {
             let mut options = options(server.address(), Family::Grpc, Encoding::Protobuf, size);
             options.allowance = Allowance { window: 65_535, frame_bytes_max: 1 << 14 };
@@ -192,8 +187,9 @@ fn tonics_client_is_answered_by_our_servers() {
     if ring::is_missing() {
         return;
     }
-    let ours = |name: &str| matches!(name, "h2-crate" | "hyper-h2");
-    for stack in STACKS.iter().filter(|stack| ours(stack.protocol)) {
+    let is_ours =
+        |protocol: Protocol| protocol.family() == Family::Grpc && protocol.only_driver().is_none();
+    for stack in STACKS.iter().filter(|stack| is_ours(stack.protocol)) {
         let server = serve(stack.driver, stack.protocol, CodecSet::own());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -219,7 +215,7 @@ fn hypers_client_is_answered_by_our_h1() {
     if ring::is_missing() {
         return;
     }
-    for stack in STACKS.iter().filter(|stack| stack.protocol == "h1") {
+    for stack in STACKS.iter().filter(|stack| stack.protocol == Protocol::H1) {
         let server = serve(stack.driver, stack.protocol, CodecSet::own());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use ndecho::array::{ArrayView, DType, Shape};
-use ndecho::codec;
+use ndecho::codec::{self, ArrayCodec as _};
 use rand::Rng;
 use rand_pcg::Pcg64;
 
@@ -88,7 +88,7 @@ struct Trip {
 
 impl Trip {
     fn go(&mut self, values: &[f64]) {
-        let json = codec::find("json").expect("it is in the table");
+        let json = codec::json::Json;
         self.bytes.clear();
         self.bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         let shape = Shape::new(&[values.len() as u64]).expect("one dimension");

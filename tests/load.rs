@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ndecho::array::{DType, NdArray, Shape};
-use ndecho::codec;
+use ndecho::codec::{self, ArrayCodec as _};
 use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
 use ndecho::load::{self, LoadError, conform};
 use ndecho::record::Measurement;
@@ -487,7 +487,7 @@ fn an_array_from_a_file_is_sent() {
     }
     let array = NdArray::seeded(DType::F8, Shape::new(&[5, 7]).unwrap(), 3).unwrap();
     let mut bytes = Vec::new();
-    let npy = codec::find("npy").expect("it is one of our own");
+    let npy = codec::npy::Npy;
     let view = array.view();
     let head_len = npy.encode(&view, &mut bytes).expect("npy carries everything").head_len;
     bytes.splice(head_len..head_len, view.data().iter().copied());

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use ndecho::array::DType;
+use ndecho::axis::Family;
 use ndecho::codec::Encoding;
 use ndecho::load::client::{LoadClient, LoadConnection};
 use ndecho::load::message::Message;
@@ -16,7 +17,6 @@ use ndecho::load::run::Run;
 use ndecho::load::worker;
 use ndecho::service::echo::CodecSet;
 use ndecho::service::handler::{EchoHandler, Work};
-use ndecho::stack::Family;
 use ndecho::wire::h1::{DateClock, H1, H1Client};
 use ndecho::wire::h2::{H2, H2Client};
 use ndecho::wire::raw::{Raw, RawClient};

@@ -1,13 +1,13 @@
 //! What a peer is told about a bad message: the own codecs name the byte and the cause, whatever is wrong.
 
 use ndecho::array::{DType, NdArray, Shape};
-use ndecho::codec::{self, CODECS, Codec, CodecError, Encoding};
+use ndecho::codec::{self, ArrayCodec, CodecError, Encoding, implementations};
 
-fn own() -> impl Iterator<Item = &'static dyn Codec> {
-    CODECS.iter().copied().filter(|codec| codec.name() == codec.encoding().name())
+fn own() -> impl Iterator<Item = &'static dyn ArrayCodec> {
+    implementations().filter(|codec| codec.id().is_own())
 }
 
-fn refusal(codec: &dyn Codec, body: &[u8]) -> Option<CodecError> {
+fn refusal(codec: &dyn ArrayCodec, body: &[u8]) -> Option<CodecError> {
     codec.decode(body, &mut Vec::new()).err()
 }
 
@@ -202,7 +202,7 @@ fn every_cause_has_its_words_and_its_byte() {
     let cases = [json(), json_binary(), msgpack(), protobuf(), npy()].concat();
     let mut wrong = Vec::new();
     for (encoding, body, at, what) in cases {
-        let codec = codec::find(encoding.name()).unwrap();
+        let codec = codec::implementation(encoding.own()).unwrap();
         let error = refusal(codec, &body).unwrap_or_else(|| panic!("{body:x?} is accepted"));
         if error.at() != Some(at) || !error.to_string().contains(what) {
             wrong.push(format!("{error}, not {at}: {what}: {}", String::from_utf8_lossy(&body)));

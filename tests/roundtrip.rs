@@ -7,10 +7,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use ndecho::array::{DType, NdArray, Shape};
-use ndecho::codec::Encoding;
-use ndecho::driver::DRIVERS;
+use ndecho::axis::{Driver, Encoding, Family, Protocol};
 use ndecho::service::echo::CodecSet;
-use ndecho::stack::{Entry, Family, PROTOCOLS, Shape as Stack};
 use ndecho::wire::Limits;
 
 #[path = "peers/grpc.rs"]
@@ -94,26 +92,22 @@ fn raw_echo(stream: &mut TcpStream, encoding: Encoding, body: &[u8]) -> Vec<u8> 
 }
 
 /// Every driver with every protocol that runs on it.
-fn stacks() -> impl Iterator<Item = (&'static str, &'static Entry)> {
-    let pairs =
-        DRIVERS.iter().flat_map(|driver| PROTOCOLS.iter().map(|entry| (driver.name, entry)));
-    pairs.filter(
-        |(driver, entry)| !matches!(entry.shape, Stack::Whole { driver: only } if only != *driver),
-    )
+fn stacks() -> impl Iterator<Item = (Driver, Protocol)> {
+    let of = |driver| Protocol::ALL.into_iter().map(move |protocol| (driver, protocol));
+    let pairs = Driver::ALL.into_iter().flat_map(of);
+    pairs.filter(|(driver, protocol)| protocol.runs_on(*driver))
 }
 
-fn stack_gives_back(driver: &'static str, entry: &'static Entry, codecs: CodecSet) {
-    let Some(server) = server::start(driver, entry.name, codecs, Limits::default()) else { return };
-    let mut peer = Peer::connect(entry.family, server.address());
+fn stack_gives_back(driver: Driver, protocol: Protocol, codecs: CodecSet) {
+    let Some(server) = server::start(driver, protocol, codecs, Limits::default()) else { return };
+    let mut peer = Peer::connect(protocol.family(), server.address());
     for encoding in Encoding::ALL {
         for array in arrays() {
             let sent = message(&codecs, encoding, &array);
             let got = peer.echo(encoding, &sent);
             assert!(
                 got == sent,
-                "{driver}/{}/{}: {:?} of {} came back as {} bytes where {} were sent",
-                entry.name,
-                encoding.name(),
+                "{driver}/{protocol}/{encoding}: {:?} of {} came back as {} bytes where {} were sent",
                 array.view().shape().dims(),
                 array.view().dtype().name(),
                 got.len(),
@@ -146,9 +140,9 @@ fn at_once(peer: &mut grpc::Grpc, bodies: &[Vec<u8>]) -> Vec<grpc::Reply> {
 
 #[test]
 fn a_thousand_calls_at_once_on_one_connection() {
-    for (driver, protocol) in stacks().filter(|(_, entry)| entry.family == Family::Grpc) {
+    for (driver, protocol) in stacks().filter(|(_, protocol)| protocol.family() == Family::Grpc) {
         let codecs = CodecSet::own();
-        let Some(server) = server::start(driver, protocol.name, codecs, Limits::default()) else {
+        let Some(server) = server::start(driver, protocol, codecs, Limits::default()) else {
             continue;
         };
         let bodies: Vec<Vec<u8>> = (0..1000)
@@ -160,8 +154,8 @@ fn a_thousand_calls_at_once_on_one_connection() {
         peer.call(grpc::request("application/grpc"), &[&bodies[0]]);
         let replies = at_once(&mut peer, &bodies);
         for (reply, body) in replies.iter().zip(&bodies) {
-            assert_eq!(reply.field("grpc-status"), "0", "{driver}/{}", protocol.name);
-            assert!(reply.body == *body, "{driver}/{}", protocol.name);
+            assert_eq!(reply.field("grpc-status"), "0", "{driver}/{protocol}");
+            assert!(reply.body == *body, "{driver}/{protocol}");
         }
         drop(peer);
         server.stop();
@@ -171,15 +165,16 @@ fn a_thousand_calls_at_once_on_one_connection() {
 #[test]
 fn sixty_four_mebibytes_pass() {
     let array = array("<f8", &[8 * 1024 * 1024]);
-    for (driver, protocol) in stacks().filter(|(_, entry)| !entry.name.ends_with(":tuned")) {
+    for (driver, protocol) in stacks().filter(|(_, protocol)| !protocol.name().ends_with(":tuned"))
+    {
         let codecs = CodecSet::own();
-        let Some(server) = server::start(driver, protocol.name, codecs, Limits::default()) else {
+        let Some(server) = server::start(driver, protocol, codecs, Limits::default()) else {
             continue;
         };
-        let mut peer = Peer::connect(protocol.family, server.address());
+        let mut peer = Peer::connect(protocol.family(), server.address());
         let sent = message(&codecs, Encoding::Protobuf, &array);
         let back = peer.echo(Encoding::Protobuf, &sent);
-        assert!(back == sent, "{driver}/{}", protocol.name);
+        assert!(back == sent, "{driver}/{protocol}");
         drop(peer);
         server.stop();
     }

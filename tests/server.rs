@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ndecho::array::{DType, NdArray, Shape};
-use ndecho::codec::Encoding;
+use ndecho::axis::{Driver, Encoding, Family, Protocol, Shape as StackShape};
 use ndecho::record::{DelayTotals, Measurement, ServerReport};
 use ndecho::service::echo::CodecSet;
 use ndecho::wire::Limits;
@@ -524,13 +524,17 @@ fn a_bad_rest_request_is_told_why_and_the_server_goes_on() {
         (501, "POST /echo_npy HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n".to_owned()),
         (505, "POST /echo_npy HTTP/2.0\r\nhost: a\r\n\r\n".to_owned()),
     ];
-    for (protocol, statuses) in [
-        ("h1", &[400, 404, 405, 408, 411, 413, 414, 415, 431, 501, 505][..]),
-        // What hyper and axum answer by themselves has no body and needs a timer, or is not told apart.
-        ("hyper", &[404, 405, 411, 413, 415]),
-        ("axum", &[404, 405, 413]),
-    ] {
-        let server = server::start("tokio", protocol, CodecSet::own(), tight()).expect("tokio");
+    // What a borrowed stack answers by itself has no body and needs a timer, or is not told apart.
+    let statuses = |protocol: Protocol| match protocol.spec().shape {
+        StackShape::Machine => &[400, 404, 405, 408, 411, 413, 414, 415, 431, 501, 505][..],
+        StackShape::Service => &[404, 405, 411, 413, 415],
+        StackShape::Standalone { .. } => &[404, 405, 413],
+    };
+    for (protocol, statuses) in
+        of_family(Family::Rest).map(|protocol| (protocol, statuses(protocol)))
+    {
+        let server =
+            server::start(Driver::Tokio, protocol, CodecSet::own(), tight()).expect("tokio");
         for (status, bytes) in cases.iter().filter(|(status, _)| statuses.contains(status)) {
             let mut connection = Rest::connect(server.address());
             connection.send(bytes.as_bytes());
@@ -551,8 +555,9 @@ fn a_bad_rest_request_is_told_why_and_the_server_goes_on() {
 
 #[test]
 fn health_is_told() {
-    for protocol in ["h1", "hyper", "axum"] {
-        let server = server::start("tokio", protocol, CodecSet::own(), tight()).expect("tokio");
+    for protocol in of_family(Family::Rest) {
+        let server =
+            server::start(Driver::Tokio, protocol, CodecSet::own(), tight()).expect("tokio");
         let mut connection = Rest::connect(server.address());
         connection.send(b"GET /healthz?deep=no HTTP/1.1\r\nhost: a\r\n\r\n");
         let reply = connection.reply();
@@ -563,8 +568,9 @@ fn health_is_told() {
 
 #[test]
 fn health_is_told_to_grpc_probes() {
-    for protocol in ["h2", "h2-crate", "hyper-h2"] {
-        let server = server::start("tokio", protocol, CodecSet::own(), tight()).expect("tokio");
+    for protocol in of_family(Family::Grpc).filter(|protocol| protocol.only_driver().is_none()) {
+        let server =
+            server::start(Driver::Tokio, protocol, CodecSet::own(), tight()).expect("tokio");
         let mut peer = Grpc::connect(server.address());
         let mut check = |service: &[u8]| {
             let mut probe = request("application/grpc");
@@ -585,7 +591,10 @@ fn health_is_told_to_grpc_probes() {
     }
 }
 
-const GRPC_STACKS: [&str; 4] = ["h2", "h2-crate", "hyper-h2", "tonic"];
+/// Protocols of a family, all of which run on tokio.
+fn of_family(family: Family) -> impl Iterator<Item = Protocol> {
+    Protocol::ALL.into_iter().filter(move |protocol| protocol.family() == family)
+}
 
 fn good_message() -> Vec<u8> {
     let array = NdArray::seeded(DType::F8, Shape::new(&[3]).unwrap(), 1).expect("small");
@@ -614,14 +623,15 @@ fn a_bad_grpc_call_gets_its_status_and_the_connection_goes_on() {
         ("13", "", vec![&compressed]),
         ("0", "", vec![&good[..2], &good[2..7], b"", &good[7..], b""]),
     ];
-    for protocol in GRPC_STACKS {
-        let server = server::start("tokio", protocol, CodecSet::own(), tight()).expect("tokio");
+    for protocol in of_family(Family::Grpc) {
+        let server =
+            server::start(Driver::Tokio, protocol, CodecSet::own(), tight()).expect("tokio");
         let mut peer = Grpc::connect(server.address());
         for (status, text, pieces) in &cases {
             let reply = peer.call(request("application/grpc"), pieces);
             let (got, message) = (reply.field("grpc-status"), reply.field("grpc-message"));
             assert_eq!(reply.status, 200, "{protocol}");
-            if protocol == "tonic" && !["0", "3"].contains(status) {
+            if protocol.only_driver().is_some() && !["0", "3"].contains(status) {
                 // It has its own opinion: OUT_OF_RANGE for a long message, and it reads one of two messages.
                 continue;
             }
@@ -639,8 +649,9 @@ fn a_bad_grpc_call_gets_its_status_and_the_connection_goes_on() {
 #[test]
 fn a_foreign_grpc_call_is_turned_away_by_its_head() {
     let good = good_message();
-    for protocol in GRPC_STACKS {
-        let server = server::start("tokio", protocol, CodecSet::own(), tight()).expect("tokio");
+    for protocol in of_family(Family::Grpc) {
+        let server =
+            server::start(Driver::Tokio, protocol, CodecSet::own(), tight()).expect("tokio");
         let mut peer = Grpc::connect(server.address());
         let mut elsewhere = request("application/grpc");
         *elsewhere.uri_mut() = "http://test/Calculator/echo".parse().expect("a URI");
@@ -652,7 +663,7 @@ fn a_foreign_grpc_call_is_turned_away_by_its_head() {
         zipped.headers_mut().insert("grpc-encoding", "gzip".parse().expect("a value"));
         let reply = peer.call(zipped, &[&[1], &good[1..]]);
         assert_eq!(reply.field("grpc-status"), "12", "{protocol}");
-        if protocol != "tonic" {
+        if protocol.only_driver().is_none() {
             let reply = peer.call(request("application/json"), &[&good]);
             assert_eq!((reply.status, reply.body.is_empty()), (415, false), "{protocol}");
             let mut get = request("application/grpc");
@@ -675,17 +686,18 @@ fn a_call_whose_message_never_comes_ends() {
         let call = grpc::exchange(peer.requests.clone(), request, vec![part], false);
         peer.runtime.block_on(call).expect("an answer")
     };
-    for protocol in ["h2", "h2-crate", "hyper-h2"] {
-        let server =
-            server::start("tokio", protocol, CodecSet::own(), Limits::default()).expect("tokio");
+    for protocol in of_family(Family::Grpc).filter(|protocol| protocol.only_driver().is_none()) {
+        let server = server::start(Driver::Tokio, protocol, CodecSet::own(), Limits::default())
+            .expect("tokio");
         let mut late = request("application/grpc");
         late.headers_mut().insert("grpc-timeout", "50m".parse().expect("a value"));
         let reply = unended(&server, late);
         assert_eq!(reply.field("grpc-status"), "4", "{protocol}: {}", reply.field("grpc-message"));
         server.stop();
     }
-    for protocol in ["h2", "h2-crate"] {
-        let server = server::start("tokio", protocol, CodecSet::own(), tight()).expect("tokio");
+    for protocol in [Protocol::H2, Protocol::H2Crate] {
+        let server =
+            server::start(Driver::Tokio, protocol, CodecSet::own(), tight()).expect("tokio");
         let reply = unended(&server, request("application/grpc"));
         let status = reply.field("grpc-status");
         assert_eq!(status, "4", "{protocol}: no piece for longer than the limit");
@@ -696,9 +708,9 @@ fn a_call_whose_message_never_comes_ends() {
 #[test]
 fn a_grpc_peer_that_is_quiet_for_too_long_is_dismissed() {
     let limits = Limits { idle_timeout: Duration::from_millis(100), ..Limits::default() };
-    for protocol in ["h2", "h2-crate"] {
+    for protocol in [Protocol::H2, Protocol::H2Crate] {
         let server =
-            server::start("tokio", protocol, CodecSet::own(), limits.clone()).expect("tokio");
+            server::start(Driver::Tokio, protocol, CodecSet::own(), limits.clone()).expect("tokio");
         let mut stream = TcpStream::connect(server.address()).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("positive");
         stream
@@ -716,8 +728,9 @@ fn a_grpc_peer_that_is_quiet_for_too_long_is_dismissed() {
 
 #[test]
 fn bytes_that_are_no_protocol_close_the_connection() {
-    for protocol in ["raw", "h1", "hyper", "axum", "h2", "h2-crate", "hyper-h2", "tonic"] {
-        let server = server::start("tokio", protocol, CodecSet::own(), tight()).expect("tokio");
+    for protocol in Protocol::ALL {
+        let server =
+            server::start(Driver::Tokio, protocol, CodecSet::own(), tight()).expect("tokio");
         let mut stream = TcpStream::connect(server.address()).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("positive");
         stream.write_all(&[0xFF; 4096]).expect("buffered");

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use allocation_counter::measure;
 use ndecho::array::{DType, NdArray, Shape};
+use ndecho::axis::Family;
 use ndecho::codec::{self, Encoding};
 use ndecho::service::echo::CodecSet;
 use ndecho::service::handler::{EchoHandler, Work};
-use ndecho::stack::Family;
 use ndecho::wire::h1::{DateClock, H1};
 use ndecho::wire::h2::H2;
 use ndecho::wire::raw::Raw;

@@ -27,7 +27,7 @@ use crate::external::ExternalServer;
 use crate::external::client::Client;
 use crate::external::environment::Environments;
 use crate::external::names::{self, PREFIX};
-use crate::ladder::rung;
+use crate::ladder::select;
 use crate::probe::build::Build;
 use crate::record::{Header, Line, Trial};
 use crate::report::Run;
@@ -214,7 +214,7 @@ impl LadderArgs {
     /// The peers, where they are asked for: by their flag, by a glob that can mean nothing else, or by the preset that
     /// has rows for them.
     fn peers(&self, globs: Option<&str>) -> Result<Vec<Arc<ExternalServer>>, String> {
-        let is_named = globs.map(|globs| rung::names_any(globs, PREFIX));
+        let is_named = globs.map(|globs| select::names_any(globs, PREFIX));
         let is_usual = self.preset == PresetName::Seed && self.rungs.is_none();
         if self.peers || is_named == Some(true) {
             return self.place.read();

@@ -8,9 +8,10 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::array::{DType, Shape};
+use crate::axis::Family;
 use crate::cli::values;
 use crate::load::plan::{
-    ALLOWANCE, Body, Extent, FRAME_SIZES, Options, PlanError, Protocol, Source, Target, WINDOWS,
+    ALLOWANCE, Body, Extent, FRAME_SIZES, Options, PlanError, Source, Target, WINDOWS,
 };
 use crate::load::{self, LoadError, conform};
 use crate::wire::h2::Allowance;
@@ -184,11 +185,11 @@ impl LoadArgs {
         Ok(options)
     }
 
-    fn concurrency(&self, protocol: Protocol) -> (u32, u32) {
+    fn concurrency(&self, family: Family) -> (u32, u32) {
         match (self.connections, self.in_flight) {
             (Some(connections), Some(in_flight)) => (connections, in_flight),
             (Some(connections), None) => (connections, connections),
-            (None, Some(in_flight)) if protocol == Protocol::Http => (in_flight, in_flight),
+            (None, Some(in_flight)) if family == Family::Rest => (in_flight, in_flight),
             (None, in_flight) => (1, in_flight.unwrap_or(1)),
         }
     }

@@ -17,10 +17,9 @@ use clap::{Args, Parser, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::axis::{Driver, Protocol, Rung};
 use crate::cli::values;
-use crate::codec;
 use crate::driver;
-use crate::ladder::rung::Rung;
 use crate::server::{self, Event, Listen, Options, Plan};
 use crate::service::echo::CodecSet;
 use crate::service::spin::Spin;
@@ -54,10 +53,10 @@ enum GrpcEngine {
 
 impl GrpcEngine {
     /// Its name in the protocol table.
-    fn protocol(self) -> &'static str {
+    fn protocol(self) -> Protocol {
         match self {
-            GrpcEngine::H2 => "h2",
-            GrpcEngine::H2Crate => "h2-crate",
+            GrpcEngine::H2 => Protocol::H2,
+            GrpcEngine::H2Crate => Protocol::H2Crate,
         }
     }
 }
@@ -155,22 +154,23 @@ impl UringServerArgs {
                 "grpc",
                 Listen { protocol: self.grpc_engine.protocol(), address: self.addresses.grpc },
             ),
-            ("rest", Listen { protocol: "h1", address: self.addresses.rest }),
+            ("rest", Listen { protocol: Protocol::H1, address: self.addresses.rest }),
         ];
-        listens.extend(self.raw.map(|address| ("raw", Listen { protocol: "raw", address })));
-        exit("uring-server", self.common.serve("uring", &listens, CodecSet::own()))
+        listens
+            .extend(self.raw.map(|address| ("raw", Listen { protocol: Protocol::Raw, address })));
+        exit("uring-server", self.common.serve(Driver::Uring, &listens, CodecSet::own()))
     }
 }
 
 impl TonicServerArgs {
     /// Serves until told to stop: 0 done, 1 failed, 2 wrong flags.
     pub fn run(&self) -> ExitCode {
-        let tonic = if self.tuned { "tonic:tuned" } else { "tonic" };
+        let tonic = if self.tuned { Protocol::TonicTuned } else { Protocol::Tonic };
         let listens = [
             ("grpc", Listen { protocol: tonic, address: self.addresses.grpc }),
-            ("rest", Listen { protocol: "axum", address: self.addresses.rest }),
+            ("rest", Listen { protocol: Protocol::Axum, address: self.addresses.rest }),
         ];
-        exit("tonic-server", self.common.serve("tokio", &listens, CodecSet::library()))
+        exit("tonic-server", self.common.serve(Driver::Tokio, &listens, CodecSet::library()))
     }
 }
 
@@ -183,11 +183,9 @@ impl ServeArgs {
     fn serve(&self) -> Result<(), Failure> {
         let rung: Rung =
             self.rung.parse().map_err(|error| Failure::Usage(anyhow::Error::new(error)))?;
-        let own = CodecSet::own();
-        let codecs = match codec::find(rung.codec()) {
-            _ if self.undecoded => CodecSet::none(),
-            Some(codec) => own.with(codec),
-            None => own,
+        let codecs = match self.undecoded {
+            true => CodecSet::none(),
+            false => CodecSet::own().with(rung.codec()),
         };
         let codecs = match self.added {
             Some(time) => codecs.spinning(self.spin(time)?),
@@ -232,12 +230,12 @@ impl CommonArgs {
     /// Serves `listens`, each under the name it has in the ready line.
     fn serve(
         &self,
-        driver: &'static str,
+        driver: Driver,
         listens: &[(&str, Listen)],
         codecs: CodecSet,
     ) -> Result<(), Failure> {
         let options = self.options().map_err(Failure::Usage)?;
-        if !options.driver.busy_poll.is_zero() && driver != "uring" {
+        if !options.driver.busy_poll.is_zero() && driver != Driver::Uring {
             let error = anyhow!("--busy-poll needs the driver uring, got {driver}");
             return Err(Failure::Usage(error));
         }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{CodecError, Result};
+use super::error::{CodecError, Result};
 
 /// A position in `body`, for the encoding named in errors.
 #[derive(Clone, Debug)]

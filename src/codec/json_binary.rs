@@ -6,12 +6,16 @@
 //! come in any order, others than these three are skipped. Text out is what Python's `json.dumps` gives with these
 //! members in this order. An echo encodes each block of the array while the cache still has it.
 
+use crate::array::{ArrayError, ArrayView, DType, Shape};
+use crate::axis::Codec;
+
+use super::array_codec::{ArrayCodec, Encoded};
 use super::cursor::Cursor;
+use super::digits;
+use super::error::{CodecError, Result};
 use super::json::scan::{self, Members, Text};
 use super::json::{read_dtype, set};
 use super::simd::{Isa, base64};
-use super::{Codec, CodecError, Encoded, Encoding, Result, digits};
-use crate::array::{ArrayError, ArrayView, DType, Shape};
 
 /// The hand-written codec.
 #[derive(Clone, Copy, Debug)]
@@ -28,13 +32,9 @@ const HEAD: &[u8] = b"{\"buffer\": \"";
 const BEFORE_DTYPE: &[u8] = b", \"dtype\": \"";
 const BEFORE_SHAPE: &[u8] = b"\", \"shape\": [";
 
-impl Codec for JsonBinary {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::JsonBinary
+impl ArrayCodec for JsonBinary {
+    fn id(&self) -> Codec {
+        Codec::JsonBinary
     }
 
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {

@@ -8,8 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayView, DType, Shape};
+use crate::axis::Codec;
+
+use super::array_codec::{ArrayCodec, Encoded};
+use super::error::{CodecError, Result};
 
 /// The form that uses serde_json and base64.
 #[derive(Clone, Copy, Debug)]
@@ -32,13 +35,9 @@ struct Reply<'a> {
     shape: &'a [u64],
 }
 
-impl Codec for JsonBinarySerde {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::JsonBinary
+impl ArrayCodec for JsonBinarySerde {
+    fn id(&self) -> Codec {
+        Codec::JsonBinarySerde
     }
 
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {

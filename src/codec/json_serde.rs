@@ -12,10 +12,13 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
+use crate::array::{ArrayView, DType, Kind, Order, RANK_MAX, Shape};
+use crate::axis::Codec;
+
+use super::array_codec::{ArrayCodec, Encoded};
+use super::error::{CodecError, Result};
 use super::json::f16;
 use super::json::write::check as check_lists;
-use super::{Codec, CodecError, Encoded, Encoding, Result};
-use crate::array::{ArrayView, DType, Kind, Order, RANK_MAX, Shape};
 
 /// The form that uses serde_json.
 #[derive(Clone, Copy, Debug)]
@@ -36,13 +39,9 @@ struct Reply<'a, T> {
     dtype: &'a str,
 }
 
-impl Codec for JsonSerde {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::Json
+impl ArrayCodec for JsonSerde {
+    fn id(&self) -> Codec {
+        Codec::JsonSerde
     }
 
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {

@@ -11,9 +11,12 @@
 
 use rmp::Marker;
 
-use super::cursor::Cursor;
-use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayError, ArrayView, DType, RANK_MAX, Shape};
+use crate::axis::Codec;
+
+use super::array_codec::{ArrayCodec, Encoded};
+use super::cursor::Cursor;
+use super::error::{CodecError, Result};
 
 /// The hand-written codec.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +24,9 @@ pub struct Msgpack;
 
 const NAME: &str = "msgpack";
 
-impl Codec for Msgpack {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::Msgpack
+impl ArrayCodec for Msgpack {
+    fn id(&self) -> Codec {
+        Codec::Msgpack
     }
 
     fn decode<'a>(&self, body: &'a [u8], _scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {

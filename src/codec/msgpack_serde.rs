@@ -9,8 +9,11 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_bytes::{ByteBuf, Bytes};
 
-use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayView, DType, Shape};
+use crate::axis::Codec;
+
+use super::array_codec::{ArrayCodec, Encoded};
+use super::error::{CodecError, Result};
 
 /// The form that uses rmp-serde.
 #[derive(Clone, Copy, Debug)]
@@ -43,13 +46,9 @@ impl Serialize for Reply<'_> {
     }
 }
 
-impl Codec for MsgpackSerde {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::Msgpack
+impl ArrayCodec for MsgpackSerde {
+    fn id(&self) -> Codec {
+        Codec::MsgpackSerde
     }
 
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {

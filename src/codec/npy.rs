@@ -11,10 +11,14 @@
 
 use std::io::Write;
 
-use super::cursor::Cursor;
-use super::multi_index::MultiIndex;
-use super::{Codec, CodecError, Encoded, Encoding, Result, digits};
 use crate::array::{ArrayError, ArrayView, DType, RANK_MAX, Shape};
+use crate::axis::Codec;
+
+use super::array_codec::{ArrayCodec, Encoded};
+use super::cursor::Cursor;
+use super::digits;
+use super::error::{CodecError, Result};
+use super::multi_index::MultiIndex;
 
 /// The hand-written codec.
 #[derive(Clone, Copy, Debug)]
@@ -33,13 +37,9 @@ const ALIGN: usize = 64;
 /// NumPy leaves room for the first dimension to grow in place to this many digits.
 const GROWTH_DIGITS: usize = 21;
 
-impl Codec for Npy {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::Npy
+impl ArrayCodec for Npy {
+    fn id(&self) -> Codec {
+        Codec::Npy
     }
 
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {

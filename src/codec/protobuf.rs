@@ -8,9 +8,12 @@
 //! skipped. Written are the bytes that Google's implementation writes: fields in order, `shape` packed, an empty
 //! `buffer` or `shape` left out. `buffer` is borrowed both ways. Source: protobuf.dev, "Encoding".
 
-use super::cursor::Cursor;
-use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayView, DType, Shape};
+use crate::axis::Codec;
+
+use super::array_codec::{ArrayCodec, Encoded};
+use super::cursor::Cursor;
+use super::error::{CodecError, Result};
 
 /// The hand-written codec.
 #[derive(Clone, Copy, Debug)]
@@ -25,13 +28,9 @@ const SHAPE: u32 = 3;
 /// Deepest nesting of unknown groups; what Google's implementations allow.
 const GROUP_DEPTH_MAX: usize = 100;
 
-impl Codec for Protobuf {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::Protobuf
+impl ArrayCodec for Protobuf {
+    fn id(&self) -> Codec {
+        Codec::Protobuf
     }
 
     fn decode<'a>(&self, body: &'a [u8], _scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {

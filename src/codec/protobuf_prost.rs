@@ -8,9 +8,12 @@
 
 use prost::Message as _;
 
-use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayView, DType, Shape};
+use crate::axis::Codec;
 use crate::generated::NdArray;
+
+use super::array_codec::{ArrayCodec, Encoded};
+use super::error::{CodecError, Result};
 
 /// The form that uses prost.
 #[derive(Clone, Copy, Debug)]
@@ -18,13 +21,9 @@ pub struct ProtobufProst;
 
 const NAME: &str = "protobuf:prost";
 
-impl Codec for ProtobufProst {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::Protobuf
+impl ArrayCodec for ProtobufProst {
+    fn id(&self) -> Codec {
+        Codec::ProtobufProst
     }
 
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {

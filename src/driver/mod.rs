@@ -1,4 +1,4 @@
-//! AXIS: who moves bytes. A file or folder is a point, [`DRIVERS`] lists them.
+//! AXIS: who moves bytes. A file or folder is a point of [`crate::axis::Driver`].
 //!
 //! A driver serves *endpoints*: a listener and what speaks on its connections, either an own protocol
 //! ([`Machine`]) or a borrowed stack over one lent byte stream ([`Service`]). One call of [`Driver::run`] is one
@@ -193,19 +193,3 @@ pub(crate) fn accept_pause(error: &std::io::Error) -> Duration {
     }
     Duration::from_millis(100)
 }
-
-/// A line of the driver table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Name as in a rung.
-    pub name: &'static str,
-    /// One line for `ndecho rungs`.
-    pub about: &'static str,
-}
-
-/// Every driver.
-pub static DRIVERS: &[Entry] = &[
-    Entry { name: "uring", about: "own reactor on io_uring, one ring per worker" },
-    Entry { name: "tokio", about: "tokio, epoll, current-thread" },
-    Entry { name: "tokio-uring", about: "the tokio-uring crate" },
-];

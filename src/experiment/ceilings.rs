@@ -7,30 +7,25 @@
 
 use std::time::Duration;
 
+use crate::axis::{Driver, Encoding, Family, Rung, Transport};
 use crate::record::Variant;
-use crate::stack::Family;
 
 use super::cell::{Cell, Window};
-use crate::ladder::rung::Rung;
 
 /// Length of a window at most.
 const WINDOW: Duration = Duration::from_millis(100);
 
 /// The null server that is to be beside the `family` and encoding of a rung.
-pub fn null(family: Family, encoding: &str) -> Rung {
-    let protocol = match family {
-        Family::Raw => "raw",
-        Family::Rest => "h1",
-        Family::Grpc => "h2",
-    };
-    Rung::new("uring", protocol, encoding).expect("our own stacks and codecs are in the tables")
+pub fn null(family: Family, encoding: Encoding) -> Rung {
+    Rung::new(Driver::Uring, family.own(), encoding.own(), Transport::Tcp)
+        .expect("our own protocols run on every driver")
 }
 
 /// The tries for `cells`: one for each protocol, encoding, array and load.
 pub fn of(cells: &[Cell]) -> Vec<Cell> {
     let mut tries: Vec<Cell> = Vec::new();
     for cell in cells.iter().filter(|cell| cell.skip.is_none()) {
-        let null = null(cell.subject.family(), cell.subject.encoding().name());
+        let null = null(cell.subject.family(), cell.subject.encoding());
         let window = match cell.window {
             Window::Time(time) => Window::Time(time.min(WINDOW)),
             count => count,

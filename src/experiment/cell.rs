@@ -16,14 +16,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::codec::Encoding;
+use crate::axis::{Encoding, Family, Payload, Rung};
 use crate::record::{ArrayInfo, Side, Trial, Variant};
-use crate::stack::Family;
 
 use super::Subject;
 use super::ceilings;
 use crate::external::client::Client;
-use crate::ladder::Rung;
 use crate::ladder::table;
 
 /// Connections, and requests in flight over all of them.
@@ -132,8 +130,7 @@ impl Window {
         if bytes < COUNTED_BYTES_MIN {
             return Window::Time(time);
         }
-        let text = matches!(encoding, Encoding::Json | Encoding::JsonBinary);
-        let share = if text { 4 } else { 1 };
+        let share = if encoding.spec().payload == Payload::Bytes { 1 } else { 4 };
         Window::Requests((COUNTED_BYTES / bytes / share).clamp(2, 16))
     }
 }
@@ -162,7 +159,7 @@ impl Cell {
         let bearable = subject.bearable(load, array.bytes, client);
         Cell {
             parent: subject.parent(),
-            reference: table::reference(subject.encoding(), family),
+            reference: table::reference(subject.encoding(), family, subject.transport()),
             array: array.clone(),
             load: bearable,
             in_flight_wanted: (bearable != load).then_some(load.in_flight),
@@ -170,7 +167,7 @@ impl Cell {
             skip: None,
             variant: Variant::Usual,
             offered_hz: None,
-            null: Some(ceilings::null(subject.family(), subject.encoding().name())),
+            null: Some(ceilings::null(subject.family(), subject.encoding())),
             is_counted: false,
             is_once: false,
             subject,
@@ -200,6 +197,7 @@ impl fmt::Display for Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::axis::Protocol;
 
     #[test]
     fn raw_stands_under_the_loads_of_both_families() {
@@ -232,7 +230,7 @@ mod tests {
         let array = ArrayInfo { dtype: "<f8".into(), shape: vec![1], bytes: 8 };
         let cell = |load| Cell::new(rung.into(), &array, load, Client::Own, Duration::ZERO);
         let reference = |load| cell(load).reference.map(|rung| rung.protocol());
-        assert_eq!(reference(Load::connections(50)), Some("axum"));
-        assert_ne!(reference(Load::streams(1000)), Some("axum"));
+        assert_eq!(reference(Load::connections(50)), Some(Protocol::Axum));
+        assert_eq!(reference(Load::streams(1000)), Some(Protocol::Tonic));
     }
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::{self, Encoding};
+use crate::axis::{Encoding, Family};
+use crate::codec::{self, ArrayCodec as _};
 use crate::record::ArrayInfo;
-use crate::stack::Family;
 use crate::sys::mapping::Mapping;
 
 use super::cell::{Cell, Load};
@@ -17,7 +17,7 @@ use super::{ceilings, controls, versus};
 use crate::external::client::Client;
 use crate::external::environment::Environments;
 use crate::external::{self, ExternalServer};
-use crate::ladder::rung::{self, RungError};
+use crate::ladder::select::{SelectError, select};
 use crate::ladder::table;
 
 /// What may be said beside a preset; what is `None` the preset decides.
@@ -104,7 +104,7 @@ const SETTLE_FACTOR: u32 = 3;
 pub enum PlanError {
     /// Its globs.
     #[error(transparent)]
-    Rungs(#[from] RungError),
+    Rungs(#[from] SelectError),
     /// A size that is no float64 vector.
     #[error("size {0} is not a multiple of 8 bytes, an item of <f8")]
     Size(u64),
@@ -221,7 +221,7 @@ impl Wish {
         let mut subjects: Vec<Subject> = match &self.rungs {
             Some(globs) => {
                 let own = table::rungs().into_iter().map(Subject::Own);
-                rung::select(globs, own.chain(peers).collect())?
+                select(globs, own.chain(peers).collect())?
             }
             None => {
                 let is_original =
@@ -338,7 +338,7 @@ fn vector(bytes: u64) -> Result<ArrayInfo, PlanError> {
 fn read_array(path: &Path) -> Result<ArrayInfo, PlanError> {
     let body =
         Mapping::open(path).map_err(|source| PlanError::Open { path: path.to_owned(), source })?;
-    let npy = codec::find("npy").expect("npy is in the codec table");
+    let npy = codec::npy::Npy;
     let mut scratch = Vec::new();
     let array = npy
         .decode(&body, &mut scratch)
@@ -353,7 +353,7 @@ fn read_array(path: &Path) -> Result<ArrayInfo, PlanError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ladder::Rung;
+    use crate::axis::Rung;
     use crate::record::Variant;
 
     /// Cells that are no controls.
@@ -518,7 +518,7 @@ mod tests {
         let rungs: Vec<Subject> = table::rungs().into_iter().map(Subject::Own).collect();
         let cells = Wish::of(Preset::Full).cells(&rungs, &array);
         for cell in cells {
-            let is_list = matches!(cell.subject.encoding(), codec::Encoding::Json);
+            let is_list = cell.subject.encoding() == Encoding::Json;
             assert_eq!(cell.skip.is_some(), is_list, "{cell}: {:?}", cell.skip);
         }
     }

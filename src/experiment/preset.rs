@@ -8,11 +8,11 @@
 
 use std::time::Duration;
 
-use crate::stack::Family;
+use crate::axis::{Family, Rung};
 
 use super::cell::Load;
 use super::run::Blocks;
-use crate::ladder::rung::{self, Rung};
+use crate::ladder::select::select;
 use crate::ladder::table;
 
 /// A choice of rungs, arrays, loads and times.
@@ -61,8 +61,8 @@ impl Preset {
     /// Our own rungs that it tries.
     pub(super) fn rungs(self) -> Vec<Rung> {
         let chosen = match self {
-            Preset::Quick => rung::select(QUICK, table::rungs()),
-            Preset::Seed => rung::select(SEED, table::rungs()),
+            Preset::Quick => select(QUICK, table::rungs()),
+            Preset::Seed => select(SEED, table::rungs()),
             Preset::Full => Ok(table::rungs()),
         };
         chosen.expect("a preset's globs match rungs of the ladder")

@@ -6,14 +6,13 @@
 use std::fmt;
 
 use crate::array::{DType, NdArray, Shape};
-use crate::codec::{self, Encoding};
+use crate::axis::{Codec, Encoding, Family, Rung, Transport};
+use crate::codec;
 use crate::record::ArrayInfo;
-use crate::stack::Family;
 
 use super::cell::Load;
 use crate::external::ExternalRung;
 use crate::external::client::Client;
-use crate::ladder::Rung;
 use crate::ladder::table;
 
 /// A rung, whosever.
@@ -39,6 +38,13 @@ impl Subject {
         match self {
             Subject::Own(rung) => rung.encoding(),
             Subject::External(rung) => rung.encoding(),
+        }
+    }
+
+    pub fn transport(&self) -> Transport {
+        match self {
+            Subject::Own(rung) => rung.transport(),
+            Subject::External(_) => Transport::Tcp,
         }
     }
 
@@ -73,7 +79,7 @@ impl Subject {
     pub fn obstacle(&self, array: &ArrayInfo) -> Option<String> {
         let codec = match self {
             Subject::Own(rung) => rung.codec(),
-            Subject::External(rung) => rung.encoding().name(),
+            Subject::External(rung) => rung.encoding().own(),
         };
         let body_bytes = match body_bytes(codec, array)? {
             Ok(bytes) => bytes,
@@ -111,9 +117,9 @@ impl fmt::Display for Subject {
 const SAMPLE_ITEMS: u64 = 1000;
 
 /// Bytes of `array` as `codec` writes it, or why it cannot. A sample makes the figure, so it is near the truth and not
-/// exact. `None` for a codec that is not in the table, which writes nothing.
-fn body_bytes(codec: &str, array: &ArrayInfo) -> Option<Result<u64, String>> {
-    let codec = codec::find(codec)?;
+/// exact. `None` for `reflect`, at which no codec runs.
+fn body_bytes(codec: Codec, array: &ArrayInfo) -> Option<Result<u64, String>> {
+    let codec = codec::implementation(codec)?;
     let dtype = DType::parse(&array.dtype).ok()?;
     let items = (array.bytes / dtype.item_size() as u64).clamp(1, SAMPLE_ITEMS);
     let shape = Shape::new(&[items]).ok()?;
@@ -136,13 +142,17 @@ mod tests {
     #[test]
     fn the_length_of_a_message_is_near_the_truth() {
         let array = |bytes| ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes };
-        let estimate = |codec, bytes| body_bytes(codec, &array(bytes)).expect(codec).expect(codec);
+        let estimate = |codec, bytes| body_bytes(codec, &array(bytes)).unwrap().unwrap();
         let mib = 1 << 20;
-        assert!((mib..mib + mib / 10).contains(&estimate("npy", mib)), "{}", estimate("npy", mib));
+        assert!(
+            (mib..mib + mib / 10).contains(&estimate(Codec::Npy, mib)),
+            "{}",
+            estimate(Codec::Npy, mib)
+        );
         let base64 = mib * 4 / 3;
-        assert!((base64..base64 + mib / 10).contains(&estimate("json_binary", mib)));
-        let list = estimate("json", mib);
+        assert!((base64..base64 + mib / 10).contains(&estimate(Codec::JsonBinary, mib)));
+        let list = estimate(Codec::Json, mib);
         assert!((2 * mib..3 * mib).contains(&list), "{list}");
-        assert!(estimate("json", 8) < 100);
+        assert!(estimate(Codec::Json, 8) < 100);
     }
 }

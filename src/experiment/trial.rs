@@ -8,13 +8,13 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::axis::Family;
 use crate::probe::core_speed;
 use crate::probe::cpu_clock;
 use crate::probe::disturbance::{Disturbance, MachineSnapshot};
 use crate::probe::sched_stats::{SchedSnapshot, SchedStats};
 use crate::probe::tracer::Tracer;
 use crate::record::{Counts, Measurement, Outcome, RequestCounts, ServerReport, Variant};
-use crate::stack::Family;
 
 use super::cell::{Cell, Window};
 use super::client::PythonClient;
@@ -343,12 +343,7 @@ fn child(program: &Path, name: &str) -> Command {
 }
 
 fn url(cell: &Cell, server: &Server) -> String {
-    let scheme = match cell.subject.family() {
-        Family::Raw => "raw",
-        Family::Rest => "http",
-        Family::Grpc => "grpc",
-    };
-    format!("{scheme}://{}", server.address())
+    format!("{}://{}", cell.subject.family().scheme(), server.address())
 }
 
 /// A server that was not ready; one that took too long would again.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::stack::Family;
+use crate::axis::Family;
 
 /// Program that loads the server of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

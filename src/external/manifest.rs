@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::client::Client;
-use crate::codec::Encoding;
-use crate::stack::Family;
+use crate::axis::{Encoding, Family};
 
 /// Name of the manifest in the folder of its server.
 pub const FILE_NAME: &str = "manifest.toml";

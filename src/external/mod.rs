@@ -18,8 +18,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::codec::Encoding;
-use crate::stack::Family;
+use crate::axis::{Encoding, Family};
 use crate::sys::ready_line::ReadyLine;
 
 use manifest::{CodecName, FILE_NAME, Manifest, ManifestError};

@@ -1,7 +1,5 @@
-//! The ladder: the rungs and their parents.
+//! The ladder: which rungs are compared, and with which parent each is compared. Nothing runs here.
 
-pub mod rung;
+pub mod select;
 pub mod table;
 pub mod tree;
-
-pub use rung::{Axis, Rung, RungError};

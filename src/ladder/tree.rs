@@ -1,15 +1,15 @@
-//! The ladder as text: an indented tree of all rungs, and the two short Markdown tables it is made of.
+//! The ladder as text: an indented tree of all rungs, a plain list, and two Markdown tables.
 
 use std::fmt::Write;
 
-use super::Rung;
-use super::rung;
+use crate::axis::{Codec, Rung};
+
 use super::table::{self, STACKS};
 
-/// Column at which `tree` says what a rung adds.
+/// Column of the tree at which the text about a rung begins.
 const ADDS_COLUMN: usize = 52;
 
-/// Every rung under its parent, with what it adds to it.
+/// Prints every rung under its parent, with what it adds to it.
 pub fn tree() -> String {
     let rungs = table::rungs();
     let mut text = String::new();
@@ -28,45 +28,38 @@ fn branch(rung: Rung, depth: usize, rungs: &[Rung], text: &mut String) {
     }
 }
 
-/// Every rung's name, one a line.
+/// Prints every rung's name, one a line.
 pub fn names() -> String {
     table::rungs().into_iter().map(|rung| format!("{rung}\n")).collect()
 }
 
-/// The stacks and the codecs as two Markdown tables; a rung is one of each.
+/// Prints the stacks and the codecs as two Markdown tables; a rung is one of each.
 pub fn markdown() -> String {
     let mut text = String::from("| stack | comes from | changes | codecs |\n|---|---|---|---|\n");
     for stack in STACKS {
-        let name = format!("{}/{}", stack.driver, stack.protocol);
         let (from, adds) = match stack.parent {
-            Some((driver, protocol)) if driver == stack.driver => {
-                (format!("`{driver}/{protocol}`"), protocol_step(stack.protocol))
-            }
             Some((driver, protocol)) => {
-                let about = table::about_driver(stack.driver);
-                (format!("`{driver}/{protocol}`"), format!("driver: {about}"))
+                let rung = stack.rung(stack.codecs[0]);
+                let adds = rung.map(|rung| table::adds(rung, table::parent(rung)));
+                (format!("`{driver}/{protocol}`"), adds.unwrap_or_default())
             }
-            None => (String::new(), table::about_protocol(stack.protocol).to_owned()),
+            None => (String::new(), stack.protocol.spec().about.to_owned()),
         };
-        let _ = writeln!(text, "| `{name}` | {from} | {adds} | {} |", codecs(stack));
+        let _ = writeln!(text, "| `{stack}` | {from} | {adds} | {} |", codecs(stack));
     }
     text.push_str("\n| codec | comes from | is |\n|---|---|---|\n");
-    for codec in rung::codec_names() {
-        let from = table::simpler(codec).map_or(String::new(), |name| format!("`{name}`"));
-        let _ = writeln!(text, "| `{codec}` | {from} | {} |", table::about_codec(codec));
+    for codec in Codec::ALL {
+        let from = table::simpler(codec).map_or(String::new(), |from| format!("`{from}`"));
+        let _ = writeln!(text, "| `{codec}` | {from} | {} |", codec.about());
     }
     text
 }
 
-fn protocol_step(protocol: &str) -> String {
-    format!("protocol: {}", table::about_protocol(protocol))
-}
-
 fn codecs(stack: &table::Stack) -> String {
-    let all = rung::codec_names();
-    let carried: Vec<&str> =
-        all.iter().copied().filter(|codec| stack.rung(codec).is_some()).collect();
-    if carried.len() == all.len() { "all".to_owned() } else { carried.join(", ") }
+    if stack.codecs.len() == Codec::ALL.len() {
+        return "all".to_owned();
+    }
+    stack.codecs.iter().map(Codec::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -89,10 +82,9 @@ mod tests {
     fn the_markdown_has_every_stack_and_every_codec() {
         let text = markdown();
         for stack in STACKS {
-            let start = format!("| `{}/{}` | ", stack.driver, stack.protocol);
-            assert!(text.contains(&start), "{start}");
+            assert!(text.contains(&format!("| `{stack}` | ")), "{stack}");
         }
-        for codec in rung::codec_names() {
+        for codec in Codec::ALL {
             assert!(text.contains(&format!("| `{codec}` | ")), "{codec}");
         }
     }

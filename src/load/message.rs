@@ -16,7 +16,8 @@ use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
 
 use crate::array::{ArrayView, NdArray};
-use crate::codec::{CodecError, Encoding};
+use crate::axis::Payload;
+use crate::codec::CodecError;
 
 use super::nonce::Nonce;
 use super::plan::Body;
@@ -89,11 +90,11 @@ impl Message {
 impl Form {
     /// The form of `bytes`, a message that holds `array`; `None` where the nonce is not to be found.
     pub fn find(body: Body, nonce: &Nonce, array: &ArrayView<'_>, bytes: Vec<u8>) -> Option<Form> {
-        let (places, stamped_len) = match body.encoding() {
+        let (places, stamped_len) = match body.encoding().spec().payload {
             _ if nonce.byte_len() == 0 => (Places::None, 0),
-            Encoding::Json => text_places(&bytes, nonce)?,
-            Encoding::JsonBinary => base64_place(&bytes, nonce, array)?,
-            Encoding::Reflect | Encoding::Protobuf | Encoding::Msgpack | Encoding::Npy => {
+            Payload::Numbers => text_places(&bytes, nonce)?,
+            Payload::Base64 => base64_place(&bytes, nonce, array)?,
+            Payload::Bytes => {
                 let at = payload_at(body, &bytes)?;
                 (Places::Bytes { at }, at + nonce.byte_len())
             }

@@ -5,8 +5,10 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::axis::Family;
 use crate::driver::uring::{ConnectionId, Reactor};
 use crate::driver::{self, Connected};
+use crate::service::routes::GRPC_PATH;
 use crate::sys::socket;
 use crate::wire::Limits;
 use crate::wire::h1::H1Client;
@@ -15,14 +17,11 @@ use crate::wire::raw::RawClient;
 
 use super::LoadError;
 use super::client::LoadConnection;
-use super::plan::{CONNECTIONS_MAX, Options, Protocol};
+use super::plan::{CONNECTIONS_MAX, Options};
 use super::run::Run;
 
 /// A reply may be this many times as long as its request (JSON may be spaced out) and a little more (an error's text).
 const REPLY_FACTOR_MAX: usize = 4;
-
-/// The one method of the one service.
-const ECHO_PATH: &str = "/Calculator/Echo";
 
 /// That little more.
 const REPLY_BYTES_MORE: usize = 64 * 1024;
@@ -79,20 +78,20 @@ fn machine(options: &Options, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn C
     let body_bytes_max = request_len.saturating_mul(REPLY_FACTOR_MAX) + REPLY_BYTES_MORE;
     let limits = Limits { body_bytes_max, ..Limits::default() };
     match options.target.protocol {
-        Protocol::Raw => {
+        Family::Raw => {
             let client = RawClient::new(encoding.id(), &limits);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
-        Protocol::Http => {
+        Family::Rest => {
             let (host, path) = (&options.target.authority, encoding.path());
             let client = H1Client::new(host, path, encoding.content_type(), &limits);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
-        Protocol::Grpc => {
+        Family::Grpc => {
             let (authority, content_type) =
                 (&options.target.authority, encoding.grpc_content_type());
             let (allowance, limits) = (options.allowance, Rc::new(limits));
-            let client = H2Client::new(authority, ECHO_PATH, content_type, allowance, limits);
+            let client = H2Client::new(authority, GRPC_PATH, content_type, allowance, limits);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
     }

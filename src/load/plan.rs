@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::array::{ArrayError, DType, Shape};
-use crate::codec::{self, Codec, Encoding};
+use crate::axis::{Codec, Encoding, Family, UnknownName};
+use crate::codec::{self, ArrayCodec};
 use crate::wire::h2::Allowance;
 
 /// Everything that decides a run.
@@ -51,20 +52,9 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// How it is spoken to.
-    pub protocol: Protocol,
+    pub protocol: Family,
     /// `HOST:PORT`, as the `Host` field and `:authority` carry it.
     pub authority: String,
-}
-
-/// Protocols the load generator speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// gRPC over cleartext HTTP/2 with prior knowledge.
-    Grpc,
-    /// HTTP/1.1, one request at a time on each connection.
-    Http,
-    /// Length-prefixed frames.
-    Raw,
 }
 
 /// What a message body is.
@@ -73,7 +63,7 @@ pub enum Body {
     /// The array's own bytes, sent as `reflect`.
     Reflect,
     /// The array as this codec of our own writes it.
-    Codec(&'static dyn Codec),
+    Codec(&'static dyn ArrayCodec),
 }
 
 /// Where the array comes from.
@@ -112,14 +102,8 @@ pub enum PlanError {
     /// The URL is not of a form we speak.
     #[error("URL {0:?}: expected grpc://HOST:PORT, http://HOST:PORT or raw://HOST:PORT")]
     Url(String),
-    /// No codec of that name.
-    #[error("codec {got:?} is unknown: expected reflect or one of {known}")]
-    Codec {
-        /// What was asked for.
-        got: String,
-        /// What there is.
-        known: String,
-    },
+    #[error(transparent)]
+    Codec(#[from] UnknownName),
     /// A count is out of its range.
     #[error("{what} is {got}, expected {expected}")]
     Count {
@@ -175,12 +159,7 @@ impl Target {
     pub fn parse(url: &str) -> Result<Target, PlanError> {
         let bad = || PlanError::Url(url.to_owned());
         let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
-        let protocol = match scheme {
-            "grpc" => Protocol::Grpc,
-            "http" => Protocol::Http,
-            "raw" => Protocol::Raw,
-            _ => return Err(bad()),
-        };
+        let protocol = Family::of_scheme(scheme).ok_or_else(bad)?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;
         if host.is_empty() || host.contains(['/', '@']) || port.parse::<u16>().is_err() {
@@ -192,27 +171,17 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.protocol {
-            Protocol::Grpc => "grpc",
-            Protocol::Http => "http",
-            Protocol::Raw => "raw",
-        };
-        write!(f, "{scheme}://{}", self.authority)
+        write!(f, "{}://{}", self.protocol.scheme(), self.authority)
     }
 }
 
 impl Body {
     /// The body that `--codec NAME` means.
     pub fn parse(name: &str) -> Result<Body, PlanError> {
-        if name == Encoding::Reflect.name() {
-            return Ok(Body::Reflect);
-        }
-        // Whatever form the server uses, our own codec does the client's work: the same cost for every rung.
-        let own = codec::find(name).and_then(|codec| codec::find(codec.encoding().name()));
-        own.map(Body::Codec).ok_or_else(|| PlanError::Codec {
-            got: name.to_owned(),
-            known: codec::CODECS.iter().map(|codec| codec.name()).collect::<Vec<_>>().join(", "),
-        })
+        let codec: Codec = name.parse()?;
+        // Our own codec does the client's work, so that its cost is the same for every rung.
+        let own = codec::implementation(codec.encoding().own());
+        Ok(own.map_or(Body::Reflect, Body::Codec))
     }
 
     /// What it is on the wire.
@@ -250,11 +219,11 @@ impl Options {
     pub fn check(&self) -> Result<(), PlanError> {
         range("--connections", self.connections, 1, CONNECTIONS_MAX, "")?;
         let in_flight_max = match self.target.protocol {
-            Protocol::Http => self.connections,
-            Protocol::Grpc | Protocol::Raw => IN_FLIGHT_MAX,
+            Family::Rest => self.connections,
+            Family::Grpc | Family::Raw => IN_FLIGHT_MAX,
         };
         let why = " (one request in flight on each HTTP/1.1 connection)";
-        let why = if self.target.protocol == Protocol::Http { why } else { "" };
+        let why = if self.target.protocol == Family::Rest { why } else { "" };
         range("--in-flight", self.in_flight, self.connections, in_flight_max, why)?;
         let Allowance { window, frame_bytes_max } = self.allowance;
         range("--h2-window", window, *WINDOWS.start(), *WINDOWS.end(), " bytes")?;
@@ -317,7 +286,7 @@ mod tests {
     #[test]
     fn urls() {
         let target = Target::parse("grpc://127.0.0.1:50051").unwrap();
-        assert_eq!(target.protocol, Protocol::Grpc);
+        assert_eq!(target.protocol, Family::Grpc);
         assert_eq!(target.authority, "127.0.0.1:50051");
         assert_eq!(Target::parse("raw://[::1]:7/").unwrap().to_string(), "raw://[::1]:7");
         for bad in

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use crate::array::{ArrayView, Shape};
-use crate::codec::{Codec, CodecError};
+use crate::codec::{ArrayCodec, CodecError};
 
 use super::message::{Form, Message};
 use super::plan::Body;
@@ -131,7 +131,7 @@ impl Verifier {
 
     fn check_decoded(
         &mut self,
-        codec: &dyn Codec,
+        codec: &dyn ArrayCodec,
         request: u64,
         reply: &[u8],
     ) -> Result<(), WrongReply> {

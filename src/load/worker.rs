@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::array::NdArray;
-use crate::codec::{self, Encoding};
+use crate::codec::{self, ArrayCodec as _};
 use crate::driver::uring::{ConnectionId, Reactor};
 use crate::record::Measurement;
 use crate::sys::mapping::Mapping;
@@ -96,7 +96,7 @@ pub fn arrays(source: &Source, body: Body) -> Result<Vec<NdArray>, LoadError> {
 fn read(path: &Path) -> Result<NdArray, LoadError> {
     let what = "reading the array's file";
     let file = Mapping::open(path).map_err(|source| LoadError::Io { what, source })?;
-    let npy = codec::find(Encoding::Npy.name()).expect("npy is one of our own codecs");
+    let npy = codec::npy::Npy;
     let mut scratch = Vec::new();
     let view = npy.decode(&file, &mut scratch).map_err(LoadError::Codec)?;
     NdArray::new(view.dtype(), view.shape().clone(), view.data().to_vec())

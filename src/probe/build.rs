@@ -8,6 +8,8 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use crate::axis;
+
 use super::host::read;
 
 /// Build facts of a run.
@@ -28,22 +30,6 @@ pub struct Build {
     /// tree is modified.
     pub commit: Option<String>,
 }
-
-/// Crates whose versions a record lists.
-const CRATES: &[&str] = &[
-    "axum",
-    "base64",
-    "h2",
-    "hyper",
-    "hyper-util",
-    "io-uring",
-    "prost",
-    "rmp-serde",
-    "serde_json",
-    "tokio",
-    "tokio-uring",
-    "tonic",
-];
 
 impl Build {
     /// Collects the build facts.
@@ -104,8 +90,9 @@ fn section(toml: &str, head: &str) -> String {
     body.join(", ")
 }
 
-/// Returns the versions of [`CRATES`] in a lock file. The last entry of a name counts.
+/// Returns the versions in a lock file of the crates that the axes name. The last entry of a name counts.
 fn versions(lock: &str) -> BTreeMap<String, String> {
+    let crates = axis::crates();
     let mut versions = BTreeMap::new();
     let value = |line: &str, key: &str| {
         line.strip_prefix(key).map(|rest| rest.trim_matches(|c| c == '"' || c == ' ').to_owned())
@@ -115,7 +102,7 @@ fn versions(lock: &str) -> BTreeMap<String, String> {
         if let Some(found) = value(line, "name =") {
             name = found;
         } else if let Some(version) = value(line, "version =")
-            && CRATES.contains(&name.as_str())
+            && crates.contains(name.as_str())
         {
             versions.insert(name.clone(), version);
         }
@@ -145,8 +132,8 @@ mod tests {
         let build = Build::read();
         assert!(build.rustc.starts_with("1."), "{:?}", build.rustc);
         assert!(build.settings.contains("lto"), "{:?}", build.settings);
-        for name in CRATES {
-            assert!(build.crates.contains_key(*name), "{name} is not in the lock file");
+        for name in axis::crates() {
+            assert!(build.crates.contains_key(name), "{name} is not in the lock file");
         }
     }
 

@@ -1,26 +1,25 @@
 //! The choice on each axis: names become types here and nowhere else.
 //!
-//! [`choose`] returns the one function that a worker of the plan runs; it is a driver's [`serve_on`] or the *Whole*
-//! stacks' [`serve_whole`]. A new driver is a line in [`choose`], a new protocol a line in [`endpoint`] or
-//! [`whole_stack`].
+//! [`choose`] returns the one function that a worker of the plan runs. A new driver is an arm of
+//! [`choose`], a new protocol an arm of [`endpoint`]; the compiler asks for both.
 
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::axis::{Driver, Protocol};
 use crate::driver::tokio::Tokio;
 use crate::driver::tokio::TokioUring;
 use crate::driver::uring::Uring;
-use crate::driver::{self, Counters, Driver, StopSignal};
-use crate::server::{Listen, Plan, ServerError};
+use crate::driver::{self, Counters, StopSignal};
+use crate::server::{Plan, ServerError};
 use crate::service::echo::CodecSet;
 use crate::service::handler::{EchoHandler, Work};
 use crate::stack::h2_crate::H2Crate;
 use crate::stack::hyper::Hyper;
 use crate::stack::hyper_h2::HyperH2;
 use crate::stack::standalone::{self, Stack};
-use crate::stack::{self, Family, Shape};
 use crate::sys::affinity;
 use crate::wire::h1::{DateClock, H1};
 use crate::wire::h2::H2;
@@ -31,7 +30,7 @@ use crate::wire::{Limits, SharedPool};
 pub(super) struct Seat {
     pub(super) core: Option<usize>,
     pub(super) listeners: Vec<TcpListener>,
-    pub(super) protocols: Vec<&'static str>,
+    pub(super) protocols: Vec<Protocol>,
     pub(super) codecs: CodecSet,
     pub(super) limits: Limits,
     pub(super) driver: driver::Options,
@@ -41,104 +40,98 @@ pub(super) struct Seat {
 /// A worker from its start to its end; it sends once it is up.
 pub(super) type Build = fn(Seat, Sender<()>) -> Result<Counters, ServerError>;
 
-/// The function that serves `plan`, or why there is none.
+/// Returns the function that serves `plan`, or says why there is none.
 pub(super) fn choose(plan: &Plan) -> Result<Build, ServerError> {
-    let wholes: Vec<_> =
-        plan.listens.iter().filter_map(|l| Some((l.protocol, whole_driver(l)?))).collect();
-    if wholes.len() == plan.listens.len() && wholes.iter().all(|(_, only)| *only == plan.driver) {
-        return Ok(serve_whole);
-    }
-    if let Some((protocol, only)) = wholes.first() {
+    let protocols = plan.listens.iter().map(|listen| listen.protocol);
+    let standalone: Vec<_> =
+        protocols.filter_map(|protocol| Some((protocol, protocol.only_driver()?))).collect();
+    let fits = standalone.len() == plan.listens.len()
+        && standalone.iter().all(|(_, only)| *only == plan.driver);
+    if let Some((protocol, only)) = standalone.first()
+        && !fits
+    {
         return Err(ServerError::Impossible {
-            protocol,
+            protocol: *protocol,
             driver: plan.driver,
             reason: "it brings its own accept loop",
             nearest: format!("{only}/{protocol}"),
         });
     }
-    match plan.driver {
-        "uring" => Ok(serve_on::<Uring>),
-        "tokio" => Ok(serve_on::<Tokio>),
-        "tokio-uring" => Ok(serve_on::<TokioUring>),
-        unknown => unreachable!("{unknown} is in the driver table but has no line here"),
-    }
+    Ok(match plan.driver {
+        Driver::Uring => serve::<Uring>,
+        Driver::Tokio => serve::<Tokio>,
+        Driver::TokioUring => serve::<TokioUring>,
+    })
 }
 
-/// The driver that a *Whole* stack needs; `None` for the other shapes.
-fn whole_driver(listen: &Listen) -> Option<&'static str> {
-    match stack::find(listen.protocol)?.shape {
-        Shape::Whole { driver } => Some(driver),
-        Shape::Machine | Shape::Service => None,
-    }
-}
-
-fn serve_on<D: Driver>(seat: Seat, up: Sender<()>) -> Result<Counters, ServerError> {
+/// Serves all listeners on one driver, or all of them in standalone stacks.
+fn serve<D: driver::Driver>(seat: Seat, up: Sender<()>) -> Result<Counters, ServerError> {
     pin(seat.core)?;
     let pool = SharedPool::default();
     let work = Work::new(seat.codecs, seat.limits, Rc::clone(&pool));
-    let pairs = seat.listeners.into_iter().zip(seat.protocols);
-    let endpoints = pairs.map(|(listener, name)| endpoint::<D>(name, listener, &work)).collect();
-    let driver = D::new(seat.driver, pool)?;
+    let (mut hosted, mut standalone) = (Vec::new(), Vec::new());
+    for (listener, protocol) in seat.listeners.into_iter().zip(seat.protocols) {
+        match endpoint::<D>(protocol, listener, &work) {
+            Endpoint::Hosted(endpoint) => hosted.push(endpoint),
+            Endpoint::Standalone(endpoint) => standalone.push(endpoint),
+        }
+    }
+    if standalone.is_empty() {
+        let driver = D::new(seat.driver, pool)?;
+        tell(up);
+        return Ok(driver.run(hosted, seat.stop)?);
+    }
     tell(up);
-    Ok(driver.run(endpoints, seat.stop)?)
+    Ok(standalone::run(standalone, seat.driver.drain_timeout, seat.stop)?)
 }
 
-/// A listener with the machine or service called `name` behind it.
-fn endpoint<D: Driver>(name: &str, listener: TcpListener, work: &Work) -> D::Endpoint {
+/// A listener with the protocol behind it.
+enum Endpoint<D: driver::Driver> {
+    /// The driver accepts.
+    Hosted(D::Endpoint),
+    /// The stack accepts.
+    Standalone(standalone::Endpoint),
+}
+
+/// Puts the code of `protocol` behind `listener`.
+fn endpoint<D: driver::Driver>(
+    protocol: Protocol,
+    listener: TcpListener,
+    work: &Work,
+) -> Endpoint<D> {
     let work = work.clone();
     let limits = Rc::new(work.limits().clone());
-    match name {
-        "raw" => {
-            let handler = EchoHandler::new(Family::Raw, work);
+    let handler = EchoHandler::new(protocol.family(), work.clone());
+    let standalone = |stack, listener| {
+        let (codecs, limits) = (*work.codecs(), work.limits().clone());
+        Endpoint::Standalone(standalone::Endpoint { listener, stack, codecs, limits })
+    };
+    Endpoint::Hosted(match protocol {
+        Protocol::Raw => {
             D::machine(listener, move || Raw::new(handler.clone(), Rc::clone(&limits)))
         }
-        "h1" => {
-            let (handler, clock) = (EchoHandler::new(Family::Rest, work), clock());
+        Protocol::H1 => {
+            let clock = clock();
             D::machine(listener, move || {
                 H1::new(handler.clone(), Rc::clone(&limits), clock.clone())
             })
         }
-        "h2" => {
-            let handler = EchoHandler::new(Family::Grpc, work);
-            D::machine(listener, move || H2::new(handler.clone(), Rc::clone(&limits)))
-        }
-        "hyper" => D::service(listener, Hyper::new(work)),
-        "hyper:tuned" => D::service(listener, Hyper::tuned(work)),
-        "h2-crate" => D::service(listener, H2Crate::new(work)),
-        "hyper-h2" => D::service(listener, HyperH2::new(work)),
-        "hyper-h2:tuned" => D::service(listener, HyperH2::tuned(work)),
-        _ => unreachable!("{name} is in the protocol table but has no line here"),
-    }
+        Protocol::H2 => D::machine(listener, move || H2::new(handler.clone(), Rc::clone(&limits))),
+        Protocol::Hyper => D::service(listener, Hyper::new(work)),
+        Protocol::HyperTuned => D::service(listener, Hyper::tuned(work)),
+        Protocol::H2Crate => D::service(listener, H2Crate::new(work)),
+        Protocol::HyperH2 => D::service(listener, HyperH2::new(work)),
+        Protocol::HyperH2Tuned => D::service(listener, HyperH2::tuned(work)),
+        Protocol::Axum => return standalone(Stack::Axum, listener),
+        Protocol::Tonic => return standalone(Stack::Tonic, listener),
+        Protocol::TonicTuned => return standalone(Stack::TonicTuned, listener),
+    })
 }
 
-/// The wall clock, read once; a machine counts on from here.
+/// Reads the wall clock once; a machine counts on from here.
 fn clock() -> DateClock {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     DateClock::new(Instant::now(), unix)
-}
-
-fn serve_whole(seat: Seat, up: Sender<()>) -> Result<Counters, ServerError> {
-    pin(seat.core)?;
-    let pairs = seat.listeners.into_iter().zip(seat.protocols);
-    let endpoints = pairs
-        .map(|(listener, name)| standalone::Endpoint {
-            listener,
-            stack: whole_stack(name),
-            codecs: seat.codecs,
-            limits: seat.limits.clone(),
-        })
-        .collect();
-    tell(up);
-    Ok(standalone::run(endpoints, seat.driver.drain_timeout, seat.stop)?)
-}
-
-fn whole_stack(name: &str) -> Stack {
-    match name {
-        "axum" => Stack::Axum,
-        "tonic" => Stack::Tonic,
-        "tonic:tuned" => Stack::TonicTuned,
-        _ => unreachable!("{name} is in the protocol table but has no line here"),
-    }
 }
 
 /// Tells `start` that this worker is up; once every sender is gone, it knows who is not.

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
+use crate::axis::{Driver, Protocol};
 use crate::driver::{self, Counters, DriverError};
 use crate::record::ServerReport;
 use crate::service::echo::CodecSet;
@@ -32,8 +33,7 @@ pub use usage::raise_descriptor_limit;
 /// What to serve.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Name in [`driver::DRIVERS`].
-    pub driver: &'static str,
+    pub driver: Driver,
     /// What listens; all of it on every worker.
     pub listens: Vec<Listen>,
     /// Which codec serves which encoding.
@@ -43,8 +43,7 @@ pub struct Plan {
 /// A protocol and where it listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Name in [`crate::stack::PROTOCOLS`].
-    pub protocol: &'static str,
+    pub protocol: Protocol,
     /// Address; port 0 picks a free one.
     pub address: SocketAddr,
 }
@@ -75,11 +74,8 @@ pub enum ServerError {
     /// The pair on the axes does not exist.
     #[error("{protocol} cannot run on {driver}: {reason}; the nearest that works is {nearest}")]
     Impossible {
-        /// Protocol asked for.
-        protocol: &'static str,
-        /// Driver asked for.
-        driver: &'static str,
-        /// Why.
+        protocol: Protocol,
+        driver: Driver,
         reason: &'static str,
         /// Driver and protocol that go together.
         nearest: String,

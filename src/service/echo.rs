@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use crate::codec::{CODECS, Codec, CodecError, Encoded, Encoding, json};
+use crate::axis::{Codec, Encoding};
+use crate::codec::{self, ArrayCodec, CodecError, Encoded, json};
 
 use super::spin::Spin;
 
@@ -13,7 +14,7 @@ use super::spin::Spin;
 #[derive(Clone, Copy, Debug)]
 pub struct CodecSet {
     /// Indexed by [`Encoding::id`].
-    codecs: [Option<&'static dyn Codec>; Encoding::ALL.len()],
+    codecs: [Option<&'static dyn ArrayCodec>; Encoding::ALL.len()],
     spin: Spin,
 }
 
@@ -31,12 +32,12 @@ pub struct Echoed {
 impl CodecSet {
     /// Own codecs throughout.
     pub fn own() -> CodecSet {
-        CODECS.iter().rev().fold(CodecSet::none(), |set, codec| set.with(*codec))
+        Encoding::ALL.map(Encoding::own).into_iter().fold(CodecSet::none(), CodecSet::with)
     }
 
     /// The forms a user would write with the usual libraries where there is one, own codecs elsewhere (npy).
     pub fn library() -> CodecSet {
-        CODECS.iter().fold(CodecSet::none(), |set, codec| set.with(*codec))
+        Encoding::ALL.map(Encoding::library).into_iter().fold(CodecSet::none(), CodecSet::with)
     }
 
     /// No codec at all: bytes are sent back as they came.
@@ -60,13 +61,13 @@ impl CodecSet {
     }
 
     /// The same set with `codec` serving its encoding.
-    pub fn with(mut self, codec: &'static dyn Codec) -> CodecSet {
-        self.codecs[usize::from(codec.encoding().id())] = Some(codec);
+    pub fn with(mut self, codec: Codec) -> CodecSet {
+        self.codecs[usize::from(codec.encoding().id())] = codec::implementation(codec);
         self
     }
 
     /// The codec that serves `encoding`; `None` for [`Encoding::Reflect`], where none runs.
-    pub fn get(&self, encoding: Encoding) -> Option<&'static dyn Codec> {
+    pub fn get(&self, encoding: Encoding) -> Option<&'static dyn ArrayCodec> {
         self.codecs[usize::from(encoding.id())]
     }
 }
@@ -98,7 +99,7 @@ pub fn echo(
 
 /// Decodes and encodes with one codec.
 fn exchange(
-    codec: &dyn Codec,
+    codec: &dyn ArrayCodec,
     body: &[u8],
     scratch: &mut Vec<u8>,
     out: &mut Vec<u8>,
@@ -129,7 +130,6 @@ fn place(part: &[u8], body: &[u8]) -> Option<Range<usize>> {
 mod tests {
     use super::*;
     use crate::array::{ArrayView, DType, NdArray, Shape};
-    use crate::codec;
 
     /// The reply as it goes out, with bytes already in `out` left alone.
     fn reply(encoding: Encoding, body: &[u8]) -> Result<Vec<u8>, CodecError> {
@@ -225,7 +225,7 @@ mod tests {
     fn every_encoding_has_a_codec_in_either_set() {
         for encoding in Encoding::ALL {
             for set in [CodecSet::own(), CodecSet::library()] {
-                let served = set.get(encoding).map(Codec::encoding);
+                let served = set.get(encoding).map(ArrayCodec::encoding);
                 assert_eq!(served, Some(encoding).filter(|&e| e != Encoding::Reflect));
             }
             let own = CodecSet::own().get(encoding);

@@ -11,10 +11,9 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::codec::Encoding;
+use crate::axis::{Encoding, Family};
 use crate::service::echo::{self, CodecSet, Echoed};
 use crate::service::routes::{self, Target};
-use crate::stack::Family;
 use crate::stack::message::{Body, Message};
 use crate::wire::{
     Handler, Head, Limits, Refusal, Refused, Response, Route, Routed, SharedPool, grpc,

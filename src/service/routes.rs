@@ -13,8 +13,7 @@
 
 use http::StatusCode;
 
-use crate::codec::Encoding;
-use crate::stack::Family;
+use crate::axis::{Encoding, Family};
 use crate::wire::{Head, Refusal, Refused};
 
 /// The one gRPC method; case matters.
@@ -47,10 +46,6 @@ pub enum Target {
     Health,
 }
 
-/// Encodings with a REST path of their own, each path once.
-pub const REST_ENCODINGS: [Encoding; 5] =
-    [Encoding::Json, Encoding::Msgpack, Encoding::Npy, Encoding::Protobuf, Encoding::Reflect];
-
 /// The target of an HTTP/1.1 request. `path` is without its query; the content type is not enforced, because the
 /// clients of numpy_rpc_benchmark send their own.
 pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
@@ -60,7 +55,7 @@ pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
             _ => Err(method_refused(method, "GET, HEAD")),
         };
     }
-    let Some(encoding) = REST_ENCODINGS.into_iter().find(|e| e.path().as_bytes() == path) else {
+    let Some(encoding) = Encoding::ALL.into_iter().find(|e| e.path().as_bytes() == path) else {
         let path = String::from_utf8_lossy(path);
         return Err(Refused::new(
             Refusal::NoSuchRoute,
@@ -97,8 +92,11 @@ pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, R
         Some(encoding) if !health => Ok(Target::Echo(encoding)),
         _ => {
             let got = String::from_utf8_lossy(subtype);
-            let known = if health { "proto" } else { "proto, json, msgpack, npy, reflect" };
-            let text = format!("content subtype {got:?} is not one of {known}");
+            let known = match health {
+                true => vec![Encoding::Protobuf.grpc_subtype()],
+                false => Encoding::by_path().map(Encoding::grpc_subtype).collect(),
+            };
+            let text = format!("content subtype {got:?} is not one of {}", known.join(", "));
             Err(Refused::new(Refusal::UnsupportedMediaType, text))
         }
     }
@@ -200,15 +198,12 @@ fn grpc_subtype(content_type: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// Encoding of a content subtype; the bare `application/grpc` means protobuf.
 fn subtype_encoding(subtype: &[u8]) -> Option<Encoding> {
-    match subtype {
-        b"" | b"proto" => Some(Encoding::Protobuf),
-        b"json" => Some(Encoding::Json),
-        b"msgpack" => Some(Encoding::Msgpack),
-        b"npy" => Some(Encoding::Npy),
-        b"reflect" => Some(Encoding::Reflect),
-        _ => None,
+    if subtype.is_empty() {
+        return Some(Encoding::Protobuf);
     }
+    Encoding::ALL.into_iter().find(|encoding| encoding.grpc_subtype().as_bytes() == subtype)
 }
 
 #[cfg(test)]

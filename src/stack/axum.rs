@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::codec::Encoding;
+use crate::axis::Encoding;
 use crate::service::echo::CodecSet;
 use crate::service::handler::echo_once;
 use crate::service::routes;
@@ -35,7 +35,7 @@ pub async fn serve(
 fn router(codecs: CodecSet, limits: &Limits) -> Router {
     let mut router =
         Router::new().route(routes::HEALTH_PATH, get(|| async { routes::HEALTH_BODY }));
-    for encoding in routes::REST_ENCODINGS {
+    for encoding in Encoding::by_path() {
         let handler = move |State(codecs): State<CodecSet>, body: Bytes| async move {
             echo(&codecs, encoding, &body)
         };

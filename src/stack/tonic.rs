@@ -21,7 +21,8 @@ use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Code, Request, Response, Status};
 
 use crate::array::{ArrayError, ArrayView, DType, Shape};
-use crate::codec::Encoding;
+use crate::axis::{self, Encoding};
+use crate::codec::ArrayCodec;
 use crate::generated::NdArray;
 use crate::generated::calculator_server::{Calculator, CalculatorServer, SERVICE_NAME};
 use crate::service::echo::{CodecSet, Echoed};
@@ -87,8 +88,8 @@ struct Dispatch {
 
 impl Dispatch {
     fn new(codecs: CodecSet, message_bytes_max: usize) -> Dispatch {
-        let protobuf = codecs.get(Encoding::Protobuf).map(|codec| codec.name());
-        let generated = (protobuf == Some("protobuf:prost")).then(|| {
+        let protobuf = codecs.get(Encoding::Protobuf).map(ArrayCodec::id);
+        let generated = (protobuf == Some(axis::Codec::ProtobufProst)).then(|| {
             CalculatorServer::new(Echo { spin: codecs.spin() })
                 .max_decoding_message_size(message_bytes_max)
         });

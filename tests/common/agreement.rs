@@ -2,7 +2,7 @@
 //! accepted can be written and read again. [`EXCEPTIONS`] lists where the forms differ, and why.
 
 use ndecho::array::ArrayView;
-use ndecho::codec::{self, CODECS, Codec, CodecError, Encoding};
+use ndecho::codec::{self, ArrayCodec, CodecError, Encoding, implementations};
 
 /// Who refuses what the other accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,7 @@ const EXCEPTIONS: &[Exception] = &[
 
 /// Holds for any body, or panics. Where only one form refuses it, the answer is the reason.
 pub(crate) fn hold(encoding: Encoding, body: &[u8]) -> Option<&'static str> {
-    let forms = || CODECS.iter().copied().filter(|codec| codec.encoding() == encoding);
+    let forms = || implementations().filter(|codec| codec.encoding() == encoding);
     forms().for_each(|codec| again(codec, body));
     let [own, library] = forms().collect::<Vec<_>>()[..] else { return None };
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -138,7 +138,7 @@ fn same(encoding: Encoding, ours: &ArrayView<'_>, theirs: &ArrayView<'_>) {
 }
 
 /// What `codec` accepts it writes and reads again as it was; an echo says the same in one step.
-fn again(codec: &dyn Codec, body: &[u8]) {
+fn again(codec: &dyn ArrayCodec, body: &[u8]) {
     let mut scratch = Vec::new();
     let (mut echo_scratch, mut out) = (Vec::new(), Vec::new());
     let echoed = codec.echo(body, &mut echo_scratch, &mut out);

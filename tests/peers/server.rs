@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 
+use ndecho::axis::{Driver, Protocol};
 use ndecho::record::ServerReport;
 use ndecho::server::{self, Listen, Options, Plan, Server};
 use ndecho::service::echo::CodecSet;
@@ -10,8 +11,8 @@ use ndecho::wire::Limits;
 
 /// One worker, not pinned, that serves `protocol` on `driver`; `None` where the machine has no io_uring.
 pub(crate) fn start(
-    driver: &'static str,
-    protocol: &'static str,
+    driver: Driver,
+    protocol: Protocol,
     codecs: CodecSet,
     limits: Limits,
 ) -> Option<Running> {

@@ -18,10 +18,13 @@
 //! `(0, 3)`, so it is refused rather than changed. Grammar: RFC 8259, UTF-8 without a byte order mark, plus the
 //! three words above. Members with other names are skipped; a name given twice is refused.
 
-use super::cursor::Cursor;
-use super::simd::Isa;
-use super::{Codec, CodecError, Encoded, Encoding, Result};
 use crate::array::{ArrayView, DType, Kind};
+use crate::axis::{Codec, Encoding};
+
+use super::array_codec::{ArrayCodec, Encoded};
+use super::cursor::Cursor;
+use super::error::{CodecError, Result};
+use super::simd::Isa;
 
 mod error;
 pub(super) mod f16;
@@ -39,13 +42,9 @@ pub struct Json;
 
 const NAME: &str = "json";
 
-impl Codec for Json {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::Json
+impl ArrayCodec for Json {
+    fn id(&self) -> Codec {
+        Codec::Json
     }
 
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {

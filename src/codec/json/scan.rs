@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use crate::codec::Result;
 use crate::codec::cursor::Cursor;
+use crate::codec::error::Result;
 
 /// Deepest nesting of a value that is skipped.
 const DEPTH_MAX: u32 = 64;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::array::{DType, Shape};
-use crate::codec::Codec;
+use crate::axis::Encoding;
+use crate::codec::ArrayCodec;
 
 fn array(dtype: DType, dims: &[u64]) -> NdArray {
     NdArray::seeded(dtype, Shape::new(dims).unwrap(), 7).unwrap()
@@ -18,7 +19,7 @@ fn whole(message: &Message, request: u64) -> Vec<u8> {
     bytes
 }
 
-fn decoded(codec: &dyn Codec, message: &[u8]) -> NdArray {
+fn decoded(codec: &dyn ArrayCodec, message: &[u8]) -> NdArray {
     let mut scratch = Vec::new();
     let view = codec.decode(message, &mut scratch).expect("our own message");
     NdArray::new(view.dtype(), view.shape().clone(), view.data().to_vec()).unwrap()

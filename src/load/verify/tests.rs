@@ -1,18 +1,15 @@
 use super::*;
 use crate::array::{DType, NdArray};
-use crate::codec::{CODECS, Encoded, Encoding};
+use crate::axis::Codec;
+use crate::codec::{Encoded, implementations};
 
 /// Writes an array as its dtype's name, its rank and dimensions, then the bytes; it tolerates one leading blank.
 #[derive(Debug)]
 struct Plain;
 
-impl Codec for Plain {
-    fn name(&self) -> &'static str {
-        "plain"
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding::Npy
+impl ArrayCodec for Plain {
+    fn id(&self) -> Codec {
+        Codec::Npy
     }
 
     fn decode<'a>(&self, body: &'a [u8], _: &'a mut Vec<u8>) -> Result<ArrayView<'a>, CodecError> {
@@ -133,7 +130,7 @@ fn a_wrong_byte_is_named() {
 }
 
 /// What a server with `codec` answers to `request`.
-fn served(codec: &dyn Codec, request: &[u8]) -> Vec<u8> {
+fn served(codec: &dyn ArrayCodec, request: &[u8]) -> Vec<u8> {
     let (mut scratch, mut out) = (Vec::new(), Vec::new());
     let array = codec.decode(request, &mut scratch).expect("a right request");
     let encoded = codec.encode(&array, &mut out).expect("it came in this encoding");
@@ -143,7 +140,8 @@ fn served(codec: &dyn Codec, request: &[u8]) -> Vec<u8> {
 
 #[test]
 fn replies_of_every_codec_are_right_for_every_dtype() {
-    for (server, dtype) in CODECS.iter().flat_map(|&codec| DType::all().map(move |d| (codec, d))) {
+    for (server, dtype) in implementations().flat_map(|codec| DType::all().map(move |d| (codec, d)))
+    {
         let body = Body::parse(server.name()).unwrap();
         let array = NdArray::seeded(dtype, Shape::new(&[3, 7]).unwrap(), 7).unwrap();
         let Ok(message) = Message::new(body, array, 1000) else { continue };

@@ -1,0 +1,34 @@
+//! Axis of drivers: who moves bytes.
+
+use super::name::axis;
+
+/// Row of the driver table.
+#[derive(Clone, Copy, Debug)]
+pub struct DriverSpec {
+    pub name: &'static str,
+    /// One line for `ndecho rungs`.
+    pub about: &'static str,
+    /// Crates whose versions a record lists.
+    pub crates: &'static [&'static str],
+}
+
+axis! {
+    /// Mover of bytes. The room `driver` has a type for each.
+    Driver, "driver", DriverSpec;
+
+    Uring {
+        name: "uring",
+        about: "own reactor on io_uring, one ring per worker",
+        crates: &["io-uring"],
+    }
+    Tokio {
+        name: "tokio",
+        about: "tokio, epoll, current-thread",
+        crates: &["tokio"],
+    }
+    TokioUring {
+        name: "tokio-uring",
+        about: "the tokio-uring crate",
+        crates: &["tokio", "tokio-uring"],
+    }
+}

@@ -1,0 +1,192 @@
+//! Axis of codecs: how an array is written. An [`Encoding`] is the form on the wire, a [`Codec`]
+//! one implementation of it.
+//!
+//! `ENCODING:LIBRARY` is the form that a user writes with the usual library; the encoding's bare
+//! name is our own.
+
+use super::name::axis;
+
+/// Row of the encoding table.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodingSpec {
+    pub name: &'static str,
+    /// One line for `ndecho rungs`.
+    pub about: &'static str,
+    /// Content type of a REST response.
+    pub content_type: &'static str,
+    /// REST path. Two encodings with the same path are told apart by the body.
+    pub path: &'static str,
+    /// Content type of a gRPC response, `application/grpc+SUBTYPE`.
+    pub grpc_content_type: &'static str,
+    pub payload: Payload,
+}
+
+/// Form in which the array's bytes stand in a message; it decides where a nonce may be put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// The bytes themselves.
+    Bytes,
+    /// The bytes as base64.
+    Base64,
+    /// Each item as a decimal number.
+    Numbers,
+}
+
+axis! {
+    /// Form of an array on the wire. The position of a row is the codec byte of a raw frame, so
+    /// rows are only ever added at the end.
+    Encoding, "encoding", EncodingSpec;
+
+    Reflect {
+        name: "reflect",
+        about: "the message back, undecoded",
+        content_type: "application/octet-stream",
+        path: "/echo_reflect",
+        grpc_content_type: "application/grpc+reflect",
+        payload: Payload::Bytes,
+    }
+    Protobuf {
+        name: "protobuf",
+        about: "NDArray of proto/ndecho.proto",
+        content_type: "application/x-protobuf",
+        path: "/echo_protobuf",
+        grpc_content_type: "application/grpc+proto",
+        payload: Payload::Bytes,
+    }
+    Json {
+        name: "json",
+        about: "nested list of numbers",
+        content_type: "application/json",
+        path: "/echo_json",
+        grpc_content_type: "application/grpc+json",
+        payload: Payload::Numbers,
+    }
+    JsonBinary {
+        name: "json_binary",
+        about: "base64 in JSON",
+        content_type: "application/json",
+        path: "/echo_json",
+        grpc_content_type: "application/grpc+json",
+        payload: Payload::Base64,
+    }
+    Msgpack {
+        name: "msgpack",
+        about: "the map of msgpack_numpy",
+        content_type: "application/x-msgpack",
+        path: "/echo_msgpack",
+        grpc_content_type: "application/grpc+msgpack",
+        payload: Payload::Bytes,
+    }
+    Npy {
+        name: "npy",
+        about: "a .npy file",
+        content_type: "application/x-npy",
+        path: "/echo_npy",
+        grpc_content_type: "application/grpc+npy",
+        payload: Payload::Bytes,
+    }
+}
+
+/// Row of the codec table.
+#[derive(Clone, Copy, Debug)]
+pub struct CodecSpec {
+    pub name: &'static str,
+    pub encoding: Encoding,
+    /// Crates whose versions a record lists.
+    pub crates: &'static [&'static str],
+}
+
+axis! {
+    /// Implementation of an encoding; our own stands before the libraries'. `reflect` is a point
+    /// of the axis at which no codec runs.
+    Codec, "codec", CodecSpec;
+
+    Reflect { name: "reflect", encoding: Encoding::Reflect, crates: &[] }
+    Protobuf { name: "protobuf", encoding: Encoding::Protobuf, crates: &[] }
+    ProtobufProst { name: "protobuf:prost", encoding: Encoding::Protobuf, crates: &["prost"] }
+    Json { name: "json", encoding: Encoding::Json, crates: &[] }
+    JsonSerde { name: "json:serde", encoding: Encoding::Json, crates: &["serde_json"] }
+    JsonBinary { name: "json_binary", encoding: Encoding::JsonBinary, crates: &[] }
+    JsonBinarySerde {
+        name: "json_binary:serde",
+        encoding: Encoding::JsonBinary,
+        crates: &["base64", "serde_json"],
+    }
+    Msgpack { name: "msgpack", encoding: Encoding::Msgpack, crates: &[] }
+    MsgpackSerde { name: "msgpack:serde", encoding: Encoding::Msgpack, crates: &["rmp-serde"] }
+    Npy { name: "npy", encoding: Encoding::Npy, crates: &[] }
+}
+
+impl Encoding {
+    /// Codec byte of a raw frame.
+    pub const fn id(self) -> u8 {
+        self as u8
+    }
+
+    /// Encoding of a raw frame's codec byte.
+    pub fn from_id(id: u8) -> Option<Encoding> {
+        Encoding::ALL.get(usize::from(id)).copied()
+    }
+
+    /// Encodings by REST path, each path once.
+    pub fn by_path() -> impl Iterator<Item = Encoding> {
+        let first = |path| Encoding::ALL.into_iter().find(|encoding| encoding.path() == path);
+        Encoding::ALL.into_iter().filter(move |encoding| first(encoding.path()) == Some(*encoding))
+    }
+
+    /// Content type of a REST response.
+    pub const fn content_type(self) -> &'static str {
+        self.spec().content_type
+    }
+
+    /// REST path; both JSON forms share one, and the response takes the request's form.
+    pub const fn path(self) -> &'static str {
+        self.spec().path
+    }
+
+    /// Content type of a gRPC response; both JSON forms share one.
+    pub const fn grpc_content_type(self) -> &'static str {
+        self.spec().grpc_content_type
+    }
+
+    /// Text after `application/grpc+` in [`Encoding::grpc_content_type`].
+    pub fn grpc_subtype(self) -> &'static str {
+        self.grpc_content_type().rsplit('+').next().unwrap_or_default()
+    }
+
+    /// Our own implementation.
+    pub fn own(self) -> Codec {
+        self.codecs().next().expect("a test finds a codec for every encoding")
+    }
+
+    /// Implementation by the usual library, or our own where there is none.
+    pub fn library(self) -> Codec {
+        self.codecs().last().expect("a test finds a codec for every encoding")
+    }
+
+    fn codecs(self) -> impl Iterator<Item = Codec> {
+        Codec::ALL.into_iter().filter(move |codec| codec.encoding() == self)
+    }
+}
+
+impl Codec {
+    pub const fn encoding(self) -> Encoding {
+        self.spec().encoding
+    }
+
+    /// True for the implementation that is not a library's.
+    pub fn is_own(self) -> bool {
+        self.library().is_none()
+    }
+
+    /// Library that implements it; `None` for our own.
+    pub fn library(self) -> Option<&'static str> {
+        self.name().split_once(':').map(|(_, library)| library)
+    }
+
+    /// One line for `ndecho rungs`.
+    pub fn about(self) -> String {
+        let about = self.encoding().spec().about;
+        self.library().map_or(about.to_owned(), |library| format!("{about}, by {library}"))
+    }
+}

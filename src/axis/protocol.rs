@@ -1,0 +1,178 @@
+//! Axis of protocols: how a connection is spoken, and by whose code.
+//!
+//! `STACK:tuned` is the same borrowed stack with its windows and buffers raised the way ours are.
+
+use super::driver::Driver;
+use super::encoding::Encoding;
+use super::name::axis;
+
+/// Row of the protocol table.
+#[derive(Clone, Copy, Debug)]
+pub struct ProtocolSpec {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub family: Family,
+    /// One line for `ndecho rungs`.
+    pub about: &'static str,
+    /// Crates whose versions a record lists.
+    pub crates: &'static [&'static str],
+}
+
+/// Share of the work that a protocol's code does by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Own protocol as a state machine over bytes; runs on every driver.
+    Machine,
+    /// Borrowed stack, async over one lent stream; runs on every driver.
+    Service,
+    /// Borrowed stack with its own accept loop; runs on one driver only.
+    Standalone { driver: Driver },
+}
+
+/// Kind of message framing; a client needs to know no more than this of a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Length-prefixed frames.
+    Raw,
+    /// HTTP/1.1 requests and responses.
+    Rest,
+    /// gRPC over cleartext HTTP/2 with prior knowledge.
+    Grpc,
+}
+
+axis! {
+    /// Protocol as one stack speaks it.
+    Protocol, "protocol", ProtocolSpec;
+
+    Raw {
+        name: "raw",
+        shape: Shape::Machine,
+        family: Family::Raw,
+        about: "length-prefixed frames, the floor",
+        crates: &[],
+    }
+    H1 {
+        name: "h1",
+        shape: Shape::Machine,
+        family: Family::Rest,
+        about: "own HTTP/1.1",
+        crates: &[],
+    }
+    Hyper {
+        name: "hyper",
+        shape: Shape::Service,
+        family: Family::Rest,
+        about: "hyper HTTP/1.1, defaults",
+        crates: &["hyper", "hyper-util"],
+    }
+    HyperTuned {
+        name: "hyper:tuned",
+        shape: Shape::Service,
+        family: Family::Rest,
+        about: "hyper with pipeline flush and larger buffers",
+        crates: &["hyper", "hyper-util"],
+    }
+    Axum {
+        name: "axum",
+        shape: Shape::Standalone { driver: Driver::Tokio },
+        family: Family::Rest,
+        about: "axum router, as its documentation has it",
+        crates: &["axum", "hyper", "hyper-util"],
+    }
+    H2 {
+        name: "h2",
+        shape: Shape::Machine,
+        family: Family::Grpc,
+        about: "own HTTP/2 with own gRPC",
+        crates: &[],
+    }
+    H2Crate {
+        name: "h2-crate",
+        shape: Shape::Service,
+        family: Family::Grpc,
+        about: "hand-written gRPC framing over the h2 crate, tuned by nature",
+        crates: &["h2"],
+    }
+    HyperH2 {
+        name: "hyper-h2",
+        shape: Shape::Service,
+        family: Family::Grpc,
+        about: "the same framing over hyper's HTTP/2, defaults",
+        crates: &["h2", "hyper", "hyper-util"],
+    }
+    HyperH2Tuned {
+        name: "hyper-h2:tuned",
+        shape: Shape::Service,
+        family: Family::Grpc,
+        about: "hyper's HTTP/2 with windows and frames raised",
+        crates: &["h2", "hyper", "hyper-util"],
+    }
+    Tonic {
+        name: "tonic",
+        shape: Shape::Standalone { driver: Driver::Tokio },
+        family: Family::Grpc,
+        about: "tonic, generated service for protobuf:prost, its Codec trait for others; defaults",
+        crates: &["h2", "hyper", "hyper-util", "tonic"],
+    }
+    TonicTuned {
+        name: "tonic:tuned",
+        shape: Shape::Standalone { driver: Driver::Tokio },
+        family: Family::Grpc,
+        about: "tonic with windows and frames raised",
+        crates: &["h2", "hyper", "hyper-util", "tonic"],
+    }
+}
+
+impl Protocol {
+    pub const fn family(self) -> Family {
+        self.spec().family
+    }
+
+    /// The one driver of a standalone stack; `None` for a protocol that runs on every driver.
+    pub const fn only_driver(self) -> Option<Driver> {
+        match self.spec().shape {
+            Shape::Standalone { driver } => Some(driver),
+            Shape::Machine | Shape::Service => None,
+        }
+    }
+
+    pub fn runs_on(self, driver: Driver) -> bool {
+        self.only_driver().is_none_or(|only| only == driver)
+    }
+}
+
+impl Family {
+    pub const ALL: [Family; 3] = [Family::Raw, Family::Rest, Family::Grpc];
+
+    /// Scheme of a server's URL over TCP.
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Family::Raw => "raw",
+            Family::Rest => "http",
+            Family::Grpc => "grpc",
+        }
+    }
+
+    /// Family of a URL's scheme.
+    pub fn of_scheme(scheme: &str) -> Option<Family> {
+        Family::ALL.into_iter().find(|family| family.scheme() == scheme)
+    }
+
+    /// Our own protocol of this family.
+    pub const fn own(self) -> Protocol {
+        match self {
+            Family::Raw => Protocol::Raw,
+            Family::Rest => Protocol::H1,
+            Family::Grpc => Protocol::H2,
+        }
+    }
+
+    /// Encoding that is proposed where none is named.
+    pub const fn usual_encoding(self) -> Encoding {
+        match self {
+            Family::Raw => Encoding::Reflect,
+            Family::Rest => Encoding::Npy,
+            Family::Grpc => Encoding::Protobuf,
+        }
+    }
+}
