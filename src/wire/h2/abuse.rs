@@ -32,9 +32,15 @@ pub(crate) const DATA_BYTES_FREE: usize = 256;
 /// Most that incomplete messages may be charged.
 pub(crate) const DATA_OVERHEAD_MAX: usize = 2 * 1024 * 1024;
 
-/// One connection's counts.
+/// Charge of one stream for its small DATA frames, in bytes. Only [`AbuseLimits`] changes it.
 #[derive(Debug, Default)]
-pub(crate) struct Guard {
+pub(crate) struct Charge(usize);
+
+/// Counts of one connection.
+///
+/// Invariant: `data_overhead` is the sum of all charges that have not been refunded.
+#[derive(Debug, Default)]
+pub(crate) struct AbuseLimits {
     resets: f64,
     /// When `resets` was true.
     at: Option<Instant>,
@@ -44,7 +50,7 @@ pub(crate) struct Guard {
     pub(crate) counts: LimitCounts,
 }
 
-impl Guard {
+impl AbuseLimits {
     /// A stream was reset.
     pub(crate) fn reset(&mut self, now: Instant) -> Result<(), Fault> {
         let quiet = self.at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
@@ -72,15 +78,16 @@ impl Guard {
         self.control_frames = 0;
     }
 
-    /// A DATA frame of `bytes` that is not the last of its stream arrived; returns its charge.
-    pub(crate) fn data(&mut self, bytes: usize) -> Result<usize, Fault> {
-        let charge = DATA_BYTES_FREE.saturating_sub(bytes);
-        self.data_overhead += charge;
+    /// Charges a stream for a DATA frame of `bytes` that is not its last.
+    pub(crate) fn data(&mut self, bytes: usize, charge: &mut Charge) -> Result<(), Fault> {
+        let overhead = DATA_BYTES_FREE.saturating_sub(bytes);
+        charge.0 += overhead;
+        self.data_overhead += overhead;
         if self.data_overhead > DATA_OVERHEAD_MAX {
             self.counts.hit(Limit::SmallData);
             return Err(Fault::calm("too many DATA frames with little in them"));
         }
-        Ok(charge)
+        Ok(())
     }
 
     /// Counts a message that is too long, if it is refused for that.
@@ -90,9 +97,9 @@ impl Guard {
         }
     }
 
-    /// The message that was charged is complete or dropped.
-    pub(crate) fn give_back(&mut self, charge: usize) {
-        self.data_overhead -= charge;
+    /// Takes a charge back, since its message is complete or dropped. A second refund has no effect.
+    pub(crate) fn refund(&mut self, charge: &mut Charge) {
+        self.data_overhead -= std::mem::take(charge).0;
     }
 }
 
@@ -104,33 +111,35 @@ mod tests {
 
     #[test]
     fn resets_are_forgotten_with_time() {
-        let (mut guard, start) = (Guard::default(), Instant::now());
-        (0..RESETS_BURST).for_each(|_| guard.reset(start).unwrap());
-        assert!(guard.reset(start).is_err());
+        let (mut abuse, start) = (AbuseLimits::default(), Instant::now());
+        (0..RESETS_BURST).for_each(|_| abuse.reset(start).unwrap());
+        assert!(abuse.reset(start).is_err());
         let later = start + Duration::from_secs(1);
-        (0..48).for_each(|_| guard.reset(later).unwrap());
-        assert!((0..3).any(|_| guard.reset(later).is_err()));
+        (0..48).for_each(|_| abuse.reset(later).unwrap());
+        assert!((0..3).any(|_| abuse.reset(later).is_err()));
     }
 
     #[test]
     fn control_frames_are_forgotten_once_sent() {
-        let mut guard = Guard::default();
+        let mut abuse = AbuseLimits::default();
         for _ in 0..3 {
-            (0..CONTROL_FRAMES_MAX).for_each(|_| guard.control_frame().unwrap());
-            guard.flushed();
+            (0..CONTROL_FRAMES_MAX).for_each(|_| abuse.control_frame().unwrap());
+            abuse.flushed();
         }
-        (0..CONTROL_FRAMES_MAX).for_each(|_| guard.control_frame().unwrap());
-        assert!(guard.control_frame().is_err());
+        (0..CONTROL_FRAMES_MAX).for_each(|_| abuse.control_frame().unwrap());
+        assert!(abuse.control_frame().is_err());
     }
 
     #[test]
     fn small_data_is_charged_until_its_message_is_complete() {
-        let mut guard = Guard::default();
-        assert_eq!(guard.data(DATA_BYTES_FREE), Ok(0));
+        let (mut abuse, mut charge) = (AbuseLimits::default(), Charge::default());
+        assert_eq!(abuse.data(DATA_BYTES_FREE, &mut charge), Ok(()));
+        assert_eq!(charge.0, 0);
         for _ in 0..10 {
-            let charge: usize = (0..8000).map(|_| guard.data(0).unwrap()).sum();
-            guard.give_back(charge);
+            (0..8000).for_each(|_| abuse.data(0, &mut charge).unwrap());
+            abuse.refund(&mut charge);
+            abuse.refund(&mut charge);
         }
-        assert!((0..10_000).any(|_| guard.data(1).is_err()));
+        assert!((0..10_000).any(|_| abuse.data(1, &mut charge).is_err()));
     }
 }

@@ -40,6 +40,9 @@ pub use settings::Settings;
 
 const PROTOCOL: &str = "h2";
 
+/// Highest number of a stream.
+const STREAM_ID_MAX: u32 = (1 << 31) - 1;
+
 /// Streams a client may have open. The 1000 parallel calls on one channel of the original benchmark must fit; memory
 /// is bounded by bytes, not by this number.
 pub const STREAMS_MAX: u32 = 1024;

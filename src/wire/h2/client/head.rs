@@ -14,7 +14,7 @@ const KNOWN_BYTES_MAX: usize = 512;
 
 /// The header blocks of a connection's replies.
 #[derive(Debug, Default)]
-pub(crate) struct ReplyHeads {
+pub(crate) struct ResponseHeads {
     known: [Known; 2],
     /// Which of them is the latest block.
     latest: usize,
@@ -26,12 +26,12 @@ struct Known {
     block: Vec<u8>,
     /// The decoder's count when it was decoded, which did not change the table.
     table_changes: u64,
-    head: ReplyHead,
+    head: ResponseHead,
 }
 
 /// One header block of a reply. Its buffer is used again for the next.
 #[derive(Debug, Default)]
-pub(crate) struct ReplyHead {
+pub(crate) struct ResponseHead {
     status: Option<u16>,
     grpc_content: bool,
     /// A content type that is not gRPC's.
@@ -42,7 +42,7 @@ pub(crate) struct ReplyHead {
     fault: Option<&'static str>,
 }
 
-impl ReplyHeads {
+impl ResponseHeads {
     /// Decodes a block, unless it is known.
     pub(crate) fn decode(
         &mut self,
@@ -69,12 +69,12 @@ impl ReplyHeads {
     }
 
     /// What the latest block says.
-    pub(crate) fn latest(&self) -> &ReplyHead {
+    pub(crate) fn latest(&self) -> &ResponseHead {
         &self.known[self.latest].head
     }
 }
 
-impl ReplyHead {
+impl ResponseHead {
     /// Forgets a block.
     fn clear(&mut self) {
         self.status = None;
@@ -165,8 +165,8 @@ impl ReplyHead {
 mod tests {
     use super::*;
 
-    fn head(fields: &[(&str, &str)]) -> ReplyHead {
-        let mut head = ReplyHead::default();
+    fn head(fields: &[(&str, &str)]) -> ResponseHead {
+        let mut head = ResponseHead::default();
         for (name, value) in fields {
             let (name, value) = (Name::of(name.as_bytes()), value.as_bytes());
             head.take(&Field { name, value, sound: true, bytes: 0 });
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_block_says_the_same_again_only_while_the_table_is_the_same() {
-        let (mut heads, mut decoder) = (ReplyHeads::default(), Decoder::default());
+        let (mut heads, mut decoder) = (ResponseHeads::default(), Decoder::default());
         let mut status = |block: &[u8]| {
             heads.decode(block, &mut decoder, 1000).unwrap();
             heads.latest().grpc_status

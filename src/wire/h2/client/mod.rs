@@ -1,84 +1,68 @@
-//! The client half: calls one method of one server, many at once, and hands on each reply's message.
+//! Client half: calls one method of one server, many at once, and hands each response's message to a [`Sink`].
 //!
-//! `request.rs` opens streams, `response.rs` takes what comes back. A server is asked for nothing beyond the first call
-//! before its SETTINGS have said how many it takes at once: further ones might be refused. No call is held back here
-//! or sent again; [`Client::in_flight_max`] tells the caller when to ask.
+//! `request.rs` opens streams, `response.rs` takes what comes back. Before the server's SETTINGS have said how many
+//! streams it takes at once, only one call is allowed, since further ones might be refused. No call is held back here or
+//! sent again; [`Client::in_flight_max`] tells the caller when to ask.
 //!
-//! A connection ends with an error once its server has gone away, or its stream numbers are used up, and every call
-//! has its reply.
+//! The connection ends with an error once its server has gone away, or its stream numbers are used up, and every call
+//! has its response.
+
+use std::rc::Rc;
+
+use self::head::ResponseHeads;
+use self::request_block::RequestBlock;
+use self::state::Call;
+use super::connection::Connection;
+use super::connection::event::Event;
+use super::error::{Fault, code_name};
+use super::flow::WINDOW_MAX;
+use super::frame::{self, PREFACE};
+use super::settings::{FRAME_BYTES_MAX, Settings, WINDOW_DEFAULT};
+use super::{PROTOCOL, STREAM_ID_MAX};
+use crate::wire::{Client, Context, Limits, Loan, Part, Pool, ResponseEvent, Sink, WireError};
 
 mod head;
 mod request;
 mod request_block;
 mod response;
-
-use std::rc::Rc;
-
-use crate::wire::h2::PROTOCOL;
-use crate::wire::h2::client::head::ReplyHeads;
-use crate::wire::h2::client::request_block::RequestBlock;
-use crate::wire::h2::connection::Connection;
-use crate::wire::h2::flow::WINDOW_MAX;
-use crate::wire::h2::frame::{self, PREFACE};
-use crate::wire::h2::settings::{FRAME_BYTES_MAX, Settings, WINDOW_DEFAULT};
-use crate::wire::{Client, Context, Limits, Loan, Part, Pool, Sink, WireError};
+mod state;
 
 /// Streams that are opened before the server has said how many it allows.
-const STREAMS_UNTOLD: usize = 1;
-
-/// Highest stream number a client can open.
-const STREAM_LAST: u32 = (1 << 31) - 1;
+const STREAMS_BEFORE_SETTINGS: usize = 1;
 
 /// Client half.
 #[derive(Debug)]
 pub struct H2Client {
-    connection: Connection<Caller>,
+    connection: Connection<Call>,
+    heads: ResponseHeads,
+    block: RequestBlock,
+    next_stream: u32,
+    /// Window of a new stream.
+    window: u32,
+    /// Reason for which no more streams can be opened. It ends the connection after the last response.
+    away: Option<WireError>,
 }
 
-/// What a server may send us. A reply that is longer than its window widens it.
+/// Amounts that a server may send. A response that is longer than its window widens the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Window of each stream, and of the connection, at first; at most 2^31 - 1. A connection has no less than
-    /// 65,535 bytes.
+    /// Window of each stream, and of the connection, at first; at most 2^31 - 1. The window of a connection is at
+    /// least 65,535 bytes.
     pub window: u32,
     /// Largest frame, 2^14 to 2^24 - 1 bytes.
     pub frame_bytes_max: u32,
 }
 
-/// What the client half adds to a connection.
-#[derive(Debug)]
-pub(crate) struct Caller {
-    pub(crate) heads: ReplyHeads,
-    pub(crate) block: RequestBlock,
-    /// Number of the next stream.
-    pub(crate) next: u32,
-    /// Window of a new stream.
-    pub(crate) window: u32,
-    /// Why no more streams can be opened.
-    pub(crate) away: Option<String>,
-}
-
-/// A call in flight.
-#[derive(Debug)]
-pub(crate) struct Call {
-    /// The caller's number.
-    pub(crate) id: u32,
-    /// The reply's first block has come.
-    pub(crate) answered: bool,
-    /// Why it is not a good reply.
-    pub(crate) failure: Option<String>,
-}
-
 impl Default for Allowance {
-    /// As much as there can be: the caller asked for every byte that comes.
+    /// Returns the largest allowance, since the caller has asked for every byte that arrives.
     fn default() -> Allowance {
         Allowance { window: WINDOW_MAX as u32, frame_bytes_max: FRAME_BYTES_MAX }
     }
 }
 
 impl H2Client {
-    /// A connection that calls `path` of `authority` with messages of `content_type`, whose replies are at most
-    /// `limits.body_bytes_max` long and come within `allowance`.
+    /// Makes a connection that calls `path` of `authority` with messages of `content_type`. Responses have at most
+    /// `limits.body_bytes_max` bytes and arrive within `allowance`.
     pub fn new(
         authority: &str,
         path: &str,
@@ -93,32 +77,95 @@ impl H2Client {
             max_frame_size: frame_bytes_max,
             ..Settings::default()
         };
-        let side = Caller {
-            heads: ReplyHeads::default(),
+        H2Client {
+            connection: Connection::client(limits, ours, window.max(WINDOW_DEFAULT)),
+            heads: ResponseHeads::default(),
             block: RequestBlock::new(authority, path, content_type),
-            next: 1,
+            next_stream: 1,
             window,
             away: None,
-        };
-        let window = window.max(WINDOW_DEFAULT);
-        H2Client { connection: Connection::new(side, limits, ours, window) }
+        }
     }
 
-    /// Returns the server's SETTINGS, once they have come.
+    /// Returns the server's settings, once they have arrived.
     pub fn peer_settings(&self) -> Option<Settings> {
-        self.connection.settings_seen.then_some(self.connection.peer)
+        self.connection.has_peer_settings().then_some(self.connection.peer)
     }
 
     pub fn own_settings(&self) -> Settings {
         self.connection.ours
     }
 
-    /// An error once nothing is in flight and nothing can be.
-    fn settle(&self) -> Result<(), WireError> {
-        let connection = &self.connection;
-        match (&connection.side.away, connection.streams.is_empty()) {
-            (Some(why), true) => Err(gone(why)),
+    /// Handles `handled` and all events of `input`; an error once nothing is in flight and nothing can be.
+    fn run(
+        &mut self,
+        mut handled: Result<(), Fault>,
+        mut input: &[u8],
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), WireError> {
+        loop {
+            if let Err(fault) = handled {
+                let contained = self.connection.contain(fault, cx);
+                let (call, reason) = contained.map_err(|fault| self.connection.abort(fault, cx))?;
+                if let Some(call) = call {
+                    sink.response(call.id, ResponseEvent::Failed(reason));
+                }
+            }
+            handled = match self.connection.next_event(&mut input, cx) {
+                Ok(Some(event)) => self.handle(event, &mut input, cx, sink),
+                Ok(None) => break,
+                Err(fault) => Err(fault),
+            };
+        }
+        self.connection.grant(cx);
+        match &self.away {
+            Some(reason) if self.connection.streams.is_empty() => Err(reason.clone()),
             _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn handle(
+        &mut self,
+        event: Event<'_, Call>,
+        input: &mut &[u8],
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Fault> {
+        match event {
+            Event::Headers(block) => {
+                let handled = self.headers(&block, input, cx, sink);
+                block.recycle(cx.pool);
+                handled
+            }
+            Event::Content { stream, .. } | Event::StreamEnded { stream } => {
+                // A response that ends with its content has no status.
+                let failure = Some("the response has no trailers".to_owned());
+                self.deliver(stream, None, failure, cx, sink)
+            }
+            Event::Discarded { stream } => self.discarded(stream),
+            Event::Refused { stream, status } => self.refuse(stream, &status, cx, sink),
+            Event::Reset { state: call, code } => {
+                let reason = format!("reset by the peer: {}", code_name(code));
+                sink.response(call.id, ResponseEvent::Failed(&reason));
+                Ok(())
+            }
+            Event::Settings => {
+                self.block.resize(self.connection.peer.header_table_size);
+                self.flush(cx);
+                Ok(())
+            }
+            Event::WindowOpened => {
+                self.flush(cx);
+                Ok(())
+            }
+            Event::GoAway { last, code, reason } => {
+                self.drop_calls_after(last, &reason, cx, sink);
+                self.away = Some(WireError::violation(PROTOCOL, reason).with_code(code));
+                Ok(())
+            }
+            Event::Pong => Ok(()),
         }
     }
 }
@@ -127,26 +174,24 @@ impl Client for H2Client {
     fn open(&mut self, cx: &mut Context<'_>) {
         cx.out.copy(PREFACE, cx.pool);
         cx.out.copy(&self.connection.ours.frame(), cx.pool);
-        let window = self.connection.side.window;
-        if window > WINDOW_DEFAULT {
-            cx.out.copy(&frame::window_update(0, window - WINDOW_DEFAULT), cx.pool);
+        if self.window > WINDOW_DEFAULT {
+            cx.out.copy(&frame::window_update(0, self.window - WINDOW_DEFAULT), cx.pool);
         }
     }
 
     fn in_flight_max(&self) -> usize {
-        let connection = &self.connection;
-        match connection.peer.max_concurrent_streams {
-            _ if connection.side.away.is_some() => 0,
-            _ if !connection.settings_seen => STREAMS_UNTOLD,
-            told => told.map_or(usize::MAX, |n| n as usize),
+        match self.connection.peer.max_concurrent_streams {
+            _ if self.away.is_some() => 0,
+            _ if !self.connection.has_peer_settings() => STREAMS_BEFORE_SETTINGS,
+            allowed => allowed.map_or(usize::MAX, |streams| streams as usize),
         }
     }
 
     fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
         debug_assert!(self.connection.streams.len() < self.in_flight_max());
-        self.connection.start(id, parts, cx);
-        if self.connection.side.next > STREAM_LAST {
-            self.connection.side.away = Some("all its stream numbers are used".to_owned());
+        self.start(id, parts, cx);
+        if self.next_stream > STREAM_ID_MAX {
+            self.away = Some(WireError::violation(PROTOCOL, "all its stream numbers are used"));
         }
     }
 
@@ -156,8 +201,7 @@ impl Client for H2Client {
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), WireError> {
-        self.connection.receive(input, cx, sink)?;
-        self.settle()
+        self.run(Ok(()), input, cx, sink)
     }
 
     fn lend(&mut self, _: &mut Pool) -> Option<Loan> {
@@ -170,25 +214,21 @@ impl Client for H2Client {
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), WireError> {
-        self.connection.repay(buffer, cx, sink)?;
-        self.settle()
+        let repaid = self.connection.repay(buffer, cx);
+        self.run(repaid, &[], cx, sink)
     }
 
     fn flushed(&mut self) {
-        self.connection.guard.flushed();
+        self.connection.abuse.flushed();
     }
 
     fn end(&mut self) -> Result<(), WireError> {
-        match &self.connection.side.away {
-            Some(why) => Err(gone(why)),
+        match &self.away {
+            Some(reason) => Err(reason.clone()),
             None if self.connection.streams.is_empty() => Ok(()),
             None => Err(WireError::truncated(PROTOCOL)),
         }
     }
-}
-
-fn gone(why: &str) -> WireError {
-    WireError::violation(PROTOCOL, why.to_owned())
 }
 
 #[cfg(test)]
@@ -197,8 +237,6 @@ mod tests {
 
     use super::*;
     use crate::wire::Outbox;
-
-    use crate::wire::ResponseEvent;
 
     struct Last(Option<Result<Vec<u8>, String>>);
 
@@ -221,7 +259,7 @@ mod tests {
         let mut cx = Context { out: &mut out, pool: &mut pool, now: Instant::now() };
         client.open(&mut cx);
         client.receive(&Settings::default().frame(), &mut cx, &mut sink).unwrap();
-        client.connection.side.next = STREAM_LAST;
+        client.next_stream = STREAM_ID_MAX;
         assert!(client.in_flight_max() > 0);
         client.request(0, &[Part::Copy(b"x")], &mut cx);
         assert_eq!(client.in_flight_max(), 0);

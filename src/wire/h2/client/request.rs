@@ -1,35 +1,41 @@
-//! Opening a stream of the client half and sending its request.
+//! Requests: each opens a stream and sends its message.
 //!
-//! A request that fits its windows leaves as one HEADERS and one DATA frame behind what is in the outbox, and nothing
-//! of it is kept; of a longer one the stream keeps the rest, and `send.rs` sends it as windows open.
+//! A request that fits its windows leaves as one HEADERS and one DATA frame behind the rest of the outbox, and nothing
+//! of it is kept. Of a longer one the stream keeps the rest, and the send queue sends it as windows open.
 //!
 //! RFC 9113 section 8.1; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
 use std::rc::Rc;
 
+use super::H2Client;
+use super::state::Call;
 use crate::wire::grpc::{self, PREFIX_BYTES};
-use crate::wire::h2::client::{Call, Caller};
-use crate::wire::h2::connection::Connection;
+use crate::wire::h2::connection::inbound::Inbound;
+use crate::wire::h2::connection::outbound::Outbound;
 use crate::wire::h2::connection::outgoing::Outgoing;
-use crate::wire::h2::connection::streams::Stream;
-use crate::wire::h2::flow::{ReceiveWindow, SendWindow};
+use crate::wire::h2::connection::stream::Stream;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
 use crate::wire::{Context, Part};
 
 /// Bytes of a request around its message, about.
 const AROUND_BYTES: usize = 256;
 
-impl Connection<Caller> {
+impl H2Client {
     /// Opens a stream and sends as much of a request as the windows allow.
-    pub(crate) fn start(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
-        let stream = self.open_stream(id, cx);
+    pub(super) fn start(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
+        let stream = self.next_stream;
+        self.next_stream += 2;
+        self.connection.history.open(stream);
+        let window = self.connection.peer.initial_window_size;
+        let call = Call { id, has_head: false, failure: None };
+        let (inbound, outbound) = (Inbound::new(self.window, None, None), Outbound::new(window));
+        self.connection.streams.insert(Stream::new(stream, inbound, outbound, cx.now, call));
         let len = PREFIX_BYTES + parts.iter().map(Part::len).sum::<usize>();
-        let window = SendWindow::new(self.peer.initial_window_size).available();
-        let window = window.min(self.send.available()).min(self.peer.max_frame_size as usize);
-        if len > window {
+        let bytes_max = self.connection.send.available().min(window as usize);
+        if len > bytes_max.min(self.connection.peer.max_frame_size as usize) {
             self.write_head(stream, 0, cx, |_| {});
-            self.queue(stream, outgoing(parts), cx);
-            return;
+            self.connection.enqueue(stream, outgoing(parts), cx);
+            return self.flush(cx);
         }
         let (first, rest) = match parts {
             [Part::Copy(first), rest @ ..] => (*first, rest),
@@ -41,30 +47,7 @@ impl Connection<Caller> {
             out.extend_from_slice(first);
         });
         cx.out.parts(rest, cx.pool);
-        self.send.spend(len);
-    }
-
-    fn open_stream(&mut self, id: u32, cx: &Context<'_>) -> u32 {
-        let stream = self.side.next;
-        self.side.next += 2;
-        self.closed.opened(stream);
-        self.streams.insert(Stream {
-            id: stream,
-            remote_open: true,
-            incoming: None,
-            outgoing: None,
-            queued: false,
-            send: SendWindow::new(self.peer.initial_window_size),
-            receive: ReceiveWindow::new(self.side.window),
-            content_length: None,
-            content: 0,
-            reserved: 0,
-            charge: 0,
-            deadline: None,
-            touched: cx.now,
-            data: Call { id, answered: false, failure: None },
-        });
-        stream
+        self.connection.send.spend(len);
     }
 
     /// Writes the HEADERS frame of a request and what `more` appends, which are `bytes` and what stands around them.
@@ -75,7 +58,7 @@ impl Connection<Caller> {
         cx: &mut Context<'_>,
         more: impl FnOnce(&mut Vec<u8>),
     ) {
-        let block = &mut self.side.block;
+        let block = &mut self.block;
         cx.out.compose(AROUND_BYTES + bytes, cx.pool, |out| {
             let at = out.len();
             out.extend_from_slice(&[0; HEAD_BYTES]);
@@ -87,14 +70,13 @@ impl Connection<Caller> {
         });
     }
 
-    /// Gives a stream its request, to be sent as windows open.
-    fn queue(&mut self, stream: u32, outgoing: Outgoing, cx: &mut Context<'_>) {
-        self.hold(stream, outgoing, cx);
-        while self.send_ready(cx).is_some() {}
+    /// Sends what the windows allow.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
+        while self.connection.send_next(cx).is_some() {}
     }
 }
 
-/// A request's message to be sent in pieces.
+/// Returns a request's message, to be sent in pieces.
 fn outgoing(parts: &[Part<'_>]) -> Outgoing {
     let len: usize = parts.iter().map(Part::len).sum();
     let mut outgoing = Outgoing::new(b"");

@@ -1,95 +1,68 @@
-//! Header blocks, whole before they are looked at: HEADERS and the CONTINUATION frames behind it.
+//! Header blocks: HEADERS and the CONTINUATION frames that follow it.
 //!
-//! A block is kept up to [`BLOCK_BYTES_MAX`] and [`CONTINUATIONS_MAX`] frames. One that lies whole in the input is not
-//! kept at all. RFC 9113 sections 4.3, 6.2 and 6.10.
+//! A block is kept up to [`BLOCK_BYTES_MAX`] and [`CONTINUATIONS_MAX`] frames. A block that lies whole in the input is
+//! not kept at all. RFC 9113 sections 4.3, 6.2 and 6.10.
 
-use crate::wire::h2::connection::{Connection, Side};
+use std::borrow::Cow;
+
+use super::Connection;
+use super::event::HeaderBlock;
+use super::stage::OpenBlock;
 use crate::wire::h2::error::Fault;
-use crate::wire::h2::frame::{self, END_HEADERS, END_STREAM, FrameHead};
+use crate::wire::h2::frame::{self, END_HEADERS, END_STREAM, FrameHead, Kind};
 use crate::wire::h2::{BLOCK_BYTES_MAX, CONTINUATIONS_MAX};
 use crate::wire::{Context, Limit};
 
-/// A header block and what its HEADERS frame said.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Block {
-    /// Its stream.
-    pub(crate) stream: u32,
-    /// Nothing follows it.
-    pub(crate) end_stream: bool,
-    /// The frame is wrong, though the block must still be decoded.
-    pub(crate) fault: Option<&'static str>,
-}
-
-/// A header block that goes on in CONTINUATION frames.
-#[derive(Debug)]
-pub(crate) struct OpenBlock {
-    pub(crate) block: Block,
-    bytes: Vec<u8>,
-    frames: usize,
-}
-
-impl<S: Side> Connection<S> {
-    pub(crate) fn headers(
+impl<T> Connection<T> {
+    /// Takes a HEADERS or CONTINUATION frame; returns the block if the frame ends it.
+    #[inline]
+    pub(super) fn header_frame<'p>(
         &mut self,
         head: FrameHead,
-        payload: &[u8],
-        rest: &[u8],
+        payload: &'p [u8],
         cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<usize, Fault> {
+    ) -> Result<Option<HeaderBlock<'p>>, Fault> {
+        if head.kind == Kind::Continuation {
+            return self.continuation(head, payload);
+        }
         if head.stream == 0 {
             return Err(Fault::protocol("HEADERS on stream 0"));
         }
         let (fragment, fault) = frame::headers_fragment(head, payload)?;
-        let block = Block { stream: head.stream, end_stream: head.has(END_STREAM), fault };
+        let (stream, end_stream) = (head.stream, head.has(END_STREAM));
         if head.has(END_HEADERS) {
-            return self.block(block, fragment, rest, cx, with);
+            let bytes = Cow::Borrowed(fragment);
+            return Ok(Some(HeaderBlock { stream, end_stream, fault, bytes }));
         }
         let mut bytes = cx.pool.take(fragment.len());
         bytes.extend_from_slice(fragment);
-        self.open_block = Some(OpenBlock { block, bytes, frames: 0 });
-        Ok(0)
+        self.open_block = Some(OpenBlock { stream, end_stream, fault, bytes, continuations: 0 });
+        Ok(None)
     }
 
-    pub(crate) fn continuation(
+    fn continuation(
         &mut self,
         head: FrameHead,
         payload: &[u8],
-        rest: &[u8],
-        cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<usize, Fault> {
+    ) -> Result<Option<HeaderBlock<'static>>, Fault> {
         let Some(mut open) = self.open_block.take() else {
             return Err(Fault::protocol("CONTINUATION without a header block"));
         };
-        open.frames += 1;
-        if open.frames > CONTINUATIONS_MAX {
-            self.guard.counts.hit(Limit::HeaderBlock);
+        open.continuations += 1;
+        if open.continuations > CONTINUATIONS_MAX {
+            self.abuse.counts.hit(Limit::HeaderBlock);
             return Err(Fault::calm(format!("over {CONTINUATIONS_MAX} CONTINUATION frames")));
         }
         if open.bytes.len() + payload.len() > BLOCK_BYTES_MAX {
-            self.guard.counts.hit(Limit::HeaderBlock);
+            self.abuse.counts.hit(Limit::HeaderBlock);
             return Err(Fault::calm(format!("header block over {BLOCK_BYTES_MAX} bytes")));
         }
         open.bytes.extend_from_slice(payload);
         if !head.has(END_HEADERS) {
             self.open_block = Some(open);
-            return Ok(0);
+            return Ok(None);
         }
-        let used = self.block(open.block, &open.bytes, rest, cx, with);
-        cx.pool.give(open.bytes);
-        used
-    }
-
-    fn block(
-        &mut self,
-        block: Block,
-        bytes: &[u8],
-        rest: &[u8],
-        cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<usize, Fault> {
-        let used = S::headers(self, block, bytes, rest, cx, with);
-        Ok(self.contain(used, cx, with)?.unwrap_or(0))
+        let OpenBlock { stream, end_stream, fault, bytes, .. } = open;
+        Ok(Some(HeaderBlock { stream, end_stream, fault, bytes: Cow::Owned(bytes) }))
     }
 }

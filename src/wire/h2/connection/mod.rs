@@ -1,339 +1,262 @@
-//! What both halves of a connection do: take frames apart and hand each to whom it concerns.
+//! Shared core of both halves of a connection: bytes in, [`Event`]s out.
 //!
 //! ```text
-//!  Preface ──▶ Head ─┬─ all of the payload is there ─▶ dispatched from the input, no copy ──▶ Head
-//!   (server)         ├─ it is not ──▶ Payload: collected, 16 KiB at most ──▶ dispatched ────▶ Head
-//!                    ├─ DATA ──▶ [Pad ──▶] Data: handed on as it comes, or received by loan ─▶ Head
+//!  Preface ──▶ Head ─┬─ all of the payload is there ─▶ read from the input, no copy ────────▶ Head
+//!   (server)         ├─ it is not ──▶ Payload: collected, 16 KiB at most ──▶ read ──────────▶ Head
+//!                    ├─ DATA ──▶ [Pad ──▶] Data: handed on as it arrives, or by loan ───────▶ Head
 //!                    └─ unknown ──▶ Skip ───────────────────────────────────────────────────▶ Head
 //! ```
-//! What a header block or a message means is its [`Side`]'s business. Blocks are kept whole in `headers.rs`; a fault of
-//! one stream is turned into RST_STREAM, one of the connection into GOAWAY, in `errors.rs`.
+//! The connection checks frames, keeps windows and streams, and answers what needs no decision (acknowledgements,
+//! window updates). It does not know what a header block or a message means: a half asks for events in a loop and
+//! handles each before it asks for the next. A [`Fault`] of a half or of the connection goes to
+//! [`Connection::contain`], which turns it into RST_STREAM, or passes it on to [`Connection::abort`] and GOAWAY.
 //!
-//! Memory: a frame that is not DATA is kept up to [`BLOCK_BYTES_MAX`], a header block likewise, messages as `data.rs`
-//! says; the rest is a fixed size for each stream, of which there are [`crate::wire::h2::STREAMS_MAX`].
+//! Memory: a frame other than DATA, and a header block, are kept up to [`BLOCK_BYTES_MAX`] each; messages up to the
+//! budget of `budget.rs`; the rest is a fixed size for each stream, of which there are at most
+//! [`super::STREAMS_MAX`].
 //!
 //! RFC 9113 sections 4, 5.4 and 6.
 
+use std::rc::Rc;
+
+use self::budget::ReceiveBudget;
+use self::event::Event;
+use self::history::{GoneStream, StreamHistory};
+use self::outgoing::Outgoing;
+use self::send::SendQueue;
+use self::stage::{OpenBlock, OpenLoan, Stage};
+use self::streams::StreamTable;
+use super::BLOCK_BYTES_MAX;
+use super::abuse::AbuseLimits;
+use super::error::{ErrorCode, Fault};
+use super::frame::{self, FrameHead, HEAD_BYTES, Kind, PREFACE, PRIORITY_BYTES};
+use super::hpack::Decoder;
+use super::settings::{Settings, WINDOW_DEFAULT};
+use crate::wire::{Context, Limit, Limits};
+
+mod budget;
 mod control;
-pub(crate) mod data;
+mod data;
 mod errors;
+pub(crate) mod event;
 mod headers;
+pub(crate) mod history;
+pub(crate) mod inbound;
 pub(crate) mod incoming;
+mod loan;
+pub(crate) mod outbound;
 pub(crate) mod outgoing;
 mod send;
-pub(crate) mod streams;
+mod stage;
+pub(crate) mod stream;
+mod streams;
 
-use std::rc::Rc;
-use std::time::Instant;
-
-use crate::wire::grpc::Status;
-use crate::wire::h2::BLOCK_BYTES_MAX;
-use crate::wire::h2::abuse::Guard;
-use crate::wire::h2::connection::data::{DataFrame, Lent};
-pub(crate) use crate::wire::h2::connection::headers::Block;
-use crate::wire::h2::connection::headers::OpenBlock;
-use crate::wire::h2::connection::send::Ready;
-use crate::wire::h2::connection::streams::{Absent, Closed, Streams};
-use crate::wire::h2::error::{ErrorCode, Fault};
-use crate::wire::h2::flow::{ReceiveWindow, SendWindow};
-use crate::wire::h2::frame::{
-    self, END_STREAM, FrameHead, HEAD_BYTES, Kind, PREFACE, PRIORITY_BYTES,
-};
-use crate::wire::h2::hpack::Decoder;
-use crate::wire::h2::settings::Settings;
-use crate::wire::{Context, Limit, Limits, WireError};
-
-/// What a half makes of what it receives. Its functions get the whole connection, whose `side` it is.
-pub(crate) trait Side: Sized {
-    /// What it knows of a stream.
-    type PerStream: std::fmt::Debug;
-    /// What its caller lends it for a call.
-    type With<'w>: ?Sized;
-
-    /// A whole header block. `rest` is the input behind it; returns how much of that was used as well.
-    fn headers(
-        connection: &mut Connection<Self>,
-        block: Block,
-        bytes: &[u8],
-        rest: &[u8],
-        cx: &mut Context<'_>,
-        with: &mut Self::With<'_>,
-    ) -> Result<usize, Fault>;
-
-    /// `content`, which is not kept, is all of the content of stream `id`, and the peer has ended it.
-    fn whole(
-        connection: &mut Connection<Self>,
-        id: u32,
-        content: &[u8],
-        cx: &mut Context<'_>,
-        with: &mut Self::With<'_>,
-    ) -> Result<(), Fault>;
-
-    /// The peer has ended stream `id`.
-    fn ended(
-        connection: &mut Connection<Self>,
-        id: u32,
-        cx: &mut Context<'_>,
-        with: &mut Self::With<'_>,
-    ) -> Result<(), Fault>;
-
-    /// The message on stream `id` cannot be taken.
-    fn refused(
-        connection: &mut Connection<Self>,
-        id: u32,
-        status: Status,
-        cx: &mut Context<'_>,
-        with: &mut Self::With<'_>,
-    ) -> Result<(), Fault>;
-
-    /// Content of stream `id` was dropped.
-    fn unwanted(
-        connection: &mut Connection<Self>,
-        id: u32,
-        cx: &mut Context<'_>,
-        with: &mut Self::With<'_>,
-    ) -> Result<(), Fault>;
-
-    /// Our message on stream `id` has been sent.
-    fn sent(connection: &mut Connection<Self>, id: u32, cx: &mut Context<'_>) -> Result<(), Fault>;
-
-    /// A stream was reset.
-    fn dropped(&mut self, data: Self::PerStream, why: &str, with: &mut Self::With<'_>);
-
-    /// The peer's SETTINGS have been applied.
-    fn settings(connection: &mut Connection<Self>, cx: &mut Context<'_>);
-
-    /// The peer is going away and has processed nothing past stream `last`.
-    fn going_away(
-        connection: &mut Connection<Self>,
-        last: u32,
-        why: &str,
-        cx: &mut Context<'_>,
-        with: &mut Self::With<'_>,
-    );
-
-    /// The peer answered a PING of ours.
-    fn pong(connection: &mut Connection<Self>, cx: &mut Context<'_>);
-}
-
-/// Where the input stands.
+/// One connection. `T` is the state that a half keeps for each stream.
 #[derive(Debug)]
-pub(crate) enum Stage {
-    /// Before the preface's end.
-    Preface,
-    /// Before a frame, or inside its head.
-    Head,
-    /// Inside the payload of a frame that must be whole.
-    Payload(FrameHead),
-    /// Before the padding's length in a DATA frame.
-    Pad(FrameHead),
-    /// Inside a DATA frame.
-    Data(DataFrame),
-    /// Inside a frame that means nothing.
-    Skip(usize),
-}
-
-/// One connection of one half.
-#[derive(Debug)]
-pub(crate) struct Connection<S: Side> {
-    /// The half.
-    pub(crate) side: S,
+pub(crate) struct Connection<T> {
     pub(crate) limits: Rc<Limits>,
-    /// What we allow the peer, and what it allows us.
+    /// Settings that bind the peer.
     pub(crate) ours: Settings,
+    /// Settings that bind us.
     pub(crate) peer: Settings,
     pub(crate) decoder: Decoder,
-    pub(crate) streams: Streams<S::PerStream>,
-    pub(crate) closed: Closed,
-    /// Streams that may send, in turn.
-    pub(crate) ready: Ready,
-    pub(crate) send: SendWindow,
-    pub(crate) receive: ReceiveWindow,
-    pub(crate) guard: Guard,
-    /// Most bytes of messages that may be arriving, or waiting to be sent.
-    pub(crate) messages_bytes_max: usize,
-    /// Bytes of messages that are arriving, as announced.
-    pub(crate) arriving_bytes: usize,
-    /// Bytes of messages that wait to be sent.
-    pub(crate) waiting_bytes: usize,
-    pub(crate) stage: Stage,
-    pub(crate) lent: Option<Lent>,
+    pub(crate) streams: StreamTable<T>,
+    pub(crate) history: StreamHistory,
+    pub(crate) send: SendQueue,
+    pub(crate) abuse: AbuseLimits,
+    receive: ReceiveBudget,
+    stage: Stage,
+    /// Front of a frame head, or of a payload that must be whole.
     partial: Vec<u8>,
-    pub(crate) open_block: Option<OpenBlock>,
-    /// The peer's first SETTINGS have come.
-    pub(crate) settings_seen: bool,
-    /// When the frame or block that is not whole began.
-    pub(crate) cut_since: Option<Instant>,
-    /// When something last arrived.
-    pub(crate) active_at: Instant,
-    /// When streams are to be looked through for those that are late.
-    pub(crate) sweep_at: Option<Instant>,
-    pub(crate) finished: bool,
+    open_block: Option<OpenBlock>,
+    open_loan: Option<OpenLoan>,
+    settings_seen: bool,
+    finished: bool,
 }
 
-impl<S: Side> Connection<S> {
-    /// A connection whose peer may send `window` bytes beside what `ours` allows each stream.
-    pub(crate) fn new(side: S, limits: Rc<Limits>, ours: Settings, window: u32) -> Connection<S> {
+impl<T> Connection<T> {
+    /// Makes the connection of a client, whose server may send `window` bytes beyond what `ours` allows each stream.
+    pub(crate) fn client(limits: Rc<Limits>, ours: Settings, window: u32) -> Connection<T> {
         Connection {
-            side,
             limits,
             ours,
             peer: Settings::default(),
             decoder: Decoder::default(),
-            streams: Streams::default(),
-            closed: Closed::default(),
-            ready: Ready::default(),
-            send: SendWindow::new(crate::wire::h2::settings::WINDOW_DEFAULT),
-            receive: ReceiveWindow::new(window),
-            guard: Guard::default(),
-            messages_bytes_max: usize::MAX,
-            arriving_bytes: 0,
-            waiting_bytes: 0,
+            streams: StreamTable::default(),
+            history: StreamHistory::default(),
+            send: SendQueue::new(WINDOW_DEFAULT),
+            abuse: AbuseLimits::default(),
+            receive: ReceiveBudget::new(window, usize::MAX),
             stage: Stage::Head,
-            lent: None,
             partial: Vec::new(),
             open_block: None,
+            open_loan: None,
             settings_seen: false,
-            cut_since: None,
-            active_at: Instant::now(),
-            sweep_at: None,
             finished: false,
         }
     }
 
-    /// Takes all of `input`.
-    pub(crate) fn receive(
-        &mut self,
-        input: &[u8],
-        cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<(), WireError> {
-        let mut rest = input;
-        while !rest.is_empty() && !self.finished {
-            let used = self.step(rest, cx, with).map_err(|fault| self.abort(fault, cx))?;
-            rest = &rest[used..];
+    /// Makes the connection of a server, which waits for the preface and takes `messages_bytes_max` bytes of messages
+    /// at once.
+    pub(crate) fn server(
+        limits: Rc<Limits>,
+        ours: Settings,
+        window: u32,
+        messages_bytes_max: usize,
+    ) -> Connection<T> {
+        Connection {
+            receive: ReceiveBudget::new(window, messages_bytes_max),
+            stage: Stage::Preface,
+            ..Connection::client(limits, ours, window)
         }
-        self.rest(cx);
+    }
+
+    /// Takes the front of `input` up to the next event; `None` when the input is used up or the connection finished.
+    ///
+    /// After a fault of a stream the caller goes on; the stage is already behind what was read.
+    #[inline]
+    pub(crate) fn next_event<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Event<'i, T>>, Fault> {
+        loop {
+            if let Stage::Data(frame) = self.stage
+                && frame.is_complete()
+                && let Some(event) = self.end_data_frame(frame, cx)?
+            {
+                return Ok(Some(event));
+            }
+            if input.is_empty() || self.finished {
+                return Ok(None);
+            }
+            let event = match self.stage {
+                Stage::Head => match self.frame_head(input) {
+                    Some(head) => self.frame(head, input, cx)?,
+                    None => None,
+                },
+                Stage::Data(frame) => self.data_bytes(frame, input, cx)?,
+                Stage::Payload(head) => self.payload(head, input, cx)?,
+                Stage::Pad(head) => {
+                    let (pad, rest) = input.split_at(1);
+                    *input = rest;
+                    self.data_padding(head, pad[0])?;
+                    None
+                }
+                Stage::Skip(left) => {
+                    let taken = left.min(input.len());
+                    *input = &input[taken..];
+                    self.stage = skip(left - taken);
+                    None
+                }
+                Stage::Preface => {
+                    self.preface(input)?;
+                    None
+                }
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+    }
+
+    #[inline]
+    fn frame_head(&mut self, input: &mut &[u8]) -> Option<FrameHead> {
+        if self.partial.is_empty()
+            && let Some((head, rest)) = input.split_first_chunk()
+        {
+            *input = rest;
+            return Some(FrameHead::read(head));
+        }
+        self.collect(input, HEAD_BYTES);
+        let head = FrameHead::read(self.partial.first_chunk()?);
+        self.partial.clear();
+        Some(head)
+    }
+
+    /// Moves the front of `input` to `partial`, until `len` bytes are there.
+    fn collect(&mut self, input: &mut &[u8], len: usize) {
+        let (taken, rest) = input.split_at(input.len().min(len - self.partial.len()));
+        self.partial.extend_from_slice(taken);
+        *input = rest;
+    }
+
+    fn preface(&mut self, input: &mut &[u8]) -> Result<(), Fault> {
+        self.collect(input, PREFACE.len());
+        if !PREFACE.starts_with(&self.partial) {
+            return Err(Fault::protocol("not an HTTP/2 connection preface"));
+        }
+        if self.partial.len() == PREFACE.len() {
+            self.partial.clear();
+            self.stage = Stage::Head;
+        }
         Ok(())
     }
 
-    /// What is due after each call.
-    pub(crate) fn rest(&mut self, cx: &mut Context<'_>) {
-        self.active_at = cx.now;
-        let is_cut = !self.partial.is_empty()
-            || self.open_block.is_some()
-            || matches!(self.stage, Stage::Preface | Stage::Payload(_) | Stage::Pad(_));
-        self.cut_since = if is_cut { self.cut_since.or(Some(cx.now)) } else { None };
-        self.grant_connection(cx);
-    }
-
-    /// One step over the front of `input`; returns how much it used.
-    fn step(
-        &mut self,
-        input: &[u8],
-        cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<usize, Fault> {
-        match self.stage {
-            Stage::Head => {
-                if self.partial.is_empty()
-                    && let Some((head, rest)) = input.split_first_chunk()
-                {
-                    let head = FrameHead::read(head);
-                    return Ok(HEAD_BYTES + self.frame(head, rest, cx, with)?);
-                }
-                let taken = self.collect(input, HEAD_BYTES);
-                let Some(head) = self.partial.first_chunk() else { return Ok(taken) };
-                let head = FrameHead::read(head);
-                self.partial.clear();
-                Ok(taken + self.frame(head, &input[taken..], cx, with)?)
-            }
-            Stage::Data(_) => self.data_bytes(input, cx, with),
-            Stage::Payload(head) => {
-                let taken = self.collect(input, head.len);
-                if self.partial.len() < head.len {
-                    return Ok(taken);
-                }
-                self.stage = Stage::Head;
-                let payload = std::mem::take(&mut self.partial);
-                let used = self.dispatch(head, &payload, &input[taken..], cx, with);
-                self.partial = payload;
-                self.partial.clear();
-                self.partial.shrink_to(PREFACE.len());
-                Ok(taken + used?)
-            }
-            Stage::Pad(head) => self.data_padding(head, input[0], cx, with).map(|()| 1),
-            Stage::Skip(left) => {
-                let taken = left.min(input.len());
-                self.stage = if taken < left { Stage::Skip(left - taken) } else { Stage::Head };
-                Ok(taken)
-            }
-            Stage::Preface => {
-                let taken = self.collect(input, PREFACE.len());
-                if !PREFACE.starts_with(&self.partial) {
-                    return Err(Fault::protocol("not an HTTP/2 connection preface"));
-                }
-                if self.partial.len() == PREFACE.len() {
-                    self.partial.clear();
-                    self.stage = Stage::Head;
-                }
-                Ok(taken)
-            }
-        }
-    }
-
-    /// Keeps the front of `input` until `len` bytes are there.
-    fn collect(&mut self, input: &[u8], len: usize) -> usize {
-        let taken = input.len().min(len - self.partial.len());
-        self.partial.extend_from_slice(&input[..taken]);
-        taken
-    }
-
-    /// A frame whose head has been read; returns how much of `rest` it used.
-    fn frame(
+    /// Takes a frame whose head has been read, as far as it lies in `input`.
+    #[inline]
+    fn frame<'i>(
         &mut self,
         head: FrameHead,
-        rest: &[u8],
+        input: &mut &'i [u8],
         cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<usize, Fault> {
+    ) -> Result<Option<Event<'i, T>>, Fault> {
         self.check_order(head)?;
         if head.len > self.ours.max_frame_size as usize {
             let text = format!("frame of {} bytes is over the limit", head.len);
             return Err(Fault::connection(ErrorCode::FrameSize, text));
         }
         match head.kind {
-            Kind::Data => {
-                if head.flags == END_STREAM
-                    && let Some(content) = rest.get(..head.len)
-                    && self.is_whole_content(head.stream, content.len())
-                {
-                    let answered = self.whole_content(head.stream, content, cx, with);
-                    return self.contain(answered, cx, with).map(|_| head.len);
-                }
-                self.data_head(head, cx, with).map(|()| 0)
-            }
+            Kind::Data => return self.data_frame(head, input),
             Kind::Unknown => {
-                self.stage = if head.len > 0 { Stage::Skip(head.len) } else { Stage::Head };
-                Ok(0)
+                self.stage = skip(head.len);
+                return Ok(None);
             }
             Kind::Priority if head.len != PRIORITY_BYTES => {
-                self.stage = if head.len > 0 { Stage::Skip(head.len) } else { Stage::Head };
-                let fault: Result<(), Fault> = Err(self.bad_priority(head.stream));
-                self.contain(fault, cx, with).map(|_| 0)
+                self.stage = skip(head.len);
+                return Err(self.bad_priority(head.stream));
             }
-            _ => {
-                self.check_size(head)?;
-                let Some((payload, rest)) = rest.split_at_checked(head.len) else {
-                    self.stage = Stage::Payload(head);
-                    return Ok(self.collect(rest, head.len));
-                };
-                Ok(head.len + self.dispatch(head, payload, rest, cx, with)?)
-            }
+            _ => self.check_size(head)?,
         }
+        let Some((payload, rest)) = input.split_at_checked(head.len) else {
+            self.stage = Stage::Payload(head);
+            return Ok(None);
+        };
+        *input = rest;
+        if matches!(head.kind, Kind::Headers | Kind::Continuation) {
+            return Ok(self.header_frame(head, payload, cx)?.map(Event::Headers));
+        }
+        self.control_frame(head, payload, cx)
     }
 
-    /// The rules on what may follow what.
+    /// Collects the payload of a frame that did not lie whole in the input.
+    fn payload<'i>(
+        &mut self,
+        head: FrameHead,
+        input: &mut &'i [u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Event<'i, T>>, Fault> {
+        self.collect(input, head.len);
+        if self.partial.len() < head.len {
+            return Ok(None);
+        }
+        self.stage = Stage::Head;
+        let mut payload = std::mem::take(&mut self.partial);
+        let event = match head.kind {
+            Kind::Headers | Kind::Continuation => {
+                let block = self.header_frame(head, &payload, cx);
+                block.map(|block| block.map(|block| Event::Headers(block.into_owned(cx.pool))))
+            }
+            _ => self.control_frame(head, &payload, cx),
+        };
+        payload.clear();
+        payload.shrink_to(PREFACE.len());
+        self.partial = payload;
+        event
+    }
+
+    /// Checks that a frame may follow the ones before.
+    #[inline]
     fn check_order(&mut self, head: FrameHead) -> Result<(), Fault> {
         if !self.settings_seen {
             if head.kind != Kind::Settings || head.has(frame::ACK) {
@@ -342,7 +265,7 @@ impl<S: Side> Connection<S> {
             self.settings_seen = true;
         }
         match &self.open_block {
-            Some(open) if head.kind != Kind::Continuation || head.stream != open.block.stream => {
+            Some(open) if head.kind != Kind::Continuation || head.stream != open.stream => {
                 Err(Fault::protocol("a header block must go on in CONTINUATION frames"))
             }
             None if head.kind == Kind::Continuation => {
@@ -352,7 +275,8 @@ impl<S: Side> Connection<S> {
         }
     }
 
-    /// The rules on sizes, before anything of the payload is kept.
+    /// Checks the length of a frame before any of its payload is kept.
+    #[inline]
     fn check_size(&mut self, head: FrameHead) -> Result<(), Fault> {
         let exact = match head.kind {
             Kind::RstStream | Kind::WindowUpdate => Some(4),
@@ -366,7 +290,7 @@ impl<S: Side> Connection<S> {
         }
         if head.len > BLOCK_BYTES_MAX {
             let text = format!("{:?} of {} bytes is over {BLOCK_BYTES_MAX}", head.kind, head.len);
-            self.guard.counts.hit(Limit::HeaderBlock);
+            self.abuse.counts.hit(Limit::HeaderBlock);
             return Err(Fault::calm(text));
         }
         Ok(())
@@ -374,38 +298,63 @@ impl<S: Side> Connection<S> {
 
     fn bad_priority(&self, stream: u32) -> Fault {
         let text = "PRIORITY is not 5 bytes long";
-        match self.closed.state(stream) {
-            Absent::Idle => Fault::connection(ErrorCode::FrameSize, text),
+        match self.history.state(stream) {
+            GoneStream::Idle => Fault::connection(ErrorCode::FrameSize, text),
             _ => Fault::Stream(stream, ErrorCode::FrameSize, text),
         }
     }
 
-    /// A whole frame other than DATA; returns how much of `rest` was used as well.
-    fn dispatch(
-        &mut self,
-        head: FrameHead,
-        payload: &[u8],
-        rest: &[u8],
-        cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<usize, Fault> {
-        let result = match head.kind {
-            Kind::Headers => return self.headers(head, payload, rest, cx, with),
-            Kind::Continuation => return self.continuation(head, payload, rest, cx, with),
-            Kind::Settings => self.settings(head, payload, cx, with),
-            Kind::Ping => self.ping(head, payload, cx),
-            Kind::WindowUpdate => self.window_update(head, payload, cx, with),
-            Kind::RstStream => self.rst_stream(head, payload, cx, with),
-            Kind::GoAway => self.go_away(head, payload, cx, with),
-            Kind::Priority => self.priority(head, payload),
-            Kind::PushPromise => Err(Fault::protocol("PUSH_PROMISE is not allowed")),
-            Kind::Data | Kind::Unknown => Ok(()),
-        };
-        self.contain(result, cx, with).map(|_| 0)
+    /// Grants the peer more of the connection's window, if that is due.
+    #[inline]
+    pub(crate) fn grant(&mut self, cx: &mut Context<'_>) {
+        if !self.finished
+            && let Some(increment) = self.receive.window_update(self.send.waiting_bytes())
+        {
+            cx.out.copy(&frame::window_update(0, increment), cx.pool);
+        }
     }
 
-    /// True when the input ended between two frames.
+    /// Gives a stream its message, to be sent by [`Connection::send_next`].
+    pub(crate) fn enqueue(&mut self, id: u32, message: Outgoing, cx: &mut Context<'_>) {
+        match self.streams.get(id) {
+            Some(stream) => self.send.enqueue(stream, message, cx),
+            None => message.retire(cx.pool),
+        }
+    }
+
+    /// Sends until a message ends or no window is open; returns the stream whose message has ended.
+    pub(crate) fn send_next(&mut self, cx: &mut Context<'_>) -> Option<u32> {
+        self.send.send(&mut self.streams, self.peer.max_frame_size as usize, cx)
+    }
+
+    /// Returns true once the peer's SETTINGS have arrived.
+    pub(crate) fn has_peer_settings(&self) -> bool {
+        self.settings_seen
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Ends the connection without GOAWAY.
+    pub(crate) fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    /// Returns true if the input ended between two frames.
     pub(crate) fn is_between_frames(&self) -> bool {
         matches!(self.stage, Stage::Head) && self.partial.is_empty() && self.open_block.is_none()
     }
+
+    /// Returns true if the input ended inside a preface, a frame that must be whole, or a header block.
+    #[inline]
+    pub(crate) fn is_inside_head(&self) -> bool {
+        !self.partial.is_empty()
+            || self.open_block.is_some()
+            || matches!(self.stage, Stage::Preface | Stage::Payload(_) | Stage::Pad(_))
+    }
+}
+
+fn skip(left: usize) -> Stage {
+    if left > 0 { Stage::Skip(left) } else { Stage::Head }
 }

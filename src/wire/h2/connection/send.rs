@@ -1,131 +1,162 @@
-//! Sending what windows held up, stream by stream in turn.
+//! Send queue: messages that windows hold up, sent stream by stream in turn.
 //!
-//! A stream is in [`Ready`] while it has something to send and, as far as is known, a window to send it in. One whose
-//! own window is shut leaves the queue until an update; when the connection's is shut, the queue waits as it is, and
-//! the first goes on with its turn: a thousand messages that share a small window end one by one and not all at last.
+//! A stream is in the queue while it has something to send and, as far as is known, a window to send it in. A stream
+//! whose own window is shut leaves the queue until an update. When the connection's window is shut, the queue waits as
+//! it is, and the first stream goes on with its turn: a thousand messages that share a small window end one by one
+//! instead of all at the end.
 //!
 //! RFC 9113 section 5.2.
 
 use std::collections::VecDeque;
 
-use crate::wire::Context;
-use crate::wire::h2::connection::outgoing::Outgoing;
-use crate::wire::h2::connection::streams::Stream;
-use crate::wire::h2::connection::{Connection, Side};
-use crate::wire::h2::error::Fault;
+use super::outbound::Outbound;
+use super::outgoing::Outgoing;
+use super::stream::Stream;
+use super::streams::StreamTable;
+use crate::wire::h2::flow::{Overflow, SendWindow};
+use crate::wire::{Context, Pool};
 
 /// Most bytes a stream sends in its turn. Large, since a turn costs a buffer and the outbox holds no copy.
 const TURN_BYTES: usize = 1024 * 1024;
 
-/// Streams that may send, in turn.
-#[derive(Debug, Default)]
-pub(crate) struct Ready {
-    queue: VecDeque<u32>,
-    /// What the first has sent in its turn.
-    spent: usize,
+/// Send window of a connection, and its streams that may send.
+///
+/// Invariants: `waiting_bytes` is the sum of the unsent bytes of all messages given to [`SendQueue::enqueue`] and not
+/// discarded; a stream with `queued` set is in `ready` exactly once.
+#[derive(Debug)]
+pub(crate) struct SendQueue {
+    window: SendWindow,
+    ready: VecDeque<u32>,
+    /// Bytes that the first stream has sent in its turn.
+    turn_bytes: usize,
+    waiting_bytes: usize,
 }
 
-impl Ready {
-    /// Adds a stream, last.
-    pub(crate) fn push(&mut self, id: u32) {
-        self.queue.push_back(id);
+impl SendQueue {
+    /// Makes an empty queue for a peer that takes `window` bytes at first.
+    pub(super) fn new(window: u32) -> SendQueue {
+        let ready = VecDeque::new();
+        SendQueue { window: SendWindow::new(window), ready, turn_bytes: 0, waiting_bytes: 0 }
     }
 
-    /// Keeps room for no more than `streams`.
+    /// Returns the bytes that the connection's window allows.
+    #[inline]
+    pub(crate) fn available(&self) -> usize {
+        self.window.available()
+    }
+
+    /// Takes bytes that were sent past the queue off the connection's window.
+    #[inline]
+    pub(crate) fn spend(&mut self, bytes: usize) {
+        self.window.spend(bytes);
+    }
+
+    /// Returns the bytes of messages that wait to be sent.
+    #[inline]
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Reduces the memory of the queue to `streams` places.
     pub(crate) fn shrink_to(&mut self, streams: usize) {
-        self.queue.shrink_to(streams);
+        self.ready.shrink_to(streams);
     }
 
-    /// The turn of the first is over.
-    fn pop(&mut self) {
-        self.queue.pop_front();
-        self.spent = 0;
-    }
-}
-
-impl<S: Side> Connection<S> {
-    /// Puts a stream in the queue if it has something to send.
-    pub(crate) fn enqueue(&mut self, id: u32) {
-        let Some(stream) = self.streams.get(id) else { return };
-        if stream.outgoing.is_some() && !stream.queued {
-            stream.queued = true;
-            self.ready.push(id);
-        }
+    /// Opens or narrows the connection's window.
+    pub(super) fn shift(&mut self, change: i64) -> Result<(), Overflow> {
+        self.window.shift(change)
     }
 
-    /// Gives a stream its message to send.
-    pub(crate) fn launch(
+    /// Opens or narrows a stream's window, and queues the stream if it can send.
+    pub(super) fn shift_stream(
         &mut self,
         id: u32,
-        outgoing: Outgoing,
-        cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<(), Fault> {
-        self.hold(id, outgoing, cx);
-        self.pump(cx, with)
-    }
-
-    /// Gives a stream its message, to be sent by the next [`Connection::pump`].
-    pub(crate) fn hold(&mut self, id: u32, outgoing: Outgoing, cx: &mut Context<'_>) {
-        let Some(stream) = self.streams.get(id) else { return outgoing.retire(cx.pool) };
-        self.waiting_bytes += outgoing.left();
-        stream.touched = cx.now;
-        stream.outgoing = Some(outgoing);
-        self.enqueue(id);
-    }
-
-    /// Sends what the windows allow.
-    pub(crate) fn pump(
-        &mut self,
-        cx: &mut Context<'_>,
-        with: &mut S::With<'_>,
-    ) -> Result<(), Fault> {
-        while let Some(id) = self.send_ready(cx) {
-            let sent = S::sent(self, id, cx);
-            self.contain(sent, cx, with)?;
+        outbound: &mut Outbound,
+        change: i64,
+    ) -> Result<(), Overflow> {
+        outbound.window.shift(change)?;
+        if outbound.window.available() > 0 {
+            self.push(id, outbound);
         }
         Ok(())
     }
 
-    /// Sends what the windows allow, up to the end of a stream's message; returns the stream. `None` when nothing
-    /// more can be sent.
-    pub(crate) fn send_ready(&mut self, cx: &mut Context<'_>) -> Option<u32> {
-        while let Some(&id) = self.ready.queue.front() {
-            let Some(Stream { outgoing: Some(outgoing), send, touched, queued, .. }) =
-                self.streams.get(id)
-            else {
-                self.ready.pop();
+    /// Gives a stream its message, to be sent by [`SendQueue::send`].
+    pub(super) fn enqueue<T>(
+        &mut self,
+        stream: &mut Stream<T>,
+        message: Outgoing,
+        cx: &mut Context<'_>,
+    ) {
+        self.waiting_bytes += message.left();
+        stream.touched = cx.now;
+        stream.outbound.message = Some(message);
+        self.push(stream.id, &mut stream.outbound);
+    }
+
+    fn push(&mut self, id: u32, outbound: &mut Outbound) {
+        if outbound.message.is_some() && !outbound.queued {
+            outbound.queued = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    fn end_turn(&mut self) {
+        self.ready.pop_front();
+        self.turn_bytes = 0;
+    }
+
+    /// Drops the message of a stream that leaves the table.
+    pub(super) fn discard(&mut self, outbound: &mut Outbound, pool: &mut Pool) {
+        if let Some(message) = outbound.message.take() {
+            self.waiting_bytes -= message.left();
+            message.retire(pool);
+        }
+    }
+
+    /// Sends until a message ends or no window is open; returns the stream whose message has ended.
+    pub(super) fn send<T>(
+        &mut self,
+        streams: &mut StreamTable<T>,
+        frame_bytes_max: usize,
+        cx: &mut Context<'_>,
+    ) -> Option<u32> {
+        while let Some(&id) = self.ready.front() {
+            let Some(Stream { outbound, touched, state, .. }) = streams.get(id) else {
+                self.end_turn();
                 continue;
             };
-            let left = outgoing.left();
-            let allowed = self.send.available().min(send.available());
-            let bytes = left.min(allowed).min(TURN_BYTES - self.ready.spent);
+            let Outbound { window, message: Some(message), queued } = outbound else {
+                self.end_turn();
+                continue;
+            };
+            let left = message.left();
+            let allowed = self.window.available().min(window.available());
+            let bytes = left.min(allowed).min(TURN_BYTES - self.turn_bytes);
             if bytes == 0 && left > 0 {
-                if self.send.available() == 0 {
+                if self.window.available() == 0 {
                     break;
                 }
                 *queued = false;
-                self.ready.pop();
+                self.end_turn();
                 continue;
             }
-            let frame_max = self.peer.max_frame_size as usize;
-            outgoing.send(id, bytes, frame_max, cx.out, cx.pool);
-            send.spend(bytes);
-            self.send.spend(bytes);
+            message.send(id, bytes, frame_bytes_max, cx.out, cx.pool);
+            window.spend(bytes);
+            self.window.spend(bytes);
             self.waiting_bytes -= bytes;
-            self.ready.spent += bytes;
+            self.turn_bytes += bytes;
             *touched = cx.now;
-            if outgoing.left() == 0 {
+            if message.left() == 0 {
                 *queued = false;
-                self.ready.pop();
-                if let Some(stream) = self.streams.get(id) {
-                    stream.outgoing = None;
-                }
+                outbound.message = None;
+                state.send_end();
+                self.end_turn();
                 return Some(id);
             }
-            if self.ready.spent == TURN_BYTES {
-                self.ready.pop();
-                self.ready.push(id);
+            if self.turn_bytes == TURN_BYTES {
+                self.end_turn();
+                self.ready.push_back(id);
             }
         }
         None

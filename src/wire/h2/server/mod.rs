@@ -1,80 +1,55 @@
-//! The server half: [`H2`] as a machine, and what it makes of what a connection receives.
+//! Server half: events of a connection in, calls of a [`Handler`] out.
 //!
-//! What a request's head decides is in `request.rs`, how it is answered in `response.rs`, how long it is waited for and
-//! how the connection is shut down in `timeouts.rs`.
-
-mod frames;
-pub(crate) mod head;
-mod last_block;
-mod request;
-mod response;
-mod timeouts;
+//! ```text
+//! Headers ──▶ request.rs ─┬─ all of the message follows in the input ─▶ response.rs ─▶ Handler ─▶ frames.rs
+//!                         └─ else ─▶ a stream; Content or StreamEnded ─▶ response.rs
+//! time ─────▶ expire.rs (timeouts.rs, shutdown.rs)
+//! ```
+//! The half answers each event before it asks for the next, so responses leave in the order in which requests end.
 
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::wire::grpc::Status;
-use crate::wire::h2::connection::streams::Stream;
-use crate::wire::h2::connection::{Block, Connection, Side, Stage};
-use crate::wire::h2::error::Fault;
-use crate::wire::h2::frame;
-use crate::wire::h2::server::frames::{Front, TextReply};
-use crate::wire::h2::server::head::RequestHead;
-use crate::wire::h2::server::last_block::LastBlock;
-use crate::wire::h2::settings::{Settings, WINDOW_DEFAULT};
-use crate::wire::h2::{
-    CONNECTION_WINDOW, FRAME_BYTES_MAX, MESSAGES_BYTES_MAX_FACTOR, PROTOCOL, REFUSED_CONTENT_MAX,
-    STREAM_WINDOW, STREAMS_MAX,
+use self::heads::RequestHeads;
+use self::message::MessageWriter;
+use self::shutdown::Shutdown;
+use self::state::Request;
+use self::timeouts::Timeouts;
+use super::connection::Connection;
+use super::connection::event::Event;
+use super::error::Fault;
+use super::frame;
+use super::settings::{Settings, WINDOW_DEFAULT};
+use super::{
+    CONNECTION_WINDOW, FRAME_BYTES_MAX, MESSAGES_BYTES_MAX_FACTOR, PROTOCOL, STREAM_WINDOW,
+    STREAMS_MAX,
 };
-use crate::wire::{Context, Handler, LimitCounts, Limits, Loan, Machine, Pool, Route, WireError};
+use crate::wire::{Context, Handler, LimitCounts, Limits, Loan, Machine, Pool, WireError};
+
+mod expire;
+mod frames;
+pub(crate) mod head;
+mod heads;
+mod message;
+mod request;
+mod response;
+mod shutdown;
+mod state;
+mod timeouts;
 
 /// Server half.
 #[derive(Debug)]
 pub struct H2<H: Handler> {
-    pub(crate) connection: Connection<Server<H>>,
-}
-
-/// What the server half adds to a connection.
-#[derive(Debug)]
-pub(crate) struct Server<H> {
-    pub(crate) handler: H,
-    pub(crate) head: RequestHead,
-    /// The block that `head` was decoded from.
-    pub(crate) last_block: LastBlock,
-    pub(crate) scratch: Vec<u8>,
-    /// Of the last reply.
-    pub(crate) front: Front,
-    /// About how much the last long answer took: capacity for the next.
-    pub(crate) answer_hint: usize,
-    /// The client knows which encodings are spoken.
-    pub(crate) advertised: bool,
-    pub(crate) drain: Drain,
-}
-
-/// How far shutting down has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Drain {
-    /// Not at all.
-    No,
-    /// The client has been told, and may still open streams until it answers, or this moment.
-    Told(Instant),
-    /// No new streams.
-    Last,
-}
-
-/// What becomes of a stream's content.
-#[derive(Debug)]
-pub(crate) enum Work {
-    /// It is the message of a call.
-    Call(Route),
-    /// It is dropped, and the request is not a call: its reply.
-    Text(Box<TextReply>),
-    /// The reply is on its way.
-    Answered,
+    connection: Connection<Request>,
+    handler: H,
+    heads: RequestHeads,
+    messages: MessageWriter,
+    shutdown: Shutdown,
+    timeouts: Timeouts,
 }
 
 impl<H: Handler> H2<H> {
-    /// A connection whose calls `handler` answers.
+    /// Makes a connection whose calls `handler` answers.
     pub fn new(handler: H, limits: Rc<Limits>) -> H2<H> {
         let ours = Settings {
             max_concurrent_streams: Some(STREAMS_MAX),
@@ -83,26 +58,77 @@ impl<H: Handler> H2<H> {
             max_header_list_size: u32::try_from(limits.head_bytes_max).ok(),
             ..Settings::default()
         };
-        let side = Server {
+        let messages_bytes_max = limits.body_bytes_max.saturating_mul(MESSAGES_BYTES_MAX_FACTOR);
+        H2 {
+            connection: Connection::server(limits, ours, CONNECTION_WINDOW, messages_bytes_max),
             handler,
-            head: RequestHead::default(),
-            last_block: LastBlock::default(),
-            scratch: Vec::new(),
-            front: Front::default(),
-            answer_hint: 0,
-            advertised: false,
-            drain: Drain::No,
-        };
-        let mut connection = Connection::new(side, limits, ours, CONNECTION_WINDOW);
-        let messages = connection.limits.body_bytes_max.saturating_mul(MESSAGES_BYTES_MAX_FACTOR);
-        connection.messages_bytes_max = messages;
-        connection.stage = Stage::Preface;
-        H2 { connection }
+            heads: RequestHeads::default(),
+            messages: MessageWriter::default(),
+            shutdown: Shutdown::Running,
+            timeouts: Timeouts::default(),
+        }
     }
 
-    /// What the client has allowed so far.
+    /// Returns the settings that the client has sent so far.
     pub fn peer_settings(&self) -> Settings {
         self.connection.peer
+    }
+
+    /// Handles `handled` and all events of `input`.
+    fn run(
+        &mut self,
+        mut handled: Result<(), Fault>,
+        mut input: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<(), WireError> {
+        loop {
+            if let Err(fault) = handled {
+                let contained = self.connection.contain(fault, cx);
+                contained.map_err(|fault| self.connection.abort(fault, cx))?;
+            }
+            handled = match self.connection.next_event(&mut input, cx) {
+                Ok(Some(event)) => self.handle(event, &mut input, cx),
+                Ok(None) => break,
+                Err(fault) => Err(fault),
+            };
+        }
+        self.timeouts.input(self.connection.is_inside_head(), cx.now);
+        self.connection.grant(cx);
+        self.finish_shutdown();
+        Ok(())
+    }
+
+    #[inline]
+    fn handle(
+        &mut self,
+        event: Event<'_, Request>,
+        input: &mut &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        match event {
+            Event::Headers(block) => {
+                let handled = self.request(&block, input, cx);
+                block.recycle(cx.pool);
+                handled
+            }
+            Event::Content { stream, bytes } => self.answer_content(stream, bytes, cx),
+            Event::StreamEnded { stream } => self.answer_ended(stream, cx),
+            Event::Discarded { stream } => self.refuse_large(stream, cx),
+            Event::Refused { stream, status } => self.fail(stream, &status, cx),
+            Event::Settings | Event::WindowOpened => self.flush(cx),
+            Event::Pong => {
+                self.shutdown.confirm(self.connection.history.last(), cx);
+                Ok(())
+            }
+            // A client that goes away ends the connection itself; until then its open calls are answered.
+            Event::Reset { .. } | Event::GoAway { .. } => Ok(()),
+        }
+    }
+
+    fn finish_shutdown(&mut self) {
+        if self.shutdown == Shutdown::Final && self.connection.streams.is_empty() {
+            self.connection.finish();
+        }
     }
 }
 
@@ -112,15 +138,12 @@ impl<H: Handler> Machine for H2<H> {
         let grant = frame::window_update(0, CONNECTION_WINDOW - WINDOW_DEFAULT);
         cx.out.copy(&settings, cx.pool);
         cx.out.copy(&grant, cx.pool);
-        self.connection.cut_since = Some(cx.now);
-        self.connection.active_at = cx.now;
+        self.timeouts.input(true, cx.now);
         Ok(())
     }
 
     fn receive(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
-        self.connection.receive(input, cx, &mut ())?;
-        self.finish_drain();
-        Ok(())
+        self.run(Ok(()), input, cx)
     }
 
     fn lend(&mut self, _: &mut Pool) -> Option<Loan> {
@@ -128,125 +151,43 @@ impl<H: Handler> Machine for H2<H> {
     }
 
     fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
-        self.connection.repay(buffer, cx, &mut ())?;
-        self.finish_drain();
-        Ok(())
+        let repaid = self.connection.repay(buffer, cx);
+        self.run(repaid, &[], cx)
     }
 
     fn flushed(&mut self, _: &mut Context<'_>) -> Result<(), WireError> {
-        self.connection.guard.flushed();
+        self.connection.abuse.flushed();
         Ok(())
     }
 
     fn end(&mut self, _: &mut Context<'_>) -> Result<(), WireError> {
         let quiet = self.connection.is_between_frames() && self.connection.streams.is_empty();
-        self.connection.finished = true;
+        self.connection.finish();
         if quiet { Ok(()) } else { Err(WireError::truncated(PROTOCOL)) }
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) {
-        self.connection.begin_drain(cx);
-        self.finish_drain();
+        if !self.connection.is_finished() {
+            self.shutdown.begin(cx);
+        }
+        self.finish_shutdown();
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.connection.deadline()
+        self.next_deadline()
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let expired = self.connection.expire(cx);
-        self.finish_drain();
+        let expired = self.act_on_deadlines(cx);
+        self.finish_shutdown();
         expired
     }
 
     fn finished(&self) -> bool {
-        self.connection.finished
+        self.connection.is_finished()
     }
 
     fn limits(&self) -> LimitCounts {
-        self.connection.guard.counts
-    }
-}
-
-impl<H: Handler> H2<H> {
-    fn finish_drain(&mut self) {
-        let connection = &mut self.connection;
-        if connection.side.drain == Drain::Last && connection.streams.is_empty() {
-            connection.finished = true;
-        }
-    }
-}
-
-impl<H: Handler> Side for Server<H> {
-    type PerStream = Work;
-    type With<'w> = ();
-
-    fn headers(
-        c: &mut Connection<Self>,
-        block: Block,
-        bytes: &[u8],
-        rest: &[u8],
-        cx: &mut Context<'_>,
-        with: &mut (),
-    ) -> Result<usize, Fault> {
-        c.request(block, bytes, rest, cx, with)
-    }
-
-    fn whole(
-        c: &mut Connection<Self>,
-        id: u32,
-        content: &[u8],
-        cx: &mut Context<'_>,
-        with: &mut (),
-    ) -> Result<(), Fault> {
-        c.answer_whole(id, content, cx, with)
-    }
-
-    fn ended(
-        c: &mut Connection<Self>,
-        id: u32,
-        cx: &mut Context<'_>,
-        with: &mut (),
-    ) -> Result<(), Fault> {
-        c.answer_ended(id, cx, with)
-    }
-
-    fn refused(
-        c: &mut Connection<Self>,
-        id: u32,
-        status: Status,
-        cx: &mut Context<'_>,
-        _: &mut (),
-    ) -> Result<(), Fault> {
-        c.fail(id, &status, cx)
-    }
-
-    fn unwanted(
-        c: &mut Connection<Self>,
-        id: u32,
-        cx: &mut Context<'_>,
-        _: &mut (),
-    ) -> Result<(), Fault> {
-        let patient = |stream: &Stream<Work>| stream.content <= REFUSED_CONTENT_MAX;
-        if c.streams.get(id).is_none_or(|stream| patient(stream)) {
-            return Ok(());
-        }
-        c.send_refusal(id, cx)
-    }
-
-    fn sent(c: &mut Connection<Self>, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
-        c.close(id, cx)
-    }
-
-    fn dropped(&mut self, _: Work, _: &str, _: &mut ()) {}
-
-    fn settings(_: &mut Connection<Self>, _: &mut Context<'_>) {}
-
-    fn going_away(_: &mut Connection<Self>, _: u32, _: &str, _: &mut Context<'_>, _: &mut ()) {
-        // A client that goes away ends the connection itself; until then its open calls are answered.
-    }
-
-    fn pong(c: &mut Connection<Self>, cx: &mut Context<'_>) {
-        c.end_drain(cx);
+        self.connection.abuse.counts
     }
 }

@@ -1,55 +1,54 @@
-//! Replies of the server half: a message is answered, what windows hold up is left to `send.rs`, the stream closed.
+//! Responses: a message is answered, the send queue takes what windows hold up, the stream is closed.
 //!
-//! A status before the content has ended is followed by RST_STREAM NO_ERROR, so that the client stops sending; what
-//! still comes is dropped and its window given back. The frames themselves are written by `frames.rs`.
+//! A status before the content has ended is followed by RST_STREAM NO_ERROR, so that the client stops sending; late
+//! content is dropped and its window given back. `frames.rs` and `message.rs` write the frames.
 
+use super::H2;
+use super::frames::{self, TextResponse};
+use super::message::{Terms, Written};
+use super::state::{Request, RequestState};
 use crate::wire::buffers::recv::RecvBuffer;
 use crate::wire::grpc::{self, Code, Status};
-use crate::wire::h2::connection::Connection;
-use crate::wire::h2::connection::data::{WRONG_LENGTH, over_connection_window};
-use crate::wire::h2::connection::streams::Stream;
+use crate::wire::h2::REFUSED_CONTENT_MAX;
+use crate::wire::h2::connection::inbound::WRONG_LENGTH;
+use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::error::{ErrorCode, Fault};
-use crate::wire::h2::flow::SendWindow;
-use crate::wire::h2::server::frames::{self, Answered, Terms, TextReply};
-use crate::wire::h2::server::{Server, Work};
 use crate::wire::{Context, Handler, OWN_BYTES_MIN, Route};
 
-impl<H: Handler> Connection<Server<H>> {
-    /// A request whose content is all of one DATA frame in the input.
-    pub(crate) fn quick(
+impl<H: Handler> H2<H> {
+    /// Answers a request without a stream; `content` is all of it and lies in the input.
+    #[inline]
+    pub(super) fn answer_inline(
         &mut self,
         id: u32,
-        work: Result<Work, Status>,
+        state: Result<RequestState, Status>,
         content: &[u8],
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        self.receive.spend(content.len()).map_err(|_| over_connection_window())?;
-        if self.side.head.content_length.is_some_and(|length| length != content.len() as u64) {
+        let head = self.heads.latest();
+        if head.content_length.is_some_and(|length| length != content.len() as u64) {
             return Err(Fault::Stream(id, ErrorCode::Protocol, WRONG_LENGTH));
         }
-        let answered = match work {
-            Ok(Work::Call(_)) if self.side.head.timeout.is_some_and(|time| time.is_zero()) => {
+        let written = match state {
+            Ok(RequestState::Call(_)) if head.timeout.is_some_and(|time| time.is_zero()) => {
                 Err(deadline_exceeded())
             }
-            Ok(Work::Call(route)) => {
-                let send = SendWindow::new(self.peer.initial_window_size);
-                self.answer_content(id, route, content, self.side.head.encoded, send, cx)
+            Ok(RequestState::Call(route)) => {
+                let window = self.connection.peer.initial_window_size as usize;
+                self.answer(id, route, content, head.encoded, window, cx)
             }
-            Ok(Work::Text(reply)) => {
-                self.insert(id, Work::Answered, false, None, cx);
-                return self.send_text(id, *reply, cx);
-            }
-            Ok(Work::Answered) => return Ok(()),
+            Ok(RequestState::Text(response)) => return self.send_text_inline(id, *response, cx),
+            Ok(RequestState::Answered) => return Ok(()),
             Err(status) => Err(status),
         };
-        match answered {
-            Ok(Answered::Sent(len)) => {
-                self.send.spend(len);
+        match written {
+            Ok(Written::Sent(len)) => {
+                self.connection.send.spend(len);
                 Ok(())
             }
-            Ok(Answered::Held(outgoing)) => {
-                self.insert(id, Work::Answered, false, None, cx);
-                self.launch(id, outgoing, cx, &mut ())
+            Ok(Written::Held(message)) => {
+                self.insert_answered(id, cx);
+                self.send(id, message, cx)
             }
             Err(status) => {
                 frames::send_status(id, &status, cx);
@@ -58,139 +57,118 @@ impl<H: Handler> Connection<Server<H>> {
         }
     }
 
-    /// Answers a stream whose content, which is not kept, is all in the input.
-    pub(crate) fn answer_whole(
+    /// Answers a stream whose content lies whole in the input.
+    pub(super) fn answer_content(
         &mut self,
         id: u32,
         content: &[u8],
         cx: &mut Context<'_>,
-        with: &mut (),
     ) -> Result<(), Fault> {
-        let Some(Stream { data, incoming, send, deadline, .. }) = self.streams.get(id) else {
-            return Ok(());
+        let Some(stream) = self.connection.streams.get(id) else { return Ok(()) };
+        let Request { state: RequestState::Call(route), .. } = stream.data else { return Ok(()) };
+        stream.data.state = RequestState::Answered;
+        let encoded = stream.inbound.drop_untouched();
+        let written = if stream.data.is_late(cx.now) {
+            Err(deadline_exceeded())
+        } else {
+            let window = stream.send_window();
+            self.answer(id, route, content, encoded, window, cx)
         };
-        let Work::Call(route) = *data else { return Ok(()) };
-        let (send, late) = (*send, deadline.is_some_and(|deadline| deadline <= cx.now));
-        let encoded = incoming.take().is_some_and(|incoming| incoming.is_encoded());
-        *data = Work::Answered;
-        let answered = match late {
-            true => Err(deadline_exceeded()),
-            false => self.answer_content(id, route, content, encoded, send, cx),
-        };
-        self.settle(id, answered, cx, with)
+        self.settle(id, written, cx)
     }
 
     /// Answers a stream that its client has ended.
-    pub(crate) fn answer_ended(
-        &mut self,
-        id: u32,
-        cx: &mut Context<'_>,
-        with: &mut (),
-    ) -> Result<(), Fault> {
-        let Some(stream) = self.streams.get(id) else { return Ok(()) };
-        let route = match std::mem::replace(&mut stream.data, Work::Answered) {
-            Work::Call(route) => route,
-            Work::Text(reply) => return self.send_text(id, *reply, cx),
-            Work::Answered => return Ok(()),
+    pub(super) fn answer_ended(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let Some(stream) = self.connection.streams.get(id) else { return Ok(()) };
+        let is_late = stream.data.is_late(cx.now);
+        let route = match std::mem::replace(&mut stream.data.state, RequestState::Answered) {
+            RequestState::Call(route) => route,
+            RequestState::Text(response) => return self.send_text(id, *response, cx),
+            RequestState::Answered => return Ok(()),
         };
-        let late = stream.deadline.is_some_and(|deadline| deadline <= cx.now);
-        let reserved = std::mem::take(&mut stream.reserved);
-        let Some(incoming) = stream.incoming.take() else { return Ok(()) };
-        self.arriving_bytes -= reserved;
-        let message = match incoming.finish(cx.pool) {
-            Ok(message) if late => {
+        let Some(message) = self.connection.take_message(id) else { return Ok(()) };
+        match message.finish(cx.pool) {
+            Ok(message) if is_late => {
                 cx.pool.give(message.into_buffer());
-                return self.fail(id, &deadline_exceeded(), cx);
+                self.fail(id, &deadline_exceeded(), cx)
             }
-            Ok(message) => message,
-            Err(status) => return self.fail(id, &status, cx),
-        };
-        self.answer_stream(id, route, message, cx, with)
+            Ok(message) => self.answer_gathered(id, route, message, cx),
+            Err(status) => self.fail(id, &status, cx),
+        }
     }
 
-    fn answer_content(
+    /// Answers a message with its prefix that lies in the input.
+    #[inline]
+    fn answer(
         &mut self,
         id: u32,
         route: Route,
         content: &[u8],
         encoded: bool,
-        send: SendWindow,
+        window: usize,
         cx: &mut Context<'_>,
-    ) -> Result<Answered, Status> {
-        let limit = self.limits.body_bytes_max;
-        let whole = grpc::whole(content, encoded, limit);
-        self.guard.refused(&whole);
+    ) -> Result<Written, Status> {
+        let whole = grpc::whole(content, encoded, self.connection.limits.body_bytes_max);
+        self.connection.abuse.refused(&whole);
         let Some(message) = whole? else {
             return Err(grpc::cut_short(content.len(), grpc::announced(content)));
         };
-        let terms = self.terms(id, send);
-        let Server { handler, front, scratch, .. } = &mut self.side;
-        frames::answer_short(terms, message, front, scratch, cx, |message, out| {
-            handler.answer(route, message, out)
-        })
+        let terms = self.terms(id, window);
+        let handler = &mut self.handler;
+        self.messages
+            .write_short(terms, message, cx, |message, out| handler.answer(route, message, out))
     }
 
-    /// A whole message of a stream has arrived.
-    fn answer_stream(
+    /// Answers a message that has its own buffer.
+    fn answer_gathered(
         &mut self,
         id: u32,
         route: Route,
         message: RecvBuffer,
         cx: &mut Context<'_>,
-        with: &mut (),
     ) -> Result<(), Fault> {
-        let Some(Stream { send, .. }) = self.streams.get(id) else {
+        let window = self.connection.streams.get(id).map_or(0, |stream| stream.send_window());
+        let terms = self.terms(id, window);
+        let handler = &mut self.handler;
+        let answer = |message: &[u8], out: &mut Vec<u8>| handler.answer(route, message, out);
+        let written = if message.len() < OWN_BYTES_MIN {
+            let written = self.messages.write_short(terms, message.bytes(), cx, answer);
             cx.pool.give(message.into_buffer());
-            return Ok(());
-        };
-        let send = *send;
-        let terms = self.terms(id, send);
-        let Server { handler, front, scratch, answer_hint, .. } = &mut self.side;
-        let answered = if message.len() < OWN_BYTES_MIN {
-            let answered =
-                frames::answer_short(terms, message.bytes(), front, scratch, cx, |message, out| {
-                    handler.answer(route, message, out)
-                });
-            cx.pool.give(message.into_buffer());
-            answered
+            written
         } else {
-            frames::answer_long(terms, message, *answer_hint, cx, |message, out| {
-                let reply = handler.answer(route, message, out);
-                *answer_hint = out.len();
-                reply
-            })
-            .map(Answered::Held)
+            self.messages.write_long(terms, message, cx, answer).map(Written::Held)
         };
-        self.settle(id, answered, cx, with)
+        self.settle(id, written, cx)
     }
 
-    /// Does what is left to do for a call on a stream, once it is answered.
+    /// Finishes a call on a stream, once it is answered.
     fn settle(
         &mut self,
         id: u32,
-        answered: Result<Answered, Status>,
+        written: Result<Written, Status>,
         cx: &mut Context<'_>,
-        with: &mut (),
     ) -> Result<(), Fault> {
-        match answered {
-            Ok(Answered::Sent(len)) => {
-                self.send.spend(len);
+        match written {
+            Ok(Written::Sent(len)) => {
+                self.connection.send.spend(len);
                 self.close(id, cx)
             }
-            Ok(Answered::Held(outgoing)) => self.launch(id, outgoing, cx, with),
+            Ok(Written::Held(message)) => self.send(id, message, cx),
             Err(status) => self.fail(id, &status, cx),
         }
     }
 
-    fn terms(&mut self, stream: u32, send: SendWindow) -> Terms {
-        let window = self.send.available().min(send.available());
-        let window = window.min(self.peer.max_frame_size as usize);
-        let advertise = !std::mem::replace(&mut self.side.advertised, true);
-        Terms { stream, window, advertise }
+    #[inline]
+    fn terms(&self, stream: u32, window: usize) -> Terms {
+        let frame_bytes_max = self.connection.peer.max_frame_size as usize;
+        Terms {
+            stream,
+            bytes_max: self.connection.send.available().min(window).min(frame_bytes_max),
+        }
     }
 
     /// Ends a stream's call with a status.
-    pub(crate) fn fail(
+    pub(super) fn fail(
         &mut self,
         id: u32,
         status: &Status,
@@ -200,38 +178,68 @@ impl<H: Handler> Connection<Server<H>> {
         self.close(id, cx)
     }
 
-    /// Sends the reply to a request that is not a call, if it is not on its way.
-    pub(crate) fn send_refusal(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let Some(stream) = self.streams.get(id) else { return Ok(()) };
-        if !matches!(stream.data, Work::Text(_)) {
+    /// Refuses a request that is not a call, once it has sent more than a small request has.
+    pub(super) fn refuse_large(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let stream = self.connection.streams.get(id);
+        if stream.is_some_and(|stream| stream.inbound.content_bytes() > REFUSED_CONTENT_MAX) {
+            return self.send_refusal(id, cx);
+        }
+        Ok(())
+    }
+
+    /// Sends the response to a request that is not a call, if it is not on its way.
+    pub(super) fn send_refusal(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let Some(stream) = self.connection.streams.get(id) else { return Ok(()) };
+        if !matches!(stream.data.state, RequestState::Text(_)) {
             return Ok(());
         }
-        match std::mem::replace(&mut stream.data, Work::Answered) {
-            Work::Text(reply) => self.send_text(id, *reply, cx),
-            Work::Call(_) | Work::Answered => Ok(()),
+        match std::mem::replace(&mut stream.data.state, RequestState::Answered) {
+            RequestState::Text(response) => self.send_text(id, *response, cx),
+            RequestState::Call(_) | RequestState::Answered => Ok(()),
         }
     }
 
-    pub(crate) fn send_text(
+    /// Sends a text response to a request that has ended and has no stream.
+    pub(super) fn send_text_inline(
         &mut self,
         id: u32,
-        reply: TextReply,
+        response: TextResponse,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        match reply.send_head(id, cx) {
-            Some(outgoing) => self.launch(id, outgoing, cx, &mut ()),
+        self.insert_answered(id, cx);
+        self.send_text(id, response, cx)
+    }
+
+    fn send_text(
+        &mut self,
+        id: u32,
+        response: TextResponse,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        match response.send_head(id, cx) {
+            Some(content) => self.send(id, content, cx),
             None => self.close(id, cx),
         }
     }
 
-    /// Our side of a stream is done; the client is asked to stop if its side is not.
-    pub(crate) fn close(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let remote_open = self.streams.get(id).is_some_and(|stream| stream.remote_open);
-        self.remove(id, cx);
-        if remote_open {
-            self.reset(id, ErrorCode::NoError, cx)?;
+    fn send(&mut self, id: u32, message: Outgoing, cx: &mut Context<'_>) -> Result<(), Fault> {
+        self.connection.enqueue(id, message, cx);
+        self.flush(cx)
+    }
+
+    /// Sends what the windows allow, and closes the streams whose responses end.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        while let Some(id) = self.connection.send_next(cx) {
+            self.close(id, cx)?;
         }
         Ok(())
+    }
+
+    /// Closes a stream whose response is sent, and asks the client to stop if it still sends.
+    fn close(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let receives = self.connection.streams.get(id).is_some_and(|s| s.state.receives());
+        self.connection.remove(id, cx);
+        if receives { self.connection.reset(id, ErrorCode::NoError, cx) } else { Ok(()) }
     }
 }
 

@@ -1,0 +1,119 @@
+//! Receiving side of a stream: its window, its content and the message inside.
+
+use super::incoming::Incoming;
+use crate::wire::Pool;
+use crate::wire::h2::abuse::Charge;
+use crate::wire::h2::connection::budget::Reservation;
+use crate::wire::h2::error::{ErrorCode, Fault};
+use crate::wire::h2::flow::{Overflow, ReceiveWindow};
+
+/// Fault of a stream whose `content-length` is wrong.
+pub(crate) const WRONG_LENGTH: &str = "content-length differs from the content's length";
+
+/// Window that is granted beyond the rest of a message: the longest padding of a frame and its length byte.
+/// A peer that pads every frame could not send its last bytes otherwise.
+const PADDING_BYTES_MAX: usize = 256;
+
+/// Receiving side of a stream.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    window: ReceiveWindow,
+    /// Message that arrives; without one, content is dropped.
+    message: Option<Incoming>,
+    content_length: Option<u64>,
+    content_bytes: u64,
+    /// Share of the message in the connection's budget.
+    pub(super) reservation: Reservation,
+    /// Charge for small DATA frames.
+    pub(super) charge: Charge,
+}
+
+impl Inbound {
+    /// Makes the receiving side of a stream whose peer may send `window` bytes.
+    pub(crate) fn new(
+        window: u32,
+        content_length: Option<u64>,
+        message: Option<Incoming>,
+    ) -> Inbound {
+        Inbound {
+            window: ReceiveWindow::new(window),
+            message,
+            content_length,
+            content_bytes: 0,
+            reservation: Reservation::default(),
+            charge: Charge::default(),
+        }
+    }
+
+    /// Returns the bytes of content so far, without padding.
+    pub(crate) fn content_bytes(&self) -> u64 {
+        self.content_bytes
+    }
+
+    /// Starts to collect a message.
+    pub(crate) fn expect(&mut self, message: Incoming) {
+        self.message = Some(message);
+    }
+
+    pub(super) fn message(&mut self) -> Option<&mut Incoming> {
+        self.message.as_mut()
+    }
+
+    /// Drops a message of which nothing has arrived; returns true if the head named a compression.
+    pub(crate) fn drop_untouched(&mut self) -> bool {
+        self.message.take().is_some_and(|message| message.is_encoded())
+    }
+
+    /// Takes the message out; later content is dropped. The reservation stays until the budget releases it.
+    pub(super) fn take_message(&mut self) -> Option<Incoming> {
+        self.message.take()
+    }
+
+    /// Returns true if `len` bytes that end the stream can be handed on from the input, with no fault to report.
+    #[inline]
+    pub(super) fn takes_whole(&self, len: usize) -> bool {
+        self.window.allows(len)
+            && self.content_length.is_none_or(|length| length == len as u64)
+            && self.message.as_ref().is_some_and(Incoming::is_untouched)
+    }
+
+    /// Takes the whole length of a DATA frame off the window.
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Overflow> {
+        self.window.spend(bytes)
+    }
+
+    /// Counts content that has arrived on stream `id`.
+    pub(super) fn count(&mut self, id: u32, bytes: usize) -> Result<(), Fault> {
+        self.content_bytes += bytes as u64;
+        if self.content_length.is_some_and(|length| length < self.content_bytes) {
+            return Err(Fault::Stream(id, ErrorCode::Protocol, WRONG_LENGTH));
+        }
+        Ok(())
+    }
+
+    /// Returns true unless the content announced another length.
+    pub(super) fn has_announced_length(&self) -> bool {
+        self.content_length.is_none_or(|length| length == self.content_bytes)
+    }
+
+    /// Widens the window, so that a message of `bytes` is not held up by it.
+    pub(super) fn widen(&mut self, bytes: usize) {
+        self.window.widen((bytes + PADDING_BYTES_MAX) as u64);
+    }
+
+    /// Returns the increment to grant, if the rest of the message does not fit the window. `granted` bytes of the
+    /// rest have already been taken off the window.
+    pub(super) fn window_update(&mut self, granted: usize) -> Option<u32> {
+        let announced = self.message.as_ref().filter(|message| message.announced().is_some());
+        let rest = |message: &Incoming| message.remaining().saturating_sub(granted);
+        let expected =
+            announced.map_or(u64::MAX, |message| (rest(message) + PADDING_BYTES_MAX) as u64);
+        self.window.update(expected)
+    }
+
+    pub(super) fn discard(&mut self, pool: &mut Pool) {
+        if let Some(message) = self.message.take() {
+            message.retire(pool);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Loans: a large message is received straight into its own buffer, which is lent to the caller.
+
+use super::Connection;
+use super::stage::{OpenLoan, Stage};
+use crate::wire::h2::error::Fault;
+use crate::wire::{Context, DIRECT_BYTES_MIN, Loan};
+
+impl<T> Connection<T> {
+    /// Offers the buffer of a message of which a long piece is due in the current frame.
+    pub(crate) fn lend(&mut self) -> Option<Loan> {
+        let Stage::Data(frame) = &mut self.stage else { return None };
+        if self.open_loan.is_some() || (frame.left < DIRECT_BYTES_MIN && !frame.direct) {
+            return None;
+        }
+        let loan = self.streams.get(frame.stream)?.inbound.message()?.lend(frame.left)?;
+        frame.direct = true;
+        self.open_loan = Some(OpenLoan { stream: frame.stream, len: loan.buffer.len() });
+        Some(loan)
+    }
+
+    /// Takes a lent buffer back. The events that follow come from [`Connection::next_event`].
+    pub(crate) fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let Some(OpenLoan { stream: id, len }) = self.open_loan.take() else {
+            cx.pool.give(buffer);
+            return Ok(());
+        };
+        let gained = buffer.len() - len;
+        if let Stage::Data(frame) = &mut self.stage {
+            debug_assert!(gained <= frame.left);
+            frame.left -= gained.min(frame.left);
+        }
+        let Some(stream) = self.streams.get(id) else {
+            cx.pool.give(buffer);
+            return Ok(());
+        };
+        match stream.inbound.message() {
+            Some(message) => message.repay(buffer),
+            None => cx.pool.give(buffer),
+        }
+        stream.arrived(gained, cx)
+    }
+}

@@ -1,0 +1,245 @@
+//! Response messages as frames: HEADERS, DATA with the message, and trailers.
+//!
+//! ```text
+//! HEADERS :status 200, content-type | DATA prefix, message | HEADERS grpc-status 0, END_STREAM
+//! └────────────── prologue: equal for most responses ──┘
+//! ```
+//! A short response is written straight into the outbox. A long one keeps its buffers and is sent from there.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::frames::{AROUND_BYTES, OK_TRAILERS, ok_trailers, write_ok_head};
+use crate::wire::buffers::recv::RecvBuffer;
+use crate::wire::grpc::{self, Code, PREFIX_BYTES, Status};
+use crate::wire::h2::connection::outgoing::Outgoing;
+use crate::wire::h2::frame::{HEAD_BYTES, Kind, head_bytes, put_stream};
+use crate::wire::{Context, Refused, Response};
+
+/// Stream of a response, and the bytes of DATA that its windows and the frame size allow now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) stream: u32,
+    pub(super) bytes_max: usize,
+}
+
+/// Progress of a response.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// All of it is in the outbox. The windows have yet to lose the length of the message with its prefix.
+    Sent(usize),
+    /// Its head is in the outbox; its message waits for a window.
+    Held(Outgoing),
+}
+
+/// Rare results of a short response. Boxed, because the result of the common case is then small.
+enum Unsent {
+    Held(Vec<u8>),
+    Failed(Status),
+}
+
+/// Writer of one connection's response messages.
+#[derive(Debug, Default)]
+pub(super) struct MessageWriter {
+    prologue: Prologue,
+    scratch: Vec<u8>,
+    /// Length of the last long answer without its payload: capacity for the next.
+    long_answer_bytes: usize,
+    /// True once the client knows which compressions are supported.
+    advertised: bool,
+}
+
+impl MessageWriter {
+    /// Answers a short message by `answer`, which appends to the buffer as [`crate::wire::Handler::answer`] does.
+    ///
+    /// The prologue of the previous response is written first, as a guess. A message that is longer than the terms
+    /// allow is taken back out of the outbox and returned.
+    #[inline]
+    pub(super) fn write_short(
+        &mut self,
+        terms: Terms,
+        message: &[u8],
+        cx: &mut Context<'_>,
+        answer: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Response, Refused>,
+    ) -> Result<Written, Status> {
+        let MessageWriter { prologue, scratch, advertised, .. } = self;
+        let advertise = !std::mem::replace(advertised, true);
+        let hint = message.len() + AROUND_BYTES;
+        let written = cx.out.compose(hint, cx.pool, |out| {
+            let start = out.len();
+            prologue.write(terms.stream, advertise, out);
+            let mut message_at = out.len();
+            match answer(message, out) {
+                Ok(ref reply) => {
+                    let payload = &message[reply.payload.start..reply.payload.end];
+                    insert_payload(payload, message_at + reply.head_len, scratch, out);
+                    if reply.content_type != prologue.content_type {
+                        prologue.set(reply.content_type);
+                        let guess = start..message_at;
+                        prologue.replace(guess, terms.stream, advertise, scratch, out);
+                        message_at = out.len() - scratch.len();
+                    }
+                }
+                Err(refusal) => return undo(out, start, Unsent::Failed(Status::from(refusal))),
+            }
+            let len = out.len() - message_at;
+            let Ok(announced) = u32::try_from(len) else {
+                return undo(out, start, Unsent::Failed(too_long(len)));
+            };
+            finish_short(terms, message_at - PREFIX_BYTES - HEAD_BYTES, announced, out)
+        });
+        match written {
+            Ok(len) => Ok(Written::Sent(len)),
+            Err(unsent) => match *unsent {
+                Unsent::Failed(status) => Err(status),
+                Unsent::Held(message) => {
+                    let (mut outgoing, all) = (Outgoing::new(OK_TRAILERS), 0..message.len());
+                    outgoing.push(Rc::new(message), all);
+                    Ok(Written::Held(outgoing))
+                }
+            },
+        }
+    }
+
+    /// Answers a long message in a buffer of its own. The payload is sent from the buffer of the request.
+    pub(super) fn write_long(
+        &mut self,
+        terms: Terms,
+        message: RecvBuffer,
+        cx: &mut Context<'_>,
+        answer: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Response, Refused>,
+    ) -> Result<Outgoing, Status> {
+        let advertise = !std::mem::replace(&mut self.advertised, true);
+        // The hint is the length of the answer before, whose buffer may have no byte more.
+        let mut edge = cx.pool.take(self.long_answer_bytes.max(AROUND_BYTES));
+        edge.extend_from_slice(&[0; PREFIX_BYTES]);
+        let answered = answer(message.bytes(), &mut edge);
+        self.long_answer_bytes = edge.len();
+        let answered = answered.map_err(Status::from).and_then(|reply| {
+            let len = edge.len() - PREFIX_BYTES + reply.payload.len();
+            let prefix = u32::try_from(len).map(grpc::prefix).map_err(|_| too_long(len))?;
+            edge[..PREFIX_BYTES].copy_from_slice(&prefix);
+            Ok(reply)
+        });
+        let reply = match answered {
+            Ok(reply) => reply,
+            Err(status) => {
+                cx.pool.give(edge);
+                cx.pool.give(message.into_buffer());
+                return Err(status);
+            }
+        };
+        cx.out.compose(AROUND_BYTES, cx.pool, |out| {
+            write_ok_head(terms.stream, advertise, reply.content_type, out);
+        });
+        let mut outgoing = Outgoing::new(OK_TRAILERS);
+        let (head_end, end) = (PREFIX_BYTES + reply.head_len, edge.len());
+        let edge = Rc::new(edge);
+        outgoing.push(Rc::clone(&edge), 0..head_end);
+        if reply.payload.is_empty() {
+            cx.pool.give(message.into_buffer());
+        } else {
+            let range = message.range(&reply.payload);
+            outgoing.push(Rc::new(message.into_buffer()), range);
+        }
+        outgoing.push(edge, head_end..end);
+        Ok(outgoing)
+    }
+}
+
+/// Bytes before a message: HEADERS, the head of a DATA frame, and the message's prefix. The next response is likely to
+/// have the same but for its numbers, so it is copied from here.
+#[derive(Debug, Default)]
+struct Prologue {
+    content_type: &'static str,
+    bytes: Vec<u8>,
+}
+
+impl Prologue {
+    fn set(&mut self, content_type: &'static str) {
+        self.content_type = content_type;
+        self.bytes.clear();
+        write_prologue(0, false, content_type, &mut self.bytes);
+    }
+
+    /// Appends the prologue for `stream`. The DATA frame and the prefix get their lengths later.
+    fn write(&self, stream: u32, advertise: bool, out: &mut Vec<u8>) {
+        if advertise || self.bytes.is_empty() {
+            return write_prologue(stream, advertise, self.content_type, out);
+        }
+        let at = out.len();
+        out.extend_from_slice(&self.bytes);
+        put_stream(&mut out[at..], stream);
+    }
+
+    /// Replaces the prologue at `guess` by this one. The bytes behind it are in `scratch` as well afterwards.
+    fn replace(
+        &self,
+        guess: Range<usize>,
+        stream: u32,
+        advertise: bool,
+        scratch: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) {
+        scratch.clear();
+        scratch.extend_from_slice(&out[guess.end..]);
+        out.truncate(guess.start);
+        self.write(stream, advertise, out);
+        out.extend_from_slice(scratch);
+    }
+}
+
+/// Appends a prologue, the last [`HEAD_BYTES`] and [`PREFIX_BYTES`] of it as zeros.
+fn write_prologue(stream: u32, advertise: bool, content_type: &str, out: &mut Vec<u8>) {
+    write_ok_head(stream, advertise, content_type, out);
+    out.extend_from_slice(&[0; HEAD_BYTES + PREFIX_BYTES]);
+}
+
+/// Takes a response back out of the outbox.
+#[cold]
+fn undo(out: &mut Vec<u8>, start: usize, unsent: Unsent) -> Result<usize, Box<Unsent>> {
+    out.truncate(start);
+    Err(Box::new(unsent))
+}
+
+/// Completes the DATA frame at `at` and ends the response, or moves the message out if the terms do not allow it.
+/// Returns the message's length with its prefix.
+#[inline]
+fn finish_short(
+    terms: Terms,
+    at: usize,
+    announced: u32,
+    out: &mut Vec<u8>,
+) -> Result<usize, Box<Unsent>> {
+    let prefix_at = at + HEAD_BYTES;
+    let len = out.len() - prefix_at;
+    // The flag is 0, as the prologue was made.
+    out[prefix_at + 1..prefix_at + PREFIX_BYTES].copy_from_slice(&announced.to_be_bytes());
+    if len > terms.bytes_max {
+        let held = out[prefix_at..].to_vec();
+        return undo(out, at, Unsent::Held(held));
+    }
+    out[at..prefix_at].copy_from_slice(&head_bytes(len, Kind::Data, 0, terms.stream));
+    out.extend_from_slice(&ok_trailers(terms.stream));
+    Ok(len)
+}
+
+/// Inserts `payload` at `at`.
+#[inline]
+fn insert_payload(payload: &[u8], at: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    if payload.is_empty() {
+        return;
+    }
+    if at == out.len() {
+        return out.extend_from_slice(payload);
+    }
+    scratch.clear();
+    scratch.extend_from_slice(&out[at..]);
+    out.truncate(at);
+    out.extend_from_slice(payload);
+    out.extend_from_slice(scratch);
+}
+
+fn too_long(len: usize) -> Status {
+    Status::new(Code::Internal, format!("response of {len} bytes does not fit gRPC's prefix"))
+}
