@@ -5,16 +5,18 @@
 //! pinned to one each. Wall time, so the client is in it: compare drivers, do not read it as a server's cost.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::rc::Rc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndecho::codec::Encoding;
-use ndecho::driver::tokio::Tokio;
-use ndecho::driver::tokio::TokioUring;
+use ndecho::driver::tokio::{Tokio, TokioUring};
 use ndecho::driver::uring::Uring;
 use ndecho::driver::{Driver, Options, StopSignal, Stopper, stop_signal};
+use ndecho::sys::address::Address;
+use ndecho::sys::listener::Listener;
 use ndecho::sys::{affinity, socket};
 use ndecho::wire::raw::Raw;
 use ndecho::wire::{Handler, Head, Limits, Refused, Response, Route, Routed, SharedPool};
@@ -49,15 +51,15 @@ struct Served {
 
 impl Served {
     fn by<D: Driver>(core: usize) -> Served {
-        let listener =
-            socket::listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).expect("port 0");
-        let address = listener.local_addr().expect("bound");
+        let listener = Listener::bind(&Address::FREE_PORT).expect("port 0");
+        let address = listener.address().expect("bound");
         let (stopper, stopped) = stop_signal().expect("a socket pair");
         let worker = std::thread::spawn(move || {
             affinity::pin(core).expect("an allowed core");
             serve::<D>(listener, stopped);
         });
-        Served { stream: socket::connect(address).expect("listening"), stopper, worker }
+        let stream = socket::connect(&address, Duration::from_secs(5)).expect("listening");
+        Served { stream: stream.into(), stopper, worker }
     }
 
     /// Writes `frames` and reads as much back.
@@ -72,7 +74,7 @@ impl Served {
     }
 }
 
-fn serve<D: Driver>(listener: TcpListener, stopped: StopSignal) {
+fn serve<D: Driver>(listener: Listener, stopped: StopSignal) {
     let endpoint = D::machine(listener, || Raw::new(Reflect, Rc::new(Limits::default())));
     let driver = D::new(Options::default(), SharedPool::default()).expect("the driver starts");
     driver.run(vec![endpoint], stopped).expect("the driver runs");

@@ -1,19 +1,23 @@
 //! Every driver keeps the contract of `wire::Machine` and of `driver::Service`: the same promises, one test each,
-//! on every point of the axis.
+//! on every driver and every transport.
 //!
 //! The machine under them is a length-prefixed echo that lends the buffer of a large message. It is written here,
 //! so that a fault of an own protocol and a fault of a driver are not taken for each other.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::Shutdown;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ::tokio::io::AsyncWriteExt as _;
+use socket2::Socket;
+use tempfile::TempDir;
 
 use ndecho::driver::{
     Counters, Driver, Options, Service, Stopper, Stream, WorkerHandle, stop_signal,
 };
+use ndecho::sys::address::Address;
+use ndecho::sys::listener::Listener;
 use ndecho::sys::socket;
 use ndecho::wire::{Context, DIRECT_BYTES_MIN, Loan, Machine, Pool, SharedPool, WireError};
 
@@ -191,37 +195,52 @@ async fn say_later(mut stream: impl Stream, worker: WorkerHandle) {
     let _ = stream.shutdown().await;
 }
 
+/// Transport that a promise is checked on.
+#[derive(Clone, Copy)]
+enum Transport {
+    Tcp,
+    Unix,
+}
+
 /// A worker on a thread of its own.
 struct Served {
-    address: SocketAddr,
+    address: Address,
     stopper: Stopper,
     worker: JoinHandle<Counters>,
+    _folder: TempDir,
 }
 
 /// Longest time a test waits for a peer; far above what a loaded machine needs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn serve<D: Driver>(
+    on: Transport,
     options: Options,
-    endpoint: impl FnOnce(TcpListener) -> D::Endpoint + Send + 'static,
+    endpoint: impl FnOnce(Listener) -> D::Endpoint + Send + 'static,
 ) -> Served {
-    let listener = socket::listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).expect("port 0");
-    let address = listener.local_addr().expect("bound");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let listener = Listener::bind(&match on {
+        Transport::Tcp => Address::FREE_PORT,
+        Transport::Unix => Address::Unix(folder.path().join("socket")),
+    });
+    let listener = listener.expect("a free address");
+    let address = listener.address().expect("bound");
     let (stopper, stopped) = stop_signal().expect("a socket pair");
     let worker = std::thread::spawn(move || {
         let driver = D::new(options, SharedPool::default()).expect("the driver starts");
         driver.run(vec![endpoint(listener)], stopped).expect("the driver runs")
     });
-    Served { address, stopper, worker }
+    Served { address, stopper, worker, _folder: folder }
 }
 
-fn serve_frames<D: Driver>(options: Options) -> Served {
-    serve::<D>(options, |listener| D::machine(listener, Frames::default))
+fn serve_frames<D: Driver>(on: Transport, options: Options) -> Served {
+    serve::<D>(on, options, |listener| D::machine(listener, Frames::default))
 }
 
 impl Served {
-    fn connect(&self) -> TcpStream {
-        let stream = socket::connect(self.address).expect("listening");
+    fn connect(&self) -> Socket {
+        let stream = socket::connect(&self.address, PATIENCE).expect("listening");
+        let stream = Socket::from(stream);
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         stream
@@ -255,7 +274,7 @@ fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
 }
 
 /// Sends on one thread and compares on the other, so that neither side waits for buffers.
-fn exchange(stream: &TcpStream, sent: &[u8]) {
+fn exchange(stream: &Socket, sent: &[u8]) {
     std::thread::scope(|scope| {
         scope.spawn(|| (&mut &*stream).write_all(sent).expect("the server reads"));
         let got = read_exactly(&mut &*stream, sent.len());
@@ -263,8 +282,8 @@ fn exchange(stream: &TcpStream, sent: &[u8]) {
     });
 }
 
-fn echoes_every_size<D: Driver>() {
-    let served = serve_frames::<D>(Options::default());
+fn echoes_every_size<D: Driver>(on: Transport) {
+    let served = serve_frames::<D>(on, Options::default());
     let stream = served.connect();
     for (seed, len) in
         [0, 1, 8, 4095, 16 << 10, (16 << 10) + 1, 64 << 10, 100_003, 1 << 20, 9 << 20]
@@ -279,16 +298,16 @@ fn echoes_every_size<D: Driver>() {
     assert_eq!(counters.bytes_in, counters.bytes_out);
 }
 
-fn keeps_the_order_of_a_pipeline_of_mixed_sizes<D: Driver>() {
-    let served = serve_frames::<D>(Options::default());
+fn keeps_the_order_of_a_pipeline_of_mixed_sizes<D: Driver>(on: Transport) {
+    let served = serve_frames::<D>(on, Options::default());
     let sizes = [3, 70_000, 8, 8, 20_000, 0, 300_000, 16_384, 5];
     let all: Vec<u8> = (0..400).flat_map(|at| frame(&body(sizes[at % sizes.len()], at))).collect();
     exchange(&served.connect(), &all);
     assert_eq!(served.stop().peer_faults, 0);
 }
 
-fn takes_input_in_any_pieces<D: Driver>() {
-    let served = serve_frames::<D>(Options::default());
+fn takes_input_in_any_pieces<D: Driver>(on: Transport) {
+    let served = serve_frames::<D>(on, Options::default());
     let mut stream = served.connect();
     let sent: Vec<u8> =
         [1, 0, 40, 17_000].into_iter().flat_map(|len| frame(&body(len, 7))).collect();
@@ -299,9 +318,9 @@ fn takes_input_in_any_pieces<D: Driver>() {
     served.stop();
 }
 
-fn serves_many_connections_at_once<D: Driver>() {
-    let served = serve_frames::<D>(Options::default());
-    let mut streams: Vec<TcpStream> = (0..100).map(|_| served.connect()).collect();
+fn serves_many_connections_at_once<D: Driver>(on: Transport) {
+    let served = serve_frames::<D>(on, Options::default());
+    let mut streams: Vec<Socket> = (0..100).map(|_| served.connect()).collect();
     for round in 0..20 {
         for (seed, stream) in streams.iter_mut().enumerate() {
             stream.write_all(&frame(&body(round * 100 + seed, seed))).expect("the server reads");
@@ -315,8 +334,8 @@ fn serves_many_connections_at_once<D: Driver>() {
     assert_eq!(served.stop().accepted, 100);
 }
 
-fn answers_what_came_before_a_half_close<D: Driver>() {
-    let served = serve_frames::<D>(Options::default());
+fn answers_what_came_before_a_half_close<D: Driver>(on: Transport) {
+    let served = serve_frames::<D>(on, Options::default());
     let mut stream = served.connect();
     let sent = [frame(&body(50_000, 1)), frame(b"last")].concat();
     stream.write_all(&sent).expect("the server reads");
@@ -325,12 +344,12 @@ fn answers_what_came_before_a_half_close<D: Driver>() {
     assert_eq!(served.stop().peer_faults, 0);
 }
 
-fn counts_a_peer_that_vanishes_inside_a_message<D: Driver>() {
-    let served = serve_frames::<D>(Options::default());
+fn counts_a_peer_that_vanishes_inside_a_message<D: Driver>(on: Transport) {
+    let served = serve_frames::<D>(on, Options::default());
     for len in [100, 1_000_000] {
         let stream = served.connect();
         (&stream).write_all(&frame(&body(len, 3))[..len / 2]).expect("the server reads");
-        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a socket");
+        stream.set_linger(Some(Duration::ZERO)).expect("a socket");
         drop(stream);
         let stream = served.connect();
         (&stream).write_all(&frame(&body(len, 3))[..len / 2]).expect("the server reads");
@@ -340,8 +359,8 @@ fn counts_a_peer_that_vanishes_inside_a_message<D: Driver>() {
     assert_eq!(served.stop().peer_faults, 4);
 }
 
-fn a_refused_peer_reads_the_reason_though_it_still_sends<D: Driver>() {
-    let served = serve_frames::<D>(Options::default());
+fn a_refused_peer_reads_the_reason_though_it_still_sends<D: Driver>(on: Transport) {
+    let served = serve_frames::<D>(on, Options::default());
     let mut stream = served.connect();
     stream.write_all(&REFUSED.to_le_bytes()).expect("the server reads");
     for _ in 0..64 {
@@ -352,9 +371,9 @@ fn a_refused_peer_reads_the_reason_though_it_still_sends<D: Driver>() {
     assert_eq!(served.stop().peer_faults, 1);
 }
 
-fn a_deadline_ends_a_quiet_connection<D: Driver>() {
+fn a_deadline_ends_a_quiet_connection<D: Driver>(on: Transport) {
     let quiet = Some(Duration::from_millis(50));
-    let served = serve::<D>(Options::default(), move |listener| {
+    let served = serve::<D>(on, Options::default(), move |listener| {
         D::machine(listener, move || Frames { quiet, ..Frames::default() })
     });
     let mut cut_short = served.connect();
@@ -367,9 +386,9 @@ fn a_deadline_ends_a_quiet_connection<D: Driver>() {
     assert_eq!(served.stop().peer_faults, 2);
 }
 
-fn stops_reading_when_the_peer_does_not_read<D: Driver>() {
+fn stops_reading_when_the_peer_does_not_read<D: Driver>(on: Transport) {
     let options = Options { outbox_bytes_max: 256 * 1024, ..Options::default() };
-    let served = serve_frames::<D>(options);
+    let served = serve_frames::<D>(on, options);
     let stream = served.connect();
     stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout");
     let message = frame(&body(60_000, 5));
@@ -395,25 +414,25 @@ fn stops_reading_when_the_peer_does_not_read<D: Driver>() {
     served.stop();
 }
 
-fn a_stop_finishes_open_work<D: Driver>() {
-    let served = serve_frames::<D>(Options::default());
+fn a_stop_finishes_open_work<D: Driver>(on: Transport) {
+    let served = serve_frames::<D>(on, Options::default());
     let mut stream = served.connect();
     exchange(&stream, &frame(b"known to the server"));
     let sent = frame(&body(500_000, 2));
     stream.write_all(&sent[..1000]).expect("the server reads");
     std::thread::sleep(Duration::from_millis(50));
-    let Served { address, stopper, worker } = served;
+    let Served { address, stopper, worker, _folder } = served;
     drop(stopper);
     std::thread::sleep(Duration::from_millis(50));
-    TcpStream::connect(address).expect_err("a stopped worker does not listen");
+    socket::connect(&address, PATIENCE).expect_err("a stopped worker does not listen");
     stream.write_all(&sent[1000..]).expect("the server reads");
     assert!(read_to_end(&mut stream) == sent);
     worker.join().expect("the worker does not panic");
 }
 
-fn a_stop_with_idle_connections_returns_at_once<D: Driver>() {
-    let served = serve_frames::<D>(Options::default());
-    let streams: Vec<TcpStream> = (0..50).map(|_| served.connect()).collect();
+fn a_stop_with_idle_connections_returns_at_once<D: Driver>(on: Transport) {
+    let served = serve_frames::<D>(on, Options::default());
+    let streams: Vec<Socket> = (0..50).map(|_| served.connect()).collect();
     for stream in &streams {
         exchange(stream, &frame(b"hello"));
     }
@@ -422,9 +441,9 @@ fn a_stop_with_idle_connections_returns_at_once<D: Driver>() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
-fn a_stop_does_not_wait_for_ever<D: Driver>() {
+fn a_stop_does_not_wait_for_ever<D: Driver>(on: Transport) {
     let options = Options { drain_timeout: Duration::from_millis(100), ..Options::default() };
-    let served = serve_frames::<D>(options);
+    let served = serve_frames::<D>(on, options);
     let mut stream = served.connect();
     exchange(&stream, &frame(b"hello"));
     stream.write_all(&frame(&body(200_000, 0))[..100_000]).expect("the server reads");
@@ -434,14 +453,14 @@ fn a_stop_does_not_wait_for_ever<D: Driver>() {
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
 
-fn further_connections_wait_for_room<D: Driver>() {
+fn further_connections_wait_for_room<D: Driver>(on: Transport) {
     let options = Options { connections_max: 2, ..Options::default() };
-    let served = serve_frames::<D>(options);
+    let served = serve_frames::<D>(on, options);
     let first = [served.connect(), served.connect()];
     for stream in &first {
         exchange(stream, &frame(b"inside"));
     }
-    let mut waiting: Vec<TcpStream> = (0..3).map(|_| served.connect()).collect();
+    let mut waiting: Vec<Socket> = (0..3).map(|_| served.connect()).collect();
     for stream in &mut waiting {
         stream.write_all(&frame(b"outside")).expect("the kernel buffers");
         stream.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
@@ -455,17 +474,17 @@ fn further_connections_wait_for_room<D: Driver>() {
     assert_eq!(served.stop().peer_faults, 0);
 }
 
-fn a_thousand_idle_connections_are_kept<D: Driver>() {
-    let served = serve_frames::<D>(Options::default());
-    let streams: Vec<TcpStream> = (0..1000).map(|_| served.connect()).collect();
+fn a_thousand_idle_connections_are_kept<D: Driver>(on: Transport) {
+    let served = serve_frames::<D>(on, Options::default());
+    let streams: Vec<Socket> = (0..1000).map(|_| served.connect()).collect();
     exchange(&streams[0], &frame(b"first"));
     exchange(&streams[999], &frame(b"last"));
     drop(streams);
     assert_eq!(served.stop().accepted, 1000);
 }
 
-fn a_service_copies_a_stream<D: Driver>() {
-    let served = serve::<D>(Options::default(), |listener| D::service(listener, Copying));
+fn a_service_copies_a_stream<D: Driver>(on: Transport) {
+    let served = serve::<D>(on, Options::default(), |listener| D::service(listener, Copying));
     let mut stream = served.connect();
     exchange(&stream, &body(1, 1));
     exchange(&stream, &body(5 << 20, 2));
@@ -478,25 +497,30 @@ fn a_service_copies_a_stream<D: Driver>() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
-fn a_service_can_sleep<D: Driver>() {
-    let served = serve::<D>(Options::default(), |listener| D::service(listener, Sleeping));
-    let mut streams: Vec<TcpStream> = (0..10).map(|_| served.connect()).collect();
+fn a_service_can_sleep<D: Driver>(on: Transport) {
+    let served = serve::<D>(on, Options::default(), |listener| D::service(listener, Sleeping));
+    let mut streams: Vec<Socket> = (0..10).map(|_| served.connect()).collect();
     for stream in &mut streams {
         assert_eq!(read_to_end(stream), b"!");
     }
     served.stop();
 }
 
-/// One module of tests per driver.
+/// One module of tests per driver and transport.
 macro_rules! on {
     ($name:ident, $driver:ty, [$($promise:ident),* $(,)?]) => {
         mod $name {
-            $(#[test] fn $promise() { super::$promise::<$driver>(); })*
+            mod tcp {
+                $(#[test] fn $promise() { super::super::$promise::<$driver>(super::super::Transport::Tcp); })*
+            }
+            mod unix {
+                $(#[test] fn $promise() { super::super::$promise::<$driver>(super::super::Transport::Unix); })*
+            }
         }
     };
 }
 
-/// The same promises on every driver.
+/// The same promises on every driver and transport.
 macro_rules! on_every_driver {
     ($promises:tt) => {
         on!(tokio, ndecho::driver::tokio::Tokio, $promises);

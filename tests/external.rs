@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use ndecho::external::{self, ExternalRung, ExternalServer};
 use ndecho::load;
 use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
 use ndecho::report::seed::ORIGINAL_ROWS;
+use ndecho::sys::address::Address;
 
 #[path = "common/process.rs"]
 mod process;
@@ -214,8 +215,9 @@ fn sixty_four_mebibytes_pass_through_every_server() {
 }
 
 /// Status and body of the reply to `body`.
-fn post(address: SocketAddr, path: &str, body: &[u8]) -> (String, String) {
-    let mut stream = TcpStream::connect(address).expect("it listens");
+fn post(address: &Address, path: &str, body: &[u8]) -> (String, String) {
+    let mut stream =
+        TcpStream::connect(address.tcp().expect("it listens on TCP")).expect("it listens");
     let length = body.len();
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: server\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"

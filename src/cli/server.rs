@@ -5,7 +5,6 @@
 //! exits at once with 1.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
@@ -23,6 +22,7 @@ use crate::driver;
 use crate::server::{self, Event, Listen, Options, Plan};
 use crate::service::echo::CodecSet;
 use crate::service::spin::Spin;
+use crate::sys::address::Address;
 use crate::sys::affinity;
 use crate::wire::Limits;
 
@@ -34,7 +34,7 @@ pub struct UringServerArgs {
     addresses: Addresses,
     /// Where raw frames are served; without it they are not
     #[arg(long, value_name = "ADDR")]
-    raw: Option<SocketAddr>,
+    raw: Option<Address>,
     /// What speaks HTTP/2
     #[arg(long, value_name = "ENGINE", value_enum, default_value_t = GrpcEngine::H2)]
     grpc_engine: GrpcEngine,
@@ -81,7 +81,7 @@ pub struct ServeArgs {
     rung: String,
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
-    addr: SocketAddr,
+    addr: Address,
     /// Time that is spent on every message beside its echo: a known difference, for a run to find again
     #[arg(long = "spin", value_name = "TIME", value_parser = values::duration, hide = true)]
     added: Option<Duration>,
@@ -96,10 +96,10 @@ pub struct ServeArgs {
 struct Addresses {
     /// Where gRPC is served; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
-    grpc: SocketAddr,
+    grpc: Address,
     /// Where REST is served; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50055")]
-    rest: SocketAddr,
+    rest: Address,
 }
 
 /// What every server can be told.
@@ -152,12 +152,16 @@ impl UringServerArgs {
         let mut listens = vec![
             (
                 "grpc",
-                Listen { protocol: self.grpc_engine.protocol(), address: self.addresses.grpc },
+                Listen {
+                    protocol: self.grpc_engine.protocol(),
+                    address: self.addresses.grpc.clone(),
+                },
             ),
-            ("rest", Listen { protocol: Protocol::H1, address: self.addresses.rest }),
+            ("rest", Listen { protocol: Protocol::H1, address: self.addresses.rest.clone() }),
         ];
-        listens
-            .extend(self.raw.map(|address| ("raw", Listen { protocol: Protocol::Raw, address })));
+        listens.extend(
+            self.raw.clone().map(|address| ("raw", Listen { protocol: Protocol::Raw, address })),
+        );
         exit("uring-server", self.common.serve(Driver::Uring, &listens, CodecSet::own()))
     }
 }
@@ -167,8 +171,8 @@ impl TonicServerArgs {
     pub fn run(&self) -> ExitCode {
         let tonic = if self.tuned { Protocol::TonicTuned } else { Protocol::Tonic };
         let listens = [
-            ("grpc", Listen { protocol: tonic, address: self.addresses.grpc }),
-            ("rest", Listen { protocol: Protocol::Axum, address: self.addresses.rest }),
+            ("grpc", Listen { protocol: tonic, address: self.addresses.grpc.clone() }),
+            ("rest", Listen { protocol: Protocol::Axum, address: self.addresses.rest.clone() }),
         ];
         exit("tonic-server", self.common.serve(Driver::Tokio, &listens, CodecSet::library()))
     }
@@ -191,7 +195,7 @@ impl ServeArgs {
             Some(time) => codecs.spinning(self.spin(time)?),
             None => codecs,
         };
-        let listen = Listen { protocol: rung.protocol(), address: self.addr };
+        let listen = Listen { protocol: rung.protocol(), address: self.addr.clone() };
         self.common.serve(rung.driver(), &[("", listen)], codecs)
     }
 
@@ -239,7 +243,7 @@ impl CommonArgs {
             let error = anyhow!("--busy-poll needs the driver uring, got {driver}");
             return Err(Failure::Usage(error));
         }
-        let (names, listens): (Vec<_>, Vec<_>) = listens.iter().copied().unzip();
+        let (names, listens): (Vec<_>, Vec<_>) = listens.iter().cloned().unzip();
         let plan = Plan { driver, listens, codecs };
         run(&plan, &options, &names, self.report.as_ref()).map_err(Failure::Run)
     }
@@ -329,7 +333,7 @@ fn run(
 }
 
 /// `ready grpc=ADDR rest=ADDR`, or `ready ADDR` where there is only one.
-fn ready_line(names: &[&str], addresses: &[SocketAddr]) -> String {
+fn ready_line(names: &[&str], addresses: &[Address]) -> String {
     let mut line = "ready".to_owned();
     for (name, address) in names.iter().zip(addresses) {
         let separator = if name.is_empty() { "" } else { "=" };

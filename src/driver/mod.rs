@@ -5,12 +5,12 @@
 //! worker: one thread, one ring or one epoll set. It knows nothing of codecs or what a message means.
 
 use std::future::Future;
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::sys::listener::Listener;
 use crate::sys::socket::{self, SocketOptions};
 use crate::wire::h1::H1;
 use crate::wire::h2::H2;
@@ -105,12 +105,12 @@ pub trait Driver: Sized {
 
     /// An endpoint of an own protocol; `make` is called for each accepted connection.
     fn machine<M: Connected + 'static>(
-        listener: TcpListener,
+        listener: Listener,
         make: impl Fn() -> M + 'static,
     ) -> Self::Endpoint;
 
     /// An endpoint of a borrowed stack.
-    fn service<S: Service>(listener: TcpListener, service: S) -> Self::Endpoint;
+    fn service<S: Service>(listener: Listener, service: S) -> Self::Endpoint;
 
     /// Makes the worker on the calling thread, which is already pinned. It trims `pool`.
     fn new(options: Options, pool: SharedPool) -> Result<Self, DriverError>;

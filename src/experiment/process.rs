@@ -11,13 +11,13 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use crate::sys::address::Address;
 use crate::sys::child::{ChildError, Process};
 use crate::sys::ready_line::ReadyLine;
 
@@ -55,7 +55,7 @@ struct Guard {
 #[derive(Debug)]
 pub struct Server {
     guard: Guard,
-    address: SocketAddr,
+    address: Address,
 }
 
 /// How a child failed.
@@ -94,8 +94,8 @@ impl Server {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Its process.
@@ -253,7 +253,7 @@ mod tests {
     fn a_server_is_ready_then_drains() {
         let script = "trap 'exit 0' TERM; echo ready 127.0.0.1:7; while :; do sleep 0.01; done";
         let server = start(script).expect("it says ready");
-        assert_eq!(server.address().port(), 7);
+        assert_eq!(server.address().to_string(), "127.0.0.1:7");
         let pid = server.pid();
         server.stop().expect("it exits with 0");
         assert!(!is_running(pid));

@@ -98,15 +98,8 @@ pub enum LoadError {
     /// The options do not fit each other.
     #[error(transparent)]
     Plan(#[from] plan::PlanError),
-    /// Nobody is there.
-    #[error("cannot connect to {address}: {source}")]
-    Connect {
-        /// Where.
-        address: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A socket's options.
+    #[error("cannot resolve {host}: {source}")]
+    Resolve { host: String, source: std::io::Error },
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// The thread cannot be pinned.

@@ -1,7 +1,7 @@
 //! Connects, and puts each connection on the reactor in the protocol of its target.
 
 use std::cell::RefCell;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use crate::axis::Family;
 use crate::driver::uring::{ConnectionId, Reactor};
 use crate::driver::{self, Connected};
 use crate::service::routes::GRPC_PATH;
+use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::wire::Limits;
 use crate::wire::h1::H1Client;
@@ -38,32 +39,24 @@ pub fn reactor(busy_poll: Duration) -> Result<Reactor, LoadError> {
     Ok(Reactor::new(options)?)
 }
 
-/// All connections of `options`, with the same socket options as a server's, before `end`.
-pub fn connect(options: &Options, end: Instant) -> Result<Vec<TcpStream>, LoadError> {
-    let authority = &options.target.authority;
-    let refused = |source| LoadError::Connect { address: authority.clone(), source };
-    let mut addresses = authority.to_socket_addrs().map_err(refused)?;
-    let address = addresses.next().ok_or_else(|| refused(std::io::ErrorKind::NotFound.into()))?;
-    let connect = |_| connect_one(address, end).map_err(refused);
-    let sockets: Vec<TcpStream> =
-        (0..options.connections).map(connect).collect::<Result<_, LoadError>>()?;
-    for socket in &sockets {
-        socket::tune(socket)?;
-    }
-    Ok(sockets)
-}
-
-fn connect_one(address: SocketAddr, end: Instant) -> std::io::Result<TcpStream> {
-    // A timeout of zero would be refused as a mistake.
-    let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    TcpStream::connect_timeout(&address, left)
+/// Makes all connections of `options`, with the same socket options as a server's, before `end`.
+pub fn connect(options: &Options, end: Instant) -> Result<Vec<OwnedFd>, LoadError> {
+    let host = &options.target.authority;
+    let failed = |source| LoadError::Resolve { host: host.clone(), source };
+    let address = Address::resolve(host).map_err(failed)?;
+    let connect = |_| {
+        // A timeout of zero would be refused as a mistake.
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        Ok(socket::connect(&address, left)?)
+    };
+    (0..options.connections).map(connect).collect()
 }
 
 /// Puts every socket on the reactor and says what each is called there; the first requests are sent.
 pub fn start(
     reactor: &mut Reactor,
     options: &Options,
-    sockets: Vec<TcpStream>,
+    sockets: Vec<OwnedFd>,
     run: &Rc<RefCell<Run>>,
 ) -> Result<Vec<ConnectionId>, LoadError> {
     let mut start = |(index, socket)| Ok(reactor.adopt(socket, machine(options, run, index))?);

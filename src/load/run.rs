@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use crate::probe::cpu_clock::{self, CpuTime};
 use crate::probe::cpu_clock_sync::CpuClockSync;
 use crate::probe::memory;
-use crate::record::{Http2Settings, Measurement, ScheduleReport, SocketOptions};
+use crate::record::{Http2Settings, Measurement, ScheduleReport};
 use crate::stats::histogram::Histogram;
+use crate::sys::socket::SocketOptions;
 
 use super::message::Message;
 use super::pace::Pace;

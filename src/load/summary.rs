@@ -104,8 +104,8 @@ fn cpu(cpu: CpuTime, measured: &Measurement) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::SocketOptions;
     use crate::stats::histogram::Quantiles;
+    use crate::sys::socket::SocketOptions;
 
     fn measured(client_ns: u64) -> Measurement {
         Measurement {

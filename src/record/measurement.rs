@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::probe::cpu_clock::CpuTime;
 use crate::stats::histogram::Quantiles;
+use crate::sys::socket::SocketOptions;
 
 /// Counts between the end of warm-up and the end of the window. `ndecho load --json` prints one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,19 +60,6 @@ pub struct ScheduleReport {
     pub lag_ns: Quantiles,
     /// The delays as an HDR histogram (V2, base64).
     pub lag_histogram: String,
-}
-
-/// What getsockopt says of a connected socket.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SocketOptions {
-    /// TCP_NODELAY.
-    pub nodelay: bool,
-    /// SO_SNDBUF.
-    pub send_buffer_bytes: u64,
-    /// SO_RCVBUF.
-    pub receive_buffer_bytes: u64,
-    /// TCP_CONGESTION.
-    pub congestion: String,
 }
 
 /// HTTP/2 SETTINGS of one side; `None` is the default of RFC 9113.

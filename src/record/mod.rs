@@ -21,7 +21,7 @@ mod server;
 mod trial;
 pub mod validity;
 
-pub use measurement::{Http2Settings, Measurement, ScheduleReport, SocketOptions};
+pub use measurement::{Http2Settings, Measurement, ScheduleReport};
 pub use server::{DelayTotals, ServerReport};
 pub use trial::{ArrayInfo, Counts, Outcome, RequestCounts, Side, Trial, Variant};
 

@@ -337,8 +337,9 @@ pub(crate) mod tests {
     use crate::probe::build::Build;
     use crate::probe::cpu_clock::CpuTime;
     use crate::probe::host::Host;
-    use crate::record::{Header, SocketOptions, VERSION, Variant};
+    use crate::record::{Header, VERSION, Variant};
     use crate::stats::histogram::Quantiles;
+    use crate::sys::socket::SocketOptions;
 
     pub(crate) fn header() -> Header {
         Header {

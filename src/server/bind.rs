@@ -1,53 +1,29 @@
-//! Listeners: one per address and worker, all workers of an address on the same port.
-//!
-//! With several workers the sockets share their port by SO_REUSEPORT, which would silently let another server of
-//! the same user share it too; so a fixed port is first asked for alone.
-
-use std::error::Error as _;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+//! Listeners of a server: one per address and worker.
 
 use crate::server::{Listen, ServerError};
-use crate::sys::socket::{self, SocketError};
+use crate::sys::address::Address;
+use crate::sys::listener::Listener;
 
-/// What was bound.
+/// Listeners, and the addresses that the kernel gave them.
 pub(super) struct Bound {
     /// Listeners of each worker, in the plan's order.
-    pub(super) by_worker: Vec<Vec<TcpListener>>,
-    /// Where they listen, in the plan's order.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) by_worker: Vec<Vec<Listener>>,
+    /// Bound addresses, in the plan's order.
+    pub(super) addresses: Vec<Address>,
 }
 
 /// Listens on every address for every worker.
 pub(super) fn bind(listens: &[Listen], workers: usize) -> Result<Bound, ServerError> {
-    let mut by_worker: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut by_worker: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     for listen in listens {
-        let mut address = listen.address;
-        if workers > 1 && address.port() != 0 {
-            socket::listen(address, false).map_err(advise)?;
+        let listeners = Listener::bind_all(&listen.address, workers)?;
+        let address = listeners[0].address();
+        addresses
+            .push(address.map_err(|source| ServerError::System { what: "read a port", source })?);
+        for (of_worker, listener) in by_worker.iter_mut().zip(listeners) {
+            of_worker.push(listener);
         }
-        for listeners in &mut by_worker {
-            let listener = socket::listen(address, workers > 1).map_err(advise)?;
-            address = listener
-                .local_addr()
-                .map_err(|source| ServerError::System { what: "read a listener's port", source })?;
-            listeners.push(listener);
-        }
-        addresses.push(address);
     }
     Ok(Bound { by_worker, addresses })
-}
-
-fn advise(source: SocketError) -> ServerError {
-    let cause = source.source().and_then(|error| error.downcast_ref::<io::Error>());
-    let advice = match cause.map(io::Error::kind) {
-        Some(io::ErrorKind::AddrInUse) => {
-            "; another program listens there: stop it, or choose another port (0 picks a free one)"
-        }
-        Some(io::ErrorKind::PermissionDenied) => "; choose a port above 1023",
-        Some(io::ErrorKind::AddrNotAvailable) => "; choose an address of this machine",
-        _ => "",
-    };
-    ServerError::Listen { source, advice }
 }

@@ -3,7 +3,6 @@
 //! [`choose`] returns the one function that a worker of the plan runs. A new driver is an arm of
 //! [`choose`], a new protocol an arm of [`endpoint`]; the compiler asks for both.
 
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -21,6 +20,7 @@ use crate::stack::hyper::Hyper;
 use crate::stack::hyper_h2::HyperH2;
 use crate::stack::standalone::{self, Stack};
 use crate::sys::affinity;
+use crate::sys::listener::Listener;
 use crate::wire::h1::{DateClock, H1};
 use crate::wire::h2::H2;
 use crate::wire::raw::Raw;
@@ -29,7 +29,7 @@ use crate::wire::{Limits, SharedPool};
 /// What one worker gets.
 pub(super) struct Seat {
     pub(super) core: Option<usize>,
-    pub(super) listeners: Vec<TcpListener>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) protocols: Vec<Protocol>,
     pub(super) codecs: CodecSet,
     pub(super) limits: Limits,
@@ -94,11 +94,7 @@ enum Endpoint<D: driver::Driver> {
 }
 
 /// Puts the code of `protocol` behind `listener`.
-fn endpoint<D: driver::Driver>(
-    protocol: Protocol,
-    listener: TcpListener,
-    work: &Work,
-) -> Endpoint<D> {
+fn endpoint<D: driver::Driver>(protocol: Protocol, listener: Listener, work: &Work) -> Endpoint<D> {
     let work = work.clone();
     let limits = Rc::new(work.limits().clone());
     let handler = EchoHandler::new(protocol.family(), work.clone());

@@ -11,7 +11,6 @@
 //! ```
 //! Invariant: a [`Server`] has all its listeners and all its rings; if one cannot be had, there is none.
 
-use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
@@ -20,6 +19,7 @@ use crate::driver::{self, Counters, DriverError};
 use crate::record::ServerReport;
 use crate::service::echo::CodecSet;
 use crate::service::spin::Spin;
+use crate::sys::address::Address;
 use crate::sys::affinity::AffinityError;
 use crate::sys::socket::SocketError;
 use crate::wire::Limits;
@@ -41,11 +41,11 @@ pub struct Plan {
 }
 
 /// A protocol and where it listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     pub protocol: Protocol,
     /// Address; port 0 picks a free one.
-    pub address: SocketAddr,
+    pub address: Address,
 }
 
 /// How to serve.
@@ -81,13 +81,8 @@ pub enum ServerError {
         nearest: String,
     },
     /// An address cannot be listened on.
-    #[error("{source}{advice}")]
-    Listen {
-        /// What failed.
-        source: SocketError,
-        /// What to do, or nothing.
-        advice: &'static str,
-    },
+    #[error(transparent)]
+    Listen(#[from] SocketError),
     /// A worker cannot be pinned.
     #[error(transparent)]
     Affinity(#[from] AffinityError),
@@ -110,7 +105,7 @@ pub enum ServerError {
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
     workers: Vec<Worker>,
     /// By worker.
     spins: Vec<Spin>,
@@ -169,7 +164,7 @@ pub fn start(
 
 impl Server {
     /// Where it listens, in the plan's order.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 

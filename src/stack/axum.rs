@@ -11,8 +11,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
-use tokio::net::{TcpListener, TcpStream};
+use axum::serve::Listener;
 
 use crate::axis::Encoding;
 use crate::service::echo::CodecSet;
@@ -20,15 +19,13 @@ use crate::service::handler::echo_once;
 use crate::service::routes;
 use crate::wire::{Limits, Refused};
 
-/// Serves `listener` until `drained`, then finishes what is open. `accepted` sees each connection first.
-pub async fn serve(
-    listener: TcpListener,
+/// Serves `listener` until `drained`, then finishes what is open.
+pub async fn serve<L: Listener<Addr: std::fmt::Debug>>(
+    listener: L,
     codecs: CodecSet,
     limits: Limits,
-    mut accepted: impl FnMut(&TcpStream) + Send + 'static,
     drained: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let listener = listener.tap_io(move |stream| accepted(stream));
     axum::serve(listener, router(codecs, &limits)).with_graceful_shutdown(drained).await
 }
 

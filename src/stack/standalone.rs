@@ -1,28 +1,28 @@
-//! Runs *Whole* stacks: one current-thread tokio runtime per worker, with as many listeners as it is given.
+//! Runs standalone stacks: one current-thread tokio runtime per worker, with as many listeners as it is given.
 //!
-//! It accepts for tonic and looks on while axum accepts, so that both get the same socket options and are counted
-//! alike. It does not limit connections and sees no bytes: these stacks keep both to themselves.
+//! It sees each connection first, so that all stacks get the same socket options and are counted alike. It does not
+//! limit connections and counts no bytes: these stacks keep both to themselves.
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::{join_all, select};
+use ::axum::serve::{Listener as Accepts, ListenerExt as _};
+use ::tonic::transport::server::Connected;
+use futures_util::future::{Either, join_all, select};
 use futures_util::stream::{Stream, unfold};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use crate::driver::{Counters, DriverError, StopSignal};
 use crate::service::echo::CodecSet;
 use crate::stack::{axum, tonic};
+use crate::sys::listener::Listener;
 use crate::sys::socket;
 use crate::wire::Limits;
-
-/// How long to wait after a failed accept, until descriptors or memory come free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Which stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,18 +38,15 @@ pub enum Stack {
 /// A listener and the stack behind it.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Where it listens.
-    pub listener: TcpListener,
-    /// What speaks.
+    pub listener: Listener,
     pub stack: Stack,
-    /// Which codec serves which encoding.
     pub codecs: CodecSet,
-    /// Limits; of these stacks' own kind, all but the body's are left alone.
+    /// Only `body_bytes_max` is applied; the stacks keep their own defaults for the rest.
     pub limits: Limits,
 }
 
-/// Counted by stacks that may accept on any thread.
-type Tally = Arc<Mutex<Counters>>;
+/// Counters of stacks that may accept on any thread.
+type SharedCounters = Arc<Mutex<Counters>>;
 
 type Serving = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
@@ -63,7 +60,7 @@ pub fn run(
         .enable_all()
         .build()
         .map_err(|source| DriverError::Io { what: "start the tokio runtime", source })?;
-    let counters = Tally::default();
+    let counters = SharedCounters::default();
     runtime.block_on(serve(endpoints, drain_timeout, stop, &counters))?;
     let counters = counters.lock().expect("nothing panics while it counts");
     Ok(counters.clone())
@@ -73,7 +70,7 @@ async fn serve(
     endpoints: Vec<Endpoint>,
     drain_timeout: Duration,
     stop: StopSignal,
-    counters: &Tally,
+    counters: &SharedCounters,
 ) -> Result<(), DriverError> {
     let (drain, drained) = watch::channel(false);
     let mut serving = Vec::new();
@@ -83,59 +80,77 @@ async fn serve(
             .push(started.map_err(|source| DriverError::Io { what: "watch a listener", source })?);
     }
     let mut serving = join_all(serving);
-    let stop = tokio::net::UnixStream::from_std(stop.into_stream())
+    let stop = UnixStream::from_std(stop.into_stream())
         .map_err(|source| DriverError::Io { what: "watch the stop socket", source })?;
     let ended = select(Box::pin(stop.readable()), &mut serving).await;
-    if let futures_util::future::Either::Right((results, _)) = ended {
+    if let Either::Right((results, _)) = ended {
         let failed = results.into_iter().find_map(Result::err);
         return failed.map_or(Ok(()), |source| Err(DriverError::Io { what: "serve", source }));
     }
     drain.send_replace(true);
-    // What is not done by then is dropped with the runtime, which closes its sockets.
+    // Open work that is not done by then is dropped with the runtime, which closes its sockets.
     let _ = tokio::time::timeout(drain_timeout, serving).await;
     Ok(())
 }
 
+/// Puts the listener on the runtime as the type that a user of the stack would have.
 fn start(
     endpoint: Endpoint,
-    counters: Tally,
-    mut drained: watch::Receiver<bool>,
+    counters: SharedCounters,
+    drained: watch::Receiver<bool>,
 ) -> io::Result<Serving> {
     let Endpoint { listener, stack, codecs, limits } = endpoint;
     listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let greet = move |stream: &TcpStream| {
+    match listener {
+        Listener::Tcp(listener) => {
+            let listener = TcpListener::from_std(listener)?;
+            Ok(start_on(listener, stack, codecs, limits, counters, drained))
+        }
+        Listener::Unix(listener, file) => {
+            let listener = UnixListener::from_std(listener)?;
+            let serving = start_on(listener, stack, codecs, limits, counters, drained);
+            Ok(Box::pin(async move {
+                let result = serving.await;
+                drop(file);
+                result
+            }))
+        }
+    }
+}
+
+fn start_on<L>(
+    listener: L,
+    stack: Stack,
+    codecs: CodecSet,
+    limits: Limits,
+    counters: SharedCounters,
+    mut drained: watch::Receiver<bool>,
+) -> Serving
+where
+    L: Accepts<Io: AsFd + Connected, Addr: std::fmt::Debug>,
+{
+    let listener = listener.tap_io(move |stream| {
         // Inherited from the listener already; a stream that is gone fails its first read.
         let _ = socket::tune(stream);
         counters.lock().expect("nothing panics while it counts").accept(stream);
-    };
+    });
     let drained = async move {
         let _ = drained.wait_for(|drained| *drained).await;
     };
-    Ok(match stack {
-        Stack::Axum => Box::pin(axum::serve(listener, codecs, limits, greet, drained)),
+    match stack {
+        Stack::Axum => Box::pin(axum::serve(listener, codecs, limits, drained)),
         Stack::Tonic | Stack::TonicTuned => Box::pin(async move {
             let tuned = stack == Stack::TonicTuned;
-            let incoming = Box::pin(incoming(listener, greet));
+            let incoming = Box::pin(incoming(listener));
             tonic::serve(incoming, codecs, limits, tuned, drained).await.map_err(io::Error::other)
         }),
-    })
+    }
 }
 
-/// Connections as they come; a failed accept is tried again after a pause.
-fn incoming(
-    listener: tokio::net::TcpListener,
-    greet: impl Fn(&TcpStream),
-) -> impl Stream<Item = io::Result<TcpStream>> {
-    unfold((listener, greet), |(listener, greet)| async move {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    greet(&stream);
-                    return Some((Ok(stream), (listener, greet)));
-                }
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            }
-        }
+/// Turns a listener into a stream of connections.
+fn incoming<L: Accepts>(listener: L) -> impl Stream<Item = io::Result<L::Io>> {
+    unfold(listener, |mut listener| async move {
+        let (stream, _) = listener.accept().await;
+        Some((Ok(stream), listener))
     })
 }

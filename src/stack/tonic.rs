@@ -13,11 +13,12 @@ use std::task::{Context, Poll};
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::stream::Stream;
 use http::header::CONTENT_TYPE;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::Service;
 use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::transport::server::Connected;
 use tonic::{Code, Request, Response, Status};
 
 use crate::array::{ArrayError, ArrayView, DType, Shape};
@@ -33,13 +34,16 @@ use crate::stack::tuning;
 use crate::wire::{Limits, Refusal, Refused, grpc};
 
 /// Serves the connections of `incoming` until `drained`, then finishes what is open.
-pub async fn serve(
-    incoming: impl Stream<Item = std::io::Result<TcpStream>>,
+pub async fn serve<S>(
+    incoming: impl Stream<Item = std::io::Result<S>>,
     codecs: CodecSet,
     limits: Limits,
     tuned: bool,
     drained: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
+) -> Result<(), tonic::transport::Error>
+where
+    S: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let mut server = tonic::transport::Server::builder();
     if tuned {
         server = server

@@ -1,9 +1,11 @@
-//! What this program asks of the machine: cores, socket options and files, the same for every rung.
+//! Requests to the machine: cores, sockets, files and child processes, the same for every rung.
 //!
-//! It knows no protocol, and nothing here is called while requests are being served, [`socket::tune`] apart.
+//! The room knows no protocol. Nothing in it is called while requests are served, except [`socket::tune`].
 
+pub mod address;
 pub mod affinity;
 pub mod child;
+pub mod listener;
 pub mod mapping;
 pub mod ready_line;
 pub mod socket;

@@ -1,134 +1,212 @@
-//! TCP sockets with the options that every server, driver and client here gets alike.
+//! Options that every server, driver and client sets on its sockets, and connections of clients.
 //!
-//! | option | value | why |
-//! |---|---|---|
-//! | `TCP_NODELAY` | on | every driver coalesces by itself; Nagle would add a delayed ACK to a request |
-//! | `TCP_CONGESTION` | `cubic` where the kernel has it | `bbr` paces with timers, which caps loopback |
-//! | buffer sizes | left to autotuning | a fixed size turns autotuning off and caps the window |
+//! | option | transport | value | why |
+//! |---|---|---|---|
+//! | `TCP_NODELAY` | TCP | on | every driver coalesces by itself; Nagle would add a delayed ACK to a request |
+//! | `TCP_CONGESTION` | TCP | `cubic` where the kernel has it | `bbr` paces with timers, which caps loopback |
+//! | buffer sizes | TCP | left to autotuning | a fixed size turns autotuning off and caps the window |
+//! | buffer sizes | Unix | left alone | what a user gets who sets nothing |
 //!
-//! Accepted sockets inherit all three from their listener. [`read_back`] says what really holds, for the record:
-//! where `cubic` may not be set, the name that is left stands there.
+//! Accepted TCP sockets inherit their listener's options. [`read_back`] returns the values that really hold, for the
+//! record.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-pub use crate::record::SocketOptions;
+use super::address::Address;
 
-/// Connections that may wait to be accepted; the kernel clamps it to `net.core.somaxconn`.
-pub const BACKLOG: i32 = 4096;
-
-/// The congestion control asked for.
+/// Congestion control to ask for.
 pub const CONGESTION: &str = "cubic";
 
-/// Why a socket could not be made.
+/// Most bytes of a Unix socket's path: `sun_path` has 108 and ends with a zero (unix(7)).
+pub const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// Options of a connected socket, by getsockopt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketOptions {
+    /// TCP_NODELAY; absent on a Unix socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodelay: Option<bool>,
+    /// SO_SNDBUF.
+    pub send_buffer_bytes: u64,
+    /// SO_RCVBUF.
+    pub receive_buffer_bytes: u64,
+    /// TCP_CONGESTION; absent on a Unix socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub congestion: Option<String>,
+}
+
+/// Failed system call on a socket. The text gives advice where a user can act on it.
 #[derive(Debug)]
 pub struct SocketError {
-    doing: &'static str,
-    address: Option<SocketAddr>,
+    action: Action,
     source: io::Error,
 }
 
-/// A listener on `address`, in blocking mode. With `reuse_port` several workers may listen on the same port and the
-/// kernel spreads connections over them.
-pub fn listen(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, SocketError> {
-    listen_inner(address, reuse_port).map_err(|source| SocketError {
-        doing: "listen on",
-        address: Some(address),
-        source,
-    })
+#[derive(Debug)]
+enum Action {
+    Listen(Address),
+    Connect(Address),
+    SetOptions,
+    ReadOptions,
 }
 
-fn listen_inner(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if reuse_port {
-        socket.set_reuse_port(true)?;
+/// Connects to `address` with the options of this module; the socket is in blocking mode.
+pub fn connect(address: &Address, timeout: Duration) -> Result<OwnedFd, SocketError> {
+    let connected = match address {
+        Address::Tcp(address) => connect_within(&(*address).into(), timeout),
+        Address::Unix(path) => {
+            unix_address(path).and_then(|address| connect_within(&address, timeout))
+        }
+    };
+    let action = || Action::Connect(address.clone());
+    connected.map_err(|source| SocketError { action: action(), source })
+}
+
+fn connect_within(address: &SockAddr, timeout: Duration) -> io::Result<OwnedFd> {
+    let socket = Socket::new(address.domain(), Type::STREAM, None)?;
+    apply(&SockRef::from(&socket))?;
+    if address.is_unix() {
+        // A connect waits only while the backlog is full, and for as long as a write may.
+        socket.set_write_timeout(Some(timeout))?;
+        socket.connect(address)?;
+        socket.set_write_timeout(None)?;
+    } else {
+        socket.connect_timeout(address, timeout)?;
     }
-    apply(&SockRef::from(&socket))?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-/// A connection to `address`, in blocking mode.
-pub fn connect(address: SocketAddr) -> Result<TcpStream, SocketError> {
-    connect_inner(address).map_err(|source| SocketError {
-        doing: "connect to",
-        address: Some(address),
-        source,
-    })
+/// Makes the kernel's form of a Unix address, or refuses a path that it has no room for.
+pub(super) fn unix_address(path: &Path) -> io::Result<SockAddr> {
+    let len = path.as_os_str().as_bytes().len();
+    if len > UNIX_PATH_BYTES_MAX {
+        let text = format!(
+            "the path has {len} bytes, the path of a Unix socket at most {UNIX_PATH_BYTES_MAX}"
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidFilename, text));
+    }
+    SockAddr::unix(path)
 }
 
-fn connect_inner(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    apply(&SockRef::from(&socket))?;
-    socket.connect(&address.into())?;
-    Ok(socket.into())
-}
-
-/// Sets the options on a socket that somebody else made.
+/// Sets the options on a socket.
 pub fn tune(socket: &impl AsFd) -> Result<(), SocketError> {
-    apply(&SockRef::from(socket)).map_err(|source| SocketError {
-        doing: "set options of a socket",
-        address: None,
-        source,
-    })
+    let result = apply(&SockRef::from(socket));
+    result.map_err(|source| SocketError { action: Action::SetOptions, source })
 }
 
-fn apply(socket: &SockRef<'_>) -> io::Result<()> {
+/// Sets the options on a socket, with the plain error.
+pub(super) fn apply(socket: &SockRef<'_>) -> io::Result<()> {
+    if is_unix(socket)? {
+        return Ok(());
+    }
     socket.set_tcp_nodelay(true)?;
-    // Missing module or no permission: what is left is read back and recorded.
+    // A kernel without the module keeps its own; the record has the name that holds.
     let _ = socket.set_tcp_congestion(CONGESTION.as_bytes());
     Ok(())
 }
 
-/// What the kernel says of a connected socket.
+/// Reads the options of a connected socket.
 pub fn read_back(socket: &impl AsFd) -> Result<SocketOptions, SocketError> {
-    read_back_inner(&SockRef::from(socket)).map_err(|source| SocketError {
-        doing: "read options of a socket",
-        address: None,
-        source,
-    })
+    let result = read_options(&SockRef::from(socket));
+    result.map_err(|source| SocketError { action: Action::ReadOptions, source })
 }
 
-fn read_back_inner(socket: &SockRef<'_>) -> io::Result<SocketOptions> {
-    let name = socket.tcp_congestion()?;
-    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-    Ok(SocketOptions {
-        nodelay: socket.tcp_nodelay()?,
+fn read_options(socket: &SockRef<'_>) -> io::Result<SocketOptions> {
+    let mut options = SocketOptions {
         send_buffer_bytes: socket.send_buffer_size()? as u64,
         receive_buffer_bytes: socket.recv_buffer_size()? as u64,
-        congestion: String::from_utf8_lossy(&name[..end]).into_owned(),
-    })
+        ..SocketOptions::default()
+    };
+    if !is_unix(socket)? {
+        let name = socket.tcp_congestion()?;
+        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+        options.nodelay = Some(socket.tcp_nodelay()?);
+        options.congestion = Some(String::from_utf8_lossy(name).into_owned());
+    }
+    Ok(options)
+}
+
+fn is_unix(socket: &SockRef<'_>) -> io::Result<bool> {
+    Ok(socket.domain()? == Domain::UNIX)
+}
+
+impl SocketError {
+    pub(super) fn listen(address: &Address, source: io::Error) -> SocketError {
+        SocketError { action: Action::Listen(address.clone()), source }
+    }
+
+    /// Returns the next step for the user.
+    fn advice(&self) -> Option<&'static str> {
+        use io::ErrorKind::{
+            AddrInUse, AddrNotAvailable, AlreadyExists, InvalidFilename, NotFound, PermissionDenied,
+        };
+        Some(match (&self.action, self.source.kind()) {
+            (Action::Listen(Address::Tcp(_)), AddrInUse) => {
+                "another program listens there: stop it, or choose another port \
+                 (0 picks a free one)"
+            }
+            (Action::Listen(Address::Tcp(_)), PermissionDenied) => "choose a port above 1023",
+            (Action::Listen(Address::Tcp(_)), AddrNotAvailable) => {
+                "choose an address of this machine"
+            }
+            (Action::Listen(Address::Unix(_)), AddrInUse) => {
+                "another program listens there: stop it, or choose another path"
+            }
+            (Action::Listen(Address::Unix(_)), AlreadyExists) => {
+                "the file there is no socket: remove it, or choose another path"
+            }
+            (Action::Listen(Address::Unix(_)), NotFound) => {
+                "create the folder, or choose another path"
+            }
+            (Action::Listen(Address::Unix(_)), PermissionDenied) => {
+                "choose a folder in which this user may create files"
+            }
+            (Action::Connect(Address::Unix(_)), NotFound) => "start the server first",
+            (Action::Connect(Address::Unix(_)), PermissionDenied) => {
+                "run both ends as the same user"
+            }
+            (_, InvalidFilename) => "choose a shorter path",
+            _ => return None,
+        })
+    }
 }
 
 impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}", self.doing)?;
-        if let Some(address) = self.address {
-            write!(f, " {address}")?;
-        }
-        write!(f, ": {}", self.source)
+        match &self.action {
+            Action::Listen(address) => write!(f, "cannot listen on {address}"),
+            Action::Connect(address) => write!(f, "cannot connect to {address}"),
+            Action::SetOptions => write!(f, "cannot set options of a socket"),
+            Action::ReadOptions => write!(f, "cannot read options of a socket"),
+        }?;
+        write!(f, ": {}", self.source)?;
+        self.advice().map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
 }
 
-impl std::error::Error for SocketError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for SocketError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.source)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::super::listener::Listener;
     use super::*;
 
-    fn any_port() -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    }
+    const TIMEOUT: Duration = Duration::from_secs(5);
 
     fn available(name: &str) -> bool {
         let list = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control");
@@ -136,33 +214,37 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_of_a_connection_have_the_options() {
-        let listener = listen(any_port(), false).expect("port 0");
-        let client = connect(listener.local_addr().expect("bound")).expect("listening");
-        let (server, _) = listener.accept().expect("connected");
-        for end in [&client, &server] {
-            let options = read_back(end).expect("connected");
-            assert!(options.nodelay);
+    fn both_ends_of_a_tcp_connection_have_the_options() {
+        let listener = Listener::bind(&Address::FREE_PORT).expect("port 0");
+        let address = listener.address().expect("bound");
+        let client = connect(&address, TIMEOUT).expect("listening");
+        let Listener::Tcp(listener) = listener else { panic!("{listener:?}") };
+        let server = listener.accept().expect("connected").0.into();
+        for end in [client, server] {
+            let options = read_back(&end).expect("connected");
+            assert_eq!(options.nodelay, Some(true));
             assert!(options.send_buffer_bytes > 0 && options.receive_buffer_bytes > 0);
-            assert_eq!(options.congestion == CONGESTION, available(CONGESTION));
+            assert_eq!(options.congestion.as_deref() == Some(CONGESTION), available(CONGESTION));
         }
     }
 
     #[test]
     fn tune_sets_what_a_plain_socket_lacks() {
-        let listener = TcpListener::bind(any_port()).expect("port 0");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("port 0");
         let plain = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
-        assert!(!read_back(&plain).expect("connected").nodelay);
+        assert_eq!(read_back(&plain).expect("connected").nodelay, Some(false));
         tune(&plain).expect("connected");
-        assert!(read_back(&plain).expect("connected").nodelay);
+        assert_eq!(read_back(&plain).expect("connected").nodelay, Some(true));
     }
 
     #[test]
-    fn two_workers_may_share_a_port_only_when_asked_to() {
-        let first = listen(any_port(), true).expect("port 0");
-        let address = first.local_addr().expect("bound");
-        listen(address, true).expect("both share");
-        let error = listen(address, false).expect_err("taken");
-        assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
+    fn a_unix_socket_has_buffers_and_nothing_of_tcp() {
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+        tune(&socket).expect("there is nothing to set");
+        let options = read_back(&socket).expect("connected");
+        assert!(options.send_buffer_bytes > 0 && options.receive_buffer_bytes > 0);
+        let json = serde_json::to_string(&options).expect("plain data");
+        assert!(!json.contains("nodelay") && !json.contains("congestion"), "{json}");
+        assert_eq!(serde_json::from_str::<SocketOptions>(&json).expect("read back"), options);
     }
 }

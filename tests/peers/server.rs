@@ -7,6 +7,7 @@ use ndecho::axis::{Driver, Protocol};
 use ndecho::record::ServerReport;
 use ndecho::server::{self, Listen, Options, Plan, Server};
 use ndecho::service::echo::CodecSet;
+use ndecho::sys::address::Address;
 use ndecho::wire::Limits;
 
 /// One worker, not pinned, that serves `protocol` on `driver`; `None` where the machine has no io_uring.
@@ -16,7 +17,7 @@ pub(crate) fn start(
     codecs: CodecSet,
     limits: Limits,
 ) -> Option<Running> {
-    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let address = Address::FREE_PORT;
     let plan = Plan { driver, listens: vec![Listen { protocol, address }], codecs };
     let options = Options { cores: vec![None], limits, driver: ndecho::driver::Options::default() };
     let (events, _) = channel();
@@ -35,7 +36,7 @@ pub(crate) struct Running(Server);
 
 impl Running {
     pub(crate) fn address(&self) -> SocketAddr {
-        self.0.addresses()[0]
+        self.0.addresses()[0].tcp().expect("it listens on TCP")
     }
 
     pub(crate) fn stop(self) -> ServerReport {

@@ -4,25 +4,25 @@
 //! the buffer its machine lends, and writes what came of it in one vectored write: the same batching as on the
 //! ring, so that the gap between the two is the price of the system interface and not of habits.
 //!
-//! A borrowed stack gets the `TcpStream` itself; its bytes are not counted.
+//! A borrowed stack gets the stream itself; its bytes are not counted.
 
 use std::future::Future;
 use std::io::IoSlice;
-use std::net::TcpListener;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Instant;
 
 use ::tokio::io::{AsyncReadExt as _, AsyncWrite as _};
-use ::tokio::net::TcpStream;
 use ::tokio::task::LocalSet;
 use bytes::BufMut as _;
 
+use super::net::TokioStream;
 use super::worker::{self, Endpoint, Socket, Worker};
 use crate::driver::connection::Connection;
 use crate::driver::{
     Connected, Counters, Driver, DriverError, Options, SLICES_MAX, Service, StopSignal,
 };
+use crate::sys::listener::Listener;
 use crate::wire::{Loan, SharedPool};
 
 /// A worker on tokio.
@@ -37,13 +37,13 @@ impl Driver for Tokio {
     type Endpoint = Endpoint;
 
     fn machine<M: Connected + 'static>(
-        listener: TcpListener,
+        listener: Listener,
         make: impl Fn() -> M + 'static,
     ) -> Endpoint {
         Endpoint::machine(listener, make, Ok)
     }
 
-    fn service<S: Service>(listener: TcpListener, service: S) -> Endpoint {
+    fn service<S: Service>(listener: Listener, service: S) -> Endpoint {
         Endpoint::service(listener, move |stream, worker| Box::pin(service.serve(stream, worker)))
     }
 
@@ -64,7 +64,7 @@ impl Driver for Tokio {
     }
 }
 
-impl Socket for TcpStream {
+impl Socket for TokioStream {
     fn poll_send(
         &mut self,
         connection: &mut Connection,
@@ -107,8 +107,7 @@ impl Socket for TcpStream {
     }
 
     fn shut_down(&mut self) {
-        // A socket that the peer has reset is not connected; there is nothing left to shut down.
-        let _ = socket2::SockRef::from(&*self).shutdown(std::net::Shutdown::Write);
+        TokioStream::shut_down(self);
     }
 
     fn poll_close(&mut self, _: &mut TaskContext<'_>) -> Poll<()> {
@@ -117,7 +116,7 @@ impl Socket for TcpStream {
 }
 
 fn poll_receive_loan(
-    stream: &mut TcpStream,
+    stream: &mut TokioStream,
     mut loan: Loan,
     connection: &mut Connection,
     worker: &Worker,

@@ -3,6 +3,7 @@
 //! [`worker`] holds what the two share. They differ in how the bytes of one connection move.
 
 mod epoll;
+mod net;
 mod tokio_uring;
 mod worker;
 

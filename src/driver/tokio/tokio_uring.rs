@@ -8,22 +8,25 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{Shutdown, TcpListener};
+use std::net::Shutdown;
 use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use ::tokio_uring::buf::{BoundedBuf as _, Slice};
-use ::tokio_uring::net::TcpStream;
+use ::tokio_uring::BufResult;
+use ::tokio_uring::buf::{BoundedBuf, BoundedBufMut, Slice};
+use ::tokio_uring::net::{TcpStream, UnixStream};
 
+use super::net::TokioStream;
 use super::worker::{self, Endpoint, Socket, Worker};
 use crate::driver::connection::Connection;
 use crate::driver::error::io_uring_unavailable;
 use crate::driver::{
     Connected, Counters, Driver, DriverError, Options, READ_BYTES, SLICES_MAX, Service, StopSignal,
 };
+use crate::sys::listener::Listener;
 use crate::wire::{Loan, SharedPool};
 
 /// Submissions that fit the ring; a full one is handed over at once.
@@ -43,13 +46,13 @@ impl Driver for TokioUring {
     type Endpoint = Endpoint;
 
     fn machine<M: Connected + 'static>(
-        listener: TcpListener,
+        listener: Listener,
         make: impl Fn() -> M + 'static,
     ) -> Endpoint {
         Endpoint::machine(listener, make, |stream| Ok(OwnedSocket::new(attach(stream)?)))
     }
 
-    fn service<S: Service>(listener: TcpListener, service: S) -> Endpoint {
+    fn service<S: Service>(listener: Listener, service: S) -> Endpoint {
         let service = Rc::new(service);
         Endpoint::service(listener, move |stream, worker| {
             let service = Rc::clone(&service);
@@ -80,10 +83,56 @@ impl Driver for TokioUring {
 }
 
 /// The ring takes a socket in blocking mode; otherwise it would say EAGAIN instead of waiting.
-fn attach(stream: ::tokio::net::TcpStream) -> io::Result<Rc<TcpStream>> {
-    let stream = stream.into_std()?;
-    stream.set_nonblocking(false)?;
-    Ok(Rc::new(TcpStream::from_std(stream)))
+fn attach(stream: TokioStream) -> io::Result<Rc<RingSocket>> {
+    Ok(Rc::new(match stream {
+        TokioStream::Tcp(stream) => {
+            let stream = stream.into_std()?;
+            stream.set_nonblocking(false)?;
+            RingSocket::Tcp(TcpStream::from_std(stream))
+        }
+        TokioStream::Unix(stream) => {
+            let stream = stream.into_std()?;
+            stream.set_nonblocking(false)?;
+            RingSocket::Unix(UnixStream::from_std(stream))
+        }
+    }))
+}
+
+/// Connected socket on the ring.
+enum RingSocket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl RingSocket {
+    async fn read<B: BoundedBufMut>(&self, buffer: B) -> BufResult<usize, B> {
+        match self {
+            RingSocket::Tcp(stream) => stream.read(buffer).await,
+            RingSocket::Unix(stream) => stream.read(buffer).await,
+        }
+    }
+
+    async fn write<B: BoundedBuf>(&self, buffer: B) -> BufResult<usize, B> {
+        match self {
+            RingSocket::Tcp(stream) => stream.write(buffer).submit().await,
+            RingSocket::Unix(stream) => stream.write(buffer).submit().await,
+        }
+    }
+
+    async fn writev<B: BoundedBuf>(&self, buffers: Vec<B>) -> BufResult<usize, Vec<B>> {
+        match self {
+            RingSocket::Tcp(stream) => stream.writev(buffers).await,
+            RingSocket::Unix(stream) => stream.writev(buffers).await,
+        }
+    }
+
+    fn shut_down(&self, how: Shutdown) {
+        // A socket that the peer has reset is not connected; there is nothing left to shut down.
+        let _ = match self {
+            RingSocket::Tcp(stream) => stream.shutdown(how),
+            RingSocket::Unix(stream) => stream.shutdown(how),
+        };
+    }
 }
 
 /// An operation in flight; dropping it would lose what it brings.
@@ -104,7 +153,7 @@ fn poll_operation<T>(
 
 /// A socket of an own protocol.
 struct OwnedSocket {
-    stream: Rc<TcpStream>,
+    stream: Rc<RingSocket>,
     read: Option<Operation<Received>>,
     write: Option<Operation<Vec<Slice<Vec<u8>>>>>,
     /// For reads without a loan.
@@ -118,7 +167,7 @@ enum Received {
 }
 
 impl OwnedSocket {
-    fn new(stream: Rc<TcpStream>) -> OwnedSocket {
+    fn new(stream: Rc<RingSocket>) -> OwnedSocket {
         OwnedSocket { stream, read: None, write: None, buffer: Vec::with_capacity(READ_BYTES) }
     }
 
@@ -206,13 +255,12 @@ impl Socket for OwnedSocket {
     }
 
     fn shut_down(&mut self) {
-        // A socket that the peer has reset is not connected; there is nothing left to shut down.
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.stream.shut_down(Shutdown::Write);
     }
 
     fn poll_close(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         if self.read.is_some() || self.write.is_some() {
-            let _ = self.stream.shutdown(Shutdown::Both);
+            self.stream.shut_down(Shutdown::Both);
         }
         while self.read.is_some() {
             let _ = ready!(poll_operation(&mut self.read, cx));
@@ -226,7 +274,7 @@ impl Socket for OwnedSocket {
 
 /// A byte stream over owned buffers. Writes are gathered until a flush, or until `READ_BYTES` are waiting.
 struct OwnedStream {
-    stream: Rc<TcpStream>,
+    stream: Rc<RingSocket>,
     read: Option<Operation<Vec<u8>>>,
     inbound: Vec<u8>,
     /// The part of `inbound` that has not been read.
@@ -238,7 +286,7 @@ struct OwnedStream {
 }
 
 impl OwnedStream {
-    fn new(stream: Rc<TcpStream>) -> OwnedStream {
+    fn new(stream: Rc<RingSocket>) -> OwnedStream {
         OwnedStream {
             stream,
             read: None,
@@ -252,7 +300,7 @@ impl OwnedStream {
 
     fn start_write(&mut self, buffer: Vec<u8>, range: Range<usize>) {
         let (stream, piece) = (Rc::clone(&self.stream), buffer.slice(range));
-        self.write = Some(Box::pin(async move { stream.write(piece).submit().await }));
+        self.write = Some(Box::pin(async move { stream.write(piece).await }));
     }
 
     /// Ready when nothing is waiting or in flight.
@@ -348,13 +396,14 @@ impl AsyncWrite for OwnedStream {
         cx: &mut TaskContext<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(self.poll_drained(cx))?;
-        Poll::Ready(self.stream.shutdown(Shutdown::Write))
+        self.stream.shut_down(Shutdown::Write);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for OwnedStream {
     fn drop(&mut self) {
         // A read in flight would keep the socket open for as long as the peer does.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.stream.shut_down(Shutdown::Both);
     }
 }

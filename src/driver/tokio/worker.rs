@@ -3,34 +3,34 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::net::TcpListener;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
 
-use ::tokio::net::TcpStream;
 use ::tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ::tokio::time::Sleep;
 
+use super::net::{TokioListener, TokioStream};
 use crate::driver::connection::{Connection, Step, WorkerCx};
 use crate::driver::shutdown::{ShutdownFlag, ShutdownWait, StopSignal};
 use crate::driver::{
     Connected, Counters, DriverError, Options, READ_BYTES, TRIM_INTERVAL, WorkerHandle,
     accept_pause,
 };
+use crate::sys::listener::Listener;
 use crate::wire::SharedPool;
 
-/// A listener and what factorys behind it.
+/// Listener with the factory of its connections.
 pub struct Endpoint {
-    listener: TcpListener,
+    listener: Listener,
     factory: Rc<ConnectionFactory>,
 }
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-type ConnectionFactory = dyn Fn(TcpStream, Rc<Worker>) -> Task;
+type ConnectionFactory = dyn Fn(TokioStream, Rc<Worker>) -> Task;
 
 /// What the tasks of a worker share.
 pub(crate) struct Worker {
@@ -71,9 +71,9 @@ pub(crate) trait Socket {
 impl Endpoint {
     /// An own protocol; `attach` makes the driver's socket.
     pub(crate) fn machine<M: Connected + 'static, S: Socket + 'static>(
-        listener: TcpListener,
+        listener: Listener,
         make: impl Fn() -> M + 'static,
-        attach: impl Fn(TcpStream) -> std::io::Result<S> + 'static,
+        attach: impl Fn(TokioStream) -> std::io::Result<S> + 'static,
     ) -> Endpoint {
         let factory = move |stream, worker: Rc<Worker>| {
             let socket = attach(stream);
@@ -91,8 +91,8 @@ impl Endpoint {
 
     /// A borrowed stack; `start` makes its future.
     pub(crate) fn service(
-        listener: TcpListener,
-        start: impl Fn(TcpStream, WorkerHandle) -> Task + 'static,
+        listener: Listener,
+        start: impl Fn(TokioStream, WorkerHandle) -> Task + 'static,
     ) -> Endpoint {
         let factory = move |stream, worker: Rc<Worker>| start(stream, worker.handle());
         Endpoint { listener, factory: Rc::new(factory) }
@@ -152,9 +152,7 @@ pub(crate) async fn run(
     let stop = ::tokio::net::UnixStream::from_std(stop.into_stream())
         .map_err(|source| DriverError::Io { what: "watch the stop socket", source })?;
     for Endpoint { listener, factory } in endpoints {
-        let listener = listener
-            .set_nonblocking(true)
-            .and_then(|()| ::tokio::net::TcpListener::from_std(listener))
+        let listener = TokioListener::watch(listener)
             .map_err(|source| DriverError::Io { what: "watch a listener", source })?;
         ::tokio::task::spawn_local(accept(listener, factory, Rc::clone(&worker)));
     }
@@ -174,11 +172,7 @@ async fn trim(worker: Rc<Worker>) {
 }
 
 /// Accepts until the worker drains; dropping the listener on return refuses whoever is still in the backlog.
-async fn accept(
-    listener: ::tokio::net::TcpListener,
-    factory: Rc<ConnectionFactory>,
-    worker: Rc<Worker>,
-) {
+async fn accept(listener: TokioListener, factory: Rc<ConnectionFactory>, worker: Rc<Worker>) {
     let mut drained = worker.shutdown.wait();
     loop {
         let accepted = async {
@@ -191,7 +185,7 @@ async fn accept(
             accepted = accepted => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 worker.counters.borrow_mut().accept(&stream);
                 let served = factory(stream, Rc::clone(&worker));
                 ::tokio::task::spawn_local(async move {

@@ -14,10 +14,10 @@
 //! Not used, on purpose: zero-copy sends (on loopback the kernel copies anyway, later), a polling kernel thread (it
 //! takes a core; [`crate::driver::Options::busy_poll`] is the worker's own), bundles and incremental buffers (buffers of 32 KiB leave them nothing to gain).
 
-use std::net::TcpListener;
 use std::rc::Rc;
 
 use crate::driver::{Connected, Counters, Driver, DriverError, Options, Service, StopSignal};
+use crate::sys::listener::Listener;
 use crate::wire::SharedPool;
 
 mod buffers;
@@ -43,9 +43,9 @@ use reactor::ConnectionFactory;
 /// A worker on a ring of its own.
 pub struct Uring(Reactor);
 
-/// A listener and what factorys behind it.
+/// Listener with the factory of its connections.
 pub struct Endpoint {
-    listener: TcpListener,
+    listener: Listener,
     factory: ConnectionFactory,
 }
 
@@ -53,14 +53,14 @@ impl Driver for Uring {
     type Endpoint = Endpoint;
 
     fn machine<M: Connected + 'static>(
-        listener: TcpListener,
+        listener: Listener,
         make: impl Fn() -> M + 'static,
     ) -> Endpoint {
         let factory = move || Box::new(make()) as Box<dyn Connected>;
         Endpoint { listener, factory: ConnectionFactory::Machine(Rc::new(factory)) }
     }
 
-    fn service<S: Service>(listener: TcpListener, service: S) -> Endpoint {
+    fn service<S: Service>(listener: Listener, service: S) -> Endpoint {
         let factory = move |stream, worker| Box::pin(service.serve(stream, worker)) as Task;
         Endpoint { listener, factory: ConnectionFactory::Service(Rc::new(factory)) }
     }

@@ -16,7 +16,6 @@
 
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -35,6 +34,7 @@ use crate::driver::shutdown::StopSignal;
 use crate::driver::{
     Connected, Counters, DriverError, Options, TRIM_INTERVAL, WorkerHandle, accept_pause,
 };
+use crate::sys::listener::Listener;
 use crate::wire::SharedPool;
 
 /// How long a reactor that is dropped waits for what is in flight.
@@ -43,7 +43,7 @@ const QUIESCE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Names a connection; never used again for another one.
 pub type ConnectionId = Key;
 
-/// What factorys on the connections of a listener.
+/// Maker of what speaks on the connections of a listener.
 #[derive(Clone)]
 pub(super) enum ConnectionFactory {
     /// An own protocol.
@@ -57,7 +57,7 @@ pub struct Reactor<R: Ring = KernelRing> {
     core: ManuallyDrop<Core<R>>,
     connections: ManuallyDrop<Slots<RingConnection>>,
     tasks: Tasks,
-    listeners: Vec<Listener>,
+    acceptors: Vec<Acceptor>,
     /// Accepted while there was no room, with their listener's number.
     waiting: VecDeque<(usize, OwnedFd)>,
     options: Options,
@@ -70,8 +70,8 @@ pub struct Reactor<R: Ring = KernelRing> {
     next_trim: Instant,
 }
 
-struct Listener {
-    socket: TcpListener,
+struct Acceptor {
+    listener: Listener,
     factory: ConnectionFactory,
     /// In flight.
     accepting: bool,
@@ -102,7 +102,7 @@ impl<R: Ring> Reactor<R> {
             core: ManuallyDrop::new(core),
             connections: ManuallyDrop::default(),
             tasks,
-            listeners: Vec::new(),
+            acceptors: Vec::new(),
             waiting: VecDeque::new(),
             options,
             dirty: Vec::new(),
@@ -114,16 +114,13 @@ impl<R: Ring> Reactor<R> {
         }
     }
 
-    /// Drives `machine` on a connected socket; [`crate::wire::Machine::open`] is called before this returns.
+    /// Drives `machine` on a connected socket in blocking mode; [`crate::wire::Machine::open`] is called before this returns.
     pub fn adopt(
         &mut self,
-        socket: TcpStream,
+        socket: OwnedFd,
         machine: Box<dyn Connected>,
     ) -> Result<ConnectionId, DriverError> {
-        socket
-            .set_nonblocking(false)
-            .map_err(|source| DriverError::Io { what: "prepare a socket for the ring", source })?;
-        self.insert(socket.into(), |_| machine)
+        self.insert(socket, |_| machine)
     }
 
     /// Connections that are open or closing.
@@ -251,7 +248,7 @@ impl<R: Ring> Reactor<R> {
         self.core.executor.tick(now);
         while let Some(due) = self.core.timers.pop(now) {
             match due {
-                Due::Listener(number) => self.listeners[number].paused = None,
+                Due::Listener(number) => self.acceptors[number].paused = None,
                 Due::Connection(key) => {
                     if let Some(connection) = self.connections.get_mut(key) {
                         connection.expire(key, &mut self.core);
@@ -336,16 +333,16 @@ impl<R: Ring> Reactor<R> {
     /// Serves connections of `socket` from the next turn on.
     pub(super) fn serve(
         &mut self,
-        socket: TcpListener,
+        listener: Listener,
         factory: ConnectionFactory,
     ) -> Result<(), DriverError> {
-        socket.set_nonblocking(false).map_err(|source| DriverError::Io {
+        listener.set_nonblocking(false).map_err(|source| DriverError::Io {
             what: "prepare a listener for the ring",
             source,
         })?;
-        let listener =
-            Listener { socket, factory, accepting: false, cancelled: false, paused: None };
-        self.listeners.push(listener);
+        let acceptor =
+            Acceptor { listener, factory, accepting: false, cancelled: false, paused: None };
+        self.acceptors.push(acceptor);
         Ok(())
     }
 
@@ -360,7 +357,7 @@ impl<R: Ring> Reactor<R> {
         }
         self.drain();
         let end = Instant::now() + self.options.drain_timeout;
-        while !(self.connections.is_empty() && self.listeners.is_empty()) && Instant::now() < end {
+        while !(self.connections.is_empty() && self.acceptors.is_empty()) && Instant::now() < end {
             self.turn(Some(end))?;
         }
         Ok(self.core.counters.clone())
@@ -381,24 +378,24 @@ impl<R: Ring> Reactor<R> {
     fn listen(&mut self) {
         let draining = self.core.executor.shutdown.is_set();
         let room = !draining && self.connections.len() < self.options.connections_max;
-        for (number, listener) in self.listeners.iter_mut().enumerate() {
+        for (number, acceptor) in self.acceptors.iter_mut().enumerate() {
             let token = accept_token(number);
-            if listener.accepting && !room && !std::mem::replace(&mut listener.cancelled, true) {
+            if acceptor.accepting && !room && !std::mem::replace(&mut acceptor.cancelled, true) {
                 self.core.cancel(token);
-            } else if !listener.accepting && room && listener.paused.is_none() {
-                listener.accepting = true;
-                listener.cancelled = false;
-                self.core.push(Op::Accept { fd: listener.socket.as_raw_fd() }, token);
+            } else if !acceptor.accepting && room && acceptor.paused.is_none() {
+                acceptor.accepting = true;
+                acceptor.cancelled = false;
+                self.core.push(Op::Accept { fd: acceptor.listener.as_raw_fd() }, token);
             }
         }
-        if draining && self.listeners.iter().all(|listener| !listener.accepting) {
-            self.listeners.clear();
+        if draining && self.acceptors.iter().all(|acceptor| !acceptor.accepting) {
+            self.acceptors.clear();
         }
     }
 
     fn accepted(&mut self, number: usize, completion: Completion) -> Result<(), DriverError> {
-        let listener = &mut self.listeners[number];
-        listener.accepting = completion.more;
+        let acceptor = &mut self.acceptors[number];
+        acceptor.accepting = completion.more;
         if completion.result >= 0 {
             // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
             let fd = unsafe { OwnedFd::from_raw_fd(completion.result) };
@@ -408,7 +405,7 @@ impl<R: Ring> Reactor<R> {
         if completion.result != -libc::ECANCELED {
             let pause = accept_pause(&std::io::Error::from_raw_os_error(-completion.result));
             let until = (!pause.is_zero()).then(|| self.core.now + pause);
-            self.core.timers.arm(until, Due::Listener(number), &mut listener.paused);
+            self.core.timers.arm(until, Due::Listener(number), &mut acceptor.paused);
         }
         Ok(())
     }
@@ -422,7 +419,7 @@ impl<R: Ring> Reactor<R> {
             && let Some((number, fd)) = self.waiting.pop_front()
         {
             self.core.counters.accept(&fd);
-            match self.listeners[number].factory.clone() {
+            match self.acceptors[number].factory.clone() {
                 ConnectionFactory::Machine(make) => {
                     self.insert(fd, |_| make())?;
                 }

@@ -1,7 +1,6 @@
 //! The reactor on a simulated kernel: whatever the order, no byte is lost, doubled or swapped, and nothing leaks.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,8 @@ use super::super::reactor::{ConnectionFactory, Reactor};
 use super::super::stream::UringStream;
 use super::sim::{Peer, Sim, World};
 use crate::driver::Options;
-use crate::sys::socket;
+use crate::sys::address::Address;
+use crate::sys::listener::Listener;
 use crate::wire::{Context, Loan, Machine, Pool, SharedPool, WireError};
 
 /// Echoes bytes as they come, and every second time asks for them in a buffer of its own.
@@ -109,7 +109,7 @@ fn reactor(world: &Rc<RefCell<World>>, seed: u64, factory: ConnectionFactory) ->
     };
     let mut reactor = Reactor::on(Sim::new(world, seed), options, SharedPool::default());
     // Only its descriptor counts; the simulator makes up who connects.
-    let listener = socket::listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).expect("port 0");
+    let listener = Listener::bind(&Address::FREE_PORT).expect("port 0");
     reactor.serve(listener, factory).expect("a listener");
     reactor
 }

@@ -1,0 +1,99 @@
+//! Addresses of servers, for every transport.
+//!
+//! The text of an address is the same in flags, in ready lines and in records: `127.0.0.1:50051`, `[::1]:50051`,
+//! `unix:/run/echo.sock`. A host name is not an address; [`Address::resolve`]
+//! looks it up.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+const UNIX: &str = "unix:";
+
+/// Place where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    Tcp(SocketAddr),
+    /// Path of the socket's file; a relative one starts at the working directory.
+    Unix(PathBuf),
+}
+
+/// Text that is not an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not an address: expected IP:PORT or unix:PATH, e.g. 127.0.0.1:50051, unix:/tmp/a"
+)]
+pub struct AddressError(String);
+
+impl Address {
+    /// Port 0 of the loopback interface: a free port, chosen by the kernel.
+    pub const FREE_PORT: Address =
+        Address::Tcp(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0));
+
+    /// Reads an address, or looks up a host name: `HOST:PORT`.
+    pub fn resolve(text: &str) -> io::Result<Address> {
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        let found = text.to_socket_addrs()?.next().map(Address::Tcp);
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Returns the socket address of a TCP address.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        Address::Tcp(address)
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Address, AddressError> {
+        let bad = || AddressError(text.to_owned());
+        match text.strip_prefix(UNIX) {
+            Some("") => Err(bad()),
+            Some(path) => Ok(Address::Unix(path.into())),
+            None => text.parse().map(Address::Tcp).map_err(|_| bad()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_as_it_is_written() {
+        for text in ["127.0.0.1:50051", "[::1]:0", "unix:/run/echo.sock", "unix:echo.sock"] {
+            let address: Address = text.parse().expect(text);
+            assert_eq!(address.to_string(), text);
+            assert_eq!(address.tcp().is_none(), text.starts_with("unix:"));
+        }
+        for text in ["", "unix:", "127.0.0.1", "localhost:1", "/run/echo.sock", "unix//a"] {
+            let error = text.parse::<Address>().expect_err(text);
+            assert_eq!(error, AddressError(text.to_owned()));
+        }
+        let resolved = Address::resolve("localhost:7").expect("every machine has it");
+        assert_eq!(resolved.tcp().map(|address| address.port()), Some(7));
+    }
+}
