@@ -142,7 +142,7 @@ impl H2Client {
             Event::Content { stream, .. } | Event::StreamEnded { stream } => {
                 // A response that ends with its content has no status.
                 let failure = Some("the response has no trailers".to_owned());
-                self.deliver(stream, None, failure, cx, sink)
+                self.deliver(stream, failure, cx, sink)
             }
             Event::Discarded { stream } => self.discarded(stream),
             Event::Refused { stream, status } => self.refuse(stream, &status, cx, sink),

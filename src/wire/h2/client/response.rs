@@ -9,6 +9,7 @@
 use super::H2Client;
 use crate::wire::grpc::{self, Status};
 use crate::wire::h2::HEAD_BYTES_FATAL_FACTOR;
+use crate::wire::h2::connection::errors::Removed;
 use crate::wire::h2::connection::event::HeaderBlock;
 use crate::wire::h2::connection::history::GoneStream;
 use crate::wire::h2::connection::incoming::Incoming;
@@ -45,7 +46,7 @@ impl H2Client {
         stream.data.has_head = true;
         stream.data.failure = head.refusal();
         if block.end_stream {
-            return self.deliver(id, None, head.failure(), cx, sink);
+            return self.deliver(id, head.failure(), cx, sink);
         }
         if stream.data.failure.is_some() || self.deliver_inline(id, input, cx, sink)? {
             return Ok(());
@@ -82,7 +83,7 @@ impl H2Client {
         if let Some(fault) = self.heads.latest().trailers_fault() {
             return Err(Fault::Stream(id, ErrorCode::Protocol, fault));
         }
-        self.deliver(id, None, self.heads.latest().failure(), cx, sink)
+        self.deliver(id, self.heads.latest().failure(), cx, sink)
     }
 
     #[inline]
@@ -115,7 +116,7 @@ impl H2Client {
             return Err(Fault::Stream(id, ErrorCode::Protocol, fault));
         }
         let failure = self.heads.latest().failure();
-        self.deliver(id, Some(message), failure, cx, sink)?;
+        self.report(id, Ok(message), failure, cx, sink)?;
         Ok(true)
     }
 
@@ -137,7 +138,7 @@ impl H2Client {
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), Fault> {
-        if let Some(call) = self.connection.remove(id, cx) {
+        if let Some(Removed { data: call, .. }) = self.connection.remove(id, cx) {
             sink.response(call.id, ResponseEvent::Failed(&status.text));
             self.connection.reset(id, ErrorCode::Cancel, cx)?;
         }
@@ -153,42 +154,49 @@ impl H2Client {
         sink: &mut dyn Sink,
     ) {
         for id in self.connection.streams.ids().into_iter().filter(|id| *id > last) {
-            if let Some(call) = self.connection.remove(id, cx) {
+            if let Some(Removed { data: call, .. }) = self.connection.remove(id, cx) {
                 sink.response(call.id, ResponseEvent::Failed(reason));
             }
         }
     }
 
-    /// Removes a call and tells the sink its result: `failure` unless it had failed before, else a message, `inline` or
-    /// the one that the stream has collected.
+    /// Ends a call whose message, if any, the stream has collected. `failure` is the reason that the end of the response
+    /// gives.
     pub(super) fn deliver(
         &mut self,
         id: u32,
-        inline: Option<&[u8]>,
         failure: Option<String>,
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), Fault> {
-        let Some(stream) = self.connection.streams.get(id) else { return Ok(()) };
-        let is_sending = stream.is_sending();
-        let collected = self.connection.take_message(id);
-        let Some(call) = self.connection.remove(id, cx) else { return Ok(()) };
-        match (call.failure.or(failure), inline, collected) {
-            (Some(failure), _, collected) => {
-                if let Some(message) = collected {
-                    message.retire(cx.pool);
-                }
-                sink.response(call.id, ResponseEvent::Failed(&failure));
+        let message = self.connection.take_message(id).unwrap_or_default();
+        match message.finish(cx.pool) {
+            Ok(message) => {
+                let delivered = self.report(id, Ok(message.bytes()), failure, cx, sink);
+                cx.pool.give(message.into_buffer());
+                delivered
             }
-            (None, Some(message), _) => sink.response(call.id, ResponseEvent::Whole(message)),
-            (None, None, collected) => match collected.unwrap_or_default().finish(cx.pool) {
-                Ok(message) => {
-                    sink.response(call.id, ResponseEvent::Whole(message.bytes()));
-                    cx.pool.give(message.into_buffer());
-                }
-                Err(status) => sink.response(call.id, ResponseEvent::Failed(&status.text)),
-            },
+            Err(status) => self.report(id, Err(&status), failure, cx, sink),
         }
-        if is_sending { self.connection.reset(id, ErrorCode::Cancel, cx) } else { Ok(()) }
+    }
+
+    /// Removes a call and tells the sink its result. A failure that came earlier takes precedence over `failure`, and
+    /// that over the message.
+    fn report(
+        &mut self,
+        id: u32,
+        message: Result<&[u8], &Status>,
+        failure: Option<String>,
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Fault> {
+        let Some(removed) = self.connection.remove(id, cx) else { return Ok(()) };
+        let call = removed.data;
+        match (&call.failure.or(failure), message) {
+            (Some(failure), _) => sink.response(call.id, ResponseEvent::Failed(failure)),
+            (None, Ok(message)) => sink.response(call.id, ResponseEvent::Whole(message)),
+            (None, Err(status)) => sink.response(call.id, ResponseEvent::Failed(&status.text)),
+        };
+        if removed.is_sending { self.connection.reset(id, ErrorCode::Cancel, cx) } else { Ok(()) }
     }
 }

@@ -98,7 +98,7 @@ impl<T> Connection<T> {
             }
         }
         self.abuse.reset(cx.now)?;
-        Ok(removed.map(|state| Event::Reset { state, code }))
+        Ok(removed.map(|removed| Event::Reset { state: removed.data, code }))
     }
 
     fn window_update<'i>(

@@ -31,7 +31,7 @@ pub(crate) struct StreamEnd<'i> {
 impl<T> Connection<T> {
     /// Takes the content of stream `id`, which has no stream in the table yet, off the front of `input`. Returns `None`
     /// unless one DATA frame has all of it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_content<'i>(
         &mut self,
         id: u32,

@@ -8,6 +8,16 @@ use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::frame;
 use crate::wire::{Context, WireError};
 
+/// Stream that has left the table.
+#[derive(Debug)]
+pub(crate) struct Removed<T> {
+    pub(crate) data: T,
+    /// True if the peer had not ended its side.
+    pub(crate) receives: bool,
+    /// True if a message of ours was not sent in full.
+    pub(crate) is_sending: bool,
+}
+
 impl<T> Connection<T> {
     /// Resets the stream that a fault concerns; passes a fault of the connection on. Returns the stream's state, if
     /// the stream was in the table, and the reason.
@@ -17,7 +27,7 @@ impl<T> Connection<T> {
         cx: &mut Context<'_>,
     ) -> Result<(Option<T>, &'static str), Fault> {
         let Fault::Stream(id, code, reason) = fault else { return Err(fault) };
-        let state = self.remove(id, cx);
+        let state = self.remove(id, cx).map(|removed| removed.data);
         if code != ErrorCode::RefusedStream {
             self.abuse.reset(cx.now)?;
         }
@@ -38,14 +48,15 @@ impl<T> Connection<T> {
     }
 
     /// Removes a stream from the table and returns its buffers to the pool.
-    pub(crate) fn remove(&mut self, id: u32, cx: &mut Context<'_>) -> Option<T> {
+    pub(crate) fn remove(&mut self, id: u32, cx: &mut Context<'_>) -> Option<Removed<T>> {
         let slot = self.streams.unlink(id)?;
         let stream = slot.as_mut()?;
+        let (receives, is_sending) = (stream.state.receives(), stream.is_sending());
         self.receive.release(&mut stream.inbound.reservation);
         self.abuse.refund(&mut stream.inbound.charge);
         stream.inbound.discard(cx.pool);
         self.send.discard(&mut stream.outbound, cx.pool);
-        slot.take().map(|stream| stream.data)
+        slot.take().map(|stream| Removed { data: stream.data, receives, is_sending })
     }
 
     /// Ends the connection because of a fault.

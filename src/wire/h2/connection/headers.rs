@@ -15,7 +15,7 @@ use crate::wire::{Context, Limit};
 
 impl<T> Connection<T> {
     /// Takes a HEADERS or CONTINUATION frame; returns the block if the frame ends it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn header_frame<'p>(
         &mut self,
         head: FrameHead,

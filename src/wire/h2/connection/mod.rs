@@ -37,7 +37,7 @@ use crate::wire::{Context, Limit, Limits};
 mod budget;
 mod control;
 mod data;
-mod errors;
+pub(crate) mod errors;
 pub(crate) mod event;
 mod headers;
 pub(crate) mod history;
@@ -121,42 +121,44 @@ impl<T> Connection<T> {
         cx: &mut Context<'_>,
     ) -> Result<Option<Event<'i, T>>, Fault> {
         loop {
-            if let Stage::Data(frame) = self.stage
-                && frame.is_complete()
-                && let Some(event) = self.end_data_frame(frame, cx)?
-            {
-                return Ok(Some(event));
-            }
-            if input.is_empty() || self.finished {
-                return Ok(None);
-            }
             let event = match self.stage {
+                Stage::Data(frame) if frame.is_complete() => self.end_data_frame(frame, cx)?,
+                _ if input.is_empty() || self.finished => return Ok(None),
                 Stage::Head => match self.frame_head(input) {
                     Some(head) => self.frame(head, input, cx)?,
                     None => None,
                 },
-                Stage::Data(frame) => self.data_bytes(frame, input, cx)?,
-                Stage::Payload(head) => self.payload(head, input, cx)?,
-                Stage::Pad(head) => {
-                    let (pad, rest) = input.split_at(1);
-                    *input = rest;
-                    self.data_padding(head, pad[0])?;
-                    None
-                }
-                Stage::Skip(left) => {
-                    let taken = left.min(input.len());
-                    *input = &input[taken..];
-                    self.stage = skip(left - taken);
-                    None
-                }
-                Stage::Preface => {
-                    self.preface(input)?;
-                    None
-                }
+                stage => self.continue_frame(stage, input, cx)?,
             };
             if event.is_some() {
                 return Ok(event);
             }
+        }
+    }
+
+    /// Takes the front of `input` in any stage but [`Stage::Head`].
+    fn continue_frame<'i>(
+        &mut self,
+        stage: Stage,
+        input: &mut &'i [u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Event<'i, T>>, Fault> {
+        match stage {
+            Stage::Data(frame) => self.data_bytes(frame, input, cx),
+            Stage::Payload(head) => self.payload(head, input, cx),
+            Stage::Pad(head) => {
+                let (pad, rest) = input.split_at(1);
+                *input = rest;
+                self.data_padding(head, pad[0]).map(|()| None)
+            }
+            Stage::Skip(left) => {
+                let taken = left.min(input.len());
+                *input = &input[taken..];
+                self.stage = skip(left - taken);
+                Ok(None)
+            }
+            Stage::Preface => self.preface(input).map(|()| None),
+            Stage::Head => Ok(None),
         }
     }
 

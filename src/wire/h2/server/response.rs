@@ -237,9 +237,12 @@ impl<H: Handler> H2<H> {
 
     /// Closes a stream whose response is sent, and asks the client to stop if it still sends.
     fn close(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let receives = self.connection.streams.get(id).is_some_and(|s| s.state.receives());
-        self.connection.remove(id, cx);
-        if receives { self.connection.reset(id, ErrorCode::NoError, cx) } else { Ok(()) }
+        let removed = self.connection.remove(id, cx);
+        if removed.is_some_and(|removed| removed.receives) {
+            self.connection.reset(id, ErrorCode::NoError, cx)
+        } else {
+            Ok(())
+        }
     }
 }
 
