@@ -139,7 +139,7 @@ fn a_tiny_ladder_measures_records_and_reports() {
     assert!(matches!(records[0], Line::Header(_)));
     let asked = |line: &&Line| matches!(line, Line::Conformance(asked) if asked.failure.is_none());
     assert_eq!(records.iter().filter(asked).count(), 2);
-    assert!(stdout(&output).contains("answered rightly by 2 of 2 rungs"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("2 of 2 rungs passed"), "{}", stdout(&output));
     let is_null = |line: &&Line| {
         matches!(line, Line::Trial(trial) if trial.variant == Variant::Null
             && matches!(trial.outcome, Outcome::Measured(_)))

@@ -1,9 +1,11 @@
-//! The analysis on simulated runs whose truth is known: how often an interval holds it, how often a verdict is wrong.
+//! The analysis on simulated runs whose truth is known: how often an interval holds it, how often a
+//! verdict is wrong.
 //!
-//! A simulated trial costs what its arm costs, times what befell its block (a slow minute), times how far the machine
-//! has drifted by then (up to a fifth over the run), times the luck of its own launch, and one in twenty is disturbed:
-//! dearer by a tenth to a half. Blocks try the arms in turns, as the ladder does. Launches scatter by 2 %; where arms are
-//! said to be unlike, one arm in three scatters by over 5 % or under 0.7 %.
+//! A simulated trial costs what its arm costs, times what befell its block (a slow minute), times
+//! how far the machine has drifted by then (up to a fifth over the run), times the luck of its own
+//! launch, and one in twenty is disturbed: dearer by a tenth to a half. Blocks try the arms in
+//! turns, as the ladder does. Launches scatter by 2 %; where arms are said to be unlike, one arm in
+//! three scatters by over 5 % or under 0.7 %.
 
 use rand::{RngExt as _, SeedableRng};
 use rand_pcg::Pcg64;
@@ -92,7 +94,8 @@ fn coverage_over_builds(resamples: usize) -> f64 {
     })
 }
 
-/// What is said of tables of a parent, nine arms that cost the same and one that costs a tenth more.
+/// What is said of tables of a parent, nine arms that cost the same and one that costs a tenth
+/// more.
 struct Families {
     /// Share of runs in which any of the nine is told from the parent.
     told: f64,
@@ -130,8 +133,8 @@ fn families(blocks: u32, is_unlike: bool, resamples: usize) -> Families {
     }
 }
 
-/// How often the interval of an arm of which `left` blocks of five are left holds the truth, by what nine whole arms lend
-/// it.
+/// How often the interval of an arm of which `left` blocks of five are left holds the truth, by
+/// what nine whole arms lend it.
 fn coverage_of_few(left: usize, is_unlike: bool, resamples: usize) -> f64 {
     let mut arms = [5000.0; 11];
     arms[10] = 5500.0;
@@ -146,8 +149,8 @@ fn coverage_of_few(left: usize, is_unlike: bool, resamples: usize) -> f64 {
     })
 }
 
-/// The share of comparisons of one build with itself that end otherwise than `same`, and that of comparisons with a
-/// build that is a tenth slower that end with `slower`.
+/// The share of comparisons of one build with itself that end otherwise than `same`, and that of
+/// comparisons with a build that is a tenth slower that end with `slower`.
 fn verdicts(blocks: u32, resamples: usize) -> (f64, f64) {
     let verdict = |seed: u64, truth: f64| {
         let costs = Run::new(seed, blocks).costs(&[5000.0, 5000.0 * truth]);
@@ -174,8 +177,9 @@ fn a_build_against_itself_is_the_same_and_a_slower_one_is_not() {
     assert!(found > 0.9, "{found}");
 }
 
-/// All kinds with 10,000 draws each, as a run is analysed, and tables with 1,000: minutes in a debug build. `cargo test
-/// --release --test stats -- --ignored --nocapture` prints the shares that docs/METHOD.md quotes.
+/// All kinds with 10,000 draws each, as a run is analysed, and tables with 1,000: minutes in a
+/// debug build. `cargo test --release --test stats -- --ignored --nocapture` prints the shares that
+/// docs/METHOD.md quotes.
 #[test]
 #[ignore = "minutes in a debug build"]
 fn shares_at_full_resolution() {

@@ -1,6 +1,6 @@
-//! A server in steady state asks neither the allocator nor the kernel for memory: once its buffers have grown to the
-//! messages that come, a request costs no page fault and next to no allocation. Counted for own protocols with own
-//! codecs, without sockets.
+//! A server in steady state asks neither the allocator nor the kernel for memory: once its buffers
+//! have grown to the messages that come, a request costs no page fault and next to no allocation.
+//! Counted for own protocols with own codecs, without sockets.
 
 use std::time::Instant;
 
@@ -19,8 +19,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 /// Bytes that arrive at once, as many as a driver's receive buffer has.
 const ARRIVAL: usize = 64 * 1024;
 
-/// Most bytes that a request may allocate, on average, and for each MiB of its message beside that: HTTP/2 keeps a
-/// queue of frames.
+/// Most bytes that a request may allocate, on average, and for each MiB of its message beside that:
+/// HTTP/2 keeps a queue of frames.
 const ALLOCATED_MAX: u64 = 512;
 const ALLOCATED_PER_MIB_MAX: u64 = 256;
 
@@ -143,7 +143,8 @@ const SIZES: [u64; 4] = [8, 64 << 10, 1 << 20, 8 << 20];
 
 fn cases() -> impl Iterator<Item = (Encoding, u64)> {
     let all = Encoding::ALL.into_iter().flat_map(|encoding| SIZES.map(|size| (encoding, size)));
-    // Numbers take long to read and write without optimization, and their buffers are those of the other text codec.
+    // Numbers take long to read and write without optimization, and their buffers are those of the
+    // other text codec.
     all.filter(|&(encoding, size)| encoding != Encoding::Json || size <= 64 << 10)
 }
 
@@ -175,8 +176,9 @@ fn http2() {
         let handler = EchoHandler::new(Family::Grpc, work());
         let machine = H2::new(handler, Limits::default().into());
         let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-        // Windows without end and frames of 16 MiB, as a client of large arrays asks for. With the default frames of
-        // 16 KiB the queue of frames to send is made anew for each reply: 4 KB for one of 1 MiB.
+        // Windows without end and frames of 16 MiB, as a client of large arrays asks for. With the
+        // default frames of 16 KiB the queue of frames to send is made anew for each reply: 4 KB
+        // for one of 1 MiB.
         let settings = frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff, 0, 5, 0, 0xff, 0xff, 0xff]);
         settle(&format!("h2 {encoding:?} {size}"), machine, body.len(), |at| {
             let call = h2(encoding, &body, 2 * at + 1);

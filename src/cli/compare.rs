@@ -18,7 +18,7 @@ use crate::experiment::run::{self, Bench, Blocks};
 use crate::experiment::versus;
 use crate::record::Line;
 use crate::report::Run;
-use crate::report::compare::{Comparison, is_enough};
+use crate::report::compare::{Comparison, is_resolved};
 use crate::stats::verdict::Floor;
 
 /// Rungs compared where none are named: each own protocol, and an encoding that takes work.
@@ -194,7 +194,7 @@ impl CompareArgs {
         let builds = self.old.0.len() as u32;
         let counted = versus::counted(plan, builds);
         let timed = versus::timed(plan, builds, counted.cells.len() as u32);
-        let mut progress = Progress::new(is_enough);
+        let mut progress = Progress::new(is_resolved);
         for plan in [counted, timed] {
             announce(bench, &plan);
             let tally = run::run(bench, &plan, &mut records, Vec::new(), &stop, &mut progress);

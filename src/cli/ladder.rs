@@ -31,7 +31,7 @@ use crate::ladder::select;
 use crate::probe::build::Build;
 use crate::record::{Header, Line, Trial};
 use crate::report::Run;
-use crate::report::delta::is_enough;
+use crate::report::aggregate::is_resolved;
 
 /// Runs rungs in turns and prints what each costs.
 #[derive(Args, Clone, Debug)]
@@ -305,7 +305,7 @@ fn measure(
 ) -> anyhow::Result<Tally> {
     let Begun { mut records, trials } = begun;
     announce(bench, plan);
-    let mut progress = Progress::new(is_enough);
+    let mut progress = Progress::new(is_resolved);
     let tally = run::run(bench, plan, &mut records, trials.clone(), stop, &mut progress);
     progress.clear();
     let mut tally = tally?;

@@ -7,10 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::probe::cpu_clock::CpuTime;
-use crate::record::{Measurement, ScheduleReport};
-
-/// Share of its core from which on the load generator is the limit.
-pub const CLIENT_BUSY: f64 = 0.85;
+use crate::record::{CLIENT_BUSY, Measurement, ScheduleReport};
 
 /// Share of one core that `cpu_ns` kept busy in a window of `wall_ns`.
 fn busy(cpu_ns: u64, wall_ns: u64) -> f64 {

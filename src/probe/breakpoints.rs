@@ -3,8 +3,8 @@
 //! The first byte of a function is replaced by `int3`, which stops a thread that calls it. To let
 //! the thread continue, the byte is restored, the thread makes one step, and the breakpoint is set
 //! again. Calls of other threads during that step are not counted, so counts are exact for a server
-//! with one busy thread. The process needs no preparation, but must be linked dynamically with the C
-//! library that allocates for it. For other processes, and on other processors than x86-64, no
+//! with one busy thread. The process needs no preparation, but must be linked dynamically with the
+//! C library that allocates for it. For other processes, and on other processors than x86-64, no
 //! breakpoint is found and allocations are not counted.
 //!
 //! Every function that takes a `stopped` thread needs it to be stopped under this tracer.

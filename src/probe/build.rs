@@ -90,7 +90,8 @@ fn section(toml: &str, head: &str) -> String {
     body.join(", ")
 }
 
-/// Returns the versions in a lock file of the crates that the axes name. The last entry of a name counts.
+/// Returns the versions in a lock file of the crates that the axes name. The last entry of a name
+/// counts.
 fn versions(lock: &str) -> BTreeMap<String, String> {
     let crates = axis::crates();
     let mut versions = BTreeMap::new();

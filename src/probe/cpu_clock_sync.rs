@@ -2,11 +2,11 @@
 //!
 //! The CPU clock of another process holds the time that its threads had used when they last slept
 //! or saw a tick. For a running thread that is up to a tick ago (4 ms at 250 ticks a second), far
-//! more than a request costs. A process that reads its own clock updates it first; a reader of another's clock does not
-//! (`thread_group_cputime` in the kernel's `kernel/sched/cputime.c`). The kernel also updates a
-//! thread's time when another thread is scheduled on its core, so a helper thread moves there for
-//! a moment. That costs the core two context switches. If the helper is not scheduled within a
-//! millisecond, the clock stays as it was.
+//! more than a request costs. A process that reads its own clock updates it first; a reader of
+//! another's clock does not (`thread_group_cputime` in the kernel's `kernel/sched/cputime.c`). The
+//! kernel also updates a thread's time when another thread is scheduled on its core, so a helper
+//! thread moves there for a moment. That costs the core two context switches. If the helper is not
+//! scheduled within a millisecond, the clock stays as it was.
 
 use std::cell::Cell;
 use std::io;
@@ -20,7 +20,8 @@ use crate::sys::affinity;
 /// Longest wait for the helper thread on one core. A sync takes about 30 us.
 const SYNC_MAX: Duration = Duration::from_millis(1);
 
-/// Handle of the helper thread. The thread sleeps between syncs and ends when the handle is dropped.
+/// Handle of the helper thread. The thread sleeps between syncs and ends when the handle is
+/// dropped.
 #[derive(Debug)]
 pub struct CpuClockSync {
     /// Number of an order and the core to run on.

@@ -1,4 +1,5 @@
-//! Use of the machine by other programs and other guests during a trial, from the kernel's counters.
+//! Use of the machine by other programs and other guests during a trial, from the kernel's
+//! counters.
 
 use std::time::Instant;
 

@@ -1,9 +1,9 @@
 //! Counts of a traced process: its system calls, and its calls of the C library's allocator.
 //!
-//! A traced process is slow, so nothing is timed meanwhile. The activity per request does not depend
-//! on speed, so the counts stand. A process may trace its children without privileges, and the
-//! traced process needs no preparation, so builds of any age can be compared. Processes that the
-//! traced one starts meanwhile are not supported.
+//! A traced process is slow, so nothing is timed meanwhile. The activity per request does not
+//! depend on speed, so the counts stand. A process may trace its children without privileges, and
+//! the traced process needs no preparation, so builds of any age can be compared. Processes that
+//! the traced one starts meanwhile are not supported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -124,7 +124,8 @@ impl Tracing {
         // A breakpoint kills an untraced thread, so threads that start later are traced too.
         let mut options = ptrace::Options::PTRACE_O_TRACESYSGOOD;
         options.set(ptrace::Options::PTRACE_O_TRACECLONE, true);
-        // Kernel threads of the process, as io_uring starts them, cannot be traced and make no calls.
+        // Kernel threads of the process, as io_uring starts them, cannot be traced and make no
+        // calls.
         threads.retain(|thread| ptrace::seize(*thread, options).is_ok());
         if threads.is_empty() {
             return Err(Errno::EPERM);

@@ -6,6 +6,9 @@ use crate::probe::cpu_clock::CpuTime;
 use crate::stats::histogram::Quantiles;
 use crate::sys::socket::SocketOptions;
 
+/// Share of its core above which the load generator is the limit of a rate.
+pub const CLIENT_BUSY: f64 = 0.85;
+
 /// Counts between the end of warm-up and the end of the window. `ndecho load --json` prints one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {

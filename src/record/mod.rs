@@ -1,12 +1,13 @@
 //! Schema of a run: JSON lines with a version, written by an experiment and read by a report.
 //!
-//! The first line is a [`Header`]. Every other line is a [`Trial`], written as soon as the trial has
-//! ended, or a [`Conformance`], written before the first trial of a rung. The lines hold everything
-//! that is needed to redo the analysis. Durations are in nanoseconds and sizes in bytes, unless the
-//! name has another unit.
+//! The first line is a [`Header`]. Every other line is a [`Trial`], written as soon as the trial
+//! has ended, or a [`Conformance`], written before the first trial of a rung. The lines hold
+//! everything that is needed to redo the analysis. Durations are in nanoseconds and sizes in bytes,
+//! unless the name has another unit.
 //!
-//! The structs of measured facts belong to the rooms that measure them (`probe`, `stats`); this room
-//! composes them. JSON names are older than some Rust names and stay the same within a version.
+//! The structs of measured facts belong to the rooms that measure them (`probe`, `stats`); this
+//! room composes them. JSON names are older than some Rust names and stay the same within a
+//! version.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +19,12 @@ use crate::probe::os_noise::OsNoise;
 
 mod measurement;
 mod server;
+#[cfg(test)]
+pub(crate) mod tests;
 mod trial;
 pub mod validity;
 
-pub use measurement::{Http2Settings, Measurement, ScheduleReport};
+pub use measurement::{CLIENT_BUSY, Http2Settings, Measurement, ScheduleReport};
 pub use server::{DelayTotals, ServerReport};
 pub use trial::{ArrayInfo, Counts, Outcome, RequestCounts, Side, Trial, Variant};
 

@@ -1,61 +1,78 @@
-//! What a request takes beside time: page faults under the load that is measured, and what the server was counted to do
-//! for a request that is alone on its connection.
+//! Activity per request, beside time: page faults under load, and the counts of a traced server.
+//!
+//! The counts are taken from requests one at a time on one connection
+//! ([`Counts`](crate::record::Counts)).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::record::{Counts, Trial, Variant};
+use crate::record::{Counts, RequestCounts, Trial, Variant};
 
-use super::compare::each;
-use super::delta::{faults, measured};
-use super::table::align;
+use super::cell::CellTrials;
+use super::text::align;
 use super::{Run, units};
 
-/// What is known of a rung at an array.
+/// Counted and timed trials of a rung at an array.
 #[derive(Default)]
-struct Known<'a> {
+struct Place<'a> {
     counts: Vec<&'a Counts>,
-    timed: Vec<&'a Trial>,
+    timed: CellTrials<'a>,
 }
 
-/// The table of all rungs that were counted; `None` if none was.
+/// Renders the table of all counted rungs; `None` if no rung was counted.
 pub fn render(run: &Run) -> Option<String> {
     let usual = || run.trials.iter().filter(|trial| trial.variant == Variant::Usual);
     let counted: BTreeSet<(u64, &str)> =
-        usual().filter(|trial| trial.counts.is_some()).map(place).collect();
-    let mut rungs: BTreeMap<(u64, &str), Known<'_>> = BTreeMap::new();
-    for trial in usual().filter(|trial| counted.contains(&place(trial))) {
-        let known = rungs.entry(place(trial)).or_default();
+        usual().filter(|trial| trial.counts.is_some()).map(key).collect();
+    let mut places: BTreeMap<(u64, &str), Place<'_>> = BTreeMap::new();
+    for trial in usual().filter(|trial| counted.contains(&key(trial))) {
+        let place = places.entry(key(trial)).or_default();
         match &trial.counts {
-            Some(counts) => known.counts.push(counts),
-            None if trial.is_timed() => known.timed.push(trial),
+            Some(counts) => place.counts.push(counts),
+            None if trial.is_timed() => place.timed.0.push(trial),
             None => {}
         }
     }
-    if rungs.is_empty() {
+    if places.is_empty() {
         return None;
     }
     let heads = ["rung", "array", "page faults", "allocations", "bytes allocated", "system calls"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
-    lines.extend(rungs.into_iter().map(|(place, known)| line(place, &known)));
+    lines.extend(places.into_iter().map(|(key, place)| line(key, &place)));
     Some(format!(
-        "per request: page faults under load, the rest of a request that is alone on its connection\n{}",
+        "per request: page faults under load; the other columns for one request at a time\n{}",
         align(&lines)
     ))
 }
 
-fn place(trial: &Trial) -> (u64, &str) {
+/// Returns the count of one request: the difference of two numbers of requests, divided by it. Of
+/// several passes the least counts, since disturbances only add.
+pub(super) fn per_request(
+    passes: &[&Counts],
+    count: fn(&RequestCounts) -> Option<u64>,
+) -> Option<f64> {
+    let least = |part: fn(&Counts) -> &RequestCounts| {
+        passes.iter().filter_map(|counts| Some((count(part(counts))?, part(counts).requests))).min()
+    };
+    let (few, fewer) = least(|counts| &counts.few)?;
+    let (many, more) = least(|counts| &counts.many)?;
+    let requests = more.checked_sub(fewer).filter(|requests| *requests > 0)?;
+    Some((many as f64 - few as f64) / requests as f64)
+}
+
+fn key(trial: &Trial) -> (u64, &str) {
     (trial.array.bytes, &trial.rung)
 }
 
-fn line((bytes, rung): (u64, &str), known: &Known<'_>) -> Vec<String> {
+fn line((bytes, rung): (u64, &str), place: &Place<'_>) -> Vec<String> {
     let text = |each: Option<f64>| each.map_or_else(|| "-".to_owned(), units::count);
+    let counted = |count| text(per_request(&place.counts, count));
     vec![
         rung.to_owned(),
         units::bytes(bytes),
-        text(faults(&measured(&known.timed))),
-        text(each(&known.counts, |counted| Some(counted.allocations?.count))),
-        text(each(&known.counts, |counted| Some(counted.allocations?.bytes))),
-        text(each(&known.counts, |counted| Some(counted.calls))),
+        text(place.timed.page_faults()),
+        counted(|counts| Some(counts.allocations?.count)),
+        counted(|counts| Some(counts.allocations?.bytes)),
+        counted(|counts| Some(counts.calls)),
     ]
 }
 
@@ -63,8 +80,7 @@ fn line((bytes, rung): (u64, &str), known: &Known<'_>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::probe::tracer::Allocations;
-    use crate::record::RequestCounts;
-    use crate::report::delta::tests::{header, trial};
+    use crate::record::tests::{header, trial};
 
     fn counted(requests: u64) -> RequestCounts {
         let allocations = Allocations { count: 7 + 3 * requests, bytes: 99 + 200 * requests };
@@ -77,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_once_is_no_part_of_a_request() {
+    fn activity_per_connection_is_not_counted() {
         let counts = Some(Counts { few: counted(16), many: counted(32) });
         let trials = vec![
             trial("uring/raw/npy", 0, 1000),
@@ -91,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_counts_nothing_has_no_table() {
+    fn a_run_without_counts_has_no_table() {
         assert_eq!(render(&Run::new(header(), vec![trial("uring/raw/npy", 0, 1000)])), None);
     }
 }

@@ -1,40 +1,43 @@
 //! One line per cell with plain numbers, for a spreadsheet or a plot.
 
 use super::Run;
-use super::delta::{Figures, Row, Section, sections};
-use crate::stats::bootstrap::Interval;
-use crate::stats::verdict::Floor;
+use super::aggregate::{Row, Section, sections};
+use super::columns::{COLUMNS, Field, View};
 
-const HEADS: &str = "bytes,dtype,shape,connections,in_flight,rung,parent,reference,\
-    server_cpu_ns,server_cpu_ns_low,server_cpu_ns_high,server_system_share,client_cpu_ns,\
-    to_parent,to_parent_low,to_parent_high,parent_verdict,\
-    to_reference,to_reference_low,to_reference_high,reference_verdict,noise_floor,\
-    requests_per_s,requests_per_s_low,requests_per_s_high,p50_ns,p99_ns,bytes_in,bytes_out,\
-    server_rss_peak_bytes,server_faults,ceiling_per_s,blocks,discarded,status,reason";
+/// Fields that every row has, before those of [`COLUMNS`].
+const IDENTITY: [&str; 8] =
+    ["bytes", "dtype", "shape", "connections", "in_flight", "rung", "parent", "reference"];
 
-/// The whole run.
 pub fn render(run: &Run) -> String {
-    let mut text = format!("{HEADS}\n");
-    for section in sections(&run.trials) {
+    let mut lines = csv::Writer::from_writer(Vec::new());
+    let mut write = |line: Vec<String>| lines.write_record(line).expect("a vector takes all lines");
+    let fields = || COLUMNS.iter().flat_map(|column| column.csv);
+    let names: Vec<String> = fields().flat_map(Field::names).collect();
+    let identity = IDENTITY.map(str::to_owned).into_iter();
+    write(identity.chain(names.clone()).chain(["reason".to_owned()]).collect());
+    for section in &sections(&run.trials) {
         for row in &section.rows {
-            let mut fields = place(&section, row);
-            match &row.result {
-                Ok(figures) => fields.extend(numbers(figures, section.noise.floor())),
-                Err(problem) => {
-                    let missing = HEADS.split(',').count() - fields.len() - 1;
-                    fields.extend(vec![String::new(); missing]);
-                    fields.push(problem.clone());
+            let mut line = identity_of(section, row);
+            let reason = match &row.result {
+                Ok(figures) => {
+                    let view = View { section, row, figures, shares_core: run.shares_core() };
+                    line.extend(fields().flat_map(|field| field.values(&view)));
+                    figures.status.reason()
                 }
-            }
-            let quoted: Vec<String> = fields.iter().map(|field| quote(field)).collect();
-            text.push_str(&quoted.join(","));
-            text.push('\n');
+                Err(obstacle) => {
+                    line.extend(vec![String::new(); names.len()]);
+                    obstacle
+                }
+            };
+            line.push(reason.to_owned());
+            write(line);
         }
     }
-    text
+    let bytes = lines.into_inner().expect("a vector takes all lines");
+    String::from_utf8(bytes).expect("all fields are text")
 }
 
-fn place(section: &Section, row: &Row) -> Vec<String> {
+fn identity_of(section: &Section, row: &Row) -> Vec<String> {
     let dims: Vec<String> = section.array.shape.iter().map(u64::to_string).collect();
     vec![
         section.array.bytes.to_string(),
@@ -48,70 +51,24 @@ fn place(section: &Section, row: &Row) -> Vec<String> {
     ]
 }
 
-fn numbers(figures: &Figures, floor: Floor) -> Vec<String> {
-    let mut fields = three(figures.server_cpu_ns).to_vec();
-    fields.push(text(figures.system_share));
-    fields.push(figures.client_cpu_ns.estimate.to_string());
-    for ratio in [figures.to_parent, figures.to_reference] {
-        fields.extend(three(ratio.map(|ratio| ratio.ratio)));
-        fields.push(ratio.map_or("", |ratio| ratio.verdict.word()).to_owned());
-    }
-    fields.push(floor.share().to_string());
-    fields.extend(three(Some(figures.rate_hz)));
-    fields.extend([text(figures.p50_ns), text(figures.p99_ns)]);
-    fields.extend([
-        figures.bytes_in.to_string(),
-        figures.bytes_out.to_string(),
-        text(figures.rss_peak_bytes),
-        text(figures.faults),
-        text(figures.ceiling_hz),
-        figures.rate_hz.units.to_string(),
-        figures.discarded.to_string(),
-        figures.status.word().to_owned(),
-        figures.status.reason().to_owned(),
-    ]);
-    fields
-}
-
-fn three(interval: Option<Interval>) -> [String; 3] {
-    let range = interval.and_then(|interval| interval.range);
-    let (low, high) = range.unzip();
-    [text(interval.map(|interval| interval.estimate)), text(low), text(high)]
-}
-
-fn text(value: Option<impl ToString>) -> String {
-    value.map_or_else(String::new, |value| value.to_string())
-}
-
-/// RFC 4180.
-fn quote(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        return format!("\"{}\"", field.replace('"', "\"\""));
-    }
-    field.to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::Outcome;
-    use crate::report::delta::tests::{header, trial, with};
+    use crate::record::tests::{header, trial, with};
 
     #[test]
     fn every_line_has_every_field() {
-        let skipped = Outcome::Skipped { reason: "why not".into() };
+        let skipped = Outcome::Skipped { reason: "a, \"b\"".into() };
         let trials = vec![
             trial("uring/raw/reflect", 0, 1000),
             with(trial("uring/h1/reflect", 0, 3000), skipped),
         ];
         let text = render(&Run::new(header(), trials));
-        let counts: Vec<usize> = text.lines().map(|line| line.split(',').count()).collect();
+        assert!(text.starts_with("bytes,dtype,shape,"), "{text}");
+        assert!(text.ends_with(",,\"skipped: a, \"\"b\"\"\"\n"), "{text}");
+        let counts: Vec<usize> =
+            text.replace("a, ", "").lines().map(|line| line.split(',').count()).collect();
         assert_eq!(counts, [36; 3], "{text}");
-    }
-
-    #[test]
-    fn commas_and_quotes_are_kept_inside_a_field() {
-        assert_eq!(quote("a,\"b\""), "\"a,\"\"b\"\"\"");
-        assert_eq!(quote("plain"), "plain");
     }
 }

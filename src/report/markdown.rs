@@ -1,13 +1,13 @@
 //! The terminal table's rows as Markdown, for a README or an issue.
 
-use super::delta::{Section, sections};
-use super::table::{HEADS, LEGEND, ceilings, cells, title};
-use super::{Run, counts, model, open};
+use super::aggregate::{Section, sections};
+use super::columns::{LEGEND, View, shown_columns};
+use super::text::{notes, title};
+use super::{Run, counts, model, open, warning};
 
-/// The whole run.
 pub fn render(run: &Run) -> String {
     let mut text = format!("{}.\n", run.machine());
-    for warning in run.warnings() {
+    for warning in warning::warnings(run) {
         text.push_str(&format!("\nWarning: {warning}.\n"));
     }
     if let Some(conformance) = run.conformance() {
@@ -28,18 +28,23 @@ pub fn render(run: &Run) -> String {
 }
 
 fn render_section(section: &Section, shares_core: bool) -> String {
+    let heads: Vec<&str> = shown_columns().map(|column| column.head).collect();
     let mut text = format!("**{}**\n\n", title(section));
-    text.push_str(&format!("| rung | {} |\n", HEADS.join(" | ")));
-    text.push_str(&format!("|---|{}\n", "---:|".repeat(HEADS.len())));
+    text.push_str(&format!("| rung | {} |\n", heads.join(" | ")));
+    text.push_str(&format!("|---|{}\n", "---:|".repeat(heads.len())));
     for row in &section.rows {
         let cells = match &row.result {
-            Ok(figures) => cells(row, figures, shares_core).map(|cell| escape(&cell)).join(" | "),
-            Err(reason) => format!("{}{}", escape(reason), " |".repeat(HEADS.len() - 1)),
+            Ok(figures) => {
+                let view = View { section, row, figures, shares_core };
+                let cells = shown_columns().map(|column| escape(&(column.text)(&view)));
+                cells.collect::<Vec<_>>().join(" | ")
+            }
+            Err(obstacle) => format!("{}{}", escape(obstacle), " |".repeat(heads.len() - 1)),
         };
         text.push_str(&format!("| `{}` | {cells} |\n", row.rung));
     }
-    for line in section.noise.lines().into_iter().chain(ceilings(section)) {
-        text.push_str(&format!("\n{line}.\n"));
+    for note in notes(section) {
+        text.push_str(&format!("\n{note}.\n"));
     }
     text
 }
@@ -52,7 +57,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::record::Outcome;
-    use crate::report::delta::tests::{header, trial, with};
+    use crate::record::tests::{header, trial, with};
 
     #[test]
     fn every_row_has_every_column() {
@@ -66,7 +71,7 @@ mod tests {
         assert_eq!(rows.len(), 4);
         for row in rows {
             let bars = row.replace("\\|", "").matches('|').count();
-            assert_eq!(bars, HEADS.len() + 2, "{row}");
+            assert_eq!(bars, shown_columns().count() + 2, "{row}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What a rung costs as a fixed part and a part per byte, over the sizes of a run: the figure to take away.
+//! Cost of a rung as a fixed part and a part per byte, over the sizes of a run.
 //!
-//! Only sizes that were tried under one load make a line. A request at a small size that shares its system calls with a
-//! thousand others is cheaper than one of a few, so a line through sizes under different loads would have its fixed part
-//! from one of them and its price of a byte from another.
+//! Only sizes that were tried under one load make a line. A small request that shares its system
+//! calls with a thousand others is cheaper than one of a few, so sizes under different loads do not
+//! lie on one line.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,17 @@ use crate::record::{Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::model::{self, Model, Point};
 
-use super::delta::server_costs;
-use super::table::align;
+use super::cell::CellTrials;
+use super::text::{align, load};
 use super::{Run, units};
 
 const KIB: f64 = 1024.0;
 
-/// What is fitted by itself: connections, requests in flight over all of them, the rung.
+/// Key of a line: connections, requests in flight over all of them, rung.
 type Line<'a> = (u32, u32, &'a str);
 
-/// The table of all rungs that were tried at two sizes or more under one load; `None` if there are none.
+/// Renders the table of all rungs that were tried at two sizes or more under one load; `None`
+/// without such a rung.
 pub fn render(run: &Run) -> Option<String> {
     let fits = fits(&run.trials);
     if fits.is_empty() {
@@ -31,7 +32,7 @@ pub fn render(run: &Run) -> Option<String> {
     for ((connections, in_flight, rung), model) in &fits {
         lines.push(vec![
             (*rung).to_owned(),
-            format!("{connections}x{}", in_flight / connections),
+            load(*connections, *in_flight),
             range(&model.fixed_ns, 1.0),
             range(&model.byte_ns, KIB),
             format!("{:.0} %", model.error_max * 100.0),
@@ -39,25 +40,25 @@ pub fn render(run: &Run) -> Option<String> {
         ]);
     }
     Some(format!(
-        "server CPU per request as a + b x size of the array under one load, connections x requests in flight on each, \
-         with 95 % intervals\n{}",
+        "server CPU per request = a + b x size of the array, under one load (connections x requests in \
+         flight on each), with 95 % intervals\n{}",
         align(&lines)
     ))
 }
 
 fn fits(trials: &[Trial]) -> BTreeMap<Line<'_>, Model> {
-    let mut cells: BTreeMap<Line<'_>, BTreeMap<u64, Vec<&Trial>>> = BTreeMap::new();
+    let mut cells: BTreeMap<Line<'_>, BTreeMap<u64, CellTrials<'_>>> = BTreeMap::new();
     let usual = trials.iter().filter(|t| t.variant == Variant::Usual && t.is_timed());
     for trial in usual {
         let line = (trial.connections.max(1), trial.in_flight, trial.rung.as_str());
         let sizes = cells.entry(line).or_default();
-        sizes.entry(trial.array.bytes).or_default().push(trial);
+        sizes.entry(trial.array.bytes).or_default().0.push(trial);
     }
-    let point = |(bytes, trials): (&u64, &Vec<&Trial>)| Point {
+    let point = |(bytes, cell): (&u64, &CellTrials<'_>)| Point {
         bytes: *bytes,
-        costs_ns: server_costs(trials),
+        costs_ns: cell.server_costs(),
     };
-    let fit = |(name, sizes): (_, BTreeMap<u64, Vec<&Trial>>)| {
+    let fit = |(name, sizes): (_, BTreeMap<u64, CellTrials<'_>>)| {
         let points: Vec<Point> =
             sizes.iter().map(point).filter(|point| !point.costs_ns.is_empty()).collect();
         Some((name, model::fit(&Bootstrap::default(), &points)?))
@@ -92,9 +93,9 @@ fn knees(model: &Model) -> String {
 mod tests {
     use super::*;
     use crate::record::ArrayInfo;
-    use crate::report::delta::tests::{header, trial};
+    use crate::record::tests::{header, trial};
 
-    fn at(bytes: u64, round: u32, cost_ns: u64) -> Trial {
+    fn sized(bytes: u64, round: u32, cost_ns: u64) -> Trial {
         let array = ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes };
         Trial { array, cell: bytes as u32, ..trial("uring/raw/npy", round, cost_ns) }
     }
@@ -105,7 +106,9 @@ mod tests {
         let sizes = [8, 65_536, 1 << 20];
         let trials: Vec<Trial> = (0..6)
             .flat_map(|round| {
-                sizes.map(|bytes| at(bytes, round, cost(bytes) * u64::from(100 + round % 3) / 100))
+                sizes.map(|bytes| {
+                    sized(bytes, round, cost(bytes) * u64::from(100 + round % 3) / 100)
+                })
             })
             .collect();
         let text = render(&Run::new(header(), trials)).unwrap();
@@ -116,10 +119,11 @@ mod tests {
     #[test]
     fn one_size_has_no_model_nor_have_sizes_under_different_loads() {
         let render = |trials| render(&Run::new(header(), trials));
-        assert_eq!(render(vec![at(8, 0, 1000)]), None);
+        assert_eq!(render(vec![sized(8, 0, 1000)]), None);
         let few = |trial: Trial| Trial { in_flight: 64, ..trial };
-        assert_eq!(render(vec![at(8, 0, 1000), few(at(65_536, 0, 9000))]), None);
-        let text = render(vec![few(at(8, 0, 1000)), few(at(65_536, 0, 9000)), at(8, 0, 100)]);
+        assert_eq!(render(vec![sized(8, 0, 1000), few(sized(65_536, 0, 9000))]), None);
+        let text =
+            render(vec![few(sized(8, 0, 1000)), few(sized(65_536, 0, 9000)), sized(8, 0, 100)]);
         let text = text.expect("two sizes under one load");
         assert!(text.contains(" 1x64 ") && !text.contains("1x1000"), "{text}");
     }

@@ -1,15 +1,18 @@
-//! The original benchmark's table, in its form: its eleven rows under their names, ours below.
+//! The original benchmark's table in its form: its eleven rows under their names, then our rungs.
 //!
-//! A figure is wall time over requests, as in the original. There it held the work of one Python client; here it holds
-//! the load generator's, or with `--client python` that of such a client again. The original put 1000 calls on one gRPC
-//! connection and let aiohttp's client open 100 connections for REST; so do we.
+//! A figure is wall time over requests, as in the original. There it contained the work of one
+//! Python client. Here it contains the work of our load generator, or with `--client python` that
+//! of a Python client again. As in the original, gRPC has all calls on one connection, and REST has
+//! 100 connections, the limit of aiohttp's client.
 
 use std::collections::BTreeMap;
 
-use super::Run;
-use super::delta::{Row, Section, sections};
+use crate::axis::{Family, Rung};
 
-/// The original's rows, in its order.
+use super::Run;
+use super::aggregate::{Row, Section, sections};
+
+/// Rows of the original, in its order.
 pub const ORIGINAL_ROWS: [&str; 11] = [
     "grpc",
     "purerpc",
@@ -24,10 +27,9 @@ pub const ORIGINAL_ROWS: [&str; 11] = [
     "asyncio json",
 ];
 
-/// Width of the original's names.
+/// Width of the names in the original.
 const NAME_WIDTH: usize = 25;
 
-/// The whole run, array by array.
 pub fn render(run: &Run) -> String {
     let mut by_array: BTreeMap<(u64, Vec<u64>), Vec<Section>> = BTreeMap::new();
     for section in sections(&run.trials) {
@@ -49,11 +51,14 @@ fn table(sections: &[Section]) -> String {
     let mut lines: Vec<(String, String)> = Vec::new();
     for name in ORIGINAL_ROWS {
         let row = rows.iter().find(|(_, row)| row.original.as_deref() == Some(name));
-        let figure = row.map_or_else(|| " skipped: no peer is this row".to_owned(), |r| figure(*r));
+        let figure = row.map_or_else(
+            || " skipped: no external server of this run is this row".to_owned(),
+            |r| figure(*r),
+        );
         lines.push((name.to_owned(), figure));
     }
     let others = rows.iter().filter(|(_, row)| !is_original(row));
-    lines.extend(others.map(|place| (name(*place), figure(*place))));
+    lines.extend(others.map(|row| (name(*row), figure(*row))));
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(NAME_WIDTH);
     let head = format!(
         "######### {points} points ({} bytes), {parallel} parallel requests #########\n",
@@ -66,7 +71,7 @@ fn is_original(row: &Row) -> bool {
     row.original.as_deref().is_some_and(|name| ORIGINAL_ROWS.contains(&name))
 }
 
-/// Milliseconds a request, and how many were in flight where that is not what the others had.
+/// Formats milliseconds per request, and the concurrency if it was reduced.
 fn figure((section, row): (&Section, &Row)) -> String {
     let reduced = match row.in_flight_wanted {
         Some(_) => format!(" ({} in flight)", section.in_flight),
@@ -74,22 +79,22 @@ fn figure((section, row): (&Section, &Row)) -> String {
     };
     match &row.result {
         Ok(figures) => {
-            format!("{:>8} ms/request{reduced}", milliseconds(figures.rate_hz.estimate))
+            format!("{:>8} ms/request{reduced}", milliseconds(figures.cell.rate_hz.estimate))
         }
         Err(reason) => format!(" {reason}{reduced}"),
     }
 }
 
-/// Three decimals as in the original; more where that would leave no digits.
+/// Formats with three decimals as in the original, or five for times below 0.1 ms.
 fn milliseconds(rate_hz: f64) -> String {
     let ms = 1000.0 / rate_hz;
     let places = if ms < 0.1 { 5 } else { 3 };
     format!("{ms:.places$}")
 }
 
-/// The raw rungs stand under two loads, so theirs is part of the name.
+/// Returns the rung, for raw rungs with the load, since they are tried under two.
 fn name((section, row): (&Section, &Row)) -> String {
-    if row.rung.contains("/raw/") {
+    if row.rung.parse::<Rung>().is_ok_and(|rung| rung.family() == Family::Raw) {
         return format!("{} {} conn", row.rung, section.connections);
     }
     row.rung.clone()
@@ -98,15 +103,16 @@ fn name((section, row): (&Section, &Row)) -> String {
 fn notes(run: &Run) -> String {
     let clock = match &run.header.client {
         Some(client) => format!(
-            "Timed by {client} itself, its own encoding and decoding included, as in the original; it checked every reply."
+            "Timed by {client}, including its own encoding and decoding, as in the original. It \
+             checked every reply."
         ),
-        None => "Timed by our load generator, which checked every reply; it is no Python, so that the servers are what \
-                 takes the time."
+        None => "Timed by our load generator, which checked every reply. It is not a Python program, so \
+                 the servers take most of the time."
             .to_owned(),
     };
     format!(
-        "\ngRPC has all its calls in flight on 1 connection; REST has one in flight on each of 100 connections, which is \
-         what the original's client opened.\n{clock}\n{}\n",
+        "\ngRPC has all calls in flight on 1 connection. REST has one request in flight on each of 100 \
+         connections, as many as the original's client opened.\n{clock}\n{}\n",
         run.machine()
     )
 }
@@ -114,8 +120,8 @@ fn notes(run: &Run) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::tests::{header, trial, with};
     use crate::record::{Outcome, Trial};
-    use crate::report::delta::tests::{header, trial, with};
 
     fn peer(rung: &str, original: &str, cell: u32) -> Trial {
         let original = Some(original.to_owned());
@@ -140,7 +146,10 @@ mod tests {
         assert_eq!(lines[0], "######### 1 points (8 bytes), 1000 parallel requests #########");
         assert_eq!(lines[1], "grpc                     : skipped: needs python3");
         assert_eq!(lines[2], "purerpc                  : 0.01000 ms/request (100 in flight)");
-        assert_eq!(lines[3], "tornado sync msgpack     : skipped: no peer is this row");
+        assert_eq!(
+            lines[3],
+            "tornado sync msgpack     : skipped: no external server of this run is this row"
+        );
         assert_eq!(lines[11], "asyncio json             : 0.01000 ms/request");
         assert_eq!(lines[12], "uring/h1/json            : 0.01000 ms/request");
         assert_eq!(lines[13], "external/other/json      : 0.01000 ms/request");
@@ -151,7 +160,7 @@ mod tests {
         let trials = vec![trial("uring/h1/json", 0, 1000)];
         let client = Some("tools/external/client.py".to_owned());
         let run = Run::new(crate::record::Header { client, ..header() }, trials);
-        assert!(render(&run).contains("Timed by tools/external/client.py itself"));
+        assert!(render(&run).contains("Timed by tools/external/client.py,"));
     }
 
     #[test]

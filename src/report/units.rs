@@ -1,9 +1,11 @@
 //! Numbers for people: three significant digits and a unit.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use crate::record::ArrayInfo;
 use crate::stats::bootstrap::Interval;
 
-/// Part of a unit from which on three digits show the whole of it.
+/// Share of a unit that three digits round up to the unit.
 const ROUNDED_UP: f64 = 0.9995;
 
 /// `8 B`, `64 KiB`, `1.5 MiB`.
@@ -25,7 +27,7 @@ pub(super) fn time(ns: f64) -> String {
     }
 }
 
-/// `0`, `0.5`, `0.012`, `17`: how many of something a request takes.
+/// `0`, `0.5`, `0.012`, `17`.
 pub(super) fn count(each: f64) -> String {
     match each.abs() {
         each if each < 0.0005 => "0".to_owned(),
@@ -44,7 +46,7 @@ pub(super) fn rate(hz: f64) -> String {
     }
 }
 
-/// `0.33 [0.31-0.36]`; of too few blocks there is no range.
+/// `0.33 [0.31-0.36]`; without the range for too few blocks.
 pub(super) fn ratio(interval: &Interval) -> String {
     let estimate = digits(interval.estimate);
     match interval.range {
@@ -62,7 +64,7 @@ pub(super) fn time_interval(interval: &Interval) -> String {
     }
 }
 
-/// `±4%`, half the interval as a part of the figure; of too few blocks there is none.
+/// `±4%`: half the interval as a share of the figure; `-` for too few blocks.
 pub(super) fn half_width(interval: &Interval) -> String {
     match interval.half_width() {
         Some(half) if interval.estimate != 0.0 => {
@@ -88,31 +90,23 @@ fn digits(value: f64) -> String {
     format!("{value:.places$}")
 }
 
-/// `2026-11-24 03:47 UTC` of seconds since 1970.
+/// `2026-11-24 03:47 UTC`.
 pub(super) fn date(unix_s: u64) -> String {
-    let (year, month, day) = civil(unix_s / 86_400);
-    let (hour, minute) = (unix_s / 3600 % 24, unix_s / 60 % 60);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+    let text = rfc3339(unix_s);
+    format!("{} {} UTC", &text[..10], &text[11..16])
 }
 
-/// `2026-11-24-034744` of seconds since 1970, for the name of a folder.
+/// `2026-11-24-034744`, for the name of a folder.
 pub fn stamp(unix_s: u64) -> String {
-    let (year, month, day) = civil(unix_s / 86_400);
-    let (hour, minute, second) = (unix_s / 3600 % 24, unix_s / 60 % 60, unix_s % 60);
-    format!("{year}-{month:02}-{day:02}-{hour:02}{minute:02}{second:02}")
+    let text = rfc3339(unix_s);
+    format!("{}-{}", &text[..10], text[11..19].replace(':', ""))
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in 400-year eras that begin on the 1st of March.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+/// `2026-11-24T03:47:44Z`. Times after the year 9999 give its last second.
+fn rfc3339(unix_s: u64) -> String {
+    const LAST: u64 = 253_402_300_799;
+    let time: SystemTime = UNIX_EPOCH + Duration::from_secs(unix_s.min(LAST));
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 #[cfg(test)]
@@ -149,8 +143,8 @@ mod tests {
         assert_eq!(half_width(&interval), "±144%");
         let few = Interval { range: None, ..interval };
         assert_eq!((ratio(&few), half_width(&few)), ("0.33".to_owned(), "-".to_owned()));
-        let spun = Interval { estimate: 512.4, range: Some((-20.0, 540.0)), units: 5 };
-        assert_eq!(time_interval(&spun), "512 ns [-20 to 540]");
+        let delay = Interval { estimate: 512.4, range: Some((-20.0, 540.0)), units: 5 };
+        assert_eq!(time_interval(&delay), "512 ns [-20 to 540]");
     }
 
     #[test]
@@ -160,6 +154,7 @@ mod tests {
             (951_782_399, "2000-02-28 23:59 UTC"),
             (951_782_400, "2000-02-29 00:00 UTC"),
             (1_795_492_064, "2026-11-24 03:47 UTC"),
+            (u64::MAX, "9999-12-31 23:59 UTC"),
         ] {
             assert_eq!(date(unix_s), want);
         }

@@ -1,14 +1,15 @@
-//! Confidence intervals by resampling: what the same analysis would have said of other blocks like these.
+//! Confidence intervals by resampling (bootstrap).
 //!
-//! Values are drawn anew with replacement: the blocks of a run, or, where enough builds were tried, whole builds with
-//! their blocks as they are (drawing those anew too counts their scatter twice: such intervals held the truth in
-//! 98.8 % of simulated runs). The middle of every draw ([`location`]) makes a distribution, and the interval is a range
-//! of its quantiles. With few units the plain quantiles are too narrow (82 % instead of 95 % for five), so the levels
-//! are those at which a normal distribution reaches as far as Student's t does; with five blocks the interval is then
-//! nearly the range of the five.
+//! Values are drawn with replacement: the blocks of a run, or whole builds with their blocks if
+//! enough builds were tried. (Drawing the blocks of drawn builds too counts their scatter twice:
+//! such intervals held the truth in 98.8 % of simulated runs.) The [`location`] of each draw gives
+//! a distribution, and the interval is a range of its quantiles. For few units the plain quantiles
+//! are too narrow (82 % instead of 95 % for five), so the levels are those at which a normal
+//! distribution reaches as far as Student's t. With five blocks, the interval is nearly the range
+//! of the five.
 //!
-//! Below [`UNITS_MIN`] units there is no interval: the range of four covers the truth in 87 of 100 cases, and no
-//! resampling can know more than that. The same seed gives the same interval.
+//! Below [`UNITS_MIN`] units there is no interval: even the range of four values covers the truth
+//! in only 87 of 100 cases. The same seed gives the same interval.
 
 use rand::{RngExt as _, SeedableRng};
 use rand_pcg::Pcg64;
@@ -16,33 +17,30 @@ use rand_pcg::Pcg64;
 use super::location::{Sample, location};
 use super::student::{normal_beyond, reach};
 
-/// How often the truth lies inside an interval.
+/// Probability that an interval contains the truth.
 pub const CONFIDENCE: f64 = 0.95;
 
-/// Units of the outermost level that an interval needs.
+/// Number of units of the outermost level that an interval needs.
 pub const UNITS_MIN: usize = 5;
 
-/// A figure and the interval that the truth lies in, at [`CONFIDENCE`].
+/// A figure and its confidence interval, at [`CONFIDENCE`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
-    /// The figure.
     pub estimate: f64,
-    /// Its interval; `None` of too few units.
+    /// Ends of the interval; `None` for too few units.
     pub range: Option<(f64, f64)>,
-    /// Units it rests on: blocks, or builds where there are many.
+    /// Number of units: blocks, or builds if there are many.
     pub units: usize,
 }
 
-/// How to resample.
+/// Parameters of the resampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
-    /// Draws.
     pub resamples: usize,
-    /// What they are drawn from.
     pub seed: u64,
 }
 
-/// A figure and how it came out in each draw.
+/// A figure and its value in each draw.
 #[derive(Clone, Debug)]
 pub(super) struct Draws {
     pub(super) estimate: f64,
@@ -57,37 +55,38 @@ impl Default for Bootstrap {
 }
 
 impl Interval {
-    /// The same of the exponential: an interval of log ratios as one of ratios.
+    /// Converts an interval of log ratios to one of ratios.
     pub fn exp(self) -> Interval {
         let range = self.range.map(|(low, high)| (low.exp(), high.exp()));
         Interval { estimate: self.estimate.exp(), range, ..self }
     }
 
-    /// The same of what is `more` by a known amount.
+    /// Shifts the interval by a known amount.
     pub fn plus(self, more: f64) -> Interval {
         let range = self.range.map(|(low, high)| (low + more, high + more));
         Interval { estimate: self.estimate + more, range, ..self }
     }
 
-    /// Half its width; `None` without a range.
+    /// Returns half the width; `None` without a range.
     pub fn half_width(&self) -> Option<f64> {
         self.range.map(|(low, high)| (high - low) / 2.0)
     }
 
-    /// Whether `value` lies inside; `None` without a range.
+    /// Returns whether `value` lies inside; `None` without a range.
     pub fn contains(&self, value: f64) -> Option<bool> {
         self.range.map(|(low, high)| low <= value && value <= high)
     }
 }
 
 impl Bootstrap {
-    /// The middle of one value a block; `None` of no values.
+    /// Returns the center of one value per block; `None` without values.
     pub fn blocks(&self, samples: &[Sample]) -> Option<Interval> {
         self.levels(&[samples.iter().map(|sample| sample.value).collect()])
     }
 
-    /// The middle over builds of the middles over their blocks; `None` when there is no value. From [`UNITS_MIN`]
-    /// builds on they are what is drawn; of fewer, the blocks of each are, and the interval is one for these builds.
+    /// Returns the center over builds of the centers over their blocks; `None` without values. From
+    /// [`UNITS_MIN`] builds on, builds are drawn. For fewer builds, the blocks of each are drawn,
+    /// and the interval holds for these builds only.
     pub fn levels(&self, builds: &[Vec<f64>]) -> Option<Interval> {
         self.draw(builds).map(Draws::interval)
     }
@@ -126,7 +125,7 @@ impl Bootstrap {
 }
 
 impl Draws {
-    /// The interval. A draw that is not a number leaves no range.
+    /// Returns the interval. It has no range if a draw is not a number.
     pub(super) fn interval(mut self) -> Interval {
         let is_number = self.values.iter().all(|draw| draw.is_finite());
         let level = level(self.units).filter(|_| is_number && !self.values.is_empty());
@@ -134,7 +133,7 @@ impl Draws {
         Interval { estimate: self.estimate, range, units: self.units }
     }
 
-    /// The standard error: how far the draws scatter.
+    /// Returns the standard error: the standard deviation of the draws.
     pub(super) fn error(&self) -> f64 {
         let count = self.values.len().max(1) as f64;
         let mean = self.values.iter().sum::<f64>() / count;
@@ -142,24 +141,24 @@ impl Draws {
     }
 }
 
-/// The middle of as many of `values` as there are, drawn with replacement.
+/// Returns the center of a sample of `values` with replacement, of the same size.
 fn redraw(values: &[f64], random: &mut Pcg64, drawn: &mut Vec<f64>) -> f64 {
     drawn.clear();
     drawn.extend((0..values.len()).map(|_| values[random.random_range(0..values.len())]));
     location(drawn)
 }
 
-/// The lower quantile at which to read a distribution over `units`.
+/// Returns the lower quantile at which to read a distribution over `units`.
 fn level(units: usize) -> Option<f64> {
     (units >= UNITS_MIN).then(|| normal_beyond(reach((1.0 - CONFIDENCE) / 2.0, units)))
 }
 
-/// The quantiles at `level` and `1 - level` of `values`, which are put in order.
+/// Returns the quantiles at `level` and `1 - level` of `values`, and sorts them.
 fn quantiles(values: &mut [f64], level: f64) -> (f64, f64) {
     values.sort_unstable_by(f64::total_cmp);
     let last = values.len() - 1;
-    let at = ((values.len() as f64 * level) as usize).min(last);
-    (values[at], values[last - at])
+    let low = ((values.len() as f64 * level) as usize).min(last);
+    (values[low], values[last - low])
 }
 
 #[cfg(test)]
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_holds_its_estimate_and_a_seed_gives_it_again() {
+    fn an_interval_contains_its_estimate_and_depends_on_the_seed() {
         let values = samples(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
         let bootstrap = Bootstrap::default();
         let interval = bootstrap.blocks(&values).unwrap();
@@ -183,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn of_five_blocks_it_is_nearly_their_range() {
+    fn the_interval_of_five_blocks_is_nearly_their_range() {
         let interval = Bootstrap::default().blocks(&samples(&[1.0, 2.0, 3.0, 4.0, 5.0])).unwrap();
         let (low, high) = interval.range.unwrap();
         assert!(low < 1.4 && high > 4.6, "{low} {high}");
     }
 
     #[test]
-    fn of_four_blocks_there_is_none() {
+    fn four_blocks_have_no_interval() {
         let interval = Bootstrap::default().blocks(&samples(&[1.0, 2.0, 3.0, 4.0])).unwrap();
         assert_eq!((interval.range, interval.half_width()), (None, None));
         assert_eq!(interval.contains(2.0), None);
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn builds_that_differ_widen_it_however_many_blocks_each_has() {
+    fn differences_of_builds_widen_the_interval() {
         let near = |middle: f64| (0..20).map(|i| middle + f64::from(i) / 1000.0).collect();
         let builds: Vec<Vec<f64>> = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5].map(near).to_vec();
         let interval = Bootstrap::default().levels(&builds).unwrap();
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn few_units_are_read_further_out() {
+    fn few_units_have_wider_levels() {
         assert_eq!(level(4), None);
         let levels = [5, 10, 100].map(|units| level(units).unwrap());
         assert!(levels[0] < levels[1] && levels[1] < levels[2], "{levels:?}");

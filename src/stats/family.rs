@@ -1,23 +1,20 @@
-//! Intervals for many figures at once: all of them hold together at [`CONFIDENCE`].
+//! Intervals of many figures that hold together at [`CONFIDENCE`].
 //!
-//! Of forty true 95 % intervals two are wrong on average, so a table that calls something different by them nearly
-//! always calls one thing different that is not. Here the share that may be wrong is divided by the number of
-//! figures (Bonferroni), and Student's t says how many of a figure's own standard errors that is. What its own blocks
-//! say of the error is put together with what those of the others do ([`scatter`](super::scatter)).
-//!
-//! Tried: drawing the same blocks for all figures and widening them until 95 of 100 draws hold all. It is narrower for
-//! figures that move together, but five blocks have too few draws to be read that far out: it told one of ten equal
-//! arms apart in 17 % of simulated runs.
+//! Of forty true 95 % intervals, two are wrong on average, so a table of single intervals nearly
+//! always shows a difference that does not exist. Here the share of errors is divided by the number
+//! of figures (Bonferroni), and Student's t gives the width in standard errors. The variance of a
+//! figure is moderated by the variances of the other figures ([`scatter`](super::scatter)).
 
 use super::bootstrap::{Bootstrap, CONFIDENCE, Draws, Interval, UNITS_MIN};
 use super::scatter::{Common, Variance};
 use super::student::reach;
 
-/// A member's values: by build, then by block.
+/// Values of a member, by build, then by block.
 pub type Member = Vec<Vec<f64>>;
 
-/// Units that a member needs for an interval where others lend it what it lacks. In a sketch with one trial in
-/// twenty disturbed, intervals of three held the truth in 95 to 97 of 100 and those of four in 94 to 97.
+/// Number of own units that a member needs for an interval. In simulations with one disturbed trial
+/// in twenty, intervals of three units held the truth in 95 to 97 of 100 runs, those of four in 94
+/// to 97.
 const UNITS_OWN_MIN: usize = 3;
 
 /// Figures that were measured together.
@@ -29,7 +26,7 @@ pub struct Family {
 }
 
 impl Family {
-    /// The family of `members`.
+    /// Creates the family of `members`.
     pub fn new(bootstrap: Bootstrap, members: &[Member]) -> Family {
         let drawn: Vec<_> = members.iter().map(|member| bootstrap.draw(member)).collect();
         let whole = drawn.iter().flatten().filter(|draws| draws.units >= UNITS_MIN);
@@ -37,20 +34,21 @@ impl Family {
         Family { bootstrap, drawn, common: Common::of(&variances) }
     }
 
-    /// The middle of each member's values, with intervals that hold for all of them at once. A member with too few
-    /// blocks has no range and does not count for the others; one without any has no interval.
+    /// Returns the center of each member with intervals that hold together. A member with too few
+    /// blocks has no range and does not widen the others; a member without values has no interval.
     pub fn intervals(&self) -> Vec<Option<Interval>> {
         let counted = self.drawn.iter().flatten().filter(|draws| self.is_known(draws)).count();
         let interval = |draws: &Draws| self.interval(draws, counted);
         self.drawn.iter().map(|draws| draws.as_ref().map(interval)).collect()
     }
 
-    /// The middle of values that were measured with this family but are none of it, with an interval of its own.
+    /// Returns the center of values that were measured with this family but are not a member, with
+    /// an interval that holds by itself.
     pub fn beside(&self, values: &Member) -> Option<Interval> {
         self.bootstrap.draw(values).map(|draws| self.interval(&draws, 1))
     }
 
-    /// The interval of one of `counted` that are to hold together.
+    /// Returns the interval of one of `counted` figures that hold together.
     fn interval(&self, draws: &Draws, counted: usize) -> Interval {
         let Draws { estimate, units, .. } = *draws;
         let beyond = (1.0 - CONFIDENCE) / 2.0 / counted.max(1) as f64;
@@ -60,14 +58,14 @@ impl Family {
         Interval { estimate, range, units }
     }
 
-    /// Whether enough is known of a figure for an interval, by itself or by what the others lend it.
+    /// Returns whether a figure has enough degrees of freedom for an interval, own and lent.
     fn is_known(&self, draws: &Draws) -> bool {
         let degrees = self.common.lend(variance(draws)).degrees;
         draws.units >= UNITS_OWN_MIN && degrees + 1 >= UNITS_MIN
     }
 }
 
-/// The variance of one unit.
+/// Returns the variance of one unit.
 fn variance(draws: &Draws) -> Variance {
     Variance { value: draws.error().powi(2) * draws.units as f64, degrees: draws.units - 1 }
 }
@@ -102,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn members_that_never_vary_have_intervals_of_no_width() {
+    fn constant_members_have_intervals_without_width() {
         let same = intervals(&[vec![vec![0.5; 6]]])[0].unwrap();
         assert_eq!(same.range, Some((0.5, 0.5)));
     }
 
     #[test]
-    fn what_others_lend_narrows_few_blocks_and_is_enough_for_four() {
+    fn lent_degrees_narrow_few_blocks_and_suffice_for_four() {
         let few = vec![VALUES[..5].to_vec()];
         let alone = intervals(std::slice::from_ref(&few))[0].unwrap();
         let mut members = vec![few; 8];
@@ -118,9 +116,9 @@ mod tests {
         let widths: Vec<Option<f64>> = among.iter().map(|i| i.unwrap().half_width()).collect();
         let lone = alone.half_width().unwrap();
         let nine = lone * reach(0.025 / 9.0, 5) / reach(0.025, 5);
-        assert!(widths[0].unwrap() < 0.7 * nine, "{widths:?}, by itself {nine}");
+        assert!(widths[0].unwrap() < 0.7 * nine, "{widths:?}, unaided {nine}");
         assert!(widths[8].is_some() && widths[9].is_none(), "{widths:?}");
         let beside = Family::new(Bootstrap::default(), &members).beside(&members[0]).unwrap();
-        assert!(beside.half_width() < widths[0], "it need not hold together with others");
+        assert!(beside.half_width() < widths[0], "an interval by itself is narrower");
     }
 }

@@ -1,14 +1,14 @@
 //! Latencies of one trial as an HDR histogram: three significant digits from 1 ns to 60 s.
 //!
-//! Quantiles of several trials are never averaged: their histograms are merged, which loses nothing. The text form
-//! is the usual one (V2, base64), so that any HDR tool can read a record.
+//! Quantiles of several trials are never averaged: their histograms are merged, which loses
+//! nothing. The text form is the usual one (V2, base64), so any HDR tool can read a record.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 use serde::{Deserialize, Serialize};
 
-/// Longest latency that is told apart, in nanoseconds; what is slower counts as this.
+/// Longest latency that is recorded. Longer latencies count as this one.
 pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
 
 /// Summary of a histogram, in nanoseconds.
@@ -27,17 +27,14 @@ pub struct Quantiles {
 #[derive(Clone, Debug)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 
-/// Why a text is not a histogram of ours.
+/// Error for a text that is not a histogram of this range.
 #[derive(Debug, thiserror::Error)]
 pub enum HistogramError {
-    /// Not base64.
     #[error("histogram: not base64: {0}")]
     Base64(#[from] base64::DecodeError),
-    /// Not the V2 form.
     #[error("histogram: not the V2 form: {0}")]
     Form(#[from] hdrhistogram::serialization::DeserializeError),
-    /// Counts outside our range.
-    #[error("histogram: holds a latency beyond {LATENCY_NS_MAX} ns")]
+    #[error("histogram: contains a latency above the maximum of {LATENCY_NS_MAX} ns")]
     Range,
 }
 
@@ -49,32 +46,32 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts one latency.
+    /// Records one latency.
     pub fn record(&mut self, latency_ns: u64) {
         self.0.saturating_record(latency_ns);
     }
 
-    /// Latencies counted.
+    /// Returns the number of recorded latencies.
     pub fn len(&self) -> u64 {
         self.0.len()
     }
 
-    /// True when nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The latency that a share `quantile` (0 to 1) of all requests did not exceed; 0 when empty.
+    /// Returns the latency that a share `quantile` (0 to 1) of all requests did not exceed; 0 if
+    /// empty.
     pub fn quantile(&self, quantile: f64) -> u64 {
         self.0.value_at_quantile(quantile)
     }
 
-    /// The slowest, to three digits.
+    /// Returns the longest latency, to three digits.
     pub fn max(&self) -> u64 {
         self.0.max()
     }
 
-    /// Arithmetic mean.
+    /// Returns the arithmetic mean.
     pub fn mean(&self) -> f64 {
         self.0.mean()
     }
@@ -90,12 +87,12 @@ impl Histogram {
         }
     }
 
-    /// Adds what `other` counted.
+    /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Histogram) {
         self.0.add(&other.0).expect("both have the same bounds");
     }
 
-    /// The V2 form as base64.
+    /// Serializes to the V2 form as base64.
     pub fn to_text(&self) -> String {
         let mut bytes = Vec::new();
         let written = V2Serializer::new().serialize(&self.0, &mut bytes);
@@ -103,7 +100,7 @@ impl Histogram {
         STANDARD.encode(bytes)
     }
 
-    /// Reads what [`Histogram::to_text`] wrote.
+    /// Parses the text of [`Histogram::to_text`].
     pub fn from_text(text: &str) -> Result<Histogram, HistogramError> {
         let bytes = STANDARD.decode(text)?;
         let read: hdrhistogram::Histogram<u64> =
@@ -153,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_latency_counts_as_the_longest() {
+    fn a_latency_beyond_the_range_counts_as_the_longest() {
         let histogram = of([u64::MAX]);
         assert!(histogram.max() >= LATENCY_NS_MAX);
     }

@@ -1,23 +1,23 @@
-//! The middle of a few values, some of which may be spoilt: the 20 % trimmed mean, and values by their block.
+//! Center of a few values, some of which may be outliers: the 20 % trimmed mean. Values by block.
 //!
-//! Not the mean: one trial in twenty that another guest disturbed doubles or triples its interval. Not the median:
-//! it throws away half of what undisturbed trials say. Of five values the trimmed mean leaves out one on each side.
+//! The mean is not used: one disturbed trial in twenty doubles or triples its interval. The median
+//! is not used: it discards half of the information of undisturbed trials. Of five values, the
+//! trimmed mean leaves out one on each side.
 
 use std::collections::BTreeMap;
 
 /// Share of the values that is left out at each end.
 pub const TRIM: f64 = 0.2;
 
-/// A value and the block it was taken in.
+/// A value and its block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     /// Block (a round of the ladder), from 0.
     pub round: u32,
-    /// What was measured.
     pub value: f64,
 }
 
-/// The trimmed mean of `values`, which are put in order; NaN when there are none.
+/// Returns the trimmed mean of `values`, and sorts them; NaN without values.
 pub fn location(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let cut = (values.len() as f64 * TRIM) as usize;
@@ -25,18 +25,18 @@ pub fn location(values: &mut [f64]) -> f64 {
     kept.iter().sum::<f64>() / kept.len() as f64
 }
 
-/// The logarithm of `ours` over `theirs`, block by block; blocks that only one of them has do not count, nor do
-/// values that are not above zero.
+/// Returns the logarithm of `ours` over `theirs`, by block. Blocks without both values and values
+/// that are not positive are left out.
 pub fn log_ratios(ours: &[Sample], theirs: &[Sample]) -> Vec<Sample> {
     paired(ours, theirs, |our, their| (our > 0.0 && their > 0.0).then(|| (our / their).ln()))
 }
 
-/// `ours` less `theirs`, block by block.
+/// Returns `ours` minus `theirs`, by block.
 pub fn differences(ours: &[Sample], theirs: &[Sample]) -> Vec<Sample> {
     paired(ours, theirs, |our, their| Some(our - their))
 }
 
-/// What two series of the same thing say of it, block by block: the mean of both, or the one value that there is.
+/// Merges two series of one figure, by block: the mean of both values, or the only value.
 pub fn means(some: &[Sample], more: &[Sample]) -> Vec<Sample> {
     let mut by_round: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for sample in some.iter().chain(more) {
@@ -46,7 +46,7 @@ pub fn means(some: &[Sample], more: &[Sample]) -> Vec<Sample> {
     by_round.into_iter().map(|(round, values)| Sample { round, value: mean(values) }).collect()
 }
 
-/// The logarithm of each value that is above zero.
+/// Returns the logarithm of each positive value.
 pub fn logs(values: &[Sample]) -> Vec<Sample> {
     let log = |sample: &Sample| {
         (sample.value > 0.0).then(|| Sample { value: sample.value.ln(), ..*sample })
@@ -54,7 +54,7 @@ pub fn logs(values: &[Sample]) -> Vec<Sample> {
     values.iter().filter_map(log).collect()
 }
 
-/// The value that `samples` have of each of `rounds`.
+/// Returns the value of each of `rounds`.
 pub(super) fn by_round(samples: &[Sample], rounds: &[u32]) -> Vec<Option<f64>> {
     let values: BTreeMap<u32, f64> = samples.iter().map(|s| (s.round, s.value)).collect();
     rounds.iter().map(|round| values.get(round).copied()).collect()
@@ -82,14 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn two_series_are_one_of_their_means() {
+    fn two_series_merge_into_their_means() {
         let some = samples(&[(0, 1.0), (2, 5.0)]);
         let more = samples(&[(0, 2.0), (1, 7.0)]);
         assert_eq!(means(&some, &more), samples(&[(0, 1.5), (1, 7.0), (2, 5.0)]));
     }
 
     #[test]
-    fn one_spoilt_value_of_five_does_not_move_the_middle() {
+    fn one_outlier_of_five_does_not_move_the_center() {
         assert_eq!(location(&mut [1.0, 2.0, 3.0, 4.0, 900.0]), 3.0);
         assert_eq!(location(&mut [5.0, 1.0]), 3.0);
         assert!(location(&mut []).is_nan());
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_ratio_is_taken_within_each_block() {
-        // Both double in block 1: the ratio of the middles would hide that they move together.
+        // Both double in block 1; a ratio of the centers would hide that.
         let ours = samples(&[(0, 1.0), (1, 2.0), (2, 1.0)]);
         let theirs = samples(&[(2, 2.0), (0, 2.0), (1, 4.0), (3, 9.0)]);
         let ratios = log_ratios(&ours, &theirs);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_without_a_partner_do_not_count() {
+    fn blocks_without_both_values_are_left_out() {
         assert_eq!(log_ratios(&samples(&[(0, 1.0)]), &samples(&[(1, 1.0)])), []);
         assert_eq!(log_ratios(&samples(&[(0, 1.0)]), &samples(&[(0, 0.0)])), []);
         assert_eq!(differences(&samples(&[(0, 3.0)]), &samples(&[(0, 1.0)]))[0].value, 2.0);

@@ -1,20 +1,21 @@
-//! Pure numbers: what trials counted, and what can be said from it. No clock, socket, thread or file.
+//! Statistics over the counts of trials. No clock, socket, thread or file.
 //!
-//! | file | holds |
+//! | file | contents |
 //! |---|---|
 //! | [`histogram`] | latencies, mergeable |
-//! | [`location`] | the middle of a few values, and values by their block |
-//! | [`bootstrap`] | an interval of one figure |
-//! | [`family`] | intervals of many figures that hold at once |
-//! | [`scatter`] | how far a figure scatters, as the others beside it do |
-//! | [`verdict`] | cheaper, dearer, the same, from an interval and a noise floor |
+//! | [`location`] | center of a few values; values by block |
+//! | [`bootstrap`] | interval of one figure |
+//! | [`family`] | intervals of many figures that hold together |
+//! | [`scatter`] | variance of a figure, moderated by the variances of the others |
+//! | [`verdict`] | faster, slower, same, from an interval and a noise floor |
 //! | [`model`] | `cost(n) = a + b n` and its knees |
-//! | [`trend`] | whether values in a row go one way |
-//! | [`student`] | how far distributions reach |
+//! | [`trend`] | test for a trend in consecutive values |
+//! | [`student`] | quantiles of Student's t and of the normal distribution |
 //!
-//! The unit of every comparison is the logarithm of a ratio taken within one block of trials, so that what befalls a
-//! whole block befalls both sides and cancels. `tests/stats.rs` runs the whole analysis on thousands of simulated runs
-//! whose truth is known, with drift, disturbed trials and slow blocks, and counts how often it is right.
+//! The unit of every comparison is the logarithm of a ratio taken within one block of trials, so a
+//! disturbance of a whole block affects both sides and cancels. `tests/stats.rs` runs the whole
+//! analysis on thousands of simulated runs with a known truth, with drift, disturbed trials and
+//! slow blocks, and counts how often it is right.
 
 pub mod bootstrap;
 pub mod family;

@@ -1,8 +1,9 @@
-//! What a request costs as a fixed part and a part per byte: `cost(n) = a + b n`, with intervals, and where it bends.
+//! Cost of a request as a fixed part and a part per byte, `cost(n) = a + b n`, and its knees.
 //!
-//! The fit makes the relative errors small, since a microsecond is much at 8 bytes and nothing at 16 MiB. A real
-//! server is no straight line: it leaves a cache, or a frame holds less than a message. So beside the fit stand the
-//! knees, sizes at which the price of a byte changes by [`BEND_MIN`] or more, each proved by its own interval.
+//! The fit minimizes relative errors, since a microsecond is much at 8 bytes and nothing at 16 MiB.
+//! A real server is not a straight line: data leaves a cache, or a message needs several frames. So
+//! the model also lists its knees, sizes at which the price of a byte changes by a factor of
+//! [`BEND_MIN`] or more, each proved by its own interval.
 
 use std::collections::BTreeSet;
 
@@ -12,43 +13,39 @@ use rand_pcg::Pcg64;
 use super::bootstrap::{Bootstrap, Draws, Interval};
 use super::location::{Sample, by_round, location};
 
-/// Least change in the price of a byte that makes a knee, as a factor either way.
+/// Smallest change in the price of a byte that is a knee, as a factor in either direction.
 pub const BEND_MIN: f64 = 1.25;
 
 /// The costs at one size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
-    /// Size.
     pub bytes: u64,
-    /// Cost of a request, block by block.
+    /// Cost of a request, by block.
     pub costs_ns: Vec<Sample>,
 }
 
 /// A fixed part and a part per byte.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    /// Of every request.
     pub fixed_ns: Interval,
-    /// Of every byte.
     pub byte_ns: Interval,
-    /// How far the fit is off at worst, as a part of what was measured.
+    /// Largest error of the fit, as a share of the measured cost.
     pub error_max: f64,
-    /// Where the price of a byte changes, by size.
     pub knees: Vec<Knee>,
 }
 
 /// A size at which the price of a byte changes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Knee {
-    /// The size.
     pub bytes: u64,
-    /// Price of a byte from the size before up to it.
+    /// Price of a byte between the previous size and this one.
     pub before_ns: f64,
-    /// Price of a byte from it to the size after.
+    /// Price of a byte between this size and the next.
     pub after_ns: f64,
 }
 
-/// Fits `points`, which are of different sizes in ascending order; `None` of fewer than two, or if one has no costs.
+/// Fits `points`, which have different sizes in ascending order; `None` for fewer than two points,
+/// or if a point has no costs.
 pub fn fit(bootstrap: &Bootstrap, points: &[Point]) -> Option<Model> {
     let rounds: BTreeSet<u32> =
         points.iter().flat_map(|point| &point.costs_ns).map(|sample| sample.round).collect();
@@ -60,27 +57,27 @@ pub fn fit(bootstrap: &Bootstrap, points: &[Point]) -> Option<Model> {
     if points.len() < 2 || units == 0 {
         return None;
     }
-    let middles = |picked: &[usize]| -> Vec<f64> {
-        let middle = |costs: &Vec<Option<f64>>| {
-            location(&mut picked.iter().filter_map(|&at| costs[at]).collect::<Vec<_>>())
+    let centers = |picked: &[usize]| -> Vec<f64> {
+        let center = |costs: &Vec<Option<f64>>| {
+            location(&mut picked.iter().filter_map(|&index| costs[index]).collect::<Vec<_>>())
         };
-        table.iter().map(middle).collect()
+        table.iter().map(center).collect()
     };
-    let costs = middles(&(0..rounds.len()).collect::<Vec<_>>());
+    let costs = centers(&(0..rounds.len()).collect::<Vec<_>>());
     let (fixed, per_byte) = line(&bytes, &costs);
     let mut random = Pcg64::seed_from_u64(bootstrap.seed);
     let mut draws: Vec<Vec<f64>> = Vec::with_capacity(bootstrap.resamples);
     while draws.len() < bootstrap.resamples {
         let picked: Vec<usize> =
             (0..rounds.len()).map(|_| random.random_range(0..rounds.len())).collect();
-        let drawn = middles(&picked);
-        // A draw without any block of some size has no line.
+        let drawn = centers(&picked);
+        // A draw that lacks a size has no line.
         if units == rounds.len() || drawn.iter().all(|cost| cost.is_finite()) {
             draws.push(drawn);
         }
     }
-    let interval = |estimate: f64, of: &dyn Fn(&[f64]) -> f64| {
-        let values = draws.iter().map(|costs| of(costs)).collect();
+    let interval = |estimate: f64, figure: &dyn Fn(&[f64]) -> f64| {
+        let values = draws.iter().map(|costs| figure(costs)).collect();
         Draws { estimate, units, values }.interval()
     };
     let error = |(n, cost): (&f64, &f64)| ((fixed + per_byte * n) / cost - 1.0).abs();
@@ -92,7 +89,7 @@ pub fn fit(bootstrap: &Bootstrap, points: &[Point]) -> Option<Model> {
     })
 }
 
-/// The line with the least squares of relative errors.
+/// Fits a line by least squares of the relative errors.
 fn line(bytes: &[f64], costs: &[f64]) -> (f64, f64) {
     let (mut w, mut wx, mut wxx, mut wy, mut wxy) = (0.0, 0.0, 0.0, 0.0, 0.0);
     for (&x, &y) in bytes.iter().zip(costs) {
@@ -112,20 +109,20 @@ fn knees(
     costs: &[f64],
     interval: impl Fn(f64, &dyn Fn(&[f64]) -> f64) -> Interval,
 ) -> Vec<Knee> {
-    let price = |costs: &[f64], at: usize| {
-        (costs[at + 1] - costs[at]) / (points[at + 1].bytes - points[at].bytes) as f64
+    let price = |costs: &[f64], size: usize| {
+        (costs[size + 1] - costs[size]) / (points[size + 1].bytes - points[size].bytes) as f64
     };
-    let knee = |at: usize| {
-        let bend = |costs: &[f64]| (price(costs, at) / price(costs, at - 1)).ln();
-        // Where a price is not above zero the bend is no number, and there is nothing to say.
+    let knee = |size: usize| {
+        let bend = |costs: &[f64]| (price(costs, size) / price(costs, size - 1)).ln();
+        // If a price is not positive, the bend is not a number and has no range.
         let bent = interval(bend(costs), &bend);
         let (low, high) = bent.range?;
         let is_proved = low > 0.0 || high < 0.0;
         let is_large = bent.estimate.abs() >= BEND_MIN.ln();
         (is_proved && is_large).then(|| Knee {
-            bytes: points[at].bytes,
-            before_ns: price(costs, at - 1),
-            after_ns: price(costs, at),
+            bytes: points[size].bytes,
+            before_ns: price(costs, size - 1),
+            after_ns: price(costs, size),
         })
     };
     (1..points.len() - 1).filter_map(knee).collect()
@@ -137,7 +134,7 @@ mod tests {
 
     const SIZES: [u64; 5] = [8, 2048, 65_536, 1 << 20, 16 << 20];
 
-    /// Ten blocks a size, each off by up to one per cent.
+    /// Ten blocks per size, each off by up to one percent.
     fn points(cost: impl Fn(f64) -> f64) -> Vec<Point> {
         let off = |size: usize, round: u32| {
             let step = (size as u32 * 7 + round * 3) % 11;
@@ -163,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dearer_byte_beyond_a_size_is_a_knee_there() {
+    fn a_higher_price_of_a_byte_beyond_a_size_is_a_knee() {
         let bent = |n: f64| 5000.0 + 0.3 * n + 0.3 * (n - 1_048_576.0).max(0.0);
         let model = fit(&Bootstrap::default(), &points(bent)).unwrap();
         let [knee] = model.knees.as_slice() else { panic!("one knee, {model:?}") };

@@ -1,44 +1,44 @@
-//! How far a figure scatters, when few values of it are known but many figures are: each lends to the others.
+//! Moderated variances: figures that were measured together lend each other degrees of freedom.
 //!
-//! Five blocks say little of how far a ratio scatters, and an interval pays for that: Student's t of four degrees, read
-//! as far out as twenty ratios need, is twice as long as the normal. But the twenty were measured in the same minutes on
-//! the same core and scatter much alike. How much alike is seen from their variances: if these differ no more than
-//! estimates of one and the same would, one is what they have, known as well as all blocks together allow; if they
-//! differ more, it says less of each. Every variance is then the mean of its own and the common one, weighted by the
-//! degrees of freedom behind each.
+//! Five blocks tell little about the variance of a ratio, and Student's t with four degrees of
+//! freedom makes the interval of one of twenty ratios twice as wide as the normal distribution
+//! does. But ratios of one run scatter alike. If their variances differ no more than estimates of
+//! one variance would, that common variance is known as well as all blocks together allow; if they
+//! differ more, it is known less well. Each variance becomes the mean of its own and the common
+//! one, weighted by their degrees of freedom.
 //!
-//! Spec: G. K. Smyth, Linear models and empirical Bayes methods for assessing differential expression, Statistical
-//! Applications in Genetics and Molecular Biology 3(1), 2004, sections 3 and 6.2 (the moderated t); Abramowitz and
-//! Stegun, 6.3.2 to 6.3.5 and 6.4.2 to 6.4.6 (digamma and trigamma of halves and wholes).
+//! Spec: G. K. Smyth, Linear models and empirical Bayes methods for assessing differential
+//! expression, Statistical Applications in Genetics and Molecular Biology 3(1), 2004, sections 3
+//! and 6.2 (the moderated t); Abramowitz and Stegun, 6.3.2 to 6.3.5 and 6.4.2 to 6.4.6 (digamma and
+//! trigamma of halves and integers).
 
 use std::f64::consts::{LN_2, PI};
 
 /// Euler's constant.
 const GAMMA: f64 = 0.577_215_664_901_532_9;
 
-/// Variances below which nothing can be said of how much alike they are.
+/// Smallest number of variances that lend.
 pub const LENDERS_MIN: usize = 4;
 
-/// Most degrees of freedom that are lent: twenty variances that look alike may be so by chance, and tables with ten
-/// hold what they say in 95 to 99 of 100 simulated runs, where all that could be lent left 91.
+/// Largest number of degrees of freedom that are lent. Twenty variances may look alike by chance:
+/// with ten lent degrees tables held in 95 to 99 of 100 simulated runs, with all of them in 91.
 pub const LENT_MAX: usize = 10;
 
-/// Degrees of freedom from which on variances are as good as one.
+/// Degrees of freedom from which on the true variances count as equal.
 const ALIKE: usize = 1000;
 
-/// Part of the middle variance below which one is nothing but rounding.
+/// Share of the median variance below which a variance is a rounding error.
 const ROUNDING: f64 = 1e-5;
 
-/// A variance, as known from so many values less one.
+/// An estimate of a variance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Variance {
-    /// The variance.
     pub value: f64,
-    /// Its degrees of freedom.
+    /// Degrees of freedom: number of values minus one.
     pub degrees: usize,
 }
 
-/// What figures have in common; nothing is lent by fewer than [`LENDERS_MIN`].
+/// Common variance of the figures. Fewer than [`LENDERS_MIN`] figures lend nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Common(Variance);
 
@@ -49,7 +49,7 @@ impl Default for Common {
 }
 
 impl Common {
-    /// What `variances` have in common. One that is next to nothing is no estimate and does not count.
+    /// Estimates the common variance. A rounding error does not count as a variance.
     pub fn of(variances: &[Variance]) -> Common {
         let mut sorted: Vec<f64> = variances.iter().map(|variance| variance.value).collect();
         sorted.sort_unstable_by(f64::total_cmp);
@@ -63,20 +63,20 @@ impl Common {
         // Logarithms of the true variances, each with an error of known variance.
         let logs: Vec<f64> = estimates.iter().map(|v| v.value.ln() - log_mean(v.degrees)).collect();
         let mean = logs.iter().sum::<f64>() / count;
-        let seen = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        let observed = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (count - 1.0);
         let errors = estimates.iter().map(|v| log_variance(v.degrees)).sum::<f64>() / count;
-        // As many degrees as have the truths differ by what is seen beyond the errors.
-        let is_seen = |degrees: &usize| log_variance(*degrees) >= seen - errors;
-        let value = match (1..=ALIKE).take_while(is_seen).last() {
+        // Degrees of freedom at which the true variances scatter as observed, less the errors.
+        let is_observed = |degrees: &usize| log_variance(*degrees) >= observed - errors;
+        let value = match (1..=ALIKE).take_while(is_observed).last() {
             None => return Common::default(),
             Some(ALIKE) => mean.exp(),
             Some(degrees) => (mean + log_mean(degrees)).exp(),
         };
-        let degrees = (1..=LENT_MAX).take_while(is_seen).last().unwrap_or(0);
+        let degrees = (1..=LENT_MAX).take_while(is_observed).last().unwrap_or(0);
         Common(Variance { value, degrees })
     }
 
-    /// `own` with what is lent to it.
+    /// Moderates `own` by the common variance.
     pub fn lend(&self, own: Variance) -> Variance {
         let Common(common) = self;
         let degrees = own.degrees + common.degrees;
@@ -85,7 +85,7 @@ impl Common {
     }
 }
 
-/// The mean of the logarithm of an estimate with `degrees` of freedom of a variance of 1.
+/// Returns the mean of the logarithm of an estimate with `degrees` of freedom, for a variance of 1.
 fn log_mean(degrees: usize) -> f64 {
     let (first, at_first) =
         if degrees.is_multiple_of(2) { (2, -GAMMA) } else { (1, -GAMMA - 2.0 * LN_2) };
@@ -93,14 +93,14 @@ fn log_mean(degrees: usize) -> f64 {
     digamma - (degrees as f64 / 2.0).ln()
 }
 
-/// The variance of that logarithm.
+/// Returns the variance of the logarithm of such an estimate.
 fn log_variance(degrees: usize) -> f64 {
     let (first, at_first) =
         if degrees.is_multiple_of(2) { (2, PI * PI / 6.0) } else { (1, PI * PI / 2.0) };
     at_first - halves(first, degrees).map(|half| 1.0 / (half * half)).sum::<f64>()
 }
 
-/// Every second number from `first` on below `degrees`, halved.
+/// Yields every second number from `first` to below `degrees`, halved.
 fn halves(first: usize, degrees: usize) -> impl Iterator<Item = f64> {
     (first..degrees).step_by(2).map(|twice| twice as f64 / 2.0)
 }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn logarithms_of_estimates_are_as_their_tables_say() {
+    fn logarithms_of_estimates_agree_with_tables() {
         // Digamma and trigamma of 1/2, 1, 2 and 5/2.
         for (degrees, digamma, trigamma) in [
             (1, -1.963_510_026, 4.934_802_201),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_alike_lends_all_it_may_and_meets_in_the_middle() {
+    fn similar_variances_lend_the_maximum() {
         let common = Common::of(&variances(&[1.0, 1.5, 0.7, 1.2, 0.9, 1.1]));
         let Common(Variance { value, degrees }) = common;
         assert_eq!(degrees, LENT_MAX);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_by_orders_of_magnitude_lends_next_to_nothing() {
+    fn very_different_variances_lend_nothing() {
         let Common(lent) = Common::of(&variances(&[1e-6, 1.0, 1e-3, 1e3, 1e-5, 10.0]));
         assert_eq!(lent.degrees, 0);
         let own = Variance { value: 2.0, degrees: 4 };
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_or_none_that_scatter_lend_nothing() {
+    fn few_or_constant_figures_lend_nothing() {
         let own = Variance { value: 2.0, degrees: 4 };
         for few in [vec![], variances(&[1.0; 3]), variances(&[0.0; 9])] {
             assert_eq!(Common::of(&few), Common::default());
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_only_rounding_scatters_keeps_nobody_from_lending() {
+    fn a_rounding_error_does_not_prevent_lending() {
         let alike = variances(&[1.0, 1.5, 0.7, 1.2, 0.9, 1.1, 1e-28]);
         assert_eq!(Common::of(&alike), Common::of(&alike[..6]));
     }

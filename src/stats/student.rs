@@ -1,14 +1,17 @@
-//! How far Student's t and the normal distribution reach: two functions, for whole degrees of freedom.
+//! Quantiles of Student's t and the tail of the normal distribution, for integer degrees of
+//! freedom.
 //!
-//! Spec: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3, 26.7.4 (the share of t within a bound as a
-//! finite series of its angle) and 26.2.14 (the normal tail as a continued fraction).
+//! Spec: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3, 26.7.4 (the share of t
+//! within a bound as a finite series of its angle) and 26.2.14 (the normal tail as a continued
+//! fraction).
 
 use std::f64::consts::{FRAC_2_PI, TAU};
 
-/// Beyond any quantile that is asked for: t of one degree leaves out 3e-10 there.
+/// Upper bound of every quantile in use: t with one degree of freedom leaves out 3e-10 there.
 const REACH_MAX: f64 = 1e9;
 
-/// How many standard errors of `units` values leave out a share `beyond` (0 to a half) on one side.
+/// Returns the number of standard errors of `units` values that leave out a share `beyond` (0 to a
+/// half) on one side.
 pub fn reach(beyond: f64, units: usize) -> f64 {
     let degrees = units.max(2) - 1;
     let (mut low, mut high) = (0.0, REACH_MAX);
@@ -26,19 +29,20 @@ pub fn reach(beyond: f64, units: usize) -> f64 {
     high
 }
 
-/// The share of a normal distribution beyond `reach` standard deviations on one side, from 1 of them on.
+/// Returns the share of a normal distribution beyond `reach` standard deviations on one side, for
+/// `reach` of 1 and more.
 pub fn normal_beyond(reach: f64) -> f64 {
-    // Of a fraction this deep, what is left out is below 1e-12 from 1 on.
+    // At this depth the error is below 1e-12 for a reach of 1 and more.
     let fraction = (1..=200).rev().fold(reach, |below, step| reach + f64::from(step) / below);
     (-reach * reach / 2.0).exp() / TAU.sqrt() / fraction
 }
 
-/// The share of t with `degrees` of freedom that lies within `t` on either side.
+/// Returns the share of t with `degrees` of freedom within `t` on both sides.
 fn within(t: f64, degrees: usize) -> f64 {
     let angle = (t / (degrees as f64).sqrt()).atan();
     let (sin, cos) = angle.sin_cos();
     let is_odd = degrees % 2 == 1;
-    // Powers of the cosine from 1 (odd) or 0 (even) to two less than the degrees.
+    // Powers of the cosine from 1 (odd) or 0 (even) to the degrees minus two.
     let first = usize::from(is_odd);
     let (mut term, mut sum) = (if is_odd { cos } else { 1.0 }, 0.0);
     for power in (first..(degrees + first).saturating_sub(1)).step_by(2) {
@@ -53,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn student_reaches_as_far_as_its_table_says() {
+    fn quantiles_of_t_agree_with_a_table() {
         for (beyond, units, want) in [
             (0.025, 2, 12.706_205),
             (0.025, 3, 4.302_653),
@@ -69,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_normal_tail_is_that_of_its_table() {
+    fn the_normal_tail_agrees_with_a_table() {
         for (reach, want) in [(1.0, 0.158_655_254), (1.959_964, 0.025), (3.0, 0.001_349_898)] {
             let got = normal_beyond(reach);
             assert!((got - want).abs() < 1e-8, "{reach}: {got}, expected {want}");
@@ -77,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn with_many_units_the_two_are_one() {
+    fn t_with_many_units_is_normal() {
         assert!((normal_beyond(reach(0.025, 10_001)) - 0.025).abs() < 1e-4);
         assert!(reach(0.5, 5).abs() < 1e-9);
     }

@@ -1,18 +1,18 @@
-//! Whether a few values in a row go up or down, or only scatter: Mann and Kendall's test, exact.
+//! Test for a trend in a few consecutive values: the exact test of Mann and Kendall.
 //!
-//! It ends a warm-up: as long as the slices of it show a trend, the server is not what it is going to be. The test
-//! looks at order only, so one slice that something else disturbed does not make a trend.
+//! A warm-up ends when its slices show no trend. The test uses the order of the values only, so one
+//! disturbed slice does not make a trend.
 
-/// Probability below which an order is a trend.
+/// Probability below which an order counts as a trend.
 pub const SIGNIFICANCE: f64 = 0.05;
 
-/// True when `values` go one way more clearly than chance lets them: in fewer than [`SIGNIFICANCE`] of all orders.
-/// Fewer than five values never do.
+/// Returns true if `values` rise or fall more clearly than in a share [`SIGNIFICANCE`] of all
+/// orders. Fewer than five values never have a trend.
 pub fn has_trend(values: &[f64]) -> bool {
     chance(values) < SIGNIFICANCE
 }
 
-/// The share of all orders of as many values that go one way as clearly as these, up or down.
+/// Returns the share of all orders that rise or fall at least as clearly as `values`.
 pub fn chance(values: &[f64]) -> f64 {
     let count = values.len();
     let pairs = count * count.saturating_sub(1) / 2;
@@ -22,7 +22,8 @@ pub fn chance(values: &[f64]) -> f64 {
             rises += i64::from(later > value) - i64::from(later < value);
         }
     }
-    // Orders by how many of their pairs fall: a value added at the end falls below none to all of those before.
+    // Shares of orders by their number of falling pairs. A value appended at the end makes a
+    // falling pair with any number of the earlier ones.
     let mut orders = vec![1.0];
     for placed in 1..count {
         let mut next = vec![0.0; orders.len() + placed];
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_rises_is_a_trend_of_five_and_more() {
+    fn five_rising_values_are_a_trend() {
         assert!(has_trend(&[1.0, 2.0, 3.0, 4.0, 5.0]));
         assert!(has_trend(&[6.0, 5.0, 4.0, 2.0, 3.0, 1.0]));
         assert!(!has_trend(&[1.0, 2.0, 3.0, 4.0]));
@@ -50,15 +51,16 @@ mod tests {
     }
 
     #[test]
-    fn scatter_is_none_and_neither_is_one_outlier() {
+    fn scatter_or_one_outlier_is_no_trend() {
         assert!(!has_trend(&[3.0, 1.0, 4.0, 1.5, 5.0, 2.0]));
         assert!(!has_trend(&[1.0, 1.1, 0.9, 1.05, 99.0, 1.0]));
         assert!(!has_trend(&[2.0; 8]));
     }
 
     #[test]
-    fn the_chances_are_those_of_the_published_table() {
-        // Kendall's table: of 5! orders one rises throughout and one falls; of 6! orders 5 more have one fall.
+    fn the_probabilities_agree_with_the_published_table() {
+        // Kendall's table: of 5! orders one rises throughout and one falls; of 6! orders 5 more
+        // have one fall.
         assert!((chance(&[1.0, 2.0, 3.0, 4.0, 5.0]) - 2.0 / 120.0).abs() < 1e-12);
         assert!((chance(&[1.0, 2.0, 3.0, 4.0, 6.0, 5.0]) - 12.0 / 720.0).abs() < 1e-12);
         assert!((chance(&[2.0, 2.0]) - 1.0).abs() < 1e-12);

@@ -1,58 +1,54 @@
-//! What a ratio with its interval lets one say: cheaper, dearer, the same, or nothing.
+//! Verdict on a ratio of costs: faster, slower, the same, or unknown.
 //!
-//! Two things have to come together before a difference is called one: the interval (taken with all others of its
-//! table, see [`family`](super::family)) does not hold 1, and the ratio is further from 1 than a rung is from itself.
-//! What a rung is from itself is measured in the same run, by trying one rung under two names.
+//! A difference needs two things: its interval (taken with all others of its table, see
+//! [`family`](super::family)) does not contain 1, and the ratio is further from 1 than a rung is
+//! from itself. The latter is measured in the same run, by trying one rung under two names.
 
 use super::bootstrap::Interval;
 
-/// A logarithm of a ratio above which a difference is one.
+/// Noise floor: the largest logarithm of a ratio that is no difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Floor(f64);
 
-/// What can be said of a ratio of costs.
+/// Verdict on a ratio of costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Costs less.
     Faster,
-    /// Costs more.
     Slower,
-    /// No difference was shown that is larger than the floor.
+    /// No difference above the floor was shown.
     Same,
-    /// Too few blocks to say.
+    /// Too few blocks.
     Unknown,
 }
 
 impl Floor {
-    /// Differences of this part of the whole and less are none: 0.02 is 2 %.
+    /// Creates a floor from a share: 0.02 is 2 %.
     pub fn of_share(share: f64) -> Floor {
         Floor(share.max(0.0).ln_1p())
     }
 
-    /// The band of a rung against itself: as far as the interval of its log ratio reaches on either side. `None`
-    /// without a range.
+    /// Creates the floor of a rung against itself: the farther end of the interval of its log
+    /// ratio; `None` without a range.
     pub fn of_twins(log_ratio: &Interval) -> Option<Floor> {
         log_ratio.range.map(|(low, high)| Floor(low.abs().max(high.abs())))
     }
 
-    /// The higher of two.
     pub fn max(self, other: Floor) -> Floor {
         Floor(self.0.max(other.0))
     }
 
-    /// As a part of the whole: 0.02 is 2 %.
+    /// Returns the floor as a share: 0.02 is 2 %.
     pub fn share(self) -> f64 {
         self.0.exp_m1()
     }
 
-    /// As a logarithm.
     pub fn log(self) -> f64 {
         self.0
     }
 }
 
 impl Verdict {
-    /// What `log_ratio` says above `floor`.
+    /// Judges `log_ratio` above `floor`.
     pub fn of(log_ratio: &Interval, floor: Floor) -> Verdict {
         let Some((low, high)) = log_ratio.range else {
             return Verdict::Unknown;
@@ -66,7 +62,6 @@ impl Verdict {
         }
     }
 
-    /// One word.
     pub fn word(self) -> &'static str {
         match self {
             Verdict::Faster => "faster",
@@ -102,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_floor_is_as_far_as_twins_stray() {
+    fn the_floor_is_the_farther_end_of_the_twins_interval() {
         let floor = Floor::of_twins(&interval(0.01, -0.01, 0.03)).unwrap();
         assert_eq!(floor.log(), 0.03);
         assert!((Floor::of_share(0.02).share() - 0.02).abs() < 1e-12);

@@ -1,0 +1,297 @@
+//! Trials to rows: one row per cell, with its figures over all blocks and its ratios to two others.
+//!
+//! A section holds the cells of one array under one load. Its rows are made in stages; each stage
+//! uses the results of earlier stages only:
+//!
+//! | stage | result |
+//! |---|---|
+//! | 1 | [`CellFigures`] of each cell by itself, or the obstacle |
+//! | 2 | ratios between cells, taken within blocks: one [`Family`] of intervals |
+//! | 3 | [`Noise`] of the controls; verdicts of the ratios above its floor |
+//! | 4 | [`Ceiling`]s of the load generator: null servers, raised by the rows |
+//! | 5 | [`Status`] of each row: by itself, below its ceiling, beside the other rows |
+
+use std::collections::BTreeMap;
+
+use crate::record::{ArrayInfo, Measurement, Outcome, Trial, Variant};
+use crate::stats::bootstrap::{Bootstrap, Interval};
+use crate::stats::family::{Family, Member};
+use crate::stats::location::{self, Sample};
+use crate::stats::verdict::{Floor, Verdict};
+
+use super::ceiling::Ceiling;
+use super::cell::{self, CellTrials, SectionKey, section_key};
+use super::noise::{Noise, WIDTH_WANTED};
+use super::status::Status;
+
+/// Rows of one array under one load, in the ladder's order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Section {
+    pub array: ArrayInfo,
+    pub connections: u32,
+    /// Requests in flight over all connections.
+    pub in_flight: u32,
+    pub rows: Vec<Row>,
+    pub noise: Noise,
+    pub ceilings: Vec<Ceiling>,
+}
+
+/// One cell over all blocks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub rung: String,
+    pub parent: Option<String>,
+    /// The standard server that the rung is compared with.
+    pub reference: Option<String>,
+    /// The corresponding row of the original benchmark's table.
+    pub original: Option<String>,
+    /// Requested concurrency, if it was reduced to the rung's limit.
+    pub in_flight_wanted: Option<u32>,
+    /// Figures, or the reason why there are none.
+    pub result: Result<Figures, String>,
+}
+
+/// Figures of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figures {
+    pub cell: CellFigures,
+    pub status: Status,
+    /// Ratio of server CPU per request to the parent's.
+    pub to_parent: Option<Ratio>,
+    /// Ratio of server CPU per request to the reference's.
+    pub to_reference: Option<Ratio>,
+    /// Requests per second that the load generator reaches against a null server.
+    pub ceiling_hz: Option<f64>,
+}
+
+/// Figures of a cell by itself. Costs and bytes are per request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellFigures {
+    pub server_cpu_ns: Option<Interval>,
+    /// Share of `server_cpu_ns` in the kernel, by the kernel's tick; `None` without a tick.
+    pub system_share: Option<f64>,
+    /// CPU of the load generator, without idle polling.
+    pub client_cpu_ns: Interval,
+    /// Requests per second.
+    pub rate_hz: Interval,
+    /// Median latency over the requests of all blocks.
+    pub p50_ns: Option<u64>,
+    pub p99_ns: Option<u64>,
+    /// Bytes received, framing included.
+    pub bytes_in: f64,
+    /// Bytes sent, framing included.
+    pub bytes_out: f64,
+    /// Peak resident set of the server.
+    pub rss_peak_bytes: Option<u64>,
+    pub page_faults: Option<f64>,
+    /// Number of discarded trials.
+    pub discarded: usize,
+}
+
+/// Ratio of costs. The intervals of all ratios of a section hold together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratio {
+    pub ratio: Interval,
+    /// Verdict above the section's noise floor.
+    pub verdict: Verdict,
+}
+
+/// Counts discarded trials and all measured ones.
+pub fn discarded(trials: &[Trial]) -> (usize, usize) {
+    let all = trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Measured(_)));
+    (all.clone().filter(|trial| trial.discarded.is_some()).count(), all.count())
+}
+
+/// Returns the sections, by array from small to large, then by load.
+pub fn sections(trials: &[Trial]) -> Vec<Section> {
+    let mut by_section: BTreeMap<SectionKey<'_>, BTreeMap<u32, CellTrials<'_>>> = BTreeMap::new();
+    for trial in trials.iter().filter(|trial| trial.is_timed()) {
+        let cells = by_section.entry(section_key(trial)).or_default();
+        cells.entry(trial.cell).or_default().0.push(trial);
+    }
+    by_section
+        .into_values()
+        .map(|cells| section(&cells.into_values().collect::<Vec<_>>()))
+        .collect()
+}
+
+/// Returns true if every ratio is known to within the noise floor of its section or
+/// [`WIDTH_WANTED`], whichever is larger. Further blocks would add nothing.
+pub fn is_resolved(trials: &[Trial]) -> bool {
+    let is_known = |ratio: &Ratio, section: &Section| {
+        let width = ratio.ratio.half_width().map(|half| half / ratio.ratio.estimate);
+        width.is_some_and(|width| width <= section.noise.floor().share().max(WIDTH_WANTED))
+    };
+    sections(trials).iter().all(|section| {
+        let figures = section.rows.iter().filter_map(|row| row.result.as_ref().ok());
+        let ratios = figures.flat_map(|f| [&f.to_parent, &f.to_reference]).flatten();
+        ratios.into_iter().all(|ratio| is_known(ratio, section))
+    })
+}
+
+fn section(cells: &[CellTrials<'_>]) -> Section {
+    let usual: Vec<&CellTrials<'_>> =
+        cells.iter().filter(|cell| cell.first().variant == Variant::Usual).collect();
+    let figures: Vec<Result<CellFigures, String>> = usual
+        .iter()
+        .map(|cell| cell.obstacle().map_or_else(|| Ok(CellFigures::of(cell)), Err))
+        .collect();
+    let family = family(&usual);
+    let noise = Noise::of(cells, &family);
+    let ratios = ratios(&usual, &family, noise.floor());
+    let ceilings = ceilings(cells, &usual, &figures);
+    let rates = rates(&usual, &figures);
+    let stages = usual.iter().zip(figures).zip(ratios);
+    let rows = stages.map(|((cell, figures), [to_parent, to_reference])| {
+        let result = figures.map(|figures| {
+            let ceiling = ceiling_of(&ceilings, cell);
+            let status = status(cell, &figures, ceiling, &rates);
+            let ceiling_hz = ceiling.map(|ceiling| ceiling.rate_hz);
+            Figures { cell: figures, status, to_parent, to_reference, ceiling_hz }
+        });
+        Row::new(cell.first(), result)
+    });
+    let rows = rows.collect();
+    let Trial { array, connections, in_flight, .. } = cells[0].first();
+    let (connections, in_flight) = (*connections, *in_flight);
+    Section { array: array.clone(), connections, in_flight, rows, noise, ceilings }
+}
+
+impl Row {
+    fn new(trial: &Trial, result: Result<Figures, String>) -> Row {
+        Row {
+            rung: trial.rung.clone(),
+            parent: trial.parent.clone(),
+            reference: trial.reference.clone(),
+            original: trial.original.clone(),
+            in_flight_wanted: trial.in_flight_wanted,
+            result,
+        }
+    }
+}
+
+impl CellFigures {
+    fn of(cell: &CellTrials<'_>) -> CellFigures {
+        let measured = cell.measured();
+        let center = |value: &dyn Fn(&Measurement) -> f64| {
+            let sample =
+                |(round, m): &(u32, &Measurement)| Sample { round: *round, value: value(m) };
+            let samples: Vec<Sample> = measured.iter().map(sample).collect();
+            let none = Interval { estimate: 0.0, range: None, units: 0 };
+            cell::geometric_center(&samples).unwrap_or(none)
+        };
+        let latencies = cell.latencies();
+        let (system, user) = measured
+            .iter()
+            .filter_map(|(_, m)| m.server_cpu)
+            .fold((0, 0), |(system, user), cpu| (system + cpu.system_ns, user + cpu.user_ns));
+        CellFigures {
+            server_cpu_ns: cell::geometric_center(&cell.server_costs()),
+            system_share: (system + user > 0).then(|| system as f64 / (system + user) as f64),
+            client_cpu_ns: center(&|m| m.client_work_ns() as f64 / m.requests as f64),
+            rate_hz: center(&|m| m.requests as f64 * 1e9 / m.wall_ns as f64),
+            p50_ns: latencies.as_ref().map(|all| all.quantile(0.5)),
+            p99_ns: latencies.as_ref().map(|all| all.quantile(0.99)),
+            bytes_in: center(&|m| m.bytes_in as f64 / m.requests as f64).estimate,
+            bytes_out: center(&|m| m.bytes_out as f64 / m.requests as f64).estimate,
+            rss_peak_bytes: measured.iter().filter_map(|(_, m)| m.server_rss_peak_bytes).max(),
+            page_faults: cell.page_faults(),
+            discarded: cell.discards().len(),
+        }
+    }
+}
+
+/// Returns the rung to compare with the parent, and the one to compare with the reference. A rung
+/// that is both counts once, as the parent. A rung is not compared with itself.
+fn compared_with(trial: &Trial) -> [Option<&str>; 2] {
+    let reference = trial.reference.as_ref().filter(|_| trial.reference != trial.parent);
+    [trial.parent.as_ref(), reference]
+        .map(|other| other.map(String::as_str).filter(|other| *other != trial.rung))
+}
+
+/// Builds the family of all ratios of a section, two per cell.
+fn family(usual: &[&CellTrials<'_>]) -> Family {
+    let costs: BTreeMap<&str, Vec<Sample>> =
+        usual.iter().map(|cell| (cell.first().rung.as_str(), cell.server_costs())).collect();
+    let ratio = |ours: &str, other: Option<&str>| -> Member {
+        let pair = other.and_then(|other| Some((costs.get(ours)?, costs.get(other)?)));
+        let ratios = pair.map_or_else(Vec::new, |(ours, other)| location::log_ratios(ours, other));
+        vec![ratios.into_iter().map(|sample| sample.value).collect()]
+    };
+    let ratios = |cell: &&CellTrials<'_>| {
+        let trial = cell.first();
+        compared_with(trial).map(|other| ratio(&trial.rung, other))
+    };
+    Family::new(Bootstrap::default(), &usual.iter().flat_map(ratios).collect::<Vec<_>>())
+}
+
+/// Returns the ratios to the parent and to the reference of each cell.
+fn ratios(usual: &[&CellTrials<'_>], family: &Family, floor: Floor) -> Vec<[Option<Ratio>; 2]> {
+    let ratio = |log: &Option<Interval>| {
+        log.map(|log| Ratio { ratio: log.exp(), verdict: Verdict::of(&log, floor) })
+    };
+    let intervals = family.intervals();
+    let both = |(cell, logs): (&&CellTrials<'_>, &[Option<Interval>])| {
+        let (to_parent, to_reference) = (ratio(&logs[0]), ratio(&logs[1]));
+        let is_both = cell.first().parent == cell.first().reference;
+        [to_parent, if is_both { to_parent } else { to_reference }]
+    };
+    usual.iter().zip(intervals.chunks(2)).map(both).collect()
+}
+
+/// Returns the ceiling of each null server that was measured undisturbed.
+fn ceilings(
+    cells: &[CellTrials<'_>],
+    usual: &[&CellTrials<'_>],
+    figures: &[Result<CellFigures, String>],
+) -> Vec<Ceiling> {
+    let is_null = |cell: &&CellTrials<'_>| {
+        cell.first().variant == Variant::Null && !cell.is_noisy() && cell.obstacle().is_none()
+    };
+    let ceiling = |null: &CellTrials<'_>| {
+        let rung = &null.first().rung;
+        let of = |f: &CellFigures| (f.rate_hz.estimate, f.client_cpu_ns.estimate);
+        let (rate_hz, client_cpu_ns) = of(&CellFigures::of(null));
+        let others = usual.iter().zip(figures);
+        others
+            .filter(|(cell, _)| cell.first().null.as_ref() == Some(rung))
+            .filter_map(|(_, figures)| figures.as_ref().ok().map(of))
+            .fold(
+                Ceiling::new(rung, rate_hz, client_cpu_ns),
+                |ceiling, (rate_hz, client_cpu_ns)| ceiling.raised(rate_hz, client_cpu_ns),
+            )
+    };
+    cells.iter().filter(is_null).map(ceiling).collect()
+}
+
+fn ceiling_of<'a>(ceilings: &'a [Ceiling], cell: &CellTrials<'_>) -> Option<&'a Ceiling> {
+    ceilings.iter().find(|ceiling| cell.first().null.as_ref() == Some(&ceiling.null))
+}
+
+/// Returns the stack and the rate of each cell that has figures.
+fn rates(usual: &[&CellTrials<'_>], figures: &[Result<CellFigures, String>]) -> Vec<(String, f64)> {
+    let rate = |(cell, figures): (&&CellTrials<'_>, &Result<CellFigures, String>)| {
+        Some((stack(&cell.first().rung).to_owned(), figures.as_ref().ok()?.rate_hz.estimate))
+    };
+    usual.iter().zip(figures).filter_map(rate).collect()
+}
+
+fn status(
+    cell: &CellTrials<'_>,
+    figures: &CellFigures,
+    ceiling: Option<&Ceiling>,
+    rates: &[(String, f64)],
+) -> Status {
+    let rate_hz = figures.rate_hz.estimate;
+    let status = Status::of(cell);
+    let status = match ceiling {
+        Some(ceiling) => status.below(ceiling, rate_hz),
+        None => status,
+    };
+    status.beside(stack(&cell.first().rung), rate_hz, rates)
+}
+
+/// Returns the name of a rung without its codec.
+fn stack(rung: &str) -> &str {
+    rung.rsplit_once('/').map_or(rung, |(stack, _)| stack)
+}

@@ -1,0 +1,191 @@
+//! Columns of a row, derived from its figures.
+//!
+//! A column is one entry of [`COLUMNS`]: its head and text in the tables for people, and its names
+//! and values in the CSV. The terminal table, the Markdown table and the CSV follow from the list.
+
+use crate::axis::{Axis, Rung};
+use crate::stats::bootstrap::Interval;
+use crate::stats::verdict::Verdict;
+
+use super::aggregate::{Figures, Ratio, Row, Section};
+use super::units;
+
+/// A row that has figures, with its section.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) section: &'a Section,
+    pub(super) row: &'a Row,
+    pub(super) figures: &'a Figures,
+    /// Server and load generator shared a core, so rates and latencies are hidden.
+    pub(super) shares_core: bool,
+}
+
+pub(super) struct Column {
+    pub(super) shown: Option<Shown>,
+    pub(super) csv: &'static [Field],
+}
+
+/// Head and text of a column in the tables for people.
+pub(super) struct Shown {
+    pub(super) head: &'static str,
+    pub(super) text: fn(&View<'_>) -> String,
+}
+
+/// Fields of a column in the CSV: plain numbers, empty if unknown.
+pub(super) enum Field {
+    Value(&'static str, fn(&View<'_>) -> String),
+    /// Three fields: the estimate, and the ends of the interval with `_low` and `_high` appended to
+    /// the name.
+    Interval(&'static str, fn(&View<'_>) -> Option<Interval>),
+}
+
+use Field::{Interval as Range, Value};
+
+/// All columns, in the order of the tables and of the CSV.
+pub(super) const COLUMNS: &[Column] = &[
+    shown(
+        "CPU/request",
+        |view| or_dash(view.figures.cell.server_cpu_ns, |cpu| units::time(cpu.estimate)),
+        &[
+            Range("server_cpu_ns", |view| view.figures.cell.server_cpu_ns),
+            Value("server_system_share", |view| plain(view.figures.cell.system_share)),
+            Value("client_cpu_ns", |view| view.figures.cell.client_cpu_ns.estimate.to_string()),
+        ],
+    ),
+    shown(
+        "95%",
+        |view| or_dash(view.figures.cell.server_cpu_ns, |cpu| units::half_width(&cpu)),
+        &[],
+    ),
+    shown(
+        "x parent",
+        |view| {
+            let parent = view.row.parent.as_deref().unwrap_or_default();
+            let axis = changed_axis(&view.row.rung, parent)
+                .map_or_else(String::new, |axis| axis.to_string());
+            or_dash(view.figures.to_parent, |to| format!("{} {axis}", ratio(&to)))
+        },
+        &[
+            Range("to_parent", |view| view.figures.to_parent.map(|to| to.ratio)),
+            Value("parent_verdict", |view| verdict(view.figures.to_parent)),
+        ],
+    ),
+    shown(
+        "x standard",
+        |view| or_dash(view.figures.to_reference, |to| ratio(&to)),
+        &[
+            Range("to_reference", |view| view.figures.to_reference.map(|to| to.ratio)),
+            Value("reference_verdict", |view| verdict(view.figures.to_reference)),
+            Value("noise_floor", |view| view.section.noise.floor().share().to_string()),
+        ],
+    ),
+    shown(
+        "requests/s",
+        |view| {
+            let bound = if view.figures.status.is_bound() { ">=" } else { "" };
+            let rate = units::rate(view.figures.cell.rate_hz.estimate);
+            unless_shared(view, format!("{bound}{rate}"))
+        },
+        &[Range("requests_per_s", |view| Some(view.figures.cell.rate_hz))],
+    ),
+    shown(
+        "p50",
+        |view| or_dash(view.figures.cell.p50_ns, |ns| unless_shared(view, units::time(ns as f64))),
+        &[Value("p50_ns", |view| plain(view.figures.cell.p50_ns))],
+    ),
+    shown(
+        "p99",
+        |view| or_dash(view.figures.cell.p99_ns, |ns| unless_shared(view, units::time(ns as f64))),
+        &[Value("p99_ns", |view| plain(view.figures.cell.p99_ns))],
+    ),
+    csv_only(&[
+        Value("bytes_in", |view| view.figures.cell.bytes_in.to_string()),
+        Value("bytes_out", |view| view.figures.cell.bytes_out.to_string()),
+        Value("server_rss_peak_bytes", |view| plain(view.figures.cell.rss_peak_bytes)),
+        Value("server_faults", |view| plain(view.figures.cell.page_faults)),
+        Value("ceiling_per_s", |view| plain(view.figures.ceiling_hz)),
+        Value("blocks", |view| view.figures.cell.rate_hz.units.to_string()),
+        Value("discarded", |view| view.figures.cell.discarded.to_string()),
+    ]),
+    shown(
+        "status",
+        |view| view.figures.status.word().to_owned(),
+        &[Value("status", |view| view.figures.status.word().to_owned())],
+    ),
+];
+
+/// Meaning of the columns, printed below the tables.
+pub(super) const LEGEND: [&str; 6] = [
+    "CPU/request: user and system time of the server's whole process; center of the blocks, with its \
+     95 % interval.",
+    "x parent: ratio to the parent rung, which differs in the named axis; x standard: ratio to \
+     tokio/tonic (gRPC) or tokio/axum (REST) with defaults and the usual library for the encoding. \
+     Ratios are taken within blocks; the intervals of all ratios of a table hold together at 95 %.",
+    "= before a ratio: no difference was shown, or it is within the noise floor (A/A).",
+    "requests/s: >= is a lower bound; the server could do more (status CLIENT-LIMITED).",
+    "status: VALID, CLIENT-LIMITED, NOISY (most trials were disturbed; for orientation only), DNF, \
+     INVALID; the CSV report has the reasons.",
+    "p50, p99: latency in a closed loop, which follows from concurrency and rate; compare it only \
+     under the same load.",
+];
+
+/// Returns the heads and texts of the tables for people.
+pub(super) fn shown_columns() -> impl Iterator<Item = &'static Shown> {
+    COLUMNS.iter().filter_map(|column| column.shown.as_ref())
+}
+
+const fn shown(head: &'static str, text: fn(&View<'_>) -> String, csv: &'static [Field]) -> Column {
+    Column { shown: Some(Shown { head, text }), csv }
+}
+
+const fn csv_only(csv: &'static [Field]) -> Column {
+    Column { shown: None, csv }
+}
+
+impl Field {
+    pub(super) fn names(&self) -> Vec<String> {
+        match self {
+            Value(name, _) => vec![(*name).to_owned()],
+            Range(name, _) => ["", "_low", "_high"].map(|end| format!("{name}{end}")).to_vec(),
+        }
+    }
+
+    pub(super) fn values(&self, view: &View<'_>) -> Vec<String> {
+        match self {
+            Value(_, value) => vec![value(view)],
+            Range(_, interval) => {
+                let interval = interval(view);
+                let (low, high) = interval.and_then(|interval| interval.range).unzip();
+                [interval.map(|interval| interval.estimate), low, high].map(plain).to_vec()
+            }
+        }
+    }
+}
+
+fn or_dash<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), text)
+}
+
+fn plain(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+fn unless_shared(view: &View<'_>, text: String) -> String {
+    if view.shares_core { "-".to_owned() } else { text }
+}
+
+fn verdict(ratio: Option<Ratio>) -> String {
+    ratio.map_or("", |ratio| ratio.verdict.word()).to_owned()
+}
+
+/// Formats a ratio with its interval, after `=` if it is no difference.
+fn ratio(to: &Ratio) -> String {
+    let same = if to.verdict == Verdict::Same { "= " } else { "" };
+    format!("{same}{}", units::ratio(&to.ratio))
+}
+
+/// Returns the axis in which two rungs differ; `None` if a name is not a rung of this program.
+fn changed_axis(rung: &str, parent: &str) -> Option<Axis> {
+    let (rung, parent): (Rung, Rung) = (rung.parse().ok()?, parent.parse().ok()?);
+    rung.differs(parent).into_iter().next()
+}

@@ -1,0 +1,203 @@
+//! A recorded run, read from its lines.
+
+use serde::Deserialize;
+
+use crate::record::{Conformance, Header, Line, Side, Trial, VERSION, Variant};
+
+use super::units;
+
+/// Records of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    pub header: Header,
+    /// In the order of their lines.
+    pub trials: Vec<Trial>,
+    pub conformance: Vec<Conformance>,
+}
+
+/// The part of a first line that every version has.
+#[derive(Deserialize)]
+struct FirstLine {
+    header: Versioned,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// Error for a text that is not a run's records.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("not a file of records: the first line is not a header")]
+    Header,
+    #[error(
+        "the records have version {got}, but this program reads version {VERSION}; \
+         use the program that wrote them"
+    )]
+    Version { got: u32 },
+    /// `number` counts from 1.
+    #[error("line {number} is not a record: {source}")]
+    Line { number: usize, source: serde_json::Error },
+}
+
+impl Run {
+    /// Parses a file of records. Ignores a last line without its end, which a killed run leaves.
+    pub fn parse(text: &str) -> Result<Run, ReportError> {
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let mut lines = whole.lines().enumerate();
+        let (_, first) = lines.next().ok_or(ReportError::Header)?;
+        // Checked before the rest of the header, whose fields depend on the version.
+        if let Ok(FirstLine { header }) = serde_json::from_str(first)
+            && header.version != VERSION
+        {
+            return Err(ReportError::Version { got: header.version });
+        }
+        let header = match serde_json::from_str(first) {
+            Ok(Line::Header(header)) => header,
+            Ok(Line::Trial(_) | Line::Conformance(_)) => return Err(ReportError::Header),
+            Err(source) if first.starts_with(r#"{"header""#) => {
+                return Err(ReportError::Line { number: 1, source });
+            }
+            Err(_) => return Err(ReportError::Header),
+        };
+        let mut run = Run::new(*header, Vec::new());
+        for (index, line) in lines {
+            match serde_json::from_str(line) {
+                Ok(Line::Trial(trial)) => run.trials.push(*trial),
+                Ok(Line::Conformance(conformance)) => run.conformance.push(*conformance),
+                Ok(Line::Header(_)) => {}
+                Err(source) => return Err(ReportError::Line { number: index + 1, source }),
+            }
+        }
+        Ok(run)
+    }
+
+    /// Creates a run without conformance results.
+    pub fn new(header: Header, trials: Vec<Trial>) -> Run {
+        Run { header, trials, conformance: Vec::new() }
+    }
+
+    /// Describes machine, build and date in one line.
+    pub fn machine(&self) -> String {
+        let host = &self.header.host;
+        let build = &self.header.build;
+        let parts = [
+            host.cpu_model.clone(),
+            format!("{} cores", host.cores.len()),
+            if host.virtual_machine { "virtual machine".to_owned() } else { String::new() },
+            format!("Linux {}", host.kernel.split(' ').next().unwrap_or_default()),
+            format!("rustc {}", build.rustc.split(' ').next().unwrap_or_default()),
+            format!("{} build", build.profile),
+            build.allocator.clone(),
+            format!("{} blocks", self.blocks()),
+            units::date(self.header.started_unix_s),
+        ];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Summarizes the conformance results; `None` if no rung was checked.
+    pub fn conformance(&self) -> Option<String> {
+        let name = |result: &Conformance| match &result.build {
+            Some(Variant::Build { side: Side::Old, .. }) => format!("old {}", result.rung),
+            Some(Variant::Build { side: Side::New, .. }) => format!("new {}", result.rung),
+            _ => result.rung.clone(),
+        };
+        let failed: Vec<String> =
+            self.conformance.iter().filter(|result| result.failure.is_some()).map(name).collect();
+        let all = self.conformance.len();
+        let passed = all - failed.len();
+        let which = if failed.is_empty() {
+            String::new()
+        } else {
+            format!("; failed: {}", failed.join(", "))
+        };
+        (all > 0).then(|| {
+            format!(
+                "conformance (every dtype, byte order and kind of shape): \
+                 {passed} of {all} rungs passed{which}"
+            )
+        })
+    }
+
+    /// Counts the blocks. The last one may be incomplete.
+    pub fn blocks(&self) -> u32 {
+        self.trials.iter().map(|trial| trial.round + 1).max().unwrap_or(0)
+    }
+
+    /// Returns true if server and load generator shared a core. Only CPU per request can then be
+    /// compared.
+    pub fn shares_core(&self) -> bool {
+        self.header.cpu_server == self.header.cpu_client
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Outcome;
+    use crate::record::tests::{header, trial};
+
+    fn text(lines: &[Line]) -> String {
+        lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
+    }
+
+    #[test]
+    fn written_records_are_read() {
+        let trial = trial("uring/raw/reflect", 0, 1000);
+        let conformance =
+            Conformance { rung: trial.rung.clone(), seed: 3, ..Conformance::default() };
+        let lines = [
+            Line::Header(Box::new(header())),
+            Line::Conformance(Box::new(conformance.clone())),
+            Line::Trial(Box::new(trial.clone())),
+        ];
+        let run = Run::parse(&text(&lines)).unwrap();
+        let want = Run { conformance: vec![conformance], ..Run::new(header(), vec![trial]) };
+        assert_eq!(run, want);
+    }
+
+    #[test]
+    fn rungs_that_fail_conformance_are_named() {
+        let run = Run::new(header(), Vec::new());
+        assert_eq!(run.conformance(), None);
+        let right = Conformance { rung: "uring/h1/npy".into(), ..Conformance::default() };
+        let variant = Variant::Build { side: Side::New, number: 0 };
+        let wrong = Conformance {
+            build: Some(variant),
+            failure: Some(Outcome::default()),
+            ..right.clone()
+        };
+        let run = Run { conformance: vec![right, wrong], ..run };
+        let text = run.conformance().unwrap();
+        assert!(text.ends_with("1 of 2 rungs passed; failed: new uring/h1/npy"), "{text}");
+    }
+
+    #[test]
+    fn a_last_line_cut_short_is_dropped() {
+        let mut cut = text(&[Line::Header(Box::new(header()))]);
+        cut.push_str("{\"trial\":{\"ver");
+        assert_eq!(Run::parse(&cut).unwrap().trials, []);
+        cut.push('\n');
+        assert!(matches!(Run::parse(&cut), Err(ReportError::Line { number: 2, .. })));
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let other = Header { version: VERSION + 1, ..header() };
+        let error = Run::parse(&text(&[Line::Header(Box::new(other))])).unwrap_err();
+        assert!(matches!(error, ReportError::Version { got } if got == VERSION + 1));
+        // Only the version is certain in a header of another version.
+        let error = Run::parse("{\"header\":{\"version\":99,\"x\":1}}\n").unwrap_err();
+        assert!(matches!(error, ReportError::Version { got: 99 }), "{error}");
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        for foreign in ["", "{}\n", "bytes,dtype\n8,<f8\n", "\u{0}\u{1}\n"] {
+            assert!(matches!(Run::parse(foreign), Err(ReportError::Header)), "{foreign:?}");
+        }
+        let damaged = "{\"header\":{\"version\":3}}\n";
+        assert!(matches!(Run::parse(damaged), Err(ReportError::Line { number: 1, .. })));
+    }
+}

@@ -1,0 +1,116 @@
+//! Tests of comparisons.
+
+use crate::probe::tracer::Allocations;
+use crate::record::tests::{header, trial, with};
+use crate::record::{Counts, Outcome, RequestCounts, Side, Trial, Variant};
+use crate::report::Run;
+use crate::report::compare::{Comparison, is_resolved};
+use crate::stats::verdict::Floor;
+
+fn run(trials: Vec<Trial>) -> Run {
+    Run::new(header(), trials)
+}
+
+fn build(side: Side, number: u32, round: u32, cost_ns: u64) -> Trial {
+    let variant = Variant::Build { side, number };
+    Trial { variant, ..trial("uring/h1/npy", round, cost_ns) }
+}
+
+/// Ten blocks of two builds. The new build costs `ratio` times as much.
+fn builds(ratio: f64) -> Vec<Trial> {
+    let both = |round: u32| {
+        let cost = |scatter: u32| 100_000 + u64::from(scatter * 7 % 5) * 300;
+        let new = (cost(round + 2) as f64 * ratio) as u64;
+        [build(Side::Old, 0, round, cost(round)), build(Side::New, 0, round, new)]
+    };
+    (0..10).flat_map(both).collect()
+}
+
+/// Counts of requests with `calls` and `allocations` each, and `more` calls in the larger count.
+fn counted(side: Side, calls: u64, allocations: Option<u64>, more: u64) -> Trial {
+    let counted = |requests: u64| RequestCounts {
+        requests,
+        calls: 50 + requests * calls,
+        bytes_in: 100 * requests,
+        bytes_out: 100 * requests,
+        allocations: allocations.map(|each| {
+            let count = 30 + each * requests;
+            Allocations { count, bytes: 64 * count }
+        }),
+    };
+    let (few, mut many) = (counted(200), counted(400));
+    many.calls += more;
+    Trial { counts: Some(Counts { few, many }), ..build(side, 0, 0, 1) }
+}
+
+#[test]
+fn a_slower_build_is_an_objection_and_an_equal_build_is_not() {
+    let threshold = Floor::of_share(0.02);
+    let verdict = |ratio| Comparison::of_builds(&run(builds(ratio)), threshold);
+    assert_eq!(verdict(1.1).objections(), ["uring/h1/npy 8 B 1x1000 is slower"]);
+    assert_eq!(verdict(1.0).objections(), [""; 0]);
+    assert_eq!(verdict(0.9).objections(), [""; 0]);
+    assert!(verdict(0.9).render().contains("faster"));
+    assert!(is_resolved(&builds(1.0)) && !is_resolved(&builds(1.0)[..4]));
+}
+
+fn comparison(counted: impl IntoIterator<Item = Trial>) -> Comparison {
+    let mut trials = builds(0.9);
+    trials.extend(counted);
+    Comparison::of_builds(&run(trials), Floor::of_share(0.02))
+}
+
+#[test]
+fn a_count_that_grows_is_an_objection_even_if_time_does_not() {
+    let both = |old: (u64, u64), new: (u64, u64)| {
+        let [old, new] =
+            [(Side::Old, old), (Side::New, new)].map(|(side, (calls, allocations))| {
+                // A second pass, with a disturbance.
+                [0, 40].map(|more| counted(side, calls, Some(allocations), more))
+            });
+        comparison(old.into_iter().chain(new))
+    };
+    let calls = both((2, 5), (3, 5)).objections();
+    assert_eq!(calls, ["uring/h1/npy 8 B: 2.00 -> 3.00 system calls per request: MORE"]);
+    let allocations = both((2, 5), (2, 6)).objections();
+    assert_eq!(allocations, ["uring/h1/npy 8 B: 5.00 -> 6.00 allocations per request: MORE"]);
+    let fewer = both((2, 5), (1, 0));
+    assert_eq!(fewer.objections(), [""; 0]);
+    assert!(fewer.render().contains("100.00 -> 100.00 bytes to the client"));
+    assert!(fewer.render().contains("320.00 -> 0.00 bytes allocated per request\n"));
+}
+
+#[test]
+fn uncountable_allocations_are_no_objection() {
+    let comparison =
+        comparison([counted(Side::Old, 2, None, 0), counted(Side::New, 2, Some(9), 0)]);
+    assert_eq!(comparison.objections(), [""; 0]);
+    let text = comparison.render();
+    assert!(text.contains("allocations per request: cannot be counted in the old build"), "{text}");
+}
+
+#[test]
+fn page_faults_are_shown() {
+    let text = comparison([]).render();
+    assert!(text.contains(" 0.5 -> 0.5 "), "{text}");
+}
+
+#[test]
+fn a_cell_that_fails_on_one_side_is_an_objection() {
+    let mut trials = builds(1.0);
+    let failed = Outcome::Failed { reason: "died".into(), stderr: String::new() };
+    trials.push(with(build(Side::New, 0, 10, 1), failed));
+    let objections = Comparison::of_builds(&run(trials), Floor::of_share(0.02)).objections();
+    assert_eq!(objections, ["uring/h1/npy 8 B 1x1000: new: INVALID in 1 of 11 rounds: died"]);
+}
+
+#[test]
+fn runs_are_compared_by_their_cells() {
+    let of = |cost| run((0..8).map(|round| trial("uring/h1/npy", round, cost)).collect());
+    let comparison = Comparison::of_runs(&of(1000), &of(1200), Floor::of_share(0.02));
+    assert_eq!(comparison.objections(), ["uring/h1/npy 8 B 1x1000 is slower"]);
+    let other = run(vec![trial("uring/h1/json", 0, 1)]);
+    let comparison = Comparison::of_runs(&of(1000), &other, Floor::of_share(0.02));
+    assert_eq!(comparison.cells.len(), 2);
+    assert!(comparison.objections().iter().all(|line| line.contains("not tried on the")));
+}

@@ -1,0 +1,61 @@
+//! Layout that the tables share: aligned columns, titles, notes below a table.
+
+use super::aggregate::Section;
+use super::units;
+
+/// Aligns columns two spaces apart: the first to the left, the others to the right. A line with
+/// fewer cells than the first line does not widen the columns.
+pub(super) fn align(lines: &[Vec<String>]) -> String {
+    let columns = lines[0].len();
+    let is_full = |line: &&Vec<String>| line.len() == columns;
+    let width = |column: usize| {
+        let texts = lines.iter().filter(|line| column == 0 || is_full(line));
+        texts.map(|line| line[column].chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&format!("  {:<1$}", line[0], widths[0]));
+        for (cell, width) in line[1..].iter().zip(&widths[1..]) {
+            let width = if is_full(&line) { *width } else { 0 };
+            text.push_str(&format!("  {cell:>width$}"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Returns array and load of a section.
+pub(super) fn title(section: &Section) -> String {
+    let Section { array, connections, in_flight, .. } = section;
+    let connections = self::connections(*connections);
+    format!("{}, {connections}, {in_flight} in flight", units::array(array))
+}
+
+/// `1 connection`, `50 connections`.
+pub(super) fn connections(count: u32) -> String {
+    format!("{count} connection{}", if count == 1 { "" } else { "s" })
+}
+
+/// `1x64`: connections and requests in flight on each.
+pub(super) fn load(connections: u32, in_flight: u32) -> String {
+    format!("{connections}x{}", in_flight / connections.max(1))
+}
+
+/// Returns the notes below a section's table: its controls, then the load generator's ceilings.
+pub(super) fn notes(section: &Section) -> Vec<String> {
+    let mut notes = section.noise.lines();
+    let ceilings: Vec<String> = section
+        .ceilings
+        .iter()
+        .map(|ceiling| {
+            let bound = if ceiling.is_proved { "" } else { ">=" };
+            format!("{bound}{} {}", units::rate(ceiling.rate_hz), ceiling.null)
+        })
+        .collect();
+    if !ceilings.is_empty() {
+        let ceilings = ceilings.join(", ");
+        notes.push(format!("load generator alone, requests/s against null servers: {ceilings}"));
+    }
+    notes
+}

@@ -1,0 +1,121 @@
+//! Warnings of a report: properties of a run that limit its figures, each with the next step.
+
+use std::fmt;
+
+use crate::record::Trial;
+use crate::stats::bootstrap::UNITS_MIN;
+
+use super::Run;
+use super::aggregate::discarded;
+use super::core_speed::{self, Slowdown};
+
+/// A property of a run that limits its figures.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Warning {
+    /// Another load generator timed itself.
+    ForeignClient {
+        name: String,
+    },
+    SharedCore,
+    Discarded {
+        discarded: usize,
+        all: usize,
+        reason: String,
+    },
+    SlowedCore(Slowdown),
+    FewBlocks {
+        blocks: u32,
+    },
+    DebugBuild,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::ForeignClient { name } => write!(
+                f,
+                "{name} loaded the servers and timed itself, so rates and latencies include its \
+                 own work; compare them only with runs of the same client"
+            ),
+            Warning::SharedCore => write!(
+                f,
+                "server and load generator shared one core, so rates and latencies are not shown; \
+                 run on two cores to see them"
+            ),
+            Warning::Discarded { discarded, all, reason } => write!(
+                f,
+                "{discarded} of {all} trials were discarded (most frequent reason: {reason}); \
+                 repeat the run on a quiet machine"
+            ),
+            Warning::SlowedCore(Slowdown { share, median }) => write!(
+                f,
+                "the server's core was slowed before or after {:.0} % of the trials, by {:.0} % in \
+                 the median; repeat the run when no other program or guest uses the physical core",
+                share * 100.0,
+                median * 100.0
+            ),
+            Warning::FewBlocks { blocks } => write!(
+                f,
+                "only {blocks} block{}: an interval needs {UNITS_MIN}, so no difference is shown; \
+                 run with --rounds {UNITS_MIN} or more",
+                if *blocks == 1 { "" } else { "s" }
+            ),
+            Warning::DebugBuild => {
+                write!(f, "debug build: its figures do not show the speed; build with --release")
+            }
+        }
+    }
+}
+
+/// Returns the warnings about a run, in the order of their weight.
+pub fn warnings(run: &Run) -> Vec<Warning> {
+    let foreign = run.header.client.clone().map(|name| Warning::ForeignClient { name });
+    let (discarded, all) = discarded(&run.trials);
+    let reason = || frequent_reason(&run.trials).to_owned();
+    let blocks = run.blocks();
+    let is_debug = run.header.build.profile == "debug";
+    [
+        foreign,
+        run.shares_core().then_some(Warning::SharedCore),
+        (discarded > 0).then(|| Warning::Discarded { discarded, all, reason: reason() }),
+        core_speed::slowdown(&run.trials).map(Warning::SlowedCore),
+        (blocks < UNITS_MIN as u32).then_some(Warning::FewBlocks { blocks }),
+        is_debug.then_some(Warning::DebugBuild),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Returns the first text of the reason for which most trials were discarded.
+fn frequent_reason(trials: &[Trial]) -> &str {
+    let reasons = || trials.iter().filter_map(|trial| trial.discarded.as_deref());
+    // Texts of one reason differ from the first figure on.
+    let kind = |reason: &str| reason.split(|c: char| c.is_ascii_digit()).next().map(str::to_owned);
+    let times = |reason: &&str| reasons().filter(|other| kind(other) == kind(reason)).count();
+    reasons().rev().max_by_key(times).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::{header, trial};
+
+    #[test]
+    fn the_frequent_reason_is_named_with_its_first_figures() {
+        let of = |round, reason: Option<&str>| Trial {
+            discarded: reason.map(str::to_owned),
+            ..trial("uring/raw/npy", round, 1000)
+        };
+        let trials = vec![
+            of(0, Some("the load generator was 9 us late")),
+            of(1, Some("tasks waited in 20 % of it")),
+            of(2, Some("tasks waited in 30 % of it")),
+            of(3, None),
+            of(4, None),
+        ];
+        let warnings = warnings(&Run::new(header(), trials));
+        let reason = "tasks waited in 20 % of it".to_owned();
+        assert_eq!(warnings, [Warning::Discarded { discarded: 3, all: 5, reason }]);
+    }
+}
