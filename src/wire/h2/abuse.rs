@@ -1,13 +1,13 @@
-//! What is counted against a peer that sends too much of what is allowed in moderation.
+//! Limits on frames that are allowed in small numbers and harmful in large ones.
 //!
-//! Each count has a limit, and past it the connection ends with ENHANCE_YOUR_CALM: nothing here slows a peer down,
-//! since a queue of its work would be the very memory that is to be saved.
+//! Past a limit the connection ends with ENHANCE_YOUR_CALM. No peer is slowed down instead, because
+//! a queue of its work would take the memory that the limits protect.
 //!
 //! | counted | limit | given back |
 //! |---|---|---|
-//! | resets by the peer, and by us for its errors | 200 at once | 50 a second |
+//! | resets by the peer, and by us for its errors | 200 at once | 50 per second |
 //! | answers to PING and SETTINGS, and RST_STREAM | 1,000 | when the output has been sent |
-//! | DATA frames that carry little | 2 MiB at 256 bytes for an empty one | when their message is complete or dropped |
+//! | DATA frames with little content | 2 MiB, at 256 bytes for an empty one | at the end of their message |
 //!
 //! CVE-2023-44487, CVE-2025-8671, CVE-2019-9512, -9515 and -9518.
 
@@ -20,16 +20,16 @@ use crate::wire::{Limit, LimitCounts};
 /// Resets that may come at once.
 pub(crate) const RESETS_BURST: u32 = 200;
 
-/// Resets that are forgotten each second.
+/// Resets that are forgotten per second.
 pub(crate) const RESETS_RATE_HZ: f64 = 50.0;
 
-/// Control frames of ours that may wait to be sent.
+/// Control frames of ours that may wait to be sent at once.
 pub(crate) const CONTROL_FRAMES_MAX: u32 = 1_000;
 
-/// A DATA frame with fewer bytes, and not the last of its stream, is charged for what it lacks.
+/// Length up to which a DATA frame that does not end its stream is charged for the missing bytes.
 pub(crate) const DATA_BYTES_FREE: usize = 256;
 
-/// Most that incomplete messages may be charged.
+/// Largest sum of the charges of incomplete messages.
 pub(crate) const DATA_OVERHEAD_MAX: usize = 2 * 1024 * 1024;
 
 /// Charge of one stream for its small DATA frames, in bytes. Only [`AbuseLimits`] changes it.
@@ -42,19 +42,19 @@ pub(crate) struct Charge(usize);
 #[derive(Debug, Default)]
 pub(crate) struct AbuseLimits {
     resets: f64,
-    /// When `resets` was true.
-    at: Option<Instant>,
+    /// Time of the last reset, for which `resets` holds.
+    reset_at: Option<Instant>,
     control_frames: u32,
     data_overhead: usize,
-    /// Limits that the peer has run into, those of other files as well.
+    /// Limits that the peer has reached, including those that other files check.
     pub(crate) counts: LimitCounts,
 }
 
 impl AbuseLimits {
-    /// A stream was reset.
+    /// Counts a reset.
     pub(crate) fn reset(&mut self, now: Instant) -> Result<(), Fault> {
-        let quiet = self.at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
-        self.at = Some(now);
+        let quiet = self.reset_at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
+        self.reset_at = Some(now);
         self.resets = (self.resets - quiet * RESETS_RATE_HZ).max(0.0) + 1.0;
         if self.resets > f64::from(RESETS_BURST) {
             self.counts.hit(Limit::Resets);
@@ -63,17 +63,17 @@ impl AbuseLimits {
         Ok(())
     }
 
-    /// A control frame was put in the outbox because of the peer.
+    /// Counts a control frame that the peer has caused.
     pub(crate) fn control_frame(&mut self) -> Result<(), Fault> {
         self.control_frames += 1;
         if self.control_frames > CONTROL_FRAMES_MAX {
             self.counts.hit(Limit::ControlFrames);
-            return Err(Fault::calm("too many frames that want an answer while none is read"));
+            return Err(Fault::calm("too many frames that need an answer while no answer is read"));
         }
         Ok(())
     }
 
-    /// The outbox has been sent.
+    /// Forgets the control frames, since the outbox has been sent.
     pub(crate) fn flushed(&mut self) {
         self.control_frames = 0;
     }
@@ -85,19 +85,20 @@ impl AbuseLimits {
         self.data_overhead += overhead;
         if self.data_overhead > DATA_OVERHEAD_MAX {
             self.counts.hit(Limit::SmallData);
-            return Err(Fault::calm("too many DATA frames with little in them"));
+            return Err(Fault::calm("too many DATA frames with little content"));
         }
         Ok(())
     }
 
-    /// Counts a message that is too long, if it is refused for that.
+    /// Counts a message that was refused because of its length.
     pub(crate) fn refused<T>(&mut self, taken: &Result<T, Status>) {
         if taken.as_ref().is_err_and(|status| status.code == Code::ResourceExhausted) {
             self.counts.hit(Limit::Message);
         }
     }
 
-    /// Takes a charge back, since its message is complete or dropped. A second refund has no effect.
+    /// Takes a charge back, since its message is complete or dropped. A second refund has no
+    /// effect.
     pub(crate) fn refund(&mut self, charge: &mut Charge) {
         self.data_overhead -= std::mem::take(charge).0;
     }

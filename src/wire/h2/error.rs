@@ -1,63 +1,58 @@
-//! What a peer can do wrong, and how far the harm reaches.
+//! Faults of a peer, and the error codes of HTTP/2.
 //!
-//! A stream fault ends one stream by RST_STREAM, a connection fault all of them by GOAWAY with the reason as debug
-//! text. RFC 9113 sections 5.4 and 7.
+//! A stream fault ends one stream by RST_STREAM. A connection fault ends all of them by GOAWAY,
+//! with the reason as debug text. RFC 9113 sections 5.4 and 7.
 
 use std::borrow::Cow;
 
-/// Error codes of RST_STREAM and GOAWAY. Codes not listed are never sent and mean nothing special when received.
+/// Error code of RST_STREAM and GOAWAY. Codes that are not listed are never sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum ErrorCode {
-    /// Not an error: the reply is complete, or the server is shutting down.
+    /// No error: the response is complete, or the server shuts down.
     NoError = 0,
-    /// A rule without a code of its own was broken.
+    /// Violation of a rule without a code of its own.
     Protocol = 1,
-    /// Our own fault.
+    /// Fault of the sender of the code.
     Internal = 2,
-    /// More was sent than a window allowed.
+    /// More bytes than a window allows.
     FlowControl = 3,
-    /// A frame for a stream whose sender had ended it.
+    /// Frame on a stream that its sender had ended.
     StreamClosed = 5,
-    /// A frame of a size it cannot have.
+    /// Frame of a length that its type does not allow.
     FrameSize = 6,
-    /// Not processed at all; may be sent again.
+    /// Stream that was not processed; the request may be sent again.
     RefusedStream = 7,
-    /// No longer wanted.
+    /// Stream that is no longer wanted.
     Cancel = 8,
-    /// The header compression is out of step.
+    /// Header block that cannot be decoded.
     Compression = 9,
-    /// Too much of something that is allowed in moderation.
+    /// Excess of frames that are allowed in small numbers.
     EnhanceYourCalm = 11,
 }
 
-/// One thing that went wrong.
+/// Fault of the peer, with the part that it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The connection cannot go on.
     Connection(ErrorCode, Cow<'static, str>),
-    /// This stream cannot.
     Stream(u32, ErrorCode, &'static str),
 }
 
 impl Fault {
-    /// A connection fault of `code`.
     pub(crate) fn connection(code: ErrorCode, text: impl Into<Cow<'static, str>>) -> Fault {
         Fault::Connection(code, text.into())
     }
 
-    /// A connection fault of PROTOCOL_ERROR.
     pub(crate) fn protocol(text: impl Into<Cow<'static, str>>) -> Fault {
         Fault::connection(ErrorCode::Protocol, text)
     }
 
-    /// A connection fault of ENHANCE_YOUR_CALM.
     pub(crate) fn calm(text: impl Into<Cow<'static, str>>) -> Fault {
         Fault::connection(ErrorCode::EnhanceYourCalm, text)
     }
 }
 
-/// The name of a code a peer sent.
+/// Returns the name of a code in RST_STREAM or GOAWAY.
 pub(crate) fn code_name(code: u32) -> Cow<'static, str> {
     const NAMES: [&str; 14] = [
         "NO_ERROR",

@@ -1,47 +1,47 @@
-//! Flow control windows, both directions.
+//! Flow control windows of both directions.
 //!
-//! A window is signed: a peer that lowers SETTINGS_INITIAL_WINDOW_SIZE can put it below zero, where it stays until
-//! updates lift it. What we grant is given back as bytes arrive, not as they are used, because the memory they take
-//! is bounded elsewhere (`connection`); updates are batched, one for each half window.
+//! A window is signed: a peer that lowers SETTINGS_INITIAL_WINDOW_SIZE can move it below zero,
+//! until updates raise it again. Bytes are credited when they arrive, not when they are used,
+//! because the budget of `connection/budget.rs` bounds their memory. Updates are batched, one for
+//! each half of a window.
 //!
 //! RFC 9113 sections 5.2 and 6.9.
 
-/// No window may grow past it.
+/// Largest window.
 pub(crate) const WINDOW_MAX: i64 = (1 << 31) - 1;
 
-/// A window past [`WINDOW_MAX`], or bytes past a window.
+/// Error of a window over [`WINDOW_MAX`], or of bytes over a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
-/// What we may send, on a stream or in all.
+/// Bytes that we may send, on a stream or on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SendWindow(i64);
 
 impl SendWindow {
-    /// A window of `size`.
     pub(crate) fn new(size: u32) -> SendWindow {
         SendWindow(i64::from(size))
     }
 
-    /// Bytes that may be sent now.
+    /// Returns the bytes that may be sent now.
     pub(crate) fn available(self) -> usize {
         usize::try_from(self.0).unwrap_or(0)
     }
 
-    /// `bytes` are sent; they must be available.
+    /// Takes `bytes` off, which must be available.
     pub(crate) fn spend(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.available() || bytes == 0);
         self.0 -= bytes as i64;
     }
 
-    /// The peer grants more, or takes some back.
+    /// Opens the window, or narrows it if `by` is negative.
     pub(crate) fn shift(&mut self, by: i64) -> Result<(), Overflow> {
         self.0 += by;
         if self.0 > WINDOW_MAX { Err(Overflow) } else { Ok(()) }
     }
 }
 
-/// What the peer may send, on a stream or in all.
+/// Bytes that the peer may send, on a stream or on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReceiveWindow {
     left: i64,
@@ -49,29 +49,29 @@ pub(crate) struct ReceiveWindow {
 }
 
 impl ReceiveWindow {
-    /// A window of `size`, all of it granted.
     pub(crate) fn new(size: u32) -> ReceiveWindow {
         ReceiveWindow { left: i64::from(size), size: i64::from(size) }
     }
 
-    /// `bytes` arrive, padding included.
+    /// Takes `bytes` that arrive off, padding included.
     pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), Overflow> {
         self.left -= bytes as i64;
         if self.left < 0 { Err(Overflow) } else { Ok(()) }
     }
 
-    /// True when `bytes` may arrive.
+    /// Returns true if `bytes` may arrive.
     pub(crate) fn allows(self, bytes: usize) -> bool {
         bytes as i64 <= self.left
     }
 
-    /// Makes the window at least `size` from the next update on, and that due soon.
+    /// Makes the window at least `size` from the next update on. The wider window makes that update
+    /// due earlier.
     pub(crate) fn widen(&mut self, size: u64) {
         self.size = self.size.max(i64::try_from(size).unwrap_or(WINDOW_MAX)).min(WINDOW_MAX);
     }
 
-    /// The increment to grant now, if half of the window is used up; `expected` bytes are known to come, and a window
-    /// that holds all of them needs no update.
+    /// Returns the increment to grant, once half of the window is used up. A window that holds all
+    /// `expected` bytes needs no update.
     pub(crate) fn update(&mut self, expected: u64) -> Option<u32> {
         let half = self.size - self.size / 2;
         let enough = i64::try_from(expected).unwrap_or(WINDOW_MAX).min(half);

@@ -1,7 +1,7 @@
-//! HTTP/2 frames as bytes: heads, padding, and the small frames we send.
+//! HTTP/2 frames as bytes: frame heads, padding, and writers of small frames.
 //!
-//! It knows no stream states and no header compression. Unknown types and flags are read like any other, since they
-//! are to be ignored.
+//! Stream states and header compression are not known here. Unknown types and flags are no errors,
+//! since receivers ignore them.
 //!
 //! ```text
 //!  0           3      4       5                   9
@@ -26,74 +26,61 @@
 
 use super::error::{ErrorCode, Fault};
 
-/// Bytes before each payload.
+/// Length of a frame head.
 pub(crate) const HEAD_BYTES: usize = 9;
 
-/// Bytes of a RST_STREAM or WINDOW_UPDATE frame.
+/// Length of a RST_STREAM or WINDOW_UPDATE frame.
 const WORD_FRAME_BYTES: usize = HEAD_BYTES + 4;
 
-/// Bytes of a PING frame.
 const PING_FRAME_BYTES: usize = HEAD_BYTES + PING_BYTES;
 
-/// Bytes of a PING's payload.
+/// Length of the payload of PING.
 pub(crate) const PING_BYTES: usize = 8;
 
-/// Bytes of a GOAWAY's payload before its text.
+/// Length of the payload of GOAWAY before its text.
 pub(crate) const GO_AWAY_BYTES: usize = 8;
 
-/// DATA, HEADERS: the sender is done.
+/// DATA, HEADERS: last frame of the sender.
 pub(crate) const END_STREAM: u8 = 0x1;
-/// SETTINGS, PING: an answer.
+/// SETTINGS, PING: acknowledgement.
 pub(crate) const ACK: u8 = 0x1;
-/// HEADERS, CONTINUATION: the block is whole.
+/// HEADERS, CONTINUATION: last frame of the header block.
 pub(crate) const END_HEADERS: u8 = 0x4;
-/// DATA, HEADERS: padding at the end, its length in front.
+/// DATA, HEADERS: padding at the end, and its length at the start.
 pub(crate) const PADDED: u8 = 0x8;
-/// HEADERS: a dependency in front.
+/// HEADERS: stream dependency and weight at the start.
 pub(crate) const PRIORITY: u8 = 0x20;
 
-/// Bytes of a stream dependency and weight.
+/// Length of a stream dependency with its weight.
 pub(crate) const PRIORITY_BYTES: usize = 5;
 
-/// A priority that cannot be.
+/// Text of the fault of a stream that depends on itself.
 pub(crate) const SELF_DEPENDENT: &str = "a stream cannot depend on itself";
 
-/// What a client says before its first frame.
+/// Bytes of a client before its first frame.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The answer to SETTINGS.
 pub(crate) const SETTINGS_ACK: [u8; HEAD_BYTES] = head_bytes(0, Kind::Settings, ACK, 0);
 
-/// Type of a frame.
+/// Type of a frame. `Unknown` stands for all other bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// A piece of a message.
     Data = 0,
-    /// The start of a header block.
     Headers = 1,
-    /// Ignored.
     Priority = 2,
-    /// The end of a stream.
     RstStream = 3,
-    /// What the peer allows.
     Settings = 4,
-    /// Not allowed.
     PushPromise = 5,
-    /// To be answered.
     Ping = 6,
-    /// The beginning of the end.
     GoAway = 7,
-    /// More may be sent.
     WindowUpdate = 8,
-    /// More of a header block.
     Continuation = 9,
-    /// Ignored.
     Unknown = 255,
 }
 
 impl Kind {
-    fn of(byte: u8) -> Kind {
+    fn from_byte(byte: u8) -> Kind {
         match byte {
             0 => Kind::Data,
             1 => Kind::Headers,
@@ -110,48 +97,47 @@ impl Kind {
     }
 }
 
-/// The nine bytes before each payload.
+/// Head of a frame: the nine bytes before the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHead {
-    /// Bytes of payload.
+    /// Length of the payload.
     pub(crate) len: usize,
-    /// Type.
     pub(crate) kind: Kind,
-    /// Flags, also those that mean nothing.
+    /// All flags, even those without a meaning for the type.
     pub(crate) flags: u8,
-    /// Stream, or 0 for the connection.
+    /// Number of the stream, or 0 for the connection.
     pub(crate) stream: u32,
 }
 
 impl FrameHead {
-    /// Reads a head; the reserved bit is ignored.
+    /// Parses a frame head. The reserved bit is ignored.
     pub(crate) fn read(bytes: &[u8; HEAD_BYTES]) -> FrameHead {
         let [a, b, c, kind, flags, s0, s1, s2, s3] = *bytes;
         FrameHead {
             len: u32::from_be_bytes([0, a, b, c]) as usize,
-            kind: Kind::of(kind),
+            kind: Kind::from_byte(kind),
             flags,
             stream: u32::from_be_bytes([s0 & 0x7F, s1, s2, s3]),
         }
     }
 
-    /// True when `flag` is set.
     pub(crate) fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 }
 
-/// A head as bytes. `len` is below 2^24.
+/// Makes a frame head. `len` must be below 2^24.
 pub(crate) const fn head_bytes(len: usize, kind: Kind, flags: u8, stream: u32) -> [u8; HEAD_BYTES] {
     debug_assert!(len < 1 << 24);
-    // Eight bytes at once: written one by one they could not be read back at once by the copy that follows.
+    // Eight bytes at once: the copy that follows reads them in one load, which cannot be forwarded
+    // from eight stores.
     let front =
         (len as u64) << 40 | (kind as u64) << 32 | (flags as u64) << 24 | stream as u64 >> 8;
     let [a, b, c, d, e, f, g, h] = front.to_be_bytes();
     [a, b, c, d, e, f, g, h, stream as u8]
 }
 
-/// Puts the stream's number into the frame at the front of `frame`.
+/// Replaces the stream number of the frame at the front of `frame`.
 pub(crate) fn put_stream(frame: &mut [u8], stream: u32) {
     frame[HEAD_BYTES - 4..HEAD_BYTES].copy_from_slice(&stream.to_be_bytes());
 }
@@ -163,17 +149,14 @@ fn word_frame(kind: Kind, stream: u32, word: u32) -> [u8; WORD_FRAME_BYTES] {
     frame
 }
 
-/// A RST_STREAM frame.
 pub(crate) fn rst_stream(stream: u32, code: ErrorCode) -> [u8; WORD_FRAME_BYTES] {
     word_frame(Kind::RstStream, stream, code as u32)
 }
 
-/// A WINDOW_UPDATE frame.
 pub(crate) fn window_update(stream: u32, increment: u32) -> [u8; WORD_FRAME_BYTES] {
     word_frame(Kind::WindowUpdate, stream, increment)
 }
 
-/// A PING frame, or the answer to one.
 pub(crate) fn ping(flags: u8, payload: &[u8; PING_BYTES]) -> [u8; PING_FRAME_BYTES] {
     let mut frame = [0; PING_FRAME_BYTES];
     frame[..HEAD_BYTES].copy_from_slice(&head_bytes(PING_BYTES, Kind::Ping, flags, 0));
@@ -181,7 +164,6 @@ pub(crate) fn ping(flags: u8, payload: &[u8; PING_BYTES]) -> [u8; PING_FRAME_BYT
     frame
 }
 
-/// A GOAWAY frame.
 pub(crate) fn go_away(last_stream: u32, code: ErrorCode, text: &str) -> Vec<u8> {
     let mut frame = head_bytes(GO_AWAY_BYTES + text.len(), Kind::GoAway, 0, 0).to_vec();
     frame.extend_from_slice(&last_stream.to_be_bytes());
@@ -190,7 +172,7 @@ pub(crate) fn go_away(last_stream: u32, code: ErrorCode, text: &str) -> Vec<u8> 
     frame
 }
 
-/// The word that is the whole payload of a RST_STREAM or WINDOW_UPDATE frame.
+/// Parses the payload of a RST_STREAM or WINDOW_UPDATE frame, which is one word.
 pub(crate) fn word(payload: &[u8], what: &'static str) -> Result<u32, Fault> {
     let bytes: &[u8; 4] = payload
         .try_into()
@@ -198,8 +180,8 @@ pub(crate) fn word(payload: &[u8], what: &'static str) -> Result<u32, Fault> {
     Ok(u32::from_be_bytes(*bytes))
 }
 
-/// The fragment of a header block in a HEADERS frame, without padding and priority, and what is wrong with the
-/// priority.
+/// Returns the fragment of a header block in a HEADERS frame, without padding and priority, and the
+/// error of the priority.
 pub(crate) fn headers_fragment(
     head: FrameHead,
     payload: &[u8],
@@ -218,13 +200,13 @@ pub(crate) fn headers_fragment(
     Ok((rest, on_itself.then_some(SELF_DEPENDENT)))
 }
 
-/// The stream that a priority depends on.
+/// Returns the stream that a priority depends on.
 pub(crate) fn dependency(priority: &[u8; PRIORITY_BYTES]) -> u32 {
     let [a, b, c, d, _] = *priority;
     u32::from_be_bytes([a & 0x7F, b, c, d])
 }
 
-/// Padding that leaves no room for itself.
+/// Makes the fault of padding that does not fit its frame.
 pub(crate) fn padding() -> Fault {
     Fault::protocol("padding is longer than the frame")
 }

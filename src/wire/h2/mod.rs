@@ -1,8 +1,8 @@
-//! Own HTTP/2 with unary gRPC on it: [`H2`] serves, [`H2Client`] calls.
+//! Own HTTP/2 with gRPC on it: [`H2`] serves, [`H2Client`] calls.
 //!
-//! Cleartext with prior knowledge only. No server push (never allowed), no priorities (ignored, as RFC 9113 advises),
-//! no streaming calls: a stream carries one message each way. What is not a gRPC call is answered in plain HTTP by a
-//! short text, 405 or 415.
+//! Cleartext with prior knowledge only. Server push is never allowed, and priorities are ignored,
+//! as RFC 9113 advises. A request that is not a gRPC call is answered in plain HTTP by a short text
+//! with 405 or 415.
 //!
 //! ```text
 //!             connection/                         server/
@@ -14,12 +14,14 @@
 //!              outgoing a message as frames        response, head ─▶ Sink
 //!              errors   RST_STREAM, GOAWAY
 //! ```
-//! A small call whose HEADERS and DATA lie in one input is answered from where it lies: no stream is made, nothing is
-//! copied but the reply into the outbox. A large message is received into its own buffer and sent from there.
+//! A small call whose HEADERS and DATA lie in one input is answered from there: no stream is made,
+//! and only the response is copied, into the outbox. A large message is received into its own
+//! buffer and sent from there.
 //!
 //! # Limits
-//! Each has a test in `tests/h2/`. Past a limit the stream is refused where the peer may be honest, and the
-//! connection ends with ENHANCE_YOUR_CALM where it may not; see also `abuse.rs` and [`crate::wire::Limits`].
+//! Each has a test in `tests/h2/`. Past a limit of a stream the stream is refused. Past a limit
+//! that no honest peer reaches the connection ends with ENHANCE_YOUR_CALM (`abuse.rs`,
+//! [`crate::wire::Limits`]).
 //!
 //! RFC 9113, RFC 7541, and `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
@@ -43,35 +45,36 @@ const PROTOCOL: &str = "h2";
 /// Highest number of a stream.
 const STREAM_ID_MAX: u32 = (1 << 31) - 1;
 
-/// Streams a client may have open. The 1000 parallel calls on one channel of the original benchmark must fit; memory
-/// is bounded by bytes, not by this number.
+/// Most streams that a client may have open. The original benchmark has 1000 parallel calls on one
+/// channel; memory is bounded by bytes, not by this number.
 pub const STREAMS_MAX: u32 = 1024;
 
-/// Window of each new stream of a server: an array of 1 MiB and what is around it needs no update.
+/// Window of each new stream of a server: an array of 1 MiB with its framing needs no update.
 pub const STREAM_WINDOW: u32 = 1024 * 1024 + 16 * 1024;
 
-/// Window of a server's connection at first.
+/// First window of a server's connection.
 pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
-/// Most that a connection's window grows to while large messages arrive.
+/// Largest window of a connection while large messages arrive.
 pub const CONNECTION_WINDOW_MAX: u64 = 64 * 1024 * 1024;
 
-/// Largest frame a server takes: an array of 1 MiB arrives in one, and larger ones in few.
+/// Largest frame that a server takes: an array of 1 MiB arrives in one, and a larger one in few.
 pub const FRAME_BYTES_MAX: u32 = STREAM_WINDOW;
 
-/// Largest header block as it is sent, and largest frame other than DATA.
+/// Largest header block in compressed form, and largest frame other than DATA.
 pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
 
 /// Most CONTINUATION frames of a header block.
 pub const CONTINUATIONS_MAX: usize = 8;
 
-/// A header block may decode to this many times `head_bytes_max` before the connection ends; over the limit itself
-/// only its stream is refused.
+/// Multiple of `head_bytes_max` at which a decoded header block ends the connection. Over
+/// `head_bytes_max` itself only its stream is refused.
 pub const HEAD_BYTES_FATAL_FACTOR: usize = 4;
 
-/// Messages of one connection, arriving or waiting to be sent, may be this many times the largest message in all.
+/// Bytes of messages of one connection, as a multiple of the largest message: for those that
+/// arrive, and again for those that wait to be sent.
 pub const MESSAGES_BYTES_MAX_FACTOR: usize = 4;
 
-/// Content of a refused plain HTTP request that is waited for before the answer: small requests get it when they have
-/// ended, as HTTP/1.1 clients expect, and large ones at once.
+/// Most content of a refused plain HTTP request that is read before the response. A smaller request
+/// gets the response after its end, as HTTP/1.1 clients expect, and a larger one at once.
 pub const REFUSED_CONTENT_MAX: u64 = 64 * 1024;

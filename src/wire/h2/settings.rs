@@ -1,6 +1,5 @@
-//! SETTINGS: what each side allows the other.
-//!
-//! Defaults are the protocol's. Unknown settings are ignored. RFC 9113 section 6.5.
+//! SETTINGS: limits that each side sets for the other. Unknown settings are ignored. RFC 9113
+//! section 6.5.
 
 use super::error::{ErrorCode, Fault};
 use super::flow::WINDOW_MAX;
@@ -12,7 +11,7 @@ pub(crate) const FRAME_BYTES_MIN: u32 = 16 * 1024;
 /// Largest SETTINGS_MAX_FRAME_SIZE.
 pub(crate) const FRAME_BYTES_MAX: u32 = (1 << 24) - 1;
 
-/// Window of a new stream, and of the connection, until something else is said.
+/// Default window of a stream and of the connection.
 pub(crate) const WINDOW_DEFAULT: u32 = 65_535;
 
 const HEADER_TABLE_SIZE: u16 = 1;
@@ -22,20 +21,17 @@ const INITIAL_WINDOW_SIZE: u16 = 4;
 const MAX_FRAME_SIZE: u16 = 5;
 const MAX_HEADER_LIST_SIZE: u16 = 6;
 
-/// What one side allows the other.
+/// Limits that one side sets for the other. The default is that of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Largest dynamic table its decoder keeps.
+    /// Size of the dynamic table of the decoder.
     pub header_table_size: u32,
-    /// Whether it takes pushed streams.
     pub enable_push: bool,
-    /// Most streams the other side may have open; `None` is no limit.
+    /// Most streams that the other side may have open; `None` is no limit.
     pub max_concurrent_streams: Option<u32>,
-    /// Window of each new stream.
     pub initial_window_size: u32,
-    /// Largest frame it takes.
     pub max_frame_size: u32,
-    /// Most decoded header bytes it takes; `None` is no limit.
+    /// Most bytes of decoded fields in a header block; `None` is no limit.
     pub max_header_list_size: Option<u32>,
 }
 
@@ -85,7 +81,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The SETTINGS frame that says what differs from the defaults.
+    /// Returns the SETTINGS frame with the values that differ from the defaults.
     pub(crate) fn frame(&self) -> Vec<u8> {
         let default = Settings::default();
         let mut frame = vec![0; HEAD_BYTES];

@@ -1,7 +1,7 @@
-//! What a client wants to know of a reply's header blocks: the first, and the trailers.
+//! Response head and trailers: the fields that a client needs, and the rules for them.
 //!
-//! A server's replies are all alike, so the last two blocks are kept with what they said: one that is byte for byte
-//! the same, while the decoder's table is, says it again.
+//! Most responses of a server are alike, so the last two blocks are kept with their heads. A block
+//! of equal bytes over an unchanged decoder table has an equal head, and is not decoded again.
 //!
 //! RFC 9113 section 8.3.2; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
@@ -9,32 +9,33 @@ use crate::wire::grpc;
 use crate::wire::h2::hpack::{Decoder, Field, HpackError, Name};
 use crate::wire::h2::server::head::is_grpc;
 
-/// Blocks longer than this are decoded each time.
+/// Longest block that is kept for comparison.
 const KNOWN_BYTES_MAX: usize = 512;
 
-/// The header blocks of a connection's replies.
+/// Last two header blocks of a connection's responses.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseHeads {
     known: [Known; 2],
-    /// Which of them is the latest block.
+    /// Index of the latest block.
     latest: usize,
 }
 
-/// A block that has been decoded. Empty bytes stand for one that may mean something else next time.
+/// Decoded block. Empty bytes stand for a block that may mean something else next time.
 #[derive(Debug, Default)]
 struct Known {
     block: Vec<u8>,
-    /// The decoder's count when it was decoded, which did not change the table.
+    /// Count of the decoder's table changes before the block, which did not change the table
+    /// itself.
     table_changes: u64,
     head: ResponseHead,
 }
 
-/// One header block of a reply. Its buffer is used again for the next.
+/// One header block of a response. Its buffers are used again for the next.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseHead {
     status: Option<u16>,
     grpc_content: bool,
-    /// A content type that is not gRPC's.
+    /// Content type other than gRPC's.
     other_content: Vec<u8>,
     grpc_status: Option<u32>,
     grpc_message: Vec<u8>,
@@ -43,7 +44,7 @@ pub(crate) struct ResponseHead {
 }
 
 impl ResponseHeads {
-    /// Decodes a block, unless it is known.
+    /// Decodes a block, unless it is one of the last two again.
     pub(crate) fn decode(
         &mut self,
         block: &[u8],
@@ -68,14 +69,12 @@ impl ResponseHeads {
         Ok(())
     }
 
-    /// What the latest block says.
     pub(crate) fn latest(&self) -> &ResponseHead {
         &self.known[self.latest].head
     }
 }
 
 impl ResponseHead {
-    /// Forgets a block.
     fn clear(&mut self) {
         self.status = None;
         self.grpc_content = false;
@@ -86,13 +85,12 @@ impl ResponseHead {
         self.fault = None;
     }
 
-    /// Takes the next field.
     fn take(&mut self, field: &Field<'_>) {
         let number = || std::str::from_utf8(field.value).ok()?.parse().ok();
         match field.name {
-            _ if !field.sound => self.fault = Some("a field holds bytes it must not"),
+            _ if !field.sound => self.fault = Some("a field holds a forbidden byte"),
             Name::Status if self.regular || self.status.is_some() => {
-                self.fault = Some(":status comes twice or late");
+                self.fault = Some(":status occurs twice or after a regular field");
             }
             Name::Status => {
                 self.status = number().and_then(|status: u32| u16::try_from(status).ok());
@@ -101,9 +99,9 @@ impl ResponseHead {
                 }
             }
             Name::Authority | Name::Method | Name::Path | Name::Scheme | Name::UnknownPseudo => {
-                self.fault = Some("a pseudo-field that replies have not");
+                self.fault = Some("a pseudo-field that responses do not have");
             }
-            Name::Hop => self.fault = Some("a field that belongs to HTTP/1.1 connections"),
+            Name::Hop => self.fault = Some("a connection-specific field of HTTP/1.1"),
             name => {
                 self.regular = true;
                 match name {
@@ -121,22 +119,22 @@ impl ResponseHead {
         }
     }
 
-    /// True for 1xx, which another head follows.
+    /// Returns true for 1xx; another head follows.
     pub(crate) fn is_informational(&self) -> bool {
         self.status.is_some_and(|status| status < 200)
     }
 
-    /// The rule that a first block like this breaks.
+    /// Returns the rule that a first block breaks.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         self.fault.or(self.status.is_none().then_some(":status is missing"))
     }
 
-    /// The rule that trailers like this break.
+    /// Returns the rule that trailers break.
     pub(crate) fn trailers_fault(&self) -> Option<&'static str> {
         self.fault.or(self.status.is_some().then_some(":status in trailers"))
     }
 
-    /// Why what follows a first block like this is not a call's message.
+    /// Returns the reason for which the content after a first block is not a message.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self.status {
             Some(200) if self.grpc_content => None,
@@ -148,7 +146,8 @@ impl ResponseHead {
         }
     }
 
-    /// Why the call failed, as its last block says; `None` when it did not.
+    /// Returns the reason that the last block gives for a failed call, or `None` if the call was
+    /// good.
     pub(crate) fn failure(&self) -> Option<String> {
         match self.grpc_status {
             Some(0) => None,
@@ -156,7 +155,7 @@ impl ResponseHead {
                 let text = grpc::percent_decode(&self.grpc_message);
                 Some(format!("grpc-status {code}: {text}"))
             }
-            None => Some("the reply has no grpc-status".to_owned()),
+            None => Some("the response has no grpc-status".to_owned()),
         }
     }
 }
@@ -168,14 +167,14 @@ mod tests {
     fn head(fields: &[(&str, &str)]) -> ResponseHead {
         let mut head = ResponseHead::default();
         for (name, value) in fields {
-            let (name, value) = (Name::of(name.as_bytes()), value.as_bytes());
+            let (name, value) = (Name::classify(name.as_bytes()), value.as_bytes());
             head.take(&Field { name, value, sound: true, bytes: 0 });
         }
         head
     }
 
     #[test]
-    fn a_good_reply_is_told_from_a_failure() {
+    fn a_good_response_is_told_from_a_failure() {
         let good = head(&[(":status", "200"), ("content-type", "application/grpc+npy")]);
         assert_eq!((good.fault(), good.refusal()), (None, None));
         let http = head(&[(":status", "415"), ("content-type", "text/plain")]);
@@ -196,7 +195,8 @@ mod tests {
             heads.decode(block, &mut decoder, 1000).unwrap();
             heads.latest().grpc_status
         };
-        // `grpc-status: N` put into the table, where it is index 62 from then on, then something else likewise.
+        // `grpc-status: N` put into the table, where it is index 62 from then on, then something
+        // else in the same way.
         let ok = b"\x40\x0bgrpc-status\x010";
         let failed = b"\x40\x0bgrpc-status\x017";
         for _ in 0..3 {

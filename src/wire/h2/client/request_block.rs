@@ -1,8 +1,8 @@
-//! The header block of a client's requests, which are all alike.
+//! Header block of a client's requests, which is the same for all.
 //!
-//! The fields that repeat are put into the peer's dynamic table by the first request; each further one is six bytes.
-//! A peer whose table is too small for them (SETTINGS_HEADER_TABLE_SIZE) gets literals, and one that changes its mind
-//! gets the size updates that HPACK wants first.
+//! The first request puts the fields into the peer's dynamic table; each further block has six
+//! bytes. A peer whose table is too small for them (SETTINGS_HEADER_TABLE_SIZE) gets literals.
+//! After a change of the size the next block begins with the size updates that HPACK requires.
 //!
 //! RFC 7541 sections 4.2 and 6.3.
 
@@ -14,28 +14,29 @@ use crate::wire::h2::hpack::{
 /// `:method POST` and `:scheme http`, indexed.
 const POST_HTTP: [u8; 2] = [0x83, 0x86];
 
-/// Index of a name in the static table, or 0 and the name; then the value.
+/// Index of a name in the static table (0 if it has none), the name, and the value.
 type Line = (usize, &'static [u8], Vec<u8>);
 
-/// The block of one connection's requests.
+/// Header block of one connection's requests.
 #[derive(Debug)]
 pub(crate) struct RequestBlock {
     lines: Vec<Line>,
-    /// What the lines count in a table.
+    /// Size of the lines in a table.
     bytes: usize,
-    /// What the peer's table may hold, and the smallest it was allowed since the last block.
+    /// Limit of the peer's table.
     table_max: usize,
+    /// Smallest limit since the last block.
     table_low: usize,
-    /// What the peer was told of it.
+    /// Size that the peer was told last.
     table_told: usize,
-    /// The lines are in the peer's table.
+    /// True if the lines are in the peer's table.
     inserted: bool,
-    /// A block of indices, for when they are.
+    /// Block of indices, for lines that are in the table.
     indexed: Vec<u8>,
 }
 
 impl RequestBlock {
-    /// A block that calls `path` of `authority`.
+    /// Makes the block of calls of `path` at `authority`.
     pub(crate) fn new(authority: &str, path: &str, content_type: &str) -> RequestBlock {
         let lines: Vec<Line> = vec![
             (4, b":path", path.into()),
@@ -58,7 +59,7 @@ impl RequestBlock {
         }
     }
 
-    /// The peer's table may hold `bytes` from now on.
+    /// Sets the limit of the peer's table.
     pub(crate) fn resize(&mut self, bytes: u32) {
         self.table_max = usize::try_from(bytes).unwrap_or(usize::MAX).min(TABLE_BYTES);
         self.table_low = self.table_low.min(self.table_max);
@@ -103,7 +104,7 @@ mod tests {
         RequestBlock::new("127.0.0.1:50051", "/Calculator/Echo", "application/grpc+npy")
     }
 
-    /// Writes a block, checks that it decodes to the request, and returns its length.
+    /// Writes a block, asserts that it decodes to the request, and returns the length of the block.
     fn check(block: &mut RequestBlock, decoder: &mut Decoder) -> usize {
         let (mut bytes, mut fields) = (Vec::new(), Vec::new());
         block.write(&mut bytes);

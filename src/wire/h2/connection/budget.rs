@@ -1,11 +1,13 @@
 //! Receive budget of a connection: its window, and the bytes of messages that are arriving.
 //!
-//! Content is credited when it arrives, on the stream and the connection, since other means bound the memory it takes:
-//! a message announces its length, and one that would take the connection's messages over the budget is refused.
-//! While replies that nobody takes hold more than the budget, nothing is granted for new requests.
+//! Content is credited when it arrives, on the stream and the connection, since other means bound
+//! the memory it takes: a message announces its length, and one that would take the connection's
+//! messages over the budget is refused. While replies that nobody takes hold more than the budget,
+//! nothing is granted for new requests.
 //!
-//! Windows grow with the announced lengths, so that a large message is not held up by them, and are updated
-//! once for each half. Padding counts and is given back like content. RFC 9113 sections 5.2 and 6.9.
+//! Windows grow with the announced lengths, so that a large message is not held up by them, and are
+//! updated once for each half. Padding counts and is given back like content. RFC 9113 sections 5.2
+//! and 6.9.
 
 use crate::wire::h2::CONNECTION_WINDOW_MAX;
 use crate::wire::h2::error::{ErrorCode, Fault};
@@ -31,7 +33,8 @@ pub(crate) struct ReceiveBudget {
 pub(crate) struct OverBudget(pub(crate) usize);
 
 impl ReceiveBudget {
-    /// Makes a budget of `bytes_max` bytes of messages for a peer that may send `window` bytes at first.
+    /// Makes a budget of `bytes_max` bytes of messages for a peer that may send `window` bytes at
+    /// first.
     pub(crate) fn new(window: u32, bytes_max: usize) -> ReceiveBudget {
         ReceiveBudget { window: ReceiveWindow::new(window), arriving_bytes: 0, bytes_max }
     }
@@ -49,8 +52,8 @@ impl ReceiveBudget {
         self.window.spend(bytes).map_err(|_| Fault::connection(ErrorCode::FlowControl, text))
     }
 
-    /// Reserves `bytes` for a message that has announced them. The reservation stands even if it is over budget, so
-    /// that its release is the same in both cases.
+    /// Reserves `bytes` for a message that has announced them. The reservation stands even if it is
+    /// over budget, so that its release is the same in both cases.
     pub(super) fn reserve(
         &mut self,
         bytes: usize,

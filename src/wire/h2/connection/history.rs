@@ -1,11 +1,12 @@
 //! Streams that are not in the table: which of them a late frame may still name.
 //!
-//! Of a closed stream the connection keeps nothing. The highest number, the last resets and the last skipped ranges
-//! tell a late frame, which is ignored, from a wrong one. RFC 9113 section 5.1.
+//! Of a closed stream the connection keeps nothing. The highest number, the last resets and the
+//! last skipped ranges tell a late frame, which is ignored, from a wrong one. RFC 9113 section 5.1.
 
 use std::collections::VecDeque;
 
-/// Streams we reset whose late frames are ignored: as many as may be open, since all may be reset together.
+/// Streams we reset whose late frames are ignored: as many as may be open, since all may be reset
+/// together.
 pub(crate) const RESETS_REMEMBERED: usize = 1024;
 
 /// Ranges of stream numbers that were skipped and may no longer be used.

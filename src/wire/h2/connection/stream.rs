@@ -9,8 +9,9 @@
 //!                 half-closed (local) ────────────────────────────▶ closed
 //!                               END_STREAM from the peer
 //! ```
-//! Idle and closed streams are not in the table ([`super::history`] knows them), and RST_STREAM takes a stream out of
-//! it in any state. A call that lies whole in the input is answered without a stream. RFC 9113 section 5.1.
+//! Idle and closed streams are not in the table ([`super::history`] knows them), and RST_STREAM
+//! takes a stream out of it in any state. A call that lies whole in the input is answered without a
+//! stream. RFC 9113 section 5.1.
 
 use std::time::Instant;
 

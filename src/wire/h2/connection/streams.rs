@@ -1,8 +1,9 @@
 //! Table of the open streams of one connection.
 //!
-//! Numbers are looked up in an open-addressed table. They are spread over it: side by side, as they come, a thousand
-//! of them would be one run, and taking one out closes the gap by going through its run (1000 streams that end in
-//! order cost 300 ns each that way). A peer that picks colliding numbers gets no worse than a scan of all its streams.
+//! Numbers are looked up in an open-addressed table. They are spread over it: side by side, as they
+//! come, a thousand of them would be one run, and taking one out closes the gap by going through
+//! its run (1000 streams that end in order cost 300 ns each that way). A peer that picks colliding
+//! numbers gets no worse than a scan of all its streams.
 
 use super::stream::Stream;
 
@@ -54,8 +55,8 @@ impl<T> StreamTable<T> {
         self.len += 1;
     }
 
-    /// Unlinks stream `id` and returns its slot, which the caller must empty. A stream has some 300 bytes; they are
-    /// not moved only to get at `T`.
+    /// Unlinks stream `id` and returns its slot, which the caller must empty. A stream has some 300
+    /// bytes; they are not moved only to get at `T`.
     pub(super) fn unlink(&mut self, id: u32) -> Option<&mut Option<Stream<T>>> {
         let mut hole = self.place(id)?;
         let (_, slot) = self.table[hole];
@@ -110,7 +111,8 @@ impl<T> StreamTable<T> {
         let mut place = self.home(id);
         loop {
             match self.table[place].0 {
-                // First, so that number 0, the connection's, finds nothing instead of an empty place.
+                // First, so that number 0, the connection's, finds nothing instead of an empty
+                // place.
                 0 => return None,
                 found if found == id => return Some(place),
                 _ => place = (place + 1) & (self.table.len() - 1),

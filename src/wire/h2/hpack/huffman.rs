@@ -1,21 +1,23 @@
-//! The Huffman code of HPACK strings, decoding only: nothing we send is worth coding (what repeats is indexed).
+//! Decoder of the Huffman code of HPACK strings. There is no encoder: the fields that we repeat are
+//! indexed.
 //!
-//! The code is canonical: symbols sorted by length, then by value, have consecutive codes. So the lengths are the
-//! whole table, and a code longer than eight bits is found by comparing with the first code of each length. Codes of
-//! up to eight bits, which is nearly all text, take one look-up.
+//! The code is canonical: symbols sorted by length, then by value, have consecutive codes. So the
+//! lengths are the whole table. A code longer than eight bits is found by comparison with the first
+//! code of each length. A code of up to eight bits, which covers nearly all text, takes one
+//! look-up.
 //!
 //! ```text
 //! bits, left-aligned in a u64:  [ code ][ next code ][ ... ][ padding: up to 7 ones ]
 //! ```
 //! RFC 7541 section 5.2 and appendix B.
 
-/// Symbols: 256 bytes and the end-of-string symbol, which must not appear.
+/// Number of symbols: 256 bytes and the end-of-string symbol, which must not appear.
 const SYMBOLS: usize = 257;
 
-/// Shortest code, in bits.
-const SHORTEST_BITS: usize = 5;
+/// Length of the shortest code.
+const CODE_BITS_MIN: usize = 5;
 
-/// Longest code, in bits.
+/// Length of the longest code.
 const CODE_BITS_MAX: usize = 30;
 
 /// Code lengths of symbols 0 to 256.
@@ -34,23 +36,23 @@ const LENGTHS: [u8; SYMBOLS] = [
     26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26, 30,
 ];
 
-/// The code, derived from [`LENGTHS`].
+/// Code, derived from [`LENGTHS`].
 struct Code {
     /// Symbols by length, then value.
     symbols: [u16; SYMBOLS],
     /// First code of each length.
     first: [u32; CODE_BITS_MAX + 1],
-    /// Codes of each length.
+    /// Number of codes of each length.
     count: [u32; CODE_BITS_MAX + 1],
-    /// Where the symbols of each length begin in `symbols`.
+    /// Start of the symbols of each length in `symbols`.
     offset: [u32; CODE_BITS_MAX + 1],
-    /// Symbol and length by the next eight bits; length 0 where the code is longer.
+    /// Symbol and code length by the next eight bits; length 0 if the code is longer.
     short: [(u8, u8); 256],
 }
 
 static CODE: Code = derive();
 
-/// Why a string cannot be decoded.
+/// Error of a string that is not in Huffman code, or ends in wrong padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadHuffman;
 
@@ -90,16 +92,17 @@ const fn derive() -> Code {
     code
 }
 
-/// Appends the bytes that `input` stands for: at most 8/5 as many.
+/// Decodes `input` and appends the bytes, which are at most 8/5 as many.
 pub(crate) fn decode(input: &[u8], output: &mut Vec<u8>) -> Result<(), BadHuffman> {
     let start = output.len();
-    output.resize(start + input.len() * 8 / SHORTEST_BITS, 0);
+    output.resize(start + input.len() * 8 / CODE_BITS_MIN, 0);
     let decoded = decode_into(input, &mut output[start..]);
     output.truncate(start + decoded.unwrap_or(0));
     decoded.map(|_| ())
 }
 
-/// Writes the bytes that `input` stands for to the front of `output`, which is long enough; returns how many.
+/// Decodes `input` to the front of `output`, which must be long enough, and returns the number of
+/// bytes.
 fn decode_into(input: &[u8], output: &mut [u8]) -> Result<usize, BadHuffman> {
     let (mut window, mut bits, mut len_out) = (0u64, 0u32, 0);
     let mut input = input.iter();
@@ -123,8 +126,10 @@ fn decode_into(input: &[u8], output: &mut [u8]) -> Result<usize, BadHuffman> {
     if is_padding { Ok(len_out) } else { Err(BadHuffman) }
 }
 
-/// The symbol at the top of `window`, and its length. Bits past the end of the input read as 0, so near the end the
-/// length may exceed what is there; an end-of-string symbol inside the input is an error.
+/// Returns the symbol at the top of `window`, and the length of its code.
+///
+/// Bits past the end of the input read as 0, so the length may exceed the rest of the input. An
+/// end-of-string symbol is an error.
 fn next_symbol(window: u64) -> Result<(u8, u32), BadHuffman> {
     let (symbol, len) = CODE.short[(window >> 56) as usize];
     if len > 0 {
@@ -145,7 +150,7 @@ fn next_symbol(window: u64) -> Result<(u8, u32), BadHuffman> {
 pub(crate) mod tests {
     use super::*;
 
-    /// Appends `text` in Huffman code.
+    /// Encodes `text` and appends the code.
     pub(crate) fn encode(text: &[u8], output: &mut Vec<u8>) {
         let (mut window, mut bits) = (0u64, 0);
         for &byte in text {

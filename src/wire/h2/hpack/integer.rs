@@ -1,10 +1,10 @@
-//! HPACK integers: a prefix of 4 to 7 bits, then seven bits a byte, lowest first.
+//! HPACK integers: a prefix of 4 to 7 bits, then seven bits per byte, lowest first.
 //!
 //! RFC 7541 section 5.1.
 
 use super::HpackError;
 
-/// Most bytes of an integer, its prefix included: 28 bits and the prefix are more than any index or length allowed.
+/// Most bytes of an integer with its prefix: more than any allowed index or length needs.
 const INTEGER_BYTES_MAX: usize = 5;
 
 /// Takes an integer with a prefix of `prefix_bits` off the front of `input`.

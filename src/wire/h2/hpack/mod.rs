@@ -1,15 +1,16 @@
-//! HPACK, the header compression of HTTP/2: a decoder for what peers send, and the few literals we send.
+//! HPACK, the header compression of HTTP/2: a decoder, and writers of single fields.
 //!
-//! It is ours rather than a crate's. `fluke-hpack` and `httlib-hpack` build owned `(Vec, Vec)` pairs for each field
-//! and were last touched years ago, and the h2 crate's decoder is private and fills an `http::HeaderMap`, which is a
-//! third of what the best rival spends on a small call. An echo looks at eight fields and keeps three; here a field
-//! is shown to the caller where it lies, with its name already understood, and nothing is built.
+//! The decoder calls a function with each field where it lies, and with the class of its name; it
+//! builds no list of fields. No crate does that: `fluke-hpack` and `httlib-hpack` build owned
+//! `(Vec, Vec)` pairs for each field, and the decoder of the h2 crate is private and fills an
+//! `http::HeaderMap`, which is a third of the cost of its small call.
 //!
-//! What it does not do: encode with a dynamic table in general. The server half's replies are literals that are
-//! valid whatever the peer's table size; the client half indexes its one request head (`client`).
+//! There is no general encoder with a dynamic table. The server's responses are literals, which are
+//! valid for any table size of the peer; the client indexes its one request head
+//! (`client/request_block.rs`).
 //!
-//! A field that is larger than the caller likes is still decoded, because the table is shared by the whole
-//! connection; [`Decoder::decode`] gives up only past `bytes_max`, which ends the connection.
+//! A field over the limits of a head is still decoded, because all streams of a connection share
+//! the table. [`Decoder::decode`] stops only past `bytes_max`, which ends the connection.
 //!
 //! RFC 7541.
 
@@ -23,49 +24,47 @@ pub(crate) use table::{ENTRY_OVERHEAD, Field, Name, STATIC_ENTRIES, TABLE_BYTES}
 use integer::read_integer;
 use table::{Table, is_sound_name, is_sound_value};
 
-/// Scratch of a decoder that outlives a block; longer strings are rare.
+/// Capacity of scratch buffers that outlives a block; longer strings are rare.
 const SCRATCH_BYTES_KEPT: usize = 512;
 
-/// Why a block cannot be decoded. The connection's compression state is lost with it.
+/// Error of a block that cannot be decoded. The compression state of the connection is lost with
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HpackError {
-    /// The block ends inside a field.
     #[error("the block ends inside a field")]
     Truncated,
-    /// An integer takes more than five bytes or does not fit.
     #[error("an integer is too long")]
     Integer,
-    /// An index that neither table has.
     #[error("no field has index {0}")]
     Index(usize),
-    /// A string is not in Huffman code though it says so.
     #[error("bad Huffman code")]
     Huffman,
-    /// The table is resized past what we allow, or in the middle of a block.
+    /// A size over our limit, or an update that is not at the start of a block.
     #[error("bad table size update")]
     TableSize,
-    /// More decoded bytes than `bytes_max`.
     #[error("over {0} bytes decoded")]
     TooLarge(usize),
 }
 
-/// Decodes the header blocks of one connection, in order.
+/// Decoder of the header blocks of one connection. It must see all of them, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     table: Table,
     name: Vec<u8>,
     value: Vec<u8>,
-    /// A name on its way into the table, which it may come from.
+    /// Copy of a name that enters the table, because it may come from there.
     kept: Vec<u8>,
 }
 
 impl Decoder {
-    /// How often the table may have changed: between two equal counts a block decodes to the same fields.
+    /// Returns the count of changes of the table. Between two equal counts a block decodes to the
+    /// same fields.
     pub(crate) fn table_changes(&self) -> u64 {
         self.table.changes()
     }
 
-    /// Shows each field of a whole block to `each`. Gives up once the fields count more than `bytes_max`.
+    /// Decodes a whole block and calls `each` with every field. Fails once the fields have more
+    /// than `bytes_max` bytes by HPACK's measure.
     pub(crate) fn decode(
         &mut self,
         mut block: &[u8],
@@ -113,7 +112,7 @@ impl Decoder {
             _ => self.table.name(index).ok_or(HpackError::Index(index))?,
         };
         let value = read_string(block, &mut self.value)?;
-        let class = Name::of(name);
+        let class = Name::classify(name);
         let sound = (class != Name::Other && class != Name::UnknownPseudo || is_sound_name(name))
             && is_sound_value(value);
         let bytes = name.len() + value.len() + ENTRY_OVERHEAD;
@@ -127,7 +126,8 @@ impl Decoder {
     }
 }
 
-/// The string at the front of `block`: in the block itself, or in `scratch` when it is in Huffman code.
+/// Takes the string at the front of `block`. It lies in the block, or in `scratch` if it is in
+/// Huffman code.
 fn read_string<'a, 'b: 'a>(
     block: &mut &'b [u8],
     scratch: &'a mut Vec<u8>,
@@ -144,8 +144,8 @@ fn read_string<'a, 'b: 'a>(
     Ok(scratch)
 }
 
-/// Appends a literal field that no table keeps. `index` is that of its name in the static table, or 0 with the name
-/// in `name`.
+/// Appends a literal field that no table keeps. `index` is the index of the name in the static
+/// table, or 0 with the name in `name`.
 pub(crate) fn write_literal(index: usize, name: &[u8], value: &[u8], block: &mut Vec<u8>) {
     write_integer(0x00, 4, index, block);
     if index == 0 {

@@ -1,7 +1,8 @@
-//! HPACK's two tables of fields: the static one and the peer's dynamic one.
+//! HPACK's tables of fields: the static one and the peer's dynamic one.
 //!
-//! An entry knows what its name means to us ([`Name`]) and whether it is well formed, so that an indexed field costs
-//! no comparison of text. The dynamic table keeps all text in one buffer, oldest first:
+//! An entry holds the class of its name ([`Name`]) and the result of the checks of its bytes, so
+//! that an indexed field costs no comparison of text. The dynamic table keeps all text in one
+//! buffer, oldest first:
 //!
 //! ```text
 //! text:     [ gone ... | name value | name value | ... | name value ]     moved to the front when it is twice
@@ -11,68 +12,52 @@
 
 use std::collections::VecDeque;
 
-/// What an entry counts beside its text.
+/// Size of an entry in a table, in addition to its text.
 pub(crate) const ENTRY_OVERHEAD: usize = 32;
 
-/// Entries of the static table; dynamic ones are numbered from the next.
+/// Entries of the static table. The dynamic table has the indices after them.
 pub(crate) const STATIC_ENTRIES: usize = 61;
 
-/// Size of a dynamic table unless SETTINGS say otherwise. Ours stays at that: an echo's fields fit ten times over.
+/// Default size of a dynamic table. We keep it: the fields of an echo fit ten times.
 pub(crate) const TABLE_BYTES: usize = 4096;
 
-/// What a field's name means to us.
+/// Class of a field's name, as far as a call needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
-    /// `:authority`
     Authority,
-    /// `:method`
     Method,
-    /// `:path`
     Path,
-    /// `:scheme`
     Scheme,
-    /// `:status`
     Status,
-    /// Another name with a colon in front.
+    /// Any other name that begins with a colon.
     UnknownPseudo,
-    /// `connection` and its kin, which HTTP/2 forbids.
+    /// `connection` and the other fields of one HTTP/1.1 hop, which HTTP/2 forbids.
     Hop,
-    /// `content-length`
     ContentLength,
-    /// `content-type`
     ContentType,
-    /// `grpc-encoding`
     GrpcEncoding,
-    /// `grpc-message`
     GrpcMessage,
-    /// `grpc-status`
     GrpcStatus,
-    /// `grpc-timeout`
     GrpcTimeout,
-    /// `host`
     Host,
-    /// `te`
     Te,
-    /// Any other name.
     Other,
 }
 
-/// A decoded field.
+/// Decoded field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field<'a> {
-    /// What its name means.
     pub(crate) name: Name,
-    /// Its value, borrowed from a table, the block or the decoder's scratch.
+    /// Bytes in a table, the block or the decoder's scratch.
     pub(crate) value: &'a [u8],
-    /// Name and value hold no forbidden bytes.
+    /// False if the name or the value holds a forbidden byte.
     pub(crate) sound: bool,
-    /// What it counts: name, value and [`ENTRY_OVERHEAD`].
+    /// Size by HPACK's measure: name, value and [`ENTRY_OVERHEAD`].
     pub(crate) bytes: usize,
 }
 
 impl Name {
-    /// What `name` means.
-    pub(crate) fn of(name: &[u8]) -> Name {
+    pub(crate) fn classify(name: &[u8]) -> Name {
         match name {
             b":authority" => Name::Authority,
             b":method" => Name::Method,
@@ -95,7 +80,8 @@ impl Name {
     }
 }
 
-/// True when `name` may stand in HTTP/2: visible ASCII without capitals, a colon only in front (RFC 9113, 8.2.1).
+/// Returns true if HTTP/2 allows `name`: visible ASCII without capitals, and a colon only at the
+/// start (RFC 9113 section 8.2.1).
 pub(crate) fn is_sound_name(name: &[u8]) -> bool {
     let rest = name.strip_prefix(b":").unwrap_or(name);
     let allowed =
@@ -103,7 +89,7 @@ pub(crate) fn is_sound_name(name: &[u8]) -> bool {
     !rest.is_empty() && rest.iter().all(allowed)
 }
 
-/// True when `value` may stand in HTTP/2: no NUL, CR or LF, no blank at either end.
+/// Returns true if HTTP/2 allows `value`: no NUL, CR or LF, and no blank at either end.
 pub(crate) fn is_sound_value(value: &[u8]) -> bool {
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     !value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
@@ -113,7 +99,7 @@ pub(crate) fn is_sound_value(value: &[u8]) -> bool {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Where its text begins, counted from the first byte that ever entered the table.
+    /// Start of the text, counted from the first byte that ever entered the table.
     start: usize,
     name_len: u32,
     value_len: u32,
@@ -127,11 +113,11 @@ impl Entry {
     }
 }
 
-/// The dynamic table that one peer's encoder fills.
+/// Dynamic table, filled by the peer's encoder.
 #[derive(Debug)]
 pub(crate) struct Table {
     text: Vec<u8>,
-    /// What has been cut off the front of `text`.
+    /// Bytes that have been cut off the front of `text`.
     text_start: usize,
     entries: VecDeque<Entry>,
     size: usize,
@@ -153,8 +139,9 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Shows the field at `index` of both tables to `each`; returns what it counts, or `None` if there is no such
-    /// field. Shown by reference because a field that is handed on by value costs more than reading it.
+    /// Calls `each` with the field at `index` of both tables and returns the size of the field, or
+    /// `None` if the index is not used. By reference, because passing a field by value costs more
+    /// than reading it.
     #[inline]
     pub(crate) fn show(&self, index: usize, each: &mut impl FnMut(&Field<'_>)) -> Option<usize> {
         if let Some(line) = STATIC.get(index.wrapping_sub(1)) {
@@ -169,7 +156,7 @@ impl Table {
         Some(bytes)
     }
 
-    /// The name at `index` of both tables, or `None`.
+    /// Returns the name at `index` of both tables.
     pub(crate) fn name(&self, index: usize) -> Option<&[u8]> {
         if let Some(line) = STATIC.get(index.wrapping_sub(1)) {
             return Some(line.text.as_bytes());
@@ -184,12 +171,13 @@ impl Table {
         self.entries.get(self.entries.len().checked_sub(age + 1)?)
     }
 
-    /// Counts insertions and resizings.
+    /// Returns the count of insertions and changes of the size.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// Inserts a field; older ones make room. One that is larger than the table empties it.
+    /// Inserts a field and evicts the oldest ones to make room. A field larger than the table
+    /// empties it.
     pub(crate) fn insert(&mut self, name: &[u8], value: &[u8], class: Name, sound: bool) {
         self.changes += 1;
         let bytes = name.len() + value.len() + ENTRY_OVERHEAD;
@@ -207,7 +195,7 @@ impl Table {
         self.size += bytes;
     }
 
-    /// The peer's encoder says how much of what we allow it uses.
+    /// Sets the size that the peer's encoder uses.
     pub(crate) fn resize(&mut self, size_max: usize) {
         self.changes += 1;
         self.size_max = size_max;
@@ -222,7 +210,7 @@ impl Table {
         }
     }
 
-    /// Cuts off the text of entries that are gone, before the buffer grows past twice the table's limit.
+    /// Cuts off the text of evicted entries before the buffer grows past twice the table's limit.
     fn reclaim(&mut self) {
         if self.text.len() >= self.size_max {
             let live = self.entries.front().map_or(self.text.len(), |e| e.start - self.text_start);
@@ -232,7 +220,7 @@ impl Table {
     }
 }
 
-/// An entry of the static table.
+/// Entry of the static table.
 struct Line {
     text: &'static str,
     field: Field<'static>,
@@ -243,7 +231,7 @@ const fn line(name: Name, text: &'static str, value: &'static str) -> Line {
     Line { text, field: Field { name, value: value.as_bytes(), sound: true, bytes } }
 }
 
-/// The static table.
+/// RFC 7541 appendix A.
 #[rustfmt::skip]
 static STATIC: [Line; STATIC_ENTRIES] = [
     line(Name::Authority, ":authority", ""),
@@ -322,7 +310,7 @@ pub(crate) mod tests {
     #[test]
     fn the_static_table_says_what_its_names_mean() {
         for Line { text, field } in &STATIC {
-            assert_eq!(Name::of(text.as_bytes()), field.name, "{text}");
+            assert_eq!(Name::classify(text.as_bytes()), field.name, "{text}");
             assert!(is_sound_name(text.as_bytes()) && is_sound_value(field.value));
         }
         let table = Table::default();

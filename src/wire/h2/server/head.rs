@@ -1,7 +1,8 @@
-//! What a server wants to know of a request's header block, and the rules it must keep.
+//! Request head: the fields that a server needs, and the rules for them.
 //!
-//! Only what an echo needs is kept: path, content type, and the authority to compare a `host` with. A broken rule is
-//! noted and the block read on, because its compression state matters to the next.
+//! Only path, content type and authority are kept; the last is compared with `host`. A broken rule
+//! is noted, and the block is decoded to its end, because the next block needs the compression
+//! state.
 //!
 //! RFC 9113 sections 8.2 and 8.3.
 
@@ -10,30 +11,31 @@ use std::time::Duration;
 use crate::wire::grpc;
 use crate::wire::h2::hpack::{Field, Name};
 
-/// Most bytes kept of a text. No path, content type or host that means something here is longer, and an idle connection
-/// keeps what its last request had.
+/// Most bytes of a text that are kept. No known path, content type or host is longer, and an idle
+/// connection keeps the texts of its last request.
 const TEXT_BYTES_KEPT: usize = 512;
 
 const METHOD: u8 = 1;
 const SCHEME: u8 = 2;
 const AUTHORITY: u8 = 4;
 const PATH: u8 = 8;
+/// Bit of all regular fields, which no pseudo-field may follow.
+const REGULAR: u8 = 0x80;
 
 /// Method of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// POST: the only one that calls.
+    /// Method of all gRPC calls.
     #[default]
     Post,
-    /// HEAD: answered without content.
+    /// Answered without content.
     Head,
-    /// CONNECT: has rules of its own.
+    /// Has other required fields.
     Connect,
-    /// Any other.
     Other,
 }
 
-/// One request's head. Its buffers are used again for the next.
+/// Head of one request. Its buffers are used again for the next.
 #[derive(Debug, Default)]
 pub(crate) struct RequestHead {
     pub(crate) method: Method,
@@ -41,19 +43,19 @@ pub(crate) struct RequestHead {
     pub(crate) content_type: Vec<u8>,
     authority: Vec<u8>,
     pub(crate) timeout: Option<Duration>,
-    /// A compression is named.
+    /// True if `grpc-encoding` names a compression.
     pub(crate) encoded: bool,
     pub(crate) content_length: Option<u64>,
-    /// What it counts in all, and how many fields.
+    /// Size of all fields by HPACK's measure.
     pub(crate) bytes: usize,
     pub(crate) fields: usize,
-    /// Pseudo-fields that were there.
-    pseudo: u8,
+    /// Bits of the pseudo-fields that have arrived, and [`REGULAR`].
+    seen: u8,
     fault: Option<&'static str>,
 }
 
 impl RequestHead {
-    /// Forgets a request.
+    /// Empties the head for the next request.
     pub(crate) fn clear(&mut self) {
         self.method = Method::Post;
         self.path.clear();
@@ -64,17 +66,16 @@ impl RequestHead {
         self.content_length = None;
         self.bytes = 0;
         self.fields = 0;
-        self.pseudo = 0;
+        self.seen = 0;
         self.fault = None;
     }
 
-    /// Takes the next field.
     #[inline]
     pub(crate) fn take(&mut self, field: &Field<'_>) {
         self.bytes += field.bytes;
         self.fields += 1;
         if !field.sound {
-            return self.blame("a field holds bytes it must not");
+            return self.blame("a field holds a forbidden byte");
         }
         let value = field.value;
         match field.name {
@@ -97,29 +98,27 @@ impl RequestHead {
                 replace(&mut self.authority, value);
             }
             Name::Status | Name::UnknownPseudo => {
-                self.blame("a pseudo-field that requests have not")
+                self.blame("a pseudo-field that requests do not have")
             }
             _ => self.regular(field.name, value),
         }
     }
 
     fn regular(&mut self, name: Name, value: &[u8]) {
-        /// A bit no pseudo-field has: from now on they come too late.
-        const REGULAR: u8 = 0x80;
-        self.pseudo |= REGULAR;
+        self.seen |= REGULAR;
         match name {
             Name::ContentType => replace(&mut self.content_type, value),
             Name::GrpcTimeout => self.timeout = grpc::parse_timeout(value),
             Name::GrpcEncoding => self.encoded = grpc::is_compression(value),
             Name::Te if value != b"trailers" => self.blame("te may only be trailers"),
-            Name::Hop => self.blame("a field that belongs to HTTP/1.1 connections"),
+            Name::Hop => self.blame("a connection-specific field of HTTP/1.1"),
             Name::ContentLength => match parse_length(value) {
                 Some(length) if self.content_length.is_none_or(|known| known == length) => {
                     self.content_length = Some(length);
                 }
                 _ => self.blame("content-length is not one number"),
             },
-            Name::Host if self.pseudo & AUTHORITY != 0 && front(value) != self.authority => {
+            Name::Host if self.seen & AUTHORITY != 0 && front(value) != self.authority => {
                 self.blame("host differs from :authority");
             }
             _ => {}
@@ -127,28 +126,28 @@ impl RequestHead {
     }
 
     fn pseudo(&mut self, bit: u8) {
-        if self.pseudo & bit != 0 {
-            self.blame("a pseudo-field comes twice");
+        if self.seen & bit != 0 {
+            self.blame("a pseudo-field occurs twice");
         }
-        if self.pseudo & !(METHOD | SCHEME | AUTHORITY | PATH) != 0 {
-            self.blame("a pseudo-field behind a regular one");
+        if self.seen & !(METHOD | SCHEME | AUTHORITY | PATH) != 0 {
+            self.blame("a pseudo-field after a regular field");
         }
-        self.pseudo |= bit;
+        self.seen |= bit;
     }
 
     fn blame(&mut self, what: &'static str) {
         self.fault.get_or_insert(what);
     }
 
-    /// The rule that a request with this head breaks.
+    /// Returns the rule that the head of a request breaks.
     pub(crate) fn fault(&self) -> Option<&'static str> {
-        let has = |bits: u8| self.pseudo & bits == bits;
+        let has = |bits: u8| self.seen & bits == bits;
         if self.fault.is_some() {
             return self.fault;
         }
         match self.method {
             _ if !has(METHOD) => Some(":method is missing"),
-            Method::Connect if self.pseudo & (SCHEME | PATH) != 0 || !has(AUTHORITY) => {
+            Method::Connect if self.seen & (SCHEME | PATH) != 0 || !has(AUTHORITY) => {
                 Some("CONNECT has an :authority and nothing else")
             }
             Method::Connect => None,
@@ -158,19 +157,18 @@ impl RequestHead {
         }
     }
 
-    /// The rule that trailers like this break.
+    /// Returns the rule that trailers break.
     pub(crate) fn trailers_fault(&self) -> Option<&'static str> {
-        let pseudo = self.pseudo & (METHOD | SCHEME | AUTHORITY | PATH) != 0;
+        let pseudo = self.seen & (METHOD | SCHEME | AUTHORITY | PATH) != 0;
         self.fault.or(pseudo.then_some("a pseudo-field in trailers"))
     }
 
-    /// True for `application/grpc`, alone or with a subtype or parameters behind it.
     pub(crate) fn is_grpc(&self) -> bool {
         is_grpc(&self.content_type)
     }
 }
 
-/// True for `application/grpc`, alone or with a subtype or parameters behind it.
+/// Returns true for `application/grpc`, alone or with a subtype or parameters.
 pub(crate) fn is_grpc(content_type: &[u8]) -> bool {
     const BASE: &[u8] = b"application/grpc";
     content_type.split_at_checked(BASE.len()).is_some_and(|(base, rest)| {
@@ -206,7 +204,7 @@ mod tests {
         let mut head = RequestHead::default();
         for (name, value) in fields {
             let bytes = name.len() + value.len() + 32;
-            let (name, value) = (Name::of(name.as_bytes()), value.as_bytes());
+            let (name, value) = (Name::classify(name.as_bytes()), value.as_bytes());
             head.take(&Field { name, value, sound: true, bytes });
         }
         head

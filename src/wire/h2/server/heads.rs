@@ -1,10 +1,11 @@
 //! Latest request head, which need not be decoded again while clients repeat it.
 //!
-//! A client that calls one method sends one block over and over: indices, and literals that no table keeps. Equal bytes
-//! over an unchanged table decode to equal fields, so the head still holds, and so does its route
-//! ([`crate::wire::Handler::route`]). Nothing of a message is kept.
+//! A client that calls one method sends one block over and over: indices, and literals that no
+//! table keeps. Equal bytes over an unchanged table decode to equal fields, so the head still
+//! holds, and so does its route ([`crate::wire::Handler::route`]). Nothing of a message is kept.
 //!
-//! Origin: at 8 B and 1000 streams, decoding and routing h2load's requests was 28 % of the cost of a call.
+//! Origin: at 8 B and 1000 streams, decoding and routing h2load's requests was 28 % of the cost of
+//! a call.
 
 use super::head::RequestHead;
 use crate::wire::Route;

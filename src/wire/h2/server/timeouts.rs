@@ -8,8 +8,9 @@
 //! | a window for a response | [`WINDOW_TIMEOUT`] | RST_STREAM CANCEL |
 //! | a stream | `idle_timeout` | GOAWAY |
 //!
-//! Streams have no timers of their own: the sweep comes no later than the first of them is due, and looks through
-//! all. It also frees the memory of many streams, at most a second after the last of them.
+//! Streams have no timers of their own: the sweep comes no later than the first of them is due, and
+//! looks through all. It also frees the memory of many streams, at most a second after the last of
+//! them.
 
 use std::time::{Duration, Instant};
 
