@@ -29,6 +29,9 @@
 //!
 //! What is absent on purpose: TLS, streaming RPCs, compression, service discovery.
 
+// Results go to stdout and messages to stderr, both from `cli` only.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod array;
 pub mod axis;
 pub mod cli;

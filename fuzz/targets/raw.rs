@@ -1,3 +1,5 @@
+//! Feeds the input to [`ndecho_fuzz::raw`].
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| ndecho_fuzz::raw(data));

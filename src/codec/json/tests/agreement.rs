@@ -72,6 +72,7 @@ fn among_others(item: &str, before: usize) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn items_are_read_and_refused_alike() {
     let items = [
         "0",

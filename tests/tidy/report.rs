@@ -1,0 +1,44 @@
+//! Findings of the rules.
+
+use std::fmt::Write;
+
+/// Findings, one line each: `file:line: text`.
+#[derive(Debug, Default)]
+pub(crate) struct Report(Vec<String>);
+
+impl Report {
+    pub(crate) fn add(&mut self, path: &str, line: usize, text: String) {
+        self.0.push(format!("{path}:{line}: {text}"));
+    }
+
+    /// Removes up to the known number of findings for each entry of `known`.
+    pub(crate) fn remove(&mut self, known: &[(&str, &str, usize, &str)]) {
+        for (text, path, count, _) in known {
+            let mut left = *count;
+            self.0.retain(|finding| {
+                let is_known = left > 0 && finding.starts_with(path) && finding.contains(text);
+                left -= usize::from(is_known);
+                !is_known
+            });
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Fails if there is a finding.
+    pub(crate) fn assert_empty(mut self) {
+        self.0.sort();
+        let mut text = String::new();
+        for finding in &self.0 {
+            let _ = writeln!(text, "{finding}");
+        }
+        assert!(self.0.is_empty(), "{} findings\n{text}", self.0.len());
+    }
+
+    /// Fails if no finding contains `text`, or if there is more than one finding.
+    pub(crate) fn assert_only(self, text: &str) {
+        assert!(self.0.len() == 1 && self.0[0].contains(text), "expected {text:?}: {:?}", self.0);
+    }
+}
