@@ -1,7 +1,8 @@
-//! Real clients that nobody here wrote: grpcio (synchronous and asyncio), aiohttp, requests, curl and h2load against
-//! both server binaries. The Python ones run in a virtual environment that the test makes itself, once.
+//! Clients of other projects against both server programs: grpcio (synchronous and asyncio), aiohttp,
+//! requests, curl and h2load. The Python clients run in a virtual environment that the first test
+//! creates.
 //!
-//! A machine without one of them skips that test with a message; in CI (`CI` is set) it fails instead.
+//! If a client is not installed, its test is skipped with a message. With `CI` set, it fails instead.
 
 #[path = "common/process.rs"]
 mod process;
@@ -44,7 +45,8 @@ fn present(program: &str) -> bool {
     found
 }
 
-/// The Python of the interop environment, made on first use; `None` where it cannot be made.
+/// Returns the Python of the interop environment, which the first use creates, or `None` if that
+/// fails.
 fn python() -> Option<&'static Path> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
     PYTHON
@@ -86,7 +88,7 @@ fn run(command: &mut Command) -> Result<Output, String> {
     Err(format!("{command:?}: {}\n{stdout}{stderr}", output.status))
 }
 
-/// Runs a script of tools/interop; its lines are the test's output.
+/// Runs a script of tools/interop and prints its output.
 fn script(name: &str, args: &[&str]) {
     let Some(python) = python() else { return };
     let output = run(Command::new(python).arg(format!("{INTEROP_DIR}/{name}")).args(args))

@@ -1,7 +1,8 @@
-//! Laws that every codec keeps: decoding what was encoded gives the array back, own and library forms agree, and no
-//! input does harm. Plus the texts that a peer gets for bad input.
+//! Properties of every codec: an encoded array decodes to the same array, own and library forms agree,
+//! and no input does harm. Also the texts that a peer gets for bad input.
 //!
-//! A JSON list carries a NaN but neither its sign nor its payload, so its NaNs are compared as NumPy's one NaN.
+//! A JSON list keeps neither the sign nor the payload of a NaN. All its NaNs are compared as the NaN
+//! of NumPy.
 
 #[path = "common/agreement.rs"]
 mod agreement;
@@ -16,7 +17,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// Arrays of every dtype with a few items, in any shape; often empty, sometimes of many dimensions.
+/// Generates small arrays of every dtype and shape, often empty, sometimes with many dimensions.
 fn arrays() -> impl Strategy<Value = NdArray> {
     let dtype = select(DType::all().collect::<Vec<_>>());
     let dims = prop_oneof![
@@ -29,7 +30,7 @@ fn arrays() -> impl Strategy<Value = NdArray> {
         let array = NdArray::seeded(dtype, shape, seed).unwrap();
         let len = array.view().data().len().min(if edges { 64 } else { 0 });
         (Just(array), vec(any::<u8>(), len)).prop_map(|(mut array, bytes)| {
-            // Bits that no number generator makes: infinities, subnormals, NaNs with a payload.
+            // Bits that a generator of numbers never makes: infinities, subnormals, NaNs with a payload.
             let bool = array.view().dtype().kind() == Kind::Bool;
             for (item, byte) in array.data_mut().iter_mut().zip(bytes) {
                 *item = if bool { byte & 1 } else { byte };
@@ -39,7 +40,7 @@ fn arrays() -> impl Strategy<Value = NdArray> {
     })
 }
 
-/// What `codec` gives back for `array`, or `None` where it cannot carry it.
+/// Encodes and decodes `array` with `codec`. Returns `None` if the codec refuses it.
 fn carried(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Option<Vec<u8>> {
     let mut data = array.data().to_vec();
     if codec.encoding() != Encoding::Json {
@@ -52,7 +53,7 @@ fn carried(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Option<Vec<u8>> {
     (!refused && (finite || codec.name() == "json")).then_some(data)
 }
 
-/// Makes every NaN NumPy's own; returns whether all floats are finite.
+/// Replaces every NaN by that of NumPy. Returns true if all floats are finite.
 fn canonical_nans(data: &mut [u8], dtype: DType) -> bool {
     if dtype.kind() != Kind::Float {
         return true;
@@ -81,7 +82,7 @@ fn canonical_nans(data: &mut [u8], dtype: DType) -> bool {
     finite
 }
 
-/// Echoes with our own codecs and puts the reply together.
+/// Echoes with our own codecs and joins the parts of the reply.
 fn reply(encoding: Encoding, body: &[u8]) -> Result<Vec<u8>, CodecError> {
     let (mut scratch, mut out) = (Vec::new(), Vec::new());
     let Echoed { head_len, payload, .. } =
@@ -156,7 +157,7 @@ proptest! {
 
     #[test]
     fn cut_messages_are_refused(array in arrays(), cut in any::<Index>()) {
-        // The beginning of a protobuf message is one too; whether it is right is for the length to tell.
+        // A prefix of a protobuf message can be a message. Only the length shows the error.
         for codec in implementations().filter(|codec| codec.encoding() != Encoding::Protobuf) {
             let Ok(message) = codec::message(codec, &array.view()) else { continue };
             let beginning = &message[..cut.index(message.len())];
@@ -165,7 +166,7 @@ proptest! {
     }
 }
 
-/// Some of the messages in `tests/data`, of every encoding, and one of ours for each codec.
+/// Messages of every encoding from `tests/data`, and one of ours for each codec.
 static MESSAGES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     #[derive(serde::Deserialize)]
     struct Line {
@@ -209,8 +210,8 @@ fn hurt(body: &mut Vec<u8>, at: Index, other: Index, kind: u8, byte: u8) {
     }
 }
 
-/// Holds for any body: no codec panics, none takes memory out of proportion, and what ours accept they can write
-/// and read again.
+/// Checks `body`: no codec panics, none allocates out of proportion, and an own codec writes and reads
+/// an accepted array again.
 fn harmless(body: &[u8]) {
     for codec in implementations() {
         let mut scratch = Vec::new();
@@ -355,7 +356,7 @@ fn peers_are_told_what_is_wrong_with_bytes() {
     ]);
 }
 
-/// One list for each exception, each with words of its reason.
+/// One list for each exception, with words of its reason.
 #[test]
 fn own_and_library_lists_differ_where_it_is_listed() {
     let of = |data: &str, dtype: &str| format!(r#"{{"data": {data}, "dtype": "{dtype}"}}"#);
@@ -378,7 +379,7 @@ fn own_and_library_lists_differ_where_it_is_listed() {
 }
 
 proptest! {
-    /// Lists of numbers as text, some of them damaged.
+    /// Generates lists of numbers as text, some of them damaged.
     #[test]
     fn own_and_library_read_the_same_from_a_list(
         rows in vec(vec("-?[0-9]{1,20}(\\.[0-9]{1,18})?([eE][-+]?[0-9]{1,3})?", 1..9), 1..9),
@@ -397,7 +398,7 @@ proptest! {
     }
 }
 
-/// One body for each exception, and some that look like one.
+/// One body for each exception, and bodies that resemble one.
 #[test]
 fn own_and_library_forms_differ_where_it_is_listed() {
     let binary = |more: &str| {
@@ -454,7 +455,7 @@ fn what_python_accepts_beyond_json_is_echoed() {
     assert_eq!(reply(Encoding::Json, body).unwrap(), want);
 }
 
-/// Scratch of our codecs stays empty for what they borrow, and grows with text by what was parsed.
+/// Scratch space of our codecs stays empty for borrowed payloads and grows with the parsed text.
 #[test]
 fn scratch_follows_the_bytes_that_arrived() {
     let mut scratch = Vec::new();

@@ -1,7 +1,7 @@
-//! `src/generated.rs` is what `proto/ndecho.proto` gives today, byte for byte.
+//! `src/generated.rs` equals the output of the compiler for `proto/ndecho.proto`, byte for byte.
 //!
-//! The compiler is protox, in pure Rust, so neither a build nor this test needs protoc. After a change of the
-//! proto file: `cargo test --test generated -- --ignored rewrite`.
+//! The compiler is protox, which is pure Rust, so this test does not need protoc. After a change of the
+//! proto file, run `cargo test --test generated -- --ignored rewrite`.
 
 use std::path::{Path, PathBuf};
 

@@ -1,12 +1,12 @@
-//! What NumPy, msgpack_numpy, protobuf and json have written is read exactly, and written again byte for byte.
+//! Messages of NumPy, msgpack_numpy, protobuf and json are read exactly and written again byte for byte.
 //!
-//! `tests/data` is made by `tools/goldens.py`: a file per encoding, an array per line.
+//! `tools/goldens.py` writes `tests/data`: one file per encoding, one array per line.
 
 use ndecho::array::{ArrayView, DType, Shape};
 use ndecho::codec::{self, ArrayCodec, Encoding, implementations};
 use serde::Deserialize;
 
-/// A line of `tests/data`.
+/// Line of `tests/data`.
 #[derive(Deserialize)]
 struct Golden {
     dtype: String,
@@ -17,7 +17,7 @@ struct Golden {
     body: Option<String>,
     /// The message as text.
     text: Option<String>,
-    /// A message that a peer may write and we do not.
+    /// True for a message that a peer may write and that we never write.
     #[serde(default)]
     decode_only: bool,
 }
@@ -44,7 +44,7 @@ fn unhex(text: &str) -> Vec<u8> {
     digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
-/// The lines of an encoding's file; never none.
+/// Returns the lines of the file of an encoding, at least one.
 fn goldens(encoding: Encoding) -> Vec<Golden> {
     let path = format!("{}/tests/data/{}.jsonl", env!("CARGO_MANIFEST_DIR"), encoding.name());
     let text = std::fs::read_to_string(&path).expect(&path);

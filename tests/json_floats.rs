@@ -1,8 +1,8 @@
-//! Doubles go through a JSON list and back bit for bit, as the text that Python writes. The judge of the text is the
-//! standard library: its shortest digits, put into the form of Python's `repr`, and its parser.
+//! Doubles pass through a JSON list bit for bit, with the text that Python writes. The standard library
+//! is the judge: its shortest digits in the form of Python's `repr`, and its parser.
 //!
-//! `cargo test --release --test json_floats -- --ignored` does so for 10^8 doubles; `tools/interop/json_floats.py` asks
-//! Python itself.
+//! `cargo test --release --test json_floats -- --ignored` checks 10^8 doubles.
+//! `tools/interop/json_floats.py` compares with Python itself.
 
 use std::fmt::Write;
 
@@ -11,13 +11,13 @@ use ndecho::codec::{self, ArrayCodec as _};
 use rand::Rng;
 use rand_pcg::Pcg64;
 
-/// Doubles that are written in one list.
+/// Doubles in one list.
 const LIST: usize = 10_000;
 
 const PREFIX: &str = "{\"data\": [";
 const SUFFIX: &str = "], \"dtype\": \"<f8\"}";
 
-/// The sorts of doubles that are drawn, by name.
+/// Generators of doubles, by name.
 type Draw = fn(&mut Pcg64) -> f64;
 const SORTS: [(&str, Draw); 7] = [
     ("of any bits", any_bits),
@@ -43,8 +43,9 @@ fn spread(rng: &mut Pcg64, most: f64) -> f64 {
     (2.0 * unit(rng) - 1.0) * scale * most
 }
 
-/// The form of Python's `repr`, with the digits of the standard library: as many as it needs, rounded as it rounds to
-/// that many, half to even (when free to choose it rounds halves up). Beside a power of two that may be another double.
+/// Formats `value` like Python's `repr`, with the digits of the standard library. The shortest form gives
+/// their number. A second call with that number rounds half to even, where the shortest form rounds
+/// up. Next to a power of two the result can be another double.
 fn repr(value: f64, to: &mut String) {
     let start = to.len();
     write!(to, "{:e}", value.abs()).expect("a string takes any text");
@@ -77,7 +78,7 @@ fn repr(value: f64, to: &mut String) {
     .expect("a string takes any text");
 }
 
-/// Writes a list and reads it back, with the buffers of the list before.
+/// Writes a list and reads it back. Reuses the buffers of the previous list.
 #[derive(Default)]
 struct Trip {
     bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What a peer is told about a bad message: the own codecs name the byte and the cause, whatever is wrong.
+//! Error texts for a bad message: our codecs name the byte and the cause of every error.
 
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::codec::{self, ArrayCodec, CodecError, Encoding, implementations};
@@ -11,7 +11,7 @@ fn refusal(codec: &dyn ArrayCodec, body: &[u8]) -> Option<CodecError> {
     codec.decode(body, &mut Vec::new()).err()
 }
 
-/// An npy header with `dict`, and eight bytes of data.
+/// Returns an npy file with the header `dict` and eight bytes of data.
 fn file(dict: &str) -> Vec<u8> {
     let len = (dict.len() as u16).to_le_bytes();
     [b"\x93NUMPY\x01\x00", &len[..], dict.as_bytes(), &[0; 8]].concat()
@@ -46,7 +46,7 @@ fn what_is_cut_or_changed_anywhere_is_refused_with_a_place() {
     }
 }
 
-/// Encoding, message, the byte that is named, and a part of the cause.
+/// Encoding, message, byte in the error, and a part of the cause.
 type Case = (Encoding, Vec<u8>, usize, &'static str);
 
 fn of<B: AsRef<[u8]> + ?Sized>(

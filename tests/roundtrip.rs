@@ -1,7 +1,8 @@
-//! Every driver x protocol x codec gives an array back as it was sent, over real sockets, bytes compared.
+//! Every combination of driver, protocol and codec returns each array unchanged, over real sockets.
 //!
-//! Each stack serves twice, once with our codecs and once with the libraries' forms, and every encoding is sent in
-//! every array. What is compared is what the serving codec writes of the same array, so text has to be equal too.
+//! Each stack serves twice: with our codecs and with those of the libraries. Each array is sent in every
+//! encoding. The expected reply is the message that the serving codec writes for the same array, so
+//! text must be equal, too.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -23,14 +24,14 @@ fn array(dtype: &str, dims: &[u64]) -> NdArray {
     NdArray::seeded(dtype, Shape::new(dims).expect("few dimensions"), 7).expect("small")
 }
 
-/// 8 B, 2 KiB, 64 KiB, 1 MiB; empty, 0-d, big-endian.
+/// Arrays of 8 B, 2 KiB, 64 KiB and 1 MiB, and empty, 0-d and big-endian ones.
 fn arrays() -> Vec<NdArray> {
     let doubles = [1, 256, 8 * 1024, 128 * 1024].map(|items| array("<f8", &[items]));
     let odd = [array("<f8", &[0]), array("<i4", &[]), array(">f8", &[3, 2]), array("|u1", &[5, 0])];
     doubles.into_iter().chain(odd).collect()
 }
 
-/// What the codec that serves `encoding` writes of `array`.
+/// Encodes `array` with the codec that serves `encoding`.
 fn message(codecs: &CodecSet, encoding: Encoding, array: &NdArray) -> Vec<u8> {
     let codec = codecs.get(encoding).or(codecs.get(Encoding::Npy)).expect("npy is always there");
     let (view, mut out) = (array.view(), Vec::new());
@@ -39,7 +40,7 @@ fn message(codecs: &CodecSet, encoding: Encoding, array: &NdArray) -> Vec<u8> {
     [head, encoded.payload, tail].concat()
 }
 
-/// One connection to a stack, whatever it speaks.
+/// Connection to a stack of any family.
 enum Peer {
     Raw(TcpStream),
     Rest(rest::Rest),
@@ -91,7 +92,7 @@ fn raw_echo(stream: &mut TcpStream, encoding: Encoding, body: &[u8]) -> Vec<u8> 
     reply
 }
 
-/// Every driver with every protocol that runs on it.
+/// Lists every driver with every protocol that runs on it.
 fn stacks() -> impl Iterator<Item = (Driver, Protocol)> {
     let of = |driver| Protocol::ALL.into_iter().map(move |protocol| (driver, protocol));
     let pairs = Driver::ALL.into_iter().flat_map(of);
@@ -127,7 +128,7 @@ fn every_stack_gives_every_array_back() {
     }
 }
 
-/// Sends all of `bodies` at once, each in a call of its own, and reads the replies.
+/// Sends all of `bodies` at the same time, one call each, and reads the replies.
 fn at_once(peer: &mut grpc::Grpc, bodies: &[Vec<u8>]) -> Vec<grpc::Reply> {
     let calls = bodies.iter().map(|body| {
         let pieces = vec![bytes::Bytes::copy_from_slice(body)];
@@ -150,7 +151,7 @@ fn a_thousand_calls_at_once_on_one_connection() {
             .map(|array| grpc::framed(&message(&codecs, Encoding::Protobuf, &array.unwrap())))
             .collect();
         let mut peer = grpc::Grpc::connect(server.address());
-        // Brings the server's SETTINGS: hyper lets 200 calls run at once and refuses more.
+        // This call brings the server's SETTINGS. hyper allows 200 concurrent calls and refuses more.
         peer.call(grpc::request("application/grpc"), &[&bodies[0]]);
         let replies = at_once(&mut peer, &bodies);
         for (reply, body) in replies.iter().zip(&bodies) {

@@ -1,4 +1,4 @@
-//! The servers as programs: flags, the ready line, the drain, and what bad requests are told.
+//! Server programs: flags, ready line, shutdown, and the replies to bad requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,7 +28,7 @@ const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
 const TONIC_SERVER: &str = env!("CARGO_BIN_EXE_tonic-server");
 const URING_SERVER: &str = env!("CARGO_BIN_EXE_uring-server");
 
-/// A server process, killed when dropped.
+/// Server process, killed when dropped.
 struct Program {
     child: Child,
     ready: String,
@@ -39,7 +39,7 @@ impl Program {
         Program::try_start(program, flags).unwrap_or_else(|said| panic!("{program}: {said}"))
     }
 
-    /// As [`Program::start`]; `None` where the machine has no io_uring.
+    /// Starts a program like [`Program::start`]. Returns `None` if the machine has no io_uring.
     fn start_on_ring(program: &str, flags: &[&str]) -> Option<Program> {
         match Program::try_start(program, flags) {
             Err(said) if said.contains("io_uring is not available") => {
@@ -50,7 +50,7 @@ impl Program {
         }
     }
 
-    /// The program once it is ready, or what it said on stderr.
+    /// Waits until the program is ready. Returns its stderr if it fails.
     fn try_start(program: &str, flags: &[&str]) -> Result<Program, String> {
         let mut command = Command::new(program);
         let command = command.args(flags).stdin(Stdio::null());
@@ -69,7 +69,7 @@ impl Program {
         Ok(program)
     }
 
-    /// The addresses of the ready line, in its order.
+    /// Returns the addresses of the ready line, in order.
     fn addresses(&self) -> Vec<SocketAddr> {
         let words = self.ready.strip_prefix("ready ").expect("a ready line").split(' ');
         let address =
@@ -82,7 +82,7 @@ impl Program {
         kill(Pid::from_raw(pid), signal).expect("it runs");
     }
 
-    /// Exit code, once it has ended by itself.
+    /// Waits for the end of the program and returns its exit code.
     fn ended(&mut self) -> i32 {
         let late = Instant::now() + Duration::from_secs(20);
         loop {
@@ -94,7 +94,7 @@ impl Program {
         }
     }
 
-    /// What it has printed beside the ready line.
+    /// Returns the output after the ready line.
     fn printed(&mut self) -> String {
         let mut text = String::new();
         self.child.stdout.take().expect("it is piped").read_to_string(&mut text).expect("text");
@@ -104,7 +104,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Fails only when it has ended already.
+        // This fails only if the program has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -453,7 +453,7 @@ fn a_second_signal_ends_a_drain_that_hangs() {
     assert_eq!(program.ended(), 1);
 }
 
-/// Two cores of ours as `--cpu` takes them; `None`, and said, where there is one.
+/// Returns two allowed cores in the form of `--cpu`. With one core, prints a message and returns `None`.
 fn two_cores() -> Option<String> {
     let cores = nix::sched::sched_getaffinity(Pid::from_raw(0)).expect("a mask");
     let cores: Vec<usize> = (0..1024).filter(|core| cores.is_set(*core).unwrap_or(false)).collect();
@@ -496,7 +496,7 @@ fn what_two_workers_spend_is_one_account() {
     assert_eq!(said.injected_delay.map(|spun| spun.messages), Some(40));
 }
 
-/// Limits that a test reaches quickly.
+/// Limits that a test reaches soon.
 fn tight() -> Limits {
     Limits {
         body_bytes_max: 10_000,
@@ -524,7 +524,7 @@ fn a_bad_rest_request_is_told_why_and_the_server_goes_on() {
         (501, "POST /echo_npy HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n".to_owned()),
         (505, "POST /echo_npy HTTP/2.0\r\nhost: a\r\n\r\n".to_owned()),
     ];
-    // What a borrowed stack answers by itself has no body and needs a timer, or is not told apart.
+    // The own replies of a borrowed stack have no body, need a timer, or do not tell cases apart.
     let statuses = |protocol: Protocol| match protocol.spec().shape {
         StackShape::Machine => &[400, 404, 405, 408, 411, 413, 414, 415, 431, 501, 505][..],
         StackShape::Service => &[404, 405, 411, 413, 415],
@@ -632,7 +632,7 @@ fn a_bad_grpc_call_gets_its_status_and_the_connection_goes_on() {
             let (got, message) = (reply.field("grpc-status"), reply.field("grpc-message"));
             assert_eq!(reply.status, 200, "{protocol}");
             if protocol.only_driver().is_some() && !["0", "3"].contains(status) {
-                // It has its own opinion: OUT_OF_RANGE for a long message, and it reads one of two messages.
+                // tonic differs: OUT_OF_RANGE for a long message, and it reads the first of two messages.
                 continue;
             }
             assert_eq!(got, *status, "{protocol}: {text}: {message}");
@@ -640,7 +640,7 @@ fn a_bad_grpc_call_gets_its_status_and_the_connection_goes_on() {
             assert!(!text.starts_with('|') || message.contains("|O"), "{message}");
         }
         assert_eq!(peer.call(request("application/grpc+proto"), &[&good]).body, good);
-        // It runs only inside a call, so it would not answer the farewell.
+        // This client runs only inside a call, so it cannot answer a GOAWAY.
         drop(peer);
         server.stop();
     }
@@ -718,7 +718,7 @@ fn a_grpc_peer_that_is_quiet_for_too_long_is_dismissed() {
             .expect("buffered");
         let mut said = Vec::new();
         stream.read_to_end(&mut said).expect("it closes");
-        // A GOAWAY of NO_ERROR, whatever its last stream and text.
+        // A GOAWAY with NO_ERROR, with any last stream and text.
         let goaway =
             said.windows(17).any(|at| at[3..9] == [7, 0, 0, 0, 0, 0] && at[13..] == [0; 4]);
         assert!(goaway, "{protocol}: no GOAWAY in {said:?}");
@@ -734,7 +734,7 @@ fn bytes_that_are_no_protocol_close_the_connection() {
         let mut stream = TcpStream::connect(server.address()).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("positive");
         stream.write_all(&[0xFF; 4096]).expect("buffered");
-        // An answer, a reset or nothing: but an end.
+        // The server may answer, reset or do nothing. The connection must end.
         match stream.read_to_end(&mut Vec::new()) {
             Ok(_) => {}
             Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{protocol}"),

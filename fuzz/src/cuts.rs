@@ -1,4 +1,4 @@
-//! The law of the protocols: how the bytes of a connection are cut into arrivals changes nothing.
+//! Property of the protocols: the cuts between the arrivals of a connection do not change the output.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use ndecho::wire::{Limits, Machine, Pool, WireError};
 
 use crate::common::{Driven, Shapes};
 
-/// Small, so that inputs of a few KiB reach the limit.
+/// Largest body. Inputs of a few KiB reach this limit.
 const BODY_BYTES_MAX: usize = 2000;
 
-/// What a client of HTTP/2 sends first: the preface and empty SETTINGS.
+/// First bytes of an HTTP/2 client: the preface and empty SETTINGS.
 const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// Length-prefixed frames.
+/// Checks length-prefixed frames.
 pub fn raw(data: &[u8]) {
     alike(data, || Raw::new(Shapes, limits()));
 }
 
-/// HTTP/1.1.
+/// Checks HTTP/1.1.
 pub fn h1(data: &[u8]) {
     let start = Instant::now();
     alike(data, || {
@@ -30,13 +30,14 @@ pub fn h1(data: &[u8]) {
     });
 }
 
-/// HTTP/2, behind the client's hello.
+/// Checks HTTP/2, after the first bytes of the client.
 pub fn h2(data: &[u8]) {
     let (cuts, input) = cuts(data);
     h2_alike(cuts, &[HELLO, input].concat());
 }
 
-/// Header blocks: two calls whose heads are the input, so that the second meets the tables that the first left.
+/// Checks header blocks: two calls with the input as their heads. The second uses the table that the
+/// first one changed.
 pub fn hpack(data: &[u8]) {
     let (cuts, input) = cuts(data);
     let (first, second) = input.split_at(input.len() / 2);
@@ -46,7 +47,7 @@ pub fn hpack(data: &[u8]) {
         frame(&mut bytes, 0x0, 0x1, stream, b"\0\0\0\0\x02hi");
     }
     h2_alike(cuts, &bytes);
-    // A block in two frames is the block.
+    // A block in two frames equals the block.
     let mut bytes = HELLO.to_vec();
     frame(&mut bytes, 0x1, 0x0, 1, first);
     frame(&mut bytes, 0x9, 0x4, 1, second);
@@ -55,7 +56,7 @@ pub fn hpack(data: &[u8]) {
     h2_same(&[&bytes], &[&whole]);
 }
 
-/// gRPC's message prefix, and the texts in its fields.
+/// Checks the prefix of gRPC messages and the texts in its fields.
 pub fn grpc(data: &[u8]) {
     let (cuts, input) = cuts(data);
     let assembled = |chunks: &[&[u8]]| {
@@ -80,9 +81,10 @@ fn h2_alike(cuts: &[u8], input: &[u8]) {
     h2_same(&cut(cuts, input), &[input]);
 }
 
-/// Compares up to the first RST_STREAM with NO_ERROR of either. It asks a peer whose call is refused to send no more
-/// of it, and is left out when all of the call has arrived by then, which is a matter of the cut. What is said of the
-/// stream from there on depends on it: frames on a stream that we have reset are ignored, on one that has ended not.
+/// Compares two outputs up to the first RST_STREAM with NO_ERROR in either. This frame asks the peer to
+/// stop sending a refused call, and is left out if the whole call has arrived, which depends on the
+/// cuts. The frames after it depend on it: a stream that we have reset ignores frames, and an ended
+/// one does not.
 fn h2_same(chunks: &[&[u8]], whole: &[&[u8]]) {
     let [got, want] = [chunks, whole].map(|chunks| output(chunks, H2::new(Shapes, limits())));
     let ends = [&got, &want].map(|(sent, _)| plea(sent));
@@ -99,7 +101,7 @@ fn h2_same(chunks: &[&[u8]], whole: &[&[u8]]) {
     );
 }
 
-/// Where the first RST_STREAM with NO_ERROR begins.
+/// Finds the start of the first RST_STREAM with NO_ERROR.
 fn plea(sent: &[u8]) -> Option<usize> {
     const RST_STREAM: u8 = 3;
     let mut at = 0;
@@ -124,13 +126,13 @@ fn limits() -> Rc<Limits> {
     })
 }
 
-/// The first bytes of `data` say where the rest is cut: how many lengths there are, then each.
+/// Splits `data`: the first bytes hold the number of cuts and their lengths, the rest is the input.
 fn cuts(data: &[u8]) -> (&[u8], &[u8]) {
     let Some((&count, rest)) = data.split_first() else { return (&[], &[]) };
     rest.split_at(rest.len().min(usize::from(count % 16)))
 }
 
-/// `input` in pieces of these lengths, over and over; whole if there are none.
+/// Cuts `input` into pieces of these lengths, repeated. Without lengths it stays whole.
 fn cut<'a>(lengths: &[u8], mut input: &'a [u8]) -> Vec<&'a [u8]> {
     let mut chunks = Vec::new();
     let mut lengths = lengths.iter().map(|&length| usize::from(length).max(1)).cycle();
@@ -148,7 +150,7 @@ fn alike<M: Machine>(data: &[u8], machine: impl Fn() -> M) {
     same(input, output(&cut(cuts, input), machine()), output(&[input], machine()));
 }
 
-/// What is sent, and how the connection ended.
+/// Output, and the end of the connection.
 type Output = (Vec<u8>, Option<WireError>);
 
 fn same(input: &[u8], got: Output, want: Output) {

@@ -1,23 +1,24 @@
-//! The law of the codecs: own and library form accept the same bodies and read the same from them, and what is
-//! accepted can be written and read again. [`EXCEPTIONS`] lists where the forms differ, and why.
+//! Agreement of codecs: the own form and the library form of an encoding accept the same bodies and
+//! read the same arrays from them. An accepted body can be written and read again. [`EXCEPTIONS`]
+//! lists the differences and their reasons.
 
 use ndecho::array::ArrayView;
 use ndecho::codec::{self, ArrayCodec, CodecError, Encoding, implementations};
 
-/// Who refuses what the other accepts.
+/// Form that refuses a body which the other form accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refuses {
     Own,
     Library,
 }
 
-/// A refusal that the other form does not share.
+/// Refusal by one form only.
 struct Exception {
     who: Refuses,
     encoding: Encoding,
-    /// A part of what the refusal says.
+    /// Part of the text of the refusal.
     says: &'static str,
-    /// A part of every body that it is about.
+    /// Part of every such body.
     body: &'static [u8],
     reason: &'static str,
 }
@@ -106,7 +107,7 @@ const EXCEPTIONS: &[Exception] = &[
     ),
 ];
 
-/// Holds for any body, or panics. Where only one form refuses it, the answer is the reason.
+/// Panics if the forms do not agree on `body`. Returns the reason if only one form refuses it.
 pub(crate) fn hold(encoding: Encoding, body: &[u8]) -> Option<&'static str> {
     let forms = || implementations().filter(|codec| codec.encoding() == encoding);
     forms().for_each(|codec| again(codec, body));
@@ -123,7 +124,7 @@ pub(crate) fn hold(encoding: Encoding, body: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// To Python `-0` in a list is +0.0, and so it is to us; to serde_json it is -0.0.
+/// Reads `-0` in a list as +0.0, as Python and our codec do. serde_json reads -0.0.
 fn same(encoding: Encoding, ours: &ArrayView<'_>, theirs: &ArrayView<'_>) {
     if encoding != Encoding::Json {
         return assert_eq!(ours, theirs);
@@ -137,7 +138,7 @@ fn same(encoding: Encoding, ours: &ArrayView<'_>, theirs: &ArrayView<'_>) {
     }
 }
 
-/// What `codec` accepts it writes and reads again as it was; an echo says the same in one step.
+/// Checks that `codec` writes and reads an accepted array without a change, also in an echo.
 fn again(codec: &dyn ArrayCodec, body: &[u8]) {
     let mut scratch = Vec::new();
     let (mut echo_scratch, mut out) = (Vec::new(), Vec::new());
@@ -148,7 +149,7 @@ fn again(codec: &dyn ArrayCodec, body: &[u8]) {
     };
     let message = match codec::message(codec, &array) {
         Ok(message) => message,
-        // Read from a number that the dtype is too small for: serde_json does not write what JSON has no word for.
+        // The number overflowed the dtype. serde_json does not write infinity, which JSON cannot express.
         Err(error) => {
             let is_that = matches!(error, CodecError::Unsupported { encoding: "json:serde", .. });
             assert!(is_that, "{}: {error}", codec.name());

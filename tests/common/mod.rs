@@ -1,4 +1,4 @@
-//! Drives a machine over bytes in memory, cut anywhere, and a handler whose replies take every shape.
+//! Driver of a machine over bytes in memory, with any cuts, and a handler with replies of every form.
 
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
@@ -8,15 +8,15 @@ use ndecho::wire::{
     ResponseEvent, Route, Routed, Sink, WireError,
 };
 
-/// A machine with everything a driver would lend it.
+/// Machine with everything that a driver lends it.
 pub(crate) struct Driven<M> {
     pub(crate) machine: M,
     pub(crate) now: Instant,
     /// All output so far.
     pub(crate) sent: Vec<u8>,
-    /// How the connection broke, if it did.
+    /// Error that broke the connection.
     pub(crate) error: Option<WireError>,
-    /// Whether loans are taken.
+    /// True if loans are accepted.
     pub(crate) lending: bool,
     out: Outbox,
     pool: Pool,
@@ -40,12 +40,12 @@ impl<M: Machine> Driven<M> {
         drain(&mut self.out, &mut self.pool, &mut self.sent);
     }
 
-    /// True once nothing more may be fed.
+    /// True when the machine accepts no more input.
     pub(crate) fn closing(&self) -> bool {
         self.machine.finished() || self.error.is_some()
     }
 
-    /// Feeds `input` as one arrival, by loans where they are offered.
+    /// Feeds `input` as one arrival. Uses loans that the machine offers.
     pub(crate) fn feed(&mut self, mut input: &[u8]) {
         while !input.is_empty() && !self.closing() {
             let loan = if self.lending { self.machine.lend(&mut self.pool) } else { None };
@@ -64,14 +64,14 @@ impl<M: Machine> Driven<M> {
         self.call(|machine, cx| machine.receive(input, cx));
     }
 
-    /// The peer ends.
+    /// Ends the input, as a FIN does.
     pub(crate) fn end(&mut self) {
         if !self.closing() {
             self.call(|machine, cx| machine.end(cx));
         }
     }
 
-    /// Lets time pass, calling `expire` when the machine asks for it.
+    /// Advances the time and calls `expire` at each deadline of the machine.
     pub(crate) fn wait(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some(deadline) = self.machine.deadline().filter(|deadline| *deadline <= until) {
@@ -81,7 +81,7 @@ impl<M: Machine> Driven<M> {
         self.now = until;
     }
 
-    /// The server is shutting down.
+    /// Starts the shutdown of the server.
     pub(crate) fn drain(&mut self) {
         self.call(|machine, cx| {
             machine.drain(cx);
@@ -90,7 +90,7 @@ impl<M: Machine> Driven<M> {
     }
 }
 
-/// A client half with everything a driver would lend it.
+/// Client half with everything that a driver lends it.
 pub(crate) struct Calling<C> {
     pub(crate) client: C,
     pub(crate) sent: Vec<u8>,
@@ -108,7 +108,7 @@ impl Sink for Collect<'_> {
     }
 }
 
-/// The message of a unary response, or the reason of its failure.
+/// Message of a unary response, or the reason of its failure.
 pub(crate) fn whole(event: ResponseEvent<'_>) -> Result<Vec<u8>, String> {
     match event {
         ResponseEvent::Whole(message) => Ok(message.to_vec()),
@@ -136,7 +136,7 @@ impl<C: Client> Calling<C> {
         drain(&mut self.out, &mut self.pool, &mut self.sent);
     }
 
-    /// Feeds `input` as one arrival, by loans where they are offered.
+    /// Feeds `input` as one arrival. Uses loans that the machine offers.
     pub(crate) fn feed(&mut self, input: &[u8]) -> Result<(), WireError> {
         let fed = self.take(input);
         drain(&mut self.out, &mut self.pool, &mut self.sent);
@@ -162,7 +162,7 @@ impl<C: Client> Calling<C> {
     }
 }
 
-/// Takes all output, in sends of no more than three pieces and 1000 bytes, or a thousandth of it.
+/// Takes all output in sends of at most three pieces and 1000 bytes, or a thousandth of it.
 fn drain(out: &mut Outbox, pool: &mut Pool, sent: &mut Vec<u8>) {
     let mut batch = Batch::default();
     out.take(&mut batch);
@@ -180,20 +180,20 @@ fn drain(out: &mut Outbox, pool: &mut Pool, sent: &mut Vec<u8>) {
     }
 }
 
-/// Answers in every shape that a reply can take; the path's or codec's name says which.
+/// Handler with replies of every form. The path or the codec selects the form.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shapes;
 
-/// The body back, borrowed.
+/// Returns the body, borrowed.
 const REFLECT: Route = Route(0);
-/// `<`, the body borrowed, `>`.
+/// Returns `<`, the borrowed body, `>`.
 const WRAP: Route = Route(1);
-/// The body in capitals, all of it written.
+/// Returns a copy of the body in capitals.
 const TEXT: Route = Route(2);
-/// `ok`, whatever the body.
+/// Returns `ok` for every body.
 const HEALTH: Route = Route(3);
 
-/// First route of raw frames, whose codecs 0 to 2 are the routes above.
+/// First route of raw frames. Their codecs 0 to 2 are the routes above.
 const RAW: u32 = 10;
 
 impl Handler for Shapes {

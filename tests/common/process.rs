@@ -1,4 +1,5 @@
-//! A server binary as a child process: started on free ports, waited for by its ready line, stopped by its pid.
+//! Server program as a child process: started on free ports, awaited by its ready line, stopped by
+//! its process id.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -7,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// A running server; dropping it sends SIGTERM and waits for its end.
+/// Running server. A drop sends SIGTERM and waits for its end.
 pub(crate) struct Server {
     child: Child,
     addresses: HashMap<String, String>,
@@ -36,7 +37,7 @@ impl Server {
         server
     }
 
-    /// The address of the listener called `name` in the ready line.
+    /// Returns the address of the listener `name` in the ready line.
     pub(crate) fn address(&self, name: &str) -> &str {
         &self.addresses[name]
     }

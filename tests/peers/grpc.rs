@@ -1,4 +1,4 @@
-//! A gRPC client over the h2 crate, which sends whatever it is told.
+//! gRPC client over the h2 crate that sends any given frames.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,18 +8,17 @@ use h2::client::{Builder, SendRequest};
 use http::{HeaderMap, Request};
 use tokio::runtime::Runtime;
 
-/// One connection, with a runtime of its own.
+/// Connection with its own runtime.
 pub(crate) struct Grpc {
     pub(crate) runtime: Runtime,
     pub(crate) requests: SendRequest<Bytes>,
 }
 
-/// A reply.
 #[derive(Debug)]
 #[allow(dead_code, reason = "not every test looks at all of it")]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    /// Head and trailers together.
+    /// Fields of the head and of the trailers.
     pub(crate) fields: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
@@ -30,13 +29,13 @@ impl Reply {
     }
 }
 
-/// A message with its prefix.
+/// Returns a message with its gRPC prefix.
 pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     let len = u32::try_from(message.len()).expect("below 4 GiB");
     [&[0][..], &len.to_be_bytes(), message].concat()
 }
 
-/// A request to the one method, with fields to change at will.
+/// Returns a request to the method of the contract.
 pub(crate) fn request(content_type: &str) -> Request<()> {
     let request = Request::post("http://test/Calculator/Echo").header("te", "trailers");
     request.header("content-type", content_type).body(()).expect("well-formed")
@@ -50,7 +49,7 @@ impl Grpc {
         Grpc::connect_as(address, &builder)
     }
 
-    /// A connection with the windows and frames of `builder`.
+    /// Connects with the windows and frames of `builder`.
     pub(crate) fn connect_as(address: SocketAddr, builder: &Builder) -> Grpc {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -73,7 +72,7 @@ impl Grpc {
     }
 }
 
-/// One call; without `end` its body stays open.
+/// Makes one call. Without `end`, the request body stays open.
 pub(crate) async fn exchange(
     requests: SendRequest<Bytes>,
     request: Request<()>,
@@ -84,7 +83,7 @@ pub(crate) async fn exchange(
     let (reply, mut body) = requests.send_request(request, end && pieces.is_empty())?;
     let last = pieces.len().saturating_sub(1);
     for (at, piece) in pieces.into_iter().enumerate() {
-        // The server may have answered and reset already.
+        // The server may already have answered and reset the stream.
         let _ = body.send_data(piece, end && at == last);
     }
     let (head, mut stream) = reply.await?.into_parts();

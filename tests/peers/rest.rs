@@ -1,14 +1,13 @@
-//! A plain HTTP/1.1 client: bytes out, one reply in. It only knows Content-Length and chunked replies.
+//! Plain HTTP/1.1 client: sends bytes and reads one reply, with Content-Length or chunked.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// A reply.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    /// Fields as `name: value`, names in lower case.
+    /// Fields as `name: value`, with names in lower case.
     pub(crate) fields: Vec<String>,
     pub(crate) body: Vec<u8>,
 }
@@ -20,7 +19,6 @@ impl Reply {
     }
 }
 
-/// One connection.
 pub(crate) struct Rest(pub(crate) TcpStream);
 
 impl Rest {
@@ -45,7 +43,7 @@ impl Rest {
         self.reply()
     }
 
-    /// The next reply.
+    /// Reads the next reply.
     pub(crate) fn reply(&mut self) -> Reply {
         self.try_reply().expect("a whole reply")
     }

@@ -1,9 +1,9 @@
-//! Whether this machine lets us have a ring, which the load generator cannot do without.
+//! Check for io_uring, which the load generator needs.
 
 use ndecho::driver::Options;
 use ndecho::driver::uring::Reactor;
 
-/// Says so when it does not.
+/// Returns true and prints a message if the machine has no io_uring.
 pub(crate) fn is_missing() -> bool {
     let error = Reactor::new(Options::default()).err();
     if let Some(error) = &error {

@@ -1,4 +1,4 @@
-//! A server in this process.
+//! Server in the process of the test.
 
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
@@ -31,7 +31,7 @@ pub(crate) fn start(
     }
 }
 
-/// A server that runs until it is stopped.
+/// Server that runs until it is stopped.
 pub(crate) struct Running(Server);
 
 impl Running {

@@ -1,15 +1,16 @@
-"""The benchmark from Python's side, as the original took it: a client that times itself, its own codecs included.
+"""Python client of the original benchmark. It measures its own time, with its encoding and decoding.
 
     client.py grpc://HOST:PORT --codec protobuf --points 8192 --parallel 1000
     client.py http://HOST:PORT --codec msgpack --points 8192 --parallel 1000
 
-gRPC goes through grpcio's futures, all calls at once on one channel; REST through aiohttp with its default of 100
-connections, all requests at once. A codec may carry a server's flavour (`json:orjson`): the client always has the
-original's. The clock runs from the first array's encoding to the last reply's decoding. It does not run while the
-gRPC channel connects, nor while the replies are checked, which each of them is, bit for bit, after the clock has
-stopped.
+gRPC: futures of grpcio, all calls at once on one channel. REST: aiohttp with its default of 100 connections, all
+requests at once. The name of a codec can contain the flavour of a server (`json:orjson`). The client always uses
+the codecs of the original benchmark.
 
-Prints one line of JSON. Status 0: every reply right. 1: one was wrong or failed. 2: wrong usage.
+The clock runs from the encoding of the first array to the decoding of the last reply. It does not run while the
+gRPC channel connects. After the clock has stopped, the client compares each reply with its array, bit for bit.
+
+Prints one line of JSON. Exit status: 0 every reply was right, 1 a reply was wrong or failed, 2 wrong usage.
 """
 
 import argparse
@@ -39,7 +40,7 @@ class Protobuf:
     encode = staticmethod(lambda array: messages.message(array).SerializeToString())
 
 
-# Encoding -> path and codec.
+# Path and codec of each encoding.
 REST_CODECS = {
     "json": ("/echo_json", seed.Json),
     "json_binary": ("/echo_json", seed.JsonBinary),
@@ -50,7 +51,7 @@ REST_CODECS = {
 
 
 def grpcio_futures(args, arrays):
-    """One round over gRPC: the time it took in ns, and for each array its reply or the exception in its place."""
+    """Runs one round over gRPC. Returns its time in ns and, for each array, the reply or an exception."""
     options = messages.SIZE_OPTIONS + [("grpc.use_local_subchannel_pool", 1)]
     channels = [grpc.insecure_channel(args.address, options=options) for _ in range(args.connections or 1)]
     try:
@@ -78,7 +79,7 @@ def grpcio_futures(args, arrays):
 
 
 def aiohttp_session(args, arrays):
-    """One round over REST; same result as `grpcio_futures`."""
+    """Runs one round over REST. Returns the same as `grpcio_futures`."""
     return asyncio.run(aiohttp_round(args, arrays))
 
 
@@ -101,7 +102,7 @@ async def aiohttp_round(args, arrays):
 
 
 def fault(sent, reply):
-    """What is wrong with a reply, or None."""
+    """Returns the difference between an array and its reply, or None."""
     if isinstance(reply, Exception):
         return f"{reply.code().name}: {reply.details()}" if isinstance(reply, grpc.RpcError) else contract.reason(reply)
     if (reply.dtype, reply.shape) != (sent.dtype, sent.shape):
@@ -140,7 +141,7 @@ def positive(text):
 
 
 def arrays_of(args):
-    """What the requests of a round carry: arrays that differ, or the one given."""
+    """Returns the arrays of a round: different random ones, or the given one each time."""
     if args.array:
         return [np.load(args.array, allow_pickle=False)] * args.parallel
     return list(np.random.default_rng(args.seed).random((args.parallel, args.points)))

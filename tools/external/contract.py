@@ -1,8 +1,8 @@
-"""What a message of the contract must be, for every encoding: the closed list of dtypes and the checks around NumPy.
+"""Checks of the contract for every encoding: the closed list of dtypes, and limits that NumPy does not have.
 
-NumPy takes more than the contract does (object arrays, 1.5 as an integer, null as NaN, a negative dimension), so each
-way into an array goes through here. Whatever is wrong with a message ends in one of `BAD_INPUT`, and its text is for
-the client.
+NumPy accepts more than the contract (object arrays, 1.5 as an integer, null as NaN, a negative dimension). Each
+decoder therefore uses these functions. Every fault of a message raises one of `BAD_INPUT`, whose text goes to the
+client.
 """
 
 import itertools
@@ -15,23 +15,23 @@ NAMES = ["|b1", "|i1", "|u1"] + [
     for order in "<>"
     for kind in ("i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 ]
-# A byte has no order, and "=" is this machine's, so both have more than one name.
+# A dtype of one byte has no byte order, and "=" means that of this machine: both have several names.
 DTYPES = {
     **{name: np.dtype(name) for name in NAMES},
     **{order + name[1:]: np.dtype(name) for name in NAMES[:3] for order in "<>="},
     **{"=" + name[1:]: np.dtype(name) for name in NAMES[3:] if name[0] == "<"},
 }
 
-# The types that Python's numbers may have in a list of each kind of dtype.
+# Python types that a list may contain, for each kind of dtype.
 ITEM_TYPES = {"b": {bool}, "i": {int}, "u": {int}, "f": {float, int}}
-# The kinds that NumPy finds in a list whose items have these types, and no bool among them.
+# Kinds that NumPy chooses for a list of these types without a bool.
 FOUND_KINDS = {"i": "iu", "u": "iu", "f": "fiu"}
 
-RANK_MAX = 64  # NumPy's own
+RANK_MAX = 64  # limit of NumPy
 
 
 class Refused(ValueError):
-    """The message is well-formed but not an array of the contract."""
+    """A well-formed message that is not an array of the contract."""
 
 
 BAD_INPUT = (
@@ -39,14 +39,14 @@ BAD_INPUT = (
     TypeError,
     KeyError,
     OverflowError,
-    EOFError,  # a .npy cut short
-    RecursionError,  # lists too deep
-    MemoryError,  # a .npy that announces too much
+    EOFError,  # truncated .npy
+    RecursionError,  # lists nested too deeply
+    MemoryError,  # .npy whose header announces too many bytes
 )
 
 
 def dtype(name):
-    """The dtype called `name`, which may be anything that a message can hold."""
+    """Returns the dtype called `name`. `name` can be any value of a message."""
     found = DTYPES.get(name) if isinstance(name, str) else None
     if found is None:
         raise Refused(f"dtype {name!r} is not supported: expected one like |b1, <i4, >u2, <f8 or <c16")
@@ -54,7 +54,7 @@ def dtype(name):
 
 
 def from_bytes(buffer, name, shape):
-    """The array over `buffer`, which must be just as long as dtype and shape say; nothing is copied."""
+    """Returns an array over `buffer` without a copy. Its length must equal that of dtype and shape."""
     item = dtype(name)
     check_shape(shape)
     try:
@@ -64,14 +64,14 @@ def from_bytes(buffer, name, shape):
 
 
 def check_shape(shape):
-    """Refuses dimensions that NumPy would take for others: -1, true, 2.0."""
+    """Refuses dimensions that NumPy would reinterpret: -1, true, 2.0."""
     for dim in shape:
         if type(dim) is not int or dim < 0:
             raise Refused(f"shape {shape!r}: expected a list of integers, none negative")
 
 
 def misfit(buffer_len, item, shape):
-    """Why a buffer of `buffer_len` bytes is no array of this dtype and shape."""
+    """Returns why a buffer of `buffer_len` bytes does not fit this dtype and shape."""
     if math.prod(dim for dim in shape if dim) * item.itemsize >= 2**63:
         return "array size overflows 63 bits"
     if len(shape) > RANK_MAX:
@@ -80,11 +80,11 @@ def misfit(buffer_len, item, shape):
 
 
 def from_numbers(data, name, text):
-    """The array of a nested list that was read from `text`; each item exactly, or a refusal."""
+    """Returns the array of a nested list that was read from `text`. Refuses an item that is not exact."""
     wanted = dtype(name)
     if wanted.kind not in ITEM_TYPES:
         raise Refused(f"dtype {name!r} has no form as a list of numbers")
-    # NumPy's own finding is nearly free, but for bools, which it takes for numbers. If it is in doubt, look at each.
+    # The dtype that NumPy chooses is nearly free, but it accepts a bool as a number. In doubt, check each item.
     array = np.array(data)
     if array.dtype.kind not in FOUND_KINDS.get(wanted.kind, "") or b"true" in text or b"false" in text:
         check_items(data, wanted)
@@ -94,7 +94,7 @@ def from_numbers(data, name, text):
 
 
 def check_items(data, wanted):
-    """Refuses a list that holds another type than `wanted` has, which NumPy would convert."""
+    """Refuses a list with an item that NumPy would convert to `wanted`."""
     array = np.array(data, dtype=wanted)
     items = data if array.ndim else [data]
     for _ in range(array.ndim - 1):
@@ -105,7 +105,7 @@ def check_items(data, wanted):
 
 
 def is_list_form(message):
-    """True for `{"data": ..}`, false for `{"buffer": ..}`; a JSON message is one of the two."""
+    """Returns true for `{"data": ..}` and false for `{"buffer": ..}`. Refuses every other message."""
     has_data = "data" in message
     if not isinstance(message, dict) or has_data == ("buffer" in message):
         raise Refused('expected an object with either "data" or "buffer"')
@@ -113,5 +113,5 @@ def is_list_form(message):
 
 
 def reason(error):
-    """What is wrong with a message, for the client; never empty."""
+    """Returns the text for the client about a fault of its message. Never empty."""
     return str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"

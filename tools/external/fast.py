@@ -1,4 +1,4 @@
-"""The same codecs with the best Python libraries: orjson, pybase64, msgspec. Same shape as `seed`.
+"""Codecs with the fastest Python libraries: orjson, pybase64, msgspec. Same interface as `seed`.
 
 .npy has no faster library than NumPy itself.
 """
@@ -16,7 +16,7 @@ MSGPACK_ENCODER = msgspec.msgpack.Encoder()
 
 
 def load(body):
-    """The object in a JSON body."""
+    """Parses a JSON body."""
     return orjson.loads(body)
 
 
@@ -24,7 +24,7 @@ class Json:
     @staticmethod
     def read(message, body):
         array = contract.from_numbers(message["data"], message["dtype"], body)
-        # orjson reads no Infinity, but f4 and f2 overflow to it, and it would write that as null.
+        # orjson refuses Infinity. A large number overflows to it in f4 and f2, and orjson would write null.
         if array.dtype.kind == "f" and array.itemsize < 8 and not np.isfinite(array).all():
             raise contract.Refused(f"a number beyond {array.dtype.str}, and orjson cannot write Infinity")
         return array
@@ -35,7 +35,7 @@ class Json:
 
     @staticmethod
     def encode(array):
-        # orjson takes native arrays of one dimension and more; the others go the way of the list.
+        # orjson accepts native arrays with at least one dimension. Other arrays become lists first.
         data = array if array.dtype.isnative and array.ndim else array.tolist()
         return orjson.dumps({"data": data, "dtype": array.dtype.str}, option=orjson.OPT_SERIALIZE_NUMPY)
 

@@ -1,6 +1,6 @@
-"""The contract's protobuf message, and what a gRPC server does with it.
+"""Protobuf message of the contract, and the echo of a gRPC server.
 
-The class is made from proto/ndecho.proto when the environment is set up, into its folder `contract`.
+The set-up of the environment generates the class from proto/ndecho.proto into the folder `contract`.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ from ndecho_pb2 import NDArray  # noqa: E402
 
 SERVICE = "Calculator"
 METHOD = "Echo"
-MESSAGE_BYTES_MAX = 192 * 1024 * 1024  # as for REST; the array itself may be nearly as large
+MESSAGE_BYTES_MAX = 192 * 1024 * 1024  # the same as for REST
 SIZE_OPTIONS = [
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -22,15 +22,15 @@ SIZE_OPTIONS = [
 
 
 def array(message):
-    """The array in a message, checked, over the message's own bytes."""
+    """Returns the checked array of a message, without a copy."""
     return contract.from_bytes(message.buffer, message.dtype, tuple(message.shape))
 
 
 def message(array):
-    """A fresh message with a copy of the array's bytes."""
+    """Returns a new message with a copy of the array."""
     return NDArray(buffer=array.tobytes(), dtype=array.dtype.str, shape=array.shape)
 
 
 def echo(request):
-    """The reply to one message, or one of `contract.BAD_INPUT`."""
+    """Returns the reply to a message. Raises one of `contract.BAD_INPUT`."""
     return message(array(request))

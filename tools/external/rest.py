@@ -1,14 +1,14 @@
-"""What a REST server does with a body: which path speaks which encoding, and the answer to a bad message."""
+"""Echo of a REST server: the encoding of each path, and the reply to a bad message."""
 
 import contract
 import fast
 import seed
 
-BODY_BYTES_MAX = 192 * 1024 * 1024  # 64 MiB of doubles are some 165 MiB as a JSON list
+BODY_BYTES_MAX = 192 * 1024 * 1024  # 64 MiB of doubles have about 165 MiB as a JSON list
 
 
 def routes(codec):
-    """Path -> (content type of the reply, function from body to body), with the libraries that `codec` names."""
+    """Returns content type and echo function of each path, with the libraries that `codec` names."""
     library = fast if ":" in codec else seed
 
     def echo_json(body):
@@ -31,7 +31,7 @@ def routes(codec):
 
 
 def answer(route, body):
-    """Status, content type and body of the reply."""
+    """Returns status, content type and body of the reply."""
     content_type, echo = route
     try:
         return 200, content_type, echo(body)

@@ -1,7 +1,7 @@
-"""The codecs as the original benchmark had them: what a user of json, base64, msgpack and NumPy writes first.
+"""Codecs of the original benchmark: the usual code over json, base64, msgpack and NumPy.
 
-Each class has `decode(body)`, which gives a checked array, and `encode(array)`, which writes a fresh message from it.
-The JSON ones can also `read` a message that `load` has parsed, since both share a path and the form is in the message.
+Each class has `decode(body)`, which returns a checked array, and `encode(array)`, which returns a new message. The
+JSON classes also `read` a message that `load` has parsed: both forms share a path, and the message tells which it is.
 """
 
 import base64
@@ -16,7 +16,7 @@ import contract
 
 
 def load(body):
-    """The object in a JSON body."""
+    """Parses a JSON body."""
     return json.loads(body)
 
 
@@ -60,7 +60,7 @@ class Msgpack:
 
     @staticmethod
     def hook(message):
-        """msgpack_numpy's own hook, after a look at what it would trust: it unpickles, and takes any length."""
+        """Checks the map, then calls the hook of msgpack_numpy, which unpickles and accepts any length."""
         contract.dtype(message[b"type"])
         contract.check_shape(message[b"shape"])
         if message.get(b"kind") or message[b"nd"] is not True:

@@ -1,4 +1,4 @@
-"""What every server has in common around its own loop: flags, the core, the ready line, the end."""
+"""Shared parts of all servers: flags, core, ready line and shutdown."""
 
 import argparse
 import asyncio
@@ -6,11 +6,11 @@ import os
 import signal
 import threading
 
-GRACE_S = 5  # for calls in flight, once a signal says to end
+GRACE_S = 5  # for calls in flight, after the signal to end
 
 
 def arguments(description, more=lambda parser: None):
-    """Reads the flags and pins the process, which has to be done before a library starts a thread."""
+    """Parses the flags and pins the process. Call it before a library starts a thread."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--cpu", type=int, help="core for all threads")
@@ -23,12 +23,12 @@ def arguments(description, more=lambda parser: None):
 
 
 def ready(port):
-    """Says where the server listens, once it does."""
+    """Prints the ready line. Call it when the server listens."""
     print(f"ready 127.0.0.1:{port}", flush=True)
 
 
 def wait_for_end():
-    """Blocks until SIGTERM or SIGINT, in the main thread of a server that has no loop of its own."""
+    """Blocks the main thread until SIGTERM or SIGINT, for a server without an event loop."""
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -36,7 +36,7 @@ def wait_for_end():
 
 
 async def until_end():
-    """Waits for SIGTERM or SIGINT on asyncio's loop."""
+    """Waits for SIGTERM or SIGINT on the event loop of asyncio."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)

@@ -1,4 +1,4 @@
-"""What both Tornado servers are around their handler."""
+"""Shared parts of both Tornado servers."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ def reply(handler, route):
 
 
 def run(args, echo):
-    """Serves with the handler class `echo` until a signal says to end."""
+    """Serves with the handler class `echo` until SIGTERM or SIGINT."""
     logging.getLogger("tornado.access").disabled = True
     asyncio.run(serve(args, echo))
 

@@ -1,4 +1,4 @@
-"""aiohttp, one process, on asyncio's own loop or on uvloop."""
+"""Server over aiohttp: one process, on the event loop of asyncio or on uvloop."""
 
 import asyncio
 import functools
@@ -35,7 +35,7 @@ async def serve(args):
 
 
 def uvloop_flag(parser):
-    parser.add_argument("--uvloop", action="store_true", help="in place of asyncio's own loop")
+    parser.add_argument("--uvloop", action="store_true", help="in place of the event loop of asyncio")
 
 
 def main():

@@ -1,4 +1,4 @@
-"""grpcio's asyncio server: calls are coroutines of one event loop."""
+"""Server over grpcio.aio: calls are coroutines on one event loop."""
 
 import asyncio
 import pathlib

@@ -1,4 +1,4 @@
-"""grpcio's synchronous server: calls run on a pool of threads."""
+"""Server over synchronous grpcio: calls run on a pool of threads."""
 
 import pathlib
 import sys
@@ -11,7 +11,7 @@ import contract
 import messages
 import serving
 
-# Measured, all on one core: CPU per request falls from one to four threads, and rises again past eight.
+# Measured on one core: CPU per request falls from one to four threads, and rises again above eight.
 THREADS = 4
 
 
@@ -46,7 +46,7 @@ def serve(args):
 
 
 def threads(parser):
-    parser.add_argument("--threads", type=int, default=THREADS, help="of the pool that calls run on")
+    parser.add_argument("--threads", type=int, default=THREADS, help="size of the pool of threads")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""purerpc: HTTP/2 and gRPC in Python alone, on anyio."""
+"""Server over purerpc: HTTP/2 and gRPC in pure Python, on anyio."""
 
 import pathlib
 import signal
@@ -28,12 +28,12 @@ async def echo(request: messages.NDArray) -> messages.NDArray:
 
 
 async def serve(args):
-    # purerpc.Server listens on every interface and takes no message above 32 MiB, so its parts are put together here.
+    # purerpc.Server listens on every interface and refuses messages above 32 MiB. So this uses its parts.
     handler = ConnectionHandler({service.name: service}, purerpc.Server())
     handler.config = GRPCConfiguration(client_side=False, max_message_length=messages.MESSAGE_BYTES_MAX)
 
     async def connection(stream):
-        # The handler swallows its errors and leaves the connection open, where the client would wait for ever.
+        # The handler ignores its errors and leaves the connection open. The client would wait forever.
         async with stream:
             await handler(stream)
 

@@ -1,4 +1,4 @@
-"""Tornado with handlers that are coroutines, one process and one loop."""
+"""Server over Tornado with coroutines as handlers: one process, one event loop."""
 
 import pathlib
 import sys

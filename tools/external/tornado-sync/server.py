@@ -1,4 +1,4 @@
-"""Tornado with plain handlers, one process and one loop."""
+"""Server over Tornado with plain handlers: one process, one event loop."""
 
 import pathlib
 import sys
