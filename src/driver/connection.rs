@@ -1,22 +1,22 @@
-//! What every driver does with a connection of an own protocol, apart from moving its bytes.
+//! Policy of a connection of an own protocol, the same for every driver.
 //!
-//! It feeds the machine, keeps the buffer the machine lends, collects output into batches, and decides when to read,
-//! to shut down and to close. It makes no system call and reads no clock, so that the drivers differ only in how
-//! bytes move and the rules are tested here once.
+//! [`Connection`] feeds the machine, keeps the buffer that the machine lends, collects output into
+//! batches, and decides when to read, to shut down and to close. It makes no system call and reads
+//! no clock. So drivers differ only in how bytes move, and one set of tests covers the rules.
 //!
 //! ```text
-//!  Open ──finished, or the peer is at fault──▶ Flushing ──all sent──▶ Lingering ──FIN or time──▶ Closed
-//!   │                                             └─the peer has ended, or was idle at drain──────▲
-//!   └──the peer vanished, or does not read for STALL_TIMEOUT──────────────────────────────────────┘
+//! Open ─ finished, or the peer is at fault ─▶ Flushing ─ all sent ─▶ Lingering ─ FIN, time ─▶ Closed
+//!  │                                             └─ the peer has ended, or idle at shutdown ──────▲
+//!  └─ the peer vanished, or reads nothing for STALL_TIMEOUT ──────────────────────────────────────┘
 //! ```
 //!
-//! Lingering: our side is shut down and what still comes is thrown away for a bounded time. Closing with unread
-//! input would send a reset, and the peer might lose the reply that tells it why (RFC 9112 section 9.6).
+//! Lingering: our side is shut down, and input is discarded for a bounded time. Closing with unread
+//! input would send a reset, and the peer might lose the response that explains the close (RFC 9112
+//! section 9.6).
 //!
-//! When it is dropped, every buffer goes to the allocator; [`Connection::close`] gives them to the pool.
-//!
-//! A driver handles one event by one call, then asks [`Connection::step`], [`Connection::wants_input`],
-//! [`Connection::batch`] and [`Connection::deadline`] what to do next.
+//! A driver handles one event by one call. Then it asks [`Connection::step`],
+//! [`Connection::wants_input`], [`Connection::batch`] and [`Connection::deadline`] for the next
+//! operation. [`Connection::close`] returns every buffer to the pool; a plain drop frees them.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -24,30 +24,27 @@ use std::time::{Duration, Instant};
 use crate::driver::{Connected, Counters};
 use crate::wire::{Batch, Context, LINGER_GAP, LINGER_TIME, Limit, Loan, Outbox, Pool, WireError};
 
-/// A peer that takes no byte for this long is given up; nginx and h2o have the same default.
+/// Time without a sent byte after which a peer is given up; the default of nginx and h2o.
 pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Longest time of lingering once the worker drains: a stop is not held up by peers that do not close.
+/// Longest time of lingering during shutdown, so that peers that do not close cannot delay it.
 pub(crate) const LINGER_DRAINING: Duration = Duration::from_millis(250);
 
-/// What belongs to the worker and is lent for one call.
+/// State of the worker, lent for one call.
 pub(crate) struct WorkerCx<'a> {
-    /// The worker's message buffers.
     pub(crate) pool: &'a mut Pool,
-    /// The worker's counters.
     pub(crate) counters: &'a mut Counters,
-    /// The worker's clock, read once a turn.
+    /// Clock of the worker, read once per turn.
     pub(crate) now: Instant,
 }
 
-/// What a driver does with its socket, asked after each event.
+/// Action on the socket after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Nothing but reading and sending.
+    /// Read and send only.
     Go,
-    /// Shut down the sending side; said once.
+    /// Shut down the sending side; returned once.
     ShutDown,
-    /// Close.
     Close,
 }
 
@@ -55,7 +52,7 @@ pub(crate) enum Step {
 enum State {
     Open,
     Flushing,
-    /// `told`: the driver has been told to shut down.
+    /// `told`: [`Step::ShutDown`] has been returned.
     Lingering {
         told: bool,
         idle: Instant,
@@ -64,28 +61,27 @@ enum State {
     Closed,
 }
 
-/// One connection of an own protocol.
 pub(crate) struct Connection {
     machine: Box<dyn Connected>,
     outbox: Outbox,
     batch: Batch,
     loan: Option<Loan>,
-    /// The driver has the loan and receives into it.
+    /// The driver receives into the loan.
     loan_is_out: bool,
     state: State,
-    /// Reading stops above it, and starts again below half of it.
+    /// Unsent bytes at which reading stops; it resumes at half of them.
     outbox_bytes_max: usize,
     paused: bool,
     ended: bool,
     draining: bool,
     at_fault: bool,
     stall: Option<Instant>,
-    /// Bytes that [`Connection::detach`] has given out.
+    /// Bytes given out by [`Connection::detach`].
     detached: usize,
 }
 
 impl Connection {
-    /// A connection that stands; call [`Connection::open`] next.
+    /// Makes the state of an established connection; call [`Connection::open`] next.
     pub(crate) fn new(machine: Box<dyn Connected>, outbox_bytes_max: usize) -> Connection {
         Connection {
             machine,
@@ -104,13 +100,13 @@ impl Connection {
         }
     }
 
-    /// Lets the machine speak first.
+    /// Calls [`Machine::open`].
     pub(crate) fn open(&mut self, cx: &mut WorkerCx<'_>) {
         self.call(cx, |machine, cx| machine.open(cx));
         self.ask_for_loan(cx);
     }
 
-    /// Takes bytes that arrived in the driver's own buffer; while lingering they are thrown away.
+    /// Takes bytes that arrived in the driver's own buffer; discards them while lingering.
     pub(crate) fn feed(&mut self, mut input: &[u8], cx: &mut WorkerCx<'_>) {
         cx.counters.bytes_in += input.len() as u64;
         while !input.is_empty() && self.state == State::Open {
@@ -130,7 +126,7 @@ impl Connection {
         }
     }
 
-    /// Lets the machine see what has changed outside.
+    /// Calls [`Connected::resume`].
     pub(crate) fn resume(&mut self, cx: &mut WorkerCx<'_>) {
         if self.state == State::Open {
             self.call(cx, |machine, cx| machine.resume(cx));
@@ -138,23 +134,23 @@ impl Connection {
         }
     }
 
-    /// True until nothing more is fed to the machine.
+    /// Returns true while the machine still takes input.
     pub(crate) fn is_open(&self) -> bool {
         self.state == State::Open
     }
 
-    /// True when [`Connection::take_loan`] would give a buffer.
+    /// Returns true if [`Connection::take_loan`] would return a buffer.
     pub(crate) fn has_loan(&self) -> bool {
         self.loan.is_some()
     }
 
-    /// The machine's buffer, to receive into directly; goes back by [`Connection::received`].
+    /// Takes the machine's buffer, to receive into it; [`Connection::received`] returns it.
     pub(crate) fn take_loan(&mut self) -> Option<Loan> {
         self.loan_is_out = self.loan.is_some();
         self.loan.take()
     }
 
-    /// Takes the buffer back, to which the driver has appended `count` bytes.
+    /// Returns the buffer, to which the driver has appended `count` bytes.
     pub(crate) fn received(&mut self, loan: Loan, count: usize, cx: &mut WorkerCx<'_>) {
         cx.counters.bytes_in += count as u64;
         self.loan_is_out = false;
@@ -165,13 +161,13 @@ impl Connection {
         }
     }
 
-    /// Lets the machine see what its buffer holds before it is full.
+    /// Repays the loan before it is full.
     pub(crate) fn show_loan(&mut self, cx: &mut WorkerCx<'_>) {
         self.repay(cx);
         self.ask_for_loan(cx);
     }
 
-    /// The peer has sent FIN.
+    /// Handles a FIN of the peer.
     pub(crate) fn end(&mut self, cx: &mut WorkerCx<'_>) {
         if let State::Lingering { .. } = self.state {
             self.state = State::Closed;
@@ -179,7 +175,7 @@ impl Connection {
         self.finish_input(cx);
     }
 
-    /// The peer has reset the connection, or the socket has failed.
+    /// Handles a reset or a failed socket.
     pub(crate) fn vanish(&mut self, cx: &mut WorkerCx<'_>) {
         let unsent = self.pending() > 0;
         self.finish_input(cx);
@@ -189,7 +185,7 @@ impl Connection {
         self.state = State::Closed;
     }
 
-    /// The worker is shutting down.
+    /// Starts the shutdown.
     pub(crate) fn drain(&mut self, cx: &mut WorkerCx<'_>) {
         if std::mem::replace(&mut self.draining, true) {
             return;
@@ -209,7 +205,7 @@ impl Connection {
         }
     }
 
-    /// When [`Connection::expire`] is to be called, if nothing happens before.
+    /// Returns the time for [`Connection::expire`], if no event comes first.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Open => earlier(self.machine.deadline(), self.stall),
@@ -219,7 +215,7 @@ impl Connection {
         }
     }
 
-    /// Time has passed. May be called early, or with a loan taken: then the driver gives the loan back first.
+    /// Handles a deadline. The call may be early. The driver returns a taken loan first.
     pub(crate) fn expire(&mut self, cx: &mut WorkerCx<'_>) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= cx.now);
         match self.state {
@@ -236,7 +232,7 @@ impl Connection {
         }
     }
 
-    /// Bytes that a held buffer has gathered are news to the machine, so it gets them before the verdict.
+    /// Delivers bytes already in the lent buffer before timing out: they may move the deadline.
     fn expire_machine(&mut self, cx: &mut WorkerCx<'_>) {
         self.repay(cx);
         let still_due = self.machine.deadline().is_some_and(|at| at <= cx.now);
@@ -246,7 +242,7 @@ impl Connection {
         self.ask_for_loan(cx);
     }
 
-    /// What to do with the socket.
+    /// Returns the action on the socket.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
         if self.state == State::Flushing && self.pending() == 0 {
             self.state = self.after_flush(now);
@@ -269,7 +265,7 @@ impl Connection {
         State::Lingering { told: false, idle: now + LINGER_GAP, total: now + total }
     }
 
-    /// Whether to read; if not, bytes are left in the socket.
+    /// Returns true if the driver is to read; else it leaves bytes in the socket.
     pub(crate) fn wants_input(&mut self) -> bool {
         match self.state {
             State::Open => !self.ended && !self.is_full() && !self.machine.is_full(),
@@ -278,7 +274,7 @@ impl Connection {
         }
     }
 
-    /// True when nothing is left to do until the peer acts, once the `bytes` that are being sent have gone.
+    /// Returns true if nothing remains to do until the peer acts, once `bytes` in flight are sent.
     pub(crate) fn rests_after(&mut self, bytes: usize) -> bool {
         let open = self.state == State::Open && !self.machine.awaits_flush();
         open && self.pending() == bytes && self.wants_input()
@@ -291,7 +287,7 @@ impl Connection {
         self.paused
     }
 
-    /// What to send next; refilled from the outbox when it has been sent.
+    /// Returns the bytes to send next; refills them from the outbox when all are sent.
     pub(crate) fn batch(&mut self, now: Instant) -> &Batch {
         if self.batch.is_empty() && !self.outbox.is_empty() {
             self.outbox.take(&mut self.batch);
@@ -300,13 +296,14 @@ impl Connection {
         &self.batch
     }
 
-    /// Bytes not sent yet, over all.
+    /// Returns the number of unsent bytes.
     pub(crate) fn pending(&self) -> usize {
         self.outbox.len() + self.batch.len() + self.detached
     }
 
-    /// The next piece to send, for a driver whose operations own their buffers; goes back by
-    /// [`Connection::reattach`], the last one first, before [`Connection::sent`].
+    /// Takes the next piece to send, for a driver whose operations own their buffers.
+    /// [`Connection::reattach`] returns the pieces, the last one first, before
+    /// [`Connection::sent`].
     pub(crate) fn detach(&mut self, cx: &mut WorkerCx<'_>) -> Option<(Vec<u8>, Range<usize>)> {
         if self.detached == 0 {
             self.batch(cx.now);
@@ -316,13 +313,13 @@ impl Connection {
         Some((buffer, range))
     }
 
-    /// Takes a piece back.
+    /// Returns a piece taken by [`Connection::detach`].
     pub(crate) fn reattach(&mut self, buffer: Vec<u8>, range: Range<usize>) {
         self.detached -= range.len();
         self.batch.unpop(buffer, range);
     }
 
-    /// The first `count` bytes of the batch have been sent.
+    /// Removes the first `count` bytes of the batch, which have been sent.
     pub(crate) fn sent(&mut self, count: usize, cx: &mut WorkerCx<'_>) {
         cx.counters.bytes_out += count as u64;
         self.batch.advance(count, cx.pool);
@@ -333,7 +330,7 @@ impl Connection {
         }
     }
 
-    /// Gives the buffers of a connection that is done to the pool and counts what limits it ran into.
+    /// Ends the connection: returns its buffers to the pool and counts the limits that it reached.
     pub(crate) fn close(mut self, cx: &mut WorkerCx<'_>) {
         cx.counters.limits.add(&self.machine.limits());
         self.batch.discard(cx.pool);

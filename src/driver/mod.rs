@@ -1,8 +1,12 @@
-//! AXIS: who moves bytes. A file or folder is a point of [`crate::axis::Driver`].
+//! Drivers: the code that moves bytes between sockets and protocols. Each point of
+//! [`crate::axis::Driver`] is one type here.
 //!
-//! A driver serves *endpoints*: a listener and what speaks on its connections, either an own protocol
-//! ([`Machine`]) or a borrowed stack over one lent byte stream ([`Service`]). One call of [`Driver::run`] is one
-//! worker: one thread, one ring or one epoll set. It knows nothing of codecs or what a message means.
+//! ```text
+//! Endpoint = Listener + own protocol (Machine)  ──▶ Connection: one policy for all drivers
+//!                     + borrowed stack (Service) ──▶ byte stream lent to a task
+//! ```
+//! One call of [`Driver::run`] is one worker: one thread, one ring or one epoll set. A driver knows
+//! no codec and does not interpret messages.
 
 use std::future::Future;
 use std::os::fd::AsFd;
@@ -30,26 +34,26 @@ pub use shutdown::{StopSignal, Stopper, stop_signal};
 
 use shutdown::ShutdownFlag;
 
-/// A byte stream lent to a borrowed stack. Thread-local: it never leaves the worker.
+/// Byte stream lent to a borrowed stack. It never leaves the worker's thread.
 pub trait Stream: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static {}
 
 impl<T: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static> Stream for T {}
 
-/// A machine as a driver holds it. The hooks are for machines with a second side that the driver does not see, such as
-/// the byte stream of a borrowed stack; a protocol has none and keeps the defaults.
+/// Machine as a driver holds it. The hooks are for machines with a second side that the driver does
+/// not see, such as the byte stream of a borrowed stack. A protocol keeps the defaults.
 pub trait Connected: Machine {
-    /// Looks at changes that were made outside of the driver's calls, for instance by a task that has written.
+    /// Handles changes from outside of the driver's calls, for instance bytes written by a task.
     fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         let _ = cx;
         Ok(())
     }
 
-    /// Returns true while there is more to do as soon as [`Machine::flushed`] is called: more output, for instance.
+    /// Returns true while [`Machine::flushed`] would produce more, output for instance.
     fn awaits_flush(&self) -> bool {
         false
     }
 
-    /// Returns true while input is not used up; the driver leaves further bytes in the socket.
+    /// Returns true while earlier input is unused; the driver leaves further bytes in the socket.
     fn is_full(&self) -> bool {
         false
     }
@@ -59,9 +63,10 @@ impl<H: Handler> Connected for Raw<H> {}
 impl<H: Handler> Connected for H1<H> {}
 impl<H: Handler> Connected for H2<H> {}
 
-/// A borrowed stack that serves one connection over a lent stream.
+/// Borrowed stack that serves one connection over a lent stream.
 pub trait Service: 'static {
-    /// Serves one connection until it ends. Must finish open work and end soon after `worker.drained()` resolves.
+    /// Serves one connection until it ends. It must finish open work and end soon after
+    /// `worker.drained()` resolves.
     fn serve<S: Stream>(
         &self,
         stream: S,
@@ -98,21 +103,21 @@ impl WorkerHandle {
     }
 }
 
-/// One worker's way to move bytes.
+/// Way to move the bytes of one worker.
 pub trait Driver: Sized {
-    /// A listener and what speaks behind it.
+    /// Listener with the maker of its connections.
     type Endpoint;
 
-    /// An endpoint of an own protocol; `make` is called for each accepted connection.
+    /// Makes an endpoint of an own protocol; `make` is called for each accepted connection.
     fn machine<M: Connected + 'static>(
         listener: Listener,
         make: impl Fn() -> M + 'static,
     ) -> Self::Endpoint;
 
-    /// An endpoint of a borrowed stack.
+    /// Makes an endpoint of a borrowed stack.
     fn service<S: Service>(listener: Listener, service: S) -> Self::Endpoint;
 
-    /// Makes the worker on the calling thread, which is already pinned. It trims `pool`.
+    /// Makes the worker on the calling thread, which is already pinned. The worker trims `pool`.
     fn new(options: Options, pool: SharedPool) -> Result<Self, DriverError>;
 
     /// Serves until `stop` is signalled, then drains and returns within `options.drain_timeout`.
@@ -120,17 +125,17 @@ pub trait Driver: Sized {
     -> Result<Counters, DriverError>;
 }
 
-/// Settings equal for every driver.
+/// Settings of every driver.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Stop reading from a connection that has this many bytes waiting to be sent.
+    /// Unsent bytes of a connection at which the driver stops reading from it.
     pub outbox_bytes_max: usize,
     /// Most connections at once; further ones wait in the listener's backlog.
     pub connections_max: usize,
-    /// How long open work may take once told to stop.
+    /// Longest time for open work after the stop signal.
     pub drain_timeout: Duration,
-    /// How long `uring` looks for something to do before it sleeps. Spends processor time for latency; the other
-    /// drivers sleep at once.
+    /// Time for which `uring` polls for completions before it sleeps: processor time spent for
+    /// latency. The other drivers sleep at once.
     pub busy_poll: Duration,
 }
 
@@ -145,28 +150,25 @@ impl Default for Options {
     }
 }
 
-/// What a worker did, for tests and the closing line on stderr.
+/// Totals of a worker, for tests and the closing report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Connections accepted.
     pub accepted: u64,
-    /// Options of the first of them, read back.
+    /// Options of the first accepted socket, read back.
     pub socket: Option<SocketOptions>,
-    /// Connections closed because the peer broke the protocol, was too slow, or vanished inside a message.
+    /// Connections closed because the peer broke the protocol, was too slow, or vanished inside a
+    /// message.
     pub peer_faults: u64,
-    /// Limits that peers ran into, on connections that are closed; own HTTP/2 counts its limits, and every own protocol
-    /// a peer that reads nothing.
+    /// Limits that peers reached, on closed connections: those of own HTTP/2, and the stall time
+    /// of every own protocol.
     pub limits: LimitCounts,
-    /// Bytes received.
     pub bytes_in: u64,
-    /// Bytes sent.
     pub bytes_out: u64,
-    /// Time in which it looked for something to do and found nothing ([`Options::busy_poll`]).
+    /// Time of busy polling that found nothing ([`Options::busy_poll`]).
     pub busy_poll_idle: Duration,
 }
 
 impl Counters {
-    /// Counts an accepted connection.
     pub(crate) fn accept(&mut self, socket: &impl AsFd) {
         self.accepted += 1;
         if self.socket.is_none() {
@@ -175,17 +177,17 @@ impl Counters {
     }
 }
 
-/// Bytes a worker reads at once where no buffer is lent; one read of a full pipeline of small messages.
+/// Bytes of one read without a loan: a full pipeline of small messages.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
-/// Most pieces of one vectored write; further ones wait for the next.
+/// Most slices of one vectored write.
 pub(crate) const SLICES_MAX: usize = 64;
 
-/// How often [`crate::wire::Pool::trim`] is called.
+/// Time between calls of [`crate::wire::Pool::trim`].
 pub(crate) const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long to wait after a failed accept: not at all when only that one connection is gone, else long enough for
-/// descriptors or memory to come free. The listener is never given up.
+/// Returns the pause after a failed accept: none if only that one connection is lost, else time for
+/// descriptors or memory to become free. The driver never gives a listener up.
 pub(crate) fn accept_pause(error: &std::io::Error) -> Duration {
     const GONE: [i32; 4] = [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EAGAIN];
     if error.raw_os_error().is_some_and(|code| GONE.contains(&code)) {

@@ -1,11 +1,11 @@
 //! The two steps of a worker's shutdown.
 //!
 //! ```text
-//!  owner                      worker                         connections, borrowed stacks
-//!  drop(Stopper) ──EOF──▶ StopSignal is readable ──set──▶ ShutdownFlag ──wakes──▶ drain
+//! owner                 worker                          connections, borrowed stacks
+//! drop(Stopper) ─EOF─▶ StopSignal readable ─set─▶ ShutdownFlag ─wakes─▶ drain
 //! ```
-//! [`StopSignal`] crosses threads by a socket, so that a ring and an epoll set can both wait for it. [`ShutdownFlag`]
-//! stays on the worker's thread and needs no runtime.
+//! [`StopSignal`] crosses threads by a socket, so that a ring and an epoll set can both wait for
+//! it. [`ShutdownFlag`] stays on the worker's thread and needs no runtime.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

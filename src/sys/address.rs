@@ -1,14 +1,17 @@
 //! Addresses of servers, for every transport.
 //!
-//! The text of an address is the same in flags, in ready lines and in records: `127.0.0.1:50051`, `[::1]:50051`,
-//! `unix:/run/echo.sock`. A host name is not an address; [`Address::resolve`]
-//! looks it up.
+//! The text of an address is the same in flags, in ready lines and in records: `127.0.0.1:50051`,
+//! `[::1]:50051`, `unix:/run/echo.sock`. A host name is not an address; [`Address::resolve`] looks
+//! it up. TLS would be a further transport with an address of its own.
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::axis::Transport;
 
 const UNIX: &str = "unix:";
 
@@ -30,7 +33,27 @@ pub struct AddressError(String);
 impl Address {
     /// Port 0 of the loopback interface: a free port, chosen by the kernel.
     pub const FREE_PORT: Address =
-        Address::Tcp(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0));
+        Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+
+    /// Makes a local address that nobody uses: a free port, or a new file in the temporary folder.
+    pub fn unused(transport: Transport) -> Address {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        match transport {
+            Transport::Tcp => Address::FREE_PORT,
+            Transport::Unix => {
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+                let name = format!("ndecho-{}-{number}.sock", std::process::id());
+                Address::Unix(std::env::temp_dir().join(name))
+            }
+        }
+    }
+
+    pub fn transport(&self) -> Transport {
+        match self {
+            Address::Tcp(_) => Transport::Tcp,
+            Address::Unix(_) => Transport::Unix,
+        }
+    }
 
     /// Reads an address, or looks up a host name: `HOST:PORT`.
     pub fn resolve(text: &str) -> io::Result<Address> {

@@ -1,39 +1,38 @@
-//! Pins a worker to a core, and proves it.
+//! Pins of threads to cores, with proof.
 //!
-//! A pin that silently fails makes every figure of a run worthless (two workers on one core, or one that wanders),
-//! so the mask is read back and a mismatch is an error. Cores have the kernel's numbers, as in `taskset`.
+//! A pin that fails silently makes every figure of a run worthless: two workers on one core, or one
+//! that migrates. So [`pin`] reads the mask back, and a mismatch is an error. Cores have the
+//! kernel's numbers, as in `taskset`.
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
-/// Why a thread could not be pinned.
+/// Reasons why a thread could not be pinned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AffinityError {
-    /// The core does not exist, or a cpuset or container withholds it.
+    /// The core does not exist, or a cpuset or container forbids it.
     #[error("cannot pin to core {core}: expected one of the cores {allowed:?}")]
     Refused {
-        /// Core asked for.
         core: usize,
-        /// Cores this thread may run on.
+        /// Cores that this thread may run on.
         allowed: Vec<usize>,
     },
-    /// The kernel accepted the pin but the mask says otherwise.
+    /// The kernel accepted the pin, but the mask has other cores.
     #[error("pinned to core {core}, but the thread may run on {got:?}")]
     NotKept {
-        /// Core asked for.
         core: usize,
-        /// Cores read back.
+        /// Cores of the mask, read back.
         got: Vec<usize>,
     },
 }
 
-/// The cores that the calling thread may run on, in order; after [`pin`] that is one.
+/// Lists the cores that the calling thread may run on; after [`pin`] one core.
 pub fn cores() -> Vec<usize> {
     let mask = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
     (0..CpuSet::count()).filter(|&core| mask.is_set(core).unwrap_or(false)).collect()
 }
 
-/// Pins the calling thread, and the threads it starts from now on, to `core`.
+/// Pins the calling thread, and threads that it starts later, to `core`.
 pub fn pin(core: usize) -> Result<(), AffinityError> {
     let exists = core < CpuSet::count();
     if !exists || !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
@@ -49,7 +48,7 @@ pub fn pin(core: usize) -> Result<(), AffinityError> {
 mod tests {
     use super::*;
 
-    /// Pins inside a thread of its own, so that the test process keeps its mask.
+    /// Runs `work` in a new thread, so that the test process keeps its mask.
     fn pinned<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| scope.spawn(work).join().expect("no panic"))
     }

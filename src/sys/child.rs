@@ -1,7 +1,7 @@
-//! A child process in a process group of its own, ended with certainty and with everything that it started.
+//! Child process in a process group of its own, which always ends, with all its descendants.
 //!
-//! Invariant: a signal is only ever sent to a process, or a group, whose leader has not been waited for yet. Until
-//! then nothing else can have its number.
+//! Invariant: a signal goes only to a process, or a group, whose leader has not been waited for
+//! yet. Until then no other process can have its number.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
@@ -11,62 +11,38 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-/// Between looks at whether a child has exited that is about to.
+/// Time between checks for the exit of a child.
 const EXIT_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Why a child did not do what it was for.
+/// Reasons why a child did not complete its task.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChildError {
-    /// It could not be started.
     #[error("cannot start {program}: {reason}")]
-    Spawn {
-        /// What.
-        program: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// It exited, or closed its stdout, before its work was done.
+    Spawn { program: String, reason: String },
+    /// The child exited, or closed its stdout, before its work was done.
     #[error("{who} {how}")]
-    Died {
-        /// Which child.
-        who: &'static str,
-        /// How it ended.
-        how: String,
-    },
-    /// It was still at it when its time was over.
+    Died { who: &'static str, how: String },
+    /// The child exceeded its time.
     #[error("{who} was not done after {} s", .after.as_secs_f64())]
-    Late {
-        /// Which child.
-        who: &'static str,
-        /// How long it was given.
-        after: Duration,
-    },
-    /// It said something else than was agreed.
+    Late { who: &'static str, after: Duration },
+    /// The child printed an unexpected line.
     #[error("{who} said {got:?}, expected {expected}")]
-    Answer {
-        /// Which child.
-        who: &'static str,
-        /// What it said.
-        got: String,
-        /// What was agreed.
-        expected: String,
-    },
-    /// This program is being stopped.
+    Answer { who: &'static str, got: String, expected: String },
     #[error("interrupted")]
     Interrupted,
 }
 
-/// A child, ended when dropped.
+/// Child process, killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     who: &'static str,
     child: Child,
-    /// How it ended, once it was waited for.
+    /// Exit status, once the child was waited for.
     ended: Option<ExitStatus>,
 }
 
 impl Process {
-    /// Starts `command` as the leader of a group.
+    /// Starts `command` as the leader of a new group.
     pub(crate) fn start(who: &'static str, command: &mut Command) -> Result<Process, ChildError> {
         match command.process_group(0).spawn() {
             Ok(child) => Ok(Process { who, child, ended: None }),
@@ -77,17 +53,16 @@ impl Process {
         }
     }
 
-    /// Its number.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its stdout and stderr, where they are pipes that nobody has taken yet.
+    /// Takes stdout and stderr, if they are pipes and not yet taken.
     pub(crate) fn pipes(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
         (self.child.stdout.take(), self.child.stderr.take())
     }
 
-    /// Asks it, and not what it has started, to end.
+    /// Sends SIGTERM to the child, not to its descendants.
     pub(crate) fn terminate(&mut self) -> Result<(), ChildError> {
         if self.ended.is_none() {
             let sent = kill(self.pid(), Signal::SIGTERM);
@@ -96,7 +71,7 @@ impl Process {
         Err(self.died("was gone before its end".to_owned()))
     }
 
-    /// How it exits within a time.
+    /// Waits for the exit, at most `within`.
     pub(crate) fn exit(&mut self, within: Duration) -> Result<ExitStatus, ChildError> {
         let deadline = Instant::now() + within;
         loop {
@@ -111,7 +86,7 @@ impl Process {
         }
     }
 
-    /// As [`Process::exit`], where anything but success is an error.
+    /// Waits for the exit as [`Process::exit`]; any status but success is an error.
     pub(crate) fn succeed(&mut self, within: Duration) -> Result<(), ChildError> {
         match self.exit(within)? {
             status if status.success() => Ok(()),
@@ -119,15 +94,14 @@ impl Process {
         }
     }
 
-    /// An error of this child.
     pub(crate) fn died(&self, how: String) -> ChildError {
         ChildError::Died { who: self.who, how }
     }
 
-    /// Ends it, if it has not ended, and whatever it has started and left behind.
+    /// Kills the child, if it still runs, and its descendants.
     pub(crate) fn end(&mut self) {
         if self.ended.is_none() {
-            // It fails for a child that is not ours, which this one is.
+            // It fails only for a process that is not our child.
             let _ = self.reap();
         }
     }
@@ -144,7 +118,7 @@ impl Process {
     }
 
     fn reap(&mut self) -> std::io::Result<ExitStatus> {
-        // It fails when there is nobody left in the group.
+        // It fails when the group is empty.
         let _ = killpg(self.pid(), Signal::SIGKILL);
         let status = self.child.wait()?;
         self.ended = Some(status);
@@ -169,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    /// A shell that has a child, whose number it prints; then it does `more`.
+    /// Starts a shell with a child of its own, and returns the number of that child.
     fn family(more: &str) -> (Process, Pid) {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("sleep 60 & echo $!; {more}")]);
@@ -181,7 +155,7 @@ mod tests {
         (process, Pid::from_raw(line.trim().parse().expect("a number")))
     }
 
-    /// Signals reach it, so it is there; a zombie of init's is about to be gone.
+    /// Waits until signals no longer reach `pid`; init reaps a zombie soon.
     fn is_gone(pid: Pid) -> bool {
         let deadline = Instant::now() + Duration::from_secs(5);
         while kill(pid, None).is_ok() && Instant::now() < deadline {

@@ -2,14 +2,14 @@
 //!
 //! | transport | several workers | a used address |
 //! |---|---|---|
-//! | TCP | one socket each, SO_REUSEPORT; the kernel spreads connections over them | refused |
-//! | Unix | one socket, one descriptor each; who accepts first has the connection | a stale file is replaced, a live one refused |
+//! | TCP | one socket each, by SO_REUSEPORT | refused |
+//! | Unix | one socket, one descriptor each | a stale file is replaced, a live one refused |
 //!
-//! SO_REUSEPORT alone would let another server of the same user share the port without a word, so a fixed port is
-//! first bound without it.
+//! With SO_REUSEPORT alone, another server of the same user could share the port unnoticed. So a
+//! fixed port is first bound without it.
 //!
-//! Invariant: the file of a Unix socket exists while one of its listeners does. The last one removes it, unless
-//! another server has replaced it meanwhile (other device or inode).
+//! Invariant: the file of a Unix socket exists while one of its listeners does. The last listener
+//! removes it, unless another server has replaced it (other device or inode).
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -164,7 +164,8 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     match probe.connect(address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-        // Connected, or its backlog is full (EAGAIN), or the socket is of another type (EPROTOTYPE).
+        // Connected, or its backlog is full (EAGAIN), or the socket is of another type
+        // (EPROTOTYPE).
         Ok(()) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
     }
 }

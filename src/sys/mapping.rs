@@ -1,8 +1,8 @@
-//! A user's file as bytes, mapped and not read: an array of gigabytes is there at once and costs memory only where
-//! it is looked at.
+//! Mapping of a user's file. An array of gigabytes is available at once, and only the pages that
+//! are read cost memory.
 //!
-//! Invariant a caller relies on: the bytes stay mapped while the [`Mapping`] lives. What it cannot promise is that
-//! nobody truncates the file meanwhile; the process then gets SIGBUS, as with any mapped file (mmap(2)).
+//! Invariant: the bytes stay mapped while the [`Mapping`] lives. If another process truncates the
+//! file meanwhile, this process gets SIGBUS, as with any mapped file (mmap(2)).
 #![allow(unsafe_code)] // Mapping a file has no safe form.
 
 use std::fs::File;
@@ -12,17 +12,16 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-/// A whole file, read-only.
+/// Read-only map of a whole file.
 #[derive(Debug)]
 pub struct Mapping(Mmap);
 
 impl Mapping {
-    /// Maps the file at `path`, which may be empty.
+    /// Maps the file at `path`; it may be empty.
     pub fn open(path: &Path) -> io::Result<Mapping> {
         let file = File::open(path)?;
-        // SAFETY: the map is private and read-only, and every reader of it checks what it reads. That the file is
-        // not changed while it is mapped is up to the user who named it; a decoder copes with any bytes, and a
-        // truncation ends the process instead of reading beyond the file.
+        // SAFETY: the map is private and read-only. A decoder accepts any bytes, so a change of the
+        // file does no harm, and a truncation ends the process instead of a read beyond the file.
         unsafe { Mmap::map(&file) }.map(Mapping)
     }
 }

@@ -1,14 +1,14 @@
-//! Options that every server, driver and client sets on its sockets, and connections of clients.
+//! Options of the sockets of every server and client, and connects.
 //!
 //! | option | transport | value | why |
 //! |---|---|---|---|
-//! | `TCP_NODELAY` | TCP | on | every driver coalesces by itself; Nagle would add a delayed ACK to a request |
-//! | `TCP_CONGESTION` | TCP | `cubic` where the kernel has it | `bbr` paces with timers, which caps loopback |
-//! | buffer sizes | TCP | left to autotuning | a fixed size turns autotuning off and caps the window |
-//! | buffer sizes | Unix | left alone | what a user gets who sets nothing |
+//! | `TCP_NODELAY` | TCP | on | drivers coalesce; Nagle would add a delayed ACK to a request |
+//! | `TCP_CONGESTION` | TCP | `cubic`, if available | `bbr` paces by timers: a cap on loopback |
+//! | buffer sizes | TCP | left to autotuning | a fixed size caps the window |
+//! | buffer sizes | Unix | left alone | the default of the system, as users have it |
 //!
-//! Accepted TCP sockets inherit their listener's options. [`read_back`] returns the values that really hold, for the
-//! record.
+//! Accepted TCP sockets inherit the options of their listener. [`read_back`] returns the values
+//! that really hold, for the record.
 
 use std::error::Error;
 use std::fmt;
@@ -103,7 +103,7 @@ pub fn tune(socket: &impl AsFd) -> Result<(), SocketError> {
     result.map_err(|source| SocketError { action: Action::SetOptions, source })
 }
 
-/// Sets the options on a socket, with the plain error.
+/// Sets the options on a socket; returns the plain error.
 pub(super) fn apply(socket: &SockRef<'_>) -> io::Result<()> {
     if is_unix(socket)? {
         return Ok(());

@@ -1,8 +1,9 @@
 //! `tokio`: epoll, on a current-thread runtime.
 //!
-//! One task per connection. A task reads into a buffer that all connections of the worker share, or straight into
-//! the buffer its machine lends, and writes what came of it in one vectored write: the same batching as on the
-//! ring, so that the gap between the two is the price of the system interface and not of habits.
+//! One task per connection. A task reads into a buffer that all connections of the worker share, or
+//! directly into the buffer that its machine lends, and sends the output by one vectored write. The
+//! batching equals that of the ring, so the gap between the two is the price of the system
+//! interface.
 //!
 //! A borrowed stack gets the stream itself; its bytes are not counted.
 
@@ -25,7 +26,7 @@ use crate::driver::{
 use crate::sys::listener::Listener;
 use crate::wire::{Loan, SharedPool};
 
-/// A worker on tokio.
+/// Worker on epoll.
 #[derive(Debug)]
 pub struct Tokio {
     options: Options,

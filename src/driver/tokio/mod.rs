@@ -1,6 +1,6 @@
 //! Drivers on a tokio runtime: [`Tokio`] on epoll, [`TokioUring`] on the tokio-uring crate.
 //!
-//! [`worker`] holds what the two share. They differ in how the bytes of one connection move.
+//! They share the worker and differ in how the bytes of one connection move.
 
 mod epoll;
 mod net;

@@ -1,8 +1,9 @@
-//! `tokio-uring`: the crate of that name, as its documentation has it.
+//! `tokio-uring`: the crate of that name, used as its documentation shows.
 //!
-//! Every operation owns its buffer. A machine's buffers move into the operations and back, so an own protocol costs
-//! no copy; a borrowed stack, which lends its buffers for one call only, gets [`OwnedStream`] with a copy each way.
-//! Accepting, timers and the stop socket go through the tokio runtime that tokio-uring stands on.
+//! Every operation owns its buffer. The buffers of a machine move into operations and back, so an
+//! own protocol needs no copy. A borrowed stack lends its buffers for one call only, so it gets
+//! [`OwnedStream`] with a copy each way. Accepts, timers and the stop signal use the tokio runtime
+//! below tokio-uring.
 //!
 //! An operation cannot be cancelled: a closing connection shuts its socket down, which ends it.
 
@@ -29,13 +30,14 @@ use crate::driver::{
 use crate::sys::listener::Listener;
 use crate::wire::{Loan, SharedPool};
 
-/// Submissions that fit the ring; a full one is handed over at once.
+/// Length of the submission queue; a full one is submitted at once.
 const SUBMISSIONS: u32 = 512;
 
-/// Completions that fit the ring: with one receive in flight per connection, that many may become ready at once.
+/// Length of the completion queue. With one receive in flight per connection, as many may complete
+/// at once.
 const COMPLETIONS: u32 = 4096;
 
-/// A worker on tokio-uring.
+/// Worker on tokio-uring.
 pub struct TokioUring {
     options: Options,
     pool: SharedPool,
@@ -82,7 +84,7 @@ impl Driver for TokioUring {
     }
 }
 
-/// The ring takes a socket in blocking mode; otherwise it would say EAGAIN instead of waiting.
+/// Moves a socket to the ring, in blocking mode: otherwise operations would fail with EAGAIN.
 fn attach(stream: TokioStream) -> io::Result<Rc<RingSocket>> {
     Ok(Rc::new(match stream {
         TokioStream::Tcp(stream) => {
@@ -135,7 +137,7 @@ impl RingSocket {
     }
 }
 
-/// An operation in flight; dropping it would lose what it brings.
+/// Operation in flight; a drop would lose its result.
 type Operation<T> = Pin<Box<dyn Future<Output = (io::Result<usize>, T)>>>;
 
 /// Polls an operation and clears it when it is done.
@@ -151,16 +153,16 @@ fn poll_operation<T>(
     Poll::Ready(done)
 }
 
-/// A socket of an own protocol.
+/// Socket of an own protocol, with its operations.
 struct OwnedSocket {
     stream: Rc<RingSocket>,
     read: Option<Operation<Received>>,
     write: Option<Operation<Vec<Slice<Vec<u8>>>>>,
-    /// For reads without a loan.
+    /// Buffer of reads without a loan.
     buffer: Vec<u8>,
 }
 
-/// Where a read has gone.
+/// Target of a read.
 enum Received {
     Buffer(Vec<u8>),
     Loan(Loan),
@@ -237,7 +239,7 @@ impl Socket for OwnedSocket {
             match into {
                 Received::Loan(loan) => {
                     connection.received(loan, count, cx);
-                    // The next read cannot be taken back, so the machine learns now of what has come.
+                    // The next read cannot be cancelled, so the machine gets the bytes now.
                     connection.show_loan(cx);
                 }
                 Received::Buffer(buffer) => {
@@ -272,16 +274,16 @@ impl Socket for OwnedSocket {
     }
 }
 
-/// A byte stream over owned buffers. Writes are gathered until a flush, or until `READ_BYTES` are waiting.
+/// Byte stream over owned buffers. It gathers writes until a flush, or until `READ_BYTES` wait.
 struct OwnedStream {
     stream: Rc<RingSocket>,
     read: Option<Operation<Vec<u8>>>,
     inbound: Vec<u8>,
-    /// The part of `inbound` that has not been read.
+    /// Unread part of `inbound`.
     unread: Range<usize>,
     write: Option<Operation<Slice<Vec<u8>>>>,
     outbound: Vec<u8>,
-    /// The buffer that is not being filled.
+    /// Buffer that is not being filled.
     spare: Vec<u8>,
 }
 
@@ -303,7 +305,7 @@ impl OwnedStream {
         self.write = Some(Box::pin(async move { stream.write(piece).await }));
     }
 
-    /// Ready when nothing is waiting or in flight.
+    /// Resolves when no byte waits or is in flight.
     fn poll_drained(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.write.is_none() {

@@ -1,5 +1,12 @@
-//! What the two drivers on a tokio runtime share: endpoints, accepting, room for connections, drain, and the task
-//! of one connection of an own protocol. They differ in their [`Socket`].
+//! Worker of both drivers on a tokio runtime: accepts, the limit of connections, the drain, and the
+//! task of one connection of an own protocol. The drivers differ in their [`Socket`].
+//!
+//! ```text
+//! listener ─▶ accept ─▶ ConnectionFactory ─▶ task: Serving { Connection, Socket }   own protocol
+//!                                          └▶ task: Service::serve(stream)          borrowed stack
+//! ```
+//! Invariant: a task holds a permit of the semaphore while it runs, so the drain ends when all
+//! permits are free.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -32,20 +39,20 @@ type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 type ConnectionFactory = dyn Fn(TokioStream, Rc<Worker>) -> Task;
 
-/// What the tasks of a worker share.
+/// State that the tasks of a worker share.
 pub(crate) struct Worker {
     options: Options,
     pool: SharedPool,
     counters: RefCell<Counters>,
-    /// Where bytes are read that no machine has lent a buffer for.
+    /// Buffer of reads without a loan.
     pub(crate) scratch: RefCell<Vec<u8>>,
     shutdown: ShutdownFlag,
     room: Arc<Semaphore>,
 }
 
-/// How a driver moves the bytes of one connection. Each call does one thing, or is pending.
+/// Socket of one connection. Each call does one operation, or is pending.
 pub(crate) trait Socket {
-    /// Sends of the connection's output. Ready when something was sent, or the socket has failed.
+    /// Sends output of the connection. Ready when bytes were sent, or the socket has failed.
     fn poll_send(
         &mut self,
         connection: &mut Connection,
@@ -53,7 +60,7 @@ pub(crate) trait Socket {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()>;
 
-    /// Receives. Ready when something arrived, the peer has ended, or the socket has failed.
+    /// Receives. Ready when bytes arrived, the peer has ended, or the socket has failed.
     fn poll_receive(
         &mut self,
         connection: &mut Connection,
@@ -61,15 +68,14 @@ pub(crate) trait Socket {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()>;
 
-    /// Shuts down the sending side.
     fn shut_down(&mut self);
 
-    /// Ready when nothing is in flight that would keep the socket open.
+    /// Resolves when no operation in flight keeps the socket open.
     fn poll_close(&mut self, cx: &mut TaskContext<'_>) -> Poll<()>;
 }
 
 impl Endpoint {
-    /// An own protocol; `attach` makes the driver's socket.
+    /// Makes an endpoint of an own protocol; `attach` makes the driver's socket.
     pub(crate) fn machine<M: Connected + 'static, S: Socket + 'static>(
         listener: Listener,
         make: impl Fn() -> M + 'static,
@@ -80,7 +86,7 @@ impl Endpoint {
             let machine = Box::new(make());
             let connection = Connection::new(machine, worker.options.outbox_bytes_max);
             Box::pin(async move {
-                // A socket that failed so early is closed by being dropped.
+                // A socket that failed so early is closed by its drop.
                 if let Ok(socket) = socket {
                     serve(socket, connection, worker).await;
                 }
@@ -89,7 +95,7 @@ impl Endpoint {
         Endpoint { listener, factory: Rc::new(factory) }
     }
 
-    /// A borrowed stack; `start` makes its future.
+    /// Makes an endpoint of a borrowed stack; `start` makes its future.
     pub(crate) fn service(
         listener: Listener,
         start: impl Fn(TokioStream, WorkerHandle) -> Task + 'static,
@@ -112,12 +118,11 @@ impl Worker {
         })
     }
 
-    /// What has been done so far.
     pub(crate) fn counters(&self) -> Counters {
         self.counters.borrow().clone()
     }
 
-    /// Lends what belongs to the worker.
+    /// Lends the worker's state for one call.
     pub(crate) fn with_cx<T>(&self, work: impl FnOnce(&mut WorkerCx<'_>) -> T) -> T {
         work(&mut WorkerCx {
             pool: &mut self.pool.borrow_mut(),
@@ -136,14 +141,15 @@ impl Worker {
         permit.expect("the semaphore is never closed")
     }
 
-    /// Resolves when no connection is left.
+    /// Resolves when no connection remains.
     async fn emptied(&self) {
         let all = u32::try_from(self.options.connections_max).unwrap_or(u32::MAX);
         let _ = self.room.acquire_many(all).await;
     }
 }
 
-/// Serves until `stop`, then drains. Whoever is not done in time is left to be dropped with the runtime's tasks.
+/// Serves until `stop`, then drains. Tasks that exceed the drain timeout are dropped with the
+/// runtime.
 pub(crate) async fn run(
     endpoints: Vec<Endpoint>,
     stop: StopSignal,
@@ -171,7 +177,7 @@ async fn trim(worker: Rc<Worker>) {
     }
 }
 
-/// Accepts until the worker drains; dropping the listener on return refuses whoever is still in the backlog.
+/// Accepts until the worker drains. The drop of the listener refuses connections in its backlog.
 async fn accept(listener: TokioListener, factory: Rc<ConnectionFactory>, worker: Rc<Worker>) {
     let mut drained = worker.shutdown.wait();
     loop {
@@ -214,20 +220,20 @@ async fn serve<S: Socket>(socket: S, mut connection: Connection, worker: Rc<Work
     worker.with_cx(|cx| connection.close(cx));
 }
 
-/// One connection of an own protocol.
+/// Task of one connection of an own protocol.
 struct Serving<S> {
     socket: S,
     connection: Connection,
     sleep: Pin<Box<Sleep>>,
-    /// What `sleep` is set to. A deadline that moves away does not move it: it fires, finds nothing due and is set
-    /// anew, which is cheaper than a timer operation per message.
+    /// Time that `sleep` is set to. A later deadline does not move it: it fires, finds nothing
+    /// due and is set again. This is cheaper than a timer operation per message.
     sleeping_until: Option<Instant>,
     drained: Option<ShutdownWait>,
     worker: Rc<Worker>,
 }
 
 impl<S: Socket> Serving<S> {
-    /// Ready when the connection is done.
+    /// Resolves when the connection is done.
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         self.poll_drain(cx);
         loop {
@@ -260,7 +266,7 @@ impl<S: Socket> Serving<S> {
         }
     }
 
-    /// Ready when a deadline has been handled.
+    /// Resolves when a deadline has been handled.
     fn poll_deadline(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         let Some(deadline) = self.connection.deadline() else {
             return Poll::Pending;

@@ -1,18 +1,20 @@
-//! One connection on the ring: which operations are in flight for it, and what they own.
+//! One connection on the ring: its operations in flight, and the memory that they own.
 //!
 //! ```text
-//!            ┌──────────── no loan lately ────────────┐
-//!            ▼                                        │
-//!  Idle ──▶ Multi ──cancel, its last completion──▶ Idle ──loan──▶ Into ──▶ Idle ──▶ Once ──▶ Idle ...
+//!           ┌─────────── no loan lately ───────────┐
+//!           ▼                                       │
+//! Idle ─▶ Multi ─cancel, its last completion─▶ Idle ─loan─▶ Into ─▶ Idle ─▶ Once ─▶ Idle ...
 //! ```
-//! Small messages come by one multishot receive into provided buffers. Once the machine lends the buffer of a large
-//! message, that receive is cancelled; what it still delivers is copied into the loan, and the rest is received in
-//! place. From then on reads go one at a time, a short one for the next head and a direct one for the body, until
-//! [`ONCE_READS`] short ones in a row saw no loan.
+//! Small messages arrive by one multishot receive into provided buffers. When the machine lends the
+//! buffer of a large message, that receive is cancelled. Bytes that it still delivers are copied
+//! into the loan, and the rest is received in place. From then on reads go one at a time: a short
+//! one for the next head and a direct one for the body, until [`ONCE_READS`] short ones in a row
+//! saw no loan.
 //!
-//! Invariant: while an operation is in flight the link is not dropped, and what the operation points to (the loan in
-//! `receive`, the batch in `connection`, the vector in `sending`) is neither moved nor touched.
-#![allow(unsafe_code)] // Hands pointers to the kernel and takes over what it filled.
+//! Invariant: while an operation is in flight, the connection is not dropped, and the memory of the
+//! operation (the loan in `receive`, the batch in `inner`, the list in `send`) is neither moved nor
+//! touched.
+#![allow(unsafe_code)] // Hands pointers to the kernel and takes over memory that it filled.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -27,35 +29,33 @@ use crate::driver::SLICES_MAX;
 use crate::driver::connection::{Connection, Step};
 use crate::wire::Loan;
 
-/// Bytes of a read that looks for the next head of a stream of large messages: whatever follows the head in it has
-/// to be copied, so it is short.
+/// Bytes of a read for the next head between large messages. Bytes after the head must be copied,
+/// so the read is short.
 const ONCE_BYTES: u32 = 4096;
 
-/// Short reads without a loan before the multishot receive is armed again.
+/// Short reads without a loan after which the multishot receive is armed again.
 const ONCE_READS: u8 = 4;
 
-/// Most bytes of one send. A completion tells that the peer is still reading, so this bounds how slow an honest peer
-/// may be: 4 MiB a minute.
+/// Most bytes of one send. Each completion proves that the peer reads, so this sets the slowest
+/// accepted peer: 4 MiB per stall timeout of a minute.
 const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Most bytes that are sent at once, without a completion to wait for: what the kernel takes as one segment on
-/// loopback. A socket that is being read nearly always has room for them; where it has not, the rest takes a turn more.
+/// Most bytes of a send without a completion: one segment of the kernel on loopback. A socket that
+/// is read nearly always has room for them; otherwise the rest takes one more turn.
 const AT_ONCE_BYTES_MAX: usize = 64 * 1024;
 
-/// A connection, its socket and its operations.
+/// Connection with its socket and its operations.
 pub(super) struct RingConnection {
     pub(super) inner: Connection,
-    /// Marked for the end of the turn.
+    /// Listed for the end of the turn.
     pub(super) dirty: bool,
     fd: OwnedFd,
-    /// In flight, if any.
     receive: Option<Receive>,
-    /// In flight, if any.
     send: Option<Send>,
     once_reads_left: u8,
-    /// The socket had no room for a send that went at once: the next one waits.
+    /// The socket had no room for a non-blocking send; the next send waits.
     choked: bool,
-    /// The socket had nothing more when last seen.
+    /// The socket was empty after the last receive.
     drained: bool,
     closing: bool,
     armed: Option<Instant>,
@@ -67,25 +67,23 @@ struct Receive {
 }
 
 enum Target {
-    /// Provided buffers, until cancelled.
+    /// Provided buffers, multishot.
     Multi,
-    /// One provided buffer.
     Once,
-    /// The machine's own buffer.
+    /// Buffer of the machine.
     Loan(Loan),
 }
 
-/// Sends from the connection's batch.
+/// Send from the connection's batch.
 struct Send {
-    /// The list of slices, if there are several.
+    /// List of slices, if there are several.
     vector: Option<IoVector>,
-    /// Its length, when it goes at once.
+    /// Length of a send without a completion.
     at_once: Option<usize>,
     cancelled: bool,
 }
 
 impl RingConnection {
-    /// Nothing is in flight yet.
     pub(super) fn new(fd: OwnedFd, connection: Connection) -> RingConnection {
         RingConnection {
             inner: connection,
@@ -101,12 +99,13 @@ impl RingConnection {
         }
     }
 
-    /// Gives the connection up, whatever its state.
+    /// Closes the connection, in any state.
     pub(super) fn abort(&mut self) {
         self.closing = true;
     }
 
-    /// Starts and cancels operations as the connection wants. True when it is done and nothing is in flight.
+    /// Starts and cancels operations. Returns true when the connection is done and nothing is in
+    /// flight.
     pub(super) fn settle<R: Ring>(&mut self, key: Key, core: &mut Core<R>) -> bool {
         self.dirty = false;
         match self.inner.step(core.now) {
@@ -121,7 +120,7 @@ impl RingConnection {
         }
         match &self.send {
             None => self.start_send(key, core),
-            // Something has come up that cannot wait for the peer to act.
+            // New work cannot wait until the peer acts.
             Some(Send { at_once: Some(len), .. }) => {
                 core.hurry |= !self.inner.rests_after(*len);
             }
@@ -132,18 +131,18 @@ impl RingConnection {
         false
     }
 
-    /// Gives everything back; nothing may be in flight.
+    /// Returns all buffers; nothing may be in flight.
     pub(super) fn close<R: Ring>(mut self, key: Key, core: &mut Core<R>) {
         debug_assert!(self.receive.is_none() && self.send.is_none());
         core.timers.disarm(Due::Connection(key), &mut self.armed);
         core.with_cx(|cx| self.inner.close(cx));
     }
 
-    /// The deadline that was armed has passed.
+    /// Handles the armed deadline.
     pub(super) fn expire<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
         self.armed = None;
         if self.is_receiving_loan() {
-            // Its last completion says how much has come; then the connection judges.
+            // The last completion brings the count; then the connection judges.
             self.cancel_receive(key, core);
         } else {
             core.with_cx(|cx| self.inner.expire(cx));
@@ -154,7 +153,7 @@ impl RingConnection {
         matches!(&self.receive, Some(Receive { target: Target::Loan(_), .. }))
     }
 
-    /// While a receive is being cancelled nothing is armed: the deadline is looked at when that is over.
+    /// Arms the deadline, except during the cancel of a receive: its end checks the deadline.
     fn arm_timer<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
         if !self.receive.as_ref().is_some_and(|receive| receive.cancelled) {
             let deadline = self.inner.deadline();
@@ -193,8 +192,9 @@ impl RingConnection {
             (Target::Multi, Op::ReceiveMulti { fd })
         };
         self.receive = Some(Receive { target, cancelled: false });
-        // SAFETY: the only pointer is into the spare room of the loan's buffer, at least `len` bytes. The loan is in
-        // `self.receive`, which nobody touches until the last completion takes it out, and `self` lives until then.
+        // SAFETY: the only pointer leads to the spare room of the loan's buffer, at least `len`
+        // bytes. The loan is in `self.receive`, which nobody touches until the last completion
+        // takes it out, and `self` lives until then.
         unsafe { core.ring.push(op, Token { kind: Kind::Receive, key }) };
     }
 
@@ -206,7 +206,7 @@ impl RingConnection {
         }
     }
 
-    /// A completion of the receive.
+    /// Handles a completion of the receive.
     pub(super) fn received<R: Ring>(&mut self, completion: Completion, core: &mut Core<R>) {
         self.drained = !completion.nonempty;
         let count = usize::try_from(completion.result).unwrap_or(0);
@@ -229,7 +229,7 @@ impl RingConnection {
         }
         match -completion.result {
             0 => core.with_cx(|cx| self.inner.end(cx)),
-            // No buffer was left in this turn, or it was cancelled: it is armed anew if it is still wanted.
+            // No provided buffer was left, or the receive was cancelled: `settle` arms it again.
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
             error if error > 0 => core.with_cx(|cx| self.inner.vanish(cx)),
             _ => {}
@@ -240,9 +240,10 @@ impl RingConnection {
         let len = loan.buffer.len() + count;
         assert!(
             count <= loan.want && len <= loan.buffer.capacity(),
-            "more came than was asked for"
+            "the kernel wrote more bytes than the receive asked for"
         );
-        // SAFETY: the receive that has just completed wrote `count` bytes at the buffer's end, within its capacity.
+        // SAFETY: the completed receive wrote `count` bytes at the buffer's end, within its
+        // capacity.
         unsafe { loan.buffer.set_len(len) };
         core.with_cx(|cx| self.inner.received(loan, count, cx));
     }
@@ -269,8 +270,9 @@ impl RingConnection {
         };
         let at_once = op.is_at_once().then_some(pending);
         self.send = Some(Send { vector, at_once, cancelled: false });
-        // SAFETY: the bytes are the batch's, which owns them on the heap and only changes by `Connection::sent` and
-        // `Connection::close`, both called after the last completion; the list is in `self.send` until then.
+        // SAFETY: the batch owns the bytes on the heap. Only `Connection::sent` and
+        // `Connection::close` change it, both after the last completion. The list is in
+        // `self.send` until then.
         unsafe { core.ring.push(op, Token { kind: Kind::Send, key }) };
     }
 
@@ -282,7 +284,7 @@ impl RingConnection {
         }
     }
 
-    /// The completion of the send.
+    /// Handles the completion of the send.
     pub(super) fn sent<R: Ring>(&mut self, completion: Completion, core: &mut Core<R>) {
         if let Some(send) = self.send.take() {
             core.vectors.extend(send.vector);

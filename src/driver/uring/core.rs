@@ -1,5 +1,4 @@
 //! State of a worker that its reactor lends to one connection at a time.
-
 #![allow(unsafe_code)] // Queues operations without pointers.
 
 use std::rc::Rc;
@@ -21,7 +20,7 @@ pub(super) struct Core<R> {
     pub(super) now: Instant,
     /// Lists for vectored sends that are not in use.
     pub(super) vectors: Vec<IoVector>,
-    /// The completion of a send that goes at once is waited for.
+    /// A send without a completion is in flight whose end must be noticed soon.
     pub(super) hurry: bool,
     pub(super) counters: Counters,
     pub(super) executor: Rc<Executor>,

@@ -1,7 +1,7 @@
-//! What tasks and streams share with their reactor: who was touched, who sleeps, what runs.
+//! Tasks, sleepers and changed connections of one worker, shared by its reactor and its streams.
 //!
-//! All on one thread. Tasks run between the completions of a turn and its sends, so whatever they write in a turn
-//! leaves in one send per connection.
+//! All run on one thread. Tasks run between the completions of a turn and its sends, so their
+//! output of a turn leaves in one send per connection. Nothing here waits: the reactor does.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -20,16 +20,14 @@ use crate::driver::WorkerHandle;
 use crate::driver::shutdown::ShutdownFlag;
 use crate::wire::SharedPool;
 
-/// Something that runs on the worker.
+/// Future on the worker's thread.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Shared by the reactor, its streams and its tasks.
+/// State shared by the reactor, its streams and its tasks.
 pub(super) struct Executor {
-    /// The worker's message buffers.
     pub(super) pool: SharedPool,
-    /// The worker's news of shutting down.
     pub(super) shutdown: ShutdownFlag,
-    /// The worker's clock, read once a turn.
+    /// Clock of the worker, read once per turn.
     now: Cell<Instant>,
     touched: RefCell<Vec<Key>>,
     sleepers: RefCell<BTreeMap<(Instant, u64), Waker>>,
@@ -39,7 +37,6 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    /// A executor at `now`.
     pub(super) fn new(now: Instant, pool: SharedPool) -> Rc<Executor> {
         Rc::new(Executor {
             pool,
@@ -60,28 +57,28 @@ impl Executor {
         WorkerHandle::new(sleep, self.shutdown.clone())
     }
 
-    /// Starts a task; it is polled first in the turn that is under way or the next one.
+    /// Starts a task, which is first polled in this turn or the next one.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.spawned.borrow_mut().push(Box::pin(task));
         self.woken.raise();
     }
 
-    /// Asks for [`crate::wire::Machine::resume`] on a connection.
+    /// Requests [`crate::driver::Connected::resume`] for a connection.
     pub(super) fn touch(&self, key: Key) {
         self.touched.borrow_mut().push(key);
     }
 
-    /// Moves the connections that were touched to `into`.
+    /// Moves the requested connections to `into`.
     pub(super) fn take_touched(&self, into: &mut Vec<Key>) {
         into.append(&mut self.touched.borrow_mut());
     }
 
-    /// When the first sleeper is to be woken.
+    /// Returns the time of the first sleeper.
     pub(super) fn next_sleeper(&self) -> Option<Instant> {
         self.sleepers.borrow().first_key_value().map(|(&(at, _), _)| at)
     }
 
-    /// Sets the clock and wakes whoever has slept long enough.
+    /// Sets the clock and wakes sleepers whose time has come.
     pub(super) fn tick(&self, now: Instant) {
         self.now.set(now);
         let mut sleepers = self.sleepers.borrow_mut();
@@ -91,19 +88,17 @@ impl Executor {
     }
 }
 
-/// The tasks of one worker.
 pub(super) struct Tasks {
     running: FuturesUnordered<Task>,
     waker: Waker,
 }
 
 impl Tasks {
-    /// No tasks yet.
     pub(super) fn new(executor: &Executor) -> Tasks {
         Tasks { running: FuturesUnordered::new(), waker: Waker::from(Arc::clone(&executor.woken)) }
     }
 
-    /// Polls every task that was woken, until none is.
+    /// Polls woken tasks until none is left.
     pub(super) fn run(&mut self, executor: &Executor) {
         while executor.woken.lower() {
             self.running.extend(executor.spawned.borrow_mut().drain(..));
@@ -113,7 +108,7 @@ impl Tasks {
     }
 }
 
-/// Raised by any task's waker.
+/// Flag that wakers of tasks raise.
 #[derive(Debug, Default)]
 struct Flag(AtomicBool);
 
@@ -123,7 +118,7 @@ impl Flag {
     }
 
     fn lower(&self) -> bool {
-        // A plain load first: nearly always nothing is woken.
+        // A plain load first: nearly always no task is woken.
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Acquire)
     }
 }

@@ -1,4 +1,4 @@
-//! The list of slices that a vectored send hands to the kernel, kept where it lies until the send completes.
+//! List of slices for a vectored send, at a fixed place in memory until the send completes.
 #![allow(unsafe_code)] // The list holds pointers for the kernel.
 
 use std::io::IoSlice;
@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 
 use crate::driver::SLICES_MAX;
 
-/// A list on the heap, so that it stays where it is.
+/// List on the heap, so that it does not move.
 pub(super) struct IoVector(Box<List>);
 
 struct List {
@@ -15,16 +15,16 @@ struct List {
 }
 
 impl IoVector {
-    /// Lists nothing yet.
     pub(super) fn new() -> IoVector {
-        // SAFETY: a header of zeros and null pointers is a valid, empty one; some targets pad it with private fields.
+        // SAFETY: a header of zeros and null pointers is valid and empty; some targets pad it with
+        // private fields.
         let header = unsafe { MaybeUninit::<libc::msghdr>::zeroed().assume_init() };
         let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         IoVector(Box::new(List { header, slices: [empty; SLICES_MAX] }))
     }
 
-    /// Lists `slices`, all but the last in full, up to `bytes_max` in all, and says how many bytes these are. The
-    /// pointer is valid while `self` and the slices' bytes are neither moved nor changed.
+    /// Lists `slices` up to `bytes_max` in all, and returns the number of listed bytes. The pointer
+    /// is valid while `self` and the bytes of the slices are neither moved nor changed.
     pub(super) fn list(
         &mut self,
         slices: &[IoSlice<'_>],

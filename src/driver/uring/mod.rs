@@ -2,17 +2,21 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`op`] | what goes to the kernel and comes back; tokens |
+//! | [`op`] | operations, completions and their tokens |
 //! | [`ring`] | the kernel behind a narrow trait |
-//! | `buffers` | memory the kernel fills by itself |
-//! | `vector` | lists for vectored sends |
-//! | `link` | one connection: its operations and what they own |
+//! | `buffers` | provided buffers, which the kernel picks by itself |
+//! | `iovec` | lists of slices for vectored sends |
+//! | `connection` | one connection: its operations and the memory that they own |
+//! | `core` | state that the reactor lends to a connection |
 //! | [`reactor`] | the loop; listeners; drain |
-//! | [`stream`] | the poll view for borrowed stacks |
-//! | `hub`, `timers`, `slots` | tasks and sleepers; deadlines; the table of connections |
+//! | [`stream`] | byte stream for borrowed stacks |
+//! | `executor` | tasks and sleepers |
+//! | `timers` | deadlines of connections and listeners |
+//! | `slots` | the table of connections |
 //!
-//! Not used, on purpose: zero-copy sends (on loopback the kernel copies anyway, later), a polling kernel thread (it
-//! takes a core; [`crate::driver::Options::busy_poll`] is the worker's own), bundles and incremental buffers (buffers of 32 KiB leave them nothing to gain).
+//! Not used, on purpose: zero-copy sends (on loopback the kernel copies anyway, later), a polling
+//! kernel thread (it takes a core; [`crate::driver::Options::busy_poll`] is the worker's own),
+//! bundles and incremental buffers (buffers of 32 KiB leave them nothing to gain).
 
 use std::rc::Rc;
 
@@ -40,7 +44,7 @@ pub use stream::UringStream;
 use executor::Task;
 use reactor::ConnectionFactory;
 
-/// A worker on a ring of its own.
+/// Worker with a ring of its own.
 pub struct Uring(Reactor);
 
 /// Listener with the factory of its connections.

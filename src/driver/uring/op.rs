@@ -1,6 +1,6 @@
-//! What the reactor asks of the kernel, and what it gets back.
+//! Operations that the reactor submits, and their completions.
 //!
-//! A [`Token`] goes out with every operation and comes back with each of its completions, as `user_data`:
+//! Every operation carries a [`Token`] as `user_data`, and each of its completions returns it:
 //!
 //! ```text
 //!  63      56 55                    32 31                            0
@@ -8,52 +8,45 @@
 //! |   kind   |          index         |          generation           |
 //! +----------+------------------------+-------------------------------+
 //! ```
-//! Index and generation are a [`Key`]: a slot is used again with the next generation, so that a completion that
-//! comes late cannot be taken for the next tenant's.
+//! Index and generation are a [`Key`]. A slot is reused under the next generation, so a late
+//! completion cannot reach the next tenant.
 
 use std::os::fd::RawFd;
 
-/// Names one tenancy of a slot.
+/// Name of one tenancy of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// Place in the table; less than [`Key::INDEX_END`].
+    /// Place in the table, below [`Key::INDEX_END`].
     pub index: u32,
-    /// Which tenant of that place.
     pub generation: u32,
 }
 
 impl Key {
-    /// One past the largest index that a token has room for.
+    /// End of the indices that a token has room for.
     pub const INDEX_END: u32 = 1 << 24;
 }
 
-/// Which operation a token belongs to.
+/// Kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// Accept on the listener `index`.
     Accept = 1,
-    /// Receive on a connection.
     Receive = 2,
-    /// Send on a connection.
     Send = 3,
-    /// A cancel; its own result says nothing, the cancelled operation's does.
+    /// Cancel. Only the completion of the cancelled operation has a useful result.
     Cancel = 4,
-    /// The stop socket.
+    /// Poll of the stop signal.
     Stop = 5,
 }
 
-/// `user_data` of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Which operation.
     pub kind: Kind,
-    /// Of whom.
     pub key: Key,
 }
 
 impl Token {
-    /// As the kernel carries it.
+    /// Packs the token into `user_data`.
     pub fn bits(self) -> u64 {
         debug_assert!(self.key.index < Key::INDEX_END);
         u64::from(self.kind as u8) << 56
@@ -61,7 +54,7 @@ impl Token {
             | u64::from(self.key.generation)
     }
 
-    /// The token whose bits these are; `None` when no operation of ours has them.
+    /// Unpacks a token; `None` if no operation has such bits.
     pub fn from_bits(bits: u64) -> Option<Token> {
         let kind = match (bits >> 56) as u8 {
             1 => Kind::Accept,
@@ -76,93 +69,63 @@ impl Token {
     }
 }
 
-/// One operation. Pointers are the kernel's until the last completion with the operation's token.
+/// One operation. The kernel owns the memory behind pointers until the operation's last completion.
 #[derive(Clone, Copy, Debug)]
 pub enum Op {
-    /// Accept connections until cancelled; each completion's result is a descriptor.
-    Accept {
-        /// Listener.
-        fd: RawFd,
-    },
-    /// Receive into provided buffers, as data comes, until cancelled.
-    ReceiveMulti {
-        /// Socket.
-        fd: RawFd,
-    },
-    /// Receive once, at most `len` bytes, into one provided buffer.
+    /// Accepts connections until cancelled; the result of each completion is a descriptor.
+    Accept { fd: RawFd },
+    /// Receives into provided buffers until cancelled.
+    ReceiveMulti { fd: RawFd },
+    /// Receives once, at most `len` bytes, into one provided buffer.
     ReceiveOnce {
-        /// Socket.
         fd: RawFd,
-        /// Most bytes.
         len: u32,
-        /// Wait for data before the first try; for a socket that was empty when last seen.
+        /// Polls before the first attempt; for a socket that was empty after the last receive.
         wait_first: bool,
     },
-    /// Receive exactly `len` bytes to `at`; less only at the end of the stream, on an error or when cancelled.
-    ReceiveInto {
-        /// Socket.
-        fd: RawFd,
-        /// Where to.
-        at: *mut u8,
-        /// How many.
-        len: u32,
-        /// As in [`Op::ReceiveOnce`].
-        wait_first: bool,
-    },
-    /// Send `len` bytes from `at`.
+    /// Receives exactly `len` bytes to `at`; fewer only at the end of the stream, on an error or
+    /// when cancelled.
+    ReceiveInto { fd: RawFd, at: *mut u8, len: u32, wait_first: bool },
+    /// Sends `len` bytes from `at`.
     Send {
-        /// Socket.
         fd: RawFd,
-        /// Where from.
         at: *const u8,
-        /// How many.
         len: u32,
-        /// Send what the socket takes now, and wait for nothing: it is over when it has been handed over. No wait
-        /// ends for its completion, unless something was left over or it failed.
+        /// Non-blocking send; success posts no CQE (SKIP_SUCCESS), so it never wakes a wait.
         at_once: bool,
     },
-    /// Send what `message` lists.
+    /// Sends the slices of `message`.
     SendVectored {
-        /// Socket.
         fd: RawFd,
-        /// Header and, through it, slices and bytes.
+        /// Header, which leads to slices and bytes.
         message: *const libc::msghdr,
-        /// How many bytes it lists.
+        /// Bytes of all slices.
         len: u32,
-        /// As in [`Op::Send`].
         at_once: bool,
     },
-    /// Cancel the operation that has this token.
-    Cancel {
-        /// Whose.
-        target: Token,
-    },
-    /// Complete once `fd` is readable.
-    Watch {
-        /// What to watch.
-        fd: RawFd,
-    },
+    /// Cancels the operation with this token.
+    Cancel { target: Token },
+    /// Completes once `fd` is readable.
+    Watch { fd: RawFd },
 }
 
 impl Op {
-    /// True for a send that waits for nothing.
+    /// Returns true for a non-blocking send.
     pub fn is_at_once(&self) -> bool {
         matches!(self, Op::Send { at_once: true, .. } | Op::SendVectored { at_once: true, .. })
     }
 }
 
-/// One completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// Whose.
     pub token: Token,
-    /// A count or a descriptor, or an error number made negative.
+    /// Count or descriptor, or a negated error number.
     pub result: i32,
-    /// The provided buffer that was filled; it is the reactor's until it is recycled.
+    /// Filled provided buffer; the reactor owns it until it recycles it.
     pub buffer: Option<u16>,
-    /// The operation goes on; without it this completion is its last.
+    /// More completions of the operation follow.
     pub more: bool,
-    /// The socket had more to read.
+    /// The socket had more bytes to read.
     pub nonempty: bool,
 }
 

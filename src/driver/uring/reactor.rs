@@ -1,17 +1,17 @@
-//! The loop: one system call a turn hands over what was queued and waits; then every completion is handled, every
-//! task that was woken is polled, and at the end each connection that changed gets its next operations, among them
-//! one send for all that was answered in the turn. When nothing is left to do until the peer acts, that send asks for
-//! no completion and ends no wait: then a request takes one system call.
+//! Loop of a worker. One system call per turn submits queued operations and waits. Then the reactor
+//! handles every completion, polls every woken task, and gives each changed connection its next
+//! operations, among them one send for all output of the turn. If nothing remains to do until the
+//! peer acts, that send asks for no completion: then a request takes one system call.
 //!
 //! ```text
 //!  ┌▶ wait ──▶ completions ──▶ deadlines ──▶ tasks ◀──▶ settle each changed connection ─┐
 //!  └────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
-//! It serves both halves: a server gives it listeners, the load generator gives it connected sockets by
-//! [`Reactor::adopt`] and calls [`Reactor::turn`] until it has what it wants.
+//! A server gives it listeners. The load generator gives it connected sockets by [`Reactor::adopt`]
+//! and calls [`Reactor::turn`] until the run is over.
 //!
-//! A reactor that is dropped cancels what is in flight and waits for it, since the kernel may be writing into
-//! buffers that would be freed; if the kernel does not answer, they are leaked.
+//! The drop of a reactor cancels operations in flight and waits for them, since the kernel may
+//! still write into their buffers. If the kernel does not answer, the buffers are leaked.
 #![allow(unsafe_code)] // Takes over accepted descriptors and queues operations without pointers.
 
 use std::collections::VecDeque;
@@ -37,32 +37,30 @@ use crate::driver::{
 use crate::sys::listener::Listener;
 use crate::wire::SharedPool;
 
-/// How long a reactor that is dropped waits for what is in flight.
+/// Longest wait for operations in flight when a reactor is dropped.
 const QUIESCE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Names a connection; never used again for another one.
+/// Name of a connection, never reused for another one.
 pub type ConnectionId = Key;
 
-/// Maker of what speaks on the connections of a listener.
+/// Maker of the protocol or stack of each accepted connection.
 #[derive(Clone)]
 pub(super) enum ConnectionFactory {
-    /// An own protocol.
     Machine(Rc<dyn Fn() -> Box<dyn Connected>>),
-    /// A borrowed stack.
     Service(Rc<dyn Fn(UringStream, WorkerHandle) -> Task>),
 }
 
-/// One worker: one ring, its connections and its tasks.
+/// Worker with one ring, its connections and its tasks.
 pub struct Reactor<R: Ring = KernelRing> {
     core: ManuallyDrop<Core<R>>,
     connections: ManuallyDrop<Slots<RingConnection>>,
     tasks: Tasks,
     acceptors: Vec<Acceptor>,
-    /// Accepted while there was no room, with their listener's number.
+    /// Sockets accepted while there was no room, with the number of their listener.
     waiting: VecDeque<(usize, OwnedFd)>,
     options: Options,
     dirty: Vec<Key>,
-    /// Kept for its capacity.
+    /// Scratch list, kept for its capacity.
     keys: Vec<Key>,
     completed: Vec<Completion>,
     stop: Option<UnixStream>,
@@ -73,27 +71,26 @@ pub struct Reactor<R: Ring = KernelRing> {
 struct Acceptor {
     listener: Listener,
     factory: ConnectionFactory,
-    /// In flight.
     accepting: bool,
     cancelled: bool,
-    /// Waiting until then after a failed accept.
+    /// End of the pause after a failed accept.
     paused: Option<Instant>,
 }
 
 impl Reactor<KernelRing> {
-    /// A reactor for the calling thread.
+    /// Makes a reactor for the calling thread.
     pub fn new(options: Options) -> Result<Reactor<KernelRing>, DriverError> {
         Reactor::sharing(options, SharedPool::default())
     }
 
-    /// A reactor for the calling thread whose pool others use as well.
+    /// Makes a reactor for the calling thread on a shared pool.
     pub fn sharing(options: Options, pool: SharedPool) -> Result<Reactor<KernelRing>, DriverError> {
         Ok(Reactor::on(KernelRing::open()?, options, pool))
     }
 }
 
 impl<R: Ring> Reactor<R> {
-    /// A reactor on a ring that the calling thread has made.
+    /// Makes a reactor on a ring of the calling thread.
     pub fn on(ring: R, options: Options, pool: SharedPool) -> Reactor<R> {
         let core = Core::new(ring, pool);
         let tasks = Tasks::new(&core.executor);
@@ -114,7 +111,8 @@ impl<R: Ring> Reactor<R> {
         }
     }
 
-    /// Drives `machine` on a connected socket in blocking mode; [`crate::wire::Machine::open`] is called before this returns.
+    /// Drives `machine` on a connected socket in blocking mode, and calls
+    /// [`crate::wire::Machine::open`] at once.
     pub fn adopt(
         &mut self,
         socket: OwnedFd,
@@ -123,17 +121,17 @@ impl<R: Ring> Reactor<R> {
         self.insert(socket, |_| machine)
     }
 
-    /// Connections that are open or closing.
+    /// Returns the number of connections that are open or closing.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// Has [`Machine::resume`] called in the next turn, before it waits.
+    /// Requests [`Connected::resume`] in the next turn, before it waits.
     pub fn resume(&mut self, id: ConnectionId) {
         self.core.executor.touch(id);
     }
 
-    /// Gives a connection up in the next turn, without a farewell.
+    /// Closes a connection in the next turn, without a shutdown of its protocol.
     fn abort(&mut self, id: Key) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.abort();
@@ -141,12 +139,11 @@ impl<R: Ring> Reactor<R> {
         }
     }
 
-    /// What has been done so far.
     pub fn counters(&self) -> &Counters {
         &self.core.counters
     }
 
-    /// One turn: waits for something to happen, but not past `until`, and handles all of it.
+    /// Runs one turn: waits for events, at most until `until`, and handles them.
     pub fn turn(&mut self, until: Option<Instant>) -> Result<(), DriverError> {
         self.settle()?;
         let mut completed = std::mem::take(&mut self.completed);
@@ -161,7 +158,7 @@ impl<R: Ring> Reactor<R> {
         self.settle()
     }
 
-    /// Waits for completions and takes them; looks for them first for as long as the options say.
+    /// Waits for completions and takes them, after busy polling if the options ask for it.
     fn wait(
         &mut self,
         until: Option<Instant>,
@@ -169,20 +166,20 @@ impl<R: Ring> Reactor<R> {
     ) -> std::io::Result<()> {
         let Core { ring, hurry, .. } = &mut *self.core;
         if *hurry {
-            // The sends at hand are over once they are handed over, but no wait would end for that.
+            // Submitting completes these sends but posts no CQE, so poll instead of waiting.
             ring.look()?;
             ring.completions(completed);
             *hurry = completed.is_empty();
             return Ok(());
         }
         if !self.options.busy_poll.is_zero() {
-            self.spin(until, completed)?;
+            self.busy_poll(until, completed)?;
             if !completed.is_empty() || until.is_some_and(|until| until <= Instant::now()) {
                 return Ok(());
             }
         }
         match self.timeout(until) {
-            // A wait that is over before it begins sleeps all the same, until a timer of its own wakes it.
+            // A wait of zero time would still sleep, until a timer of the kernel wakes it.
             Some(Duration::ZERO) => self.core.ring.look()?,
             timeout => self.core.ring.wait(timeout)?,
         }
@@ -190,10 +187,10 @@ impl<R: Ring> Reactor<R> {
         Ok(())
     }
 
-    /// Looks for completions until there are some, but no longer than the options say and not past `until` or a
-    /// deadline. The looks that found nothing are counted as spinning; the first, which hands over what is queued, and
-    /// the one that found something are work.
-    fn spin(
+    /// Polls for completions until there are some, at most for [`Options::busy_poll`] and until the
+    /// next deadline. Polls that find nothing count as idle. The first poll, which submits queued
+    /// operations, and the last one count as work.
+    fn busy_poll(
         &mut self,
         until: Option<Instant>,
         completed: &mut Vec<Completion>,
@@ -263,7 +260,7 @@ impl<R: Ring> Reactor<R> {
         }
     }
 
-    /// Runs tasks and gives connections their operations until nothing changes any more.
+    /// Runs tasks and gives connections their operations until nothing changes.
     fn settle(&mut self) -> Result<(), DriverError> {
         let mut keys = std::mem::take(&mut self.keys);
         loop {
@@ -328,9 +325,9 @@ impl<R: Ring> Reactor<R> {
     }
 }
 
-/// What a server does beside.
+/// Server half: listeners, accepts and drain.
 impl<R: Ring> Reactor<R> {
-    /// Serves connections of `socket` from the next turn on.
+    /// Serves connections of `listener` from the next turn on.
     pub(super) fn serve(
         &mut self,
         listener: Listener,
@@ -346,7 +343,7 @@ impl<R: Ring> Reactor<R> {
         Ok(())
     }
 
-    /// Turns until `stop`, then drains.
+    /// Runs turns until `stop`, then drains.
     pub(super) fn run(&mut self, stop: StopSignal) -> Result<Counters, DriverError> {
         let stop = stop.into_stream();
         let token = Token { kind: Kind::Stop, key: Key { index: 0, generation: 0 } };
@@ -374,7 +371,7 @@ impl<R: Ring> Reactor<R> {
         }
     }
 
-    /// Keeps an accept in flight on each listener while there is room, and none otherwise.
+    /// Keeps an accept in flight on each listener while there is room for connections.
     fn listen(&mut self) {
         let draining = self.core.executor.shutdown.is_set();
         let room = !draining && self.connections.len() < self.options.connections_max;
@@ -397,7 +394,7 @@ impl<R: Ring> Reactor<R> {
         let acceptor = &mut self.acceptors[number];
         acceptor.accepting = completion.more;
         if completion.result >= 0 {
-            // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
+            // SAFETY: the kernel has just made this descriptor for us; it has no other owner.
             let fd = unsafe { OwnedFd::from_raw_fd(completion.result) };
             self.waiting.push_back((number, fd));
             return self.admit_waiting();
@@ -410,7 +407,7 @@ impl<R: Ring> Reactor<R> {
         Ok(())
     }
 
-    /// Starts on connections that were accepted, in order, as far as there is room.
+    /// Starts accepted connections in order, while there is room.
     fn admit_waiting(&mut self) -> Result<(), DriverError> {
         if self.core.executor.shutdown.is_set() {
             self.waiting.clear();
@@ -446,8 +443,8 @@ impl<R: Ring> Drop for Reactor<R> {
             result = self.turn(Some(end));
         }
         if self.connections.is_empty() {
-            // SAFETY: each is dropped once, here, and not used after. No operation is in flight that points to
-            // memory: the connections own all that do, and there are none left.
+            // SAFETY: each is dropped once, here, and not used after. No operation in flight points
+            // to memory: connections own all such operations, and none is left.
             unsafe {
                 ManuallyDrop::drop(&mut self.connections);
                 ManuallyDrop::drop(&mut self.core);

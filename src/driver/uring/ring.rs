@@ -1,11 +1,11 @@
-//! The kernel as the reactor sees it: operations go in, completions come out.
+//! Interface to the kernel: operations go in, completions come out.
 //!
-//! [`KernelRing`] is io_uring; the simulator in the tests is another [`Ring`]. A ring knows neither connections nor
-//! who owns the memory its operations point to.
+//! [`KernelRing`] is io_uring; the simulator in the tests is another [`Ring`]. A ring knows neither
+//! connections nor the owners of the memory that its operations point to.
 //!
-//! A ring is made and driven by one thread (`SINGLE_ISSUER`); the kernel does its work inside [`Ring::wait`]
-//! (`DEFER_TASKRUN`) and never interrupts that thread; a flag says that there is some, so that [`Ring::look`] costs no
-//! system call while there is none (`TASKRUN_FLAG`).
+//! One thread makes and drives a ring (`SINGLE_ISSUER`). The kernel does its work inside
+//! [`Ring::wait`] (`DEFER_TASKRUN`) and never interrupts that thread. A flag announces pending work
+//! (`TASKRUN_FLAG`), so [`Ring::look`] costs no system call without it.
 #![allow(unsafe_code)] // Operations carry pointers, and the queues are shared with the kernel.
 
 use std::io;
@@ -21,71 +21,73 @@ use super::buffers::{self, Buffers};
 use super::op::{Completion, Kind, Op, Token};
 use crate::driver::error::{DriverError, io_uring_unavailable};
 
-/// Queue of operations on their way in: a full one is handed over at once, so this only bounds a batch.
+/// Length of the submission queue. A full one is submitted at once, so it only bounds a batch.
 const SUBMISSIONS: u32 = 512;
 
-/// Queue of completions. Multishot operations complete more often than they are submitted, hence much longer.
+/// Length of the completion queue: longer, since a multishot operation completes many times.
 const COMPLETIONS: u32 = 4096;
 
-/// `IORING_RECVSEND_POLL_FIRST`, which the io-uring crate does not name.
+/// `IORING_RECVSEND_POLL_FIRST`; the io-uring crate has no name for it.
 const POLL_FIRST: u16 = 1;
 
-/// What the reactor needs of a kernel.
+/// Kernel interface of the reactor.
 pub trait Ring {
-    /// Queues `op`; it starts at the next [`Ring::wait`] or before.
+    /// Queues `op`, which starts at the next [`Ring::wait`] or before.
     ///
     /// # Safety
-    /// What the pointers in `op` lead to must stay allocated, unmoved and otherwise unused (for a send: unchanged)
-    /// until the completion without `more` that carries `token`.
+    /// The memory behind the pointers in `op` must stay allocated, unmoved and otherwise unused
+    /// (for a send: unchanged) until the completion without `more` that carries `token`.
     unsafe fn push(&mut self, op: Op, token: Token);
 
-    /// Hands over what is queued and waits until there is a completion or `timeout` is over. A send that went out at
-    /// once and in full ends no wait; its completion is there afterwards.
+    /// Submits queued operations and waits for a completion or for `timeout`. A successful
+    /// non-blocking send ends no wait; its completion is available afterwards.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Hands over what is queued and does what is due, without waiting.
+    /// Submits queued operations and lets the kernel do pending work, without waiting.
     fn look(&mut self) -> io::Result<()>;
 
-    /// Takes every completion there is, in order, but those of sends that went out at once first.
+    /// Takes all completions in order, after those of non-blocking sends.
     fn completions(&mut self, into: &mut Vec<Completion>);
 
-    /// The first `len` bytes of a provided buffer that a completion has handed over.
+    /// Returns the first `len` bytes of a provided buffer that a completion has filled.
     fn buffer(&self, id: u16, len: usize) -> &[u8];
 
-    /// Gives a provided buffer back.
+    /// Returns a provided buffer to the kernel.
     fn recycle(&mut self, id: u16);
 
-    /// Shuts down the sending side of a socket. A plain call: it never waits, and as an operation of the ring it
-    /// would cost a kernel thread.
+    /// Shuts down the sending side of a socket, by a plain call: it never blocks, and as an
+    /// operation of the ring it would cost a kernel thread.
     fn shut_down(&mut self, socket: BorrowedFd<'_>);
 }
 
-/// io_uring with its provided buffers.
+/// Instance of io_uring with its provided buffers.
 pub struct KernelRing {
-    /// Borrows `ring`; dropped first.
+    /// Borrower of `ring`, dropped first.
     submitter: ManuallyDrop<Submitter<'static>>,
-    /// From `Box::into_raw`, freed in `drop`. It is not a `Box`, since that must not be borrowed while it moves.
+    /// Leaked `Box`, freed in `drop`: a `Box` must not be borrowed while it moves.
     ring: NonNull<IoUring>,
     buffers: ManuallyDrop<Buffers>,
-    /// What did not fit while the kernel would take no more; goes in first.
+    /// Operations that the kernel could not take yet, submitted first.
     overflow: Vec<squeue::Entry>,
-    /// Sends of which the kernel tells only what went wrong, and their bytes, since completions were last taken.
+    /// Non-blocking sends and their bytes, since completions were last taken.
     at_once: Vec<(Token, u32)>,
 }
 
 impl KernelRing {
-    /// A ring for the calling thread, or why there is none.
+    /// Makes a ring for the calling thread.
     pub fn open() -> Result<KernelRing, DriverError> {
         let ring = build().map_err(|error| io_uring_unavailable(&error))?;
         if !ring.params().is_feature_nodrop() || !ring.params().is_feature_submit_stable() {
             return Err(io_uring_unavailable(&io::Error::from_raw_os_error(libc::EINVAL)));
         }
         let ring = NonNull::from(Box::leak(Box::new(ring)));
-        // SAFETY: the ring is on the heap and stays there until `drop`, which ends this borrow first.
+        // SAFETY: the ring is on the heap and stays there until `drop`, which ends this borrow
+        // first.
         let mut submitter = unsafe { ring.as_ref() }.submitter();
-        // Spares the kernel a look into the descriptor table per call; without it everything works.
+        // Saves a look-up in the descriptor table per call; optional.
         let _ = submitter.register_ring_fd();
-        // SAFETY: `drop` frees the buffers after the ring; the reactor lets no operation outlive its ring.
+        // SAFETY: `drop` frees the buffers after the ring; the reactor lets no operation outlive
+        // its ring.
         let buffers = unsafe { Buffers::register(&submitter) };
         let buffers = buffers.map_err(|error| io_uring_unavailable(&error))?;
         Ok(KernelRing {
@@ -97,7 +99,7 @@ impl KernelRing {
         })
     }
 
-    /// Queues `entry` or gives it back when the kernel takes no more for now.
+    /// Queues `entry`; returns false if the kernel takes no more for now.
     ///
     /// # Safety
     /// As for [`Ring::push`].
@@ -117,8 +119,8 @@ impl KernelRing {
         false
     }
 
-    /// Puts the completions of sends that went out at once in front of `into[start..]`, which is what the kernel has
-    /// told: once it has taken them, those are done of which it has said nothing.
+    /// Synthesizes completions for SKIP_SUCCESS sends, in front of `into[start..]`: once the
+    /// submission queue is empty, every such send without an error CQE has succeeded.
     fn conclude(&mut self, start: usize, into: &mut Vec<Completion>) {
         let of_sends =
             into[start..].iter().filter(|completion| completion.token.kind == Kind::Send);
@@ -144,7 +146,7 @@ impl KernelRing {
     fn push_overflow(&mut self) {
         let overflow = std::mem::take(&mut self.overflow);
         for entry in overflow {
-            // SAFETY: it was pushed under the contract of `push`, and has not completed.
+            // SAFETY: it was queued under the contract of `push`, and has not completed.
             if !unsafe { self.try_push(&entry) } {
                 self.overflow.push(entry);
             }
@@ -242,8 +244,9 @@ impl Drop for KernelRing {
     fn drop(&mut self) {
         let _ = self.buffers.unregister(&self.submitter);
         let _ = self.submitter.unregister_ring_fd();
-        // SAFETY: each is dropped once, here, and not used after: first the borrower, then the ring it borrows,
-        // which is the `Box` leaked in `open`, then the buffers, which that ring can fill no more.
+        // SAFETY: each is dropped once, here, and not used after: first the borrower, then the
+        // ring, which is the `Box` leaked in `open`, then the buffers, which no ring fills any
+        // more.
         unsafe {
             ManuallyDrop::drop(&mut self.submitter);
             drop(Box::from_raw(self.ring.as_ptr()));
@@ -252,7 +255,7 @@ impl Drop for KernelRing {
     }
 }
 
-/// The queue was full of completions, a signal came, or time is over: look at the completions and go on.
+/// Returns true for a full completion queue, a signal or the end of the time: not failures.
 fn is_passing(error: &io::Error) -> bool {
     let code = error.raw_os_error().unwrap_or(0);
     [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN].contains(&code)
@@ -268,7 +271,7 @@ fn build() -> io::Result<IoUring> {
         .setup_clamp()
         .setup_cqsize(COMPLETIONS)
         .dontfork();
-    // NO_SQARRAY saves a look-up per operation, from Linux 6.6 on.
+    // NO_SQARRAY saves a look-up per operation (Linux 6.6 and later).
     builder.clone().setup_no_sqarray().build(SUBMISSIONS).or_else(|_| builder.build(SUBMISSIONS))
 }
 
@@ -300,14 +303,14 @@ fn entry(op: Op) -> squeue::Entry {
     }
 }
 
-/// All or an error, which here includes a part (`MSG_WAITALL`). What may not wait is never left to a later time
-/// (`MSG_DONTWAIT`).
+/// Flags of a send: a partial send counts as an error (`MSG_WAITALL`), and a non-blocking send is
+/// never deferred (`MSG_DONTWAIT`).
 fn send_flags(at_once: bool) -> i32 {
     let wait = if at_once { libc::MSG_DONTWAIT } else { 0 };
     libc::MSG_NOSIGNAL | libc::MSG_WAITALL | wait
 }
 
-/// Has the kernel tell of errors only.
+/// Suppresses the CQE of success.
 fn quiet(at_once: bool, entry: squeue::Entry) -> squeue::Entry {
     if at_once { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry }
 }
@@ -323,7 +326,7 @@ mod tests {
     const SENDING: Token = Token { kind: Kind::Send, key: Key { index: 1, generation: 1 } };
     const SOON: Option<Duration> = Some(Duration::from_millis(1));
 
-    /// Sends `bytes` at once, waits for 1 ms, and returns what the kernel and the ring then say.
+    /// Sends `bytes` without blocking, waits for 1 ms, and returns the completions.
     fn send_at_once(ring: &mut KernelRing, socket: &UnixStream, bytes: &[u8]) -> Vec<Completion> {
         let (at, len) = (bytes.as_ptr(), bytes.len() as u32);
         let op = Op::Send { fd: socket.as_raw_fd(), at, len, at_once: true };
@@ -331,14 +334,14 @@ mod tests {
         // SAFETY: `bytes` lives until the completion is there.
         unsafe { ring.push(op, SENDING) };
         ring.completions(&mut completed);
-        assert_eq!(completed, [], "not handed over yet");
+        assert_eq!(completed, [], "not submitted yet");
         ring.wait(SOON).expect("a ring");
         ring.completions(&mut completed);
         completed
     }
 
     #[test]
-    fn a_send_at_once_is_over_when_it_is_handed_over_and_tells_what_was_left() {
+    fn a_non_blocking_send_is_done_when_submitted_and_reports_a_remainder() {
         let mut ring = KernelRing::open().expect("a ring");
         let (ours, mut theirs) = UnixStream::pair().expect("two sockets");
         let completion = |result| Completion {
@@ -363,7 +366,7 @@ mod tests {
         assert_eq!(more, [completion(-libc::EAGAIN)]);
 
         let mut got = vec![0; sent];
-        theirs.read_exact(&mut got).expect("what was said to be sent");
+        theirs.read_exact(&mut got).expect("all bytes that the completion counted");
         drop(theirs);
         let more = send_at_once(&mut ring, &ours, b"for nobody");
         assert_eq!(more, [completion(-libc::EPIPE)]);

@@ -1,10 +1,11 @@
-//! A table whose places are used again, each time under a new generation.
+//! Table whose places are reused, each time under a new generation.
 //!
-//! The place freed last is taken first, so that a busy table stays dense and warm.
+//! The place freed last is taken first, so that a busy table stays dense and in the cache. A key of
+//! an earlier tenant finds nothing.
 
 use super::op::Key;
 
-/// Tenants by [`Key`].
+/// Table of tenants by [`Key`].
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     places: Vec<Place<T>>,
@@ -24,17 +25,16 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// How many tenants there are.
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
 
-    /// True when there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Lets `make` build a tenant that knows its key; `None` when tokens have no room for one more index.
+    /// Inserts the tenant that `make` builds from its key; `None` if tokens have no room for the
+    /// index.
     pub(super) fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Option<Key> {
         let index = match self.free.last() {
             Some(&index) => index,
@@ -51,7 +51,7 @@ impl<T> Slots<T> {
         Some(key)
     }
 
-    /// The tenant, unless it is gone.
+    /// Returns the tenant, unless it is gone.
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let place = self.places.get_mut(key.index as usize)?;
         if place.generation == key.generation { place.tenant.as_mut() } else { None }
@@ -68,7 +68,7 @@ impl<T> Slots<T> {
         Some(tenant)
     }
 
-    /// Every tenant's key.
+    /// Lists the keys of all tenants.
     pub(super) fn keys(&self) -> Vec<Key> {
         let occupied = self.places.iter().enumerate().filter(|(_, place)| place.tenant.is_some());
         occupied

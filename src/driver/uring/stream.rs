@@ -1,14 +1,15 @@
-//! The poll view: a connection of the ring as a byte stream for borrowed stacks.
+//! Byte stream over a connection of the ring, for borrowed stacks.
 //!
 //! ```text
 //!  ring ──completion──▶ StreamMachine ──▶ inbound ──poll_read──▶ task
 //!  ring ◀──one send a turn── outbox ◀── StreamMachine ◀── outbound ◀──poll_write── task
 //! ```
-//! Completions need buffers that stay put, while poll lends a buffer for one call only. So bytes are copied on both
-//! ways, and no pointer that was lent is ever kept. Writes are gathered: flushing does nothing, since all that was
-//! written in a turn is sent at its end. `poll_write` is pending only while `OUTBOUND_BYTES_MAX` are waiting.
+//! Operations need buffers that do not move, but a poll lends a buffer for one call only. So bytes
+//! are copied in both directions, and no lent pointer is kept. Writes are gathered: a flush does
+//! nothing, since the reactor sends all output of a turn at its end. `poll_write` is pending only
+//! while `OUTBOUND_BYTES_MAX` wait.
 //!
-//! Shutting down closes both directions: what the peer sends after that is thrown away.
+//! A shutdown closes both directions: later bytes of the peer are discarded.
 
 use std::cell::RefCell;
 use std::io;
@@ -23,16 +24,16 @@ use super::op::Key;
 use crate::driver::Connected;
 use crate::wire::{Context, Machine, WireError};
 
-/// A writer waits above this; the same amount may be in the outbox and in flight besides.
+/// Written bytes at which a writer waits. As many more may be in the outbox and in flight.
 const OUTBOUND_BYTES_MAX: usize = 1024 * 1024;
 
-/// Nothing is received while this much is unread. One turn may bring as much again.
+/// Unread bytes at which receiving stops. One turn may add as many again.
 const INBOUND_BYTES_MAX: usize = 1024 * 1024;
 
-/// The task's end.
+/// Task's end of the stream.
 pub struct UringStream(Rc<Pipe>);
 
-/// The reactor's end.
+/// Reactor's end of the stream.
 pub(super) struct StreamMachine(Rc<Pipe>);
 
 struct Pipe {
@@ -44,33 +45,32 @@ struct Pipe {
 #[derive(Default)]
 struct State {
     inbound: Vec<u8>,
-    /// Bytes of `inbound` that have been read.
+    /// Number of read bytes of `inbound`.
     read: usize,
     outbound: Vec<u8>,
-    /// Bytes that each of the two has lately grown to: the next buffer from the pool should have as much room, or
-    /// it would be moved at every doubling again.
+    /// Recent lengths of both buffers. The next buffer from the pool gets as much room, so that it
+    /// is not moved at every doubling.
     inbound_room: usize,
     outbound_room: usize,
-    /// The peer will send no more.
+    /// The peer sends no more.
     ended: bool,
-    /// The task will write no more.
+    /// The task writes no more.
     shut: bool,
-    /// The connection is gone.
     gone: bool,
-    /// The executor has been told.
+    /// [`Executor::touch`] has been called.
     touched: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
-/// Both ends of the stream on connection `key`.
+/// Makes both ends of the stream on connection `key`.
 pub(super) fn pipe(executor: &Rc<Executor>, key: Key) -> (StreamMachine, UringStream) {
     let pipe = Rc::new(Pipe { executor: Rc::clone(executor), key, state: RefCell::default() });
     (StreamMachine(Rc::clone(&pipe)), UringStream(pipe))
 }
 
 impl Pipe {
-    /// Has the reactor look at this connection before the turn ends.
+    /// Requests [`Connected::resume`] before the turn ends.
     fn touch(&self, state: &mut State) {
         if !std::mem::replace(&mut state.touched, true) {
             self.executor.touch(self.key);
@@ -95,7 +95,6 @@ impl State {
         }
     }
 
-    /// Marks `count` bytes as read.
     fn consume(&mut self, count: usize) {
         self.read += count;
         if self.read == self.inbound.len() {
@@ -104,7 +103,7 @@ impl State {
         }
     }
 
-    /// Hands what was written to the outbox, once that is empty: so never more than twice the limit is pending.
+    /// Moves written bytes to the outbox if it is empty, so at most twice the limit is pending.
     fn hand_over(&mut self, cx: &mut Context<'_>) {
         self.touched = false;
         if !self.outbound.is_empty() && cx.out.is_empty() {
@@ -143,7 +142,7 @@ impl Machine for StreamMachine {
         Ok(())
     }
 
-    /// The stack behind hears of it from its lane.
+    /// The borrowed stack learns of the shutdown from its [`crate::driver::WorkerHandle`].
     fn drain(&mut self, _cx: &mut Context<'_>) {}
 
     fn finished(&self) -> bool {
@@ -245,10 +244,8 @@ impl AsyncWrite for UringStream {
     }
 
     fn poll_flush(self: Pin<&mut UringStream>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        match self.0.state.borrow().gone {
-            true => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            false => Poll::Ready(Ok(())),
-        }
+        let gone = self.0.state.borrow().gone;
+        Poll::Ready(if gone { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) })
     }
 
     fn poll_shutdown(self: Pin<&mut UringStream>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
@@ -267,7 +264,7 @@ impl Drop for UringStream {
     }
 }
 
-/// The greatest of recent lengths, the latest of which is `len`: older ones count ever less.
+/// Returns a decaying maximum of lengths, after the length `len`.
 fn lately(greatest: usize, len: usize) -> usize {
     len.max(greatest - greatest / 16)
 }

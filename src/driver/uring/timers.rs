@@ -1,30 +1,29 @@
 //! Deadlines of one worker, in order of time.
 //!
-//! A deadline that moves away is not moved here: it fires, finds nothing due and is armed anew. So a connection
-//! that answers a million requests a second costs one timer operation per idle timeout.
+//! A later deadline does not move an armed one, which fires, finds nothing due and is armed again.
+//! So a connection with a million requests a second costs one timer operation per idle timeout.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::op::Key;
 
-/// Who is due.
+/// Owner of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
-    /// A connection.
     Connection(Key),
-    /// A listener that paused after a failed accept.
+    /// Listener in a pause after a failed accept, by its number.
     Listener(usize),
 }
 
-/// Armed deadlines.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     armed: BTreeSet<(Instant, Due)>,
 }
 
 impl Timers {
-    /// Sees to it that `due` is called at `want` or before; `armed` is what it last armed, kept by the caller.
+    /// Arms a deadline at `want` or before. The caller keeps `armed`, the deadline that it armed
+    /// last.
     pub(super) fn arm(&mut self, want: Option<Instant>, due: Due, armed: &mut Option<Instant>) {
         let Some(want) = want else {
             return;
@@ -36,19 +35,17 @@ impl Timers {
         }
     }
 
-    /// Forgets what was armed.
     pub(super) fn disarm(&mut self, due: Due, armed: &mut Option<Instant>) {
         if let Some(at) = armed.take() {
             self.armed.remove(&(at, due));
         }
     }
 
-    /// The nearest deadline.
     pub(super) fn next(&self) -> Option<Instant> {
         self.armed.first().map(|&(at, _)| at)
     }
 
-    /// Takes one that is due.
+    /// Takes the owner of a passed deadline.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Due> {
         self.next().filter(|&at| at <= now)?;
         self.armed.pop_first().map(|(_, due)| due)

@@ -1,4 +1,4 @@
-//! The reactor on a simulated kernel.
+//! Tests of the reactor on a simulated kernel.
 
 mod reactor;
 mod sim;

@@ -1,4 +1,4 @@
-//! The reactor on a simulated kernel: whatever the order, no byte is lost, doubled or swapped, and nothing leaks.
+//! Promise: in any order of completions no byte is lost, doubled or swapped, and nothing leaks.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use crate::sys::address::Address;
 use crate::sys::listener::Listener;
 use crate::wire::{Context, Loan, Machine, Pool, SharedPool, WireError};
 
-/// Echoes bytes as they come, and every second time asks for them in a buffer of its own.
+/// Machine that echoes bytes and often lends a buffer for the next ones.
 #[derive(Default)]
 struct Echo {
     calls: usize,
@@ -81,12 +81,12 @@ fn services() -> ConnectionFactory {
     ConnectionFactory::Service(Rc::new(|stream, _| Box::pin(echo(stream))))
 }
 
-/// Bytes that differ at every place and for every seed.
+/// Makes bytes that differ at every place and for every seed.
 fn script(seed: u64, len: usize) -> Vec<u8> {
     (0..len as u64).map(|at| ((at * 31) ^ (at >> 8) ^ (seed * 97)) as u8).collect()
 }
 
-/// Patient ones are for a stack that answers every byte at once; [`Echo`] waits until its own buffer is full.
+/// Makes peers. Patient ones need a stack that answers every byte at once, which [`Echo`] does not.
 fn peers(seed: u64, factory: &ConnectionFactory) -> Vec<Peer> {
     let count = 1 + seed % 7;
     let patience = matches!(factory, ConnectionFactory::Service(_));
@@ -108,7 +108,7 @@ fn reactor(world: &Rc<RefCell<World>>, seed: u64, factory: ConnectionFactory) ->
         ..Options::default()
     };
     let mut reactor = Reactor::on(Sim::new(world, seed), options, SharedPool::default());
-    // Only its descriptor counts; the simulator makes up who connects.
+    // The simulator uses only its descriptor and invents the peers.
     let listener = Listener::bind(&Address::FREE_PORT).expect("port 0");
     reactor.serve(listener, factory).expect("a listener");
     reactor

@@ -1,9 +1,9 @@
-//! A kernel that does everything a kernel may do, in an order drawn from a seed.
+//! Simulated kernel that does everything a kernel may do, in an order drawn from a seed.
 //!
-//! Completions come in any order, late, short or failing; multishot operations end for no reason; provided buffers
-//! and descriptors run out; cancels lose races. It keeps the pointers it is given, as the kernel does, looks at them
-//! only when an operation moves on, and notes in [`World::violations`] whatever a kernel would have been hurt by.
-#![allow(unsafe_code)] // Reads and writes where operations point to, like the kernel.
+//! Completions come in any order, late, short or failing. Multishot operations end for no reason.
+//! Provided buffers and descriptors run out. Cancels lose races. Like the kernel, it keeps pointers
+//! and uses them only when an operation advances. [`World::violations`] lists broken contracts.
+#![allow(unsafe_code)] // Reads and writes the memory of operations, like the kernel.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,33 +23,31 @@ use super::super::ring::Ring;
 const BUFFERS: u16 = 3;
 const BUFFER_BYTES: usize = 700;
 
-/// What stands on the other side of the kernel. Shared with the test.
+/// Peers on the other side of the kernel, shared with the test.
 #[derive(Default)]
 pub(super) struct World {
-    /// Peers that have yet to connect; the last comes first.
+    /// Peers before their connect; the last one comes first.
     pub(super) arrivals: Vec<Peer>,
-    /// By descriptor.
+    /// Connected peers by descriptor.
     pub(super) peers: BTreeMap<RawFd, Peer>,
-    /// Those whose descriptor was used again.
+    /// Peers whose descriptor was reused.
     pub(super) gone: Vec<Peer>,
-    /// What must never happen.
+    /// Broken contracts of the reactor.
     pub(super) violations: Vec<String>,
 }
 
-/// One peer: what it sends, how it ends, and what it got.
+/// Peer with its script.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
-    /// Everything it sends.
+    /// All bytes that it sends.
     pub(super) script: Vec<u8>,
-    /// How much of it has arrived.
+    /// Number of script bytes that have arrived.
     pub(super) sent: usize,
-    /// What it has received.
     pub(super) received: Vec<u8>,
-    /// It resets the connection after its script instead of ending it.
+    /// The script ends with a reset instead of a FIN.
     pub(super) resets: bool,
-    /// It ends only once it has got as much as it sent.
+    /// The script ends only after as many bytes came back.
     pub(super) patient: bool,
-    /// The other side has shut down.
     pub(super) was_shut: bool,
 }
 
@@ -58,7 +56,7 @@ impl Peer {
         self.script.len() - self.sent
     }
 
-    /// What a receive says when nothing is pending; `None` for "wait".
+    /// Result of a receive when no byte is pending; `None` means wait.
     fn ending(&self) -> Option<i32> {
         if self.resets {
             return Some(-libc::ECONNRESET);
@@ -68,14 +66,13 @@ impl Peer {
     }
 }
 
-/// The simulated ring.
 pub(super) struct Sim {
     world: Rc<RefCell<World>>,
     random: Pcg32,
     buffers: Vec<Vec<u8>>,
     free: Vec<u16>,
     flying: Vec<Flying>,
-    /// Sends that went out at once, of which a kernel would say nothing.
+    /// Successful non-blocking sends, for which a kernel posts no CQE.
     quiet: Vec<Completion>,
     done: Vec<Completion>,
 }
@@ -85,7 +82,7 @@ struct Flying {
     token: Token,
     /// Bytes that a receive into a loan has written so far.
     written: usize,
-    /// What a send saw when it was queued.
+    /// Bytes of a send when it was queued.
     seen: Vec<u8>,
 }
 
@@ -102,12 +99,12 @@ impl Sim {
         }
     }
 
-    /// True about once in `times`.
+    /// Returns true about once in `times`.
     fn chance(&mut self, times: u32) -> bool {
         self.random.next_u32().is_multiple_of(times)
     }
 
-    /// From 1 to `most`.
+    /// Draws a number from 1 to `most`.
     fn upto(&mut self, most: usize) -> usize {
         1 + self.random.next_u32() as usize % most
     }
@@ -123,7 +120,7 @@ impl Sim {
         self.complete(flying.token, result);
     }
 
-    /// Lets operation `at` move on, or not.
+    /// Advances operation `at`, perhaps.
     fn step(&mut self, at: usize) {
         match self.flying[at].op {
             Op::Accept { .. } => self.accept(at),
@@ -137,7 +134,7 @@ impl Sim {
     }
 
     fn accept(&mut self, at: usize) {
-        // Running out of descriptors costs the reactor a pause, so it is rare.
+        // A lack of descriptors costs the reactor a pause, so it is rare.
         if self.chance(8) {
             let gone = if self.chance(50) { libc::EMFILE } else { libc::ECONNABORTED };
             return self.end(at, -gone);
@@ -156,7 +153,7 @@ impl Sim {
         self.done.push(Completion { token, result: fd, buffer: None, more, nonempty: false });
     }
 
-    /// Brings bytes into a provided buffer.
+    /// Writes bytes into a provided buffer.
     fn receive(&mut self, at: usize, fd: RawFd, most: usize, multi: bool) {
         let pending = self.world.borrow().peers[&fd].pending();
         if pending == 0 {
@@ -181,7 +178,7 @@ impl Sim {
         self.done.push(Completion { token, result, buffer, more, nonempty });
     }
 
-    /// Brings bytes to where the operation points.
+    /// Writes bytes to the memory of the operation.
     fn receive_into(&mut self, at: usize, fd: RawFd, to: *mut u8, len: usize) {
         let written = self.flying[at].written;
         let pending = self.world.borrow().peers[&fd].pending();
@@ -196,8 +193,8 @@ impl Sim {
         {
             let world = &mut *self.world.borrow_mut();
             let peer = world.peers.get_mut(&fd).expect("a peer");
-            // SAFETY: by the contract of `push`, `to` has room for `len` bytes until the last completion, which has
-            // not been posted; `written + count <= len`.
+            // SAFETY: by the contract of `push`, `to` has room for `len` bytes until the last
+            // completion, which has not been posted; `written + count <= len`.
             unsafe { to.add(written).copy_from(peer.script[peer.sent..].as_ptr(), count) };
             peer.sent += count;
         }
@@ -235,7 +232,7 @@ impl Sim {
         });
     }
 
-    /// Does what was handed over and waits for nothing.
+    /// Does all non-blocking sends.
     fn hand_over(&mut self) {
         while let Some(at) = self.flying.iter().position(|flying| flying.op.is_at_once()) {
             self.step(at);
@@ -275,7 +272,7 @@ impl Sim {
     }
 }
 
-/// What a send points to.
+/// Copies the bytes of a send.
 fn bytes_of(op: &Op) -> Vec<u8> {
     let slice = |at: *const u8, len: usize| {
         // SAFETY: by the contract of `push`, `at` leads to `len` bytes until the last completion.
@@ -284,7 +281,8 @@ fn bytes_of(op: &Op) -> Vec<u8> {
     match *op {
         Op::Send { at, len, .. } => slice(at, len as usize).to_vec(),
         Op::SendVectored { message, .. } => {
-            // SAFETY: by the contract of `push`, the header and its list stay until the last completion.
+            // SAFETY: by the contract of `push`, the header and its list stay until the last
+            // completion.
             let list =
                 unsafe { std::slice::from_raw_parts((*message).msg_iov, (*message).msg_iovlen) };
             let slices = list.iter().map(|entry| slice(entry.iov_base.cast(), entry.iov_len));
@@ -314,7 +312,7 @@ impl Ring for Sim {
                 self.step(at);
             }
         }
-        // A step may move an operation on without ending it, so give each many before calling it quiet.
+        // A step may advance an operation without ending it, so each gets many.
         for round in 0..1000 {
             if self.done.is_empty() && !self.flying.is_empty() {
                 self.step(round % self.flying.len());
