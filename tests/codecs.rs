@@ -248,9 +248,9 @@ fn peers_are_told_what_is_wrong_with_a_text() {
         (
             Json,
             json("[[1, 2], [3]]", "<f8"),
-            "json at byte 20: a list of another length than those beside it",
+            "json at byte 20: a list whose length differs from the others at its depth",
         ),
-        (Json, json("[1, null]", "<f8"), "json at byte 13: null has no place in an array"),
+        (Json, json("[1, null]", "<f8"), "json at byte 13: null is not valid in an array"),
         (Json, json("[300]", "|u1"), "json at byte 10: an integer out of range for its dtype"),
         (Json, json("[0.5]", "<i4"), "json at byte 10: a float in an array of integers"),
         (
@@ -266,22 +266,22 @@ fn peers_are_told_what_is_wrong_with_a_text() {
         (
             Json,
             json("[1, 2", "<f8"),
-            "json at byte 16: a string inside data, which holds numbers alone",
+            "json at byte 16: a string inside data: expected numbers only",
         ),
         (
             Json,
             json(&"[".repeat(100), "<f8"),
-            "json at byte 111: a string inside data, which holds numbers alone",
+            "json at byte 111: a string inside data: expected numbers only",
         ),
         (
             Json,
             b"{\"dtype\": \"<f8\"}".to_vec(),
-            "json at byte 16: field \"data\": missing: a message has either a list or a buffer",
+            "json at byte 16: field \"data\": missing: expected data (a list) or buffer (base64)",
         ),
         (
             Json,
             b"{\"data\": [], \"buffer\": \"\"}".to_vec(),
-            "json at byte 23: field \"buffer\": given beside data: a message has either a list or a buffer",
+            "json at byte 23: field \"buffer\": not allowed together with data: expected either data or buffer",
         ),
         (
             JsonBinary,
@@ -303,7 +303,7 @@ fn peers_are_told_what_is_wrong_with_a_text() {
         (
             JsonBinary,
             b"{\"buffer\": \"AA A\", \"dtype\": \"<f8\", \"shape\": []}".to_vec(),
-            "json_binary at byte 14: a character that base64 does not have here",
+            "json_binary at byte 14: not a base64 character, or not at this place",
         ),
     ]);
 }
@@ -319,7 +319,7 @@ fn peers_are_told_what_is_wrong_with_bytes() {
         (
             Msgpack,
             b"\x81\xc4\x04data\xc6\xff\xff\xff\xff".to_vec(),
-            "msgpack at byte 12: a length reaches beyond the message",
+            "msgpack at byte 12: a length exceeds the rest of the message",
         ),
         (
             Msgpack,
@@ -350,7 +350,7 @@ fn peers_are_told_what_is_wrong_with_bytes() {
         (
             Protobuf,
             b"\x0a\xff\xff\xff\xff\x0f".to_vec(),
-            "protobuf at byte 6: a length reaches beyond the message",
+            "protobuf at byte 6: a length exceeds the rest of the message",
         ),
         (Protobuf, b"\x0a\x01\x00".to_vec(), "protobuf at byte 3: field \"dtype\": missing"),
     ]);

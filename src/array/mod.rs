@@ -1,44 +1,40 @@
-//! A NumPy array as this program sees it: a dtype, a shape and bytes in C order.
+//! Data model of a NumPy array: dtype, shape, and bytes in C order.
 //!
-//! Nothing here knows an encoding. Invariant of every [`ArrayView`] and [`NdArray`]: the data is exactly
-//! `product(shape) * item_size` bytes, checked with overflow in mind when it is made, and never looked at again.
-//! What NumPy itself cannot make is refused: see [`Shape::byte_len`].
-//! Byte order belongs to the dtype: bytes are never swapped unless a text codec has to read them.
+//! This module knows no encoding. Invariant of every [`ArrayView`] and [`NdArray`]: the data has
+//! exactly `product(shape) * item_size` bytes. The constructors check this, with overflow; no code
+//! checks it again. Arrays that NumPy cannot make are refused, see [`Shape::byte_len`]. The byte
+//! order belongs to the dtype: only text codecs swap bytes.
 
 use std::fmt;
 
 mod seeded;
 
-/// Most dimensions an array may have; NumPy 2 has the same limit.
+/// Limit of the number of dimensions; NumPy 2 has the same.
 pub const RANK_MAX: usize = 64;
 
-/// Byte order of an item of more than one byte; single-byte items have [`Order::None`] (NumPy's `|`).
+/// Byte order of an item; NumPy's `|` (one byte) is [`Order::None`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// `<`
     Little,
-    /// `>`
     Big,
-    /// `|`: one byte has no order.
     None,
 }
 
-/// What an item's bytes mean.
+/// Meaning of an item's bytes, NumPy's `dtype.kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// `b`: one byte, 0 or 1.
+    /// One byte, 0 or 1.
     Bool,
-    /// `i`
     Int,
-    /// `u`
     Uint,
-    /// `f`: IEEE 754 binary16, 32 or 64.
+    /// IEEE 754 binary16, binary32 or binary64.
     Float,
-    /// `c`: two floats.
+    /// Two floats.
     Complex,
 }
 
-/// A dtype of the closed list: `|b1`, `|i1 |u1`, `i2..i8`, `u2..u8`, `f2 f4 f8`, `c8 c16`, both byte orders.
+/// Member of the closed list: `|b1`, `|i1`, `|u1`, `i2` to `i8`, `u2` to `u8`, `f2`, `f4`, `f8`,
+/// `c8`, `c16`, in both byte orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DType {
     kind: Kind,
@@ -46,12 +42,12 @@ pub struct DType {
     order: Order,
 }
 
-/// Dimensions in items, outermost first; no more than [`RANK_MAX`]. Up to [`RANK_INLINE`] of them are kept in
-/// place, so that reading an ordinary request allocates nothing for its shape.
+/// Dimensions in items, outermost first, at most [`RANK_MAX`]. Up to [`RANK_INLINE`] dimensions are
+/// stored inline, so an ordinary request allocates nothing for its shape.
 #[derive(Clone)]
 pub struct Shape(Dims);
 
-/// Most dimensions that a [`Shape`] keeps without an allocation.
+/// Number of dimensions that a [`Shape`] stores without an allocation.
 pub const RANK_INLINE: usize = 8;
 
 #[derive(Clone)]
@@ -60,7 +56,7 @@ enum Dims {
     Spilled(Vec<u64>),
 }
 
-/// A checked array whose bytes are somebody else's.
+/// Checked array with borrowed bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArrayView<'a> {
     dtype: DType,
@@ -68,7 +64,7 @@ pub struct ArrayView<'a> {
     data: &'a [u8],
 }
 
-/// A checked array that owns its bytes.
+/// Checked array with bytes of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NdArray {
     dtype: DType,
@@ -76,55 +72,43 @@ pub struct NdArray {
     data: Vec<u8>,
 }
 
-/// Every dtype's canonical name.
+/// Canonical names of all dtypes.
 const NAMES: [&[u8]; 25] = [
     b"|b1", b"|i1", b"|u1", b"<i2", b">i2", b"<u2", b">u2", b"<f2", b">f2", b"<i4", b">i4", b"<u4",
     b">u4", b"<f4", b">f4", b"<i8", b">i8", b"<u8", b">u8", b"<f8", b">f8", b"<c8", b">c8",
     b"<c16", b">c16",
 ];
 
-/// Why three parts do not make an array.
+/// Reason why a dtype, a shape and data do not form an array.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArrayError {
-    /// The dtype is not on the closed list.
     #[error("dtype {0:?} is not supported: expected one like |b1, <i4, >u2, <f8 or <c16")]
     DType(String),
-    /// Too many dimensions.
     #[error("array has {got} dimensions, at most {RANK_MAX} are supported")]
-    Rank {
-        /// Dimensions announced.
-        got: usize,
-    },
-    /// Larger than any array that NumPy can make.
+    Rank { got: usize },
     #[error(
         "array size overflows: the dimensions other than 0, times the item size, must fit 63 bits"
     )]
     Overflow,
-    /// The data is shorter or longer than the shape says.
     #[error("shape and dtype need {want} bytes of data, got {got}")]
-    Length {
-        /// Bytes that shape and dtype need.
-        want: u64,
-        /// Bytes there are.
-        got: u64,
-    },
+    Length { want: u64, got: u64 },
 }
 
 impl DType {
-    /// Little-endian double, the dtype of the original benchmark.
+    /// Little-endian double, the dtype of numpy_rpc_benchmark.
     pub const F8: DType = DType { kind: Kind::Float, size: 8, order: Order::Little };
 
-    /// Every supported dtype, each once.
     pub fn all() -> impl Iterator<Item = DType> {
         NAMES.iter().map(|name| DType::of(name).expect("the list holds supported names"))
     }
 
-    /// Reads a NumPy type string such as `<f8`; accepts `=` as little-endian and `|` or any order on one byte.
+    /// Parses a NumPy type string such as `<f8`. `=` means little-endian; one-byte items accept
+    /// every order mark.
     pub fn parse(text: &str) -> Result<DType, ArrayError> {
         DType::of(text.as_bytes()).ok_or_else(|| ArrayError::DType(excerpt(text)))
     }
 
-    /// The same for bytes, without a reason.
+    /// Parses a type string; `None` if it is not supported.
     pub(crate) fn of(text: &[u8]) -> Option<DType> {
         let (mark, rest) = text.split_first()?;
         let (kind, size) = match rest {
@@ -153,7 +137,7 @@ impl DType {
         Some(DType { kind, size, order })
     }
 
-    /// The canonical type string, e.g. `<f8`, `|u1`: what `numpy.dtype.str` gives.
+    /// Returns the canonical type string, as `numpy.dtype.str` gives it: `<f8`, `|u1`.
     pub fn name(self) -> &'static str {
         let names = match (self.kind, self.size) {
             (Kind::Bool, _) => ["|b1"; 2],
@@ -174,23 +158,20 @@ impl DType {
         names[usize::from(self.order == Order::Big)]
     }
 
-    /// Bytes an item takes.
     pub fn item_size(self) -> usize {
         usize::from(self.size)
     }
 
-    /// What an item means.
     pub fn kind(self) -> Kind {
         self.kind
     }
 
-    /// In which order its bytes lie.
     pub fn order(self) -> Order {
         self.order
     }
 }
 
-/// The first characters of a peer's text, for an error message: a message's length is not the peer's to choose.
+/// Cuts text from a peer, so that the peer does not choose the length of an error message.
 fn excerpt(text: &str) -> String {
     const CHARS_MAX: usize = 40;
     let mut short: String = text.chars().take(CHARS_MAX).collect();
@@ -207,14 +188,13 @@ impl fmt::Display for DType {
 }
 
 impl Default for Shape {
-    /// The shape of a 0-d array.
+    /// Returns the shape of a 0-d array.
     fn default() -> Shape {
         Shape(Dims::Inline { rank: 0, dims: [0; RANK_INLINE] })
     }
 }
 
 impl Shape {
-    /// A shape of `dims`, or an error when there are too many.
     pub fn new(dims: &[u64]) -> Result<Shape, ArrayError> {
         let mut inline = [0; RANK_INLINE];
         match dims.len() {
@@ -227,7 +207,7 @@ impl Shape {
         }
     }
 
-    /// Adds an innermost dimension, or fails when there are [`RANK_MAX`] already.
+    /// Adds an innermost dimension.
     pub fn push(&mut self, dim: u64) -> Result<(), ArrayError> {
         match &mut self.0 {
             Dims::Inline { rank, dims } if usize::from(*rank) < RANK_INLINE => {
@@ -245,7 +225,7 @@ impl Shape {
         Ok(())
     }
 
-    /// Dimensions, outermost first; empty for a 0-d array.
+    /// Returns the dimensions, outermost first; empty for a 0-d array.
     pub fn dims(&self) -> &[u64] {
         match &self.0 {
             Dims::Inline { rank, dims } => &dims[..usize::from(*rank)],
@@ -253,10 +233,10 @@ impl Shape {
         }
     }
 
-    /// Bytes that an array of this shape takes, or [`ArrayError::Overflow`].
+    /// Returns the size in bytes of an array of this shape.
     ///
-    /// The limits are NumPy's: a dimension fits 63 bits, and so does the product of the item size with all
-    /// dimensions other than 0, even when another dimension is 0 and the array therefore empty.
+    /// The limits are NumPy's: each dimension fits 63 bits, and so does the product of the item
+    /// size and all dimensions other than 0, even if another dimension is 0.
     pub fn byte_len(&self, dtype: DType) -> Result<u64, ArrayError> {
         const BYTES_MAX: u64 = i64::MAX as u64;
         let mut bytes = u64::from(dtype.size);
@@ -287,7 +267,7 @@ impl fmt::Debug for Shape {
 }
 
 impl<'a> ArrayView<'a> {
-    /// Checks that `data` is what `dtype` and `shape` need.
+    /// Checks that `data` has the length that `dtype` and `shape` need.
     pub fn new(dtype: DType, shape: Shape, data: &'a [u8]) -> Result<ArrayView<'a>, ArrayError> {
         let want = shape.byte_len(dtype)?;
         if want != data.len() as u64 {
@@ -296,35 +276,32 @@ impl<'a> ArrayView<'a> {
         Ok(ArrayView { dtype, shape, data })
     }
 
-    /// Item type.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// Dimensions.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
-    /// Items in C order.
+    /// Returns the items in C order.
     pub fn data(&self) -> &'a [u8] {
         self.data
     }
 }
 
 impl NdArray {
-    /// Checks that `data` is what `dtype` and `shape` need.
+    /// Checks that `data` has the length that `dtype` and `shape` need.
     pub fn new(dtype: DType, shape: Shape, data: Vec<u8>) -> Result<NdArray, ArrayError> {
         ArrayView::new(dtype, shape.clone(), &data)?;
         Ok(NdArray { dtype, shape, data })
     }
 
-    /// A borrowed view of the whole.
     pub fn view(&self) -> ArrayView<'_> {
         ArrayView { dtype: self.dtype, shape: self.shape.clone(), data: &self.data }
     }
 
-    /// The items, to be changed in place: the load generator writes its nonce here.
+    /// Returns the items for changes in place; the load generator writes its nonce here.
     pub fn data_mut(&mut self) -> &mut [u8] {
         &mut self.data
     }

@@ -1,6 +1,7 @@
-//! Arrays of pseudo-random items: the payloads of the load generator and of the tests.
+//! Arrays of pseudo-random items: payloads of the load generator and of tests.
 //!
-//! Equal seeds give equal bytes in every version and on every machine: records and goldens rely on it.
+//! Equal seeds give equal bytes in every version and on every machine; records and goldens rely on
+//! it.
 
 use rand::Rng;
 use rand_pcg::Pcg64;
@@ -8,8 +9,8 @@ use rand_pcg::Pcg64;
 use super::{ArrayError, DType, Kind, NdArray, Order, Shape};
 
 impl NdArray {
-    /// Draws an array from `seed`: floats uniform in [0, 1) as `numpy.random.rand` gives them, integers over their
-    /// whole range, bools 0 or 1.
+    /// Draws an array from `seed`: floats uniform in [0, 1) as `numpy.random.rand` gives them,
+    /// integers over their whole range, bools 0 or 1.
     pub fn seeded(dtype: DType, shape: Shape, seed: u64) -> Result<NdArray, ArrayError> {
         let bytes = shape.byte_len(dtype)?;
         let len = usize::try_from(bytes).map_err(|_| ArrayError::Overflow)?;
@@ -19,10 +20,9 @@ impl NdArray {
     }
 }
 
-/// The PCG stream that all seeds draw from; any constant would do, but it must never change.
+/// PCG stream of all seeds. The value is arbitrary, but must never change.
 const SEED_STREAM: u128 = 0x6e64_6563_686f;
 
-/// Overwrites `data` with random items of `dtype`.
 fn fill(data: &mut [u8], dtype: DType, rng: &mut Pcg64) {
     match (dtype.kind, dtype.item_size()) {
         (Kind::Bool, _) => {
@@ -42,7 +42,7 @@ fn fill(data: &mut [u8], dtype: DType, rng: &mut Pcg64) {
     }
 }
 
-/// Writes one little-endian float after another, in `order`.
+/// Fills `data` with the little-endian floats of `next`, stored in `order`.
 fn fill_floats<const SIZE: usize>(
     data: &mut [u8],
     order: Order,
@@ -56,7 +56,7 @@ fn fill_floats<const SIZE: usize>(
     }
 }
 
-/// A multiple of 2^-11 in [0, 1) as binary16, which holds all of them exactly.
+/// Returns a multiple of 2^-11 in [0, 1) as binary16, which represents all of them exactly.
 fn half_unit(random: u64) -> [u8; 2] {
     let steps = (random >> 53) as u16;
     if steps == 0 {

@@ -1,13 +1,13 @@
-//! A place in a message body: what the own decoders read with.
+//! Reading position in a message body, used by the own decoders.
 //!
-//! It never reads past the end and never panics; every failure is a [`CodecError`] with the offset at which
-//! something else was expected. It copies nothing and knows no encoding.
+//! A cursor never reads past the end and never panics. Every error is a [`CodecError`] with the
+//! offset at which something else was expected. A cursor copies nothing and knows no encoding.
 
 use std::ops::Range;
 
 use super::error::{CodecError, Result};
 
-/// A position in `body`, for the encoding named in errors.
+/// Position in `body`; errors name `encoding`.
 #[derive(Clone, Debug)]
 pub(super) struct Cursor<'a> {
     encoding: &'static str,
@@ -16,59 +16,53 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// The start of `body`.
     pub(super) fn new(encoding: &'static str, body: &'a [u8]) -> Cursor<'a> {
         Cursor { encoding, body, at: 0 }
     }
 
-    /// Offset of the next byte.
     pub(super) fn at(&self) -> usize {
         self.at
     }
 
-    /// True at the end.
     pub(super) fn is_empty(&self) -> bool {
         self.at >= self.body.len()
     }
 
-    /// What has not been read.
+    /// Returns the unread bytes.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.body.get(self.at..).unwrap_or_default()
     }
 
-    /// What lies in `range`, read or not.
+    /// Returns the bytes of `range`, which lies in the body.
     pub(super) fn between(&self, range: Range<usize>) -> &'a [u8] {
         &self.body[range]
     }
 
-    /// The next byte, left where it is.
+    /// Returns the next byte without reading it.
     pub(super) fn peek(&self) -> Option<u8> {
         self.body.get(self.at).copied()
     }
 
-    /// Continues at `at`, which is a place in the body.
     pub(super) fn seek(&mut self, at: usize) {
         debug_assert!(at <= self.body.len());
         self.at = at;
     }
 
-    /// Reads a byte.
     pub(super) fn byte(&mut self) -> Result<u8> {
         let byte = self.peek().ok_or_else(|| self.fail("the message ends early"))?;
         self.at += 1;
         Ok(byte)
     }
 
-    /// Reads `len` bytes, which is what the peer says and may be anything.
+    /// Reads `len` bytes; `len` comes from the peer and may have any value.
     pub(super) fn take(&mut self, len: u64) -> Result<&'a [u8]> {
         let rest = self.rest();
         let bytes = usize::try_from(len).ok().and_then(|len| rest.get(..len));
-        let bytes = bytes.ok_or_else(|| self.fail("a length reaches beyond the message"))?;
+        let bytes = bytes.ok_or_else(|| self.fail("a length exceeds the rest of the message"))?;
         self.at += bytes.len();
         Ok(bytes)
     }
 
-    /// Reads `N` bytes.
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let rest = self.rest();
         let bytes = rest.first_chunk().ok_or_else(|| self.fail("the message ends early"))?;
@@ -76,14 +70,14 @@ impl<'a> Cursor<'a> {
         Ok(*bytes)
     }
 
-    /// Skips the white space of JSON, which is Python's within brackets too.
+    /// Skips the white space of JSON, which is also Python's inside brackets.
     pub(super) fn skip_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
-    /// Reads `byte`, if it comes next after white space.
+    /// Reads `byte` if it is the next one after white space.
     pub(super) fn accept(&mut self, byte: u8) -> bool {
         self.skip_space();
         let found = self.peek() == Some(byte);
@@ -96,25 +90,24 @@ impl<'a> Cursor<'a> {
         if self.accept(byte) { Ok(()) } else { Err(self.fail(what)) }
     }
 
-    /// Reads the white space that is left, or fails when there is more.
+    /// Skips the rest, which must be white space.
     pub(super) fn expect_end(&mut self, what: &'static str) -> Result<()> {
         self.skip_space();
         if self.is_empty() { Ok(()) } else { Err(self.fail(what)) }
     }
 
-    /// Reads `len` bytes as a cursor of their own that reports offsets in the whole body.
+    /// Reads `len` bytes as a separate cursor, which still reports offsets in the whole body.
     pub(super) fn part(&mut self, len: u64) -> Result<Cursor<'a>> {
         let at = self.at;
         self.take(len)?;
         Ok(Cursor { encoding: self.encoding, body: &self.body[..self.at], at })
     }
 
-    /// A failure at the next byte.
+    /// Makes an error at the next byte.
     pub(super) fn fail(&self, what: &'static str) -> CodecError {
         self.fail_at(self.at, what)
     }
 
-    /// A failure at `at`.
     pub(super) fn fail_at(&self, at: usize, what: &'static str) -> CodecError {
         CodecError::Syntax { encoding: self.encoding, at, what }
     }

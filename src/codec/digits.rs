@@ -1,13 +1,14 @@
-//! Dimensions in decimal, for the messages that are written as everybody writes them.
+//! Decimal dimensions in the one form that nearly every client writes.
 //!
-//! [`dims`] reads less than the grammars allow: what it does not take is for a careful reader to judge.
+//! [`dims`] accepts less than the grammars allow; `None` leaves the text to the complete parser of
+//! the codec.
 
 use crate::array::Shape;
 
-/// Digits of the largest dimension that is read: no number of as many overflows.
+/// Digits of the largest dimension that is read; 18 digits never overflow 64 bits.
 const DIGITS_MAX: usize = 18;
 
-/// Reads numbers with `", "` between them, if `text` begins with one, and returns what follows them.
+/// Reads numbers separated by `", "`, if `text` begins with one, and returns the text after them.
 #[inline]
 pub(super) fn dims(text: &[u8]) -> Option<(Shape, &[u8])> {
     let mut shape = Shape::default();
@@ -25,8 +26,8 @@ pub(super) fn dims(text: &[u8]) -> Option<(Shape, &[u8])> {
     }
 }
 
-/// Reads the number that `text` begins with and returns what follows it. `None` if there is none, or one with a zero
-/// before other digits, or a very large one.
+/// Reads the number at the start of `text` and returns the text after it. `None` for no number, a
+/// leading zero, or more than [`DIGITS_MAX`] digits.
 #[inline]
 fn leading(text: &[u8]) -> Option<(u64, &[u8])> {
     let (mut value, mut len) = (0u64, 0);
@@ -41,7 +42,8 @@ fn leading(text: &[u8]) -> Option<(u64, &[u8])> {
     is_plain.then(|| (value, &text[len..]))
 }
 
-/// Writes `value` to the start of `room` and returns how many digits it has, or `None` where they do not fit.
+/// Writes `value` to the start of `room` and returns the number of digits; `None` if they do not
+/// fit.
 #[inline]
 pub(super) fn put(mut value: u64, room: &mut [u8]) -> Option<usize> {
     let len = value.checked_ilog10().unwrap_or(0) as usize + 1;
@@ -56,7 +58,7 @@ pub(super) fn put(mut value: u64, room: &mut [u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// Digits of the largest number.
+    /// Digits of `u64::MAX`.
     const ROOM: usize = 20;
 
     #[test]

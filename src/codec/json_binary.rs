@@ -1,10 +1,11 @@
 //! `json_binary`: `{"buffer": base64, "dtype": "<f8", "shape": [2, 3]}`.
 //!
-//! The base64 text is decoded from where it lies into scratch, and nothing looks for its end beforehand: decoding
-//! stops at the first character that is no digit. It is strict RFC 4648: the standard alphabet, padded, no line
-//! breaks, no stray bits at the end; escapes in it (`\/`, as PHP writes it) are resolved where they stand. Members
-//! come in any order, others than these three are skipped. Text out is what Python's `json.dumps` gives with these
-//! members in this order. An echo encodes each block of the array while the cache still has it.
+//! The base64 text is decoded in place into scratch, without a search for its end: decoding stops
+//! at the first character outside the alphabet. Base64 is strict RFC 4648: standard alphabet,
+//! padding, no line breaks, no nonzero bits before the padding; JSON escapes in it (PHP writes
+//! `\/`) are resolved. Members may come in any order; others than these three are skipped. The
+//! output equals Python's `json.dumps` of these members in this order. An echo encodes each block
+//! of the array while the block is still in the cache.
 
 use crate::array::{ArrayError, ArrayView, DType, Shape};
 use crate::axis::Codec;
@@ -17,17 +18,16 @@ use super::json::scan::{self, Members, Text};
 use super::json::{read_dtype, set};
 use super::simd::{Isa, base64};
 
-/// The hand-written codec.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonBinary;
 
 const NAME: &str = "json_binary";
 
-/// Characters decoded at a time: with the 6 KiB that they mean and the text that those become again they fit a
-/// first-level cache of 32 KiB. A multiple of 4, so that a block ends between groups.
+/// Characters decoded at a time. They, their 6 KiB of data and the new text fit a first-level cache
+/// of 32 KiB. A multiple of 4, so a block ends between groups.
 const BLOCK: usize = 8 * 1024;
 
-/// What stands around the base64, the dtype and the dimensions, as Python writes it.
+/// Text around the base64, the dtype and the dimensions, as Python writes it.
 const HEAD: &[u8] = b"{\"buffer\": \"";
 const BEFORE_DTYPE: &[u8] = b", \"dtype\": \"";
 const BEFORE_SHAPE: &[u8] = b"\", \"shape\": [";
@@ -64,8 +64,8 @@ impl ArrayCodec for JsonBinary {
     }
 }
 
-/// Reads a message. `block` sees the array's bytes as they come, piece by piece; each but the last is a multiple of
-/// 3 long. It has seen them all when this returns without an error.
+/// Reads a message. `block` receives the array's bytes piece by piece; all pieces but the last have
+/// a multiple of 3 bytes. When this returns without an error, `block` has received all bytes.
 fn read<'a>(
     body: &[u8],
     scratch: &'a mut Vec<u8>,
@@ -87,7 +87,7 @@ fn read<'a>(
         let at = cursor.at();
         fields.read(&name, &mut cursor, scratch, &mut block).map_err(|error| error.or_at(at))?;
     }
-    cursor.expect_end("expected nothing after the object")?;
+    cursor.expect_end("unexpected text after the object")?;
     let missing = |field| move || CodecError::field(NAME, field, "missing").or_at(body.len());
     let buffer_at = fields.buffer_at.ok_or_else(missing("buffer"))?;
     let dtype = fields.dtype.ok_or_else(missing("dtype"))?;
@@ -95,13 +95,14 @@ fn read<'a>(
     whole(dtype, shape, scratch, buffer_at)
 }
 
-/// The array of a message whose buffer is at `buffer_at`.
+/// Makes the array of a message with its buffer at `buffer_at`.
 fn whole(dtype: DType, shape: Shape, data: &[u8], buffer_at: usize) -> Result<ArrayView<'_>> {
     let array = ArrayView::new(dtype, shape, data);
     array.map_err(|source| CodecError::array(NAME)(source).or_at(buffer_at))
 }
 
-/// Reads what follows the buffer, if it is what nearly everybody writes; what is not is left to the careful reader.
+/// Reads the text after the buffer in the form that nearly every client writes; `None` leaves it to
+/// the complete parser.
 fn plain_tail(text: &[u8]) -> Option<(DType, Shape)> {
     let rest = text.strip_prefix(BEFORE_DTYPE)?;
     let (name, rest) = rest.split_at_checked(if rest.get(3)? == &b'"' { 3 } else { 4 })?;
@@ -110,7 +111,7 @@ fn plain_tail(text: &[u8]) -> Option<(DType, Shape)> {
     (rest == b"]}").then_some((dtype, shape))
 }
 
-/// What has been read of the object, beside the bytes.
+/// Members read so far, without the buffer's bytes.
 #[derive(Default)]
 struct Fields {
     buffer_at: Option<usize>,
@@ -119,7 +120,6 @@ struct Fields {
 }
 
 impl Fields {
-    /// Reads the value of the member called `name`.
     fn read(
         &mut self,
         name: &Text<'_>,
@@ -135,7 +135,7 @@ impl Fields {
         } else if name.is("shape") {
             set(NAME, &mut self.shape, "shape", read_shape(cursor)?)
         } else if name.is("data") {
-            let what = "given beside buffer: a message has either a list or a buffer";
+            let what = "not allowed together with buffer: expected either data or buffer";
             Err(CodecError::field(NAME, "data", what))
         } else {
             scan::skip_value(cursor)
@@ -143,7 +143,8 @@ impl Fields {
     }
 }
 
-/// Replaces the content of `scratch` by what a string of base64 means, and shows it to `block`.
+/// Replaces the content of `scratch` by the decoded base64 string, and passes each piece to
+/// `block`.
 fn read_buffer(
     cursor: &mut Cursor<'_>,
     scratch: &mut Vec<u8>,
@@ -168,7 +169,8 @@ fn read_buffer(
     }
 }
 
-/// Reads the group that is not four plain digits: the last one, or one with escapes. False after the closing quote.
+/// Reads a group other than four plain digits: the last one, or one with escapes. Returns false
+/// after the closing quote.
 fn read_group(cursor: &mut Cursor<'_>, opening: usize, out: &mut Vec<u8>) -> Result<bool> {
     let (mut bits, mut digits) = (0u32, 0);
     while digits < 4 {
@@ -178,7 +180,7 @@ fn read_group(cursor: &mut Cursor<'_>, opening: usize, out: &mut Vec<u8>) -> Res
             None => return Err(cursor.fail_at(at, LENGTH)),
             Some('=') if digits >= 2 => {
                 if bits & (0xff >> (2 * digits)) != 0 {
-                    return Err(cursor.fail_at(at, "base64 with stray bits before its padding"));
+                    return Err(cursor.fail_at(at, "nonzero bits before the base64 padding"));
                 }
                 read_padding(cursor, opening, 3 - digits)?;
                 let bytes = (bits << (24 - 6 * digits)).to_be_bytes();
@@ -196,7 +198,7 @@ fn read_group(cursor: &mut Cursor<'_>, opening: usize, out: &mut Vec<u8>) -> Res
     Ok(true)
 }
 
-/// Reads `more` signs of padding and the closing quote.
+/// Reads `more` padding characters and the closing quote.
 fn read_padding(cursor: &mut Cursor<'_>, opening: usize, more: usize) -> Result<()> {
     for _ in 0..more {
         let at = cursor.at();
@@ -213,11 +215,11 @@ fn read_padding(cursor: &mut Cursor<'_>, opening: usize, more: usize) -> Result<
     }
 }
 
-const CHARACTER: &str = "a character that base64 does not have here";
-const LENGTH: &str = "base64 whose length is no multiple of 4";
+const CHARACTER: &str = "not a base64 character, or not at this place";
+const LENGTH: &str = "the length of the base64 is not a multiple of 4";
 
-/// Reads a character of the string that begins at `opening`, or its closing quote. One beyond ASCII comes in
-/// pieces, each of which is as wrong as the whole.
+/// Reads a character of the string that begins at `opening`, or its closing quote. Bytes beyond
+/// ASCII come one by one, and each is invalid.
 fn character(cursor: &mut Cursor<'_>, opening: usize) -> Result<Option<char>> {
     let Some(byte) = cursor.peek() else {
         return Err(cursor.fail_at(opening, "the string does not end"));
@@ -230,7 +232,7 @@ fn character(cursor: &mut Cursor<'_>, opening: usize) -> Result<Option<char>> {
     Ok((byte != b'"').then_some(char))
 }
 
-/// What a digit of base64 stands for.
+/// Returns the value of a base64 digit.
 fn digit(char: char) -> Option<u32> {
     let from = |start: char| u32::from(char) - u32::from(start);
     match char {
@@ -243,7 +245,7 @@ fn digit(char: char) -> Option<u32> {
     }
 }
 
-/// Writes what follows the base64.
+/// Writes the text after the base64.
 fn put_tail(array: &ArrayView<'_>, out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(BEFORE_DTYPE);
@@ -320,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_message_that_is_changed_anywhere_means_the_same_behind_a_space() {
-        // What begins with a space is read member by member.
+        // A message that begins with a space takes the complete parser.
         let body = r#"{"buffer": "BwhaBwgd", "dtype": "|u1", "shape": [2, 3]}"#;
         let moved = |error: CodecError| match error {
             CodecError::Syntax { encoding, at, what } => {
@@ -364,23 +366,23 @@ mod tests {
         let shaped =
             |shape: &str| format!(r#"{{"buffer": "Bwg=", "dtype": "|u1", "shape": {shape}}}"#);
         let cases = [
-            (of("Bw!="), "at byte 14: a character that base64 does not have here"),
-            (of("Bwg"), "at byte 15: base64 whose length is no multiple of 4"),
-            (of("Bwh="), "stray bits before its padding"),
+            (of("Bw!="), "at byte 14: not a base64 character, or not at this place"),
+            (of("Bwg"), "at byte 15: the length of the base64 is not a multiple of 4"),
+            (of("Bwh="), "nonzero bits before the base64 padding"),
             (of("Bw=="), "need 2 bytes of data, got 1"),
-            (of("=wgg"), "at byte 12: a character"),
-            (of("Bwg=Bwg="), "at byte 16: a character"),
-            (of("B_8="), "at byte 13: a character"),
-            (of("Bwg=\\n"), "at byte 16: a character that base64 does not have here"),
-            (of("Bw\\u0068="), "at byte 20: base64 with stray bits before its padding"),
-            (of("B\\u0077"), "at byte 19: base64 whose length is no multiple of 4"),
-            (of("Bw="), "at byte 15: base64 whose length is no multiple of 4"),
-            (of("Bw=g"), "at byte 15: a character"),
-            (of("Bx=="), "at byte 14: base64 with stray bits before its padding"),
-            (of("\u{e9}"), "at byte 12: a character"),
-            (of("Bwg=="), "at byte 16: a character"),
-            (of("Bw\\x8="), "at byte 14: an escape that JSON does not have"),
-            (of("Bwg=") + "x", "expected nothing after the object"),
+            (of("=wgg"), "at byte 12: not a base64 character"),
+            (of("Bwg=Bwg="), "at byte 16: not a base64 character"),
+            (of("B_8="), "at byte 13: not a base64 character"),
+            (of("Bwg=\\n"), "at byte 16: not a base64 character, or not at this place"),
+            (of("Bw\\u0068="), "at byte 20: nonzero bits before the base64 padding"),
+            (of("B\\u0077"), "at byte 19: the length of the base64 is not a multiple of 4"),
+            (of("Bw="), "at byte 15: the length of the base64 is not a multiple of 4"),
+            (of("Bw=g"), "at byte 15: not a base64 character"),
+            (of("Bx=="), "at byte 14: nonzero bits before the base64 padding"),
+            (of("\u{e9}"), "at byte 12: not a base64 character"),
+            (of("Bwg=="), "at byte 16: not a base64 character"),
+            (of("Bw\\x8="), "at byte 14: an unknown escape sequence"),
+            (of("Bwg=") + "x", "unexpected text after the object"),
             (shaped("2"), "field \"shape\": expected a list of integers"),
             (shaped("[-2]"), "expected an integer that is not negative"),
             (shaped("[02]"), "expected an integer that is not negative"),
@@ -391,7 +393,10 @@ mod tests {
             (shaped(&format!("[{}1]", "1, ".repeat(64))), "65 dimensions"),
             (r#"{"buffer": 1}"#.to_owned(), "field \"buffer\": expected a string of base64"),
             (r#"{"buffer": "", "buffer": ""}"#.to_owned(), "field \"buffer\": given twice"),
-            (r#"{"buffer": "", "data": []}"#.to_owned(), "field \"data\": given beside buffer"),
+            (
+                r#"{"buffer": "", "data": []}"#.to_owned(),
+                "field \"data\": not allowed together with buffer",
+            ),
             (r#"{"buffer": "", "shape": []}"#.to_owned(), "field \"dtype\": missing"),
             (r#"{"dtype": "|O"}"#.to_owned(), "dtype \"|O\" is not supported"),
             (r#"{"buffer": "AAAA"#.to_owned(), "at byte 11: the string does not end"),

@@ -1,7 +1,7 @@
 //! `json_binary:serde`: serde_json into a `String`, then the base64 crate.
 //!
-//! Differences from `json_binary`: text is compact (no space after commas and colons); unknown members may nest 127
-//! deep; error places are lines and columns.
+//! Differences from `json_binary`: the output is compact (no space after commas and colons);
+//! unknown members may nest 127 deep; errors name a line and a column.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,6 @@ use crate::axis::Codec;
 use super::array_codec::{ArrayCodec, Encoded};
 use super::error::{CodecError, Result};
 
-/// The form that uses serde_json and base64.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonBinarySerde;
 
@@ -43,7 +42,7 @@ impl ArrayCodec for JsonBinarySerde {
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         let message: Message = serde_json::from_slice(body).map_err(CodecError::library(NAME))?;
         if message.data.is_some() {
-            return Err(CodecError::field(NAME, "data", "given beside buffer"));
+            return Err(CodecError::field(NAME, "data", "not allowed together with buffer"));
         }
         let dtype = DType::parse(&message.dtype).map_err(CodecError::array(NAME))?;
         let shape = Shape::new(&message.shape).map_err(CodecError::array(NAME))?;

@@ -1,12 +1,14 @@
-//! `json:serde`: serde_json, with its `float_roundtrip`, without which it changes the bits of every tenth number.
+//! `json:serde`: serde_json with its feature `float_roundtrip`; without the feature it changes the
+//! bits of every tenth number.
 //!
-//! A user who wants speed writes `data: Vec<f64>`, and that is what a 1-d array of floats is read and written with.
-//! It cannot hold the other ranks and types: for those the same message is read again with `data: Value`, serde_json's
-//! tree, which is what a user writes for arrays of any shape. A list of floats pays nothing for this.
+//! A user who wants speed writes `data: Vec<f64>`, so this form reads and writes 1-d arrays of
+//! floats. For other ranks and dtypes the same message is read again with `data: Value`,
+//! serde_json's tree, as a user writes it for arrays of any shape. A 1-d list of floats pays
+//! nothing for the second form.
 //!
-//! Differences from `json`: NaN, Infinity and `1e400` are refused; `-0` is -0.0 in a float array and refused in an
-//! integer one; text is compact and writes small numbers in its own way (`1e-7`, `0.00001`), of the same value;
-//! `f2` and `f4` are widened to doubles alike. A tree takes 16 times the memory of its shortest text.
+//! Differences from `json`: NaN, Infinity and `1e400` are refused; `-0` is -0.0 in a float array
+//! and refused in an integer array; the output is compact and spells small numbers differently
+//! (`1e-7`, `0.00001`) with the same value. A tree takes 16 times the memory of its shortest text.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,6 @@ use super::error::{CodecError, Result};
 use super::json::f16;
 use super::json::write::check as check_lists;
 
-/// The form that uses serde_json.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonSerde;
 
@@ -94,7 +95,7 @@ fn bad(what: &str) -> CodecError {
 
 fn check<T>(message: &Message<T>) -> Result<DType> {
     if message.buffer.is_some() {
-        return Err(CodecError::field(NAME, "buffer", "given beside data"));
+        return Err(CodecError::field(NAME, "buffer", "not allowed together with data"));
     }
     let dtype = DType::parse(&message.dtype).map_err(CodecError::array(NAME))?;
     match dtype.kind() {
@@ -103,7 +104,7 @@ fn check<T>(message: &Message<T>) -> Result<DType> {
     }
 }
 
-/// A nested list being read.
+/// Nested list that is being read.
 struct List<'a> {
     dims: [Option<u64>; RANK_MAX],
     rank: Option<usize>,
@@ -112,7 +113,7 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    /// serde_json has bounded the depth to 127.
+    /// Reads a value at `depth`; serde_json limits the depth to 127.
     fn read(&mut self, value: &Value, depth: usize) -> Result<()> {
         let Value::Array(list) = value else {
             self.innermost(depth)?;
@@ -141,7 +142,8 @@ impl List<'_> {
         match (kind, value) {
             (Kind::Bool, Value::Bool(value)) => self.bytes.push(u8::from(*value)),
             (Kind::Float, Value::Number(number)) => {
-                let value = number.as_f64().ok_or_else(|| bad("a number beyond a double"))?;
+                let value =
+                    number.as_f64().ok_or_else(|| bad("a number beyond the range of a double"))?;
                 put_float(value, self.dtype, self.bytes);
             }
             (Kind::Int, Value::Number(number)) => {
@@ -155,13 +157,13 @@ impl List<'_> {
                 let value = number.as_u64().filter(fits).ok_or_else(|| bad(OUT_OF_RANGE))?;
                 put(&value.to_le_bytes()[..size], self.dtype, self.bytes);
             }
-            _ => return Err(bad("an item of another type than the dtype")),
+            _ => return Err(bad("an item whose type does not match the dtype")),
         }
         Ok(())
     }
 }
 
-const OUT_OF_RANGE: &str = "no integer, or one out of range for its dtype";
+const OUT_OF_RANGE: &str = "not an integer, or out of range for its dtype";
 
 fn put_float(value: f64, dtype: DType, out: &mut Vec<u8>) {
     match dtype.item_size() {
@@ -179,7 +181,7 @@ fn put(little: &[u8], dtype: DType, out: &mut Vec<u8>) {
     }
 }
 
-/// The items of a 1-d array of floats.
+/// Returns the items of a 1-d array of floats.
 fn floats(array: &ArrayView<'_>) -> Result<Vec<f64>> {
     let items = array.data().chunks_exact(array.dtype().item_size());
     items.map(|item| finite(get_float(item, array.dtype()))).collect()
@@ -189,7 +191,7 @@ fn finite(value: f64) -> Result<f64> {
     if value.is_finite() { Ok(value) } else { Err(unsupported(format!("{value}"))) }
 }
 
-/// An item's bytes in little-endian order, those of a shorter one with zeros behind.
+/// Returns an item's bytes in little-endian order, padded with zeros.
 fn get(item: &[u8], dtype: DType) -> [u8; 8] {
     let mut bytes = [0; 8];
     bytes[..item.len()].copy_from_slice(item);
@@ -209,7 +211,7 @@ fn get_float(item: &[u8], dtype: DType) -> f64 {
     }
 }
 
-/// The tree of the items that `data` begins with.
+/// Builds the tree of the items at the start of `data`.
 fn tree(array: &ArrayView<'_>, dims: &[u64], data: &mut &[u8]) -> Result<Value> {
     if let Some((&dim, inner)) = dims.split_first() {
         return (0..dim).map(|_| tree(array, inner, data)).collect();
@@ -263,10 +265,10 @@ mod tests {
             ("[[1], 2]", "<f8", "different lengths or depths"),
             ("[1, [2]]", "<f8", "different lengths or depths"),
             ("[[], [[]]]", "<f8", "different lengths or depths"),
-            ("[null]", "<f8", "another type than the dtype"),
+            ("[null]", "<f8", "type does not match the dtype"),
             ("[1e400]", "<f8", "number out of range"),
             ("[NaN]", "<f8", "expected value"),
-            ("[1.0]", "<i8", "no integer"),
+            ("[1.0]", "<i8", "not an integer"),
             ("[256]", "|u1", "out of range"),
             ("[-129]", "|i1", "out of range"),
             ("[1]", "|O", "dtype \"|O\" is not supported"),

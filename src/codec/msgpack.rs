@@ -3,11 +3,12 @@
 //! ```text
 //! {nd: true, type: "<f8", kind: b"", shape: [2, 3], data: b"..."}
 //! ```
-//! Keys are bin on output, as msgpack_numpy writes them; keys, `type`, `kind` and `data` may be bin or str on
-//! input, in any order, and other keys are skipped. `kind` must be empty or absent: `V` is a structured array and
-//! `O` a pickle, and neither is ever touched. The form of a NumPy scalar, `{nd: false, type, data}`, is read as a
-//! 0-d array. Not done: the bare numbers that msgpack_numpy makes of Python's own floats, which have no dtype.
-//! `data` is borrowed both ways. Source: the msgpack specification and msgpack_numpy 0.4.8.
+//! Output keys are bin, as in msgpack_numpy. In the input, keys, `type`, `kind` and `data` may be
+//! bin or str, in any order; other keys are skipped. `kind` must be empty or absent: `V` marks a
+//! structured array and `O` a pickle, and neither is ever decoded. The form of a NumPy scalar,
+//! `{nd: false, type, data}`, is read as a 0-d array. Bare numbers, which msgpack_numpy makes of
+//! Python's own floats, have no dtype and are not supported. `data` is borrowed in both directions.
+//! Source: the msgpack specification and msgpack_numpy 0.4.8.
 
 use rmp::Marker;
 
@@ -18,7 +19,6 @@ use super::array_codec::{ArrayCodec, Encoded};
 use super::cursor::Cursor;
 use super::error::{CodecError, Result};
 
-/// The hand-written codec.
 #[derive(Clone, Copy, Debug)]
 pub struct Msgpack;
 
@@ -46,7 +46,7 @@ impl ArrayCodec for Msgpack {
     }
 }
 
-/// Writes everything before the data's own bytes.
+/// Writes everything before the bytes of the data.
 fn write(
     array: &ArrayView<'_>,
     len: u32,
@@ -66,12 +66,14 @@ fn write(
     Ok(())
 }
 
-/// What stands around type, shape and data: a map of five, `nd` and true, the other keys, and no kind.
+/// Bytes around type, shape and data: a map of five, `nd` with true, the other keys, and an empty
+/// kind.
 const BEFORE_TYPE: &[u8] = b"\x85\xc4\x02nd\xc3\xc4\x04type";
 const BEFORE_SHAPE: &[u8] = b"\xc4\x04kind\xc4\x00\xc4\x05shape";
 const BEFORE_DATA: &[u8] = b"\xc4\x04data";
 
-/// Reads a message as msgpack_numpy writes it; every other one is left to the careful reader, as are all faults.
+/// Reads a message in the form of msgpack_numpy; `None` leaves others, and all faults, to
+/// [`careful`].
 fn plain(body: &[u8]) -> Option<ArrayView<'_>> {
     const STR: u8 = 0xa0;
     let (mark, rest) = body.strip_prefix(BEFORE_TYPE)?.split_first()?;
@@ -84,7 +86,7 @@ fn plain(body: &[u8]) -> Option<ArrayView<'_>> {
     ArrayView::new(dtype, shape, data).ok().filter(|_| cursor.is_empty())
 }
 
-/// Reads any message, or says what is wrong with it.
+/// Reads any message, with errors.
 fn careful(body: &[u8]) -> Result<ArrayView<'_>> {
     let mut cursor = Cursor::new(NAME, body);
     let mut fields = Fields::default();
@@ -93,24 +95,23 @@ fn careful(body: &[u8]) -> Result<ArrayView<'_>> {
         fields.read(&mut cursor).map_err(|error| error.or_at(at))?;
     }
     if !cursor.is_empty() {
-        return Err(cursor.fail("bytes follow the map"));
+        return Err(cursor.fail("unexpected bytes after the map"));
     }
     fields.array(body.len())
 }
 
-/// What has been read of the map.
+/// Values read so far.
 #[derive(Default)]
 struct Fields<'a> {
     nd: Option<bool>,
     dtype: Option<DType>,
     kind: Option<()>,
     shape: Option<Shape>,
-    /// The data and where it begins.
+    /// Data, and its offset.
     data: Option<(&'a [u8], usize)>,
 }
 
 impl<'a> Fields<'a> {
-    /// Reads one key and its value.
     fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<()> {
         match key(cursor)? {
             b"nd" => set(&mut self.nd, "nd", flag(cursor)?),
@@ -125,7 +126,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The array, of a map that ends at `end`.
+    /// Makes the array of a map that ends at `end`.
     fn array(self, end: usize) -> Result<ArrayView<'a>> {
         let missing = |field| move || CodecError::field(NAME, field, "missing").or_at(end);
         let nd = self.nd.ok_or_else(missing("nd"))?;
@@ -137,14 +138,13 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Reads a type string.
 fn dtype(cursor: &mut Cursor<'_>) -> Result<DType> {
     let name = str::from_utf8(bytes(cursor, "type", STRUCTURED)?)
         .map_err(|_| CodecError::field(NAME, "type", "not UTF-8"))?;
     DType::parse(name).map_err(CodecError::array(NAME))
 }
 
-/// Reads a kind, which has to be that of a plain array.
+/// Reads a kind, which must be that of a plain array.
 fn kind(cursor: &mut Cursor<'_>) -> Result<()> {
     let kind = bytes(cursor, "kind", "expected bin or str")?;
     if kind.is_empty() {
@@ -157,7 +157,7 @@ fn kind(cursor: &mut Cursor<'_>) -> Result<()> {
 
 const STRUCTURED: &str = "expected a type string; structured dtypes are not supported";
 
-/// Most of an unsupported kind that an error repeats, in bytes.
+/// Bytes of an unsupported kind that an error repeats.
 const KIND_SHOWN: usize = 16;
 
 fn set<T>(slot: &mut Option<T>, field: &'static str, value: T) -> Result<()> {
@@ -187,7 +187,7 @@ fn map_len(cursor: &mut Cursor<'_>) -> Result<u64> {
     }
 }
 
-/// A key's bytes; a key that is neither bin nor str matches nothing.
+/// Reads a key; one that is neither bin nor str is returned as empty, which no field matches.
 fn key<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8]> {
     let start = cursor.clone();
     if let Some(key) = raw(cursor)? {
@@ -206,7 +206,7 @@ fn bytes<'a>(
     raw(cursor)?.ok_or_else(|| CodecError::field(NAME, field, expected))
 }
 
-/// Reads a bin or str value, or `None` when the next value is neither.
+/// Reads a bin or str value; `None` if the next value is neither.
 fn raw<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a [u8]>> {
     let len = match marker(cursor)? {
         Marker::FixStr(len) => u64::from(len),
@@ -261,8 +261,8 @@ fn dim(cursor: &mut Cursor<'_>) -> Result<u64> {
     u64::try_from(signed).map_err(|_| CodecError::field(NAME, "shape", "a negative dimension"))
 }
 
-/// Skips one value of any kind. Nesting costs a count, not a stack: every value still owed takes at least a byte,
-/// so an announced length runs into the end of the message and no further.
+/// Skips one value of any kind. Nesting costs a count and no stack. Each value that is still owed
+/// takes at least a byte, so the end of the message bounds the work, whatever length is announced.
 fn skip(cursor: &mut Cursor<'_>) -> Result<()> {
     let mut owed = 1u64;
     while owed > 0 {
@@ -292,7 +292,9 @@ fn skip(cursor: &mut Cursor<'_>) -> Result<()> {
             Marker::FixMap(pairs) => (0, 2 * u64::from(pairs)),
             Marker::Map16 => (0, 2 * len::<2>(cursor)?),
             Marker::Map32 => (0, 2 * len::<4>(cursor)?),
-            Marker::Reserved => return Err(cursor.fail_at(cursor.at() - 1, "0xc1 is no value")),
+            Marker::Reserved => {
+                return Err(cursor.fail_at(cursor.at() - 1, "0xc1 is not a msgpack type"));
+            }
         };
         cursor.take(bytes)?;
         owed = owed.saturating_add(values);
@@ -401,10 +403,13 @@ mod tests {
             (b"\x82\xa2nd\xc3\xa4type\x91\x01", "structured dtypes are not supported"),
             (b"\x81\xa5shape\x91\xff", "field \"shape\": a negative dimension"),
             (b"\x81\xa5shape\xdd\xff\xff\xff\xff", "4294967295 dimensions"),
-            (b"\x81\xa4data\xc6\xff\xff\xff\xff", "a length reaches beyond the message"),
+            (b"\x81\xa4data\xc6\xff\xff\xff\xff", "a length exceeds the rest of the message"),
             (b"\xdf\xff\xff\xff\xff", "the message ends early"),
             (b"\x81\xa1x\xdf\xff\xff\xff\xff\x91", "the message ends early"),
-            (b"\x83\xa2nd\xc2\xa4type\xa3|b1\xa4data\xa1\x01\x00", "bytes follow the map"),
+            (
+                b"\x83\xa2nd\xc2\xa4type\xa3|b1\xa4data\xa1\x01\x00",
+                "unexpected bytes after the map",
+            ),
         ];
         for (body, want) in cases {
             let error = decode(body).unwrap_err();

@@ -1,9 +1,10 @@
 //! `msgpack:serde`: rmp-serde with derived fields and `serde_bytes`, owned.
 //!
-//! Only the writing is not derived: msgpack_numpy looks its keys up as bin, and a derived struct writes str.
+//! Only the writer is not derived: msgpack_numpy looks up its keys as bin, and a derived struct
+//! writes str.
 //!
-//! Differences from `msgpack`: bytes after the map are not noticed; `shape` is not looked at when it is given for
-//! a NumPy scalar, but has to be a list of integers.
+//! Differences from `msgpack`: bytes after the map are ignored; `shape` is ignored for a NumPy
+//! scalar, but must be a list of integers.
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -15,7 +16,6 @@ use crate::axis::Codec;
 use super::array_codec::{ArrayCodec, Encoded};
 use super::error::{CodecError, Result};
 
-/// The form that uses rmp-serde.
 #[derive(Clone, Copy, Debug)]
 pub struct MsgpackSerde;
 
@@ -54,7 +54,11 @@ impl ArrayCodec for MsgpackSerde {
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         let message: Message = rmp_serde::from_slice(body).map_err(CodecError::library(NAME))?;
         if !message.kind.is_empty() {
-            return Err(CodecError::field(NAME, "kind", "expected none: not a plain array"));
+            return Err(CodecError::field(
+                NAME,
+                "kind",
+                "expected an empty kind: only plain arrays are supported",
+            ));
         }
         let dtype = DType::parse(&message.dtype).map_err(CodecError::array(NAME))?;
         let dims = match message.shape {

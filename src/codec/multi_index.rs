@@ -15,8 +15,8 @@ impl<'a> MultiIndex<'a> {
         MultiIndex { dims, index: [0; RANK_MAX] }
     }
 
-    /// Goes to the next item. Returns the dimension that went up by one, while all inner dimensions went back to 0;
-    /// `None` after the last item.
+    /// Goes to the next item. Returns the dimension that went up by one, while all inner dimensions
+    /// went back to 0; `None` after the last item.
     pub(super) fn advance(&mut self) -> Option<usize> {
         let moved = (0..self.dims.len()).rev().find(|&at| self.index[at] + 1 < self.dims[at])?;
         self.index[moved] += 1;

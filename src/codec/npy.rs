@@ -1,13 +1,15 @@
-//! `npy`: a whole `.npy` file, as `numpy.save` writes it.
+//! `npy`: a complete `.npy` file, as `numpy.save` writes it.
 //!
 //! ```text
-//! 93 NUMPY | major minor | header length | {'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), } ... \n | data
-//!            1.0: u16 le, 2.0 and 3.0: u32 le                          padded so that data starts at 64n
+//! 93 NUMPY | major minor | header length | header | data
+//!            1.0: u16 le, 2.0 and 3.0: u32 le      ^ at a multiple of 64
+//! header: {'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), } ... \n
 //! ```
-//! Formats 1.0 to 3.0 are read. 1.0 is written, byte for byte what NumPy writes: it holds headers of 64 KiB, and
-//! none of ours comes near that. The header is the literal of a Python dict; it is parsed, not evaluated: three
-//! known keys in any order, plain strings, booleans and a tuple of integers. Data in Fortran order is brought into
-//! C order in scratch; otherwise it is borrowed both ways. Source: `numpy.lib.format`.
+//! Formats 1.0 to 3.0 are read. Format 1.0 is written, byte for byte as NumPy does; its headers
+//! hold up to 64 KiB, far more than 64 dimensions need. The header is the literal of a Python dict.
+//! It is parsed, not evaluated: three known keys in any order, plain strings, booleans and a tuple
+//! of integers. Data in Fortran order is transposed into scratch; other data is borrowed in both
+//! directions. Source: `numpy.lib.format`.
 
 use std::io::Write;
 
@@ -20,7 +22,6 @@ use super::digits;
 use super::error::{CodecError, Result};
 use super::multi_index::MultiIndex;
 
-/// The hand-written codec.
 #[derive(Clone, Copy, Debug)]
 pub struct Npy;
 
@@ -28,13 +29,13 @@ const NAME: &str = "npy";
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
-/// Longest header that is read; format 1.0 cannot have a longer one.
+/// Limit of the header length, which format 1.0 cannot exceed.
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
 
-/// NumPy starts the data at a multiple of this.
+/// Alignment of the data in a file, as NumPy has it.
 const ALIGN: usize = 64;
 
-/// NumPy leaves room for the first dimension to grow in place to this many digits.
+/// Digits that NumPy reserves for the first dimension, so that it can grow in place.
 const GROWTH_DIGITS: usize = 21;
 
 impl ArrayCodec for Npy {
@@ -72,14 +73,14 @@ impl ArrayCodec for Npy {
     }
 }
 
-/// What stands before and behind the dtype in a header as NumPy writes it, for dtypes whose names have three bytes.
+/// Bytes before and after the dtype in a header of NumPy, for dtypes with names of three bytes.
 const BEFORE_DTYPE: &[u8] = b"\x93NUMPY\x01\x00v\x00{'descr': '";
 const BEFORE_SHAPE: &[u8] = b"', 'fortran_order': False, 'shape': (";
 
-/// Bytes of nearly every header.
+/// Length of nearly every header.
 const PLAIN_BYTES: usize = 2 * ALIGN;
 
-/// A header of 128 bytes with blanks for the shape. The length in [`BEFORE_DTYPE`] is its own.
+/// Header of 128 bytes with blanks for the shape. [`BEFORE_DTYPE`] contains its length.
 static PLAIN: [u8; PLAIN_BYTES] = {
     let mut header = [b' '; PLAIN_BYTES];
     let (before, rest) = header.split_at_mut(BEFORE_DTYPE.len());
@@ -89,8 +90,9 @@ static PLAIN: [u8; PLAIN_BYTES] = {
     header
 };
 
-/// Writes the header of `array`, if it has 128 bytes and its dtype a name of three. `None` leaves a part of one. It is
-/// filled in where it stays: a copy of bytes that were stored one by one waits until they have left the store buffer.
+/// Writes the header of `array`, if it has 128 bytes and the dtype's name has three; `None` leaves
+/// a partial header in `out`. The header is completed in place: a copy of bytes that were just
+/// stored one by one would wait for the store buffer.
 fn put_plain_header(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Option<()> {
     const SHAPE_AT: usize = BEFORE_DTYPE.len() + 3 + BEFORE_SHAPE.len();
     let name = array.dtype().name().as_bytes().as_array::<3>()?;
@@ -106,7 +108,8 @@ fn put_plain_header(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Option<()> {
         at += 2 + digits::put(dim, header.get_mut(at + 2..)?)?;
     }
     let end = if more.is_empty() { &b",), }"[..] } else { b"), }" };
-    // With the room for growth and the line's end; what comes out even NumPy fills up all the same.
+    // Includes the room for growth and the newline; NumPy pads a header of exactly 128 bytes
+    // further.
     let len = at + end.len() + GROWTH_DIGITS - first_len + 1;
     header.get_mut(at..at + end.len())?.copy_from_slice(end);
     (PLAIN_BYTES - ALIGN..PLAIN_BYTES).contains(&len).then_some(())
@@ -126,7 +129,7 @@ fn put_any_header(array: &ArrayView<'_>, out: &mut Vec<u8>) {
     out[text - 2..text].copy_from_slice(&len.to_le_bytes());
 }
 
-/// Writes the dict and the room that NumPy leaves for growth, without the padding.
+/// Writes the dict and NumPy's room for growth, without the padding.
 fn put_dict(array: &ArrayView<'_>, out: &mut Vec<u8>) -> std::io::Result<()> {
     let dtype = array.dtype().name();
     write!(out, "{{'descr': '{dtype}', 'fortran_order': False, 'shape': (")?;
@@ -143,7 +146,7 @@ fn put_dict(array: &ArrayView<'_>, out: &mut Vec<u8>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What the dict says.
+/// Content of the dict.
 struct Header {
     dtype: DType,
     fortran_order: bool,
@@ -151,8 +154,8 @@ struct Header {
 }
 
 impl Header {
-    /// Reads a header as NumPy writes it, and returns how long it is. [`Header::read`] says the same of it, and
-    /// everything else is left to that.
+    /// Reads a header in the form of NumPy and returns its length. [`Header::read`] gives the same
+    /// result for it; `None` leaves all other headers to that.
     fn read_plain(body: &[u8]) -> Option<(Header, usize)> {
         const BEFORE_LEN: usize = MAGIC.len() + 2;
         let (before, rest) = body.split_at_checked(BEFORE_DTYPE.len())?;
@@ -189,7 +192,7 @@ impl Header {
         Header::parse(&mut cursor.part(u64::from(len))?)
     }
 
-    /// Parses the dict, which is all there is in `text`.
+    /// Parses the dict, which must be all of `text`.
     fn parse(text: &mut Cursor<'_>) -> Result<Header> {
         let (mut dtype, mut fortran_order, mut shape) = (None, None, None);
         text.expect(b'{', "expected a dict")?;
@@ -204,7 +207,11 @@ impl Header {
                 b"descr" => dtype.replace(descr(text).map_err(fault)?).is_some(),
                 b"fortran_order" => fortran_order.replace(boolean(text)?).is_some(),
                 b"shape" => shape.replace(tuple(text).map_err(fault)?).is_some(),
-                _ => return Err(text.fail_at(at, "a key other than descr, fortran_order, shape")),
+                _ => {
+                    return Err(
+                        text.fail_at(at, "unknown key: expected descr, fortran_order or shape")
+                    );
+                }
             };
             if twice {
                 return Err(text.fail_at(at, "a key is given twice"));
@@ -214,7 +221,7 @@ impl Header {
                 break;
             }
         }
-        text.expect_end("expected nothing after the dict")?;
+        text.expect_end("unexpected text after the dict")?;
         let end = text.at();
         let missing = |field| move || CodecError::field(NAME, field, "missing").or_at(end);
         Ok(Header {
@@ -236,7 +243,7 @@ fn string<'a>(text: &mut Cursor<'a>) -> Result<&'a [u8]> {
     let len = memchr::memchr(quote, rest).ok_or_else(|| text.fail("the string does not end"))?;
     let string = &rest[..len];
     if let Some(bad) = string.iter().position(|&byte| byte == b'\\' || byte == b'\n') {
-        return Err(text.fail_at(text.at() + bad, "a string with escapes"));
+        return Err(text.fail_at(text.at() + bad, "escapes in strings are not supported"));
     }
     text.seek(text.at() + len + 1);
     Ok(string)
@@ -263,7 +270,7 @@ fn boolean(text: &mut Cursor<'_>) -> Result<bool> {
     Err(text.fail("expected True or False"))
 }
 
-/// Reads a tuple of integers; `(3)` is none, as in Python.
+/// Reads a tuple of integers; `(3)` is not a tuple, as in Python.
 fn tuple(text: &mut Cursor<'_>) -> Result<Shape> {
     let mut shape = Shape::default();
     text.expect(b'(', "expected a tuple")?;
@@ -271,7 +278,7 @@ fn tuple(text: &mut Cursor<'_>) -> Result<Shape> {
         shape.push(integer(text)?).map_err(CodecError::array(NAME))?;
         if !text.accept(b',') {
             if shape.dims().len() == 1 {
-                return Err(text.fail("expected a comma: a tuple of one has one"));
+                return Err(text.fail("expected a comma: a tuple of one item ends with one"));
             }
             text.expect(b')', "expected a comma or the end of the tuple")?;
             break;
@@ -294,12 +301,12 @@ fn integer(text: &mut Cursor<'_>) -> Result<u64> {
     Ok(value)
 }
 
-/// True where C and Fortran order are the same bytes: at most one dimension has more than one step.
+/// Returns whether C and Fortran order are the same bytes: at most one dimension is longer than 1.
 fn is_both_orders(dims: &[u64]) -> bool {
     dims.contains(&0) || dims.iter().filter(|&&dim| dim > 1).count() <= 1
 }
 
-/// Replaces `out` by `data` in C order. `data` has `dims` in Fortran order, none of them 0, as has been checked.
+/// Replaces `out` by `data` in C order. `data` has `dims` in Fortran order; no dimension is 0.
 fn to_c_order(item_size: usize, dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
     match item_size {
         1 => gather::<1>(dims, data, out),
@@ -310,10 +317,10 @@ fn to_c_order(item_size: usize, dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Fills `out` with one matrix after another: for each place in the dimensions between, the first dimension, which is
-/// the fastest in `data`, is turned against the last, which is the fastest in `out`.
+/// Fills `out` with one matrix after another. For each index of the middle dimensions, this
+/// transposes the first dimension (contiguous in `data`) and the last one (contiguous in `out`).
 fn gather<const SIZE: usize>(dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
-    // Dimensions of one step change neither order, and the others are at least two.
+    // Dimensions of length 1 change neither order; all others are at least 2.
     let (mut steps, mut rank) = ([0; RANK_MAX], 0);
     for &dim in dims.iter().filter(|&&dim| dim > 1) {
         steps[rank] = dim;
@@ -322,7 +329,7 @@ fn gather<const SIZE: usize>(dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
     let [first, between @ .., last] = &steps[..rank] else {
         unreachable!("an array of one dimension is in both orders")
     };
-    // Only growth is zeroed: every item is overwritten.
+    // Only new capacity is zeroed: every item is overwritten.
     out.resize(data.len(), 0);
     let (from, to) = (data.as_chunks::<SIZE>().0, out.as_chunks_mut::<SIZE>().0);
     let (first, last) = (*first as usize, *last as usize);
@@ -348,8 +355,8 @@ fn gather<const SIZE: usize>(dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Where the items of two dimensions lie: those of the first side by side in the source, those of the last in the
-/// target.
+/// Strides of a transposed matrix. Items of the first dimension are adjacent in the source, items
+/// of the last one in the target.
 struct Matrix {
     first: usize,
     last: usize,
@@ -358,7 +365,7 @@ struct Matrix {
 }
 
 impl Matrix {
-    /// Copies in tiles, so that every cache line that is touched on either side is used up while it is there.
+    /// Copies in tiles, so that each cache line is used completely while it is in the cache.
     fn turn<const SIZE: usize>(&self, from: &[[u8; SIZE]], to: &mut [[u8; SIZE]]) {
         let tile = (TILE_BYTES / SIZE).max(1);
         for first_start in (0..self.first).step_by(tile) {
@@ -377,7 +384,7 @@ impl Matrix {
     }
 }
 
-/// Bytes of a tile's edge: two cache lines, of which a tile of doubles then has 32 on each side.
+/// Length of a tile's edge in bytes: two cache lines. A tile of doubles has 32 lines on each side.
 const TILE_BYTES: usize = 128;
 
 #[cfg(test)]
@@ -531,23 +538,26 @@ mod tests {
             (b"\x93NUMPX\x01\x00\x00\x00".to_vec(), "expected \\x93NUMPY"),
             (b"\x93NUMPY\x04\x00\x00\x00".to_vec(), "at byte 6: expected format"),
             (b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec(), "longer than 64 KiB"),
-            (b"\x93NUMPY\x01\x00\xff\xff{".to_vec(), "a length reaches beyond"),
+            (b"\x93NUMPY\x01\x00\xff\xff{".to_vec(), "a length exceeds the rest"),
             (dict("[]"), "at byte 10: expected a dict"),
             (dict("{}"), "field \"descr\": missing"),
             (dict("{'descr': '|O', "), "dtype \"|O\" is not supported"),
             (dict("{'descr': [('a', '<f8')]}"), "structured dtypes are not supported"),
-            (dict("{'descr': '<f\\x38'}"), "at byte 23: a string with escapes"),
+            (dict("{'descr': '<f\\x38'}"), "at byte 23: escapes in strings are not supported"),
             (dict("{'descr': '<f8"), "the string does not end"),
             (dict("{'descr': '<f8', 'descr': '<f8'}"), "at byte 27: a key is given twice"),
-            (dict("{'evil': 1}"), "at byte 11: a key other than"),
+            (dict("{'evil': 1}"), "at byte 11: unknown key"),
             (dict("{'fortran_order': 1}"), "expected True or False"),
             (dict("{'shape': 3}"), "expected a tuple"),
-            (dict("{'shape': (3)}"), "a tuple of one has one"),
+            (dict("{'shape': (3)}"), "a tuple of one item ends with one"),
             (dict("{'shape': (-3,)}"), "expected a dimension"),
             (dict("{'shape': (,)}"), "expected a dimension"),
             (dict("{'shape': (99999999999999999999,)}"), "array size overflows"),
             (dict("{'descr': '<f8' 'shape': ()}"), "expected a comma or the end of the dict"),
-            (dict("{'descr': '<f8', 'fortran_order': False, 'shape': ()} x"), "nothing after"),
+            (
+                dict("{'descr': '<f8', 'fortran_order': False, 'shape': ()} x"),
+                "unexpected text after",
+            ),
             (
                 dict("{'descr': '<f8', 'fortran_order': True, 'shape': (4294967296, 4294967296)}"),
                 "array size overflows",

@@ -3,10 +3,11 @@
 //! ```text
 //! 0A len buffer...   12 len dtype   1A len shape (packed varints)
 //! ```
-//! Reading follows the protobuf rules: fields in any order, the last of several `buffer` or `dtype` wins, `shape`
-//! may be packed, unpacked or both and adds up, unknown fields (and known numbers of another wire type) are
-//! skipped. Written are the bytes that Google's implementation writes: fields in order, `shape` packed, an empty
-//! `buffer` or `shape` left out. `buffer` is borrowed both ways. Source: protobuf.dev, "Encoding".
+//! The reader follows the protobuf rules: fields come in any order; the last `buffer` and the last
+//! `dtype` win; `shape` may be packed, unpacked or both, and adds up; unknown fields, and known
+//! fields of another wire type, are skipped. The writer gives the bytes of Google's implementation:
+//! fields in order, `shape` packed, an empty `buffer` or `shape` omitted. `buffer` is borrowed in
+//! both directions. Source: protobuf.dev, "Encoding".
 
 use crate::array::{ArrayView, DType, Shape};
 use crate::axis::Codec;
@@ -15,7 +16,6 @@ use super::array_codec::{ArrayCodec, Encoded};
 use super::cursor::Cursor;
 use super::error::{CodecError, Result};
 
-/// The hand-written codec.
 #[derive(Clone, Copy, Debug)]
 pub struct Protobuf;
 
@@ -25,7 +25,7 @@ const BUFFER: u32 = 1;
 const DTYPE: u32 = 2;
 const SHAPE: u32 = 3;
 
-/// Deepest nesting of unknown groups; what Google's implementations allow.
+/// Nesting limit of unknown groups, the same as in Google's implementations.
 const GROUP_DEPTH_MAX: usize = 100;
 
 impl ArrayCodec for Protobuf {
@@ -69,7 +69,7 @@ impl ArrayCodec for Protobuf {
     }
 }
 
-/// What has been read of the message; bytes and text with their place.
+/// Fields read so far, with the offsets of bytes and text.
 struct Fields<'a> {
     buffer: (&'a [u8], usize),
     dtype: (&'a str, usize),
@@ -77,7 +77,6 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads one field.
     fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<()> {
         match tag(cursor)? {
             (BUFFER, Wire::Len) => {
@@ -98,7 +97,6 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// How a field's value is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wire {
     Varint,
@@ -113,7 +111,7 @@ enum Wire {
 fn tag(cursor: &mut Cursor<'_>) -> Result<(u32, Wire)> {
     let at = cursor.at();
     let tag = u32::try_from(varint(cursor)?)
-        .map_err(|_| cursor.fail_at(at, "a field number beyond 2^29 - 1"))?;
+        .map_err(|_| cursor.fail_at(at, "a field number above 2^29 - 1"))?;
     let wire = match tag & 7 {
         0 => Wire::Varint,
         1 => Wire::Fixed64,
@@ -121,10 +119,10 @@ fn tag(cursor: &mut Cursor<'_>) -> Result<(u32, Wire)> {
         3 => Wire::Group,
         4 => Wire::EndGroup,
         5 => Wire::Fixed32,
-        _ => return Err(cursor.fail_at(at, "wire types are 0 to 5")),
+        _ => return Err(cursor.fail_at(at, "expected a wire type from 0 to 5")),
     };
     match tag >> 3 {
-        0 => Err(cursor.fail_at(at, "field numbers start at 1")),
+        0 => Err(cursor.fail_at(at, "expected a field number of at least 1")),
         field => Ok((field, wire)),
     }
 }
@@ -164,8 +162,8 @@ fn packed(cursor: &mut Cursor<'_>, shape: &mut Shape) -> Result<()> {
     Ok(())
 }
 
-/// Skips the value of a field that means nothing here. Groups nest: their open field numbers are kept here, not
-/// on the call stack.
+/// Skips the value of an unknown field. The numbers of open groups are on a list here, not on the
+/// call stack.
 fn skip(cursor: &mut Cursor<'_>, field: u32, wire: Wire) -> Result<()> {
     let mut open = [0; GROUP_DEPTH_MAX];
     let mut depth = 0;
@@ -178,11 +176,11 @@ fn skip(cursor: &mut Cursor<'_>, field: u32, wire: Wire) -> Result<()> {
             Wire::Fixed32 => drop(cursor.take(4)?),
             Wire::Group => {
                 let slot = open.get_mut(depth);
-                *slot.ok_or_else(|| cursor.fail("groups nest too deeply"))? = field;
+                *slot.ok_or_else(|| cursor.fail("groups nest deeper than 100"))? = field;
                 depth += 1;
             }
             Wire::EndGroup if depth > 0 && open[depth - 1] == field => depth -= 1,
-            Wire::EndGroup => return Err(cursor.fail("a group ends that was not begun")),
+            Wire::EndGroup => return Err(cursor.fail("the end of a group that is not open")),
         }
         if depth == 0 {
             return Ok(());
@@ -266,15 +264,15 @@ mod tests {
             (b"", "field \"dtype\": missing"),
             (b"\x12\x03|O8", "dtype \"|O8\" is not supported"),
             (b"\x12\x02\xff\xff", "field \"dtype\": not UTF-8"),
-            (b"\x0a\x05abc", "at byte 2: a length reaches beyond the message"),
-            (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "a length reaches beyond"),
+            (b"\x0a\x05abc", "at byte 2: a length exceeds the rest of the message"),
+            (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "a length exceeds the rest"),
             (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", "at byte 1: a varint beyond 64"),
             (b"\x0a", "at byte 1: the message ends early"),
-            (b"\x00\x01", "at byte 0: field numbers start at 1"),
-            (b"\x0e", "wire types are 0 to 5"),
-            (b"\x24", "a group ends that was not begun"),
-            (b"\x23\x2c", "a group ends that was not begun"),
-            (&deep, "groups nest too deeply"),
+            (b"\x00\x01", "at byte 0: expected a field number of at least 1"),
+            (b"\x0e", "expected a wire type from 0 to 5"),
+            (b"\x24", "the end of a group that is not open"),
+            (b"\x23\x2c", "the end of a group that is not open"),
+            (&deep, "groups nest deeper than 100"),
         ];
         for (body, want) in cases {
             let error = decode(body).unwrap_err();

@@ -1,10 +1,11 @@
 //! `protobuf:prost`: the generated message with prost's own defaults, `buffer` a `Vec<u8>`.
 //!
-//! The work of a handler that keeps its data in an array: decode the message, check it, build a fresh message from
-//! the array, encode it. The payload is copied in, copied into the reply's message, and copied out. A service that
-//! owns its message can move the buffer instead of the second copy; the tonic rung does.
+//! The work equals that of a handler that keeps its data in an array: decode the message, check it,
+//! build a new message from the array, encode it. So the payload is copied in, copied into the
+//! reply's message, and copied out. A service that owns its message can move the buffer and save
+//! the second copy; the tonic rung does.
 //!
-//! Differences from `protobuf`: a known field of another wire type is refused instead of skipped.
+//! Difference from `protobuf`: a known field of another wire type is refused, not skipped.
 
 use prost::Message as _;
 
@@ -15,7 +16,6 @@ use crate::generated::NdArray;
 use super::array_codec::{ArrayCodec, Encoded};
 use super::error::{CodecError, Result};
 
-/// The form that uses prost.
 #[derive(Clone, Copy, Debug)]
 pub struct ProtobufProst;
 

@@ -52,21 +52,21 @@ const EXCEPTIONS: &[Exception] = &[
         "no message needs more; serde_json's own limit is 128",
     ),
     own(Encoding::Json, "not UTF-8", UNSEEN),
-    own(Encoding::Json, "half of a surrogate pair", UNSEEN),
+    own(Encoding::Json, "an unpaired surrogate", UNSEEN),
     library(Encoding::Json, "expected value", b"NaN", PYTHON),
     library(Encoding::Json, "expected value", b"Infinity", PYTHON),
     library(Encoding::Json, "invalid number", b"-Infinity", PYTHON),
     library(Encoding::Json, "number out of range", b"", "1e400 is an infinity, as in Python"),
     library(
         Encoding::Json,
-        "no integer, or one out of range",
+        "not an integer, or out of range",
         b"-0",
         "-0 is an integer, as in Python; serde_json makes a float of it",
     ),
     own(Encoding::JsonBinary, "expected an object", ARRAY),
     own(
         Encoding::JsonBinary,
-        "given beside buffer",
+        "not allowed together with buffer",
         "to serde a data of null is none; a message with both forms is a sender's mistake",
     ),
     own(
@@ -75,7 +75,7 @@ const EXCEPTIONS: &[Exception] = &[
         "no message needs more; serde_json's own limit is 128",
     ),
     own(Encoding::JsonBinary, "not UTF-8", UNSEEN),
-    own(Encoding::JsonBinary, "half of a surrogate pair", UNSEEN),
+    own(Encoding::JsonBinary, "an unpaired surrogate", UNSEEN),
     library(Encoding::JsonBinary, "expected value", b"NaN", PYTHON),
     library(Encoding::JsonBinary, "expected value", b"Infinity", PYTHON),
     library(Encoding::JsonBinary, "invalid number", b"-Infinity", PYTHON),
@@ -96,7 +96,7 @@ const EXCEPTIONS: &[Exception] = &[
     ),
     own(
         Encoding::Msgpack,
-        "bytes follow the map",
+        "unexpected bytes after the map",
         "rmp-serde reads one value and does not look behind it, which hides a sender's mistake",
     ),
     library(

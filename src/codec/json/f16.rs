@@ -1,12 +1,14 @@
-//! IEEE 754 binary16 from and to a double, exactly: the `half` crate rounds `f64` by way of `f32` or cut bits, and
-//! Rust's own `f16` is not stable.
+//! Exact conversions between IEEE 754 binary16 and a double.
+//!
+//! Hand-written, since the `half` crate rounds an `f64` twice or truncates it, and Rust's own `f16`
+//! is not stable.
 
 const MANTISSA_BITS: u32 = 10;
 const DOUBLE_MANTISSA_BITS: u32 = 52;
 const INFINITY: u16 = 0x7c00;
 const NAN: u16 = 0x7e00;
 
-/// The double that `bits` stand for.
+/// Converts binary16 to a double, exactly.
 pub(crate) fn widen(bits: u16) -> f64 {
     let exponent = i32::from(bits >> MANTISSA_BITS & 0x1f);
     let mantissa = f64::from(bits & 0x3ff);
@@ -19,7 +21,7 @@ pub(crate) fn widen(bits: u16) -> f64 {
     if bits >> 15 == 1 { -magnitude } else { magnitude }
 }
 
-/// The nearest binary16, ties to even; beyond its range infinity.
+/// Rounds a double to the nearest binary16, ties to even; values beyond the range become infinity.
 pub(crate) fn narrow(value: f64) -> u16 {
     let bits = value.to_bits();
     let sign = (bits >> 48 & 0x8000) as u16;
@@ -30,7 +32,7 @@ pub(crate) fn narrow(value: f64) -> u16 {
     if exponent > 15 {
         return sign | INFINITY;
     }
-    // Half of the smallest subnormal is 2^-25, and everything below rounds to 0.
+    // Half of the smallest subnormal is 2^-25; all smaller values round to 0.
     if exponent < -25 {
         return sign;
     }
@@ -41,7 +43,7 @@ pub(crate) fn narrow(value: f64) -> u16 {
     let cut = significand & ((1 << shift) - 1);
     let tie = 1 << (shift - 1);
     let up = cut > tie || (cut == tie && kept & 1 == 1);
-    // The hidden bit, and a carry out of the mantissa, count the exponent up by themselves.
+    // The hidden bit and a carry out of the mantissa increment the exponent.
     sign | (((base as u64) << MANTISSA_BITS) + kept + u64::from(up)) as u16
 }
 
@@ -65,7 +67,7 @@ mod tests {
     fn between_two_halves_the_nearer_wins_and_a_tie_goes_to_the_even_one() {
         for bits in 0..INFINITY {
             let low = widen(bits);
-            // The step beyond the largest half is where a further one would be.
+            // Above the largest binary16, the next step is where another value would be.
             let high = if bits + 1 == INFINITY { 65536.0 } else { widen(bits + 1) };
             let middle = (low + high) / 2.0;
             assert_eq!(narrow(middle), bits + (bits & 1), "{middle}");

@@ -1,14 +1,15 @@
-//! The items of a list, one at a time and byte by byte: the whole grammar, and the words for what breaks it.
+//! Parsers of single list items: the complete grammar, and the text of its errors.
 
 use super::error::Fault;
 
-/// Length of the run of digits at `at`.
+/// Counts the digits at `at`.
 fn digits(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
 }
 
-/// Offset of the digits of the number at `at`, and how many are before a point or exponent. 0 if it is no number.
+/// Returns the offset of the digits of the number at `at`, and the number of digits before a point
+/// or exponent; 0 if no number starts there.
 fn whole(text: &[u8], at: usize) -> Result<(usize, usize), Fault> {
     let first = at + usize::from(text.get(at) == Some(&b'-'));
     let len = digits(text, first);
@@ -18,8 +19,8 @@ fn whole(text: &[u8], at: usize) -> Result<(usize, usize), Fault> {
     Ok((first, len))
 }
 
-/// Reads a float. The parser behind it takes more than JSON has (`1.`, `.5`, `01`, `inf`), so the grammar is
-/// checked here.
+/// Reads a float and returns its end. `fast_float2` accepts more than JSON (`1.`, `.5`, `01`,
+/// `inf`), so the grammar is checked here.
 pub(super) fn float(text: &[u8], at: usize) -> Result<(f64, usize), Fault> {
     let (first, len) = whole(text, at)?;
     if len == 0 {
@@ -56,7 +57,7 @@ fn named_float(text: &[u8], at: usize) -> Result<(f64, usize), Fault> {
     Err(no_item(rest, at, "expected a number"))
 }
 
-/// Reads an integer: whether it is negative, its magnitude, and where it ends.
+/// Reads an integer; returns the sign, the magnitude and the end.
 pub(super) fn integer(text: &[u8], at: usize) -> Result<(bool, u64, usize), Fault> {
     let (first, len) = whole(text, at)?;
     let end = first + len;
@@ -66,7 +67,7 @@ pub(super) fn integer(text: &[u8], at: usize) -> Result<(bool, u64, usize), Faul
     if let Some(b'.' | b'e' | b'E') = text.get(end) {
         return Err(Fault { at, what: "a float in an array of integers" });
     }
-    // Nineteen digits always fit.
+    // Nineteen digits fit 64 bits.
     let (sure, more) = text[first..end].split_at(len.min(19));
     let add = |value: u64, digit: &u8| value.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
     let magnitude = sure.iter().fold(0, |value, digit| 10 * value + u64::from(digit - b'0'));
@@ -75,7 +76,7 @@ pub(super) fn integer(text: &[u8], at: usize) -> Result<(bool, u64, usize), Faul
     Ok((first > at, magnitude, end))
 }
 
-/// Reads a bool, and where it ends.
+/// Reads a bool and returns its end.
 pub(super) fn boolean(text: &[u8], at: usize) -> Result<(bool, usize), Fault> {
     let rest = text.get(at..).unwrap_or_default();
     for (word, value) in [(&b"true"[..], true), (b"false", false)] {
@@ -86,13 +87,13 @@ pub(super) fn boolean(text: &[u8], at: usize) -> Result<(bool, usize), Fault> {
     Err(no_item(rest, at, "expected true or false in an array of bools"))
 }
 
-/// Says what stands where an item is due.
+/// Makes the error for text that is not an item.
 fn no_item(rest: &[u8], at: usize, expected: &'static str) -> Fault {
     let what = match rest.first() {
         None => "the list ends early",
-        Some(b'n') => "null has no place in an array",
-        Some(b't' | b'f') => "true and false belong into an array of dtype |b1 alone",
-        Some(b'N' | b'I') => "NaN and Infinity belong into an array of floats",
+        Some(b'n') => "null is not valid in an array",
+        Some(b't' | b'f') => "true and false are valid in arrays of dtype |b1 only",
+        Some(b'N' | b'I') => "NaN and Infinity are valid in arrays of floats only",
         _ => expected,
     };
     Fault { at, what }

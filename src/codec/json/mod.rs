@@ -1,22 +1,24 @@
-//! `json`: `{"data": nested list, "dtype": "<f8"}`, and what both JSON forms share.
+//! `json`: `{"data": nested list, "dtype": "<f8"}`, and the parts that both JSON forms share.
 //!
-//! The text is scanned in place, without a tree and without recursion: the members of the object are walked first
-//! (`data` may stand before or after `dtype`), then the list is parsed straight into items of the dtype. Text out
-//! is what Python's `json.dumps` makes of `{"data": array.tolist(), "dtype": array.dtype.str}`, byte for byte.
+//! The text is scanned in place, without a tree and without recursion. The members of the object
+//! are read first (`data` may stand before or after `dtype`), then the list is parsed directly into
+//! items of the dtype. The output equals Python's `json.dumps({"data": array.tolist(), "dtype":
+//! array.dtype.str})`, byte for byte.
 //!
-//! | in `data` | becomes |
+//! | in `data` | result |
 //! |---|---|
-//! | a number, in a float array | the nearest double, then rounded to `f4` or `f2` as NumPy does; `1e400` is inf |
-//! | `NaN` `Infinity` `-Infinity`, in a float array | themselves; a NaN's sign and payload are not carried |
-//! | an integer, in an integer array | itself, exactly; out of range of the dtype is refused |
-//! | `true` `false`, in a `\|b1` array | 1 and 0 |
+//! | a number in a float array | the nearest double, rounded to `f4` or `f2`; `1e400` is inf |
+//! | `NaN`, `Infinity`, `-Infinity` in a float array | the value; a NaN loses sign and payload |
+//! | an integer in an integer array | the exact value; refused if out of range of the dtype |
+//! | `true`, `false` in a `\|b1` array | 1 and 0 |
 //! | a float in an integer array, a bool among numbers, a number among bools | refused |
 //! | `null`, a string, an object, lists of different lengths or depths | refused |
-//! | an integer beyond all doubles, in a float array | refused, as Python does; `-0` is +0.0, as in Python |
+//! | an integer beyond all doubles in a float array | refused, as in Python |
+//! | `-0` | +0.0, as in Python |
 //!
-//! Complex arrays have no JSON form. Nor has a shape with a 0 before its last place: `[]` is all that is left of
-//! `(0, 3)`, so it is refused rather than changed. Grammar: RFC 8259, UTF-8 without a byte order mark, plus the
-//! three words above. Members with other names are skipped; a name given twice is refused.
+//! Complex arrays have no JSON form. A shape with a 0 before its last dimension has none either:
+//! `(0, 3)` would become `[]`, so it is refused. Grammar: RFC 8259, UTF-8 without a byte order
+//! mark, plus the three words above. Unknown members are skipped; a repeated name is refused.
 
 use crate::array::{ArrayView, DType, Kind};
 use crate::axis::{Codec, Encoding};
@@ -36,7 +38,6 @@ pub(super) mod write;
 
 use scan::{Members, Text};
 
-/// The hand-written codec.
 #[derive(Clone, Copy, Debug)]
 pub struct Json;
 
@@ -66,7 +67,7 @@ impl ArrayCodec for Json {
             };
             read.map_err(|error| error.or_at(at))?;
         }
-        cursor.expect_end("expected nothing after the object")?;
+        cursor.expect_end("unexpected text after the object")?;
         let missing = |field| move || CodecError::field(NAME, field, "missing").or_at(body.len());
         let data = data.ok_or_else(missing("data"))?;
         let (dtype, dtype_at) = dtype.ok_or_else(missing("dtype"))?;
@@ -94,12 +95,12 @@ impl ArrayCodec for Json {
     }
 }
 
-const BOTH: &str = "given beside data: a message has either a list or a buffer";
+const BOTH: &str = "not allowed together with data: expected either data or buffer";
 
-/// Which of the two JSON forms `body` has: the first of its names `data` and `buffer` decides. That the other one
-/// does not follow is for the codec to check.
+/// Returns the JSON form of `body`, which the first member called `data` or `buffer` decides. The
+/// codec refuses a message with both.
 pub fn form(body: &[u8]) -> Result<Encoding> {
-    // As most begin.
+    // The usual first member, without a parser.
     if body.starts_with(b"{\"data\":") {
         return Ok(Encoding::Json);
     }
@@ -117,11 +118,11 @@ pub fn form(body: &[u8]) -> Result<Encoding> {
         }
         scan::skip_value(&mut cursor)?;
     }
-    let what = "missing: a message has either a list or a buffer";
+    let what = "missing: expected data (a list) or buffer (base64)";
     Err(CodecError::field(NAME, "data", what).or_at(cursor.at()))
 }
 
-/// Keeps the value of a member, once.
+/// Stores the value of a member; refuses a second one.
 pub(super) fn set<T>(
     encoding: &'static str,
     slot: &mut Option<T>,
@@ -134,7 +135,6 @@ pub(super) fn set<T>(
     }
 }
 
-/// Reads the value of `dtype`.
 pub(super) fn read_dtype(encoding: &'static str, cursor: &mut Cursor<'_>) -> Result<DType> {
     let Some(text) = Text::read(cursor)? else {
         return Err(CodecError::field(encoding, "dtype", "expected a string"));

@@ -1,9 +1,10 @@
-//! Parses a nested list straight into the bytes of its items.
+//! Parser of a nested list, directly into the bytes of its items.
 //!
-//! Two readers give the same answers. The careful one goes item by item and says what is wrong, and where. The quick
-//! one lets vector kernels find the items and read the plain ones; where it meets a list that it cannot follow to
-//! its end, it only says so, and the careful one begins anew: that list is almost always refused. Short lists are
-//! left to the careful one at once. The bytes grow with the items that were really there.
+//! Two readers give equal results. The careful reader goes item by item and reports every fault
+//! with its place. The quick reader finds the items and reads the plain ones with vector kernels.
+//! If it cannot follow a list, it only stops, and the careful reader starts again from the
+//! beginning: such a list is almost always refused. Short lists go directly to the careful reader.
+//! The output grows only with items that are present.
 
 use super::error::Fault;
 use super::f16;
@@ -15,11 +16,11 @@ use crate::codec::simd::read_floats::read_floats;
 use crate::codec::simd::read_integers::{Range, read_integers};
 use crate::codec::simd::tokens::{BATCH, Batch, Next, Scanner, Tokens};
 
-/// Shortest text for the quick reader: below, setting it up takes longer than it saves.
+/// Length of text from which the quick reader saves more time than its setup takes.
 const QUICK_BYTES_MIN: usize = 128;
 
-/// Replaces `out` by the items of the list or number that begins at `at` and ends with `text`. `dtype` is not
-/// complex.
+/// Replaces `out` by the items of the list or number that begins at `at` and ends with `text`.
+/// `dtype` must not be complex.
 pub(super) fn list(
     isa: Isa,
     text: &[u8],
@@ -43,7 +44,6 @@ pub(super) fn list(
     }
 }
 
-/// A list to be read.
 #[derive(Clone, Copy)]
 struct List<'a> {
     isa: Isa,
@@ -98,7 +98,7 @@ impl List<'_> {
         self.read(out, one, many)
     }
 
-    /// Appends items, which are turned into the dtype's order.
+    /// Appends little-endian items in the byte order of the dtype.
     fn append<const SIZE: usize>(self, items: &mut [[u8; SIZE]], out: &mut Vec<u8>) {
         if self.order == Order::Big {
             items.iter_mut().for_each(|item| item.reverse());
@@ -106,9 +106,9 @@ impl List<'_> {
         out.extend_from_slice(items.as_flattened());
     }
 
-    /// Reads the list with whichever reader suits it. `one` reads the item at an offset, in little-endian order, and
-    /// returns where it ends;
-    /// `many` reads items whose places are known, up to one that it leaves to `one`, and returns how many.
+    /// Reads the list with the suitable reader. `one` reads the item at an offset, in little-endian
+    /// order, and returns its end. `many` reads a batch of items at known places and returns a bit
+    /// for each item read; `one` reads the others.
     fn read<const SIZE: usize>(
         self,
         out: &mut Vec<u8>,

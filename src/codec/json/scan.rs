@@ -1,27 +1,28 @@
-//! The grammar of JSON outside lists of numbers: members, strings, and values that are skipped.
+//! Grammar of JSON outside lists of numbers: members, strings, and skipped values.
 //!
-//! Everything is a place in the message; nothing is copied or built. Strings are checked where their content
-//! counts (names, `dtype`, whatever is skipped) and left alone where a stricter reader follows (base64).
+//! All results are places in the message; nothing is copied or built. Strings are checked if their
+//! content matters (names, `dtype`, skipped values), and not if a stricter reader follows (base64).
 
 use std::ops::Range;
 
 use crate::codec::cursor::Cursor;
 use crate::codec::error::Result;
 
-/// Deepest nesting of a value that is skipped.
+/// Nesting limit of a skipped value.
 const DEPTH_MAX: u32 = 64;
 
-/// Longest spelling of a name or dtype that is compared with escapes resolved: `\uXXXX` for each of 8 characters.
+/// Length limit of a name or dtype that is compared with escapes resolved: `\uXXXX` for each of 8
+/// characters.
 pub(crate) const NAME_BYTES_MAX: usize = 48;
 
-/// Walks the members of the object that a message is.
+/// Iterator over the members of the object in a message.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     begun: bool,
 }
 
 impl Members {
-    /// Behind the value of the first member.
+    /// Starts after the value of the first member.
     pub(crate) fn begun() -> Members {
         Members { begun: true }
     }
@@ -42,7 +43,7 @@ impl Members {
     }
 }
 
-/// Reads a name and the colon behind it.
+/// Reads a name and the colon.
 fn name<'a>(cursor: &mut Cursor<'a>) -> Result<Text<'a>> {
     let text = Text::read(cursor)?.ok_or_else(|| cursor.fail("expected a name in quotes"))?;
     text.check(cursor)?;
@@ -50,7 +51,7 @@ fn name<'a>(cursor: &mut Cursor<'a>) -> Result<Text<'a>> {
     Ok(text)
 }
 
-/// A string as it stands between its quotes.
+/// String between its quotes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Text<'a> {
     raw: &'a [u8],
@@ -59,7 +60,7 @@ pub(crate) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// Reads a string up to its closing quote, or `None` when the next value is none.
+    /// Reads a string up to its closing quote; `None` if the next value is not a string.
     pub(crate) fn read(cursor: &mut Cursor<'a>) -> Result<Option<Text<'a>>> {
         if !cursor.accept(b'"') {
             return Ok(None);
@@ -81,12 +82,12 @@ impl<'a> Text<'a> {
         Ok(Some(Text { raw: &rest[..len], at, escaped }))
     }
 
-    /// The bytes between the quotes, escapes and all.
+    /// Returns the bytes between the quotes, with escapes.
     pub(crate) fn raw(&self) -> &'a [u8] {
         self.raw
     }
 
-    /// True if this is `name`, however it is spelled.
+    /// Returns whether the string means `name`, with or without escapes.
     pub(crate) fn is(&self, name: &str) -> bool {
         if !self.escaped {
             return self.raw == name.as_bytes();
@@ -95,7 +96,7 @@ impl<'a> Text<'a> {
         self.unescape(&mut room) == Some(name.as_bytes())
     }
 
-    /// Checks that this is a string of RFC 8259: no control characters, good escapes, UTF-8.
+    /// Checks the string by RFC 8259: no control characters, valid escapes, UTF-8.
     pub(crate) fn check(&self, cursor: &Cursor<'_>) -> Result<()> {
         let fail = |at, what| cursor.fail_at(self.at + at, what);
         let mut at = 0;
@@ -117,8 +118,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Writes the string with its escapes resolved into `room`, which may have to be as long as the raw text.
-    /// `None` if it is too small or an escape is bad.
+    /// Writes the string with resolved escapes to `room`. `None` if `room` is too small (the raw
+    /// length suffices) or an escape is invalid.
     pub(crate) fn unescape<'b>(&self, room: &'b mut [u8]) -> Option<&'b [u8]> {
         let mut rest = self.raw;
         let mut len = 0;
@@ -140,16 +141,16 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Where the next quote or backslash is.
+/// Finds the next quote or backslash.
 fn quote_or_escape(text: &[u8]) -> Option<usize> {
-    // Most strings are names and dtypes, at an end before a search has begun.
+    // Most strings are names and dtypes, shorter than the setup of a search is worth.
     const SHORT_BYTES: usize = 8;
     let (short, rest) = text.split_at(text.len().min(SHORT_BYTES));
     let found = short.iter().position(|byte| matches!(byte, b'"' | b'\\'));
     found.or_else(|| memchr::memchr2(b'"', b'\\', rest).map(|at| at + SHORT_BYTES))
 }
 
-/// Reads the escape that `text` begins with: what it means and how long it is.
+/// Reads the escape at the start of `text`; returns the character and the length.
 pub(crate) fn escape(text: &[u8]) -> Result<(char, usize), &'static str> {
     let char = match text.get(1) {
         Some(&same @ (b'"' | b'\\' | b'/')) => char::from(same),
@@ -159,19 +160,19 @@ pub(crate) fn escape(text: &[u8]) -> Result<(char, usize), &'static str> {
         Some(b'r') => '\r',
         Some(b't') => '\t',
         Some(b'u') => return unicode_escape(text),
-        _ => return Err("an escape that JSON does not have"),
+        _ => return Err("an unknown escape sequence"),
     };
     Ok((char, 2))
 }
 
-/// Reads `\uXXXX`, or two of them that are a surrogate pair.
+/// Reads `\uXXXX`, or a surrogate pair of two.
 fn unicode_escape(text: &[u8]) -> Result<(char, usize), &'static str> {
     let first = code_unit(text).ok_or("expected four hexadecimal digits after \\u")?;
     let second = text.get(6..).and_then(code_unit);
     let units = [first, second.unwrap_or(0)];
     match char::decode_utf16(units).next() {
         Some(Ok(char)) => Ok((char, if char.len_utf16() == 2 { 12 } else { 6 })),
-        _ => Err("half of a surrogate pair"),
+        _ => Err("an unpaired surrogate"),
     }
 }
 
@@ -184,11 +185,11 @@ fn code_unit(text: &[u8]) -> Option<u16> {
     Some(unit)
 }
 
-/// Goes past the value of `data` and returns where it lies, without looking at it.
+/// Skips the value of `data` without parsing it and returns its place.
 ///
-/// Lists of numbers hold neither quotes nor braces, so the value ends before the next of them: the object's end or
-/// the next name, which a comma precedes. If it does hold one it is wrong, and whoever parses what is returned, or
-/// what follows it, will find out.
+/// A list of numbers contains neither quotes nor braces. So the value ends before the next one of
+/// these: the end of the object, or the next name, which follows a comma. If the value does contain
+/// one, it is invalid, and the parser of the returned range or of the rest reports it.
 pub(crate) fn skip_array(cursor: &mut Cursor<'_>) -> Result<Range<usize>> {
     cursor.skip_space();
     let (rest, start) = (cursor.rest(), cursor.at());
@@ -198,21 +199,22 @@ pub(crate) fn skip_array(cursor: &mut Cursor<'_>) -> Result<Range<usize>> {
     let fail = |what| cursor.fail_at(start + stop, what);
     let mut value = rest[..stop].trim_ascii_end();
     if rest[stop] == b'{' {
-        return Err(fail("an object inside data, which holds numbers alone"));
+        return Err(fail("an object inside data: expected numbers only"));
     }
     if rest[stop] == b'"' {
         let before = value.strip_suffix(b",").map(<[u8]>::trim_ascii_end);
         let whole = |value: &&[u8]| !value.starts_with(b"[") || value.ends_with(b"]");
         value = before
             .filter(whole)
-            .ok_or_else(|| fail("a string inside data, which holds numbers alone"))?;
+            .ok_or_else(|| fail("a string inside data: expected numbers only"))?;
     }
     let end = start + value.len();
     cursor.seek(end);
     Ok(start..end)
 }
 
-/// Skips a value of any kind, checking its grammar. Open brackets are bits of a word, not calls.
+/// Skips a value of any kind and checks its grammar. Open brackets are bits of a word, not
+/// recursion.
 pub(crate) fn skip_value(cursor: &mut Cursor<'_>) -> Result<()> {
     let (mut depth, mut objects) = (0, 0u64);
     loop {
@@ -251,7 +253,7 @@ pub(crate) fn skip_value(cursor: &mut Cursor<'_>) -> Result<()> {
     }
 }
 
-/// Skips a string, a number or one of the words.
+/// Skips a string, a number or a literal word.
 fn skip_scalar(cursor: &mut Cursor<'_>) -> Result<()> {
     const WORDS: [&[u8]; 6] = [b"true", b"false", b"null", b"NaN", b"Infinity", b"-Infinity"];
     if let Some(text) = Text::read(cursor)? {
@@ -267,7 +269,7 @@ fn skip_scalar(cursor: &mut Cursor<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Length of the number that `text` begins with.
+/// Returns the length of the number at the start of `text`.
 fn number_len(text: &[u8]) -> Option<usize> {
     let digits = |at: usize| {
         let rest = text.get(at..).unwrap_or_default();

@@ -1,24 +1,23 @@
-//! The brackets, commas and white space of a nested list: what stands between its items, and the shape they make.
+//! Brackets, commas and white space of a nested list, and the shape that they define.
 //!
-//! The first innermost list fixes the rank, the first list of each depth fixes that dimension, and every later one
-//! has to agree. Depth is a counter, never a call.
+//! The first innermost list fixes the rank. The first list of each depth fixes that dimension, and
+//! all later lists must agree. Depth is a counter, not recursion.
 
 use super::error::Fault;
 use crate::array::{RANK_MAX, Shape};
 
-/// What is known of a list's shape while it is read.
+/// Known part of the shape of a list that is being read.
 pub(super) struct ShapeTracker {
     depth: usize,
     rank: Option<usize>,
-    /// From `known` on they are fixed: inner lists end before outer ones.
+    /// Lengths, known from index `known` on: inner lists end before outer ones.
     dims: [u64; RANK_MAX],
     known: usize,
-    /// Elements so far of each list that is open.
+    /// Elements so far in each open list.
     counts: [u64; RANK_MAX],
 }
 
 impl ShapeTracker {
-    /// Before the first bracket or item.
     pub(super) fn new() -> ShapeTracker {
         ShapeTracker {
             depth: 0,
@@ -29,13 +28,13 @@ impl ShapeTracker {
         }
     }
 
-    /// Goes from `at`, where no item has been read, to the first. `None` if there is none in the whole list.
+    /// Goes from `at`, before any item, to the first item. `None` if the list has no items.
     pub(super) fn first(&mut self, text: &[u8], at: usize) -> Result<Option<usize>, Fault> {
         self.go(text, at, false)
     }
 
-    /// Goes from `at`, where an item ended, to the next one, and returns where that begins. `items` is how many
-    /// there were since it was asked before, with commas between them. `None` after the last.
+    /// Goes from `at`, the end of an item, to the start of the next one. `items` is the number of
+    /// items since the last call, separated by commas. `None` after the last item.
     pub(super) fn next(
         &mut self,
         text: &[u8],
@@ -51,7 +50,8 @@ impl ShapeTracker {
         }
     }
 
-    /// The common case of [`ShapeTracker::next`]: a row of the usual length ends, and another one begins.
+    /// Handles the common case of [`ShapeTracker::next`]: the end of a row of the known length, and
+    /// the start of the next row.
     fn next_row(&mut self, text: &[u8], at: usize) -> Option<usize> {
         let around = self.depth.checked_sub(1).filter(|_| self.rank == Some(self.depth))?;
         let rest = text.get(at..)?;
@@ -94,7 +94,7 @@ impl ShapeTracker {
             }
             match (self.depth, text.get(at)) {
                 (0, None) => return Ok(None),
-                (0, Some(_)) => return Err(Fault { at, what: "expected nothing after the list" }),
+                (0, Some(_)) => return Err(Fault { at, what: "unexpected text after the list" }),
                 (_, Some(b',')) => (at, is_behind_item) = (at + 1, false),
                 _ => return Err(Fault { at, what: "expected a comma or the end of the list" }),
             }
@@ -106,7 +106,7 @@ impl ShapeTracker {
             return Err("lists nest deeper than 64");
         }
         if self.rank.is_some_and(|rank| self.depth >= rank) {
-            return Err("a list where others have a number: lists of different depths");
+            return Err("a list where a number is expected: lists have different depths");
         }
         self.counts[self.depth] = 0;
         self.depth += 1;
@@ -123,7 +123,7 @@ impl ShapeTracker {
             (self.known, self.dims[inside]) = (inside, count);
         }
         if self.dims[inside] != count {
-            return Err("a list of another length than those beside it");
+            return Err("a list whose length differs from the others at its depth");
         }
         self.depth -= 1;
         if let Some(around) = inside.checked_sub(1) {
@@ -132,22 +132,22 @@ impl ShapeTracker {
         Ok(())
     }
 
-    /// A number stands at this depth, or nothing at all.
+    /// Records that a number, or an empty list's end, stands at this depth.
     fn innermost(&mut self) -> Result<(), &'static str> {
         if *self.rank.get_or_insert(self.depth) != self.depth {
-            return Err("a number where others have a list: lists of different depths");
+            return Err("a number where a list is expected: lists have different depths");
         }
         Ok(())
     }
 
-    /// The shape, once the list has ended.
+    /// Returns the shape of the completed list.
     pub(super) fn shape(&self) -> Shape {
         let dims = &self.dims[self.known..self.rank.unwrap_or(0).max(self.known)];
         Shape::new(dims).expect("lists nest no deeper than a shape")
     }
 }
 
-/// Neither white space nor a bracket: an item, or something that has no place in a list.
+/// Returns whether `byte` is neither white space nor a bracket: an item, or something invalid.
 fn is_item(byte: u8) -> bool {
     !matches!(byte, b' ' | b'\n' | b'\t' | b'\r' | b'[' | b']')
 }

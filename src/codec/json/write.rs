@@ -1,7 +1,7 @@
-//! Writes an array as the nested list that Python's `json.dumps(array.tolist())` gives, byte for byte.
+//! Writer of the nested list that Python's `json.dumps(array.tolist())` gives, byte for byte.
 //!
-//! `f2` and `f4` are widened to a double first, as `tolist` does. Numbers are the shortest text that reads back as
-//! the same double, in the form of Python's `repr`.
+//! `f2` and `f4` are widened to a double first, as `tolist` does. A number is the shortest text
+//! that reads back as the same double, in the form of Python's `repr`.
 
 use super::f16;
 use crate::array::{ArrayView, Kind, Order};
@@ -10,10 +10,11 @@ use crate::codec::simd::Isa;
 use crate::codec::simd::write_floats::write_floats;
 use crate::codec::simd::write_integers::write_integers;
 
-/// Most empty lists that are written: their number comes from a shape that has no bytes behind it.
+/// Limit of empty lists in the output: no bytes of the message pay for their number.
 const EMPTY_LISTS_MAX: u64 = 1 << 20;
 
-/// Says what a list cannot carry of `array`'s type and shape.
+/// Checks that a list can represent the dtype and the shape of `array`; the error says what it
+/// cannot.
 pub(crate) fn check(array: &ArrayView<'_>) -> Result<(), String> {
     let dims = array.shape().dims();
     let outer = dims.split_last().map_or(&[][..], |(_, outer)| outer);
@@ -21,7 +22,7 @@ pub(crate) fn check(array: &ArrayView<'_>) -> Result<(), String> {
     if array.dtype().kind() == Kind::Complex {
         Err(format!("complex numbers (dtype {})", array.dtype()))
     } else if lists == 0 {
-        Err(format!("the shape {dims:?}: nothing is left of it behind its first 0"))
+        Err(format!("the shape {dims:?}: a list loses all dimensions after the first 0"))
     } else if array.data().is_empty() && lists > EMPTY_LISTS_MAX {
         Err(format!("the shape {dims:?}: more than {EMPTY_LISTS_MAX} empty lists"))
     } else {
@@ -29,7 +30,8 @@ pub(crate) fn check(array: &ArrayView<'_>) -> Result<(), String> {
     }
 }
 
-/// Appends the list of an array that has been [checked](check). Refuses a bool that is neither 0 nor 1.
+/// Appends the list of an array that has been [checked](check). Refuses a bool that is neither 0
+/// nor 1.
 pub(super) fn list(isa: Isa, array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     match (array.dtype().kind(), array.dtype().item_size()) {
         (Kind::Bool, _) => return bools(array, out),
@@ -50,7 +52,7 @@ pub(super) fn list(isa: Isa, array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result
     Ok(())
 }
 
-/// Makes of a function of little-endian bytes one of the bytes of `array`'s items.
+/// Adapts `read`, a function of little-endian bytes, to the byte order of `array`.
 fn in_order<const SIZE: usize, T>(
     array: &ArrayView<'_>,
     read: impl Fn([u8; SIZE]) -> T,
@@ -65,7 +67,7 @@ fn in_order<const SIZE: usize, T>(
     }
 }
 
-/// Innermost lists of equal length, one behind the other.
+/// Adjacent innermost lists of equal length.
 struct Rows<'a, const SIZE: usize> {
     items: &'a [[u8; SIZE]],
     /// Items of each row.
@@ -74,7 +76,8 @@ struct Rows<'a, const SIZE: usize> {
 }
 
 impl<const SIZE: usize> Rows<'_, SIZE> {
-    /// Writes each row with `put`, which writes `", "` after every item, and [`ROW_END`] after the row.
+    /// Writes each row with `put`, which writes `", "` after every item, and [`ROW_END`] after the
+    /// row.
     fn put_each(&self, out: &mut Vec<u8>, put: impl Fn(&[[u8; SIZE]], &mut Vec<u8>)) {
         for row in 0..self.count {
             put(&self.items[row * self.len..][..self.len], out);
@@ -87,7 +90,8 @@ impl<const SIZE: usize> Rows<'_, SIZE> {
 /// Text between two rows.
 const ROW_END: &[u8; 4] = b"], [";
 
-/// Writes the brackets around each innermost matrix, and its rows with `put`, which writes [`ROW_END`] after each row.
+/// Writes the brackets around each innermost matrix, and the matrix with `put`, which writes
+/// [`ROW_END`] after each row.
 fn nest<const SIZE: usize>(
     array: &ArrayView<'_>,
     out: &mut Vec<u8>,
@@ -132,16 +136,18 @@ fn bools(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
-/// Items that are given to a kernel at once.
+/// Items of one call of a kernel.
 const BATCH: usize = 64;
 
-/// Fewest numbers for a kernel, which does eight in the time of three, however many there are.
+/// Least number of items for a kernel; its fixed work for eight takes the time of three.
 const KERNEL_ITEMS_MIN: usize = 4;
 
-/// A row up to this long has room of its own, since making that of a batch takes as long as two numbers.
+/// Length limit of a row that gets a small buffer: zeroing one of [`BATCH`] takes the time of two
+/// numbers.
 const SHORT_ROW: usize = 8;
 
-/// Writes floats that `widen` makes doubles of: a kernel those of the common sort, [`float`] the others.
+/// Writes the doubles that `widen` returns: with a kernel where one applies, otherwise with
+/// [`float`].
 fn floats<const SIZE: usize>(
     isa: Isa,
     array: &ArrayView<'_>,
@@ -159,7 +165,7 @@ fn floats<const SIZE: usize>(
             });
         }
         let mut values = [0.0; BATCH];
-        // Where the next row ends, counted from the batch's beginning.
+        // End of the next row, counted from the start of the batch.
         let mut row_end = rows.len;
         for items in rows.items.chunks(BATCH) {
             for (value, item) in values.iter_mut().zip(items) {
@@ -176,10 +182,11 @@ fn floats<const SIZE: usize>(
     });
 }
 
-/// Writes floats, and [`ROW_END`] behind those that have a bit in `ends`.
+/// Writes floats, and [`ROW_END`] after those with a bit in `ends`.
 fn float_batch(isa: Isa, values: &[f64], mut ends: u64, out: &mut Vec<u8>) {
     let mut left = values;
-    // Where one is not for the kernel, so may others be: more of them each time that it takes none.
+    // Numbers that the kernel refuses come in runs, so the number of skipped ones doubles each
+    // time.
     let mut others = 1;
     while !left.is_empty() {
         let written = write_floats(isa, left, ends, out);
@@ -196,7 +203,7 @@ fn float_batch(isa: Isa, values: &[f64], mut ends: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes integers that `widen` makes words of.
+/// Writes the integers that `widen` returns.
 fn integers<const SIZE: usize, T: Integer>(
     isa: Isa,
     array: &ArrayView<'_>,
@@ -226,7 +233,7 @@ fn integers<const SIZE: usize, T: Integer>(
     nest(array, out, |rows, out| rows.put_each(out, put_row));
 }
 
-/// A number that kernels take as a word.
+/// Integer that kernels take as a 64-bit word.
 trait Integer: itoa::Integer {
     const IS_SIGNED: bool;
     fn word(self) -> u64;
@@ -248,9 +255,10 @@ impl Integer for u64 {
     }
 }
 
-/// Writes a double as Python's `repr` does, or one of the words that its json module has beyond JSON.
+/// Writes a double as Python's `repr` does, or as a word that Python's json adds to JSON.
 ///
-/// Inlined by force: called for each item it takes twice the time (41 ns instead of 20 on random doubles).
+/// Inlined by force: a call for each item takes twice the time (41 ns instead of 20 on random
+/// doubles).
 #[inline(always)]
 fn float(value: f64, out: &mut Vec<u8>) {
     if !value.is_finite() {
@@ -268,8 +276,8 @@ fn float(value: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// Changes the text of a number below 1e-4 that begins at `start` from zmij's spelling to Python's: zmij has `1e-7`
-/// and `0.00001`, Python has `1e-07` and `1e-05`.
+/// Changes the text of a number below 1e-4 that begins at `start` from zmij's form (`1e-7`,
+/// `0.00001`) to Python's (`1e-07`, `1e-05`).
 fn respell_small(out: &mut Vec<u8>, start: usize) {
     const FIXED: &[u8] = b"0.0000";
     if let [.., b'e', b'-', exponent] = out[start..] {

@@ -1,19 +1,19 @@
-//! Between digits and words: what kernels that read or write numbers share.
+//! Conversions between digits and words, shared by the kernels for numbers.
 
 pub(super) use x86::*;
 
-/// Longest token that a kernel reads.
+/// Length limit of a token for the kernels.
 pub(super) const TOKEN_BYTES_MAX: usize = 32;
 
-/// What digits side by side are worth.
+/// Weights of adjacent digits.
 pub(super) mod weights {
-    /// Two digits, two pairs of digits, two fours.
+    /// Weights of two digits, two pairs of digits, two groups of four.
     pub(crate) const TENS: i16 = i16::from_le_bytes([10, 1]);
     pub(crate) const HUNDREDS: i32 = 1 << 16 | 100;
     pub(crate) const THOUSANDS: i32 = 1 << 16 | 10_000;
-    /// Second and third of the four eights that 32 bytes have.
+    /// Weights of the second and third of the four groups of eight in 32 bytes.
     pub(crate) const EIGHTS: [u64; 2] = [10_000_000_000_000_000, 100_000_000];
-    /// Most of the second: 2^64 is 1844.67 * 10^16.
+    /// Limit of the second group: 2^64 is 1844.67 * 10^16.
     pub(crate) const SECOND_MAX: u64 = 1843;
 }
 
@@ -24,7 +24,8 @@ mod x86 {
     use super::weights::{EIGHTS, HUNDREDS, SECOND_MAX, TENS, THOUSANDS};
     use crate::codec::simd::lanes;
 
-    /// The 32 bytes that end with each of two tokens, and before them those that end a byte earlier.
+    /// Loads the 32 bytes that end with each of two tokens, and the 32 bytes that end one byte
+    /// earlier.
     #[inline]
     #[target_feature(enable = "avx512f,avx2")]
     pub(crate) fn windows(text: &[u8], ends: [u32; 2]) -> [__m512i; 2] {
@@ -33,8 +34,9 @@ mod x86 {
         [earlier, lanes::load32x2(last(low), last(high))]
     }
 
-    /// The 33 bytes that end there. Not a closure, nor are `first` and `last`: kept apart from the function that is
-    /// compiled for vectors, as builds without link-time optimisation do, they cost more than what they do.
+    /// Returns the 33 bytes that end at `end`. This, `first` and `last` are no closures: builds
+    /// without link-time optimization keep a closure apart from the vector function, and the call
+    /// costs more than the work.
     #[inline(always)]
     fn window(text: &[u8], end: u32) -> &[u8; TOKEN_BYTES_MAX + 1] {
         let end = (end as usize).clamp(TOKEN_BYTES_MAX + 1, text.len());
@@ -51,7 +53,7 @@ mod x86 {
         window.last_chunk().expect("it is longer")
     }
 
-    /// The words that eight times 32 digits make, and a bit for each that is too large for one.
+    /// Joins eight groups of 32 digits to words; a bit marks each one that does not fit.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
     pub(crate) fn join(digits: [__m512i; 4]) -> (__m512i, u8) {
@@ -64,7 +66,7 @@ mod x86 {
             _mm512_madd_epi16(fours, _mm512_set1_epi32(THOUSANDS))
         };
         let (left, right) = (eights(digits[0], digits[1]), eights(digits[2], digits[3]));
-        // The eights of a token, first and second, then third and fourth, for tokens 0 to 7.
+        // Groups of eight digits for tokens 0 to 7: first and second, then third and fourth.
         let order = _mm512_setr_epi64(0, 4, 1, 5, 8, 12, 9, 13);
         let high = _mm512_permutex2var_epi64(left, order, right);
         let order = _mm512_setr_epi64(2, 6, 3, 7, 10, 14, 11, 15);
@@ -78,7 +80,7 @@ mod x86 {
         (_mm512_add_epi64(high, low), too_large)
     }
 
-    /// Eight products of two words, their upper halves and their lower ones.
+    /// Multiplies eight pairs of words; returns the upper and the lower halves.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(crate) fn product(a: __m512i, b: __m512i) -> (__m512i, __m512i) {
@@ -92,7 +94,7 @@ mod x86 {
         (upper, _mm512_or_si512(_mm512_slli_epi64::<32>(high_low), low(low_low)))
     }
 
-    /// `number / 10^8` and the rest, for numbers below 10^17.
+    /// Divides numbers below 10^17 by 10^8; returns quotient and remainder.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub(crate) fn divide_100_000_000(number: __m512i) -> (__m512i, __m512i) {
@@ -105,12 +107,13 @@ mod x86 {
         (quotient, _mm512_sub_epi64(number, _mm512_mul_epu32(quotient, set(100_000_000))))
     }
 
-    /// The eight digits of numbers below 10^8 as bytes, the foremost first.
+    /// Spreads numbers below 10^8 to eight bytes of one digit, the first digit in the lowest byte.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
     pub(crate) fn spread(number: __m512i) -> __m512i {
         let set = |value: u64| _mm512_set1_epi64(value as i64);
-        // Each step divides, and puts quotient and rest side by side: q + (n - q * d << w) is (n << w) - q * (d << w) - 1.
+        // Each step divides and puts quotient and remainder side by side: q + (n - q * d << w)
+        // equals (n << w) - q * (d << w) - 1.
         let fours = _mm512_srli_epi64::<45>(_mm512_mul_epu32(number, set(3_518_437_209)));
         let fours = _mm512_sub_epi64(
             _mm512_slli_epi64::<32>(number),
@@ -119,7 +122,7 @@ mod x86 {
         spread_fours(fours)
     }
 
-    /// The same for numbers below 10^4.
+    /// Spreads numbers below 10^4 in the same way.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
     pub(crate) fn spread4(number: __m512i) -> __m512i {

@@ -1,5 +1,5 @@
 //! Loads and stores of whole vectors, from and to arrays of their size.
-#![allow(unsafe_code)] // The intrinsics take pointers; the array behind each reference is as long as the vector.
+#![allow(unsafe_code)] // The intrinsics take pointers.
 
 use std::arch::asm;
 use std::arch::x86_64::{
@@ -8,7 +8,6 @@ use std::arch::x86_64::{
 };
 use std::mem::MaybeUninit;
 
-/// Loads 32 bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn load32(from: &[u8; 32]) -> __m256i {
@@ -16,20 +15,20 @@ pub(super) fn load32(from: &[u8; 32]) -> __m256i {
     unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
 }
 
-/// A bit for each byte whose topmost one is set.
+/// Returns the top bit of each byte.
 ///
-/// The compiler is kept from seeing where they come from. Otherwise it takes words that are made of them and joined
-/// for vectors of 64 bits, and makes those bit by bit: 400 instructions for 64 bytes.
+/// The empty `asm!` hides the origin of the bits. Otherwise the compiler treats joined words as
+/// vectors of 64 bits and builds them bit by bit: 400 instructions for 64 bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn bits32(bytes: __m256i) -> u32 {
     let mut bits = _mm256_movemask_epi8(bytes) as u32;
-    // SAFETY: a comment, which does nothing.
+    // SAFETY: the assembly is a comment and does nothing.
     unsafe { asm!("/* {0:e} */", inout(reg) bits, options(pure, nomem, nostack, preserves_flags)) };
     bits
 }
 
-/// Writes 32 bytes where there may be none yet.
+/// Writes 32 bytes to memory that may be uninitialized.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn write32(to: &mut [MaybeUninit<u8>; 32], vector: __m256i) {
@@ -37,7 +36,7 @@ pub(super) fn write32(to: &mut [MaybeUninit<u8>; 32], vector: __m256i) {
     unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), vector) }
 }
 
-/// Writes 64 bytes where there may be none yet.
+/// Writes 64 bytes to memory that may be uninitialized.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn write64(to: &mut [MaybeUninit<u8>; 64], vector: __m512i) {
@@ -45,7 +44,6 @@ pub(super) fn write64(to: &mut [MaybeUninit<u8>; 64], vector: __m512i) {
     unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), vector) }
 }
 
-/// Loads 64 bytes.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn load64(from: &[u8; 64]) -> __m512i {
@@ -53,7 +51,6 @@ pub(super) fn load64(from: &[u8; 64]) -> __m512i {
     unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
 }
 
-/// Stores 64 bytes.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn store64(to: &mut [u8; 64], vector: __m512i) {
@@ -61,7 +58,6 @@ pub(super) fn store64(to: &mut [u8; 64], vector: __m512i) {
     unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), vector) }
 }
 
-/// Loads eight numbers.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn load8(from: &[u64; 8]) -> __m512i {
@@ -69,7 +65,6 @@ pub(super) fn load8(from: &[u64; 8]) -> __m512i {
     unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
 }
 
-/// Loads the bits of eight doubles.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn load8_f64(from: &[f64; 8]) -> __m512i {
@@ -77,7 +72,6 @@ pub(super) fn load8_f64(from: &[f64; 8]) -> __m512i {
     unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
 }
 
-/// Stores eight numbers.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn store8(to: &mut [u64; 8], vector: __m512i) {
@@ -85,14 +79,13 @@ pub(super) fn store8(to: &mut [u64; 8], vector: __m512i) {
     unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), vector) }
 }
 
-/// Loads 32 bytes into the lower half and 32 into the upper one.
+/// Loads 32 bytes into the lower half and 32 into the upper half.
 #[inline]
 #[target_feature(enable = "avx512f,avx2")]
 pub(super) fn load32x2(low: &[u8; 32], high: &[u8; 32]) -> __m512i {
     _mm512_inserti64x4::<1>(_mm512_castsi256_si512(load32(low)), load32(high))
 }
 
-/// Loads eight small numbers.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn load8_u32(from: &[u32; 8]) -> __m256i {
@@ -100,7 +93,6 @@ pub(super) fn load8_u32(from: &[u32; 8]) -> __m256i {
     unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
 }
 
-/// Stores eight small numbers.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn store8_u32(to: &mut [u32; 8], vector: __m256i) {
@@ -108,7 +100,6 @@ pub(super) fn store8_u32(to: &mut [u32; 8], vector: __m256i) {
     unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), vector) }
 }
 
-/// Loads four numbers.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn load4(from: &[u64; 4]) -> __m256i {
@@ -116,7 +107,6 @@ pub(super) fn load4(from: &[u64; 4]) -> __m256i {
     unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
 }
 
-/// Stores four numbers.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn store4(to: &mut [u64; 4], vector: __m256i) {
@@ -124,7 +114,6 @@ pub(super) fn store4(to: &mut [u64; 4], vector: __m256i) {
     unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), vector) }
 }
 
-/// Stores sixteen numbers.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn store16(to: &mut [u32; 16], vector: __m512i) {

@@ -1,18 +1,20 @@
-//! Kernels in the processor's vector instructions: the only `unsafe` of the codecs.
+//! Kernels in vector instructions: the only `unsafe` code of the codecs.
 //!
-//! A kernel is a safe function over slices and vectors of bytes. Beside its vector forms stands a portable one in
-//! safe Rust, which is what it means: all forms give the same answer for every input, and the tests run the same
-//! cases through each that the machine has. Which one runs is an argument, so that a caller picks once
-//! ([`Isa::best`]) and a loop inside a kernel never asks again. A kernel for numbers as text takes those that it is
-//! made for and says which; the others, and all of them on the portable level, are its caller's, in safe code.
+//! A kernel is a safe function over slices and vectors of bytes. Each kernel has a portable form in
+//! safe Rust, or leaves the portable case to its caller; all forms give the same answer for every
+//! input, and the tests run the same cases through each form that the processor has. The form is an
+//! argument: a caller picks it once ([`Isa::best`]), and a loop inside a kernel never asks again. A
+//! kernel for numbers as text handles the common ones and reports which; the caller handles the
+//! others, and all of them on the portable level, in safe code.
 //!
-//! Nothing here knows JSON or an array, reads outside the slices it was given, or looks at the environment.
+//! A kernel knows neither JSON nor arrays, reads nothing outside its slices, and does not read the
+//! environment.
 //!
 //! | level | needs | since |
 //! |---|---|---|
-//! | [`Isa::Portable`] | nothing; what Miri and other architectures run | |
+//! | [`Isa::Portable`] | nothing; used by Miri and on other architectures | |
 //! | [`Isa::Avx2`] | AVX2, BMI1, BMI2, LZCNT, POPCNT | Haswell 2013, Zen 2017 |
-//! | [`Isa::Avx512`] | those and AVX-512 F, BW, CD, DQ, VL, VBMI, VBMI2, IFMA | Ice Lake 2019, Zen 4 2022 |
+//! | [`Isa::Avx512`] | those and AVX-512 F BW CD DQ VL VBMI VBMI2 IFMA | Ice Lake 2019, Zen 4 |
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -30,27 +32,24 @@ pub(crate) mod tokens;
 pub(crate) mod write_floats;
 pub(crate) mod write_integers;
 
-/// Proof that the processor has what [`Isa::Avx2`] needs: only [`Avx2::detect`] makes it.
+/// Proof that the processor has the features of [`Isa::Avx2`]; only [`Avx2::detect`] makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Avx2(());
 
-/// Proof that the processor has what [`Isa::Avx512`] needs: only [`Avx512::detect`] makes it.
+/// Proof that the processor has the features of [`Isa::Avx512`]; only [`Avx512::detect`] makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Avx512(());
 
-/// The instructions that a kernel may use.
+/// Instructions that a kernel may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isa {
-    /// Those of every processor.
+    /// Baseline of the architecture.
     Portable,
-    /// Vectors of 32 bytes.
     Avx2(Avx2),
-    /// Vectors of 64 bytes with byte permutations.
     Avx512(Avx512),
 }
 
 impl Avx2 {
-    /// Asks the processor.
     #[cfg(target_arch = "x86_64")]
     fn detect() -> Option<Avx2> {
         let has = is_x86_feature_detected!("avx2")
@@ -68,7 +67,6 @@ impl Avx2 {
 }
 
 impl Avx512 {
-    /// Asks the processor.
     #[cfg(target_arch = "x86_64")]
     fn detect() -> Option<Avx512> {
         let has = Avx2::detect().is_some()
@@ -89,29 +87,25 @@ impl Avx512 {
     }
 }
 
-/// Most instructions that the codecs' kernels may use: who compares levels picks one by it.
+/// Upper limit for the instructions of all kernels; benches compare levels with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Portable code.
     Portable,
-    /// AVX2.
     Avx2,
-    /// AVX-512.
     Avx512,
 }
 
-/// A [`Level`] that kernels do not go beyond, whatever the processor has.
+/// Level that kernels do not exceed, whatever the processor has.
 static LIMIT: AtomicU8 = AtomicU8::new(Level::Avx512 as u8);
 
 impl Level {
-    /// Every level that this processor has, the portable one first.
+    /// Iterates over the levels of this processor, the portable one first.
     pub fn all() -> impl Iterator<Item = Level> {
         [Level::Portable, Level::Avx2, Level::Avx512]
             .into_iter()
             .filter(|level| level.isa().is_some())
     }
 
-    /// Its name: `portable`, `avx2` or `avx512`.
     pub fn name(self) -> &'static str {
         match self {
             Level::Portable => "portable",
@@ -120,12 +114,12 @@ impl Level {
         }
     }
 
-    /// From now on the codecs of this process use no more than this.
+    /// Limits all codecs of this process to this level from now on.
     pub fn limit(self) {
         LIMIT.store(self as u8, Ordering::Relaxed);
     }
 
-    /// The proof that the processor has it.
+    /// Returns the proof for this level, if the processor has it.
     fn isa(self) -> Option<Isa> {
         match self {
             Level::Portable => Some(Isa::Portable),
@@ -136,7 +130,8 @@ impl Level {
 }
 
 impl Isa {
-    /// The most that this processor has, but no more than [`Level::limit`] allows. The processor is asked once.
+    /// Returns the highest level of this processor up to [`Level::limit`]. The processor is asked
+    /// once.
     pub(crate) fn best() -> Isa {
         static BEST: LazyLock<[Isa; 3]> = LazyLock::new(|| {
             let avx2 = Level::Avx2.isa().unwrap_or(Isa::Portable);
@@ -145,7 +140,7 @@ impl Isa {
         BEST[usize::from(LIMIT.load(Ordering::Relaxed))]
     }
 
-    /// Every level that this processor has, the portable one first.
+    /// Iterates over the levels of this processor, the portable one first.
     #[cfg(test)]
     pub(crate) fn all() -> impl Iterator<Item = Isa> {
         Level::all().flat_map(Level::isa)

@@ -1,28 +1,29 @@
-//! Reads decimal integers: short ones eight at once, long ones as floats are read.
+//! Reader of decimal integers: eight short ones at once, long ones like floats.
 //!
-//! Where eight tokens have no more than eight bytes each, and lie within 128 of them, one permutation puts each into
-//! a word of its own, with its last digit at the end:
+//! If eight tokens have at most eight bytes each and lie within 128 bytes, one permutation puts
+//! each of them into a word, with its last digit at the end:
 //!
 //! ```text
 //! text     12, -345, 6, 78901234,
 //! words    ......12 ....-345 .......6 78901234
 //! ```
-#![allow(unsafe_code)] // Code for more than the baseline is called on the proof that the processor has it.
+#![allow(unsafe_code)] // Calls of vector functions need a proof of the features.
 
 use super::Isa;
 use super::tokens::{BATCH, Batch};
 
-/// The largest magnitudes that a dtype has.
+/// Largest magnitudes of a dtype.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Range {
-    /// With a sign; 0 if it has none.
+    /// Limit with a minus sign; 0 for unsigned dtypes.
     pub(crate) negative: u64,
-    /// Without one.
+    /// Limit without a sign.
     pub(crate) positive: u64,
 }
 
-/// Reads a batch of integers, in two's complement. Returns a bit for each that has been read; what has not is out of
-/// `range`, near the text's beginning, beyond 1.8 * 10^19, or no integer of JSON's grammar.
+/// Reads a batch of integers in two's complement and returns a bit for each one read. It does not
+/// read integers out of `range` or beyond 1.8 * 10^19, integers near the start of the text, and
+/// invalid ones.
 pub(crate) fn read_integers(
     isa: Isa,
     text: &[u8],
@@ -32,7 +33,7 @@ pub(crate) fn read_integers(
 ) -> u64 {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the proof in `isa` says that the processor has what the function is compiled for.
+        // SAFETY: the proof in `isa` says that the processor has all features of the function.
         Isa::Avx512(_) => unsafe { avx512::read(text, tokens, range, to) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
@@ -50,7 +51,7 @@ mod avx512 {
     use crate::codec::simd::decimal::{TOKEN_BYTES_MAX, join, windows};
     use crate::codec::simd::lanes;
 
-    /// The bytes that short tokens are picked from.
+    /// Number of bytes from which short tokens are picked.
     const REACH: usize = 128;
 
     #[target_feature(
@@ -65,7 +66,7 @@ mod avx512 {
             let Some(count) = tokens.count.checked_sub(8 * group).filter(|count| *count > 0) else {
                 break;
             };
-            // What stands behind the last token may be anything: let it be that token again.
+            // Lanes after the last token have arbitrary values; they repeat the last token.
             let lanes_used = _mm256_min_epu32(
                 _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
                 _mm256_set1_epi32(count as i32 - 1),
@@ -75,7 +76,7 @@ mod avx512 {
             let lens = _mm256_sub_epi32(ends, starts);
             let last = _mm256_extract_epi32::<7>(ends) as u32 as usize;
             let window = text.get(..last).and_then(<[u8]>::last_chunk::<REACH>);
-            // Where each ends among these bytes, if it begins there too.
+            // End of each token in the window; valid only if the token also begins there.
             let places =
                 _mm256_sub_epi32(ends, _mm256_set1_epi32((last.wrapping_sub(REACH)) as i32));
             let is_far = _mm256_cmpgt_epu32_mask(
@@ -100,7 +101,7 @@ mod avx512 {
         all
     }
 
-    /// Eight magnitudes, and a bit for each that is one, and for each that has a sign.
+    /// Eight magnitudes, with a bit for each valid one and for each minus sign.
     struct Numbers {
         words: __m512i,
         read: u8,
@@ -141,7 +142,7 @@ mod avx512 {
         Numbers { words, read, negative: lanes_of(minuses) }
     }
 
-    /// Reads tokens of up to 32 bytes, as far as their values fit a word.
+    /// Reads tokens of up to 32 bytes, if their values fit 64 bits.
     #[inline]
     #[target_feature(
         enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
@@ -183,13 +184,13 @@ mod avx512 {
         Numbers { words, read: read & !too_large, negative }
     }
 
-    /// The last byte of each lane, and the first.
+    /// Last and first byte of each lane.
     const LAST_OF_8: u64 = 0x8080_8080_8080_8080;
     const LAST_OF_32: u64 = 0x8000_0000_8000_0000;
     const FIRST_OF_32: u64 = 0x0000_0001_0000_0001;
 
-    /// Bits where a token is no integer: something else than digits behind a sign, a sign alone, a zero before
-    /// another digit.
+    /// Returns bits where a token is not an integer: other bytes than digits after the sign, a sign
+    /// alone, a leading zero.
     #[inline(always)]
     fn faults(token: u64, first: u64, digits: u64, zeros: u64, minuses: u64, last: u64) -> u64 {
         let first_digits = (minuses & !last) << 1 | first & !minuses;

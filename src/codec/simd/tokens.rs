@@ -1,34 +1,33 @@
-//! Finds where the numbers of a nested list begin and end, 64 bytes at a time.
+//! Scanner for the places of numbers in a nested list, 64 bytes at a time.
 //!
-//! Every byte is of a token, a comma, a bracket or white space, and each kind becomes a word of 64 bits. A token
-//! with a comma right behind it needs no more than these words; wherever anything else stands behind one (a closing
-//! bracket, a space before the comma), the caller is asked to go from there to the next token. What a token says is
-//! not looked at.
+//! Every byte belongs to a token, a comma, a bracket or white space, and each kind becomes a word
+//! of 64 bits. A token with a comma directly after it needs only these words. After any other token
+//! (a closing bracket or a space follows), the caller must find the next one. The scanner does not
+//! look at the content of a token.
 //!
 //! ```text
 //! text      1.5, 22], [3
 //! token     111 .11....1
-//! comma     ...1...1....       a comma that ends a token, and no bracket left: all is told
+//! comma     ...1...1....       a comma that ends a token; no bracket left: nothing to ask
 //! bracket   .......1..1.
-//! odd       .......1....       a token that ends without a comma: the caller steps over `], [`
+//! odd       .......1....       a token without a comma: the caller steps over `], [`
 //! ```
-#![allow(unsafe_code)] // Code for more than the baseline is called on the proof that the processor has it.
+#![allow(unsafe_code)] // Calls of vector functions need a proof of the features.
 
 use super::Isa;
 
-/// Tokens after which [`Scanner::fill`] pauses.
+/// Number of tokens after which [`Scanner::fill`] pauses.
 const PAUSE: usize = 256;
 
-/// Bytes looked at in one step.
 const BLOCK: usize = 64;
 
-/// Tokens that are read at once.
+/// Number of tokens that a kernel reads in one call.
 pub(crate) const BATCH: usize = 64;
 
-/// One token open from before, those of a last block, and a batch, so that one fits wherever it begins.
+/// Capacity for a token that is still open, the tokens of a last block, and a batch at any place.
 const ROOM: usize = PAUSE + 1 + BLOCK / 2 + BATCH;
 
-/// Places of tokens in a text.
+/// Places of the tokens in a text.
 pub(crate) struct Tokens {
     starts: [u32; ROOM],
     ends: [u32; ROOM],
@@ -37,12 +36,11 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// None yet.
     pub(crate) fn new() -> Tokens {
         Tokens { starts: [0; ROOM], ends: [0; ROOM], begun: 0, ended: 0 }
     }
 
-    /// The tokens that are complete, a batch at a time.
+    /// Iterates over the complete tokens in batches.
     pub(crate) fn batches(&self) -> impl Iterator<Item = Batch<'_>> {
         (0..self.ended).step_by(BATCH).map(|at| Batch {
             starts: self.starts[at..].first_chunk().expect("room for a batch"),
@@ -51,7 +49,7 @@ impl Tokens {
         })
     }
 
-    /// Forgets all but a token that has not ended.
+    /// Drops all tokens but one that has not ended.
     fn shift(&mut self) {
         self.starts[0] = self.starts[self.ended];
         self.begun -= self.ended;
@@ -59,52 +57,50 @@ impl Tokens {
     }
 }
 
-/// Places of some tokens.
+/// Places of up to [`BATCH`] tokens.
 #[derive(Clone, Copy)]
 pub(crate) struct Batch<'a> {
-    /// Where each begins.
     pub(crate) starts: &'a [u32; BATCH],
-    /// Where each ends.
     pub(crate) ends: &'a [u32; BATCH],
-    /// How many there are. What stands behind them in the arrays may be anything.
+    /// Number of tokens. The array elements after them have arbitrary values.
     pub(crate) count: usize,
 }
 
-/// What a block holds, a bit for each byte.
+/// Kinds of the bytes of a block, one bit for each byte.
 struct Block {
     token: u64,
     comma: u64,
     bracket: u64,
 }
 
-/// What stands behind a token.
+/// Continuation after a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// The next token begins there.
+    /// Start of the next token.
     Token(usize),
-    /// The list ends, and the text with it.
+    /// End of the list and of the text.
     End,
-    /// Something that has no place there.
+    /// Invalid text.
     Fault,
 }
 
-/// A text on the way.
+/// Scan in progress.
 pub(crate) struct Scanner<'a> {
     text: &'a [u8],
     /// Offset of the next block.
     at: usize,
-    /// 1 if a token reaches into it.
+    /// 1 if a token continues into the next block.
     inside: u64,
-    /// What lies before has been told by the caller.
+    /// Offset up to which the caller has checked the text.
     told: usize,
-    /// Tokens begun since the caller was asked.
+    /// Tokens that began since the caller was asked.
     run: u64,
     is_last: bool,
     is_ended: bool,
 }
 
 impl<'a> Scanner<'a> {
-    /// Begins at the token at `at`. A text of 4 GiB is too long for it.
+    /// Starts at the token at `at`. `None` for a text of 4 GiB or more.
     pub(crate) fn new(text: &'a [u8], at: usize) -> Option<Scanner<'a>> {
         u32::try_from(text.len()).ok().map(|_| Scanner {
             text,
@@ -117,14 +113,15 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// True when all tokens have been found.
+    /// Returns whether all tokens have been found.
     pub(crate) fn is_done(&self) -> bool {
         self.is_last
     }
 
-    /// Finds some hundred tokens more, or all that are left. `next` is told where a token ended and how many have
-    /// begun since it was asked before, and says what follows; it is asked about every token that no comma ends.
-    /// Returns false if the text is not a list: it may also be one that only a slower reader understands.
+    /// Finds some hundred tokens more, or all that are left. Calls `next` for every token without a
+    /// comma directly after it, with the end of the token and the number of tokens begun since the
+    /// last call; `next` returns the continuation. Returns false if the text is not a list that
+    /// this scanner can follow.
     pub(crate) fn fill(
         &mut self,
         isa: Isa,
@@ -133,7 +130,7 @@ impl<'a> Scanner<'a> {
     ) -> bool {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the proof in `isa` says that the processor has what the function is compiled for.
+            // SAFETY: the proof in `isa` says that the processor has all features of the function.
             Isa::Avx512(_) => unsafe { x86::fill_avx512(self, tokens, next) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
@@ -178,7 +175,8 @@ impl<'a> Scanner<'a> {
         !self.is_last || self.is_ended
     }
 
-    /// Checks that nothing but a comma and white space lies between the tokens of a block, or what `next` allows.
+    /// Checks that only commas and white space stand between the tokens of a block, or text that
+    /// `next` accepts.
     #[inline(always)]
     fn check(
         &mut self,
@@ -209,13 +207,13 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The bits below `place`, all of them if it lies beyond the word.
+/// Returns the bits below `place`: all of them if `place` is 64 or more.
 #[inline(always)]
 fn below(place: usize) -> u64 {
     if place < 64 { (1 << place) - 1 } else { u64::MAX }
 }
 
-/// Kinds of bytes, one by one.
+/// Finds the kinds of bytes, one by one.
 fn classify(block: &[u8; BLOCK]) -> Block {
     let mut kinds = Block { token: 0, comma: 0, bracket: 0 };
     for (place, byte) in block.iter().enumerate() {
@@ -229,7 +227,7 @@ fn classify(block: &[u8; BLOCK]) -> Block {
     kinds
 }
 
-/// Writes the place of each bit, counted from `base`.
+/// Writes the place of each bit, plus `base`.
 #[inline(always)]
 fn emit(mut mask: u64, base: u32, to: &mut [u32]) {
     for place in to {
@@ -248,8 +246,9 @@ mod x86 {
     use super::{BLOCK, Block, Next, Scanner, Tokens, emit};
     use crate::codec::simd::lanes;
 
-    /// For the low half of a byte the one that is special, if any: white space, the comma, the opening bracket. The
-    /// closing one shares its half with the carriage return. 0 and 0x80 have other halves than they stand at.
+    /// Special byte, if any, for each value of the low half of a byte: white space, the comma, the
+    /// opening bracket. The closing bracket shares its half with the carriage return. The entries
+    /// 0x80 match no byte, since 0x80 has the low half 0.
     const SPECIAL: [u8; 16] = {
         let mut special = [0x80; 16];
         special[0] = b' ';

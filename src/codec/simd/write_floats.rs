@@ -1,30 +1,33 @@
-//! Writes doubles from 1e-4 to 1e16 as the shortest text that reads back as the same double, in Python's form.
+//! Writer of doubles from 1e-4 to 1e16: the shortest text that reads back as the same double, in
+//! the form of Python.
 //!
-//! A double is `c * 2^q` with a `c` of 53 bits. With `k` such that `10^k <= 2^q < 10^(k+1)`, the digits wanted are
-//! those of `s = c * 2^q / 10^k`, which has 16 or 17 of them before its point:
+//! A double is `c * 2^q`, where `c` has 53 bits. With `k` such that `10^k <= 2^q < 10^(k+1)`, the
+//! digits are those of `s = c * 2^q / 10^k`, which has 16 or 17 of them before its point:
 //!
 //! ```text
-//! s = 1234567890123456|7.89       the doubles beside this one are 2^q/10^k away, from 1 to 10 units
-//!                      ^^^^       if a multiple of ten lies within half of that, it is the shortest, else round(s)
+//! s = 1234567890123456|7.89       the neighbouring doubles are 2^q/10^k away, 1 to 10 units
+//!                      ^^^^       a multiple of ten within half of it is shortest, else round(s)
 //! ```
 //!
-//! In this range `k` is from -20 to 0 and `10^-k` is a power of five that fits a word, and a shift; so `s` is exact
-//! in 128 bits: one multiplication, and nothing is ever in doubt. Eight doubles are turned into digits at once. One
-//! permutation for each then puts digits, zeros and point where they belong, by a table with a row for each exponent.
+//! In this range `k` is between -20 and 0, and `10^-k` is a shifted power of five that fits 64
+//! bits. So one multiplication gives `s` exactly, in 128 bits, without a doubtful case. Eight
+//! doubles become digits at once. Then one permutation for each double places digits, zeros and
+//! point, by a table with one row per exponent.
 //!
-//! R. Giulietti, "The Schubfach way to render doubles", 2021, for why no shorter text than these two candidates
-//! exists.
-#![allow(unsafe_code)] // Code for more than the baseline is called on the proof that the processor has it.
+//! R. Giulietti, "The Schubfach way to render doubles", 2021, proves that no shorter text than
+//! these two candidates exists.
+#![allow(unsafe_code)] // Calls of vector functions need a proof of the features.
 
 use super::Isa;
 
-/// Appends `values`, 64 at most, up to the first that this is not for, and returns how many were written. Behind each
-/// stands `", "`, or `"], ["` where `ends` has a bit: the first value's is the lowest. It is not for infinities, NaN,
-/// what is written with an exponent, nor for a processor without AVX-512.
+/// Appends up to 64 `values`, stops at the first one that it cannot write, and returns the number
+/// written. After each value it writes `", "`, or `"], ["` for those with a bit in `ends` (lowest
+/// bit: first value). It cannot write infinities, NaN and numbers with an exponent, and needs
+/// AVX-512.
 pub(crate) fn write_floats(isa: Isa, values: &[f64], ends: u64, out: &mut Vec<u8>) -> usize {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the proof in `isa` says that the processor has what the function is compiled for.
+        // SAFETY: the proof in `isa` says that the processor has all features of the function.
         Isa::Avx512(_) => unsafe { avx512::write(values, ends, out) },
         _ => 0,
     }
@@ -32,24 +35,25 @@ pub(crate) fn write_floats(isa: Isa, values: &[f64], ends: u64, out: &mut Vec<u8
 
 #[cfg(target_arch = "x86_64")]
 mod tables {
-    /// Most bytes that a number takes, with its sign, and the end of its row behind it.
+    /// Length limit of a number with its sign and the end of its row.
     pub(super) const NUMBER_BYTES_MAX: usize = 27;
 
-    /// Biased exponents of the doubles from 2^-14, which is below 1e-4, to 2^54, which is above 1e16.
+    /// Biased exponents of the doubles from 2^-14, which is below 1e-4, to 2^54, which is above
+    /// 1e16.
     pub(super) const EXPONENT_MIN: u64 = 1023 - 14;
     pub(super) const EXPONENTS: usize = 14 + 54;
 
-    /// The exponent of 1.0, counted from [`EXPONENT_MIN`].
+    /// Exponent of 1.0, counted from [`EXPONENT_MIN`].
     pub(super) const ONE: u64 = 1023 - EXPONENT_MIN;
 
-    /// Decimal exponents of numbers that are written without one.
+    /// Decimal exponents of numbers that are written without an exponent.
     const DECIMAL_MIN: i32 = -4;
     const DECIMAL_MAX: i32 = 15;
 
-    /// The rows of the table of forms: two for each of these.
+    /// Rows of the table of forms: two for each decimal exponent.
     pub(super) const FORMS: u64 = 2 * (DECIMAL_MAX - DECIMAL_MIN + 1) as u64;
 
-    /// For each binary exponent, `k + 20`.
+    /// `k + 20` for each binary exponent.
     pub(super) static SCALES: [u8; 128] = {
         let mut scales = [0; 128];
         let mut at = 0;
@@ -60,8 +64,8 @@ mod tables {
         scales
     };
 
-    /// For each binary exponent, by how much `c` is shifted up before it is multiplied, so that the product's upper
-    /// word is the whole part of `s`.
+    /// Shift of `c` for each binary exponent, so that the upper word of the product is the integer
+    /// part of `s`.
     pub(super) static SHIFTS: [u8; 128] = {
         let mut shifts = [0; 128];
         let mut at = 0;
@@ -77,12 +81,12 @@ mod tables {
 
     const fn scale(at: usize) -> usize {
         let q = at as i32 + EXPONENT_MIN as i32 - 1023 - 52;
-        // floor(q * log10(2)), good for much larger q than these.
+        // floor(q * log10(2)), valid for far larger q.
         let k = (q * 315_653) >> 20;
         (k + 20) as usize
     }
 
-    /// For each `k + 20`, `5^-k` with its topmost bit at the top.
+    /// `5^-k` for each `k + 20`, shifted to set the top bit.
     pub(super) static POWERS: [[u64; 8]; 3] = {
         let mut powers = [[0; 8]; 3];
         let mut at = 0;
@@ -94,13 +98,13 @@ mod tables {
         powers
     };
 
-    /// How numbers of one decimal exponent are written, those of 17 digits and those whose first one is 0.
+    /// Layout of numbers with one decimal exponent, for 17 digits or for a first digit of 0.
     #[derive(Clone, Copy)]
     #[repr(align(64))]
     pub(super) struct Form {
-        /// For each byte which one of `Digits` it is.
+        /// Source of each byte in `Digits`.
         pub(super) from: [u8; 32],
-        /// What is added to it: `0`, or the point.
+        /// Addend of each byte: `0`, or the point.
         pub(super) add: [u8; 32],
     }
 
@@ -114,7 +118,7 @@ mod tables {
         rows
     };
 
-    /// Bytes of a number of each form before zeros at its end are cut off, and those that are never cut off.
+    /// Lengths for each form: before trailing zeros are cut, and the least.
     pub(super) static LENS: [[u8; 64]; 2] = {
         let mut lens = [[0; 64]; 2];
         let mut at = 0;
@@ -141,7 +145,7 @@ mod tables {
             digit += 1;
             to += 1;
         }
-        // Sixteen digits before the point: it stands behind all of them.
+        // Sixteen digits before the point: the point comes after all of them.
         let most = to + (to == point) as usize;
         (form, most, point + 2)
     }
@@ -158,7 +162,7 @@ mod avx512 {
     use crate::codec::simd::decimal::{divide_100_000_000, product, spread};
     use crate::codec::simd::lanes;
 
-    /// What eight numbers take, and what the store of the last one writes beyond it.
+    /// Bytes that eight numbers and the overhang of the last store take.
     const GROUP_BYTES: usize = 8 * NUMBER_BYTES_MAX + 32;
 
     #[target_feature(
@@ -186,28 +190,29 @@ mod avx512 {
                 break;
             }
         }
-        // SAFETY: `put` has written the first `len` bytes behind the old end, which are reserved.
+        // SAFETY: `put` has written the first `len` bytes after the old end, which are reserved.
         unsafe { out.set_len(out.len() + len) };
         written
     }
 
-    /// Eight numbers taken apart.
+    /// Digits of eight numbers.
     pub(super) struct Digits {
-        /// Those that are written without an exponent.
+        /// Numbers that are written without an exponent.
         plain: u8,
         negative: u8,
-        /// The first digit of each, of 17 in all; it may be 0. Its lane's other bytes are 0.
+        /// First of the 17 digits, possibly 0, in the lowest byte of each lane.
         first: __m512i,
-        /// The eight digits behind it, a byte each.
+        /// Digits 2 to 9, one per byte.
         high: __m512i,
-        /// And the last eight.
+        /// Digits 10 to 17.
         low: __m512i,
         /// Row of the table of forms.
         form: __m512i,
     }
 
     impl Digits {
-        /// The shortest digits of eight doubles given as bits, unless the first one is not of those that this is for.
+        /// Finds the shortest digits of eight doubles in bits; `None` if the kernel cannot write
+        /// the first one.
         #[inline]
         #[target_feature(
             enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,bmi1,bmi2,lzcnt,popcnt"
@@ -239,8 +244,9 @@ mod avx512 {
             let tens = _mm512_mul_epu32(lower, set(3_435_973_837));
             let tens = _mm512_mul_epu32(_mm512_srli_epi64::<35>(tens), set(10));
             let last = _mm512_sub_epi64(lower, tens);
-            // How far `s` is above the multiple of ten below, and half of the way to the next double: both have 60
-            // bits behind the point, and what is cut off is 0, as 5^20 leaves more than that free at a word's end.
+            // Distance of `s` from the multiple of ten below, and half the distance of the next
+            // double. Both have 60 bits after the point; the bits cut off are 0, since 5^20 leaves
+            // more than that free in a word.
             let above =
                 _mm512_or_si512(_mm512_slli_epi64::<60>(last), _mm512_srli_epi64::<4>(part));
             let reach = _mm512_srlv_epi64(power, _mm512_sub_epi64(set(5), shift));
@@ -248,7 +254,7 @@ mod avx512 {
             let reach = _mm512_add_epi64(reach, _mm512_andnot_si512(significand, set(1)));
             let down = _mm512_cmplt_epu64_mask(above, reach);
             let up = _mm512_cmplt_epu64_mask(_mm512_sub_epi64(set(10 << 60), above), reach);
-            // Else round, to even where it is halfway.
+            // Otherwise round, halfway to even.
             let half = _mm512_sub_epi64(set(1 << 63), _mm512_and_si512(whole, set(1)));
             let nearest = _mm512_cmpgt_epu64_mask(part, half);
             let lower = _mm512_mask_add_epi64(lower, nearest, lower, set(1));
@@ -268,8 +274,8 @@ mod avx512 {
             Some(Digits { plain, negative, first, high, low, form })
         }
 
-        /// Writes the first `count`, and returns how many bytes they take. Where no row ends among them `HAS_ENDS` is
-        /// false, and all that follows from it is left out: it took a tenth of a flat list's time.
+        /// Writes the first `count` numbers and returns the number of bytes. `HAS_ENDS` is false if
+        /// no row ends among them; leaving that code out saves a tenth of the time of a flat list.
         #[inline]
         #[target_feature(
             enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,bmi1,bmi2,lzcnt,popcnt"
@@ -281,14 +287,14 @@ mod avx512 {
             to: &mut [MaybeUninit<u8>; GROUP_BYTES],
         ) -> usize {
             let set = |value: u64| _mm512_set1_epi64(value as i64);
-            // The last digit is in the topmost byte.
+            // The top byte holds the last digit.
             let zeros = _mm512_srli_epi64::<3>(_mm512_lzcnt_epi64(self.low));
             let more = _mm512_srli_epi64::<3>(_mm512_lzcnt_epi64(self.high));
             let none = _mm512_testn_epi64_mask(self.low, self.low);
             let zeros = _mm512_mask_add_epi64(zeros, none, zeros, more);
             let most = _mm512_sub_epi64(lookup64(&LENS[0], self.form), zeros);
             let len = _mm512_max_epi64(most, lookup64(&LENS[1], self.form));
-            // The place of each number is the sum of those before it, with their signs and separators.
+            // Prefix sums of the lengths, with signs and separators, are the places.
             let sum = _mm512_add_epi64(len, set(2));
             let sum = _mm512_mask_add_epi64(sum, self.negative, sum, set(1));
             let sum =
@@ -340,7 +346,7 @@ mod avx512 {
         }
     }
 
-    /// The entries of a table of bytes at eight places.
+    /// Looks up eight entries of a table of bytes.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn lookup128(table: &[u8; 128], places: __m512i) -> __m512i {
@@ -349,13 +355,13 @@ mod avx512 {
         _mm512_maskz_permutex2var_epi8(LOWEST, low, places, high)
     }
 
-    /// The entries of a table of bytes at eight places.
+    /// Looks up eight entries of a table of bytes.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn lookup64(table: &[u8; 64], places: __m512i) -> __m512i {
         _mm512_maskz_permutexvar_epi8(LOWEST, places, lanes::load64(table))
     }
 
-    /// The lowest byte of each lane.
+    /// Lowest byte of each lane.
     const LOWEST: u64 = 0x0101_0101_0101_0101;
 }

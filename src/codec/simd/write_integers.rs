@@ -1,18 +1,20 @@
-//! Writes integers as text, eight at once.
+//! Writer of integers as text, eight at once.
 //!
-//! The digits of eight numbers are found side by side, in slots that are wide enough for all of them, with the
-//! separator behind; then every byte before a number's first digit is dropped, and the rest moves up:
+//! The digits of eight numbers are computed in parallel, in slots that are wide enough for all of
+//! them, with the separator after the digits. Then the bytes before the first digit of each number
+//! are dropped, and the rest moves up:
 //!
 //! ```text
-//! slots     000012,  -00345,  000006,      of 8 bytes where all are below 10^5, of 16 below 10^13, else of 32
+//! slots     000012,  -00345,  000006,
 //! text      12, -345, 6,
 //! ```
-#![allow(unsafe_code)] // Code for more than the baseline is called on the proof that the processor has it.
+//! Slots have 8 bytes if all numbers are below 10^5, 16 bytes below 10^13, else 32.
+#![allow(unsafe_code)] // Calls of vector functions need a proof of the features.
 
 use super::Isa;
 
-/// Appends `values` with `", "` behind each and returns how many were written: all, or none without AVX-512.
-/// `is_signed` says whether they are to be taken as two's complement.
+/// Appends `values` with `", "` after each and returns the number written: all, or none without
+/// AVX-512. `is_signed` means two's complement.
 pub(crate) fn write_integers(
     isa: Isa,
     values: &[u64],
@@ -21,7 +23,7 @@ pub(crate) fn write_integers(
 ) -> usize {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the proof in `isa` says that the processor has what the function is compiled for.
+        // SAFETY: the proof in `isa` says that the processor has all features of the function.
         Isa::Avx512(_) => unsafe { avx512::write(values, is_signed, out) },
         _ => 0,
     }
@@ -35,13 +37,13 @@ mod avx512 {
     use crate::codec::simd::decimal::{divide_100_000_000, product, spread, spread4};
     use crate::codec::simd::lanes;
 
-    /// Most bytes that a number takes: 20 digits or a sign and 19, a comma and a space.
+    /// Length limit of a number: 20 digits, or a sign and 19, then a comma and a space.
     const NUMBER_BYTES_MAX: usize = 22;
 
-    /// What eight numbers take, and what the store of the last of them writes beyond it.
+    /// Bytes that eight numbers and the overhang of the last store take.
     const GROUP_BYTES: usize = 8 * NUMBER_BYTES_MAX + 64;
 
-    /// A comma and a space at the end of a word of digits, to which `0` is still to be added.
+    /// Comma and space at the end of a word of digits, to which `0` is still to be added.
     const SEPARATOR: u64 =
         u64::from_le_bytes([0, 0, 0, 0, 0, 0, b','.wrapping_sub(b'0'), b' '.wrapping_sub(b'0')]);
 
@@ -72,12 +74,12 @@ mod avx512 {
         if !rest.is_empty() {
             len -= (8 - rest.len()) * "0, ".len();
         }
-        // SAFETY: the first `len` bytes behind the old end have been written, and are reserved.
+        // SAFETY: the first `len` bytes after the old end have been written and are reserved.
         unsafe { out.set_len(out.len() + len) };
         values.len()
     }
 
-    /// Slots of 8: `.ddddd, `.
+    /// Writes slots of 8: `.ddddd, `.
     #[inline]
     #[target_feature(
         enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
@@ -90,7 +92,7 @@ mod avx512 {
         put(slots, kept, u64::from(negative), 8, to)
     }
 
-    /// Slots of 16: `.ddddddddddddd, `.
+    /// Writes slots of 16: `.ddddddddddddd, `.
     #[inline]
     #[target_feature(
         enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
@@ -123,13 +125,13 @@ mod avx512 {
         len
     }
 
-    /// Slots of 32: `.... dddddddd dddddddd dddddddd , ......`, without the spaces.
+    /// Writes slots of 32: `.... dddddddd dddddddd dddddddd , ......`, without the spaces.
     #[inline]
     #[target_feature(
         enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
     )]
     fn put_long(numbers: __m512i, negative: u8, to: &mut [MaybeUninit<u8>; GROUP_BYTES]) -> usize {
-        // floor(n / 10^8), by the inverse that is exact for all words.
+        // floor(n / 10^8), by an inverse that is exact for all words.
         let set = |value: u64| _mm512_set1_epi64(value as i64);
         let (quotient, _) = product(numbers, set(0xabcc_7711_8461_cefd));
         let quotient = _mm512_srli_epi64::<26>(quotient);
@@ -144,10 +146,11 @@ mod avx512 {
             let left = _mm512_permutex2var_epi64(upper, order, middle);
             let right = _mm512_permutex2var_epi64(lower, order, separator);
             let slots = _mm512_mask_mov_epi64(left, 0b1100_1100, right);
-            // All but the separator's bytes, and the last digit even if it is 0.
+            // All bytes but those of the separator, and the last digit even if it is 0.
             let digits = _mm512_test_epi8_mask(slots, slots) & 0x00ff_ffff_00ff_ffff;
             let digits = digits | 0x0080_0000_0080_0000;
-            // Everything from the lowest bit of each half on: neither half is 0, so that none of them overflows.
+            // All bits from the lowest set bit of each half up; neither half is 0, so none
+            // overflows.
             let kept = digits | (!digits).wrapping_add(0x0000_0001_0000_0001);
             let kept = kept & 0x03ff_ffff_03ff_ffff;
             len += put(slots, kept, u64::from(negative) >> (2 * pair) & 3, 32, &mut to[len..]);
@@ -155,7 +158,7 @@ mod avx512 {
         len
     }
 
-    /// Moves the bytes that are `kept` of slots of `width` together, with signs before those that are `negative`.
+    /// Packs the `kept` bytes of slots of `width`, with signs before those that are `negative`.
     #[inline]
     #[target_feature(
         enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
@@ -182,7 +185,7 @@ mod avx512 {
         kept.count_ones() as usize
     }
 
-    /// Makes every byte of a word nonzero that stands above one.
+    /// Makes every byte above a nonzero byte of a word nonzero.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn upward(words: __m512i) -> __m512i {

@@ -1,12 +1,13 @@
-//! No codec looks at a byte outside of its message: whole ones, cut ones and damaged ones stand between pages that end
-//! the process when they are read, with the kernels at each level that the processor has.
+//! No codec reads a byte outside its message: complete, cut and damaged messages stand between
+//! guard pages, and every level of kernels that the processor has decodes them.
 
 use crate::array::{DType, NdArray, Shape};
 use crate::codec::simd::Level;
 use crate::codec::simd::tests::guard_pages;
 use crate::codec::{ArrayCodec, CodecError, implementations, message};
 
-/// Arrays whose messages go through all kernels and past them, and no longer than that takes: every byte is a case.
+/// Returns arrays whose messages take all kernels and the code around them. They are short, because
+/// every byte is a case.
 fn arrays() -> impl Iterator<Item = NdArray> {
     let shapes: [(&str, &[u64]); 9] = [
         ("<f8", &[9, 2]),
@@ -25,12 +26,13 @@ fn arrays() -> impl Iterator<Item = NdArray> {
     })
 }
 
-/// What a codec says of a body: the bytes of the array or the fault.
+/// Decodes `body` to the bytes of the array, or to the fault.
 fn said(codec: &dyn ArrayCodec, body: &[u8]) -> Result<Vec<u8>, CodecError> {
     codec.decode(body, &mut Vec::new()).map(|array| array.data().to_vec())
 }
 
-/// The same at every level, with the body right behind a page that cannot be read and right before one.
+/// Asserts that all levels give the same result, with the body directly after a guard page and
+/// directly before one.
 fn assert_levels_agree(codec: &dyn ArrayCodec, body: &[u8]) {
     let mut want = None;
     guard_pages::with_bytes(body, |body| {
@@ -38,7 +40,8 @@ fn assert_levels_agree(codec: &dyn ArrayCodec, body: &[u8]) {
             level.limit();
             let got = said(codec, body);
             assert_eq!(want.get_or_insert_with(|| got.clone()), &got, "{level:?} {body:x?}");
-            // An echo has code of its own. A library's form may have no text for what it has read.
+            // An echo has code of its own. A library's form may be unable to encode a decoded
+            // array.
             let (mut scratch, mut out) = (Vec::new(), Vec::new());
             let echoed = codec.echo(body, &mut scratch, &mut out);
             assert!(echoed.is_err() || got.is_ok(), "{level:?} {body:x?}");
@@ -55,7 +58,7 @@ fn nothing_outside_a_message_is_read() {
             assert_levels_agree(codec, &body);
             for at in 0..body.len() {
                 assert_levels_agree(codec, &body[..at]);
-                // One change at each place, of some kind: a digit, a bracket, a length, no ASCII.
+                // One change at each place: a digit, a bracket, a length, a byte beyond ASCII.
                 let mut damaged = body.clone();
                 damaged[at] = [b'1', b']', 0xff, b'"', damaged[at] ^ 1, b'e', 0][at % 7];
                 assert_levels_agree(codec, &damaged);

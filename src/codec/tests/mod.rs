@@ -1,3 +1,3 @@
-//! Tests of the room as a whole.
+//! Tests of the whole room.
 
 mod bounds;

@@ -1,5 +1,5 @@
-//! Every instruction set reads and writes lists as the portable code does: same items, same text, same refusals, and
-//! nothing outside the message.
+//! All instruction sets read and write lists like the portable code: same items, same text, same
+//! refusals, and no access outside the message.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -24,7 +24,8 @@ fn assert_read_alike(text: &[u8], at: usize, dtype: DType) {
     _ = read_alike(text, at, dtype);
 }
 
-/// Reads with every instruction set, with the text between pages that cannot be read, and returns what all say.
+/// Reads with every instruction set, with the text between guard pages, and returns the common
+/// result.
 fn read_alike(text: &[u8], at: usize, dtype: DType) -> Read {
     let want = read(Isa::Portable, text, at, dtype);
     for isa in Isa::all() {
@@ -45,7 +46,7 @@ fn doubles(values: &[f64]) -> NdArray {
     NdArray::new(DType::F8, Shape::new(&[values.len() as u64]).unwrap(), bytes).unwrap()
 }
 
-/// Writes with every instruction set and returns the one text.
+/// Writes with every instruction set and returns the common text.
 fn write_alike(array: &ArrayView<'_>) -> Vec<u8> {
     let mut want = b"before".to_vec();
     write::list(Isa::Portable, array, &mut want).unwrap();
@@ -63,7 +64,7 @@ fn write_alike(array: &ArrayView<'_>) -> Vec<u8> {
     want.split_off("before".len())
 }
 
-/// A list long enough for a kernel, with `item` somewhere in it.
+/// Builds a list that is long enough for a kernel and contains `item`.
 fn among_others(item: &str, before: usize) -> String {
     let others = ["0", "12.5", "-3", "1e-7", "123456789.125"];
     let mut items: Vec<&str> = others.iter().cycle().take(40).copied().collect();
@@ -212,8 +213,8 @@ fn rows_are_counted_alike() {
     }
 }
 
-/// Doubles where something changes: the last and first of each binary exponent, those beside powers of ten, short
-/// ones, and those that Python writes with an exponent.
+/// Returns doubles at the edges: the first and last of each binary exponent, neighbours of powers
+/// of ten, short ones, and those that Python writes with an exponent.
 fn corners() -> Vec<f64> {
     let mut values = Vec::new();
     for exponent in 0..0x7ff_u64 {
@@ -265,7 +266,8 @@ fn rows_of_any_length_are_written_alike_and_read_back() {
             let dims = [outer, &[width]].concat();
             let shape = Shape::new(&dims).unwrap();
             let mut array = NdArray::seeded(DType::F8, shape, width).unwrap();
-            // Numbers with an exponent and the like at places that drift over all lanes, and alone at a row's end.
+            // Numbers for the slow path at places that drift over all lanes, and alone at the end
+            // of a row.
             for (at, item) in array.data_mut().as_chunks_mut::<8>().0.iter_mut().enumerate() {
                 if at % 23 == 7 || at % 29 < 2 {
                     *item = corners[at % corners.len()].to_le_bytes();
@@ -289,7 +291,7 @@ fn rows_of_any_length_are_written_alike_and_read_back() {
     );
 }
 
-/// Words beside powers of ten and of two, and some between them.
+/// Returns the neighbours of powers of ten and of two, and some words between them.
 fn whole_corners() -> Vec<u64> {
     let tens = (0..20).map(|power| 10u64.pow(power));
     let twos = (0..64).map(|power| 1 << power);
@@ -311,7 +313,7 @@ fn integers_are_written_alike_and_read_back() {
             let bytes = if little { value.to_le_bytes() } else { value.to_be_bytes() };
             if little { bytes[..size].to_vec() } else { bytes[8 - size..].to_vec() }
         };
-        // All at once, and those of one width among themselves, so that slots of each width are used.
+        // All at once, and those of one width by themselves, so that slots of each width are used.
         let narrow =
             |below: u64| move |value: &&u64| **value < below || value.wrapping_neg() < below;
         for below in [100_000, 10_000_000_000_000, u64::MAX] {
@@ -328,7 +330,7 @@ fn integers_are_written_alike_and_read_back() {
     }
 }
 
-/// Lists of one or more dimensions, most of them regular.
+/// Generates lists of one or more dimensions, most of them regular.
 fn lists() -> impl Strategy<Value = String> {
     let item = prop_oneof![
         4 => any::<f64>().prop_map(|value| format!("{value:?}")),

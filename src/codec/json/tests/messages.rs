@@ -97,7 +97,7 @@ impl MapBits for [f64] {
 
 #[test]
 fn narrow_floats_round_twice_as_numpy_does() {
-    // Directly to f4 this would be 1 + 2^-23; by way of a double it is a tie, and goes to even.
+    // Rounded directly to f4 this is 1 + 2^-23; by way of a double it is a tie, and goes to even.
     let text = "1.00000005960464477539062500000000001";
     let (_, _, bytes) = decode(&of(text, "<f4")).unwrap();
     assert_eq!(f32::from_le_bytes(bytes.try_into().unwrap()), 1.0);
@@ -147,26 +147,29 @@ fn bad_lists_are_refused_with_the_place() {
     let floats = |data: &str| of(data, "<f8");
     let deep = "[".repeat(65);
     refuse_each(&[
-        (floats("[[1],[2,3]]"), "at byte 18: a list of another length than those beside it"),
-        (floats("[[1,2],[3]]"), "another length"),
-        (floats("[1,[2]]"), "at byte 12: a list where others have a number"),
-        (floats("[[1],2]"), "at byte 14: a number where others have a list"),
-        (floats("[[],1]"), "a number where others have a list"),
-        (floats("[[],[1]]"), "another length"),
-        (floats("[[],[[]]]"), "a list where others have a number"),
-        (floats("[[[]],[]]"), "a number where others have a list"),
-        (floats("[1, null]"), "at byte 13: null has no place in an array"),
-        (floats("[true]"), "belong into an array of dtype |b1 alone"),
-        (floats("[1, \"2\"]"), "at byte 13: a string inside data, which holds numbers alone"),
-        (floats("\"abc\""), "at byte 9: a string inside data, which holds numbers alone"),
-        (floats("{\"a\": 1}"), "at byte 9: an object inside data, which holds numbers alone"),
-        (floats("[{}]"), "at byte 10: an object inside data, which holds numbers alone"),
+        (
+            floats("[[1],[2,3]]"),
+            "at byte 18: a list whose length differs from the others at its depth",
+        ),
+        (floats("[[1,2],[3]]"), "length differs"),
+        (floats("[1,[2]]"), "at byte 12: a list where a number is expected"),
+        (floats("[[1],2]"), "at byte 14: a number where a list is expected"),
+        (floats("[[],1]"), "a number where a list is expected"),
+        (floats("[[],[1]]"), "length differs"),
+        (floats("[[],[[]]]"), "a list where a number is expected"),
+        (floats("[[[]],[]]"), "a number where a list is expected"),
+        (floats("[1, null]"), "at byte 13: null is not valid in an array"),
+        (floats("[true]"), "are valid in arrays of dtype |b1 only"),
+        (floats("[1, \"2\"]"), "at byte 13: a string inside data: expected numbers only"),
+        (floats("\"abc\""), "at byte 9: a string inside data: expected numbers only"),
+        (floats("{\"a\": 1}"), "at byte 9: an object inside data: expected numbers only"),
+        (floats("[{}]"), "at byte 10: an object inside data: expected numbers only"),
         (floats("[1,]"), "at byte 12: expected a number"),
         (floats("[,1]"), "at byte 10: expected a number"),
         (floats("[1 2]"), "at byte 12: expected a comma or the end of the list"),
-        (floats("[1"), "a string inside data, which holds numbers alone"),
-        (floats("1]"), "at byte 10: expected nothing after the list"),
-        (floats("[1]]"), "expected nothing after the list"),
+        (floats("[1"), "a string inside data: expected numbers only"),
+        (floats("1]"), "at byte 10: unexpected text after the list"),
+        (floats("[1]]"), "unexpected text after the list"),
         (floats(""), "at byte 9: the list ends early"),
         (floats("[01]"), "a number with a leading zero"),
         (floats("[-01]"), "a number with a leading zero"),
@@ -181,18 +184,18 @@ fn bad_lists_are_refused_with_the_place() {
         (floats("[0x10]"), "expected a comma or the end of the list"),
         (floats("[1_000]"), "expected a comma or the end of the list"),
         (floats("[inf]"), "expected a number"),
-        (floats("[nan]"), "null has no place"),
+        (floats("[nan]"), "null is not valid"),
         (floats("[-NaN]"), "expected a number"),
-        (floats("[Infinit]"), "NaN and Infinity belong"),
+        (floats("[Infinit]"), "NaN and Infinity are valid"),
         (floats("[NaNN]"), "expected a comma or the end of the list"),
         (floats(&"1".repeat(400)), "an integer beyond the range of a double"),
-        (floats(&deep), "a string inside data, which holds numbers alone"),
+        (floats(&deep), "a string inside data: expected numbers only"),
         (floats(&(deep.clone() + "1" + &"]".repeat(65))), "lists nest deeper than 64"),
         (of("[1.0]", "<i8"), "at byte 10: a float in an array of integers"),
         (of("[1e2]", "<i8"), "a float in an array of integers"),
-        (of("[true]", "<i8"), "belong into an array of dtype |b1 alone"),
-        (of("[NaN]", "<i8"), "belong into an array of floats"),
-        (of("[null]", "<i8"), "null has no place"),
+        (of("[true]", "<i8"), "are valid in arrays of dtype |b1 only"),
+        (of("[NaN]", "<i8"), "are valid in arrays of floats only"),
+        (of("[null]", "<i8"), "null is not valid"),
         (of("[1]", "|b1"), "expected true or false in an array of bools"),
         (of("[truely]", "|b1"), "expected a comma or the end of the list"),
         (of("[1]", "|O"), "dtype \"|O\" is not supported"),
@@ -205,19 +208,22 @@ fn bad_messages_are_refused_with_the_place() {
     let skipped = format!(r#"{{"x": {}"#, "[".repeat(65));
     refuse_each(&[
         (skipped, "values nest deeper than 64"),
-        (of("[1]", "<f8") + ",", "expected nothing after the object"),
+        (of("[1]", "<f8") + ",", "unexpected text after the object"),
         (r#"{"data": [1]"#.to_owned(), "the message ends early"),
         (r#"{"data": [1], "dtype": "<f8""#.to_owned(), "end of the object"),
         (r#"{"data": [1], "dtype": 8}"#.to_owned(), "field \"dtype\": expected a string"),
         (r#"{"data": [1]}"#.to_owned(), "field \"dtype\": missing"),
         (r#"{"dtype": "<f8"}"#.to_owned(), "field \"data\": missing"),
         (r#"{"data": 1, "data": 1}"#.to_owned(), "field \"data\": given twice"),
-        (r#"{"data": 1, "buffer": ""}"#.to_owned(), "field \"buffer\": given beside data"),
-        (r#"{"dtype": "<f8", "data": 1,}"#.to_owned(), "expected nothing after the list"),
+        (
+            r#"{"data": 1, "buffer": ""}"#.to_owned(),
+            "field \"buffer\": not allowed together with data",
+        ),
+        (r#"{"dtype": "<f8", "data": 1,}"#.to_owned(), "unexpected text after the list"),
         (r#"{"data": 1, "dtype": "<f8",}"#.to_owned(), "expected a name in quotes"),
         (r#"{data: 1}"#.to_owned(), "expected a name in quotes"),
         (r#"{"x" 1}"#.to_owned(), "expected a colon after the name"),
-        (r#"{"x": "\ud800"}"#.to_owned(), "half of a surrogate pair"),
+        (r#"{"x": "\ud800"}"#.to_owned(), "an unpaired surrogate"),
         (r#"{"x": "\u12g4"}"#.to_owned(), "four hexadecimal digits"),
         ("{\"x\": \"\n\"}".to_owned(), "a control character in a string"),
         (r#"{"x": [1}}"#.to_owned(), "expected a comma or a closing bracket"),
@@ -243,7 +249,7 @@ fn shapes_that_a_list_cannot_carry_are_refused() {
         empty(&[0, 3])
             .unwrap_err()
             .to_string()
-            .contains("nothing is left of it behind its first 0")
+            .contains("a list loses all dimensions after the first 0")
     );
     assert!(
         empty(&[1 << 40, 0]).unwrap_err().to_string().contains("more than 1048576 empty lists")

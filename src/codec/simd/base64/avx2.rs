@@ -1,32 +1,33 @@
-//! Base64 in vectors of 32 characters, 24 bytes; the ends are left to the portable form.
+//! Base64 in vectors of 32 characters or 24 bytes; the portable form handles the ends.
 //!
-//! A character's value is itself plus a number that its class has, and its class follows from its two halves of
-//! four bits: three tables of 16 say which class, which number, and whether the halves go together at all.
-#![allow(unsafe_code)] // Loads and stores of vectors take pointers; calls need the processor's leave.
+//! The value of a character is the character plus an offset that depends on its class. The two
+//! halves of four bits determine the class: three tables of 16 entries give the class, the offset,
+//! and whether the combination is valid.
+#![allow(unsafe_code)] // Vector loads and stores take pointers; calls need a proof.
 
 use std::arch::x86_64::*;
 
 use super::{Room, portable};
 use crate::codec::simd::Avx2;
 
-/// Characters of a vector.
+/// Characters in a vector.
 const CHARS: usize = 32;
 
-/// Bytes of a vector of characters.
+/// Bytes that the characters of a vector stand for.
 const BYTES: usize = 24;
 
-/// Bytes that the encoder reads for the 24 that it turns into text: two halves of 16, the second from the 12th on.
+/// Bytes that the encoder reads to encode 24: two halves of 16, the second one from byte 12 on.
 const READ: usize = 28;
 
-/// See [`super::decode_form`]. `_proof` is that the processor has the instructions.
+/// Decodes as [`super::decode_form`] says.
 pub(super) fn decode(_proof: Avx2, text: &[u8], room: &mut Room) -> usize {
-    // SAFETY: an `Avx2` is only made where the processor has all the features of the function.
+    // SAFETY: an `Avx2` exists only if the processor has all features of the function.
     unsafe { decode_vectors(text, room) }
 }
 
-/// See [`super::encode_form`]. `_proof` is that the processor has the instructions.
+/// Encodes as [`super::encode_form`] says.
 pub(super) fn encode(_proof: Avx2, bytes: &[u8], room: &mut Room) {
-    // SAFETY: an `Avx2` is only made where the processor has all the features of the function.
+    // SAFETY: an `Avx2` exists only if the processor has all features of the function.
     unsafe { encode_vectors(bytes, room) }
 }
 
@@ -34,7 +35,8 @@ pub(super) fn encode(_proof: Avx2, bytes: &[u8], room: &mut Room) {
 fn decode_vectors(text: &[u8], room: &mut Room) -> usize {
     let mut groups = 0;
     for chars in text.as_chunks::<CHARS>().0 {
-        // The vector is written whole; its last quarter is rubbish that what follows overwrites.
+        // The whole vector is written; the next bytes overwrite its last quarter, which is
+        // meaningless.
         let Some(room) = room.get_mut(groups * 3..).and_then(Room::first_chunk_mut) else { break };
         let Some(values) = values(load(chars)) else { break };
         store(room, pack(values));
@@ -43,11 +45,12 @@ fn decode_vectors(text: &[u8], room: &mut Room) -> usize {
     groups + portable::decode(&text[groups * 4..], &mut room[groups * 3..])
 }
 
-/// What each of 32 characters means, or `None` when one of them means nothing.
+/// Returns the values of 32 characters; `None` if one is outside the alphabet.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn values(chars: __m256i) -> Option<__m256i> {
-    // A character is bad if the row of its upper half and the column of its lower half share a bit.
+    // A character is invalid if the row of its upper half and the column of its lower half share a
+    // bit.
     let columns = both(_mm_setr_epi8(
         0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x1a, 0x1b, 0x1b, 0x1b,
         0x1a,
@@ -56,7 +59,7 @@ fn values(chars: __m256i) -> Option<__m256i> {
         0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10,
         0x10,
     ));
-    // By upper half, and in the first place for the slash, which shares one with the plus sign.
+    // Indexed by the upper half; entry 0 is for the slash, which shares a half with the plus sign.
     let steps = both(_mm_setr_epi8(0, 16, 19, 4, -65, -65, -71, -71, 0, 0, 0, 0, 0, 0, 0, 0));
     let nibble = _mm256_set1_epi8(0x0f);
     let upper = _mm256_and_si256(_mm256_srli_epi32(chars, 4), nibble);
@@ -70,7 +73,7 @@ fn values(chars: __m256i) -> Option<__m256i> {
     Some(_mm256_add_epi8(chars, step))
 }
 
-/// Joins 32 values of six bits to 24 bytes.
+/// Packs 32 values of six bits into 24 bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn pack(values: __m256i) -> __m256i {
@@ -93,7 +96,7 @@ fn encode_vectors(bytes: &[u8], room: &mut Room) {
     portable::encode(&bytes[vectors * BYTES..], &mut room[vectors * CHARS..]);
 }
 
-/// The text of 24 bytes, of which each half has 12 at its start.
+/// Encodes 24 bytes; each half has 12 of them at its start.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn chars(halves: __m256i) -> __m256i {
@@ -104,7 +107,7 @@ fn chars(halves: __m256i) -> __m256i {
     let even = _mm256_and_si256(words, _mm256_set1_epi32(0x003f_03f0));
     let even = _mm256_mullo_epi16(even, _mm256_set1_epi32(0x0100_0010));
     let six = _mm256_or_si256(odd, even);
-    // Classes: 0 lower case, 1 to 10 the digits, 11 and 12 the signs, 13 upper case.
+    // Classes: 0 lower case, 1 to 10 digits, 11 and 12 signs, 13 upper case.
     let class = _mm256_subs_epu8(six, _mm256_set1_epi8(51));
     let upper = _mm256_cmpgt_epi8(_mm256_set1_epi8(26), six);
     let class = _mm256_or_si256(class, _mm256_and_si256(upper, _mm256_set1_epi8(13)));
@@ -121,20 +124,21 @@ fn both(half: __m128i) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load(bytes: &[u8; 32]) -> __m256i {
-    // SAFETY: the reference is to 32 readable bytes, and the load needs no alignment.
+    // SAFETY: the reference covers 32 readable bytes, and the load needs no alignment.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load_halves(bytes: &[u8; READ]) -> __m256i {
-    // SAFETY: the reference is to 28 readable bytes; the halves are 0..16 and 12..28 and need no alignment.
+    // SAFETY: the reference covers 28 readable bytes; the halves are 0..16 and 12..28 and need no
+    // alignment.
     unsafe { _mm256_loadu2_m128i(bytes.as_ptr().add(12).cast(), bytes.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn store(room: &mut [std::mem::MaybeUninit<u8>; 32], vector: __m256i) {
-    // SAFETY: the reference is to 32 writable bytes, and the store needs no alignment.
+    // SAFETY: the reference covers 32 writable bytes, and the store needs no alignment.
     unsafe { _mm256_storeu_si256(room.as_mut_ptr().cast(), vector) };
 }

@@ -1,10 +1,11 @@
-//! Base64 in vectors of 64 characters, 48 bytes.
+//! Base64 in vectors of 64 characters or 48 bytes.
 //!
-//! A character's value is looked up among the 128 of ASCII by one permutation of two registers; the values are
-//! joined to 24 bits by two multiply-adds and packed by a permutation. The other way, a permutation lays three
-//! bytes over each four places, a shift by a different count for each byte cuts out six bits, and a permutation of
-//! the alphabet names them. The ends go through the same code with masked loads and stores.
-#![allow(unsafe_code)] // Loads and stores of vectors take pointers; calls need the processor's leave.
+//! To decode, one permutation of two registers looks up each character among the 128 of ASCII; two
+//! multiply-adds join the values to 24 bits, and a permutation packs them. To encode, a permutation
+//! puts three bytes over each four places, a shift with its own count for each byte cuts out six
+//! bits, and a permutation of the alphabet gives the characters. The ends take the same code with
+//! masked loads and stores.
+#![allow(unsafe_code)] // Vector loads and stores take pointers; calls need a proof.
 
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
@@ -12,19 +13,19 @@ use std::mem::MaybeUninit;
 use super::{ALPHABET, Room};
 use crate::codec::simd::Avx512;
 
-/// Characters of a vector.
+/// Characters in a vector.
 const CHARS: usize = 64;
 
-/// Bytes of a vector of characters.
+/// Bytes that the characters of a vector stand for.
 const BYTES: usize = 48;
 
-/// Vectors that go through the loop together, so that one branch is taken for all.
+/// Vectors in one pass of the loop, with one branch for all.
 const TOGETHER: usize = 4;
 
-/// Where four vectors of bytes end when each is written as if it were 64 long.
+/// Bytes that the stores of one pass touch: each vector is written as 64 bytes.
 const REACH: usize = BYTES * (TOGETHER - 1) + CHARS;
 
-/// A value that no character has.
+/// Value of bytes outside the alphabet.
 const BAD: u8 = 0x80;
 
 /// Value of each ASCII character.
@@ -38,7 +39,7 @@ static VALUES: [u8; 128] = {
     values
 };
 
-/// From 16 groups of 24 bits, each in the low bytes of four and in the wrong order, to 48 bytes.
+/// Permutation from 16 groups of 24 bits, in the low bytes of words and reversed, to 48 bytes.
 static PACK: [u8; 64] = {
     let mut pack = [0; 64];
     let mut at = 0;
@@ -49,7 +50,7 @@ static PACK: [u8; 64] = {
     pack
 };
 
-/// From 48 bytes to six of them in each eight, with the first of a group on top of its 24 bits.
+/// Permutation from 48 bytes to words with six of them, the first of each group on top of 24 bits.
 static SPREAD: [u8; 64] = {
     let mut spread = [0; 64];
     let mut at = 0;
@@ -63,23 +64,23 @@ static SPREAD: [u8; 64] = {
     spread
 };
 
-/// Where the six bits of each character begin in its eight bytes: 18, 12, 6, 0, then the same 24 higher.
+/// Start of the six bits of each character in eight bytes: 18, 12, 6, 0, then the same plus 24.
 const CUT: i64 = i64::from_le_bytes([18, 12, 6, 0, 42, 36, 30, 24]);
 
-/// See [`super::decode_form`]. `_proof` is that the processor has the instructions.
+/// Decodes as [`super::decode_form`] says.
 pub(super) fn decode(_proof: Avx512, text: &[u8], room: &mut Room) -> usize {
-    // SAFETY: an `Avx512` is only made where the processor has all the features of the function.
+    // SAFETY: an `Avx512` exists only if the processor has all features of the function.
     unsafe { decode_vectors(text, room) }
 }
 
-/// See [`super::encode_form`]. `_proof` is that the processor has the instructions.
+/// Encodes as [`super::encode_form`] says.
 pub(super) fn encode(_proof: Avx512, bytes: &[u8], room: &mut Room) {
-    // SAFETY: an `Avx512` is only made where the processor has all the features of the function.
+    // SAFETY: an `Avx512` exists only if the processor has all features of the function.
     unsafe { encode_vectors(bytes, room) }
 }
 
-// Plain loops on purpose: an iterator's adaptor is compiled without the instructions, so that a kernel's closure
-// inside one becomes a call with its vectors in memory (measured: 30 times as slow).
+// These are plain loops because an iterator adaptor is compiled without the vector features: a
+// closure inside it becomes a call with its vectors in memory (measured: 30 times as slow).
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn decode_vectors(text: &[u8], room: &mut Room) -> usize {
@@ -98,14 +99,14 @@ fn decode_vectors(text: &[u8], room: &mut Room) -> usize {
         if _mm512_movepi8_mask(seen) != 0 {
             break;
         }
-        // Each vector's last quarter is rubbish that the next overwrites.
+        // The next store overwrites the last quarter of the vector, which is meaningless.
         for at in 0..TOGETHER {
             store(&mut room[at * BYTES..], pack(values[at], order), CHARS);
         }
         groups += CHARS / 4 * TOGETHER;
     }
     loop {
-        // Beyond the end of the text are zeros, which are no digits.
+        // The zeros after the end of the text are outside the alphabet.
         let chars = load(&text[groups * 4..]);
         let values = _mm512_permutex2var_epi8(low, chars, high);
         let bad = _mm512_movepi8_mask(_mm512_or_si512(chars, values));
@@ -118,14 +119,15 @@ fn decode_vectors(text: &[u8], room: &mut Room) -> usize {
     }
 }
 
-/// What is set in any of the three. A byte above ASCII looks up a wrong value, but has its own top bit set.
+/// Combines three vectors by OR. A byte above ASCII looks up a wrong value, but has its own top bit
+/// set.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn either(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
     _mm512_ternarylogic_epi32::<0xfe>(a, b, c)
 }
 
-/// Joins 64 values of six bits to 48 bytes.
+/// Packs 64 values of six bits into 48 bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn pack(values: __m512i, order: __m512i) -> __m512i {
@@ -158,41 +160,42 @@ fn encode_vectors(bytes: &[u8], room: &mut Room) {
     room[to - padding..to].fill(MaybeUninit::new(b'='));
 }
 
-/// The text of the first 48 of 64 bytes.
+/// Encodes the first 48 of 64 bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vbmi")]
 fn chars(bytes: __m512i, order: __m512i, alphabet: __m512i) -> __m512i {
     let spread = _mm512_permutexvar_epi8(order, bytes);
-    // The last permutation looks at six bits of each byte, so that what the shift leaves above them does not count.
+    // The last permutation uses six bits of each byte and ignores the bits above them.
     let six = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(CUT), spread);
     _mm512_permutexvar_epi8(six, alphabet)
 }
 
-/// The first 64 of `bytes`; zeros for those that it does not have.
+/// Loads the first 64 of `bytes`, padded with zeros.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn load(bytes: &[u8]) -> __m512i {
     match bytes.first_chunk::<64>() {
-        // SAFETY: the reference is to 64 readable bytes, and the load needs no alignment.
+        // SAFETY: the reference covers 64 readable bytes, and the load needs no alignment.
         Some(whole) => unsafe { _mm512_loadu_si512(whole.as_ptr().cast()) },
-        // SAFETY: the mask has a bit for each byte of the slice and no other, and a byte whose bit is 0 is not
-        // accessed (Intel SDM, "masked loads and faults").
+        // SAFETY: the mask has bits for the bytes of the slice only, and a byte whose bit is 0 is
+        // not accessed (Intel SDM, "masked loads and faults").
         None => unsafe {
             _mm512_maskz_loadu_epi8((1u64 << bytes.len()) - 1, bytes.as_ptr().cast())
         },
     }
 }
 
-/// Writes the first `len` bytes of `vector`, 64 at most, to the start of `room`, which has to be as long.
+/// Writes the first `len` bytes of `vector`, at most 64, to the start of `room`, which must have
+/// that length.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn store(room: &mut Room, vector: __m512i, len: usize) {
     let room = &mut room[..len];
     match room.first_chunk_mut::<64>() {
-        // SAFETY: the reference is to 64 writable bytes, and the store needs no alignment.
+        // SAFETY: the reference covers 64 writable bytes, and the store needs no alignment.
         Some(whole) => unsafe { _mm512_storeu_si512(whole.as_mut_ptr().cast(), vector) },
-        // SAFETY: the mask has a bit for each byte of the slice and no other, and a byte whose bit is 0 is not
-        // accessed.
+        // SAFETY: the mask has bits for the bytes of the slice only, and a byte whose bit is 0 is
+        // not accessed.
         None => unsafe {
             _mm512_mask_storeu_epi8(room.as_mut_ptr().cast(), (1u64 << room.len()) - 1, vector);
         },

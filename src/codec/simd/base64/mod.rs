@@ -1,13 +1,15 @@
-//! Base64 of RFC 4648 in runs: standard alphabet, whole groups, appended to a vector of bytes.
+//! Base64 of RFC 4648, section 4: standard alphabet, complete groups, appended to a vector of
+//! bytes.
 //!
-//! [`decode`] takes groups of four characters for as long as all four are of the alphabet and stops in front of the
-//! first that is not: a closing quote, padding, an escape or rubbish, which is for its caller to tell apart. So the
-//! end of the text need not be known, and no pass over it looks for one. [`encode`] writes all of its input, the
-//! last group padded. Neither zeroes the room that it writes to.
+//! [`decode`] takes groups of four characters of the alphabet and stops in front of the first other
+//! group: a closing quote, padding, an escape or invalid text, which the caller tells apart. So no
+//! pass over the text looks for its end. [`encode`] writes all of its input and pads the last
+//! group. Neither function zeroes the room that it fills.
 //!
-//! Vector forms after W. Mula and D. Lemire, "Faster Base64 Encoding and Decoding Using AVX2 Instructions" (2018)
-//! and "Base64 encoding and decoding at almost the speed of a memory copy" (2020). Specification: RFC 4648, 4.
-#![allow(unsafe_code)] // A vector's length is set behind what a kernel wrote, which has no safe form.
+//! Vector forms: W. Mula and D. Lemire, "Faster Base64 Encoding and Decoding Using AVX2
+//! Instructions" (2018) and "Base64 encoding and decoding at almost the speed of a memory copy"
+//! (2020).
+#![allow(unsafe_code)] // `Vec::set_len` after a kernel has no safe form.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -21,36 +23,36 @@ use std::mem::MaybeUninit;
 
 use super::Isa;
 
-/// The 64 digits.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Bytes that may be written and not read.
+/// Memory that may be uninitialized: write-only.
 type Room = [MaybeUninit<u8>];
 
-/// Appends to `out` what the groups at the start of `text` mean, and returns how many characters they have: a
-/// multiple of 4. What follows them in `text` is no group of four digits.
+/// Appends the decoded groups at the start of `text` to `out` and returns the number of their
+/// characters, a multiple of 4. The text after them does not begin with a group of the alphabet.
 pub(crate) fn decode(isa: Isa, text: &[u8], out: &mut Vec<u8>) -> usize {
     let room = text.len() / 4 * 3;
     out.reserve(room);
     let groups = decode_form(isa, text, &mut out.spare_capacity_mut()[..room]);
     assert!(groups * 3 <= room, "a form has counted more groups than there are");
-    // SAFETY: every form writes three bytes for each group that it counts, one behind the other from the start of
-    // its room on, which was the spare capacity; the room has as many, as was just checked.
+    // SAFETY: every form writes three adjacent bytes for each group that it counts, from the start
+    // of its room, which was the spare capacity. The assertion above checks that the room has as
+    // many.
     unsafe { out.set_len(out.len() + groups * 3) };
     groups * 4
 }
 
-/// Appends `bytes` as text to `out`; the last group is padded.
+/// Appends `bytes` as base64 to `out`, with padding.
 pub(crate) fn encode(isa: Isa, bytes: &[u8], out: &mut Vec<u8>) {
     let len = bytes.len().div_ceil(3) * 4;
     out.reserve(len);
     encode_form(isa, bytes, &mut out.spare_capacity_mut()[..len]);
-    // SAFETY: every form fills the whole of its room, which was the first `len` bytes of the spare capacity.
+    // SAFETY: every form fills its whole room, the first `len` bytes of the spare capacity.
     unsafe { out.set_len(out.len() + len) };
 }
 
-/// Writes the bytes of the groups at the start of `text` to the start of `room`, which has three for each group
-/// that there may be, and returns how many groups they are.
+/// Decodes the groups at the start of `text` to the start of `room`, which has three bytes for each
+/// possible group, and returns their number.
 fn decode_form(isa: Isa, text: &[u8], room: &mut Room) -> usize {
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -61,7 +63,7 @@ fn decode_form(isa: Isa, text: &[u8], room: &mut Room) -> usize {
     }
 }
 
-/// Fills `room`, which is as long as the text of `bytes`, with it.
+/// Fills `room`, which has exactly the length of the text of `bytes`.
 fn encode_form(isa: Isa, bytes: &[u8], room: &mut Room) {
     match isa {
         #[cfg(target_arch = "x86_64")]

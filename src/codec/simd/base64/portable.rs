@@ -1,13 +1,14 @@
-//! Base64 by tables: what the kernels mean, and what finishes the ends that their vectors leave.
+//! Base64 with tables: the reference for the kernels, and their code for the ends.
 
 use std::mem::MaybeUninit;
 
 use super::{ALPHABET, Room};
 
-/// A value no group has: it stands for a character outside the alphabet, at any place of a group.
+/// Value for a character outside the alphabet, at any place of a group; larger than every valid
+/// one.
 const BAD: u32 = 1 << 31;
 
-/// What a character adds to the 24 bits of its group, by its place in it.
+/// Bits of each character at each place of a group of 24 bits.
 static DIGITS: [[u32; 256]; 4] = digits();
 
 const fn digits() -> [[u32; 256]; 4] {
@@ -24,7 +25,7 @@ const fn digits() -> [[u32; 256]; 4] {
     digits
 }
 
-/// The two characters of every twelve bits.
+/// Text of every twelve bits.
 static PAIRS: [[u8; 2]; 4096] = pairs();
 
 const fn pairs() -> [[u8; 2]; 4096] {
@@ -37,7 +38,7 @@ const fn pairs() -> [[u8; 2]; 4096] {
     pairs
 }
 
-/// Writes the bytes of the leading groups of `text` to `room` and returns how many groups they were.
+/// Decodes the groups at the start of `text` to `room` and returns their number.
 pub(super) fn decode(text: &[u8], room: &mut Room) -> usize {
     let groups = text.as_chunks::<4>().0;
     let rooms = room.as_chunks_mut::<3>().0;
@@ -53,7 +54,7 @@ pub(super) fn decode(text: &[u8], room: &mut Room) -> usize {
     groups.len()
 }
 
-/// Fills `room` with the text of `bytes`, for which it is as long as it has to be.
+/// Fills `room`, which has exactly the length of the text of `bytes`.
 pub(super) fn encode(bytes: &[u8], room: &mut Room) {
     debug_assert_eq!(room.len(), bytes.len().div_ceil(3) * 4);
     let (groups, rest) = bytes.as_chunks::<3>();
@@ -71,8 +72,8 @@ pub(super) fn encode(bytes: &[u8], room: &mut Room) {
     put(last, &mut rooms[groups.len()]);
 }
 
-/// Written out: where mapping an array is not inlined, as in builds without link-time optimisation, it is a call for
-/// each item.
+/// Stores four bytes. Written out, since builds without link-time optimization do not inline a map
+/// over an array: it would be a call for each byte.
 #[inline]
 fn put([a, b, c, d]: [u8; 4], room: &mut [MaybeUninit<u8>; 4]) {
     *room = [MaybeUninit::new(a), MaybeUninit::new(b), MaybeUninit::new(c), MaybeUninit::new(d)];

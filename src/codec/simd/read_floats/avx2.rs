@@ -1,4 +1,4 @@
-//! One number at a time, its digits all at once.
+//! Form with AVX2: one number at a time, with all of its digits at once.
 
 use std::arch::x86_64::*;
 
@@ -23,19 +23,20 @@ pub(super) fn read(text: &[u8], tokens: Batch<'_>, to: &mut [[u8; 8]; BATCH]) ->
     read
 }
 
-/// A number as far as it can be told from the places of its digits and its point.
+/// Number, described by the places of its digits and its point.
 pub(crate) struct Number<'a> {
-    /// The 32 bytes that end with it, and one before them.
+    /// The number's last 32 bytes, and one byte before them.
     window: &'a [u8; TOKEN_BYTES_MAX + 1],
     is_negative: bool,
-    /// How many digits it has, or digits and a point.
+    /// Number of digits, or of digits and a point.
     len: usize,
-    /// How many digits are behind the point.
+    /// Number of digits after the point.
     places: Option<usize>,
 }
 
 impl Number<'_> {
-    /// Checks that it is of JSON's grammar, and not too long for this.
+    /// Checks the grammar of JSON; `None` for invalid numbers and those that are too long for the
+    /// kernel.
     #[inline]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     pub(crate) fn check(text: &[u8], start: usize, end: usize) -> Option<Number<'_>> {
@@ -52,7 +53,7 @@ impl Number<'_> {
         let digits = _mm256_cmpeq_epi8(_mm256_min_epu8(values, _mm256_set1_epi8(9)), values);
         let digits = mask(digits) & number;
         let points = is(b'.') & number;
-        // Something else than digits and points; two points; one at either end; a zero before another digit.
+        // Other bytes than digits and points; two points; one at either end; a leading zero.
         let strange = ((digits | points) ^ number)
             | (points & points.wrapping_sub(1))
             | (points & (first | 1 << 31))
@@ -62,17 +63,15 @@ impl Number<'_> {
         (strange == 0 && digits != 0).then_some(Number { window, is_negative, len, places })
     }
 
-    /// True without a point.
     pub(crate) fn is_integer(&self) -> bool {
         self.places.is_none()
     }
 
-    /// True with a sign.
     pub(crate) fn is_negative(&self) -> bool {
         self.is_negative
     }
 
-    /// The double, as bits, unless it has too many digits.
+    /// Returns the double as bits; `None` if it has too many digits.
     #[inline]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     fn read(&self) -> Option<u64> {
@@ -81,7 +80,7 @@ impl Number<'_> {
         Some(scale(word, self.places.unwrap_or(0)) | u64::from(sign) << 63)
     }
 
-    /// Its digits, unless they are too many.
+    /// Returns the digits as a word; `None` if they do not fit.
     #[inline]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     pub(crate) fn word(&self) -> Option<u64> {
@@ -90,7 +89,7 @@ impl Number<'_> {
         let mut values =
             _mm256_and_si256(_mm256_sub_epi8(bytes, zero), last(self.places.unwrap_or(self.len)));
         if let Some(places) = self.places {
-            // What stands before the point, from the load a byte earlier.
+            // The digits before the point come from the load one byte earlier.
             let earlier = lanes::load32(self.window.first_chunk()?);
             let whole = _mm256_andnot_si256(last(places), last(self.len - 1));
             let whole = _mm256_and_si256(_mm256_sub_epi8(earlier, zero), whole);
@@ -109,7 +108,7 @@ impl Number<'_> {
     }
 }
 
-/// Ones in the last `count` bytes, of which there are at most 32.
+/// Returns ones in the last `count` bytes; `count` is at most 32.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn last(count: usize) -> __m256i {

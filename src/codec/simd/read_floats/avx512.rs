@@ -1,4 +1,4 @@
-//! Eight numbers at once, their bytes in pairs.
+//! Form with AVX-512: eight numbers at once, two numbers in each vector of bytes.
 
 use std::arch::x86_64::*;
 
@@ -7,7 +7,7 @@ use super::{BATCH, Batch};
 use crate::codec::simd::decimal::{TOKEN_BYTES_MAX, join, product, windows};
 use crate::codec::simd::lanes;
 
-/// What each of the 32 bytes is that end with a token, a bit for each; two tokens to a word.
+/// Kinds of the 32 bytes that end with each token, one bit for each byte, two tokens in a word.
 struct Kinds {
     digits: [[u64; 4]; BATCH / 8],
     zeros: [[u64; 4]; BATCH / 8],
@@ -15,8 +15,8 @@ struct Kinds {
     minuses: [[u64; 4]; BATCH / 8],
 }
 
-/// In two passes, so that the masks have reached the cache when they are loaded in another width than they were
-/// stored in: in one pass a number took 7.4 ns instead of 6.3.
+/// Reads a batch in two passes, so that the masks have reached the cache before they are loaded in
+/// another width than they were stored in. One pass took 7.4 ns for a number instead of 6.3.
 #[target_feature(
     enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
 )]
@@ -48,18 +48,18 @@ pub(super) fn read(text: &[u8], tokens: Batch<'_>, to: &mut [[u8; 8]; BATCH]) ->
     read
 }
 
-/// Eight numbers, as far as they can be told from the places of their digits and points.
+/// Eight numbers, described by the places of their digits and points.
 struct Numbers {
-    /// Those that are of JSON's grammar, and not too long for this.
+    /// Numbers that match the grammar of JSON and are short enough for the kernel.
     plain: u8,
     negative: u8,
-    /// Those with a point.
+    /// Numbers with a point.
     fractional: u8,
-    /// Where the digits behind the point are, or all of them.
+    /// Places of the digits after the point, or of all digits.
     fractions: [u64; 4],
-    /// Where those before the point are, a byte further on.
+    /// Places of the digits before the point, one byte further on.
     wholes: [u64; 4],
-    /// How many are behind the point.
+    /// Number of digits after the point.
     places: __m512i,
 }
 
@@ -93,7 +93,7 @@ impl Numbers {
         let number = _mm256_mask_add_epi32(token, negative, token, token);
         let (first, last) = (lowest(number), _mm256_set1_epi32(i32::MIN));
         let before_point = _mm256_add_epi32(points, all);
-        // Something else than digits and points; two points; one at either end; a zero before another digit.
+        // Other bytes than digits and points; two points; one at either end; a leading zero.
         let other = _mm256_xor_si256(_mm256_or_si256(digits, points), number);
         let second = _mm256_and_si256(points, before_point);
         let outer = _mm256_and_si256(points, _mm256_or_si256(first, last));
@@ -115,7 +115,7 @@ impl Numbers {
         Numbers { plain, negative, fractional, fractions, wholes, places }
     }
 
-    /// Writes them, and returns which.
+    /// Writes the numbers and returns a bit for each one written.
     #[inline]
     #[target_feature(
         enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
@@ -136,7 +136,8 @@ impl Numbers {
     }
 }
 
-/// [`scale`] for eight words, with `signs`; what comes of others than `wanted` is of no account.
+/// Applies [`scale`] to eight words and adds `signs`; results for lanes outside `wanted` are
+/// undefined.
 #[inline]
 #[target_feature(
     enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
@@ -169,7 +170,7 @@ fn scale8(words: __m512i, places: __m512i, signs: u8, wanted: u8, to: &mut [[u8;
     let bits = _mm512_mask_or_epi64(bits, signs, bits, set(1 << 63));
     lanes::store64(to.as_flattened_mut().first_chunk_mut().expect("64 bytes"), bits);
 
-    // What may lie halfway between two doubles is done one by one.
+    // Numbers that may lie halfway between two doubles are done one by one.
     let half = _mm512_cmpeq_epi64_mask(_mm512_and_si512(significand, set(3)), set(1));
     let tie = _mm512_mask_cmpeq_epi64_mask(half, _mm512_sllv_epi64(significand, cut), high);
     let mut rare = tie & wanted;
@@ -186,10 +187,10 @@ fn scale8(words: __m512i, places: __m512i, signs: u8, wanted: u8, to: &mut [[u8;
     }
 }
 
-/// The upper halves of [`POWERS`].
+/// Upper halves of [`POWERS`].
 static HIGHS: [[u64; 8]; 4] = halves(true);
 
-/// The lower ones.
+/// Lower halves of [`POWERS`].
 static LOWS: [[u64; 8]; 4] = halves(false);
 
 const fn halves(upper: bool) -> [[u64; 8]; 4] {
@@ -202,7 +203,7 @@ const fn halves(upper: bool) -> [[u64; 8]; 4] {
     halves
 }
 
-/// Eight entries of a table.
+/// Looks up eight entries of a table.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn powers(places: __m512i, halves: &[[u64; 8]; 4]) -> __m512i {

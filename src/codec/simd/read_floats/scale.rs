@@ -1,14 +1,14 @@
-//! A word times a power of ten, as the nearest double.
+//! Product of a word and a power of ten, rounded to the nearest double.
 
 use crate::codec::simd::decimal::TOKEN_BYTES_MAX;
 
-/// A power of ten, `10^-place`.
+/// Power of ten, `10^-place`.
 #[derive(Clone, Copy)]
 pub(super) struct Power {
-    /// Its leading 128 bits.
+    /// Leading 128 bits.
     pub(super) high: u64,
     pub(super) low: u64,
-    /// Biased exponent of a double whose significand is a word times these.
+    /// Biased exponent of a double whose significand is a 64-bit word times the leading bits.
     exponent: u64,
 }
 
@@ -22,14 +22,14 @@ pub(super) static POWERS: [Power; TOKEN_BYTES_MAX] = {
     powers
 };
 
-/// `10^-place` by long division, rounded up where the paper does.
+/// Computes `10^-place` by long division, rounded up where the paper does.
 const fn negative_power(place: u32) -> Power {
     const ROUNDED_UP_MAX: u32 = 27;
     let divisor = 5u128.pow(place);
     let bits = 128 - divisor.leading_zeros() - divisor.is_power_of_two() as u32;
     let (mut quotient, mut rest) = (0u128, 1u128);
     let mut step = 0;
-    // 2^(bits + 127) / 5^place: the quotient has its topmost bit set.
+    // 2^(bits + 127) / 5^place: the top bit of the quotient is set.
     while step < bits + 127 {
         rest <<= 1;
         quotient <<= 1;
@@ -44,15 +44,17 @@ const fn negative_power(place: u32) -> Power {
     } else if place <= ROUNDED_UP_MAX {
         quotient += 1;
     }
-    // 10^-place = quotient * 2^-(bits + 127 + place), and a word with its topmost bit set is 2^63 at least.
+    // 10^-place = quotient * 2^-(bits + 127 + place), and a word with its top bit set is at least
+    // 2^63.
     let exponent = 1023 + 63 - (bits + place) as u64;
     Power { high: (quotient >> 64) as u64, low: quotient as u64, exponent }
 }
 
-/// All of these bits of a product set: what the lower half of the power adds may carry into those that count.
+/// Bits of a product that, if all are set, let a carry from the lower half of the power reach the
+/// result.
 pub(super) const UNSURE: u64 = 0x1ff;
 
-/// The double nearest to `word * 10^-place`, ties to even, as bits.
+/// Returns the double nearest to `word * 10^-place`, ties to even, as bits.
 #[inline(always)]
 pub(super) fn scale(word: u64, place: usize) -> u64 {
     if word == 0 {
@@ -67,14 +69,14 @@ pub(super) fn scale(word: u64, place: usize) -> u64 {
     }
     let (high, low) = ((product >> 64) as u64, product as u64);
     let top = (high >> 63) as u32;
-    // 53 bits and one to round by.
+    // 53 bits, and one to round by.
     let mut significand = high >> (9 + top);
-    // Halfway between two doubles: only where a power of five fits a word can that be exact.
+    // Halfway between two doubles: exact only if the power of five fits a word.
     if low <= 1 && place <= 4 && significand & 3 == 1 && significand << (9 + top) == high {
         significand &= !1;
     }
     significand = (significand + (significand & 1)) >> 1;
-    // The significand's topmost bit counts the exponent up by one, and so does a carry out of it.
+    // The top bit of the significand and a carry out of it increment the exponent.
     let exponent = power.exponent + u64::from(top) - u64::from(shift) - 1;
     (exponent << 52) + significand
 }

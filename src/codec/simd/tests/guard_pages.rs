@@ -1,12 +1,12 @@
-//! Bytes between pages that nobody may touch, for tests that nothing is read or written outside a buffer.
+//! Buffers between guard pages, for tests that nothing outside a buffer is read or written.
 #![allow(unsafe_code)] // Pages without access have no safe form.
 
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-/// Pages of memory with one on either side that ends the process when it is read or written.
+/// Pages of memory between two guard pages; an access to a guard ends the process.
 struct Pages {
-    /// Start of the first guard.
+    /// Start of the first guard page.
     start: NonNull<libc::c_void>,
     /// Bytes between the guards, whole pages.
     len: usize,
@@ -19,11 +19,12 @@ impl Pages {
         let len = bytes.next_multiple_of(PAGE).max(PAGE);
         let none = libc::PROT_NONE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: an anonymous map at an address of the kernel's choice touches nothing of ours.
+        // SAFETY: an anonymous mapping at an address that the kernel chooses affects no other
+        // memory.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), len + 2 * PAGE, none, flags, -1, 0) };
         assert_ne!(start, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
         let start = NonNull::new(start).expect("a map does not start at 0");
-        // SAFETY: the range lies inside the map that was just made.
+        // SAFETY: the range lies inside the mapping that was just made.
         let result = unsafe {
             let open = start.byte_add(PAGE);
             libc::mprotect(open.as_ptr(), len, libc::PROT_READ | libc::PROT_WRITE)
@@ -32,9 +33,10 @@ impl Pages {
         Pages { start, len }
     }
 
-    /// What lies between the guards.
+    /// Returns the memory between the guards.
     fn open(&mut self) -> &mut [MaybeUninit<u8>] {
-        // SAFETY: the pages are mapped, readable and writable while `self` lives, and borrowed with it.
+        // SAFETY: the pages are mapped, readable and writable while `self` lives, and borrowed with
+        // it.
         unsafe {
             let open = self.start.byte_add(PAGE).cast().as_ptr();
             std::slice::from_raw_parts_mut(open, self.len)
@@ -44,12 +46,12 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: the whole map is ours, and no borrow of it is left.
+        // SAFETY: `self` owns the whole mapping, and no borrow of it is left.
         unsafe { libc::munmap(self.start.as_ptr(), self.len + 2 * PAGE) };
     }
 }
 
-/// Shows `bytes` to `check` twice: right behind a page that cannot be read, and right before one.
+/// Calls `check` twice with `bytes`: directly after a guard page, and directly before one.
 pub(crate) fn with_bytes(bytes: &[u8], mut check: impl FnMut(&[u8])) {
     let mut pages = Pages::new(bytes.len());
     let len = pages.len;
@@ -59,7 +61,8 @@ pub(crate) fn with_bytes(bytes: &[u8], mut check: impl FnMut(&[u8])) {
     }
 }
 
-/// Lends `check` room for `len` bytes twice: right behind a page that cannot be written, and right before one.
+/// Calls `check` twice with room for `len` bytes: directly after a guard page, and directly before
+/// one.
 pub(crate) fn with_room(len: usize, mut check: impl FnMut(&mut [MaybeUninit<u8>])) {
     let mut pages = Pages::new(len);
     let room = pages.len;

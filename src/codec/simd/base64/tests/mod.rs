@@ -9,7 +9,7 @@ use proptest::sample::Index;
 use super::*;
 use crate::codec::simd::tests::guard_pages;
 
-/// Longer than everything that a loop takes at once, with all kinds of ends.
+/// Longer than one pass of every loop, with all kinds of ends.
 const LEN_MAX: usize = if cfg!(miri) { 9 } else { 700 };
 
 fn bytes(len: usize) -> Vec<u8> {
@@ -24,7 +24,7 @@ fn encoded(isa: Isa, bytes: &[u8]) -> String {
     text.strip_prefix("before ").expect("it is appended").to_owned()
 }
 
-/// How many characters are taken, and what they mean.
+/// Returns the number of decoded characters, and the bytes.
 fn decoded(isa: Isa, text: &[u8]) -> (usize, Vec<u8>) {
     let mut out = b"before ".to_vec();
     let taken = decode(isa, text, &mut out);
@@ -72,7 +72,8 @@ fn reading_stops_in_front_of_the_group_with_a_character_that_is_none() {
     let text = STANDARD.encode(&data).into_bytes();
     let strange = (0..=255u8).filter(|byte| !ALPHABET.contains(byte));
     for (step, byte) in strange.enumerate() {
-        // Not every place with every byte: each byte at places that drift over all lanes.
+        // Each byte at places that drift over all lanes, since all places with all bytes would take
+        // too long.
         for at in (step % 7..text.len()).step_by(7) {
             let mut text = text.clone();
             text[at] = byte;
@@ -109,7 +110,7 @@ proptest! {
     #[test]
     fn any_bytes_are_read_alike(text in vec(any::<u8>(), 0..LEN_MAX), cut in any::<Index>()) {
         assert_alike(&text)?;
-        // Mostly digits, since of random bytes the first group is the last.
+        // Mostly characters of the alphabet: random bytes stop at the first group.
         let mut digits: Vec<u8> = text.iter().map(|byte| ALPHABET[usize::from(byte & 63)]).collect();
         assert_alike(&digits)?;
         if !digits.is_empty() {
