@@ -94,11 +94,11 @@ fn what_a_rung_adds_names_its_axis() {
 }
 
 #[test]
-fn the_readme_lists_the_ladder_as_it_is() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let Ok(readme) = std::fs::read_to_string(path) else { return };
+fn the_document_lists_the_ladder_as_it_is() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/LADDER.md");
+    let Ok(document) = std::fs::read_to_string(path) else { return };
     assert!(
-        readme.contains(&tree::markdown()),
-        "README.md: the ladder's tables are not what `ndecho rungs --markdown` prints"
+        document.contains(&tree::markdown()),
+        "docs/LADDER.md: the tables differ from the output of `ndecho rungs --markdown`"
     );
 }

@@ -101,7 +101,7 @@ struct ReportArgs {
 pub enum Format {
     /// For a terminal
     Table,
-    /// For a README or an issue
+    /// For docs/LADDER.md or an issue
     Markdown,
     /// Plain numbers
     Csv,

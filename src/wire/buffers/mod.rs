@@ -11,7 +11,7 @@ pub use recv::Loan;
 
 /// A body of which at least this much is to come is received straight into its own buffer (the machine lends it);
 /// shorter ones are copied out of the caller's. A direct receive spares that copy and costs a turn of the caller's loop
-/// for each message, and a send for each reply, where copies answer many messages in a turn. docs/LAYERS.md has the
+/// for each message, and a send for each reply, where copies answer many messages in a turn. docs/TRIED.md has the
 /// figures from 8 to 256 KiB.
 pub const DIRECT_BYTES_MIN: usize = 32 * 1024;
 
