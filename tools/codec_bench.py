@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What an array costs to read and write in Python: the codecs of the peers, as library calls, with no server around.
+"""Times the codecs of the external Python servers as library calls, without a server.
 
     ENV/bin/python tools/codec_bench.py [--sizes 8,2048,65536] [--codecs json,json:orjson] [--arrays f8,i8-wide]
         [--rounds 7] [--cpu N] [--csv]
 
-ENV is the environment of the Python peers (tools/external/README.md). `json` and the like are the original's way,
-`json:orjson` and the like the best Python libraries; both check what the contract asks, as the servers do. Each case
-is right once before it is timed: the array that comes back has the bytes of the one that went in. A figure is the
-median of rounds in which every codec of a size has its turn, in ns of CPU per call, so that a busy machine disturbs
-less; MB/s count the array's bytes, whatever the message's. Pin it to a core (--cpu).
+ENV is the environment of the Python servers (tools/external/README.md). `json` and similar names are the codecs of
+numpy_rpc_benchmark, `json:orjson` and similar ones use the best Python libraries. Both make the checks that the
+contract requires, as the servers do. Each case is checked once before it is timed. A figure is the median of rounds,
+in ns of CPU per call; all codecs of a size take turns in each round, so that a busy machine disturbs them alike. MB/s
+count the bytes of the array, not of the message. Use --cpu to pin the process to a core.
 """
 
 import argparse
@@ -47,7 +47,7 @@ CODECS = {
     "json:orjson": fast.Json,
 }
 
-# Name -> array of that many bytes. What a list of numbers costs depends on them.
+# Name -> array of that many bytes. The cost of a list of numbers depends on the numbers.
 ARRAYS = {
     "f8": lambda rng, size: rng.random(size // 8),
     "f8-normal": lambda rng, size: rng.standard_normal(size // 8),
@@ -61,7 +61,7 @@ WORK = ["decode", "encode", "echo"]
 
 
 def calls(codec, array):
-    """Work -> a call without arguments, each checked to be right."""
+    """Returns work -> a checked call without arguments."""
     body = codec.encode(array)
     back = codec.decode(body)
     again = codec.decode(codec.encode(back))
@@ -76,7 +76,7 @@ def calls(codec, array):
 
 
 def time_ns(call, count):
-    """ns of CPU of one call in a run of `count`."""
+    """Returns the ns of CPU of one call in a run of `count`."""
     started = time.thread_time_ns()
     for _ in itertools.repeat(None, count):
         call()
@@ -84,7 +84,7 @@ def time_ns(call, count):
 
 
 def measure(codecs, array, rounds):
-    """(codec, work) -> median ns per call, the codecs in turns."""
+    """Returns (codec, work) -> median ns per call, with the codecs in turns."""
     cases = {(name, work): call for name in codecs for work, call in calls(CODECS[name], array).items()}
     counts = {case: max(1, int(CALL_TIME_NS / max(1, time_ns(call, 1)))) for case, call in cases.items()}
     samples = {case: [] for case in cases}
@@ -95,7 +95,7 @@ def measure(codecs, array, rounds):
 
 
 def rows(args):
-    """One row per array, size and codec: (array, bytes, codec, {work: ns})."""
+    """Yields one row per array, size and codec: (array, bytes, codec, {work: ns})."""
     for name, size in itertools.product(args.arrays, args.sizes):
         array = ARRAYS[name](np.random.default_rng(1), size)
         found = measure(args.codecs, array, args.rounds)
@@ -127,7 +127,7 @@ def names_from(known):
         names = text.split(",")
         for name in names:
             if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
         return names
 
     return parse
@@ -142,10 +142,10 @@ def sizes(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=sizes, default=SIZES, help="bytes of an array, with commas between")
+    parser.add_argument("--sizes", type=sizes, default=SIZES, help="bytes of an array, separated by commas")
     parser.add_argument("--codecs", type=names_from(CODECS), default=list(CODECS), help=", ".join(CODECS))
     parser.add_argument("--arrays", type=names_from(ARRAYS), default=list(ARRAYS), help=", ".join(ARRAYS))
-    parser.add_argument("--rounds", type=int, default=7, help="a figure is their median")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds per figure, which is their median")
     parser.add_argument("--cpu", type=int, help="core to run on")
     parser.add_argument("--csv", action="store_true", help="ns per call as CSV in place of the table")
     args = parser.parse_args()

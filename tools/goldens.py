@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Makes tests/data/*.jsonl: arrays as NumPy, msgpack_numpy, protobuf and json write them.
+"""Makes tests/data/*.jsonl: arrays in the encodings of NumPy, msgpack_numpy, protobuf and json.
 
     python3 -m venv DIR && DIR/bin/pip install -r tools/requirements-goldens.txt
     DIR/bin/python tools/goldens.py
 
 One file per encoding, one array per line: its dtype, shape and C-order bytes (hex), and the message (`text` for the
-JSON forms, `body` in hex for the others). `decode_only` marks messages that a peer may send but we would write in
-another way. The files are the same on every run with the pinned versions.
+JSON forms, `body` in hex for the others). `decode_only` marks messages that a client may send, but that we write
+differently. With the pinned versions every run gives the same files.
 """
 
 import base64
@@ -29,7 +29,7 @@ SHAPES = [(), (0,), (1,), (3,), (2, 3), (2, 0, 3), (3, 2, 2)]
 
 
 def values(dtype, count, rng):
-    """`count` items: the type's edges first, then anything."""
+    """Returns `count` items: the edges of the dtype first, then random ones."""
     dtype = np.dtype(dtype)
     if dtype.kind == "b":
         return rng.integers(0, 2, count).astype(dtype)
@@ -47,14 +47,14 @@ def values(dtype, count, rng):
 
 
 def arrays():
-    """Every dtype in every shape, and a few arrays that no rule makes."""
+    """Yields every dtype in every shape, and a few special arrays."""
     rng = np.random.default_rng(1)
     for dtype in DTYPES:
         for shape in SHAPES:
             yield values(dtype, int(np.prod(shape, dtype=int)), rng).reshape(shape)
     yield values("<f8", 2, rng).reshape((2,) + (1,) * 63)
     yield values("|u1", 300, rng).reshape(300)  # lengths of more than one byte
-    # Doubles whose text is long, short, or near where it changes its form.
+    # Doubles with a long text, a short text, or a value near a change of its form.
     powers = [float(f"{mantissa}e{exponent}") for exponent in range(-324, 309, 7) for mantissa in ["1", "-1.7976931348623157"]]
     near = [float(f"9.999999999999999e{exponent}") for exponent in range(-8, 24)]
     bits = rng.integers(0, 2**64, 300, dtype="u8").view("f8")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""h2load, a client nobody here wrote, against uring-server and tonic-server: server CPU per request and the ratio.
+"""Compares uring-server and tonic-server under h2load, a client that nobody here wrote: CPU per request, and its ratio.
 
 Usage: tools/h2load.py [--rounds 5] [--cases 8x1000,2KiBx1000,64KiBx64,1MiBx8,16MiBx1] [--server NAME=COMMAND ...]
 
-Each round runs every server once, in a fresh process on core 0, in a random order, with h2load on core 1; the ratio
-is that of one round, the table gives medians. Builds nothing: run `cargo build --release` first. Needs h2load
-(package nghttp2-client) and Linux.
+Each round runs every server once, in a fresh process on core 0 and in a random order, with h2load on core 1. Ratios are
+taken within a round; the table gives medians. Run `cargo build --release` first. Needs h2load (package
+nghttp2-client) and Linux.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def varint(value):
 
 
 def message(size):
-    """A gRPC message of NDArray{buffer: `size` bytes, dtype: "<f8", shape: [size / 8]}."""
+    """Returns a gRPC message of NDArray{buffer: `size` bytes, dtype: "<f8", shape: [size / 8]}."""
     shape = varint(size // 8)
     body = b"\x0a" + varint(size) + random.Random(size).randbytes(size)
     body += b"\x12\x03<f8" + b"\x1a" + varint(len(shape)) + shape
@@ -44,7 +44,7 @@ def message(size):
 
 
 def cpu_ns(pid):
-    """Processor time of a whole process, exited threads included: its CPUCLOCK_SCHED clock."""
+    """Returns the CPU time of a process with its exited threads, by its CPUCLOCK_SCHED clock."""
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
@@ -68,7 +68,7 @@ def h2load(address, file, requests, streams):
     ).stdout
     if f"{requests} succeeded" not in output:
         raise SystemExit(output)
-    # h2load sees only the HTTP status; the bytes of DATA show that every reply was whole.
+    # h2load checks only the HTTP status; the number of DATA bytes shows that every reply was complete.
     data = int(re.search(r"\((\d+)\) data", output).group(1))
     if data != requests * os.path.getsize(file):
         raise SystemExit(f"replies have {data} bytes, expected {requests * os.path.getsize(file)}\n{output}")

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Proofs that take a real, quiet machine: how often ndecho is right about itself.
+"""Checks on a real, quiet machine how often the results of ndecho are right.
 
-    tools/proofs.py aa       40 comparisons of one build with itself: at most 4 verdicts other than `same`
-    tools/proofs.py control  20 short ladders with 500 ns added to the standard rung, as every ladder does: what its server
-                             says they came to is found in at least 18; with `control-long` they have 40 blocks instead
-                             of 12, with `control-h2` the rung is our own HTTP/2, of a fiftieth of the cost
-    tools/proofs.py order    two quick ladders an hour apart: every pair that either calls different stands in the same order
+    tools/proofs.py aa            40 comparisons of a build with itself: at most 4 verdicts other than `same`
+    tools/proofs.py control       20 ladders of 12 blocks with a delay of 500 ns added to tonic: found in at least 18
+    tools/proofs.py control-long  the same with 40 blocks
+    tools/proofs.py control-h2    the same with own HTTP/2, which has a fiftieth of the cost
+    tools/proofs.py order         two quick ladders an hour apart: no pair that either calls different changes its order
 
-A second argument, e.g. `1-10`, makes only those tries of the first two, and as small a part of the bound. Needs
-`cargo build --release`. Prints a line for each try and exits with 1 when the bound is missed.
+A second argument, e.g. `1-10`, runs only those tries, with the same share as the bound. Needs `cargo build --release`.
+Prints a line for each try; exits with 1 if a bound is missed.
 """
 
 import csv
@@ -76,7 +76,7 @@ def order(folder, _):
             if {"faster", "slower"} & set(verdicts) and (ratios[0] - 1) * (ratios[1] - 1) < 0:
                 disagreed += 1
                 print(f"{key} to its {other}: {ratios[0]:.3f} {verdicts[0]}, {ratios[1]:.3f} {verdicts[1]}", flush=True)
-    print(f"{disagreed} pairs in another order")
+    print(f"{disagreed} pairs changed their order")
     return disagreed == 0
 
 

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""One worker of a rung beside two, on two cores that a pair of load generators shares with them.
+"""Compares one worker of a rung with two, on two cores that a pair of load generators shares with them.
 
 Usage: tools/workers.py [--rung uring/h2/protobuf] [--rounds 5] [--time 1s] [--cases 8x1000,8x1000+20us,64KiBx64]
 
-A case is BYTESxIN_FLIGHT; "+20us" adds as much time to each request (`ndecho serve --spin`), by the clock, so that what
-passes while a load generator has the core is not spent anew. The load comes from two processes, one on either core, half
-of the requests in flight from each. Each round runs one worker (on core 0) and two
-(on cores 0 and 1) in a random order, in fresh processes; the ratio is that of one round, the table gives medians.
+A case is BYTESxIN_FLIGHT; "+20us" adds that time to each request (`ndecho serve --spin`). The delay is time by the
+clock, so time in which a load generator has the core counts. Two processes make the load, one on either core, with
+half of the requests in flight each. Each round runs one worker (on core 0) and two (on cores 0 and 1) in a random
+order, in fresh processes. Ratios are taken within a round; the table gives medians.
 
-Two cores are all there is: what the load costs, two workers cannot have. So the ratio falls short of 2 by the share
-of the load, and a case with work added shows how the workers themselves scale. "balance" is the smaller worker's part
-of the CPU of both: the kernel spreads connections by a hash (SO_REUSEPORT), so a few of them may all meet one worker.
-Builds nothing: run `cargo build --release` first. Needs Linux and two cores.
+The load uses the same two cores, so the ratio is below 2 by the share of the load; a case with added time shows how
+the workers themselves scale. "balance" is the smaller worker's share of the CPU of both: the kernel spreads
+connections by a hash (SO_REUSEPORT), so a few connections may all meet one worker. Run `cargo build --release` first.
+Needs Linux and two cores.
 """
 
 import argparse
@@ -27,7 +27,7 @@ PROGRAM = "target/release/ndecho"
 
 
 def worker_ns(pid):
-    """Processor time of each thread of a process that has used any to speak of: the workers."""
+    """Returns the CPU time of each thread, sorted; the workers are the last ones."""
     times = []
     for task in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{task}/schedstat") as schedstat:
