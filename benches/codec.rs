@@ -1,20 +1,21 @@
-//! What an array costs to read and write, for every codec in the table.
+//! Times the reading and writing of arrays, for every codec of the table.
 //!
-//! Criterion's groups are `decode`, `encode` and `echo` (both, as a server does them), each `group/codec/size` over
-//! arrays of random doubles; `floor/memcpy/size` is one copy of the same bytes. Throughput counts the array's bytes,
-//! whatever the message's. Buffers are reused as a server reuses them, and results checked before they are timed.
+//! Criterion's groups are `decode`, `encode` and `echo` (both, as in a server), each
+//! `group/codec/size` over arrays of random doubles; `floor/memcpy/size` is one copy of the same
+//! bytes. Throughput counts the bytes of the array, not of the message. Buffers are reused as in a
+//! server. Results are checked before they are timed.
 //!
-//! The table behind them answers how own and library form compare over kinds of numbers and sizes:
-//! `cargo bench --bench codec` prints both, `cargo bench --bench codec -- table` the table alone, with
-//! `CODEC_BENCH_LARGE=1` also for 256 MiB. What follows `table` picks from it: codecs, sizes, kinds of numbers
-//! (`"f8 rows"`), and the most of the processor that the kernels may use (`portable avx2 avx512`): each of the named
-//! levels has lines of its own, side by side. Own, library and one copy are measured in turns within the same
-//! milliseconds, in CPU time of the thread, so that a busy machine adds noise to all of them alike. The allocator is
-//! the system's, for both forms: the library forms build what they return, and on glibc a large buffer that comes
-//! and goes costs them a page fault for each 4 KiB.
+//! The table after them compares own and library forms over kinds of numbers and sizes. `cargo
+//! bench --bench codec` prints both, `cargo bench --bench codec -- table` only the table,
+//! `CODEC_BENCH_LARGE=1` adds 256 MiB. Words after `table` pick from it: codecs, sizes, kinds of
+//! numbers (`"f8 rows"`), and levels of the processor (`portable avx2 avx512`), each with lines of
+//! its own. Own form, library form and one copy take turns within the same milliseconds, in CPU
+//! time of the thread, so a busy machine disturbs them alike. Both forms use the system's
+//! allocator; the library forms allocate their results, and with glibc a large buffer that comes
+//! and goes costs a page fault for each 4 KiB.
 //!
-//! Mind when reading it that our binary codecs hand the payload back where it lies: what is left for the kernel to
-//! copy is not in `echo`. The column `in one piece` adds that copy, and divides by it.
+//! Our binary codecs return the payload where it lies, so `echo` does not contain the copy that the
+//! kernel makes later. The column `in one piece` adds that copy, and divides by it.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -31,7 +32,7 @@ use nix::time::{ClockId, clock_gettime};
 const SIZES: [(&str, u64); 5] =
     [("8B", 8), ("2KiB", 2 << 10), ("64KiB", 64 << 10), ("1MiB", 1 << 20), ("16MiB", 16 << 20)];
 
-/// By hand: minutes, and gigabytes as a JSON list.
+/// Takes minutes, and gigabytes as a JSON list.
 const LARGE: (&str, u64) = ("256MiB", 256 << 20);
 
 fn main() {
@@ -39,7 +40,7 @@ fn main() {
     if let Some([codec, data, work]) = args.strip_prefix(&["count".to_owned()]) {
         return run_once(codec, data, work);
     }
-    // Cargo says `--bench`; anything more is a filter or another mode.
+    // Cargo passes `--bench`; further arguments are a filter or another mode.
     let args: Vec<&str> = args.iter().map(String::as_str).filter(|arg| *arg != "--bench").collect();
     if let Some((_, picked)) = args.split_first().filter(|(first, _)| **first == "table") {
         return print_table(picked);
@@ -50,7 +51,7 @@ fn main() {
     }
 }
 
-/// Does one work on 64 KiB once, in a function of its own, for `.ci/instructions` to count what it takes.
+/// Runs one kind of work on 64 KiB once, in a function of its own, for `.ci/instructions`.
 fn run_once(codec: &str, data: &str, work: &str) {
     let codec: axis::Codec = codec.parse().unwrap_or_else(|error| panic!("{error}"));
     let codec = codec::implementation(codec).expect("a codec that decodes");
@@ -59,7 +60,7 @@ fn run_once(codec: &str, data: &str, work: &str) {
     counted(&mut case, work);
 }
 
-/// Its name is what callgrind looks for; the buffers have been used before.
+/// Function that callgrind counts; the buffers have been used before.
 #[inline(never)]
 fn counted(case: &mut Case, work: &str) {
     match work {
@@ -70,7 +71,7 @@ fn counted(case: &mut Case, work: &str) {
 }
 
 fn criterion_groups() {
-    // The largest size is in the table; here it would take most of the time and tell no more.
+    // The table has the largest size; here it would take most of the time.
     let sizes = &SIZES[..4];
     let mut criterion = Criterion::default().configure_from_args().without_plots();
     for work in ["decode", "encode", "echo"] {
@@ -78,7 +79,7 @@ fn criterion_groups() {
         for &(size, bytes) in sizes {
             configure(&mut group, bytes);
             for codec in implementations() {
-                // Made by the first call, so that a case that a filter leaves out costs nothing.
+                // Made by the first call, so a case that a filter leaves out costs nothing.
                 let mut case = None;
                 group.bench_function(BenchmarkId::new(codec.name(), size), |bencher| {
                     let case = case.get_or_insert_with(|| Case::new(codec, Data::Random, bytes));
@@ -103,7 +104,7 @@ fn criterion_groups() {
     criterion.final_summary();
 }
 
-/// Short enough that all of it ends within two minutes.
+/// Sets times so that all groups end within two minutes.
 fn configure(group: &mut BenchmarkGroup<'_, WallTime>, bytes: u64) {
     group
         .throughput(Throughput::Bytes(bytes))
@@ -113,26 +114,25 @@ fn configure(group: &mut BenchmarkGroup<'_, WallTime>, bytes: u64) {
         .sampling_mode(if bytes < 1 << 20 { SamplingMode::Auto } else { SamplingMode::Flat });
 }
 
-/// What the numbers are like: text codecs take different paths for them.
+/// Kinds of numbers: text codecs take different paths for them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Data {
     /// Doubles uniform in [0, 1): 17 digits.
     Random,
-    /// Doubles of a normal distribution with deviation 100: as many digits, of any magnitude and sign.
+    /// Doubles of a normal distribution with deviation 100: as many digits, of any magnitude and
+    /// sign.
     Normal,
-    /// Doubles with two decimals below 100: prices, sensors.
+    /// Doubles with two decimals below 100, like prices.
     Decimals,
     /// Doubles uniform in [0, 1), in rows of eight.
     Rows,
-    /// Doubles of any size whatever, nearly all of which are written with an exponent.
+    /// Doubles of any magnitude, nearly all written with an exponent.
     Exponents,
     /// 64-bit integers below 1000.
     Narrow,
     /// 64-bit integers over the whole range.
     Wide,
-    /// Bytes.
     Bytes,
-    /// Floats uniform in [0, 1).
     Single,
 }
 
@@ -185,7 +185,7 @@ impl Data {
         array
     }
 
-    /// A number of this kind out of a random one; `last` is the one before it.
+    /// Makes a number of this kind from a random one; `last` is the previous random number.
     fn shaped(self, item: [u8; 8], last: &mut f64) -> [u8; 8] {
         let uniform = f64::from_le_bytes(item);
         match self {
@@ -215,7 +215,7 @@ struct Case {
 }
 
 impl Case {
-    /// Checks that the codec does what is about to be timed.
+    /// Checks that the codec gives the right results.
     fn new(codec: &'static dyn ArrayCodec, data: Data, bytes: u64) -> Case {
         let array = data.array(bytes);
         let message = codec::message(codec, &array.view()).expect("numbers have a message");
@@ -248,7 +248,7 @@ impl Case {
         black_box(echoed.expect("checked before"))
     }
 
-    /// An echo whose payload is copied to where its head is.
+    /// Echoes, and copies the payload to its place after the head.
     fn in_one_piece(&mut self) {
         let echoed = self.echo();
         if !echoed.payload.is_empty() {
@@ -261,8 +261,8 @@ impl Case {
         black_box(&self.out);
     }
 
-    /// The copy in that alone: from and to the same places, since how they lie in their pages makes up to a quarter of
-    /// what one of 64 KiB takes.
+    /// Makes only that copy, between the same places: their offsets in the pages make up to a
+    /// quarter of the time of 64 KiB.
     fn copy_payload(&mut self, echoed: &Echoed) {
         self.out.truncate(echoed.head_len);
         self.out.extend_from_slice(black_box(&self.message[echoed.payload.clone()]));
@@ -270,7 +270,7 @@ impl Case {
     }
 }
 
-/// The floor: one copy into a buffer that is there already.
+/// Floor: one copy into an existing buffer.
 struct Copy {
     from: Vec<u8>,
     to: Vec<u8>,
@@ -288,7 +288,8 @@ impl Copy {
     }
 }
 
-/// Prints a line for each own codec, kind of numbers, size and level, of those that `picked` names, or of all.
+/// Prints a line for each own codec, kind of numbers, size and level that `picked` names; for all
+/// if it names none.
 fn print_table(picked: &[&str]) {
     println!(
         "\nOwn codecs: time, and how many times as long the library form takes (npy has none)."
@@ -339,7 +340,7 @@ fn print_table(picked: &[&str]) {
     best.limit();
 }
 
-/// Those of `all` that are named, or all of them if none is.
+/// Keeps the items of `all` that are named; keeps all if none is named.
 fn pick<T>(names: &[&str], mut all: Vec<T>, name: impl Fn(&T) -> &'static str) -> Vec<T> {
     if all.iter().any(|one| names.contains(&name(one))) {
         all.retain(|one| names.contains(&name(one)));
@@ -384,7 +385,7 @@ fn print_line(
 
 const ROUNDS: usize = 11;
 
-/// Nanoseconds that each work takes, all of them measured once in each round.
+/// Returns the nanoseconds of each kind of work, all measured once in each round.
 fn medians<const N: usize>(mut works: [&mut dyn FnMut(); N]) -> [f64; N] {
     const TURN: Duration = Duration::from_millis(1);
     let mut counts = [1u32; N];
@@ -405,7 +406,7 @@ fn medians<const N: usize>(mut works: [&mut dyn FnMut(); N]) -> [f64; N] {
     })
 }
 
-/// CPU time of this thread that `count` runs take.
+/// Measures the CPU time of this thread for `count` runs.
 fn time(work: &mut dyn FnMut(), count: u32) -> Duration {
     let start = cpu();
     for _ in 0..count {

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Room, portable};
+use super::portable::{self, Room};
 use crate::codec::simd::Avx2;
 
 /// Characters in a vector.

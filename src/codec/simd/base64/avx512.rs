@@ -10,7 +10,7 @@
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::{ALPHABET, Room};
+use super::portable::{ALPHABET, Room};
 use crate::codec::simd::Avx512;
 
 /// Characters in a vector.

@@ -19,14 +19,9 @@ mod portable;
 #[cfg(test)]
 mod tests;
 
-use std::mem::MaybeUninit;
+use portable::Room;
 
 use super::Isa;
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Memory that may be uninitialized: write-only.
-type Room = [MaybeUninit<u8>];
 
 /// Appends the decoded groups at the start of `text` to `out` and returns the number of their
 /// characters, a multiple of 4. The text after them does not begin with a group of the alphabet.

@@ -2,7 +2,12 @@
 
 use std::mem::MaybeUninit;
 
-use super::{ALPHABET, Room};
+/// Digits in the order of their values.
+pub(super) const ALPHABET: &[u8; 64] =
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Memory that may be uninitialized: write-only.
+pub(super) type Room = [MaybeUninit<u8>];
 
 /// Value for a character outside the alphabet, at any place of a group; larger than every valid
 /// one.

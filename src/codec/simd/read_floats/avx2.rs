@@ -3,12 +3,12 @@
 use std::arch::x86_64::*;
 
 use super::scale::scale;
-use super::{BATCH, Batch};
 use crate::codec::simd::decimal::{
     TOKEN_BYTES_MAX,
     weights::{EIGHTS, HUNDREDS, SECOND_MAX, TENS, THOUSANDS},
 };
 use crate::codec::simd::lanes;
+use crate::codec::simd::tokens::{BATCH, Batch};
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 pub(super) fn read(text: &[u8], tokens: Batch<'_>, to: &mut [[u8; 8]; BATCH]) -> u64 {

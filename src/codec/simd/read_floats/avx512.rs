@@ -3,9 +3,9 @@
 use std::arch::x86_64::*;
 
 use super::scale::{POWERS, UNSURE, scale};
-use super::{BATCH, Batch};
 use crate::codec::simd::decimal::{TOKEN_BYTES_MAX, join, product, windows};
 use crate::codec::simd::lanes;
+use crate::codec::simd::tokens::{BATCH, Batch};
 
 /// Kinds of the 32 bytes that end with each token, one bit for each byte, two tokens in a word.
 struct Kinds {

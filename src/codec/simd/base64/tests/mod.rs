@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::portable::ALPHABET;
 use super::*;
 use crate::codec::simd::tests::guard_pages;
 
