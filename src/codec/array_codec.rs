@@ -1,9 +1,9 @@
-//! Contract of a codec: a message body becomes a checked [`ArrayView`], and an array a message body.
+//! Contract of a codec: from a message body to a checked [`ArrayView`], and back.
 //!
-//! A codec borrows the payload wherever the encoding has it as plain bytes, and hands it back
-//! borrowed for a vectored write, so the binary codecs copy nothing. It keeps nothing between
-//! calls. It allocates nothing whose size a peer chooses: all that it must build goes into the
-//! caller's `scratch`, in step with bytes that have really arrived.
+//! A codec borrows the payload if the encoding has it as plain bytes, and returns it borrowed for a
+//! vectored write, so the binary codecs copy nothing. A codec keeps nothing between calls, and
+//! allocates nothing whose size a peer chooses: what it must build goes into the caller's
+//! `scratch`, in step with bytes that have arrived.
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ use crate::axis::{Codec, Encoding};
 
 use super::error::Result;
 
-/// What an encoder wrote: `out` holds head then tail, the payload stands between them and was not copied.
+/// Result of an encoder. `out` holds head and tail; the payload belongs between them and was not
+/// copied.
 ///
 /// ```text
 /// out      [ head ........ | tail ... ]      message = head, payload, tail
@@ -21,18 +22,16 @@ use super::error::Result;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoded<'a> {
-    /// Bytes of `out`, counted from where it ended before the call, that precede the payload.
+    /// Bytes of the head, counted from the end of `out` before the call.
     pub head_len: usize,
-    /// The array's own bytes, or empty for a text codec.
+    /// Bytes of the array, or empty for a text codec.
     pub payload: &'a [u8],
 }
 
-/// One way to write an array.
+/// Reader and writer of one encoding.
 pub trait ArrayCodec: fmt::Debug + Send + Sync {
-    /// Its point on the axis.
     fn id(&self) -> Codec;
 
-    /// Name as in a rung.
     fn name(&self) -> &'static str {
         self.id().name()
     }
@@ -41,17 +40,18 @@ pub trait ArrayCodec: fmt::Debug + Send + Sync {
         self.id().encoding()
     }
 
-    /// Reads a whole message. What cannot be borrowed from `body` is built in `scratch`, whose old content is
-    /// dropped and whose capacity is reused.
+    /// Reads a complete message. Parts that cannot be borrowed from `body` are built in `scratch`,
+    /// which loses its content and keeps its capacity.
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>>;
 
-    /// Appends head and tail of a message to `out`. Refuses only what the encoding cannot carry exactly.
+    /// Appends head and tail of a message to `out`. Fails only if the encoding cannot represent the
+    /// array exactly.
     fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>>;
 
-    /// Reads a whole message and appends head and tail of the reply to `out`, which after an error holds anything
-    /// behind what it held before. It is [`ArrayCodec::decode`], then [`ArrayCodec::encode`]; a codec has its own form where
-    /// it can encode one part of the array while it decodes the next. The array is whole in memory and checked
-    /// all the same before a byte of the reply is handed over.
+    /// Reads a complete message and appends head and tail of the reply to `out`; after an error the
+    /// new part of `out` is undefined. Equals [`ArrayCodec::decode`] and [`ArrayCodec::encode`]. A
+    /// codec overrides it to encode a part of the array while it decodes the next one. The array is
+    /// complete and checked before this returns.
     fn echo<'a>(
         &self,
         body: &'a [u8],
@@ -63,7 +63,7 @@ pub trait ArrayCodec: fmt::Debug + Send + Sync {
     }
 }
 
-/// A whole message in one piece, for those who do not send it in parts.
+/// Writes a complete message into one buffer.
 pub fn message(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     let Encoded { head_len, payload } = codec.encode(array, &mut out)?;

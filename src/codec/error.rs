@@ -1,4 +1,4 @@
-//! Errors of every codec, each with the place in the message where it is known.
+//! Errors of all codecs, with the place in the message where it is known.
 
 use std::fmt;
 
@@ -7,63 +7,47 @@ use crate::array::ArrayError;
 /// Result of reading or writing a message.
 pub type Result<T, E = CodecError> = std::result::Result<T, E>;
 
-/// Why a body is not an array, or an array has no body in this encoding. Always the peer's fault.
+/// Reason why a body is not an array, or why an encoding cannot represent an array. The peer is
+/// always at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// The text or bytes break the encoding's grammar.
+    /// Text or bytes that break the grammar of the encoding.
     #[error("{encoding} at byte {at}: {what}")]
-    Syntax {
-        /// Encoding being read.
-        encoding: &'static str,
-        /// Offset in the body.
-        at: usize,
-        /// What was found or expected.
-        what: &'static str,
-    },
-    /// A library refuses it.
+    Syntax { encoding: &'static str, at: usize, what: &'static str },
+    /// Refusal by a library.
     #[error("{encoding}: {what}")]
-    Library {
-        /// Encoding being read.
-        encoding: &'static str,
-        /// What the library says.
-        what: String,
-    },
-    /// Well-formed, but a field is missing, of the wrong type or of an impossible value.
+    Library { encoding: &'static str, what: String },
+    /// Missing field, or one with a wrong type or an impossible value.
     #[error("{encoding}{}: field {field:?}: {what}", Place(*at))]
     Field {
-        /// Encoding being read.
         encoding: &'static str,
-        /// Offset in the body of the field, or of the end where it is missing; a library does not tell.
+        /// Offset of the field in the body, or the end of the body for a missing field; unknown
+        /// from a library.
         at: Option<usize>,
-        /// Field concerned.
         field: &'static str,
-        /// What is wrong with it.
         what: String,
     },
-    /// Dtype, shape and length do not fit each other.
+    /// Dtype, shape and length that do not match.
     #[error("{encoding}{}: {source}", Place(*at))]
     Array {
-        /// Encoding being read.
         encoding: &'static str,
-        /// Offset in the body of the part that does not fit; a library does not tell.
+        /// Offset of the mismatched part in the body; unknown from a library.
         at: Option<usize>,
-        /// What does not fit.
         source: ArrayError,
     },
-    /// The encoding cannot carry this array exactly (complex numbers in a JSON list).
+    /// Array that the encoding cannot represent exactly, like complex numbers in a JSON list.
     #[error("{encoding}{}: cannot carry {what}", Place(*at))]
     Unsupported {
-        /// Encoding being written or read.
         encoding: &'static str,
-        /// Offset in the body of what asks for it; an array that is written has none, and a library does not tell.
+        /// Offset in the body; unknown from a library, absent for an array that is written.
         at: Option<usize>,
-        /// What it cannot carry.
         what: String,
     },
 }
 
 impl CodecError {
-    /// Offset in the body at which it is wrong; `None` for an array that is written and where a library refuses.
+    /// Returns the offset of the fault in the body; `None` if it is unknown or an array was
+    /// written.
     pub fn at(&self) -> Option<usize> {
         match self {
             CodecError::Syntax { at, .. } => Some(*at),
@@ -74,7 +58,6 @@ impl CodecError {
         }
     }
 
-    /// A field is not what it has to be.
     pub(super) fn field(
         encoding: &'static str,
         field: &'static str,
@@ -83,7 +66,7 @@ impl CodecError {
         CodecError::Field { encoding, at: None, field, what: what.into() }
     }
 
-    /// The same error, which is about what stands at `place` unless it says so itself.
+    /// Adds `place` to an error without an offset.
     pub(super) fn or_at(mut self, place: usize) -> CodecError {
         if let CodecError::Field { at, .. }
         | CodecError::Array { at, .. }
@@ -94,7 +77,7 @@ impl CodecError {
         self
     }
 
-    /// A library's own words, cut short: they may repeat what the peer sent.
+    /// Wraps the text of a library's error, shortened because it may repeat bytes of the peer.
     pub(super) fn library<E: fmt::Display>(encoding: &'static str) -> impl Fn(E) -> CodecError {
         const CHARS_MAX: usize = 200;
         move |error| {
@@ -103,13 +86,12 @@ impl CodecError {
         }
     }
 
-    /// Names the encoding whose parts do not make an array.
     pub(super) fn array(encoding: &'static str) -> impl Fn(ArrayError) -> CodecError {
         move |source| CodecError::Array { encoding, at: None, source }
     }
 }
 
-/// An offset as it stands in a message, if there is one.
+/// Offset as it is printed in a message, if there is one.
 struct Place(Option<usize>);
 
 impl fmt::Display for Place {

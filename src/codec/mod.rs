@@ -1,7 +1,7 @@
-//! AXIS: how an array is written. A file is a point; [`implementation`] is the table.
+//! AXIS: forms in which an array is written. A file is a point; [`implementation`] is the table.
 //!
-//! It lists the implementations and holds no logic: [`ArrayCodec`] is their contract, and the
-//! axis enums in [`crate::axis`] hold names, content types and paths.
+//! This file holds no logic: [`ArrayCodec`] is the contract of the implementations, and the axis
+//! enums in [`crate::axis`] hold names, content types and paths.
 
 use crate::axis::Codec;
 
@@ -28,7 +28,7 @@ pub use array_codec::{ArrayCodec, Encoded, message};
 pub use error::{CodecError, Result};
 pub use simd::Level;
 
-/// Code behind `codec`; `None` for `reflect`, where no codec runs.
+/// Returns the code behind `codec`; `None` for `reflect`, which runs no codec.
 pub fn implementation(codec: Codec) -> Option<&'static dyn ArrayCodec> {
     match codec {
         Codec::Reflect => None,
@@ -44,7 +44,7 @@ pub fn implementation(codec: Codec) -> Option<&'static dyn ArrayCodec> {
     }
 }
 
-/// Every implementation, encoding by encoding, our own before a library's.
+/// Iterates over all implementations, encoding by encoding, our own before those of libraries.
 pub fn implementations() -> impl Iterator<Item = &'static dyn ArrayCodec> {
     Codec::ALL.into_iter().filter_map(implementation)
 }
