@@ -28,7 +28,7 @@ fn what_is_cut_or_changed_anywhere_is_refused_with_a_place() {
             let body = codec::message(codec, &array.view()).unwrap();
             let says_where = |body: &[u8]| {
                 let Some(error) = refusal(codec, body) else { return };
-                let at = error.at().unwrap_or_else(|| panic!("{error}: {body:x?}"));
+                let at = error.offset().unwrap_or_else(|| panic!("{error}: {body:x?}"));
                 assert!(at <= body.len(), "{error}: {body:x?}");
                 assert!(error.to_string().contains(&format!(" at byte {at}: ")), "{error}");
             };
@@ -204,7 +204,7 @@ fn every_cause_has_its_words_and_its_byte() {
     for (encoding, body, at, what) in cases {
         let codec = codec::implementation(encoding.own()).unwrap();
         let error = refusal(codec, &body).unwrap_or_else(|| panic!("{body:x?} is accepted"));
-        if error.at() != Some(at) || !error.to_string().contains(what) {
+        if error.offset() != Some(at) || !error.to_string().contains(what) {
             wrong.push(format!("{error}, not {at}: {what}: {}", String::from_utf8_lossy(&body)));
         }
     }

@@ -99,17 +99,17 @@ impl DType {
     pub const F8: DType = DType { kind: Kind::Float, size: 8, order: Order::Little };
 
     pub fn all() -> impl Iterator<Item = DType> {
-        NAMES.iter().map(|name| DType::of(name).expect("the list holds supported names"))
+        NAMES.iter().map(|name| DType::from_bytes(name).expect("the list holds supported names"))
     }
 
     /// Parses a NumPy type string such as `<f8`. `=` means little-endian; one-byte items accept
     /// every order mark.
     pub fn parse(text: &str) -> Result<DType, ArrayError> {
-        DType::of(text.as_bytes()).ok_or_else(|| ArrayError::DType(excerpt(text)))
+        DType::from_bytes(text.as_bytes()).ok_or_else(|| ArrayError::DType(excerpt(text)))
     }
 
     /// Parses a type string; `None` if it is not supported.
-    pub(crate) fn of(text: &[u8]) -> Option<DType> {
+    pub(crate) fn from_bytes(text: &[u8]) -> Option<DType> {
         let (mark, rest) = text.split_first()?;
         let (kind, size) = match rest {
             b"b1" => (Kind::Bool, 1),

@@ -20,7 +20,7 @@ impl<'a> Cursor<'a> {
         Cursor { encoding, body, at: 0 }
     }
 
-    pub(super) fn at(&self) -> usize {
+    pub(super) fn offset(&self) -> usize {
         self.at
     }
 

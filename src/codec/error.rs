@@ -48,7 +48,7 @@ pub enum CodecError {
 impl CodecError {
     /// Returns the offset of the fault in the body; `None` if it is unknown or an array was
     /// written.
-    pub fn at(&self) -> Option<usize> {
+    pub fn offset(&self) -> Option<usize> {
         match self {
             CodecError::Syntax { at, .. } => Some(*at),
             CodecError::Field { at, .. }

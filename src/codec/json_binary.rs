@@ -84,7 +84,7 @@ fn read<'a>(
     }
     while let Some(name) = members.next(&mut cursor)? {
         cursor.skip_space();
-        let at = cursor.at();
+        let at = cursor.offset();
         fields.read(&name, &mut cursor, scratch, &mut block).map_err(|error| error.or_at(at))?;
     }
     cursor.expect_end("unexpected text after the object")?;
@@ -106,7 +106,7 @@ fn whole(dtype: DType, shape: Shape, data: &[u8], buffer_at: usize) -> Result<Ar
 fn plain_tail(text: &[u8]) -> Option<(DType, Shape)> {
     let rest = text.strip_prefix(BEFORE_DTYPE)?;
     let (name, rest) = rest.split_at_checked(if rest.get(3)? == &b'"' { 3 } else { 4 })?;
-    let dtype = DType::of(name)?;
+    let dtype = DType::from_bytes(name)?;
     let (shape, rest) = digits::dims(rest.strip_prefix(BEFORE_SHAPE)?)?;
     (rest == b"]}").then_some((dtype, shape))
 }
@@ -128,7 +128,7 @@ impl Fields {
         block: &mut impl FnMut(&[u8]),
     ) -> Result<()> {
         if name.is("buffer") {
-            set(NAME, &mut self.buffer_at, "buffer", cursor.at())?;
+            set(NAME, &mut self.buffer_at, "buffer", cursor.offset())?;
             read_buffer(cursor, scratch, block)
         } else if name.is("dtype") {
             set(NAME, &mut self.dtype, "dtype", read_dtype(NAME, cursor)?)
@@ -153,14 +153,14 @@ fn read_buffer(
     if !cursor.accept(b'"') {
         return Err(CodecError::field(NAME, "buffer", "expected a string of base64"));
     }
-    let (isa, opening) = (Isa::best(), cursor.at() - 1);
+    let (isa, opening) = (Isa::best(), cursor.offset() - 1);
     scratch.clear();
     scratch.reserve(cursor.rest().len() / 4 * 3);
     loop {
         let (rest, shown) = (cursor.rest(), scratch.len());
         let text = &rest[..rest.len().min(BLOCK)];
         let taken = base64::decode(isa, text, scratch);
-        cursor.seek(cursor.at() + taken);
+        cursor.seek(cursor.offset() + taken);
         let more = taken == BLOCK || read_group(cursor, opening, scratch)?;
         block(&scratch[shown..]);
         if !more {
@@ -174,7 +174,7 @@ fn read_buffer(
 fn read_group(cursor: &mut Cursor<'_>, opening: usize, out: &mut Vec<u8>) -> Result<bool> {
     let (mut bits, mut digits) = (0u32, 0);
     while digits < 4 {
-        let at = cursor.at();
+        let at = cursor.offset();
         match character(cursor, opening)? {
             None if digits == 0 => return Ok(false),
             None => return Err(cursor.fail_at(at, LENGTH)),
@@ -201,14 +201,14 @@ fn read_group(cursor: &mut Cursor<'_>, opening: usize, out: &mut Vec<u8>) -> Res
 /// Reads `more` padding characters and the closing quote.
 fn read_padding(cursor: &mut Cursor<'_>, opening: usize, more: usize) -> Result<()> {
     for _ in 0..more {
-        let at = cursor.at();
+        let at = cursor.offset();
         match character(cursor, opening)? {
             Some('=') => {}
             Some(_) => return Err(cursor.fail_at(at, CHARACTER)),
             None => return Err(cursor.fail_at(at, LENGTH)),
         }
     }
-    let at = cursor.at();
+    let at = cursor.offset();
     match character(cursor, opening)? {
         Some(_) => Err(cursor.fail_at(at, CHARACTER)),
         None => Ok(()),
@@ -228,7 +228,7 @@ fn character(cursor: &mut Cursor<'_>, opening: usize) -> Result<Option<char>> {
         b'\\' => scan::escape(cursor.rest()).map_err(|what| cursor.fail(what))?,
         other => (char::from(other), 1),
     };
-    cursor.seek(cursor.at() + len);
+    cursor.seek(cursor.offset() + len);
     Ok((byte != b'"').then_some(char))
 }
 
@@ -281,7 +281,7 @@ fn read_shape(cursor: &mut Cursor<'_>) -> Result<Shape> {
 
 fn read_dim(cursor: &mut Cursor<'_>) -> Result<u64> {
     cursor.skip_space();
-    let at = cursor.at();
+    let at = cursor.offset();
     let digits = cursor.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
     let text = cursor.take(digits as u64)?;
     if text.is_empty() || (text.len() > 1 && text[0] == b'0') {
@@ -361,28 +361,28 @@ mod tests {
 
     #[test]
     fn bad_messages_are_refused_with_the_place() {
-        let of =
+        let message =
             |buffer: &str| format!(r#"{{"buffer": "{buffer}", "dtype": "|u1", "shape": [2]}}"#);
         let shaped =
             |shape: &str| format!(r#"{{"buffer": "Bwg=", "dtype": "|u1", "shape": {shape}}}"#);
         let cases = [
-            (of("Bw!="), "at byte 14: not a base64 character, or not at this place"),
-            (of("Bwg"), "at byte 15: the length of the base64 is not a multiple of 4"),
-            (of("Bwh="), "nonzero bits before the base64 padding"),
-            (of("Bw=="), "need 2 bytes of data, got 1"),
-            (of("=wgg"), "at byte 12: not a base64 character"),
-            (of("Bwg=Bwg="), "at byte 16: not a base64 character"),
-            (of("B_8="), "at byte 13: not a base64 character"),
-            (of("Bwg=\\n"), "at byte 16: not a base64 character, or not at this place"),
-            (of("Bw\\u0068="), "at byte 20: nonzero bits before the base64 padding"),
-            (of("B\\u0077"), "at byte 19: the length of the base64 is not a multiple of 4"),
-            (of("Bw="), "at byte 15: the length of the base64 is not a multiple of 4"),
-            (of("Bw=g"), "at byte 15: not a base64 character"),
-            (of("Bx=="), "at byte 14: nonzero bits before the base64 padding"),
-            (of("\u{e9}"), "at byte 12: not a base64 character"),
-            (of("Bwg=="), "at byte 16: not a base64 character"),
-            (of("Bw\\x8="), "at byte 14: an unknown escape sequence"),
-            (of("Bwg=") + "x", "unexpected text after the object"),
+            (message("Bw!="), "at byte 14: not a base64 character, or not at this place"),
+            (message("Bwg"), "at byte 15: the length of the base64 is not a multiple of 4"),
+            (message("Bwh="), "nonzero bits before the base64 padding"),
+            (message("Bw=="), "need 2 bytes of data, got 1"),
+            (message("=wgg"), "at byte 12: not a base64 character"),
+            (message("Bwg=Bwg="), "at byte 16: not a base64 character"),
+            (message("B_8="), "at byte 13: not a base64 character"),
+            (message("Bwg=\\n"), "at byte 16: not a base64 character, or not at this place"),
+            (message("Bw\\u0068="), "at byte 20: nonzero bits before the base64 padding"),
+            (message("B\\u0077"), "at byte 19: the length of the base64 is not a multiple of 4"),
+            (message("Bw="), "at byte 15: the length of the base64 is not a multiple of 4"),
+            (message("Bw=g"), "at byte 15: not a base64 character"),
+            (message("Bx=="), "at byte 14: nonzero bits before the base64 padding"),
+            (message("\u{e9}"), "at byte 12: not a base64 character"),
+            (message("Bwg=="), "at byte 16: not a base64 character"),
+            (message("Bw\\x8="), "at byte 14: an unknown escape sequence"),
+            (message("Bwg=") + "x", "unexpected text after the object"),
             (shaped("2"), "field \"shape\": expected a list of integers"),
             (shaped("[-2]"), "expected an integer that is not negative"),
             (shaped("[02]"), "expected an integer that is not negative"),

@@ -22,6 +22,7 @@ pub mod protobuf_prost;
 mod simd;
 #[cfg(test)]
 mod tests;
+mod transpose;
 
 pub use crate::axis::Encoding;
 pub use array_codec::{ArrayCodec, Encoded, message};

@@ -78,7 +78,7 @@ fn plain(body: &[u8]) -> Option<ArrayView<'_>> {
     const STR: u8 = 0xa0;
     let (mark, rest) = body.strip_prefix(BEFORE_TYPE)?.split_first()?;
     let (name, rest) = rest.split_at_checked(if *mark == STR | 3 { 3 } else { 4 })?;
-    let dtype = DType::of(name).filter(|_| usize::from(*mark ^ STR) == name.len())?;
+    let dtype = DType::from_bytes(name).filter(|_| usize::from(*mark ^ STR) == name.len())?;
     let mut cursor = Cursor::new(NAME, rest.strip_prefix(BEFORE_SHAPE)?);
     let shape = shape(&mut cursor).ok()?;
     let mut cursor = Cursor::new(NAME, cursor.rest().strip_prefix(BEFORE_DATA)?);
@@ -91,7 +91,7 @@ fn careful(body: &[u8]) -> Result<ArrayView<'_>> {
     let mut cursor = Cursor::new(NAME, body);
     let mut fields = Fields::default();
     for _ in 0..map_len(&mut cursor)? {
-        let at = cursor.at();
+        let at = cursor.offset();
         fields.read(&mut cursor).map_err(|error| error.or_at(at))?;
     }
     if !cursor.is_empty() {
@@ -120,7 +120,7 @@ impl<'a> Fields<'a> {
             b"shape" => set(&mut self.shape, "shape", shape(cursor)?),
             b"data" => {
                 let data = bytes(cursor, "data", "expected bin or str")?;
-                set(&mut self.data, "data", (data, cursor.at() - data.len()))
+                set(&mut self.data, "data", (data, cursor.offset() - data.len()))
             }
             _ => skip(cursor),
         }
@@ -178,7 +178,7 @@ fn len<const N: usize>(cursor: &mut Cursor<'_>) -> Result<u64> {
 }
 
 fn map_len(cursor: &mut Cursor<'_>) -> Result<u64> {
-    let at = cursor.at();
+    let at = cursor.offset();
     match marker(cursor)? {
         Marker::FixMap(count) => Ok(u64::from(count)),
         Marker::Map16 => len::<2>(cursor),
@@ -293,7 +293,7 @@ fn skip(cursor: &mut Cursor<'_>) -> Result<()> {
             Marker::Map16 => (0, 2 * len::<2>(cursor)?),
             Marker::Map32 => (0, 2 * len::<4>(cursor)?),
             Marker::Reserved => {
-                return Err(cursor.fail_at(cursor.at() - 1, "0xc1 is not a msgpack type"));
+                return Err(cursor.fail_at(cursor.offset() - 1, "0xc1 is not a msgpack type"));
             }
         };
         cursor.take(bytes)?;

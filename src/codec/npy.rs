@@ -13,14 +13,14 @@
 
 use std::io::Write;
 
-use crate::array::{ArrayError, ArrayView, DType, RANK_MAX, Shape};
+use crate::array::{ArrayError, ArrayView, DType, Shape};
 use crate::axis::Codec;
 
 use super::array_codec::{ArrayCodec, Encoded};
 use super::cursor::Cursor;
 use super::digits;
 use super::error::{CodecError, Result};
-use super::multi_index::MultiIndex;
+use super::transpose::{is_both_orders, to_c_order};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Npy;
@@ -52,7 +52,7 @@ impl ArrayCodec for Npy {
             }
             None => Header::read(&mut cursor)?,
         };
-        let (data, at) = (cursor.rest(), cursor.at());
+        let (data, at) = (cursor.rest(), cursor.offset());
         let view = ArrayView::new(header.dtype, header.shape, data);
         let view = view.map_err(|source| CodecError::array(NAME)(source).or_at(at))?;
         if !header.fortran_order || is_both_orders(view.shape().dims()) {
@@ -167,7 +167,7 @@ impl Header {
         }
         let rest = rest.get(..end.checked_sub(before.len())?)?;
         let (name, rest) = rest.split_at_checked(if rest.get(3)? == &b'\'' { 3 } else { 4 })?;
-        let dtype = DType::of(name)?;
+        let dtype = DType::from_bytes(name)?;
         let (shape, rest) = digits::dims(rest.strip_prefix(BEFORE_SHAPE)?)?;
         let rest =
             rest.strip_prefix(if shape.dims().len() == 1 { &b",), }"[..] } else { b"), }" })?;
@@ -197,11 +197,11 @@ impl Header {
         let (mut dtype, mut fortran_order, mut shape) = (None, None, None);
         text.expect(b'{', "expected a dict")?;
         while !text.accept(b'}') {
-            let at = text.at();
+            let at = text.offset();
             let key = string(text)?;
             text.expect(b':', "expected a colon after the key")?;
             text.skip_space();
-            let value_at = text.at();
+            let value_at = text.offset();
             let fault = |error: CodecError| error.or_at(value_at);
             let twice = match key {
                 b"descr" => dtype.replace(descr(text).map_err(fault)?).is_some(),
@@ -222,7 +222,7 @@ impl Header {
             }
         }
         text.expect_end("unexpected text after the dict")?;
-        let end = text.at();
+        let end = text.offset();
         let missing = |field| move || CodecError::field(NAME, field, "missing").or_at(end);
         Ok(Header {
             dtype: dtype.ok_or_else(missing("descr"))?,
@@ -238,14 +238,14 @@ fn string<'a>(text: &mut Cursor<'a>) -> Result<&'a [u8]> {
     let Some(quote @ (b'\'' | b'"')) = text.peek() else {
         return Err(text.fail("expected a quoted string"));
     };
-    text.seek(text.at() + 1);
+    text.seek(text.offset() + 1);
     let rest = text.rest();
     let len = memchr::memchr(quote, rest).ok_or_else(|| text.fail("the string does not end"))?;
     let string = &rest[..len];
     if let Some(bad) = string.iter().position(|&byte| byte == b'\\' || byte == b'\n') {
-        return Err(text.fail_at(text.at() + bad, "escapes in strings are not supported"));
+        return Err(text.fail_at(text.offset() + bad, "escapes in strings are not supported"));
     }
-    text.seek(text.at() + len + 1);
+    text.seek(text.offset() + len + 1);
     Ok(string)
 }
 
@@ -263,7 +263,7 @@ fn boolean(text: &mut Cursor<'_>) -> Result<bool> {
     text.skip_space();
     for (word, value) in [(&b"True"[..], true), (b"False", false)] {
         if text.rest().starts_with(word) {
-            text.seek(text.at() + word.len());
+            text.seek(text.offset() + word.len());
             return Ok(value);
         }
     }
@@ -301,96 +301,10 @@ fn integer(text: &mut Cursor<'_>) -> Result<u64> {
     Ok(value)
 }
 
-/// Returns whether C and Fortran order are the same bytes: at most one dimension is longer than 1.
-fn is_both_orders(dims: &[u64]) -> bool {
-    dims.contains(&0) || dims.iter().filter(|&&dim| dim > 1).count() <= 1
-}
-
-/// Replaces `out` by `data` in C order. `data` has `dims` in Fortran order; no dimension is 0.
-fn to_c_order(item_size: usize, dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
-    match item_size {
-        1 => gather::<1>(dims, data, out),
-        2 => gather::<2>(dims, data, out),
-        4 => gather::<4>(dims, data, out),
-        8 => gather::<8>(dims, data, out),
-        _ => gather::<16>(dims, data, out),
-    }
-}
-
-/// Fills `out` with one matrix after another. For each index of the middle dimensions, this
-/// transposes the first dimension (contiguous in `data`) and the last one (contiguous in `out`).
-fn gather<const SIZE: usize>(dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
-    // Dimensions of length 1 change neither order; all others are at least 2.
-    let (mut steps, mut rank) = ([0; RANK_MAX], 0);
-    for &dim in dims.iter().filter(|&&dim| dim > 1) {
-        steps[rank] = dim;
-        rank += 1;
-    }
-    let [first, between @ .., last] = &steps[..rank] else {
-        unreachable!("an array of one dimension is in both orders")
-    };
-    // Only new capacity is zeroed: every item is overwritten.
-    out.resize(data.len(), 0);
-    let (from, to) = (data.as_chunks::<SIZE>().0, out.as_chunks_mut::<SIZE>().0);
-    let (first, last) = (*first as usize, *last as usize);
-    let matrix = Matrix { first, last, from_step: from.len() / last, to_step: to.len() / first };
-    let mut strides = [(0, 0); RANK_MAX];
-    let (mut from_stride, mut to_stride) = (first, to.len() / first);
-    for (slot, &dim) in strides.iter_mut().zip(between) {
-        to_stride /= dim as usize;
-        *slot = (from_stride, to_stride);
-        from_stride *= dim as usize;
-    }
-    let mut index = MultiIndex::new(between);
-    let (mut from_base, mut to_base) = (0, 0);
-    loop {
-        matrix.turn(&from[from_base..], &mut to[to_base..]);
-        let Some(moved) = index.advance() else { return };
-        from_base += strides[moved].0;
-        to_base += strides[moved].1;
-        for (&(from, to), &dim) in strides[moved + 1..].iter().zip(&between[moved + 1..]) {
-            from_base -= (dim as usize - 1) * from;
-            to_base -= (dim as usize - 1) * to;
-        }
-    }
-}
-
-/// Strides of a transposed matrix. Items of the first dimension are adjacent in the source, items
-/// of the last one in the target.
-struct Matrix {
-    first: usize,
-    last: usize,
-    from_step: usize,
-    to_step: usize,
-}
-
-impl Matrix {
-    /// Copies in tiles, so that each cache line is used completely while it is in the cache.
-    fn turn<const SIZE: usize>(&self, from: &[[u8; SIZE]], to: &mut [[u8; SIZE]]) {
-        let tile = (TILE_BYTES / SIZE).max(1);
-        for first_start in (0..self.first).step_by(tile) {
-            let first_end = self.first.min(first_start + tile);
-            for last_start in (0..self.last).step_by(tile) {
-                let count = (self.last - last_start).min(tile);
-                for at in first_start..first_end {
-                    let source = from[last_start * self.from_step + at..].iter();
-                    let target = &mut to[at * self.to_step + last_start..][..count];
-                    for (item, from) in target.iter_mut().zip(source.step_by(self.from_step)) {
-                        *item = *from;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Length of a tile's edge in bytes: two cache lines. A tile of doubles has 32 lines on each side.
-const TILE_BYTES: usize = 128;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::array::NdArray;
+    use crate::array::{NdArray, RANK_MAX};
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         let len = (header.len() as u16).to_le_bytes();
@@ -456,7 +370,7 @@ mod tests {
                     (careful.dtype, careful.shape),
                     "{at} {byte}"
                 );
-                assert_eq!((header.fortran_order, len), (careful.fortran_order, cursor.at()));
+                assert_eq!((header.fortran_order, len), (careful.fortran_order, cursor.offset()));
             }
         }
     }

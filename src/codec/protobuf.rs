@@ -38,7 +38,7 @@ impl ArrayCodec for Protobuf {
         let mut fields =
             Fields { buffer: (&body[..0], 0), dtype: ("", 0), shape: Shape::default() };
         while !cursor.is_empty() {
-            let at = cursor.at();
+            let at = cursor.offset();
             fields.read(&mut cursor).map_err(|error| error.or_at(at))?;
         }
         let Fields { buffer, dtype, shape } = fields;
@@ -81,11 +81,11 @@ impl<'a> Fields<'a> {
         match tag(cursor)? {
             (BUFFER, Wire::Len) => {
                 let buffer = chunk(cursor)?;
-                self.buffer = (buffer, cursor.at() - buffer.len());
+                self.buffer = (buffer, cursor.offset() - buffer.len());
             }
             (DTYPE, Wire::Len) => {
                 let dtype = text(cursor)?;
-                self.dtype = (dtype, cursor.at() - dtype.len());
+                self.dtype = (dtype, cursor.offset() - dtype.len());
             }
             (SHAPE, Wire::Len) => packed(cursor, &mut self.shape)?,
             (SHAPE, Wire::Varint) => {
@@ -109,7 +109,7 @@ enum Wire {
 
 /// Reads a field's number and wire type.
 fn tag(cursor: &mut Cursor<'_>) -> Result<(u32, Wire)> {
-    let at = cursor.at();
+    let at = cursor.offset();
     let tag = u32::try_from(varint(cursor)?)
         .map_err(|_| cursor.fail_at(at, "a field number above 2^29 - 1"))?;
     let wire = match tag & 7 {
@@ -129,7 +129,7 @@ fn tag(cursor: &mut Cursor<'_>) -> Result<(u32, Wire)> {
 
 fn varint(cursor: &mut Cursor<'_>) -> Result<u64> {
     const SHIFT_LAST: u32 = 63;
-    let at = cursor.at();
+    let at = cursor.offset();
     let mut value = 0;
     for shift in (0..=SHIFT_LAST).step_by(7) {
         let byte = cursor.byte()?;

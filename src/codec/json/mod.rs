@@ -54,7 +54,7 @@ impl ArrayCodec for Json {
         let mut members = Members::default();
         while let Some(name) = members.next(&mut cursor)? {
             cursor.skip_space();
-            let at = cursor.at();
+            let at = cursor.offset();
             let read = if name.is("data") {
                 scan::skip_array(&mut cursor).and_then(|place| set(NAME, &mut data, "data", place))
             } else if name.is("dtype") {
@@ -119,7 +119,7 @@ pub fn form(body: &[u8]) -> Result<Encoding> {
         scan::skip_value(&mut cursor)?;
     }
     let what = "missing: expected data (a list) or buffer (base64)";
-    Err(CodecError::field(NAME, "data", what).or_at(cursor.at()))
+    Err(CodecError::field(NAME, "data", what).or_at(cursor.offset()))
 }
 
 /// Stores the value of a member; refuses a second one.

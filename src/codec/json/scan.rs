@@ -65,7 +65,7 @@ impl<'a> Text<'a> {
         if !cursor.accept(b'"') {
             return Ok(None);
         }
-        let (rest, at) = (cursor.rest(), cursor.at());
+        let (rest, at) = (cursor.rest(), cursor.offset());
         let (mut len, mut escaped) = (0, false);
         loop {
             let Some(step) = quote_or_escape(rest.get(len..).unwrap_or_default()) else {
@@ -192,7 +192,7 @@ fn code_unit(text: &[u8]) -> Option<u16> {
 /// one, it is invalid, and the parser of the returned range or of the rest reports it.
 pub(crate) fn skip_array(cursor: &mut Cursor<'_>) -> Result<Range<usize>> {
     cursor.skip_space();
-    let (rest, start) = (cursor.rest(), cursor.at());
+    let (rest, start) = (cursor.rest(), cursor.offset());
     let Some(stop) = memchr::memchr3(b'"', b'{', b'}', rest) else {
         return Err(cursor.fail_at(start + rest.len(), "the message ends early"));
     };
@@ -224,7 +224,7 @@ pub(crate) fn skip_value(cursor: &mut Cursor<'_>) -> Result<()> {
             if depth == DEPTH_MAX {
                 return Err(cursor.fail("values nest deeper than 64"));
             }
-            cursor.seek(cursor.at() + 1);
+            cursor.seek(cursor.offset() + 1);
             depth += 1;
             objects = objects << 1 | u64::from(bracket == b'{');
             let object = objects & 1 == 1;
@@ -265,7 +265,7 @@ fn skip_scalar(cursor: &mut Cursor<'_>) -> Result<()> {
         Some(word) => word.len(),
         None => number_len(rest).ok_or_else(|| cursor.fail("expected a value"))?,
     };
-    cursor.seek(cursor.at() + len);
+    cursor.seek(cursor.offset() + len);
     Ok(())
 }
 

@@ -176,7 +176,7 @@ mod avx512 {
         let mut padded = [0.0; 8];
         padded[..rest.len()].copy_from_slice(rest);
         for group in groups.iter().chain((!rest.is_empty()).then_some(&padded)) {
-            let Some(digits) = Digits::of(lanes::load8_f64(group)) else { break };
+            let Some(digits) = Digits::from_bits(lanes::load8_f64(group)) else { break };
             let count = (digits.plain.trailing_ones() as usize).min(values.len() - written);
             let room = out.spare_capacity_mut().get_mut(len..).and_then(<[_]>::first_chunk_mut);
             let room = room.expect("reserved for all");
@@ -217,7 +217,7 @@ mod avx512 {
         #[target_feature(
             enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,bmi1,bmi2,lzcnt,popcnt"
         )]
-        fn of(bits: __m512i) -> Option<Digits> {
+        fn from_bits(bits: __m512i) -> Option<Digits> {
             const HIDDEN: u64 = 1 << 52;
             let set = |value: u64| _mm512_set1_epi64(value as i64);
             let negative = _mm512_movepi64_mask(bits);

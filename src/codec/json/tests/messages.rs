@@ -10,13 +10,13 @@ fn decode(body: &str) -> Result<(String, Vec<u64>, Vec<u8>), String> {
     Ok((array.dtype().name().to_owned(), dims, array.data().to_vec()))
 }
 
-fn of(data: &str, dtype: &str) -> String {
+fn message(data: &str, dtype: &str) -> String {
     format!(r#"{{"data": {data}, "dtype": "{dtype}"}}"#)
 }
 
 /// Reads a list of doubles.
 fn doubles(data: &str) -> Result<(Vec<u64>, Vec<f64>), String> {
-    let (_, dims, bytes) = decode(&of(data, "<f8"))?;
+    let (_, dims, bytes) = decode(&message(data, "<f8"))?;
     Ok((dims, bytes.as_chunks().0.iter().map(|item| f64::from_le_bytes(*item)).collect()))
 }
 
@@ -99,9 +99,9 @@ impl MapBits for [f64] {
 fn narrow_floats_round_twice_as_numpy_does() {
     // Rounded directly to f4 this is 1 + 2^-23; by way of a double it is a tie, and goes to even.
     let text = "1.00000005960464477539062500000000001";
-    let (_, _, bytes) = decode(&of(text, "<f4")).unwrap();
+    let (_, _, bytes) = decode(&message(text, "<f4")).unwrap();
     assert_eq!(f32::from_le_bytes(bytes.try_into().unwrap()), 1.0);
-    let (_, _, bytes) = decode(&of("[65504, 65520.0, 1e10, 0.1]", ">f2")).unwrap();
+    let (_, _, bytes) = decode(&message("[65504, 65520.0, 1e10, 0.1]", ">f2")).unwrap();
     assert_eq!(bytes, [0x7b, 0xff, 0x7c, 0x00, 0x7c, 0x00, 0x2e, 0x66]);
 }
 
@@ -117,7 +117,7 @@ fn integers_are_exact_up_to_their_bounds() {
         ("<i8", "-9223372036854775808", "9223372036854775807"),
         (">u8", "0", "18446744073709551615"),
     ] {
-        let body = of(&format!("[{least}, {most}, -0]"), dtype);
+        let body = message(&format!("[{least}, {most}, -0]"), dtype);
         let mut scratch = Vec::new();
         let array = Json.decode(body.as_bytes(), &mut scratch).unwrap();
         let mut out = Vec::new();
@@ -129,7 +129,7 @@ fn integers_are_exact_up_to_their_bounds() {
             if least == text { format!("-{next}") } else { next.to_string() }
         };
         for text in [beyond(least), beyond(most), "1".repeat(1000)] {
-            let error = decode(&of(&text, dtype)).unwrap_err();
+            let error = decode(&message(&text, dtype)).unwrap_err();
             assert!(error.contains("out of range"), "{dtype} {text}: {error}");
         }
     }
@@ -144,7 +144,7 @@ fn refuse_each(cases: &[(String, &str)]) {
 
 #[test]
 fn bad_lists_are_refused_with_the_place() {
-    let floats = |data: &str| of(data, "<f8");
+    let floats = |data: &str| message(data, "<f8");
     let deep = "[".repeat(65);
     refuse_each(&[
         (
@@ -191,15 +191,15 @@ fn bad_lists_are_refused_with_the_place() {
         (floats(&"1".repeat(400)), "an integer beyond the range of a double"),
         (floats(&deep), "a string inside data: expected numbers only"),
         (floats(&(deep.clone() + "1" + &"]".repeat(65))), "lists nest deeper than 64"),
-        (of("[1.0]", "<i8"), "at byte 10: a float in an array of integers"),
-        (of("[1e2]", "<i8"), "a float in an array of integers"),
-        (of("[true]", "<i8"), "are valid in arrays of dtype |b1 only"),
-        (of("[NaN]", "<i8"), "are valid in arrays of floats only"),
-        (of("[null]", "<i8"), "null is not valid"),
-        (of("[1]", "|b1"), "expected true or false in an array of bools"),
-        (of("[truely]", "|b1"), "expected a comma or the end of the list"),
-        (of("[1]", "|O"), "dtype \"|O\" is not supported"),
-        (of("[[1, 2]]", "<c16"), ": cannot carry complex numbers (dtype <c16)"),
+        (message("[1.0]", "<i8"), "at byte 10: a float in an array of integers"),
+        (message("[1e2]", "<i8"), "a float in an array of integers"),
+        (message("[true]", "<i8"), "are valid in arrays of dtype |b1 only"),
+        (message("[NaN]", "<i8"), "are valid in arrays of floats only"),
+        (message("[null]", "<i8"), "null is not valid"),
+        (message("[1]", "|b1"), "expected true or false in an array of bools"),
+        (message("[truely]", "|b1"), "expected a comma or the end of the list"),
+        (message("[1]", "|O"), "dtype \"|O\" is not supported"),
+        (message("[[1, 2]]", "<c16"), ": cannot carry complex numbers (dtype <c16)"),
     ]);
 }
 
@@ -208,7 +208,7 @@ fn bad_messages_are_refused_with_the_place() {
     let skipped = format!(r#"{{"x": {}"#, "[".repeat(65));
     refuse_each(&[
         (skipped, "values nest deeper than 64"),
-        (of("[1]", "<f8") + ",", "unexpected text after the object"),
+        (message("[1]", "<f8") + ",", "unexpected text after the object"),
         (r#"{"data": [1]"#.to_owned(), "the message ends early"),
         (r#"{"data": [1], "dtype": "<f8""#.to_owned(), "end of the object"),
         (r#"{"data": [1], "dtype": 8}"#.to_owned(), "field \"dtype\": expected a string"),
