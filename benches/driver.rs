@@ -1,8 +1,10 @@
-//! Frames of `raw` through each driver over a loopback socket: what moving bytes costs, with no codec behind it.
+//! Frames of `raw` through each driver over a loopback socket: the cost of moving bytes, without a
+//! codec.
 //!
-//! Names are `case/driver/bytes`. `ping-pong` has one frame in flight, `pipelined` as many as fit a window, written
-//! at once. The client is a blocking socket in the bench thread; where there are two cores, it and the worker are
-//! pinned to one each. Wall time, so the client is in it: compare drivers, do not read it as a server's cost.
+//! Names are `case/driver/bytes`. `ping-pong` has one frame in flight. `pipelined` writes as many
+//! frames at once as fit a window. The client is a blocking socket in the thread of the bench. If
+//! there are two cores, client and worker are pinned to one each. The result is wall time and
+//! includes the client: it compares drivers and is not the cost of a server.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -21,13 +23,14 @@ use ndecho::sys::{affinity, socket};
 use ndecho::wire::raw::Raw;
 use ndecho::wire::{Handler, Head, Limits, Refused, Response, Route, Routed, SharedPool};
 
-/// Body sizes: a number, the original benchmark's largest, and one that no cache of a core holds twice.
+/// Body sizes: one number, the largest of the original benchmark, and one of which two do not fit
+/// into the cache of a core.
 const SIZES: [usize; 3] = [8, 65_536, 1 << 20];
 
 /// Bytes that a pipelined client keeps in flight.
 const WINDOW_BYTES: usize = 512 * 1024;
 
-/// Most frames that it keeps in flight.
+/// Most frames that a pipelined client keeps in flight.
 const WINDOW_FRAMES: usize = 1000;
 
 struct Reflect;
@@ -42,7 +45,7 @@ impl Handler for Reflect {
     }
 }
 
-/// A worker on a thread of its own and a connection to it.
+/// Worker on its own thread, and a connection to it.
 struct Served {
     stream: TcpStream,
     stopper: Stopper,
@@ -62,7 +65,7 @@ impl Served {
         Served { stream: stream.into(), stopper, worker }
     }
 
-    /// Writes `frames` and reads as much back.
+    /// Writes `frames` and reads the same number of bytes.
     fn exchange(&mut self, frames: &[u8], replies: &mut [u8]) {
         self.stream.write_all(frames).expect("the worker reads");
         self.stream.read_exact(replies).expect("the worker answers");

@@ -1,33 +1,112 @@
-//! ndecho measures what an RPC framework costs when the payload is a NumPy array.
+//! ndecho measures the cost of an RPC framework when the payload is a NumPy array.
 //!
-//! A server under test is a point on four axes: **driver** (who moves bytes), **transport** (what
-//! carries them), **protocol** (how a connection is spoken) and **codec** (how an array is
-//! written). It is named as a path, a *rung*: `uring/h1/npy`, `tokio/tonic/protobuf:prost@unix`.
-//! Each rung has a parent from which it differs on exactly one axis, so the gap between the two is
-//! the price of one layer.
+//! A server under test is a point on four axes: **driver** (moves bytes), **transport** (TCP or Unix
+//! socket), **protocol** (rules of a connection) and **codec** (form of an array). Such a point is
+//! called a *rung* and has a name, `driver/protocol/codec`, with `@transport` if that is not TCP:
+//! `uring/h2/protobuf`, `tokio/tonic/protobuf:prost@unix`. Each rung differs from its parent on
+//! exactly one axis, so the difference of the two is the price of one layer.
 //!
-//! # Rooms
+//! # Arrows
 //!
-//! | room | holds | never |
-//! |---|---|---|
-//! | [`mod@array`] | dtype, shape, bytes; seeded payloads | clock, socket, thread |
-//! | [`axis`] | the four axes as enums and tables, the rung | any other room |
-//! | [`codec`] | one encoding of an array per file | the same; nor an allocation a peer can size |
-//! | [`wire`] | own protocols as pure state machines, both halves | the same |
-//! | [`service`] | the work of every rung: routes, decode, check, encode | driver names |
-//! | [`driver`] | sockets, rings, buffers, loops | codecs, message meaning |
-//! | [`stack`] | borrowed stacks | sockets, except standalone stacks |
-//! | [`server`] | builds one rung: picks on each axis once | load, stats, report |
-//! | [`load`] | load generator, every reply checked | server, stack |
-//! | [`ladder`] | the rungs and their parents | anything that runs |
-//! | [`external`] | manifests and environments of servers that are not ours | measuring |
-//! | [`experiment`] | the plan, the order of trials, child processes | server or load in-process |
-//! | [`record`], [`stats`], [`report`] | one trial as a JSON line; numbers; text | anything that runs |
-//! | [`sys`] | cores, socket options, mappings, child processes | protocols |
-//! | [`probe`] | clocks, scheduler, noise, host facts, tracing | settings of the machine |
-//! | [`cli`] | flags and their checks | logic |
+//! A room imports only rooms on lower levels. No two files import each other, except that the files
+//! of a folder use what its `mod.rs` defines.
 //!
-//! What is absent on purpose: TLS, streaming RPCs, compression, service discovery.
+//! ```text
+//! bin > cli > server experiment report > stack load ladder external > driver service
+//!     > wire codec sys probe record stats > axis array
+//! ```
+//!
+//! On the same level, `record` imports `probe`, `sys` and `stats`, and `probe` imports `sys`. A room
+//! that measures a fact owns its struct. `tests/tidy` checks these rules and the map.
+//!
+//! # Map
+//!
+//! Each entry has a folder, its purpose, and its files in brackets, without `.rs`. `mod.rs` and the
+//! folders called `tests` are left out.
+//!
+//! ```text
+//! array/                dtype, shape and checked view of the bytes; seeded arrays
+//!                       [seeded]
+//! axis/                 enums of the axes with one table each; the only room that spells a name
+//!                       [driver encoding external name protocol rung transport]
+//! codec/                one implementation of an encoding per file
+//!                       [array_codec cursor digits error json_binary json_binary_serde json_serde
+//!                       msgpack msgpack_serde multi_index npy protobuf protobuf_prost]
+//!     json/             lists of numbers as text
+//!                       [error f16 item read scan shape write]
+//!     simd/             kernels for AVX2 and AVX-512, each behind a proof token
+//!                       [decimal lanes read_integers tokens write_floats write_integers]
+//!         base64/       base64 in both directions
+//!                       [avx2 avx512 portable]
+//!         read_floats/  text to doubles
+//!                       [avx2 avx512 scale]
+//! wire/                 own protocols as state machines without clock, socket or thread
+//!                       [client error grpc handler limits machine raw reply timeouts]
+//!     buffers/          pool, shared ranges of a buffer, output and input
+//!                       [body outbox pool recv]
+//!     h1/               HTTP/1.1, both halves
+//!                       [chunked client encode fields machine message parse]
+//!     h2/               HTTP/2: frames, windows, settings, limits against abuse
+//!                       [abuse error flow frame settings]
+//!         client/       calls to events
+//!                       [head request request_block response state]
+//!         connection/   frames in, events out: shared core of both halves
+//!                       [budget control data errors event headers history inbound incoming loan
+//!                       outbound outgoing send stage stream streams]
+//!         hpack/        compression of header blocks (RFC 7541)
+//!                       [huffman integer table tests]
+//!         server/       events to calls
+//!                       [expire frames head heads message request response shutdown state
+//!                       timeouts]
+//! sys/                  requests to the machine: cores, sockets, mappings, child processes
+//!                       [address affinity child listener mapping ready_line socket]
+//! probe/                facts from the machine: clocks, scheduler, noise, host, tracing
+//!                       [breakpoints build core_speed cpu_clock cpu_clock_sync disturbance elf
+//!                       host memory os_noise process_tree sched_stats tracer]
+//! stats/                pure numbers: estimates, intervals, verdicts
+//!                       [bootstrap family histogram location model scatter student trend verdict]
+//! record/               schema of a run, composed of structs of the rooms that measure
+//!                       [measurement server trial validity]
+//! driver/               sockets and event loops, one policy for all connections
+//!                       [connection error shutdown]
+//!     tokio/            tokio and tokio-uring
+//!                       [epoll net tokio_uring worker]
+//!     uring/            own reactor over io_uring
+//!                       [buffers connection core executor iovec op reactor ring slots stream
+//!                       timers]
+//! service/              the work of every rung: echo, routes, health, injected delay
+//!                       [echo handler routes spin]
+//! stack/                borrowed protocol stacks: one file each
+//!                       [axum grpc h2_crate hyper hyper_h2 message standalone tonic tuning]
+//! ladder/               the rungs and their parents, and nothing that runs
+//!                       [select table tree]
+//! external/             manifests and environments of servers that are not part of this crate
+//!                       [advice client environment listing manifest]
+//! load/                 load generator: connections, schedule, verification of every reply
+//!                       [client conform message net nonce pace plan run schedule settling summary
+//!                       verify worker]
+//!     client/           TODO
+//!                       [tests]
+//!     message/          TODO
+//!                       [tests]
+//!     verify/           TODO
+//!                       [tests]
+//! server/               builds a rung: matches every axis once
+//!                       [bind build usage]
+//! experiment/           plan, order of trials, child processes, records
+//!                       [ceilings cell client controls open_loop order plan preset process
+//!                       records run subject trial versus]
+//! report/               records to text, tables and CSV
+//!                       [compare control counts csv delta markdown model noise open seed speed
+//!                       status table units]
+//! cli/                  flags of the programs, and all output
+//!                       [compare ladder load measure ndecho peers server values]
+//! bin/                  the programs
+//!                       [ndecho tonic-server uring-server]
+//! generated.rs          messages and service of proto/ndecho.proto, written by a program
+//! ```
+//!
+//! Not there yet: TLS and streaming calls. Absent on purpose: compression and service discovery.
 
 // Results go to stdout and messages to stderr, both from `cli` only.
 #![warn(clippy::print_stdout, clippy::print_stderr)]

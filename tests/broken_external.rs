@@ -1,5 +1,5 @@
-//! Broken external servers: a server that dies, hangs, sends wrong replies or cannot be installed is
-//! a row with a reason, and the run continues.
+//! Broken external servers: a server that dies, hangs, sends wrong replies or cannot be installed
+//! is a row with a reason, and the run continues.
 //!
 //! Without python3 these tests are skipped with a message. With `CI` set, they fail instead.
 

@@ -1,8 +1,9 @@
-//! Clients of other projects against both server programs: grpcio (synchronous and asyncio), aiohttp,
-//! requests, curl and h2load. The Python clients run in a virtual environment that the first test
-//! creates.
+//! Clients of other projects against both server programs: grpcio (synchronous and asyncio),
+//! aiohttp, requests, curl and h2load. The Python clients run in a virtual environment that the
+//! first test creates.
 //!
-//! If a client is not installed, its test is skipped with a message. With `CI` set, it fails instead.
+//! If a client is not installed, its test is skipped with a message. With `CI` set, it fails
+//! instead.
 
 #[path = "common/process.rs"]
 mod process;

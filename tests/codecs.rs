@@ -1,8 +1,8 @@
-//! Properties of every codec: an encoded array decodes to the same array, own and library forms agree,
-//! and no input does harm. Also the texts that a peer gets for bad input.
+//! Properties of every codec: an encoded array decodes to the same array, own and library forms
+//! agree, and no input does harm. Also the texts that a peer gets for bad input.
 //!
-//! A JSON list keeps neither the sign nor the payload of a NaN. All its NaNs are compared as the NaN
-//! of NumPy.
+//! A JSON list keeps neither the sign nor the payload of a NaN. All its NaNs are compared as the
+//! NaN of NumPy.
 
 #[path = "common/agreement.rs"]
 mod agreement;
@@ -30,7 +30,8 @@ fn arrays() -> impl Strategy<Value = NdArray> {
         let array = NdArray::seeded(dtype, shape, seed).unwrap();
         let len = array.view().data().len().min(if edges { 64 } else { 0 });
         (Just(array), vec(any::<u8>(), len)).prop_map(|(mut array, bytes)| {
-            // Bits that a generator of numbers never makes: infinities, subnormals, NaNs with a payload.
+            // Bits that a generator of numbers never makes: infinities, subnormals, NaNs with a
+            // payload.
             let bool = array.view().dtype().kind() == Kind::Bool;
             for (item, byte) in array.data_mut().iter_mut().zip(bytes) {
                 *item = if bool { byte & 1 } else { byte };
@@ -210,8 +211,8 @@ fn hurt(body: &mut Vec<u8>, at: Index, other: Index, kind: u8, byte: u8) {
     }
 }
 
-/// Checks `body`: no codec panics, none allocates out of proportion, and an own codec writes and reads
-/// an accepted array again.
+/// Checks `body`: no codec panics, none allocates out of proportion, and an own codec writes and
+/// reads an accepted array again.
 fn harmless(body: &[u8]) {
     for codec in implementations() {
         let mut scratch = Vec::new();

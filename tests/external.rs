@@ -1,8 +1,8 @@
 //! Our load generator against every external server: each codec, dtype and shape, arrays of 64 MiB,
 //! and messages that are not arrays. The Python client against our servers.
 //!
-//! If the machine does not have what a server needs, the test skips that server with a message. With
-//! `CI` set, the test fails instead.
+//! If the machine does not have what a server needs, the test skips that server with a message.
+//! With `CI` set, the test fails instead.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -83,8 +83,8 @@ fn all() -> Vec<Arc<ExternalServer>> {
         .expect("the manifests are sound")
 }
 
-/// Installs the environment of `server` in the folder that a user's runs use. Returns `None` if that
-/// fails.
+/// Installs the environment of `server` in the folder that a user's runs use. Returns `None` if
+/// that fails.
 fn environment(server: &ExternalServer) -> Option<Environment> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target");
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -253,8 +253,8 @@ fn every_rest_server_refuses_a_bad_array_with_a_reason() {
     });
 }
 
-/// grpcio's own client. It sends one call of 64 KiB at a time, because purerpc loses calls otherwise
-/// (see the faults in its manifest).
+/// grpcio's own client. It sends one call of 64 KiB at a time, because purerpc loses calls
+/// otherwise (see the faults in its manifest).
 #[test]
 fn every_grpc_server_answers_and_refuses_grpcio() {
     let Some(python) = python() else { return };

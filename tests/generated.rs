@@ -1,14 +1,15 @@
 //! `src/generated.rs` equals the output of the compiler for `proto/ndecho.proto`, byte for byte.
 //!
-//! The compiler is protox, which is pure Rust, so this test does not need protoc. After a change of the
-//! proto file, run `cargo test --test generated -- --ignored rewrite`.
+//! The compiler is protox, which is pure Rust, so this test does not need protoc. After a change of
+//! the proto file, run `cargo test --test generated -- --ignored rewrite`.
 
 use std::path::{Path, PathBuf};
 
 const HEAD: &str = "\
-//! `NDArray` and `Calculator` as prost and tonic generate them, with prost's own defaults (`buffer` is a `Vec<u8>`).
+//! `NDArray` and `Calculator` as prost and tonic generate them, with the defaults of prost (`buffer`
+//! is a `Vec<u8>`).
 //!
-//! @generated from `proto/ndecho.proto`; `tests/generated.rs` compares and rewrites it. Never edited by hand.
+//! @generated from `proto/ndecho.proto`. `tests/generated.rs` compares and rewrites this file.
 #![allow(clippy::all, missing_docs, reason = \"generated code keeps its generator's habits\")]
 
 ";

@@ -1,4 +1,5 @@
-//! Messages of NumPy, msgpack_numpy, protobuf and json are read exactly and written again byte for byte.
+//! Messages of NumPy, msgpack_numpy, protobuf and json are read exactly and written again byte for
+//! byte.
 //!
 //! `tools/goldens.py` writes `tests/data`: one file per encoding, one array per line.
 

@@ -1,5 +1,5 @@
-//! Doubles pass through a JSON list bit for bit, with the text that Python writes. The standard library
-//! is the judge: its shortest digits in the form of Python's `repr`, and its parser.
+//! Doubles pass through a JSON list bit for bit, with the text that Python writes. The standard
+//! library is the judge: its shortest digits in the form of Python's `repr`, and its parser.
 //!
 //! `cargo test --release --test json_floats -- --ignored` checks 10^8 doubles.
 //! `tools/interop/json_floats.py` compares with Python itself.
@@ -43,9 +43,9 @@ fn spread(rng: &mut Pcg64, most: f64) -> f64 {
     (2.0 * unit(rng) - 1.0) * scale * most
 }
 
-/// Formats `value` like Python's `repr`, with the digits of the standard library. The shortest form gives
-/// their number. A second call with that number rounds half to even, where the shortest form rounds
-/// up. Next to a power of two the result can be another double.
+/// Formats `value` like Python's `repr`, with the digits of the standard library. The shortest form
+/// gives their number. A second call with that number rounds half to even, where the shortest form
+/// rounds up. Next to a power of two the result can be another double.
 fn repr(value: f64, to: &mut String) {
     let start = to.len();
     write!(to, "{:e}", value.abs()).expect("a string takes any text");

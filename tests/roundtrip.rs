@@ -1,8 +1,8 @@
 //! Every combination of driver, protocol and codec returns each array unchanged, over real sockets.
 //!
-//! Each stack serves twice: with our codecs and with those of the libraries. Each array is sent in every
-//! encoding. The expected reply is the message that the serving codec writes for the same array, so
-//! text must be equal, too.
+//! Each stack serves twice: with our codecs and with those of the libraries. Each array is sent in
+//! every encoding. The expected reply is the message that the serving codec writes for the same
+//! array, so text must be equal, too.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -151,7 +151,8 @@ fn a_thousand_calls_at_once_on_one_connection() {
             .map(|array| grpc::framed(&message(&codecs, Encoding::Protobuf, &array.unwrap())))
             .collect();
         let mut peer = grpc::Grpc::connect(server.address());
-        // This call brings the server's SETTINGS. hyper allows 200 concurrent calls and refuses more.
+        // This call brings the server's SETTINGS. hyper allows 200 concurrent calls and refuses
+        // more.
         peer.call(grpc::request("application/grpc"), &[&bodies[0]]);
         let replies = at_once(&mut peer, &bodies);
         for (reply, body) in replies.iter().zip(&bodies) {

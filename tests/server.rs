@@ -453,7 +453,8 @@ fn a_second_signal_ends_a_drain_that_hangs() {
     assert_eq!(program.ended(), 1);
 }
 
-/// Returns two allowed cores in the form of `--cpu`. With one core, prints a message and returns `None`.
+/// Returns two allowed cores in the form of `--cpu`. With one core, prints a message and returns
+/// `None`.
 fn two_cores() -> Option<String> {
     let cores = nix::sched::sched_getaffinity(Pid::from_raw(0)).expect("a mask");
     let cores: Vec<usize> = (0..1024).filter(|core| cores.is_set(*core).unwrap_or(false)).collect();
@@ -632,7 +633,8 @@ fn a_bad_grpc_call_gets_its_status_and_the_connection_goes_on() {
             let (got, message) = (reply.field("grpc-status"), reply.field("grpc-message"));
             assert_eq!(reply.status, 200, "{protocol}");
             if protocol.only_driver().is_some() && !["0", "3"].contains(status) {
-                // tonic differs: OUT_OF_RANGE for a long message, and it reads the first of two messages.
+                // tonic differs: OUT_OF_RANGE for a long message, and it reads the first of two
+                // messages.
                 continue;
             }
             assert_eq!(got, *status, "{protocol}: {text}: {message}");

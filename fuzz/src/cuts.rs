@@ -1,4 +1,5 @@
-//! Property of the protocols: the cuts between the arrivals of a connection do not change the output.
+//! Property of the protocols: the cuts between the arrivals of a connection do not change the
+//! output.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -36,8 +37,8 @@ pub fn h2(data: &[u8]) {
     h2_alike(cuts, &[HELLO, input].concat());
 }
 
-/// Checks header blocks: two calls with the input as their heads. The second uses the table that the
-/// first one changed.
+/// Checks header blocks: two calls with the input as their heads. The second uses the table that
+/// the first one changed.
 pub fn hpack(data: &[u8]) {
     let (cuts, input) = cuts(data);
     let (first, second) = input.split_at(input.len() / 2);
@@ -81,10 +82,10 @@ fn h2_alike(cuts: &[u8], input: &[u8]) {
     h2_same(&cut(cuts, input), &[input]);
 }
 
-/// Compares two outputs up to the first RST_STREAM with NO_ERROR in either. This frame asks the peer to
-/// stop sending a refused call, and is left out if the whole call has arrived, which depends on the
-/// cuts. The frames after it depend on it: a stream that we have reset ignores frames, and an ended
-/// one does not.
+/// Compares two outputs up to the first RST_STREAM with NO_ERROR in either. This frame asks the
+/// peer to stop sending a refused call, and is left out if the whole call has arrived, which
+/// depends on the cuts. The frames after it depend on it: a stream that we have reset ignores
+/// frames, and an ended one does not.
 fn h2_same(chunks: &[&[u8]], whole: &[&[u8]]) {
     let [got, want] = [chunks, whole].map(|chunks| output(chunks, H2::new(Shapes, limits())));
     let ends = [&got, &want].map(|(sent, _)| plea(sent));

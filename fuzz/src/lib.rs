@@ -1,10 +1,11 @@
 //! Properties that hold for every input, one function for each target.
 //!
-//! - `json`, `json_binary`, `msgpack`, `protobuf`: the own codec and that of a library accept the same
-//!   bodies and read the same arrays, except for a list of exceptions. An accepted array is written and
-//!   read again unchanged.
+//! - `json`, `json_binary`, `msgpack`, `protobuf`: the own codec and that of a library accept the
+//!   same bodies and read the same arrays, except for a list of exceptions. An accepted array is
+//!   written and read again unchanged.
 //! - `npy`: an accepted array is written and read again unchanged.
-//! - `raw`, `h1`, `h2`, `hpack`, `grpc`: the cuts between arrivals change neither the output nor the end.
+//! - `raw`, `h1`, `h2`, `hpack`, `grpc`: the cuts between arrivals change neither the output nor
+//!   the end.
 
 #[path = "../../tests/common/agreement.rs"]
 mod agreement;

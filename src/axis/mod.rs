@@ -17,6 +17,7 @@
 
 mod driver;
 mod encoding;
+pub mod external;
 mod name;
 mod protocol;
 mod rung;

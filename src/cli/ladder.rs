@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
+use crate::axis::external::{self as names, PREFIX};
 use crate::cli::load::Http2Args;
 use crate::cli::measure::{Progress, announce, bench, header, interruptible, now_unix_s, read};
 use crate::cli::ndecho::{fail, print, render, wrong_usage};
@@ -26,7 +27,6 @@ use crate::experiment::run::{self, Bench, Tally};
 use crate::external::ExternalServer;
 use crate::external::client::Client;
 use crate::external::environment::Environments;
-use crate::external::names::{self, PREFIX};
 use crate::ladder::select;
 use crate::probe::build::Build;
 use crate::record::{Header, Line, Trial};

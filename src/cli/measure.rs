@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::axis::external;
 use crate::experiment::plan::Plan;
 use crate::experiment::records::RECORDS;
 use crate::experiment::run::{Bench, Step, Watch};
@@ -151,8 +152,12 @@ pub(super) fn read(place: &Path) -> Result<Run, String> {
     let path = if place.is_dir() { place.join(RECORDS) } else { place.to_owned() };
     let say = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = std::fs::read(&path).map_err(|error| say(&error))?;
-    // Bytes that are no text make a line that is no record, which says where it is.
-    Run::parse(&String::from_utf8_lossy(&text)).map_err(|error| say(&error))
+    // Bytes that are not text make an invalid line, whose error names the line.
+    let text = String::from_utf8_lossy(&text);
+    if external::are_old(&text) {
+        eprintln!("{}: external servers are now named external/..., not peer/...", path.display());
+    }
+    Run::parse(&text).map_err(|error| say(&error))
 }
 
 pub(super) fn now_unix_s() -> u64 {

@@ -7,7 +7,7 @@ use super::ExternalServer;
 use super::client::Client;
 use super::environment::{self, Site, State};
 use super::manifest::{Limits, Manifest};
-use super::names::PREFIX;
+use crate::axis::external::PREFIX;
 
 /// Describes every server: manifest, state of its environment, limits and known faults.
 pub fn list(servers: &[Arc<ExternalServer>], site: &Site) -> String {

@@ -11,13 +11,13 @@ pub mod client;
 pub mod environment;
 pub mod listing;
 pub mod manifest;
-pub mod names;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::axis::external::PREFIX;
 use crate::axis::{Encoding, Family};
 use crate::sys::ready_line::ReadyLine;
 
@@ -134,6 +134,6 @@ impl ExternalRung {
 
 impl fmt::Display for ExternalRung {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}{}/{}", names::PREFIX, self.server.manifest.name, self.codec))
+        f.pad(&format!("{}{}/{}", PREFIX, self.server.manifest.name, self.codec))
     }
 }

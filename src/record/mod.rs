@@ -80,6 +80,7 @@ pub struct Header {
 pub struct Conformance {
     /// [`VERSION`].
     pub version: u32,
+    #[serde(deserialize_with = "crate::axis::external::deserialize")]
     pub rung: String,
     /// The build of the rung, if builds are compared.
     pub build: Option<Variant>,

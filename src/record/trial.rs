@@ -17,6 +17,7 @@ pub struct Trial {
     /// Index of the cell in the ladder's order.
     pub cell: u32,
     /// Name of the rung, e.g. `uring/h1/npy`.
+    #[serde(deserialize_with = "crate::axis::external::deserialize")]
     pub rung: String,
     pub parent: Option<String>,
     /// The standard server that the rung is compared with.

@@ -149,7 +149,8 @@ fn again(codec: &dyn ArrayCodec, body: &[u8]) {
     };
     let message = match codec::message(codec, &array) {
         Ok(message) => message,
-        // The number overflowed the dtype. serde_json does not write infinity, which JSON cannot express.
+        // The number overflowed the dtype. serde_json does not write infinity, which JSON cannot
+        // express.
         Err(error) => {
             let is_that = matches!(error, CodecError::Unsupported { encoding: "json:serde", .. });
             assert!(is_that, "{}: {error}", codec.name());

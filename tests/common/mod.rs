@@ -1,4 +1,5 @@
-//! Driver of a machine over bytes in memory, with any cuts, and a handler with replies of every form.
+//! Driver of a machine over bytes in memory, with any cuts, and a handler with replies of every
+//! form.
 
 use std::io::IoSlice;
 use std::time::{Duration, Instant};

@@ -10,7 +10,8 @@ use ndecho::service::echo::CodecSet;
 use ndecho::sys::address::Address;
 use ndecho::wire::Limits;
 
-/// One worker, not pinned, that serves `protocol` on `driver`; `None` where the machine has no io_uring.
+/// One worker, not pinned, that serves `protocol` on `driver`; `None` where the machine has no
+/// io_uring.
 pub(crate) fn start(
     driver: Driver,
     protocol: Protocol,

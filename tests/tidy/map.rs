@@ -1,9 +1,9 @@
 //! Map of the crate in the doc of `src/lib.rs`, compared with the tree of files.
 //!
 //! The map is the code block after the heading `# Map`. An entry begins with a name that ends in
-//! `/` or `.rs` and is indented by four columns for each folder above. After the name of a folder come
-//! the files in it, without `.rs` and without `mod`, then `: ` and a description.
-//! A line that begins with neither continues the entry. Folders called `tests` are left out.
+//! `/` or `.rs`, indented by four columns for each folder above it. A description follows, then the
+//! files of the folder in brackets, without `.rs` and without `mod`. A line that begins with
+//! another word continues the entry. Folders called `tests` are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,29 +51,21 @@ fn drawn(text: &str) -> BTreeMap<String, (usize, BTreeSet<String>)> {
     lines.by_ref().find(|(_, line)| line.starts_with("```"));
     for (number, line) in lines.take_while(|(_, line)| !line.starts_with("```")) {
         let depth = (line.len() - line.trim_start().len()) / INDENT;
-        let mut words = line.split_whitespace().peekable();
-        match words.peek() {
-            Some(name) if name.ends_with('/') => {
-                path.truncate(depth);
-                path.push((*name).to_owned());
-                words.next();
-                folders.insert(format!("src/{}", path.concat()), (number, BTreeSet::new()));
-                is_list = true;
-            }
-            Some(name) if name.ends_with(".rs") => {
-                let stem = name.trim_end_matches(".rs").to_owned();
-                folders.entry("src/".to_owned()).or_default().1.insert(stem);
-                is_list = false;
-            }
-            _ => {}
+        let first = line.split_whitespace().next().unwrap_or_default();
+        if first.ends_with('/') {
+            path.truncate(depth);
+            path.push(first.to_owned());
+            folders.insert(format!("src/{}", path.concat()), (number, BTreeSet::new()));
+        } else if let Some(stem) = first.strip_suffix(".rs") {
+            folders.entry("src/".to_owned()).or_default().1.insert(stem.to_owned());
         }
-        let folder = format!("src/{}", path.concat());
-        while let Some(word) = words.next().filter(|_| is_list) {
-            let stem = word.trim_end_matches(':');
-            is_list = stem == word;
-            if !stem.is_empty() {
-                folders.entry(folder.clone()).or_default().1.insert(stem.to_owned());
+        for word in line.split_whitespace() {
+            is_list |= word.starts_with('[');
+            if is_list {
+                let stem = word.trim_matches(['[', ']']).to_owned();
+                folders.entry(format!("src/{}", path.concat())).or_default().1.insert(stem);
             }
+            is_list &= !word.ends_with(']');
         }
     }
     folders

@@ -133,8 +133,8 @@ fn a_missing_module_doc_is_reported() {
 
 #[test]
 fn a_map_that_differs_from_the_tree_is_reported() {
-    let lib = "//! Crate.\n//!\n//! # Map\n//!\n//! ```text\n//! array.rs    arrays\n//! wire/       raw\n\
-               //!             h1: protocols\n//!     h2/     frame: HTTP/2\n//! ```\n\
+    let lib = "//! Crate.\n//!\n//! # Map\n//!\n//! ```text\n//! array.rs    arrays\n//! wire/       protocols (RFC 1)\n\
+               //!             [raw\n//!             h1]\n//!     h2/     HTTP/2 [frame]\n//! ```\n\
                mod array; mod wire;\n";
     let files = |more: &'static str| {
         let files = [
@@ -150,7 +150,7 @@ fn a_map_that_differs_from_the_tree_is_reported() {
     };
     report_of(&files("src/wire/h2/mod.rs"), map::check).assert_empty();
     report_of(&files("src/wire/h2/flow.rs"), map::check)
-        .assert_only("src/lib.rs:9: the map should have src/wire/h2/: flow frame");
+        .assert_only("src/lib.rs:10: the map should have src/wire/h2/: flow frame");
     report_of(&files("src/sys.rs"), map::check).assert_only("the map should have src/: array sys");
     report_of(&files("src/sys/mod.rs"), map::check).assert_only("the map should have src/sys/: ");
 }

@@ -1,7 +1,8 @@
-//! Names of external rungs, old and new.
+//! Names of external rungs. These lie outside of the axes: `external/NAME/CODEC`.
 //!
-//! An external rung was called `peer/NAME/CODEC` before. Old names are still accepted in globs and
-//! in records.
+//! The name began with `peer/` before. Old names are still read in globs and in records.
+
+use serde::{Deserialize, Deserializer};
 
 /// Start of the name of every external rung.
 pub const PREFIX: &str = "external/";
@@ -25,6 +26,17 @@ pub fn renamed(globs: &str) -> Option<String> {
     (new != globs).then_some(new)
 }
 
+/// Reads the name of a rung in a record and replaces an old one.
+pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    Ok(renamed(&name).unwrap_or(name))
+}
+
+/// Returns true if `records`, the lines of a run, contain an old name.
+pub fn are_old(records: &str) -> bool {
+    records.contains(r#""rung":"peer/"#)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +53,14 @@ mod tests {
         for (old, new) in cases {
             assert_eq!(renamed(old).as_deref(), new, "{old}");
         }
+    }
+
+    #[test]
+    fn an_old_record_is_read_with_the_new_name() {
+        let read = |text| deserialize(&mut serde_json::Deserializer::from_str(text)).expect("text");
+        assert_eq!(read("\"peer/aiohttp/json\""), "external/aiohttp/json");
+        assert_eq!(read("\"uring/h1/json\""), "uring/h1/json");
+        assert!(are_old(r#"{"trial":{"cell":0,"rung":"peer/aiohttp/json"}}"#));
+        assert!(!are_old(r#"{"trial":{"cell":0,"rung":"external/aiohttp/json"}}"#));
     }
 }
