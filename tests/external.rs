@@ -19,7 +19,7 @@ use ndecho::experiment::process::{READY_TIMEOUT, Server};
 use ndecho::external::environment::{self, Environment, Site};
 use ndecho::external::{self, ExternalRung, ExternalServer};
 use ndecho::load;
-use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
+use ndecho::record::trial_spec::{ArraySpec, Length, LoadSpec};
 use ndecho::report::seed::ORIGINAL_ROWS;
 use ndecho::sys::address::Address;
 
@@ -119,30 +119,22 @@ fn start(rung: &ExternalRung, environment: &Environment) -> Server {
         .unwrap_or_else(|failure| panic!("{rung}: {failure:?}"))
 }
 
-fn send(rung: &ExternalRung, server: &Server, source: Source, requests: u64, case: &str) {
+fn send(rung: &ExternalRung, server: &Server, array: ArraySpec, requests: u64, case: &str) {
     let in_flight = match rung.family() {
         Family::Rest => 1,
         Family::Grpc | Family::Raw => 4,
     };
-    let options = Options {
-        target: Target::parse(&format!("{}://{}", rung.family().scheme(), server.address()))
-            .expect("an address"),
-        body: Body::parse(rung.encoding().name()).expect("an encoding of the contract"),
-        source,
-        connections: 1,
+    let url = format!("{}://{}", rung.family().scheme(), server.address());
+    let url = url.parse().expect("an address");
+    let spec = LoadSpec {
+        array,
         in_flight,
-        warmup: Extent::Requests(0),
-        window: Extent::Requests(requests),
+        warmup: Length::Requests(0),
+        window: Length::Requests(requests),
         timeout: Duration::from_secs(120),
-        allowance: ALLOWANCE,
-        cpu: None,
-        server_pid: Some(server.pid()),
-        settle: None,
-        rate_hz: None,
-        busy_poll: Duration::ZERO,
-        spin: Duration::ZERO,
+        ..LoadSpec::new(url, rung.encoding())
     };
-    match load::run(&options) {
+    match load::run(&spec) {
         Ok(measured) => assert_eq!(measured.requests, requests, "{rung} {case}"),
         // A JSON list holds no complex numbers, and no dimensions inside an empty one. The client
         // refuses these before it sends anything.
@@ -192,10 +184,10 @@ fn every_server_answers_every_codec_dtype_and_shape() {
         let doubles = SHAPES.iter().map(|dims| (DType::F8, Shape::new(dims).expect("small")));
         for (dtype, shape) in dtypes.chain(doubles) {
             let case = format!("{} {:?}", dtype.name(), shape.dims());
-            send(rung, &server, Source::Seeded { dtype, shape, seed: 3 }, 8, &case);
+            send(rung, &server, ArraySpec::Seeded { dtype, shape, seed: 3 }, 8, &case);
         }
-        let source = Source::of_size(64 << 10, DType::F8, 3).expect("whole doubles");
-        send(rung, &server, source, 8, "64 KiB");
+        let array = ArraySpec::float64(64 << 10, 3);
+        send(rung, &server, array, 8, "64 KiB");
         server.stop().unwrap_or_else(|failure| panic!("{rung} does not drain: {failure:?}"));
     });
 }
@@ -208,8 +200,8 @@ fn sixty_four_mebibytes_pass_through_every_server() {
             return;
         }
         let server = start(rung, environment);
-        let source = Source::of_size(LARGE, DType::F8, 3).expect("whole doubles");
-        send(rung, &server, source, 1, "64 MiB");
+        let array = ArraySpec::float64(LARGE, 3);
+        send(rung, &server, array, 1, "64 MiB");
         server.stop().unwrap_or_else(|failure| panic!("{rung} does not drain: {failure:?}"));
     });
 }
@@ -247,8 +239,8 @@ fn every_rest_server_refuses_a_bad_array_with_a_reason() {
                 "{rung} {case}: {status} {reason}"
             );
         }
-        let source = Source::of_size(8, DType::F8, 3).expect("a whole double");
-        send(rung, &server, source, 8, "after refusals");
+        let array = ArraySpec::float64(8, 3);
+        send(rung, &server, array, 8, "after refusals");
         server.stop().unwrap_or_else(|failure| panic!("{rung} does not drain: {failure:?}"));
     });
 }

@@ -4,7 +4,6 @@
 //! bit; a failure names the stack, the encoding and the size.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -15,11 +14,10 @@ use ndecho::axis::{Driver, Encoding, Family, Payload, Protocol};
 use ndecho::generated::NdArray;
 use ndecho::generated::calculator_client::CalculatorClient;
 use ndecho::ladder::table::STACKS;
-use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
-use ndecho::load::{self, conform};
+use ndecho::load::{self, conformance};
+use ndecho::record::trial_spec::{ArraySpec, Length, LoadSpec};
 use ndecho::service::echo::CodecSet;
 use ndecho::wire::Limits;
-use ndecho::wire::h2::Allowance;
 
 #[path = "peers/ring.rs"]
 mod ring;
@@ -38,27 +36,19 @@ fn serve(driver: Driver, protocol: Protocol, codecs: CodecSet) -> server::Runnin
     server::start(driver, protocol, codecs, Limits::default()).expect("there is a ring")
 }
 
-fn options(address: SocketAddr, family: Family, encoding: Encoding, size: u64) -> Options {
+fn spec(address: SocketAddr, family: Family, encoding: Encoding, size: u64) -> LoadSpec {
     let (connections, in_flight) = match family {
         Family::Rest => (4, 4),
         Family::Raw | Family::Grpc => (2, 8),
     };
-    Options {
-        target: Target::parse(&format!("{}://{address}", family.scheme())).unwrap(),
-        body: Body::parse(encoding.name()).unwrap(),
-        source: Source::of_size(size, DType::F8, 1).unwrap(),
+    let url = format!("{}://{address}", family.scheme()).parse().unwrap();
+    LoadSpec {
+        array: ArraySpec::float64(size, 1),
         connections,
         in_flight,
-        warmup: Extent::Requests(0),
-        window: Extent::Requests(if size >= 65_536 { 12 } else { 60 }),
-        timeout: Duration::from_secs(60),
-        allowance: ALLOWANCE,
-        cpu: None,
-        server_pid: None,
-        settle: None,
-        rate_hz: None,
-        busy_poll: Duration::ZERO,
-        spin: Duration::ZERO,
+        warmup: Length::Requests(0),
+        window: Length::Requests(if size >= 65_536 { 12 } else { 60 }),
+        ..LoadSpec::new(url, encoding)
     }
 }
 
@@ -69,24 +59,24 @@ fn every_stack_answers(family: Family, codecs: impl Fn() -> CodecSet) {
         for (encoding, size) in
             Encoding::ALL.into_iter().flat_map(|e| sizes(e).iter().map(move |size| (e, *size)))
         {
-            let options = options(server.address(), family, encoding, size);
-            let measured = load::run(&options);
+            let spec = spec(server.address(), family, encoding, size);
+            let measured = load::run(&spec);
             let case = format!("{stack} {encoding} {size}");
             let measured = measured.unwrap_or_else(|error| panic!("{case}: {error}"));
             assert!(measured.requests > 0, "{case}");
             assert_eq!(measured.server_settings.is_some(), family == Family::Grpc, "{case}");
         }
         for encoding in Encoding::ALL {
-            let options = Options {
-                source: Source::Random { seed: 1 },
+            let spec = LoadSpec {
+                array: ArraySpec::Conformance { seed: 1 },
                 connections: 1,
                 in_flight: 1,
-                window: Extent::Requests(conform::ARRAYS as u64),
-                ..options(server.address(), family, encoding, 8)
+                window: Length::Requests(conformance::ARRAYS as u64),
+                ..spec(server.address(), family, encoding, 8)
             };
             let case = format!("{stack} {encoding}");
-            let measured = load::run(&options).unwrap_or_else(|error| panic!("{case}: {error}"));
-            assert_eq!(measured.requests, conform::ARRAYS as u64, "{case}");
+            let measured = load::run(&spec).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(measured.requests, conformance::ARRAYS as u64, "{case}");
         }
         let report = server.stop();
         assert_eq!(report.peer_faults, 0, "{stack}");
@@ -127,9 +117,9 @@ fn every_dtype_passes() {
     let server = serve(Driver::Tokio, Protocol::Raw, CodecSet::own());
     for dtype in DType::all() {
         for encoding in Encoding::ALL {
-            let mut options = options(server.address(), Family::Raw, encoding, 0);
-            options.source = Source::of_size(16 * dtype.item_size() as u64, dtype, 5).unwrap();
-            match load::run(&options) {
+            let mut spec = spec(server.address(), Family::Raw, encoding, 0);
+            spec.array = ArraySpec::vector(16 * dtype.item_size() as u64, dtype, 5).unwrap();
+            match load::run(&spec) {
                 Ok(measured) => assert_eq!(measured.requests, 60),
                 Err(load::LoadError::Codec(error)) => {
                     assert_eq!(encoding, Encoding::Json, "{error}");
@@ -149,11 +139,11 @@ fn a_thousand_parallel_calls_on_one_connection() {
     }
     for stack in STACKS.iter().filter(|stack| stack.protocol.family() == Family::Grpc) {
         let server = serve(stack.driver, stack.protocol, CodecSet::own());
-        let mut options = options(server.address(), Family::Grpc, Encoding::Protobuf, 8);
-        options.connections = 1;
-        options.in_flight = 1000;
-        options.window = Extent::Requests(10_000);
-        let measured = load::run(&options);
+        let mut spec = spec(server.address(), Family::Grpc, Encoding::Protobuf, 8);
+        spec.connections = 1;
+        spec.in_flight = 1000;
+        spec.window = Length::Requests(10_000);
+        let measured = load::run(&spec);
         let measured = measured.unwrap_or_else(|error| panic!("{stack}: {error}"));
         assert_eq!(measured.requests, 10_000);
         server.stop();
@@ -169,10 +159,11 @@ fn clients_with_default_settings_are_served() {
     for protocol in Protocol::ALL.into_iter().filter(|p| p.family() == Family::Grpc) {
         let server = serve(Driver::Tokio, protocol, CodecSet::own());
         for size in [2048, 65_536, 1 << 20] {
-            let mut options = options(server.address(), Family::Grpc, Encoding::Protobuf, size);
-            options.allowance = Allowance { window: 65_535, frame_bytes_max: 1 << 14 };
-            options.in_flight = 32;
-            let measured = load::run(&options);
+            let mut spec = spec(server.address(), Family::Grpc, Encoding::Protobuf, size);
+            spec.knobs.h2_window_bytes = 65_535;
+            spec.knobs.h2_frame_bytes_max = 1 << 14;
+            spec.in_flight = 32;
+            let measured = load::run(&spec);
             let measured = measured.unwrap_or_else(|error| panic!("{protocol} {size}: {error}"));
             let ours = measured.client_settings.expect("it is HTTP/2");
             assert_eq!((ours.initial_window_size, ours.max_frame_size), (None, None));

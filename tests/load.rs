@@ -11,10 +11,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ndecho::array::{DType, NdArray, Shape};
-use ndecho::codec::{self, ArrayCodec as _};
-use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
-use ndecho::load::{self, LoadError, conform};
+use ndecho::codec::{self, ArrayCodec as _, Encoding};
+use ndecho::load::{self, LoadError, conformance};
 use ndecho::record::Measurement;
+use ndecho::record::trial_spec::{ArraySpec, Knobs, Length, LoadSpec};
+use ndecho::report::summary;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -128,28 +129,21 @@ fn serve(stream: &mut TcpStream, speech: Speech, fault: Fault) {
     }
 }
 
-fn options(scheme: &str, address: SocketAddr) -> Options {
-    Options {
-        target: Target::parse(&format!("{scheme}://{address}")).unwrap(),
-        body: Body::Reflect,
-        source: Source::of_size(64, DType::F8, 1).unwrap(),
+fn spec(scheme: &str, address: SocketAddr) -> LoadSpec {
+    let url = format!("{scheme}://{address}").parse().unwrap();
+    LoadSpec {
+        array: ArraySpec::float64(64, 1),
         connections: 2,
         in_flight: 2,
-        warmup: Extent::Requests(10),
-        window: Extent::Requests(200),
+        warmup: Length::Requests(10),
+        window: Length::Requests(200),
         timeout: Duration::from_secs(5),
-        allowance: ALLOWANCE,
-        cpu: None,
-        server_pid: None,
-        settle: None,
-        rate_hz: None,
-        busy_poll: Duration::ZERO,
-        spin: Duration::ZERO,
+        ..LoadSpec::new(url, Encoding::Reflect)
     }
 }
 
 fn run(speech: Speech, fault: Fault) -> Result<Measurement, LoadError> {
-    load::run(&options(speech.scheme(), server(speech, fault)))
+    load::run(&spec(speech.scheme(), server(speech, fault)))
 }
 
 fn failure(speech: Speech, fault: Fault) -> String {
@@ -168,7 +162,7 @@ fn right_servers_are_measured() {
         assert!(measured.bytes_in >= 200 * 64 && measured.bytes_out >= 200 * 64);
         assert!(measured.client_cpu.total_ns > 0);
         assert_eq!(measured.socket.nodelay, Some(true));
-        assert!(load::summary::summary(&measured).contains("200 in "));
+        assert!(summary::summary(&measured).contains("200 in "));
     }
 }
 
@@ -184,9 +178,10 @@ fn a_client_that_stays_awake_says_how_long_it_had_nothing_to_do() {
         return;
     }
     for (busy_poll, spins) in [(Duration::ZERO, false), (Duration::from_secs(1), true)] {
-        let mut options = options("raw", server(Speech::Raw, think));
-        (options.connections, options.in_flight) = (1, 1);
-        let measured = load::run(&Options { busy_poll, ..options }).unwrap();
+        let mut spec = spec("raw", server(Speech::Raw, think));
+        (spec.connections, spec.in_flight) = (1, 1);
+        let knobs = Knobs { busy_poll, ..Knobs::default() };
+        let measured = load::run(&LoadSpec { knobs, ..spec }).unwrap();
         assert_eq!(measured.client_busy_poll_idle_ns > 0, spins, "{measured:?}");
         let work_ns = measured.client_work_ns();
         assert_eq!(work_ns < measured.client_cpu.total_ns, spins, "{measured:?}");
@@ -199,11 +194,11 @@ fn every_size_passes_with_many_requests_in_flight() {
         return;
     }
     for size in [8, 2048, 65_536, 1 << 20] {
-        let mut options = options("raw", server(Speech::Raw, echo));
-        options.source = Source::of_size(size, DType::F8, 1).unwrap();
-        options.in_flight = 16;
-        options.window = Extent::Requests(100);
-        assert_eq!(load::run(&options).unwrap().requests, 100, "{size}");
+        let mut spec = spec("raw", server(Speech::Raw, echo));
+        spec.array = ArraySpec::float64(size, 1);
+        spec.in_flight = 16;
+        spec.window = Length::Requests(100);
+        assert_eq!(load::run(&spec).unwrap().requests, 100, "{size}");
     }
 }
 
@@ -212,11 +207,11 @@ fn a_window_of_time_is_kept() {
     if ring::is_missing() {
         return;
     }
-    let mut options = options("raw", server(Speech::Raw, echo));
-    options.warmup = Extent::Duration(Duration::from_millis(20));
-    options.window = Extent::Duration(Duration::from_millis(100));
-    options.server_pid = Some(std::process::id());
-    let measured = load::run(&options).unwrap();
+    let mut spec = spec("raw", server(Speech::Raw, echo));
+    spec.warmup = Length::Time(Duration::from_millis(20));
+    spec.window = Length::Time(Duration::from_millis(100));
+    spec.targets[0].pid = Some(std::process::id());
+    let measured = load::run(&spec).unwrap();
     assert!(measured.wall_ns >= 100_000_000 && measured.requests > 0);
     assert!(measured.server_cpu.unwrap().total_ns > 0);
 }
@@ -255,11 +250,11 @@ fn one_wrong_reply_in_a_hundred_thousand_is_caught() {
         body[9] ^= u8::from(n == 70_000);
         Act::Reply(body)
     };
-    let mut options = options("raw", server(Speech::Raw, rarely));
-    (options.connections, options.in_flight) = (1, 64);
-    options.window = Extent::Requests(100_000);
-    options.timeout = Duration::from_secs(60);
-    let error = load::run(&options).unwrap_err().to_string();
+    let mut spec = spec("raw", server(Speech::Raw, rarely));
+    (spec.connections, spec.in_flight) = (1, 64);
+    spec.window = Length::Requests(100_000);
+    spec.timeout = Duration::from_secs(60);
+    let error = load::run(&spec).unwrap_err().to_string();
     assert!(error.starts_with("request 70000: wrong reply"), "{error}");
 }
 
@@ -268,15 +263,15 @@ fn arrays_of_every_kind_are_told_apart_by_what_they_are() {
     if ring::is_missing() {
         return;
     }
-    let conformance = |fault| Options {
-        source: Source::Random { seed: 5 },
+    let conformance = |fault| LoadSpec {
+        array: ArraySpec::Conformance { seed: 5 },
         connections: 1,
         in_flight: 1,
-        window: Extent::Requests(conform::ARRAYS as u64),
-        warmup: Extent::Requests(0),
-        ..options("raw", server(Speech::Raw, fault))
+        window: Length::Requests(conformance::ARRAYS as u64),
+        warmup: Length::Requests(0),
+        ..spec("raw", server(Speech::Raw, fault))
     };
-    assert_eq!(load::run(&conformance(echo)).unwrap().requests, conform::ARRAYS as u64);
+    assert_eq!(load::run(&conformance(echo)).unwrap().requests, conformance::ARRAYS as u64);
     // It has learnt that arrays are of 64 bytes.
     let learnt = load::run(&conformance(|_, mut body| {
         body.resize(64, 0);
@@ -303,16 +298,16 @@ fn a_stall_shows_in_an_open_loop_and_hides_in_a_closed_one() {
     if ring::is_missing() {
         return;
     }
-    let mut options = options("raw", server(Speech::Raw, stall));
-    (options.connections, options.in_flight) = (1, 1);
-    options.warmup = Extent::Duration(Duration::from_millis(100));
-    options.window = Extent::Requests(2000);
-    let closed = load::run(&options).unwrap();
+    let mut spec = spec("raw", server(Speech::Raw, stall));
+    (spec.connections, spec.in_flight) = (1, 1);
+    spec.warmup = Length::Time(Duration::from_millis(100));
+    spec.window = Length::Requests(2000);
+    let closed = load::run(&spec).unwrap();
     assert!(closed.latency_ns.p99 < 50_000_000, "{:?}", closed.latency_ns);
-    options.rate_hz = Some(500.0);
-    options.window = Extent::Duration(Duration::from_millis(2500));
-    options.timeout = Duration::from_secs(30);
-    let open = load::run(&options).unwrap();
+    spec.rate_hz = Some(500.0);
+    spec.window = Length::Time(Duration::from_millis(2500));
+    spec.timeout = Duration::from_secs(30);
+    let open = load::run(&spec).unwrap();
     // A tenth of all requests fell due during a stall, and each waited for the rest of it.
     assert!(open.latency_ns.p99 > 70_000_000, "{:?}", open.latency_ns);
     assert!(open.latency_ns.p999 > 90_000_000, "{:?}", open.latency_ns);
@@ -365,10 +360,10 @@ fn a_server_that_hangs_fails_the_run_in_time() {
     for scheme in ["raw", "http", "grpc"] {
         let speech = if scheme == "http" { Speech::Http } else { Speech::Raw };
         let address = server(speech, |n, body| if n == 5 { Act::Hang } else { Act::Reply(body) });
-        let mut options = options(scheme, address);
-        options.timeout = Duration::from_millis(300);
+        let mut spec = spec(scheme, address);
+        spec.timeout = Duration::from_millis(300);
         let start = Instant::now();
-        let error = load::run(&options).expect_err("the server hangs").to_string();
+        let error = load::run(&spec).expect_err("the server hangs").to_string();
         assert!(start.elapsed() < Duration::from_secs(3), "{scheme}: {error}");
         let expected = if scheme == "grpc" { "" } else { "timed out after 300ms" };
         assert!(error.starts_with(expected), "{scheme}: {error}");
@@ -383,7 +378,7 @@ fn nobody_at_the_address_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error = load::run(&options("raw", address)).expect_err("nobody listens").to_string();
+    let error = load::run(&spec("raw", address)).expect_err("nobody listens").to_string();
     assert!(error.contains(&address.to_string()), "{error}");
 }
 

@@ -11,12 +11,11 @@ use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Response};
-use ndecho::array::DType;
-use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
+use ndecho::codec::Encoding;
 use ndecho::load::{self, LoadError};
 use ndecho::record::Measurement;
+use ndecho::record::trial_spec::{ArraySpec, Knobs, Length, LoadSpec};
 use ndecho::wire::grpc::PREFIX_BYTES;
-use ndecho::wire::h2::Allowance;
 use tokio::task::LocalSet;
 
 #[path = "peers/ring.rs"]
@@ -111,28 +110,19 @@ async fn call(mut body: RecvStream, mut respond: SendResponse<Bytes>, number: u3
     let _ = send.send_trailers(trailers);
 }
 
-fn options(address: SocketAddr, size: u64, in_flight: u32) -> Options {
-    Options {
-        target: Target::parse(&format!("grpc://{address}")).unwrap(),
-        body: Body::Reflect,
-        source: Source::of_size(size, DType::F8, 3).unwrap(),
-        connections: 1,
+fn spec(address: SocketAddr, size: u64, in_flight: u32) -> LoadSpec {
+    let url = format!("grpc://{address}").parse().unwrap();
+    LoadSpec {
+        array: ArraySpec::float64(size, 3),
         in_flight,
-        warmup: Extent::Requests(u64::from(in_flight)),
-        window: Extent::Requests(200),
-        timeout: Duration::from_secs(60),
-        allowance: ALLOWANCE,
-        cpu: None,
-        server_pid: None,
-        settle: None,
-        rate_hz: None,
-        busy_poll: Duration::ZERO,
-        spin: Duration::ZERO,
+        warmup: Length::Requests(u64::from(in_flight)),
+        window: Length::Requests(200),
+        ..LoadSpec::new(url, Encoding::Reflect)
     }
 }
 
 fn loaded(server: Server, size: u64, in_flight: u32) -> Result<Measurement, LoadError> {
-    load::run(&options(server.start(), size, in_flight))
+    load::run(&spec(server.start(), size, in_flight))
 }
 
 fn failure(answer: Answer) -> String {
@@ -182,17 +172,17 @@ fn replies_keep_to_the_windows_and_frames_that_are_asked_for() {
     if ring::is_missing() {
         return;
     }
-    let bytes_in = |allowance| {
-        let mut options = options(SERVER.start(), 1 << 20, 2);
-        options.allowance = allowance;
-        options.window = Extent::Requests(10);
-        load::run(&options).unwrap().bytes_in / 10
+    let bytes_in = |knobs| {
+        let mut spec = spec(SERVER.start(), 1 << 20, 2);
+        spec.knobs = knobs;
+        spec.window = Length::Requests(10);
+        load::run(&spec).unwrap().bytes_in / 10
     };
-    let few = bytes_in(ALLOWANCE);
-    let many = bytes_in(Allowance { frame_bytes_max: 1 << 14, ..ALLOWANCE });
+    let few = bytes_in(Knobs::default());
+    let many = bytes_in(Knobs { h2_frame_bytes_max: 1 << 14, ..Knobs::default() });
     assert!(many > few + 60 * 9 && many < few + 70 * 9, "{few} and {many} bytes");
-    for window in [1, 1000, 65_535] {
-        assert!(bytes_in(Allowance { window, ..ALLOWANCE }) > 1 << 20);
+    for h2_window_bytes in [1, 1000, 65_535] {
+        assert!(bytes_in(Knobs { h2_window_bytes, ..Knobs::default() }) > 1 << 20);
     }
 }
 
@@ -304,9 +294,9 @@ fn scripted(script: &'static [u8], timeout: Duration) -> String {
         };
         listener.incoming().for_each(|stream| drop(talk(stream.unwrap())));
     });
-    let mut options = options(address, 8, 4);
-    options.timeout = timeout;
-    load::run(&options).expect_err("that is no server").to_string()
+    let mut spec = spec(address, 8, 4);
+    spec.timeout = timeout;
+    load::run(&spec).expect_err("that is no server").to_string()
 }
 
 #[test]

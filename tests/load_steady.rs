@@ -7,18 +7,17 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
-use ndecho::array::DType;
 use ndecho::axis::Family;
 use ndecho::codec::Encoding;
 use ndecho::load::client::{LoadClient, LoadConnection};
-use ndecho::load::message::Message;
-use ndecho::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
+use ndecho::load::message::{Body, Message};
 use ndecho::load::run::Run;
 use ndecho::load::worker;
+use ndecho::record::trial_spec::{ArraySpec, Length, LoadSpec};
 use ndecho::service::echo::CodecSet;
 use ndecho::service::handler::{EchoHandler, Work};
 use ndecho::wire::h1::{DateClock, H1, H1Client};
-use ndecho::wire::h2::{H2, H2Client};
+use ndecho::wire::h2::{Allowance, H2, H2Client};
 use ndecho::wire::raw::{Raw, RawClient};
 use ndecho::wire::{Batch, Context, Limits, Machine, Outbox, Pool};
 
@@ -90,26 +89,18 @@ fn settle<C: LoadClient + 'static>(
     (size, in_flight): (u64, u32),
 ) {
     const ROUNDS: u64 = 8;
-    let options = Options {
-        target: Target::parse("raw://127.0.0.1:1").unwrap(),
-        body: Body::parse("protobuf").unwrap(),
-        source: Source::of_size(size, DType::F8, 1).unwrap(),
-        connections: 1,
+    let url = "raw://127.0.0.1:1".parse().unwrap();
+    let spec = LoadSpec {
+        array: ArraySpec::float64(size, 1),
         in_flight,
-        warmup: Extent::Requests(0),
-        window: Extent::Requests(u64::MAX / 2),
-        timeout: Duration::from_secs(60),
-        allowance: ALLOWANCE,
-        cpu: None,
-        server_pid: None,
-        settle: None,
-        rate_hz: None,
-        busy_poll: Duration::ZERO,
-        spin: Duration::ZERO,
+        warmup: Length::Requests(0),
+        window: Length::Requests(u64::MAX / 2),
+        ..LoadSpec::new(url, Encoding::Protobuf)
     };
-    let mut arrays = worker::arrays(&options.source, options.body).unwrap();
-    let message = Message::new(options.body, arrays.remove(0), 1).unwrap();
-    let run = Rc::new(RefCell::new(Run::new(&options, vec![message]).expect("a thread")));
+    let body = Body::from(spec.encoding);
+    let mut arrays = worker::arrays(&spec.array, body).unwrap();
+    let message = Message::new(body, arrays.remove(0), 1).unwrap();
+    let run = Rc::new(RefCell::new(Run::new(&spec, vec![message]).expect("a thread")));
     let mut client = End::new(LoadConnection::new(client, Rc::clone(&run), 0, in_flight));
     let mut server = End::new(server);
     client.open();
@@ -164,7 +155,8 @@ fn grpc() {
     for load in LOADS {
         let (path, kind) = ("/Calculator/Echo", Encoding::Protobuf.grpc_content_type());
         let limits = Limits::default().into();
-        let client = H2Client::new("localhost:1", path, kind, ALLOWANCE, limits);
+        let allowance = Allowance { window: 64 << 20, frame_bytes_max: 1 << 20 };
+        let client = H2Client::new("localhost:1", path, kind, allowance, limits);
         let server = H2::new(handler(Family::Grpc), Limits::default().into());
         settle("h2", client, server, load);
     }

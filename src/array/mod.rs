@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 mod seeded;
 
 /// Limit of the number of dimensions; NumPy 2 has the same.
@@ -35,7 +37,8 @@ pub enum Kind {
 
 /// Member of the closed list: `|b1`, `|i1`, `|u1`, `i2` to `i8`, `u2` to `u8`, `f2`, `f4`, `f8`,
 /// `c8`, `c16`, in both byte orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub struct DType {
     kind: Kind,
     size: u8,
@@ -44,7 +47,8 @@ pub struct DType {
 
 /// Dimensions in items, outermost first, at most [`RANK_MAX`]. Up to [`RANK_INLINE`] dimensions are
 /// stored inline, so an ordinary request allocates nothing for its shape.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u64>", into = "Vec<u64>")]
 pub struct Shape(Dims);
 
 /// Number of dimensions that a [`Shape`] stores without an allocation.
@@ -184,6 +188,34 @@ fn excerpt(text: &str) -> String {
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl TryFrom<String> for DType {
+    type Error = ArrayError;
+
+    fn try_from(name: String) -> Result<DType, ArrayError> {
+        DType::parse(&name)
+    }
+}
+
+impl From<DType> for &'static str {
+    fn from(dtype: DType) -> &'static str {
+        dtype.name()
+    }
+}
+
+impl TryFrom<Vec<u64>> for Shape {
+    type Error = ArrayError;
+
+    fn try_from(dims: Vec<u64>) -> Result<Shape, ArrayError> {
+        Shape::new(&dims)
+    }
+}
+
+impl From<Shape> for Vec<u64> {
+    fn from(shape: Shape) -> Vec<u64> {
+        shape.dims().to_vec()
     }
 }
 

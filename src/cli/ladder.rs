@@ -13,7 +13,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use crate::axis::external::{self as names, PREFIX};
-use crate::cli::load::Http2Args;
+use crate::cli::load::KnobArgs;
 use crate::cli::measure::{Progress, announce, bench, header, interruptible, now_unix_s, read};
 use crate::cli::ndecho::{fail, print, render, wrong_usage};
 use crate::cli::peers::ExternalArgs;
@@ -105,17 +105,12 @@ pub struct LadderArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub in_flight: Option<u32>,
 
-    /// What gRPC servers may send.
     #[command(flatten)]
-    pub http2: Http2Args,
+    pub knobs: KnobArgs,
 
     /// First counts what a request alone makes each rung do: system calls, allocations
     #[arg(long)]
     pub counts: bool,
-
-    /// Keeps the load generator busy for as long with every reply: one that is too slow, to see that it is found out
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0ns", hide = true)]
-    pub client_spin: Duration,
 
     /// How long replies are counted in a trial
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
@@ -282,9 +277,7 @@ impl LadderArgs {
             array: self.array.clone(),
             connections: self.connections,
             in_flight: self.in_flight,
-            load_flags: self.http2.flags(),
-            busy_poll: self.client_busy_poll.unwrap_or(BUSY_POLL),
-            client_spin: self.client_spin,
+            knobs: self.knobs.knobs(self.client_busy_poll.unwrap_or(BUSY_POLL)),
             counts: self.counts,
             rounds: self.rounds,
             time: self.time,

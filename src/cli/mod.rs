@@ -9,4 +9,5 @@ mod measure;
 pub mod ndecho;
 pub mod peers;
 pub mod server;
+pub mod spec_file;
 pub mod values;

@@ -4,6 +4,7 @@
 //! stdout gets one ready line and nothing else. Which limits peers ran into is said on stderr at the end. The first SIGTERM or SIGINT drains and exits with 0, the second
 //! exits at once with 1.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,8 +18,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::axis::{Driver, Protocol, Rung};
-use crate::cli::values;
+use crate::cli::{spec_file, values};
 use crate::driver;
+use crate::record::trial_spec::{ServerSpec, TrialSpec};
 use crate::server::{self, Event, Listen, Options, Plan};
 use crate::service::echo::CodecSet;
 use crate::service::spin::Spin;
@@ -77,14 +79,24 @@ pub struct TonicServerArgs {
 /// Serves one rung.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// What to serve: driver/protocol/codec, e.g. uring/h1/npy; `ndecho rungs` lists them
-    rung: String,
+    #[command(flatten)]
+    flags: ServeFlags,
+    /// Reads the server from this document of a trial (JSON; - is stdin) instead of from flags
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "ServeFlags")]
+    spec: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug)]
+struct ServeFlags {
+    /// The rung to serve: driver/protocol/codec, e.g. uring/h1/npy; `ndecho rungs` lists them
+    #[arg(required_unless_present = "spec")]
+    rung: Option<String>,
     /// Where to listen; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value_t = Address::FREE_PORT)]
     addr: Address,
-    /// Time that is spent on every message beside its echo: a known difference, for a run to find again
-    #[arg(long = "spin", value_name = "TIME", value_parser = values::duration, hide = true)]
-    added: Option<Duration>,
+    /// Busy wait for every message, in addition to its echo: a known difference, for a run to find again
+    #[arg(long, value_name = "TIME", value_parser = values::duration, hide = true, alias = "spin")]
+    delay: Option<Duration>,
     /// Gives the bytes back that come, in whatever encoding: a null server, which shows what its load generator can do
     #[arg(long, hide = true)]
     undecoded: bool,
@@ -185,31 +197,55 @@ impl ServeArgs {
     }
 
     fn serve(&self) -> Result<(), Failure> {
-        let rung: Rung =
-            self.rung.parse().map_err(|error| Failure::Usage(anyhow::Error::new(error)))?;
-        let codecs = match self.undecoded {
+        let spec = match &self.spec {
+            Some(path) => only_server(spec_file::read(path).map_err(usage)?).map_err(usage)?,
+            None => self.flags.spec().map_err(Failure::Usage)?,
+        };
+        let rung: Rung = spec.rung.parse().map_err(usage)?;
+        let address = spec.listen.clone().unwrap_or(Address::FREE_PORT);
+        let codecs = match spec.is_null {
             true => CodecSet::none(),
             false => CodecSet::own().with(rung.codec()),
         };
-        let codecs = match self.added {
-            Some(time) => codecs.spinning(self.spin(time)?),
+        let codecs = match spec.delay {
+            Some(time) => codecs.spinning(delay(time, &spec.cores)?),
             None => codecs,
         };
-        let listen = Listen { protocol: rung.protocol(), address: self.addr.clone() };
-        self.common.serve(rung.driver(), &[("", listen)], codecs)
+        let listen = Listen { protocol: rung.protocol(), address };
+        serve(&spec, rung.driver(), &[("", listen)], codecs)
     }
+}
 
-    /// What costs `time`, timed on the core that will spend it.
-    fn spin(&self, time: Duration) -> Result<Spin, Failure> {
-        let cores = self.common.cores().map_err(Failure::Usage)?;
-        let timed = || {
-            cores.into_iter().flatten().next().map(affinity::pin).transpose()?;
-            Ok(Spin::of(time))
-        };
-        // In a thread of its own: this one goes on to start others, which would be pinned with it.
-        let timed = thread::scope(|scope| scope.spawn(timed).join().expect("nothing in it panics"));
-        timed.map_err(|error: affinity::AffinityError| Failure::Run(error.into()))
+impl ServeFlags {
+    fn spec(&self) -> anyhow::Result<ServerSpec> {
+        Ok(ServerSpec {
+            rung: self.rung.clone().expect("clap asks for a rung where no document is given"),
+            listen: Some(self.addr.clone()),
+            is_null: self.undecoded,
+            delay: self.delay,
+            ..self.common.spec()?
+        })
     }
+}
+
+/// The one server of a trial that this process is to be.
+fn only_server(spec: TrialSpec) -> Result<ServerSpec, String> {
+    let got = spec.servers.len();
+    let [server] = <[ServerSpec; 1]>::try_from(spec.servers)
+        .map_err(|_| format!("{got} servers in the document, expected exactly 1"))?;
+    Ok(server)
+}
+
+/// A busy wait of `time`, calibrated on the core that will spend it.
+fn delay(time: Duration, cores: &[usize]) -> Result<Spin, Failure> {
+    let calibrated = || {
+        cores.first().map(|core| affinity::pin(*core)).transpose()?;
+        Ok(Spin::of(time))
+    };
+    // In a thread of its own: this one goes on to start others, which would inherit its core.
+    let calibrated =
+        thread::scope(|scope| scope.spawn(calibrated).join().expect("nothing in it panics"));
+    calibrated.map_err(|error: affinity::AffinityError| Failure::Run(error.into()))
 }
 
 /// Why a server did not run to its end.
@@ -230,45 +266,80 @@ fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
     ExitCode::from(code)
 }
 
+fn usage(why: impl Display) -> Failure {
+    Failure::Usage(anyhow!("{why}"))
+}
+
+/// Serves `listens`, each under the name it has in the ready line, within the limits of `spec`.
+fn serve(
+    spec: &ServerSpec,
+    driver: Driver,
+    listens: &[(&str, Listen)],
+    codecs: CodecSet,
+) -> Result<(), Failure> {
+    let options = options(spec).map_err(Failure::Usage)?;
+    if !options.driver.busy_poll.is_zero() && driver != Driver::Uring {
+        return Err(usage(format!("--busy-poll needs the driver uring, got {driver}")));
+    }
+    let (names, listens): (Vec<_>, Vec<_>) = listens.iter().cloned().unzip();
+    let plan = Plan { driver, listens, codecs };
+    run(&plan, &options, &names, spec.report.as_ref()).map_err(Failure::Run)
+}
+
+/// The checked options that `spec` means.
+fn options(spec: &ServerSpec) -> anyhow::Result<Options> {
+    let mut limits = Limits::default();
+    set_size(&mut limits.body_bytes_max, spec.body_bytes_max)?;
+    set_size(&mut limits.head_bytes_max, spec.head_bytes_max)?;
+    set(&mut limits.head_fields_max, spec.head_fields_max);
+    set(&mut limits.head_timeout, spec.head_timeout);
+    set(&mut limits.body_gap_timeout, spec.body_timeout);
+    set(&mut limits.idle_timeout, spec.idle_timeout);
+    let mut driver = driver::Options::default();
+    set(&mut driver.connections_max, spec.connections_max);
+    set_size(&mut driver.outbox_bytes_max, spec.unsent_bytes_max)?;
+    set(&mut driver.drain_timeout, spec.drain_timeout);
+    set(&mut driver.busy_poll, spec.busy_poll);
+    if driver.connections_max == 0 {
+        bail!("--max-connections must be at least 1");
+    }
+    if spec.cores.is_empty() {
+        bail!("a server needs at least one core");
+    }
+    Ok(Options { cores: spec.cores.iter().copied().map(Some).collect(), limits, driver })
+}
+
 impl CommonArgs {
-    /// Serves `listens`, each under the name it has in the ready line.
+    /// A server without a rung.
+    fn spec(&self) -> anyhow::Result<ServerSpec> {
+        Ok(ServerSpec {
+            cores: self.cores()?,
+            body_bytes_max: self.max_message,
+            head_bytes_max: self.max_head,
+            head_fields_max: self.max_fields,
+            head_timeout: self.head_timeout,
+            body_timeout: self.body_timeout,
+            idle_timeout: self.idle_timeout,
+            connections_max: self.max_connections,
+            unsent_bytes_max: self.max_unsent,
+            drain_timeout: self.drain_timeout,
+            busy_poll: self.busy_poll,
+            report: self.report.clone(),
+            ..ServerSpec::default()
+        })
+    }
+
     fn serve(
         &self,
         driver: Driver,
         listens: &[(&str, Listen)],
         codecs: CodecSet,
     ) -> Result<(), Failure> {
-        let options = self.options().map_err(Failure::Usage)?;
-        if !options.driver.busy_poll.is_zero() && driver != Driver::Uring {
-            let error = anyhow!("--busy-poll needs the driver uring, got {driver}");
-            return Err(Failure::Usage(error));
-        }
-        let (names, listens): (Vec<_>, Vec<_>) = listens.iter().cloned().unzip();
-        let plan = Plan { driver, listens, codecs };
-        run(&plan, &options, &names, self.report.as_ref()).map_err(Failure::Run)
-    }
-
-    fn options(&self) -> anyhow::Result<Options> {
-        let mut limits = Limits::default();
-        set_size(&mut limits.body_bytes_max, self.max_message)?;
-        set_size(&mut limits.head_bytes_max, self.max_head)?;
-        set(&mut limits.head_fields_max, self.max_fields);
-        set(&mut limits.head_timeout, self.head_timeout);
-        set(&mut limits.body_gap_timeout, self.body_timeout);
-        set(&mut limits.idle_timeout, self.idle_timeout);
-        let mut driver = driver::Options::default();
-        set(&mut driver.connections_max, self.max_connections);
-        set_size(&mut driver.outbox_bytes_max, self.max_unsent)?;
-        set(&mut driver.drain_timeout, self.drain_timeout);
-        set(&mut driver.busy_poll, self.busy_poll);
-        if driver.connections_max == 0 {
-            bail!("--max-connections must be at least 1");
-        }
-        Ok(Options { cores: self.cores()?, limits, driver })
+        serve(&self.spec().map_err(Failure::Usage)?, driver, listens, codecs)
     }
 
     /// The core of each worker.
-    fn cores(&self) -> anyhow::Result<Vec<Option<usize>>> {
+    fn cores(&self) -> anyhow::Result<Vec<usize>> {
         let given = self.cpu.as_ref().map(|cores| cores.0.clone());
         let workers = self.workers.or(given.as_ref().map(Vec::len)).unwrap_or(1);
         let cores = given.unwrap_or_else(affinity::cores);
@@ -283,7 +354,7 @@ impl CommonArgs {
                 "--workers {workers} needs as many cores, got {have} ({list}): name them by --cpu"
             );
         }
-        Ok(cores.into_iter().take(workers).map(Some).collect())
+        Ok(cores.into_iter().take(workers).collect())
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use crate::axis::{Driver, Encoding, Family, Rung, Transport};
 use crate::record::Variant;
+use crate::record::trial_spec::Length;
 
-use super::cell::{Cell, Window};
+use super::cell::Cell;
 
 /// Length of a window at most.
 const WINDOW: Duration = Duration::from_millis(100);
@@ -27,7 +28,7 @@ pub fn of(cells: &[Cell]) -> Vec<Cell> {
     for cell in cells.iter().filter(|cell| cell.skip.is_none()) {
         let null = null(cell.subject.family(), cell.subject.encoding());
         let window = match cell.window {
-            Window::Time(time) => Window::Time(time.min(WINDOW)),
+            Length::Time(time) => Length::Time(time.min(WINDOW)),
             count => count,
         };
         let try_ = Cell {

@@ -17,6 +17,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::axis::{Encoding, Family, Payload, Rung};
+use crate::record::trial_spec::Length;
 use crate::record::{ArrayInfo, Side, Trial, Variant};
 
 use super::Subject;
@@ -31,15 +32,6 @@ pub struct Load {
     pub connections: u32,
     /// Requests in flight over all connections; at least one on each.
     pub in_flight: u32,
-}
-
-/// How much of a cell is measured in one trial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Window {
-    /// What is answered within this time.
-    Time(Duration),
-    /// This many requests: large messages, of which few fit a window and a part of one would be miscounted.
-    Requests(u64),
 }
 
 /// One rung at one array under one load.
@@ -68,7 +60,7 @@ pub struct Cell {
     /// True of one that is tried in one block only.
     pub is_once: bool,
     /// How much is measured.
-    pub window: Window,
+    pub window: Length,
     /// Why it is not tried, if it is not.
     pub skip: Option<String>,
 }
@@ -124,15 +116,13 @@ impl fmt::Display for Load {
     }
 }
 
-impl Window {
-    /// `time`, or a count where messages are large; a quarter of it for text, which is slow.
-    pub fn usual(encoding: Encoding, bytes: u64, time: Duration) -> Window {
-        if bytes < COUNTED_BYTES_MIN {
-            return Window::Time(time);
-        }
-        let share = if encoding.spec().payload == Payload::Bytes { 1 } else { 4 };
-        Window::Requests((COUNTED_BYTES / bytes / share).clamp(2, 16))
+/// `time`, or a count where messages are large; a quarter of it for text, which is slow.
+fn window(encoding: Encoding, bytes: u64, time: Duration) -> Length {
+    if bytes < COUNTED_BYTES_MIN {
+        return Length::Time(time);
     }
+    let share = if encoding.spec().payload == Payload::Bytes { 1 } else { 4 };
+    Length::Requests((COUNTED_BYTES / bytes / share).clamp(2, 16))
 }
 
 impl Cell {
@@ -163,7 +153,7 @@ impl Cell {
             array: array.clone(),
             load: bearable,
             in_flight_wanted: (bearable != load).then_some(load.in_flight),
-            window: Window::usual(subject.encoding(), array.bytes, time),
+            window: window(subject.encoding(), array.bytes, time),
             skip: None,
             variant: Variant::Usual,
             offered_hz: None,
@@ -218,10 +208,10 @@ mod tests {
     #[test]
     fn large_messages_are_counted() {
         let time = Duration::from_millis(250);
-        assert_eq!(Window::usual(Encoding::Npy, 1 << 20, time), Window::Time(time));
-        assert_eq!(Window::usual(Encoding::Npy, 16 << 20, time), Window::Requests(16));
-        assert_eq!(Window::usual(Encoding::Json, 16 << 20, time), Window::Requests(4));
-        assert_eq!(Window::usual(Encoding::Json, 256 << 20, time), Window::Requests(2));
+        assert_eq!(window(Encoding::Npy, 1 << 20, time), Length::Time(time));
+        assert_eq!(window(Encoding::Npy, 16 << 20, time), Length::Requests(16));
+        assert_eq!(window(Encoding::Json, 16 << 20, time), Length::Requests(4));
+        assert_eq!(window(Encoding::Json, 256 << 20, time), Length::Requests(2));
     }
 
     #[test]

@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::record::trial_spec::Length;
 use crate::record::{Outcome, Trial, Variant};
 use crate::stats::location::location;
 
 use super::Subject;
-use super::cell::{Cell, Window};
+use super::cell::Cell;
 use super::plan::Plan;
 use super::run::Blocks;
 
@@ -41,7 +42,7 @@ pub fn plan(closed: &Plan, trials: &[Trial]) -> Plan {
             let offered = (share * standard).round().max(1.0);
             let skip = (offered > OWN_SHARE_MAX * own)
                 .then(|| format!("offered more than {OWN_SHARE_MAX} of its {own:.0}/s"));
-            let window = Window::Time(WINDOW);
+            let window = Length::Time(WINDOW);
             cells.push(Cell { offered_hz: Some(offered), skip, window, ..cell.clone() });
         }
     }

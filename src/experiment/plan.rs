@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::axis::{Encoding, Family};
 use crate::codec::{self, ArrayCodec as _};
 use crate::record::ArrayInfo;
+use crate::record::trial_spec::Knobs;
 use crate::sys::mapping::Mapping;
 
 use super::cell::{Cell, Load};
@@ -41,12 +42,8 @@ pub struct Wish {
     pub connections: Option<u32>,
     /// Requests in flight over all connections.
     pub in_flight: Option<u32>,
-    /// Flags that every load of a gRPC rung gets beside.
-    pub load_flags: Vec<String>,
-    /// How long the load generator looks for replies before it sleeps.
-    pub busy_poll: Duration,
-    /// Keeps the load generator busy for as long with every reply.
-    pub client_spin: Duration,
+    /// Settings of the load generator.
+    pub knobs: Knobs,
     /// True to count what a request makes each rung do.
     pub counts: bool,
     /// Blocks, exactly.
@@ -84,12 +81,8 @@ pub struct Plan {
     pub array: Option<PathBuf>,
     /// Who loads the servers.
     pub client: Client,
-    /// Flags that every load of a gRPC rung gets beside.
-    pub load_flags: Vec<String>,
-    /// How long the load generator looks for replies before it sleeps.
-    pub busy_poll: Duration,
-    /// Keeps the load generator busy for as long with every reply.
-    pub client_spin: Duration,
+    /// Settings of the load generator.
+    pub knobs: Knobs,
 }
 
 /// How long the load generator stays awake for a reply, so that a server has not to wake its core for each: on a
@@ -155,9 +148,7 @@ impl Wish {
             array: None,
             connections: None,
             in_flight: None,
-            load_flags: Vec::new(),
-            busy_poll: BUSY_POLL,
-            client_spin: Duration::ZERO,
+            knobs: Knobs { busy_poll: BUSY_POLL, ..Knobs::default() },
             counts: false,
             rounds: None,
             time: None,
@@ -196,9 +187,7 @@ impl Wish {
             budget: self.budget.unwrap_or(self.client.budget(self.preset.budget())),
             array: self.array.clone(),
             client: self.client,
-            load_flags: self.load_flags.clone(),
-            busy_poll: self.busy_poll,
-            client_spin: self.client_spin,
+            knobs: self.knobs.clone(),
         })
     }
 

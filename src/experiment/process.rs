@@ -141,7 +141,7 @@ pub fn collect(path: &Path) -> Option<String> {
 
 impl Guard {
     fn start(who: &'static str, command: &mut Command) -> Result<Guard, Failure> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Process::start(who, command);
         let mut process =
             started.map_err(|error| Failure { error, said: None, stderr: String::new() })?;

@@ -47,7 +47,7 @@ impl Bench {
     /// How long the load generator of `plan` stays awake here: on a core of both it would keep the server off it.
     pub fn busy_poll(&self, plan: &Plan) -> Duration {
         let shares_core = self.cpu_server == self.cpu_client;
-        if shares_core { Duration::ZERO } else { plan.busy_poll }
+        if shares_core { Duration::ZERO } else { plan.knobs.busy_poll }
     }
 }
 
@@ -292,6 +292,7 @@ fn trial(cell: &Cell, place: Place, attempt: Attempt) -> Trial {
         round: place.round,
         position: place.position,
         environment_bytes: place.environment_bytes,
+        spec: attempt.spec,
         outcome: attempt.outcome,
         server: attempt.server,
         disturbance: attempt.disturbance,

@@ -3,20 +3,25 @@
 //! Whatever goes wrong is an outcome, with a reason in a line: a server that dies or hangs, a reply that is wrong, a
 //! trial that takes too long. Nothing a server does ends the run.
 
+use std::io::{PipeReader, Write as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::axis::Family;
+use crate::load::conformance;
 use crate::probe::core_speed;
 use crate::probe::cpu_clock;
 use crate::probe::disturbance::{Disturbance, MachineSnapshot};
 use crate::probe::sched_stats::{SchedSnapshot, SchedStats};
 use crate::probe::tracer::Tracer;
+use crate::record::trial_spec::{
+    ArraySpec, Knobs, Length, LoadSpec, ServerSpec, ServerUrl, Target, TrialSpec,
+};
 use crate::record::{Counts, Measurement, Outcome, RequestCounts, ServerReport, Variant};
 
-use super::cell::{Cell, Window};
+use super::cell::Cell;
 use super::client::PythonClient;
 use super::plan::Plan;
 use super::preset::SEED_IN_FLIGHT;
@@ -24,6 +29,7 @@ use super::process::{self, Failure, READY_TIMEOUT, Server};
 use super::run::Bench;
 use super::subject::Subject;
 use crate::external::{ExternalRung, advice};
+use crate::sys::address::Address;
 use crate::sys::child::ChildError;
 use crate::sys::ready_line::READY_LINE;
 
@@ -50,6 +56,8 @@ pub(super) struct Attempt {
     pub(super) reference_work_ns: Option<[u64; 2]>,
     /// What requests made the server do, where that was to be counted.
     pub(super) counts: Option<Counts>,
+    /// The document that the server and the load generator were given, if they were.
+    pub(super) spec: Option<Box<TrialSpec>>,
     /// True when it ran out of time, which it would again.
     pub(super) is_hopeless: bool,
 }
@@ -70,6 +78,7 @@ impl From<Outcome> for Attempt {
             sched_stats: None,
             reference_work_ns: None,
             counts: None,
+            spec: None,
             is_hopeless: false,
         }
     }
@@ -79,7 +88,8 @@ impl Trials<'_> {
     /// One trial, start to end.
     pub(super) fn attempt(&self, cell: &Cell, environment_bytes: u32) -> Attempt {
         let report = self.bench.out.join("server-report.json");
-        let server = match self.start(cell, &report, environment_bytes) {
+        let mut spec = self.spec(cell, &report);
+        let server = match self.start(cell, &mut spec, environment_bytes) {
             Ok(server) => server,
             Err(failure) => return unstarted(failure),
         };
@@ -89,8 +99,10 @@ impl Trials<'_> {
         let piece_before = core_speed::reference_work_ns(self.bench.cpu_server);
         let (account, threads_before) = (MachineSnapshot::read(), threads());
         let measured = match cell.is_counted {
-            false => self.measure(cell, &server).map(|measured| (measured, None)),
-            true => self.count(cell, &server).map(|(measured, counts)| (measured, Some(counts))),
+            false => self.measure(cell, &spec).map(|measured| (measured, None)),
+            true => {
+                self.count(cell, &spec, &server).map(|(measured, counts)| (measured, Some(counts)))
+            }
         };
         let sched_stats = threads_before.and_then(|before| Some(threads()?.since(&before)));
         let disturbance = account.and_then(MachineSnapshot::until_now);
@@ -112,6 +124,7 @@ impl Trials<'_> {
             sched_stats,
             reference_work_ns: piece_before.zip(piece_after).map(<[u64; 2]>::from),
             counts,
+            spec: self.bench.python.is_none().then(|| Box::new(spec)),
             is_hopeless: false,
         }
     }
@@ -119,16 +132,23 @@ impl Trials<'_> {
     /// Asks the rung of `cell` for arrays of every kind. Anything but right replies to all is what came of it.
     pub(super) fn conform(&self, cell: &Cell) -> Option<Outcome> {
         let report = self.bench.out.join("server-report.json");
-        let server = match self.start(cell, &report, 0) {
+        let mut spec = self.spec(cell, &report);
+        let server = match self.start(cell, &mut spec, 0) {
             Ok(server) => server,
             Err(failure) => return Some(unstarted(failure).outcome),
         };
         let spent = || cpu_clock::process_cpu(server.pid()).map_or(0, |cpu| cpu.total_ns);
         let before = spent();
-        let mut command = self.client(cell, &server);
-        command.args(["--conformance", "--seed", &self.plan.seed.to_string()]);
-        let answered = process::ask("load generator", &mut command, self.plan.budget, self.stop);
-        if let Err(failure) = answered {
+        spec.load = LoadSpec {
+            array: ArraySpec::Conformance { seed: self.plan.seed },
+            connections: 1,
+            in_flight: 1,
+            rate_hz: None,
+            warmup: Length::Requests(0),
+            window: Length::Requests(conformance::ARRAYS as u64),
+            ..spec.load
+        };
+        if let Err(failure) = self.load(&spec) {
             let spent = Duration::from_nanos(spent().saturating_sub(before));
             return Some(self.abandoned(server, failure, spent).outcome);
         }
@@ -138,16 +158,20 @@ impl Trials<'_> {
     }
 
     /// Counts what some requests and twice as many make the server do, once it is warm.
-    fn count(&self, cell: &Cell, server: &Server) -> Result<(Measurement, Counts), Failure> {
-        self.measure(cell, server)?;
+    fn count(
+        &self,
+        cell: &Cell,
+        spec: &TrialSpec,
+        server: &Server,
+    ) -> Result<(Measurement, Counts), Failure> {
+        self.measure(cell, spec)?;
         let counted = |times: u64| {
-            let window = match cell.window {
-                Window::Requests(requests) => Window::Requests(times * requests),
-                time => time,
-            };
-            let cell = Cell { window, ..cell.clone() };
+            let mut spec = spec.clone();
+            if let Length::Requests(requests) = &mut spec.load.window {
+                *requests *= times;
+            }
             let tracer = Tracer::start(server.pid()).map_err(untraced)?;
-            let measured = self.measure(&cell, server);
+            let measured = self.measure(cell, &spec);
             let traced = tracer.stop();
             let (measured, traced) = (measured?, traced.map_err(untraced)?);
             let counted = RequestCounts {
@@ -164,23 +188,46 @@ impl Trials<'_> {
         Ok((measured, Counts { few, many }))
     }
 
-    fn start(&self, cell: &Cell, report: &Path, environment_bytes: u32) -> Result<Server, Failure> {
+    /// Starts the server of `spec`, and enters in it where that listens.
+    fn start(
+        &self,
+        cell: &Cell,
+        spec: &mut TrialSpec,
+        environment_bytes: u32,
+    ) -> Result<Server, Failure> {
         let (mut command, ready) = match &cell.subject {
-            Subject::Own(rung) => (self.serve(&rung.to_string(), cell, report), READY_LINE),
+            Subject::Own(_) => (self.serve(cell, spec)?, READY_LINE),
             Subject::External(rung) => (self.serve_peer(rung), rung.ready_line()),
         };
         command.env(PADDING, "-".repeat(environment_bytes as usize));
-        Server::start(&mut command, ready, READY_TIMEOUT.min(self.plan.budget), self.stop)
+        let within = READY_TIMEOUT.min(self.plan.budget);
+        let server = Server::start(&mut command, ready, within, self.stop)?;
+        spec.load.targets = vec![Target {
+            url: ServerUrl {
+                family: cell.subject.family(),
+                authority: server.address().to_string(),
+            },
+            pid: Some(server.pid()),
+        }];
+        Ok(server)
     }
 
-    fn measure(&self, cell: &Cell, server: &Server) -> Result<Measurement, Failure> {
+    /// Runs the load generator on `spec`.
+    fn load(&self, spec: &TrialSpec) -> Result<String, Failure> {
+        let mut command = self.child("load");
+        command.args(["--spec", "-", "--json"]).stdin(document(spec)?);
+        process::ask("load generator", &mut command, self.plan.budget, self.stop)
+    }
+
+    fn measure(&self, cell: &Cell, spec: &TrialSpec) -> Result<Measurement, Failure> {
         let answer =
             |mut command, who| process::ask(who, &mut command, self.plan.budget, self.stop);
         match &self.bench.python {
-            None => measurement(&answer(self.load(cell, server), "load generator")?),
+            None => measurement(&self.load(spec)?),
             Some(client) => {
                 // A line tells more than the exit status that goes with it.
-                let line = match answer(self.load_from(client, cell, server), "Python client") {
+                let url = &spec.load.target().url;
+                let line = match answer(self.load_from(client, cell, url), "Python client") {
                     Ok(line) => line,
                     Err(Failure { said: Some(line), .. }) => line,
                     Err(failure) => return Err(failure),
@@ -235,23 +282,69 @@ impl Trials<'_> {
         child(&self.bench.program, name)
     }
 
-    fn serve(&self, rung: &str, cell: &Cell, report: &Path) -> Command {
-        let message = (cell.array.bytes * MESSAGE_PER_ARRAY).max(MESSAGE_BYTES_MIN);
+    /// The document of a trial of `cell`, but for where its server listens.
+    fn spec(&self, cell: &Cell, report: &Path) -> TrialSpec {
+        let server = ServerSpec {
+            rung: cell.subject.to_string(),
+            cores: vec![self.bench.cpu_server],
+            ..ServerSpec::default()
+        };
+        let server = match (&cell.subject, cell.variant) {
+            (Subject::External(_), _) => server,
+            (Subject::Own(_), variant) => ServerSpec {
+                listen: Some(Address::FREE_PORT),
+                is_null: variant == Variant::Null,
+                delay: match variant {
+                    Variant::Delayed { ns } => Some(Duration::from_nanos(ns)),
+                    _ => None,
+                },
+                body_bytes_max: Some((cell.array.bytes * MESSAGE_PER_ARRAY).max(MESSAGE_BYTES_MIN)),
+                report: Some(report.to_owned()),
+                ..server
+            },
+        };
+        let load = LoadSpec {
+            targets: Vec::new(),
+            encoding: cell.subject.encoding(),
+            array: match &self.plan.array {
+                Some(path) => ArraySpec::File { path: path.clone() },
+                None => ArraySpec::float64(cell.array.bytes, 1),
+            },
+            connections: cell.load.connections,
+            in_flight: cell.load.in_flight,
+            rate_hz: cell.offered_hz,
+            warmup: match cell.is_counted {
+                true => Length::Requests(0),
+                false => Length::Time(self.plan.warmup),
+            },
+            settle: self.plan.settle,
+            window: cell.window,
+            // This process ends it first, so that a trial that takes too long is told from one that fails.
+            timeout: 2 * self.plan.budget,
+            cpu: Some(self.bench.cpu_client),
+            knobs: Knobs { busy_poll: self.bench.busy_poll(self.plan), ..self.plan.knobs.clone() },
+        };
+        TrialSpec { servers: vec![server], load }
+    }
+
+    /// The command that starts the server of `spec`. Another build may be older than the document, so it is told by
+    /// the flags that every build has.
+    fn serve(&self, cell: &Cell, spec: &TrialSpec) -> Result<Command, Failure> {
         let mut command = child(self.build(cell.variant), "serve");
-        command.arg(rung);
-        match cell.variant {
-            Variant::Delayed { ns } => {
-                command.args(["--spin", &format!("{ns}ns")]);
-            }
-            Variant::Null => {
-                command.arg("--undecoded");
-            }
-            Variant::Usual | Variant::Twin | Variant::Build { .. } => {}
+        if !matches!(cell.variant, Variant::Build { .. }) {
+            command.args(["--spec", "-"]).stdin(document(spec)?);
+            return Ok(command);
         }
-        command.args(["--addr", "127.0.0.1:0", "--cpu", &self.bench.cpu_server.to_string()]);
-        command.args(["--max-message", &message.to_string()]);
-        command.arg("--report").arg(report);
-        command
+        let server = &spec.servers[0];
+        command.arg(&server.rung).args(["--addr", "127.0.0.1:0"]);
+        command.args(["--cpu", &self.bench.cpu_server.to_string()]);
+        if let Some(bytes) = server.body_bytes_max {
+            command.args(["--max-message", &bytes.to_string()]);
+        }
+        if let Some(report) = &server.report {
+            command.arg("--report").arg(report);
+        }
+        Ok(command)
     }
 
     fn serve_peer(&self, rung: &ExternalRung) -> Command {
@@ -264,58 +357,11 @@ impl Trials<'_> {
         command
     }
 
-    /// The load generator, but for what it is to send.
-    fn client(&self, cell: &Cell, server: &Server) -> Command {
-        let mut command = self.child("load");
-        command.arg(url(cell, server));
-        command.args(["--codec", cell.subject.encoding().name(), "--json"]);
-        command.args(["--cpu", &self.bench.cpu_client.to_string()]);
-        // Ours is the one that ends it, so that a trial that takes too long is told from one that fails.
-        command.args(["--timeout", &format!("{}us", 2 * self.plan.budget.as_micros())]);
-        if cell.subject.family() == Family::Grpc {
-            command.args(&self.plan.load_flags);
-        }
-        command
-    }
-
-    fn load(&self, cell: &Cell, server: &Server) -> Command {
-        let mut command = self.client(cell, server);
-        command.args(["--server-pid", &server.pid().to_string()]);
-        command.args(["--connections", &cell.load.connections.to_string()]);
-        command.args(["--in-flight", &cell.load.in_flight.to_string()]);
-        if cell.is_counted {
-            command.args(["--warmup", "0"]);
-        } else {
-            command.args(["--warmup", &format!("{}us", self.plan.warmup.as_micros())]);
-        }
-        if let Some(settle) = self.plan.settle {
-            command.args(["--settle", &format!("{}us", settle.as_micros())]);
-        }
-        if let Some(rate) = cell.offered_hz {
-            command.args(["--rate", &rate.to_string()]);
-        }
-        let busy_poll = self.bench.busy_poll(self.plan);
-        command.args(["--busy-poll", &format!("{}us", busy_poll.as_micros())]);
-        if !self.plan.client_spin.is_zero() {
-            let spin = self.plan.client_spin.as_nanos();
-            command.args(["--spin-per-reply", &format!("{spin}ns")]);
-        }
-        match cell.window {
-            Window::Time(time) => command.args(["--duration", &format!("{}us", time.as_micros())]),
-            Window::Requests(count) => command.args(["--requests", &count.to_string()]),
-        };
-        match &self.plan.array {
-            Some(path) => command.arg("--array").arg(path),
-            None => command.args(["--size", &cell.array.bytes.to_string()]),
-        };
-        command
-    }
-
-    fn load_from(&self, client: &PythonClient, cell: &Cell, server: &Server) -> Command {
+    fn load_from(&self, client: &PythonClient, cell: &Cell, url: &ServerUrl) -> Command {
         let cpu = self.bench.cpu_client.to_string();
         let mut command = self.child("exec");
         command.args(["--cpu", &cpu, "--"]).arg(&client.python).arg(&client.script);
-        command.arg(url(cell, server));
+        command.arg(url.to_string());
         command.args(["--codec", cell.subject.encoding().name(), "--cpu", &cpu]);
         command.args(["--connections", &cell.load.connections.to_string()]);
         // What is more than its connections can carry waits inside of aiohttp; grpcio sends all that it is given.
@@ -336,14 +382,23 @@ impl Trials<'_> {
 /// `program` as a child that ends with this process.
 fn child(program: &Path, name: &str) -> Command {
     let mut command = Command::new(program);
-    command.arg(name).args(["--die-with", &std::process::id().to_string()]);
+    command.arg(name).args(["--die-with", &std::process::id().to_string()]).stdin(Stdio::null());
     // A backtrace would push the message out of the lines of stderr that are kept.
     command.env("RUST_BACKTRACE", "0");
     command
 }
 
-fn url(cell: &Cell, server: &Server) -> String {
-    format!("{}://{}", cell.subject.family().scheme(), server.address())
+/// A pipe that holds `spec`, to be a child's stdin. The document is far smaller than a pipe's 64 KiB.
+fn document(spec: &TrialSpec) -> Result<PipeReader, Failure> {
+    let written = std::io::pipe().and_then(|(reader, mut writer)| {
+        writer.write_all(spec.to_json().as_bytes())?;
+        Ok(reader)
+    });
+    written.map_err(|error| Failure {
+        error: ChildError::Spawn { program: "a child".to_owned(), reason: error.to_string() },
+        said: None,
+        stderr: String::new(),
+    })
 }
 
 /// A server that was not ready; one that took too long would again.

@@ -5,10 +5,11 @@
 //! request, one at a time on one connection. Each count is made with some requests and with twice as many, so that what
 //! happens once a connection falls out of the difference; and all of it twice, so that what does not repeat is seen.
 
+use crate::record::trial_spec::Length;
 use crate::record::{Side, Variant};
 
 use super::Subject;
-use super::cell::{Cell, Load, Window};
+use super::cell::{Cell, Load};
 use super::plan::Plan;
 use super::run::Blocks;
 
@@ -70,7 +71,7 @@ fn alone<'a>(cells: impl Iterator<Item = &'a Cell>, requests: u64) -> Vec<Cell> 
             counted.push(Cell {
                 load: Load::connections(1),
                 is_counted: true,
-                window: Window::Requests(requests),
+                window: Length::Requests(requests),
                 ..cell.clone()
             });
         }

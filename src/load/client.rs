@@ -30,7 +30,7 @@ const SHARE_BYTES_MIN: usize = 8 * 1024;
 #[derive(Debug)]
 pub struct LoadConnection<C> {
     client: C,
-    run: Rc<RefCell<Run>>,
+    pub(super) run: Rc<RefCell<Run>>,
     slots: Slots,
     stamped: Vec<u8>,
     /// Its number among the run's connections.
@@ -236,6 +236,3 @@ fn http2(settings: Settings) -> Http2Settings {
         max_header_list_size: settings.max_header_list_size,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,11 +16,19 @@ use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
 
 use crate::array::{ArrayView, NdArray};
-use crate::axis::Payload;
-use crate::codec::CodecError;
+use crate::axis::{Encoding, Payload};
+use crate::codec::{self, ArrayCodec, CodecError};
 
 use super::nonce::Nonce;
-use super::plan::Body;
+
+/// What a message body is.
+#[derive(Clone, Copy, Debug)]
+pub enum Body {
+    /// The array's own bytes, sent as `reflect`.
+    Reflect,
+    /// The array as this codec of our own writes it.
+    Codec(&'static dyn ArrayCodec),
+}
 
 /// What is sent: the array, how it is written, and where requests differ.
 #[derive(Debug)]
@@ -41,7 +49,7 @@ pub struct Form {
 }
 
 #[derive(Clone, Debug)]
-enum Places {
+pub(super) enum Places {
     /// The array is empty.
     None,
     /// As it lies in the array, from here.
@@ -50,6 +58,23 @@ enum Places {
     Base64 { at: usize, padding: Vec<u8>, text_len: usize },
     /// Each number as text at its place.
     Text { at: Vec<usize> },
+}
+
+impl From<Encoding> for Body {
+    /// Whatever form the server uses, our own codec does the client's work: the same cost for every rung.
+    fn from(encoding: Encoding) -> Body {
+        codec::implementation(encoding.own()).map_or(Body::Reflect, Body::Codec)
+    }
+}
+
+impl Body {
+    /// What it is on the wire.
+    pub fn encoding(self) -> Encoding {
+        match self {
+            Body::Reflect => Encoding::Reflect,
+            Body::Codec(codec) => codec.encoding(),
+        }
+    }
 }
 
 impl Message {
@@ -159,17 +184,10 @@ fn stamp_base64(nonce: &Nonce, request: u64, padding: &[u8], text_len: usize, ou
 
 /// The whole message of `array`.
 fn write(body: Body, array: &ArrayView<'_>) -> Result<Vec<u8>, CodecError> {
-    let Body::Codec(codec) = body else {
-        return Ok(array.data().to_vec());
-    };
-    let mut out = Vec::new();
-    let encoded = codec.encode(array, &mut out)?;
-    let (head_len, payload) = (encoded.head_len, encoded.payload);
-    let mut message = Vec::with_capacity(out.len() + payload.len());
-    message.extend_from_slice(&out[..head_len]);
-    message.extend_from_slice(payload);
-    message.extend_from_slice(&out[head_len..]);
-    Ok(message)
+    match body {
+        Body::Reflect => Ok(array.data().to_vec()),
+        Body::Codec(codec) => codec::message(codec, array),
+    }
 }
 
 /// Where the array's bytes lie in a message that holds them as they are.
@@ -196,7 +214,7 @@ fn base64_place(message: &[u8], nonce: &Nonce, array: &ArrayView<'_>) -> Option<
 }
 
 /// Where the first numbers of a nested list stand, if each is as wide as the nonce's.
-fn text_places(message: &[u8], nonce: &Nonce) -> Option<(Places, usize)> {
+pub(super) fn text_places(message: &[u8], nonce: &Nonce) -> Option<(Places, usize)> {
     let width = nonce.text_width();
     let mut at = value_at(message, b"\"data\"")?;
     let mut places = Vec::with_capacity(nonce.scalars());
@@ -213,7 +231,7 @@ fn text_places(message: &[u8], nonce: &Nonce) -> Option<(Places, usize)> {
 
 /// Where the value of `key` begins. A key of the same name can only stand before it inside a string, which none of
 /// the fields of a message can hold.
-fn value_at(message: &[u8], key: &[u8]) -> Option<usize> {
+pub(super) fn value_at(message: &[u8], key: &[u8]) -> Option<usize> {
     let after_key = memmem::find(message, key)? + key.len();
     let is_space = |byte: &u8| byte.is_ascii_whitespace();
     let colon = after_key + message[after_key..].iter().position(|byte| !is_space(byte))?;
@@ -223,6 +241,3 @@ fn value_at(message: &[u8], key: &[u8]) -> Option<usize> {
     let start = colon + 1;
     Some(start + message[start..].iter().position(|byte| !is_space(byte))?)
 }
-
-#[cfg(test)]
-mod tests;

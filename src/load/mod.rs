@@ -2,17 +2,15 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`plan`] | checked options |
 //! | [`schedule`] | when to send, which replies count |
-//! | [`settling`] | when a warm-up may end |
-//! | [`pace`] | when each request of an open loop is due |
-//! | [`conform`] | arrays of every kind, to be answered before anything is measured |
+//! | [`steady_state`] | when a warm-up may end |
+//! | [`arrivals`] | when each request of an open loop is due |
+//! | [`conformance`] | arrays of every kind, to be answered before anything is measured |
 //! | [`nonce`] | the number inside the array that differs for every request |
 //! | [`message`] | the request, written once and stamped |
 //! | [`verify`] | whether a reply is right |
 //! | [`run`](mod@run) | what connections share: schedule, checks, counts, the first failure |
 //! | [`client`] | a connection over one of our own client halves |
-//! | [`summary`] | a measurement for people |
 //! | [`net`] | sockets, put on the reactor in their protocol |
 //! | [`worker`] | runs it all |
 //!
@@ -25,25 +23,27 @@ use std::time::Duration;
 use crate::array::ArrayError;
 use crate::codec::CodecError;
 use crate::driver::DriverError;
+use crate::record::trial_spec::SpecError;
 use crate::sys::affinity::AffinityError;
 use crate::sys::socket::SocketError;
 use crate::wire::WireError;
 
+pub mod arrivals;
 pub mod client;
-pub mod conform;
+pub mod conformance;
 pub mod message;
 pub mod net;
 pub mod nonce;
-pub mod pace;
-pub mod plan;
 pub mod run;
 pub mod schedule;
-pub mod settling;
-pub mod summary;
+pub mod steady_state;
 pub mod verify;
 pub mod worker;
 
 pub use worker::run;
+
+#[cfg(test)]
+mod tests;
 
 /// Why a run has no measurement: what, which request, what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +97,7 @@ pub enum LoadError {
     },
     /// The options do not fit each other.
     #[error(transparent)]
-    Plan(#[from] plan::PlanError),
+    Spec(#[from] SpecError),
     #[error("cannot resolve {host}: {source}")]
     Resolve { host: String, source: std::io::Error },
     #[error(transparent)]

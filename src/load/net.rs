@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use crate::axis::Family;
 use crate::driver::uring::{ConnectionId, Reactor};
 use crate::driver::{self, Connected};
+use crate::record::trial_spec::{CONNECTIONS_MAX, LoadSpec};
 use crate::service::routes::GRPC_PATH;
 use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::wire::Limits;
 use crate::wire::h1::H1Client;
-use crate::wire::h2::H2Client;
+use crate::wire::h2::{Allowance, H2Client};
 use crate::wire::raw::RawClient;
 
 use super::LoadError;
 use super::client::LoadConnection;
-use super::plan::{CONNECTIONS_MAX, Options};
 use super::run::Run;
 
 /// A reply may be this many times as long as its request (JSON may be spaced out) and a little more (an error's text).
@@ -39,9 +39,9 @@ pub fn reactor(busy_poll: Duration) -> Result<Reactor, LoadError> {
     Ok(Reactor::new(options)?)
 }
 
-/// Makes all connections of `options`, with the same socket options as a server's, before `end`.
-pub fn connect(options: &Options, end: Instant) -> Result<Vec<OwnedFd>, LoadError> {
-    let host = &options.target.authority;
+/// Makes all connections of `spec`, with the same socket options as a server's, before `end`.
+pub fn connect(spec: &LoadSpec, end: Instant) -> Result<Vec<OwnedFd>, LoadError> {
+    let host = &spec.target().url.authority;
     let failed = |source| LoadError::Resolve { host: host.clone(), source };
     let address = Address::resolve(host).map_err(failed)?;
     let connect = |_| {
@@ -49,41 +49,45 @@ pub fn connect(options: &Options, end: Instant) -> Result<Vec<OwnedFd>, LoadErro
         let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         Ok(socket::connect(&address, left)?)
     };
-    (0..options.connections).map(connect).collect()
+    (0..spec.connections).map(connect).collect()
 }
 
 /// Puts every socket on the reactor and says what each is called there; the first requests are sent.
 pub fn start(
     reactor: &mut Reactor,
-    options: &Options,
+    spec: &LoadSpec,
     sockets: Vec<OwnedFd>,
     run: &Rc<RefCell<Run>>,
 ) -> Result<Vec<ConnectionId>, LoadError> {
-    let mut start = |(index, socket)| Ok(reactor.adopt(socket, machine(options, run, index))?);
+    let mut start = |(index, socket)| Ok(reactor.adopt(socket, machine(spec, run, index))?);
     sockets.into_iter().enumerate().map(&mut start).collect()
 }
 
 /// A connection in the protocol of its target.
-fn machine(options: &Options, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Connected> {
-    let share = options.share(index as u32);
-    let encoding = options.body.encoding();
+fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Connected> {
+    let share = spec.share(index as u32);
+    let encoding = spec.encoding;
     let request_len = run.borrow().request_len_max();
     let body_bytes_max = request_len.saturating_mul(REPLY_FACTOR_MAX) + REPLY_BYTES_MORE;
     let limits = Limits { body_bytes_max, ..Limits::default() };
-    match options.target.protocol {
+    match spec.target().url.family {
         Family::Raw => {
             let client = RawClient::new(encoding.id(), &limits);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
         Family::Rest => {
-            let (host, path) = (&options.target.authority, encoding.path());
+            let (host, path) = (&spec.target().url.authority, encoding.path());
             let client = H1Client::new(host, path, encoding.content_type(), &limits);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
         Family::Grpc => {
             let (authority, content_type) =
-                (&options.target.authority, encoding.grpc_content_type());
-            let (allowance, limits) = (options.allowance, Rc::new(limits));
+                (&spec.target().url.authority, encoding.grpc_content_type());
+            let allowance = Allowance {
+                window: spec.knobs.h2_window_bytes,
+                frame_bytes_max: spec.knobs.h2_frame_bytes_max,
+            };
+            let limits = Rc::new(limits);
             let client = H2Client::new(authority, GRPC_PATH, content_type, allowance, limits);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }

@@ -14,12 +14,12 @@ use crate::record::{Http2Settings, Measurement, ScheduleReport};
 use crate::stats::histogram::Histogram;
 use crate::sys::socket::SocketOptions;
 
+use super::arrivals::Arrivals;
 use super::message::Message;
-use super::pace::Pace;
-use super::plan::Options;
 use super::schedule::{Boundary, Schedule};
 use super::verify::{Verifier, WrongReply};
-use super::{LoadError, conform};
+use super::{LoadError, conformance};
+use crate::record::trial_spec::LoadSpec;
 
 /// One run, from its first request to its last reply.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub struct Run {
     started: Option<Instant>,
     /// Time in which the reactor only looked for replies, up to its last turn.
     spun: Duration,
-    spin: Duration,
+    delay: Duration,
 }
 
 /// The server's process, whose time is read.
@@ -50,7 +50,7 @@ struct Watched {
 /// What an open loop has beside.
 #[derive(Debug)]
 struct OpenLoop {
-    pace: Pace,
+    arrivals: Arrivals,
     /// How late requests were sent.
     lags: Histogram,
     /// Connections that could send and have nothing due.
@@ -99,25 +99,25 @@ struct Reading {
 }
 
 impl Run {
-    /// A run as `options` say, whose requests carry `messages` in turns.
-    pub fn new(options: &Options, messages: Vec<Message>) -> Result<Run, LoadError> {
+    /// A run as `spec` says, whose requests carry `messages` in turns.
+    pub fn new(spec: &LoadSpec, messages: Vec<Message>) -> Result<Run, LoadError> {
         Ok(Run {
-            schedule: Schedule::new(options.warmup, options.window).settling(options.settle),
+            schedule: Schedule::new(spec.warmup, spec.window).settling(spec.settle),
             verifiers: messages.into_iter().map(Verifier::new).collect(),
             latencies: Histogram::default(),
-            open: options.rate_hz.map(|rate_hz| OpenLoop {
-                pace: Pace::new(rate_hz),
+            open: spec.rate_hz.map(|rate_hz| OpenLoop {
+                arrivals: Arrivals::new(rate_hz),
                 lags: Histogram::default(),
                 idle: Vec::new(),
             }),
             traffic: Rc::default(),
-            server: options.server_pid.map(Watched::new).transpose()?,
+            server: spec.target().pid.map(Watched::new).transpose()?,
             opened: None,
             closed: None,
             failure: None,
             started: None,
             spun: Duration::ZERO,
-            spin: options.spin,
+            delay: spec.knobs.delay,
         })
     }
 
@@ -160,7 +160,7 @@ impl Run {
         let sent = match &mut self.open {
             None => now,
             Some(open) => {
-                let Some(due) = open.pace.take(now) else {
+                let Some(due) = open.arrivals.take(now) else {
                     open.idle.push(index);
                     return None;
                 };
@@ -177,7 +177,7 @@ impl Run {
     pub fn waiting(&mut self, now: Instant) -> Option<(usize, Instant)> {
         let open = self.open.as_mut()?;
         let index = *open.idle.last()?;
-        Some((index, open.pace.due(now)))
+        Some((index, open.arrivals.due(now)))
     }
 
     /// The connection that [`Run::waiting`] gave is going to send.
@@ -197,8 +197,8 @@ impl Run {
         if let Err(wrong) = checked {
             return self.fail(LoadError::Reply { request: ticket.request, wrong });
         }
-        if !self.spin.is_zero() {
-            wait(self.spin);
+        if !self.delay.is_zero() {
+            wait(self.delay);
         }
         let verdict = self.schedule.answered(now);
         self.read(verdict.boundary, now);
@@ -285,7 +285,7 @@ impl Run {
             warmup_ns: self.started.map_or(0, |started| nanoseconds(opened.at - started)),
             is_steady: self.schedule.is_steady(),
             schedule: self.open.as_ref().map(|open| ScheduleReport {
-                offered_hz: open.pace.rate_hz(),
+                offered_hz: open.arrivals.rate_hz(),
                 lag_ns: open.lags.quantiles(),
                 lag_histogram: open.lags.to_text(),
             }),
@@ -297,7 +297,7 @@ impl Run {
         let count = self.verifiers.len();
         let sent = self.schedule.sent_in_all();
         let Some(last) = sent.checked_sub(1).filter(|_| count > 1) else { return failure };
-        let array = conform::name(&self.message(last).array());
+        let array = conformance::name(&self.message(last).array());
         LoadError::Array { number: self.turn(last) + 1, count, array, source: Box::new(failure) }
     }
 

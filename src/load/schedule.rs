@@ -12,17 +12,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::plan::Extent;
-use super::settling::Settling;
+use super::steady_state::SteadyState;
+use crate::record::trial_spec::Length;
 
 /// The state of one run.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    warmup: Extent,
+    warmup: Length,
     settle: Option<Duration>,
-    settling: Option<Settling>,
+    settling: Option<SteadyState>,
     is_steady: Option<bool>,
-    window: Extent,
+    window: Length,
     phase: Phase,
     sent: u64,
     answered: u64,
@@ -64,7 +64,7 @@ pub enum Boundary {
 
 impl Schedule {
     /// A run of `warmup`, then `window`.
-    pub fn new(warmup: Extent, window: Extent) -> Schedule {
+    pub fn new(warmup: Length, window: Length) -> Schedule {
         Schedule {
             warmup,
             settle: None,
@@ -90,13 +90,13 @@ impl Schedule {
 
     /// The first request is about to be sent. Without a warm-up the window opens here.
     pub fn start(&mut self, now: Instant) -> Option<Boundary> {
-        if self.warmup.reached(0, Duration::ZERO) {
+        if self.warmup.is_reached(0, Duration::ZERO) {
             self.phase = Phase::Window { since: now };
             return Some(Boundary::Open);
         }
         self.phase = Phase::Warmup { since: now };
-        if let (Extent::Duration(min), Some(max)) = (self.warmup, self.settle) {
-            self.settling = Some(Settling::new(min, max, now));
+        if let (Length::Time(min), Some(max)) = (self.warmup, self.settle) {
+            self.settling = Some(SteadyState::new(min, max, now));
         }
         None
     }
@@ -105,7 +105,7 @@ impl Schedule {
     pub fn may_send(&self) -> bool {
         match (self.phase, self.window) {
             (Phase::Idle | Phase::Drain { .. }, _) => false,
-            (Phase::Window { .. }, Extent::Requests(wanted)) => {
+            (Phase::Window { .. }, Length::Requests(wanted)) => {
                 self.counted + self.outstanding() < wanted
             }
             (Phase::Warmup { .. } | Phase::Window { .. }, _) => true,
@@ -132,7 +132,7 @@ impl Schedule {
             }
             Phase::Window { since } => self.in_window(since, now),
             Phase::Drain { since } => {
-                let counts = now == since && !matches!(self.window, Extent::Requests(_));
+                let counts = now == since && !matches!(self.window, Length::Requests(_));
                 self.counted += u64::from(counts);
                 Verdict { counts, boundary: None }
             }
@@ -170,15 +170,15 @@ impl Schedule {
                 self.is_steady = settling.answered(now);
                 self.is_steady.is_some()
             }
-            None => self.warmup.reached(self.answered, now - since),
+            None => self.warmup.is_reached(self.answered, now - since),
         }
     }
 
     fn in_window(&mut self, since: Instant, now: Instant) -> Verdict {
         // Without a warm-up there is no reply that opened the window, hence none to leave out.
-        let counts = now > since || self.warmup.reached(0, Duration::ZERO);
+        let counts = now > since || self.warmup.is_reached(0, Duration::ZERO);
         self.counted += u64::from(counts);
-        if !counts || !self.window.reached(self.counted, now - since) {
+        if !counts || !self.window.is_reached(self.counted, now - since) {
             return Verdict { counts, boundary: None };
         }
         self.phase = Phase::Drain { since: now };
@@ -193,7 +193,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn by_time(warmup: Duration, window: Duration) -> Schedule {
-        Schedule::new(Extent::Duration(warmup), Extent::Duration(window))
+        Schedule::new(Length::Time(warmup), Length::Time(window))
     }
 
     fn verdict(counts: bool, boundary: Option<Boundary>) -> Verdict {
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_number_of_requests_is_sent_exactly() {
         let now = Instant::now();
-        let mut schedule = Schedule::new(Extent::Requests(0), Extent::Requests(3));
+        let mut schedule = Schedule::new(Length::Requests(0), Length::Requests(3));
         assert_eq!(schedule.start(now), Some(Boundary::Open));
         let mut sent = 0;
         while schedule.may_send() {
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn warm_up_may_be_counted_too() {
         let now = Instant::now();
-        let mut schedule = Schedule::new(Extent::Requests(2), Extent::Requests(1));
+        let mut schedule = Schedule::new(Length::Requests(2), Length::Requests(1));
         schedule.start(now);
         for _ in 0..4 {
             schedule.sent();

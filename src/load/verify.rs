@@ -10,8 +10,7 @@ use std::fmt;
 use crate::array::{ArrayView, Shape};
 use crate::codec::{ArrayCodec, CodecError};
 
-use super::message::{Form, Message};
-use super::plan::Body;
+use super::message::{Body, Form, Message};
 
 /// Forms remembered; a server has one, or two when it is replaced under the same address.
 const FORMS_MAX: usize = 4;
@@ -24,7 +23,7 @@ const SWAP_SEARCH: u64 = 100_000;
 pub struct Verifier {
     message: Message,
     /// Latest first.
-    forms: Vec<Form>,
+    pub(super) forms: Vec<Form>,
     stamped: Vec<u8>,
     scratch: Vec<u8>,
 }
@@ -78,7 +77,7 @@ pub enum WrongReply {
 
 /// The request whose nonce stands in a wrong reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Whose(Option<u64>);
+pub struct Whose(pub(super) Option<u64>);
 
 impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -209,6 +208,3 @@ impl Verifier {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,13 +9,13 @@ use crate::array::NdArray;
 use crate::codec::{self, ArrayCodec as _};
 use crate::driver::uring::{ConnectionId, Reactor};
 use crate::record::Measurement;
+use crate::record::trial_spec::{ArraySpec, LoadSpec};
 use crate::sys::mapping::Mapping;
 use crate::sys::{affinity, socket};
 
-use super::message::Message;
-use super::plan::{Body, Options, Source};
+use super::message::{Body, Message};
 use super::run::Run;
-use super::{LoadError, conform, net};
+use super::{LoadError, conformance, net};
 
 /// How long before a request is due the thread stops sleeping: a sleep ends some 50 us late.
 const AWAKE: Duration = Duration::from_micros(100);
@@ -23,26 +23,26 @@ const AWAKE: Duration = Duration::from_micros(100);
 /// Just below 32 MiB, beyond which glibc does not look.
 const MAPPED_BYTES: usize = 31 << 20;
 
-/// Runs one load to its end, on the calling thread, which it pins if `options` say so.
-pub fn run(options: &Options) -> Result<Measurement, LoadError> {
-    options.check()?;
-    if let Some(core) = options.cpu {
+/// Runs one load to its end, on the calling thread, which it pins if `spec` names a core.
+pub fn run(spec: &LoadSpec) -> Result<Measurement, LoadError> {
+    spec.check()?;
+    if let Some(core) = spec.cpu {
         affinity::pin(core)?;
     }
     keep_freed_memory();
-    let messages = messages(options)?;
-    let end = Instant::now() + options.timeout;
-    let sockets = net::connect(options, end)?;
+    let messages = messages(spec)?;
+    let end = Instant::now() + spec.timeout;
+    let sockets = net::connect(spec, end)?;
     let read_back = socket::read_back(&sockets[0])?;
-    let run = Rc::new(RefCell::new(Run::new(options, messages)?));
-    let mut reactor = net::reactor(options.busy_poll)?;
-    let connections = net::start(&mut reactor, options, sockets, &run)?;
+    let run = Rc::new(RefCell::new(Run::new(spec, messages)?));
+    let mut reactor = net::reactor(spec.knobs.busy_poll)?;
+    let connections = net::start(&mut reactor, spec, sockets, &run)?;
     while !run.borrow().over() {
         run.borrow_mut().spun(reactor.counters().busy_poll_idle);
         let until = wake(&mut reactor, &connections, &mut run.borrow_mut());
         reactor.turn(Some(until.map_or(end, |until| until.min(end))))?;
         if Instant::now() >= end {
-            run.borrow_mut().timed_out(options.timeout);
+            run.borrow_mut().timed_out(spec.timeout);
         }
     }
     drop(reactor);
@@ -76,20 +76,20 @@ fn nonce_base() -> u64 {
 }
 
 /// What requests carry in turns.
-fn messages(options: &Options) -> Result<Vec<Message>, LoadError> {
-    let base = nonce_base();
-    let message = |array| Ok(Message::new(options.body, array, base)?);
-    arrays(&options.source, options.body)?.into_iter().map(message).collect()
+fn messages(spec: &LoadSpec) -> Result<Vec<Message>, LoadError> {
+    let (base, body) = (nonce_base(), Body::from(spec.encoding));
+    let message = |array| Ok(Message::new(body, array, base)?);
+    arrays(&spec.array, body)?.into_iter().map(message).collect()
 }
 
-/// The arrays that `source` names, as far as `body` can carry them.
-pub fn arrays(source: &Source, body: Body) -> Result<Vec<NdArray>, LoadError> {
-    match source {
-        Source::Seeded { dtype, shape, seed } => {
+/// The arrays that `array` names, as far as `body` can carry them.
+pub fn arrays(array: &ArraySpec, body: Body) -> Result<Vec<NdArray>, LoadError> {
+    match array {
+        ArraySpec::Seeded { dtype, shape, seed } => {
             Ok(vec![NdArray::seeded(*dtype, shape.clone(), *seed)?])
         }
-        Source::File(path) => Ok(vec![read(path)?]),
-        Source::Random { seed } => Ok(conform::arrays(body, *seed)),
+        ArraySpec::File { path } => Ok(vec![read(path)?]),
+        ArraySpec::Conformance { seed } => Ok(conformance::arrays(body, *seed)),
     }
 }
 

@@ -22,6 +22,7 @@ mod server;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trial;
+pub mod trial_spec;
 pub mod validity;
 
 pub use measurement::{CLIENT_BUSY, Http2Settings, Measurement, ScheduleReport};

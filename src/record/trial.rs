@@ -8,6 +8,7 @@ use crate::probe::tracer::Allocations;
 
 use super::measurement::Measurement;
 use super::server::ServerReport;
+use super::trial_spec::TrialSpec;
 
 /// Record of one trial.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,9 @@ pub struct Trial {
     /// Padding of the server's environment, which moves its stack from launch to launch.
     #[serde(default)]
     pub environment_bytes: u32,
+    /// Document from which the server and the load generator of this program were started.
+    #[serde(default)]
+    pub spec: Option<Box<TrialSpec>>,
     pub outcome: Outcome,
     pub server: Option<ServerReport>,
     /// Use of the machine by others while the load ran.

@@ -25,6 +25,7 @@ pub mod open;
 pub mod run;
 pub mod seed;
 pub mod status;
+pub mod summary;
 pub mod table;
 mod text;
 pub mod units;

@@ -13,10 +13,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::axis::Transport;
 
+use serde::{Deserialize, Serialize};
+
 const UNIX: &str = "unix:";
 
 /// Place where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Address {
     Tcp(SocketAddr),
     /// Path of the socket's file; a relative one starts at the working directory.
@@ -70,6 +73,20 @@ impl Address {
             Address::Tcp(address) => Some(*address),
             Address::Unix(_) => None,
         }
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Address, AddressError> {
+        text.parse()
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> String {
+        address.to_string()
     }
 }
 

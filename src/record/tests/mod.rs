@@ -49,6 +49,7 @@ pub(crate) fn trial(rung: &str, round: u32, cost_ns: u64) -> Trial {
         round,
         position: 0,
         environment_bytes: 0,
+        spec: None,
         outcome: Outcome::Measured(Box::new(Measurement {
             requests: 100,
             wall_ns: 1_000_000,

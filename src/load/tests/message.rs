@@ -1,7 +1,8 @@
-use super::*;
-use crate::array::{DType, Shape};
+use crate::array::{DType, NdArray, Shape};
 use crate::axis::Encoding;
 use crate::codec::ArrayCodec;
+use crate::load::message::{Body, Message, text_places, value_at};
+use crate::load::nonce::Nonce;
 
 fn array(dtype: DType, dims: &[u64]) -> NdArray {
     NdArray::seeded(dtype, Shape::new(dims).unwrap(), 7).unwrap()
@@ -9,7 +10,7 @@ fn array(dtype: DType, dims: &[u64]) -> NdArray {
 
 /// Every body that a run may have.
 fn bodies() -> impl Iterator<Item = Body> {
-    Encoding::ALL.into_iter().map(|encoding| Body::parse(encoding.name()).unwrap())
+    Encoding::ALL.into_iter().map(Body::from)
 }
 
 fn whole(message: &Message, request: u64) -> Vec<u8> {

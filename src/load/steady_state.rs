@@ -16,7 +16,7 @@ const SLICES_LOOKED_AT: usize = 8;
 
 /// A warm-up of at least some time and at most another.
 #[derive(Clone, Debug)]
-pub struct Settling {
+pub struct SteadyState {
     slice: Duration,
     slice_end: Instant,
     max_end: Instant,
@@ -24,12 +24,12 @@ pub struct Settling {
     in_slice: u32,
 }
 
-impl Settling {
+impl SteadyState {
     /// Begins at `now`.
-    pub fn new(min: Duration, max: Duration, now: Instant) -> Settling {
+    pub fn new(min: Duration, max: Duration, now: Instant) -> SteadyState {
         let slice = (min / SLICES).max(Duration::from_micros(1));
         let (slice_end, max_end) = (now + slice, now + max.max(min));
-        Settling { slice, slice_end, max_end, replies: Vec::new(), in_slice: 0 }
+        SteadyState { slice, slice_end, max_end, replies: Vec::new(), in_slice: 0 }
     }
 
     /// A reply came. `Some` ends the warm-up, and says whether it became steady.
@@ -56,7 +56,7 @@ mod tests {
     /// When and how a warm-up of 50 to 500 ms ends whose replies come at `gaps`.
     fn end(mut gap: impl FnMut(Duration) -> Duration) -> (Duration, bool) {
         let begin = Instant::now();
-        let mut settling = Settling::new(50 * MS, 500 * MS, begin);
+        let mut settling = SteadyState::new(50 * MS, 500 * MS, begin);
         let mut passed = Duration::ZERO;
         loop {
             passed += gap(passed);

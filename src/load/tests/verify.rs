@@ -1,7 +1,8 @@
-use super::*;
-use crate::array::{DType, NdArray};
+use crate::array::{ArrayView, DType, NdArray, Shape};
 use crate::axis::Codec;
-use crate::codec::{Encoded, implementations};
+use crate::codec::{ArrayCodec, CodecError, Encoded, implementations};
+use crate::load::message::{Body, Message};
+use crate::load::verify::{Verifier, Whose, WrongReply};
 
 /// Writes an array as its dtype's name, its rank and dimensions, then the bytes; it tolerates one leading blank.
 #[derive(Debug)]
@@ -115,7 +116,7 @@ fn dtype_shape_and_length_are_told_apart() {
     let shorter = [b"<f8\x04", &reply[4..36]].concat();
     let error = verifier.check(0, &shorter).unwrap_err();
     assert_eq!(error.to_string(), "shape [4], expected [5]");
-    let error = super::tests::verifier(Body::Reflect).check(0, &reply).unwrap_err();
+    let error = self::verifier(Body::Reflect).check(0, &reply).unwrap_err();
     assert_eq!(error, WrongReply::Length { expected: 40, got: 44 });
 }
 
@@ -142,7 +143,7 @@ fn served(codec: &dyn ArrayCodec, request: &[u8]) -> Vec<u8> {
 fn replies_of_every_codec_are_right_for_every_dtype() {
     for (server, dtype) in implementations().flat_map(|codec| DType::all().map(move |d| (codec, d)))
     {
-        let body = Body::parse(server.name()).unwrap();
+        let body = Body::from(server.encoding());
         let array = NdArray::seeded(dtype, Shape::new(&[3, 7]).unwrap(), 7).unwrap();
         let Ok(message) = Message::new(body, array, 1000) else { continue };
         let mut verifier = Verifier::new(message);

@@ -1,12 +1,17 @@
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use super::*;
-use crate::array::DType;
-use crate::load::message::Message;
-use crate::load::plan::{ALLOWANCE, Body, Extent, Options, Source, Target};
+use crate::codec::Encoding;
+use crate::load::client::{LoadClient, LoadConnection};
+use crate::load::message::{Body, Message};
+use crate::load::run::Run;
 use crate::load::worker;
-use crate::wire::{Batch, Outbox};
+use crate::record::trial_spec::{ArraySpec, Length, LoadSpec, Target};
+use crate::wire::{
+    Batch, Client, Context, Machine, Outbox, Part, Pool, ResponseEvent, Sink, WireError,
+};
 
 /// A client half whose messages are their id, their length and their bytes, and whose peer is [`Peer`].
 #[derive(Debug, Default)]
@@ -69,33 +74,27 @@ struct Bench {
     requests: VecDeque<Vec<u8>>,
 }
 
-fn options(size: u64, in_flight: u32, window: Extent) -> Options {
-    Options {
-        target: Target::parse("raw://127.0.0.1:1").unwrap(),
-        body: Body::Reflect,
-        source: Source::of_size(size, DType::F8, 3).unwrap(),
-        connections: 1,
+fn spec(size: u64, in_flight: u32, window: Length) -> LoadSpec {
+    let url = "raw://127.0.0.1:1".parse().expect("a URL");
+    let spec = LoadSpec::new(url, Encoding::Reflect);
+    LoadSpec {
+        targets: vec![Target { pid: Some(std::process::id()), ..spec.target().clone() }],
+        array: ArraySpec::float64(size, 3),
         in_flight,
-        warmup: Extent::Requests(0),
+        warmup: Length::Requests(0),
         window,
-        timeout: Duration::from_secs(1),
-        allowance: ALLOWANCE,
-        cpu: None,
-        server_pid: Some(std::process::id()),
-        settle: None,
-        rate_hz: None,
-        busy_poll: Duration::ZERO,
-        spin: Duration::ZERO,
+        ..spec
     }
 }
 
 impl Bench {
-    fn new(options: &Options) -> Bench {
-        let mut arrays = worker::arrays(&options.source, options.body).unwrap();
-        let message = Message::new(options.body, arrays.remove(0), 17).unwrap();
-        let run = Rc::new(RefCell::new(Run::new(options, vec![message]).expect("a thread")));
+    fn new(spec: &LoadSpec) -> Bench {
+        let body = Body::from(spec.encoding);
+        let mut arrays = worker::arrays(&spec.array, body).unwrap();
+        let message = Message::new(body, arrays.remove(0), 17).unwrap();
+        let run = Rc::new(RefCell::new(Run::new(spec, vec![message]).expect("a thread")));
         let mut bench = Bench {
-            connection: LoadConnection::new(Framed::default(), run, 0, options.in_flight),
+            connection: LoadConnection::new(Framed::default(), run, 0, spec.in_flight),
             out: Outbox::default(),
             pool: Pool::default(),
             now: Instant::now(),
@@ -148,7 +147,7 @@ impl Bench {
 
 #[test]
 fn an_echo_is_measured() {
-    let mut bench = Bench::new(&options(65_536, 4, Extent::Requests(10)));
+    let mut bench = Bench::new(&spec(65_536, 4, Length::Requests(10)));
     assert_eq!(bench.requests.len(), 4);
     while let Some(request) = bench.requests.pop_front() {
         let (start, end) = request.split_at(1000);
@@ -167,7 +166,7 @@ fn an_echo_is_measured() {
 
 #[test]
 fn replies_may_overtake_each_other() {
-    let mut bench = Bench::new(&options(8, 3, Extent::Requests(9)));
+    let mut bench = Bench::new(&spec(8, 3, Length::Requests(9)));
     while let Some(request) = bench.requests.pop_back() {
         bench.reply(&request);
     }
@@ -176,7 +175,7 @@ fn replies_may_overtake_each_other() {
 
 #[test]
 fn swapped_replies_are_caught() {
-    let mut bench = Bench::new(&options(8, 2, Extent::Requests(9)));
+    let mut bench = Bench::new(&spec(8, 2, Length::Requests(9)));
     let mut first = bench.requests.pop_front().unwrap();
     let second = bench.requests.pop_front().unwrap();
     first[8..].copy_from_slice(&second[8..]);
@@ -188,7 +187,7 @@ fn swapped_replies_are_caught() {
 
 #[test]
 fn a_second_reply_to_one_request_is_caught() {
-    let mut bench = Bench::new(&options(8, 1, Extent::Requests(1)));
+    let mut bench = Bench::new(&spec(8, 1, Length::Requests(1)));
     let reply = bench.requests.pop_front().unwrap();
     bench.reply(&[reply.as_slice(), &reply].concat());
     assert_eq!(bench.failure(), "a reply to id 0, which nothing asked for");
@@ -196,12 +195,12 @@ fn a_second_reply_to_one_request_is_caught() {
 
 #[test]
 fn an_early_end_is_a_failure_and_a_late_one_is_not() {
-    let mut bench = Bench::new(&options(8, 2, Extent::Requests(2)));
+    let mut bench = Bench::new(&spec(8, 2, Length::Requests(2)));
     bench.step(|connection, cx| connection.end(cx));
     assert!(bench.connection.finished());
     assert_eq!(bench.failure(), "the server closed a connection, 2 requests were without a reply");
 
-    let mut bench = Bench::new(&options(8, 1, Extent::Requests(1)));
+    let mut bench = Bench::new(&spec(8, 1, Length::Requests(1)));
     let reply = bench.requests.pop_front().unwrap();
     bench.reply(&reply);
     bench.step(|connection, cx| connection.end(cx));
@@ -212,6 +211,6 @@ fn an_early_end_is_a_failure_and_a_late_one_is_not() {
 
 #[test]
 fn a_dropped_connection_ends_the_run() {
-    let bench = Bench::new(&options(8, 2, Extent::Requests(2)));
+    let bench = Bench::new(&spec(8, 2, Length::Requests(2)));
     assert!(bench.failure().starts_with("the server closed a connection"));
 }

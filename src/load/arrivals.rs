@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 /// A schedule of intended send times.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct Arrivals {
     rate_hz: f64,
     first: Option<Instant>,
     taken: u64,
 }
 
-impl Pace {
+impl Arrivals {
     /// `rate_hz` requests a second.
-    pub fn new(rate_hz: f64) -> Pace {
-        Pace { rate_hz, first: None, taken: 0 }
+    pub fn new(rate_hz: f64) -> Arrivals {
+        Arrivals { rate_hz, first: None, taken: 0 }
     }
 
     /// Requests a second.
@@ -50,20 +50,20 @@ mod tests {
     fn requests_fall_due_at_even_steps_however_late_they_are_taken() {
         let begin = Instant::now();
         let at = |us| begin + Duration::from_micros(us);
-        let mut pace = Pace::new(10_000.0);
-        assert_eq!(pace.take(begin), Some(begin));
-        assert_eq!(pace.take(at(99)), None);
-        assert_eq!(pace.due(at(99)), at(100));
-        let late: Vec<_> = std::iter::from_fn(|| pace.take(at(350))).collect();
+        let mut arrivals = Arrivals::new(10_000.0);
+        assert_eq!(arrivals.take(begin), Some(begin));
+        assert_eq!(arrivals.take(at(99)), None);
+        assert_eq!(arrivals.due(at(99)), at(100));
+        let late: Vec<_> = std::iter::from_fn(|| arrivals.take(at(350))).collect();
         assert_eq!(late, [at(100), at(200), at(300)]);
     }
 
     #[test]
     fn steps_do_not_drift() {
         let begin = Instant::now();
-        let mut pace = Pace::new(3.0);
-        pace.due(begin);
-        while pace.take(begin + Duration::from_secs(1000)).is_some() {}
-        assert_eq!(pace.taken, 3001);
+        let mut arrivals = Arrivals::new(3.0);
+        arrivals.due(begin);
+        while arrivals.take(begin + Duration::from_secs(1000)).is_some() {}
+        assert_eq!(arrivals.taken, 3001);
     }
 }

@@ -11,7 +11,7 @@ use rand_pcg::Pcg64;
 use crate::array::{ArrayView, DType, NdArray, Shape};
 use crate::codec::{self, ArrayCodec};
 
-use super::plan::Body;
+use super::message::Body;
 
 /// How many arrays there are.
 pub const ARRAYS: usize = 48;

@@ -1,0 +1,18 @@
+//! Reading the document of a trial from a file or from stdin.
+
+use std::path::Path;
+
+use crate::record::trial_spec::TrialSpec;
+
+/// Reads the document at `path`; `-` is stdin.
+pub fn read(path: &Path) -> Result<TrialSpec, String> {
+    let is_stdin = path == Path::new("-");
+    let text = if is_stdin {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let name = if is_stdin { "stdin".to_owned() } else { path.display().to_string() };
+    let text = text.map_err(|error| format!("cannot read {name}: {error}"))?;
+    TrialSpec::from_json(&text).map_err(|error| format!("{name}: {error}"))
+}

@@ -1,0 +1,5 @@
+//! Tests that reach into the room.
+
+mod client;
+mod message;
+mod verify;

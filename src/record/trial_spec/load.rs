@@ -1,0 +1,290 @@
+//! The load of a trial: whom to load, with which arrays, how many at once, for how long.
+//!
+//! [`LoadSpec::check`] is the one place that finds settings which contradict each other, so that the
+//! command line, the plan of a run and a test get the same refusals.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::nanoseconds;
+use crate::array::{ArrayError, DType, Shape};
+use crate::axis::{Encoding, Family};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadSpec {
+    /// One for each server of the trial, in the same order.
+    pub targets: Vec<Target>,
+    pub encoding: Encoding,
+    pub array: ArraySpec,
+    pub connections: u32,
+    /// Requests in flight over all connections, at least one on each.
+    pub in_flight: u32,
+    /// Requests per second of an open loop. In a closed loop each reply asks for the next request.
+    #[serde(default)]
+    pub rate_hz: Option<f64>,
+    /// Load before anything is counted.
+    pub warmup: Length,
+    /// Upper bound of a warm-up in time, which goes on until the rate shows no trend.
+    #[serde(default, rename = "settle_ns", with = "nanoseconds::option")]
+    pub settle: Option<Duration>,
+    /// Load that is counted. Of a number of requests, none is sent beyond it.
+    pub window: Length,
+    /// Bound of the whole run, from the first connect to the last reply.
+    #[serde(rename = "timeout_ns", with = "nanoseconds")]
+    pub timeout: Duration,
+    /// Core of the load generator's one thread.
+    #[serde(default)]
+    pub cpu: Option<usize>,
+    #[serde(default)]
+    pub knobs: Knobs,
+}
+
+/// Settings of the load generator itself, the same for every trial of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Knobs {
+    /// HTTP/2 window of each stream and of the connection, announced to a gRPC server. By default
+    /// it holds no server up, so that the server's own settings decide how it sends.
+    pub h2_window_bytes: u32,
+    /// Largest HTTP/2 frame that a gRPC server may send.
+    pub h2_frame_bytes_max: u32,
+    /// Time for which the thread looks for replies before it sleeps.
+    #[serde(rename = "busy_poll_ns", with = "nanoseconds")]
+    pub busy_poll: Duration,
+    /// Busy wait for every reply, which makes a load generator that is too slow.
+    #[serde(rename = "delay_ns", with = "nanoseconds")]
+    pub delay: Duration,
+}
+
+/// A server that listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    pub url: ServerUrl,
+    /// Process whose CPU time and memory are read.
+    #[serde(default)]
+    pub pid: Option<u32>,
+}
+
+/// Protocol and address of a server: `grpc://HOST:PORT`, `http://HOST:PORT` or `raw://HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServerUrl {
+    pub family: Family,
+    /// `HOST:PORT`, as the `Host` field and `:authority` carry it.
+    pub authority: String,
+}
+
+/// Source of the array that is sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ArraySpec {
+    Seeded {
+        dtype: DType,
+        shape: Shape,
+        seed: u64,
+    },
+    /// A `.npy` file.
+    File {
+        path: PathBuf,
+    },
+    /// Arrays of every type, byte order and shape, each of them once.
+    Conformance {
+        seed: u64,
+    },
+}
+
+/// Length of a part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Length {
+    #[serde(rename = "time_ns", with = "nanoseconds")]
+    Time(Duration),
+    /// Replies.
+    #[serde(rename = "requests")]
+    Requests(u64),
+}
+
+/// A setting that is not valid, or two that contradict each other.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SpecError {
+    #[error("URL {0:?}: expected grpc://HOST:PORT, http://HOST:PORT or raw://HOST:PORT")]
+    Url(String),
+    #[error("{got} servers to load, expected exactly 1")]
+    Targets { got: usize },
+    #[error("{what} is {got}, expected {expected}")]
+    Count { what: &'static str, got: u64, expected: String },
+    #[error("--rate is {0}, expected requests per second from 1 to {RATE_HZ_MAX}")]
+    Rate(f64),
+    #[error(transparent)]
+    Array(#[from] ArrayError),
+    #[error("shape {0:?} is not a list of dimensions, expected e.g. 128,64")]
+    Shape(String),
+    #[error("--size {size} is not a multiple of {item} bytes, the item size of {dtype}")]
+    Size { size: u64, item: u64, dtype: &'static str },
+}
+
+/// Windows of HTTP/2 (RFC 9113 section 6.9), except 0, which lets nothing through.
+pub const WINDOWS: RangeInclusive<u32> = 1..=(1 << 31) - 1;
+
+/// Frame sizes of HTTP/2 (RFC 9113 section 6.5.2).
+pub const FRAME_SIZES: RangeInclusive<u32> = 1 << 14..=(1 << 24) - 1;
+
+/// Most connections of one run: their sockets fit the usual descriptor limit of 1024.
+pub const CONNECTIONS_MAX: u32 = 1000;
+
+/// Most requests in flight, so that a mistyped number is refused at once.
+pub const IN_FLIGHT_MAX: u32 = 100_000;
+
+/// Highest rate of an open loop: a clock of nanoseconds still resolves the steps between requests.
+pub const RATE_HZ_MAX: f64 = 1e8;
+
+impl LoadSpec {
+    /// A load of one closed-loop request at a time on `url`: 64 KiB of `<f8`, counted for a second.
+    pub fn new(url: ServerUrl, encoding: Encoding) -> LoadSpec {
+        LoadSpec {
+            targets: vec![Target { url, pid: None }],
+            encoding,
+            array: ArraySpec::float64(64 << 10, 1),
+            connections: 1,
+            in_flight: 1,
+            rate_hz: None,
+            warmup: Length::Time(Duration::from_millis(200)),
+            settle: None,
+            window: Length::Time(Duration::from_secs(1)),
+            timeout: Duration::from_secs(60),
+            cpu: None,
+            knobs: Knobs::default(),
+        }
+    }
+
+    /// The server to load, of a document that [`LoadSpec::check`] accepts.
+    pub fn target(&self) -> &Target {
+        &self.targets[0]
+    }
+
+    /// Finds values out of range and settings that contradict each other.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let [target] = self.targets.as_slice() else {
+            return Err(SpecError::Targets { got: self.targets.len() });
+        };
+        let is_http1 = target.url.family == Family::Rest;
+        let in_flight_max = if is_http1 { self.connections } else { IN_FLIGHT_MAX };
+        let reason =
+            if is_http1 { " (one request in flight on each HTTP/1.1 connection)" } else { "" };
+        check_range("--connections", self.connections, &(1..=CONNECTIONS_MAX), "")?;
+        check_range("--in-flight", self.in_flight, &(self.connections..=in_flight_max), reason)?;
+        let Knobs { h2_window_bytes, h2_frame_bytes_max, .. } = self.knobs;
+        check_range("--h2-window", h2_window_bytes, &WINDOWS, " bytes")?;
+        check_range("--h2-frame-size", h2_frame_bytes_max, &FRAME_SIZES, " bytes")?;
+        match self.rate_hz {
+            Some(rate) if !(1.0..=RATE_HZ_MAX).contains(&rate) => Err(SpecError::Rate(rate)),
+            _ if self.window == Length::Requests(0) => {
+                let expected = "at least 1".to_owned();
+                Err(SpecError::Count { what: "--requests", got: 0, expected })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Requests in flight on connection `index`: equal shares, the first ones take the remainder.
+    pub fn share(&self, index: u32) -> u32 {
+        let extra = u32::from(index < self.in_flight % self.connections);
+        self.in_flight / self.connections + extra
+    }
+}
+
+fn check_range(
+    what: &'static str,
+    got: u32,
+    range: &RangeInclusive<u32>,
+    reason: &str,
+) -> Result<(), SpecError> {
+    if range.contains(&got) {
+        return Ok(());
+    }
+    let (min, max) = (range.start(), range.end());
+    let expected =
+        if min == max { format!("{min}{reason}") } else { format!("{min} to {max}{reason}") };
+    Err(SpecError::Count { what, got: got.into(), expected })
+}
+
+impl FromStr for ServerUrl {
+    type Err = SpecError;
+
+    /// Reads a URL. A trailing slash is accepted. A path is not, since the contract fixes the paths.
+    fn from_str(url: &str) -> Result<ServerUrl, SpecError> {
+        let bad = || SpecError::Url(url.to_owned());
+        let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
+        let family = Family::of_scheme(scheme).ok_or_else(bad)?;
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;
+        if host.is_empty() || host.contains(['/', '@']) || port.parse::<u16>().is_err() {
+            return Err(bad());
+        }
+        Ok(ServerUrl { family, authority: authority.to_owned() })
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.family.scheme(), self.authority)
+    }
+}
+
+impl TryFrom<String> for ServerUrl {
+    type Error = SpecError;
+
+    fn try_from(text: String) -> Result<ServerUrl, SpecError> {
+        text.parse()
+    }
+}
+
+impl From<ServerUrl> for String {
+    fn from(url: ServerUrl) -> String {
+        url.to_string()
+    }
+}
+
+impl ArraySpec {
+    /// A one-dimensional array of `size` bytes drawn from `seed`.
+    pub fn vector(size: u64, dtype: DType, seed: u64) -> Result<ArraySpec, SpecError> {
+        let item = dtype.item_size() as u64;
+        if !size.is_multiple_of(item) {
+            return Err(SpecError::Size { size, item, dtype: dtype.name() });
+        }
+        Ok(ArraySpec::Seeded { dtype, shape: Shape::new(&[size / item])?, seed })
+    }
+
+    /// A vector of float64, `size` bytes rounded down to whole items.
+    pub fn float64(size: u64, seed: u64) -> ArraySpec {
+        let shape = Shape::new(&[size / 8]).expect("one dimension");
+        ArraySpec::Seeded { dtype: DType::F8, shape, seed }
+    }
+}
+
+impl Length {
+    /// Returns whether `replies` in `time` complete it.
+    pub fn is_reached(self, replies: u64, time: Duration) -> bool {
+        match self {
+            Length::Time(wanted) => time >= wanted,
+            Length::Requests(wanted) => replies >= wanted,
+        }
+    }
+}
+
+impl Default for Knobs {
+    fn default() -> Knobs {
+        Knobs {
+            h2_window_bytes: 64 << 20,
+            h2_frame_bytes_max: 1 << 20,
+            busy_poll: Duration::ZERO,
+            delay: Duration::ZERO,
+        }
+    }
+}

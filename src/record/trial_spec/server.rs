@@ -1,0 +1,47 @@
+//! One server of a trial.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::nanoseconds;
+use crate::sys::address::Address;
+
+/// What is served, where, and within which limits. `None` leaves a setting at the server's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSpec {
+    /// Name of a rung, `driver/protocol/codec` or `external/NAME/CODEC`.
+    pub rung: String,
+    /// Address to listen on; an external server picks its own.
+    pub listen: Option<Address>,
+    /// Core of each worker.
+    pub cores: Vec<usize>,
+    /// True for a null server, which returns the bytes that came without decoding them.
+    pub is_null: bool,
+    /// Busy wait for every message: a known difference, for a run to find again.
+    #[serde(rename = "delay_ns", with = "nanoseconds::option")]
+    pub delay: Option<Duration>,
+    pub body_bytes_max: Option<u64>,
+    pub head_bytes_max: Option<u64>,
+    pub head_fields_max: Option<usize>,
+    #[serde(rename = "head_timeout_ns", with = "nanoseconds::option")]
+    pub head_timeout: Option<Duration>,
+    /// Longest pause inside a body.
+    #[serde(rename = "body_timeout_ns", with = "nanoseconds::option")]
+    pub body_timeout: Option<Duration>,
+    /// Longest pause between requests.
+    #[serde(rename = "idle_timeout_ns", with = "nanoseconds::option")]
+    pub idle_timeout: Option<Duration>,
+    /// Connections of one worker.
+    pub connections_max: Option<usize>,
+    /// Unsent bytes at which a connection is no longer read.
+    pub unsent_bytes_max: Option<u64>,
+    #[serde(rename = "drain_timeout_ns", with = "nanoseconds::option")]
+    pub drain_timeout: Option<Duration>,
+    #[serde(rename = "busy_poll_ns", with = "nanoseconds::option")]
+    pub busy_poll: Option<Duration>,
+    /// File for the server's report, written as JSON when the server ends.
+    pub report: Option<PathBuf>,
+}
