@@ -48,6 +48,7 @@ fn wrong_usage_exits_with_2_and_the_reason() {
         (&["serve", "uring/h3/npy"], &["unknown protocol \"h3\"", "\"h1\""]),
         (&["serve", "uring/h1/np"], &["unknown codec \"np\"", "\"npy\""]),
         (&["serve", "uring/h1"], &["driver/protocol/codec", "uring/h1/"]),
+        (&["serve", "tonic"], &["driver/protocol/codec", "tokio/tonic/protobuf:prost"]),
         (&["serve", "uring/axum/json"], &["own accept loop", "tokio/axum/json"]),
         (&["load", "ftp://x:1"], &["grpc://HOST:PORT"]),
         (&["ladder", "--rungs", "uring/h1/npi"], &["no rung", "uring/h1/npy"]),

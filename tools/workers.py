@@ -45,11 +45,20 @@ def start(rung, workers, spin):
     return server, ready.split()[1]
 
 
+def describe(name):
+    """Returns the axes of a rung, as the program lists them."""
+    listed = subprocess.run([PROGRAM, "rungs", "--json"], stdout=subprocess.PIPE, text=True, check=True)
+    rungs = map(json.loads, listed.stdout.splitlines())
+    found = next((rung for rung in rungs if rung["rung"] == name), None)
+    if found is None:
+        raise SystemExit(f"{name} is no rung; `{PROGRAM} rungs` lists them")
+    return found
+
+
 def load(args, address, pid, core, size, in_flight):
-    protocol = args.rung.split("/")[1]
-    scheme = {"raw": "raw", "h1": "http", "hyper": "http", "axum": "http"}.get(protocol.split(":")[0], "grpc")
+    scheme = args.described["scheme"]
     connections = in_flight if scheme == "http" else min(in_flight, args.connections // 2)
-    command = [PROGRAM, "load", f"{scheme}://{address}", "--codec", args.rung.split("/")[2].split(":")[0]]
+    command = [PROGRAM, "load", f"{scheme}://{address}", "--codec", args.described["encoding"]]
     command += ["--size", size, "--connections", str(connections), "--in-flight", str(in_flight)]
     command += ["--server-pid", str(pid), "--cpu", str(core), "--warmup", "300ms", "--duration", args.time, "--json"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -87,6 +96,7 @@ def main():
     parser.add_argument("--connections", type=int, default=32, help="of both loads together; REST has one per request")
     parser.add_argument("--cases", default="8x1000,8x1000+20us,64KiBx64")
     args = parser.parse_args()
+    args.described = describe(args.rung)
 
     columns = f"{'case':>14} {'one/s':>9} {'two/s':>9} {'ratio':>6} {'range':>10}"
     print(f"{columns} {'CPU us/request: one':>20} {'two':>8} {'load':>8} {'balance':>8}")

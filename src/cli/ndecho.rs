@@ -73,12 +73,16 @@ struct RungsArgs {
     #[arg(long, conflicts_with = "markdown")]
     list: bool,
 
+    /// Names and axes as JSON, one rung a line
+    #[arg(long, conflicts_with_all = ["list", "markdown"])]
+    json: bool,
+
     /// Stacks and codecs as Markdown tables
     #[arg(long)]
     markdown: bool,
 
     /// The peers: what they are, whether they are installed, what is known of them
-    #[arg(long, conflicts_with_all = ["list", "markdown"])]
+    #[arg(long, conflicts_with_all = ["list", "markdown", "json"])]
     peers: bool,
 
     #[command(flatten)]
@@ -146,6 +150,7 @@ impl RungsArgs {
             (true, ..) => Ok(tree::names()),
             (_, true, _) => Ok(tree::markdown()),
             (_, _, true) => self.peers(),
+            _ if self.json => Ok(tree::json()),
             _ => Ok(tree::tree()),
         };
         match text {

@@ -1,4 +1,4 @@
-//! The ladder as text: an indented tree of all rungs, a plain list, and two Markdown tables.
+//! The ladder as text: an indented tree of all rungs, plain lists, and two Markdown tables.
 
 use std::fmt::Write;
 
@@ -31,6 +31,22 @@ fn branch(rung: Rung, depth: usize, rungs: &[Rung], text: &mut String) {
 /// Prints every rung's name, one a line.
 pub fn names() -> String {
     table::rungs().into_iter().map(|rung| format!("{rung}\n")).collect()
+}
+
+/// Prints every rung as a JSON object, one a line, for scripts that start servers and loads.
+pub fn json() -> String {
+    let object = |rung: Rung| {
+        serde_json::json!({
+            "rung": rung,
+            "driver": rung.driver(),
+            "transport": rung.transport(),
+            "protocol": rung.protocol(),
+            "codec": rung.codec(),
+            "encoding": rung.encoding(),
+            "scheme": rung.family().scheme(),
+        })
+    };
+    table::rungs().into_iter().map(|rung| format!("{}\n", object(rung))).collect()
 }
 
 /// Prints the stacks and the codecs as two Markdown tables; a rung is one of each.

@@ -1,4 +1,4 @@
-//! What the process may use, and what it used.
+//! Resources of the server process: the descriptor limit before it serves, the usage afterwards.
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 
@@ -8,8 +8,8 @@ use crate::record::{DelayTotals, ServerReport};
 use crate::server::ServerError;
 use crate::service::spin::{Spent, Spin};
 
-/// Lets this process have as many descriptors as it may give itself: 1024, the usual soft limit, is 1000 connections
-/// and little else.
+/// Raises the soft limit of descriptors to the hard one: the usual 1024 are enough for little more
+/// than 1000 connections.
 pub fn raise_descriptor_limit() -> Result<(), ServerError> {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
@@ -19,7 +19,7 @@ pub fn raise_descriptor_limit() -> Result<(), ServerError> {
     })
 }
 
-/// The closing report of a server.
+/// Makes the closing report of a server.
 pub(super) fn report(counters: Counters, spins: &[Spin]) -> Result<ServerReport, ServerError> {
     let system = |source| ServerError::System { what: "read what this process used", source };
     let usage = getrusage(UsageWho::RUSAGE_SELF).map_err(|error| system(error.into()))?;

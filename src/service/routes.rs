@@ -1,7 +1,8 @@
-//! What every stack serves, decided once: REST paths, the gRPC method and its content-subtypes, raw codec ids.
+//! Routes of every stack: REST paths, the gRPC method and its content subtypes, raw codec ids.
 //!
-//! It says which encoding a request is in, or why the request is refused, with one line of text for the peer. It
-//! does not read bodies, and how a refusal looks on the wire is each protocol's business.
+//! A route says which encoding a request is in, or why the request is refused, with one line of
+//! text for the peer. It does not read bodies, and each protocol decides how a refusal looks on
+//! the wire. Paths, content types and codec ids come from [`crate::axis`].
 //!
 //! ```text
 //! POST /echo_json | _msgpack | _npy | _protobuf | _reflect        GET /healthz
@@ -9,45 +10,46 @@
 //! POST /grpc.health.v1.Health/Check, application/grpc[+proto]
 //! raw frame, codec byte = Encoding::id
 //! ```
-//! `Encoding::Json` stands for both JSON forms here: the body tells them apart and the reply follows it.
+//! `Encoding::Json` stands for both JSON forms here: the body tells them apart, and the response
+//! follows it.
 
 use http::StatusCode;
 
 use crate::axis::{Encoding, Family};
 use crate::wire::{Head, Refusal, Refused};
 
-/// The one gRPC method; case matters.
+/// Path of the one gRPC method; case matters.
 pub const GRPC_PATH: &str = "/Calculator/Echo";
 
-/// The method of `grpc.health.v1` that probes call; it is served by every stack but tonic, which has a crate for it.
+/// Path of the `grpc.health.v1` method that probes call. Every stack serves it but tonic, which has
+/// a crate for it.
 pub const GRPC_HEALTH_PATH: &str = "/grpc.health.v1.Health/Check";
 
-/// The service that [`GRPC_HEALTH_PATH`] knows beside the server itself.
+/// Service that [`GRPC_HEALTH_PATH`] knows in addition to the server itself.
 const SERVICE: &str = "Calculator";
 
 /// `HealthCheckResponse { status: SERVING }`.
 const SERVING: &[u8] = &[0x08, 0x01];
 
-/// The path that says a server is alive.
 pub const HEALTH_PATH: &str = "/healthz";
 
-/// What [`HEALTH_PATH`] answers.
+/// Response body of [`HEALTH_PATH`].
 pub const HEALTH_BODY: &str = "ok\n";
 
-/// Content type of every plain text: refusals and [`HEALTH_BODY`].
+/// Content type of plain text: refusals and [`HEALTH_BODY`].
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
-/// What a request asks for.
+/// Work that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The message back, in this encoding.
+    /// Echo of the message, in this encoding.
     Echo(Encoding),
-    /// [`HEALTH_BODY`], or what [`grpc_health`] says.
+    /// [`HEALTH_BODY`], or the answer of [`grpc_health`].
     Health,
 }
 
-/// The target of an HTTP/1.1 request. `path` is without its query; the content type is not enforced, because the
-/// clients of numpy_rpc_benchmark send their own.
+/// Routes an HTTP/1.1 request. `path` is without its query. The content type is not enforced,
+/// because the clients of numpy_rpc_benchmark send their own.
 pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
     if path == HEALTH_PATH.as_bytes() {
         return match method {
@@ -68,8 +70,11 @@ pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
     }
 }
 
-/// The target of a gRPC request. A refusal with [`Refusal::MethodNotAllowed`] or, where `content_type` is not
-/// gRPC's at all, [`Refusal::UnsupportedMediaType`] is answered as plain HTTP, any other as a gRPC status.
+/// Routes a gRPC request.
+///
+/// [`Refusal::MethodNotAllowed`] is answered as plain HTTP, and so is
+/// [`Refusal::UnsupportedMediaType`] where `content_type` is not gRPC at all. Every other refusal
+/// is answered as a gRPC status.
 pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, Refused> {
     if method != b"POST" {
         return Err(method_refused(method, "POST"));
@@ -102,7 +107,7 @@ pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, R
     }
 }
 
-/// The answer to a `HealthCheckRequest { service }`: serving, if the service is ours or none is named.
+/// Answers a `HealthCheckRequest { service }`: serving, if the service is ours or none is named.
 pub fn grpc_health(request: &[u8]) -> Result<&'static [u8], Refused> {
     /// Field 1, length-delimited.
     const SERVICE_TAG: u8 = 0x0A;
@@ -121,26 +126,28 @@ pub fn grpc_health(request: &[u8]) -> Result<&'static [u8], Refused> {
     Err(Refused::new(Refusal::NoSuchResource, format!("no such service {got:?}, try {SERVICE}")))
 }
 
-/// True when `content_type` is `application/grpc`, alone or with a subtype or parameters behind it.
+/// Returns whether `content_type` is `application/grpc`, alone or followed by a subtype or
+/// parameters.
 pub fn is_grpc(content_type: &[u8]) -> bool {
     grpc_subtype(content_type).is_some()
 }
 
-/// The encoding of a raw frame.
+/// Routes a raw frame by its codec byte.
 pub fn raw(codec_id: u8) -> Result<Encoding, Refused> {
     Encoding::from_id(codec_id).ok_or_else(|| {
         Refused::new(Refusal::UnsupportedMediaType, format!("no codec has id {codec_id}"))
     })
 }
 
-/// Content type of a raw frame, which is one byte: the encoding's id.
+/// Returns the content type of a raw frame, which is one byte: the encoding's id.
 pub fn raw_content_type(encoding: Encoding) -> &'static str {
     const IDS: &str = "\0\x01\x02\x03\x04\x05\x06\x07";
+    const { assert!(Encoding::ALL.len() <= IDS.len()) };
     let id = usize::from(encoding.id());
     &IDS[id..=id]
 }
 
-/// The target of a request to an own protocol of `family`.
+/// Routes a request to an own protocol of `family`.
 pub fn target(family: Family, head: &Head<'_>) -> Result<Target, Refused> {
     match family {
         Family::Raw => raw(head.content_type.first().copied().unwrap_or(u8::MAX)).map(Target::Echo),
@@ -152,19 +159,19 @@ pub fn target(family: Family, head: &Head<'_>) -> Result<Target, Refused> {
     }
 }
 
-/// The refusal of a request that needs a body and announces none.
+/// Refuses a request that needs a body and announces none.
 pub fn length_refused() -> Refused {
     let text = "the request has neither Content-Length nor Transfer-Encoding";
     Refused::new(Refusal::LengthRequired, text)
 }
 
-/// The refusal of a body in a content coding.
+/// Refuses a body in a content coding.
 pub fn coding_refused() -> Refused {
     let text = "no content coding is spoken here, send the body as it is";
     Refused::new(Refusal::UnsupportedMediaType, text)
 }
 
-/// The HTTP status of a refusal.
+/// Returns the HTTP status of a refusal.
 pub fn status(refusal: Refusal) -> StatusCode {
     match refusal {
         Refusal::BadRequest => StatusCode::BAD_REQUEST,
@@ -183,7 +190,8 @@ fn method_refused(method: &[u8], allowed: &'static str) -> Refused {
     Refused::new(Refusal::MethodNotAllowed(allowed), text)
 }
 
-/// What stands behind `application/grpc+`, empty without it; `None` for another content type.
+/// Returns the text after `application/grpc+`, which is empty for the bare type; `None` for another
+/// content type.
 fn grpc_subtype(content_type: &[u8]) -> Option<&[u8]> {
     let base = b"application/grpc";
     let (head, rest) = content_type.split_at_checked(base.len())?;

@@ -1,13 +1,15 @@
-//! `h2-crate`: hand-written gRPC framing over the h2 crate. *Service*: one future per connection, no task per call.
+//! `h2-crate`: hand-written gRPC framing over the h2 crate, a *service*. There is one future per
+//! connection and no task per call.
 //!
-//! A turn accepts everything that has arrived, answers whole requests on the spot, and only then lets h2 write, so
-//! that replies leave together. A request that comes in several DATA frames becomes a future of its own (`Open`).
-//! Windows and frames are raised ([`super::tuning`]); there is no other form of it.
+//! A turn accepts every request that has arrived and answers the whole ones at once. Only then does
+//! it let h2 write, so that responses leave together. A request in several DATA frames becomes a
+//! future of its own (`Open`). Windows and frames are raised ([`super::tuning`]).
 //!
-//! h2 itself keeps the duties of HTTP/2: it holds DATA back until the peer's windows have room, gives back connection
-//! window when a stream's handles are dropped, and resets a stream with NO_ERROR that was answered early.
-//! Replies are queued whole. While `UNSENT_BYTES_MAX` of them wait for a peer that does not read, nothing is
-//! answered and no window is given back, so that what a connection holds is bounded by its window.
+//! h2 keeps the duties of HTTP/2: it holds DATA back until the peer's windows have room, returns
+//! connection window when the handles of a stream are dropped, and resets a stream that was answered
+//! early with NO_ERROR. Responses are queued whole. While `UNSENT_BYTES_MAX` bytes of them wait for a
+//! peer that does not read, no call is answered and no window is returned. So the memory of a
+//! connection is bounded by its window.
 //!
 //! ```text
 //! accept ──whole──────────▶ answer ──▶ HEADERS DATA HEADERS (queued)
@@ -39,15 +41,15 @@ use crate::wire::grpc::{MessageAssembler, Status};
 /// Turns that a connection may take before the worker's other connections get theirs.
 const TURNS_MAX: usize = 16;
 
-/// Nothing more is answered while this much waits to be sent: as much again as the peer may send unasked.
+/// Unsent bytes at which no further call is answered. The connection window lets the peer send as
+/// many.
 const UNSENT_BYTES_MAX: usize = tuning::CONNECTION_WINDOW_BYTES as usize;
 
-/// The stack, made once per worker.
+/// One worker's stack.
 #[derive(Debug)]
 pub struct H2Crate(GrpcEcho);
 
 impl H2Crate {
-    /// The stack on `work`.
     pub fn new(work: Work) -> H2Crate {
         H2Crate(GrpcEcho::new(work))
     }
@@ -92,15 +94,15 @@ struct Serving<S: Stream> {
     connection: Connection<S, Queued>,
     echo: GrpcEcho,
     worker: WorkerHandle,
-    /// Taken when it has resolved.
+    /// `None` once it has resolved.
     drained: Option<Sleep>,
     arrived: VecDeque<Arrival>,
     calls: FuturesUnordered<Open>,
     unsent: Rc<Cell<usize>>,
     idle: Sleep,
-    /// When something last happened.
+    /// Time of the last event.
     active: Instant,
-    /// The peer was told to go because nothing happened.
+    /// True once the peer has been sent GOAWAY for being idle.
     dismissed: bool,
 }
 
@@ -142,7 +144,7 @@ impl<S: Stream> Serving<S> {
         }
     }
 
-    /// Tells the peer to open no more calls, once.
+    /// Sends GOAWAY when the worker shuts down, once.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let Some(drained) = &mut self.drained else { return };
         if drained.as_mut().poll(cx).is_ready() {
@@ -151,7 +153,7 @@ impl<S: Stream> Serving<S> {
         }
     }
 
-    /// Dismisses a peer that has been quiet for too long; ready when it has not left after as long again.
+    /// Sends GOAWAY to an idle peer. Ready when the peer has not left after the same time again.
     fn idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (now, patience) = (Instant::now(), self.echo.work().limits().idle_timeout);
         let mut active = std::mem::replace(&mut self.active, now);
@@ -169,7 +171,8 @@ impl<S: Stream> Serving<S> {
         Poll::Pending
     }
 
-    /// Reads and writes all it can and collects the calls that have arrived; ready when the connection is over.
+    /// Reads and writes without blocking and collects the calls that have arrived. Ready at the end
+    /// of the connection.
     fn accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match self.connection.poll_accept(cx) {
@@ -182,14 +185,14 @@ impl<S: Stream> Serving<S> {
         }
     }
 
-    /// Answers what is whole; true when something was queued that `accept` has to write.
+    /// Answers the whole requests. Returns whether it queued bytes that `accept` has to write.
     fn answer(&mut self, cx: &mut Context<'_>) -> bool {
         let mut queued = false;
         while self.has_room()
             && let Some((request, respond)) = self.arrived.front_mut()
         {
             queued = true;
-            // In place: a request and its handles are some 400 bytes, which most calls need not move again.
+            // In place: a request and its handles are about 400 bytes, which most calls never move.
             let begun = begin(&self.echo, request, cx);
             match begun {
                 Ok(answer) => send(respond, &self.unsent, answer),
@@ -231,10 +234,10 @@ impl<S: Stream> Serving<S> {
     }
 }
 
-/// A call and what has come of its message so far.
+/// A call with the part of its message that has arrived.
 type Begun = (Call, MessageAssembler);
 
-/// The answer to a call that needs no waiting, or what has come of it so far.
+/// Answers a call that is whole already, or returns the begun call.
 fn begin(
     echo: &GrpcEcho,
     request: &mut Request<RecvStream>,
@@ -248,7 +251,7 @@ fn begin(
     at_once(echo, call, &mut assembler, request.body_mut(), cx).ok_or((call, assembler))
 }
 
-/// The answer when the whole request is there already, in one piece; else what there is goes to `assembler`.
+/// Answers a request that is there in one piece. Otherwise the bytes go to `assembler`.
 fn at_once(
     echo: &GrpcEcho,
     call: Call,
@@ -257,7 +260,7 @@ fn at_once(
     cx: &mut Context<'_>,
 ) -> Option<Answer> {
     let Poll::Ready(Some(Ok(piece))) = body.poll_data(cx) else { return None };
-    // Many clients end their call by an empty frame of its own.
+    // Many clients end a call by an extra empty frame.
     let next = match body.is_end_stream() {
         true => Poll::Pending,
         false => body.poll_data(cx),
@@ -274,7 +277,7 @@ fn at_once(
     taken.err().map(Answer::from)
 }
 
-/// Keeps a piece of a message and gives its window back.
+/// Keeps a piece of a message and returns its window.
 fn take(
     echo: &GrpcEcho,
     assembler: &mut MessageAssembler,
@@ -283,12 +286,12 @@ fn take(
 ) -> Result<(), Status> {
     let mut pool = echo.work().pool().borrow_mut();
     assembler.feed(piece, &mut pool)?;
-    // An error means that the stream is gone, which the next read reports.
+    // An error means that the stream is gone; the next read reports that.
     let _ = body.flow_control().release_capacity(piece.len());
     Ok(())
 }
 
-/// Queues an answer. An error means that the peer has reset the stream or left: nobody is there to be told.
+/// Queues an answer. An error means that the peer has reset the stream or left, so it is ignored.
 fn send(respond: &mut SendResponse<Queued>, unsent: &Rc<Cell<usize>>, answer: Answer) {
     let _ = match answer {
         Answer::Reply(head, message, trailers) => {
@@ -304,7 +307,7 @@ fn send(respond: &mut SendResponse<Queued>, unsent: &Rc<Cell<usize>>, answer: An
     };
 }
 
-/// A call whose message comes in pieces.
+/// A call whose message arrives in pieces.
 struct Open {
     echo: GrpcEcho,
     worker: WorkerHandle,
@@ -312,9 +315,9 @@ struct Open {
     call: Call,
     body: RecvStream,
     respond: SendResponse<Queued>,
-    /// Taken when the message is whole.
+    /// `None` once the message is whole.
     assembler: Option<MessageAssembler>,
-    /// When the last piece came.
+    /// Time of the last piece.
     fed: Instant,
     deadline: Option<Instant>,
     alarm: Sleep,
@@ -337,7 +340,7 @@ impl Future for Open {
 }
 
 impl Open {
-    /// True once the peer's deadline has passed or no piece has come for too long.
+    /// Returns whether the peer's deadline or the timeout between pieces has passed.
     fn late(&mut self, cx: &mut Context<'_>) -> bool {
         while self.alarm.as_mut().poll(cx).is_ready() {
             let due = self.due();
@@ -354,11 +357,11 @@ impl Open {
         self.deadline.map_or(due, |deadline| deadline.min(due))
     }
 
-    /// The answer once there is one; `None` when the peer has reset the call.
+    /// Collects pieces until there is an answer; `None` when the peer has reset the call.
     fn collect(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
         let Open { echo, call, body, assembler, fed, .. } = self;
         loop {
-            let pieces = assembler.as_mut().expect("polled no more once the message is whole");
+            let pieces = assembler.as_mut().expect("not polled after the message is whole");
             match ready!(body.poll_data(cx)) {
                 Some(Ok(piece)) => {
                     *fed = Instant::now();

@@ -1,12 +1,12 @@
-//! `hyper`: hyper's HTTP/1.1 server over one lent stream. *Service*.
+//! `hyper`: hyper's HTTP/1.1 server over one lent stream, a *service*.
 //!
-//! `default` is what its documentation has you write; `tuned` raises its buffer and lets pipelined replies leave
-//! together. Keep-alive, chunked bodies, `Expect` and the 4xx of broken framing are hyper's own; Host is not checked
-//! and a head may take as long as it likes, because hyper leaves the first to the application and wants a timer
-//! that crosses threads for the second.
+//! The default form is that of hyper's documentation. The tuned form raises its buffer and lets
+//! pipelined responses leave together. Keep-alive, chunked bodies, `Expect` and the 4xx of broken
+//! framing are hyper's own. `Host` is not checked, because hyper leaves that to the application.
+//! A head has no timeout, because hyper wants a timer that crosses threads for it.
 //!
-//! A body in one piece is echoed from where hyper put it; more pieces are put together in a buffer of the worker's
-//! pool, which grows with what has arrived and not with Content-Length.
+//! A body in one piece is echoed from hyper's buffer. Several pieces are joined in a buffer of the
+//! worker's pool, which grows with the bytes that have arrived and not with Content-Length.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -30,7 +30,7 @@ use crate::stack::message::{Body, Collected, Message};
 use crate::stack::tuning;
 use crate::wire::{Refusal, Refused};
 
-/// The stack, made once per worker.
+/// One worker's stack.
 #[derive(Debug)]
 pub struct Hyper {
     work: Work,
@@ -38,12 +38,11 @@ pub struct Hyper {
 }
 
 impl Hyper {
-    /// hyper as it comes.
     pub fn new(work: Work) -> Hyper {
         Hyper { work, builder: Builder::new() }
     }
 
-    /// hyper with a larger buffer, and pipelined replies flushed together.
+    /// Raises the buffer and flushes pipelined responses together.
     pub fn tuned(work: Work) -> Hyper {
         let mut builder = Builder::new();
         builder.pipeline_flush(true).max_buf_size(tuning::HTTP1_BUFFER_BYTES);
@@ -64,7 +63,7 @@ impl Service for Hyper {
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         async move {
-            // An error is the peer's doing and hyper has answered it as far as it can be.
+            // An error is the peer's fault, and hyper has answered it as far as that is possible.
             let mut connection = pin!(connection);
             match select(connection.as_mut(), pin!(worker.drained())).await {
                 Either::Left(_) => {}
@@ -91,7 +90,7 @@ async fn respond(work: &Work, request: Request<Incoming>) -> Response<Full<Messa
     }
 }
 
-/// Content type and body of the reply.
+/// Returns content type and body of the response.
 async fn answer(
     work: &Work,
     request: Request<Incoming>,
@@ -118,7 +117,7 @@ fn response(
     response
 }
 
-/// The whole body; an announced length over the limit is refused before any of it is read.
+/// Reads the whole body. An announced length over the limit is refused before any byte is read.
 async fn collect(work: &Work, request: Request<Incoming>) -> Result<Body, Refused> {
     let limit = work.limits().body_bytes_max;
     let (head, mut body) = request.into_parts();

@@ -1,8 +1,8 @@
-//! `hyper-h2`: the gRPC framing of `h2-crate` over hyper's HTTP/2 server. *Service*.
+//! `hyper-h2`: the gRPC framing of `h2-crate` over hyper's HTTP/2 server, a *service*.
 //!
-//! `default` is hyper as it comes (windows of 1 MiB, frames of 16 KiB, 200 streams); `tuned` raises them the way ours
-//! are. hyper asks for an executor, one future per call; `Calls` is that, and lives and dies with its connection, so
-//! that nothing has to cross threads.
+//! The default form keeps hyper's settings (windows of 1 MiB, frames of 16 KiB, 200 streams). The
+//! tuned form raises them like ours. hyper needs an executor, which gets one future per call:
+//! `Calls` belongs to its connection, so no future crosses threads.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -30,7 +30,7 @@ use crate::stack::message::{Body, Message};
 use crate::stack::tuning;
 use crate::wire::grpc::{Code, Status};
 
-/// The stack, made once per worker.
+/// One worker's stack.
 #[derive(Debug)]
 pub struct HyperH2 {
     echo: GrpcEcho,
@@ -38,12 +38,11 @@ pub struct HyperH2 {
 }
 
 impl HyperH2 {
-    /// hyper as it comes.
     pub fn new(work: Work) -> HyperH2 {
         HyperH2 { echo: GrpcEcho::new(work), tuned: false }
     }
 
-    /// hyper with windows, frames, streams and buffers raised.
+    /// Raises windows, frames, streams and buffers.
     pub fn tuned(work: Work) -> HyperH2 {
         HyperH2 { echo: GrpcEcho::new(work), tuned: true }
     }
@@ -87,7 +86,7 @@ impl Service for HyperH2 {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                // An error is the peer's doing and hyper has answered it as far as it can be.
+                // An error is the peer's fault, and hyper has answered it as far as that is possible.
                 let over = connection.as_mut().poll(cx).map(drop);
                 calls.run(&mut running, cx);
                 over
@@ -97,7 +96,7 @@ impl Service for HyperH2 {
     }
 }
 
-/// hyper's executor: what it starts is polled with its connection.
+/// Executor for hyper whose futures are polled with their connection.
 #[derive(Clone, Default)]
 struct Calls(Rc<RefCell<Vec<Running>>>);
 
@@ -112,7 +111,7 @@ impl<F: Future + 'static> Executor<F> for Calls {
 }
 
 impl Calls {
-    /// Runs what was started and what was woken.
+    /// Polls the futures that were started or woken.
     fn run(&self, running: &mut FuturesUnordered<Running>, cx: &mut Context<'_>) {
         loop {
             running.extend(self.0.borrow_mut().drain(..));
@@ -167,7 +166,7 @@ async fn collect(echo: &GrpcEcho, call: Call, mut body: Incoming) -> Answer {
     }
 }
 
-/// A reply's message and trailers, as hyper asks for them.
+/// Message and trailers of a response, as hyper asks for them.
 #[derive(Debug)]
 struct ReplyBody {
     message: Option<Message>,
