@@ -10,10 +10,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
 use ndecho::array::DType;
-use ndecho::axis::{Driver, Encoding, Family, Payload, Protocol};
+use ndecho::axis::{Driver, Encoding, Family, Payload, Protocol, Transport};
 use ndecho::generated::NdArray;
 use ndecho::generated::calculator_client::CalculatorClient;
-use ndecho::ladder::table::STACKS;
+use ndecho::ladder::table::{STACKS, Stack};
 use ndecho::load::{self, conformance};
 use ndecho::record::trial_spec::{ArraySpec, Length, LoadSpec};
 use ndecho::service::echo::CodecSet;
@@ -30,6 +30,11 @@ fn sizes(encoding: Encoding) -> &'static [u64] {
         Payload::Numbers | Payload::Base64 => &[8, 2048, 65_536],
         Payload::Bytes => &[8, 2048, 65_536, 1 << 20],
     }
+}
+
+/// Stacks of the ladder over TCP; `unix_sockets.rs` has the others.
+fn stacks() -> impl Iterator<Item = &'static Stack> {
+    STACKS.iter().filter(|stack| stack.transport == Transport::Tcp)
 }
 
 fn serve(driver: Driver, protocol: Protocol, codecs: CodecSet) -> server::Running {
@@ -54,7 +59,7 @@ fn spec(address: SocketAddr, family: Family, encoding: Encoding, size: u64) -> L
 
 /// Every stack of `family`, served with `codecs`, answers every encoding at every size.
 fn every_stack_answers(family: Family, codecs: impl Fn() -> CodecSet) {
-    for stack in STACKS.iter().filter(|stack| stack.protocol.family() == family) {
+    for stack in stacks().filter(|stack| stack.protocol.family() == family) {
         let server = serve(stack.driver, stack.protocol, codecs());
         for (encoding, size) in
             Encoding::ALL.into_iter().flat_map(|e| sizes(e).iter().map(move |size| (e, *size)))
@@ -137,7 +142,7 @@ fn a_thousand_parallel_calls_on_one_connection() {
     if ring::is_missing() {
         return;
     }
-    for stack in STACKS.iter().filter(|stack| stack.protocol.family() == Family::Grpc) {
+    for stack in stacks().filter(|stack| stack.protocol.family() == Family::Grpc) {
         let server = serve(stack.driver, stack.protocol, CodecSet::own());
         let mut spec = spec(server.address(), Family::Grpc, Encoding::Protobuf, 8);
         spec.connections = 1;
@@ -180,7 +185,7 @@ fn tonics_client_is_answered_by_our_servers() {
     }
     let is_ours =
         |protocol: Protocol| protocol.family() == Family::Grpc && protocol.only_driver().is_none();
-    for stack in STACKS.iter().filter(|stack| is_ours(stack.protocol)) {
+    for stack in stacks().filter(|stack| is_ours(stack.protocol)) {
         let server = serve(stack.driver, stack.protocol, CodecSet::own());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -206,7 +211,7 @@ fn hypers_client_is_answered_by_our_h1() {
     if ring::is_missing() {
         return;
     }
-    for stack in STACKS.iter().filter(|stack| stack.protocol == Protocol::H1) {
+    for stack in stacks().filter(|stack| stack.protocol == Protocol::H1) {
         let server = serve(stack.driver, stack.protocol, CodecSet::own());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -180,10 +180,10 @@ fn nearest(text: &str) -> Rung {
     let mut words: Vec<&str> = text.split(['/', '@']).collect();
     let (mut driver, mut protocol, mut codec, mut transport) = (None, None, None, None);
     for likeness_min in [1.0, LIKENESS_MIN] {
-        driver = driver.or_else(|| take(&mut words, &Driver::ALL, Driver::name, likeness_min));
         protocol =
             protocol.or_else(|| take(&mut words, &Protocol::ALL, Protocol::name, likeness_min));
         codec = codec.or_else(|| take(&mut words, &Codec::ALL, Codec::name, likeness_min));
+        driver = driver.or_else(|| take(&mut words, &Driver::ALL, Driver::name, likeness_min));
         transport =
             transport.or_else(|| take(&mut words, &Transport::ALL, Transport::name, likeness_min));
     }

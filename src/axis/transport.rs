@@ -19,10 +19,10 @@ axis! {
 
     Tcp {
         name: "tcp",
-        about: "TCP over loopback",
+        about: "TCP socket",
     }
     Unix {
         name: "unix",
-        about: "Unix stream socket",
+        about: "Unix socket",
     }
 }

@@ -39,6 +39,16 @@ const fn on(driver: Driver, protocol: Protocol, parent: (Driver, Protocol)) -> S
     Stack { parent: Some(parent), ..root(driver, protocol) }
 }
 
+const fn on_unix(driver: Driver, protocol: Protocol, codecs: &'static [Codec]) -> Stack {
+    Stack { transport: Transport::Unix, codecs, ..on(driver, protocol, (driver, protocol)) }
+}
+
+/// Codecs over Unix sockets: the price of a transport does not depend on the codec, so `reflect`
+/// and the usual codecs of a family are enough.
+const UNIX_RAW: &[Codec] = &[Codec::Reflect];
+const UNIX_REST: &[Codec] = &[Codec::Reflect, Codec::Npy];
+const UNIX_GRPC: &[Codec] = &[Codec::Reflect, Codec::Protobuf, Codec::ProtobufProst];
+
 use Driver::{Tokio, TokioUring, Uring};
 use Protocol::{
     Axum, H1, H2, H2Crate, Hyper, HyperH2, HyperH2Tuned, HyperTuned, Raw, Tonic, TonicTuned,
@@ -71,6 +81,14 @@ pub static STACKS: &[Stack] = &[
     on(Tokio, TonicTuned, (Tokio, Tonic)),
     on(TokioUring, H2, (Uring, H2)),
     on(TokioUring, H2Crate, (Uring, H2Crate)),
+    // Unix sockets
+    on_unix(Uring, Raw, UNIX_RAW),
+    on_unix(Uring, H1, UNIX_REST),
+    on_unix(Tokio, Hyper, UNIX_REST),
+    on_unix(Tokio, Axum, UNIX_REST),
+    on_unix(Uring, H2, UNIX_GRPC),
+    on_unix(Uring, H2Crate, UNIX_GRPC),
+    on_unix(Tokio, Tonic, UNIX_GRPC),
 ];
 
 /// Returns every rung of the ladder: codec by codec, in each the stacks in the order of the table.

@@ -1,4 +1,4 @@
-//! The choice on each axis: names become types here and nowhere else.
+//! The choice on each axis: points become types here and nowhere else.
 //!
 //! [`choose`] returns the one function that a worker of the plan runs. A new driver is an arm of
 //! [`choose`], a new protocol an arm of [`endpoint`]; the compiler asks for both.
@@ -26,8 +26,8 @@ use crate::wire::h2::H2;
 use crate::wire::raw::Raw;
 use crate::wire::{Limits, SharedPool};
 
-/// What one worker gets.
-pub(super) struct Seat {
+/// Configuration of one worker.
+pub(super) struct WorkerConfig {
     pub(super) core: Option<usize>,
     pub(super) listeners: Vec<Listener>,
     pub(super) protocols: Vec<Protocol>,
@@ -37,8 +37,8 @@ pub(super) struct Seat {
     pub(super) stop: StopSignal,
 }
 
-/// A worker from its start to its end; it sends once it is up.
-pub(super) type Build = fn(Seat, Sender<()>) -> Result<Counters, ServerError>;
+/// Runs a worker from its start to its end; the worker sends once it is up.
+pub(super) type Build = fn(WorkerConfig, Sender<()>) -> Result<Counters, ServerError>;
 
 /// Returns the function that serves `plan`, or says why there is none.
 pub(super) fn choose(plan: &Plan) -> Result<Build, ServerError> {
@@ -65,24 +65,24 @@ pub(super) fn choose(plan: &Plan) -> Result<Build, ServerError> {
 }
 
 /// Serves all listeners on one driver, or all of them in standalone stacks.
-fn serve<D: driver::Driver>(seat: Seat, up: Sender<()>) -> Result<Counters, ServerError> {
-    pin(seat.core)?;
+fn serve<D: driver::Driver>(config: WorkerConfig, up: Sender<()>) -> Result<Counters, ServerError> {
+    pin(config.core)?;
     let pool = SharedPool::default();
-    let work = Work::new(seat.codecs, seat.limits, Rc::clone(&pool));
+    let work = Work::new(config.codecs, config.limits, Rc::clone(&pool));
     let (mut hosted, mut standalone) = (Vec::new(), Vec::new());
-    for (listener, protocol) in seat.listeners.into_iter().zip(seat.protocols) {
+    for (listener, protocol) in config.listeners.into_iter().zip(config.protocols) {
         match endpoint::<D>(protocol, listener, &work) {
             Endpoint::Hosted(endpoint) => hosted.push(endpoint),
             Endpoint::Standalone(endpoint) => standalone.push(endpoint),
         }
     }
     if standalone.is_empty() {
-        let driver = D::new(seat.driver, pool)?;
-        tell(up);
-        return Ok(driver.run(hosted, seat.stop)?);
+        let driver = D::new(config.driver, pool)?;
+        report_up(up);
+        return Ok(driver.run(hosted, config.stop)?);
     }
-    tell(up);
-    Ok(standalone::run(standalone, seat.driver.drain_timeout, seat.stop)?)
+    report_up(up);
+    Ok(standalone::run(standalone, config.driver.drain_timeout, config.stop)?)
 }
 
 /// A listener with the protocol behind it.
@@ -130,8 +130,8 @@ fn clock() -> DateClock {
     DateClock::new(Instant::now(), unix)
 }
 
-/// Tells `start` that this worker is up; once every sender is gone, it knows who is not.
-fn tell(up: Sender<()>) {
+/// Tells `start` that this worker is up. `start` counts the workers until every sender is gone.
+fn report_up(up: Sender<()>) {
     let _ = up.send(());
 }
 

@@ -1,15 +1,17 @@
-//! Builds a server from points on the axes and runs it: picks once at start, never branches on it again.
+//! Servers built from points on the axes. The choice is made once at the start; no later code
+//! branches on it.
 //!
-//! A [`Plan`] says what to serve, [`Options`] how. [`start`] binds every address for every worker, starts one pinned
-//! thread per worker and returns once all of them are up; the caller then waits for [`Event`]s and ends it by
-//! [`Server::stop`]. Nothing is printed here.
+//! A [`Plan`] says what to serve, and [`Options`] how. [`start`] binds every address for every
+//! worker, starts one pinned thread per worker and returns once all of them are up. The caller then
+//! waits for [`Event`]s and ends the server by [`Server::stop`]. Nothing is printed here.
 //!
 //! ```text
 //!            ┌ worker 0 · core 2 · one ring ─ grpc listener, rest listener, raw listener
 //! start ─────┤                                      │ SO_REUSEPORT
 //!            └ worker 1 · core 3 · one ring ─ grpc listener, rest listener, raw listener
 //! ```
-//! Invariant: a [`Server`] has all its listeners and all its rings; if one cannot be had, there is none.
+//! Invariant: a [`Server`] has all its listeners and all its rings. If one of them is not available,
+//! [`start`] fails.
 
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
@@ -30,36 +32,33 @@ mod usage;
 
 pub use usage::raise_descriptor_limit;
 
-/// What to serve.
+/// Points on the axes that a server serves.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub driver: Driver,
-    /// What listens; all of it on every worker.
+    /// Listeners, all of them on every worker.
     pub listens: Vec<Listen>,
-    /// Which codec serves which encoding.
     pub codecs: CodecSet,
 }
 
-/// A protocol and where it listens.
+/// A protocol and its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     pub protocol: Protocol,
-    /// Address; port 0 picks a free one.
+    /// Port 0 picks a free one.
     pub address: Address,
 }
 
-/// How to serve.
+/// Settings of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Core of each worker; there are as many workers as entries. `None` leaves a worker unpinned.
     pub cores: Vec<Option<usize>>,
-    /// Limits of every connection.
     pub limits: Limits,
-    /// Settings of every worker's driver.
     pub driver: driver::Options,
 }
 
-/// What a caller waits for once the server is up.
+/// Event after a server is up.
 #[derive(Debug)]
 pub enum Event {
     /// The process was told to stop.
@@ -71,7 +70,6 @@ pub enum Event {
 /// Why a server cannot start or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The pair on the axes does not exist.
     #[error("{protocol} cannot run on {driver}: {reason}; the nearest that works is {nearest}")]
     Impossible {
         protocol: Protocol,
@@ -80,21 +78,16 @@ pub enum ServerError {
         /// Driver and protocol that go together.
         nearest: String,
     },
-    /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] SocketError),
-    /// A worker cannot be pinned.
     #[error(transparent)]
     Affinity(#[from] AffinityError),
-    /// A worker cannot start or go on.
     #[error(transparent)]
     Driver(#[from] DriverError),
-    /// The system refused a thread, a socket pair or a figure.
     #[error("{what}: {source}")]
     System {
-        /// What was being done.
+        /// Action that failed.
         what: &'static str,
-        /// What it said.
         source: std::io::Error,
     },
     /// A worker panicked; its message is on stderr.
@@ -107,7 +100,7 @@ pub enum ServerError {
 pub struct Server {
     addresses: Vec<Address>,
     workers: Vec<Worker>,
-    /// By worker.
+    /// One per worker.
     spins: Vec<Spin>,
 }
 
@@ -117,8 +110,8 @@ struct Worker {
     thread: JoinHandle<Result<Counters, ServerError>>,
 }
 
-/// Starts the workers; returns when each of them listens and has its ring. `events` gets an [`Event::Ended`] from
-/// every worker that ends.
+/// Starts the workers and returns when each of them listens and has its ring. `events` gets an
+/// [`Event::Ended`] from every worker that ends.
 pub fn start(
     plan: &Plan,
     options: &Options,
@@ -133,7 +126,7 @@ pub fn start(
             .map_err(|source| ServerError::System { what: "make a stop socket", source })?;
         let codecs = plan.codecs.of_another_thread();
         server.spins.push(codecs.spin());
-        let seat = build::Seat {
+        let config = build::WorkerConfig {
             core,
             listeners,
             protocols: plan.listens.iter().map(|listen| listen.protocol).collect(),
@@ -144,7 +137,7 @@ pub fn start(
         };
         let (up, events) = (up.clone(), events.clone());
         let work = move || {
-            let result = build(seat, up);
+            let result = build(config, up);
             // The caller may have stopped listening; the result is in the thread either way.
             let _ = events.send(Event::Ended);
             result
@@ -163,12 +156,12 @@ pub fn start(
 }
 
 impl Server {
-    /// Where it listens, in the plan's order.
+    /// Bound addresses, in the plan's order.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
-    /// Drains every worker, waits for them and says what was done.
+    /// Drains every worker, waits for all of them and returns the report.
     pub fn stop(self) -> Result<ServerReport, ServerError> {
         let Server { workers, spins, .. } = self;
         let (stoppers, threads): (Vec<_>, Vec<_>) =
