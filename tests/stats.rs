@@ -1,11 +1,11 @@
-//! The analysis on simulated runs whose truth is known: how often an interval holds it, how often a
-//! verdict is wrong.
+//! The analysis on simulated runs with a known truth: how often an interval contains the truth, and
+//! how often a verdict is wrong.
 //!
-//! A simulated trial costs what its arm costs, times what befell its block (a slow minute), times
-//! how far the machine has drifted by then (up to a fifth over the run), times the luck of its own
-//! launch, and one in twenty is disturbed: dearer by a tenth to a half. Blocks try the arms in
-//! turns, as the ladder does. Launches scatter by 2 %; where arms are said to be unlike, one arm in
-//! three scatters by over 5 % or under 0.7 %.
+//! The cost of a simulated trial is the product of the cost of its arm, a factor of its block (a
+//! slow minute), the drift of the machine (up to a fifth over the run) and the scatter of its own
+//! launch. One trial in twenty is disturbed and costs a tenth to a half more. The arms are
+//! interleaved within a block, as in the ladder. Launches scatter by 2 %. In the runs with unlike
+//! arms, one arm in three scatters by more than 5 % or less than 0.7 %.
 
 use rand::{RngExt as _, SeedableRng};
 use rand_pcg::Pcg64;
@@ -18,10 +18,10 @@ use ndecho::stats::verdict::{Floor, Verdict};
 /// Simulated runs of each kind.
 const RUNS: u64 = 2000;
 
-/// Coverage that is accepted: with 2,000 runs, 95 % is measured to within one per cent.
+/// Accepted coverage: with 2,000 runs, 95 % is measured to within one percent.
 const COVERAGE: std::ops::RangeInclusive<f64> = 0.93..=0.97;
 
-/// What the runs of every day are analysed with.
+/// Resamples of the quick tests.
 const QUICK: usize = 400;
 
 struct Run {
@@ -40,7 +40,7 @@ impl Run {
         (-2.0 * f64::ln(u)).sqrt() * (std::f64::consts::TAU * v).cos()
     }
 
-    /// Costs of arms whose true costs are `arms`, by arm.
+    /// Simulates the costs of arms with the true costs `arms`, by arm.
     fn costs(&mut self, arms: &[f64]) -> Vec<Vec<Sample>> {
         let mut costs = vec![Vec::new(); arms.len()];
         let scatter = |run: &mut Run| if run.is_unlike { 0.02 * run.normal().exp() } else { 0.02 };
@@ -50,10 +50,10 @@ impl Run {
             let slow_block = 0.1 * self.normal();
             for ((arm, scatter), samples) in arms.iter().zip(&scatters).zip(&mut costs) {
                 let drifted = drift * f64::from(round) / f64::from(self.blocks);
-                let luck = scatter * self.normal();
+                let launch = scatter * self.normal();
                 let is_disturbed = self.random.random_range(0..20) == 0;
                 let disturbed = if is_disturbed { self.random.random_range(0.1..0.5) } else { 0.0 };
-                let value = arm * (slow_block + drifted + luck + disturbed).exp();
+                let value = arm * (slow_block + drifted + launch + disturbed).exp();
                 samples.push(Sample { round, value });
             }
         }
@@ -65,7 +65,7 @@ fn values(samples: &[Sample]) -> Vec<f64> {
     samples.iter().map(|sample| sample.value).collect()
 }
 
-/// The share of [`RUNS`] runs in which `is_so`.
+/// Returns the share of [`RUNS`] runs in which `is_so` holds.
 fn share(is_so: impl Fn(u64) -> bool) -> f64 {
     (0..RUNS).filter(|seed| is_so(*seed)).count() as f64 / RUNS as f64
 }
@@ -94,14 +94,13 @@ fn coverage_over_builds(resamples: usize) -> f64 {
     })
 }
 
-/// What is said of tables of a parent, nine arms that cost the same and one that costs a tenth
-/// more.
+/// Shares of runs with a parent, nine arms of the same cost and one arm that costs a tenth more.
 struct Families {
-    /// Share of runs in which any of the nine is told from the parent.
+    /// Runs in which any of the nine is called different from the parent.
     told: f64,
-    /// In which any of the ten intervals does not hold the truth.
+    /// Runs in which any of the ten intervals does not contain the truth.
     missed: f64,
-    /// In which the dearer one is called slower.
+    /// Runs in which the tenth arm is called slower.
     found: f64,
 }
 
@@ -122,7 +121,7 @@ fn families(blocks: u32, is_unlike: bool, resamples: usize) -> Families {
     let share = |is_so: &dyn Fn(&[Interval]) -> bool| {
         runs.iter().filter(|run| is_so(run)).count() as f64 / RUNS as f64
     };
-    let verdict = |interval: &Interval| Verdict::of(interval, Floor::of_share(0.0));
+    let verdict = |interval: &Interval| Verdict::judge(interval, Floor::of_share(0.0));
     let lacks = |interval: &Interval, truth: f64| interval.contains(truth) == Some(false);
     Families {
         told: share(&|run| run[..9].iter().any(|i| verdict(i) != Verdict::Same)),
@@ -133,8 +132,8 @@ fn families(blocks: u32, is_unlike: bool, resamples: usize) -> Families {
     }
 }
 
-/// How often the interval of an arm of which `left` blocks of five are left holds the truth, by
-/// what nine whole arms lend it.
+/// Returns the coverage of the interval of an arm with `left` of five blocks, with degrees of
+/// freedom lent by nine complete arms.
 fn coverage_of_few(left: usize, is_unlike: bool, resamples: usize) -> f64 {
     let mut arms = [5000.0; 11];
     arms[10] = 5500.0;
@@ -143,27 +142,27 @@ fn coverage_of_few(left: usize, is_unlike: bool, resamples: usize) -> f64 {
         let ratios = |arm: &Vec<Sample>| values(&log_ratios(arm, &costs[0]));
         let whole: Vec<Member> = costs[1..10].iter().map(|arm| vec![ratios(arm)]).collect();
         let few = vec![ratios(&costs[10])[..left].to_vec()];
-        let interval = Family::new(Bootstrap { resamples, seed }, &whole).beside(&few);
-        // What has nobody to lend to it has no range, and claims nothing.
+        let interval = Family::new(Bootstrap { resamples, seed }, &whole).non_member(&few);
+        // Without a lender there is no range, which cannot be wrong.
         interval.unwrap().contains(1.1_f64.ln()) != Some(false)
     })
 }
 
-/// The share of comparisons of one build with itself that end otherwise than `same`, and that of
-/// comparisons with a build that is a tenth slower that end with `slower`.
+/// Returns the share of comparisons of a build with itself that do not end with `same`, and the
+/// share of comparisons with a build that is a tenth slower that end with `slower`.
 fn verdicts(blocks: u32, resamples: usize) -> (f64, f64) {
     let verdict = |seed: u64, truth: f64| {
         let costs = Run::new(seed, blocks).costs(&[5000.0, 5000.0 * truth]);
         let ratio = vec![values(&log_ratios(&costs[1], &costs[0]))];
         let interval = Family::new(Bootstrap { resamples, seed }, &[ratio]).intervals()[0].unwrap();
-        Verdict::of(&interval, Floor::of_share(0.02))
+        Verdict::judge(&interval, Floor::of_share(0.02))
     };
     let wrong = share(|seed| verdict(seed, 1.0) != Verdict::Same);
     (wrong, share(|seed| verdict(seed, 1.1) == Verdict::Slower))
 }
 
 #[test]
-fn intervals_hold_the_truth_in_95_of_100_runs() {
+fn intervals_contain_the_truth_in_95_of_100_runs() {
     for blocks in [5, 12] {
         let held = coverage(blocks, QUICK);
         assert!(COVERAGE.contains(&held), "{blocks} blocks: {held}");
@@ -177,9 +176,9 @@ fn a_build_against_itself_is_the_same_and_a_slower_one_is_not() {
     assert!(found > 0.9, "{found}");
 }
 
-/// All kinds with 10,000 draws each, as a run is analysed, and tables with 1,000: minutes in a
-/// debug build. `cargo test --release --test stats -- --ignored --nocapture` prints the shares that
-/// docs/METHOD.md quotes.
+/// Runs all kinds with 10,000 resamples each, as a run is analyzed, and families with 1,000. Takes
+/// minutes in a debug build. `cargo test --release --test stats -- --ignored --nocapture` prints
+/// the shares that docs/METHOD.md quotes.
 #[test]
 #[ignore = "minutes in a debug build"]
 fn shares_at_full_resolution() {

@@ -1,6 +1,6 @@
-//! A server in steady state asks neither the allocator nor the kernel for memory: once its buffers
-//! have grown to the messages that come, a request costs no page fault and next to no allocation.
-//! Counted for own protocols with own codecs, without sockets.
+//! A server in steady state needs no new memory: once its buffers have grown to the size of the
+//! messages, a request causes no page fault and almost no allocation. Counted for own protocols
+//! with own codecs, without sockets.
 
 use std::time::Instant;
 
@@ -16,15 +16,15 @@ use ndecho::wire::raw::Raw;
 use ndecho::wire::{Batch, Context, Limits, Machine, Outbox, Pool};
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// Bytes that arrive at once, as many as a driver's receive buffer has.
+/// Bytes that arrive at once: the size of a driver's receive buffer.
 const ARRIVAL: usize = 64 * 1024;
 
-/// Most bytes that a request may allocate, on average, and for each MiB of its message beside that:
-/// HTTP/2 keeps a queue of frames.
+/// Largest average allocation of a request: a fixed part, and a part per MiB of its message, since
+/// HTTP/2 has a queue of frames.
 const ALLOCATED_MAX: u64 = 512;
 const ALLOCATED_PER_MIB_MAX: u64 = 256;
 
-/// A machine with what a driver lends it; what it sends is dropped.
+/// A machine with the buffers of a driver. Its output is dropped.
 struct Served<M> {
     machine: M,
     out: Outbox,
@@ -53,7 +53,7 @@ impl<M: Machine> Served<M> {
                 }
                 None => self.machine.receive(arrived, &mut cx),
             };
-            fed.expect("a request that is right");
+            fed.expect("a valid request");
             input = later;
             self.out.take(&mut self.batch);
             self.sent += self.batch.len();
@@ -91,7 +91,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&frame, payload].concat()
 }
 
-/// A call on `stream`, after the connection's window has been given back.
+/// Builds a call on `stream`, after a WINDOW_UPDATE for the connection.
 fn h2(encoding: Encoding, body: &[u8], stream: u32) -> Vec<u8> {
     let mut head = Vec::new();
     for (name, value) in [
@@ -117,8 +117,13 @@ fn h2(encoding: Encoding, body: &[u8], stream: u32) -> Vec<u8> {
     request
 }
 
-/// Feeds `request` until nothing is new to the server, then counts what each one after costs.
-fn settle<M: Machine>(name: &str, machine: M, reply_min: usize, request: impl Fn(u32) -> Vec<u8>) {
+/// Feeds warm-up requests, then asserts that further requests cost no memory.
+fn assert_steady<M: Machine>(
+    name: &str,
+    machine: M,
+    reply_min: usize,
+    request: impl Fn(u32) -> Vec<u8>,
+) {
     const WARMUP: u32 = 3;
     const COUNTED: u32 = 4;
     let mut served = Served::new(machine);
@@ -131,20 +136,20 @@ fn settle<M: Machine>(name: &str, machine: M, reply_min: usize, request: impl Fn
     let allocated = measure(|| counted.iter().for_each(|request| served.feed(request)));
     let faults = faults() - faults_before;
     let bytes = allocated.bytes_total / u64::from(COUNTED);
-    assert!(served.sent - before >= COUNTED as usize * reply_min, "{name}: not all is answered");
+    assert!(served.sent - before >= COUNTED as usize * reply_min, "{name}: a reply is missing");
     let bytes_max = ALLOCATED_MAX + (reply_min as u64 >> 20) * ALLOCATED_PER_MIB_MAX;
     assert!(bytes <= bytes_max, "{name}: {bytes} bytes a request: {allocated:?}");
-    // A page or two of the counter's own, not one for each request.
+    // The counter itself may touch a page or two.
     assert!(faults < i64::from(COUNTED), "{name}: {faults} page faults in {COUNTED} requests");
 }
 
-/// Sizes at which different buffers are used: coalesced, of its own, larger than a loan.
+/// Sizes that use different buffers: coalesced, an own buffer, larger than a loan.
 const SIZES: [u64; 4] = [8, 64 << 10, 1 << 20, 8 << 20];
 
 fn cases() -> impl Iterator<Item = (Encoding, u64)> {
     let all = Encoding::ALL.into_iter().flat_map(|encoding| SIZES.map(|size| (encoding, size)));
-    // Numbers take long to read and write without optimization, and their buffers are those of the
-    // other text codec.
+    // Numbers are slow to read and write in a debug build, and the buffers are those of the other
+    // text codec.
     all.filter(|&(encoding, size)| encoding != Encoding::Json || size <= 64 << 10)
 }
 
@@ -154,7 +159,9 @@ fn raw_frames() {
         let body = message(encoding, size);
         let handler = EchoHandler::new(Family::Raw, work());
         let machine = Raw::new(handler, Limits::default().into());
-        settle(&format!("raw {encoding:?} {size}"), machine, body.len(), |_| raw(encoding, &body));
+        assert_steady(&format!("raw {encoding:?} {size}"), machine, body.len(), |_| {
+            raw(encoding, &body)
+        });
     }
 }
 
@@ -165,7 +172,9 @@ fn http1() {
         let handler = EchoHandler::new(Family::Rest, work());
         let clock = DateClock::new(Instant::now(), std::time::Duration::from_secs(784_111_777));
         let machine = H1::new(handler, Limits::default().into(), clock);
-        settle(&format!("h1 {encoding:?} {size}"), machine, body.len(), |_| h1(encoding, &body));
+        assert_steady(&format!("h1 {encoding:?} {size}"), machine, body.len(), |_| {
+            h1(encoding, &body)
+        });
     }
 }
 
@@ -180,7 +189,7 @@ fn http2() {
         // default frames of 16 KiB the queue of frames to send is made anew for each reply: 4 KB
         // for one of 1 MiB.
         let settings = frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff, 0, 5, 0, 0xff, 0xff, 0xff]);
-        settle(&format!("h2 {encoding:?} {size}"), machine, body.len(), |at| {
+        assert_steady(&format!("h2 {encoding:?} {size}"), machine, body.len(), |at| {
             let call = h2(encoding, &body, 2 * at + 1);
             if at == 0 { [&hello[..], &settings, &call].concat() } else { call }
         });

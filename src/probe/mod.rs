@@ -6,7 +6,7 @@
 //! | file | measures |
 //! |---|---|
 //! | [`host`], [`build`] | the machine; this program's build |
-//! | [`cpu_clock`], [`cpu_clock_sync`] | processor time of a process; an update for running threads |
+//! | [`cpu_clock`], [`cpu_clock_sync`] | processor time of a process; its update |
 //! | [`memory`] | page faults, peak memory |
 //! | [`sched_stats`] | waits and preemptions of a server's threads |
 //! | [`disturbance`] | use of the machine by other programs and guests during a trial |

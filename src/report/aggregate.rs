@@ -9,7 +9,7 @@
 //! | 2 | ratios between cells, taken within blocks: one [`Family`] of intervals |
 //! | 3 | [`Noise`] of the controls; verdicts of the ratios above its floor |
 //! | 4 | [`Ceiling`]s of the load generator: null servers, raised by the rows |
-//! | 5 | [`Status`] of each row: by itself, below its ceiling, beside the other rows |
+//! | 5 | [`Status`] of each row: by itself, then against its ceiling and the other rows |
 
 use std::collections::BTreeMap;
 
@@ -134,10 +134,10 @@ fn section(cells: &[CellTrials<'_>]) -> Section {
         cells.iter().filter(|cell| cell.first().variant == Variant::Usual).collect();
     let figures: Vec<Result<CellFigures, String>> = usual
         .iter()
-        .map(|cell| cell.obstacle().map_or_else(|| Ok(CellFigures::of(cell)), Err))
+        .map(|cell| cell.obstacle().map_or_else(|| Ok(CellFigures::compute(cell)), Err))
         .collect();
     let family = family(&usual);
-    let noise = Noise::of(cells, &family);
+    let noise = Noise::evaluate(cells, &family);
     let ratios = ratios(&usual, &family, noise.floor());
     let ceilings = ceilings(cells, &usual, &figures);
     let rates = rates(&usual, &figures);
@@ -171,7 +171,7 @@ impl Row {
 }
 
 impl CellFigures {
-    fn of(cell: &CellTrials<'_>) -> CellFigures {
+    fn compute(cell: &CellTrials<'_>) -> CellFigures {
         let measured = cell.measured();
         let center = |value: &dyn Fn(&Measurement) -> f64| {
             let sample =
@@ -228,7 +228,7 @@ fn family(usual: &[&CellTrials<'_>]) -> Family {
 /// Returns the ratios to the parent and to the reference of each cell.
 fn ratios(usual: &[&CellTrials<'_>], family: &Family, floor: Floor) -> Vec<[Option<Ratio>; 2]> {
     let ratio = |log: &Option<Interval>| {
-        log.map(|log| Ratio { ratio: log.exp(), verdict: Verdict::of(&log, floor) })
+        log.map(|log| Ratio { ratio: log.exp(), verdict: Verdict::judge(&log, floor) })
     };
     let intervals = family.intervals();
     let both = |(cell, logs): (&&CellTrials<'_>, &[Option<Interval>])| {
@@ -250,12 +250,12 @@ fn ceilings(
     };
     let ceiling = |null: &CellTrials<'_>| {
         let rung = &null.first().rung;
-        let of = |f: &CellFigures| (f.rate_hz.estimate, f.client_cpu_ns.estimate);
-        let (rate_hz, client_cpu_ns) = of(&CellFigures::of(null));
+        let rate_and_cost = |f: &CellFigures| (f.rate_hz.estimate, f.client_cpu_ns.estimate);
+        let (rate_hz, client_cpu_ns) = rate_and_cost(&CellFigures::compute(null));
         let others = usual.iter().zip(figures);
         others
             .filter(|(cell, _)| cell.first().null.as_ref() == Some(rung))
-            .filter_map(|(_, figures)| figures.as_ref().ok().map(of))
+            .filter_map(|(_, figures)| figures.as_ref().ok().map(rate_and_cost))
             .fold(
                 Ceiling::new(rung, rate_hz, client_cpu_ns),
                 |ceiling, (rate_hz, client_cpu_ns)| ceiling.raised(rate_hz, client_cpu_ns),
@@ -283,12 +283,12 @@ fn status(
     rates: &[(String, f64)],
 ) -> Status {
     let rate_hz = figures.rate_hz.estimate;
-    let status = Status::of(cell);
+    let status = Status::judge(cell);
     let status = match ceiling {
-        Some(ceiling) => status.below(ceiling, rate_hz),
+        Some(ceiling) => status.with_ceiling(ceiling, rate_hz),
         None => status,
     };
-    status.beside(stack(&cell.first().rung), rate_hz, rates)
+    status.with_plateau(stack(&cell.first().rung), rate_hz, rates)
 }
 
 /// Returns the name of a rung without its codec.

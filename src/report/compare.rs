@@ -165,7 +165,7 @@ fn compare(cells: Vec<Vec<Pair<'_>>>, threshold: Floor) -> Vec<ComparedCell> {
         let result = match obstacle("old", &old).or_else(|| obstacle("new", &new)) {
             Some(reason) => Err(reason),
             None => log
-                .map(|log| (log.exp(), Verdict::of(&log, threshold)))
+                .map(|log| (log.exp(), Verdict::judge(&log, threshold)))
                 .ok_or_else(|| "no block in which both were measured".to_owned()),
         };
         ComparedCell {
@@ -239,7 +239,7 @@ fn compare_counts(trials: &[Trial]) -> Vec<ComparedCount> {
     for ((bytes, rung), builds) in cells {
         for (what, count, is_gate) in WHATS {
             let least = |side| {
-                let of_side = builds.iter().filter(|((of, _), _)| *of == side);
+                let of_side = builds.iter().filter(|((its_side, _), _)| *its_side == side);
                 of_side.filter_map(|(_, passes)| per_request(passes, count)).reduce(f64::min)
             };
             let name = format!("{rung} {}", units::bytes(bytes));

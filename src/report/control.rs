@@ -39,7 +39,7 @@ pub enum Base {
 
 impl Control {
     /// Evaluates the delayed cells among `cells`; `None` if there is no such cell.
-    pub(super) fn of(cells: &[CellTrials<'_>]) -> Option<Control> {
+    pub(super) fn evaluate(cells: &[CellTrials<'_>]) -> Option<Control> {
         let mut delayed: Vec<&CellTrials<'_>> = cells.iter().collect();
         delayed.retain(|cell| requested_ns(cell).is_some() && !cell.server_costs().is_empty());
         delayed.sort_by_key(|cell| requested_ns(cell));

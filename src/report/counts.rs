@@ -1,4 +1,4 @@
-//! Activity per request, beside time: page faults under load, and the counts of a traced server.
+//! Activity per request other than time: page faults under load, and the counts of a traced server.
 //!
 //! The counts are taken from requests one at a time on one connection
 //! ([`Counts`](crate::record::Counts)).

@@ -30,8 +30,8 @@ pub struct Twins {
 
 impl Noise {
     /// Evaluates the controls among `cells`. `family` holds the ratios of the section.
-    pub(super) fn of(cells: &[CellTrials<'_>], family: &Family) -> Noise {
-        Noise { twins: Twins::of(cells, family), control: Control::of(cells) }
+    pub(super) fn evaluate(cells: &[CellTrials<'_>], family: &Family) -> Noise {
+        Noise { twins: Twins::evaluate(cells, family), control: Control::evaluate(cells) }
     }
 
     /// Returns the noise floor: the largest difference that is not shown. It is zero without twins.
@@ -57,13 +57,13 @@ impl Noise {
 }
 
 impl Twins {
-    fn of(cells: &[CellTrials<'_>], family: &Family) -> Option<Twins> {
+    fn evaluate(cells: &[CellTrials<'_>], family: &Family) -> Option<Twins> {
         let twin = cells.iter().find(|cell| cell.first().variant == Variant::Twin)?;
         let rung = twin.first().rung.clone();
         let usual = cell::find(cells, &rung, Variant::Usual)?;
         let ratios = location::log_ratios(&twin.server_costs(), &usual.server_costs());
         let values = ratios.into_iter().map(|sample| sample.value).collect();
-        let log_ratio = family.beside(&vec![values])?;
+        let log_ratio = family.non_member(&vec![values])?;
         Some(Twins { rung, log_ratio })
     }
 }

@@ -3,7 +3,7 @@
 //! | status | meaning |
 //! |---|---|
 //! | `VALID` | the server's core was the busy one: the rate is the server's limit |
-//! | `CLIENT-LIMITED` | it was not: the rate is a lower bound, printed `>=`; CPU per request stands |
+//! | `CLIENT-LIMITED` | it was not: the rate is a lower bound (`>=`); CPU per request stands |
 //! | `NOISY` | most trials were discarded, so all were used: for orientation only |
 //! | `DNF` | a trial exceeded its time budget |
 //! | `INVALID` | a reply was wrong, or a process failed: no figures |
@@ -38,7 +38,7 @@ pub enum Status {
 
 impl Status {
     /// Determines the status of a cell by itself.
-    pub(super) fn of(cell: &CellTrials<'_>) -> Status {
+    pub(super) fn judge(cell: &CellTrials<'_>) -> Status {
         if cell.is_noisy() {
             let (discards, all) = (cell.discards(), cell.0.len());
             return Status::Noisy(format!("{} of {all} trials: {}", discards.len(), discards[0]));
@@ -53,7 +53,7 @@ impl Status {
     }
 
     /// Limits a valid rate that is close to `ceiling`.
-    pub(super) fn below(self, ceiling: &Ceiling, rate_hz: f64) -> Status {
+    pub(super) fn with_ceiling(self, ceiling: &Ceiling, rate_hz: f64) -> Status {
         let share = rate_hz / ceiling.rate_hz;
         if self != Status::Valid || !ceiling.is_proved || share * CEILING_FACTOR <= 1.0 {
             return self;
@@ -68,7 +68,7 @@ impl Status {
 
     /// Limits a valid rate that several other stacks of the section reach too. `rates` are the
     /// stacks and rates of all rows.
-    pub(super) fn beside(self, stack: &str, rate_hz: f64, rates: &[(String, f64)]) -> Status {
+    pub(super) fn with_plateau(self, stack: &str, rate_hz: f64, rates: &[(String, f64)]) -> Status {
         let is_same = |(other, rate): &&(String, f64)| {
             other != stack && (rate / rate_hz - 1.0).abs() < PLATEAU
         };

@@ -31,7 +31,7 @@ impl Family {
         let drawn: Vec<_> = members.iter().map(|member| bootstrap.draw(member)).collect();
         let whole = drawn.iter().flatten().filter(|draws| draws.units >= UNITS_MIN);
         let variances: Vec<Variance> = whole.map(variance).collect();
-        Family { bootstrap, drawn, common: Common::of(&variances) }
+        Family { bootstrap, drawn, common: Common::estimate(&variances) }
     }
 
     /// Returns the center of each member with intervals that hold together. A member with too few
@@ -44,7 +44,7 @@ impl Family {
 
     /// Returns the center of values that were measured with this family but are not a member, with
     /// an interval that holds by itself.
-    pub fn beside(&self, values: &Member) -> Option<Interval> {
+    pub fn non_member(&self, values: &Member) -> Option<Interval> {
         self.bootstrap.draw(values).map(|draws| self.interval(&draws, 1))
     }
 
@@ -118,7 +118,7 @@ mod tests {
         let nine = lone * reach(0.025 / 9.0, 5) / reach(0.025, 5);
         assert!(widths[0].unwrap() < 0.7 * nine, "{widths:?}, unaided {nine}");
         assert!(widths[8].is_some() && widths[9].is_none(), "{widths:?}");
-        let beside = Family::new(Bootstrap::default(), &members).beside(&members[0]).unwrap();
-        assert!(beside.half_width() < widths[0], "an interval by itself is narrower");
+        let single = Family::new(Bootstrap::default(), &members).non_member(&members[0]).unwrap();
+        assert!(single.half_width() < widths[0], "an interval by itself is narrower");
     }
 }

@@ -115,7 +115,7 @@ impl Histogram {
 mod tests {
     use super::*;
 
-    fn of(latencies: impl IntoIterator<Item = u64>) -> Histogram {
+    fn histogram_of(latencies: impl IntoIterator<Item = u64>) -> Histogram {
         let mut histogram = Histogram::default();
         latencies.into_iter().for_each(|latency| histogram.record(latency));
         histogram
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn quantiles_to_three_digits() {
-        let histogram = of((1..=1000).map(|us| us * 1000));
+        let histogram = histogram_of((1..=1000).map(|us| us * 1000));
         let p50 = histogram.quantile(0.5);
         assert!(p50.abs_diff(500_000) <= 500, "{p50}");
         assert!(histogram.max().abs_diff(1_000_000) <= 1000);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn text_form_keeps_every_count() {
-        let histogram = of([1, 20_000, 20_000, 3_000_000_000]);
+        let histogram = histogram_of([1, 20_000, 20_000, 3_000_000_000]);
         let read = Histogram::from_text(&histogram.to_text()).unwrap();
         assert_eq!(read.len(), 4);
         assert_eq!(read.quantile(0.5), histogram.quantile(0.5));
@@ -143,15 +143,15 @@ mod tests {
 
     #[test]
     fn merging_is_counting_together() {
-        let mut left = of([1000, 2000]);
-        left.merge(&of([1_000_000]));
+        let mut left = histogram_of([1000, 2000]);
+        left.merge(&histogram_of([1_000_000]));
         assert_eq!(left.len(), 3);
         assert!(left.max() >= 999_000);
     }
 
     #[test]
     fn a_latency_beyond_the_range_counts_as_the_longest() {
-        let histogram = of([u64::MAX]);
+        let histogram = histogram_of([u64::MAX]);
         assert!(histogram.max() >= LATENCY_NS_MAX);
     }
 }

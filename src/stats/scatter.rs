@@ -50,7 +50,7 @@ impl Default for Common {
 
 impl Common {
     /// Estimates the common variance. A rounding error does not count as a variance.
-    pub fn of(variances: &[Variance]) -> Common {
+    pub fn estimate(variances: &[Variance]) -> Common {
         let mut sorted: Vec<f64> = variances.iter().map(|variance| variance.value).collect();
         sorted.sort_unstable_by(f64::total_cmp);
         let least = sorted.get(sorted.len() / 2).map_or(0.0, |middle| middle * ROUNDING);
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn similar_variances_lend_the_maximum() {
-        let common = Common::of(&variances(&[1.0, 1.5, 0.7, 1.2, 0.9, 1.1]));
+        let common = Common::estimate(&variances(&[1.0, 1.5, 0.7, 1.2, 0.9, 1.1]));
         let Common(Variance { value, degrees }) = common;
         assert_eq!(degrees, LENT_MAX);
         assert!((1.0..1.4).contains(&value), "estimates are below the truth more often: {value}");
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn very_different_variances_lend_nothing() {
-        let Common(lent) = Common::of(&variances(&[1e-6, 1.0, 1e-3, 1e3, 1e-5, 10.0]));
+        let Common(lent) = Common::estimate(&variances(&[1e-6, 1.0, 1e-3, 1e3, 1e-5, 10.0]));
         assert_eq!(lent.degrees, 0);
         let own = Variance { value: 2.0, degrees: 4 };
         assert_eq!(Common(lent).lend(own), own);
@@ -152,14 +152,14 @@ mod tests {
     fn few_or_constant_figures_lend_nothing() {
         let own = Variance { value: 2.0, degrees: 4 };
         for few in [vec![], variances(&[1.0; 3]), variances(&[0.0; 9])] {
-            assert_eq!(Common::of(&few), Common::default());
-            assert_eq!(Common::of(&few).lend(own), own);
+            assert_eq!(Common::estimate(&few), Common::default());
+            assert_eq!(Common::estimate(&few).lend(own), own);
         }
     }
 
     #[test]
     fn a_rounding_error_does_not_prevent_lending() {
         let alike = variances(&[1.0, 1.5, 0.7, 1.2, 0.9, 1.1, 1e-28]);
-        assert_eq!(Common::of(&alike), Common::of(&alike[..6]));
+        assert_eq!(Common::estimate(&alike), Common::estimate(&alike[..6]));
     }
 }

@@ -49,7 +49,7 @@ impl Floor {
 
 impl Verdict {
     /// Judges `log_ratio` above `floor`.
-    pub fn of(log_ratio: &Interval, floor: Floor) -> Verdict {
+    pub fn judge(log_ratio: &Interval, floor: Floor) -> Verdict {
         let Some((low, high)) = log_ratio.range else {
             return Verdict::Unknown;
         };
@@ -90,10 +90,10 @@ mod tests {
             (interval(0.015, 0.01, 0.02), Verdict::Same),
             (interval(-0.015, -0.02, -0.01), Verdict::Same),
         ] {
-            assert_eq!(Verdict::of(&interval, floor), want, "{interval:?}");
+            assert_eq!(Verdict::judge(&interval, floor), want, "{interval:?}");
         }
         let few = Interval { range: None, ..interval(1.0, 0.0, 0.0) };
-        assert_eq!(Verdict::of(&few, floor), Verdict::Unknown);
+        assert_eq!(Verdict::judge(&few, floor), Verdict::Unknown);
     }
 
     #[test]

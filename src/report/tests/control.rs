@@ -27,7 +27,7 @@ fn control(trials: &[Trial]) -> Control {
     let cell = |cell| CellTrials(trials.iter().filter(|trial| trial.cell == cell).collect());
     let mut cells = [0, 1, 500, 1000].map(cell).to_vec();
     cells.retain(|cell| !cell.0.is_empty());
-    Control::of(&cells).expect("a delayed cell is among them")
+    Control::evaluate(&cells).expect("a delayed cell is among them")
 }
 
 /// Ten blocks of a busy rung, and of the rung with a delay of 500 ns that costs `found_ns`.

@@ -18,7 +18,7 @@ fn status(client: f64, server: f64) -> Status {
     let (client, server) = (part(client), part(server));
     measured.client_cpu.total_ns = client;
     measured.server_cpu.as_mut().unwrap().total_ns = server;
-    Status::of(&cell(&[&trial]))
+    Status::judge(&cell(&[&trial]))
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn idle_polling_does_not_make_a_load_generator_busy() {
         let Outcome::Measured(measured) = &mut trial.outcome else { unreachable!() };
         measured.client_cpu.total_ns = measured.wall_ns;
         measured.client_busy_poll_idle_ns = (idle * measured.wall_ns as f64) as u64;
-        Status::of(&cell(&[&trial]))
+        Status::judge(&cell(&[&trial]))
     };
     assert_eq!(awake(0.5), Status::Valid);
     assert_eq!(awake(0.1).reason(), "load generator 90 % busy");
@@ -47,7 +47,7 @@ fn a_cell_that_lost_most_of_its_trials_is_noisy() {
     let good = trial("uring/raw/reflect", 0, 1000);
     let bad = Trial { discarded: Some("a compiler ran".into()), ..good.clone() };
     assert!(!cell(&[&good, &bad]).is_noisy());
-    let status = Status::of(&cell(&[&good, &bad, &bad]));
+    let status = Status::judge(&cell(&[&good, &bad, &bad]));
     assert_eq!((status.word(), status.reason()), ("NOISY", "2 of 3 trials: a compiler ran"));
     assert_eq!(cell(&[&good, &bad]).measured().len(), 1);
     assert_eq!(cell(&[&good, &bad, &bad]).measured().len(), 3);
