@@ -122,6 +122,24 @@ fn grpcio_calls_tonic_server() {
 }
 
 #[test]
+fn grpcio_and_curl_call_both_servers_over_unix_sockets() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (grpc, rest) = (path("grpc.sock"), path("rest.sock"));
+    let args = ["--grpc", &format!("unix:{grpc}"), "--rest", &format!("unix:{rest}")];
+    for program in [env!("CARGO_BIN_EXE_uring-server"), env!("CARGO_BIN_EXE_tonic-server")] {
+        let server = Server::start(program, &args);
+        script("grpc_client.py", &[server.address("grpc"), PROTO_DIR]);
+        if present("curl") {
+            let message = r#"{"data": [0.5, -1.25], "dtype": "<f8"}"#;
+            let url = "http://localhost/echo_json";
+            let reply = curl(&["--unix-socket", &rest, "--data", message, url]);
+            assert_eq!(reply.replace(" ", ""), message.replace(" ", ""));
+        }
+    }
+}
+
+#[test]
 fn aiohttp_and_requests_call_uring_server() {
     let server = uring_server();
     let url = format!("http://{}", server.address("rest"));

@@ -91,9 +91,9 @@ struct ServeFlags {
     /// The rung to serve: driver/protocol/codec, e.g. uring/h1/npy; `ndecho rungs` lists them
     #[arg(required_unless_present = "spec")]
     rung: Option<String>,
-    /// Where to listen; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value_t = Address::FREE_PORT)]
-    addr: Address,
+    /// Where to listen: IP:PORT or unix:PATH; port 0 picks a free one [default: a free address]
+    #[arg(long, value_name = "ADDR", alias = "listen")]
+    addr: Option<Address>,
     /// Busy wait for every message, in addition to its echo: a known difference, for a run to find again
     #[arg(long, value_name = "TIME", value_parser = values::duration, hide = true, alias = "spin")]
     delay: Option<Duration>,
@@ -202,7 +202,13 @@ impl ServeArgs {
             None => self.flags.spec().map_err(Failure::Usage)?,
         };
         let rung: Rung = spec.rung.parse().map_err(usage)?;
-        let address = spec.listen.clone().unwrap_or(Address::FREE_PORT);
+        let address = spec.listen.clone().unwrap_or_else(|| Address::unused(rung.transport()));
+        if address.transport() != rung.transport() {
+            let (wanted, got) = (rung.transport().spec().about, address.transport().spec().about);
+            return Err(usage(format!(
+                "{rung} needs an address of {wanted}, got {address}: {got}"
+            )));
+        }
         let codecs = match spec.is_null {
             true => CodecSet::none(),
             false => CodecSet::own().with(rung.codec()),
@@ -220,7 +226,7 @@ impl ServeFlags {
     fn spec(&self) -> anyhow::Result<ServerSpec> {
         Ok(ServerSpec {
             rung: self.rung.clone().expect("clap asks for a rung where no document is given"),
-            listen: Some(self.addr.clone()),
+            listen: self.addr.clone(),
             is_null: self.undecoded,
             delay: self.delay,
             ..self.common.spec()?

@@ -29,7 +29,6 @@ use super::process::{self, Failure, READY_TIMEOUT, Server};
 use super::run::Bench;
 use super::subject::Subject;
 use crate::external::{ExternalRung, advice};
-use crate::sys::address::Address;
 use crate::sys::child::ChildError;
 use crate::sys::ready_line::READY_LINE;
 
@@ -203,10 +202,7 @@ impl Trials<'_> {
         let within = READY_TIMEOUT.min(self.plan.budget);
         let server = Server::start(&mut command, ready, within, self.stop)?;
         spec.load.targets = vec![Target {
-            url: ServerUrl {
-                family: cell.subject.family(),
-                authority: server.address().to_string(),
-            },
+            url: ServerUrl::new(cell.subject.family(), server.address()),
             pid: Some(server.pid()),
         }];
         Ok(server)
@@ -292,7 +288,6 @@ impl Trials<'_> {
         let server = match (&cell.subject, cell.variant) {
             (Subject::External(_), _) => server,
             (Subject::Own(_), variant) => ServerSpec {
-                listen: Some(Address::FREE_PORT),
                 is_null: variant == Variant::Null,
                 delay: match variant {
                     Variant::Delayed { ns } => Some(Duration::from_nanos(ns)),
@@ -336,7 +331,7 @@ impl Trials<'_> {
             return Ok(command);
         }
         let server = &spec.servers[0];
-        command.arg(&server.rung).args(["--addr", "127.0.0.1:0"]);
+        command.arg(&server.rung);
         command.args(["--cpu", &self.bench.cpu_server.to_string()]);
         if let Some(bytes) = server.body_bytes_max {
             command.args(["--max-message", &bytes.to_string()]);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::axis::Family;
 use crate::driver::uring::{ConnectionId, Reactor};
 use crate::driver::{self, Connected};
-use crate::record::trial_spec::{CONNECTIONS_MAX, LoadSpec};
+use crate::record::trial_spec::{CONNECTIONS_MAX, LoadSpec, Place};
 use crate::service::routes::GRPC_PATH;
 use crate::sys::address::Address;
 use crate::sys::socket;
@@ -41,9 +41,13 @@ pub fn reactor(busy_poll: Duration) -> Result<Reactor, LoadError> {
 
 /// Makes all connections of `spec`, with the same socket options as a server's, before `end`.
 pub fn connect(spec: &LoadSpec, end: Instant) -> Result<Vec<OwnedFd>, LoadError> {
-    let host = &spec.target().url.authority;
-    let failed = |source| LoadError::Resolve { host: host.clone(), source };
-    let address = Address::resolve(host).map_err(failed)?;
+    let address = match &spec.target().url.place {
+        Place::Unix(path) => Address::Unix(path.clone()),
+        Place::Host(host) => {
+            let failed = |source| LoadError::Resolve { host: host.clone(), source };
+            Address::resolve(host).map_err(failed)?
+        }
+    };
     let connect = |_| {
         // A timeout of zero would be refused as a mistake.
         let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
@@ -76,13 +80,13 @@ fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Con
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
         Family::Rest => {
-            let (host, path) = (&spec.target().url.authority, encoding.path());
+            let (host, path) = (spec.target().url.authority(), encoding.path());
             let client = H1Client::new(host, path, encoding.content_type(), &limits);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
         Family::Grpc => {
             let (authority, content_type) =
-                (&spec.target().url.authority, encoding.grpc_content_type());
+                (spec.target().url.authority(), encoding.grpc_content_type());
             let allowance = Allowance {
                 window: spec.knobs.h2_window_bytes,
                 frame_bytes_max: spec.knobs.h2_frame_bytes_max,

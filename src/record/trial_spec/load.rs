@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::nanoseconds;
 use crate::array::{ArrayError, DType, Shape};
 use crate::axis::{Encoding, Family};
+use crate::sys::address::Address;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,13 +73,22 @@ pub struct Target {
     pub pid: Option<u32>,
 }
 
-/// Protocol and address of a server: `grpc://HOST:PORT`, `http://HOST:PORT` or `raw://HOST:PORT`.
+/// Protocol and place of a server: `SCHEME://HOST:PORT` or `SCHEME+unix:PATH`, where the scheme is
+/// `grpc`, `http` or `raw`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServerUrl {
     pub family: Family,
-    /// `HOST:PORT`, as the `Host` field and `:authority` carry it.
-    pub authority: String,
+    pub place: Place,
+}
+
+/// Place of a server on its transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `HOST:PORT`, over TCP.
+    Host(String),
+    /// Path of a Unix socket.
+    Unix(PathBuf),
 }
 
 /// Source of the array that is sent.
@@ -113,7 +123,9 @@ pub enum Length {
 /// A setting that is not valid, or two that contradict each other.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SpecError {
-    #[error("URL {0:?}: expected grpc://HOST:PORT, http://HOST:PORT or raw://HOST:PORT")]
+    #[error(
+        "URL {0:?}: expected grpc://HOST:PORT, http://HOST:PORT, raw://HOST:PORT, or grpc+unix:PATH, http+unix:PATH, raw+unix:PATH"
+    )]
     Url(String),
     #[error("{got} servers to load, expected exactly 1")]
     Targets { got: usize },
@@ -217,23 +229,55 @@ fn check_range(
 impl FromStr for ServerUrl {
     type Err = SpecError;
 
-    /// Reads a URL. A trailing slash is accepted. A path is not, since the contract fixes the paths.
+    /// Reads a URL. After `HOST:PORT` a slash is accepted. A path is not, since the contract fixes
+    /// the paths.
     fn from_str(url: &str) -> Result<ServerUrl, SpecError> {
         let bad = || SpecError::Url(url.to_owned());
+        let family = |scheme| Family::of_scheme(scheme).ok_or_else(bad);
+        if let Some((scheme, path)) = url.split_once("+unix:") {
+            let place = Place::Unix(path.into());
+            return if path.is_empty() {
+                Err(bad())
+            } else {
+                Ok(ServerUrl { family: family(scheme)?, place })
+            };
+        }
         let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
-        let family = Family::of_scheme(scheme).ok_or_else(bad)?;
+        let family = family(scheme)?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;
         if host.is_empty() || host.contains(['/', '@']) || port.parse::<u16>().is_err() {
             return Err(bad());
         }
-        Ok(ServerUrl { family, authority: authority.to_owned() })
+        Ok(ServerUrl { family, place: Place::Host(authority.to_owned()) })
     }
 }
 
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.family.scheme(), self.authority)
+        let scheme = self.family.scheme();
+        match &self.place {
+            Place::Host(authority) => write!(f, "{scheme}://{authority}"),
+            Place::Unix(path) => write!(f, "{scheme}+unix:{}", path.display()),
+        }
+    }
+}
+
+impl ServerUrl {
+    pub fn new(family: Family, address: &Address) -> ServerUrl {
+        let place = match address {
+            Address::Tcp(address) => Place::Host(address.to_string()),
+            Address::Unix(path) => Place::Unix(path.clone()),
+        };
+        ServerUrl { family, place }
+    }
+
+    /// Returns the `Host` field and the `:authority` of requests.
+    pub fn authority(&self) -> &str {
+        match &self.place {
+            Place::Host(authority) => authority,
+            Place::Unix(_) => "localhost",
+        }
     }
 }
 

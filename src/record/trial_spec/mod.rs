@@ -15,8 +15,8 @@ mod server;
 use serde::{Deserialize, Serialize};
 
 pub use load::{
-    ArraySpec, CONNECTIONS_MAX, FRAME_SIZES, IN_FLIGHT_MAX, Knobs, Length, LoadSpec, RATE_HZ_MAX,
-    ServerUrl, SpecError, Target, WINDOWS,
+    ArraySpec, CONNECTIONS_MAX, FRAME_SIZES, IN_FLIGHT_MAX, Knobs, Length, LoadSpec, Place,
+    RATE_HZ_MAX, ServerUrl, SpecError, Target, WINDOWS,
 };
 pub use server::ServerSpec;
 

@@ -14,7 +14,7 @@ use crate::sys::address::Address;
 pub struct ServerSpec {
     /// Name of a rung, `driver/protocol/codec` or `external/NAME/CODEC`.
     pub rung: String,
-    /// Address to listen on; an external server picks its own.
+    /// Address to listen on; `None` means a free one of the transport of the rung.
     pub listen: Option<Address>,
     /// Core of each worker.
     pub cores: Vec<usize>,

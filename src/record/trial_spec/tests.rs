@@ -59,13 +59,24 @@ fn a_mistake_is_named_with_its_place() {
 }
 
 #[test]
-fn a_url_is_protocol_host_and_port() {
+fn a_url_is_protocol_and_place() {
     let url: ServerUrl = "grpc://127.0.0.1:50051".parse().expect("a URL");
-    assert_eq!((url.family, url.authority.as_str()), (Family::Grpc, "127.0.0.1:50051"));
+    assert_eq!((url.family, url.authority()), (Family::Grpc, "127.0.0.1:50051"));
     let url: ServerUrl = "raw://[::1]:7/".parse().expect("a URL");
     assert_eq!(url.to_string(), "raw://[::1]:7");
-    for bad in ["127.0.0.1:1", "https://a:1", "http://a", "http://a:x", "http://a:1/x", "raw://:1"]
-    {
+    let url: ServerUrl = "grpc+unix:/tmp/a b".parse().expect("a URL");
+    assert_eq!((url.family, url.authority()), (Family::Grpc, "localhost"));
+    assert_eq!(url.to_string(), "grpc+unix:/tmp/a b");
+    for bad in [
+        "127.0.0.1:1",
+        "https://a:1",
+        "http://a",
+        "http://a:x",
+        "http://a:1/x",
+        "raw://:1",
+        "raw+unix:",
+        "ftp+unix:/a",
+    ] {
         assert_eq!(bad.parse::<ServerUrl>(), Err(SpecError::Url(bad.to_owned())), "{bad}");
     }
 }
