@@ -97,8 +97,9 @@
 //!                       [ceilings cell client controls open_loop order plan preset process
 //!                       records run subject trial versus]
 //! report/               records to text, tables and CSV
-//!                       [compare control counts csv delta markdown model noise open seed speed
-//!                       status table units]
+//!                       [aggregate ceiling cell columns compare control core_speed counts csv
+//!                       markdown model noise open run seed status summary table text units
+//!                       warning]
 //! cli/                  flags of the programs, and all output
 //!                       [compare ladder load measure ndecho peers server values]
 //! bin/                  the programs

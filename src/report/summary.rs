@@ -1,7 +1,7 @@
 //! A measurement as a few lines for people.
 //!
-//! A throughput is a lower bound (`>=`) when the load generator's own core was the busy one: then the server might
-//! have answered more.
+//! A throughput is a lower bound (`>=`) if the load generator's own core was the busy one: the
+//! server could then have answered more.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,19 +9,20 @@ use std::time::Duration;
 use crate::probe::cpu_clock::CpuTime;
 use crate::record::{CLIENT_BUSY, Measurement, ScheduleReport};
 
-/// Share of one core that `cpu_ns` kept busy in a window of `wall_ns`.
+/// Returns the share of one core that `cpu_ns` used in a window of `wall_ns`.
 fn busy(cpu_ns: u64, wall_ns: u64) -> f64 {
     cpu_ns as f64 / wall_ns.max(1) as f64
 }
 
-/// Requests/s of a load generator that never had to wait: what its one core is good for under this protocol, size and
-/// load, whoever serves. A rate near it says nothing about the server. Measured beside the cheapest server of a
-/// protocol (`uring/PROTOCOL/reflect`) it is the ceiling of all rungs of that protocol.
+/// Returns the requests per second of a load generator that never waits: the limit of its core
+/// under this protocol, size and load. A rate close to it says nothing about the server. Measured
+/// against the cheapest server of a protocol (`uring/PROTOCOL/reflect`), it is the ceiling of all
+/// rungs of that protocol.
 pub fn ceiling_hz(measured: &Measurement) -> f64 {
     measured.requests as f64 * 1e9 / measured.client_work_ns().max(1) as f64
 }
 
-/// The lines.
+/// Renders one line per figure.
 pub fn summary(measured: &Measurement) -> String {
     let wall = Duration::from_nanos(measured.wall_ns);
     let client_busy = busy(measured.client_work_ns(), measured.wall_ns);
@@ -37,7 +38,7 @@ pub fn summary(measured: &Measurement) -> String {
     line("throughput", format!("{bound}{rate:.0} requests/s"));
     line("latency", latency(measured));
     if let Some(schedule) = &measured.schedule {
-        line("schedule", kept(schedule, rate));
+        line("schedule", punctuality(schedule, rate));
     }
     let (out, into) = (wire(measured.bytes_out), wire(measured.bytes_in));
     line("wire", format!("{out:.0} bytes out, {into:.0} bytes in per request"));
@@ -75,8 +76,8 @@ fn latency(measured: &Measurement) -> String {
     )
 }
 
-/// How well an open loop kept its schedule.
-fn kept(schedule: &ScheduleReport, rate: f64) -> String {
+/// Describes the punctuality of an open loop.
+fn punctuality(schedule: &ScheduleReport, rate: f64) -> String {
     let lag = |ns| format!("{:.1?}", Duration::from_nanos(ns));
     format!(
         "{:.0} requests/s offered, {:.1} % of them answered; the load generator was late by p50 {}  p99 {}",
