@@ -241,8 +241,11 @@ fn records_that_are_none_or_damaged_say_so() {
     let cases = [
         (String::new(), "the first line is not a header"),
         ("bytes,dtype\n8,<f8\n".to_owned(), "the first line is not a header"),
-        (whole.replace("\"version\":3", "\"version\":7"), "records of version 7"),
-        (format!("{header}\n{}{{\n", trials.replace("\"rung\"", "\"rang\"")), "line 2: "),
+        (whole.replace("\"version\":3", "\"version\":7"), "the records have version 7"),
+        (
+            format!("{header}\n{}{{\n", trials.replace("\"rung\"", "\"rang\"")),
+            "line 2 is not a record: ",
+        ),
     ];
     for (text, want) in cases {
         std::fs::write(folder.path().join("records.jsonl"), &text).expect("a file");
