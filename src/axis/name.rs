@@ -1,7 +1,7 @@
 //! Declaration of an axis: the macro [`axis!`] makes the enum, its list and its table from one
 //! list of rows, so that none of the three can lack a point.
 
-/// Why a text names no point of an axis.
+/// Text that names no point of an axis.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {axis} {got:?}: expected {}; did you mean {nearest:?}?", known.join(", "))]
 pub struct UnknownName {

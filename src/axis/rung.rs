@@ -35,7 +35,7 @@ pub enum Axis {
     Codec,
 }
 
-/// Why a text names no rung.
+/// Text that names no rung.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RungError {
     #[error("{got:?} is not driver/protocol/codec[@transport]; did you mean {nearest}?")]

@@ -9,7 +9,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::axis::Transport;
 
-/// Why patterns select nothing.
+/// Patterns that select nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     #[error("pattern {got:?} is not a glob: {reason}")]

@@ -67,7 +67,7 @@ pub enum Event {
     Ended,
 }
 
-/// Why a server cannot start or did not end well.
+/// Failure of a server to start or to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("{protocol} cannot run on {driver}: {reason}; the nearest that works is {nearest}")]

@@ -1,8 +1,9 @@
-//! `axum`: a router with one handler per path, as its documentation has you write. *Whole*, on tokio.
+//! `axum`: a router with one handler per path, as in its documentation. *Standalone*, on tokio.
 //!
-//! Handlers take the body as `Bytes`: axum's `Json` is `Bytes` and serde_json behind a check of the content type,
-//! which the contract does not enforce, so that `json:serde` behind `Bytes` does the same work. A reply is built in one
-//! piece. What is not axum's default is what the contract needs: the body limit, a line of text with each 404 and 405.
+//! Handlers take the body as `Bytes`. axum's `Json` is `Bytes` and serde_json after a check of the
+//! content type, which the contract does not enforce, so `json:serde` over `Bytes` does the same
+//! work. A response is built in one piece. Only what the contract needs differs from axum's
+//! defaults: the body limit, and a line of text with each 404 and 405.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -19,7 +20,7 @@ use crate::service::handler::echo_once;
 use crate::service::routes;
 use crate::wire::{Limits, Refused};
 
-/// Serves `listener` until `drained`, then finishes what is open.
+/// Serves `listener` until `drained`, then finishes open requests.
 pub async fn serve<L: Listener<Addr: std::fmt::Debug>>(
     listener: L,
     codecs: CodecSet,

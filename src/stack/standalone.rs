@@ -1,7 +1,9 @@
-//! Runs standalone stacks: one current-thread tokio runtime per worker, with as many listeners as it is given.
+//! Host of the standalone stacks: one current-thread tokio runtime per worker, with any number of
+//! listeners.
 //!
-//! It sees each connection first, so that all stacks get the same socket options and are counted alike. It does not
-//! limit connections and counts no bytes: these stacks keep both to themselves.
+//! The host sees each connection first, so every stack gets the same socket options and the same
+//! count of connections. It does not limit connections and counts no bytes, because these stacks
+//! accept and read by themselves.
 
 use std::future::Future;
 use std::io;
@@ -24,14 +26,12 @@ use crate::sys::listener::Listener;
 use crate::sys::socket;
 use crate::wire::Limits;
 
-/// Which stack.
+/// Stack with its own accept loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
-    /// [`axum`]
     Axum,
-    /// [`tonic`], as it comes.
     Tonic,
-    /// [`tonic`], windows and frames raised.
+    /// Windows and frames raised.
     TonicTuned,
 }
 

@@ -1,9 +1,10 @@
-//! `tonic`: the generated service, served as tonic's documentation has it. *Whole*, on tokio.
+//! `tonic`: the generated service, served as in tonic's documentation. *Standalone*, on tokio.
 //!
-//! `default` changes only what the contract needs, the message limits; `tuned` raises windows, frames and streams the
-//! way ours are. Where the set's protobuf is `protobuf:prost`, protobuf calls go to the generated `CalculatorServer`.
-//! All others run through tonic's own `Codec` trait with `EchoCodec`, which hands the message over undecoded, so
-//! that tonic carries every codec; `Dispatch` tells them apart by one look at the content type.
+//! The default form changes only what the contract needs, the message limits. The tuned form raises
+//! windows, frames and streams like ours. If the server's protobuf codec is `protobuf:prost`,
+//! protobuf calls go to the generated `CalculatorServer`. All other calls run through tonic's own
+//! `Codec` trait with `EchoCodec`, which hands the message over undecoded, so that tonic carries
+//! every codec. `Dispatch` tells them apart by the content type.
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
@@ -33,7 +34,7 @@ use crate::service::spin::Spin;
 use crate::stack::tuning;
 use crate::wire::{Limits, Refusal, Refused, grpc};
 
-/// Serves the connections of `incoming` until `drained`, then finishes what is open.
+/// Serves the connections of `incoming` until `drained`, then finishes open calls.
 pub async fn serve<S>(
     incoming: impl Stream<Item = std::io::Result<S>>,
     codecs: CodecSet,
@@ -147,14 +148,14 @@ fn status(refused: Refused) -> Status {
     Status::new(Code::from_i32(code as i32), text)
 }
 
-/// Messages as they lie, and the echo over them.
+/// Codec of undecoded messages, with the echo over them.
 #[derive(Clone, Copy, Debug)]
 struct EchoCodec {
     codecs: CodecSet,
     encoding: Encoding,
 }
 
-/// A reply still in pieces.
+/// Response in pieces.
 #[derive(Debug)]
 struct Reply {
     echoed: Echoed,
