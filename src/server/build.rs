@@ -73,7 +73,7 @@ fn serve<D: driver::Driver>(config: WorkerConfig, up: Sender<()>) -> Result<Coun
     for (listener, protocol) in config.listeners.into_iter().zip(config.protocols) {
         match endpoint::<D>(protocol, listener, &work) {
             Endpoint::Hosted(endpoint) => hosted.push(endpoint),
-            Endpoint::Standalone(endpoint) => standalone.push(endpoint),
+            Endpoint::Standalone(endpoint) => standalone.push(*endpoint),
         }
     }
     if standalone.is_empty() {
@@ -90,7 +90,7 @@ enum Endpoint<D: driver::Driver> {
     /// The driver accepts.
     Hosted(D::Endpoint),
     /// The stack accepts.
-    Standalone(standalone::Endpoint),
+    Standalone(Box<standalone::Endpoint>),
 }
 
 /// Puts the code of `protocol` behind `listener`.
@@ -100,7 +100,7 @@ fn endpoint<D: driver::Driver>(protocol: Protocol, listener: Listener, work: &Wo
     let handler = EchoHandler::new(protocol.family(), work.clone());
     let standalone = |stack, listener| {
         let (codecs, limits) = (*work.codecs(), work.limits().clone());
-        Endpoint::Standalone(standalone::Endpoint { listener, stack, codecs, limits })
+        Endpoint::Standalone(Box::new(standalone::Endpoint { listener, stack, codecs, limits }))
     };
     Endpoint::Hosted(match protocol {
         Protocol::Raw => {
