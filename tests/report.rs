@@ -1,8 +1,10 @@
 //! The report of a recorded run: version 3 records of an earlier program are read, and give the
 //! same figures.
 //!
-//! `tests/data/report/records.csv` is the CSV report that the program which wrote the records made
-//! of them. `records.txt` is the terminal report; its figures are those of that program too.
+//! `tests/data/report/records.jsonl` is a shortened and edited run: some trials are copies with
+//! another variant, outcome, parent or cost, so that every kind of row is there. `records.csv` is
+//! the CSV that an earlier program printed for these records. `records.txt` is the terminal report
+//! of this program; its figures were compared with those of the earlier one.
 
 use std::fs;
 
