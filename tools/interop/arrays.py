@@ -1,6 +1,6 @@
-"""The arrays every interop client sends, and how each encoding writes and reads them in Python.
+"""Arrays of the interop clients, and Python code that writes and reads each encoding.
 
-Nothing here is shared with the Rust side: the point is an independent opinion.
+This code shares nothing with the Rust side, so that it is an independent check.
 """
 
 import base64
@@ -20,7 +20,7 @@ SHAPES = [(), (0,), (1,), (3,), (2, 3), (2, 0, 3), (4, 1, 2), (1,) * 32]
 
 
 def arrays():
-    """One array for each dtype and shape, with values that are easy to get wrong where the dtype has them."""
+    """Yields an array for each dtype and shape, with values that often reveal errors."""
     rng = np.random.default_rng(20190201)
     for name in DTYPES:
         dtype = np.dtype(name)
@@ -36,14 +36,14 @@ def arrays():
                 flat = (rng.standard_normal(count) + 1j * rng.standard_normal(count)).astype(dtype)
             else:
                 flat = rng.standard_normal(count).astype(dtype)
-                with np.errstate(over="ignore"):  # 1e16 is inf as a half float
+                with np.errstate(over="ignore"):  # 1e16 overflows to inf in f2
                     edge = np.array([-0.0, np.inf, np.nan, -np.inf, 5e-324, 1e-5, 1e16]).astype(dtype)
                 flat[: len(edge)] = edge[:count]
             yield flat.astype(dtype).reshape(shape)
 
 
 def same(got, want):
-    """Bit-exact equality: dtype, shape, bytes. NaN is compared by its bytes like anything else."""
+    """Asserts equal dtype, shape and bytes, also for NaN."""
     if got.dtype != want.dtype or got.shape != want.shape or got.tobytes() != want.tobytes():
         raise AssertionError(f"sent {want.dtype.str} {want.shape} {want!r}, got {got.dtype.str} {got.shape} {got!r}")
 
@@ -128,7 +128,7 @@ class Reflect(Npy):
 
 
 def protobuf(messages):
-    """The protobuf encoding over the generated module `messages`."""
+    """Returns the protobuf encoding over the generated module `messages`."""
 
     class Protobuf:
         path = "/echo_protobuf"
@@ -158,7 +158,7 @@ def protobuf(messages):
 
 
 def contract(proto_dir):
-    """The contract's generated modules, (messages, services), made now from the .proto itself."""
+    """Generates the modules of the contract, (messages, services), from the .proto file."""
     import sys
 
     import grpc

@@ -1,9 +1,9 @@
-"""A real grpcio client, synchronous and asyncio, against a server that speaks the contract.
+"""Tests a server of the contract with grpcio, synchronous and asyncio.
 
 Usage: grpc_client.py HOST:PORT PROTO_DIR [--large-mib 64] [--large-parallel 1000] [--malformed STATUS ..]
---large-parallel: calls of 64 KiB at once, for a server that breaks under more.
---malformed: the status of a message that is no protobuf, for a server whose framework has its own.
-Prints one line for each promise kept; the first broken one is an exception and exit status 1.
+--large-parallel: concurrent calls of 64 KiB. Lower it for a server that fails with more.
+--malformed: accepted status for a message that is not protobuf. Frameworks differ.
+Prints one line for each passed check. The first failed check is an exception with exit status 1.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def refusals(channel, stub, messages, malformed_codes):
     unknown = channel.unary_unary("/Calculator/Nothing")
     expect(lambda: unknown(b"", timeout=10), grpc.StatusCode.UNIMPLEMENTED, "")
     malformed = channel.unary_unary("/Calculator/Echo")
-    # The wire type of field 1 is wrong: tonic says INTERNAL where ours says INVALID_ARGUMENT.
+    # The wire type of field 1 is wrong. tonic answers INTERNAL, our servers INVALID_ARGUMENT.
     code, _ = status(lambda: malformed(b"\x0b\xff", timeout=10))
     if code.name not in malformed_codes:
         raise AssertionError(f"malformed protobuf: {code}")

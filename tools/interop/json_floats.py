@@ -1,9 +1,9 @@
-"""Python's own text of many doubles against a server of the contract: the reply has to be the request, byte for byte.
+"""Tests the JSON lists of a server of the contract: the reply must equal the request, byte for byte.
 
 Usage: json_floats.py http://HOST:PORT [--count 10000000]
-The server reads what `json.dumps` has written and writes it again, so that both its reader and its writer have to
-agree with Python's `repr` on every double: of any bits, uniform, of all sizes, short, widened from f4, whole.
-Prints one line for each sort of doubles; the first difference is an exception and exit status 1.
+Sends the text of `json.dumps`. The server must read and write every double like Python's `repr`: random bits,
+uniform, of all magnitudes, short, widened from f4, whole.
+Prints one line for each sort of doubles. The first difference is an exception with exit status 1.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Real REST clients, aiohttp (as the original benchmark used it) and requests, against a server of the contract.
+"""Tests a server of the contract with two REST clients: aiohttp, as in the original benchmark, and requests.
 
 Usage: rest_client.py http://HOST:PORT PROTO_DIR [--large-mib 64] [--library-json] [--codecs Json,Msgpack]
---library-json: the server's JSON codec is a library's, which refuses NaN and infinities.
---codecs: only these, for a server that speaks no others; any server has to speak Npy.
-Prints one line for each promise kept; the first broken one is an exception and exit status 1.
+--library-json: the server has the JSON codec of a library, which refuses NaN and infinities.
+--codecs: only these codecs, for a server without the others. Every server must have Npy.
+Prints one line for each passed check. The first failed check is an exception with exit status 1.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def codecs(proto_dir):
 
 
 async def post(session, url, codec, array):
-    # The original's client sends no content type of its own: the path names the codec.
+    # The client of the original benchmark sends no content type. The path names the codec.
     async with session.post(url + codec.path, data=codec.encode(array)) as response:
         body = await response.read()
         if response.status != 200:
@@ -41,7 +41,7 @@ async def every_array(url, codec, finite):
             if finite and codec is arrays.Json and not np.isfinite(array).all():
                 continue
             if codec is arrays.Json and array.size == 0 and array.shape != np.array(array.tolist()).shape:
-                continue  # a nested list cannot say what lies inside its empty dimension
+                continue  # a nested list has no dimensions inside an empty one
             await post(session, url, codec, array)
             count += 1
     print(f"aiohttp {codec.__name__}: {count} arrays, every dtype and shape it carries")
