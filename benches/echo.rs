@@ -1,9 +1,9 @@
 //! Whole servers against the standard ones: `cargo bench --bench echo` prints CPU per request and
 //! ratios.
 //!
-//! This is the ladder with its own choice of rungs. Server and load generator are processes that are
-//! pinned to their own cores. Trials take turns, and nothing is timed in this process. `-- --test`
-//! runs for seconds and shows only that every rung answers.
+//! This is the ladder with its own choice of rungs. Server and load generator are processes that
+//! are pinned to their own cores. Trials take turns, and nothing is timed in this process. `--
+//! --test` runs for seconds and shows only that every rung answers.
 #![forbid(unsafe_code)]
 
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! `NDArray` and `Calculator` as prost and tonic generate them, with the defaults of prost (`buffer`
-//! is a `Vec<u8>`).
+//! `NDArray` and `Calculator` as prost and tonic generate them, with the defaults of prost
+//! (`buffer` is a `Vec<u8>`).
 //!
 //! @generated from `proto/ndecho.proto`. `tests/generated.rs` compares and rewrites this file.
 #![allow(clippy::all, missing_docs, reason = "generated code keeps its generator's habits")]

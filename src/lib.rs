@@ -1,10 +1,10 @@
 //! ndecho measures the cost of an RPC framework when the payload is a NumPy array.
 //!
-//! A server under test is a point on four axes: **driver** (moves bytes), **transport** (TCP or Unix
-//! socket), **protocol** (rules of a connection) and **codec** (form of an array). Such a point is
-//! called a *rung* and has a name, `driver/protocol/codec`, with `@transport` if that is not TCP:
-//! `uring/h2/protobuf`, `tokio/tonic/protobuf:prost@unix`. Each rung differs from its parent on
-//! exactly one axis, so the difference of the two is the price of one layer.
+//! A server under test is a point on four axes: **driver** (moves bytes), **transport** (TCP or
+//! Unix socket), **protocol** (rules of a connection) and **codec** (form of an array). Such a
+//! point is called a *rung* and has a name, `driver/protocol/codec`, with `@transport` if that is
+//! not TCP: `uring/h2/protobuf`, `tokio/tonic/protobuf:prost@unix`. Each rung differs from its
+//! parent on exactly one axis, so the difference of the two is the price of one layer.
 //!
 //! # Arrows
 //!
@@ -16,8 +16,8 @@
 //!     > wire codec sys probe record stats > axis array
 //! ```
 //!
-//! On the same level, `record` imports `probe`, `sys` and `stats`, and `probe` imports `sys`. A room
-//! that measures a fact owns its struct. `tests/tidy` checks these rules and the map.
+//! On the same level, `record` imports `probe`, `sys` and `stats`, and `probe` imports `sys`. A
+//! room that measures a fact owns its struct. `tests/tidy` checks these rules and the map.
 //!
 //! # Map
 //!
@@ -31,7 +31,7 @@
 //!                       [driver encoding external name protocol rung transport]
 //! codec/                one implementation of an encoding per file
 //!                       [array_codec cursor digits error json_binary json_binary_serde json_serde
-//!                       msgpack msgpack_serde multi_index npy protobuf protobuf_prost]
+//!                       msgpack msgpack_serde multi_index npy protobuf protobuf_prost transpose]
 //!     json/             lists of numbers as text
 //!                       [error f16 item read scan shape write]
 //!     simd/             kernels for AVX2 and AVX-512, each behind a proof token
@@ -67,6 +67,8 @@
 //!                       [bootstrap family histogram location model scatter student trend verdict]
 //! record/               schema of a run, composed of structs of the rooms that measure
 //!                       [measurement server trial validity]
+//!     trial_spec/       TODO
+//!                       [load nanoseconds server tests]
 //! driver/               sockets and event loops, one policy for all connections
 //!                       [connection error shutdown]
 //!     tokio/            tokio and tokio-uring
@@ -83,14 +85,8 @@
 //! external/             manifests and environments of servers that are not part of this crate
 //!                       [advice client environment listing manifest]
 //! load/                 load generator: connections, schedule, verification of every reply
-//!                       [client conform message net nonce pace plan run schedule settling summary
+//!                       [arrivals client conformance message net nonce run schedule steady_state
 //!                       verify worker]
-//!     client/           TODO
-//!                       [tests]
-//!     message/          TODO
-//!                       [tests]
-//!     verify/           TODO
-//!                       [tests]
 //! server/               builds a rung: matches every axis once
 //!                       [bind build usage]
 //! experiment/           plan, order of trials, child processes, records
@@ -101,7 +97,7 @@
 //!                       markdown model noise open run seed status summary table text units
 //!                       warning]
 //! cli/                  flags of the programs, and all output
-//!                       [compare ladder load measure ndecho peers server values]
+//!                       [compare ladder load measure ndecho peers server spec_file values]
 //! bin/                  the programs
 //!                       [ndecho tonic-server uring-server]
 //! generated.rs          messages and service of proto/ndecho.proto, written by a program

@@ -49,7 +49,7 @@ fn what_is_cut_or_changed_anywhere_is_refused_with_a_place() {
 /// Encoding, message, byte in the error, and a part of the cause.
 type Case = (Encoding, Vec<u8>, usize, &'static str);
 
-fn of<B: AsRef<[u8]> + ?Sized>(
+fn cases_of<B: AsRef<[u8]> + ?Sized>(
     encoding: Encoding,
     cases: &[(&B, usize, &'static str)],
 ) -> Vec<Case> {
@@ -93,7 +93,7 @@ fn json() -> Vec<Case> {
         ("{\"dt\u{1}\": 1}", 4, "a control character"),
         ("{\"x\": \"\\ud800\"}", 7, "an unpaired surrogate"),
     ];
-    let mut cases = of(Encoding::Json, cases);
+    let mut cases = cases_of(Encoding::Json, cases);
     cases.push((Encoding::Json, deep.into_bytes(), 74, "ends early"));
     cases.push((Encoding::Json, b"{\"x\": \"\xff\"}".to_vec(), 7, "not UTF-8"));
     cases
@@ -127,7 +127,7 @@ fn json_binary() -> Vec<Case> {
             "array size overflows",
         ),
     ];
-    of(Encoding::JsonBinary, cases)
+    cases_of(Encoding::JsonBinary, cases)
 }
 
 fn msgpack() -> Vec<Case> {
@@ -149,7 +149,7 @@ fn msgpack() -> Vec<Case> {
         (b"\x81\xa2nd\xc3", 5, "\"type\": missing"),
         (b"\x83\xa2nd\xc2\xa4type\xa3<f8\xa4data\xa1x", 20, "need 8 bytes of data, got 1"),
     ];
-    of(Encoding::Msgpack, cases)
+    cases_of(Encoding::Msgpack, cases)
 }
 
 fn protobuf() -> Vec<Case> {
@@ -165,7 +165,7 @@ fn protobuf() -> Vec<Case> {
         (b"\x12\x01\xff", 0, "\"dtype\": not UTF-8"),
         (b"\x0a\x01x\x12\x03<f8", 2, "need 8 bytes of data, got 1"),
     ];
-    of(Encoding::Protobuf, cases)
+    cases_of(Encoding::Protobuf, cases)
 }
 
 fn npy() -> Vec<Case> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use super::*;
 use crate::external;
 
-/// Folder with one external server, and the site for its environment. Here a shell script starts the
-/// steps, because a unit test does not have this crate's program.
+/// Folder with one external server, and the site for its environment. Here a shell script starts
+/// the steps, because a unit test does not have this crate's program.
 struct Bench {
     home: tempfile::TempDir,
     site: Site,
