@@ -39,7 +39,6 @@ const KNOWN: &[(&str, &str, usize, &str)] = &[
     ("circle of", "src/experiment/", 15, "E"),
     ("circle of", "src/wire/", 8, "W1, W2"),
     ("outside of a folder", "src/load/", 3, "E"),
-    ("outside of a folder", "src/wire/h2/hpack/", 1, "W1"),
     ("lines, at most", "src/experiment/plan.rs", 1, "E"),
     ("says nothing", "", 15, "all"),
     ("comment of", "", 480, "all"),
