@@ -26,7 +26,8 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::axis;
 use ndecho::codec::{self, ArrayCodec, Level, implementations};
-use ndecho::service::echo::{CodecSet, Echoed, echo};
+use ndecho::service::codecs::CodecSet;
+use ndecho::service::echo::{Echoed, echo};
 use nix::time::{ClockId, clock_gettime};
 
 const SIZES: [(&str, u64); 5] =

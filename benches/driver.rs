@@ -21,7 +21,7 @@ use ndecho::sys::address::Address;
 use ndecho::sys::listener::Listener;
 use ndecho::sys::{affinity, socket};
 use ndecho::wire::raw::Raw;
-use ndecho::wire::{Handler, Head, Limits, Refused, Response, Route, Routed, SharedPool};
+use ndecho::wire::{Handler, Head, Limits, Pool, Refused, Response, Route, Routed};
 
 /// Body sizes: one number, the largest of the original benchmark, and one of which two do not fit
 /// into the cache of a core.
@@ -79,7 +79,7 @@ impl Served {
 
 fn serve<D: Driver>(listener: Listener, stopped: StopSignal) {
     let endpoint = D::machine(listener, || Raw::new(Reflect, Rc::new(Limits::default())));
-    let driver = D::new(Options::default(), SharedPool::default()).expect("the driver starts");
+    let driver = D::new(Options::default(), Pool::default()).expect("the driver starts");
     driver.run(vec![endpoint], stopped).expect("the driver runs");
 }
 

@@ -13,8 +13,8 @@ use ndecho::wire::h1::{DateClock, H1};
 use ndecho::wire::h2::{Allowance, H2, H2Client};
 use ndecho::wire::raw::Raw;
 use ndecho::wire::{
-    Batch, Client, Context, Handler, Head, Limits, Loan, Machine, Outbox, Part, Pool, Refused,
-    Response, ResponseEvent, Route, Routed, Sink, WireError,
+    Batch, Client, Context, Handler, Head, Limits, Loan, Machine, Outbox, Part, Pool, PooledBuf,
+    Refused, Response, ResponseEvent, Route, Routed, Sink, WireError,
 };
 
 /// Body sizes of the original benchmark.
@@ -53,7 +53,7 @@ impl<M: Machine> Wired<M> {
 
     /// Feeds `input` as a ring would bring it.
     fn feed(&mut self, input: &[u8]) {
-        let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now: self.now };
+        let mut cx = Context { out: &mut self.out, pool: &self.pool, now: self.now };
         let mut rest = input;
         while !rest.is_empty() {
             let loan = self.machine.lend(cx.pool);
@@ -72,7 +72,7 @@ impl<M: Machine> Wired<M> {
     }
 
     fn with(&mut self, act: impl FnOnce(&mut M, &mut Context<'_>) -> Result<(), WireError>) {
-        let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now: self.now };
+        let mut cx = Context { out: &mut self.out, pool: &self.pool, now: self.now };
         act(&mut self.machine, &mut cx).expect("the peer is sound");
     }
 
@@ -80,13 +80,13 @@ impl<M: Machine> Wired<M> {
     fn sent(&mut self) -> usize {
         self.out.take(&mut self.batch);
         let sent = self.batch.len();
-        self.batch.advance(sent, &mut self.pool);
+        self.batch.advance(sent);
         sent
     }
 
     /// Serves one request; returns how long the reply was and its last byte.
     fn turn(&mut self, input: &[u8]) -> (usize, u8) {
-        let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now: self.now };
+        let mut cx = Context { out: &mut self.out, pool: &self.pool, now: self.now };
         let (first, mut rest) = input.split_at(input.len().min(FIRST_BYTES));
         self.machine.receive(first, &mut cx).expect("the request is sound");
         while !rest.is_empty() {
@@ -101,7 +101,7 @@ impl<M: Machine> Wired<M> {
         let mut slots = [IoSlice::new(&[]); 8];
         let filled = self.batch.slices(&mut slots);
         let last = slots[..filled].last().and_then(|slot| slot.last()).copied();
-        self.batch.advance(sent, &mut self.pool);
+        self.batch.advance(sent);
         (sent, last.expect("there is a reply"))
     }
 }
@@ -192,7 +192,7 @@ impl Turns {
 /// A client that has `count` calls of one body in flight, and asks again once all have their replies.
 struct Caller {
     client: H2Client,
-    body: Rc<Vec<u8>>,
+    body: Rc<PooledBuf>,
     count: u32,
     replies: Count,
 }
@@ -212,7 +212,8 @@ impl Sink for Count {
 
 impl Caller {
     fn new(count: u32, size: usize) -> Caller {
-        let body = Rc::new((0..size).map(|i| (i % 251) as u8).collect());
+        let body: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+        let body = Rc::new(body.into());
         let (limits, allowance) = (Rc::new(Limits::default()), Allowance::default());
         let client = H2Client::new("127.0.0.1:50051", PATH, GRPC, allowance, limits);
         Caller { client, body, count, replies: Count { len: size, count: 0 } }
@@ -240,11 +241,11 @@ impl Machine for Caller {
         self.client.receive(input, cx, &mut self.replies)
     }
 
-    fn lend(&mut self, pool: &mut Pool) -> Option<Loan> {
+    fn lend(&mut self, pool: &Pool) -> Option<Loan> {
         self.client.lend(pool)
     }
 
-    fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
+    fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.client.repay(buffer, cx, &mut self.replies)
     }
 
@@ -279,7 +280,7 @@ fn window_update(increment: u32) -> Vec<u8> {
     [&[0, 0, 4, 8, 0, 0, 0, 0, 0][..], &increment.to_be_bytes()].concat()
 }
 
-fn drained(out: &mut Outbox, pool: &mut Pool) -> Vec<u8> {
+fn drained(out: &mut Outbox) -> Vec<u8> {
     let (mut batch, mut bytes) = (Batch::default(), Vec::new());
     out.take(&mut batch);
     while !batch.is_empty() {
@@ -287,7 +288,7 @@ fn drained(out: &mut Outbox, pool: &mut Pool) -> Vec<u8> {
         let filled = batch.slices(&mut slots);
         let before = bytes.len();
         slots[..filled].iter().for_each(|slot| bytes.extend_from_slice(slot));
-        batch.advance(bytes.len() - before, pool);
+        batch.advance(bytes.len() - before);
     }
     bytes
 }
@@ -301,13 +302,13 @@ fn h2(c: &mut Criterion) {
         let mut client = Wired::new(Caller::new(count, size));
         let carry = |input: &[u8], server: &mut Wired<H2<Reflect>>| {
             server.feed(input);
-            drained(&mut server.out, &mut server.pool)
+            drained(&mut server.out)
         };
         client.with(|machine, cx| machine.open(cx));
-        let hello = drained(&mut client.out, &mut client.pool);
+        let hello = drained(&mut client.out);
         client.feed(&carry(&hello, &mut server));
         client.with(|machine, cx| machine.flushed(cx));
-        let calls = drained(&mut client.out, &mut client.pool);
+        let calls = drained(&mut client.out);
         let replies = carry(&calls, &mut server);
         client.feed(&replies);
         let bytes = size * count as usize;

@@ -19,7 +19,7 @@ use ndecho::driver::{
 use ndecho::sys::address::Address;
 use ndecho::sys::listener::Listener;
 use ndecho::sys::socket;
-use ndecho::wire::{Context, DIRECT_BYTES_MIN, Loan, Machine, Pool, SharedPool, WireError};
+use ndecho::wire::{Context, DIRECT_BYTES_MIN, Loan, Machine, Pool, PooledBuf, WireError};
 
 const PROTOCOL: &str = "frames";
 
@@ -27,7 +27,7 @@ const PROTOCOL: &str = "frames";
 #[derive(Default)]
 struct Frames {
     head: Vec<u8>,
-    body: Vec<u8>,
+    body: PooledBuf,
     body_len: Option<usize>,
     /// Length of the body that is lent.
     lent: Option<usize>,
@@ -84,9 +84,8 @@ impl Frames {
         let body = std::mem::take(&mut self.body);
         if len < DIRECT_BYTES_MIN {
             cx.out.copy(&body, cx.pool);
-            cx.pool.give(body);
         } else {
-            cx.out.own(body, 0..len, cx.pool);
+            cx.out.push(body.into());
         }
         self.done |= self.draining;
     }
@@ -105,19 +104,20 @@ impl Machine for Frames {
         Ok(())
     }
 
-    fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
+    fn lend(&mut self, _pool: &Pool) -> Option<Loan> {
         assert!(self.lent.is_none(), "the driver asked for a second buffer");
         let missing = self.body_len?.checked_sub(self.body.len())?;
         if missing < DIRECT_BYTES_MIN {
             return None;
         }
-        self.body.reserve(missing.min(self.body.len().max(64 * 1024)));
+        let len = self.body.len();
+        self.body.reserve(missing.min(len.max(64 * 1024)));
         let want = missing.min(self.body.capacity() - self.body.len());
         self.lent = Some(self.body.len());
         Some(Loan { buffer: std::mem::take(&mut self.body), want })
     }
 
-    fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
+    fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
         if self.lent.take().is_some_and(|len| buffer.len() > len) {
             self.last = Some(cx.now);
         }
@@ -227,7 +227,7 @@ fn serve<D: Driver>(
     let address = listener.address().expect("bound");
     let (stopper, stopped) = stop_signal().expect("a socket pair");
     let worker = std::thread::spawn(move || {
-        let driver = D::new(options, SharedPool::default()).expect("the driver starts");
+        let driver = D::new(options, Pool::default()).expect("the driver starts");
         driver.run(vec![endpoint(listener)], stopped).expect("the driver runs")
     });
     Served { address, stopper, worker, _folder: folder }

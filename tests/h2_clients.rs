@@ -11,7 +11,7 @@ use ndecho::array::{DType, NdArray, Shape};
 use ndecho::axis::{Driver, Protocol};
 use ndecho::generated::NdArray as Message;
 use ndecho::generated::calculator_client::CalculatorClient;
-use ndecho::service::echo::CodecSet;
+use ndecho::service::codecs::CodecSet;
 use ndecho::wire::Limits;
 use tonic::transport::{Channel, Endpoint};
 

@@ -16,7 +16,7 @@ use ndecho::generated::calculator_client::CalculatorClient;
 use ndecho::ladder::table::{STACKS, Stack};
 use ndecho::load::{self, conformance};
 use ndecho::record::trial_spec::{ArraySpec, Length, LoadSpec};
-use ndecho::service::echo::CodecSet;
+use ndecho::service::codecs::CodecSet;
 use ndecho::wire::Limits;
 
 #[path = "peers/ring.rs"]

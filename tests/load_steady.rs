@@ -14,8 +14,9 @@ use ndecho::load::message::{Body, Message};
 use ndecho::load::run::Run;
 use ndecho::load::worker;
 use ndecho::record::trial_spec::{ArraySpec, Length, LoadSpec};
-use ndecho::service::echo::CodecSet;
-use ndecho::service::handler::{EchoHandler, Work};
+use ndecho::service::codecs::CodecSet;
+use ndecho::service::echo::EchoService;
+use ndecho::service::handler::EchoHandler;
 use ndecho::wire::h1::{DateClock, H1, H1Client};
 use ndecho::wire::h2::{Allowance, H2, H2Client};
 use ndecho::wire::raw::{Raw, RawClient};
@@ -43,16 +44,16 @@ impl End {
     }
 
     fn open(&mut self) {
-        let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now: self.now };
+        let mut cx = Context { out: &mut self.out, pool: &self.pool, now: self.now };
         self.machine.open(&mut cx).expect("it may speak first");
     }
 
     fn feed(&mut self, mut input: &[u8]) {
         while !input.is_empty() {
-            let loan = self.machine.lend(&mut self.pool);
+            let loan = self.machine.lend(&self.pool);
             let want = loan.as_ref().map_or(ARRIVAL, |loan| loan.want);
             let (arrived, later) = input.split_at(input.len().min(want));
-            let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now: self.now };
+            let mut cx = Context { out: &mut self.out, pool: &self.pool, now: self.now };
             let fed = match loan {
                 Some(mut loan) => {
                     loan.buffer.extend_from_slice(arrived);
@@ -74,9 +75,9 @@ impl End {
             let filled = self.batch.slices(&mut slots);
             slots[..filled].iter().for_each(|slot| other.feed(slot));
             let sent = slots[..filled].iter().map(|slot| slot.len()).sum();
-            self.batch.advance(sent, &mut self.pool);
+            self.batch.advance(sent);
         }
-        let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now: self.now };
+        let mut cx = Context { out: &mut self.out, pool: &self.pool, now: self.now };
         self.machine.flushed(&mut cx).expect("it has been sent");
     }
 }
@@ -127,7 +128,10 @@ fn settle<C: LoadClient + 'static>(
 const LOADS: [(u64, u32); 4] = [(8, 1000), (2048, 100), (64 << 10, 16), (1 << 20, 2)];
 
 fn handler(family: Family) -> EchoHandler {
-    EchoHandler::new(family, Work::new(CodecSet::own(), Limits::default(), Default::default()))
+    EchoHandler::new(
+        family,
+        EchoService::new(CodecSet::own(), Limits::default(), Default::default()),
+    )
 }
 
 #[test]

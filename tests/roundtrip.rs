@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::axis::{Driver, Encoding, Family, Protocol};
-use ndecho::service::echo::CodecSet;
+use ndecho::service::codecs::CodecSet;
 use ndecho::wire::Limits;
 
 #[path = "peers/grpc.rs"]

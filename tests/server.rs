@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::axis::{Driver, Encoding, Family, Protocol, Shape as StackShape};
 use ndecho::record::{DelayTotals, Measurement, ServerReport};
-use ndecho::service::echo::CodecSet;
+use ndecho::service::codecs::CodecSet;
 use ndecho::wire::Limits;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

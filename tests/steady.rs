@@ -8,8 +8,9 @@ use allocation_counter::measure;
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::axis::Family;
 use ndecho::codec::{self, Encoding};
-use ndecho::service::echo::CodecSet;
-use ndecho::service::handler::{EchoHandler, Work};
+use ndecho::service::codecs::CodecSet;
+use ndecho::service::echo::EchoService;
+use ndecho::service::handler::EchoHandler;
 use ndecho::wire::h1::{DateClock, H1};
 use ndecho::wire::h2::H2;
 use ndecho::wire::raw::Raw;
@@ -41,8 +42,8 @@ impl<M: Machine> Served<M> {
 
     fn feed(&mut self, mut input: &[u8]) {
         while !input.is_empty() {
-            let loan = self.machine.lend(&mut self.pool);
-            let (out, pool, now) = (&mut self.out, &mut self.pool, Instant::now());
+            let loan = self.machine.lend(&self.pool);
+            let (out, pool, now) = (&mut self.out, &self.pool, Instant::now());
             let want = loan.as_ref().map_or(ARRIVAL, |loan| loan.want);
             let (arrived, later) = input.split_at(input.len().min(want));
             let mut cx = Context { out, pool, now };
@@ -57,7 +58,7 @@ impl<M: Machine> Served<M> {
             input = later;
             self.out.take(&mut self.batch);
             self.sent += self.batch.len();
-            self.batch.advance(self.batch.len(), &mut self.pool);
+            self.batch.advance(self.batch.len());
         }
     }
 }
@@ -68,8 +69,8 @@ fn message(encoding: Encoding, bytes: u64) -> Vec<u8> {
     codec::message(own, &array.view()).unwrap()
 }
 
-fn work() -> Work {
-    Work::new(CodecSet::own(), Limits::default(), Default::default())
+fn service() -> EchoService {
+    EchoService::new(CodecSet::own(), Limits::default(), Default::default())
 }
 
 fn raw(encoding: Encoding, body: &[u8]) -> Vec<u8> {
@@ -157,7 +158,7 @@ fn cases() -> impl Iterator<Item = (Encoding, u64)> {
 fn raw_frames() {
     for (encoding, size) in cases() {
         let body = message(encoding, size);
-        let handler = EchoHandler::new(Family::Raw, work());
+        let handler = EchoHandler::new(Family::Raw, service());
         let machine = Raw::new(handler, Limits::default().into());
         assert_steady(&format!("raw {encoding:?} {size}"), machine, body.len(), |_| {
             raw(encoding, &body)
@@ -169,7 +170,7 @@ fn raw_frames() {
 fn http1() {
     for (encoding, size) in cases() {
         let body = message(encoding, size);
-        let handler = EchoHandler::new(Family::Rest, work());
+        let handler = EchoHandler::new(Family::Rest, service());
         let clock = DateClock::new(Instant::now(), std::time::Duration::from_secs(784_111_777));
         let machine = H1::new(handler, Limits::default().into(), clock);
         assert_steady(&format!("h1 {encoding:?} {size}"), machine, body.len(), |_| {
@@ -182,7 +183,7 @@ fn http1() {
 fn http2() {
     for (encoding, size) in cases() {
         let body = message(encoding, size);
-        let handler = EchoHandler::new(Family::Grpc, work());
+        let handler = EchoHandler::new(Family::Grpc, service());
         let machine = H2::new(handler, Limits::default().into());
         let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         // Windows without end and frames of 16 MiB, as a client of large arrays asks for. With the

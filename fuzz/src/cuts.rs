@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ndecho::wire::grpc::{MessageAssembler, parse_timeout, percent_decode, percent_encode, whole};
+use ndecho::wire::grpc::{MessageReader, parse_timeout, percent_decode, percent_encode, whole};
 use ndecho::wire::h1::{DateClock, H1};
 use ndecho::wire::h2::H2;
 use ndecho::wire::raw::Raw;
@@ -62,11 +62,11 @@ pub fn grpc(data: &[u8]) {
     let (cuts, input) = cuts(data);
     let assembled = |chunks: &[&[u8]]| {
         let mut pool = Pool::default();
-        let mut message = MessageAssembler::new(BODY_BYTES_MAX, false);
+        let mut message = MessageReader::new(BODY_BYTES_MAX, false);
         for chunk in chunks {
-            message.feed(chunk, &mut pool)?;
+            message.feed(chunk, &pool)?;
         }
-        message.finish()
+        message.finish().map(|message| message.as_ref().to_vec())
     };
     let want = assembled(&[input]);
     assert_eq!(assembled(&cut(cuts, input)), want);

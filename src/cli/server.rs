@@ -22,8 +22,8 @@ use crate::cli::{spec_file, values};
 use crate::driver;
 use crate::record::trial_spec::{ServerSpec, TrialSpec};
 use crate::server::{self, Event, Listen, Options, Plan};
-use crate::service::echo::CodecSet;
-use crate::service::spin::Spin;
+use crate::service::codecs::CodecSet;
+use crate::service::delay::InjectedDelay;
 use crate::sys::address::Address;
 use crate::sys::affinity;
 use crate::wire::Limits;
@@ -214,7 +214,7 @@ impl ServeArgs {
             false => CodecSet::own().with(rung.codec()),
         };
         let codecs = match spec.delay {
-            Some(time) => codecs.spinning(delay(time, &spec.cores)?),
+            Some(time) => codecs.delayed(delay(time, &spec.cores)?),
             None => codecs,
         };
         let listen = Listen { protocol: rung.protocol(), address };
@@ -243,10 +243,10 @@ fn only_server(spec: TrialSpec) -> Result<ServerSpec, String> {
 }
 
 /// A busy wait of `time`, calibrated on the core that will spend it.
-fn delay(time: Duration, cores: &[usize]) -> Result<Spin, Failure> {
+fn delay(time: Duration, cores: &[usize]) -> Result<InjectedDelay, Failure> {
     let calibrated = || {
         cores.first().map(|core| affinity::pin(*core)).transpose()?;
-        Ok(Spin::of(time))
+        Ok(InjectedDelay::new(time))
     };
     // In a thread of its own: this one goes on to start others, which would inherit its core.
     let calibrated =

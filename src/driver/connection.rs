@@ -16,13 +16,15 @@
 //!
 //! A driver handles one event by one call. Then it asks [`Connection::step`],
 //! [`Connection::wants_input`], [`Connection::batch`] and [`Connection::deadline`] for the next
-//! operation. [`Connection::close`] returns every buffer to the pool; a plain drop frees them.
+//! operation.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::driver::{Connected, Counters};
-use crate::wire::{Batch, Context, LINGER_GAP, LINGER_TIME, Limit, Loan, Outbox, Pool, WireError};
+use crate::wire::{
+    Batch, Context, LINGER_GAP, LINGER_TIME, Limit, Loan, Outbox, Pool, Slice, WireError,
+};
 
 /// Time without a sent byte after which a peer is given up; the default of nginx and h2o.
 pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -32,7 +34,7 @@ pub(crate) const LINGER_DRAINING: Duration = Duration::from_millis(250);
 
 /// State of the worker, lent for one call.
 pub(crate) struct WorkerCx<'a> {
-    pub(crate) pool: &'a mut Pool,
+    pub(crate) pool: &'a Pool,
     pub(crate) counters: &'a mut Counters,
     /// Clock of the worker, read once per turn.
     pub(crate) now: Instant,
@@ -156,8 +158,6 @@ impl Connection {
         self.loan_is_out = false;
         if self.state == State::Open {
             self.settle(loan, count, cx);
-        } else {
-            cx.pool.give(loan.buffer);
         }
     }
 
@@ -308,21 +308,21 @@ impl Connection {
         if self.detached == 0 {
             self.batch(cx.now);
         }
-        let (buffer, range) = self.batch.pop(cx.pool)?;
+        let (buffer, range) = self.batch.pop_front(cx.pool)?;
         self.detached += range.len();
         Some((buffer, range))
     }
 
     /// Returns a piece taken by [`Connection::detach`].
-    pub(crate) fn reattach(&mut self, buffer: Vec<u8>, range: Range<usize>) {
+    pub(crate) fn reattach(&mut self, buffer: Vec<u8>, range: Range<usize>, cx: &WorkerCx<'_>) {
         self.detached -= range.len();
-        self.batch.unpop(buffer, range);
+        self.batch.push_front(Slice::new(cx.pool.adopt(buffer), range));
     }
 
     /// Removes the first `count` bytes of the batch, which have been sent.
     pub(crate) fn sent(&mut self, count: usize, cx: &mut WorkerCx<'_>) {
         cx.counters.bytes_out += count as u64;
-        self.batch.advance(count, cx.pool);
+        self.batch.advance(count);
         self.stall = (!self.batch.is_empty()).then(|| cx.now + STALL_TIMEOUT);
         if self.pending() == 0 && self.state == State::Open {
             self.call(cx, |machine, cx| machine.flushed(cx));
@@ -330,18 +330,9 @@ impl Connection {
         }
     }
 
-    /// Ends the connection: returns its buffers to the pool and counts the limits that it reached.
-    pub(crate) fn close(mut self, cx: &mut WorkerCx<'_>) {
+    /// Ends the connection and counts the limits that it reached.
+    pub(crate) fn close(self, cx: &mut WorkerCx<'_>) {
         cx.counters.limits.add(&self.machine.limits());
-        self.batch.discard(cx.pool);
-        self.outbox.discard(cx.pool);
-        self.forget_loan(cx);
-    }
-
-    fn forget_loan(&mut self, cx: &mut WorkerCx<'_>) {
-        if let Some(loan) = self.loan.take() {
-            cx.pool.give(loan.buffer);
-        }
     }
 
     fn finish_input(&mut self, cx: &mut WorkerCx<'_>) {
@@ -388,7 +379,7 @@ impl Connection {
         }
         if failed || self.machine.finished() {
             self.state = State::Flushing;
-            self.forget_loan(cx);
+            self.loan = None;
         }
     }
 

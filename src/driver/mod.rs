@@ -19,7 +19,7 @@ use crate::sys::socket::{self, SocketOptions};
 use crate::wire::h1::H1;
 use crate::wire::h2::H2;
 use crate::wire::raw::Raw;
-use crate::wire::{Context, Handler, LimitCounts, Machine, SharedPool, WireError};
+use crate::wire::{Context, Handler, LimitCounts, Machine, Pool, WireError};
 
 mod connection;
 mod error;
@@ -118,7 +118,7 @@ pub trait Driver: Sized {
     fn service<S: Service>(listener: Listener, service: S) -> Self::Endpoint;
 
     /// Makes the worker on the calling thread, which is already pinned. The worker trims `pool`.
-    fn new(options: Options, pool: SharedPool) -> Result<Self, DriverError>;
+    fn new(options: Options, pool: Pool) -> Result<Self, DriverError>;
 
     /// Serves until `stop` is signalled, then drains and returns within `options.drain_timeout`.
     fn run(self, endpoints: Vec<Self::Endpoint>, stop: StopSignal)

@@ -17,7 +17,8 @@ use crate::wire::h1::H1Client;
 use crate::wire::h2::{H2Client, Settings};
 use crate::wire::raw::RawClient;
 use crate::wire::{
-    Client, Context, ErrorKind, Loan, Machine, Part, Pool, ResponseEvent, Sink, WireError,
+    Client, Context, ErrorKind, Loan, Machine, Part, Pool, PooledBuf, ResponseEvent, Sink,
+    WireError,
 };
 
 use super::LoadError;
@@ -145,13 +146,13 @@ impl<C: LoadClient> Machine for LoadConnection<C> {
         self.take(cx, |client, cx, sink| client.receive(input, cx, sink))
     }
 
-    fn lend(&mut self, pool: &mut Pool) -> Option<Loan> {
+    fn lend(&mut self, pool: &Pool) -> Option<Loan> {
         let loan = self.client.lend(pool)?;
         self.lent_len = loan.buffer.len();
         Some(loan)
     }
 
-    fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
+    fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.run.borrow().traffic().received(buffer.len() - self.lent_len);
         self.take(cx, |client, cx, sink| client.repay(buffer, cx, sink))
     }

@@ -18,6 +18,7 @@ use memchr::memmem;
 use crate::array::{ArrayView, NdArray};
 use crate::axis::{Encoding, Payload};
 use crate::codec::{self, ArrayCodec, CodecError};
+use crate::wire::PooledBuf;
 
 use super::nonce::Nonce;
 
@@ -42,7 +43,7 @@ pub struct Message {
 /// A whole message and the places of the nonce in it.
 #[derive(Clone, Debug)]
 pub struct Form {
-    bytes: Rc<Vec<u8>>,
+    bytes: Rc<PooledBuf>,
     places: Places,
     /// Bytes up to the end of the last place.
     stamped_len: usize,
@@ -124,7 +125,7 @@ impl Form {
                 (Places::Bytes { at }, at + nonce.byte_len())
             }
         };
-        Some(Form { bytes: Rc::new(bytes), places, stamped_len })
+        Some(Form { bytes: Rc::new(bytes.into()), places, stamped_len })
     }
 
     /// Bytes of the message.
@@ -143,7 +144,7 @@ impl Form {
     }
 
     /// The message of some request.
-    pub fn bytes(&self) -> &Rc<Vec<u8>> {
+    pub fn bytes(&self) -> &Rc<PooledBuf> {
         &self.bytes
     }
 

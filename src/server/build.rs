@@ -13,8 +13,9 @@ use crate::driver::tokio::TokioUring;
 use crate::driver::uring::Uring;
 use crate::driver::{self, Counters, StopSignal};
 use crate::server::{Plan, ServerError};
-use crate::service::echo::CodecSet;
-use crate::service::handler::{EchoHandler, Work};
+use crate::service::codecs::CodecSet;
+use crate::service::echo::EchoService;
+use crate::service::handler::EchoHandler;
 use crate::stack::h2_crate::H2Crate;
 use crate::stack::hyper::Hyper;
 use crate::stack::hyper_h2::HyperH2;
@@ -24,7 +25,7 @@ use crate::sys::listener::Listener;
 use crate::wire::h1::{DateClock, H1};
 use crate::wire::h2::H2;
 use crate::wire::raw::Raw;
-use crate::wire::{Limits, SharedPool};
+use crate::wire::{Limits, Pool};
 
 /// Configuration of one worker.
 pub(super) struct WorkerConfig {
@@ -67,11 +68,11 @@ pub(super) fn choose(plan: &Plan) -> Result<Build, ServerError> {
 /// Serves all listeners on one driver, or all of them in standalone stacks.
 fn serve<D: driver::Driver>(config: WorkerConfig, up: Sender<()>) -> Result<Counters, ServerError> {
     pin(config.core)?;
-    let pool = SharedPool::default();
-    let work = Work::new(config.codecs, config.limits, Rc::clone(&pool));
+    let pool = Pool::default();
+    let service = EchoService::new(config.codecs, config.limits, pool.clone());
     let (mut hosted, mut standalone) = (Vec::new(), Vec::new());
     for (listener, protocol) in config.listeners.into_iter().zip(config.protocols) {
-        match endpoint::<D>(protocol, listener, &work) {
+        match endpoint::<D>(protocol, listener, &service) {
             Endpoint::Hosted(endpoint) => hosted.push(endpoint),
             Endpoint::Standalone(endpoint) => standalone.push(*endpoint),
         }
@@ -94,12 +95,16 @@ enum Endpoint<D: driver::Driver> {
 }
 
 /// Puts the code of `protocol` behind `listener`.
-fn endpoint<D: driver::Driver>(protocol: Protocol, listener: Listener, work: &Work) -> Endpoint<D> {
-    let work = work.clone();
-    let limits = Rc::new(work.limits().clone());
-    let handler = EchoHandler::new(protocol.family(), work.clone());
+fn endpoint<D: driver::Driver>(
+    protocol: Protocol,
+    listener: Listener,
+    service: &EchoService,
+) -> Endpoint<D> {
+    let service = service.clone();
+    let limits = Rc::new(service.limits().clone());
+    let handler = EchoHandler::new(protocol.family(), service.clone());
     let standalone = |stack, listener| {
-        let (codecs, limits) = (*work.codecs(), work.limits().clone());
+        let (codecs, limits) = (*service.codecs(), service.limits().clone());
         Endpoint::Standalone(Box::new(standalone::Endpoint { listener, stack, codecs, limits }))
     };
     Endpoint::Hosted(match protocol {
@@ -113,11 +118,11 @@ fn endpoint<D: driver::Driver>(protocol: Protocol, listener: Listener, work: &Wo
             })
         }
         Protocol::H2 => D::machine(listener, move || H2::new(handler.clone(), Rc::clone(&limits))),
-        Protocol::Hyper => D::service(listener, Hyper::new(work)),
-        Protocol::HyperTuned => D::service(listener, Hyper::tuned(work)),
-        Protocol::H2Crate => D::service(listener, H2Crate::new(work)),
-        Protocol::HyperH2 => D::service(listener, HyperH2::new(work)),
-        Protocol::HyperH2Tuned => D::service(listener, HyperH2::tuned(work)),
+        Protocol::Hyper => D::service(listener, Hyper::new(service)),
+        Protocol::HyperTuned => D::service(listener, Hyper::tuned(service)),
+        Protocol::H2Crate => D::service(listener, H2Crate::new(service)),
+        Protocol::HyperH2 => D::service(listener, HyperH2::new(service)),
+        Protocol::HyperH2Tuned => D::service(listener, HyperH2::tuned(service)),
         Protocol::Axum => return standalone(Stack::Axum, listener),
         Protocol::Tonic => return standalone(Stack::Tonic, listener),
         Protocol::TonicTuned => return standalone(Stack::TonicTuned, listener),

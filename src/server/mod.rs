@@ -19,8 +19,8 @@ use std::thread::JoinHandle;
 use crate::axis::{Driver, Protocol};
 use crate::driver::{self, Counters, DriverError};
 use crate::record::ServerReport;
-use crate::service::echo::CodecSet;
-use crate::service::spin::Spin;
+use crate::service::codecs::CodecSet;
+use crate::service::delay::InjectedDelay;
 use crate::sys::address::Address;
 use crate::sys::affinity::AffinityError;
 use crate::sys::socket::SocketError;
@@ -101,7 +101,7 @@ pub struct Server {
     addresses: Vec<Address>,
     workers: Vec<Worker>,
     /// One per worker.
-    spins: Vec<Spin>,
+    delays: Vec<InjectedDelay>,
 }
 
 #[derive(Debug)]
@@ -120,12 +120,12 @@ pub fn start(
     let build = build::choose(plan)?;
     let bound = bind::bind(&plan.listens, options.cores.len())?;
     let (up, ups) = std::sync::mpsc::channel();
-    let mut server = Server { addresses: bound.addresses, workers: Vec::new(), spins: Vec::new() };
+    let mut server = Server { addresses: bound.addresses, workers: Vec::new(), delays: Vec::new() };
     for (listeners, core) in bound.by_worker.into_iter().zip(options.cores.iter().copied()) {
         let (stopper, stop) = driver::stop_signal()
             .map_err(|source| ServerError::System { what: "make a stop socket", source })?;
-        let codecs = plan.codecs.of_another_thread();
-        server.spins.push(codecs.spin());
+        let codecs = plan.codecs.for_another_thread();
+        server.delays.push(codecs.delay());
         let config = build::WorkerConfig {
             core,
             listeners,
@@ -163,7 +163,7 @@ impl Server {
 
     /// Drains every worker, waits for all of them and returns the report.
     pub fn stop(self) -> Result<ServerReport, ServerError> {
-        let Server { workers, spins, .. } = self;
+        let Server { workers, delays, .. } = self;
         let (stoppers, threads): (Vec<_>, Vec<_>) =
             workers.into_iter().map(|worker| (worker.stopper, worker.thread)).unzip();
         drop(stoppers);
@@ -177,7 +177,7 @@ impl Server {
         }
         match failed {
             Some(error) => Err(error),
-            None => usage::report(total, &spins),
+            None => usage::report(total, &delays),
         }
     }
 }

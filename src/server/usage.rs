@@ -6,7 +6,7 @@ use crate::driver::Counters;
 use crate::probe::memory;
 use crate::record::{DelayTotals, ServerReport};
 use crate::server::ServerError;
-use crate::service::spin::{Spent, Spin};
+use crate::service::delay::{DelaySum, InjectedDelay};
 
 /// Raises the soft limit of descriptors to the hard one: the usual 1024 are enough for little more
 /// than 1000 connections.
@@ -20,7 +20,10 @@ pub fn raise_descriptor_limit() -> Result<(), ServerError> {
 }
 
 /// Makes the closing report of a server.
-pub(super) fn report(counters: Counters, spins: &[Spin]) -> Result<ServerReport, ServerError> {
+pub(super) fn report(
+    counters: Counters,
+    delays: &[InjectedDelay],
+) -> Result<ServerReport, ServerError> {
     let system = |source| ServerError::System { what: "read what this process used", source };
     let usage = getrusage(UsageWho::RUSAGE_SELF).map_err(|error| system(error.into()))?;
     let count = |value: i64| u64::try_from(value).unwrap_or_default();
@@ -33,14 +36,14 @@ pub(super) fn report(counters: Counters, spins: &[Spin]) -> Result<ServerReport,
         minor_faults: count(usage.minor_page_faults()),
         voluntary_switches: count(usage.voluntary_context_switches()),
         involuntary_switches: count(usage.involuntary_context_switches()),
-        injected_delay: spins.iter().filter_map(|spin| spin.spent()).reduce(add).map(spun),
+        injected_delay: delays.iter().filter_map(|delay| delay.sum()).reduce(add).map(totals),
     })
 }
 
-fn add(some: Spent, more: Spent) -> Spent {
-    Spent { messages: some.messages + more.messages, ns: some.ns + more.ns }
+fn add(some: DelaySum, more: DelaySum) -> DelaySum {
+    DelaySum { messages: some.messages + more.messages, ns: some.ns + more.ns }
 }
 
-fn spun(Spent { messages, ns }: Spent) -> DelayTotals {
+fn totals(DelaySum { messages, ns }: DelaySum) -> DelayTotals {
     DelayTotals { messages, ns }
 }

@@ -1,79 +1,110 @@
-//! The work every rung does: decode a message into a checked array, then encode a fresh reply from that array.
+//! The echo: decodes a message into a checked array, then encodes a new response from that array.
 //!
-//! It knows codecs and nothing of protocols or drivers. Nothing about a request is remembered for the next one:
-//! the buffers it keeps are capacity, not content.
+//! Every rung does this work, and this is the one place that implements it. [`echo`] is the work itself. [`EchoService`]
+//! is the echo of one worker, with its codecs, limits and scratch: own handlers and borrowed stacks cut its result into
+//! the pieces that they send.
+//!
+//! No content of a request is kept for the next one. The scratch keeps capacity between calls: what messages go on
+//! needing up to [`SCRATCH_BYTES_MAX`], and [`SCRATCH_BYTES_KEPT`] in any case.
 
+use std::cell::RefCell;
 use std::ops::Range;
+use std::rc::Rc;
 
-use crate::axis::{Codec, Encoding};
-use crate::codec::{self, ArrayCodec, CodecError, Encoded, json};
+use crate::axis::Encoding;
+use crate::codec::{ArrayCodec, CodecError, Encoded, json};
+use crate::wire::{Limits, Pool, Refusal, Refused};
 
-use super::spin::Spin;
+use super::codecs::CodecSet;
 
-/// Which codec serves each encoding: our own, or the libraries' forms, chosen once per server.
-#[derive(Clone, Copy, Debug)]
-pub struct CodecSet {
-    /// Indexed by [`Encoding::id`].
-    codecs: [Option<&'static dyn ArrayCodec>; Encoding::ALL.len()],
-    spin: Spin,
-}
+/// Scratch capacity that stays between messages in any case.
+pub const SCRATCH_BYTES_KEPT: usize = 4 * 1024 * 1024;
 
-/// A reply cut for a vectored write: `out[..head_len]`, `body[payload]`, `out[head_len..]`.
+/// Most scratch capacity that stays while messages need it: arrays of 16 MiB as text find theirs again instead of
+/// taking 4096 page faults each.
+pub const SCRATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Messages in a row that need less than a quarter of the scratch, before capacity beyond [`SCRATCH_BYTES_KEPT`] is freed.
+const SPARED_MAX: u32 = 32;
+
+/// Response cut for a vectored write: `out[..head_len]`, `body[payload]`, `out[head_len..]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Echoed {
-    /// The reply's encoding; for JSON it is the form the request had.
+    /// Encoding of the response; for JSON, the form of the request.
     pub encoding: Encoding,
-    /// Bytes of `out`, counted from where it ended before the call, before the payload.
+    /// Bytes of `out` before the payload, counted from its end before the call.
     pub head_len: usize,
-    /// The part of the request body that is the reply's payload; empty when the codec wrote everything itself.
+    /// Part of the request body that is the payload of the response; empty when the codec wrote everything itself.
     pub payload: Range<usize>,
 }
 
-impl CodecSet {
-    /// Own codecs throughout.
-    pub fn own() -> CodecSet {
-        Encoding::ALL.map(Encoding::own).into_iter().fold(CodecSet::none(), CodecSet::with)
+/// Echo of one worker. Clones share its scratch, which one call at a time uses.
+#[derive(Clone, Debug)]
+pub struct EchoService(Rc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    codecs: CodecSet,
+    limits: Limits,
+    scratch: RefCell<Scratch>,
+    pool: Pool,
+}
+
+#[derive(Debug, Default)]
+struct Scratch {
+    bytes: Vec<u8>,
+    /// Messages in a row that left most of `bytes` unused.
+    spared: u32,
+}
+
+impl EchoService {
+    /// Makes the echo of a worker whose driver trims `pool`.
+    pub fn new(codecs: CodecSet, limits: Limits, pool: Pool) -> EchoService {
+        EchoService(Rc::new(Shared { codecs, limits, scratch: RefCell::default(), pool }))
     }
 
-    /// The forms a user would write with the usual libraries where there is one, own codecs elsewhere (npy).
-    pub fn library() -> CodecSet {
-        Encoding::ALL.map(Encoding::library).into_iter().fold(CodecSet::none(), CodecSet::with)
+    pub fn codecs(&self) -> &CodecSet {
+        &self.0.codecs
     }
 
-    /// No codec at all: bytes are sent back as they came.
-    pub fn none() -> CodecSet {
-        CodecSet { codecs: [None; Encoding::ALL.len()], spin: Spin::default() }
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
-    /// The same set with `spin` for every message.
-    pub fn spinning(self, spin: Spin) -> CodecSet {
-        CodecSet { spin, ..self }
+    /// Returns the pool for bodies that arrive in several pieces.
+    pub fn pool(&self) -> &Pool {
+        &self.0.pool
     }
 
-    /// The same set for another thread.
-    pub fn of_another_thread(self) -> CodecSet {
-        CodecSet { spin: self.spin.another(), ..self }
-    }
-
-    /// What every message costs beside its echo.
-    pub fn spin(&self) -> Spin {
-        self.spin
-    }
-
-    /// The same set with `codec` serving its encoding.
-    pub fn with(mut self, codec: Codec) -> CodecSet {
-        self.codecs[usize::from(codec.encoding().id())] = codec::implementation(codec);
-        self
-    }
-
-    /// The codec that serves `encoding`; `None` for [`Encoding::Reflect`], where none runs.
-    pub fn get(&self, encoding: Encoding) -> Option<&'static dyn ArrayCodec> {
-        self.codecs[usize::from(encoding.id())]
+    /// Echoes one message, as [`echo`] does.
+    pub fn echo(
+        &self,
+        encoding: Encoding,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Echoed, Refused> {
+        let Scratch { bytes, spared } = &mut *self.0.scratch.borrow_mut();
+        bytes.clear();
+        let echoed = echo(&self.0.codecs, encoding, body, bytes, out);
+        trim(bytes, spared);
+        echoed.map_err(refused)
     }
 }
 
-/// Echoes one message. `Encoding::Json` and `Encoding::JsonBinary` both mean "either form, reply alike".
-/// Appends head and tail to `out`, which is as before after an error; `scratch` is for the codec's own use.
+/// Echoes one message with buffers made for the call, for a handler that may run on any thread. Returns the bytes
+/// around the payload as well.
+pub fn echo_once(
+    codecs: &CodecSet,
+    encoding: Encoding,
+    body: &[u8],
+) -> Result<(Echoed, Vec<u8>), Refused> {
+    let mut out = Vec::new();
+    let echoed = echo(codecs, encoding, body, &mut Vec::new(), &mut out).map_err(refused)?;
+    Ok((echoed, out))
+}
+
+/// Echoes one message. `Encoding::Json` and `Encoding::JsonBinary` both mean either form; the response has the form of
+/// the request. Appends head and tail to `out`, which is as before after an error; `scratch` is for the codec's own use.
 pub fn echo(
     codecs: &CodecSet,
     encoding: Encoding,
@@ -81,7 +112,7 @@ pub fn echo(
     scratch: &mut Vec<u8>,
     out: &mut Vec<u8>,
 ) -> Result<Echoed, CodecError> {
-    codecs.spin.run();
+    codecs.delay().wait();
     let encoding = match encoding {
         Encoding::Json | Encoding::JsonBinary => json::form(body)?,
         other => other,
@@ -113,23 +144,39 @@ fn exchange(
     if let Some(payload) = place(payload, body) {
         return Ok(Echoed { encoding, head_len, payload });
     }
-    // Built in scratch (a transposed .npy), which the next request overwrites: it has to be copied.
+    // The payload lies in the scratch (a transposed .npy), which the next request overwrites.
     out.extend_from_slice(payload);
     out[start + head_len..].rotate_right(payload.len());
     Ok(Echoed { encoding, head_len: out.len() - start, payload: 0..0 })
 }
 
-/// Where in `body` the bytes of `part` lie, if it is a part of it. `part` is not empty.
+/// Finds the range of `body` that is `part`, if it is one. `part` is not empty.
 fn place(part: &[u8], body: &[u8]) -> Option<Range<usize>> {
     let start = part.as_ptr().addr().checked_sub(body.as_ptr().addr())?;
     let end = start.checked_add(part.len())?;
     (end <= body.len()).then_some(start..end)
 }
 
+fn refused(error: CodecError) -> Refused {
+    Refused::new(Refusal::BadRequest, error.to_string())
+}
+
+/// Frees `buffer` if it is too large to keep. `spared` counts the messages in a row that needed much less of it.
+pub(crate) fn trim(buffer: &mut Vec<u8>, spared: &mut u32) {
+    let room = buffer.capacity();
+    let idle = room > SCRATCH_BYTES_KEPT && buffer.len() < room / 4;
+    *spared = if idle { *spared + 1 } else { 0 };
+    if *spared >= SPARED_MAX || room > SCRATCH_BYTES_MAX {
+        *buffer = Vec::new();
+        *spared = 0;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::array::{ArrayView, DType, NdArray, Shape};
+    use crate::codec;
 
     /// The reply as it goes out, with bytes already in `out` left alone.
     fn reply(encoding: Encoding, body: &[u8]) -> Result<Vec<u8>, CodecError> {
@@ -222,14 +269,26 @@ mod tests {
     }
 
     #[test]
-    fn every_encoding_has_a_codec_in_either_set() {
-        for encoding in Encoding::ALL {
-            for set in [CodecSet::own(), CodecSet::library()] {
-                let served = set.get(encoding).map(ArrayCodec::encoding);
-                assert_eq!(served, Some(encoding).filter(|&e| e != Encoding::Reflect));
-            }
-            let own = CodecSet::own().get(encoding);
-            assert!(own.is_none_or(|codec| codec.name() == encoding.name()));
+    fn scratch_stays_while_it_is_needed_and_goes_when_it_is_not() {
+        let mut spared = 0;
+        let mut buffer = Vec::with_capacity(SCRATCH_BYTES_MAX);
+        for _ in 0..2 * SPARED_MAX {
+            buffer.resize(SCRATCH_BYTES_MAX / 4, 0);
+            trim(&mut buffer, &mut spared);
+            assert_eq!(buffer.capacity(), SCRATCH_BYTES_MAX);
         }
+        for _ in 1..SPARED_MAX {
+            buffer.clear();
+            trim(&mut buffer, &mut spared);
+            assert_eq!(buffer.capacity(), SCRATCH_BYTES_MAX);
+        }
+        trim(&mut buffer, &mut spared);
+        assert_eq!(buffer.capacity(), 0);
+        let mut small = Vec::with_capacity(SCRATCH_BYTES_KEPT);
+        (0..2 * SPARED_MAX).for_each(|_| trim(&mut small, &mut spared));
+        assert_eq!(small.capacity(), SCRATCH_BYTES_KEPT);
+        let mut large = vec![0; SCRATCH_BYTES_MAX + 1];
+        trim(&mut large, &mut spared);
+        assert_eq!(large.capacity(), 0);
     }
 }

@@ -1,6 +1,10 @@
-//! The work of every rung: the echo, the routes, and the handler that joins both to the own protocols.
+//! The work of every rung: the echo and its codecs, the routes, health, and an injected delay.
+//!
+//! Nothing here knows a driver or how a protocol writes a response.
 
+pub mod codecs;
+pub mod delay;
 pub mod echo;
 pub mod handler;
+pub mod health;
 pub mod routes;
-pub mod spin;

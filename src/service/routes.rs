@@ -1,8 +1,7 @@
 //! Routes of every stack: REST paths, the gRPC method and its content subtypes, raw codec ids.
 //!
-//! A route says which encoding a request is in, or why the request is refused, with one line of
-//! text for the peer. It does not read bodies, and each protocol decides how a refusal looks on
-//! the wire. Paths, content types and codec ids come from [`crate::axis`].
+//! A route decides on the encoding of a request, or refuses it with one line of text for the peer. Routes read no bodies,
+//! and each protocol writes a refusal in its own way.
 //!
 //! ```text
 //! POST /echo_json | _msgpack | _npy | _protobuf | _reflect        GET /healthz
@@ -10,48 +9,32 @@
 //! POST /grpc.health.v1.Health/Check, application/grpc[+proto]
 //! raw frame, codec byte = Encoding::id
 //! ```
-//! `Encoding::Json` stands for both JSON forms here: the body tells them apart, and the response
-//! follows it.
+//! `Encoding::Json` means both JSON forms here: the body decides, and the response has its form.
 
 use http::StatusCode;
 
 use crate::axis::{Encoding, Family};
-use crate::wire::{Head, Refusal, Refused};
+use crate::wire::handler::NO_CONTENT_CODING;
+use crate::wire::{Head, Refusal, Refused, grpc};
 
-/// Path of the one gRPC method; case matters.
+use super::health;
+
+/// The only gRPC method of the echo; case matters.
 pub const GRPC_PATH: &str = "/Calculator/Echo";
 
-/// Path of the `grpc.health.v1` method that probes call. Every stack serves it but tonic, which has
-/// a crate for it.
-pub const GRPC_HEALTH_PATH: &str = "/grpc.health.v1.Health/Check";
-
-/// Service that [`GRPC_HEALTH_PATH`] knows in addition to the server itself.
-const SERVICE: &str = "Calculator";
-
-/// `HealthCheckResponse { status: SERVING }`.
-const SERVING: &[u8] = &[0x08, 0x01];
-
-pub const HEALTH_PATH: &str = "/healthz";
-
-/// Response body of [`HEALTH_PATH`].
-pub const HEALTH_BODY: &str = "ok\n";
-
-/// Content type of plain text: refusals and [`HEALTH_BODY`].
-pub const TEXT: &str = "text/plain; charset=utf-8";
-
-/// Work that a request asks for.
+/// Target of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Echo of the message, in this encoding.
+    /// The echo, in this encoding.
     Echo(Encoding),
-    /// [`HEALTH_BODY`], or the answer of [`grpc_health`].
+    /// [`health::BODY`], or the response of [`health::grpc`].
     Health,
 }
 
-/// Routes an HTTP/1.1 request. `path` is without its query. The content type is not enforced,
-/// because the clients of numpy_rpc_benchmark send their own.
+/// Finds the target of an HTTP/1.1 request. `path` is without its query. The content type is not enforced, because the
+/// clients of numpy_rpc_benchmark send their own.
 pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
-    if path == HEALTH_PATH.as_bytes() {
+    if path == health::PATH.as_bytes() {
         return match method {
             b"GET" | b"HEAD" => Ok(Target::Health),
             _ => Err(method_refused(method, "GET, HEAD")),
@@ -61,7 +44,7 @@ pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
         let path = String::from_utf8_lossy(path);
         return Err(Refused::new(
             Refusal::NoSuchRoute,
-            format!("no such path {path:?}, try POST /echo_msgpack"),
+            format!("no such path {path:?}; try POST /echo_msgpack"),
         ));
     };
     match method {
@@ -70,26 +53,23 @@ pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
     }
 }
 
-/// Routes a gRPC request.
-///
-/// [`Refusal::MethodNotAllowed`] is answered as plain HTTP, and so is
-/// [`Refusal::UnsupportedMediaType`] where `content_type` is not gRPC at all. Every other refusal
-/// is answered as a gRPC status.
+/// Finds the target of a gRPC request. A refusal with [`Refusal::MethodNotAllowed`] is answered as plain HTTP, and so is
+/// [`Refusal::UnsupportedMediaType`] for a `content_type` that is not gRPC's. Any other is answered as a gRPC status.
 pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, Refused> {
     if method != b"POST" {
         return Err(method_refused(method, "POST"));
     }
-    let subtype = grpc_subtype(content_type).ok_or_else(|| {
+    let subtype = grpc::subtype(content_type).ok_or_else(|| {
         let got = String::from_utf8_lossy(content_type);
         let text = format!("content type {got:?} is not application/grpc");
         Refused::new(Refusal::UnsupportedMediaType, text)
     })?;
-    let health = path == GRPC_HEALTH_PATH.as_bytes();
+    let health = path == health::GRPC_PATH.as_bytes();
     if path != GRPC_PATH.as_bytes() && !health {
         let path = String::from_utf8_lossy(path);
         return Err(Refused::new(
             Refusal::NoSuchRoute,
-            format!("no such method {path:?}, try {GRPC_PATH}"),
+            format!("no such method {path:?}; try {GRPC_PATH}"),
         ));
     }
     match subtype_encoding(subtype) {
@@ -107,32 +87,7 @@ pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, R
     }
 }
 
-/// Answers a `HealthCheckRequest { service }`: serving, if the service is ours or none is named.
-pub fn grpc_health(request: &[u8]) -> Result<&'static [u8], Refused> {
-    /// Field 1, length-delimited.
-    const SERVICE_TAG: u8 = 0x0A;
-    let service = match request {
-        [] => &[],
-        [SERVICE_TAG, len, service @ ..] if usize::from(*len) == service.len() => service,
-        _ => {
-            let text = "not a HealthCheckRequest with a short name";
-            return Err(Refused::new(Refusal::BadRequest, text));
-        }
-    };
-    if service.is_empty() || service == SERVICE.as_bytes() {
-        return Ok(SERVING);
-    }
-    let got = String::from_utf8_lossy(service);
-    Err(Refused::new(Refusal::NoSuchResource, format!("no such service {got:?}, try {SERVICE}")))
-}
-
-/// Returns whether `content_type` is `application/grpc`, alone or followed by a subtype or
-/// parameters.
-pub fn is_grpc(content_type: &[u8]) -> bool {
-    grpc_subtype(content_type).is_some()
-}
-
-/// Routes a raw frame by its codec byte.
+/// Finds the encoding of a raw frame.
 pub fn raw(codec_id: u8) -> Result<Encoding, Refused> {
     Encoding::from_id(codec_id).ok_or_else(|| {
         Refused::new(Refusal::UnsupportedMediaType, format!("no codec has id {codec_id}"))
@@ -147,7 +102,7 @@ pub fn raw_content_type(encoding: Encoding) -> &'static str {
     &IDS[id..=id]
 }
 
-/// Routes a request to an own protocol of `family`.
+/// Finds the target of a request to an own protocol of `family`.
 pub fn target(family: Family, head: &Head<'_>) -> Result<Target, Refused> {
     match family {
         Family::Raw => raw(head.content_type.first().copied().unwrap_or(u8::MAX)).map(Target::Echo),
@@ -165,10 +120,9 @@ pub fn length_refused() -> Refused {
     Refused::new(Refusal::LengthRequired, text)
 }
 
-/// Refuses a body in a content coding.
+/// Refuses a body with a content coding.
 pub fn coding_refused() -> Refused {
-    let text = "no content coding is spoken here, send the body as it is";
-    Refused::new(Refusal::UnsupportedMediaType, text)
+    Refused::new(Refusal::UnsupportedMediaType, NO_CONTENT_CODING)
 }
 
 /// Returns the HTTP status of a refusal.
@@ -186,24 +140,8 @@ pub fn status(refusal: Refusal) -> StatusCode {
 
 fn method_refused(method: &[u8], allowed: &'static str) -> Refused {
     let method = String::from_utf8_lossy(method);
-    let text = format!("method {method} is not allowed, use {allowed}");
+    let text = format!("method {method} is not allowed; use {allowed}");
     Refused::new(Refusal::MethodNotAllowed(allowed), text)
-}
-
-/// Returns the text after `application/grpc+`, which is empty for the bare type; `None` for another
-/// content type.
-fn grpc_subtype(content_type: &[u8]) -> Option<&[u8]> {
-    let base = b"application/grpc";
-    let (head, rest) = content_type.split_at_checked(base.len())?;
-    if !head.eq_ignore_ascii_case(base) {
-        return None;
-    }
-    let end = rest.iter().position(|&byte| byte == b';').unwrap_or(rest.len());
-    match rest[..end].trim_ascii_end() {
-        [] => Some(b""),
-        [b'+', subtype @ ..] => Some(subtype),
-        _ => None,
-    }
 }
 
 /// Encoding of a content subtype; the bare `application/grpc` means protobuf.
@@ -270,17 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn health_is_asked_in_protobuf_and_known_of_one_service() {
-        let ask = |content_type| grpc(b"POST", GRPC_HEALTH_PATH.as_bytes(), content_type);
+    fn health_is_asked_in_protobuf() {
+        let ask = |content_type| grpc(b"POST", health::GRPC_PATH.as_bytes(), content_type);
         assert_eq!(ask(b"application/grpc+proto"), Ok(Target::Health));
         assert_eq!(refusal(ask(b"application/grpc+json")), Refusal::UnsupportedMediaType);
-        assert_eq!(grpc_health(b""), Ok(SERVING));
-        assert_eq!(grpc_health(b"\x0a\x00"), Ok(SERVING));
-        assert_eq!(grpc_health(b"\x0a\x0aCalculator"), Ok(SERVING));
-        assert_eq!(refusal(grpc_health(b"\x0a\x05Other")), Refusal::NoSuchResource);
-        for bad in [&b"\x0a"[..], b"\x0a\x05abc", b"\x12\x01a", b"\x0a\x01ab"] {
-            assert_eq!(refusal(grpc_health(bad)), Refusal::BadRequest);
-        }
     }
 
     #[test]

@@ -15,9 +15,9 @@ use axum::routing::{get, post};
 use axum::serve::Listener;
 
 use crate::axis::Encoding;
-use crate::service::echo::CodecSet;
-use crate::service::handler::echo_once;
-use crate::service::routes;
+use crate::service::codecs::CodecSet;
+use crate::service::echo::echo_once;
+use crate::service::{health, routes};
 use crate::wire::{Limits, Refused};
 
 /// Serves `listener` until `drained`, then finishes open requests.
@@ -31,8 +31,7 @@ pub async fn serve<L: Listener<Addr: std::fmt::Debug>>(
 }
 
 fn router(codecs: CodecSet, limits: &Limits) -> Router {
-    let mut router =
-        Router::new().route(routes::HEALTH_PATH, get(|| async { routes::HEALTH_BODY }));
+    let mut router = Router::new().route(health::PATH, get(|| async { health::BODY }));
     for encoding in Encoding::by_path() {
         let handler = move |State(codecs): State<CodecSet>, body: Bytes| async move {
             echo(&codecs, encoding, &body)

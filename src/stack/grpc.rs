@@ -18,23 +18,25 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use crate::codec::Encoding;
-use crate::service::handler::Work;
+use crate::service::echo::EchoService;
+use crate::service::health;
 use crate::service::routes::{self, Target};
-use crate::stack::message::{Body, Message};
-use crate::wire::grpc::{self, Code, MessageAssembler, Status};
-use crate::wire::{Refusal, Refused};
+use crate::stack::echo::StackEcho;
+use crate::stack::message::Message;
+use crate::wire::grpc::{self, Code, MessageReader, Status};
+use crate::wire::handler::PLAIN_TEXT;
+use crate::wire::{Refusal, Refused, Slice};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const PLAIN_GRPC: &str = "application/grpc";
 
 /// The echo as gRPC calls it.
 #[derive(Clone, Debug)]
 pub struct GrpcEcho {
-    work: Work,
+    echo: StackEcho,
     heads: Rc<Heads>,
 }
 
@@ -77,8 +79,7 @@ pub enum Failure {
 }
 
 impl GrpcEcho {
-    /// The echo on `work`.
-    pub fn new(work: Work) -> GrpcEcho {
+    pub fn new(service: EchoService) -> GrpcEcho {
         let head = |content_type| {
             let mut fields = HeaderMap::with_capacity(1);
             fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -88,13 +89,12 @@ impl GrpcEcho {
         trailers.insert(GRPC_STATUS, HeaderValue::from_static(Code::Ok.text()));
         let by_encoding =
             Encoding::ALL.map(|encoding| (encoding, head(encoding.grpc_content_type())));
-        let heads = Heads { plain: head(PLAIN_GRPC), by_encoding, trailers };
-        GrpcEcho { work, heads: Rc::new(heads) }
+        let heads = Heads { plain: head(grpc::CONTENT_TYPE), by_encoding, trailers };
+        GrpcEcho { echo: StackEcho::new(service), heads: Rc::new(heads) }
     }
 
-    /// The echo's limits and codecs.
-    pub fn work(&self) -> &Work {
-        &self.work
+    pub fn service(&self) -> &EchoService {
+        self.echo.service()
     }
 
     /// Decides on the head alone.
@@ -107,7 +107,7 @@ impl GrpcEcho {
             .map_err(|refused| refuse(refused, content_type))?;
         Ok(Call {
             target,
-            plain_content_type: content_type.len() == PLAIN_GRPC.len(),
+            plain_content_type: content_type.len() == grpc::CONTENT_TYPE.len(),
             encoded: field(GRPC_ENCODING).is_some_and(grpc::is_compression),
             timeout: field(GRPC_TIMEOUT).and_then(grpc::parse_timeout),
         })
@@ -115,33 +115,33 @@ impl GrpcEcho {
 
     /// The answer when `body` is the whole request, `None` when its message is not whole yet.
     pub fn try_whole(&self, call: Call, body: &Bytes) -> Option<Answer> {
-        match grpc::whole(body, call.encoded, self.work.limits().body_bytes_max) {
+        match grpc::whole(body, call.encoded, self.service().limits().body_bytes_max) {
             Ok(Some(_)) => {
-                let message = Body::Piece(body.slice(grpc::PREFIX_BYTES..));
-                Some(self.answer(call, &message))
+                let message = Slice::from(body.slice(grpc::PREFIX_BYTES..));
+                Some(self.answer(call, message))
             }
             Ok(None) => None,
             Err(status) => Some(status.into()),
         }
     }
 
-    /// Collects the message of `call` from several pieces.
-    pub fn assembler(&self, call: Call) -> MessageAssembler {
-        MessageAssembler::new(self.work.limits().body_bytes_max, call.encoded)
+    /// Makes a reader for the message of `call`, which arrives in several pieces.
+    pub fn reader(&self, call: Call) -> MessageReader {
+        MessageReader::new(self.service().limits().body_bytes_max, call.encoded)
     }
 
     /// The answer to a whole message.
-    pub fn answer(&self, call: Call, message: &Body) -> Answer {
-        let reply = match call.target {
-            Target::Echo(encoding) => self.work.grpc(encoding, message),
-            Target::Health => routes::grpc_health(message).map(|said| {
-                let prefix = grpc::prefix(said.len() as u32);
-                Message::from(Bytes::from([&prefix[..], said].concat()))
+    pub fn answer(&self, call: Call, message: Slice) -> Answer {
+        let response = match call.target {
+            Target::Echo(encoding) => self.echo.grpc(encoding, message),
+            Target::Health => health::grpc(message.as_ref()).map_err(Status::from).map(|body| {
+                let prefix = grpc::prefix(body.len() as u32);
+                Message::from(Bytes::from([&prefix[..], body].concat()))
             }),
         };
-        match reply {
-            Ok(reply) => Answer::Reply(self.head(call), reply, self.heads.trailers.clone()),
-            Err(refused) => Status::from(refused).into(),
+        match response {
+            Ok(message) => Answer::Reply(self.head(call), message, self.heads.trailers.clone()),
+            Err(status) => status.into(),
         }
     }
 
@@ -170,7 +170,7 @@ fn refuse(refused: Refused, content_type: &[u8]) -> Failure {
         Refusal::MethodNotAllowed(allowed) => {
             Failure::Http(StatusCode::METHOD_NOT_ALLOWED, refused.detail, Some(allowed))
         }
-        Refusal::UnsupportedMediaType if !routes::is_grpc(content_type) => {
+        Refusal::UnsupportedMediaType if grpc::subtype(content_type).is_none() => {
             Failure::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE, refused.detail, None)
         }
         _ => Failure::Status(refused.into()),
@@ -181,7 +181,7 @@ impl From<Status> for Answer {
     fn from(status: Status) -> Answer {
         let mut head = Response::new(());
         let fields = head.headers_mut();
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN_GRPC));
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static(grpc::CONTENT_TYPE));
         fields.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         fields.insert(GRPC_STATUS, HeaderValue::from_static(status.code.text()));
         let text = grpc::percent_encode(&status.text);
@@ -199,7 +199,7 @@ impl From<Failure> for Answer {
         };
         let mut head = Response::new(());
         *head.status_mut() = status;
-        head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(routes::TEXT));
+        head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN_TEXT));
         if let Some(allowed) = allowed {
             head.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
         }

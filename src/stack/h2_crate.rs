@@ -32,11 +32,11 @@ use h2::server::{Builder, Connection, SendResponse};
 use http::Request;
 
 use crate::driver::{Service, Stream, WorkerHandle};
-use crate::service::handler::Work;
+use crate::service::echo::EchoService;
 use crate::stack::grpc::{self, Answer, Call, GrpcEcho};
-use crate::stack::message::{Body, Queued};
+use crate::stack::message::Queued;
 use crate::stack::tuning;
-use crate::wire::grpc::{MessageAssembler, Status};
+use crate::wire::grpc::{MessageReader, Status};
 
 /// Turns that a connection may take before the worker's other connections get theirs.
 const TURNS_MAX: usize = 16;
@@ -50,8 +50,8 @@ const UNSENT_BYTES_MAX: usize = tuning::CONNECTION_WINDOW_BYTES as usize;
 pub struct H2Crate(GrpcEcho);
 
 impl H2Crate {
-    pub fn new(work: Work) -> H2Crate {
-        H2Crate(GrpcEcho::new(work))
+    pub fn new(service: EchoService) -> H2Crate {
+        H2Crate(GrpcEcho::new(service))
     }
 }
 
@@ -63,7 +63,7 @@ impl Service for H2Crate {
     ) -> impl Future<Output = ()> + 'static {
         let echo = self.0.clone();
         async move {
-            let late = worker.sleep_until(Instant::now() + echo.work().limits().head_timeout);
+            let late = worker.sleep_until(Instant::now() + echo.service().limits().head_timeout);
             let handshake = builder(&echo).handshake(stream);
             if let Either::Left((Ok(connection), _)) = select(handshake, pin!(late)).await {
                 Serving::new(connection, echo, worker).await;
@@ -73,7 +73,7 @@ impl Service for H2Crate {
 }
 
 fn builder(echo: &GrpcEcho) -> Builder {
-    let head_bytes_max = u32::try_from(echo.work().limits().head_bytes_max).unwrap_or(u32::MAX);
+    let head_bytes_max = u32::try_from(echo.service().limits().head_bytes_max).unwrap_or(u32::MAX);
     let mut builder = Builder::new();
     builder
         .initial_window_size(tuning::STREAM_WINDOW_BYTES)
@@ -133,7 +133,7 @@ impl<S: Stream> Serving<S> {
         Serving {
             connection,
             drained: Some(Box::pin(worker.drained())),
-            idle: Box::pin(worker.sleep_until(active + echo.work().limits().idle_timeout)),
+            idle: Box::pin(worker.sleep_until(active + echo.service().limits().idle_timeout)),
             echo,
             worker,
             arrived: VecDeque::new(),
@@ -155,7 +155,7 @@ impl<S: Stream> Serving<S> {
 
     /// Sends GOAWAY to an idle peer. Ready when the peer has not left after the same time again.
     fn idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (now, patience) = (Instant::now(), self.echo.work().limits().idle_timeout);
+        let (now, patience) = (Instant::now(), self.echo.service().limits().idle_timeout);
         let mut active = std::mem::replace(&mut self.active, now);
         while self.idle.as_mut().poll(cx).is_ready() {
             if active + patience <= now {
@@ -212,7 +212,7 @@ impl<S: Stream> Serving<S> {
         queued
     }
 
-    fn open(&self, (call, assembler): Begun, (request, respond): Arrival) -> Open {
+    fn open(&self, (call, reader): Begun, (request, respond): Arrival) -> Open {
         let fed = Instant::now();
         let deadline = call.timeout.and_then(|timeout| fed.checked_add(timeout));
         Open {
@@ -222,7 +222,7 @@ impl<S: Stream> Serving<S> {
             call,
             body: request.into_body(),
             respond,
-            assembler: Some(assembler),
+            reader: Some(reader),
             fed,
             deadline,
             alarm: Box::pin(std::future::ready(())),
@@ -235,7 +235,7 @@ impl<S: Stream> Serving<S> {
 }
 
 /// A call with the part of its message that has arrived.
-type Begun = (Call, MessageAssembler);
+type Begun = (Call, MessageReader);
 
 /// Answers a call that is whole already, or returns the begun call.
 fn begin(
@@ -247,15 +247,15 @@ fn begin(
         Ok(call) => call,
         Err(failure) => return Ok(failure.into()),
     };
-    let mut assembler = echo.assembler(call);
-    at_once(echo, call, &mut assembler, request.body_mut(), cx).ok_or((call, assembler))
+    let mut reader = echo.reader(call);
+    at_once(echo, call, &mut reader, request.body_mut(), cx).ok_or((call, reader))
 }
 
-/// Answers a request that is there in one piece. Otherwise the bytes go to `assembler`.
+/// Answers a request that is there in one piece. Otherwise the bytes go to `reader`.
 fn at_once(
     echo: &GrpcEcho,
     call: Call,
-    assembler: &mut MessageAssembler,
+    reader: &mut MessageReader,
     body: &mut RecvStream,
     cx: &mut Context<'_>,
 ) -> Option<Answer> {
@@ -272,20 +272,18 @@ fn at_once(
     {
         return Some(answer);
     }
-    let taken =
-        take(echo, assembler, body, &piece).and_then(|()| take(echo, assembler, body, &next));
+    let taken = take(echo, reader, body, &piece).and_then(|()| take(echo, reader, body, &next));
     taken.err().map(Answer::from)
 }
 
 /// Keeps a piece of a message and returns its window.
 fn take(
     echo: &GrpcEcho,
-    assembler: &mut MessageAssembler,
+    reader: &mut MessageReader,
     body: &mut RecvStream,
     piece: &Bytes,
 ) -> Result<(), Status> {
-    let mut pool = echo.work().pool().borrow_mut();
-    assembler.feed(piece, &mut pool)?;
+    reader.feed(piece, echo.service().pool())?;
     // An error means that the stream is gone; the next read reports that.
     let _ = body.flow_control().release_capacity(piece.len());
     Ok(())
@@ -316,7 +314,7 @@ struct Open {
     body: RecvStream,
     respond: SendResponse<Queued>,
     /// `None` once the message is whole.
-    assembler: Option<MessageAssembler>,
+    reader: Option<MessageReader>,
     /// Time of the last piece.
     fed: Instant,
     deadline: Option<Instant>,
@@ -353,15 +351,15 @@ impl Open {
     }
 
     fn due(&self) -> Instant {
-        let due = self.fed + self.echo.work().limits().body_gap_timeout;
+        let due = self.fed + self.echo.service().limits().body_gap_timeout;
         self.deadline.map_or(due, |deadline| deadline.min(due))
     }
 
     /// Collects pieces until there is an answer; `None` when the peer has reset the call.
     fn collect(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
-        let Open { echo, call, body, assembler, fed, .. } = self;
+        let Open { echo, call, body, reader, fed, .. } = self;
         loop {
-            let pieces = assembler.as_mut().expect("not polled after the message is whole");
+            let pieces = reader.as_mut().expect("not polled after the message is whole");
             match ready!(body.poll_data(cx)) {
                 Some(Ok(piece)) => {
                     *fed = Instant::now();
@@ -373,9 +371,9 @@ impl Open {
                 None => break,
             }
         }
-        let message = assembler.take().expect("still there").finish();
+        let message = reader.take().expect("still there").finish();
         Poll::Ready(Some(match message {
-            Ok(buffer) => echo.answer(*call, &Body::collected(buffer, echo.work().pool())),
+            Ok(message) => echo.answer(*call, message),
             Err(status) => status.into(),
         }))
     }

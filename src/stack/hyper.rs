@@ -24,29 +24,32 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use crate::driver::{Service, Stream, WorkerHandle};
-use crate::service::handler::Work;
+use crate::service::echo::EchoService;
+use crate::service::health;
 use crate::service::routes::{self, Target, status};
-use crate::stack::message::{Body, Collected, Message};
+use crate::stack::echo::StackEcho;
+use crate::stack::message::Message;
 use crate::stack::tuning;
-use crate::wire::{Refusal, Refused};
+use crate::wire::handler::PLAIN_TEXT;
+use crate::wire::{Refusal, Refused, Slice};
 
 /// One worker's stack.
 #[derive(Debug)]
 pub struct Hyper {
-    work: Work,
+    echo: StackEcho,
     builder: Builder,
 }
 
 impl Hyper {
-    pub fn new(work: Work) -> Hyper {
-        Hyper { work, builder: Builder::new() }
+    pub fn new(service: EchoService) -> Hyper {
+        Hyper { echo: StackEcho::new(service), builder: Builder::new() }
     }
 
     /// Raises the buffer and flushes pipelined responses together.
-    pub fn tuned(work: Work) -> Hyper {
+    pub fn tuned(service: EchoService) -> Hyper {
         let mut builder = Builder::new();
         builder.pipeline_flush(true).max_buf_size(tuning::HTTP1_BUFFER_BYTES);
-        Hyper { work, builder }
+        Hyper { echo: StackEcho::new(service), builder }
     }
 }
 
@@ -56,10 +59,10 @@ impl Service for Hyper {
         stream: S,
         worker: WorkerHandle,
     ) -> impl Future<Output = ()> + 'static {
-        let work = self.work.clone();
+        let echo = self.echo.clone();
         let service = service_fn(move |request| {
-            let work = work.clone();
-            async move { Ok::<_, Infallible>(respond(&work, request).await) }
+            let echo = echo.clone();
+            async move { Ok::<_, Infallible>(respond(&echo, request).await) }
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         async move {
@@ -76,12 +79,12 @@ impl Service for Hyper {
     }
 }
 
-async fn respond(work: &Work, request: Request<Incoming>) -> Response<Full<Message>> {
-    match answer(work, request).await {
+async fn respond(echo: &StackEcho, request: Request<Incoming>) -> Response<Full<Message>> {
+    match answer(echo, request).await {
         Ok((content_type, message)) => response(StatusCode::OK, content_type, message),
         Err(Refused { kind, detail }) => {
             let text = Message::from(Bytes::from(detail + "\n"));
-            let mut response = response(status(kind), routes::TEXT, text);
+            let mut response = response(status(kind), PLAIN_TEXT, text);
             if let Refusal::MethodNotAllowed(allowed) = kind {
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             }
@@ -92,15 +95,15 @@ async fn respond(work: &Work, request: Request<Incoming>) -> Response<Full<Messa
 
 /// Returns content type and body of the response.
 async fn answer(
-    work: &Work,
+    echo: &StackEcho,
     request: Request<Incoming>,
 ) -> Result<(&'static str, Message), Refused> {
     let (method, path) = (request.method().as_str(), request.uri().path());
     match routes::rest(method.as_bytes(), path.as_bytes())? {
-        Target::Health => Ok((routes::TEXT, Message::from(Bytes::from(routes::HEALTH_BODY)))),
+        Target::Health => Ok((PLAIN_TEXT, Message::from(Bytes::from(health::BODY)))),
         Target::Echo(encoding) => {
-            let body = collect(work, request).await?;
-            let (form, message) = work.rest(encoding, &body)?;
+            let body = collect(echo.service(), request).await?;
+            let (form, message) = echo.rest(encoding, body)?;
             Ok((form.content_type(), message))
         }
     }
@@ -118,8 +121,8 @@ fn response(
 }
 
 /// Reads the whole body. An announced length over the limit is refused before any byte is read.
-async fn collect(work: &Work, request: Request<Incoming>) -> Result<Body, Refused> {
-    let limit = work.limits().body_bytes_max;
+async fn collect(service: &EchoService, request: Request<Incoming>) -> Result<Slice, Refused> {
+    let limit = service.limits().body_bytes_max;
     let (head, mut body) = request.into_parts();
     if ![CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| head.headers.contains_key(name)) {
         return Err(routes::length_refused());
@@ -130,19 +133,19 @@ async fn collect(work: &Work, request: Request<Incoming>) -> Result<Body, Refuse
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     within(limit, announced)?;
     let Some(first) = next_piece(&mut body).await? else {
-        return Ok(Body::Piece(Bytes::new()));
+        return Ok(Slice::from(Bytes::new()));
     };
     within(limit, first.len())?;
     if body.is_end_stream() {
-        return Ok(Body::Piece(first));
+        return Ok(Slice::from(first));
     }
-    let mut collected = Collected::new(work.pool(), announced);
-    collected.push(&first);
+    let mut collected = service.pool().take(announced);
+    collected.extend_from_slice(&first);
     while let Some(piece) = next_piece(&mut body).await? {
         within(limit, collected.len() + piece.len())?;
-        collected.push(&piece);
+        collected.extend_from_slice(&piece);
     }
-    Ok(Body::from(collected))
+    Ok(Slice::from(collected))
 }
 
 async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Refused> {

@@ -24,9 +24,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use crate::driver::{Service, Stream, WorkerHandle};
-use crate::service::handler::Work;
+use crate::service::echo::EchoService;
 use crate::stack::grpc::{self, Answer, Call, GrpcEcho};
-use crate::stack::message::{Body, Message};
+use crate::stack::message::Message;
 use crate::stack::tuning;
 use crate::wire::grpc::{Code, Status};
 
@@ -38,13 +38,13 @@ pub struct HyperH2 {
 }
 
 impl HyperH2 {
-    pub fn new(work: Work) -> HyperH2 {
-        HyperH2 { echo: GrpcEcho::new(work), tuned: false }
+    pub fn new(service: EchoService) -> HyperH2 {
+        HyperH2 { echo: GrpcEcho::new(service), tuned: false }
     }
 
     /// Raises windows, frames, streams and buffers.
-    pub fn tuned(work: Work) -> HyperH2 {
-        HyperH2 { echo: GrpcEcho::new(work), tuned: true }
+    pub fn tuned(service: EchoService) -> HyperH2 {
+        HyperH2 { echo: GrpcEcho::new(service), tuned: true }
     }
 
     fn builder(&self, calls: Calls) -> Builder<Calls> {
@@ -142,7 +142,7 @@ async fn respond(echo: &GrpcEcho, worker: &WorkerHandle, request: Request<Incomi
 
 /// Reads the whole request and answers it.
 async fn collect(echo: &GrpcEcho, call: Call, mut body: Incoming) -> Answer {
-    let mut assembler = echo.assembler(call);
+    let mut reader = echo.reader(call);
     let mut first = true;
     while let Some(frame) = body.frame().await {
         let piece = match frame.map(Frame::into_data) {
@@ -156,12 +156,12 @@ async fn collect(echo: &GrpcEcho, call: Call, mut body: Incoming) -> Answer {
         {
             return answer;
         }
-        if let Err(status) = assembler.feed(&piece, &mut echo.work().pool().borrow_mut()) {
+        if let Err(status) = reader.feed(&piece, echo.service().pool()) {
             return status.into();
         }
     }
-    match assembler.finish() {
-        Ok(buffer) => echo.answer(call, &Body::collected(buffer, echo.work().pool())),
+    match reader.finish() {
+        Ok(message) => echo.answer(call, message),
         Err(status) => status.into(),
     }
 }

@@ -1,122 +1,46 @@
-//! Messages as borrowed stacks carry them: [`Body`] is a whole request, [`Message`] a reply in three pieces, so that
-//! a payload is sent from where the request's bytes lie; [`Queued`] is one whose connection counts what is unsent.
+//! Responses as borrowed stacks carry them: [`Message`] has three pieces, so that a payload is sent from the request's
+//! own buffer, and [`Queued`] is a message whose connection counts its unsent bytes.
 //!
-//! Neither knows what it says. A request stays alive until its payload is sent; then its buffer returns to the
-//! worker's pool. Not `Send`: a connection never leaves its worker.
+//! The buffer of a request stays alive until its payload is sent. The types are not `Send`: a connection never leaves
+//! its worker.
 
 use std::cell::Cell;
 use std::io::IoSlice;
-use std::ops::{Deref, Range};
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
 
-use crate::wire::SharedPool;
+use crate::wire::Slice;
 
-/// The bytes of a whole request.
-#[derive(Clone, Debug)]
-pub enum Body {
-    /// They came in one piece and lie where the stack put them.
-    Piece(Bytes),
-    /// They were put together in a buffer of the worker's pool.
-    Collected(Rc<Collected>),
-}
-
-/// A buffer that returns to its pool.
+/// Head, payload and tail of a response, in this order. A stack never sees an empty piece.
 #[derive(Debug)]
-pub struct Collected {
-    buffer: Vec<u8>,
-    pool: SharedPool,
-}
-
-/// Head, payload and tail of a reply, in this order; a piece may be empty and is then never offered.
-#[derive(Clone, Debug)]
 pub struct Message {
     head: Bytes,
-    payload: Body,
-    range: Range<usize>,
+    payload: Slice,
     tail: Bytes,
 }
 
-impl Body {
-    /// A request in a buffer of `pool`.
-    pub fn collected(buffer: Vec<u8>, pool: &SharedPool) -> Body {
-        Body::from(Collected { buffer, pool: Rc::clone(pool) })
-    }
-}
-
-impl From<Collected> for Body {
-    fn from(collected: Collected) -> Body {
-        Body::Collected(Rc::new(collected))
-    }
-}
-
-impl Deref for Body {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Body::Piece(bytes) => bytes,
-            Body::Collected(collected) => &collected.buffer,
-        }
-    }
-}
-
-impl Collected {
-    /// An empty buffer for a message of about `hint` bytes, which may be a peer's word.
-    pub fn new(pool: &SharedPool, hint: usize) -> Collected {
-        let buffer = pool.borrow_mut().take(hint);
-        Collected { buffer, pool: Rc::clone(pool) }
-    }
-
-    /// Appends a piece.
-    pub fn push(&mut self, piece: &[u8]) {
-        self.buffer.extend_from_slice(piece);
-    }
-
-    /// Bytes so far.
-    pub fn len(&self) -> usize {
-        self.buffer.len()
-    }
-
-    /// True before the first byte.
-    pub fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
-    }
-}
-
-impl Drop for Collected {
-    fn drop(&mut self) {
-        self.pool.borrow_mut().give(std::mem::take(&mut self.buffer));
-    }
-}
-
 impl Message {
-    /// `head`, then `payload[range]` where it lies, then `tail`.
-    pub fn new(head: Bytes, payload: &Body, range: Range<usize>, tail: Bytes) -> Message {
-        debug_assert!(range.end <= payload.len());
-        Message { head, payload: payload.clone(), range, tail }
-    }
-
-    fn payload(&self) -> &[u8] {
-        &self.payload[self.range.clone()]
+    pub fn new(head: Bytes, payload: Slice, tail: Bytes) -> Message {
+        Message { head, payload, tail }
     }
 
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        [&self.head, self.payload(), &self.tail].into_iter().filter(|piece| !piece.is_empty())
+        [&self.head, self.payload.as_ref(), &self.tail]
+            .into_iter()
+            .filter(|piece| !piece.is_empty())
     }
 }
 
 impl From<Bytes> for Message {
     fn from(head: Bytes) -> Message {
-        let payload = Body::Piece(Bytes::new());
-        Message { head, payload, range: 0..0, tail: Bytes::new() }
+        Message { head, payload: Slice::from(Bytes::new()), tail: Bytes::new() }
     }
 }
 
 impl Buf for Message {
     fn remaining(&self) -> usize {
-        self.head.len() + self.range.len() + self.tail.len()
+        self.head.len() + self.payload.len() + self.tail.len()
     }
 
     fn chunk(&self) -> &[u8] {
@@ -130,13 +54,13 @@ impl Buf for Message {
     fn advance(&mut self, count: usize) {
         let of_head = count.min(self.head.len());
         self.head.advance(of_head);
-        let of_payload = (count - of_head).min(self.range.len());
-        self.range.start += of_payload;
+        let of_payload = (count - of_head).min(self.payload.len());
+        self.payload.advance(of_payload);
         self.tail.advance(count - of_head - of_payload);
     }
 }
 
-/// A message that counts among what its connection has not sent yet.
+/// A message that counts among the unsent bytes of its connection.
 #[derive(Debug)]
 pub struct Queued {
     message: Message,
@@ -144,7 +68,7 @@ pub struct Queued {
 }
 
 impl Queued {
-    /// `message`, counted in `unsent` until it is sent or dropped.
+    /// Counts `message` in `unsent` until it is sent or dropped.
     pub fn new(message: Message, unsent: &Rc<Cell<usize>>) -> Queued {
         unsent.set(unsent.get() + message.remaining());
         Queued { message, unsent: Rc::clone(unsent) }
@@ -179,19 +103,19 @@ impl Drop for Queued {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Pool;
 
-    fn message([head, payload, tail]: [&'static str; 3], pool: &SharedPool) -> Message {
-        let body = Body::collected(format!("<{payload}>").into_bytes(), pool);
-        Message::new(Bytes::from(head), &body, 1..1 + payload.len(), Bytes::from(tail))
+    fn message([head, payload, tail]: [&'static str; 3]) -> Message {
+        let body = Slice::from(Bytes::from(format!("<{payload}>")));
+        Message::new(Bytes::from(head), body.narrow(1..1 + payload.len()), Bytes::from(tail))
     }
 
     #[test]
     fn pieces_follow_each_other_however_they_are_taken() {
-        let pool = SharedPool::default();
         for pieces in [["he", "payload", "t"], ["", "payload", ""], ["he", "", "t"], ["", "", ""]] {
             let whole = pieces.concat();
             for cut in 0..=whole.len() {
-                let mut rest = message(pieces, &pool);
+                let mut rest = message(pieces);
                 rest.advance(cut);
                 assert_eq!(rest.remaining(), whole.len() - cut);
                 let mut slots = [IoSlice::new(&[]); 4];
@@ -205,10 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_queued_counts_until_it_is_sent_or_dropped() {
-        let (pool, unsent) = (SharedPool::default(), Rc::default());
-        let mut first = Queued::new(message(["he", "payload", "t"], &pool), &unsent);
-        let second = Queued::new(message(["he", "", ""], &pool), &unsent);
+    fn a_queued_message_counts_until_it_is_sent_or_dropped() {
+        let unsent = Rc::default();
+        let mut first = Queued::new(message(["he", "payload", "t"]), &unsent);
+        let second = Queued::new(message(["he", "", ""]), &unsent);
         assert_eq!(unsent.get(), 12);
         first.advance(4);
         assert_eq!(unsent.get(), 8);
@@ -218,15 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn a_collected_body_returns_to_its_pool_once_its_reply_is_gone() {
-        let pool = SharedPool::default();
-        let mut buffer = Vec::with_capacity(4321);
+    fn the_buffer_of_a_request_returns_to_its_pool_after_its_response() {
+        let pool = Pool::default();
+        let mut buffer = pool.adopt(Vec::with_capacity(4321));
         buffer.extend_from_slice(b"payload");
-        let body = Body::collected(buffer, &pool);
-        let reply = Message::new(Bytes::new(), &body, 0..7, Bytes::new());
-        drop(body);
-        assert_eq!(reply.chunk(), b"payload");
-        drop(reply);
-        assert_eq!(pool.borrow_mut().take(4321).capacity(), 4321);
+        let response = Message::new(Bytes::new(), Slice::from(buffer), Bytes::new());
+        assert_eq!((response.chunk(), pool.idle_bytes()), (&b"payload"[..], 0));
+        drop(response);
+        assert_eq!(pool.idle_bytes(), 4321);
     }
 }

@@ -5,6 +5,7 @@
 //! decides paths, content types and refusals once.
 
 pub mod axum;
+pub mod echo;
 pub mod grpc;
 pub mod h2_crate;
 pub mod hyper;

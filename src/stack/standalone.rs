@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use crate::driver::{Counters, DriverError, StopSignal};
-use crate::service::echo::CodecSet;
+use crate::service::codecs::CodecSet;
 use crate::stack::{axum, tonic};
 use crate::sys::listener::Listener;
 use crate::sys::socket;

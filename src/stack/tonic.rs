@@ -27,10 +27,10 @@ use crate::axis::{self, Encoding};
 use crate::codec::ArrayCodec;
 use crate::generated::NdArray;
 use crate::generated::calculator_server::{Calculator, CalculatorServer, SERVICE_NAME};
-use crate::service::echo::{CodecSet, Echoed};
-use crate::service::handler::echo_once;
+use crate::service::codecs::CodecSet;
+use crate::service::delay::InjectedDelay;
+use crate::service::echo::{Echoed, echo_once};
 use crate::service::routes::{self, Target};
-use crate::service::spin::Spin;
 use crate::stack::tuning;
 use crate::wire::{Limits, Refusal, Refused, grpc};
 
@@ -62,14 +62,14 @@ where
 /// The generated service's method, as a user would write it.
 #[derive(Debug)]
 struct Echo {
-    spin: Spin,
+    delay: InjectedDelay,
 }
 
 #[tonic::async_trait]
 impl Calculator for Echo {
     async fn echo(&self, request: Request<NdArray>) -> Result<Response<NdArray>, Status> {
         let NdArray { buffer, dtype, shape } = request.into_inner();
-        self.spin.run();
+        self.delay.wait();
         let (dtype, shape) = check(&buffer, &dtype, &shape)
             .map_err(|error| Status::invalid_argument(format!("protobuf: {error}")))?;
         let (dtype, shape) = (dtype.name().to_owned(), shape.dims().to_vec());
@@ -95,7 +95,7 @@ impl Dispatch {
     fn new(codecs: CodecSet, message_bytes_max: usize) -> Dispatch {
         let protobuf = codecs.get(Encoding::Protobuf).map(ArrayCodec::id);
         let generated = (protobuf == Some(axis::Codec::ProtobufProst)).then(|| {
-            CalculatorServer::new(Echo { spin: codecs.spin() })
+            CalculatorServer::new(Echo { delay: codecs.delay() })
                 .max_decoding_message_size(message_bytes_max)
         });
         Dispatch { generated, codecs, message_bytes_max }

@@ -4,10 +4,7 @@
 //! lending rules of [`super::machine`], and the load generator wraps it into a machine. A request carries one message.
 //! A response is a sequence of [`ResponseEvent`]s, and the response of a unary call is one event.
 
-use std::ops::Range;
-use std::rc::Rc;
-
-use super::buffers::{Loan, Pool};
+use super::buffers::{Loan, Part, Pool, PooledBuf};
 use super::error::WireError;
 use super::machine::Context;
 
@@ -35,7 +32,7 @@ pub trait Client {
     ) -> Result<(), WireError>;
 
     /// As [`super::Machine::lend`].
-    fn lend(&mut self, pool: &mut Pool) -> Option<Loan> {
+    fn lend(&mut self, pool: &Pool) -> Option<Loan> {
         let _ = pool;
         None
     }
@@ -43,7 +40,7 @@ pub trait Client {
     /// As [`super::Machine::repay`], with the responses that the bytes complete.
     fn repay(
         &mut self,
-        buffer: Vec<u8>,
+        buffer: PooledBuf,
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), WireError> {
@@ -56,28 +53,6 @@ pub trait Client {
 
     /// Notes that the peer will send or take no more; returns an error with the reason when that is the peer's doing.
     fn end(&mut self) -> Result<(), WireError>;
-}
-
-/// A piece of a message to send.
-#[derive(Clone, Debug)]
-pub enum Part<'a> {
-    /// Copied into the outbox.
-    Copy(&'a [u8]),
-    /// Sent without a copy; the buffer stays alive until then.
-    Share(&'a Rc<Vec<u8>>, Range<usize>),
-}
-
-impl Part<'_> {
-    pub fn len(&self) -> usize {
-        match self {
-            Part::Copy(bytes) => bytes.len(),
-            Part::Share(_, range) => range.len(),
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// Receiver of responses.

@@ -18,6 +18,12 @@
 
 use std::ops::Range;
 
+/// Content type of every plain text: refusals and health.
+pub const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
+/// Refusal of a body with a content coding.
+pub const NO_CONTENT_CODING: &str = "content codings are not supported; send the body without one";
+
 /// Head of a request, before its body.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {

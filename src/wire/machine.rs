@@ -19,12 +19,12 @@
 //! 5. Closing lingers: a socket that is closed with unread input sends RST, and the peer loses the response that
 //!    explains the close. The caller shuts its write side down, reads and discards until the peer ends, no byte has
 //!    come for [`LINGER_GAP`], or [`LINGER_TIME`] is over, and then closes. It closes at once when the peer has already
-//!    ended or the worker is draining. The buffers of a dead connection go back to the pool ([`Outbox::discard`]).
+//!    ended or the worker is draining.
 //! 6. The caller calls [`Pool::trim`] about once a second, so that an idle server gives its memory back.
 
 use std::time::{Duration, Instant};
 
-use super::buffers::{Loan, Outbox, Pool};
+use super::buffers::{Loan, Outbox, Pool, PooledBuf};
 use super::error::WireError;
 use super::limits::LimitCounts;
 
@@ -37,7 +37,7 @@ pub const LINGER_TIME: Duration = Duration::from_secs(10);
 /// Resources of the caller that a machine may use during one call; the caller's connections share them.
 pub struct Context<'a> {
     pub out: &'a mut Outbox,
-    pub pool: &'a mut Pool,
+    pub pool: &'a Pool,
     /// The caller's clock, read once in each turn of its loop.
     pub now: Instant,
 }
@@ -54,13 +54,13 @@ pub trait Machine {
     fn receive(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError>;
 
     /// Offers the buffer of a large message that is still arriving. `None` asks for [`Machine::receive`].
-    fn lend(&mut self, pool: &mut Pool) -> Option<Loan> {
+    fn lend(&mut self, pool: &Pool) -> Option<Loan> {
         let _ = pool;
         None
     }
 
     /// Takes a lent buffer back, which has gained from 0 to `want` bytes.
-    fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
+    fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
         let _ = (buffer, cx);
         Ok(())
     }

@@ -23,12 +23,12 @@ pub mod handler;
 pub mod limits;
 pub mod machine;
 pub mod raw;
-mod reply;
+mod response;
 mod timeouts;
 
-pub use buffers::{Batch, Loan, Outbox, Pool, SharedPool};
+pub use buffers::{Batch, Loan, Outbox, Part, Pool, PooledBuf, Slice};
 pub use buffers::{DIRECT_BYTES_MIN, LOAN_BYTES_MAX, OWN_BYTES_MIN};
-pub use client::{Client, Part, ResponseEvent, Sink};
+pub use client::{Client, ResponseEvent, Sink};
 pub use error::{ErrorKind, WireError};
 pub use handler::{Call, Handler, Head, Refusal, Refused, Replies, Response, Route, Routed};
 pub use limits::{Limit, LimitCounts, Limits};

@@ -1,4 +1,4 @@
-//! `raw`: length-prefixed frames on TCP, the floor of the ladder.
+//! `raw`: length-prefixed frames on a byte stream, the floor of the ladder.
 //!
 //! ```text
 //!  0               4       5
@@ -6,22 +6,22 @@
 //! | length (u32 be)| codec |  length bytes of body
 //! +---------------+-------+---------------- ...
 //! ```
-//! `codec` is [`crate::codec::Encoding::id`] of the body; a reply with codec 0xFF carries a one-line error text
-//! instead. Frames are answered in order, as many in flight as the peer likes.
+//! `codec` is [`crate::codec::Encoding::id`] of the body. A response with codec 0xFF carries one line of error text
+//! instead. Frames are answered in order; the peer chooses the number in flight.
 //!
-//! A body that is not an array is answered with an error and the next frame is read. A codec that no route serves, or
-//! a length over the limit, is answered with an error and the connection closed: frames carry no magic, so either is
-//! more likely a peer out of step (or not speaking this protocol at all) than a frame that could be skipped.
+//! A body that is not an array is answered with an error, and the next frame is read. A codec without a route, or a
+//! length over the limit, is answered with an error, and the connection closes: frames carry no magic number, so the
+//! peer is probably out of step or does not speak this protocol.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::buffers::body::Body;
-use super::reply::{self, Source};
+use super::buffers::{PooledBuf, SizedBody};
+use super::response::{self, Received};
 use super::timeouts::{Phase, ReadTimeout};
 use super::{
-    Client, Context, Handler, Head, Limits, Loan, Machine, Part, Pool, Refusal, Refused,
+    Client, Context, Handler, Head, Limits, Loan, Machine, Part, Pool, Refusal, Refused, Response,
     ResponseEvent, Route, Routed, Sink, WireError,
 };
 
@@ -32,6 +32,9 @@ pub const HEAD_BYTES: usize = 5;
 pub const CODEC_ERROR: u8 = 0xFF;
 
 const PROTOCOL: &str = "raw";
+
+/// Approximate bytes of a response around its payload.
+const AROUND_BYTES: usize = 128;
 
 /// Server half.
 #[derive(Debug)]
@@ -53,11 +56,11 @@ pub struct RawClient {
     stage: Stage<u8>,
 }
 
-/// Where a connection stands; `T` is what a head said about the body behind it.
+/// Part of a frame that comes next; `T` is the decision on its head.
 #[derive(Debug)]
 enum Stage<T> {
     Head(PartialHead),
-    Body(T, Body),
+    Body(T, SizedBody),
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +75,7 @@ struct FrameHead {
 }
 
 impl PartialHead {
-    /// The head once it is whole, and what follows it in `input`; all of `input` is kept otherwise.
+    /// Returns the head once it is whole, and the rest of `input`; keeps all of `input` until then.
     fn take<'a>(&mut self, input: &'a [u8]) -> Option<(FrameHead, &'a [u8])> {
         if self.len == 0
             && let Some((bytes, rest)) = input.split_first_chunk()
@@ -101,7 +104,7 @@ impl<T> Stage<T> {
         Stage::Head(PartialHead::default())
     }
 
-    /// True between two frames.
+    /// Returns true between two frames.
     fn is_start(&self) -> bool {
         matches!(self, Stage::Head(head) if head.len == 0)
     }
@@ -128,14 +131,13 @@ fn over_limit(len: usize, limit: usize) -> String {
 }
 
 impl<H: Handler> Raw<H> {
-    /// A connection whose messages `handler` answers.
     pub fn new(handler: H, limits: Rc<Limits>) -> Raw<H> {
         let timeout = ReadTimeout::new();
         let stage = Stage::start();
         Raw { handler, limits, stage, timeout, draining: false, finished: false }
     }
 
-    /// One step over the front of `input`; returns what is left of it.
+    /// Takes one step over the front of `input`; returns the rest.
     fn step<'a>(&mut self, input: &'a [u8], cx: &mut Context<'_>) -> Result<&'a [u8], WireError> {
         match &mut self.stage {
             Stage::Head(partial) => match partial.take(input) {
@@ -150,7 +152,7 @@ impl<H: Handler> Raw<H> {
         }
     }
 
-    /// Decides on a frame; answers it at once when `rest` has all of its body.
+    /// Decides on a frame; answers it at once when `rest` holds all of its body.
     fn begin<'a>(
         &mut self,
         head: &FrameHead,
@@ -159,10 +161,10 @@ impl<H: Handler> Raw<H> {
     ) -> Result<&'a [u8], WireError> {
         let route = self.route(head).map_err(|text| self.refuse(text, cx))?;
         if let Some((body, rest)) = rest.split_at_checked(head.len) {
-            self.answer(route, Source::Slice(body), cx);
+            self.answer(route, Received::Borrowed(body), cx);
             return Ok(rest);
         }
-        let mut body = Body::new(head.len, cx.pool);
+        let mut body = SizedBody::new(head.len, cx.pool);
         body.take(rest);
         self.stage = Stage::Body(route, body);
         Ok(&[])
@@ -186,7 +188,7 @@ impl<H: Handler> Raw<H> {
         }
     }
 
-    /// Answers with an error that ends the connection.
+    /// Sends an error that ends the connection.
     fn refuse(&mut self, text: String, cx: &mut Context<'_>) -> WireError {
         send_error(&text, cx);
         self.finished = true;
@@ -197,37 +199,55 @@ impl<H: Handler> Raw<H> {
         if matches!(&self.stage, Stage::Body(_, body) if body.remaining() == 0)
             && let Stage::Body(route, body) = std::mem::replace(&mut self.stage, Stage::start())
         {
-            self.answer(route, Source::Buffer(body.into_gathered()), cx);
+            self.answer(route, Received::Owned(body.into_slice()), cx);
         }
     }
 
-    fn answer(&mut self, route: Route, body: Source<'_>, cx: &mut Context<'_>) {
-        let mut answer = cx.pool.take(body.bytes().len());
-        let reply = self.handler.answer(route, body.bytes(), &mut answer).and_then(|reply| {
-            let len = reply::message_len(&answer, &reply);
-            match u32::try_from(len) {
-                Ok(len) => Ok((reply, len)),
-                Err(_) => {
-                    let text = format!("reply of {len} bytes does not fit into a frame");
-                    Err(Refused::new(Refusal::Internal, text))
-                }
-            }
-        });
-        match reply {
-            Ok((reply, len)) => {
-                let codec = reply.content_type.as_bytes().first().copied().unwrap_or_default();
-                let head = frame_head(len, codec);
-                let write_head = |out: &mut Vec<u8>| out.extend_from_slice(&head);
-                reply::send(cx, HEAD_BYTES, write_head, answer, &reply, body);
-            }
-            Err(refused) => {
-                send_error(&refused.detail, cx);
-                cx.pool.give(answer);
-                body.retire(cx);
-            }
+    fn answer(&mut self, route: Route, body: Received<'_>, cx: &mut Context<'_>) {
+        match body {
+            Received::Borrowed(body) => self.answer_in_place(route, body, cx),
+            Received::Owned(_) => self.answer_apart(route, body, cx),
         }
         self.timeout.restart();
         self.finished |= self.draining;
+    }
+
+    /// Answers a short body straight into the outbox.
+    fn answer_in_place(&mut self, route: Route, body: &[u8], cx: &mut Context<'_>) {
+        let handler = &mut self.handler;
+        cx.out.compose(body.len() + AROUND_BYTES, cx.pool, |out| {
+            let start = out.len();
+            out.extend_from_slice(&[0; HEAD_BYTES]);
+            let answered = handler.answer(route, body, out).and_then(|response| {
+                let index = start + HEAD_BYTES + response.head_len;
+                response::insert(&body[response.payload.clone()], index, out);
+                response_head(out.len() - start - HEAD_BYTES, &response)
+            });
+            match answered {
+                Ok(head) => out[start..start + HEAD_BYTES].copy_from_slice(&head),
+                Err(refused) => {
+                    out.truncate(start);
+                    write_error(&refused.detail, out);
+                }
+            }
+        });
+    }
+
+    /// Answers a body in a buffer of its own, from which a long payload is sent.
+    fn answer_apart(&mut self, route: Route, body: Received<'_>, cx: &mut Context<'_>) {
+        let mut answer = cx.pool.take(body.bytes().len());
+        let answered = self.handler.answer(route, body.bytes(), &mut answer);
+        let answered = answered.and_then(|response| {
+            let head = response_head(response::message_len(&answer, &response), &response)?;
+            Ok((head, response))
+        });
+        match answered {
+            Ok((head, response)) => {
+                let write_head = |out: &mut Vec<u8>| out.extend_from_slice(&head);
+                response::send(cx, HEAD_BYTES, write_head, answer, &response, body);
+            }
+            Err(refused) => send_error(&refused.detail, cx),
+        }
     }
 
     fn wait(&mut self, now: Instant) {
@@ -240,11 +260,25 @@ impl<H: Handler> Raw<H> {
     }
 }
 
+/// Makes the head of a response whose message has `len` bytes.
+fn response_head(len: usize, response: &Response) -> Result<[u8; HEAD_BYTES], Refused> {
+    let codec = response.content_type.as_bytes().first().copied().unwrap_or_default();
+    match u32::try_from(len) {
+        Ok(len) => Ok(frame_head(len, codec)),
+        Err(_) => {
+            let text = format!("response of {len} bytes does not fit into a frame");
+            Err(Refused::new(Refusal::Internal, text))
+        }
+    }
+}
+
 fn send_error(text: &str, cx: &mut Context<'_>) {
-    cx.out.compose(HEAD_BYTES + text.len(), cx.pool, |out| {
-        out.extend_from_slice(&frame_head(text.len() as u32, CODEC_ERROR));
-        out.extend_from_slice(text.as_bytes());
-    });
+    cx.out.compose(HEAD_BYTES + text.len(), cx.pool, |out| write_error(text, out));
+}
+
+fn write_error(text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(&frame_head(text.len() as u32, CODEC_ERROR));
+    out.extend_from_slice(text.as_bytes());
 }
 
 impl<H: Handler> Machine for Raw<H> {
@@ -261,13 +295,12 @@ impl<H: Handler> Machine for Raw<H> {
         Ok(())
     }
 
-    fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
+    fn lend(&mut self, _pool: &Pool) -> Option<Loan> {
         if self.finished { None } else { self.stage.lend() }
     }
 
-    fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
+    fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
         let Stage::Body(_, body) = &mut self.stage else {
-            cx.pool.give(buffer);
             return Ok(());
         };
         let gained = body.repay(buffer);
@@ -313,7 +346,7 @@ impl<H: Handler> Machine for Raw<H> {
 }
 
 impl RawClient {
-    /// A connection that sends bodies of codec `codec_id` and takes replies within `limits`.
+    /// Makes a client that sends bodies of codec `codec_id` and takes responses within `limits`.
     pub fn new(codec_id: u8, limits: &Limits) -> RawClient {
         let body_bytes_max = limits.body_bytes_max;
         RawClient { codec_id, body_bytes_max, in_flight: VecDeque::new(), stage: Stage::start() }
@@ -336,7 +369,7 @@ impl RawClient {
             self.deliver(head.codec, body, sink);
             return Ok(rest);
         }
-        let mut body = Body::new(head.len, cx.pool);
+        let mut body = SizedBody::new(head.len, cx.pool);
         body.take(rest);
         self.stage = Stage::Body(head.codec, body);
         Ok(&[])
@@ -350,13 +383,11 @@ impl RawClient {
         }
     }
 
-    fn deliver_if_whole(&mut self, cx: &mut Context<'_>, sink: &mut dyn Sink) {
+    fn deliver_if_whole(&mut self, sink: &mut dyn Sink) {
         if matches!(&self.stage, Stage::Body(_, body) if body.remaining() == 0)
             && let Stage::Body(codec, body) = std::mem::replace(&mut self.stage, Stage::start())
         {
-            let body = body.into_gathered();
-            self.deliver(codec, body.bytes(), sink);
-            cx.pool.give(body.into_buffer());
+            self.deliver(codec, body.into_slice().as_ref(), sink);
         }
     }
 }
@@ -388,7 +419,7 @@ impl Client for RawClient {
                 },
                 Stage::Body(_, body) => {
                     let taken = body.take(input);
-                    self.deliver_if_whole(cx, sink);
+                    self.deliver_if_whole(sink);
                     &input[taken..]
                 }
             };
@@ -396,22 +427,19 @@ impl Client for RawClient {
         Ok(())
     }
 
-    fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
+    fn lend(&mut self, _pool: &Pool) -> Option<Loan> {
         self.stage.lend()
     }
 
     fn repay(
         &mut self,
-        buffer: Vec<u8>,
-        cx: &mut Context<'_>,
+        buffer: PooledBuf,
+        _: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), WireError> {
-        match &mut self.stage {
-            Stage::Body(_, body) => {
-                body.repay(buffer);
-                self.deliver_if_whole(cx, sink);
-            }
-            Stage::Head(_) => cx.pool.give(buffer),
+        if let Stage::Body(_, body) = &mut self.stage {
+            body.repay(buffer);
+            self.deliver_if_whole(sink);
         }
         Ok(())
     }

@@ -33,12 +33,12 @@ impl<M: Machine> Driven<M> {
     }
 
     fn call(&mut self, work: impl FnOnce(&mut M, &mut Context<'_>) -> Result<(), WireError>) {
-        let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now: self.now };
+        let mut cx = Context { out: &mut self.out, pool: &self.pool, now: self.now };
         if let Err(error) = work(&mut self.machine, &mut cx) {
             assert!(self.error.is_none(), "a broken connection is not fed");
             self.error = Some(error);
         }
-        drain(&mut self.out, &mut self.pool, &mut self.sent);
+        drain(&mut self.out, &mut self.sent);
     }
 
     /// True when the machine accepts no more input.
@@ -49,7 +49,7 @@ impl<M: Machine> Driven<M> {
     /// Feeds `input` as one arrival. Uses loans that the machine offers.
     pub(crate) fn feed(&mut self, mut input: &[u8]) {
         while !input.is_empty() && !self.closing() {
-            let loan = if self.lending { self.machine.lend(&mut self.pool) } else { None };
+            let loan = if self.lending { self.machine.lend(&self.pool) } else { None };
             let Some(mut loan) = loan else {
                 return self.receive_whole(input);
             };
@@ -124,23 +124,23 @@ impl<C: Client> Calling<C> {
         let mut calling =
             Calling { client, sent: Vec::new(), replies: Vec::new(), lending, out, pool };
         let now = Instant::now();
-        let mut cx = Context { out: &mut calling.out, pool: &mut calling.pool, now };
+        let mut cx = Context { out: &mut calling.out, pool: &calling.pool, now };
         calling.client.open(&mut cx);
-        drain(&mut calling.out, &mut calling.pool, &mut calling.sent);
+        drain(&mut calling.out, &mut calling.sent);
         calling
     }
 
     pub(crate) fn request(&mut self, id: u32, parts: &[Part<'_>]) {
         let now = Instant::now();
-        let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now };
+        let mut cx = Context { out: &mut self.out, pool: &self.pool, now };
         self.client.request(id, parts, &mut cx);
-        drain(&mut self.out, &mut self.pool, &mut self.sent);
+        drain(&mut self.out, &mut self.sent);
     }
 
     /// Feeds `input` as one arrival. Uses loans that the machine offers.
     pub(crate) fn feed(&mut self, input: &[u8]) -> Result<(), WireError> {
         let fed = self.take(input);
-        drain(&mut self.out, &mut self.pool, &mut self.sent);
+        drain(&mut self.out, &mut self.sent);
         self.client.flushed();
         fed
     }
@@ -148,9 +148,9 @@ impl<C: Client> Calling<C> {
     fn take(&mut self, mut input: &[u8]) -> Result<(), WireError> {
         let mut sink = Collect(&mut self.replies);
         while !input.is_empty() {
-            let loan = if self.lending { self.client.lend(&mut self.pool) } else { None };
+            let loan = if self.lending { self.client.lend(&self.pool) } else { None };
             let now = Instant::now();
-            let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now };
+            let mut cx = Context { out: &mut self.out, pool: &self.pool, now };
             let Some(mut loan) = loan else {
                 return self.client.receive(input, &mut cx, &mut sink);
             };
@@ -164,7 +164,7 @@ impl<C: Client> Calling<C> {
 }
 
 /// Takes all output in sends of at most three pieces and 1000 bytes, or a thousandth of it.
-fn drain(out: &mut Outbox, pool: &mut Pool, sent: &mut Vec<u8>) {
+fn drain(out: &mut Outbox, sent: &mut Vec<u8>) {
     let mut batch = Batch::default();
     out.take(&mut batch);
     let most = batch.len().div_ceil(1000).max(1000);
@@ -177,7 +177,7 @@ fn drain(out: &mut Outbox, pool: &mut Pool, sent: &mut Vec<u8>) {
             let room = before + most - sent.len();
             sent.extend_from_slice(&slot[..slot.len().min(room)]);
         }
-        batch.advance(sent.len() - before, pool);
+        batch.advance(sent.len() - before);
     }
 }
 

@@ -76,7 +76,7 @@ fn a_loan_outlives_its_stream() {
     server.feed(&data[..1000]);
     server.wait(Duration::from_secs(2));
     assert_eq!(reply(&server, 1).failure().0, "4");
-    assert!(server.machine.lend(&mut Default::default()).is_none(), "no stream, no loan");
+    assert!(server.machine.lend(&Default::default()).is_none(), "no stream, no loan");
     server.feed(&data[1000..]);
     assert_serves(&mut server);
 }

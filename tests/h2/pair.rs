@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use ndecho::wire::h2::{Allowance, H2, H2Client};
-use ndecho::wire::{Client, Handler, Head, Limits, Part, Refused, Response, Route, Routed};
+use ndecho::wire::{
+    Client, Handler, Head, Limits, Part, PooledBuf, Refused, Response, Route, Routed,
+};
 
 use crate::common::{Calling, Driven, Shapes};
 use crate::peer::{
@@ -64,7 +66,7 @@ fn messages_of_every_size_come_back() {
         for step in [usize::MAX, 65_536, 1000] {
             let mut client = client("/wrap");
             let mut server = server_for(&mut client);
-            let shared = Rc::new(ramp(len));
+            let shared = Rc::new(PooledBuf::from(ramp(len)));
             for id in 0..4 {
                 client.request(id, &[Part::Copy(&shared)]);
                 client.request(
@@ -109,7 +111,7 @@ fn a_thousand_calls_at_once_and_again() {
 fn sixty_four_mebibytes_pass() {
     let mut client = client("/reflect");
     let mut server = server_for(&mut client);
-    let body = Rc::new(ramp(64 << 20));
+    let body = Rc::new(PooledBuf::from(ramp(64 << 20)));
     client.request(7, &[Part::Share(&body, 0..body.len())]);
     exchange(&mut client, &mut server, 1 << 20);
     let (id, reply) = client.replies.pop().expect("a reply");

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use ndecho::axis::{Driver, Protocol};
 use ndecho::record::ServerReport;
 use ndecho::server::{self, Listen, Options, Plan, Server};
-use ndecho::service::echo::CodecSet;
+use ndecho::service::codecs::CodecSet;
 use ndecho::sys::address::Address;
 use ndecho::wire::Limits;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::driver::connection::*;
 use crate::driver::{Connected, Counters};
-use crate::wire::{Context, LINGER_GAP, LINGER_TIME, Loan, Machine, Pool, WireError};
+use crate::wire::{Context, LINGER_GAP, LINGER_TIME, Loan, Machine, Pool, PooledBuf, WireError};
 
 const LONG: Duration = Duration::from_secs(300);
 
@@ -28,12 +28,12 @@ impl Machine for Scripted {
         if input.ends_with(b"!") { Err(WireError::truncated("test")) } else { Ok(()) }
     }
 
-    fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
+    fn lend(&mut self, _pool: &Pool) -> Option<Loan> {
         let want = self.lend.take().then_some(4)?;
-        Some(Loan { buffer: Vec::with_capacity(want), want })
+        Some(Loan { buffer: Vec::with_capacity(want).into(), want })
     }
 
-    fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
+    fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.receive(&buffer, cx)
     }
 

@@ -24,13 +24,13 @@ use crate::driver::{
     Connected, Counters, Driver, DriverError, Options, SLICES_MAX, Service, StopSignal,
 };
 use crate::sys::listener::Listener;
-use crate::wire::{Loan, SharedPool};
+use crate::wire::{Loan, Pool};
 
 /// Worker on epoll.
 #[derive(Debug)]
 pub struct Tokio {
     options: Options,
-    pool: SharedPool,
+    pool: Pool,
     runtime: ::tokio::runtime::Runtime,
 }
 
@@ -48,7 +48,7 @@ impl Driver for Tokio {
         Endpoint::service(listener, move |stream, worker| Box::pin(service.serve(stream, worker)))
     }
 
-    fn new(options: Options, pool: SharedPool) -> Result<Tokio, DriverError> {
+    fn new(options: Options, pool: Pool) -> Result<Tokio, DriverError> {
         let runtime = ::tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -123,7 +123,7 @@ fn poll_receive_loan(
     worker: &Worker,
     cx: &mut TaskContext<'_>,
 ) -> Poll<()> {
-    let mut room = (&mut loan.buffer).limit(loan.want);
+    let mut room = (&mut *loan.buffer).limit(loan.want);
     let read = pin!(stream.read_buf(&mut room)).poll(cx);
     let count = if let Poll::Ready(Ok(count)) = read { count } else { 0 };
     worker.with_cx(|cx| {

@@ -28,7 +28,7 @@ use crate::driver::{
     Connected, Counters, Driver, DriverError, Options, READ_BYTES, SLICES_MAX, Service, StopSignal,
 };
 use crate::sys::listener::Listener;
-use crate::wire::{Loan, SharedPool};
+use crate::wire::{Loan, Pool};
 
 /// Length of the submission queue; a full one is submitted at once.
 const SUBMISSIONS: u32 = 512;
@@ -40,7 +40,7 @@ const COMPLETIONS: u32 = 4096;
 /// Worker on tokio-uring.
 pub struct TokioUring {
     options: Options,
-    pool: SharedPool,
+    pool: Pool,
     runtime: ::tokio_uring::Runtime,
 }
 
@@ -66,7 +66,7 @@ impl Driver for TokioUring {
         })
     }
 
-    fn new(options: Options, pool: SharedPool) -> Result<TokioUring, DriverError> {
+    fn new(options: Options, pool: Pool) -> Result<TokioUring, DriverError> {
         let mut ring = ::tokio_uring::uring_builder();
         ring.setup_cqsize(COMPLETIONS);
         let mut builder = ::tokio_uring::builder();
@@ -165,7 +165,8 @@ struct OwnedSocket {
 /// Target of a read.
 enum Received {
     Buffer(Vec<u8>),
-    Loan(Loan),
+    /// With the bytes that were wanted.
+    Loan(Vec<u8>, usize),
 }
 
 impl OwnedSocket {
@@ -184,10 +185,10 @@ impl OwnedSocket {
             });
         };
         let begin = buffer.len();
-        let room = buffer.slice(begin..begin + want);
+        let room = buffer.into_vec().slice(begin..begin + want);
         Box::pin(async move {
             let (read, room) = stream.read(room).await;
-            (read, Received::Loan(Loan { buffer: room.into_inner(), want }))
+            (read, Received::Loan(room.into_inner(), want))
         })
     }
 }
@@ -212,7 +213,7 @@ impl Socket for OwnedSocket {
         let (written, pieces) = ready!(poll_operation(&mut self.write, cx));
         for piece in pieces.into_iter().rev() {
             let range = piece.begin()..piece.end();
-            connection.reattach(piece.into_inner(), range);
+            worker.with_cx(|cx| connection.reattach(piece.into_inner(), range, cx));
         }
         worker.with_cx(|cx| match written {
             Ok(count) => connection.sent(count, cx),
@@ -237,7 +238,8 @@ impl Socket for OwnedSocket {
         let count = *read.as_ref().unwrap_or(&0);
         worker.with_cx(|cx| {
             match into {
-                Received::Loan(loan) => {
+                Received::Loan(buffer, want) => {
+                    let loan = Loan { buffer: cx.pool.adopt(buffer), want };
                     connection.received(loan, count, cx);
                     // The next read cannot be cancelled, so the machine gets the bytes now.
                     connection.show_loan(cx);

@@ -27,7 +27,7 @@ use crate::driver::{
     accept_pause,
 };
 use crate::sys::listener::Listener;
-use crate::wire::SharedPool;
+use crate::wire::Pool;
 
 /// Listener with the factory of its connections.
 pub struct Endpoint {
@@ -42,7 +42,7 @@ type ConnectionFactory = dyn Fn(TokioStream, Rc<Worker>) -> Task;
 /// State that the tasks of a worker share.
 pub(crate) struct Worker {
     options: Options,
-    pool: SharedPool,
+    pool: Pool,
     counters: RefCell<Counters>,
     /// Buffer of reads without a loan.
     pub(crate) scratch: RefCell<Vec<u8>>,
@@ -106,7 +106,7 @@ impl Endpoint {
 }
 
 impl Worker {
-    pub(crate) fn new(options: Options, pool: SharedPool) -> Rc<Worker> {
+    pub(crate) fn new(options: Options, pool: Pool) -> Rc<Worker> {
         let room = Arc::new(Semaphore::new(options.connections_max));
         Rc::new(Worker {
             options,
@@ -125,7 +125,7 @@ impl Worker {
     /// Lends the worker's state for one call.
     pub(crate) fn with_cx<T>(&self, work: impl FnOnce(&mut WorkerCx<'_>) -> T) -> T {
         work(&mut WorkerCx {
-            pool: &mut self.pool.borrow_mut(),
+            pool: &self.pool,
             counters: &mut self.counters.borrow_mut(),
             now: Instant::now(),
         })
@@ -173,7 +173,7 @@ pub(crate) async fn run(
 async fn trim(worker: Rc<Worker>) {
     loop {
         ::tokio::time::sleep(TRIM_INTERVAL).await;
-        worker.pool.borrow_mut().trim();
+        worker.pool.trim();
     }
 }
 

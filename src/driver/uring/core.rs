@@ -11,7 +11,7 @@ use super::ring::Ring;
 use super::timers::Timers;
 use crate::driver::Counters;
 use crate::driver::connection::WorkerCx;
-use crate::wire::SharedPool;
+use crate::wire::Pool;
 
 /// Ring, timers, counters and tasks of one worker.
 pub(super) struct Core<R> {
@@ -27,7 +27,7 @@ pub(super) struct Core<R> {
 }
 
 impl<R: Ring> Core<R> {
-    pub(super) fn new(ring: R, pool: SharedPool) -> Core<R> {
+    pub(super) fn new(ring: R, pool: Pool) -> Core<R> {
         let now = Instant::now();
         Core {
             ring,
@@ -42,7 +42,7 @@ impl<R: Ring> Core<R> {
 
     /// Lends the worker's state for one call.
     pub(super) fn with_cx<T>(&mut self, work: impl FnOnce(&mut WorkerCx<'_>) -> T) -> T {
-        let pool = &mut self.executor.pool.borrow_mut();
+        let pool = &self.executor.pool;
         work(&mut WorkerCx { pool, counters: &mut self.counters, now: self.now })
     }
 
@@ -54,7 +54,7 @@ impl<R: Ring> Core<R> {
         work: impl FnOnce(&[u8], &mut WorkerCx<'_>),
     ) {
         let input = self.ring.buffer(id, len);
-        let pool = &mut self.executor.pool.borrow_mut();
+        let pool = &self.executor.pool;
         work(input, &mut WorkerCx { pool, counters: &mut self.counters, now: self.now });
     }
 

@@ -18,14 +18,14 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use super::op::Key;
 use crate::driver::WorkerHandle;
 use crate::driver::shutdown::ShutdownFlag;
-use crate::wire::SharedPool;
+use crate::wire::Pool;
 
 /// Future on the worker's thread.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// State shared by the reactor, its streams and its tasks.
 pub(super) struct Executor {
-    pub(super) pool: SharedPool,
+    pub(super) pool: Pool,
     pub(super) shutdown: ShutdownFlag,
     /// Clock of the worker, read once per turn.
     now: Cell<Instant>,
@@ -37,7 +37,7 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(now: Instant, pool: SharedPool) -> Rc<Executor> {
+    pub(super) fn new(now: Instant, pool: Pool) -> Rc<Executor> {
         Rc::new(Executor {
             pool,
             shutdown: ShutdownFlag::default(),
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn tasks_run_when_woken_and_sleep_until_their_time() {
         let begin = Instant::now();
-        let executor = Executor::new(begin, SharedPool::default());
+        let executor = Executor::new(begin, Pool::default());
         let mut tasks = Tasks::new(&executor);
         let steps = Rc::new(Cell::new(0));
         let (worker, inner, seen) =
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_dropped_sleep_wakes_nobody() {
-        let executor = Executor::new(Instant::now(), SharedPool::default());
+        let executor = Executor::new(Instant::now(), Pool::default());
         let worker = executor.worker_handle();
         let mut sleep = Box::pin(worker.sleep_until(Instant::now() + Duration::from_secs(9)));
         let mut cx = Context::from_waker(Waker::noop());

@@ -22,7 +22,7 @@ use std::rc::Rc;
 
 use crate::driver::{Connected, Counters, Driver, DriverError, Options, Service, StopSignal};
 use crate::sys::listener::Listener;
-use crate::wire::SharedPool;
+use crate::wire::Pool;
 
 mod buffers;
 mod connection;
@@ -69,7 +69,7 @@ impl Driver for Uring {
         Endpoint { listener, factory: ConnectionFactory::Service(Rc::new(factory)) }
     }
 
-    fn new(options: Options, pool: SharedPool) -> Result<Uring, DriverError> {
+    fn new(options: Options, pool: Pool) -> Result<Uring, DriverError> {
         Ok(Uring(Reactor::sharing(options, pool)?))
     }
 

@@ -35,7 +35,7 @@ use crate::driver::{
     Connected, Counters, DriverError, Options, TRIM_INTERVAL, WorkerHandle, accept_pause,
 };
 use crate::sys::listener::Listener;
-use crate::wire::SharedPool;
+use crate::wire::Pool;
 
 /// Longest wait for operations in flight when a reactor is dropped.
 const QUIESCE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -80,18 +80,18 @@ struct Acceptor {
 impl Reactor<KernelRing> {
     /// Makes a reactor for the calling thread.
     pub fn new(options: Options) -> Result<Reactor<KernelRing>, DriverError> {
-        Reactor::sharing(options, SharedPool::default())
+        Reactor::sharing(options, Pool::default())
     }
 
     /// Makes a reactor for the calling thread on a shared pool.
-    pub fn sharing(options: Options, pool: SharedPool) -> Result<Reactor<KernelRing>, DriverError> {
+    pub fn sharing(options: Options, pool: Pool) -> Result<Reactor<KernelRing>, DriverError> {
         Ok(Reactor::on(KernelRing::open()?, options, pool))
     }
 }
 
 impl<R: Ring> Reactor<R> {
     /// Makes a reactor on a ring of the calling thread.
-    pub fn on(ring: R, options: Options, pool: SharedPool) -> Reactor<R> {
+    pub fn on(ring: R, options: Options, pool: Pool) -> Reactor<R> {
         let core = Core::new(ring, pool);
         let tasks = Tasks::new(&core.executor);
         let next_trim = core.now + TRIM_INTERVAL;
@@ -214,7 +214,7 @@ impl<R: Ring> Reactor<R> {
     }
 
     fn timeout(&self, until: Option<Instant>) -> Option<Duration> {
-        let trim = (self.core.executor.pool.borrow().idle_bytes() > 0).then_some(self.next_trim);
+        let trim = (self.core.executor.pool.idle_bytes() > 0).then_some(self.next_trim);
         let nearest = [until, trim, self.core.timers.next(), self.core.executor.next_sleeper()];
         let nearest = nearest.into_iter().flatten().min()?;
         Some(nearest.saturating_duration_since(Instant::now()))
@@ -255,7 +255,7 @@ impl<R: Ring> Reactor<R> {
             }
         }
         if now >= self.next_trim {
-            self.core.executor.pool.borrow_mut().trim();
+            self.core.executor.pool.trim();
             self.next_trim = now + TRIM_INTERVAL;
         }
     }

@@ -22,7 +22,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::executor::Executor;
 use super::op::Key;
 use crate::driver::Connected;
-use crate::wire::{Context, Machine, WireError};
+use crate::wire::{Context, Machine, PooledBuf, WireError};
 
 /// Written bytes at which a writer waits. As many more may be in the outbox and in flight.
 const OUTBOUND_BYTES_MAX: usize = 1024 * 1024;
@@ -44,10 +44,10 @@ struct Pipe {
 
 #[derive(Default)]
 struct State {
-    inbound: Vec<u8>,
+    inbound: PooledBuf,
     /// Number of read bytes of `inbound`.
     read: usize,
-    outbound: Vec<u8>,
+    outbound: PooledBuf,
     /// Recent lengths of both buffers. The next buffer from the pool gets as much room, so that it
     /// is not moved at every doubling.
     inbound_room: usize,
@@ -110,7 +110,7 @@ impl State {
             let buffer = std::mem::take(&mut self.outbound);
             let len = buffer.len();
             self.outbound_room = lately(self.outbound_room, len);
-            cx.out.own(buffer, 0..len, cx.pool);
+            cx.out.push(buffer.into());
             self.wake_writer();
         }
     }
@@ -156,7 +156,7 @@ impl Connected for StreamMachine {
         let mut state = self.0.state.borrow_mut();
         state.hand_over(cx);
         if state.inbound.is_empty() && state.inbound.capacity() > 0 {
-            cx.pool.give(std::mem::take(&mut state.inbound));
+            state.inbound = PooledBuf::default();
         }
         Ok(())
     }
@@ -228,7 +228,7 @@ impl AsyncWrite for UringStream {
         let wanted = slices.iter().map(|slice| slice.len()).sum::<usize>().min(room);
         if state.outbound.capacity() == 0 {
             let hint = wanted.max(state.outbound_room);
-            state.outbound = self.0.executor.pool.borrow_mut().take(hint);
+            state.outbound = self.0.executor.pool.take(hint);
         }
         for slice in slices {
             let count = slice.len().min(room);

@@ -10,7 +10,7 @@ use crate::load::run::Run;
 use crate::load::worker;
 use crate::record::trial_spec::{ArraySpec, Length, LoadSpec, Target};
 use crate::wire::{
-    Batch, Client, Context, Machine, Outbox, Part, Pool, ResponseEvent, Sink, WireError,
+    Batch, Client, Context, Machine, Outbox, Part, Pool, ResponseEvent, Sink, Slice, WireError,
 };
 
 /// A client half whose messages are their id, their length and their bytes, and whose peer is [`Peer`].
@@ -34,7 +34,7 @@ impl Client for Framed {
             match part {
                 Part::Copy(bytes) => cx.out.copy(bytes, cx.pool),
                 Part::Share(bytes, range) => {
-                    cx.out.share(Rc::clone(bytes), range.clone(), cx.pool);
+                    cx.out.push(Slice::shared(Rc::clone(bytes), range.clone()));
                 }
             }
         }
@@ -114,7 +114,7 @@ impl Bench {
         act: impl FnOnce(&mut LoadConnection<Framed>, &mut Context<'_>) -> Result<(), WireError>,
     ) {
         self.now += Duration::from_micros(10);
-        let mut cx = Context { out: &mut self.out, pool: &mut self.pool, now: self.now };
+        let mut cx = Context { out: &mut self.out, pool: &self.pool, now: self.now };
         act(&mut self.connection, &mut cx).unwrap();
         let mut batch = Batch::default();
         self.out.take(&mut batch);
@@ -125,7 +125,7 @@ impl Bench {
             let before = sent.len();
             slices[..filled].iter().for_each(|slice| sent.extend_from_slice(slice));
             let len = sent.len() - before;
-            batch.advance(len, &mut self.pool);
+            batch.advance(len);
         }
         while let Some((_, _, used)) = frame(&sent) {
             self.requests.push_back(sent.drain(..used).collect());

@@ -1,57 +1,65 @@
-//! The bytes of a message that have arrived, in a buffer of their own.
+//! A message that is arriving, in a buffer of its own.
 //!
-//! It does not know how the message's length was told, only how much is to come. The buffer comes from the pool and
-//! grows in step with what arrives, so an announced length costs nothing until its bytes arrive.
+//! [`RecvBuffer`] holds the bytes so far. It does not know how the message's length was announced, only how much is to
+//! come. The buffer comes from the pool and grows with the bytes that arrive, so an announced length costs no memory.
+//! [`SizedBody`] adds the length that is still to come, and the choice between a copy and a loan.
 //!
-//! A long message does not begin where its buffer does but in the middle of a page, since the kernel copies between
-//! sockets and buffers by `rep movsb`, and Zen 3 and 4 do that at a sixteenth of their speed when the destination lies
-//! 1 to 15 bytes behind the source, the page aside (32 KiB within L2, Zen 4, 2026-11-24):
+//! A long message does not begin where its buffer does but in the middle of a page. The kernel copies between sockets
+//! and buffers by `rep movsb`, and Zen 3 and 4 do that at a sixteenth of their speed when the destination lies 1 to 15
+//! bytes behind the source, modulo the page size (32 KiB within L2, Zen 4, 2026-11-24):
 //!
 //! | destination less source, modulo 4096 | 0 | 1 to 15 | 16 to 31 | 32 to 4095 |
 //! |---|---|---|---|---|
 //! | GB/s | 58 | 3.5 | 37 to 56 | 52 to 59 |
 //!
-//! That is no rare case: a sender of which everything has been taken begins its next send at the start of a page, so a
-//! body lies as far behind one as its head is long, and malloc's large buffers begin 16 bytes behind one. With the 5
-//! bytes of a raw frame every message fell into the gap: 1 MiB, one at a time, took 465 µs of the server and takes 181.
-//! From the middle of a page heads of up to 2 KiB, of requests and of replies, are out of its reach.
+//! The case is common: a sender's data mostly starts at the start of a page, so a body lies as far behind a page as its
+//! head is long, and large buffers of malloc begin 16 bytes behind one. From the middle of a page, heads of up to 2 KiB,
+//! of requests and of responses, are out of reach. docs/TRIED.md has the effect on a server.
 
-use std::ops::Range;
+use super::pool::{GROWTH_BYTES_MIN, Pool, PooledBuf};
+use super::slice::Slice;
+use super::{DIRECT_BYTES_MIN, LOAN_BYTES_MAX, OWN_BYTES_MIN};
 
-use super::pool::{GROWTH_BYTES_MIN, Pool};
-use super::{LOAN_BYTES_MAX, OWN_BYTES_MIN};
-
-/// What the processor compares of two addresses.
+/// Bits of two addresses that the processor compares.
 const PAGE_BYTES: usize = 4096;
 
-/// Where in a page a long message begins.
+/// Offset in a page at which a long message begins.
 const BEGIN: usize = PAGE_BYTES / 2;
 
 /// A message buffer that a machine lends for a direct receive.
 #[derive(Debug)]
 pub struct Loan {
     /// The message so far; the caller appends within its spare capacity, which is at least `want`.
-    pub buffer: Vec<u8>,
+    pub buffer: PooledBuf,
     /// Most bytes that may be appended before the buffer is given back. Never 0.
     pub want: usize,
 }
 
-/// A message of which some has arrived.
+/// Received part of a message.
 #[derive(Debug, Default)]
 pub(crate) struct RecvBuffer {
-    /// The message from `start` on. A buffer that has to grow may move and lose its place, but not the next time: one
-    /// that has held a long message has room for it wherever it begins.
-    buffer: Vec<u8>,
+    /// The message from `start` on. A buffer that has to grow may move and lose its place in the page, but not the next
+    /// time: after a long message it has room for one at any place.
+    buffer: PooledBuf,
     start: usize,
-    /// Room that the buffer needs beside the message.
+    /// Room that the buffer needs in addition to the message.
     margin: usize,
-    /// The buffer is with the caller, and was this long when it left.
+    /// Length of the buffer when it was lent to the caller, who still has it.
     lent: Option<usize>,
 }
 
+/// Received part of a body, and the length still to come.
+#[derive(Debug, Default)]
+pub(crate) struct SizedBody {
+    buffer: RecvBuffer,
+    remaining: usize,
+    /// A loan was made. The rest comes that way too, because changing the way of receiving costs more than it saves.
+    direct: bool,
+}
+
 impl RecvBuffer {
-    /// Nothing yet of a message that says it is `len` bytes long.
-    pub(crate) fn new(len: usize, pool: &mut Pool) -> RecvBuffer {
+    /// Starts a message that is announced with `len` bytes.
+    pub(crate) fn new(len: usize, pool: &Pool) -> RecvBuffer {
         if len < OWN_BYTES_MIN {
             return RecvBuffer::from(pool.take(len));
         }
@@ -64,27 +72,17 @@ impl RecvBuffer {
         RecvBuffer { buffer, start, margin: PAGE_BYTES, lent: None }
     }
 
-    /// Bytes that have arrived; those in a buffer that is lent do not count.
+    /// Returns the number of received bytes, without those in a buffer that is lent.
     pub(crate) fn len(&self) -> usize {
         self.lent.unwrap_or(self.buffer.len()) - self.start
     }
 
-    /// The bytes that have arrived.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..]
+    pub(crate) fn into_slice(self) -> Slice {
+        let range = self.start..self.buffer.len();
+        Slice::new(self.buffer, range)
     }
 
-    /// Where in the buffer a range of the message lies.
-    pub(crate) fn range(&self, of_message: &Range<usize>) -> Range<usize> {
-        self.start + of_message.start..self.start + of_message.end
-    }
-
-    /// The buffer itself.
-    pub(crate) fn into_buffer(self) -> Vec<u8> {
-        self.buffer
-    }
-
-    /// Takes `chunk`, the first of `remaining` bytes to come.
+    /// Appends `chunk`, the first of `remaining` bytes to come.
     pub(crate) fn append(&mut self, chunk: &[u8], remaining: usize) {
         self.make_room(remaining, chunk.len());
         self.buffer.extend_from_slice(chunk);
@@ -101,18 +99,22 @@ impl RecvBuffer {
         Some(Loan { buffer: std::mem::take(&mut self.buffer), want })
     }
 
-    /// Takes the lent buffer back; returns how many bytes it gained.
-    pub(crate) fn repay(&mut self, buffer: Vec<u8>) -> usize {
+    /// Takes the lent buffer back; returns the number of bytes that it has gained.
+    pub(crate) fn repay(&mut self, buffer: PooledBuf) -> usize {
         let before = self.lent.take().unwrap_or_default();
         debug_assert!(buffer.len() >= before);
         self.buffer = buffer;
         self.buffer.len() - before
     }
 
-    /// Bytes that the buffer has room for.
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.buffer.capacity()
+    }
+
+    #[cfg(test)]
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
     }
 
     fn spare(&self) -> usize {
@@ -121,9 +123,9 @@ impl RecvBuffer {
 
     /// Makes room for at least `least` of the `remaining` bytes to come.
     ///
-    /// The room is never more than what has already arrived, or `least`: memory follows bytes received, and a message
-    /// is moved at most once for each doubling. Where all of the rest fits, the margin does as well: without it the
-    /// next message of that length would not find the buffer in the pool.
+    /// The new room is never more than the bytes that have arrived, or `least`: memory follows the bytes received, and a
+    /// message is moved at most once for each doubling. When all of the rest fits, the margin does as well: without it
+    /// the next message of that length would not find the buffer in the pool.
     fn make_room(&mut self, remaining: usize, least: usize) {
         let whole = remaining.saturating_add(self.margin.saturating_sub(self.start));
         let (spare, step) = (self.spare(), self.buffer.len().max(least));
@@ -134,9 +136,62 @@ impl RecvBuffer {
     }
 }
 
-impl From<Vec<u8>> for RecvBuffer {
-    fn from(buffer: Vec<u8>) -> RecvBuffer {
+impl From<PooledBuf> for RecvBuffer {
+    fn from(buffer: PooledBuf) -> RecvBuffer {
         RecvBuffer { buffer, ..RecvBuffer::default() }
+    }
+}
+
+impl SizedBody {
+    /// Starts a body of which `len` bytes are to come.
+    pub(crate) fn new(len: usize, pool: &Pool) -> SizedBody {
+        SizedBody { buffer: RecvBuffer::new(len, pool), remaining: len, direct: false }
+    }
+
+    /// Announces `len` more bytes, after those announced before have arrived.
+    pub(crate) fn expect(&mut self, len: usize) {
+        debug_assert!(self.remaining == 0);
+        self.remaining = len;
+        self.direct = false;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    pub(crate) fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    /// Takes the part of `input` that belongs to the body, from its front; returns its length.
+    pub(crate) fn take(&mut self, input: &[u8]) -> usize {
+        let taken = input.len().min(self.remaining);
+        self.buffer.append(&input[..taken], self.remaining);
+        self.remaining -= taken;
+        taken
+    }
+
+    /// Offers the buffer for a direct receive when the rest of the body is long enough.
+    pub(crate) fn lend(&mut self) -> Option<Loan> {
+        let long_enough = self.remaining >= DIRECT_BYTES_MIN || self.direct;
+        if !long_enough {
+            return None;
+        }
+        let loan = self.buffer.lend(self.remaining, self.remaining)?;
+        self.direct = true;
+        Some(loan)
+    }
+
+    /// Takes the lent buffer back; returns the number of bytes that it has gained.
+    pub(crate) fn repay(&mut self, buffer: PooledBuf) -> usize {
+        let gained = self.buffer.repay(buffer);
+        debug_assert!(gained <= self.remaining);
+        self.remaining -= gained;
+        gained
+    }
+
+    pub(crate) fn into_slice(self) -> Slice {
+        self.buffer.into_slice()
     }
 }
 
@@ -144,7 +199,7 @@ impl From<Vec<u8>> for RecvBuffer {
 mod tests {
     use super::*;
 
-    fn gather(len: usize, step: usize, pool: &mut Pool) -> RecvBuffer {
+    fn gather(len: usize, step: usize, pool: &Pool) -> RecvBuffer {
         let whole: Vec<u8> = (0..len).map(|i| i as u8).collect();
         let mut message = RecvBuffer::new(len, pool);
         while message.len() < len {
@@ -158,26 +213,25 @@ mod tests {
 
     #[test]
     fn a_long_message_begins_in_the_middle_of_a_page() {
-        let mut pool = Pool::default();
+        let pool = Pool::default();
         // The first grows with its bytes and may move.
         for len in [OWN_BYTES_MIN, 100_000, 258_048, 262_144, 1_000_000] {
             for _ in 0..2 {
-                let buffer = gather(len, 30_000, &mut pool).into_buffer();
-                pool.give(buffer);
+                drop(gather(len, 30_000, &pool));
             }
-            let message = gather(len, 30_000, &mut pool);
+            let message = gather(len, 30_000, &pool);
             assert_eq!(message.bytes().as_ptr().addr() % PAGE_BYTES, BEGIN, "{len} bytes");
-            pool.give(message.into_buffer());
         }
     }
 
     /// As [`gather`], by loans.
-    fn borrow(len: usize, pool: &mut Pool) -> RecvBuffer {
+    fn borrow(len: usize, pool: &Pool) -> RecvBuffer {
         let mut message = RecvBuffer::new(len, pool);
         while message.len() < len {
             let remaining = len - message.len();
             let Loan { mut buffer, want } = message.lend(remaining, remaining).expect("a buffer");
-            buffer.resize(buffer.len() + want, 1);
+            let len = buffer.len() + want;
+            buffer.resize(len, 1);
             message.repay(buffer);
         }
         message
@@ -190,17 +244,16 @@ mod tests {
             // What it is given at first decides at which lengths it doubles.
             for room in [0, 4096, 100_000] {
                 for by_loans in [false, true] {
-                    let arrive = |pool: &mut Pool| match by_loans {
-                        false => gather(len, 65_536, pool),
-                        true => borrow(len, pool),
+                    let arrive = |pool: &Pool| {
+                        if by_loans { borrow(len, pool) } else { gather(len, 65_536, pool) }
                     };
-                    let mut pool = Pool::default();
-                    pool.give(Vec::with_capacity(room));
-                    let first = arrive(&mut pool).into_buffer();
-                    let mut pool = Pool::default();
-                    pool.give(first);
+                    let pool = Pool::default();
+                    drop(pool.adopt(Vec::with_capacity(room)));
+                    let first = arrive(&pool).buffer.into_vec();
+                    let pool = Pool::default();
+                    drop(pool.adopt(first));
                     let before = pool.idle_bytes();
-                    let message = arrive(&mut pool);
+                    let message = arrive(&pool);
                     let found = (pool.idle_bytes(), message.buffer.capacity());
                     assert_eq!(found, (0, before), "{len} bytes, {room} at first, {by_loans}");
                 }
@@ -211,7 +264,7 @@ mod tests {
     #[test]
     fn room_follows_what_has_arrived() {
         let total = 10 << 20;
-        let mut message = RecvBuffer::new(total, &mut Pool::default());
+        let mut message = RecvBuffer::new(total, &Pool::default());
         let (mut room, mut growths) = (message.capacity(), 0);
         while message.len() < total {
             let remaining = total - message.len();
@@ -220,7 +273,8 @@ mod tests {
             assert!((1..=remaining).contains(&want) && buffer.capacity() <= most);
             growths += usize::from(buffer.capacity() > room);
             room = buffer.capacity();
-            buffer.resize(buffer.len() + want, 0);
+            let len = buffer.len() + want;
+            buffer.resize(len, 0);
             message.repay(buffer);
         }
         assert_eq!(message.capacity(), total + PAGE_BYTES);
@@ -231,15 +285,15 @@ mod tests {
     #[test]
     fn a_range_of_the_message_is_found_in_its_buffer() {
         for len in [100, OWN_BYTES_MIN] {
-            let message = gather(len, 50, &mut Pool::default());
-            let (want, range) = (message.bytes()[7..60].to_vec(), message.range(&(7..60)));
-            assert_eq!(message.into_buffer()[range], want);
+            let message = gather(len, 50, &Pool::default());
+            let want = message.bytes()[7..60].to_vec();
+            assert_eq!(message.into_slice().narrow(7..60).as_ref(), want);
         }
     }
 
     #[test]
     fn a_lent_buffer_is_not_lent_again_and_does_not_count() {
-        let mut message = RecvBuffer::new(100_000, &mut Pool::default());
+        let mut message = RecvBuffer::new(100_000, &Pool::default());
         message.append(b"begun", 100_000);
         let Loan { mut buffer, want } = message.lend(99_995, 99_995).expect("a buffer");
         assert!(message.lend(99_995, 99_995).is_none());
@@ -248,5 +302,35 @@ mod tests {
         buffer.extend_from_slice(&vec![7; want]);
         assert_eq!(message.repay(buffer), want);
         assert_eq!(message.len(), 5 + want);
+    }
+
+    #[test]
+    fn a_body_may_come_both_ways() {
+        let pool = Pool::default();
+        let whole: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
+        let mut body = SizedBody::new(whole.len(), &pool);
+        assert_eq!(body.take(&whole[..1000]), 1000);
+        while body.remaining() > 0 {
+            let Loan { mut buffer, want } = body.lend().expect("a long rest is lent");
+            assert!(body.lend().is_none(), "not twice");
+            assert!(buffer.capacity() - buffer.len() >= want);
+            let got = want.min(30_001);
+            let at = whole.len() - body.remaining();
+            buffer.extend_from_slice(&whole[at..][..got]);
+            assert_eq!(body.repay(buffer), got);
+        }
+        assert!(body.lend().is_none());
+        assert_eq!(body.take(b"next"), 0);
+        assert_eq!(body.into_slice().as_ref(), whole);
+    }
+
+    #[test]
+    fn a_short_body_is_not_lent_and_an_announced_one_costs_little() {
+        let pool = Pool::default();
+        assert!(SizedBody::new(DIRECT_BYTES_MIN - 1, &pool).lend().is_none());
+        let mut huge = SizedBody::new(usize::MAX, &pool);
+        assert!(huge.buffer.capacity() <= 64 * 1024);
+        assert_eq!(huge.take(&[1; 200_000]), 200_000);
+        assert!(huge.buffer.capacity() <= 410_000);
     }
 }

@@ -1,7 +1,8 @@
-//! Reads the framing of a chunked body: sizes, extensions, line ends, trailers. RFC 9112 section 7.1.
+//! Parser of the framing of a chunked body: sizes, extensions, line ends, trailers. RFC 9112 section 7.1.
 //!
-//! It never sees a chunk's data: it says how many bytes of it follow, and is asked on once they are through.
-//! Extensions and trailers are read and dropped, and bounded, as they are the one part that is not counted as body.
+//! The parser never sees the data of a chunk. It returns the number of data bytes that follow, and the caller continues
+//! behind them. Extensions and trailers are read and dropped. Their length is limited, because it does not count as
+//! body.
 //!
 //! ```text
 //! 1a;name=value CRLF  data... CRLF  0 CRLF  trailer: x CRLF  CRLF
@@ -17,17 +18,16 @@ const OVERHEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most digits of a size: what 64 bits hold.
 const SIZE_DIGITS_MAX: u8 = 16;
 
-/// Where in the framing it stands.
+/// Position in the framing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum At {
-    /// In a size of so many digits.
+enum Position {
     #[default]
     Size,
-    /// In space that must lead to an extension.
+    /// In space, which an extension must follow.
     Space,
     Extension,
     SizeLf,
-    /// The data's own line end.
+    /// Line end behind the data.
     DataCr,
     DataLf,
     /// At the start of a trailer line.
@@ -37,28 +37,28 @@ enum At {
     LastLf,
 }
 
-/// A chunked body on its way in.
+/// Parser of one chunked body.
 #[derive(Debug, Default)]
 pub(super) struct Chunked {
-    at: At,
+    position: Position,
     size: u64,
     digits: u8,
     overhead: usize,
 }
 
-/// What the framing says next.
+/// Result of reading framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// All input is used up and more framing must come.
+    /// All input is used and more framing must come.
     More,
-    /// So many bytes of data follow, never 0.
+    /// This number of data bytes follows, never 0.
     Data(u64),
     /// The body is whole.
     End,
 }
 
 impl Chunked {
-    /// Reads framing from the front of `input`; returns how many bytes it was and what follows.
+    /// Reads framing from the front of `input`; returns its length and the step after it.
     pub(super) fn advance(&mut self, input: &[u8]) -> Result<(usize, Next), Fault> {
         for (read, &byte) in input.iter().enumerate() {
             if let Some(next) = self.step(byte)? {
@@ -69,34 +69,40 @@ impl Chunked {
     }
 
     fn step(&mut self, byte: u8) -> Result<Option<Next>, Fault> {
-        self.at = match (self.at, byte) {
-            (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.digit(byte)?,
-            (At::Size, _) if self.digits == 0 => return Err(bad("a chunk has no size")),
-            (At::Size | At::Space, b' ' | b'\t') => self.overhead(At::Space)?,
-            (At::Size | At::Space, b';') => self.overhead(At::Extension)?,
-            (At::Size | At::Extension, b'\r') => At::SizeLf,
-            (At::Size | At::Space, _) => return Err(bad("the size of a chunk is not hexadecimal")),
-            (At::Extension, _) if is_value(byte) => self.overhead(At::Extension)?,
-            (At::SizeLf, b'\n') => return Ok(self.sized()),
-            (At::DataCr, b'\r') => At::DataLf,
-            (At::DataLf, b'\n') => At::Size,
-            (At::DataCr | At::DataLf, _) => return Err(bad("a chunk is longer than its size")),
-            (At::TrailerStart, b'\r') => At::LastLf,
-            (At::Trailer, b'\r') => At::TrailerLf,
-            (At::TrailerStart | At::Trailer, _) if is_value(byte) => self.overhead(At::Trailer)?,
-            (At::TrailerLf, b'\n') => At::TrailerStart,
-            (At::LastLf, b'\n') => return Ok(Some(Next::End)),
-            (At::TrailerStart | At::Trailer | At::Extension, _) => {
+        self.position = match (self.position, byte) {
+            (Position::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.digit(byte)?,
+            (Position::Size, _) if self.digits == 0 => return Err(bad("a chunk has no size")),
+            (Position::Size | Position::Space, b' ' | b'\t') => self.overhead(Position::Space)?,
+            (Position::Size | Position::Space, b';') => self.overhead(Position::Extension)?,
+            (Position::Size | Position::Extension, b'\r') => Position::SizeLf,
+            (Position::Size | Position::Space, _) => {
+                return Err(bad("the size of a chunk is not hexadecimal"));
+            }
+            (Position::Extension, _) if is_value(byte) => self.overhead(Position::Extension)?,
+            (Position::SizeLf, b'\n') => return Ok(self.sized()),
+            (Position::DataCr, b'\r') => Position::DataLf,
+            (Position::DataLf, b'\n') => Position::Size,
+            (Position::DataCr | Position::DataLf, _) => {
+                return Err(bad("a chunk is longer than its size"));
+            }
+            (Position::TrailerStart, b'\r') => Position::LastLf,
+            (Position::Trailer, b'\r') => Position::TrailerLf,
+            (Position::TrailerStart | Position::Trailer, _) if is_value(byte) => {
+                self.overhead(Position::Trailer)?
+            }
+            (Position::TrailerLf, b'\n') => Position::TrailerStart,
+            (Position::LastLf, b'\n') => return Ok(Some(Next::End)),
+            (Position::TrailerStart | Position::Trailer | Position::Extension, _) => {
                 return Err(bad("a control character stands in a chunk's extension or trailer"));
             }
-            (At::SizeLf | At::TrailerLf | At::LastLf, _) => {
+            (Position::SizeLf | Position::TrailerLf | Position::LastLf, _) => {
                 return Err(bad("a CR in a chunk's framing is not followed by LF"));
             }
         };
         Ok(None)
     }
 
-    fn digit(&mut self, digit: u8) -> Result<At, Fault> {
+    fn digit(&mut self, digit: u8) -> Result<Position, Fault> {
         if self.digits == SIZE_DIGITS_MAX {
             return Err(bad("the size of a chunk overflows"));
         }
@@ -106,22 +112,22 @@ impl Chunked {
             _ => (digit | 0x20) - b'a' + 10,
         };
         self.size = self.size << 4 | u64::from(value);
-        Ok(At::Size)
+        Ok(Position::Size)
     }
 
-    fn overhead(&mut self, at: At) -> Result<At, Fault> {
+    fn overhead(&mut self, position: Position) -> Result<Position, Fault> {
         self.overhead += 1;
         if self.overhead > OVERHEAD_BYTES_MAX {
             let what = "the extensions and trailers of a chunked body are too long";
             return Err(Fault { status: Status::FieldsTooLarge, what });
         }
-        Ok(at)
+        Ok(position)
     }
 
     fn sized(&mut self) -> Option<Next> {
         let size = std::mem::take(&mut self.size);
         self.digits = 0;
-        self.at = if size == 0 { At::TrailerStart } else { At::DataCr };
+        self.position = if size == 0 { Position::TrailerStart } else { Position::DataCr };
         (size > 0).then_some(Next::Data(size))
     }
 }
@@ -130,7 +136,7 @@ impl Chunked {
 mod tests {
     use super::*;
 
-    /// The body of `input` read in pieces of `step` bytes, and whether it ended.
+    /// Reads `input` in pieces of `step` bytes; returns the body, and true if it has ended.
     fn read(input: &[u8], step: usize) -> Result<(Vec<u8>, bool), Fault> {
         let (mut chunked, mut body, mut data) = (Chunked::default(), Vec::new(), 0);
         for mut piece in input.chunks(step) {
@@ -170,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_framing_is_refused() {
+    fn broken_framing_is_refused() {
         let long = [b"1;".to_vec(), vec![b'x'; OVERHEAD_BYTES_MAX]].concat();
         let trailer = [b"0\r\n".to_vec(), vec![b'x'; OVERHEAD_BYTES_MAX + 1]].concat();
         let cases: [&[u8]; 19] = [

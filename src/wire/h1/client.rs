@@ -1,20 +1,22 @@
-//! Client half: one POST at a time on a connection that is kept.
+//! Client half: one POST at a time on a connection that stays open.
 //!
-//! It reads replies strictly enough to stay in step with any server: Content-Length or chunked, interim replies
-//! skipped. A reply that only the end of the connection would delimit is refused. A status other than 200 is the
-//! peer's refusal: status, reason and body become its text.
+//! The client reads responses strictly enough to stay in step with any server: Content-Length or chunked bodies, interim
+//! responses are skipped. It refuses a response that only the end of the connection would end. A status other than 200 is
+//! the peer's refusal, with the status, the reason and the body as its text.
 
 use super::PROTOCOL;
+use super::body::Body;
 use super::encode::write_decimal;
 use super::fields::{Fault, Framing};
-use super::message::Message;
-use super::parse::{HeadReader, ReplyHead, Whole};
-use crate::wire::{Client, Context, Limits, Loan, Part, Pool, ResponseEvent, Sink, WireError};
+use super::parse::{HeadReader, ResponseHead, WholeHead};
+use crate::wire::{
+    Client, Context, Limits, Loan, Part, Pool, PooledBuf, ResponseEvent, Sink, WireError,
+};
 
 /// Client half.
 #[derive(Debug)]
 pub struct H1Client {
-    /// The request up to the value of Content-Length.
+    /// Request up to the value of Content-Length.
     head: Vec<u8>,
     limits: Limits,
     in_flight: Option<u32>,
@@ -24,17 +26,17 @@ pub struct H1Client {
 
 #[derive(Debug)]
 enum Stage {
-    Head(HeadReader<ReplyHead>),
-    /// A refusal carries its status line's text.
-    Body(Option<String>, Message),
+    Head(HeadReader<ResponseHead>),
+    /// With the text of the status line, if the response is a refusal.
+    Body(Option<String>, Body),
 }
 
 fn broken(fault: Fault) -> WireError {
-    WireError::violation(PROTOCOL, format!("reply: {}", fault.what))
+    WireError::violation(PROTOCOL, format!("response: {}", fault.what))
 }
 
 impl H1Client {
-    /// A connection that posts bodies of `content_type` to `path` of `host`, and takes replies within `limits`.
+    /// Makes a client that posts bodies of `content_type` to `path` of `host`, and takes responses within `limits`.
     pub fn new(host: &str, path: &str, content_type: &str, limits: &Limits) -> H1Client {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\nContent-Length: "
@@ -44,20 +46,19 @@ impl H1Client {
         H1Client { head: head.into_bytes(), limits, in_flight: None, stage, closing: false }
     }
 
-    /// True once the peer has said that it closes the connection: no further request will be answered.
+    /// Returns true once the peer has announced that it closes the connection: it answers no further request.
     pub fn is_closing(&self) -> bool {
         self.closing
     }
 
     fn begin<'a>(
         &mut self,
-        whole: Whole<'a, ReplyHead>,
+        whole: WholeHead<'a, ResponseHead>,
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<&'a [u8], WireError> {
-        let Whole { head, bytes, rest } = whole;
+        let WholeHead { head, bytes, rest } = whole;
         if (100..200).contains(&head.status) && head.status != 101 {
-            bytes.retire(cx);
             return Ok(rest);
         }
         let framing = head.framing().ok_or_else(|| self.refused("has no length"))?;
@@ -69,7 +70,6 @@ impl H1Client {
             let reason = String::from_utf8_lossy(&bytes.bytes()[head.reason.clone()]);
             format!("{}{reason}", head.status)
         });
-        bytes.retire(cx);
         self.closing |= head.fields.close;
         match framing {
             Framing::Length(len) if len <= rest.len() as u64 => {
@@ -78,14 +78,14 @@ impl H1Client {
                 Ok(rest)
             }
             _ => {
-                self.stage = Stage::Body(refusal, Message::new(framing, limit, cx.pool));
+                self.stage = Stage::Body(refusal, Body::new(framing, limit, cx.pool));
                 Ok(rest)
             }
         }
     }
 
     fn refused(&self, what: &str) -> WireError {
-        WireError::violation(PROTOCOL, format!("the body of a reply {what}"))
+        WireError::violation(PROTOCOL, format!("the body of a response {what}"))
     }
 
     fn deliver(&mut self, refusal: Option<String>, body: &[u8], sink: &mut dyn Sink) {
@@ -102,15 +102,13 @@ impl H1Client {
         }
     }
 
-    fn deliver_if_whole(&mut self, cx: &mut Context<'_>, sink: &mut dyn Sink) {
-        if !matches!(&self.stage, Stage::Body(_, message) if message.is_whole()) {
+    fn deliver_if_whole(&mut self, sink: &mut dyn Sink) {
+        if !matches!(&self.stage, Stage::Body(_, body) if body.is_whole()) {
             return;
         }
         let head = Stage::Head(HeadReader::default());
-        if let Stage::Body(refusal, message) = std::mem::replace(&mut self.stage, head) {
-            let body = message.into_gathered();
-            self.deliver(refusal, body.bytes(), sink);
-            cx.pool.give(body.into_buffer());
+        if let Stage::Body(refusal, body) = std::mem::replace(&mut self.stage, head) {
+            self.deliver(refusal, body.into_slice().as_ref(), sink);
         }
     }
 }
@@ -150,32 +148,29 @@ impl Client for H1Client {
                         None => &[],
                     }
                 }
-                Stage::Body(_, message) => message.take(input).map_err(broken)?,
+                Stage::Body(_, body) => body.take(input).map_err(broken)?,
             };
-            self.deliver_if_whole(cx, sink);
+            self.deliver_if_whole(sink);
         }
         Ok(())
     }
 
-    fn lend(&mut self, _pool: &mut Pool) -> Option<Loan> {
+    fn lend(&mut self, _pool: &Pool) -> Option<Loan> {
         match &mut self.stage {
             Stage::Head(_) => None,
-            Stage::Body(_, message) => message.lend(),
+            Stage::Body(_, body) => body.lend(),
         }
     }
 
     fn repay(
         &mut self,
-        buffer: Vec<u8>,
-        cx: &mut Context<'_>,
+        buffer: PooledBuf,
+        _: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), WireError> {
-        match &mut self.stage {
-            Stage::Head(_) => cx.pool.give(buffer),
-            Stage::Body(_, message) => {
-                message.repay(buffer);
-                self.deliver_if_whole(cx, sink);
-            }
+        if let Stage::Body(_, body) = &mut self.stage {
+            body.repay(buffer);
+            self.deliver_if_whole(sink);
         }
         Ok(())
     }

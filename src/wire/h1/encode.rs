@@ -1,16 +1,16 @@
-//! Writes the head of a reply: status line, content type, length, date.
+//! Writer of the head of a response: status line, content type, length, date.
 //!
-//! Date is mandatory for a server with a clock (RFC 9110 6.6.1), and the stacks it is compared with send it. A machine
-//! has no clock, so [`DateClock`] carries one moment known by both clocks, and its text is made once a second.
+//! A server with a clock must send Date (RFC 9110 section 6.6.1), and the stacks that this one is compared with do. A
+//! machine reads no clock, so [`DateClock`] holds one moment of both clocks. It formats the text once a second.
 
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use crate::wire::Refusal;
+use httpdate::HttpDate;
 
-/// Content type of a refusal's text.
-pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+use crate::wire::handler::Refusal;
 
-/// A reply head is about this long, without the content type and Allow.
+/// Approximate bytes of a response head, without the content type and Allow.
 pub(super) const HEAD_BYTES_HINT: usize = 192;
 
 /// Statuses that this server sends.
@@ -67,31 +67,30 @@ impl From<Refusal> for Status {
     }
 }
 
-/// What the reply says of the connection.
+/// Connection field of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Connection {
-    /// Nothing: HTTP/1.1 goes on.
+    /// No field: HTTP/1.1 keeps the connection open.
     Implied,
-    /// It goes on although the request was HTTP/1.0.
+    /// The connection stays open although the request was HTTP/1.0.
     KeepAlive,
-    /// It ends with this reply.
+    /// The connection ends with this response.
     Close,
 }
 
-/// The head of a reply with `Content-Length`.
+/// Head of a response with `Content-Length`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ReplyHead<'a> {
+pub(super) struct ResponseHead<'a> {
     pub(super) status: Status,
     pub(super) content_type: &'a str,
     pub(super) len: usize,
-    /// Methods for Allow; empty for none.
+    /// Methods for Allow; empty without the field.
     pub(super) allow: &'a str,
     pub(super) connection: Connection,
     pub(super) date: &'a [u8],
 }
 
-impl ReplyHead<'_> {
-    /// Appends the head.
+impl ResponseHead<'_> {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.reserve(HEAD_BYTES_HINT + self.content_type.len() + self.allow.len());
         out.extend_from_slice(self.status.line());
@@ -131,7 +130,7 @@ pub(super) fn write_decimal(mut number: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[start..]);
 }
 
-/// The wall clock of a machine: one moment known by both clocks, and the text of the current second.
+/// Wall clock of a machine: one moment of both clocks, and the text of the current second.
 #[derive(Clone, Debug)]
 pub struct DateClock {
     at: Instant,
@@ -143,13 +142,13 @@ pub struct DateClock {
 const DATE_BYTES: usize = 29;
 
 impl DateClock {
-    /// A clock that was `unix` after the epoch at `at`.
+    /// Makes a clock that was `unix` after the epoch at `at`.
     pub fn new(at: Instant, unix: Duration) -> DateClock {
         let second = unix.as_secs();
         DateClock { at, unix, second, text: date_text(second) }
     }
 
-    /// The value of Date at `now`.
+    /// Returns the value of Date at `now`.
     pub(super) fn date(&mut self, now: Instant) -> &[u8] {
         let second = (self.unix + now.saturating_duration_since(self.at)).as_secs();
         if second != self.second {
@@ -160,45 +159,12 @@ impl DateClock {
     }
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 5.6.7).
+/// Formats `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).
 fn date_text(unix_second: u64) -> [u8; DATE_BYTES] {
-    const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
-    const MONTHS: [&[u8; 3]; 12] = [
-        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
-        b"Dec",
-    ];
-    let (day, second) = (unix_second / 86_400, unix_second % 86_400);
-    let (year, month, day_of_month) = civil(day);
     let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
-    text[..3].copy_from_slice(DAYS[(day % 7) as usize]);
-    text[8..11].copy_from_slice(MONTHS[month]);
-    write_pair(&mut text[5..7], day_of_month);
-    write_pair(&mut text[12..14], year / 100);
-    write_pair(&mut text[14..16], year % 100);
-    write_pair(&mut text[17..19], second / 3600);
-    write_pair(&mut text[20..22], second / 60 % 60);
-    write_pair(&mut text[23..25], second % 60);
+    let date = HttpDate::from(UNIX_EPOCH + Duration::from_secs(unix_second));
+    write!(&mut text[..], "{date}").expect("an HTTP date has 29 bytes until the year 9999");
     text
-}
-
-fn write_pair(into: &mut [u8], number: u64) {
-    into[0] = b'0' + (number / 10 % 10) as u8;
-    into[1] = b'0' + (number % 10) as u8;
-}
-
-/// Year, month from 0 and day from 1 of a day since 1970-01-01, by eras of 400 years that start in March (Howard
-/// Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
-fn civil(day: u64) -> (u64, usize, u64) {
-    let since_march_0 = day + 719_468;
-    let (era, day_of_era) = (since_march_0 / 146_097, since_march_0 % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = (march_month + 2) % 12;
-    let year = era * 400 + year_of_era + u64::from(month < 2);
-    (year, month as usize, day_of_month)
 }
 
 #[cfg(test)]

@@ -1,21 +1,21 @@
-//! The fields of a head that frame its message or steer its connection.
+//! Fields of a head that frame its message or control its connection.
 //!
-//! Of all others only the grammar is checked: a token, a colon, no control character. RFC 9110 section 5, RFC 9112
-//! sections 5 and 6.
+//! All other fields are checked for their grammar alone: a token, a colon, no control character. RFC 9110 section 5,
+//! RFC 9112 sections 5 and 6.
 
 use std::ops::Range;
 
 use super::encode::Status;
-use crate::wire::Limits;
+use crate::wire::limits::Limits;
 
-/// Why a message is refused: its framing cannot be trusted, so the connection ends with it.
+/// Fault of framing: the connection cannot be trusted and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) status: Status,
     pub(super) what: &'static str,
 }
 
-/// What follows a head.
+/// Framing of the body behind a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     None,
@@ -23,7 +23,7 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// What a request expects before it sends its body.
+/// Expectation of a client before it sends its body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Expect {
     #[default]
@@ -32,7 +32,7 @@ pub(super) enum Expect {
     Unknown,
 }
 
-/// The fields that frame a message or steer a connection.
+/// Fields that frame a message or control a connection.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     count: usize,
@@ -42,13 +42,13 @@ pub(super) struct Fields {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) expect: Expect,
-    /// The body is compressed or otherwise coded.
+    /// The body has a content coding other than `identity`.
     pub(super) coded: bool,
     pub(super) content_type: Range<usize>,
 }
 
 impl Fields {
-    /// Takes one line of a head.
+    /// Reads one line of a head.
     pub(super) fn read(
         &mut self,
         head: &[u8],
@@ -142,14 +142,14 @@ impl Fields {
             return Err(bad("chunked must be the last transfer coding, and once"));
         }
         if codings.next().is_some() {
-            let what = "no transfer coding but chunked is spoken here";
+            let what = "no transfer coding but chunked is supported";
             return Err(Fault { status: Status::NotImplemented, what });
         }
         self.chunked = true;
         Ok(())
     }
 
-    /// What can only be told once all fields are read.
+    /// Checks the rules on all fields together.
     pub(super) fn check(&self) -> Result<(), Fault> {
         if self.chunked && self.content_length.is_some() {
             return Err(bad("Content-Length and Transfer-Encoding exclude each other"));
@@ -157,7 +157,7 @@ impl Fields {
         Ok(())
     }
 
-    /// What the request version `HTTP/1.minor` asks beyond that.
+    /// Checks the rules on a request of version `HTTP/1.minor`.
     pub(super) fn check_request(&self, minor: u8) -> Result<(), Fault> {
         if self.hosts > 1 || self.hosts == 0 && minor > 0 {
             return Err(bad("a request needs exactly one Host"));
@@ -168,7 +168,6 @@ impl Fields {
         Ok(())
     }
 
-    /// How the body is framed.
     pub(super) fn framing(&self) -> Framing {
         match self.content_length {
             _ if self.chunked => Framing::Chunked,
@@ -178,25 +177,24 @@ impl Fields {
     }
 }
 
-/// A fault of grammar.
 pub(super) fn bad(what: &'static str) -> Fault {
     Fault { status: Status::BadRequest, what }
 }
 
-/// Whether a name, already known to be a token, is `known`, which is lower case. Setting a bit makes letters lower
-/// case; of the bytes it changes otherwise only CR turns into one that names are made of, and CR is no token.
+/// Compares a name, which is a token, to `known`, which is lower case. Setting a bit makes letters lower case. The bit
+/// also changes CR into a byte of names, but a token contains no CR.
 fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
     let Ok(name) = <&[u8; N]>::try_from(name) else { return false };
     name.iter().zip(known).fold(true, |same, (a, b)| same & (a | 0x20 == *b))
 }
 
-/// `tchar` of RFC 9110 5.6.2.
+/// `tchar` of RFC 9110 section 5.6.2.
 pub(super) fn is_token(byte: u8) -> bool {
     const TOKEN: [bool; 256] = letters_digits_and(b"!#$%&'*+-.^_`|~");
     TOKEN[usize::from(byte)]
 }
 
-/// What a Host is made of (RFC 3986 3.2.2): names, addresses in brackets, a port.
+/// Byte of a Host (RFC 3986 section 3.2.2): names, addresses in brackets, a port.
 fn is_host(byte: u8) -> bool {
     const HOST: [bool; 256] = letters_digits_and(b"-._~%!$&'()*+;=[]:");
     HOST[usize::from(byte)]
@@ -217,7 +215,7 @@ const fn letters_digits_and(marks: &[u8]) -> [bool; 256] {
     table
 }
 
-/// A byte that a field value may hold (RFC 9110 5.5): visible, space, tab, or beyond ASCII.
+/// Byte of a field value (RFC 9110 section 5.5): visible, space, tab, or beyond ASCII.
 pub(super) fn is_value(byte: u8) -> bool {
     byte >= b' ' && byte != 0x7F || byte == b'\t'
 }

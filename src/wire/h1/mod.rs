@@ -1,27 +1,27 @@
 //! `h1`: own HTTP/1.1 (RFC 9112, RFC 9110), server and client half.
 //!
 //! ```text
-//!            parse (head, one pass)    handler          encode (head) + reply::send
+//!            parse (head, one pass)    handler          encode (head) + response::send
 //! receive ──▶ Head ───────────────▶ route ─▶ Body ─▶ answer ─▶ Outbox ─▶ Head ...
-//!                  └─ refused: reply ──────▶ Skip (body swallowed, to stay in step) ─▶ Head
-//!                  └─ broken framing: reply with its reason, then closed
+//!                  └─ refused: response ───▶ Skip (body discarded, to stay in step) ─▶ Head
+//!                  └─ broken framing: response with its reason, then closed
 //! ```
-//! Requests may be pipelined and are answered in order. A body may have a Content-Length or be chunked; one that lies
-//! whole in the caller's buffer is answered from there, a long one is received into its own. Every refusal carries its
-//! reason as one line of text. Strict where leniency has been an attack: see `parse.rs`.
+//! Requests may be pipelined and are answered in order. A body has a Content-Length or is chunked. A body that lies
+//! whole in the caller's buffer is answered from there; a long one is received into its own buffer. Every refusal
+//! carries its reason as one line of text. The parser is strict where leniency has led to attacks: see `parse.rs`.
 //!
 //! Not here: TLS, upgrades, compression, ranges, trailers (read and dropped), `CONNECT`.
 
+mod body;
 mod chunked;
 mod client;
 mod encode;
 mod fields;
-mod machine;
-mod message;
 mod parse;
+mod server;
 
 pub use client::H1Client;
 pub use encode::DateClock;
-pub use machine::H1;
+pub use server::H1;
 
 const PROTOCOL: &str = "h1";

@@ -1,13 +1,13 @@
-//! Reads the head of a request or reply in one pass, line by line, without a copy or an allocation.
+//! Parser of the head of a request or response: one pass, line by line, without a copy or an allocation.
 //!
-//! A head that has not arrived whole is kept, and reading goes on where it stopped: no byte is looked at twice, and
-//! how the bytes were cut never shows. Only the fields that frame a message or steer a connection are understood; of
-//! the others the grammar alone is checked.
+//! The parser keeps an unfinished head and continues where it stopped. It looks at no byte twice, and the cuts of the
+//! input never show. It interprets only the fields that frame a message or control a connection, and checks the
+//! grammar of the others.
 //!
-//! Strict where two readers could disagree on where a message ends (request smuggling). Refused are: a line that ends
-//! in LF alone, CR or NUL anywhere else, a folded field, space before the colon, a name that is no token, two
-//! Content-Length or one that is not plain digits, Content-Length beside Transfer-Encoding, a Transfer-Encoding other
-//! than `chunked`, none or two Host. RFC 9112 sections 2 to 6.
+//! It is strict where two readers could disagree on the end of a message (request smuggling). It refuses: a line that
+//! ends in LF alone, CR or NUL anywhere else, a folded field, space before the colon, a name that is no token, two
+//! Content-Length fields or one that is not plain digits, Content-Length together with Transfer-Encoding, a
+//! Transfer-Encoding other than `chunked`, no Host or two of them. RFC 9112 sections 2 to 6.
 
 use std::ops::Range;
 
@@ -15,54 +15,54 @@ use memchr::memchr;
 
 use super::encode::Status;
 use super::fields::{Fault, Fields, Framing, bad, is_token, is_value};
-use crate::wire::reply::Source;
-use crate::wire::{Limits, Pool};
+use crate::wire::buffers::{Pool, PooledBuf};
+use crate::wire::limits::Limits;
+use crate::wire::response::Received;
 
-/// Empty lines taken before a request line (RFC 9112 2.2 asks for one).
+/// Most empty lines before a request line (RFC 9112 section 2.2 asks for one).
 const EMPTY_LINES_MAX: u8 = 4;
 
-/// A head of some kind, read as its bytes arrive. Ranges count from the first byte of the head.
+/// Parser of one kind of head, fed as its bytes arrive. Ranges count from the first byte of the head.
 pub(super) trait HeadParser: Default {
-    /// Reads on in `head`, which holds what earlier calls saw and perhaps more. The head's length once it is whole.
+    /// Continues in `head`, which holds the bytes of earlier calls and perhaps more; returns the length of a whole head.
     fn advance(&mut self, head: &[u8], limits: &Limits) -> Result<Option<usize>, Fault>;
 
-    /// True when `len` bytes were read and none of them matters.
+    /// Returns true when the first `len` bytes are only empty lines.
     fn is_blank(&self, len: usize) -> bool;
 
-    /// Forgets bytes that do not matter.
+    /// Starts again, after blank bytes were dropped.
     fn rewind(&mut self);
 }
 
-/// A head on its way in.
+/// Head on its way in.
 #[derive(Debug, Default)]
 pub(super) struct HeadReader<P> {
     parser: P,
-    /// What came before, when it was not whole.
-    buffer: Vec<u8>,
+    /// Beginning of an unfinished head.
+    buffer: PooledBuf,
 }
 
-/// A whole head and what follows it.
-pub(super) struct Whole<'a, P> {
+/// A whole head and the input behind it.
+pub(super) struct WholeHead<'a, P> {
     pub(super) head: P,
-    pub(super) bytes: Source<'a>,
+    pub(super) bytes: Received<'a>,
     pub(super) rest: &'a [u8],
 }
 
 impl<P: HeadParser> HeadReader<P> {
-    /// True when nothing of a head has arrived.
     pub(super) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 
-    /// The head once it is whole; until then all of `input` is kept.
+    /// Returns the head once it is whole; keeps all of `input` until then.
     pub(super) fn read<'a>(
         &mut self,
         input: &'a [u8],
         limits: &Limits,
-        pool: &mut Pool,
-    ) -> Result<Option<Whole<'a, P>>, Fault> {
+        pool: &Pool,
+    ) -> Result<Option<WholeHead<'a, P>>, Fault> {
         if !self.buffer.is_empty() {
-            return self.read_on(input, limits, pool);
+            return self.read_on(input, limits);
         }
         let Some(end) = self.parser.advance(input, limits)? else {
             if self.parser.is_blank(input.len()) {
@@ -74,9 +74,9 @@ impl<P: HeadParser> HeadReader<P> {
             return Ok(None);
         };
         let (bytes, rest) = input.split_at(end);
-        Ok(Some(Whole {
+        Ok(Some(WholeHead {
             head: std::mem::take(&mut self.parser),
-            bytes: Source::Slice(bytes),
+            bytes: Received::Borrowed(bytes),
             rest,
         }))
     }
@@ -85,8 +85,7 @@ impl<P: HeadParser> HeadReader<P> {
         &mut self,
         input: &'a [u8],
         limits: &Limits,
-        pool: &mut Pool,
-    ) -> Result<Option<Whole<'a, P>>, Fault> {
+    ) -> Result<Option<WholeHead<'a, P>>, Fault> {
         let before = self.buffer.len();
         let kept_max = limits.head_bytes_max + 2 * usize::from(EMPTY_LINES_MAX);
         let kept = input.len().min(kept_max - before);
@@ -94,28 +93,28 @@ impl<P: HeadParser> HeadReader<P> {
         let Some(end) = self.parser.advance(&self.buffer, limits)? else {
             if self.parser.is_blank(self.buffer.len()) {
                 self.parser.rewind();
-                pool.give(std::mem::take(&mut self.buffer));
+                self.buffer = PooledBuf::default();
             }
             return Ok(None);
         };
         self.buffer.truncate(end);
-        let bytes = Source::Buffer(std::mem::take(&mut self.buffer).into());
+        let bytes = Received::Owned(std::mem::take(&mut self.buffer).into());
         let head = std::mem::take(&mut self.parser);
-        Ok(Some(Whole { head, bytes, rest: &input[end - before..] }))
+        Ok(Some(WholeHead { head, bytes, rest: &input[end - before..] }))
     }
 }
 
-/// Finds lines.
+/// Finder of lines.
 #[derive(Debug, Default)]
 struct Lines {
-    /// Where the next line starts.
+    /// Start of the next line.
     start: usize,
-    /// No line ends before here.
+    /// End of the bytes that hold no further line end.
     scanned: usize,
 }
 
 impl Lines {
-    /// The next line without its CRLF, or `None` until it has one.
+    /// Returns the next line without its CRLF, or `None` until the line has one.
     fn next(&mut self, head: &[u8]) -> Result<Option<Range<usize>>, Fault> {
         let Some(at) = memchr(b'\n', &head[self.scanned..]) else {
             self.scanned = head.len();
@@ -132,7 +131,7 @@ impl Lines {
     }
 }
 
-/// Methods that this server tells apart.
+/// Methods that this server distinguishes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Method {
     Get,
@@ -144,12 +143,12 @@ pub(super) enum Method {
     Unknown,
 }
 
-/// The head of a request.
+/// Head of a request.
 #[derive(Debug, Default)]
 pub(super) struct RequestHead {
     lines: Lines,
     empty_lines: u8,
-    /// Where the request line starts: empty lines do not count as head.
+    /// Start of the request line; empty lines before it do not count as head.
     first: usize,
     line_read: bool,
     pub(super) method: Method,
@@ -200,7 +199,7 @@ impl RequestHead {
         }
     }
 
-    /// Turns away at once what cannot become a request, such as a TLS handshake.
+    /// Refuses at once input that cannot become a request, such as a TLS handshake.
     fn check_first_byte(&self, head: &[u8]) -> Result<(), Fault> {
         match head.get(self.lines.start) {
             Some(&first) if !self.line_read && !is_token(first) && first != b'\r' => {
@@ -243,7 +242,7 @@ impl RequestHead {
         Ok(())
     }
 
-    /// The path within a target in origin, absolute or asterisk form.
+    /// Finds the path in a target of origin, absolute or asterisk form.
     fn read_target(&self, head: &[u8], target: Range<usize>) -> Result<Range<usize>, Fault> {
         let text = &head[target.clone()];
         let path = match text {
@@ -261,24 +260,24 @@ impl RequestHead {
         Ok(target.start + path.start..target.start + end)
     }
 
-    /// What can only be told once the head is whole.
+    /// Checks the rules on the head as a whole.
     fn check(&self) -> Result<(), Fault> {
         self.fields.check()?;
         self.fields.check_request(self.minor)
     }
 
-    /// What the head says about its body.
+    /// Returns the framing of the body.
     pub(super) fn framing(&self) -> Framing {
         self.fields.framing()
     }
 
-    /// Whether the connection goes on after the reply, as far as the client is concerned.
+    /// Returns true when the client keeps the connection open after the response.
     pub(super) fn keep_alive(&self) -> bool {
         !self.fields.close && (self.minor > 0 || self.fields.keep_alive)
     }
 }
 
-/// The path of `http://host/path`; the last slash of the scheme stands in for an empty one.
+/// Finds the path of `http://host/path`; the last slash of the scheme stands for an empty path.
 fn absolute_path(target: &[u8]) -> Option<Range<usize>> {
     let schemes: [&[u8]; 2] = [b"http://", b"https://"];
     let is_prefix = |scheme: &&[u8]| {
@@ -304,14 +303,14 @@ fn method(name: &[u8]) -> Method {
     }
 }
 
-/// The minor version of `HTTP/1.x`.
+/// Reads the minor version of `HTTP/1.x`.
 fn read_version(text: &[u8]) -> Result<u8, Fault> {
     match text {
         [b'H', b'T', b'T', b'P', b'/', major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] => {
             match major {
                 b'1' => Ok(minor - b'0'),
                 _ => {
-                    let what = "only HTTP/1.0 and HTTP/1.1 are spoken here";
+                    let what = "only HTTP/1.0 and HTTP/1.1 are supported";
                     Err(Fault { status: Status::VersionNotSupported, what })
                 }
             }
@@ -320,16 +319,16 @@ fn read_version(text: &[u8]) -> Result<u8, Fault> {
     }
 }
 
-/// The head of a reply.
+/// Head of a response.
 #[derive(Debug, Default)]
-pub(super) struct ReplyHead {
+pub(super) struct ResponseHead {
     lines: Lines,
     pub(super) status: u16,
     pub(super) reason: Range<usize>,
     pub(super) fields: Fields,
 }
 
-impl HeadParser for ReplyHead {
+impl HeadParser for ResponseHead {
     fn advance(&mut self, head: &[u8], limits: &Limits) -> Result<Option<usize>, Fault> {
         let seen = &head[..head.len().min(limits.head_bytes_max)];
         loop {
@@ -355,7 +354,7 @@ impl HeadParser for ReplyHead {
     fn rewind(&mut self) {}
 }
 
-impl ReplyHead {
+impl ResponseHead {
     fn read_status_line(&mut self, head: &[u8], line: Range<usize>) -> Result<(), Fault> {
         let text = &head[line.clone()];
         let (version, rest) = text.split_at_checked(8).ok_or(bad("the status line is cut"))?;
@@ -372,7 +371,7 @@ impl ReplyHead {
         Ok(())
     }
 
-    /// What the head says about its body; `None` when only the end of the connection would tell.
+    /// Returns the framing of the body; `None` when only the end of the connection would end it.
     pub(super) fn framing(&self) -> Option<Framing> {
         match (self.status, self.fields.framing()) {
             (100..=199 | 204 | 304, _) => Some(Framing::None),

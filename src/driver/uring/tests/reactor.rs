@@ -12,7 +12,7 @@ use super::sim::{Peer, Sim, World};
 use crate::driver::Options;
 use crate::sys::address::Address;
 use crate::sys::listener::Listener;
-use crate::wire::{Context, Loan, Machine, Pool, SharedPool, WireError};
+use crate::wire::{Context, Loan, Machine, Pool, PooledBuf, WireError};
 
 /// Machine that echoes bytes and often lends a buffer for the next ones.
 #[derive(Default)]
@@ -32,7 +32,7 @@ impl Machine for Echo {
         Ok(())
     }
 
-    fn lend(&mut self, pool: &mut Pool) -> Option<Loan> {
+    fn lend(&mut self, pool: &Pool) -> Option<Loan> {
         assert!(!self.lent, "asked for a second buffer");
         let want = 1 + self.calls * 37 % 900;
         let mut buffer = (self.calls % 3 == 1).then(|| pool.take(want))?;
@@ -41,11 +41,10 @@ impl Machine for Echo {
         Some(Loan { buffer, want })
     }
 
-    fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
+    fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.calls += 1;
         self.lent = false;
-        let len = buffer.len();
-        cx.out.own(buffer, 0..len, cx.pool);
+        cx.out.push(buffer.into());
         Ok(())
     }
 
@@ -107,7 +106,7 @@ fn reactor(world: &Rc<RefCell<World>>, seed: u64, factory: ConnectionFactory) ->
         busy_poll: Duration::from_micros(20 * (seed % 2)),
         ..Options::default()
     };
-    let mut reactor = Reactor::on(Sim::new(world, seed), options, SharedPool::default());
+    let mut reactor = Reactor::on(Sim::new(world, seed), options, Pool::default());
     // The simulator uses only its descriptor and invents the peers.
     let listener = Listener::bind(&Address::FREE_PORT).expect("port 0");
     reactor.serve(listener, factory).expect("a listener");

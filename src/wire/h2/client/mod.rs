@@ -19,7 +19,9 @@ use super::flow::WINDOW_MAX;
 use super::frame::{self, PREFACE};
 use super::settings::{FRAME_BYTES_MAX, Settings, WINDOW_DEFAULT};
 use super::{PROTOCOL, STREAM_ID_MAX};
-use crate::wire::{Client, Context, Limits, Loan, Part, Pool, ResponseEvent, Sink, WireError};
+use crate::wire::{
+    Client, Context, Limits, Loan, Part, Pool, PooledBuf, ResponseEvent, Sink, WireError,
+};
 
 mod head;
 mod request;
@@ -134,11 +136,7 @@ impl H2Client {
         sink: &mut dyn Sink,
     ) -> Result<(), Fault> {
         match event {
-            Event::Headers(block) => {
-                let handled = self.headers(&block, input, cx, sink);
-                block.recycle(cx.pool);
-                handled
-            }
+            Event::Headers(block) => self.headers(&block, input, cx, sink),
             Event::Content { stream, .. } | Event::StreamEnded { stream } => {
                 // A response that ends with its content has no status.
                 let failure = Some("the response has no trailers".to_owned());
@@ -161,7 +159,7 @@ impl H2Client {
                 Ok(())
             }
             Event::GoAway { last, code, reason } => {
-                self.drop_calls_after(last, &reason, cx, sink);
+                self.drop_calls_after(last, &reason, sink);
                 self.away = Some(WireError::violation(PROTOCOL, reason).with_code(code));
                 Ok(())
             }
@@ -204,13 +202,13 @@ impl Client for H2Client {
         self.run(Ok(()), input, cx, sink)
     }
 
-    fn lend(&mut self, _: &mut Pool) -> Option<Loan> {
+    fn lend(&mut self, _: &Pool) -> Option<Loan> {
         self.connection.lend()
     }
 
     fn repay(
         &mut self,
-        buffer: Vec<u8>,
+        buffer: PooledBuf,
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), WireError> {
@@ -255,8 +253,8 @@ mod tests {
         let limits = Rc::new(Limits::default());
         let mut client =
             H2Client::new("a:1", "/p", "application/grpc", Allowance::default(), limits);
-        let (mut out, mut pool, mut sink) = (Outbox::default(), Pool::default(), Last(None));
-        let mut cx = Context { out: &mut out, pool: &mut pool, now: Instant::now() };
+        let (mut out, pool, mut sink) = (Outbox::default(), Pool::default(), Last(None));
+        let mut cx = Context { out: &mut out, pool: &pool, now: Instant::now() };
         client.open(&mut cx);
         client.receive(&Settings::default().frame(), &mut cx, &mut sink).unwrap();
         client.next_stream = STREAM_ID_MAX;

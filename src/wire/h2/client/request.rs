@@ -15,7 +15,7 @@ use crate::wire::h2::connection::outbound::Outbound;
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::connection::stream::Stream;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
-use crate::wire::{Context, Part};
+use crate::wire::{Context, Part, Slice};
 
 /// Bytes of a request around its message, about.
 const AROUND_BYTES: usize = 256;
@@ -85,14 +85,11 @@ fn outgoing(parts: &[Part<'_>]) -> Outgoing {
         match part {
             Part::Copy(bytes) => copied.extend_from_slice(bytes),
             Part::Share(bytes, range) => {
-                let before = std::mem::take(&mut copied);
-                let all = 0..before.len();
-                outgoing.push(Rc::new(before), all);
-                outgoing.push(Rc::clone(bytes), range.clone());
+                outgoing.push(Slice::from(std::mem::take(&mut copied)));
+                outgoing.push(Slice::shared(Rc::clone(bytes), range.clone()));
             }
         }
     }
-    let all = 0..copied.len();
-    outgoing.push(Rc::new(copied), all);
+    outgoing.push(Slice::from(copied));
     outgoing
 }

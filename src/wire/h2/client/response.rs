@@ -7,12 +7,12 @@
 //! RFC 9113 section 8.1; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
 use super::H2Client;
+use crate::wire::grpc::MessageReader;
 use crate::wire::grpc::{self, Status};
 use crate::wire::h2::HEAD_BYTES_FATAL_FACTOR;
 use crate::wire::h2::connection::errors::Removed;
 use crate::wire::h2::connection::event::HeaderBlock;
 use crate::wire::h2::connection::history::GoneStream;
-use crate::wire::h2::connection::incoming::Incoming;
 use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::{Context, ResponseEvent, Sink};
 
@@ -28,7 +28,7 @@ impl H2Client {
         sink: &mut dyn Sink,
     ) -> Result<(), Fault> {
         let id = block.stream;
-        self.decode(&block.bytes)?;
+        self.decode(block.bytes.bytes())?;
         let Some(stream) = self.connection.streams.get(id) else { return self.gone_stream(id) };
         if let Some(fault) = block.fault {
             return Err(Fault::Stream(id, ErrorCode::Protocol, fault));
@@ -53,7 +53,7 @@ impl H2Client {
         }
         if let Some(stream) = self.connection.streams.get(id) {
             let bytes_max = self.connection.limits.body_bytes_max;
-            stream.inbound.expect(Incoming::new(bytes_max, false));
+            stream.inbound.expect(MessageReader::new(bytes_max, false));
         }
         Ok(())
     }
@@ -138,7 +138,7 @@ impl H2Client {
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), Fault> {
-        if let Some(Removed { data: call, .. }) = self.connection.remove(id, cx) {
+        if let Some(Removed { data: call, .. }) = self.connection.remove(id) {
             sink.response(call.id, ResponseEvent::Failed(&status.text));
             self.connection.reset(id, ErrorCode::Cancel, cx)?;
         }
@@ -146,15 +146,9 @@ impl H2Client {
     }
 
     /// Ends the calls that a server which goes away has not processed.
-    pub(super) fn drop_calls_after(
-        &mut self,
-        last: u32,
-        reason: &str,
-        cx: &mut Context<'_>,
-        sink: &mut dyn Sink,
-    ) {
+    pub(super) fn drop_calls_after(&mut self, last: u32, reason: &str, sink: &mut dyn Sink) {
         for id in self.connection.streams.ids().into_iter().filter(|id| *id > last) {
-            if let Some(Removed { data: call, .. }) = self.connection.remove(id, cx) {
+            if let Some(Removed { data: call, .. }) = self.connection.remove(id) {
                 sink.response(call.id, ResponseEvent::Failed(reason));
             }
         }
@@ -170,12 +164,8 @@ impl H2Client {
         sink: &mut dyn Sink,
     ) -> Result<(), Fault> {
         let message = self.connection.take_message(id).unwrap_or_default();
-        match message.finish(cx.pool) {
-            Ok(message) => {
-                let delivered = self.report(id, Ok(message.bytes()), failure, cx, sink);
-                cx.pool.give(message.into_buffer());
-                delivered
-            }
+        match message.finish() {
+            Ok(message) => self.report(id, Ok(message.as_ref()), failure, cx, sink),
             Err(status) => self.report(id, Err(&status), failure, cx, sink),
         }
     }
@@ -190,7 +180,7 @@ impl H2Client {
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), Fault> {
-        let Some(removed) = self.connection.remove(id, cx) else { return Ok(()) };
+        let Some(removed) = self.connection.remove(id) else { return Ok(()) };
         let call = removed.data;
         match (&call.failure.or(failure), message) {
             (Some(failure), _) => sink.response(call.id, ResponseEvent::Failed(failure)),

@@ -87,7 +87,7 @@ impl<T> Connection<T> {
         cx: &mut Context<'_>,
     ) -> Result<Option<Event<'i, T>>, Fault> {
         let code = frame::word(payload, "RST_STREAM")?;
-        let removed = self.remove(head.stream, cx);
+        let removed = self.remove(head.stream);
         if removed.is_none() {
             match self.history.state(head.stream) {
                 GoneStream::Idle | GoneStream::Skipped => {

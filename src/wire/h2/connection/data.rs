@@ -9,9 +9,9 @@ use super::budget::OverBudget;
 use super::event::Event;
 use super::history::GoneStream;
 use super::inbound::WRONG_LENGTH;
-use super::incoming::Incoming;
 use super::stage::{DataFrame, Stage};
 use super::stream::Stream;
+use crate::wire::grpc::MessageReader;
 use crate::wire::grpc::{Code, PREFIX_BYTES, Status};
 use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::frame::{
@@ -75,7 +75,7 @@ impl<T> Connection<T> {
     }
 
     /// Takes the message of a stream out and releases its reservation.
-    pub(crate) fn take_message(&mut self, id: u32) -> Option<Incoming> {
+    pub(crate) fn take_message(&mut self, id: u32) -> Option<MessageReader> {
         let inbound = &mut self.streams.get(id)?.inbound;
         self.receive.release(&mut inbound.reservation);
         inbound.take_message()

@@ -27,7 +27,7 @@ impl<T> Connection<T> {
         cx: &mut Context<'_>,
     ) -> Result<(Option<T>, &'static str), Fault> {
         let Fault::Stream(id, code, reason) = fault else { return Err(fault) };
-        let state = self.remove(id, cx).map(|removed| removed.data);
+        let state = self.remove(id).map(|removed| removed.data);
         if code != ErrorCode::RefusedStream {
             self.abuse.reset(cx.now)?;
         }
@@ -47,15 +47,14 @@ impl<T> Connection<T> {
         self.abuse.control_frame()
     }
 
-    /// Removes a stream from the table and returns its buffers to the pool.
-    pub(crate) fn remove(&mut self, id: u32, cx: &mut Context<'_>) -> Option<Removed<T>> {
+    /// Removes a stream from the table; its buffers return to the pool.
+    pub(crate) fn remove(&mut self, id: u32) -> Option<Removed<T>> {
         let slot = self.streams.unlink(id)?;
         let stream = slot.as_mut()?;
         let (receives, is_sending) = (stream.state.receives(), stream.is_sending());
         self.receive.release(&mut stream.inbound.reservation);
         self.abuse.refund(&mut stream.inbound.charge);
-        stream.inbound.discard(cx.pool);
-        self.send.discard(&mut stream.outbound, cx.pool);
+        self.send.discard(&mut stream.outbound);
         slot.take().map(|stream| Removed { data: stream.data, receives, is_sending })
     }
 

@@ -1,9 +1,8 @@
 //! Events that a connection reports to its half.
 
-use std::borrow::Cow;
-
 use crate::wire::Pool;
 use crate::wire::grpc::Status;
+use crate::wire::response::Received;
 
 /// Fact about a stream or the connection that a half has to act on.
 ///
@@ -41,28 +40,21 @@ pub(crate) struct HeaderBlock<'i> {
     /// Error of the frame. The block must still be decoded, or the decoder's table goes out of step.
     pub(crate) fault: Option<&'static str>,
     /// Input of the caller, or a buffer of the pool if the block came in pieces.
-    pub(crate) bytes: Cow<'i, [u8]>,
+    pub(crate) bytes: Received<'i>,
 }
 
 impl HeaderBlock<'_> {
     /// Copies the block out of a buffer that does not outlive the call.
-    pub(super) fn into_owned(self, pool: &mut Pool) -> HeaderBlock<'static> {
+    pub(super) fn into_owned(self, pool: &Pool) -> HeaderBlock<'static> {
         let bytes = match self.bytes {
-            Cow::Owned(bytes) => bytes,
-            Cow::Borrowed(bytes) => {
+            Received::Owned(bytes) => bytes,
+            Received::Borrowed(bytes) => {
                 let mut copy = pool.take(bytes.len());
                 copy.extend_from_slice(bytes);
-                copy
+                copy.into()
             }
         };
         let HeaderBlock { stream, end_stream, fault, .. } = self;
-        HeaderBlock { stream, end_stream, fault, bytes: Cow::Owned(bytes) }
-    }
-
-    /// Returns the buffer, if there is one, to the pool.
-    pub(crate) fn recycle(self, pool: &mut Pool) {
-        if let Cow::Owned(bytes) = self.bytes {
-            pool.give(bytes);
-        }
+        HeaderBlock { stream, end_stream, fault, bytes: Received::Owned(bytes) }
     }
 }

@@ -3,14 +3,13 @@
 //! A block is kept up to [`BLOCK_BYTES_MAX`] and [`CONTINUATIONS_MAX`] frames. A block that lies whole in the input is
 //! not kept at all. RFC 9113 sections 4.3, 6.2 and 6.10.
 
-use std::borrow::Cow;
-
 use super::Connection;
 use super::event::HeaderBlock;
 use super::stage::OpenBlock;
 use crate::wire::h2::error::Fault;
 use crate::wire::h2::frame::{self, END_HEADERS, END_STREAM, FrameHead, Kind};
 use crate::wire::h2::{BLOCK_BYTES_MAX, CONTINUATIONS_MAX};
+use crate::wire::response::Received;
 use crate::wire::{Context, Limit};
 
 impl<T> Connection<T> {
@@ -31,7 +30,7 @@ impl<T> Connection<T> {
         let (fragment, fault) = frame::headers_fragment(head, payload)?;
         let (stream, end_stream) = (head.stream, head.has(END_STREAM));
         if head.has(END_HEADERS) {
-            let bytes = Cow::Borrowed(fragment);
+            let bytes = Received::Borrowed(fragment);
             return Ok(Some(HeaderBlock { stream, end_stream, fault, bytes }));
         }
         let mut bytes = cx.pool.take(fragment.len());
@@ -63,6 +62,6 @@ impl<T> Connection<T> {
             return Ok(None);
         }
         let OpenBlock { stream, end_stream, fault, bytes, .. } = open;
-        Ok(Some(HeaderBlock { stream, end_stream, fault, bytes: Cow::Owned(bytes) }))
+        Ok(Some(HeaderBlock { stream, end_stream, fault, bytes: Received::Owned(bytes.into()) }))
     }
 }

@@ -1,7 +1,6 @@
 //! Receiving side of a stream: its window, its content and the message inside.
 
-use super::incoming::Incoming;
-use crate::wire::Pool;
+use crate::wire::grpc::MessageReader;
 use crate::wire::h2::abuse::Charge;
 use crate::wire::h2::connection::budget::Reservation;
 use crate::wire::h2::error::{ErrorCode, Fault};
@@ -19,7 +18,7 @@ const PADDING_BYTES_MAX: usize = 256;
 pub(crate) struct Inbound {
     window: ReceiveWindow,
     /// Message that arrives; without one, content is dropped.
-    message: Option<Incoming>,
+    message: Option<MessageReader>,
     content_length: Option<u64>,
     content_bytes: u64,
     /// Share of the message in the connection's budget.
@@ -33,7 +32,7 @@ impl Inbound {
     pub(crate) fn new(
         window: u32,
         content_length: Option<u64>,
-        message: Option<Incoming>,
+        message: Option<MessageReader>,
     ) -> Inbound {
         Inbound {
             window: ReceiveWindow::new(window),
@@ -51,11 +50,11 @@ impl Inbound {
     }
 
     /// Starts to collect a message.
-    pub(crate) fn expect(&mut self, message: Incoming) {
+    pub(crate) fn expect(&mut self, message: MessageReader) {
         self.message = Some(message);
     }
 
-    pub(super) fn message(&mut self) -> Option<&mut Incoming> {
+    pub(super) fn message(&mut self) -> Option<&mut MessageReader> {
         self.message.as_mut()
     }
 
@@ -65,7 +64,7 @@ impl Inbound {
     }
 
     /// Takes the message out; later content is dropped. The reservation stays until the budget releases it.
-    pub(super) fn take_message(&mut self) -> Option<Incoming> {
+    pub(super) fn take_message(&mut self) -> Option<MessageReader> {
         self.message.take()
     }
 
@@ -74,7 +73,7 @@ impl Inbound {
     pub(super) fn takes_whole(&self, len: usize) -> bool {
         self.window.allows(len)
             && self.content_length.is_none_or(|length| length == len as u64)
-            && self.message.as_ref().is_some_and(Incoming::is_untouched)
+            && self.message.as_ref().is_some_and(MessageReader::is_untouched)
     }
 
     /// Takes the whole length of a DATA frame off the window.
@@ -105,15 +104,9 @@ impl Inbound {
     /// rest have already been taken off the window.
     pub(super) fn window_update(&mut self, granted: usize) -> Option<u32> {
         let announced = self.message.as_ref().filter(|message| message.announced().is_some());
-        let rest = |message: &Incoming| message.remaining().saturating_sub(granted);
+        let rest = |message: &MessageReader| message.remaining().saturating_sub(granted);
         let expected =
             announced.map_or(u64::MAX, |message| (rest(message) + PADDING_BYTES_MAX) as u64);
         self.window.update(expected)
-    }
-
-    pub(super) fn discard(&mut self, pool: &mut Pool) {
-        if let Some(message) = self.message.take() {
-            message.retire(pool);
-        }
     }
 }

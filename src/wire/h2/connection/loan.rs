@@ -3,7 +3,7 @@
 use super::Connection;
 use super::stage::{OpenLoan, Stage};
 use crate::wire::h2::error::Fault;
-use crate::wire::{Context, DIRECT_BYTES_MIN, Loan};
+use crate::wire::{Context, DIRECT_BYTES_MIN, Loan, PooledBuf};
 
 impl<T> Connection<T> {
     /// Offers the buffer of a message of which a long piece is due in the current frame.
@@ -19,23 +19,16 @@ impl<T> Connection<T> {
     }
 
     /// Takes a lent buffer back. The events that follow come from [`Connection::next_event`].
-    pub(crate) fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let Some(OpenLoan { stream: id, len }) = self.open_loan.take() else {
-            cx.pool.give(buffer);
-            return Ok(());
-        };
+    pub(crate) fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let Some(OpenLoan { stream: id, len }) = self.open_loan.take() else { return Ok(()) };
         let gained = buffer.len() - len;
         if let Stage::Data(frame) = &mut self.stage {
             debug_assert!(gained <= frame.left);
             frame.left -= gained.min(frame.left);
         }
-        let Some(stream) = self.streams.get(id) else {
-            cx.pool.give(buffer);
-            return Ok(());
-        };
-        match stream.inbound.message() {
-            Some(message) => message.repay(buffer),
-            None => cx.pool.give(buffer),
+        let Some(stream) = self.streams.get(id) else { return Ok(()) };
+        if let Some(message) = stream.inbound.message() {
+            message.repay(buffer);
         }
         stream.arrived(gained, cx)
     }

@@ -42,7 +42,6 @@ pub(crate) mod event;
 mod headers;
 pub(crate) mod history;
 pub(crate) mod inbound;
-pub(crate) mod incoming;
 mod loan;
 pub(crate) mod outbound;
 pub(crate) mod outgoing;
@@ -320,7 +319,7 @@ impl<T> Connection<T> {
     pub(crate) fn enqueue(&mut self, id: u32, message: Outgoing, cx: &mut Context<'_>) {
         match self.streams.get(id) {
             Some(stream) => self.send.enqueue(stream, message, cx),
-            None => message.retire(cx.pool),
+            None => drop(message),
         }
     }
 

@@ -5,83 +5,75 @@
 //! frames:   |9|------------ frame size ------------|9|--------------------------|9| trailers
 //! outbox:   [ edge ][ payload ......... ][ edge ][ payload ............ ][ edge .......... ]
 //! ```
-//! Long pieces are sent from where they lie; frame heads, short pieces and trailers between them are ranges of one
+//! Long pieces are sent from their own buffers. Frame heads, short pieces and trailers between them are ranges of one
 //! buffer for each send (the edge), so that a long message costs one small buffer and not one for each frame.
 
-use std::ops::Range;
-use std::rc::Rc;
+use bytes::Buf as _;
 
-use crate::wire::h2::frame::{END_STREAM, HEAD_BYTES, Kind, head_bytes};
-use crate::wire::{Outbox, Pool};
+use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
+use crate::wire::{Outbox, Pool, Slice};
 
-/// A piece of a frame at least this long is sent from where it lies; copying a shorter one costs less than a slot of
-/// its own in the vectored write.
+/// Shortest part of a frame that is sent from its own buffer. Copying a shorter one costs less than a slot of its own in
+/// the vectored write.
 const SHARE_BYTES_MIN: usize = 4 * 1024;
 
-/// A message of which some is not sent.
+/// Message with unsent bytes.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    /// What is not sent, first piece first.
-    pieces: Vec<Piece>,
+    /// Unsent pieces in order; those in front may be empty until the end of a send.
+    pieces: Vec<Slice>,
     left: usize,
-    /// The frame behind the last DATA frame, which then ends the stream; empty when the last DATA frame does.
+    /// HEADERS payload behind the last DATA frame, which then ends the stream; empty when the last DATA frame does.
     trailers: &'static [u8],
 }
 
-#[derive(Debug)]
-struct Piece {
-    bytes: Rc<Vec<u8>>,
-    range: Range<usize>,
-}
-
-/// What a send consists of, in order.
+/// Part of a send.
 enum Cut<'a> {
     Edge(&'a [u8]),
-    Piece(&'a Rc<Vec<u8>>, Range<usize>),
+    /// The first bytes of a piece, which the receiver of the cut takes off the piece.
+    Piece(&'a mut Slice, usize),
 }
 
 impl Outgoing {
-    /// An empty message. `trailers` is a HEADERS payload that ends the stream, or empty.
+    /// Makes an empty message. `trailers` is a HEADERS payload that ends the stream, or empty.
     pub(crate) fn new(trailers: &'static [u8]) -> Outgoing {
         Outgoing { pieces: Vec::new(), left: 0, trailers }
     }
 
     /// Appends a piece, which may be empty.
-    pub(crate) fn push(&mut self, bytes: Rc<Vec<u8>>, range: Range<usize>) {
-        if !range.is_empty() {
-            self.left += range.len();
-            self.pieces.push(Piece { bytes, range });
+    pub(crate) fn push(&mut self, piece: Slice) {
+        if !piece.is_empty() {
+            self.left += piece.len();
+            self.pieces.push(piece);
         }
     }
 
-    /// Bytes not sent.
+    /// Returns the unsent bytes.
     pub(crate) fn left(&self) -> usize {
         self.left
     }
 
-    /// Sends `bytes` of it on `stream`, in frames of at most `frame_max`, and what ends the stream once nothing is
-    /// left.
+    /// Sends `bytes` of the message on `stream`, in frames of at most `frame_max`, and the end of the stream after the
+    /// last byte.
     pub(crate) fn send(
         &mut self,
         stream: u32,
         bytes: usize,
         frame_max: usize,
         out: &mut Outbox,
-        pool: &mut Pool,
+        pool: &Pool,
     ) {
         let frames = bytes.div_ceil(frame_max).max(1);
         let edge_hint = (frames + 1) * HEAD_BYTES + self.trailers.len();
         if bytes < SHARE_BYTES_MIN {
             out.compose(edge_hint + bytes, pool, |buffer| {
-                self.frames(stream, bytes, frame_max, |cut| match cut {
-                    Cut::Edge(bytes) => buffer.extend_from_slice(bytes),
-                    Cut::Piece(bytes, range) => buffer.extend_from_slice(&bytes[range]),
-                });
+                self.frames(stream, bytes, frame_max, |cut| cut.copy_to(buffer));
             });
         } else {
             self.send_shared(stream, bytes, frame_max, edge_hint, out, pool);
         }
-        self.forget_sent(pool);
+        let sent = self.pieces.iter().take_while(|piece| piece.is_empty()).count();
+        self.pieces.drain(..sent);
     }
 
     fn send_shared(
@@ -91,25 +83,23 @@ impl Outgoing {
         frame_max: usize,
         edge_hint: usize,
         out: &mut Outbox,
-        pool: &mut Pool,
+        pool: &Pool,
     ) {
         let mut edge = pool.take(edge_hint + 2 * SHARE_BYTES_MIN);
-        let mut shares: Vec<(usize, Rc<Vec<u8>>, Range<usize>)> = Vec::new();
+        let mut shares: Vec<(usize, Slice)> = Vec::new();
         self.frames(stream, bytes, frame_max, |cut| match cut {
-            Cut::Edge(bytes) => edge.extend_from_slice(bytes),
-            Cut::Piece(bytes, range) if range.len() < SHARE_BYTES_MIN => {
-                edge.extend_from_slice(&bytes[range]);
+            Cut::Piece(piece, count) if count >= SHARE_BYTES_MIN => {
+                shares.push((edge.len(), piece.split_to(count)));
             }
-            Cut::Piece(bytes, range) => shares.push((edge.len(), Rc::clone(bytes), range)),
+            cut => cut.copy_to(&mut edge),
         });
-        let (edge, mut from) = (Rc::new(edge), 0);
-        for (to, bytes, range) in shares {
-            out.share(Rc::clone(&edge), from..to, pool);
-            out.share(bytes, range, pool);
+        let (mut edge, mut from) = (Slice::from(edge), 0);
+        for (to, share) in shares {
+            out.push(edge.split_to(to - from));
+            out.push(share);
             from = to;
         }
-        let to = edge.len();
-        out.share(edge, from..to, pool);
+        out.push(edge);
     }
 
     /// Cuts the next `bytes` into frames.
@@ -132,19 +122,18 @@ impl Outgoing {
             emit(Cut::Edge(&head_bytes(len, Kind::Data, flags, stream)));
             let mut missing = len;
             while missing > 0
-                && let Some(Piece { bytes, range }) = &mut piece
+                && let Some(first) = &mut piece
             {
-                let taken = missing.min(range.len());
-                emit(Cut::Piece(bytes, range.start..range.start + taken));
-                range.start += taken;
+                let taken = missing.min(first.len());
+                emit(Cut::Piece(first, taken));
                 missing -= taken;
-                if range.start == range.end {
+                if first.is_empty() {
                     piece = pieces.next();
                 }
             }
             if unframed == 0 {
                 if last && !self.trailers.is_empty() {
-                    let flags = END_STREAM | crate::wire::h2::frame::END_HEADERS;
+                    let flags = END_STREAM | END_HEADERS;
                     emit(Cut::Edge(&head_bytes(self.trailers.len(), Kind::Headers, flags, stream)));
                     emit(Cut::Edge(self.trailers));
                 }
@@ -152,23 +141,16 @@ impl Outgoing {
             }
         }
     }
-
-    fn forget_sent(&mut self, pool: &mut Pool) {
-        let sent = self.pieces.iter().take_while(|piece| piece.range.is_empty()).count();
-        self.pieces.drain(..sent).for_each(|piece| piece.retire(pool));
-    }
-
-    /// Forgets what is not sent.
-    pub(crate) fn retire(self, pool: &mut Pool) {
-        self.pieces.into_iter().for_each(|piece| piece.retire(pool));
-    }
 }
 
-impl Piece {
-    /// The last holder gives the buffer back.
-    fn retire(self, pool: &mut Pool) {
-        if let Ok(buffer) = Rc::try_unwrap(self.bytes) {
-            pool.give(buffer);
+impl Cut<'_> {
+    fn copy_to(self, buffer: &mut Vec<u8>) {
+        match self {
+            Cut::Edge(bytes) => buffer.extend_from_slice(bytes),
+            Cut::Piece(piece, count) => {
+                buffer.extend_from_slice(&piece.as_ref()[..count]);
+                piece.advance(count);
+            }
         }
     }
 }
@@ -180,7 +162,7 @@ mod tests {
     use super::*;
     use crate::wire::Batch;
 
-    fn drained(out: &mut Outbox, pool: &mut Pool) -> (Vec<u8>, usize) {
+    fn drained(out: &mut Outbox) -> (Vec<u8>, usize) {
         let (mut batch, mut sent, mut pieces) = (Batch::default(), Vec::new(), 0);
         out.take(&mut batch);
         while !batch.is_empty() {
@@ -189,7 +171,7 @@ mod tests {
             let len = slots[..filled].iter().map(|slot| slot.len()).sum();
             slots[..filled].iter().for_each(|slot| sent.extend_from_slice(slot));
             pieces += filled;
-            batch.advance(len, pool);
+            batch.advance(len);
         }
         (sent, pieces)
     }
@@ -200,7 +182,7 @@ mod tests {
             let piece: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
             whole.extend_from_slice(&piece);
             let framed = [b"..", &piece[..], b"."].concat();
-            outgoing.push(Rc::new(framed), 2..2 + size);
+            outgoing.push(Slice::new(Pool::default().adopt(framed), 2..2 + size));
         }
         (outgoing, whole)
     }
@@ -232,15 +214,15 @@ mod tests {
             {
                 for trailers in [&b""[..], b"trailers"] {
                     let (mut outgoing, whole) = message(sizes, trailers);
-                    let (mut out, mut pool) = (Outbox::default(), Pool::default());
+                    let (mut out, pool) = (Outbox::default(), Pool::default());
                     loop {
                         let bytes = outgoing.left().min(step);
-                        outgoing.send(5, bytes, frame_max, &mut out, &mut pool);
+                        outgoing.send(5, bytes, frame_max, &mut out, &pool);
                         if outgoing.left() == 0 {
                             break;
                         }
                     }
-                    let (sent, _) = drained(&mut out, &mut pool);
+                    let (sent, _) = drained(&mut out);
                     assert!(
                         parse(&sent, frame_max) == (whole, true),
                         "{sizes:?} {step} {frame_max}"
@@ -252,12 +234,15 @@ mod tests {
 
     #[test]
     fn a_long_message_is_not_copied_and_its_buffers_come_back() {
-        let (mut outgoing, _) = message(&[10, 1 << 20, 10], b"trailers");
-        let (mut out, mut pool) = (Outbox::default(), Pool::default());
+        let (mut out, pool) = (Outbox::default(), Pool::default());
+        let mut outgoing = Outgoing::new(b"trailers");
+        outgoing.push(Slice::from(vec![1; 10]));
+        outgoing.push(Slice::from(pool.adopt(vec![2; 1 << 20])));
+        outgoing.push(Slice::from(vec![3; 10]));
         let left = outgoing.left();
-        outgoing.send(5, left, 1 << 24, &mut out, &mut pool);
-        outgoing.retire(&mut pool);
-        let (_, pieces) = drained(&mut out, &mut pool);
+        outgoing.send(5, left, 1 << 24, &mut out, &pool);
+        drop(outgoing);
+        let (_, pieces) = drained(&mut out);
         assert_eq!(pieces, 3);
         assert!(pool.idle_bytes() > 1 << 20, "the payload's buffer is kept");
     }

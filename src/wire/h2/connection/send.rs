@@ -13,8 +13,8 @@ use super::outbound::Outbound;
 use super::outgoing::Outgoing;
 use super::stream::Stream;
 use super::streams::StreamTable;
+use crate::wire::Context;
 use crate::wire::h2::flow::{Overflow, SendWindow};
-use crate::wire::{Context, Pool};
 
 /// Most bytes a stream sends in its turn. Large, since a turn costs a buffer and the outbox holds no copy.
 const TURN_BYTES: usize = 1024 * 1024;
@@ -107,10 +107,9 @@ impl SendQueue {
     }
 
     /// Drops the message of a stream that leaves the table.
-    pub(super) fn discard(&mut self, outbound: &mut Outbound, pool: &mut Pool) {
+    pub(super) fn discard(&mut self, outbound: &mut Outbound) {
         if let Some(message) = outbound.message.take() {
             self.waiting_bytes -= message.left();
-            message.retire(pool);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Position of the input: between frames, inside one, or inside a header block.
 
+use crate::wire::PooledBuf;
 use crate::wire::h2::frame::FrameHead;
 
 /// Position of the next byte of input.
@@ -44,7 +45,7 @@ pub(super) struct OpenBlock {
     pub(super) stream: u32,
     pub(super) end_stream: bool,
     pub(super) fault: Option<&'static str>,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: PooledBuf,
     pub(super) continuations: usize,
 }
 

@@ -78,7 +78,7 @@ impl<H: Handler> H2<H> {
         let counts = &mut self.connection.abuse.counts;
         if stream.is_sending() {
             counts.hit(Limit::WindowTime);
-            self.connection.remove(id, cx);
+            self.connection.remove(id);
             return self.connection.reset(id, ErrorCode::Cancel, cx);
         }
         if matches!(stream.data.state, RequestState::Text(_)) {

@@ -8,13 +8,12 @@
 //! not a call      HEADERS :status 4xx, content-type, content-length | DATA text, END_STREAM
 //! ```
 
-use std::rc::Rc;
-
-use crate::wire::Context;
 use crate::wire::grpc::{self, Code, Status};
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
 use crate::wire::h2::hpack::write_literal;
+use crate::wire::handler::PLAIN_TEXT;
+use crate::wire::{Context, Slice};
 
 /// Index of `:status` in the static table.
 const STATUS: usize = 8;
@@ -27,12 +26,6 @@ const CONTENT_TYPE: usize = 31;
 
 /// `:status 200`, an indexed field.
 const STATUS_200: u8 = 0x88;
-
-/// Content type of a failed call.
-const GRPC: &str = "application/grpc";
-
-/// Content type of what is not a call.
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The header block of trailers that say all is well.
 pub(super) const OK_TRAILERS: &[u8] = b"\x00\x0bgrpc-status\x010";
@@ -68,7 +61,7 @@ impl TextResponse {
         cx.out.compose(AROUND_BYTES, cx.pool, |out| {
             write_headers(stream, flags, out, |block| {
                 write_literal(STATUS, b"", self.status.as_bytes(), block);
-                write_literal(CONTENT_TYPE, b"", TEXT.as_bytes(), block);
+                write_literal(CONTENT_TYPE, b"", PLAIN_TEXT.as_bytes(), block);
                 write_literal(CONTENT_LENGTH, b"", length.as_bytes(), block);
                 if !self.allow.is_empty() {
                     write_literal(ALLOW, b"", self.allow.as_bytes(), block);
@@ -79,8 +72,7 @@ impl TextResponse {
             return None;
         }
         let mut outgoing = Outgoing::new(b"");
-        let all = 0..text.len();
-        outgoing.push(Rc::new(text), all);
+        outgoing.push(Slice::from(text));
         Some(outgoing)
     }
 }
@@ -101,7 +93,7 @@ pub(super) fn send_status(stream: u32, status: &Status, cx: &mut Context<'_>) {
     cx.out.compose(AROUND_BYTES + text.len(), cx.pool, |out| {
         write_headers(stream, END_HEADERS | END_STREAM, out, |block| {
             block.push(STATUS_200);
-            write_literal(CONTENT_TYPE, b"", GRPC.as_bytes(), block);
+            write_literal(CONTENT_TYPE, b"", grpc::CONTENT_TYPE.as_bytes(), block);
             write_literal(0, b"grpc-status", status.code.text().as_bytes(), block);
             if !text.is_empty() {
                 write_literal(0, b"grpc-message", text.as_bytes(), block);

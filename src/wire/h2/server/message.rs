@@ -7,14 +7,12 @@
 //! A short response is written straight into the outbox. A long one keeps its buffers and is sent from there.
 
 use std::ops::Range;
-use std::rc::Rc;
 
 use super::frames::{AROUND_BYTES, OK_TRAILERS, ok_trailers, write_ok_head};
-use crate::wire::buffers::recv::RecvBuffer;
-use crate::wire::grpc::{self, Code, PREFIX_BYTES, Status};
+use crate::wire::grpc::{self, PREFIX_BYTES, Status};
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{HEAD_BYTES, Kind, head_bytes, put_stream};
-use crate::wire::{Context, Refused, Response};
+use crate::wire::{Context, Refused, Response, Slice};
 
 /// Stream of a response, and the bytes of DATA that its windows and the frame size allow now.
 #[derive(Clone, Copy, Debug)]
@@ -83,18 +81,19 @@ impl MessageWriter {
                 Err(refusal) => return undo(out, start, Unsent::Failed(Status::from(refusal))),
             }
             let len = out.len() - message_at;
-            let Ok(announced) = u32::try_from(len) else {
-                return undo(out, start, Unsent::Failed(too_long(len)));
+            let prefix = match grpc::prefix_of(len) {
+                Ok(prefix) => prefix,
+                Err(status) => return undo(out, start, Unsent::Failed(status)),
             };
-            finish_short(terms, message_at - PREFIX_BYTES - HEAD_BYTES, announced, out)
+            finish_short(terms, message_at - PREFIX_BYTES - HEAD_BYTES, prefix, out)
         });
         match written {
             Ok(len) => Ok(Written::Sent(len)),
             Err(unsent) => match *unsent {
                 Unsent::Failed(status) => Err(status),
                 Unsent::Held(message) => {
-                    let (mut outgoing, all) = (Outgoing::new(OK_TRAILERS), 0..message.len());
-                    outgoing.push(Rc::new(message), all);
+                    let mut outgoing = Outgoing::new(OK_TRAILERS);
+                    outgoing.push(Slice::from(message));
                     Ok(Written::Held(outgoing))
                 }
             },
@@ -105,7 +104,7 @@ impl MessageWriter {
     pub(super) fn write_long(
         &mut self,
         terms: Terms,
-        message: RecvBuffer,
+        message: Slice,
         cx: &mut Context<'_>,
         answer: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Response, Refused>,
     ) -> Result<Outgoing, Status> {
@@ -113,36 +112,19 @@ impl MessageWriter {
         // The hint is the length of the answer before, whose buffer may have no byte more.
         let mut edge = cx.pool.take(self.long_answer_bytes.max(AROUND_BYTES));
         edge.extend_from_slice(&[0; PREFIX_BYTES]);
-        let answered = answer(message.bytes(), &mut edge);
+        let answered = answer(message.as_ref(), &mut edge);
         self.long_answer_bytes = edge.len();
-        let answered = answered.map_err(Status::from).and_then(|reply| {
-            let len = edge.len() - PREFIX_BYTES + reply.payload.len();
-            let prefix = u32::try_from(len).map(grpc::prefix).map_err(|_| too_long(len))?;
-            edge[..PREFIX_BYTES].copy_from_slice(&prefix);
-            Ok(reply)
-        });
-        let reply = match answered {
-            Ok(reply) => reply,
-            Err(status) => {
-                cx.pool.give(edge);
-                cx.pool.give(message.into_buffer());
-                return Err(status);
-            }
-        };
+        let reply = answered?;
+        let prefix = grpc::prefix_of(edge.len() - PREFIX_BYTES + reply.payload.len())?;
+        edge[..PREFIX_BYTES].copy_from_slice(&prefix);
         cx.out.compose(AROUND_BYTES, cx.pool, |out| {
             write_ok_head(terms.stream, advertise, reply.content_type, out);
         });
         let mut outgoing = Outgoing::new(OK_TRAILERS);
-        let (head_end, end) = (PREFIX_BYTES + reply.head_len, edge.len());
-        let edge = Rc::new(edge);
-        outgoing.push(Rc::clone(&edge), 0..head_end);
-        if reply.payload.is_empty() {
-            cx.pool.give(message.into_buffer());
-        } else {
-            let range = message.range(&reply.payload);
-            outgoing.push(Rc::new(message.into_buffer()), range);
-        }
-        outgoing.push(edge, head_end..end);
+        let mut edge = Slice::from(edge);
+        outgoing.push(edge.split_to(PREFIX_BYTES + reply.head_len));
+        outgoing.push(message.narrow(reply.payload));
+        outgoing.push(edge);
         Ok(outgoing)
     }
 }
@@ -208,13 +190,12 @@ fn undo(out: &mut Vec<u8>, start: usize, unsent: Unsent) -> Result<usize, Box<Un
 fn finish_short(
     terms: Terms,
     at: usize,
-    announced: u32,
+    prefix: [u8; PREFIX_BYTES],
     out: &mut Vec<u8>,
 ) -> Result<usize, Box<Unsent>> {
     let prefix_at = at + HEAD_BYTES;
     let len = out.len() - prefix_at;
-    // The flag is 0, as the prologue was made.
-    out[prefix_at + 1..prefix_at + PREFIX_BYTES].copy_from_slice(&announced.to_be_bytes());
+    out[prefix_at..prefix_at + PREFIX_BYTES].copy_from_slice(&prefix);
     if len > terms.bytes_max {
         let held = out[prefix_at..].to_vec();
         return undo(out, at, Unsent::Held(held));
@@ -238,8 +219,4 @@ fn insert_payload(payload: &[u8], at: usize, scratch: &mut Vec<u8>, out: &mut Ve
     out.truncate(at);
     out.extend_from_slice(payload);
     out.extend_from_slice(scratch);
-}
-
-fn too_long(len: usize) -> Status {
-    Status::new(Code::Internal, format!("response of {len} bytes does not fit gRPC's prefix"))
 }

@@ -24,7 +24,9 @@ use super::{
     CONNECTION_WINDOW, FRAME_BYTES_MAX, MESSAGES_BYTES_MAX_FACTOR, PROTOCOL, STREAM_WINDOW,
     STREAMS_MAX,
 };
-use crate::wire::{Context, Handler, LimitCounts, Limits, Loan, Machine, Pool, WireError};
+use crate::wire::{
+    Context, Handler, LimitCounts, Limits, Loan, Machine, Pool, PooledBuf, WireError,
+};
 
 mod expire;
 mod frames;
@@ -106,11 +108,7 @@ impl<H: Handler> H2<H> {
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         match event {
-            Event::Headers(block) => {
-                let handled = self.request(&block, input, cx);
-                block.recycle(cx.pool);
-                handled
-            }
+            Event::Headers(block) => self.request(&block, input, cx),
             Event::Content { stream, bytes } => self.answer_content(stream, bytes, cx),
             Event::StreamEnded { stream } => self.answer_ended(stream, cx),
             Event::Discarded { stream } => self.refuse_large(stream, cx),
@@ -146,11 +144,11 @@ impl<H: Handler> Machine for H2<H> {
         self.run(Ok(()), input, cx)
     }
 
-    fn lend(&mut self, _: &mut Pool) -> Option<Loan> {
+    fn lend(&mut self, _: &Pool) -> Option<Loan> {
         self.connection.lend()
     }
 
-    fn repay(&mut self, buffer: Vec<u8>, cx: &mut Context<'_>) -> Result<(), WireError> {
+    fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
         let repaid = self.connection.repay(buffer, cx);
         self.run(repaid, &[], cx)
     }

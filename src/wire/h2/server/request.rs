@@ -16,11 +16,11 @@ use super::head::Method;
 use super::shutdown::Shutdown;
 use super::state::{Request, RequestState};
 use super::timeouts::{STREAMS_KEPT, TRIM_TIME, due};
+use crate::wire::grpc::MessageReader;
 use crate::wire::grpc::{Code, Status};
 use crate::wire::h2::connection::event::HeaderBlock;
 use crate::wire::h2::connection::history::GoneStream;
 use crate::wire::h2::connection::inbound::{Inbound, WRONG_LENGTH};
-use crate::wire::h2::connection::incoming::Incoming;
 use crate::wire::h2::connection::outbound::Outbound;
 use crate::wire::h2::connection::stream::Stream;
 use crate::wire::h2::error::{ErrorCode, Fault};
@@ -39,7 +39,7 @@ impl<H: Handler> H2<H> {
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         let id = block.stream;
-        self.decode_head(&block.bytes)?;
+        self.decode_head(block.bytes.bytes())?;
         if id.is_multiple_of(2) {
             return Err(Fault::protocol("clients open streams with odd numbers"));
         }
@@ -194,7 +194,7 @@ impl<H: Handler> H2<H> {
             RequestState::Text(_) => None,
             _ => {
                 let bytes_max = self.connection.limits.body_bytes_max;
-                Some(Incoming::new(bytes_max, self.heads.latest().encoded))
+                Some(MessageReader::new(bytes_max, self.heads.latest().encoded))
             }
         };
         let inbound = Inbound::new(STREAM_WINDOW, self.heads.latest().content_length, message);

@@ -7,13 +7,12 @@ use super::H2;
 use super::frames::{self, TextResponse};
 use super::message::{Terms, Written};
 use super::state::{Request, RequestState};
-use crate::wire::buffers::recv::RecvBuffer;
 use crate::wire::grpc::{self, Code, Status};
 use crate::wire::h2::REFUSED_CONTENT_MAX;
 use crate::wire::h2::connection::inbound::WRONG_LENGTH;
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::error::{ErrorCode, Fault};
-use crate::wire::{Context, Handler, OWN_BYTES_MIN, Route};
+use crate::wire::{Context, Handler, OWN_BYTES_MIN, Route, Slice};
 
 impl<H: Handler> H2<H> {
     /// Answers a request without a stream; `content` is all of it and lies in the input.
@@ -87,11 +86,8 @@ impl<H: Handler> H2<H> {
             RequestState::Answered => return Ok(()),
         };
         let Some(message) = self.connection.take_message(id) else { return Ok(()) };
-        match message.finish(cx.pool) {
-            Ok(message) if is_late => {
-                cx.pool.give(message.into_buffer());
-                self.fail(id, &deadline_exceeded(), cx)
-            }
+        match message.finish() {
+            Ok(_) if is_late => self.fail(id, &deadline_exceeded(), cx),
             Ok(message) => self.answer_gathered(id, route, message, cx),
             Err(status) => self.fail(id, &status, cx),
         }
@@ -124,7 +120,7 @@ impl<H: Handler> H2<H> {
         &mut self,
         id: u32,
         route: Route,
-        message: RecvBuffer,
+        message: Slice,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         let window = self.connection.streams.get(id).map_or(0, |stream| stream.send_window());
@@ -132,9 +128,7 @@ impl<H: Handler> H2<H> {
         let handler = &mut self.handler;
         let answer = |message: &[u8], out: &mut Vec<u8>| handler.answer(route, message, out);
         let written = if message.len() < OWN_BYTES_MIN {
-            let written = self.messages.write_short(terms, message.bytes(), cx, answer);
-            cx.pool.give(message.into_buffer());
-            written
+            self.messages.write_short(terms, message.as_ref(), cx, answer)
         } else {
             self.messages.write_long(terms, message, cx, answer).map(Written::Held)
         };
@@ -237,7 +231,7 @@ impl<H: Handler> H2<H> {
 
     /// Closes a stream whose response is sent, and asks the client to stop if it still sends.
     fn close(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let removed = self.connection.remove(id, cx);
+        let removed = self.connection.remove(id);
         if removed.is_some_and(|removed| removed.receives) {
             self.connection.reset(id, ErrorCode::NoError, cx)
         } else {

@@ -1,43 +1,40 @@
-//! The body of an HTTP/1.1 message on its way in, of a length told at once or chunk by chunk.
+//! Body of an HTTP/1.1 message on its way in, with one length or in chunks.
 
 use super::chunked::{Chunked, Next};
 use super::encode::Status;
 use super::fields::{Fault, Framing};
-use crate::wire::buffers::body::Body;
-use crate::wire::buffers::recv::RecvBuffer;
-use crate::wire::{Loan, Pool};
+use crate::wire::buffers::{Loan, Pool, PooledBuf, SizedBody, Slice};
 
-/// A body on its way in.
+/// Body on its way in.
 #[derive(Debug)]
-pub(super) struct Message {
-    body: Body,
+pub(super) struct Body {
+    received: SizedBody,
     chunked: Option<Chunked>,
     ended: bool,
     limit: usize,
 }
 
-impl Message {
-    /// A body framed by `framing`, of no more than `limit` bytes; an announced length is within it already.
-    pub(super) fn new(framing: Framing, limit: usize, pool: &mut Pool) -> Message {
+impl Body {
+    /// Starts a body framed by `framing`, of no more than `limit` bytes; an announced length is within it already.
+    pub(super) fn new(framing: Framing, limit: usize, pool: &Pool) -> Body {
         let (len, chunked) = match framing {
             Framing::None => (0, None),
             Framing::Length(len) => (usize::try_from(len).unwrap_or(usize::MAX).min(limit), None),
             Framing::Chunked => (0, Some(Chunked::default())),
         };
         let ended = chunked.is_none() && len == 0;
-        Message { body: Body::new(len, pool), chunked, ended, limit }
+        Body { received: SizedBody::new(len, pool), chunked, ended, limit }
     }
 
-    /// True once it is whole.
     pub(super) fn is_whole(&self) -> bool {
         self.ended
     }
 
-    /// Takes what belongs to it from the front of `input` and returns what does not.
+    /// Takes the part of `input` that belongs to the body, from its front; returns the rest.
     pub(super) fn take<'a>(&mut self, mut input: &'a [u8]) -> Result<&'a [u8], Fault> {
         while !self.ended && !input.is_empty() {
-            input = &input[self.body.take(input)..];
-            if self.body.remaining() > 0 {
+            input = &input[self.received.take(input)..];
+            if self.received.remaining() > 0 {
                 break;
             }
             let Some(chunked) = &mut self.chunked else {
@@ -56,58 +53,55 @@ impl Message {
     }
 
     fn expect(&mut self, len: u64) -> Result<(), Fault> {
-        let room = self.limit - self.body.len();
+        let room = self.limit - self.received.len();
         let len = usize::try_from(len).ok().filter(|len| *len <= room);
         let what = "the body is over the limit";
-        self.body.expect(len.ok_or(Fault { status: Status::TooLarge, what })?);
+        self.received.expect(len.ok_or(Fault { status: Status::TooLarge, what })?);
         Ok(())
     }
 
-    /// Offers the buffer for a direct receive.
     pub(super) fn lend(&mut self) -> Option<Loan> {
-        self.body.lend()
+        self.received.lend()
     }
 
-    /// Takes the lent buffer back; returns how many bytes it gained.
-    pub(super) fn repay(&mut self, buffer: Vec<u8>) -> usize {
-        let gained = self.body.repay(buffer);
-        self.ended = self.chunked.is_none() && self.body.remaining() == 0;
+    /// Takes the lent buffer back; returns the number of bytes that it has gained.
+    pub(super) fn repay(&mut self, buffer: PooledBuf) -> usize {
+        let gained = self.received.repay(buffer);
+        self.ended = self.chunked.is_none() && self.received.remaining() == 0;
         gained
     }
 
-    /// What has arrived.
-    pub(super) fn into_gathered(self) -> RecvBuffer {
-        self.body.into_gathered()
+    pub(super) fn into_slice(self) -> Slice {
+        self.received.into_slice()
     }
 }
 
-/// The body of a refused request, swallowed so that the connection stays in step.
+/// Body of a refused request, discarded so that the connection stays in step.
 #[derive(Debug)]
-pub(super) struct Skip {
-    /// Bytes to swallow before the framing is read on.
+pub(super) struct SkippedBody {
+    /// Bytes to discard before the next framing.
     left: u64,
     chunked: Option<Chunked>,
     /// Bytes that may still be announced.
     allowance: u64,
 }
 
-impl Skip {
-    /// A body framed by `framing`, or `None` when it is not worth swallowing more than `allowance` bytes.
-    pub(super) fn new(framing: Framing, allowance: u64) -> Option<Skip> {
+impl SkippedBody {
+    /// Starts a body framed by `framing`; `None` when it is longer than `allowance` bytes.
+    pub(super) fn new(framing: Framing, allowance: u64) -> Option<SkippedBody> {
         let (left, chunked) = match framing {
             Framing::None => (0, None),
             Framing::Length(len) => (len, None),
             Framing::Chunked => (0, Some(Chunked::default())),
         };
-        Some(Skip { left, chunked, allowance: allowance.checked_sub(left)? })
+        Some(SkippedBody { left, chunked, allowance: allowance.checked_sub(left)? })
     }
 
-    /// True once all is swallowed.
     pub(super) fn is_done(&self) -> bool {
         self.left == 0 && self.chunked.is_none()
     }
 
-    /// Swallows the front of `input` and returns the rest; a fault when it is more than was allowed.
+    /// Discards the front of `input` and returns the rest; a fault when the body is longer than allowed.
     pub(super) fn take<'a>(&mut self, mut input: &'a [u8]) -> Result<&'a [u8], Fault> {
         while !self.is_done() && !input.is_empty() {
             let now = input.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));

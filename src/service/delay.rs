@@ -1,0 +1,158 @@
+//! Injected delay: a busy wait of known length for every message. It is none except in the rung by which a run shows
+//! that it would detect a difference of that size.
+//!
+//! The delay is measured by the clock, and an account keeps the time that was really spent, without the time in which
+//! the thread had no core. A fixed number of instructions would leave no account. docs/TRIED.md has the comparison.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Number of calibration runs; their median counts.
+const TRIES: usize = 25;
+
+/// Delays of one calibration run.
+const DELAYS_OF_TRY: u32 = 1000;
+
+/// Delay of every message; the default is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InjectedDelay(Option<&'static Account>);
+
+/// Time to spend and time spent. Only one thread writes it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Account {
+    /// Least duration of the loop.
+    least: Duration,
+    /// Time of a delay before its first clock reading and after its last one.
+    unseen_ns: f64,
+    messages: AtomicU64,
+    /// Time between the first and the last reading.
+    seen_ns: AtomicU64,
+}
+
+/// Sum of the delays so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DelaySum {
+    pub messages: u64,
+    pub ns: u64,
+}
+
+impl InjectedDelay {
+    /// Makes a delay of about `time` for each message, or of two clock readings if these take longer. It stays allocated
+    /// for the life of the process. The caller runs on the core that will spend the time, because the clock readings are
+    /// timed here.
+    pub fn new(time: Duration) -> InjectedDelay {
+        let (mut unseen_ns, mut shortest_ns): (Vec<f64>, Vec<f64>) =
+            (0..TRIES).map(|_| shortest()).unzip();
+        let middle = |values: &mut Vec<f64>| {
+            values.sort_unstable_by(f64::total_cmp);
+            values[TRIES / 2]
+        };
+        let (unseen_ns, reading_ns) = (middle(&mut unseen_ns), middle(&mut shortest_ns));
+        // On average the reading that ends the loop comes half a reading late.
+        let beyond = Duration::from_nanos((unseen_ns + reading_ns / 2.0) as u64);
+        InjectedDelay::keep(Account {
+            least: time.saturating_sub(beyond),
+            unseen_ns,
+            ..Account::default()
+        })
+    }
+
+    /// Returns the same delay with an account of its own.
+    pub fn for_another_thread(self) -> InjectedDelay {
+        let Some(account) = self.0 else { return self };
+        let &Account { least, unseen_ns, .. } = account;
+        InjectedDelay::keep(Account { least, unseen_ns, ..Account::default() })
+    }
+
+    fn keep(account: Account) -> InjectedDelay {
+        InjectedDelay(Some(Box::leak(Box::new(account))))
+    }
+
+    /// Waits for the delay, if there is one.
+    pub fn wait(self) {
+        if let Some(account) = self.0 {
+            account.spend();
+        }
+    }
+
+    /// Returns the sum over all copies; `None` without a delay.
+    pub fn sum(self) -> Option<DelaySum> {
+        self.0.map(|account| {
+            let messages = account.messages.load(Ordering::Relaxed);
+            let seen_ns = account.seen_ns.load(Ordering::Relaxed);
+            DelaySum { messages, ns: seen_ns + (account.unseen_ns * messages as f64) as u64 }
+        })
+    }
+}
+
+impl Account {
+    #[inline(never)]
+    fn spend(&self) {
+        let begun = Instant::now();
+        let seen = loop {
+            let seen = begun.elapsed();
+            if seen >= self.least {
+                break seen;
+            }
+        };
+        let add = |to: &AtomicU64, more| {
+            to.store(to.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        };
+        add(&self.messages, 1);
+        add(&self.seen_ns, seen.as_nanos() as u64);
+    }
+}
+
+/// Times the shortest possible delay, in nanoseconds: the part outside of its account, and the part inside, one clock
+/// reading.
+fn shortest() -> (f64, f64) {
+    let account = black_box(Account::default());
+    let begun = Instant::now();
+    for _ in 0..DELAYS_OF_TRY {
+        account.spend();
+    }
+    let taken_ns = begun.elapsed().as_nanos() as f64;
+    let seen_ns = account.seen_ns.load(Ordering::Relaxed) as f64;
+    let each = |ns: f64| ns.max(0.0) / f64::from(DELAYS_OF_TRY);
+    (each(taken_ns - seen_ns), each(seen_ns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_delay_spends_nothing_and_keeps_no_account() {
+        let none = InjectedDelay::default().for_another_thread();
+        none.wait();
+        assert_eq!(none.sum(), None);
+    }
+
+    #[test]
+    fn an_account_holds_what_went_by_and_no_more() {
+        const MESSAGES: u64 = 1000;
+        let time = Duration::from_micros(20);
+        let delay = InjectedDelay::new(time);
+        let copy = delay;
+        let begun = Instant::now();
+        (0..MESSAGES).for_each(|_| copy.wait());
+        let went_by = begun.elapsed().as_nanos() as u64;
+        let DelaySum { messages, ns } = delay.sum().expect("it is one");
+        assert_eq!(messages, MESSAGES);
+        let asked = MESSAGES * time.as_nanos() as u64;
+        assert!(ns > asked * 9 / 10 && ns < went_by + went_by / 10, "{asked} {ns} {went_by}");
+        let other = delay.for_another_thread();
+        other.wait();
+        assert_eq!(delay.sum().map(|sum| sum.messages), Some(MESSAGES));
+        assert!(other.sum().is_some_and(|sum| sum.messages == 1 && sum.ns > 18_000));
+    }
+
+    #[test]
+    fn one_that_is_shorter_than_the_clock_can_tell_says_what_it_costs() {
+        let delay = InjectedDelay::new(Duration::from_nanos(1));
+        delay.wait();
+        assert!(delay.sum().is_some_and(|sum| sum.messages == 1 && sum.ns > 1));
+    }
+}

@@ -1,0 +1,59 @@
+//! Health of a server: `GET /healthz`, and `Check` of `grpc.health.v1`.
+//!
+//! Every stack but tonic serves the gRPC method; tonic has a crate for it.
+
+use crate::wire::{Refusal, Refused};
+
+/// REST path.
+pub const PATH: &str = "/healthz";
+
+/// Response of [`PATH`].
+pub const BODY: &str = "ok\n";
+
+/// Path of the gRPC method, which probes call.
+pub const GRPC_PATH: &str = "/grpc.health.v1.Health/Check";
+
+/// Service that [`GRPC_PATH`] knows in addition to the server itself.
+const SERVICE: &str = "Calculator";
+
+/// `HealthCheckResponse { status: SERVING }`.
+const SERVING: &[u8] = &[0x08, 0x01];
+
+/// Answers a `HealthCheckRequest { service }`: serving, if the service is ours or none is named.
+pub fn grpc(request: &[u8]) -> Result<&'static [u8], Refused> {
+    /// Field 1, length-delimited.
+    const SERVICE_TAG: u8 = 0x0A;
+    let service = match request {
+        [] => &[],
+        [SERVICE_TAG, len, service @ ..] if usize::from(*len) == service.len() => service,
+        _ => {
+            let text = "not a HealthCheckRequest with a short name";
+            return Err(Refused::new(Refusal::BadRequest, text));
+        }
+    };
+    if service.is_empty() || service == SERVICE.as_bytes() {
+        return Ok(SERVING);
+    }
+    let got = String::from_utf8_lossy(service);
+    Err(Refused::new(Refusal::NoSuchResource, format!("no such service {got:?}; try {SERVICE}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(request: &[u8]) -> Refusal {
+        grpc(request).unwrap_err().kind
+    }
+
+    #[test]
+    fn one_service_is_known() {
+        assert_eq!(grpc(b""), Ok(SERVING));
+        assert_eq!(grpc(b"\x0a\x00"), Ok(SERVING));
+        assert_eq!(grpc(b"\x0a\x0aCalculator"), Ok(SERVING));
+        assert_eq!(refusal(b"\x0a\x05Other"), Refusal::NoSuchResource);
+        for bad in [&b"\x0a"[..], b"\x0a\x05abc", b"\x12\x01a", b"\x0a\x01ab"] {
+            assert_eq!(refusal(bad), Refusal::BadRequest);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A range of a buffer, which stays alive until the last slice of it is dropped.
+//!
+//! A slice owns its buffer alone, shares it with others, or refers to [`Bytes`] of a borrowed stack. A buffer that is
+//! owned alone costs no allocation, and becomes shared only when a caller asks for a second slice. The last holder
+//! returns the buffer to its pool ([`PooledBuf`]).
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes};
+
+use super::pool::{Pool, PooledBuf};
+
+/// A range of a buffer; empty by default.
+#[derive(Debug)]
+pub struct Slice {
+    owner: Owner,
+    range: Range<usize>,
+}
+
+#[derive(Debug)]
+enum Owner {
+    Alone(PooledBuf),
+    Shared(Rc<PooledBuf>),
+    Foreign(Bytes),
+}
+
+/// A piece of a message to send.
+#[derive(Clone, Debug)]
+pub enum Part<'a> {
+    /// Copied into the outbox.
+    Copy(&'a [u8]),
+    /// Sent without a copy; the buffer stays alive until then.
+    Share(&'a Rc<PooledBuf>, Range<usize>),
+}
+
+impl Part<'_> {
+    pub fn len(&self) -> usize {
+        match self {
+            Part::Copy(bytes) => bytes.len(),
+            Part::Share(_, range) => range.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Slice {
+    pub fn new(buffer: PooledBuf, range: Range<usize>) -> Slice {
+        debug_assert!(range.start <= range.end && range.end <= buffer.len());
+        Slice { owner: Owner::Alone(buffer), range }
+    }
+
+    /// Makes a slice of a buffer that others hold as well.
+    pub fn shared(buffer: Rc<PooledBuf>, range: Range<usize>) -> Slice {
+        debug_assert!(range.start <= range.end && range.end <= buffer.len());
+        Slice { owner: Owner::Shared(buffer), range }
+    }
+
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Reduces the slice to `range` of its bytes.
+    pub fn narrow(mut self, range: Range<usize>) -> Slice {
+        debug_assert!(range.start <= range.end && range.end <= self.len());
+        self.range = self.range.start + range.start..self.range.start + range.end;
+        self
+    }
+
+    /// Cuts off the first `count` bytes and returns them as a slice of the same buffer.
+    pub(in crate::wire) fn split_to(&mut self, count: usize) -> Slice {
+        debug_assert!(count <= self.len());
+        if count == self.len() {
+            return std::mem::take(self);
+        }
+        let range = self.range.start..self.range.start + count;
+        self.range.start = range.end;
+        let owner = self.share();
+        Slice { owner, range }
+    }
+
+    fn share(&mut self) -> Owner {
+        match &mut self.owner {
+            Owner::Alone(buffer) => {
+                let shared = Rc::new(std::mem::take(buffer));
+                self.owner = Owner::Shared(Rc::clone(&shared));
+                Owner::Shared(shared)
+            }
+            Owner::Shared(buffer) => Owner::Shared(Rc::clone(buffer)),
+            Owner::Foreign(bytes) => Owner::Foreign(bytes.clone()),
+        }
+    }
+
+    /// Returns the end of a slice that owns its buffer alone, and the buffer, to append to both.
+    pub(super) fn tail(&mut self) -> Option<(&mut usize, &mut Vec<u8>)> {
+        match &mut self.owner {
+            Owner::Alone(buffer) => Some((&mut self.range.end, buffer)),
+            Owner::Shared(_) | Owner::Foreign(_) => None,
+        }
+    }
+
+    /// Returns the length of the buffer up to the end of the slice.
+    pub(super) fn buffer_len(&self) -> usize {
+        self.range.end
+    }
+
+    /// Removes the first `count` bytes.
+    pub(super) fn skip(&mut self, count: usize) {
+        self.range.start += count;
+    }
+
+    /// Takes the bytes as a vector and a range of it; copies them out of a buffer that is not owned alone.
+    pub(super) fn into_vec(self, pool: &Pool) -> (Vec<u8>, Range<usize>) {
+        if let Owner::Alone(buffer) = self.owner {
+            return (buffer.into_vec(), self.range);
+        }
+        let mut copy = pool.take(self.len());
+        copy.extend_from_slice(self.as_ref());
+        (copy.into_vec(), 0..self.len())
+    }
+}
+
+impl From<Bytes> for Slice {
+    fn from(bytes: Bytes) -> Slice {
+        let range = 0..bytes.len();
+        Slice { owner: Owner::Foreign(bytes), range }
+    }
+}
+
+impl Default for Slice {
+    fn default() -> Slice {
+        Slice::from(Bytes::new())
+    }
+}
+
+impl From<Vec<u8>> for Slice {
+    fn from(bytes: Vec<u8>) -> Slice {
+        Slice::from(PooledBuf::from(bytes))
+    }
+}
+
+impl From<PooledBuf> for Slice {
+    fn from(buffer: PooledBuf) -> Slice {
+        let range = 0..buffer.len();
+        Slice::new(buffer, range)
+    }
+}
+
+impl AsRef<[u8]> for Slice {
+    fn as_ref(&self) -> &[u8] {
+        match &self.owner {
+            Owner::Alone(buffer) => &buffer[self.range.clone()],
+            Owner::Shared(buffer) => &buffer[self.range.clone()],
+            Owner::Foreign(bytes) => &bytes[self.range.clone()],
+        }
+    }
+}
+
+impl Buf for Slice {
+    fn remaining(&self) -> usize {
+        self.range.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.as_ref()
+    }
+
+    fn advance(&mut self, count: usize) {
+        assert!(count <= self.range.len(), "advance past the end of a slice");
+        self.range.start += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buffer(pool: &Pool, bytes: &[u8]) -> PooledBuf {
+        let mut buffer = Vec::with_capacity(1000);
+        buffer.extend_from_slice(bytes);
+        pool.adopt(buffer)
+    }
+
+    #[test]
+    fn the_last_slice_returns_the_buffer() {
+        let pool = Pool::default();
+        let mut rest = Slice::new(buffer(&pool, b"..abcdef."), 2..8);
+        let first = rest.split_to(2);
+        let second = rest.split_to(1);
+        assert_eq!([first.as_ref(), second.as_ref(), rest.as_ref()], [&b"ab"[..], b"c", b"def"]);
+        drop((first, rest));
+        assert_eq!(pool.idle_bytes(), 0);
+        drop(second);
+        assert_eq!(pool.idle_bytes(), 1000);
+    }
+
+    #[test]
+    fn bytes_of_any_owner_are_read_alike() {
+        let pool = Pool::default();
+        let shared = Rc::new(buffer(&pool, b"<abc>"));
+        let slices = [
+            Slice::new(buffer(&pool, b"<abc>"), 0..5),
+            Slice::shared(Rc::clone(&shared), 0..5),
+            Slice::from(Bytes::from_static(b"<abc>")),
+        ];
+        for slice in slices {
+            let mut slice = slice.narrow(1..4);
+            assert_eq!((slice.len(), slice.chunk()), (3, &b"abc"[..]));
+            slice.advance(1);
+            let (bytes, range) = slice.into_vec(&pool);
+            assert_eq!(bytes[range], *b"bc");
+        }
+        assert_eq!(**shared, *b"<abc>");
+    }
+}

@@ -1,0 +1,263 @@
+//! Length-prefixed messages: the one reader and the one writer of the prefix.
+//!
+//! ```text
+//!  0        1               5
+//! +--------+---------------+---------------- ...
+//! | flag   | length (u32 be)| length bytes of message        flag 1: compressed
+//! +--------+---------------+---------------- ...
+//! ```
+//! Invariant of [`MessageReader`]: its buffer grows only by bytes that have arrived, and never past the limit.
+
+use super::status::{Code, Status};
+use crate::wire::buffers::{Loan, Pool, PooledBuf, RecvBuffer, Slice};
+
+/// Bytes before each message.
+pub const PREFIX_BYTES: usize = 5;
+
+/// Reader of the one message of a unary call, whose content may be cut anywhere.
+///
+/// Short pieces are copied. A long piece is received straight into the message's buffer, which is lent for it.
+#[derive(Debug, Default)]
+pub struct MessageReader {
+    limit: usize,
+    encoded: bool,
+    prefix: [u8; PREFIX_BYTES],
+    prefix_len: usize,
+    /// Length of the message, once the prefix is whole.
+    announced: usize,
+    message: RecvBuffer,
+}
+
+/// Makes the prefix of an uncompressed message of `len` bytes.
+pub fn prefix(len: u32) -> [u8; PREFIX_BYTES] {
+    let [a, b, c, d] = len.to_be_bytes();
+    [0, a, b, c, d]
+}
+
+/// Makes the prefix of a response of `len` bytes, if it can have one.
+pub fn prefix_of(len: usize) -> Result<[u8; PREFIX_BYTES], Status> {
+    u32::try_from(len).map(prefix).map_err(|_| {
+        let text = format!("response of {len} bytes does not fit gRPC's prefix of 4 GiB");
+        Status::new(Code::Internal, text)
+    })
+}
+
+/// Returns true when `value` of `grpc-encoding` names a compression, which is not supported.
+pub fn is_compression(value: &[u8]) -> bool {
+    !value.eq_ignore_ascii_case(b"identity")
+}
+
+/// Returns the message of `body` when `body` is a whole request: `body[PREFIX_BYTES..]`; `None` when more must come.
+/// `encoded` is true when the head names a compression.
+pub fn whole(body: &[u8], encoded: bool, limit: usize) -> Result<Option<&[u8]>, Status> {
+    let Some((prefix, message)) = body.split_first_chunk::<PREFIX_BYTES>() else {
+        return Ok(None);
+    };
+    let want = message_len(prefix, encoded, limit)?;
+    match message.len() {
+        len if len < want => Ok(None),
+        len if len == want => Ok(Some(message)),
+        _ => Err(second_message()),
+    }
+}
+
+impl MessageReader {
+    /// Makes a reader for a message of at most `limit` bytes. `encoded` is true when the head names a compression.
+    pub fn new(limit: usize, encoded: bool) -> MessageReader {
+        MessageReader { limit, encoded, ..MessageReader::default() }
+    }
+
+    /// Returns the length of the message, once its prefix has arrived.
+    pub fn announced(&self) -> Option<usize> {
+        (self.prefix_len == PREFIX_BYTES).then_some(self.announced)
+    }
+
+    /// Returns true before the first byte.
+    pub fn is_untouched(&self) -> bool {
+        self.prefix_len == 0
+    }
+
+    pub fn is_encoded(&self) -> bool {
+        self.encoded
+    }
+
+    /// Returns the bytes of the message that are still to come, as far as is known.
+    pub fn remaining(&self) -> usize {
+        self.announced - self.message.len().min(self.announced)
+    }
+
+    /// Takes the next bytes of the content; returns true when they complete the prefix.
+    pub fn feed(&mut self, mut chunk: &[u8], pool: &Pool) -> Result<bool, Status> {
+        let mut completes_prefix = false;
+        if self.prefix_len < PREFIX_BYTES {
+            let taken = chunk.len().min(PREFIX_BYTES - self.prefix_len);
+            self.prefix[self.prefix_len..][..taken].copy_from_slice(&chunk[..taken]);
+            self.prefix_len += taken;
+            chunk = &chunk[taken..];
+            if self.prefix_len < PREFIX_BYTES {
+                return Ok(false);
+            }
+            self.announced = message_len(&self.prefix, self.encoded, self.limit)?;
+            self.message = RecvBuffer::new(self.announced, pool);
+            completes_prefix = true;
+        }
+        let remaining = self.remaining();
+        if chunk.len() > remaining {
+            return Err(second_message());
+        }
+        self.message.append(chunk, remaining);
+        Ok(completes_prefix)
+    }
+
+    /// Offers the buffer for up to `most` bytes, all of which belong to the message.
+    pub fn lend(&mut self, most: usize) -> Option<Loan> {
+        let remaining = self.remaining();
+        if self.prefix_len < PREFIX_BYTES || most > remaining {
+            return None;
+        }
+        self.message.lend(remaining, most)
+    }
+
+    /// Takes the lent buffer back.
+    pub fn repay(&mut self, buffer: PooledBuf) {
+        self.message.repay(buffer);
+    }
+
+    /// Returns the message, after the content has ended.
+    pub fn finish(self) -> Result<Slice, Status> {
+        if self.prefix_len == PREFIX_BYTES && self.remaining() == 0 {
+            return Ok(self.message.into_slice());
+        }
+        Err(cut_short(self.prefix_len + self.message.len(), self.announced()))
+    }
+}
+
+fn message_len(prefix: &[u8; PREFIX_BYTES], encoded: bool, limit: usize) -> Result<usize, Status> {
+    let [flag, a, b, c, d] = *prefix;
+    match flag {
+        0 => {}
+        1 if encoded => {
+            let text = "compression is not supported; send identity";
+            return Err(Status::new(Code::Unimplemented, text));
+        }
+        1 => {
+            let text = "message is flagged as compressed but grpc-encoding names no compression";
+            return Err(Status::new(Code::Internal, text));
+        }
+        _ => {
+            let text = format!("message flag must be 0 or 1, got {flag}");
+            return Err(Status::new(Code::Internal, text));
+        }
+    }
+    let len = u32::from_be_bytes([a, b, c, d]) as usize;
+    if len > limit {
+        let text = format!("message of {len} bytes is over the limit of {limit}");
+        return Err(Status::new(Code::ResourceExhausted, text));
+    }
+    Ok(len)
+}
+
+/// Returns the length of the message that `body` begins with, once its prefix is whole.
+pub(crate) fn announced(body: &[u8]) -> Option<usize> {
+    let [_, len @ ..] = body.first_chunk::<PREFIX_BYTES>()?;
+    Some(u32::from_be_bytes(*len) as usize)
+}
+
+/// Makes the status of a call that ended after `got` bytes, prefix included, of a message of `announced` bytes, which
+/// is `None` while the prefix is not whole.
+pub(crate) fn cut_short(got: usize, announced: Option<usize>) -> Status {
+    let text = match (got, announced) {
+        (0, _) => "the call carries no message".to_owned(),
+        (_, Some(announced)) => {
+            let want = PREFIX_BYTES + announced;
+            format!("the call ended inside its message: {got} of {want} bytes")
+        }
+        (_, None) => {
+            format!("the call ended inside its message's prefix: {got} of {PREFIX_BYTES} bytes")
+        }
+    };
+    Status::new(Code::Internal, text)
+}
+
+fn second_message() -> Status {
+    Status::new(Code::Internal, "a unary call carries one message, got more")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1000;
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        [&prefix(message.len() as u32)[..], message].concat()
+    }
+
+    fn read(chunks: &[&[u8]], encoded: bool) -> Result<Vec<u8>, Status> {
+        let (mut reader, pool) = (MessageReader::new(LIMIT, encoded), Pool::default());
+        let mut completions = 0;
+        for chunk in chunks {
+            completions += usize::from(reader.feed(chunk, &pool)?);
+        }
+        assert_eq!(completions, usize::from(reader.announced().is_some()));
+        reader.finish().map(|message| message.as_ref().to_vec())
+    }
+
+    #[test]
+    fn a_message_may_be_cut_anywhere() {
+        let body = framed(b"seven b");
+        for cut in 0..=body.len() {
+            let (head, tail) = body.split_at(cut);
+            assert_eq!(read(&[head, tail, b""], false).as_deref(), Ok(&b"seven b"[..]));
+        }
+        assert_eq!(whole(&body, false, LIMIT), Ok(Some(&b"seven b"[..])));
+        assert_eq!(whole(&body[..11], false, LIMIT), Ok(None));
+        assert_eq!(whole(&body[..4], false, LIMIT), Ok(None));
+        assert_eq!(read(&[&framed(b"")], false).as_deref(), Ok(&b""[..]));
+    }
+
+    #[test]
+    fn none_part_of_one_and_two_messages_are_internal() {
+        let two = [framed(b"one"), framed(b"two")].concat();
+        for body in [&b""[..], &[0, 0], &framed(b"one")[..7], &two] {
+            assert_eq!(read(&[body], false).unwrap_err().code, Code::Internal, "{body:?}");
+        }
+        assert_eq!(whole(&two, false, LIMIT).unwrap_err().code, Code::Internal);
+    }
+
+    #[test]
+    fn an_announced_length_over_the_limit_is_refused_before_the_message() {
+        let status = read(&[&prefix(1001)], false).unwrap_err();
+        assert_eq!(status.code, Code::ResourceExhausted);
+        assert!(status.text.contains("1001") && status.text.contains("1000"), "{status:?}");
+    }
+
+    #[test]
+    fn the_compressed_flag_needs_a_compression_we_know() {
+        assert_eq!(read(&[&[1, 0, 0, 0, 0]], false).unwrap_err().code, Code::Internal);
+        assert_eq!(read(&[&[1, 0, 0, 0, 0]], true).unwrap_err().code, Code::Unimplemented);
+        assert_eq!(read(&[&[2, 0, 0, 0, 0]], false).unwrap_err().code, Code::Internal);
+        assert_eq!(read(&[&[0, 0, 0, 0, 0]], true).as_deref(), Ok(&b""[..]));
+        assert!(is_compression(b"gzip") && !is_compression(b"Identity"));
+    }
+
+    #[test]
+    fn a_long_piece_is_lent_and_an_announced_length_costs_little() {
+        let (mut reader, pool) = (MessageReader::new(usize::MAX, false), Pool::default());
+        assert!(reader.lend(1).is_none(), "nothing is known yet");
+        reader.feed(&prefix(u32::MAX), &pool).unwrap();
+        assert!(reader.message.capacity() <= 64 * 1024);
+        let mut got = 0;
+        while got < 1_000_000 {
+            let Loan { mut buffer, want } = reader.lend(300_000).expect("it is long enough");
+            assert!(buffer.capacity() - buffer.len() >= want && want <= 300_000);
+            assert!(buffer.capacity() <= (2 * buffer.len()).max(64 * 1024) + 4096);
+            let len = buffer.len() + want;
+            buffer.resize(len, 7);
+            got += want;
+            reader.repay(buffer);
+        }
+        assert_eq!(reader.remaining(), u32::MAX as usize - got);
+        assert!(reader.lend(u32::MAX as usize).is_none(), "a frame longer than the message");
+    }
+}

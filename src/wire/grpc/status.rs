@@ -1,0 +1,102 @@
+//! Status of a call: code, text, and the percent-encoding of the text.
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::wire::handler::{Refusal, Refused};
+
+/// Bytes that `grpc-message` does not carry as they are: controls, `%`, and all beyond ASCII.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// Status of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    Ok = 0,
+    /// Cancelled, usually by the caller.
+    Cancelled = 1,
+    /// Any failure without a code of its own.
+    Unknown = 2,
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    /// The resource that the request names does not exist.
+    NotFound = 5,
+    ResourceExhausted = 8,
+    /// No such method, or an unsupported compression.
+    Unimplemented = 12,
+    /// A rule of the protocol was broken.
+    Internal = 13,
+    Unavailable = 14,
+}
+
+/// Failure of a call: a code and one line for the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub code: Code,
+    /// One line, not yet percent-encoded.
+    pub text: String,
+}
+
+impl Code {
+    /// Returns the value of `grpc-status`: decimal without leading zeros.
+    pub fn text(self) -> &'static str {
+        match self {
+            Code::Ok => "0",
+            Code::Cancelled => "1",
+            Code::Unknown => "2",
+            Code::InvalidArgument => "3",
+            Code::DeadlineExceeded => "4",
+            Code::NotFound => "5",
+            Code::ResourceExhausted => "8",
+            Code::Unimplemented => "12",
+            Code::Internal => "13",
+            Code::Unavailable => "14",
+        }
+    }
+}
+
+impl Status {
+    pub fn new(code: Code, text: impl Into<String>) -> Status {
+        Status { code, text: text.into() }
+    }
+}
+
+impl From<Refused> for Status {
+    fn from(Refused { kind, detail }: Refused) -> Status {
+        let code = match kind {
+            Refusal::BadRequest | Refusal::LengthRequired | Refusal::UnsupportedMediaType => {
+                Code::InvalidArgument
+            }
+            Refusal::NoSuchRoute | Refusal::MethodNotAllowed(_) => Code::Unimplemented,
+            Refusal::NoSuchResource => Code::NotFound,
+            Refusal::TooLarge => Code::ResourceExhausted,
+            Refusal::Internal => Code::Internal,
+        };
+        Status { code, text: detail }
+    }
+}
+
+/// Encodes `text` for `grpc-message`: all but printable ASCII, and `%` itself, as `%XX` of its UTF-8.
+pub fn percent_encode(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, ENCODED).into()
+}
+
+/// Decodes a `grpc-message`. A malformed escape stays as it is, and bad UTF-8 is replaced.
+pub fn percent_decode(value: &[u8]) -> String {
+    percent_encoding::percent_decode(value).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_percent_encoding() {
+        for (plain, encoded) in [("all fine", "all fine"), ("50%\r\n\u{e4}", "50%25%0D%0A%C3%A4")] {
+            assert_eq!(percent_encode(plain), encoded);
+            assert_eq!(percent_decode(encoded.as_bytes()), plain);
+        }
+        assert_eq!(percent_decode(b"%zz%4"), "%zz%4");
+        assert_eq!(percent_decode(b"%+1%ff"), "%+1\u{fffd}");
+    }
+}
