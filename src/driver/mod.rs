@@ -61,7 +61,12 @@ pub trait Connected: Machine {
 
 impl<H: Handler> Connected for Raw<H> {}
 impl<H: Handler> Connected for H1<H> {}
-impl<H: Handler> Connected for H2<H> {}
+
+impl<H: Handler> Connected for H2<H> {
+    fn awaits_flush(&self) -> bool {
+        self.has_paused_calls()
+    }
+}
 
 /// Borrowed stack that serves one connection over a lent stream.
 pub trait Service: 'static {

@@ -82,6 +82,11 @@ impl<M: Machine> Driven<M> {
         self.now = until;
     }
 
+    /// Notes that all output has been sent.
+    pub(crate) fn flushed(&mut self) {
+        self.call(|machine, cx| machine.flushed(cx));
+    }
+
     /// Starts the shutdown of the server.
     pub(crate) fn drain(&mut self) {
         self.call(|machine, cx| {

@@ -1,4 +1,5 @@
-//! Attacks: each ends with the code it deserves, and costs no more memory than an honest connection.
+//! Attacks: each ends with the code it deserves, and costs no more memory than an honest
+//! connection.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use ndecho::wire::{Limit, Machine as _};
 
 use crate::peer::*;
 
-/// Feeds `piece` until the connection ends, and asserts that it does within `most` times with `code`.
+/// Feeds `piece` until the connection ends, and asserts that it does within `most` times with
+/// `code`.
 fn flood(server: &mut Server, most: usize, code: u32, mut piece: impl FnMut(u32) -> Vec<u8>) {
     for at in 0..most {
         server.feed(&piece(at as u32));

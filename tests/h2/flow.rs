@@ -1,4 +1,5 @@
-//! Flow control: what the server sends fits the client's windows and frames, and what it grants suffices.
+//! Flow control: what the server sends fits the client's windows and frames, and what it grants
+//! suffices.
 
 use crate::peer::*;
 
@@ -105,7 +106,8 @@ fn frames_are_as_large_as_the_client_takes() {
     }
 }
 
-/// Sends a message in frames of `step`, as far as the server's windows allow; it must allow all of it in time.
+/// Sends a message in frames of `step`, as far as the server's windows allow; it must allow all of
+/// it in time.
 fn send_message(server: &mut Server, id: u32, path: &str, body: &[u8], step: usize) {
     server.feed(&open(id, path));
     let content = message(body);
@@ -118,7 +120,7 @@ fn send_message(server: &mut Server, id: u32, path: &str, body: &[u8], step: usi
     }
 }
 
-/// What the server has granted to a stream, or in all.
+/// Returns the bytes that the server has granted to a stream, or to the connection.
 fn granted(server: &Server, id: u32) -> usize {
     let updates =
         frames(&server.sent).into_iter().filter(|f| f.kind == WINDOW_UPDATE && f.stream == id);

@@ -1,4 +1,5 @@
-//! How a connection ends: by the server's shutdown, the client's leave, or in the middle of something.
+//! Ends of a connection: by the server's shutdown, the client's leave, or in the middle of
+//! something.
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use crate::peer::{
 
 type Peer = Calling<H2Client>;
 
-/// As [`Shapes`], with the content type that a client of gRPC wants.
+/// Handler like [`Shapes`], with the content type that a client of gRPC wants.
 struct Grpc(Shapes);
 
 impl Handler for Grpc {
@@ -169,7 +169,7 @@ fn ok(stream: u32) -> Vec<u8> {
     headers(stream, END_STREAM, &[("grpc-status", "0")])
 }
 
-/// What the sink is told when `input` answers the first of one request.
+/// Returns the result of a request that `input` answers.
 fn told(input: &[u8]) -> Result<Vec<u8>, String> {
     let mut client = client("/reflect");
     client.feed(&settings(&[])).unwrap();

@@ -68,7 +68,7 @@ pub(crate) fn rst(stream: u32, code: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &code.to_be_bytes())
 }
 
-/// What a client sends first.
+/// Returns the first bytes of a client.
 pub(crate) fn hello() -> Vec<u8> {
     [PREFACE, &settings(&[])].concat()
 }
@@ -182,7 +182,7 @@ pub(crate) fn frames(mut bytes: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// What came back on a stream.
+/// Response on a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) head: Vec<(String, String)>,

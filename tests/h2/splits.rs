@@ -1,4 +1,5 @@
-//! However the input is cut, the output is the same; and whatever the input is, nothing panics or grows.
+//! However the input is cut, the output is the same; and whatever the input is, nothing panics or
+//! grows.
 
 use proptest::prelude::*;
 

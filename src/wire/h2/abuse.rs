@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | resets by the peer, and by us for its errors | 200 at once | 50 per second |
 //! | answers to PING and SETTINGS, and RST_STREAM | 1,000 | when the output has been sent |
-//! | DATA frames with little content | 2 MiB, at 256 bytes for an empty one | at the end of their message |
+//! | DATA frames with little content | 2 MiB, 256 bytes for an empty one | with their message |
 //!
 //! CVE-2023-44487, CVE-2025-8671, CVE-2019-9512, -9515 and -9518.
 

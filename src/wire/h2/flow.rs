@@ -15,7 +15,7 @@ pub(crate) const WINDOW_MAX: i64 = (1 << 31) - 1;
 pub(crate) struct Overflow;
 
 /// Bytes that we may send, on a stream or on the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SendWindow(i64);
 
 impl SendWindow {
@@ -42,7 +42,7 @@ impl SendWindow {
 }
 
 /// Bytes that the peer may send, on a stream or on the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReceiveWindow {
     left: i64,
     size: i64,

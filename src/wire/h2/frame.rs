@@ -12,7 +12,7 @@
 //! | type | stream | payload | flags |
 //! |---|---|---|---|
 //! | 0 DATA | yes | `[pad len] data [pad]` | END_STREAM, PADDED |
-//! | 1 HEADERS | yes | `[pad len] [dependency, weight] block [pad]` | END_STREAM, END_HEADERS, PADDED, PRIORITY |
+//! | 1 HEADERS | yes | `[pad len] [priority] block [pad]` | END_STREAM, END_HEADERS, PADDED, PRIORITY |
 //! | 2 PRIORITY | yes | dependency u32, weight u8 | |
 //! | 3 RST_STREAM | yes | code u32 | |
 //! | 4 SETTINGS | no | (id u16, value u32)* | ACK |
@@ -80,6 +80,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    #[inline(always)]
     fn from_byte(byte: u8) -> Kind {
         match byte {
             0 => Kind::Data,
@@ -111,6 +112,7 @@ pub(crate) struct FrameHead {
 
 impl FrameHead {
     /// Parses a frame head. The reserved bit is ignored.
+    #[inline(always)]
     pub(crate) fn read(bytes: &[u8; HEAD_BYTES]) -> FrameHead {
         let [a, b, c, kind, flags, s0, s1, s2, s3] = *bytes;
         FrameHead {
@@ -182,6 +184,7 @@ pub(crate) fn word(payload: &[u8], what: &'static str) -> Result<u32, Fault> {
 
 /// Returns the fragment of a header block in a HEADERS frame, without padding and priority, and the
 /// error of the priority.
+#[inline]
 pub(crate) fn headers_fragment(
     head: FrameHead,
     payload: &[u8],

@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!             connection/                         server/
-//!              mod      frames taken apart         request, head ─▶ Handler ─▶ response, frames
-//!  bytes ────▶ headers  header blocks, whole       timeouts
+//!              mod      frames taken apart         request ─▶ Handler ─▶ response, message, frames
+//!  bytes ────▶ headers  header blocks, whole       stream ─▶ Call; expire, timeouts, shutdown
 //!              control  SETTINGS, PING, GOAWAY
 //!              data     content, windows, loans   client/
 //!              send     output that waits          request, request_block
@@ -48,6 +48,10 @@ const STREAM_ID_MAX: u32 = (1 << 31) - 1;
 /// Most streams that a client may have open. The original benchmark has 1000 parallel calls on one
 /// channel; memory is bounded by bytes, not by this number.
 pub const STREAMS_MAX: u32 = 1024;
+
+/// Messages of one stream that wait to be sent, in bytes, at which its call pauses and its peer
+/// gets no more window.
+pub const STREAM_UNSENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Window of each new stream of a server: an array of 1 MiB with its framing needs no update.
 pub const STREAM_WINDOW: u32 = 1024 * 1024 + 16 * 1024;

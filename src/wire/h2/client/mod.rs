@@ -1,11 +1,13 @@
-//! Client half: calls one method of one server, many at once, and hands each response's message to a [`Sink`].
+//! Client half: calls one method of one server, many at once, and hands each response's message to
+//! a [`Sink`].
 //!
-//! `request.rs` opens streams, `response.rs` takes what comes back. Before the server's SETTINGS have said how many
-//! streams it takes at once, only one call is allowed, since further ones might be refused. No call is held back here or
-//! sent again; [`Client::in_flight_max`] tells the caller when to ask.
+//! `request.rs` opens streams, `response.rs` takes what comes back. Before the server's SETTINGS
+//! have said how many streams it takes at once, only one call is allowed, since further ones might
+//! be refused. No call is held back here or sent again; [`Client::in_flight_max`] tells the caller
+//! when to ask.
 //!
-//! The connection ends with an error once its server has gone away, or its stream numbers are used up, and every call
-//! has its response.
+//! The connection ends with an error once its server has gone away, or its stream numbers are used
+//! up, and every call has its response.
 
 use std::rc::Rc;
 
@@ -41,15 +43,16 @@ pub struct H2Client {
     next_stream: u32,
     /// Window of a new stream.
     window: u32,
-    /// Reason for which no more streams can be opened. It ends the connection after the last response.
+    /// Reason for which no more streams can be opened. It ends the connection after the last
+    /// response.
     away: Option<WireError>,
 }
 
 /// Amounts that a server may send. A response that is longer than its window widens the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Window of each stream, and of the connection, at first; at most 2^31 - 1. The window of a connection is at
-    /// least 65,535 bytes.
+    /// Window of each stream, and of the connection, at first; at most 2^31 - 1. The window of a
+    /// connection is at least 65,535 bytes.
     pub window: u32,
     /// Largest frame, 2^14 to 2^24 - 1 bytes.
     pub frame_bytes_max: u32,
@@ -63,8 +66,8 @@ impl Default for Allowance {
 }
 
 impl H2Client {
-    /// Makes a connection that calls `path` of `authority` with messages of `content_type`. Responses have at most
-    /// `limits.body_bytes_max` bytes and arrive within `allowance`.
+    /// Makes a connection that calls `path` of `authority` with messages of `content_type`.
+    /// Responses have at most `limits.body_bytes_max` bytes and arrive within `allowance`.
     pub fn new(
         authority: &str,
         path: &str,
@@ -98,7 +101,8 @@ impl H2Client {
         self.connection.ours
     }
 
-    /// Handles `handled` and all events of `input`; an error once nothing is in flight and nothing can be.
+    /// Handles `handled` and all events of `input`; an error once nothing is in flight and nothing
+    /// can be.
     fn run(
         &mut self,
         mut handled: Result<(), Fault>,
@@ -163,7 +167,8 @@ impl H2Client {
                 self.away = Some(WireError::violation(PROTOCOL, reason).with_code(code));
                 Ok(())
             }
-            Event::Pong => Ok(()),
+            // A client asks for unary calls only.
+            Event::Message { .. } | Event::Pong => Ok(()),
         }
     }
 }
@@ -261,7 +266,8 @@ mod tests {
         assert!(client.in_flight_max() > 0);
         client.request(0, &[Part::Copy(b"x")], &mut cx);
         assert_eq!(client.in_flight_max(), 0);
-        // `:status 200` and `content-type: application/grpc`, a message of one byte, `grpc-status: 0`.
+        // `:status 200` and `content-type: application/grpc`, a message of one byte, `grpc-status:
+        // 0`.
         let reply = [
             b"\0\0\x14\x01\x04\x7f\xff\xff\xff\x88\x0f\x10\x10application/grpc",
             &b"\0\0\x06\x00\x00\x7f\xff\xff\xff\0\0\0\0\x01x"[..],

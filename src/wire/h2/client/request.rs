@@ -1,7 +1,8 @@
 //! Requests: each opens a stream and sends its message.
 //!
-//! A request that fits its windows leaves as one HEADERS and one DATA frame behind the rest of the outbox, and nothing
-//! of it is kept. Of a longer one the stream keeps the rest, and the send queue sends it as windows open.
+//! A request that fits its windows leaves as one HEADERS and one DATA frame behind the rest of the
+//! outbox, and nothing of it is kept. Of a longer one the stream keeps the rest, and the send queue
+//! sends it as windows open.
 //!
 //! RFC 9113 section 8.1; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
@@ -10,10 +11,7 @@ use std::rc::Rc;
 use super::H2Client;
 use super::state::Call;
 use crate::wire::grpc::{self, PREFIX_BYTES};
-use crate::wire::h2::connection::inbound::Inbound;
-use crate::wire::h2::connection::outbound::Outbound;
 use crate::wire::h2::connection::outgoing::Outgoing;
-use crate::wire::h2::connection::stream::Stream;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
 use crate::wire::{Context, Part, Slice};
 
@@ -28,8 +26,10 @@ impl H2Client {
         self.connection.history.open(stream);
         let window = self.connection.peer.initial_window_size;
         let call = Call { id, has_head: false, failure: None };
-        let (inbound, outbound) = (Inbound::new(self.window, None, None), Outbound::new(window));
-        self.connection.streams.insert(Stream::new(stream, inbound, outbound, cx.now, call));
+        let opened = self.connection.streams.open(stream, cx.now);
+        opened.inbound.open(self.window, None, None);
+        opened.outbound.open(window);
+        opened.data = call;
         let len = PREFIX_BYTES + parts.iter().map(Part::len).sum::<usize>();
         let bytes_max = self.connection.send.available().min(window as usize);
         if len > bytes_max.min(self.connection.peer.max_frame_size as usize) {
@@ -50,7 +50,8 @@ impl H2Client {
         self.connection.send.spend(len);
     }
 
-    /// Writes the HEADERS frame of a request and what `more` appends, which are `bytes` and what stands around them.
+    /// Writes the HEADERS frame of a request and what `more` appends, which are `bytes` and what
+    /// stands around them.
     fn write_head(
         &mut self,
         stream: u32,

@@ -1,8 +1,8 @@
 //! Responses: header blocks, messages and the ends of calls.
 //!
-//! A response is good if it says `:status 200`, a gRPC content type, one message and `grpc-status 0`; of any other the
-//! sink gets the reason as text. A short response whose frames lie in one input is handed on from there; a long one is
-//! received into its own buffer.
+//! A response is good if it says `:status 200`, a gRPC content type, one message and `grpc-status
+//! 0`; of any other the sink gets the reason as text. A short response whose frames lie in one
+//! input is handed on from there; a long one is received into its own buffer.
 //!
 //! RFC 9113 section 8.1; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
@@ -17,8 +17,8 @@ use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::{Context, ResponseEvent, Sink};
 
 impl H2Client {
-    /// Takes a header block: the head of a response, or its trailers. A message and trailers that follow in `input` are
-    /// taken as well.
+    /// Takes a header block: the head of a response, or its trailers. A message and trailers that
+    /// follow in `input` are taken as well.
     #[inline]
     pub(super) fn headers(
         &mut self,
@@ -154,8 +154,8 @@ impl H2Client {
         }
     }
 
-    /// Ends a call whose message, if any, the stream has collected. `failure` is the reason that the end of the response
-    /// gives.
+    /// Ends a call whose message, if any, the stream has collected. `failure` is the reason that
+    /// the end of the response gives.
     pub(super) fn deliver(
         &mut self,
         id: u32,
@@ -170,8 +170,8 @@ impl H2Client {
         }
     }
 
-    /// Removes a call and tells the sink its result. A failure that came earlier takes precedence over `failure`, and
-    /// that over the message.
+    /// Removes a call and tells the sink its result. A failure that came earlier takes precedence
+    /// over `failure`, and that over the message.
     fn report(
         &mut self,
         id: u32,

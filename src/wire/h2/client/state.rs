@@ -1,7 +1,7 @@
 //! State that the client keeps for each stream.
 
 /// Call in flight.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Call {
     /// Number that the caller has given the call.
     pub(super) id: u32,

@@ -2,8 +2,8 @@
 //!
 //! Content is credited when it arrives, on the stream and the connection, since other means bound
 //! the memory it takes: a message announces its length, and one that would take the connection's
-//! messages over the budget is refused. While replies that nobody takes hold more than the budget,
-//! nothing is granted for new requests.
+//! messages over the budget is refused. While responses that the peer does not take hold more than
+//! the budget, nothing is granted for new requests.
 //!
 //! Windows grow with the announced lengths, so that a large message is not held up by them, and are
 //! updated once for each half. Padding counts and is given back like content. RFC 9113 sections 5.2
@@ -73,7 +73,8 @@ impl ReceiveBudget {
         self.arriving_bytes -= std::mem::take(reservation).0;
     }
 
-    /// Returns the increment to grant, unless `waiting_bytes` of replies are not taken by the peer.
+    /// Returns the increment to grant, unless `waiting_bytes` of responses are not taken by the
+    /// peer.
     #[inline]
     pub(super) fn window_update(&mut self, waiting_bytes: usize) -> Option<u32> {
         if waiting_bytes > self.bytes_max {

@@ -1,7 +1,7 @@
 //! Frames that govern a connection: SETTINGS, PING, GOAWAY, RST_STREAM, WINDOW_UPDATE and PRIORITY.
 //!
-//! Each is O(1) and allocates nothing, except SETTINGS that change the initial window, which touch every open stream.
-//! RFC 9113 sections 6.3 to 6.9.
+//! Each is O(1) and allocates nothing, except SETTINGS that change the initial window, which touch
+//! every open stream. RFC 9113 sections 6.3 to 6.9.
 
 use super::Connection;
 use super::event::Event;
@@ -13,7 +13,7 @@ use crate::wire::h2::frame::{self, ACK, FrameHead, GO_AWAY_BYTES, Kind, PING_BYT
 /// Most bytes of a peer's GOAWAY text that are repeated in an error.
 const TEXT_BYTES_MAX: usize = 200;
 
-impl<T> Connection<T> {
+impl<T: Default> Connection<T> {
     /// Takes a frame other than DATA, HEADERS and CONTINUATION.
     pub(super) fn control_frame<'i>(
         &mut self,

@@ -1,8 +1,8 @@
 //! DATA frames: content on its way to the message of its stream.
 //!
-//! The head of a frame takes its whole length off the windows; what a frame grants in return is in `inbound.rs` and
-//! `budget.rs`. Content that is the stream's first and last, and lies whole in the input, is handed on from there.
-//! RFC 9113 sections 5.2 and 6.1.
+//! The head of a frame takes its whole length off the windows; what a frame grants in return is in
+//! `inbound.rs` and `budget.rs`. Content that is the stream's first and last, and lies whole in the
+//! input, is handed on from there. RFC 9113 sections 5.2 and 6.1.
 
 use super::Connection;
 use super::budget::OverBudget;
@@ -13,6 +13,7 @@ use super::stage::{DataFrame, Stage};
 use super::stream::Stream;
 use crate::wire::grpc::MessageReader;
 use crate::wire::grpc::{Code, PREFIX_BYTES, Status};
+use crate::wire::h2::STREAM_UNSENT_BYTES_MAX;
 use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::frame::{
     self, END_HEADERS, END_STREAM, FrameHead, HEAD_BYTES, Kind, PADDED, padding,
@@ -28,9 +29,9 @@ pub(crate) struct StreamEnd<'i> {
     pub(crate) rest: &'i [u8],
 }
 
-impl<T> Connection<T> {
-    /// Takes the content of stream `id`, which has no stream in the table yet, off the front of `input`. Returns `None`
-    /// unless one DATA frame has all of it.
+impl<T: Default> Connection<T> {
+    /// Takes the content of stream `id`, which has no stream in the table yet, off the front of
+    /// `input`. Returns `None` unless one DATA frame has all of it.
     #[inline(always)]
     pub(crate) fn take_content<'i>(
         &mut self,
@@ -49,7 +50,8 @@ impl<T> Connection<T> {
         Ok(Some(content))
     }
 
-    /// Looks for the end of stream `id` in front of `input`: all of its content in one DATA frame, and trailers.
+    /// Looks for the end of stream `id` in front of `input`: all of its content in one DATA frame,
+    /// and trailers.
     #[inline]
     pub(crate) fn peek_end<'i>(&self, id: u32, input: &'i [u8]) -> Option<StreamEnd<'i>> {
         let (head, rest) = input.split_first_chunk()?;
@@ -74,14 +76,16 @@ impl<T> Connection<T> {
         self.receive.spend(bytes)
     }
 
-    /// Takes the message of a stream out and releases its reservation.
+    /// Takes the message of a stream out, and releases its reservation and its charge.
     pub(crate) fn take_message(&mut self, id: u32) -> Option<MessageReader> {
         let inbound = &mut self.streams.get(id)?.inbound;
         self.receive.release(&mut inbound.reservation);
+        self.abuse.refund(&mut inbound.charge);
         inbound.take_message()
     }
 
-    /// Takes the head of a DATA frame, or all of the frame if its content can be handed on from the input.
+    /// Takes the head of a DATA frame, or all of the frame if its content can be handed on from the
+    /// input.
     #[inline]
     pub(super) fn data_frame<'i>(
         &mut self,
@@ -158,20 +162,38 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Takes what `input` has of a DATA frame.
+    /// Takes the front of `input` as part of a DATA frame, up to the end of a message on a stream
+    /// of messages.
     pub(super) fn data_bytes<'i>(
         &mut self,
         mut frame: DataFrame,
         input: &mut &'i [u8],
         cx: &mut Context<'_>,
     ) -> Result<Option<Event<'i, T>>, Fault> {
-        let (content, rest) = input.split_at(frame.left.min(input.len()));
+        let id = frame.stream;
+        let stream = self.streams.get(id).filter(|stream| stream.state.receives());
+        let wanted = stream.as_ref().map_or(usize::MAX, |stream| stream.inbound.bytes_wanted());
+        let (content, rest) = input.split_at(frame.left.min(input.len()).min(wanted));
         frame.left -= content.len();
-        let pad = frame.pad.min(rest.len());
+        let pad = if frame.left == 0 { frame.pad.min(rest.len()) } else { 0 };
         frame.pad -= pad;
         *input = &rest[pad..];
         self.stage = Stage::Data(frame);
-        if content.is_empty() { Ok(None) } else { self.feed(&frame, content, cx) }
+        let Some(stream) = stream.filter(|_| !content.is_empty()) else { return Ok(None) };
+        stream.arrived(content.len(), cx)?;
+        let Some(message) = stream.inbound.message() else {
+            return Ok(Some(Event::Discarded { stream: id }));
+        };
+        let fed = message.feed(content, cx.pool);
+        self.abuse.refused(&fed);
+        let announced = message.announced().unwrap_or(0);
+        let is_whole = stream.inbound.is_message_whole();
+        let refused = match fed {
+            Ok(false) => None,
+            Ok(true) => self.announced(&frame, announced, cx),
+            Err(status) => Some(Event::Refused { stream: id, status }),
+        };
+        Ok(refused.or(is_whole.then_some(Event::Message { stream: id })))
     }
 
     /// Passes from a complete DATA frame to the next frame.
@@ -187,32 +209,6 @@ impl<T> Connection<T> {
         }
         self.grant_stream(frame.stream, 0, cx);
         Ok(None)
-    }
-
-    fn feed<'i>(
-        &mut self,
-        frame: &DataFrame,
-        bytes: &[u8],
-        cx: &mut Context<'_>,
-    ) -> Result<Option<Event<'i, T>>, Fault> {
-        let id = frame.stream;
-        let Some(stream) = self.streams.get(id).filter(|stream| stream.state.receives()) else {
-            return Ok(None);
-        };
-        stream.arrived(bytes.len(), cx)?;
-        let Some(message) = stream.inbound.message() else {
-            return Ok(Some(Event::Discarded { stream: id }));
-        };
-        let fed = message.feed(bytes, cx.pool);
-        self.abuse.refused(&fed);
-        match fed {
-            Ok(false) => Ok(None),
-            Ok(true) => {
-                let announced = message.announced().unwrap_or(0);
-                Ok(self.announced(frame, announced, cx))
-            }
-            Err(status) => Ok(Some(Event::Refused { stream: id, status })),
-        }
     }
 
     /// Makes room for a message that has announced its length.
@@ -252,9 +248,11 @@ impl<T> Connection<T> {
         Ok(true)
     }
 
-    /// Grants a stream's peer more window, if the rest of its message needs it.
-    fn grant_stream(&mut self, id: u32, granted: usize, cx: &mut Context<'_>) {
+    /// Grants a stream's peer more window, if the rest of its message needs it. Nothing is granted
+    /// while the peer does not take the messages of the other direction.
+    pub(crate) fn grant_stream(&mut self, id: u32, granted: usize, cx: &mut Context<'_>) {
         if let Some(stream) = self.streams.get(id).filter(|stream| stream.state.receives())
+            && stream.unsent_bytes() < STREAM_UNSENT_BYTES_MAX
             && let Some(increment) = stream.inbound.window_update(granted)
         {
             cx.out.copy(&frame::window_update(id, increment), cx.pool);

@@ -1,6 +1,7 @@
 //! Early ends: RST_STREAM for a fault of one stream, GOAWAY for a fault of the connection.
 //!
-//! A reset that the peer has caused counts against it, no matter who sends it. RFC 9113 section 5.4.
+//! A reset that the peer has caused counts against it, no matter who sends it. RFC 9113 section
+//! 5.4.
 
 use super::Connection;
 use crate::wire::h2::PROTOCOL;
@@ -18,9 +19,9 @@ pub(crate) struct Removed<T> {
     pub(crate) is_sending: bool,
 }
 
-impl<T> Connection<T> {
-    /// Resets the stream that a fault concerns; passes a fault of the connection on. Returns the stream's state, if
-    /// the stream was in the table, and the reason.
+impl<T: Default> Connection<T> {
+    /// Resets the stream that a fault concerns; passes a fault of the connection on. Returns the
+    /// stream's state, if the stream was in the table, and the reason.
     pub(crate) fn contain(
         &mut self,
         fault: Fault,
@@ -49,13 +50,14 @@ impl<T> Connection<T> {
 
     /// Removes a stream from the table; its buffers return to the pool.
     pub(crate) fn remove(&mut self, id: u32) -> Option<Removed<T>> {
-        let slot = self.streams.unlink(id)?;
-        let stream = slot.as_mut()?;
+        let stream = self.streams.unlink(id)?;
         let (receives, is_sending) = (stream.state.receives(), stream.is_sending());
+        let data = std::mem::take(&mut stream.data);
         self.receive.release(&mut stream.inbound.reservation);
         self.abuse.refund(&mut stream.inbound.charge);
         self.send.discard(&mut stream.outbound);
-        slot.take().map(|stream| Removed { data: stream.data, receives, is_sending })
+        stream.clear();
+        Some(Removed { data, receives, is_sending })
     }
 
     /// Ends the connection because of a fault.

@@ -16,6 +16,8 @@ pub(crate) enum Event<'i, T> {
     Content { stream: u32, bytes: &'i [u8] },
     /// Content of a stream that takes no message; the connection drops it.
     Discarded { stream: u32 },
+    /// A whole message on a stream of messages; [`super::Connection::take_message`] returns it.
+    Message { stream: u32 },
     /// A message that breaks the rules of gRPC or a limit.
     Refused { stream: u32, status: Status },
     /// END_STREAM from the peer. Content, if any, lies in the stream's message.
@@ -37,7 +39,8 @@ pub(crate) enum Event<'i, T> {
 pub(crate) struct HeaderBlock<'i> {
     pub(crate) stream: u32,
     pub(crate) end_stream: bool,
-    /// Error of the frame. The block must still be decoded, or the decoder's table goes out of step.
+    /// Error of the frame. The block must still be decoded, or the decoder's table goes out of
+    /// step.
     pub(crate) fault: Option<&'static str>,
     /// Input of the caller, or a buffer of the pool if the block came in pieces.
     pub(crate) bytes: Received<'i>,

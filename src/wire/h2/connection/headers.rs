@@ -1,7 +1,7 @@
 //! Header blocks: HEADERS and the CONTINUATION frames that follow it.
 //!
-//! A block is kept up to [`BLOCK_BYTES_MAX`] and [`CONTINUATIONS_MAX`] frames. A block that lies whole in the input is
-//! not kept at all. RFC 9113 sections 4.3, 6.2 and 6.10.
+//! A block is kept up to [`BLOCK_BYTES_MAX`] and [`CONTINUATIONS_MAX`] frames. A block that lies
+//! whole in the input is not kept at all. RFC 9113 sections 4.3, 6.2 and 6.10.
 
 use super::Connection;
 use super::event::HeaderBlock;
@@ -12,7 +12,7 @@ use crate::wire::h2::{BLOCK_BYTES_MAX, CONTINUATIONS_MAX};
 use crate::wire::response::Received;
 use crate::wire::{Context, Limit};
 
-impl<T> Connection<T> {
+impl<T: Default> Connection<T> {
     /// Takes a HEADERS or CONTINUATION frame; returns the block if the frame ends it.
     #[inline(always)]
     pub(super) fn header_frame<'p>(

@@ -1,6 +1,6 @@
 //! Streams that are not in the table: which of them a late frame may still name.
 //!
-//! Of a closed stream the connection keeps nothing. The highest number, the last resets and the
+//! The connection keeps no state of a closed stream. The highest number, the last resets and the
 //! last skipped ranges tell a late frame, which is ignored, from a wrong one. RFC 9113 section 5.1.
 
 use std::collections::VecDeque;

@@ -1,6 +1,6 @@
 //! Receiving side of a stream: its window, its content and the message inside.
 
-use crate::wire::grpc::MessageReader;
+use crate::wire::grpc::{MessageReader, PREFIX_BYTES};
 use crate::wire::h2::abuse::Charge;
 use crate::wire::h2::connection::budget::Reservation;
 use crate::wire::h2::error::{ErrorCode, Fault};
@@ -9,16 +9,18 @@ use crate::wire::h2::flow::{Overflow, ReceiveWindow};
 /// Fault of a stream whose `content-length` is wrong.
 pub(crate) const WRONG_LENGTH: &str = "content-length differs from the content's length";
 
-/// Window that is granted beyond the rest of a message: the longest padding of a frame and its length byte.
-/// A peer that pads every frame could not send its last bytes otherwise.
+/// Window that is granted beyond the rest of a message: the longest padding of a frame and its
+/// length byte. A peer that pads every frame could not send its last bytes otherwise.
 const PADDING_BYTES_MAX: usize = 256;
 
 /// Receiving side of a stream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Inbound {
     window: ReceiveWindow,
     /// Message that arrives; without one, content is dropped.
     message: Option<MessageReader>,
+    /// True if more messages may follow: each is an event, and the next one begins behind it.
+    is_stream: bool,
     content_length: Option<u64>,
     content_bytes: u64,
     /// Share of the message in the connection's budget.
@@ -28,20 +30,29 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    /// Makes the receiving side of a stream whose peer may send `window` bytes.
-    pub(crate) fn new(
+    /// Prepares the receiving side of a stream whose peer may send `window` bytes.
+    #[inline]
+    pub(crate) fn open(
+        &mut self,
         window: u32,
         content_length: Option<u64>,
         message: Option<MessageReader>,
-    ) -> Inbound {
-        Inbound {
-            window: ReceiveWindow::new(window),
-            message,
-            content_length,
-            content_bytes: 0,
-            reservation: Reservation::default(),
-            charge: Charge::default(),
-        }
+    ) {
+        self.window = ReceiveWindow::new(window);
+        self.content_length = content_length;
+        self.message = message;
+    }
+
+    /// Selects whether each of many messages is an event, or one message lies here at the end of
+    /// the stream.
+    pub(crate) fn set_many(&mut self, is_stream: bool) {
+        self.is_stream = is_stream;
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.message = None;
+        self.is_stream = false;
+        self.content_bytes = 0;
     }
 
     /// Returns the bytes of content so far, without padding.
@@ -54,6 +65,29 @@ impl Inbound {
         self.message = Some(message);
     }
 
+    pub(super) fn is_stream(&self) -> bool {
+        self.is_stream
+    }
+
+    /// Returns the bytes to the end of the message or its prefix on a stream of messages, else no
+    /// limit.
+    pub(super) fn bytes_wanted(&self) -> usize {
+        match &self.message {
+            Some(message) if self.is_stream => match message.announced() {
+                Some(_) => message.remaining(),
+                None if message.is_untouched() => PREFIX_BYTES,
+                None => 1,
+            },
+            _ => usize::MAX,
+        }
+    }
+
+    /// Returns true if the message of a stream of messages is whole.
+    pub(super) fn is_message_whole(&self) -> bool {
+        let is_whole = |m: &MessageReader| m.announced().is_some() && m.remaining() == 0;
+        self.is_stream && self.message.as_ref().is_some_and(is_whole)
+    }
+
     pub(super) fn message(&mut self) -> Option<&mut MessageReader> {
         self.message.as_mut()
     }
@@ -63,15 +97,18 @@ impl Inbound {
         self.message.take().is_some_and(|message| message.is_encoded())
     }
 
-    /// Takes the message out; later content is dropped. The reservation stays until the budget releases it.
+    /// Takes the message out; later content is dropped. The reservation stays until the budget
+    /// releases it.
     pub(super) fn take_message(&mut self) -> Option<MessageReader> {
         self.message.take()
     }
 
-    /// Returns true if `len` bytes that end the stream can be handed on from the input, with no fault to report.
+    /// Returns true if `len` bytes that end the stream can be handed on from the input, with no
+    /// fault to report.
     #[inline]
     pub(super) fn takes_whole(&self, len: usize) -> bool {
         self.window.allows(len)
+            && !self.is_stream
             && self.content_length.is_none_or(|length| length == len as u64)
             && self.message.as_ref().is_some_and(MessageReader::is_untouched)
     }
@@ -100,10 +137,11 @@ impl Inbound {
         self.window.widen((bytes + PADDING_BYTES_MAX) as u64);
     }
 
-    /// Returns the increment to grant, if the rest of the message does not fit the window. `granted` bytes of the
-    /// rest have already been taken off the window.
+    /// Returns the increment to grant, if the rest of the message does not fit the window.
+    /// `granted` bytes of the rest have already been taken off the window.
     pub(super) fn window_update(&mut self, granted: usize) -> Option<u32> {
-        let announced = self.message.as_ref().filter(|message| message.announced().is_some());
+        let is_last = |message: &&MessageReader| !self.is_stream && message.announced().is_some();
+        let announced = self.message.as_ref().filter(is_last);
         let rest = |message: &MessageReader| message.remaining().saturating_sub(granted);
         let expected =
             announced.map_or(u64::MAX, |message| (rest(message) + PADDING_BYTES_MAX) as u64);

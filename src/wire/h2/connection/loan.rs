@@ -5,14 +5,18 @@ use super::stage::{OpenLoan, Stage};
 use crate::wire::h2::error::Fault;
 use crate::wire::{Context, DIRECT_BYTES_MIN, Loan, PooledBuf};
 
-impl<T> Connection<T> {
+impl<T: Default> Connection<T> {
     /// Offers the buffer of a message of which a long piece is due in the current frame.
     pub(crate) fn lend(&mut self) -> Option<Loan> {
         let Stage::Data(frame) = &mut self.stage else { return None };
         if self.open_loan.is_some() || (frame.left < DIRECT_BYTES_MIN && !frame.direct) {
             return None;
         }
-        let loan = self.streams.get(frame.stream)?.inbound.message()?.lend(frame.left)?;
+        let inbound = &mut self.streams.get(frame.stream)?.inbound;
+        if inbound.is_stream() {
+            return None;
+        }
+        let loan = inbound.message()?.lend(frame.left)?;
         frame.direct = true;
         self.open_loan = Some(OpenLoan { stream: frame.stream, len: loan.buffer.len() });
         Some(loan)

@@ -6,17 +6,19 @@
 //!                    ├─ DATA ──▶ [Pad ──▶] Data: handed on as it arrives, or by loan ───────▶ Head
 //!                    └─ unknown ──▶ Skip ───────────────────────────────────────────────────▶ Head
 //! ```
-//! The connection checks frames, keeps windows and streams, and answers what needs no decision (acknowledgements,
-//! window updates). It does not know what a header block or a message means: a half asks for events in a loop and
-//! handles each before it asks for the next. A [`Fault`] of a half or of the connection goes to
-//! [`Connection::contain`], which turns it into RST_STREAM, or passes it on to [`Connection::abort`] and GOAWAY.
+//! The connection checks frames, keeps windows and streams, and answers what needs no decision
+//! (acknowledgements, window updates). It does not know what a header block or a message means: a
+//! half asks for events in a loop and handles each before it asks for the next. A [`Fault`] of a
+//! half or of the connection goes to [`Connection::contain`], which turns it into RST_STREAM, or
+//! passes it on to [`Connection::abort`] and GOAWAY.
 //!
-//! Memory: a frame other than DATA, and a header block, are kept up to [`BLOCK_BYTES_MAX`] each; messages up to the
-//! budget of `budget.rs`; the rest is a fixed size for each stream, of which there are at most
-//! [`super::STREAMS_MAX`].
+//! Memory: a frame other than DATA, and a header block, are kept up to [`BLOCK_BYTES_MAX`] each;
+//! messages up to the budget of `budget.rs`; the rest is a fixed size for each stream, of which
+//! there are at most [`super::STREAMS_MAX`].
 //!
 //! RFC 9113 sections 4, 5.4 and 6.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use self::budget::ReceiveBudget;
@@ -32,7 +34,7 @@ use super::error::{ErrorCode, Fault};
 use super::frame::{self, FrameHead, HEAD_BYTES, Kind, PREFACE, PRIORITY_BYTES};
 use super::hpack::Decoder;
 use super::settings::{Settings, WINDOW_DEFAULT};
-use crate::wire::{Context, Limit, Limits};
+use crate::wire::{Context, Limit, Limits, PooledBuf};
 
 mod budget;
 mod control;
@@ -73,8 +75,9 @@ pub(crate) struct Connection<T> {
     finished: bool,
 }
 
-impl<T> Connection<T> {
-    /// Makes the connection of a client, whose server may send `window` bytes beyond what `ours` allows each stream.
+impl<T: Default> Connection<T> {
+    /// Makes the connection of a client, whose server may send `window` bytes beyond what `ours`
+    /// allows each stream.
     pub(crate) fn client(limits: Rc<Limits>, ours: Settings, window: u32) -> Connection<T> {
         Connection {
             limits,
@@ -95,8 +98,8 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Makes the connection of a server, which waits for the preface and takes `messages_bytes_max` bytes of messages
-    /// at once.
+    /// Makes the connection of a server, which waits for the preface and takes `messages_bytes_max`
+    /// bytes of messages at once.
     pub(crate) fn server(
         limits: Rc<Limits>,
         ours: Settings,
@@ -110,7 +113,8 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Takes the front of `input` up to the next event; `None` when the input is used up or the connection finished.
+    /// Takes the front of `input` up to the next event; `None` when the input is used up or the
+    /// connection finished.
     ///
     /// After a fault of a stream the caller goes on; the stage is already behind what was read.
     #[inline]
@@ -129,8 +133,8 @@ impl<T> Connection<T> {
                 },
                 stage => self.continue_frame(stage, input, cx)?,
             };
-            if event.is_some() {
-                return Ok(event);
+            if let Some(event) = event {
+                return Ok(Some(event));
             }
         }
     }
@@ -323,6 +327,20 @@ impl<T> Connection<T> {
         }
     }
 
+    /// Appends `bytes` to the stream of messages of stream `id`, and ends it if there are
+    /// `trailers`.
+    pub(crate) fn append(
+        &mut self,
+        id: u32,
+        bytes: PooledBuf,
+        trailers: Option<Cow<'static, [u8]>>,
+        cx: &mut Context<'_>,
+    ) {
+        if let Some(stream) = self.streams.get(id) {
+            self.send.append(stream, bytes, trailers, cx);
+        }
+    }
+
     /// Sends until a message ends or no window is open; returns the stream whose message has ended.
     pub(crate) fn send_next(&mut self, cx: &mut Context<'_>) -> Option<u32> {
         self.send.send(&mut self.streams, self.peer.max_frame_size as usize, cx)
@@ -347,7 +365,8 @@ impl<T> Connection<T> {
         matches!(self.stage, Stage::Head) && self.partial.is_empty() && self.open_block.is_none()
     }
 
-    /// Returns true if the input ended inside a preface, a frame that must be whole, or a header block.
+    /// Returns true if the input ended inside a preface, a frame that must be whole, or a header
+    /// block.
     #[inline]
     pub(crate) fn is_inside_head(&self) -> bool {
         !self.partial.is_empty()

@@ -4,7 +4,7 @@ use super::outgoing::Outgoing;
 use crate::wire::h2::flow::SendWindow;
 
 /// Sending side of a stream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outbound {
     pub(super) window: SendWindow,
     /// Message of which some is not sent.
@@ -14,12 +14,22 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// Makes the sending side of a stream whose peer takes `window` bytes at first.
-    pub(crate) fn new(window: u32) -> Outbound {
-        Outbound { window: SendWindow::new(window), message: None, queued: false }
+    /// Prepares the sending side of a stream whose peer takes `window` bytes at first.
+    #[inline]
+    pub(crate) fn open(&mut self, window: u32) {
+        self.window = SendWindow::new(window);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.message = None;
+        self.queued = false;
     }
 
     pub(super) fn is_sending(&self) -> bool {
-        self.message.is_some()
+        self.message.as_ref().is_some_and(|message| !message.is_idle())
+    }
+
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, Outgoing::left)
     }
 }

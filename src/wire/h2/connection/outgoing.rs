@@ -5,16 +5,19 @@
 //! frames:   |9|------------ frame size ------------|9|--------------------------|9| trailers
 //! outbox:   [ edge ][ payload ......... ][ edge ][ payload ............ ][ edge .......... ]
 //! ```
-//! Long pieces are sent from their own buffers. Frame heads, short pieces and trailers between them are ranges of one
-//! buffer for each send (the edge), so that a long message costs one small buffer and not one for each frame.
+//! Long pieces are sent from their own buffers. Frame heads, short pieces and trailers between them
+//! are ranges of one buffer for each send (the edge), so that a long message costs one small buffer
+//! and not one for each frame.
+
+use std::borrow::Cow;
 
 use bytes::Buf as _;
 
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
 use crate::wire::{Outbox, Pool, Slice};
 
-/// Shortest part of a frame that is sent from its own buffer. Copying a shorter one costs less than a slot of its own in
-/// the vectored write.
+/// Shortest part of a frame that is sent from its own buffer. Copying a shorter one costs less than
+/// a slot of its own in the vectored write.
 const SHARE_BYTES_MIN: usize = 4 * 1024;
 
 /// Message with unsent bytes.
@@ -23,8 +26,18 @@ pub(crate) struct Outgoing {
     /// Unsent pieces in order; those in front may be empty until the end of a send.
     pieces: Vec<Slice>,
     left: usize,
-    /// HEADERS payload behind the last DATA frame, which then ends the stream; empty when the last DATA frame does.
-    trailers: &'static [u8],
+    end: End,
+}
+
+/// End of what a stream sends.
+#[derive(Debug)]
+enum End {
+    /// More messages may follow.
+    Open,
+    /// The last DATA frame ends the stream.
+    Data,
+    /// A HEADERS frame with this block ends the stream.
+    Trailers(Cow<'static, [u8]>),
 }
 
 /// Part of a send.
@@ -35,9 +48,26 @@ enum Cut<'a> {
 }
 
 impl Outgoing {
-    /// Makes an empty message. `trailers` is a HEADERS payload that ends the stream, or empty.
+    /// Makes an empty message, which ends the stream by `trailers`, or by its last DATA frame if
+    /// they are empty.
     pub(crate) fn new(trailers: &'static [u8]) -> Outgoing {
-        Outgoing { pieces: Vec::new(), left: 0, trailers }
+        let end = if trailers.is_empty() { End::Data } else { End::Trailers(trailers.into()) };
+        Outgoing { pieces: Vec::new(), left: 0, end }
+    }
+
+    /// Makes an empty stream of messages, which [`Outgoing::finish`] ends.
+    pub(crate) fn open() -> Outgoing {
+        Outgoing { pieces: Vec::new(), left: 0, end: End::Open }
+    }
+
+    /// Ends a stream of messages by `trailers`.
+    pub(crate) fn finish(&mut self, trailers: Cow<'static, [u8]>) {
+        self.end = End::Trailers(trailers);
+    }
+
+    /// Returns true if nothing is left to send now, and more may follow.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.left == 0 && matches!(self.end, End::Open)
     }
 
     /// Appends a piece, which may be empty.
@@ -53,8 +83,8 @@ impl Outgoing {
         self.left
     }
 
-    /// Sends `bytes` of the message on `stream`, in frames of at most `frame_max`, and the end of the stream after the
-    /// last byte.
+    /// Sends `bytes` of the message on `stream`, in frames of at most `frame_max`, and the end of
+    /// the stream after the last byte.
     pub(crate) fn send(
         &mut self,
         stream: u32,
@@ -64,7 +94,7 @@ impl Outgoing {
         pool: &Pool,
     ) {
         let frames = bytes.div_ceil(frame_max).max(1);
-        let edge_hint = (frames + 1) * HEAD_BYTES + self.trailers.len();
+        let edge_hint = (frames + 1) * HEAD_BYTES + self.trailers().len();
         if bytes < SHARE_BYTES_MIN {
             out.compose(edge_hint + bytes, pool, |buffer| {
                 self.frames(stream, bytes, frame_max, |cut| cut.copy_to(buffer));
@@ -102,6 +132,13 @@ impl Outgoing {
         out.push(edge);
     }
 
+    fn trailers(&self) -> &[u8] {
+        match &self.end {
+            End::Open | End::Data => &[],
+            End::Trailers(trailers) => trailers,
+        }
+    }
+
     /// Cuts the next `bytes` into frames.
     fn frames(
         &mut self,
@@ -117,9 +154,13 @@ impl Outgoing {
             let len = unframed.min(frame_max);
             unframed -= len;
             self.left -= len;
-            let last = self.left == 0;
-            let flags = if last && self.trailers.is_empty() { END_STREAM } else { 0 };
-            emit(Cut::Edge(&head_bytes(len, Kind::Data, flags, stream)));
+            let flags = match self.end {
+                End::Data if self.left == 0 => END_STREAM,
+                _ => 0,
+            };
+            if len > 0 || flags > 0 {
+                emit(Cut::Edge(&head_bytes(len, Kind::Data, flags, stream)));
+            }
             let mut missing = len;
             while missing > 0
                 && let Some(first) = &mut piece
@@ -132,10 +173,12 @@ impl Outgoing {
                 }
             }
             if unframed == 0 {
-                if last && !self.trailers.is_empty() {
+                if let End::Trailers(trailers) = &self.end
+                    && self.left == 0
+                {
                     let flags = END_STREAM | END_HEADERS;
-                    emit(Cut::Edge(&head_bytes(self.trailers.len(), Kind::Headers, flags, stream)));
-                    emit(Cut::Edge(self.trailers));
+                    emit(Cut::Edge(&head_bytes(trailers.len(), Kind::Headers, flags, stream)));
+                    emit(Cut::Edge(trailers));
                 }
                 return;
             }

@@ -1,28 +1,30 @@
 //! Send queue: messages that windows hold up, sent stream by stream in turn.
 //!
-//! A stream is in the queue while it has something to send and, as far as is known, a window to send it in. A stream
-//! whose own window is shut leaves the queue until an update. When the connection's window is shut, the queue waits as
-//! it is, and the first stream goes on with its turn: a thousand messages that share a small window end one by one
-//! instead of all at the end.
+//! A stream is in the queue while it has something to send and, as far as is known, a window to
+//! send it in. A stream whose own window is shut leaves the queue until an update. When the
+//! connection's window is shut, the queue waits as it is, and the first stream goes on with its
+//! turn: a thousand messages that share a small window end one by one instead of all at the end.
 //!
 //! RFC 9113 section 5.2.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::outbound::Outbound;
 use super::outgoing::Outgoing;
 use super::stream::Stream;
 use super::streams::StreamTable;
-use crate::wire::Context;
 use crate::wire::h2::flow::{Overflow, SendWindow};
+use crate::wire::{Context, PooledBuf, Slice};
 
-/// Most bytes a stream sends in its turn. Large, since a turn costs a buffer and the outbox holds no copy.
+/// Most bytes a stream sends in its turn. Large, since a turn costs a buffer and the outbox holds
+/// no copy.
 const TURN_BYTES: usize = 1024 * 1024;
 
 /// Send window of a connection, and its streams that may send.
 ///
-/// Invariants: `waiting_bytes` is the sum of the unsent bytes of all messages given to [`SendQueue::enqueue`] and not
-/// discarded; a stream with `queued` set is in `ready` exactly once.
+/// Invariants: `waiting_bytes` is the sum of the unsent bytes of all messages given to
+/// [`SendQueue::enqueue`] and not discarded; a stream with `queued` set is in `ready` exactly once.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     window: SendWindow,
@@ -94,6 +96,26 @@ impl SendQueue {
         self.push(stream.id, &mut stream.outbound);
     }
 
+    /// Appends `bytes` to a stream of messages, and ends it if there are `trailers`.
+    pub(super) fn append<T>(
+        &mut self,
+        stream: &mut Stream<T>,
+        bytes: PooledBuf,
+        trailers: Option<Cow<'static, [u8]>>,
+        cx: &mut Context<'_>,
+    ) {
+        stream.touched = cx.now;
+        self.waiting_bytes += bytes.len();
+        let message = stream.outbound.message.get_or_insert_with(Outgoing::open);
+        message.push(Slice::from(bytes));
+        if let Some(trailers) = trailers {
+            message.finish(trailers);
+        }
+        if !message.is_idle() {
+            self.push(stream.id, &mut stream.outbound);
+        }
+    }
+
     fn push(&mut self, id: u32, outbound: &mut Outbound) {
         if outbound.message.is_some() && !outbound.queued {
             outbound.queued = true;
@@ -114,7 +136,7 @@ impl SendQueue {
     }
 
     /// Sends until a message ends or no window is open; returns the stream whose message has ended.
-    pub(super) fn send<T>(
+    pub(super) fn send<T: Default>(
         &mut self,
         streams: &mut StreamTable<T>,
         frame_bytes_max: usize,
@@ -132,6 +154,11 @@ impl SendQueue {
             let left = message.left();
             let allowed = self.window.available().min(window.available());
             let bytes = left.min(allowed).min(TURN_BYTES - self.turn_bytes);
+            if message.is_idle() {
+                *queued = false;
+                self.end_turn();
+                continue;
+            }
             if bytes == 0 && left > 0 {
                 if self.window.available() == 0 {
                     break;
@@ -146,7 +173,7 @@ impl SendQueue {
             self.waiting_bytes -= bytes;
             self.turn_bytes += bytes;
             *touched = cx.now;
-            if message.left() == 0 {
+            if message.left() == 0 && !message.is_idle() {
                 *queued = false;
                 outbound.message = None;
                 state.send_end();

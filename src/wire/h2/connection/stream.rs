@@ -18,9 +18,12 @@ use std::time::Instant;
 use super::inbound::Inbound;
 use super::outbound::Outbound;
 
-/// State of an open stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// State of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum State {
+    /// Place in the table that is not in use.
+    #[default]
+    Idle,
     Open,
     /// The peer has ended its side.
     HalfClosedRemote,
@@ -60,28 +63,53 @@ pub(crate) struct Stream<T> {
     pub(crate) id: u32,
     pub(crate) state: State,
     pub(crate) inbound: Inbound,
-    pub(super) outbound: Outbound,
+    pub(crate) outbound: Outbound,
     /// Time of the last byte in either direction.
     pub(crate) touched: Instant,
     pub(crate) data: T,
 }
 
-impl<T> Stream<T> {
-    /// Opens stream `id`.
-    pub(crate) fn new(
-        id: u32,
-        inbound: Inbound,
-        outbound: Outbound,
-        now: Instant,
-        data: T,
-    ) -> Stream<T> {
-        Stream { id, state: State::Open, inbound, outbound, touched: now, data }
+impl<T: Default> Stream<T> {
+    /// Makes a place for streams.
+    pub(super) fn idle(now: Instant) -> Stream<T> {
+        Stream {
+            id: 0,
+            state: State::Idle,
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+            touched: now,
+            data: T::default(),
+        }
     }
 
+    /// Opens stream `id` in an idle place.
+    #[inline]
+    pub(super) fn open(&mut self, id: u32, now: Instant) {
+        debug_assert!(self.state == State::Idle);
+        (self.id, self.state, self.touched) = (id, State::Open, now);
+    }
+
+    /// Empties the place; buffers return to their pool.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.id = 0;
+        self.state = State::Idle;
+        self.inbound.clear();
+        self.outbound.clear();
+        self.data = T::default();
+    }
+}
+
+impl<T> Stream<T> {
     /// Returns the bytes that the stream's window allows us to send.
     #[inline]
     pub(crate) fn send_window(&self) -> usize {
         self.outbound.window.available()
+    }
+
+    /// Returns the bytes of our messages that wait to be sent.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        self.outbound.unsent_bytes()
     }
 
     /// Returns true while a message of ours is not sent in full.

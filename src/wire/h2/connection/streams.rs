@@ -5,7 +5,9 @@
 //! its run (1000 streams that end in order cost 300 ns each that way). A peer that picks colliding
 //! numbers gets no worse than a scan of all its streams.
 
-use super::stream::Stream;
+use std::time::Instant;
+
+use super::stream::{State, Stream};
 
 /// Slots of a first table of numbers.
 const TABLE_SLOTS_MIN: usize = 16;
@@ -13,7 +15,8 @@ const TABLE_SLOTS_MIN: usize = 16;
 /// Open streams by number. `T` is the state that a half keeps for each.
 #[derive(Debug)]
 pub(crate) struct StreamTable<T> {
-    slots: Vec<Option<Stream<T>>>,
+    /// Streams are opened and emptied in place: moving one costs more than all else here.
+    slots: Vec<Stream<T>>,
     free: Vec<u32>,
     /// Number and slot; number 0 is an empty place. A power of two long, or empty.
     table: Vec<(u32, u32)>,
@@ -26,7 +29,7 @@ impl<T> Default for StreamTable<T> {
     }
 }
 
-impl<T> StreamTable<T> {
+impl<T: Default> StreamTable<T> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -37,27 +40,28 @@ impl<T> StreamTable<T> {
 
     pub(crate) fn get(&mut self, id: u32) -> Option<&mut Stream<T>> {
         let (_, slot) = self.table[self.place(id)?];
-        self.slots[slot as usize].as_mut()
+        self.slots.get_mut(slot as usize)
     }
 
-    /// Adds a stream whose number is new.
-    pub(crate) fn insert(&mut self, stream: Stream<T>) {
+    /// Opens stream `id`, whose number is new.
+    #[inline]
+    pub(crate) fn open(&mut self, id: u32, now: Instant) -> &mut Stream<T> {
         if (self.len + 1) * 2 > self.table.len() {
             self.enlarge();
         }
-        let id = stream.id;
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
+            self.slots.push(Stream::idle(now));
             (self.slots.len() - 1) as u32
         });
-        self.slots[slot as usize] = Some(stream);
         self.put(id, slot);
         self.len += 1;
+        let stream = &mut self.slots[slot as usize];
+        stream.open(id, now);
+        stream
     }
 
-    /// Unlinks stream `id` and returns its slot, which the caller must empty. A stream has some 300
-    /// bytes; they are not moved only to get at `T`.
-    pub(super) fn unlink(&mut self, id: u32) -> Option<&mut Option<Stream<T>>> {
+    /// Takes stream `id` out of the table. The caller must [`Stream::clear`] it.
+    pub(super) fn unlink(&mut self, id: u32) -> Option<&mut Stream<T>> {
         let mut hole = self.place(id)?;
         let (_, slot) = self.table[hole];
         let mask = self.table.len() - 1;
@@ -74,7 +78,7 @@ impl<T> StreamTable<T> {
         self.table[hole] = (0, 0);
         self.free.push(slot);
         self.len -= 1;
-        Some(&mut self.slots[slot as usize])
+        self.slots.get_mut(slot as usize)
     }
 
     /// Frees the memory of the table once it is empty.
@@ -90,12 +94,13 @@ impl<T> StreamTable<T> {
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream<T>> {
-        self.slots.iter_mut().flatten()
+        self.slots.iter_mut().filter(|stream| stream.state != State::Idle)
     }
 
     /// Returns the numbers of all streams.
     pub(crate) fn ids(&self) -> Vec<u32> {
-        self.slots.iter().flatten().map(|stream| stream.id).collect()
+        let open = self.slots.iter().filter(|stream| stream.state != State::Idle);
+        open.map(|stream| stream.id).collect()
     }
 
     /// Fibonacci hashing: multiples of the golden ratio lie far apart, also for numbers in a row.
@@ -139,12 +144,17 @@ impl<T> StreamTable<T> {
 mod tests {
     use std::time::Instant;
 
-    use super::super::inbound::Inbound;
-    use super::super::outbound::Outbound;
     use super::*;
 
-    fn stream(id: u32) -> Stream<u32> {
-        Stream::new(id, Inbound::new(0, None, None), Outbound::new(0), Instant::now(), id * 10)
+    fn open(streams: &mut StreamTable<u32>, id: u32) {
+        streams.open(id, Instant::now()).data = id * 10;
+    }
+
+    fn close(streams: &mut StreamTable<u32>, id: u32) -> Option<u32> {
+        let stream = streams.unlink(id)?;
+        let data = stream.data;
+        stream.clear();
+        Some(data)
     }
 
     #[test]
@@ -152,11 +162,10 @@ mod tests {
         for stride in [2, 64, 4096] {
             let mut streams = StreamTable::default();
             let ids: Vec<u32> = (0..1000).map(|at| 1 + at * stride).collect();
-            ids.iter().for_each(|&id| streams.insert(stream(id)));
+            ids.iter().for_each(|&id| open(&mut streams, id));
             assert_eq!(streams.len(), 1000);
             for &id in ids.iter().step_by(3) {
-                let slot = streams.unlink(id).expect("it is there");
-                assert_eq!(slot.take().map(|s| s.data), Some(id * 10));
+                assert_eq!(close(&mut streams, id), Some(id * 10));
                 assert!(streams.unlink(id).is_none());
             }
             for (at, &id) in ids.iter().enumerate() {
@@ -165,7 +174,7 @@ mod tests {
             }
             assert!(streams.get(3).is_none() || stride == 2);
             assert!(streams.get(0).is_none() && streams.unlink(0).is_none());
-            ids.iter().for_each(|&id| _ = streams.unlink(id).and_then(Option::take));
+            ids.iter().for_each(|&id| _ = close(&mut streams, id));
             assert!(streams.is_empty());
         }
     }
@@ -174,29 +183,26 @@ mod tests {
     fn numbers_in_a_row_do_not_lie_in_a_row() {
         let mut streams = StreamTable::default();
         for first in [1, 1_000_001] {
-            (0..1000).for_each(|at| streams.insert(stream(first + 2 * at)));
+            (0..1000).for_each(|at| open(&mut streams, first + 2 * at));
             let runs = streams.table.split(|place| place.0 == 0);
             assert!(runs.map(<[_]>::len).max() <= Some(8));
-            (0..1000).for_each(|at| _ = streams.unlink(first + 2 * at).and_then(Option::take));
+            (0..1000).for_each(|at| _ = close(&mut streams, first + 2 * at));
         }
     }
 
     #[test]
     fn slots_are_used_again() {
         let mut streams = StreamTable::default();
-        let unlink = |streams: &mut StreamTable<u32>, id| {
-            streams.unlink(id).and_then(Option::take).expect("it is there");
-        };
         for id in 0..10_000 {
-            streams.insert(stream(2 * id + 1));
+            open(&mut streams, 2 * id + 1);
             if id >= 8 {
-                unlink(&mut streams, 2 * (id - 8) + 1);
+                _ = close(&mut streams, 2 * (id - 8) + 1);
             }
         }
         assert!(streams.capacity() <= 16);
         streams.trim();
         assert!(streams.capacity() > 0, "some are open");
-        (9_992..10_000).for_each(|id| unlink(&mut streams, 2 * id + 1));
+        (9_992..10_000).for_each(|id| _ = close(&mut streams, 2 * id + 1));
         streams.trim();
         assert_eq!(streams.capacity(), 0);
     }

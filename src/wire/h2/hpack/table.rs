@@ -5,8 +5,8 @@
 //! buffer, oldest first:
 //!
 //! ```text
-//! text:     [ gone ... | name value | name value | ... | name value ]     moved to the front when it is twice
-//! entries:             front (oldest)                     back (index 62)  the table's limit
+//! text:     [ gone ... | name value | name value | ... | name value ]    moved to the front at
+//! entries:             front (oldest)                     back (index 62)  twice the limit
 //! ```
 //! RFC 7541 sections 2.3, 4 and appendix A.
 

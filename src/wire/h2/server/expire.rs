@@ -76,7 +76,9 @@ impl<H: Handler> H2<H> {
     fn end_late(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Some(stream) = self.connection.streams.get(id) else { return Ok(()) };
         let counts = &mut self.connection.abuse.counts;
-        if stream.is_sending() {
+        if stream.is_sending()
+            || matches!(&stream.data.state, RequestState::Stream(call) if call.has_head)
+        {
             counts.hit(Limit::WindowTime);
             self.connection.remove(id);
             return self.connection.reset(id, ErrorCode::Cancel, cx);

@@ -1,9 +1,10 @@
-//! Replies of the server half, as frames in the outbox.
+//! Frames of responses, without the messages of good ones (`message.rs`).
 //!
-//! Header blocks are literals that no table keeps, so they are valid whatever the peer's table size.
+//! Header blocks are literals that no table keeps, so they are valid whatever the peer's table
+//! size.
 //!
 //! ```text
-//! call answered   HEADERS :status 200, content-type | DATA prefix, message | HEADERS grpc-status 0, END_STREAM
+//! call answered   HEADERS :status 200, content-type | DATA prefix, message | HEADERS grpc-status 0
 //! call failed     HEADERS :status 200, content-type, grpc-status, grpc-message, END_STREAM
 //! not a call      HEADERS :status 4xx, content-type, content-length | DATA text, END_STREAM
 //! ```
@@ -30,7 +31,7 @@ const STATUS_200: u8 = 0x88;
 /// The header block of trailers that say all is well.
 pub(super) const OK_TRAILERS: &[u8] = b"\x00\x0bgrpc-status\x010";
 
-/// Bytes of a reply around its message, about.
+/// Bytes of a response around its message, about.
 pub(super) const AROUND_BYTES: usize = 128;
 
 /// Most bytes of a text that is sent as `grpc-message` or as content of a refusal.
@@ -87,17 +88,13 @@ pub(super) fn ok_trailers(stream: u32) -> [u8; HEAD_BYTES + OK_TRAILERS.len()] {
     frame
 }
 
-/// Writes the whole reply of a call that failed.
+/// Writes the whole response of a call that failed.
 pub(super) fn send_status(stream: u32, status: &Status, cx: &mut Context<'_>) {
-    let text = grpc::percent_encode(truncated(&status.text));
-    cx.out.compose(AROUND_BYTES + text.len(), cx.pool, |out| {
+    cx.out.compose(AROUND_BYTES + status.text.len(), cx.pool, |out| {
         write_headers(stream, END_HEADERS | END_STREAM, out, |block| {
             block.push(STATUS_200);
             write_literal(CONTENT_TYPE, b"", grpc::CONTENT_TYPE.as_bytes(), block);
-            write_literal(0, b"grpc-status", status.code.text().as_bytes(), block);
-            if !text.is_empty() {
-                write_literal(0, b"grpc-message", text.as_bytes(), block);
-            }
+            write_status(status, block);
             if status.code == Code::Unimplemented {
                 write_accepted(block);
             }
@@ -105,7 +102,23 @@ pub(super) fn send_status(stream: u32, status: &Status, cx: &mut Context<'_>) {
     });
 }
 
-/// Appends the HEADERS frame that begins the response of a call. `advertise` adds the supported compressions.
+/// Returns the header block of trailers with a status.
+pub(super) fn status_trailers(status: &Status) -> Vec<u8> {
+    let mut block = Vec::new();
+    write_status(status, &mut block);
+    block
+}
+
+fn write_status(status: &Status, block: &mut Vec<u8>) {
+    let text = grpc::percent_encode(truncated(&status.text));
+    write_literal(0, b"grpc-status", status.code.text().as_bytes(), block);
+    if !text.is_empty() {
+        write_literal(0, b"grpc-message", text.as_bytes(), block);
+    }
+}
+
+/// Appends the HEADERS frame that begins the response of a call. `advertise` adds the supported
+/// compressions.
 pub(super) fn write_ok_head(stream: u32, advertise: bool, content_type: &str, out: &mut Vec<u8>) {
     write_headers(stream, END_HEADERS, out, |block| {
         block.push(STATUS_200);

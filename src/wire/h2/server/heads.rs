@@ -38,6 +38,7 @@ impl RequestHeads {
         self.decode_new(block, decoder, bytes_max)
     }
 
+    #[inline(never)]
     fn decode_new(
         &mut self,
         block: &[u8],

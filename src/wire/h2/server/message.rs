@@ -4,7 +4,8 @@
 //! HEADERS :status 200, content-type | DATA prefix, message | HEADERS grpc-status 0, END_STREAM
 //! └────────────── prologue: equal for most responses ──┘
 //! ```
-//! A short response is written straight into the outbox. A long one keeps its buffers and is sent from there.
+//! A short response is written straight into the outbox. A long one keeps its buffers and is sent
+//! from there.
 
 use std::ops::Range;
 
@@ -24,9 +25,10 @@ pub(super) struct Terms {
 /// Progress of a response.
 #[derive(Debug)]
 pub(super) enum Written {
-    /// All of it is in the outbox. The windows have yet to lose the length of the message with its prefix.
+    /// All of it is in the outbox. The windows have yet to lose the length of the message with its
+    /// prefix.
     Sent(usize),
-    /// Its head is in the outbox; its message waits for a window.
+    /// The head is in the outbox; the message waits for a window.
     Held(Outgoing),
 }
 
@@ -48,10 +50,11 @@ pub(super) struct MessageWriter {
 }
 
 impl MessageWriter {
-    /// Answers a short message by `answer`, which appends to the buffer as [`crate::wire::Handler::answer`] does.
+    /// Answers a short message by `answer`, which appends to the buffer as
+    /// [`crate::wire::Handler::answer`] does.
     ///
-    /// The prologue of the previous response is written first, as a guess. A message that is longer than the terms
-    /// allow is taken back out of the outbox and returned.
+    /// The prologue of the previous response is written first, as a guess. A message that is longer
+    /// than the terms allow is taken back out of the outbox and returned.
     #[inline]
     pub(super) fn write_short(
         &mut self,
@@ -100,7 +103,8 @@ impl MessageWriter {
         }
     }
 
-    /// Answers a long message in a buffer of its own. The payload is sent from the buffer of the request.
+    /// Answers a long message in a buffer of its own. The payload is sent from the buffer of the
+    /// request.
     pub(super) fn write_long(
         &mut self,
         terms: Terms,
@@ -129,8 +133,8 @@ impl MessageWriter {
     }
 }
 
-/// Bytes before a message: HEADERS, the head of a DATA frame, and the message's prefix. The next response is likely to
-/// have the same but for its numbers, so it is copied from here.
+/// Bytes before a message: HEADERS, the head of a DATA frame, and the message's prefix. The next
+/// response is likely to have the same but for its numbers, so it is copied from here.
 #[derive(Debug, Default)]
 struct Prologue {
     content_type: &'static str,
@@ -154,7 +158,8 @@ impl Prologue {
         put_stream(&mut out[at..], stream);
     }
 
-    /// Replaces the prologue at `guess` by this one. The bytes behind it are in `scratch` as well afterwards.
+    /// Replaces the prologue at `guess` by this one. The bytes behind it are in `scratch` as well
+    /// afterwards.
     fn replace(
         &self,
         guess: Range<usize>,
@@ -184,8 +189,8 @@ fn undo(out: &mut Vec<u8>, start: usize, unsent: Unsent) -> Result<usize, Box<Un
     Err(Box::new(unsent))
 }
 
-/// Completes the DATA frame at `at` and ends the response, or moves the message out if the terms do not allow it.
-/// Returns the message's length with its prefix.
+/// Completes the DATA frame at `at` and ends the response, or moves the message out if the terms do
+/// not allow it. Returns the message's length with its prefix.
 #[inline]
 fn finish_short(
     terms: Terms,

@@ -1,11 +1,14 @@
 //! Server half: events of a connection in, calls of a [`Handler`] out.
 //!
 //! ```text
-//! Headers ──▶ request.rs ─┬─ all of the message follows in the input ─▶ response.rs ─▶ Handler ─▶ frames.rs
-//!                         └─ else ─▶ a stream; Content or StreamEnded ─▶ response.rs
+//! Headers ──▶ request.rs ─┬─ all of the message follows in the input ─▶ response.rs ─▶ Handler
+//!                         └─ else: a stream ─┬─ Content, StreamEnded ─▶ response.rs ─▶ Handler
+//!                                            └─ Message, StreamEnded ─▶ stream.rs ───▶ Call
+//! responses ▶ message.rs, frames.rs
 //! time ─────▶ expire.rs (timeouts.rs, shutdown.rs)
 //! ```
-//! The half answers each event before it asks for the next, so responses leave in the order in which requests end.
+//! The half answers each event before it asks for the next, so responses leave in the order in
+//! which requests end.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -37,6 +40,7 @@ mod request;
 mod response;
 mod shutdown;
 mod state;
+mod stream;
 mod timeouts;
 
 /// Server half.
@@ -48,6 +52,8 @@ pub struct H2<H: Handler> {
     messages: MessageWriter,
     shutdown: Shutdown,
     timeouts: Timeouts,
+    /// Streams whose calls have paused until their messages are sent.
+    paused: Vec<u32>,
 }
 
 impl<H: Handler> H2<H> {
@@ -68,12 +74,18 @@ impl<H: Handler> H2<H> {
             messages: MessageWriter::default(),
             shutdown: Shutdown::Running,
             timeouts: Timeouts::default(),
+            paused: Vec::new(),
         }
     }
 
     /// Returns the settings that the client has sent so far.
     pub fn peer_settings(&self) -> Settings {
         self.connection.peer
+    }
+
+    /// Returns true while a call waits to be resumed after its messages have been sent.
+    pub fn has_paused_calls(&self) -> bool {
+        !self.paused.is_empty()
     }
 
     /// Handles `handled` and all events of `input`.
@@ -110,6 +122,7 @@ impl<H: Handler> H2<H> {
         match event {
             Event::Headers(block) => self.request(&block, input, cx),
             Event::Content { stream, bytes } => self.answer_content(stream, bytes, cx),
+            Event::Message { stream } => self.pass_message(stream, cx),
             Event::StreamEnded { stream } => self.answer_ended(stream, cx),
             Event::Discarded { stream } => self.refuse_large(stream, cx),
             Event::Refused { stream, status } => self.fail(stream, &status, cx),
@@ -118,7 +131,8 @@ impl<H: Handler> H2<H> {
                 self.shutdown.confirm(self.connection.history.last(), cx);
                 Ok(())
             }
-            // A client that goes away ends the connection itself; until then its open calls are answered.
+            // A client that goes away ends the connection itself; until then its open calls are
+            // answered.
             Event::Reset { .. } | Event::GoAway { .. } => Ok(()),
         }
     }
@@ -153,9 +167,12 @@ impl<H: Handler> Machine for H2<H> {
         self.run(repaid, &[], cx)
     }
 
-    fn flushed(&mut self, _: &mut Context<'_>) -> Result<(), WireError> {
+    fn flushed(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.connection.abuse.flushed();
-        Ok(())
+        if self.paused.is_empty() {
+            return Ok(());
+        }
+        self.resume_calls(cx).map_err(|fault| self.connection.abort(fault, cx))
     }
 
     fn end(&mut self, _: &mut Context<'_>) -> Result<(), WireError> {

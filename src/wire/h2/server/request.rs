@@ -14,23 +14,21 @@ use super::H2;
 use super::frames::{self, TextResponse};
 use super::head::Method;
 use super::shutdown::Shutdown;
-use super::state::{Request, RequestState};
+use super::state::{Request, RequestState, StreamCall};
 use super::timeouts::{STREAMS_KEPT, TRIM_TIME, due};
 use crate::wire::grpc::MessageReader;
 use crate::wire::grpc::{Code, Status};
 use crate::wire::h2::connection::event::HeaderBlock;
 use crate::wire::h2::connection::history::GoneStream;
-use crate::wire::h2::connection::inbound::{Inbound, WRONG_LENGTH};
-use crate::wire::h2::connection::outbound::Outbound;
-use crate::wire::h2::connection::stream::Stream;
+use crate::wire::h2::connection::inbound::WRONG_LENGTH;
 use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::hpack::HpackError;
 use crate::wire::h2::{HEAD_BYTES_FATAL_FACTOR, STREAM_WINDOW, STREAMS_MAX};
 use crate::wire::{Context, Handler, Head, Limit, Routed};
 
 impl<H: Handler> H2<H> {
-    /// Takes a header block: a new request, or trailers. The content that follows in `input` is taken as well if it is
-    /// all of the request.
+    /// Takes a header block: a new request, or trailers. The content that follows in `input` is
+    /// taken as well if it is all of the request.
     #[inline]
     pub(super) fn request(
         &mut self,
@@ -55,10 +53,12 @@ impl<H: Handler> H2<H> {
         if block.end_stream {
             return self.answer_without_content(id, state, cx);
         }
-        match self.connection.take_content(id, input)? {
-            Some(content) => self.answer_inline(id, state, content, cx),
-            None => self.begin(id, state, cx),
+        if !matches!(state, Ok(RequestState::Stream(_)))
+            && let Some(content) = self.connection.take_content(id, input)?
+        {
+            return self.answer_inline(id, state, content, cx);
         }
+        self.begin(id, state, cx)
     }
 
     #[inline]
@@ -150,11 +150,15 @@ impl<H: Handler> H2<H> {
             has_body: true,
             body_len: head.content_length,
         };
-        let Routed::Unary(route) = self.handler.route(&seen).map_err(Status::from)? else {
-            return Err(Status::new(Code::Unimplemented, "streams of messages are not served"));
-        };
-        self.heads.set_route(route);
-        Ok(RequestState::Call(route))
+        match self.handler.route(&seen).map_err(Status::from)? {
+            Routed::Unary(route) => {
+                self.heads.set_route(route);
+                Ok(RequestState::Call(route))
+            }
+            Routed::Stream(call) => {
+                Ok(RequestState::Stream(Box::new(StreamCall { call, has_head: false })))
+            }
+        }
     }
 
     /// Answers a request that has ended with its head.
@@ -169,6 +173,10 @@ impl<H: Handler> H2<H> {
         }
         let status = match state {
             Ok(RequestState::Text(response)) => return self.send_text_inline(id, *response, cx),
+            Ok(state @ RequestState::Stream(_)) => {
+                self.insert_ended(id, state, cx);
+                return self.answer_ended(id, cx);
+            }
             Ok(_) => Status::new(Code::Internal, "the call carries no message"),
             Err(status) => status,
         };
@@ -190,46 +198,35 @@ impl<H: Handler> H2<H> {
                 return self.connection.reset(id, ErrorCode::NoError, cx);
             }
         };
-        let message = match state {
-            RequestState::Text(_) => None,
-            _ => {
-                let bytes_max = self.connection.limits.body_bytes_max;
-                Some(MessageReader::new(bytes_max, self.heads.latest().encoded))
-            }
-        };
-        let inbound = Inbound::new(STREAM_WINDOW, self.heads.latest().content_length, message);
-        let stream = self.new_stream(id, inbound, state, cx);
-        self.insert(stream, cx);
+        self.open(id, state, false, cx);
         Ok(())
     }
 
     /// Opens a stream for a response, whose request has ended.
-    pub(super) fn insert_answered(&mut self, id: u32, cx: &mut Context<'_>) {
-        let inbound = Inbound::new(STREAM_WINDOW, None, None);
-        let mut stream = self.new_stream(id, inbound, RequestState::Answered, cx);
-        stream.state.receive_end();
-        self.insert(stream, cx);
+    pub(super) fn insert_ended(&mut self, id: u32, state: RequestState, cx: &mut Context<'_>) {
+        self.open(id, state, true, cx);
     }
 
-    fn new_stream(
-        &self,
-        id: u32,
-        inbound: Inbound,
-        state: RequestState,
-        cx: &Context<'_>,
-    ) -> Stream<Request> {
-        let timeout = self.heads.latest().timeout;
-        let deadline = timeout.and_then(|timeout| cx.now.checked_add(timeout));
-        let outbound = Outbound::new(self.connection.peer.initial_window_size);
-        Stream::new(id, inbound, outbound, cx.now, Request { state, deadline })
-    }
-
-    fn insert(&mut self, stream: Stream<Request>, cx: &Context<'_>) {
-        let mut due = due(&stream, &self.connection.limits);
-        self.connection.streams.insert(stream);
-        if self.connection.streams.capacity() > STREAMS_KEPT {
-            due = due.min(cx.now + TRIM_TIME);
+    #[inline]
+    fn open(&mut self, id: u32, state: RequestState, is_ended: bool, cx: &Context<'_>) {
+        let (head, limits) = (self.heads.latest(), &self.connection.limits);
+        let deadline = head.timeout.and_then(|timeout| cx.now.checked_add(timeout));
+        let stream = self.connection.streams.open(id, cx.now);
+        stream.outbound.open(self.connection.peer.initial_window_size);
+        if is_ended {
+            stream.inbound.open(STREAM_WINDOW, None, None);
+            stream.state.receive_end();
+        } else {
+            let is_text = matches!(state, RequestState::Text(_));
+            let message = MessageReader::new(limits.body_bytes_max, head.encoded);
+            let message = Some(message).filter(|_| !is_text);
+            stream.inbound.open(STREAM_WINDOW, head.content_length, message);
+            stream.inbound.set_many(matches!(state, RequestState::Stream(_)));
         }
-        self.timeouts.sweep_by(due);
+        stream.data = Request { state, deadline };
+        self.timeouts.sweep_by(due(stream, limits));
+        if self.connection.streams.capacity() > STREAMS_KEPT {
+            self.timeouts.sweep_by(cx.now + TRIM_TIME);
+        }
     }
 }

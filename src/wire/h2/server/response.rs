@@ -1,7 +1,9 @@
-//! Responses: a message is answered, the send queue takes what windows hold up, the stream is closed.
+//! Responses: a message is answered, the send queue takes what windows hold up, the stream is
+//! closed.
 //!
-//! A status before the content has ended is followed by RST_STREAM NO_ERROR, so that the client stops sending; late
-//! content is dropped and its window given back. `frames.rs` and `message.rs` write the frames.
+//! A status before the content has ended is followed by RST_STREAM NO_ERROR, so that the client
+//! stops sending; late content is dropped and its window given back. `frames.rs` and `message.rs`
+//! write the frames.
 
 use super::H2;
 use super::frames::{self, TextResponse};
@@ -12,7 +14,7 @@ use crate::wire::h2::REFUSED_CONTENT_MAX;
 use crate::wire::h2::connection::inbound::WRONG_LENGTH;
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::error::{ErrorCode, Fault};
-use crate::wire::{Context, Handler, OWN_BYTES_MIN, Route, Slice};
+use crate::wire::{Context, Handler, OWN_BYTES_MIN, PooledBuf, Route, Slice};
 
 impl<H: Handler> H2<H> {
     /// Answers a request without a stream; `content` is all of it and lies in the input.
@@ -37,7 +39,7 @@ impl<H: Handler> H2<H> {
                 self.answer(id, route, content, head.encoded, window, cx)
             }
             Ok(RequestState::Text(response)) => return self.send_text_inline(id, *response, cx),
-            Ok(RequestState::Answered) => return Ok(()),
+            Ok(RequestState::Stream(_) | RequestState::Answered) => return Ok(()),
             Err(status) => Err(status),
         };
         match written {
@@ -46,7 +48,7 @@ impl<H: Handler> H2<H> {
                 Ok(())
             }
             Ok(Written::Held(message)) => {
-                self.insert_answered(id, cx);
+                self.insert_ended(id, RequestState::Answered, cx);
                 self.send(id, message, cx)
             }
             Err(status) => {
@@ -83,6 +85,7 @@ impl<H: Handler> H2<H> {
         let route = match std::mem::replace(&mut stream.data.state, RequestState::Answered) {
             RequestState::Call(route) => route,
             RequestState::Text(response) => return self.send_text(id, *response, cx),
+            RequestState::Stream(call) => return self.end_call(id, call, cx),
             RequestState::Answered => return Ok(()),
         };
         let Some(message) = self.connection.take_message(id) else { return Ok(()) };
@@ -168,6 +171,14 @@ impl<H: Handler> H2<H> {
         status: &Status,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
+        if self.has_head(id) {
+            return self.finish_call(
+                id,
+                PooledBuf::default(),
+                frames::status_trailers(status).into(),
+                cx,
+            );
+        }
         frames::send_status(id, status, cx);
         self.close(id, cx)
     }
@@ -189,7 +200,7 @@ impl<H: Handler> H2<H> {
         }
         match std::mem::replace(&mut stream.data.state, RequestState::Answered) {
             RequestState::Text(response) => self.send_text(id, *response, cx),
-            RequestState::Call(_) | RequestState::Answered => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -200,7 +211,7 @@ impl<H: Handler> H2<H> {
         response: TextResponse,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        self.insert_answered(id, cx);
+        self.insert_ended(id, RequestState::Answered, cx);
         self.send_text(id, response, cx)
     }
 
@@ -230,7 +241,7 @@ impl<H: Handler> H2<H> {
     }
 
     /// Closes a stream whose response is sent, and asks the client to stop if it still sends.
-    fn close(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
+    pub(super) fn close(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
         let removed = self.connection.remove(id);
         if removed.is_some_and(|removed| removed.receives) {
             self.connection.reset(id, ErrorCode::NoError, cx)

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | the rest of a frame or header block | `head_timeout` | GOAWAY |
 //! | the next bytes of a message | `body_gap_timeout` | status DEADLINE_EXCEEDED |
-//! | a call's own deadline | `grpc-timeout` | status DEADLINE_EXCEEDED, or RST_STREAM CANCEL inside the response |
+//! | a call's own deadline | `grpc-timeout` | status DEADLINE_EXCEEDED, or RST_STREAM CANCEL |
 //! | a window for a response | [`WINDOW_TIMEOUT`] | RST_STREAM CANCEL |
 //! | a stream | `idle_timeout` | GOAWAY |
 //!
