@@ -100,7 +100,6 @@
 //!                       [compare ladder load measure ndecho peers server spec_file values]
 //! bin/                  the programs
 //!                       [ndecho tonic-server uring-server]
-//! generated.rs          messages and service of proto/ndecho.proto, written by a program
 //! ```
 //!
 //! Not there yet: TLS and streaming calls. Absent on purpose: compression and service discovery.
@@ -116,6 +115,7 @@ pub mod driver;
 pub mod experiment;
 pub mod external;
 #[rustfmt::skip]
+#[path = "../proto/generated.rs"]
 pub mod generated;
 pub mod ladder;
 pub mod load;

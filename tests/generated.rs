@@ -1,4 +1,4 @@
-//! `src/generated.rs` equals the output of the compiler for `proto/ndecho.proto`, byte for byte.
+//! `proto/generated.rs` equals the output of the compiler for `proto/ndecho.proto`, byte for byte.
 //!
 //! The compiler is protox, which is pure Rust, so this test does not need protoc. After a change of
 //! the proto file, run `cargo test --test generated -- --ignored rewrite`.
@@ -39,15 +39,15 @@ fn only_file(folder: &Path) -> String {
 
 #[test]
 fn committed_code_is_what_the_proto_gives() {
-    let committed = std::fs::read_to_string(root().join("src/generated.rs")).expect("it exists");
+    let committed = std::fs::read_to_string(root().join("proto/generated.rs")).expect("it exists");
     assert!(
         committed == remake(),
-        "src/generated.rs differs from its source: cargo test --test generated -- --ignored rewrite"
+        "proto/generated.rs differs from its source: cargo test --test generated -- --ignored rewrite"
     );
 }
 
 #[test]
-#[ignore = "writes src/generated.rs"]
+#[ignore = "writes proto/generated.rs"]
 fn rewrite() {
-    std::fs::write(root().join("src/generated.rs"), remake()).expect("src is writable");
+    std::fs::write(root().join("proto/generated.rs"), remake()).expect("src is writable");
 }
