@@ -20,6 +20,9 @@ use crate::wire::{Outbox, Pool, Slice};
 /// a slot of its own in the vectored write.
 const SHARE_BYTES_MIN: usize = 4 * 1024;
 
+/// Usual pieces of a message: head, payload, tail.
+const PIECES: usize = 3;
+
 /// Message with unsent bytes.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -52,7 +55,7 @@ impl Outgoing {
     /// they are empty.
     pub(crate) fn new(trailers: &'static [u8]) -> Outgoing {
         let end = if trailers.is_empty() { End::Data } else { End::Trailers(trailers.into()) };
-        Outgoing { pieces: Vec::new(), left: 0, end }
+        Outgoing { pieces: Vec::with_capacity(PIECES), left: 0, end }
     }
 
     /// Makes an empty stream of messages, which [`Outgoing::finish`] ends.
@@ -116,7 +119,7 @@ impl Outgoing {
         pool: &Pool,
     ) {
         let mut edge = pool.take(edge_hint + 2 * SHARE_BYTES_MIN);
-        let mut shares: Vec<(usize, Slice)> = Vec::new();
+        let mut shares: Vec<(usize, Slice)> = Vec::with_capacity(bytes.div_ceil(frame_max));
         self.frames(stream, bytes, frame_max, |cut| match cut {
             Cut::Piece(piece, count) if count >= SHARE_BYTES_MIN => {
                 shares.push((edge.len(), piece.split_to(count)));
