@@ -1,7 +1,8 @@
-//! Requests through a server half, in process: parse, reflect, reply, and its output drained; replies through the
-//! client half of HTTP/2. No socket, no codec.
+//! Requests through a server half, in process: parse, reflect, reply, and its output drained;
+//! replies through the client half of HTTP/2. No socket, no codec.
 //!
-//! Names are `wire/protocol/bytes`. `64 KiB` arrives as a ring would bring it: a first piece, then by loans.
+//! Names are `wire/protocol/bytes`. `64 KiB` arrives as a ring would bring it: a first piece, then
+//! by loans.
 
 use std::hint::black_box;
 use std::io::IoSlice;
@@ -20,7 +21,7 @@ use ndecho::wire::{
 /// Body sizes of the original benchmark.
 const SIZES: [usize; 3] = [8, 2048, 65_536];
 
-/// What a driver receives at once before it takes a loan.
+/// Bytes that a driver receives at once before it takes a loan.
 const FIRST_BYTES: usize = 16 * 1024;
 
 struct Reflect;
@@ -150,21 +151,21 @@ fn h1(c: &mut Criterion) {
 /// Calls in flight on one HTTP/2 connection for each size, as the original benchmark has them.
 const STREAMS: [u32; 3] = [1000, 1000, 64];
 
-/// What a ring brings at once.
+/// Bytes that a ring brings at once.
 const RING_BYTES: usize = 64 * 1024;
 
 /// The input of one turn, whose stream numbers rise from turn to turn.
 struct Turns {
     input: Vec<u8>,
-    /// Where stream numbers stand.
+    /// Offsets of the stream numbers.
     numbers: Vec<usize>,
     /// Streams of a turn.
     count: u32,
 }
 
 impl Turns {
-    /// Repeats the calls or replies in `first`, of `count` streams, all of them for later turns. Each turn grants what
-    /// the other side spends on `bytes` of messages.
+    /// Repeats the calls or replies in `first`, of `count` streams, all of them for later turns.
+    /// Each turn grants what the other side spends on `bytes` of messages.
     fn new(first: &[u8], count: u32, bytes: usize) -> Turns {
         let (mut input, mut numbers, mut rest) = (Vec::new(), Vec::new(), first);
         while let Some(&[a, b, c, kind, ..]) = rest.first_chunk::<9>() {
@@ -189,7 +190,8 @@ impl Turns {
     }
 }
 
-/// A client that has `count` calls of one body in flight, and asks again once all have their replies.
+/// A client that has `count` calls of one body in flight, and asks again once all have their
+/// replies.
 struct Caller {
     client: H2Client,
     body: Rc<PooledBuf>,
@@ -293,8 +295,9 @@ fn drained(out: &mut Outbox) -> Vec<u8> {
     bytes
 }
 
-/// A turn of many calls on one connection, calls as throughput: `wire/h2/bytes` is the server half, which answers
-/// them, `wire/h2-client/bytes` the client half, which takes the replies and asks again.
+/// A turn of many calls on one connection, calls as throughput: `wire/h2/bytes` is the server half,
+/// which answers them, `wire/h2-client/bytes` the client half, which takes the replies and asks
+/// again.
 fn h2(c: &mut Criterion) {
     let mut group = c.benchmark_group("wire");
     for (size, count) in SIZES.into_iter().zip(STREAMS) {

@@ -1,8 +1,9 @@
-//! Every driver keeps the contract of `wire::Machine` and of `driver::Service`: the same promises, one test each,
-//! on every driver and every transport.
+//! Every driver keeps the contract of `wire::Machine` and of `driver::Service`: the same promises,
+//! one test each, on every driver and every transport.
 //!
-//! The machine under them is a length-prefixed echo that lends the buffer of a large message. It is written here,
-//! so that a fault of an own protocol and a fault of a driver are not taken for each other.
+//! The machine under them is a length-prefixed echo that lends the buffer of a large message. It is
+//! written here, so that a fault of an own protocol and a fault of a driver are not taken for each
+//! other.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -1,5 +1,6 @@
-//! `h1` keeps its promises: requests answered in order however the bytes are cut, every refusal with its status and
-//! reason, no two ways to read where a message ends, and nothing a peer sends makes it panic or answer without bound.
+//! `h1` keeps its promises: requests answered in order however the bytes are cut, every refusal
+//! with its status and reason, no two ways to read where a message ends, and nothing a peer sends
+//! makes it panic or answer without bound.
 
 mod common;
 
@@ -224,7 +225,7 @@ const BROKEN_BODIES: &[(u16, &str)] = &[
 
 const POST: &str = "POST /reflect HTTP/1.1\r\nHost: a\r\n";
 
-/// What is longer than the limits allow.
+/// Requests that are longer than the limits allow.
 fn overlong() -> Vec<(u16, String)> {
     let long = "x".repeat(16 * 1024);
     let many = "A: b\r\n".repeat(64);

@@ -1,5 +1,5 @@
-//! `raw` keeps its promises: frames answered in order however the bytes are cut, every refusal with its reason,
-//! and nothing a peer sends makes it panic or answer without bound.
+//! `raw` keeps its promises: frames answered in order however the bytes are cut, every refusal with
+//! its reason, and nothing a peer sends makes it panic or answer without bound.
 
 mod common;
 

@@ -19,7 +19,8 @@ impl CodecSet {
         Encoding::ALL.map(Encoding::own).into_iter().fold(CodecSet::none(), CodecSet::with)
     }
 
-    /// Makes a set of the forms that a user writes with the usual libraries, with own codecs elsewhere (npy).
+    /// Makes a set of the forms that a user writes with the usual libraries, with own codecs
+    /// elsewhere (npy).
     pub fn library() -> CodecSet {
         Encoding::ALL.map(Encoding::library).into_iter().fold(CodecSet::none(), CodecSet::with)
     }

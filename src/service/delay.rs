@@ -1,8 +1,9 @@
-//! Injected delay: a busy wait of known length for every message. It is none except in the rung by which a run shows
-//! that it would detect a difference of that size.
+//! Injected delay: a busy wait of known length for every message. It is none except in the rung by
+//! which a run shows that it would detect a difference of that size.
 //!
-//! The delay is measured by the clock, and an account keeps the time that was really spent, without the time in which
-//! the thread had no core. A fixed number of instructions would leave no account. docs/TRIED.md has the comparison.
+//! The delay is measured by the clock, and an account keeps the time that was really spent, without
+//! the time in which the thread had no core. A fixed number of instructions would leave no account.
+//! docs/TRIED.md has the comparison.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,9 +40,9 @@ pub struct DelaySum {
 }
 
 impl InjectedDelay {
-    /// Makes a delay of about `time` for each message, or of two clock readings if these take longer. It stays allocated
-    /// for the life of the process. The caller runs on the core that will spend the time, because the clock readings are
-    /// timed here.
+    /// Makes a delay of about `time` for each message, or of two clock readings if these take
+    /// longer. It stays allocated for the life of the process. The caller runs on the core that
+    /// will spend the time, because the clock readings are timed here.
     pub fn new(time: Duration) -> InjectedDelay {
         let (mut unseen_ns, mut shortest_ns): (Vec<f64>, Vec<f64>) =
             (0..TRIES).map(|_| shortest()).unzip();
@@ -105,8 +106,8 @@ impl Account {
     }
 }
 
-/// Times the shortest possible delay, in nanoseconds: the part outside of its account, and the part inside, one clock
-/// reading.
+/// Times the shortest possible delay, in nanoseconds: the part outside of its account, and the part
+/// inside, one clock reading.
 fn shortest() -> (f64, f64) {
     let account = black_box(Account::default());
     let begun = Instant::now();

@@ -1,11 +1,11 @@
 //! The echo: decodes a message into a checked array, then encodes a new response from that array.
 //!
-//! Every rung does this work, and this is the one place that implements it. [`echo`] is the work itself. [`EchoService`]
-//! is the echo of one worker, with its codecs, limits and scratch: own handlers and borrowed stacks cut its result into
-//! the pieces that they send.
+//! Every rung does this work, and this is the one place that implements it. [`echo`] is the work
+//! itself. [`EchoService`] is the echo of one worker, with its codecs, limits and scratch: own
+//! handlers and borrowed stacks cut its result into the pieces that they send.
 //!
-//! No content of a request is kept for the next one. The scratch keeps capacity between calls: what messages go on
-//! needing up to [`SCRATCH_BYTES_MAX`], and [`SCRATCH_BYTES_KEPT`] in any case.
+//! No content of a request is kept for the next one. The scratch keeps capacity between calls: what
+//! messages go on needing up to [`SCRATCH_BYTES_MAX`], and [`SCRATCH_BYTES_KEPT`] in any case.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -20,11 +20,12 @@ use super::codecs::CodecSet;
 /// Scratch capacity that stays between messages in any case.
 pub const SCRATCH_BYTES_KEPT: usize = 4 * 1024 * 1024;
 
-/// Most scratch capacity that stays while messages need it: arrays of 16 MiB as text find theirs again instead of
-/// taking 4096 page faults each.
+/// Most scratch capacity that stays while messages need it: arrays of 16 MiB as text find theirs
+/// again instead of taking 4096 page faults each.
 pub const SCRATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Messages in a row that need less than a quarter of the scratch, before capacity beyond [`SCRATCH_BYTES_KEPT`] is freed.
+/// Messages in a row that need less than a quarter of the scratch, before capacity beyond
+/// [`SCRATCH_BYTES_KEPT`] is freed.
 const SPARED_MAX: u32 = 32;
 
 /// Response cut for a vectored write: `out[..head_len]`, `body[payload]`, `out[head_len..]`.
@@ -34,7 +35,8 @@ pub struct Echoed {
     pub encoding: Encoding,
     /// Bytes of `out` before the payload, counted from its end before the call.
     pub head_len: usize,
-    /// Part of the request body that is the payload of the response; empty when the codec wrote everything itself.
+    /// Part of the request body that is the payload of the response; empty when the codec wrote
+    /// everything itself.
     pub payload: Range<usize>,
 }
 
@@ -91,8 +93,8 @@ impl EchoService {
     }
 }
 
-/// Echoes one message with buffers made for the call, for a handler that may run on any thread. Returns the bytes
-/// around the payload as well.
+/// Echoes one message with buffers made for the call, for a handler that may run on any thread.
+/// Returns the bytes around the payload as well.
 pub fn echo_once(
     codecs: &CodecSet,
     encoding: Encoding,
@@ -103,8 +105,9 @@ pub fn echo_once(
     Ok((echoed, out))
 }
 
-/// Echoes one message. `Encoding::Json` and `Encoding::JsonBinary` both mean either form; the response has the form of
-/// the request. Appends head and tail to `out`, which is as before after an error; `scratch` is for the codec's own use.
+/// Echoes one message. `Encoding::Json` and `Encoding::JsonBinary` both mean either form; the
+/// response has the form of the request. Appends head and tail to `out`, which is as before after
+/// an error; `scratch` is for the codec's own use.
 pub fn echo(
     codecs: &CodecSet,
     encoding: Encoding,
@@ -161,7 +164,8 @@ fn refused(error: CodecError) -> Refused {
     Refused::new(Refusal::BadRequest, error.to_string())
 }
 
-/// Frees `buffer` if it is too large to keep. `spared` counts the messages in a row that needed much less of it.
+/// Frees `buffer` if it is too large to keep. `spared` counts the messages in a row that needed
+/// much less of it.
 pub(crate) fn trim(buffer: &mut Vec<u8>, spared: &mut u32) {
     let room = buffer.capacity();
     let idle = room > SCRATCH_BYTES_KEPT && buffer.len() < room / 4;

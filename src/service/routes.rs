@@ -1,7 +1,7 @@
 //! Routes of every stack: REST paths, the gRPC method and its content subtypes, raw codec ids.
 //!
-//! A route decides on the encoding of a request, or refuses it with one line of text for the peer. Routes read no bodies,
-//! and each protocol writes a refusal in its own way.
+//! A route decides on the encoding of a request, or refuses it with one line of text for the peer.
+//! Routes read no bodies, and each protocol writes a refusal in its own way.
 //!
 //! ```text
 //! POST /echo_json | _msgpack | _npy | _protobuf | _reflect        GET /healthz
@@ -31,8 +31,8 @@ pub enum Target {
     Health,
 }
 
-/// Finds the target of an HTTP/1.1 request. `path` is without its query. The content type is not enforced, because the
-/// clients of numpy_rpc_benchmark send their own.
+/// Finds the target of an HTTP/1.1 request. `path` is without its query. The content type is not
+/// enforced, because the clients of numpy_rpc_benchmark send their own.
 pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
     if path == health::PATH.as_bytes() {
         return match method {
@@ -53,8 +53,9 @@ pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
     }
 }
 
-/// Finds the target of a gRPC request. A refusal with [`Refusal::MethodNotAllowed`] is answered as plain HTTP, and so is
-/// [`Refusal::UnsupportedMediaType`] for a `content_type` that is not gRPC's. Any other is answered as a gRPC status.
+/// Finds the target of a gRPC request. A refusal with [`Refusal::MethodNotAllowed`] is answered as
+/// plain HTTP, and so is [`Refusal::UnsupportedMediaType`] for a `content_type` that is not gRPC's.
+/// Any other is answered as a gRPC status.
 pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, Refused> {
     if method != b"POST" {
         return Err(method_refused(method, "POST"));

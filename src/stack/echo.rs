@@ -1,6 +1,7 @@
 //! Echo as borrowed stacks call it: a whole message in, head, payload and tail of the response out.
 //!
-//! [`StackEcho`] is cheap to clone, one for each connection. The buffers behind it are the worker's.
+//! [`StackEcho`] is cheap to clone, one for each connection. The buffers behind it are the
+//! worker's.
 
 use std::cell::RefCell;
 use std::ops::Range;

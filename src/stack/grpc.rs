@@ -1,10 +1,11 @@
-//! One unary gRPC call over a borrowed HTTP/2: what its head decides and what is sent back.
+//! Unary gRPC calls over a borrowed HTTP/2: the decision on a head, and the answer.
 //!
-//! Shared by `h2-crate` and `hyper-h2`, which differ in who moves the frames. It knows `http` types and no stack's.
-//! [`GrpcEcho`] is cheap to clone; the header blocks of a good reply are made once and cloned.
+//! `h2-crate` and `hyper-h2` share this file; they differ in the code that moves the frames. It
+//! uses the types of `http` and of no stack. [`GrpcEcho`] is cheap to clone. The header blocks of a
+//! good response are made once and cloned.
 //!
 //! ```text
-//! reply     HEADERS 200, content-type │ DATA prefix+message │ HEADERS grpc-status 0, END_STREAM
+//! response  HEADERS 200, content-type │ DATA prefix+message │ HEADERS grpc-status 0, END_STREAM
 //! failed    HEADERS 200, content-type, grpc-status, grpc-message, END_STREAM        (trailers-only)
 //! plain     HEADERS 405 or 415, content-type text │ DATA one line, END_STREAM
 //! ```
@@ -33,14 +34,14 @@ const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// The echo as gRPC calls it.
+/// Echo behind gRPC calls.
 #[derive(Clone, Debug)]
 pub struct GrpcEcho {
     echo: StackEcho,
     heads: Rc<Heads>,
 }
 
-/// Header blocks that most replies share.
+/// Header blocks that most responses share.
 #[derive(Debug)]
 struct Heads {
     plain: HeaderMap,
@@ -48,17 +49,17 @@ struct Heads {
     trailers: HeaderMap,
 }
 
-/// What the head of an admitted call says.
+/// Admitted call, as its head describes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
     target: Target,
     plain_content_type: bool,
     encoded: bool,
-    /// How long the peer will wait, counted from the head.
+    /// Time that the peer will wait, counted from the head.
     pub timeout: Option<Duration>,
 }
 
-/// What is sent back.
+/// Answer to a call.
 #[derive(Debug)]
 pub enum Answer {
     /// Head, message, trailers.
@@ -69,7 +70,7 @@ pub enum Answer {
     Plain(Response<()>, Message),
 }
 
-/// Why a call is not answered with a message.
+/// Reason why a call is not answered with a message.
 #[derive(Debug)]
 pub enum Failure {
     /// A gRPC status.
@@ -113,7 +114,7 @@ impl GrpcEcho {
         })
     }
 
-    /// The answer when `body` is the whole request, `None` when its message is not whole yet.
+    /// Answers `body` if it is the whole request; `None` when its message is not whole yet.
     pub fn try_whole(&self, call: Call, body: &Bytes) -> Option<Answer> {
         match grpc::whole(body, call.encoded, self.service().limits().body_bytes_max) {
             Ok(Some(_)) => {
@@ -130,7 +131,7 @@ impl GrpcEcho {
         MessageReader::new(self.service().limits().body_bytes_max, call.encoded)
     }
 
-    /// The answer to a whole message.
+    /// Answers a whole message.
     pub fn answer(&self, call: Call, message: Slice) -> Answer {
         let response = match call.target {
             Target::Echo(encoding) => self.echo.grpc(encoding, message),
@@ -160,7 +161,7 @@ impl GrpcEcho {
     }
 }
 
-/// What a call is told whose deadline has passed.
+/// Makes the status of a call whose deadline has passed.
 pub fn expired() -> Status {
     Status::new(Code::DeadlineExceeded, "the deadline passed before the message was whole")
 }

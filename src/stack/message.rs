@@ -1,8 +1,9 @@
-//! Responses as borrowed stacks carry them: [`Message`] has three pieces, so that a payload is sent from the request's
-//! own buffer, and [`Queued`] is a message whose connection counts its unsent bytes.
+//! Responses as borrowed stacks carry them: [`Message`] has three pieces, so that a payload is sent
+//! from the request's own buffer, and [`Queued`] is a message whose connection counts its unsent
+//! bytes.
 //!
-//! The buffer of a request stays alive until its payload is sent. The types are not `Send`: a connection never leaves
-//! its worker.
+//! The buffer of a request stays alive until its payload is sent. The types are not `Send`: a
+//! connection never leaves its worker.
 
 use std::cell::Cell;
 use std::io::IoSlice;

@@ -1,8 +1,9 @@
 //! The contract between a client half and the code that calls it.
 //!
-//! A client half turns requests into bytes and bytes into responses, in the order that the protocol allows. It has the
-//! lending rules of [`super::machine`], and the load generator wraps it into a machine. A request carries one message.
-//! A response is a sequence of [`ResponseEvent`]s, and the response of a unary call is one event.
+//! A client half turns requests into bytes and bytes into responses, in the order that the protocol
+//! allows. It has the lending rules of [`super::machine`], and the load generator wraps it into a
+//! machine. A request carries one message. A response is a sequence of [`ResponseEvent`]s, and the
+//! response of a unary call is one event.
 
 use super::buffers::{Loan, Part, Pool, PooledBuf};
 use super::error::WireError;
@@ -15,12 +16,12 @@ pub trait Client {
         let _ = cx;
     }
 
-    /// Returns the number of requests that the connection can carry at once, as far as is known now: 1 for HTTP/1.1
-    /// without pipelining, and 0 once there will be no more.
+    /// Returns the number of requests that the connection can carry at once, as far as is known
+    /// now: 1 for HTTP/1.1 without pipelining, and 0 once there will be no more.
     fn in_flight_max(&self) -> usize;
 
-    /// Writes one request whose message is `parts` in order. `id` comes back with the response. The caller has fewer
-    /// than [`Client::in_flight_max`] requests without a response.
+    /// Writes one request whose message is `parts` in order. `id` comes back with the response. The
+    /// caller has fewer than [`Client::in_flight_max`] requests without a response.
     fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>);
 
     /// Takes all of `input` and hands each response to `sink`.
@@ -31,13 +32,14 @@ pub trait Client {
         sink: &mut dyn Sink,
     ) -> Result<(), WireError>;
 
-    /// As [`super::Machine::lend`].
+    /// Lends as [`super::Machine::lend`] does.
     fn lend(&mut self, pool: &Pool) -> Option<Loan> {
         let _ = pool;
         None
     }
 
-    /// As [`super::Machine::repay`], with the responses that the bytes complete.
+    /// Takes a buffer back as [`super::Machine::repay`] does, and delivers the responses that its
+    /// bytes complete.
     fn repay(
         &mut self,
         buffer: PooledBuf,
@@ -51,7 +53,8 @@ pub trait Client {
     /// Notes that the outbox has been sent in full.
     fn flushed(&mut self) {}
 
-    /// Notes that the peer will send or take no more; returns an error with the reason when that is the peer's doing.
+    /// Notes that the peer will send or take no more; returns an error with the reason when that is
+    /// the peer's doing.
     fn end(&mut self) -> Result<(), WireError>;
 }
 
@@ -61,7 +64,8 @@ pub trait Sink {
     fn response(&mut self, id: u32, event: ResponseEvent<'_>);
 }
 
-/// Event of a response: either one `Whole`, or any number of `Message` and then `End`, or `Failed` at any point.
+/// Event of a response: either one `Whole`, or any number of `Message` and then `End`, or `Failed`
+/// at any point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseEvent<'a> {
     /// The only message of a response that has ended well.

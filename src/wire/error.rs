@@ -34,7 +34,8 @@ impl WireError {
         WireError { protocol, kind: ErrorKind::Truncated, code: None, detail }
     }
 
-    /// `waiting` says for which part of a message, such as `waiting for the rest of a frame's head`.
+    /// `waiting` says for which part of a message, such as `waiting for the rest of a frame's
+    /// head`.
     pub fn timeout(protocol: &'static str, waiting: &'static str) -> WireError {
         let detail = format!("timed out {waiting}").into();
         WireError { protocol, kind: ErrorKind::Timeout, code: None, detail }

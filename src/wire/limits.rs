@@ -1,7 +1,8 @@
-//! Which limits a peer has run into, counted so that an operator sees what bit and how often.
+//! Limits of the own protocols, and counts of the limits that a peer has reached.
 //!
-//! A machine counts for its own connection ([`super::Machine::limits`]); whoever drives it adds the counts up when the
-//! connection closes. Counting is all this does: what happens at a limit is the machine's business.
+//! A machine counts for its own connection ([`super::Machine::limits`]), and the driver adds the
+//! counts up when the connection closes, so that an operator sees each limit and how often it was
+//! reached. The machine decides on the consequences of a limit.
 
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
 }
 
-/// Default of [`Limits::body_bytes_max`]. An array of doubles of 64 MiB has 86 MiB as base64 and 165 MiB as a JSON
-/// list.
+/// Default of [`Limits::body_bytes_max`]. An array of doubles of 64 MiB has 86 MiB as base64 and
+/// 165 MiB as a JSON list.
 pub const BODY_BYTES_MAX: usize = 192 * 1024 * 1024;
 
 impl Default for Limits {
@@ -38,25 +39,24 @@ impl Default for Limits {
     }
 }
 
-/// A limit.
+/// Limit that a peer can reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Limit {
     /// Bytes or fields of a request's head.
     Head,
-    /// Bytes or frames of a header block as it is sent, or what it decodes to.
+    /// Bytes or frames of a header block as it is sent, or its decoded bytes.
     HeaderBlock,
     /// Bytes of one message.
     Message,
     /// Bytes of all messages that are arriving on a connection.
     Messages,
-    /// Streams that are open.
     Streams,
-    /// Streams that were reset, by the peer or because of it.
+    /// Streams that were reset by the peer, or because of it.
     Resets,
-    /// Frames of ours that the peer has asked for and does not read.
+    /// Frames that the peer has caused and does not read.
     ControlFrames,
-    /// DATA frames with little in them.
+    /// DATA frames with little content.
     SmallData,
     /// Time for a frame or a head to arrive whole.
     HeadTime,
@@ -71,7 +71,6 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// All of them.
     pub const ALL: [Limit; 13] = [
         Limit::Head,
         Limit::HeaderBlock,
@@ -88,7 +87,7 @@ impl Limit {
         Limit::StallTime,
     ];
 
-    /// Its name in reports.
+    /// Returns the name for reports.
     pub fn name(self) -> &'static str {
         match self {
             Limit::Head => "head",
@@ -108,25 +107,24 @@ impl Limit {
     }
 }
 
-/// How often each limit was hit.
+/// Number of times that each limit was reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LimitCounts([u32; Limit::ALL.len()]);
 
 impl LimitCounts {
-    /// Counts one more.
     pub fn hit(&mut self, limit: Limit) {
         let count = &mut self.0[limit as usize];
         *count = count.saturating_add(1);
     }
 
-    /// Counts what another has counted.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: &LimitCounts) {
         for (count, more) in self.0.iter_mut().zip(other.0) {
             *count = count.saturating_add(more);
         }
     }
 
-    /// Those that were hit, and how often.
+    /// Returns the limits that were reached, with their counts.
     pub fn hits(&self) -> impl Iterator<Item = (Limit, u32)> {
         Limit::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
     }

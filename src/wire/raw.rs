@@ -6,12 +6,13 @@
 //! | length (u32 be)| codec |  length bytes of body
 //! +---------------+-------+---------------- ...
 //! ```
-//! `codec` is [`crate::codec::Encoding::id`] of the body. A response with codec 0xFF carries one line of error text
-//! instead. Frames are answered in order; the peer chooses the number in flight.
+//! `codec` is [`crate::codec::Encoding::id`] of the body. A response with codec 0xFF carries one
+//! line of error text instead. Frames are answered in order; the peer chooses the number in flight.
 //!
-//! A body that is not an array is answered with an error, and the next frame is read. A codec without a route, or a
-//! length over the limit, is answered with an error, and the connection closes: frames carry no magic number, so the
-//! peer is probably out of step or does not speak this protocol.
+//! A body that is not an array is answered with an error, and the next frame is read. A codec
+//! without a route, or a length over the limit, is answered with an error, and the connection
+//! closes: frames carry no magic number, so the peer is probably out of step or does not speak this
+//! protocol.
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -1,11 +1,11 @@
-//! Response of a handler on its way into the outbox: the protocol's head, then what the handler wrote, with the payload
-//! between.
+//! Response of a handler on its way into the outbox: the protocol's head, then what the handler
+//! wrote, with the payload between.
 //!
 //! ```text
 //! head | answer[..head_len] | body[payload] | answer[head_len..]
 //! ```
-//! Short parts are copied together. A long payload in a buffer of its own is sent from there, and so is a long answer
-//! that borrows nothing.
+//! Short parts are copied together. A long payload in a buffer of its own is sent from there, and
+//! so is a long answer that borrows nothing.
 
 use super::buffers::{OWN_BYTES_MIN, PooledBuf, Slice};
 use super::handler::Response;

@@ -1,8 +1,8 @@
 //! Deadlines of the read phases of a request, one at a time.
 //!
-//! No clock is read here: the machine passes the caller's. Bytes of a head do not renew its deadline, because the time
-//! for the whole head is limited. Bytes of a body do, because there the pause is limited. Idle time counts from the
-//! last byte of a whole request.
+//! No clock is read here: the machine passes the caller's. Bytes of a head do not renew its
+//! deadline, because the time for the whole head is limited. Bytes of a body do, because there the
+//! pause is limited. Idle time counts from the last byte of a whole request.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,8 @@ impl ReadTimeout {
         ReadTimeout { phase: Phase::Idle, deadline: None }
     }
 
-    /// Ends the phase of a request that has been answered: the next phase gets a new deadline in any case.
+    /// Ends the phase of a request that has been answered: the next phase gets a new deadline in
+    /// any case.
     pub(super) fn restart(&mut self) {
         self.phase = Phase::Idle;
     }

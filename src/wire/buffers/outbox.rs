@@ -1,15 +1,16 @@
-//! Bytes on their way out of one connection: small ones coalesced, large payloads in their own buffers.
+//! Bytes on their way out of one connection: small ones coalesced, large payloads in their own
+//! buffers.
 //!
-//! A machine appends; a driver takes a [`Batch`], which owns its bytes until they are sent (the kernel may still read
-//! them), while the machine goes on appending to the outbox.
+//! A machine appends; a driver takes a [`Batch`], which owns its bytes until they are sent (the
+//! kernel may still read them), while the machine goes on appending to the outbox.
 //!
 //! ```text
 //! copy, compose      push                copy, compose     push
 //! [ coalesced ....]  [ message buffer ]  [ coalesced ..]   [ shared buffer ]
 //!                                                     ▲ open: the next copy is appended here
 //! ```
-//! No slice is empty, so a vectored write of the first slices always makes progress. A slice that is sent or dropped
-//! returns its buffer.
+//! No slice is empty, so a vectored write of the first slices always makes progress. A slice that
+//! is sent or dropped returns its buffer.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -20,7 +21,8 @@ use super::OWN_BYTES_MIN;
 use super::pool::Pool;
 use super::slice::{Part, Slice};
 
-/// Copies are coalesced up to this many bytes in one buffer, which the kernel takes as one segment on loopback.
+/// Copies are coalesced up to this many bytes in one buffer, which the kernel takes as one segment
+/// on loopback.
 const COALESCED_BYTES_MAX: usize = 64 * 1024;
 
 /// Room that a new coalescing buffer asks of the pool.
@@ -56,8 +58,8 @@ impl Outbox {
         self.compose(bytes.len(), pool, |buffer| buffer.extend_from_slice(bytes));
     }
 
-    /// Lets `write` append to the open coalescing buffer, in which room for `hint` bytes is likely. `write` may remove
-    /// the bytes that it appended, never earlier ones.
+    /// Lets `write` append to the open coalescing buffer, in which room for `hint` bytes is likely.
+    /// `write` may remove the bytes that it appended, never earlier ones.
     pub fn compose<R>(
         &mut self,
         hint: usize,
@@ -126,7 +128,8 @@ impl Batch {
         self.len == 0
     }
 
-    /// Fills `into` with the first unsent slices, in order; returns the number of filled slots. No slot is empty.
+    /// Fills `into` with the first unsent slices, in order; returns the number of filled slots. No
+    /// slot is empty.
     pub fn slices<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
         for (slot, slice) in into.iter_mut().zip(&self.slices) {
@@ -152,7 +155,8 @@ impl Batch {
         }
     }
 
-    /// Takes the first slice out as a vector and a range of it, for a driver whose operations own vectors.
+    /// Takes the first slice out as a vector and a range of it, for a driver whose operations own
+    /// vectors.
     pub fn pop_front(&mut self, pool: &Pool) -> Option<(Vec<u8>, Range<usize>)> {
         let slice = self.slices.pop_front()?;
         self.len -= slice.len();

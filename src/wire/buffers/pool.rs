@@ -1,23 +1,26 @@
 //! Message buffers, kept between messages so that a server in steady state takes no page fault.
 //!
-//! The pool never makes a buffer of a length that a peer announced: [`Pool::take`] reuses one that is large enough, else
-//! it returns a small one, which grows with the bytes that arrive ([`super::recv`]). The idle memory is limited, and
-//! [`Pool::trim`] frees what was not needed lately.
+//! The pool never makes a buffer of a length that a peer announced: [`Pool::take`] reuses one that
+//! is large enough, else it returns a small one, which grows with the bytes that arrive
+//! ([`super::recv`]). The idle memory is limited, and [`Pool::trim`] frees what was not needed
+//! lately.
 //!
-//! There are two stacks, each last in first out, so that the buffer touched last is touched next: small buffers (heads
-//! of responses, short messages), which are all alike, and large ones, chosen by their room.
+//! There are two stacks, each last in first out, so that the buffer touched last is touched next:
+//! small buffers (heads of responses, short messages), which are all alike, and large ones, chosen
+//! by their room.
 //!
-//! A [`Pool`] is a handle; its clones share the buffers of one worker. A [`PooledBuf`] returns itself when it is dropped.
-//! The idle stacks are borrowed only for the moment in which a buffer is pushed or popped, and nothing of a caller runs
-//! in that moment, so a drop at any place finds them free.
+//! A [`Pool`] is a handle; its clones share the buffers of one worker. A [`PooledBuf`] returns
+//! itself when it is dropped. The idle stacks are borrowed only for the moment in which a buffer is
+//! pushed or popped, and nothing of a caller runs in that moment, so a drop at any place finds them
+//! free.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-/// Most bytes that lie idle; beyond, the buffers that were touched longest ago are freed. One buffer may exceed the
-/// limit alone, so that messages of any size find theirs again.
+/// Most bytes that lie idle; beyond, the buffers that were touched longest ago are freed. One
+/// buffer may exceed the limit alone, so that messages of any size find theirs again.
 const IDLE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Largest capacity of a small buffer: any of them serves any short message.
@@ -32,14 +35,16 @@ pub(super) const GROWTH_BYTES_MIN: usize = 64 * 1024;
 /// Number of large buffers that are looked at, from the top, for one that fits.
 const FIT_SEARCH_MAX: usize = 32;
 
-/// A large buffer may be this many times larger than asked for; a larger one is left for a larger message.
+/// A large buffer may be this many times larger than asked for; a larger one is left for a larger
+/// message.
 const FIT_SLACK_MAX: usize = 8;
 
 /// Handle of the buffers of one worker.
 #[derive(Clone, Debug, Default)]
 pub struct Pool(Rc<RefCell<Idle>>);
 
-/// Owner of a buffer, which returns to its pool when the owner is dropped. A buffer made from a `Vec` has no pool.
+/// Owner of a buffer, which returns to its pool when the owner is dropped. A buffer made from a
+/// `Vec` has no pool.
 #[derive(Debug, Default)]
 pub struct PooledBuf {
     bytes: Vec<u8>,
@@ -59,7 +64,8 @@ struct Idle {
 }
 
 impl Pool {
-    /// Returns an empty buffer, with room for `hint` bytes if an idle one has it. `hint` may come from a peer.
+    /// Returns an empty buffer, with room for `hint` bytes if an idle one has it. `hint` may come
+    /// from a peer.
     pub fn take(&self, hint: usize) -> PooledBuf {
         let idle = self.0.borrow_mut().pop(hint);
         let bytes = idle.unwrap_or_else(|| Vec::with_capacity(hint.min(GROWTH_BYTES_MIN)));
@@ -71,7 +77,8 @@ impl Pool {
         PooledBuf { bytes, pool: Some(self.clone()) }
     }
 
-    /// Frees the buffers that were idle since the last call. Meant to be called about once a second.
+    /// Frees the buffers that were idle since the last call. Meant to be called about once a
+    /// second.
     pub fn trim(&self) {
         self.0.borrow_mut().trim();
     }

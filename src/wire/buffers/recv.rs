@@ -1,20 +1,23 @@
 //! A message that is arriving, in a buffer of its own.
 //!
-//! [`RecvBuffer`] holds the bytes so far. It does not know how the message's length was announced, only how much is to
-//! come. The buffer comes from the pool and grows with the bytes that arrive, so an announced length costs no memory.
-//! [`SizedBody`] adds the length that is still to come, and the choice between a copy and a loan.
+//! [`RecvBuffer`] holds the bytes so far. It does not know how the message's length was announced,
+//! only how much is to come. The buffer comes from the pool and grows with the bytes that arrive,
+//! so an announced length costs no memory. [`SizedBody`] adds the length that is still to come, and
+//! the choice between a copy and a loan.
 //!
-//! A long message does not begin where its buffer does but in the middle of a page. The kernel copies between sockets
-//! and buffers by `rep movsb`, and Zen 3 and 4 do that at a sixteenth of their speed when the destination lies 1 to 15
-//! bytes behind the source, modulo the page size (32 KiB within L2, Zen 4, 2026-11-24):
+//! A long message does not begin where its buffer does but in the middle of a page. The kernel
+//! copies between sockets and buffers by `rep movsb`, and Zen 3 and 4 do that at a sixteenth of
+//! their speed when the destination lies 1 to 15 bytes behind the source, modulo the page size (32
+//! KiB within L2, Zen 4, 2026-11-24):
 //!
 //! | destination less source, modulo 4096 | 0 | 1 to 15 | 16 to 31 | 32 to 4095 |
 //! |---|---|---|---|---|
 //! | GB/s | 58 | 3.5 | 37 to 56 | 52 to 59 |
 //!
-//! The case is common: a sender's data mostly starts at the start of a page, so a body lies as far behind a page as its
-//! head is long, and large buffers of malloc begin 16 bytes behind one. From the middle of a page, heads of up to 2 KiB,
-//! of requests and of responses, are out of reach. docs/TRIED.md has the effect on a server.
+//! The case is common: a sender's data mostly starts at the start of a page, so a body lies as far
+//! behind a page as its head is long, and large buffers of malloc begin 16 bytes behind one. From
+//! the middle of a page, heads of up to 2 KiB, of requests and of responses, are out of reach.
+//! docs/TRIED.md has the effect on a server.
 
 use super::pool::{GROWTH_BYTES_MIN, Pool, PooledBuf};
 use super::slice::Slice;
@@ -38,8 +41,8 @@ pub struct Loan {
 /// Received part of a message.
 #[derive(Debug, Default)]
 pub(crate) struct RecvBuffer {
-    /// The message from `start` on. A buffer that has to grow may move and lose its place in the page, but not the next
-    /// time: after a long message it has room for one at any place.
+    /// The message from `start` on. A buffer that has to grow may move and lose its place in the
+    /// page, but not the next time: after a long message it has room for one at any place.
     buffer: PooledBuf,
     start: usize,
     /// Room that the buffer needs in addition to the message.
@@ -53,7 +56,8 @@ pub(crate) struct RecvBuffer {
 pub(crate) struct SizedBody {
     buffer: RecvBuffer,
     remaining: usize,
-    /// A loan was made. The rest comes that way too, because changing the way of receiving costs more than it saves.
+    /// A loan was made. The rest comes that way too, because changing the way of receiving costs
+    /// more than it saves.
     direct: bool,
 }
 
@@ -88,7 +92,8 @@ impl RecvBuffer {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// Offers the buffer for up to `most` of the `remaining` bytes to come; `None` for none, and while it is lent.
+    /// Offers the buffer for up to `most` of the `remaining` bytes to come; `None` for none, and
+    /// while it is lent.
     pub(crate) fn lend(&mut self, remaining: usize, most: usize) -> Option<Loan> {
         if self.lent.is_some() || most == 0 {
             return None;
@@ -123,9 +128,10 @@ impl RecvBuffer {
 
     /// Makes room for at least `least` of the `remaining` bytes to come.
     ///
-    /// The new room is never more than the bytes that have arrived, or `least`: memory follows the bytes received, and a
-    /// message is moved at most once for each doubling. When all of the rest fits, the margin does as well: without it
-    /// the next message of that length would not find the buffer in the pool.
+    /// The new room is never more than the bytes that have arrived, or `least`: memory follows the
+    /// bytes received, and a message is moved at most once for each doubling. When all of the rest
+    /// fits, the margin does as well: without it the next message of that length would not find the
+    /// buffer in the pool.
     fn make_room(&mut self, remaining: usize, least: usize) {
         let whole = remaining.saturating_add(self.margin.saturating_sub(self.start));
         let (spare, step) = (self.spare(), self.buffer.len().max(least));
@@ -224,7 +230,7 @@ mod tests {
         }
     }
 
-    /// As [`gather`], by loans.
+    /// Does the same as [`gather`], by loans.
     fn borrow(len: usize, pool: &Pool) -> RecvBuffer {
         let mut message = RecvBuffer::new(len, pool);
         while message.len() < len {

@@ -1,8 +1,8 @@
 //! A range of a buffer, which stays alive until the last slice of it is dropped.
 //!
-//! A slice owns its buffer alone, shares it with others, or refers to [`Bytes`] of a borrowed stack. A buffer that is
-//! owned alone costs no allocation, and becomes shared only when a caller asks for a second slice. The last holder
-//! returns the buffer to its pool ([`PooledBuf`]).
+//! A slice owns its buffer alone, shares it with others, or refers to [`Bytes`] of a borrowed
+//! stack. A buffer that is owned alone costs no allocation, and becomes shared only when a caller
+//! asks for a second slice. The last holder returns the buffer to its pool ([`PooledBuf`]).
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -116,7 +116,8 @@ impl Slice {
         self.range.start += count;
     }
 
-    /// Takes the bytes as a vector and a range of it; copies them out of a buffer that is not owned alone.
+    /// Takes the bytes as a vector and a range of it; copies them out of a buffer that is not owned
+    /// alone.
     pub(super) fn into_vec(self, pool: &Pool) -> (Vec<u8>, Range<usize>) {
         if let Owner::Alone(buffer) = self.owner {
             return (buffer.into_vec(), self.range);

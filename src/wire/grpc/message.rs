@@ -6,7 +6,8 @@
 //! | flag   | length (u32 be)| length bytes of message        flag 1: compressed
 //! +--------+---------------+---------------- ...
 //! ```
-//! Invariant of [`MessageReader`]: its buffer grows only by bytes that have arrived, and never past the limit.
+//! Invariant of [`MessageReader`]: its buffer grows only by bytes that have arrived, and never past
+//! the limit.
 
 use super::status::{Code, Status};
 use crate::wire::buffers::{Loan, Pool, PooledBuf, RecvBuffer, Slice};
@@ -16,7 +17,8 @@ pub const PREFIX_BYTES: usize = 5;
 
 /// Reader of the one message of a unary call, whose content may be cut anywhere.
 ///
-/// Short pieces are copied. A long piece is received straight into the message's buffer, which is lent for it.
+/// Short pieces are copied. A long piece is received straight into the message's buffer, which is
+/// lent for it.
 #[derive(Debug, Default)]
 pub struct MessageReader {
     limit: usize,
@@ -47,8 +49,8 @@ pub fn is_compression(value: &[u8]) -> bool {
     !value.eq_ignore_ascii_case(b"identity")
 }
 
-/// Returns the message of `body` when `body` is a whole request: `body[PREFIX_BYTES..]`; `None` when more must come.
-/// `encoded` is true when the head names a compression.
+/// Returns the message of `body` when `body` is a whole request: `body[PREFIX_BYTES..]`; `None`
+/// when more must come. `encoded` is true when the head names a compression.
 pub fn whole(body: &[u8], encoded: bool, limit: usize) -> Result<Option<&[u8]>, Status> {
     let Some((prefix, message)) = body.split_first_chunk::<PREFIX_BYTES>() else {
         return Ok(None);
@@ -62,7 +64,8 @@ pub fn whole(body: &[u8], encoded: bool, limit: usize) -> Result<Option<&[u8]>, 
 }
 
 impl MessageReader {
-    /// Makes a reader for a message of at most `limit` bytes. `encoded` is true when the head names a compression.
+    /// Makes a reader for a message of at most `limit` bytes. `encoded` is true when the head names
+    /// a compression.
     pub fn new(limit: usize, encoded: bool) -> MessageReader {
         MessageReader { limit, encoded, ..MessageReader::default() }
     }
@@ -163,8 +166,8 @@ pub(crate) fn announced(body: &[u8]) -> Option<usize> {
     Some(u32::from_be_bytes(*len) as usize)
 }
 
-/// Makes the status of a call that ended after `got` bytes, prefix included, of a message of `announced` bytes, which
-/// is `None` while the prefix is not whole.
+/// Makes the status of a call that ended after `got` bytes, prefix included, of a message of
+/// `announced` bytes, which is `None` while the prefix is not whole.
 pub(crate) fn cut_short(got: usize, announced: Option<usize>) -> Status {
     let text = match (got, announced) {
         (0, _) => "the call carries no message".to_owned(),

@@ -76,7 +76,8 @@ impl From<Refused> for Status {
     }
 }
 
-/// Encodes `text` for `grpc-message`: all but printable ASCII, and `%` itself, as `%XX` of its UTF-8.
+/// Encodes `text` for `grpc-message`: all but printable ASCII, and `%` itself, as `%XX` of its
+/// UTF-8.
 pub fn percent_encode(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, ENCODED).into()
 }

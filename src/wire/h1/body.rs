@@ -15,7 +15,8 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Starts a body framed by `framing`, of no more than `limit` bytes; an announced length is within it already.
+    /// Starts a body framed by `framing`, of no more than `limit` bytes; an announced length is
+    /// within it already.
     pub(super) fn new(framing: Framing, limit: usize, pool: &Pool) -> Body {
         let (len, chunked) = match framing {
             Framing::None => (0, None),
@@ -101,7 +102,8 @@ impl SkippedBody {
         self.left == 0 && self.chunked.is_none()
     }
 
-    /// Discards the front of `input` and returns the rest; a fault when the body is longer than allowed.
+    /// Discards the front of `input` and returns the rest; a fault when the body is longer than
+    /// allowed.
     pub(super) fn take<'a>(&mut self, mut input: &'a [u8]) -> Result<&'a [u8], Fault> {
         while !self.is_done() && !input.is_empty() {
             let now = input.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));

@@ -1,8 +1,9 @@
-//! Parser of the framing of a chunked body: sizes, extensions, line ends, trailers. RFC 9112 section 7.1.
+//! Parser of the framing of a chunked body: sizes, extensions, line ends, trailers. RFC 9112
+//! section 7.1.
 //!
-//! The parser never sees the data of a chunk. It returns the number of data bytes that follow, and the caller continues
-//! behind them. Extensions and trailers are read and dropped. Their length is limited, because it does not count as
-//! body.
+//! The parser never sees the data of a chunk. It returns the number of data bytes that follow, and
+//! the caller continues behind them. Extensions and trailers are read and dropped. Their length is
+//! limited, because it does not count as body.
 //!
 //! ```text
 //! 1a;name=value CRLF  data... CRLF  0 CRLF  trailer: x CRLF  CRLF

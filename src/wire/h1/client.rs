@@ -1,8 +1,9 @@
 //! Client half: one POST at a time on a connection that stays open.
 //!
-//! The client reads responses strictly enough to stay in step with any server: Content-Length or chunked bodies, interim
-//! responses are skipped. It refuses a response that only the end of the connection would end. A status other than 200 is
-//! the peer's refusal, with the status, the reason and the body as its text.
+//! The client reads responses strictly enough to stay in step with any server: Content-Length or
+//! chunked bodies, interim responses are skipped. It refuses a response that only the end of the
+//! connection would end. A status other than 200 is the peer's refusal, with the status, the reason
+//! and the body as its text.
 
 use super::PROTOCOL;
 use super::body::Body;
@@ -36,7 +37,8 @@ fn broken(fault: Fault) -> WireError {
 }
 
 impl H1Client {
-    /// Makes a client that posts bodies of `content_type` to `path` of `host`, and takes responses within `limits`.
+    /// Makes a client that posts bodies of `content_type` to `path` of `host`, and takes responses
+    /// within `limits`.
     pub fn new(host: &str, path: &str, content_type: &str, limits: &Limits) -> H1Client {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\nContent-Length: "
@@ -46,7 +48,8 @@ impl H1Client {
         H1Client { head: head.into_bytes(), limits, in_flight: None, stage, closing: false }
     }
 
-    /// Returns true once the peer has announced that it closes the connection: it answers no further request.
+    /// Returns true once the peer has announced that it closes the connection: it answers no
+    /// further request.
     pub fn is_closing(&self) -> bool {
         self.closing
     }

@@ -1,7 +1,8 @@
 //! Writer of the head of a response: status line, content type, length, date.
 //!
-//! A server with a clock must send Date (RFC 9110 section 6.6.1), and the stacks that this one is compared with do. A
-//! machine reads no clock, so [`DateClock`] holds one moment of both clocks. It formats the text once a second.
+//! A server with a clock must send Date (RFC 9110 section 6.6.1), and the stacks that this one is
+//! compared with do. A machine reads no clock, so [`DateClock`] holds one moment of both clocks. It
+//! formats the text once a second.
 
 use std::io::Write;
 use std::time::{Duration, Instant, UNIX_EPOCH};

@@ -1,7 +1,7 @@
 //! Fields of a head that frame its message or control its connection.
 //!
-//! All other fields are checked for their grammar alone: a token, a colon, no control character. RFC 9110 section 5,
-//! RFC 9112 sections 5 and 6.
+//! All other fields are checked for their grammar alone: a token, a colon, no control character.
+//! RFC 9110 section 5, RFC 9112 sections 5 and 6.
 
 use std::ops::Range;
 
@@ -181,8 +181,8 @@ pub(super) fn bad(what: &'static str) -> Fault {
     Fault { status: Status::BadRequest, what }
 }
 
-/// Compares a name, which is a token, to `known`, which is lower case. Setting a bit makes letters lower case. The bit
-/// also changes CR into a byte of names, but a token contains no CR.
+/// Compares a name, which is a token, to `known`, which is lower case. Setting a bit makes letters
+/// lower case. The bit also changes CR into a byte of names, but a token contains no CR.
 fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
     let Ok(name) = <&[u8; N]>::try_from(name) else { return false };
     name.iter().zip(known).fold(true, |same, (a, b)| same & (a | 0x20 == *b))

@@ -1,13 +1,15 @@
-//! Parser of the head of a request or response: one pass, line by line, without a copy or an allocation.
+//! Parser of the head of a request or response: one pass, line by line, without a copy or an
+//! allocation.
 //!
-//! The parser keeps an unfinished head and continues where it stopped. It looks at no byte twice, and the cuts of the
-//! input never show. It interprets only the fields that frame a message or control a connection, and checks the
-//! grammar of the others.
+//! The parser keeps an unfinished head and continues where it stopped. It looks at no byte twice,
+//! and the cuts of the input never show. It interprets only the fields that frame a message or
+//! control a connection, and checks the grammar of the others.
 //!
-//! It is strict where two readers could disagree on the end of a message (request smuggling). It refuses: a line that
-//! ends in LF alone, CR or NUL anywhere else, a folded field, space before the colon, a name that is no token, two
-//! Content-Length fields or one that is not plain digits, Content-Length together with Transfer-Encoding, a
-//! Transfer-Encoding other than `chunked`, no Host or two of them. RFC 9112 sections 2 to 6.
+//! It is strict where two readers could disagree on the end of a message (request smuggling). It
+//! refuses: a line that ends in LF alone, CR or NUL anywhere else, a folded field, space before the
+//! colon, a name that is no token, two Content-Length fields or one that is not plain digits,
+//! Content-Length together with Transfer-Encoding, a Transfer-Encoding other than `chunked`, no
+//! Host or two of them. RFC 9112 sections 2 to 6.
 
 use std::ops::Range;
 
@@ -22,9 +24,11 @@ use crate::wire::response::Received;
 /// Most empty lines before a request line (RFC 9112 section 2.2 asks for one).
 const EMPTY_LINES_MAX: u8 = 4;
 
-/// Parser of one kind of head, fed as its bytes arrive. Ranges count from the first byte of the head.
+/// Parser of one kind of head, fed as its bytes arrive. Ranges count from the first byte of the
+/// head.
 pub(super) trait HeadParser: Default {
-    /// Continues in `head`, which holds the bytes of earlier calls and perhaps more; returns the length of a whole head.
+    /// Continues in `head`, which holds the bytes of earlier calls and perhaps more; returns the
+    /// length of a whole head.
     fn advance(&mut self, head: &[u8], limits: &Limits) -> Result<Option<usize>, Fault>;
 
     /// Returns true when the first `len` bytes are only empty lines.
