@@ -67,8 +67,8 @@
 //!                       [bootstrap family histogram location model scatter student trend verdict]
 //! record/               schema of a run, composed of structs of the rooms that measure
 //!                       [measurement server trial validity]
-//!     trial_spec/       TODO
-//!                       [load nanoseconds server tests]
+//!     trial_spec/       a trial as one document: its servers and its load
+//!                       [load nanoseconds server]
 //! driver/               sockets and event loops, one policy for all connections
 //!                       [connection error shutdown]
 //!     tokio/            tokio and tokio-uring
@@ -89,15 +89,18 @@
 //!                       verify worker]
 //! server/               builds a rung: matches every axis once
 //!                       [bind build usage]
-//! experiment/           plan, order of trials, child processes, records
-//!                       [ceilings cell client controls open_loop order plan preset process
-//!                       records run subject trial versus]
+//! experiment/           options, plan, order of trials, records
+//!                       [ab any_rung cell concurrency controls null_server open_loop options
+//!                       order plan preset records session testbed trial]
+//!     child/            child processes of a trial: command lines, lines they print, failures
+//!                       [commands failure process python]
 //! report/               records to text, tables and CSV
 //!                       [aggregate ceiling cell columns compare control core_speed counts csv
 //!                       markdown model noise open run seed status summary table text units
 //!                       warning]
 //! cli/                  flags of the programs, and all output
-//!                       [compare ladder load measure ndecho peers server spec_file values]
+//!                       [compare exec external ladder load measure ndecho old_names output
+//!                       run_folder server spec_file values]
 //! bin/                  the programs
 //!                       [ndecho tonic-server uring-server]
 //! ```

@@ -62,7 +62,7 @@ impl Servers {
         command
             .arg("--out")
             .arg(self.out())
-            .arg("--peers-dir")
+            .arg("--external-dir")
             .arg(self.home.path().join("servers"));
         command.arg("--environments").arg(self.home.path().join("environments"));
         command.output().expect("the binary is built")
@@ -251,7 +251,7 @@ fn a_server_ends_when_the_ladder_is_killed() {
     let mut command = Command::new(NDECHO);
     command.args(["ladder", "--rungs", "external/*", "--sizes", "8", "--duration", "1m"]);
     command.args(["--budget", "2m", "--out"]).arg(servers.out());
-    command.arg("--peers-dir").arg(servers.home.path().join("servers"));
+    command.arg("--external-dir").arg(servers.home.path().join("servers"));
     let mut ladder = command.stderr(std::process::Stdio::null()).spawn().expect("it starts");
     let mut started = Vec::new();
     wait_for("a server under load", || {
@@ -281,7 +281,7 @@ fn the_list_has_state_limits_and_rows_of_each_server() {
     servers.add("needy", "right", "{port}", "[setup]\nneeds = [\"no-such-program\"]");
     let folder = servers.home.path().join("servers");
     let output =
-        Command::new(NDECHO).args(["rungs", "--peers", "--peers-dir"]).arg(folder).output();
+        Command::new(NDECHO).args(["rungs", "--external", "--external-dir"]).arg(folder).output();
     let output = output.expect("the binary is built");
     let printed = text(&output);
     assert_eq!(output.status.code(), Some(0), "{printed}");

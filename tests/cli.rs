@@ -1,5 +1,6 @@
 //! The command line keeps its promises: exit codes, reasons with the nearest valid choice, results on stdout only.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -58,15 +59,15 @@ fn wrong_usage_exits_with_2_and_the_reason() {
         (&["ladder", "--h2-frame-size", "8KiB"], &["16384 to 16777215 bytes"]),
         (&["ladder", "--rounds", "0"], &["--rounds"]),
         (&["ladder", "--preset", "quik"], &["quick"]),
-        (&["ladder", "--cpu-server", "9999"], &["core 9999", "expected one of"]),
+        (&["ladder", "--cpu-server", "9999"], &["core 9999 is not available", "allowed: "]),
         (&["ladder", "--array", "/no/such.npy"], &["/no/such.npy"]),
         (&["ladder", "--connections", "2", "--in-flight", "4"], &["one request at a time"]),
         (&["load", "raw://127.0.0.1:1", "--rate", "0"], &["--rate is 0", "requests per second"]),
         (&["ladder", "--continue", "/tmp", "--rounds", "2"], &["--continue"]),
         (&["compare", "/no/such/old", "/no/such/new"], &["/no/such/old"]),
-        (&["compare", "/bin/true", "/bin/true"], &["/bin/true", "is no build of ndecho"]),
+        (&["compare", "/bin/true", "/bin/true"], &["/bin/true", "not a build of ndecho"]),
         (&["compare", "/bin/true,/bin/true", "/bin/true"], &["2 old builds and 1 new"]),
-        (&["compare", NDECHO, "/tmp"], &["a folder of records is compared with another one"]),
+        (&["compare", NDECHO, "/tmp"], &["compare two folders of records"]),
     ];
     for (args, words) in cases {
         let output = ndecho(args);
@@ -76,6 +77,39 @@ fn wrong_usage_exits_with_2_and_the_reason() {
             assert!(stderr(&output).contains(word), "{args:?}: no {word:?} in {}", stderr(&output));
         }
     }
+}
+
+#[test]
+fn help_is_short_and_has_examples() {
+    let help = stdout(&ndecho(&["--help"]));
+    assert!(help.contains("Examples:") && help.lines().count() < 30, "{help}");
+    assert!(!help.contains("--rungs GLOB") && !help.contains("--busy-poll"), "{help}");
+}
+
+#[test]
+fn old_names_are_read_and_one_line_gives_the_new_one() {
+    let output = ndecho(&["ladder", "--rungs", "uring/raw/npy", "--client-spin", "1us", "--list"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("uring/raw/npy "));
+    assert_eq!(stderr(&output), "ndecho: --client-spin is now called --client-delay\n");
+}
+
+#[test]
+fn a_document_with_a_mistake_is_wrong_usage() {
+    let cases = [("{\"servers\":[]", "line 1 column"), ("{\"servers\":[],\"loads\":1}", "`loads`")];
+    for command in ["load", "serve"] {
+        for (document, want) in cases {
+            let mut child = Command::new(NDECHO);
+            child.args([command, "--spec", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = child.spawn().expect("it starts");
+            child.stdin.take().unwrap().write_all(document.as_bytes()).expect("it reads");
+            let output = child.wait_with_output().expect("it ends");
+            assert_eq!(code(&output), 2, "{command} {document}: {}", stderr(&output));
+            assert!(stderr(&output).contains(want), "{command} {document}: {}", stderr(&output));
+        }
+    }
+    let output = ndecho(&["load", "grpc://x:1", "--spec", "-"]);
+    assert_eq!(code(&output), 2, "a document and flags: {}", stderr(&output));
 }
 
 #[test]
@@ -187,6 +221,19 @@ fn a_ladder_asks_for_the_frames_it_is_told_to() {
 }
 
 #[test]
+fn a_record_holds_the_document_of_its_trial() {
+    let rungs = ["--rungs", "uring/h2/reflect", "--sizes", "8", "--client-delay", "1001ns"];
+    let (output, _folder, out) = tiny_ladder(&rungs);
+    assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+    let trial = trials(&out).pop().expect("a trial");
+    let spec = trial.spec.expect("our own client loaded it");
+    assert_eq!(spec.servers[0].rung, trial.rung);
+    assert_eq!(spec.load.in_flight, trial.in_flight);
+    assert_eq!(spec.load.knobs.delay, Duration::from_nanos(1001));
+    assert!(spec.load.target().pid.is_some());
+}
+
+#[test]
 fn a_ladders_client_stays_awake_unless_told_otherwise() {
     let run = |flags: &[&str]| {
         let rungs = ["--rungs", "uring/raw/reflect", "--sizes", "8", "--in-flight", "1"];
@@ -205,7 +252,7 @@ fn a_ladders_client_stays_awake_unless_told_otherwise() {
     let [one, other] = [&one, &other].map(|out| out.to_str().expect("text"));
     let compared = ndecho(&["compare", one, other]);
     assert!(is_shared || code(&compared) == 1, "{}", stdout(&compared));
-    assert!(is_shared || stderr(&compared).contains("stayed awake"), "{}", stderr(&compared));
+    assert!(is_shared || stderr(&compared).contains("polled in one"), "{}", stderr(&compared));
 }
 
 #[test]
@@ -286,7 +333,7 @@ fn a_run_that_was_stopped_goes_on_with_its_own_flags() {
 
 #[test]
 fn a_load_generator_that_is_too_slow_is_the_limit() {
-    let rungs = ["--rungs", "tokio/axum/npy", "--sizes", "8", "--client-spin", "300us"];
+    let rungs = ["--rungs", "tokio/axum/npy", "--sizes", "8", "--client-delay", "300us"];
     let (output, folder, out) = tiny_ladder(&rungs);
     assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
     // Whatever else this machine does meanwhile is not the matter here.
@@ -352,7 +399,7 @@ fn a_build_is_the_same_as_itself_and_one_with_a_spin_is_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let slow = folder.path().join("slow");
     let script = format!(
-        "#!/bin/sh\nif [ \"$1\" = serve ]; then exec {NDECHO} \"$@\" --spin 20us; fi\nexec {NDECHO} \"$@\"\n"
+        "#!/bin/sh\nif [ \"$1\" = serve ]; then exec {NDECHO} \"$@\" --delay 20us; fi\nexec {NDECHO} \"$@\"\n"
     );
     std::fs::write(&slow, script).expect("a file");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ndecho::array::{DType, Shape};
 use ndecho::axis::{Encoding, Family};
-use ndecho::experiment::process::{READY_TIMEOUT, Server};
+use ndecho::experiment::child::process::{READY_TIMEOUT, Server};
 use ndecho::external::environment::{self, Environment, Site};
 use ndecho::external::{self, ExternalRung, ExternalServer};
 use ndecho::load;

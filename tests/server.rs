@@ -366,7 +366,7 @@ fn a_known_cost_is_spent_on_every_message_and_accounted_for() {
     ];
     for rung in rungs {
         let path = report.to_str().expect("UTF-8");
-        let flags = ["serve", rung, "--spin", "300us", "--report", path];
+        let flags = ["serve", rung, "--delay", "300us", "--report", path];
         let Some(mut program) = Program::start_on_ring(NDECHO, &flags) else { continue };
         let address = program.addresses()[0];
         let begun = Instant::now();
@@ -481,7 +481,7 @@ fn what_two_workers_spend_is_one_account() {
     let Some(list) = two_cores() else { return };
     let folder = tempfile::tempdir().expect("a temporary directory");
     let report = folder.path().join("report.json");
-    let mut flags = vec!["serve", "tokio/h1/reflect", "--cpu", &list, "--spin", "50us"];
+    let mut flags = vec!["serve", "tokio/h1/reflect", "--cpu", &list, "--delay", "50us"];
     flags.extend(["--report", report.to_str().expect("UTF-8")]);
     let mut program = Program::start(NDECHO, &flags);
     let address = program.addresses()[0];

@@ -3,7 +3,7 @@
 
 Usage: tools/workers.py [--rung uring/h2/protobuf] [--rounds 5] [--time 1s] [--cases 8x1000,8x1000+20us,64KiBx64]
 
-A case is BYTESxIN_FLIGHT; "+20us" adds that time to each request (`ndecho serve --spin`). The delay is time by the
+A case is BYTESxIN_FLIGHT; "+20us" adds that time to each request (`ndecho serve --delay`). The delay is time by the
 clock, so time in which a load generator has the core counts. Two processes make the load, one on either core, with
 half of the requests in flight each. Each round runs one worker (on core 0) and two (on cores 0 and 1) in a random
 order, in fresh processes. Ratios are taken within a round; the table gives medians.
@@ -37,7 +37,7 @@ def worker_ns(pid):
 
 def start(rung, workers, spin):
     command = [PROGRAM, "serve", rung, "--cpu", "0,1", "--workers", str(workers)]
-    command += ["--spin", spin] if spin else []
+    command += ["--delay", spin] if spin else []
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     ready = server.stdout.readline()
     if not ready.startswith("ready "):

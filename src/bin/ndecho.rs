@@ -3,9 +3,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use ndecho::cli::ndecho::Cli;
 
 fn main() -> ExitCode {
-    Cli::parse().run()
+    Cli::from_args().run()
 }

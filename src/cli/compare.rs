@@ -1,6 +1,6 @@
-//! Flags of `ndecho compare`: two builds of this program, tried in turns, or two runs that were recorded.
+//! Flags of `ndecho compare`: two builds of this program, tried in turns, or two recorded runs.
 //!
-//! The load generator is always that of the program that runs the comparison, so that only servers differ.
+//! The load generator is always that of the program that compares, so that only servers differ.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -8,26 +8,29 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::measure::{Progress, announce, bench, header, interruptible, now_unix_s, read};
-use crate::cli::ndecho::{fail, print, wrong_usage};
+use crate::cli::measure::{Screen, announce, header, interruptible, make_testbed, now_unix_s};
+use crate::cli::output::{fail, print, wrong_usage};
+use crate::cli::run_folder::read;
 use crate::cli::values;
-use crate::experiment::plan::{Plan, Wish};
-use crate::experiment::preset::Preset;
+use crate::experiment::ab;
+use crate::experiment::options::RunOptions;
+use crate::experiment::plan::Plan;
+use crate::experiment::preset::{Blocks, Preset};
 use crate::experiment::records::Records;
-use crate::experiment::run::{self, Bench, Blocks};
-use crate::experiment::versus;
+use crate::experiment::session;
+use crate::experiment::testbed::Testbed;
 use crate::record::Line;
 use crate::report::Run;
 use crate::report::compare::{Comparison, is_resolved};
 use crate::stats::verdict::Floor;
 
-/// Rungs compared where none are named: each own protocol, and an encoding that takes work.
+/// Default rungs: each own protocol, and an encoding that takes work.
 const RUNGS: &str = "uring/raw/reflect,uring/h1/{npy,json},uring/h2/protobuf";
 
 /// Compares two builds of this program, or two recorded runs: faster, slower or the same
 ///
-/// Exit code 0 unless NEW is slower than the threshold allows, needs more system calls or bytes for a request, or fails
-/// where OLD does not (1); 2 for wrong usage.
+/// Exit code 1 if NEW is slower than the threshold allows, needs more system calls or bytes for a request, or fails
+/// where OLD does not; 2 for wrong usage; 0 otherwise.
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
     /// The program as it was, or several builds of it, separated by commas; or a folder of records
@@ -38,16 +41,16 @@ pub struct CompareArgs {
     #[arg(value_parser = places)]
     new: Places,
 
-    /// Rungs compared, as globs
+    /// Rungs to compare, as globs
     #[arg(long, value_name = "GLOB", default_value = RUNGS)]
     rungs: String,
 
-    /// Sizes of the float64 vectors sent
+    /// Sizes of the float64 vectors to send
     #[arg(long, value_name = "SIZES", value_parser = values::size, value_delimiter = ',', default_value = "8,64KiB")]
     sizes: Vec<u64>,
 
-    /// Blocks, exactly; each tries every build at every cell once [default: at least 10, until every ratio is known or
-    /// the time is up]
+    /// Exact number of blocks, each of which tries every build at every cell once [default: at least 10, until every
+    /// ratio is known or the time is up]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(5..))]
     rounds: Option<u32>,
 
@@ -55,15 +58,15 @@ pub struct CompareArgs {
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "5m")]
     time: Duration,
 
-    /// How long replies are counted in a trial
+    /// Time for which replies are counted in a trial
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
 
-    /// Difference in per cent up to which builds are the same
+    /// Difference in per cent up to which two builds count as the same
     #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
     threshold: f64,
 
-    /// Draws the order of trials
+    /// Seed of the order of trials
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
@@ -87,13 +90,13 @@ struct Places(Vec<PathBuf>);
 fn places(text: &str) -> Result<Places, String> {
     let places: Vec<PathBuf> = text.split(',').map(PathBuf::from).collect();
     match places.iter().any(|place| place.as_os_str().is_empty()) {
-        true => Err(format!("{text:?} names an empty path")),
+        true => Err(format!("{text:?} has an empty path, expected paths separated by commas")),
         false => Ok(Places(places)),
     }
 }
 
 impl CompareArgs {
-    /// Compares: 0 no worse, 1 worse or failed, 2 wrong usage.
+    /// Compares: 0 not worse, 1 worse or failed, 2 wrong usage.
     pub fn run(&self) -> ExitCode {
         if !(0.0..=100.0).contains(&self.threshold) {
             return wrong_usage(format!("--threshold {}: expected 0 to 100", self.threshold));
@@ -103,9 +106,7 @@ impl CompareArgs {
         match (is_run(old), is_run(new)) {
             (true, true) => self.runs(&old[0], &new[0]),
             (false, false) => self.builds(),
-            _ => wrong_usage(
-                "a folder of records is compared with another one, a program with a program",
-            ),
+            _ => wrong_usage("compare two folders of records, or two programs"),
         }
     }
 
@@ -120,17 +121,17 @@ impl CompareArgs {
         };
         if old.header.host != new.header.host {
             return fail(
-                "the two runs are of different machines, or of one that was changed: no comparison",
+                "the two runs are from different machines, or the machine was changed: they cannot be compared",
             );
         }
         if old.header.client_busy_poll_ns != new.header.client_busy_poll_ns {
             return fail(
-                "the load generator slept between replies in one of the two runs and stayed awake in the other, which \
-                 changes what a server costs: no comparison",
+                "the load generator polled in one of the two runs and slept in the other, which changes the cost of a \
+                 server: they cannot be compared; repeat one with the --client-busy-poll of the other",
             );
         }
         eprintln!(
-            "warning: the two runs were not tried in turns, so what the machine did between them counts as a difference"
+            "warning: the two runs were not made in turns, so changes of the machine between them count as differences"
         );
         finish(&Comparison::of_runs(&old, &new, self.threshold()))
     }
@@ -139,7 +140,9 @@ impl CompareArgs {
         let (old, new) = (&self.old.0, &self.new.0);
         if old.len() != new.len() {
             let (old, new) = (old.len(), new.len());
-            return wrong_usage(format!("{old} old builds and {new} new ones: expected as many"));
+            return wrong_usage(format!(
+                "{old} old builds and {new} new ones: expected the same number of both"
+            ));
         }
         let plan = match self.plan() {
             Ok(plan) => plan,
@@ -151,28 +154,31 @@ impl CompareArgs {
             }
         }
         let started_unix_s = now_unix_s();
-        let bench = bench(self.cpu_server, self.cpu_client, self.out.as_ref(), started_unix_s);
-        let bench = match bench {
-            Ok(bench) => Bench { builds: [old.clone(), new.clone()], ..bench },
+        let testbed =
+            make_testbed(self.cpu_server, self.cpu_client, self.out.as_ref(), started_unix_s);
+        let testbed = match testbed {
+            Ok(testbed) => Testbed { builds: [old.clone(), new.clone()], ..testbed },
             Err(error) => return wrong_usage(error),
         };
-        match self.measure(&bench, &plan, started_unix_s) {
+        match self.measure(&testbed, &plan, started_unix_s) {
             Ok(Some(run)) => finish(&Comparison::of_builds(&run, self.threshold())),
-            Ok(None) => fail(format!("stopped before its end; records in {}", bench.out.display())),
+            Ok(None) => {
+                fail(format!("stopped before its end; records in {}", testbed.out.display()))
+            }
             Err(error) => fail(format!("{error:#}")),
         }
     }
 
     fn plan(&self) -> Result<Plan, String> {
-        let wish = Wish {
+        let options = RunOptions {
             rungs: Some(self.rungs.clone()),
             sizes: Some(self.sizes.clone()),
             rounds: self.rounds,
             duration: self.duration,
             seed: self.seed,
-            ..Wish::of(Preset::Quick)
+            ..RunOptions::new(Preset::Quick)
         };
-        let plan = wish.plan().map_err(|error| error.to_string())?;
+        let plan = options.plan().map_err(|error| error.to_string())?;
         let blocks = match self.rounds {
             Some(_) => Blocks { time: Some(self.time), ..plan.blocks },
             None => Blocks { min: 10, max: plan.blocks.max, time: Some(self.time) },
@@ -180,47 +186,49 @@ impl CompareArgs {
         Ok(Plan { blocks, ..plan })
     }
 
-    /// Counts, then times; `None` when it was stopped.
+    /// Counts, then times; returns `None` if the run was stopped.
     fn measure(
         &self,
-        bench: &Bench,
+        testbed: &Testbed,
         plan: &Plan,
         started_unix_s: u64,
     ) -> anyhow::Result<Option<Run>> {
         let stop = interruptible()?;
-        let mut records = Records::create(&bench.out)?;
-        let header = header(plan, bench, "compare", started_unix_s);
+        let mut records = Records::create(&testbed.out)?;
+        let header = header(plan, testbed, "compare", started_unix_s);
         records.append(&Line::Header(Box::new(header)))?;
         let builds = self.old.0.len() as u32;
-        let counted = versus::counted(plan, builds);
-        let timed = versus::timed(plan, builds, counted.cells.len() as u32);
-        let mut progress = Progress::new(is_resolved);
+        let counted = ab::counted(plan, builds);
+        let timed = ab::timed(plan, builds, counted.cells.len() as u32);
+        let mut screen = Screen::new(is_resolved);
         for plan in [counted, timed] {
-            announce(bench, &plan);
-            let tally = run::run(bench, &plan, &mut records, Vec::new(), &stop, &mut progress);
-            progress.clear();
-            if tally?.interrupted {
+            announce(testbed, &plan);
+            let totals = session::run(testbed, &plan, &mut records, Vec::new(), &stop, &mut screen);
+            screen.clear();
+            if totals?.interrupted {
                 return Ok(None);
             }
         }
-        read(&bench.out).map(Some).map_err(anyhow::Error::msg)
+        read(&testbed.out).map(Some).map_err(anyhow::Error::msg)
     }
 }
 
-/// Whether `program` can serve what `plan` tries.
+/// Checks that `program` serves the rungs of `plan`.
 fn check(program: &Path, plan: &Plan) -> Result<(), String> {
-    let say = |what: &str| format!("{}: {what}", program.display());
+    let explain = |what: &str| format!("{}: {what}", program.display());
     let mut list = Command::new(program);
     list.args(["rungs", "--list"]).stdin(Stdio::null()).stderr(Stdio::null());
-    let output = list.output().map_err(|error| say(&error.to_string()))?;
+    let output = list.output().map_err(|error| explain(&error.to_string()))?;
     let names = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || !names.contains('/') {
-        return Err(say("is no build of ndecho: it does not list its rungs"));
+        return Err(explain("not a build of ndecho: it does not list its rungs"));
     }
     let has = |name: &str| names.lines().any(|line| line == name);
-    let wanted = plan.cells.iter().map(|cell| cell.subject.to_string());
+    let wanted = plan.cells.iter().map(|cell| cell.rung.to_string());
     let missing = wanted.into_iter().find(|name| !has(name));
-    missing.map_or(Ok(()), |name| Err(say(&format!("has no rung {name}; narrow --rungs"))))
+    missing.map_or(Ok(()), |name| {
+        Err(explain(&format!("this build has no rung {name}; narrow --rungs")))
+    })
 }
 
 fn finish(comparison: &Comparison) -> ExitCode {

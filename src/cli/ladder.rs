@@ -1,7 +1,8 @@
-//! Flags of `ndecho ladder`: raw arguments become a plan and a bench, and the run is shown as it goes.
+//! Flags of `ndecho ladder`, and the course of a run.
 //!
-//! With one core, server and load generator share it: the run goes on, since a process's own CPU time is still
-//! counted exactly, but rates and latencies would be those of two programs taking turns, so they are not shown.
+//! On a machine with one core, server and load generator share it. The CPU time of a process is still
+//! exact, but rates and latencies would be those of two programs that take turns, so reports omit
+//! them.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,20 +11,25 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::{Args, Parser};
 
 use crate::axis::external::{self as names, PREFIX};
+use crate::cli::external::ExternalArgs;
 use crate::cli::load::KnobArgs;
-use crate::cli::measure::{Progress, announce, bench, header, interruptible, now_unix_s, read};
-use crate::cli::ndecho::{fail, print, render, wrong_usage};
-use crate::cli::peers::ExternalArgs;
+use crate::cli::measure::{Screen, announce, header, interruptible, make_testbed, now_unix_s};
+use crate::cli::old_names;
+use crate::cli::output::{fail, print, render, wrong_usage};
+use crate::cli::run_folder::read;
 use crate::cli::values;
-use crate::experiment::client::{self, PythonClient};
+use crate::experiment::cell::Cell;
+use crate::experiment::child::python::{self, PythonClient};
 use crate::experiment::open_loop;
-use crate::experiment::plan::{BUSY_POLL, Plan, Wish};
+use crate::experiment::options::{BUSY_POLL, RunOptions};
+use crate::experiment::plan::Plan;
 use crate::experiment::preset::Preset;
 use crate::experiment::records::{RECORDS, Records};
-use crate::experiment::run::{self, Bench, Tally};
+use crate::experiment::session::{self, Totals};
+use crate::experiment::testbed::Testbed;
 use crate::external::ExternalServer;
 use crate::external::client::Client;
 use crate::external::environment::Environments;
@@ -33,30 +39,29 @@ use crate::record::{Header, Line, Trial};
 use crate::report::Run;
 use crate::report::aggregate::is_resolved;
 
-/// Runs rungs in turns and prints what each costs.
+/// Runs rungs in turns and prints the cost of each.
 #[derive(Args, Clone, Debug)]
 pub struct LadderArgs {
-    /// What is tried: a few minutes, the original benchmark's cells, or everything
+    /// Choice of rungs, arrays and loads
     #[arg(long, value_enum, default_value = "quick")]
-    pub preset: PresetName,
+    pub preset: Preset,
 
-    /// Rungs tried instead, as globs: 'uring/*,tokio/tonic/*', 'external/*'
+    /// Rungs to try instead, as globs: 'uring/*,tokio/tonic/*', 'external/*'
     #[arg(long, value_name = "GLOB")]
     pub rungs: Option<String>,
 
-    /// Adds the peers, servers that are not ours: every rung of theirs, or with --rungs those that it names
+    /// Adds external servers, which are not part of this crate: all their rungs, or with --rungs those that it names
     #[arg(long)]
-    pub peers: bool,
+    pub external: bool,
 
-    /// Where the peers are.
     #[command(flatten)]
-    pub place: ExternalArgs,
+    pub folders: ExternalArgs,
 
-    /// Who loads the servers
+    /// Client that loads the servers
     #[arg(long, value_enum, default_value = "own")]
-    pub client: ClientName,
+    pub client: Client,
 
-    /// Sizes of the float64 vectors sent, e.g. 8,64KiB,1MiB
+    /// Sizes of the float64 vectors to send, e.g. 8,64KiB,1MiB
     #[arg(long, value_name = "SIZES", value_parser = values::size, value_delimiter = ',', conflicts_with = "array")]
     pub sizes: Option<Vec<u64>>,
 
@@ -64,7 +69,7 @@ pub struct LadderArgs {
     #[arg(long, value_name = "FILE.npy")]
     pub array: Option<PathBuf>,
 
-    /// Blocks, exactly; each tries every cell once [default: until every ratio is known or the time is up]
+    /// Exact number of blocks, each of which tries every cell once [default: until every ratio is known or the time is up]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: Option<u32>,
 
@@ -72,15 +77,15 @@ pub struct LadderArgs {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub time: Option<Duration>,
 
-    /// Then also offers rates, 30, 60 and 80 % of what the standard server reached, and prints latencies
+    /// Then offers 30, 60 and 80 % of the rate of the standard server, and prints latencies
     #[arg(long)]
     pub open_loop: bool,
 
-    /// Goes on with a run that was stopped; its own flags hold
+    /// Resumes a run that was stopped, with its own flags
     #[arg(long = "continue", value_name = "DIR", exclusive = true)]
     pub resume: Option<PathBuf>,
 
-    /// Draws the order of trials
+    /// Seed of the order of trials
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
@@ -92,8 +97,8 @@ pub struct LadderArgs {
     #[arg(long, value_name = "CORE")]
     pub cpu_client: Option<usize>,
 
-    /// The load generator looks for replies for this long before it sleeps, so that no server has to wake it; 0us lets
-    /// it sleep at once. Never on a core that it shares with the server [default: 1ms]
+    /// Time for which the load generator polls for replies before it sleeps, so that no server has to wake it; 0us on
+    /// a core that it shares with the server [default: 1ms]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub client_busy_poll: Option<Duration>,
 
@@ -108,15 +113,15 @@ pub struct LadderArgs {
     #[command(flatten)]
     pub knobs: KnobArgs,
 
-    /// First counts what a request alone makes each rung do: system calls, allocations
+    /// First counts the system calls and allocations of a lone request to each rung
     #[arg(long)]
     pub counts: bool,
 
-    /// How long replies are counted in a trial
+    /// Time for which replies are counted in a trial
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub duration: Option<Duration>,
 
-    /// Most time for one trial; a cell that needs more is DNF
+    /// Time limit of one trial; a cell that needs more is DNF
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub budget: Option<Duration>,
 
@@ -124,33 +129,21 @@ pub struct LadderArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Lists what would be tried, and tries nothing
+    /// Lists the cells and tries nothing
     #[arg(long)]
     pub list: bool,
 }
 
-/// [`Preset`] by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PresetName {
-    /// Representative rungs at 8 B, 64 KiB and 1 MiB
-    Quick,
-    /// The original's sizes and its 1000 parallel requests, in its form
-    Seed,
-    /// Every rung and codec, 8 B to 256 MiB; hours
-    Full,
-}
-
-/// [`Client`] by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ClientName {
-    /// The load generator of this program
-    Own,
-    /// A Python client that times itself, as the original's did; for --preset seed
-    Python,
+/// The flags alone, for the command line in a record.
+#[derive(Parser)]
+#[command(name = "ndecho ladder")]
+struct RecordedArgs {
+    #[command(flatten)]
+    args: LadderArgs,
 }
 
 impl LadderArgs {
-    /// Runs the ladder: 0 done, 1 when a trial failed or the run was stopped, 2 wrong flags.
+    /// Runs the ladder: 0 done, 1 a trial failed or the run was stopped, 2 wrong usage.
     pub fn run(&self) -> ExitCode {
         let Some(folder) = &self.resume else {
             return self.start(None);
@@ -159,10 +152,23 @@ impl LadderArgs {
             Ok(run) => run,
             Err(error) => return fail(error),
         };
-        match LadderArgs::of(&run.header.argv) {
+        match LadderArgs::recorded(&run.header.argv) {
             Some(args) => LadderArgs { out: Some(folder.clone()), ..args }.start(Some(run)),
-            None => fail(format!("{}: not begun by `ndecho ladder`", folder.display())),
+            None => fail(format!(
+                "{}: not a run of `ndecho ladder`, which alone can be resumed",
+                folder.display()
+            )),
         }
+    }
+
+    /// Reads the command line of a recorded run; `None` if another command made it.
+    fn recorded(argv: &[String]) -> Option<LadderArgs> {
+        let argv = argv.iter().map(Into::into).collect();
+        let mut argv = old_names::renamed(argv, &mut |_| {});
+        if argv.get(1).is_some_and(|command| command == "ladder") {
+            argv.remove(1);
+        }
+        RecordedArgs::try_parse_from(argv).ok().map(|recorded| recorded.args)
     }
 
     fn start(&self, earlier: Option<Run>) -> ExitCode {
@@ -174,79 +180,84 @@ impl LadderArgs {
             return print(&listing(&plan));
         }
         let started_unix_s = now_unix_s();
-        let bench = bench(self.cpu_server, self.cpu_client, self.out.as_ref(), started_unix_s);
-        let mut bench = match bench {
-            Ok(bench) => bench,
+        let testbed =
+            make_testbed(self.cpu_server, self.cpu_client, self.out.as_ref(), started_unix_s);
+        let mut testbed = match testbed {
+            Ok(testbed) => testbed,
             Err(error) => return wrong_usage(error),
         };
         let run = interruptible().and_then(|stop| {
-            self.set_up(&mut bench, &mut plan, &stop)?;
-            let begun = match earlier {
-                Some(run) => Begun::again(run, &bench.out, &plan)?,
+            self.set_up(&mut testbed, &mut plan, &stop)?;
+            let opened = match earlier {
+                Some(run) => OpenRun::resume(run, &testbed.out, &plan)?,
                 None => {
-                    let header = header(&plan, &bench, plan.preset.name(), started_unix_s);
-                    Begun::anew(&bench.out, header)?
+                    let header = header(&plan, &testbed, plan.preset.name(), started_unix_s);
+                    OpenRun::create(&testbed.out, header)?
                 }
             };
-            measure(&bench, &plan, begun, self.open_loop, &stop)
+            measure(&testbed, &plan, opened, self.open_loop, &stop)
         });
         match run {
-            Ok(tally) => finish(&bench, tally, plan.preset),
+            Ok(totals) => finish(&testbed, totals, plan.preset),
             Err(error) => fail(format!("{error:#}")),
         }
     }
 
     fn plan(&self) -> Result<Plan, String> {
-        if self.client == ClientName::Python && self.preset != PresetName::Seed {
+        if self.client == Client::Python && self.preset != Preset::Seed {
             return Err(
-                "--client python is for --preset seed: only its requests are the original's"
+                "--client python needs --preset seed, whose requests are those of the original"
                     .to_owned(),
             );
         }
-        self.wish()?.plan().map_err(|error| error.to_string())
+        self.options()?.plan().map_err(|error| error.to_string())
     }
 
-    /// The peers, where they are asked for: by their flag, by a glob that can mean nothing else, or by the preset that
-    /// has rows for them.
-    fn peers(&self, globs: Option<&str>) -> Result<Vec<Arc<ExternalServer>>, String> {
-        let is_named = globs.map(|globs| select::names_any(globs, PREFIX));
-        let is_usual = self.preset == PresetName::Seed && self.rungs.is_none();
-        if self.peers || is_named == Some(true) {
-            return self.place.read();
-        }
-        if is_usual && self.place.folder().is_ok() {
-            return self.place.read();
+    /// Reads the external servers, if a flag, a glob or the preset asks for them.
+    fn external(&self, globs: Option<&str>) -> Result<Vec<Arc<ExternalServer>>, String> {
+        let is_named = globs.is_some_and(|globs| select::names_any(globs, PREFIX));
+        let is_usual = self.preset == Preset::Seed && self.rungs.is_none();
+        if self.external || is_named || (is_usual && self.folders.folder().is_ok()) {
+            return self.folders.read();
         }
         Ok(Vec::new())
     }
 
-    /// Makes what the peers and the Python client need. A peer that cannot be set up is skipped with the reason; without
-    /// its client there is no run.
-    fn set_up(&self, bench: &mut Bench, plan: &mut Plan, stop: &AtomicBool) -> anyhow::Result<()> {
-        let mut needed = plan.peers();
-        let python = (plan.client == Client::Python).then(|| self.python_peer()).transpose();
+    /// Makes the environments of the external servers and of the Python client. A server without an
+    /// environment is skipped with the reason; without its client there is no run.
+    fn set_up(
+        &self,
+        testbed: &mut Testbed,
+        plan: &mut Plan,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<()> {
+        let mut needed = plan.external();
+        let python = (plan.client == Client::Python).then(|| self.python_server()).transpose();
         let python = python.map_err(anyhow::Error::msg)?;
         needed.extend(python.clone());
         if needed.is_empty() {
             return Ok(());
         }
-        let site = self.place.site().map_err(anyhow::Error::msg)?;
-        let peers = needed.iter().map(|peer| &**peer);
-        bench.environments =
-            Environments::prepare(peers, &site, stop, &mut |line| eprintln!("{line}"))?;
-        plan.skip_without(&bench.environments);
-        if let Some(peer) = python {
-            bench.python = Some(PythonClient::new(&peer, &bench.environments)?);
+        let site = self.folders.site().map_err(anyhow::Error::msg)?;
+        let servers = needed.iter().map(|server| &**server);
+        testbed.environments =
+            Environments::prepare(servers, &site, stop, &mut |line| eprintln!("{line}"))?;
+        plan.skip_without(&testbed.environments);
+        if let Some(server) = python {
+            testbed.python = Some(PythonClient::new(&server, &testbed.environments)?);
         }
         Ok(())
     }
 
-    /// A peer in whose environment the Python client runs.
-    fn python_peer(&self) -> Result<Arc<ExternalServer>, String> {
-        let mut peers = self.place.read()?.into_iter();
-        let found = peers.find(|peer| peer.manifest.environment() == client::ENVIRONMENT);
+    /// Finds a server in whose environment the Python client runs.
+    fn python_server(&self) -> Result<Arc<ExternalServer>, String> {
+        let mut servers = self.folders.read()?.into_iter();
+        let found = servers.find(|server| server.manifest.environment() == python::ENVIRONMENT);
         found.ok_or_else(|| {
-            format!("--client python needs a peer with the environment {:?}", client::ENVIRONMENT)
+            format!(
+                "--client python needs an external server with the environment {:?}",
+                python::ENVIRONMENT
+            )
         })
     }
 
@@ -258,21 +269,14 @@ impl LadderArgs {
         Some(new)
     }
 
-    fn wish(&self) -> Result<Wish, String> {
+    fn options(&self) -> Result<RunOptions, String> {
         let globs = self.globs();
-        Ok(Wish {
-            preset: match self.preset {
-                PresetName::Quick => Preset::Quick,
-                PresetName::Seed => Preset::Seed,
-                PresetName::Full => Preset::Full,
-            },
-            peers: self.peers(globs.as_deref())?,
+        Ok(RunOptions {
+            preset: self.preset,
+            external: self.external(globs.as_deref())?,
             rungs: globs,
-            every_peer: self.peers,
-            client: match self.client {
-                ClientName::Own => Client::Own,
-                ClientName::Python => Client::Python,
-            },
+            every_external: self.external,
+            client: self.client,
             sizes: self.sizes.clone(),
             array: self.array.clone(),
             connections: self.connections,
@@ -288,52 +292,51 @@ impl LadderArgs {
     }
 }
 
-/// Goes through `plan`, and then, where it is wanted, through the open loop that its figures make.
+/// Runs `plan`, and then the open loop that follows from its rates, if asked for.
 fn measure(
-    bench: &Bench,
+    testbed: &Testbed,
     plan: &Plan,
-    begun: Begun,
+    run: OpenRun,
     open_loop: bool,
     stop: &AtomicBool,
-) -> anyhow::Result<Tally> {
-    let Begun { mut records, trials } = begun;
-    announce(bench, plan);
-    let mut progress = Progress::new(is_resolved);
-    let tally = run::run(bench, plan, &mut records, trials.clone(), stop, &mut progress);
-    progress.clear();
-    let mut tally = tally?;
-    if open_loop && !tally.interrupted {
-        let so_far = read(&bench.out).map_err(anyhow::Error::msg)?.trials;
-        let plan = open_loop::plan(plan, &so_far);
-        announce(bench, &plan);
-        let opened = run::run(bench, &plan, &mut records, trials, stop, &mut progress);
-        progress.clear();
-        let opened = opened?;
-        tally = Tally { blocks: tally.blocks, ..opened };
+) -> anyhow::Result<Totals> {
+    let OpenRun { mut records, trials } = run;
+    announce(testbed, plan);
+    let mut screen = Screen::new(is_resolved);
+    let totals = session::run(testbed, plan, &mut records, trials.clone(), stop, &mut screen);
+    screen.clear();
+    let totals = totals?;
+    if !open_loop || totals.interrupted {
+        return Ok(totals);
     }
-    Ok(tally)
+    let so_far = read(&testbed.out).map_err(anyhow::Error::msg)?.trials;
+    let plan = open_loop::plan(plan, &so_far);
+    announce(testbed, &plan);
+    let opened = session::run(testbed, &plan, &mut records, trials, stop, &mut screen);
+    screen.clear();
+    Ok(Totals { blocks: totals.blocks, ..opened? })
 }
 
-/// Records that are open, and the trials in them.
-struct Begun {
+/// A run whose records are open.
+struct OpenRun {
     records: Records,
+    /// Trials of the run that is resumed.
     trials: Vec<Trial>,
 }
 
-impl Begun {
-    /// A new run.
-    fn anew(out: &Path, header: Header) -> anyhow::Result<Begun> {
+impl OpenRun {
+    fn create(out: &Path, header: Header) -> anyhow::Result<OpenRun> {
         let mut records = Records::create(out)?;
         records.append(&Line::Header(Box::new(header)))?;
-        Ok(Begun { records, trials: Vec::new() })
+        Ok(OpenRun { records, trials: Vec::new() })
     }
 
-    /// A run that was stopped, by the build that began it and with the plan that it had.
-    fn again(run: Run, out: &Path, plan: &Plan) -> anyhow::Result<Begun> {
+    /// Opens a run that was stopped. The build and the plan have to be those of its start.
+    fn resume(run: Run, out: &Path, plan: &Plan) -> anyhow::Result<OpenRun> {
         let build = Build::read();
         if run.header.build != build {
             bail!(
-                "{}: begun by another build ({} {}), which this one ({} {}) cannot go on for",
+                "{}: begun by another build ({} {}), so this one ({} {}) cannot resume it",
                 out.display(),
                 run.header.build.version,
                 run.header.build.commit.as_deref().unwrap_or("without a commit"),
@@ -343,43 +346,45 @@ impl Begun {
         }
         let is_other = |trial: &&Trial| {
             let cell = plan.cells.get(trial.cell as usize);
-            cell.is_some_and(|cell| !cell.is_of(trial))
+            cell.is_some_and(|cell| !cell.matches(trial))
         };
         if let Some(trial) = run.trials.iter().find(is_other) {
             bail!(
-                "{}: cell {} was {}, which its command line no longer makes it",
+                "{}: cell {} was {}; the same command line makes another cell today",
                 out.display(),
                 trial.cell,
                 trial.rung
             );
         }
-        Ok(Begun { records: Records::resume(out)?, trials: run.trials })
+        Ok(OpenRun { records: Records::resume(out)?, trials: run.trials })
     }
 }
 
 fn listing(plan: &Plan) -> String {
-    let line = |cell: &crate::experiment::cell::Cell| match &cell.skip {
+    let line = |cell: &Cell| match &cell.skip {
         Some(reason) => format!("{cell}  skipped: {reason}\n"),
         None => format!("{cell}\n"),
     };
     plan.cells.iter().map(line).collect()
 }
 
-fn finish(bench: &Bench, tally: Tally, preset: Preset) -> ExitCode {
-    let run = match read(&bench.out) {
+fn finish(testbed: &Testbed, totals: Totals, preset: Preset) -> ExitCode {
+    let run = match read(&testbed.out) {
         Ok(run) => run,
         Err(error) => return fail(error),
     };
-    let path = bench.out.join(RECORDS);
+    let path = testbed.out.join(RECORDS);
     let printed = print(&format!("{}\nrecords: {}\n", render(&run, None), path.display()));
-    // Everything has cells that nobody expects to finish; elsewhere that is a failure.
-    let unfinished = if preset == Preset::Full { 0 } else { tally.unfinished };
-    if tally.interrupted {
-        let out = bench.out.display();
-        return fail(format!("stopped before its end; `ndecho ladder --continue {out}` goes on"));
+    // The preset `full` has cells that nobody expects to finish; elsewhere that is a failure.
+    let unfinished = if preset == Preset::Full { 0 } else { totals.unfinished };
+    if totals.interrupted {
+        let out = testbed.out.display();
+        return fail(format!(
+            "stopped before its end; resume with `ndecho ladder --continue {out}`"
+        ));
     }
-    if tally.failed + unfinished > 0 {
-        return fail(format!("{} trials failed, {unfinished} did not finish", tally.failed));
+    if totals.failed + unfinished > 0 {
+        return fail(format!("{} trials failed, {unfinished} did not finish", totals.failed));
     }
     printed
 }

@@ -128,7 +128,7 @@ pub struct KnobArgs {
     h2_frame_size: Option<u32>,
 
     /// Keeps the load generator busy for this long with every reply, to show that one that is too slow is found
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0ns", hide = true, aliases = ["client-spin", "spin-per-reply"])]
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0ns", hide = true)]
     client_delay: Duration,
 }
 

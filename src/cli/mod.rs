@@ -3,11 +3,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod compare;
+pub mod exec;
+pub mod external;
 pub mod ladder;
 pub mod load;
 mod measure;
 pub mod ndecho;
-pub mod peers;
+mod old_names;
+mod output;
+mod run_folder;
 pub mod server;
-pub mod spec_file;
+mod spec_file;
 pub mod values;

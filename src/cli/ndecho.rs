@@ -1,52 +1,56 @@
-//! The command line of `ndecho`: one enum of commands, each a set of flags and the call that does the work.
+//! The command line of `ndecho`: one enum of commands, each a set of flags and the call that does
+//! the work.
 //!
-//! Results go to stdout, everything meant for a person watching to stderr. Exit codes: 0 done, 1 failed, 2 wrong
-//! usage. Without a command it is `ladder`, so that `cargo run --release` is the main job.
+//! Without a command it is `ladder`, so that `cargo run --release` is the main job.
 
-use std::fmt::Display;
-use std::io::Write;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 
 use crate::cli::compare::CompareArgs;
+use crate::cli::exec::ExecArgs;
+use crate::cli::external::ExternalArgs;
 use crate::cli::ladder::LadderArgs;
 use crate::cli::load::LoadArgs;
-use crate::cli::measure::read;
-use crate::cli::peers::{ExecArgs, ExternalArgs};
+use crate::cli::old_names;
+use crate::cli::output::{Format, fail, print, render, wrong_usage};
+use crate::cli::run_folder::read;
 use crate::cli::server::ServeArgs;
 use crate::external::listing;
 use crate::ladder::tree;
-use crate::report::{self, Run};
 
-/// What does your RPC framework cost when the payload is a NumPy array?
-///
-/// Without a command this is `ndecho ladder --preset quick`: it runs the rungs of the ladder in turns, a few minutes,
-/// and prints what each costs.
+const EXAMPLES: &str = "\
+Examples:
+  ndecho                                        the main job: three minutes, ends in a table
+  ndecho ladder --rungs 'uring/*' --sizes 1MiB  chosen rungs and sizes
+  ndecho serve uring/h2/protobuf                one rung as a server; `ndecho load` loads it
+
+Without a command, ndecho runs `ladder`, whose flags `ndecho ladder --help` lists.";
+
+/// Measures what your RPC framework costs when the payload is a NumPy array
 #[derive(Debug, Parser)]
-#[command(name = "ndecho", version, args_conflicts_with_subcommands = true)]
+#[command(name = "ndecho", version, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
-
-    #[command(flatten)]
-    ladder: LadderArgs,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs rungs in turns and prints what each costs
-    Ladder(LadderArgs),
+    /// Runs rungs in turns and prints the cost of each
+    Ladder(Box<LadderArgs>),
     /// Serves one rung until it is told to stop
     Serve(Child<ServeArgs>),
-    /// Puts a server under load and prints what it costs
+    /// Puts a server under load and prints the cost
     Load(Child<LoadArgs>),
-    /// Lists the rungs, or the peers
+    /// Lists the rungs, or the external servers
     Rungs(RungsArgs),
-    /// Prints the records of a run again
+    /// Prints the records of a run
     Report(ReportArgs),
     /// Compares two builds of this program, or two recorded runs: faster, slower or the same
     Compare(CompareArgs),
@@ -61,12 +65,11 @@ struct Child<T: Args> {
     #[command(flatten)]
     args: T,
 
-    /// Ends when this process, its parent, does
+    /// Ends together with this process, its parent
     #[arg(long, value_name = "PID", hide = true)]
     die_with: Option<i32>,
 }
 
-/// How rungs are listed.
 #[derive(Debug, Args)]
 struct RungsArgs {
     /// Names only, one a line
@@ -81,61 +84,64 @@ struct RungsArgs {
     #[arg(long)]
     markdown: bool,
 
-    /// The peers: what they are, whether they are installed, what is known of them
+    /// The external servers: versions, known faults, and which are installed
     #[arg(long, conflicts_with_all = ["list", "markdown", "json"])]
-    peers: bool,
+    external: bool,
 
     #[command(flatten)]
-    place: ExternalArgs,
+    folders: ExternalArgs,
 }
 
-/// How records are printed.
 #[derive(Debug, Args)]
 struct ReportArgs {
     /// Folder of a run, or its file of records
-    dir: std::path::PathBuf,
+    dir: PathBuf,
 
-    /// Layout [default: the one the run was printed in]
+    /// Layout [default: the one in which the run was printed]
     #[arg(long, value_enum)]
     format: Option<Format>,
 }
 
-/// Layouts of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For a terminal
-    Table,
-    /// For docs/LADDER.md or an issue
-    Markdown,
-    /// Plain numbers
-    Csv,
-    /// The original benchmark's form
-    Seed,
-}
-
 impl Cli {
-    /// Does what the command line says.
+    /// Reads the command line of this process; exits with 2 on wrong usage.
+    pub fn from_args() -> Cli {
+        let argv = old_names::renamed(std::env::args_os().collect(), &mut |line| {
+            eprintln!("ndecho: {line}");
+        });
+        Cli::parse_from(with_command(argv))
+    }
+
     pub fn run(self) -> ExitCode {
         match self.command {
-            None => self.ladder.run(),
-            Some(Command::Ladder(args)) => args.run(),
-            Some(Command::Serve(child)) => child.run(Signal::SIGTERM, ServeArgs::run),
-            Some(Command::Load(child)) => child.run(Signal::SIGTERM, LoadArgs::run),
-            Some(Command::Rungs(args)) => args.run(),
-            Some(Command::Report(args)) => args.run(),
-            Some(Command::Compare(args)) => args.run(),
-            // It may be deaf to anything milder, and nobody is left to tell.
-            Some(Command::Exec(child)) => child.run(Signal::SIGKILL, ExecArgs::run),
+            Command::Ladder(args) => args.run(),
+            Command::Serve(child) => child.run(Signal::SIGTERM, ServeArgs::run),
+            Command::Load(child) => child.run(Signal::SIGTERM, LoadArgs::run),
+            Command::Rungs(args) => args.run(),
+            Command::Report(args) => args.run(),
+            Command::Compare(args) => args.run(),
+            // An external program may ignore anything milder.
+            Command::Exec(child) => child.run(Signal::SIGKILL, ExecArgs::run),
         }
     }
 }
 
+/// Inserts `ladder` into a command line that has flags only.
+fn with_command(mut argv: Vec<OsString>) -> Vec<OsString> {
+    let is_flag = |argument: &OsString| argument.to_string_lossy().starts_with('-');
+    let is_about = ["-h", "--help", "-V", "--version"];
+    match argv.get(1) {
+        Some(first) if !is_flag(first) || is_about.iter().any(|flag| first == flag) => {}
+        _ => argv.insert(1.min(argv.len()), "ladder".into()),
+    }
+    argv
+}
+
 impl<T: Args> Child<T> {
-    /// Does the work, and is sent `farewell` when its parent ends.
-    fn run(&self, farewell: Signal, work: impl FnOnce(&T) -> ExitCode) -> ExitCode {
+    /// Does the work. The kernel sends `signal` when the parent ends.
+    fn run(&self, signal: Signal, work: impl FnOnce(&T) -> ExitCode) -> ExitCode {
         if let Some(parent) = self.die_with {
-            let asked = prctl::set_pdeathsig(farewell);
-            // Gone already: it died between starting this process and the line above.
+            let asked = prctl::set_pdeathsig(signal);
+            // The parent may have died between the start of this process and the line above.
             if asked.is_err() || getppid().as_raw() != parent {
                 return fail(format!("parent {parent} is gone"));
             }
@@ -146,10 +152,10 @@ impl<T: Args> Child<T> {
 
 impl RungsArgs {
     fn run(&self) -> ExitCode {
-        let text = match (self.list, self.markdown, self.peers) {
+        let text = match (self.list, self.markdown, self.external) {
             (true, ..) => Ok(tree::names()),
             (_, true, _) => Ok(tree::markdown()),
-            (_, _, true) => self.peers(),
+            (_, _, true) => self.external(),
             _ if self.json => Ok(tree::json()),
             _ => Ok(tree::tree()),
         };
@@ -159,8 +165,8 @@ impl RungsArgs {
         }
     }
 
-    fn peers(&self) -> Result<String, String> {
-        Ok(listing::list(&self.place.read()?, &self.place.site()?))
+    fn external(&self) -> Result<String, String> {
+        Ok(listing::list(&self.folders.read()?, &self.folders.site()?))
     }
 }
 
@@ -171,47 +177,6 @@ impl ReportArgs {
             Err(error) => fail(error),
         }
     }
-}
-
-impl LadderArgs {
-    /// The flags of a command line that runs the ladder; `None` of any other.
-    pub(super) fn of(argv: &[String]) -> Option<LadderArgs> {
-        let cli = Cli::try_parse_from(argv).ok()?;
-        match cli.command {
-            None => Some(cli.ladder),
-            Some(Command::Ladder(args)) => Some(args),
-            Some(_) => None,
-        }
-    }
-}
-
-/// The run in `format`, or in the one its preset is for.
-pub(super) fn render(run: &Run, format: Option<Format>) -> String {
-    let usual = if run.header.preset == "seed" { Format::Seed } else { Format::Table };
-    match format.unwrap_or(usual) {
-        Format::Table => report::table::render(run),
-        Format::Markdown => report::markdown::render(run),
-        Format::Csv => report::csv::render(run),
-        Format::Seed => report::seed::render(run),
-    }
-}
-
-/// Writes a result to stdout; a reader that has gone (`| head`) is not an error.
-pub(super) fn print(text: &str) -> ExitCode {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(error),
-        _ => ExitCode::SUCCESS,
-    }
-}
-
-pub(super) fn fail(why: impl Display) -> ExitCode {
-    eprintln!("ndecho: {why}");
-    ExitCode::FAILURE
-}
-
-pub(super) fn wrong_usage(why: impl Display) -> ExitCode {
-    eprintln!("ndecho: {why}");
-    ExitCode::from(2)
 }
 
 #[cfg(test)]
@@ -226,8 +191,13 @@ mod tests {
 
     #[test]
     fn without_a_command_it_is_the_ladder() {
-        let cli = Cli::try_parse_from(["ndecho", "--rounds", "2"]).unwrap();
-        assert!(cli.command.is_none());
-        assert!(Cli::try_parse_from(["ndecho", "--rounds", "2", "rungs"]).is_err());
+        let parse = |text: &str| {
+            let argv = text.split(' ').map(OsString::from).collect();
+            Cli::try_parse_from(with_command(argv)).map(|cli| cli.command)
+        };
+        assert!(matches!(parse("ndecho"), Ok(Command::Ladder(_))));
+        assert!(matches!(parse("ndecho --rounds 2"), Ok(Command::Ladder(_))));
+        assert!(matches!(parse("ndecho rungs"), Ok(Command::Rungs(_))));
+        assert!(parse("ndecho --rounds 2 rungs").is_err());
     }
 }

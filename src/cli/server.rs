@@ -1,8 +1,8 @@
-//! Flags of the servers: raw arguments become a plan and options by one conversion, and the process serves until it
-//! is told to stop.
+//! Flags of the three server programs. Each becomes a [`ServerSpec`], and one conversion turns that
+//! into the options of a server.
 //!
-//! stdout gets one ready line and nothing else. Which limits peers ran into is said on stderr at the end. The first SIGTERM or SIGINT drains and exits with 0, the second
-//! exits at once with 1.
+//! stdout gets one ready line and nothing else. At the end, stderr gets the limits that peers
+//! reached. The first SIGTERM or SIGINT drains and exits with 0, the second exits at once with 1.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -34,17 +34,17 @@ use crate::wire::Limits;
 pub struct UringServerArgs {
     #[command(flatten)]
     addresses: Addresses,
-    /// Where raw frames are served; without it they are not
+    /// Address for raw frames, which are not served without it
     #[arg(long, value_name = "ADDR")]
     raw: Option<Address>,
-    /// What speaks HTTP/2
+    /// Implementation of HTTP/2
     #[arg(long, value_name = "ENGINE", value_enum, default_value_t = GrpcEngine::H2)]
     grpc_engine: GrpcEngine,
     #[command(flatten)]
     common: CommonArgs,
 }
 
-/// What `uring-server` speaks gRPC with.
+/// Implementation of HTTP/2 in `uring-server`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum GrpcEngine {
     /// Own HTTP/2
@@ -54,7 +54,6 @@ enum GrpcEngine {
 }
 
 impl GrpcEngine {
-    /// Its name in the protocol table.
     fn protocol(self) -> Protocol {
         match self {
             GrpcEngine::H2 => Protocol::H2,
@@ -69,7 +68,7 @@ impl GrpcEngine {
 pub struct TonicServerArgs {
     #[command(flatten)]
     addresses: Addresses,
-    /// Raises tonic's windows and frames the way the hand-written server's are
+    /// Raises the windows and frames of tonic to those of the hand-written server
     #[arg(long)]
     tuned: bool,
     #[command(flatten)]
@@ -91,13 +90,13 @@ struct ServeFlags {
     /// The rung to serve: driver/protocol/codec, e.g. uring/h1/npy; `ndecho rungs` lists them
     #[arg(required_unless_present = "spec")]
     rung: Option<String>,
-    /// Where to listen: IP:PORT or unix:PATH; port 0 picks a free one [default: a free address]
+    /// Address to listen on, IP:PORT or unix:PATH; port 0 picks a free one [default: a free address]
     #[arg(long, value_name = "ADDR", alias = "listen")]
     addr: Option<Address>,
     /// Busy wait for every message, in addition to its echo: a known difference, for a run to find again
-    #[arg(long, value_name = "TIME", value_parser = values::duration, hide = true, alias = "spin")]
+    #[arg(long, value_name = "TIME", value_parser = values::duration, hide = true)]
     delay: Option<Duration>,
-    /// Gives the bytes back that come, in whatever encoding: a null server, which shows what its load generator can do
+    /// Returns the bytes that came, in any encoding, without decoding them: a null server
     #[arg(long, hide = true)]
     undecoded: bool,
     #[command(flatten)]
@@ -106,15 +105,14 @@ struct ServeFlags {
 
 #[derive(Args, Clone, Debug)]
 struct Addresses {
-    /// Where gRPC is served; port 0 picks a free one
+    /// Address for gRPC, IP:PORT or unix:PATH; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
     grpc: Address,
-    /// Where REST is served; port 0 picks a free one
+    /// Address for REST, IP:PORT or unix:PATH; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50055")]
     rest: Address,
 }
 
-/// What every server can be told.
 #[derive(Args, Clone, Debug)]
 struct CommonArgs {
     /// Cores of the workers, e.g. 0 or 2-5,7 [default: the first that this process may use]
@@ -132,34 +130,34 @@ struct CommonArgs {
     /// Most fields of a request head [default: 64]
     #[arg(long, value_name = "N")]
     max_fields: Option<usize>,
-    /// Time for a request's head to arrive whole [default: 10s]
+    /// Time for a complete request head to arrive [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     head_timeout: Option<Duration>,
     /// Longest pause inside a body [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     body_timeout: Option<Duration>,
-    /// Longest quiet time between requests [default: 75s]
+    /// Longest pause between requests [default: 75s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     idle_timeout: Option<Duration>,
-    /// Most connections of a worker; further ones wait [default: 16384]
+    /// Most connections of a worker; others wait [default: 16384]
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
-    /// A connection is not read from while this much waits to be sent [default: 4MiB]
+    /// Unsent bytes at which a connection is no longer read [default: 4MiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     max_unsent: Option<u64>,
-    /// How long open requests may take once told to stop [default: 5s]
+    /// Time for open requests after the server was told to stop [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     drain_timeout: Option<Duration>,
-    /// Looks for something to do for this long before it sleeps, on io_uring: processor time for latency [default: 0us]
+    /// Time of polling before a worker sleeps, on io_uring; trades CPU time for latency [default: 0us]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     busy_poll: Option<Duration>,
-    /// Writes what the server did and used to this file when it ends, as JSON
+    /// Writes a report of connections, limits and resources to this file at the end, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
 
 impl UringServerArgs {
-    /// Serves until told to stop: 0 done, 1 failed, 2 wrong flags.
+    /// Serves until told to stop: 0 done, 1 failed, 2 wrong usage.
     pub fn run(&self) -> ExitCode {
         let mut listens = vec![
             (
@@ -179,7 +177,7 @@ impl UringServerArgs {
 }
 
 impl TonicServerArgs {
-    /// Serves until told to stop: 0 done, 1 failed, 2 wrong flags.
+    /// Serves until told to stop: 0 done, 1 failed, 2 wrong usage.
     pub fn run(&self) -> ExitCode {
         let tonic = if self.tuned { Protocol::TonicTuned } else { Protocol::Tonic };
         let listens = [
@@ -191,7 +189,7 @@ impl TonicServerArgs {
 }
 
 impl ServeArgs {
-    /// Serves until told to stop: 0 done, 1 failed, 2 wrong flags.
+    /// Serves until told to stop: 0 done, 1 failed, 2 wrong usage.
     pub fn run(&self) -> ExitCode {
         exit("ndecho serve", self.serve())
     }
@@ -234,7 +232,7 @@ impl ServeFlags {
     }
 }
 
-/// The one server of a trial that this process is to be.
+/// Takes the one server of a document.
 fn only_server(spec: TrialSpec) -> Result<ServerSpec, String> {
     let got = spec.servers.len();
     let [server] = <[ServerSpec; 1]>::try_from(spec.servers)
@@ -242,23 +240,20 @@ fn only_server(spec: TrialSpec) -> Result<ServerSpec, String> {
     Ok(server)
 }
 
-/// A busy wait of `time`, calibrated on the core that will spend it.
+/// Calibrates a busy wait of `time` on the core of the server.
 fn delay(time: Duration, cores: &[usize]) -> Result<InjectedDelay, Failure> {
     let calibrated = || {
         cores.first().map(|core| affinity::pin(*core)).transpose()?;
         Ok(InjectedDelay::new(time))
     };
-    // In a thread of its own: this one goes on to start others, which would inherit its core.
+    // On a thread of its own: the threads that this one starts would inherit its core.
     let calibrated =
         thread::scope(|scope| scope.spawn(calibrated).join().expect("nothing in it panics"));
     calibrated.map_err(|error: affinity::AffinityError| Failure::Run(error.into()))
 }
 
-/// Why a server did not run to its end.
 enum Failure {
-    /// The flags do not make sense.
     Usage(anyhow::Error),
-    /// It failed.
     Run(anyhow::Error),
 }
 
@@ -276,7 +271,7 @@ fn usage(why: impl Display) -> Failure {
     Failure::Usage(anyhow!("{why}"))
 }
 
-/// Serves `listens`, each under the name it has in the ready line, within the limits of `spec`.
+/// Serves `listens`, each with its name in the ready line, within the limits of `spec`.
 fn serve(
     spec: &ServerSpec,
     driver: Driver,
@@ -292,7 +287,7 @@ fn serve(
     run(&plan, &options, &names, spec.report.as_ref()).map_err(Failure::Run)
 }
 
-/// The checked options that `spec` means.
+/// Checks `spec` and makes the options of a server.
 fn options(spec: &ServerSpec) -> anyhow::Result<Options> {
     let mut limits = Limits::default();
     set_size(&mut limits.body_bytes_max, spec.body_bytes_max)?;
@@ -316,7 +311,7 @@ fn options(spec: &ServerSpec) -> anyhow::Result<Options> {
 }
 
 impl CommonArgs {
-    /// A server without a rung.
+    /// The settings that all servers share, without a rung.
     fn spec(&self) -> anyhow::Result<ServerSpec> {
         Ok(ServerSpec {
             cores: self.cores()?,
@@ -344,7 +339,7 @@ impl CommonArgs {
         serve(&self.spec().map_err(Failure::Usage)?, driver, listens, codecs)
     }
 
-    /// The core of each worker.
+    /// Selects the core of each worker.
     fn cores(&self) -> anyhow::Result<Vec<usize>> {
         let given = self.cpu.as_ref().map(|cores| cores.0.clone());
         let workers = self.workers.or(given.as_ref().map(Vec::len)).unwrap_or(1);
@@ -357,7 +352,7 @@ impl CommonArgs {
                 (cores.len(), cores.iter().map(usize::to_string).collect::<Vec<_>>());
             let list = list.join(",");
             bail!(
-                "--workers {workers} needs as many cores, got {have} ({list}): name them by --cpu"
+                "--workers {workers} needs as many cores, but there are {have} ({list}); name cores with --cpu"
             );
         }
         Ok(cores.into_iter().take(workers).collect())
@@ -396,7 +391,7 @@ fn run(
     let said = server.stop()?;
     if !said.limits.is_empty() {
         let limits = said.limits.iter().map(|(name, count)| format!("{name} {count}"));
-        eprintln!("limits that peers ran into: {}", limits.collect::<Vec<_>>().join(", "));
+        eprintln!("limits that peers reached: {}", limits.collect::<Vec<_>>().join(", "));
     }
     if let Some(path) = report {
         let json = serde_json::to_string(&said).expect("a report is plain data");
@@ -409,7 +404,7 @@ fn run(
     }
 }
 
-/// `ready grpc=ADDR rest=ADDR`, or `ready ADDR` where there is only one.
+/// Formats `ready grpc=ADDR rest=ADDR`, or `ready ADDR` for one rung.
 fn ready_line(names: &[&str], addresses: &[Address]) -> String {
     let mut line = "ready".to_owned();
     for (name, address) in names.iter().zip(addresses) {
@@ -419,7 +414,7 @@ fn ready_line(names: &[&str], addresses: &[Address]) -> String {
     line
 }
 
-/// Sends an event at the first signal; the second ends the process at once.
+/// Sends an event at the first signal. The second ends the process at once.
 fn watch_signals(events: Sender<Event>) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::record::trial_spec::TrialSpec;
 
 /// Reads the document at `path`; `-` is stdin.
-pub fn read(path: &Path) -> Result<TrialSpec, String> {
+pub(super) fn read(path: &Path) -> Result<TrialSpec, String> {
     let is_stdin = path == Path::new("-");
     let text = if is_stdin {
         std::io::read_to_string(std::io::stdin())

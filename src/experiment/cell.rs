@@ -1,122 +1,93 @@
-//! A cell: one rung at one array under one load. Everything that is tried, once per round, is a cell.
-//!
-//! Which load a rung gets by default depends on its family and the array's size only, so that rungs of a family
-//! can be compared; `raw` stands under both HTTP families and gets the load of each.
-//!
-//! | array | gRPC: one connection, in flight | REST: connections, one in flight on each |
-//! |---|---|---|
-//! | up to 4 KiB | 1000 | 50 |
-//! | up to 256 KiB | 64 | 50 |
-//! | up to 4 MiB | 8 | 8 |
-//! | more | 1 | 1 |
-//!
-//! The depth shrinks with the size so that what is in flight (and lies in socket buffers, in the server and in the
-//! load generator at once) stays near 8 MiB, but for the small sizes, where depth is the point.
+//! A cell: one rung with one array under one load. A run tries every cell once per block.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::axis::{Encoding, Family, Payload, Rung};
+use crate::external::client::Client;
+use crate::ladder::table;
 use crate::record::trial_spec::Length;
 use crate::record::{ArrayInfo, Side, Trial, Variant};
 
-use super::Subject;
-use super::ceilings;
-use crate::external::client::Client;
-use crate::ladder::table;
+use super::any_rung::AnyRung;
+use super::concurrency::Concurrency;
 
-/// Connections, and requests in flight over all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Load {
-    /// Connections.
-    pub connections: u32,
-    /// Requests in flight over all connections; at least one on each.
-    pub in_flight: u32,
-}
-
-/// One rung at one array under one load.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
-    /// The rung.
-    pub subject: Subject,
-    /// What is special about its server.
+    pub rung: AnyRung,
     pub variant: Variant,
-    /// What it is compared with.
     pub parent: Option<Rung>,
-    /// The standard server it is compared with.
+    /// Standard server for comparison: tonic, or axum with the usual libraries.
     pub reference: Option<Rung>,
-    /// What is sent.
     pub array: ArrayInfo,
-    /// How many at once.
-    pub load: Load,
-    /// How many in flight it would have been, had the rung been able to bear as many.
+    pub concurrency: Concurrency,
+    /// Requested requests in flight, if they were reduced to the limit of the rung.
     pub in_flight_wanted: Option<u32>,
-    /// Requests a second of an open loop; `None` in a closed one.
+    /// Requests per second of an open loop; `None` in a closed one.
     pub offered_hz: Option<f64>,
-    /// The null server that the load generator's ceiling is measured with.
+    /// Null server that shows the highest rate of the load generator.
     pub null: Option<Rung>,
-    /// True to count what requests make the server do, which nothing is timed beside.
+    /// True if system calls and allocations of a request are counted, and nothing is timed.
     pub is_counted: bool,
-    /// True of one that is tried in one block only.
+    /// True if one block tries the cell and the others do not.
     pub is_once: bool,
-    /// How much is measured.
     pub window: Length,
-    /// Why it is not tried, if it is not.
+    /// Reason not to try the cell.
     pub skip: Option<String>,
 }
 
-/// Sizes from here on are measured by count, not by time.
+/// Size from which a window is a number of requests, of which few would fit into its time.
 const COUNTED_BYTES_MIN: u64 = 8 << 20;
 
-/// Bytes sent in a trial that is measured by count.
+/// Bytes sent in a window that is a number of requests.
 const COUNTED_BYTES: u64 = 256 << 20;
 
-impl Load {
-    /// One connection with `in_flight` requests on it.
-    pub const fn streams(in_flight: u32) -> Load {
-        Load { connections: 1, in_flight }
-    }
-
-    /// `connections` with one request in flight on each.
-    pub const fn connections(connections: u32) -> Load {
-        Load { connections, in_flight: connections }
-    }
-
-    /// The loads a family gets by default at an array of `bytes`.
-    pub fn usual(family: Family, bytes: u64) -> Vec<Load> {
-        let (streams, connections) = match bytes {
-            0..=0x1000 => (1000, 50),
-            0x1001..=0x4_0000 => (64, 50),
-            0x4_0001..=0x40_0000 => (8, 8),
-            _ => (1, 1),
+impl Cell {
+    /// A cell under `wanted` concurrency, or as much of it as the rung can take from `client`.
+    pub fn new(
+        rung: AnyRung,
+        array: &ArrayInfo,
+        wanted: Concurrency,
+        client: Client,
+        time: Duration,
+    ) -> Cell {
+        let family = match rung.family() {
+            // Raw is compared with both families; the concurrency says which one is meant.
+            Family::Raw => wanted.family(),
+            family => family,
         };
-        Load::of_family(family, Load::streams(streams), Load::connections(connections))
-    }
-
-    /// `grpc`, `rest`, or for raw both.
-    pub fn of_family(family: Family, grpc: Load, rest: Load) -> Vec<Load> {
-        match family {
-            Family::Grpc => vec![grpc],
-            Family::Rest => vec![rest],
-            Family::Raw if grpc == rest => vec![grpc],
-            Family::Raw => vec![grpc, rest],
+        let concurrency = rung.limit(wanted, array.bytes, client);
+        Cell {
+            parent: rung.parent(),
+            reference: table::reference(rung.encoding(), family, rung.transport()),
+            array: array.clone(),
+            concurrency,
+            in_flight_wanted: (concurrency != wanted).then_some(wanted.in_flight),
+            window: window(rung.encoding(), array.bytes, time),
+            skip: None,
+            variant: Variant::Usual,
+            offered_hz: None,
+            null: Some(rung.null_server()),
+            is_counted: false,
+            is_once: false,
+            rung,
         }
     }
 
-    /// The HTTP family whose rungs are under this load.
-    pub fn family(self) -> Family {
-        if self.connections == 1 { Family::Grpc } else { Family::Rest }
+    /// Returns whether `trial` is a trial of this cell, apart from its load.
+    pub fn matches(&self, trial: &Trial) -> bool {
+        self.rung.is_named(&trial.rung)
+            && self.variant == trial.variant
+            && self.array == trial.array
+    }
+
+    /// Returns whether the two send the same array under the same concurrency.
+    pub fn is_same_load(&self, other: &Cell) -> bool {
+        (self.concurrency, &self.array) == (other.concurrency, &other.array)
     }
 }
 
-/// Connections and requests in flight on each, `1x1000` or `50x1`.
-impl fmt::Display for Load {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}x{}", self.connections, self.in_flight / self.connections.max(1)))
-    }
-}
-
-/// `time`, or a count where messages are large; a quarter of it for text, which is slow.
+/// `time`, or a number of requests where messages are large. Text is slow, so it gets a quarter.
 fn window(encoding: Encoding, bytes: u64, time: Duration) -> Length {
     if bytes < COUNTED_BYTES_MIN {
         return Length::Time(time);
@@ -125,49 +96,9 @@ fn window(encoding: Encoding, bytes: u64, time: Duration) -> Length {
     Length::Requests((COUNTED_BYTES / bytes / share).clamp(2, 16))
 }
 
-impl Cell {
-    /// Whether `trial` is one of this cell.
-    pub fn is_of(&self, trial: &Trial) -> bool {
-        self.subject.to_string() == trial.rung
-            && self.variant == trial.variant
-            && self.array == trial.array
-    }
-
-    /// The cell of `subject` at `array` under `load` from `client`, or under as much of it as it can bear.
-    pub fn new(
-        subject: Subject,
-        array: &ArrayInfo,
-        load: Load,
-        client: Client,
-        time: Duration,
-    ) -> Cell {
-        let family = match subject.family() {
-            // It stands under both, and the load says which one is meant.
-            Family::Raw => load.family(),
-            family => family,
-        };
-        let bearable = subject.bearable(load, array.bytes, client);
-        Cell {
-            parent: subject.parent(),
-            reference: table::reference(subject.encoding(), family, subject.transport()),
-            array: array.clone(),
-            load: bearable,
-            in_flight_wanted: (bearable != load).then_some(load.in_flight),
-            window: window(subject.encoding(), array.bytes, time),
-            skip: None,
-            variant: Variant::Usual,
-            offered_hz: None,
-            null: Some(ceilings::null(subject.family(), subject.encoding())),
-            is_counted: false,
-            is_once: false,
-            subject,
-        }
-    }
-}
-
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} B {}", self.subject, self.array.bytes, self.load)?;
+        write!(f, "{} {} B {}", self.rung, self.array.bytes, self.concurrency)?;
         match self.variant {
             Variant::Usual => {}
             Variant::Twin => write!(f, " again")?,
@@ -190,22 +121,6 @@ mod tests {
     use crate::axis::Protocol;
 
     #[test]
-    fn raw_stands_under_the_loads_of_both_families() {
-        for bytes in [8, 65_536, 1 << 20, 16 << 20] {
-            let mut both = Load::usual(Family::Grpc, bytes);
-            both.extend(Load::usual(Family::Rest, bytes));
-            both.dedup();
-            assert_eq!(Load::usual(Family::Raw, bytes), both, "{bytes}");
-        }
-    }
-
-    #[test]
-    fn a_load_reads_connections_times_depth() {
-        assert_eq!(Load::streams(1000).to_string(), "1x1000");
-        assert_eq!(Load::connections(50).to_string(), "50x1");
-    }
-
-    #[test]
     fn large_messages_are_counted() {
         let time = Duration::from_millis(250);
         assert_eq!(window(Encoding::Npy, 1 << 20, time), Length::Time(time));
@@ -220,7 +135,7 @@ mod tests {
         let array = ArrayInfo { dtype: "<f8".into(), shape: vec![1], bytes: 8 };
         let cell = |load| Cell::new(rung.into(), &array, load, Client::Own, Duration::ZERO);
         let reference = |load| cell(load).reference.map(|rung| rung.protocol());
-        assert_eq!(reference(Load::connections(50)), Some(Protocol::Axum));
-        assert_eq!(reference(Load::streams(1000)), Some(Protocol::Tonic));
+        assert_eq!(reference(Concurrency::connections(50)), Some(Protocol::Axum));
+        assert_eq!(reference(Concurrency::streams(1000)), Some(Protocol::Tonic));
     }
 }

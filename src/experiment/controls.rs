@@ -1,75 +1,75 @@
-//! What a run tries beside its rungs so that it can say how far its figures are to be trusted.
+//! Controls: cells that show how far the figures of a run can be trusted.
 //!
-//! In every table one rung is tried a second time under another name: the two differ by noise alone, and what they
-//! differ by is the least difference that means anything. Where the arrays are smallest, it is tried a third time with
-//! a known cost added to every request, which the run has to find again; and if it is no standard server, but one that
-//! may be faster than the load generator, a fourth time with twice as much, to be found on top of the first.
+//! - A twin, in every table: one rung again. The two differ by noise alone, so their difference is
+//!   the smallest one that means anything.
+//! - A delay, where the array is smallest: the same rung with a known cost added to every request,
+//!   which the run has to find.
+//! - A double delay, if the rung is no standard server and so may be faster than the load
+//!   generator: the second delay has to be found on top of the first.
 
 use std::collections::BTreeMap;
 
 use crate::record::Variant;
 use crate::stats::bootstrap::UNITS_MIN;
 
-use super::Subject;
+use super::any_rung::AnyRung;
 use super::cell::Cell;
 
-/// Blocks below which controls say nothing, so that there are none.
+/// Fewest blocks from which controls can tell anything. A shorter run has none.
 pub const BLOCKS_MIN: u32 = UNITS_MIN as u32;
 
-/// What is added to every request of the positive control, in nanoseconds.
-pub const SPIN_NS: u64 = 500;
+/// Delay of every request of the positive control.
+pub const DELAY_NS: u64 = 500;
 
-/// The controls of `cells`: a twin in every table, spins in those of the smallest array.
-pub fn of(cells: &[Cell]) -> Vec<Cell> {
-    let tried = |cell: &&Cell| cell.skip.is_none() && matches!(cell.subject, Subject::Own(_));
+/// Makes the controls of `cells`.
+pub fn cells(cells: &[Cell]) -> Vec<Cell> {
+    let tried = |cell: &&Cell| cell.skip.is_none() && matches!(cell.rung, AnyRung::Own(_));
     let mut tables: BTreeMap<(u64, &[u64], u32, u32), Vec<&Cell>> = BTreeMap::new();
     for cell in cells.iter().filter(tried) {
         let key = (
             cell.array.bytes,
             cell.array.shape.as_slice(),
-            cell.load.connections,
-            cell.load.in_flight,
+            cell.concurrency.connections,
+            cell.concurrency.in_flight,
         );
         tables.entry(key).or_default().push(cell);
     }
     let smallest = tables.keys().map(|(bytes, ..)| *bytes).min();
     let mut controls = Vec::new();
     for ((bytes, ..), table) in &tables {
-        let Some((subject, times)) = most_compared_with(table) else { continue };
-        let control = |variant| Cell { variant, parent: None, reference: None, ..subject.clone() };
+        let Some((rung, times)) = most_compared_with(table) else { continue };
+        let control = |variant| Cell { variant, parent: None, reference: None, ..rung.clone() };
         controls.push(control(Variant::Twin));
         if Some(*bytes) == smallest {
-            controls.push(control(Variant::Delayed { ns: SPIN_NS }));
+            controls.push(control(Variant::Delayed { ns: DELAY_NS }));
             if times == 0 {
-                controls.push(control(Variant::Delayed { ns: 2 * SPIN_NS }));
+                controls.push(control(Variant::Delayed { ns: 2 * DELAY_NS }));
             }
         }
     }
     controls
 }
 
-/// The cell that most others name as their reference, or the first, and how many do.
+/// Finds the cell that most others name as their reference, and how many do. The first of equals wins.
 fn most_compared_with<'a>(table: &[&'a Cell]) -> Option<(&'a Cell, usize)> {
     let times = |cell: &Cell| {
-        let is_it = |other: &&&Cell| {
-            other.reference.is_some_and(|reference| cell.subject == reference.into())
-        };
-        table.iter().filter(is_it).count()
+        let names_it =
+            |other: &&&Cell| other.reference.is_some_and(|reference| cell.rung == reference.into());
+        table.iter().filter(names_it).count()
     };
-    // The first of equals.
     table.iter().rev().map(|cell| (*cell, times(cell))).max_by_key(|(_, times)| *times)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::plan::Wish;
+    use crate::experiment::options::RunOptions;
     use crate::experiment::preset::Preset;
     use crate::record::{ArrayInfo, Trial};
 
     #[test]
-    fn every_table_of_quick_has_a_twin_of_its_standard_and_the_smallest_a_spin() {
-        let plan = Wish::of(Preset::Quick).plan().unwrap();
+    fn every_table_of_quick_has_a_twin_of_its_standard_and_the_smallest_a_delay() {
+        let plan = RunOptions::new(Preset::Quick).plan().unwrap();
         let controls: Vec<String> = plan
             .cells
             .iter()
@@ -83,38 +83,41 @@ mod tests {
     }
 
     #[test]
-    fn a_rung_that_is_no_standard_has_two_spins() {
-        let wish = Wish { rungs: Some("uring/h2/protobuf".into()), ..Wish::of(Preset::Quick) };
-        let is_spin = |cell: &&Cell| matches!(cell.variant, Variant::Delayed { .. });
-        let cells = wish.plan().unwrap().cells;
-        let spins: Vec<String> = cells.iter().filter(is_spin).map(Cell::to_string).collect();
+    fn a_rung_that_is_no_standard_has_two_delays() {
+        let options = RunOptions {
+            rungs: Some("uring/h2/protobuf".into()),
+            ..RunOptions::new(Preset::Quick)
+        };
+        let is_delayed = |cell: &&Cell| matches!(cell.variant, Variant::Delayed { .. });
+        let cells = options.plan().unwrap().cells;
+        let delays: Vec<String> = cells.iter().filter(is_delayed).map(Cell::to_string).collect();
         assert_eq!(
-            spins,
+            delays,
             ["uring/h2/protobuf 8 B 1x1000 +500 ns", "uring/h2/protobuf 8 B 1x1000 +1000 ns"]
         );
     }
 
     #[test]
     fn a_trial_is_of_the_cell_that_has_its_variant_and_array() {
-        let cells = Wish::of(Preset::Quick).plan().unwrap().cells;
-        let spin =
+        let cells = RunOptions::new(Preset::Quick).plan().unwrap().cells;
+        let delayed =
             cells.iter().find(|cell| matches!(cell.variant, Variant::Delayed { .. })).unwrap();
         let trial = Trial {
-            rung: spin.subject.to_string(),
-            variant: spin.variant,
-            array: spin.array.clone(),
+            rung: delayed.rung.to_string(),
+            variant: delayed.variant,
+            array: delayed.array.clone(),
             ..Trial::default()
         };
-        assert!(spin.is_of(&trial));
-        assert!(!spin.is_of(&Trial { variant: Variant::Null, ..trial.clone() }));
-        assert!(!spin.is_of(&Trial { array: ArrayInfo::default(), ..trial }));
+        assert!(delayed.matches(&trial));
+        assert!(!delayed.matches(&Trial { variant: Variant::Null, ..trial.clone() }));
+        assert!(!delayed.matches(&Trial { array: ArrayInfo::default(), ..trial }));
     }
 
     #[test]
     fn a_few_blocks_have_none() {
-        let wish = Wish { rounds: Some(BLOCKS_MIN - 1), ..Wish::of(Preset::Quick) };
+        let options = RunOptions { rounds: Some(BLOCKS_MIN - 1), ..RunOptions::new(Preset::Quick) };
         let is_control =
             |cell: &Cell| matches!(cell.variant, Variant::Twin | Variant::Delayed { .. });
-        assert!(!wish.plan().unwrap().cells.iter().any(is_control));
+        assert!(!options.plan().unwrap().cells.iter().any(is_control));
     }
 }

@@ -1,27 +1,28 @@
-//! The ladder: which rungs there are, in which order they are tried, and the child processes that try them.
+//! Experiments: which trials a run makes, in which order, and the child processes that make them.
 //!
-//! It never runs a server or a load generator in its own process: both are children, pinned to their own cores,
-//! and what they say about themselves is all it knows. It writes records; `report` reads them.
+//! No server and no load generator runs in this process. Both are children on cores of their own,
+//! and this room knows only what they print. It writes records; `report` reads them.
 //!
 //! ```text
-//! table ─┐
-//! peers ─┴▶ plan (rungs x arrays x loads = cells) ──▶ order (blocks) ──▶ run ──▶ records.jsonl
-//!           └─ controls (twins, known spins), ceilings (null servers)     └─ trial ─ process (children)
+//! ladder ───┐
+//! external ─┴▶ options ─▶ plan (rungs x arrays x loads = cells) ─▶ session (blocks) ─▶ records
+//!              │ controls, null_server, ab, open_loop: more cells     └─▶ trial ─▶ child
+//!              └ preset
 //! ```
 
-pub mod ceilings;
+pub mod ab;
+pub mod any_rung;
 pub mod cell;
-pub mod client;
+pub mod child;
+pub mod concurrency;
 pub mod controls;
+pub mod null_server;
 pub mod open_loop;
+pub mod options;
 pub mod order;
 pub mod plan;
 pub mod preset;
-pub mod process;
 pub mod records;
-pub mod run;
-pub mod subject;
+pub mod session;
+pub mod testbed;
 mod trial;
-pub mod versus;
-
-pub use subject::Subject;

@@ -1,8 +1,8 @@
-//! The open-loop part of a run: which rates are offered to which rungs, from what the closed loop found.
+//! The open-loop part of a run: the rates that each rung is offered, derived from the closed loop.
 //!
-//! Rungs that have the same standard server are offered the same rates, parts of what that server reached: latencies
-//! at different rates are no comparison. A rung that is offered nearly all that it reached itself would show its queue
-//! and nothing else, so it is left out at that rate.
+//! Latencies at different rates cannot be compared, so rungs with the same standard server are
+//! offered the same rates: shares of the rate of that server. A rung that is offered nearly its own
+//! highest rate would show its queue and nothing else, so it is skipped at that rate.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,24 +11,24 @@ use crate::record::trial_spec::Length;
 use crate::record::{Outcome, Trial, Variant};
 use crate::stats::location::location;
 
-use super::Subject;
+use super::any_rung::AnyRung;
 use super::cell::Cell;
 use super::plan::Plan;
-use super::run::Blocks;
+use super::preset::Blocks;
 
-/// Parts of the standard server's rate that are offered.
+/// Shares of the standard server's rate.
 pub const SHARES: [f64; 3] = [0.3, 0.6, 0.8];
 
-/// Part of its own rate above which a rung is offered nothing.
+/// Highest share of a rung's own rate.
 const OWN_SHARE_MAX: f64 = 0.9;
 
-/// Length of a window: a 99.9th percentile takes thousands of requests.
+/// Length of a window. A 99.9th percentile takes thousands of requests.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Blocks. Latencies of all of them are counted together.
+/// Blocks. Their latencies are merged.
 const BLOCKS: u32 = 3;
 
-/// The open-loop cells for the cells of `closed`, whose trials are `trials`.
+/// Makes the open-loop plan from the plan and the trials of a closed loop.
 pub fn plan(closed: &Plan, trials: &[Trial]) -> Plan {
     let rates = rates(trials);
     let rate_of = |index: usize| rates.get(&(closed.first_cell + index as u32)).copied();
@@ -40,8 +40,9 @@ pub fn plan(closed: &Plan, trials: &[Trial]) -> Plan {
         };
         for share in SHARES {
             let offered = (share * standard).round().max(1.0);
-            let skip = (offered > OWN_SHARE_MAX * own)
-                .then(|| format!("offered more than {OWN_SHARE_MAX} of its {own:.0}/s"));
+            let skip = (offered > OWN_SHARE_MAX * own).then(|| {
+                format!("{offered:.0}/s is more than {OWN_SHARE_MAX} of its own rate, {own:.0}/s")
+            });
             let window = Length::Time(WINDOW);
             cells.push(Cell { offered_hz: Some(offered), skip, window, ..cell.clone() });
         }
@@ -54,16 +55,16 @@ pub fn plan(closed: &Plan, trials: &[Trial]) -> Plan {
     }
 }
 
-/// Whether `other` is the standard server that `cell` is measured against, under the same load.
+/// Returns whether `other` is the standard server of `cell` under the same load.
 fn is_standard(other: &Cell, cell: &Cell) -> bool {
     let is_usual = |cell: &Cell| cell.variant == Variant::Usual && !cell.is_once;
     is_usual(other)
         && is_usual(cell)
-        && cell.reference.is_some_and(|reference| other.subject == Subject::Own(reference))
-        && (other.load, &other.array) == (cell.load, &cell.array)
+        && cell.reference.is_some_and(|reference| other.rung == AnyRung::Own(reference))
+        && other.is_same_load(cell)
 }
 
-/// What each cell reached in the closed loop, requests per second.
+/// Rate of each cell in the closed loop, requests per second.
 fn rates(trials: &[Trial]) -> BTreeMap<u32, f64> {
     let mut rates: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for trial in trials.iter().filter(|trial| trial.offered_hz.is_none()) {
@@ -78,7 +79,7 @@ fn rates(trials: &[Trial]) -> BTreeMap<u32, f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::plan::Wish;
+    use crate::experiment::options::RunOptions;
     use crate::experiment::preset::Preset;
     use crate::record::Measurement;
 
@@ -89,20 +90,20 @@ mod tests {
 
     #[test]
     fn rungs_are_offered_parts_of_what_their_standard_reached_unless_it_is_too_much_for_them() {
-        let wish = Wish {
+        let options = RunOptions {
             rungs: Some("uring/h2/protobuf,tokio/tonic*/protobuf:prost".into()),
             sizes: Some(vec![8]),
             rounds: Some(1),
-            ..Wish::of(Preset::Quick)
+            ..RunOptions::new(Preset::Quick)
         };
-        let closed = wish.plan().unwrap();
+        let closed = options.plan().unwrap();
         let names: Vec<String> = closed.cells.iter().map(Cell::to_string).collect();
         assert!(names[1].starts_with("tokio/tonic/"), "{names:?}");
         let open = plan(&closed, &[trial(0, 900_000), trial(1, 100_000), trial(2, 70_000)]);
         let offered: Vec<(String, Option<f64>, bool)> = open
             .cells
             .iter()
-            .map(|cell| (cell.subject.to_string(), cell.offered_hz, cell.skip.is_some()))
+            .map(|cell| (cell.rung.to_string(), cell.offered_hz, cell.skip.is_some()))
             .collect();
         assert_eq!(offered.len(), 9);
         assert_eq!(open.first_cell, 4, "three rungs and their null server");

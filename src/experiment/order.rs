@@ -1,13 +1,13 @@
-//! The order of trials: in each round every cell once, in an order of its own drawn from the run's seed.
+//! The order of trials: each round tries every cell once, in an order drawn from the run's seed.
 //!
-//! Taking turns in random order spreads whatever the machine does meanwhile (another guest, a warm cache, a slow
-//! minute) evenly over the cells, so that it cannot favour one. The same seed gives the same order.
+//! A random order spreads disturbances of the machine (another guest, a warm cache, a slow minute)
+//! evenly over the cells, so that they favour none. The same seed gives the same order.
 
 use rand::seq::SliceRandom;
 use rand::{RngExt as _, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// For each round, the numbers 0 to `cells` in the order they are tried.
+/// Draws for each round the order of the cells 0 to `cells`.
 pub fn rounds(cells: usize, rounds: u32, seed: u64) -> Vec<Vec<usize>> {
     let mut random = Pcg64::seed_from_u64(seed);
     let mut shuffled = || {
@@ -18,11 +18,11 @@ pub fn rounds(cells: usize, rounds: u32, seed: u64) -> Vec<Vec<usize>> {
     (0..rounds).map(|_| shuffled()).collect()
 }
 
-/// Largest environment that a server gets beside the one it would have.
+/// Upper bound of the padding of a server's environment.
 const ENVIRONMENT_BYTES_MAX: u32 = 4096;
 
-/// How many bytes a server's environment is made longer by: another count for every launch, since where the stack
-/// begins can move a figure by more than a layer costs.
+/// Draws the padding of a server's environment, in bytes. It differs from launch to launch, since
+/// the address of the stack can move a figure by more than the cost of a layer.
 pub fn environment_bytes(seed: u64, round: u32, cell: usize) -> u32 {
     let launch = (u64::from(round) << 32) | cell as u64;
     Pcg64::seed_from_u64(seed ^ launch.rotate_left(17)).random_range(0..ENVIRONMENT_BYTES_MAX)

@@ -3,53 +3,64 @@
 //! | preset | rungs | arrays |
 //! |---|---|---|
 //! | `quick` | [`QUICK`] | 8 B, 64 KiB, 1 MiB |
-//! | `seed` | [`SEED`], and peers with a row in the original's table | 8 B, 2 KiB, 64 KiB, 1000 parallel requests |
+//! | `seed` | [`SEED`], and external rungs with a row in the original's table | 8 B, 2 KiB, 64 KiB |
 //! | `full` | all | 8 B to 256 MiB |
 
 use std::time::Duration;
 
-use crate::axis::{Family, Rung};
+use clap::ValueEnum;
 
-use super::cell::Load;
-use super::run::Blocks;
+use crate::axis::{Family, Rung};
 use crate::ladder::select::select;
 use crate::ladder::table;
 
-/// A choice of rungs, arrays, loads and times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use super::concurrency::Concurrency;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
-    /// The main job: a few minutes.
+    /// Representative rungs at 8 B, 64 KiB and 1 MiB
     Quick,
-    /// The original benchmark's sizes and its 1000 parallel requests.
+    /// The original's sizes and its 1000 parallel requests, in its form
     Seed,
-    /// Everything; hours.
+    /// Every rung and codec, 8 B to 256 MiB; hours
     Full,
 }
 
-/// Rungs of `quick`: each step of one gRPC chain and one REST chain, then what each encoding costs in a whole server.
+/// Number of blocks of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    /// Blocks that are tried in any case, if there is time.
+    pub min: u32,
+    /// Upper bound. From `min` on, the run ends once every ratio is known well enough.
+    pub max: u32,
+    /// Time after which no block may end. The longest block so far is the estimate of the next.
+    pub time: Option<Duration>,
+}
+
+/// Rungs of `quick`: the steps of one gRPC chain and one REST chain, then each encoding in a
+/// complete server.
 pub const QUICK: &str = "{uring,tokio}/raw/reflect,uring/raw/{protobuf,msgpack},\
     uring/h2/protobuf,{uring,tokio}/h2-crate/protobuf,tokio/hyper-h2/protobuf*,tokio/tonic*/protobuf:prost,\
     {uring,tokio}/h1/msgpack,tokio/hyper/msgpack,tokio/axum/{msgpack,npy}*,\
     uring/h1/{npy,json,json_binary},tokio/axum/{json,json_binary}:serde";
 
-/// Rungs of `seed`: what stands beside the original's rows.
+/// Rungs of `seed`, for comparison with the original's rows.
 pub const SEED: &str = "uring/raw/reflect,uring/h2/protobuf,{uring,tokio}/h2-crate/protobuf,tokio/tonic*/protobuf:prost,\
     uring/h1/{msgpack,json_binary,json},tokio/axum/{msgpack,json_binary,json}:serde";
 
-/// Requests in flight in the original.
+/// Requests in flight in the original benchmark.
 pub const SEED_IN_FLIGHT: u32 = 1000;
 
-/// Connections that aiohttp's client, as the original used it, opens at most; further requests waited.
+/// Most connections of the original's aiohttp client. Further requests waited in it.
 pub const SEED_CONNECTIONS: u32 = 100;
 
-/// Blocks of a run that has a time instead.
+/// Upper bound of blocks where time ends the run.
 pub const BLOCKS_MAX: u32 = 1000;
 
-/// Time of the blocks of `quick`, so that all of it takes three minutes.
+/// Time of the blocks of `quick`, which takes three minutes in all.
 const QUICK_TIME: Duration = Duration::from_secs(175);
 
 impl Preset {
-    /// Name on the command line and in records.
     pub fn name(self) -> &'static str {
         match self {
             Preset::Quick => "quick",
@@ -58,7 +69,6 @@ impl Preset {
         }
     }
 
-    /// Our own rungs that it tries.
     pub(super) fn rungs(self) -> Vec<Rung> {
         let chosen = match self {
             Preset::Quick => select(QUICK, table::rungs()),
@@ -68,7 +78,7 @@ impl Preset {
         chosen.expect("a preset's globs match rungs of the ladder")
     }
 
-    /// Sizes of its float64 vectors, in bytes.
+    /// Sizes of the float64 vectors, in bytes.
     pub(super) fn sizes(self) -> &'static [u64] {
         match self {
             Preset::Quick => &[8, 64 << 10, 1 << 20],
@@ -77,18 +87,16 @@ impl Preset {
         }
     }
 
-    /// The loads that a family gets at an array of `bytes`.
-    pub(super) fn loads(self, family: Family, bytes: u64) -> Vec<Load> {
+    pub(super) fn loads(self, family: Family, bytes: u64) -> Vec<Concurrency> {
         match self {
-            Preset::Quick | Preset::Full => Load::usual(family, bytes),
+            Preset::Quick | Preset::Full => Concurrency::defaults(family, bytes),
             Preset::Seed => {
-                let rest = Load::connections(SEED_CONNECTIONS);
-                Load::of_family(family, Load::streams(SEED_IN_FLIGHT), rest)
+                let rest = Concurrency::connections(SEED_CONNECTIONS);
+                Concurrency::for_family(family, Concurrency::streams(SEED_IN_FLIGHT), rest)
             }
         }
     }
 
-    /// Blocks that it tries; `least` of them in any case.
     pub(super) fn blocks(self, least: u32) -> Blocks {
         match self {
             Preset::Quick => Blocks { min: least, max: BLOCKS_MAX, time: Some(QUICK_TIME) },
@@ -97,7 +105,7 @@ impl Preset {
         }
     }
 
-    /// Length of a window; longer where requests are long, so that a part of one weighs less.
+    /// Length of a window. It is longer where requests are long, so that a part of one weighs less.
     pub(super) fn duration(self, bytes: u64) -> Duration {
         Duration::from_millis(match self {
             Preset::Quick if bytes < 1 << 20 => 230,
@@ -107,7 +115,6 @@ impl Preset {
         })
     }
 
-    /// Load before anything is counted.
     pub(super) fn warmup(self) -> Duration {
         Duration::from_millis(match self {
             Preset::Quick => 100,
@@ -115,7 +122,7 @@ impl Preset {
         })
     }
 
-    /// Most time for one trial.
+    /// Time limit of one trial.
     pub(super) fn budget(self) -> Duration {
         Duration::from_secs(match self {
             Preset::Quick => 20,

@@ -1,7 +1,7 @@
-//! The growing file of a run: a line for every trial, written as soon as it has ended.
+//! The file of a run, which gets a line after every trial.
 //!
-//! A file that is there already is not overwritten; a run that was stopped can go on with it. What a full disk or a
-//! killed process leaves of a last line is cut off then, so at most one trial is lost.
+//! An existing file is never overwritten. A run that was stopped can be resumed: the incomplete last
+//! line that a full disk or a killed process leaves is cut off, so at most one trial is lost.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -11,10 +11,9 @@ use anyhow::Context;
 
 use crate::record::Line;
 
-/// The file of records in a run's folder.
+/// Name of the file in the folder of a run.
 pub const RECORDS: &str = "records.jsonl";
 
-/// A file of records that is written to.
 #[derive(Debug)]
 pub struct Records<W: Write = File> {
     file: W,
@@ -22,18 +21,21 @@ pub struct Records<W: Write = File> {
 }
 
 impl Records {
-    /// A new file in `folder`, which is made if it is not there.
+    /// Creates the file in `folder`, which is created on demand.
     pub fn create(folder: &Path) -> anyhow::Result<Records> {
         std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
         let path = folder.join(RECORDS);
         let file = File::create_new(&path).with_context(|| {
-            format!("cannot begin {}: choose another --out, or --continue it", path.display())
+            format!(
+                "cannot create {}: choose another --out, or resume the run with --continue",
+                path.display()
+            )
         })?;
         Ok(Records { file, path })
     }
 
-    /// The file in `folder`, to go on behind its last whole line.
+    /// Opens the file in `folder` to append after its last complete line.
     pub fn resume(folder: &Path) -> anyhow::Result<Records> {
         let path = folder.join(RECORDS);
         let open = || -> std::io::Result<File> {
@@ -44,19 +46,18 @@ impl Records {
             file.seek(SeekFrom::End(0))?;
             Ok(file)
         };
-        let file = open().with_context(|| format!("cannot go on with {}", path.display()))?;
+        let file = open().with_context(|| format!("cannot resume {}", path.display()))?;
         Ok(Records { file, path })
     }
 }
 
 impl<W: Write> Records<W> {
-    /// Writes `line`.
     pub fn append(&mut self, line: &Line) -> anyhow::Result<()> {
         let mut text = serde_json::to_string(line).expect("a record is plain data");
         text.push('\n');
         self.file.write_all(text.as_bytes()).with_context(|| {
             format!(
-                "cannot write to {}: the trials in it are whole, --continue goes on with them",
+                "cannot write to {}: its trials are complete; make room and resume the run with --continue",
                 self.path.display()
             )
         })

@@ -5,17 +5,18 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::Deserialize;
 
 use crate::axis::Family;
 
 /// Program that loads the server of a trial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Client {
-    /// `ndecho load`.
+    /// The load generator of this program
     Own,
-    /// `tools/external/client.py`.
+    /// tools/external/client.py, which times itself as the original's did; for --preset seed
     Python,
 }
 

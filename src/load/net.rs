@@ -1,4 +1,4 @@
-//! Connects, and puts each connection on the reactor in the protocol of its target.
+//! Connects, and adds each connection to the reactor with the protocol of its target.
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
@@ -21,14 +21,14 @@ use super::LoadError;
 use super::client::LoadConnection;
 use super::run::Run;
 
-/// A reply may be this many times as long as its request (JSON may be spaced out) and a little more (an error's text).
+/// Most bytes of a reply, as a multiple of its request, since JSON may contain spaces.
 const REPLY_FACTOR_MAX: usize = 4;
 
-/// That little more.
+/// Bytes that a reply may have in addition, e.g. for the text of an error.
 const REPLY_BYTES_MORE: usize = 64 * 1024;
 
-/// A reactor for a client. It never stops reading while requests wait to be sent: a server that waits for its replies
-/// to be read would never read them.
+/// Makes a reactor for a client. It reads even while requests wait to be sent: a server that waits
+/// for its replies to be read would never read the requests.
 pub fn reactor(busy_poll: Duration) -> Result<Reactor, LoadError> {
     let options = driver::Options {
         outbox_bytes_max: usize::MAX,
@@ -56,7 +56,7 @@ pub fn connect(spec: &LoadSpec, end: Instant) -> Result<Vec<OwnedFd>, LoadError>
     (0..spec.connections).map(connect).collect()
 }
 
-/// Puts every socket on the reactor and says what each is called there; the first requests are sent.
+/// Adds every socket to the reactor, which sends the first requests, and returns the ids.
 pub fn start(
     reactor: &mut Reactor,
     spec: &LoadSpec,
@@ -67,7 +67,6 @@ pub fn start(
     sockets.into_iter().enumerate().map(&mut start).collect()
 }
 
-/// A connection in the protocol of its target.
 fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Connected> {
     let share = spec.share(index as u32);
     let encoding = spec.encoding;

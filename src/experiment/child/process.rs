@@ -1,7 +1,7 @@
-//! Children: one server and one load generator, each a process of its own, and what they say.
+//! Child processes: a server and a load generator, and the lines that they print.
 //!
-//! A child is ended when its guard is dropped, whatever happens in between. Children are also started with
-//! `--die-with PID`, so that the kernel ends them when this process is killed outright.
+//! A child ends when its guard is dropped. Children are also started with `--die-with PID`, so that
+//! the kernel ends them when this process is killed.
 //!
 //! ```text
 //! ladder ── spawn ──▶ server        "ready ADDR" on stdout ──▶ ladder
@@ -21,28 +21,29 @@ use crate::sys::address::Address;
 use crate::sys::child::{ChildError, Process};
 use crate::sys::ready_line::ReadyLine;
 
-/// Time for a server to print its ready line, if the trial has as much: an interpreter reads its libraries first.
+/// Time for a server to print its ready line, at most the time of the trial. An interpreter reads
+/// its libraries first.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time for a server to drain and exit; its own drain timeout is 5 s.
+/// Time for a server to drain and exit. The drain timeout of our own servers is 5 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Between looks at whether the run was interrupted; long, so that waiting costs the measured cores nothing.
+/// Interval between checks for an interrupt. It is long, so that waiting costs the measured cores
+/// nothing.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Time for a server that failed to be seen dead, if it is: the load generator may notice first.
+/// Time for a dead server to be seen as such. The load generator may notice first.
 const DEATH_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Time for the end of a child's stderr, which a process it started itself could hold open.
+/// Time for the end of a child's stderr, which a grandchild could hold open.
 const STDERR_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Lines of a child's stderr that are kept.
+/// Last lines of a child's stderr to keep.
 const STDERR_LINES: usize = 12;
 
-/// Bytes of a child's line that are kept.
+/// Bytes of a line to keep.
 const LINE_BYTES_MAX: u64 = 4096;
 
-/// A running child.
 #[derive(Debug)]
 struct Guard {
     who: &'static str,
@@ -51,31 +52,36 @@ struct Guard {
     stderr: Receiver<VecDeque<String>>,
 }
 
-/// A server that listens.
+/// Server that listens.
 #[derive(Debug)]
 pub struct Server {
     guard: Guard,
     address: Address,
 }
 
-/// How a child failed.
+/// Failure of a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Why.
     pub error: ChildError,
-    /// The line it printed before it failed, if it printed one.
+    /// Line that the child printed before it failed.
     pub said: Option<String>,
-    /// The last lines it wrote to stderr.
+    /// Last lines of the child's stderr.
     pub stderr: String,
 }
 
-/// What is left of a server that was given up.
+/// Remains of a server that was ended by force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Abandoned {
-    /// True if it had died by itself.
+    /// True if the server had died before.
     pub had_died: bool,
-    /// The last lines it wrote to stderr.
+    /// Last lines of the server's stderr.
     pub stderr: String,
+}
+
+impl From<ChildError> for Failure {
+    fn from(error: ChildError) -> Failure {
+        Failure { error, said: None, stderr: String::new() }
+    }
 }
 
 impl Server {
@@ -93,31 +99,29 @@ impl Server {
         }
     }
 
-    /// Where it listens.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Its process.
     pub fn pid(&self) -> u32 {
         self.guard.process.id()
     }
 
-    /// Tells it to drain and waits for it to exit.
+    /// Tells the server to drain and waits for its exit.
     pub fn stop(mut self) -> Result<(), Failure> {
         let process = &mut self.guard.process;
         let ended = process.terminate().and_then(|()| process.succeed(DRAIN_TIMEOUT));
         ended.map_err(|error| self.guard.fail(error, None))
     }
 
-    /// Ends it at once, if it has not ended.
+    /// Ends the server at once, if it has not ended.
     pub fn abandon(mut self) -> Abandoned {
         let had_died = self.guard.process.exit(DEATH_TIMEOUT).is_ok();
         Abandoned { had_died, stderr: self.guard.end() }
     }
 }
 
-/// Runs `command` to its end and gives the one line it prints.
+/// Runs `command` to its end and returns the one line that it prints.
 pub fn ask(
     who: &'static str,
     command: &mut Command,
@@ -133,7 +137,7 @@ pub fn ask(
 }
 
 /// Reads a file that a child wrote, and removes it.
-pub fn collect(path: &Path) -> Option<String> {
+pub fn take_file(path: &Path) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     std::fs::remove_file(path).ok();
     Some(text)
@@ -143,15 +147,14 @@ impl Guard {
     fn start(who: &'static str, command: &mut Command) -> Result<Guard, Failure> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Process::start(who, command);
-        let mut process =
-            started.map_err(|error| Failure { error, said: None, stderr: String::new() })?;
+        let mut process = started?;
         let (stdout, stderr) = process.pipes();
         let stdout = first_line(stdout.expect("stdout is piped"));
         let stderr = last_lines(stderr.expect("stderr is piped"));
         Ok(Guard { who, process, stdout, stderr })
     }
 
-    /// The first line it prints.
+    /// Waits for the first line.
     fn line(&mut self, within: Duration, stop: &AtomicBool) -> Result<String, ChildError> {
         let deadline = Instant::now() + within;
         loop {
@@ -170,11 +173,11 @@ impl Guard {
         }
     }
 
-    /// Why there is no line: how it exited, if it does so now.
+    /// Explains a missing line by the exit status, if the child has exited.
     fn ended(&mut self) -> ChildError {
         match self.process.exit(Duration::from_secs(1)) {
             Ok(status) => self.process.died(format!("ended early: {status}")),
-            Err(_) => self.process.died("closed its stdout without a word".to_owned()),
+            Err(_) => self.process.died("closed its stdout before it printed a line".to_owned()),
         }
     }
 
@@ -182,7 +185,7 @@ impl Guard {
         Failure { error, said, stderr: self.end() }
     }
 
-    /// Ends it, if it has not ended, and gives the last lines of its stderr.
+    /// Ends the child, if it has not ended, and returns the last lines of its stderr.
     fn end(&mut self) -> String {
         self.process.end();
         let lines = self.stderr.recv_timeout(STDERR_TIMEOUT).unwrap_or_default();
@@ -190,14 +193,15 @@ impl Guard {
     }
 }
 
-/// Reads the first line on a thread of its own, then the rest, so that the child never meets a closed pipe.
+/// Reads the first line on a thread of its own, then the rest, so that the child never meets a
+/// closed pipe.
 fn first_line(stdout: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         let mut reader = BufReader::new(stdout);
         let mut line = String::new();
         if reader.read_line(&mut line).is_ok() {
-            // Nobody listens any more once the guard has given up.
+            // Fails if the guard has given up.
             let _ = sender.send(line.trim_end().to_owned());
         }
         let _ = std::io::copy(&mut reader, &mut std::io::sink());
@@ -205,7 +209,7 @@ fn first_line(stdout: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// Reads to the end on a thread of its own and then gives the last lines, each cut to a readable length.
+/// Reads to the end on a thread of its own and sends the last lines, each cut to a readable length.
 fn last_lines(stderr: impl Read + Send + 'static) -> Receiver<VecDeque<String>> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
@@ -219,7 +223,7 @@ fn last_lines(stderr: impl Read + Send + 'static) -> Receiver<VecDeque<String>> 
             }
             line.clear();
         }
-        // Nobody listens any more once the guard has given up.
+        // Fails if the guard has given up.
         let _ = sender.send(kept);
     });
     receiver

@@ -1,34 +1,37 @@
-//! Two builds against each other: every cell becomes one for each build, so that a block tries all of them in turns;
-//! and what is counted of a request, of one build or of two.
+//! Two builds against each other, and counts of the work for a request.
 //!
-//! Before anything is timed, what does not depend on time is counted: the bytes, system calls and allocations of a
-//! request, one at a time on one connection. Each count is made with some requests and with twice as many, so that what
-//! happens once a connection falls out of the difference; and all of it twice, so that what does not repeat is seen.
+//! Every cell becomes one cell for each build, so that a block tries all builds in turns.
+//!
+//! Before anything is timed, the costs that do not depend on time are counted: bytes, system calls
+//! and allocations of a request, one at a time on one connection. Each count is made with some
+//! requests and with twice as many, so that the costs of a connection cancel out. All of it is made
+//! twice, which shows counts that do not repeat.
 
 use crate::record::trial_spec::Length;
 use crate::record::{Side, Variant};
 
-use super::Subject;
-use super::cell::{Cell, Load};
+use super::any_rung::AnyRung;
+use super::cell::Cell;
+use super::concurrency::Concurrency;
 use super::plan::Plan;
-use super::run::Blocks;
+use super::preset::Blocks;
 
-/// Requests of the smaller count; the other has twice as many.
+/// Requests of the smaller count. The other has twice as many.
 pub const COUNTED_REQUESTS: u64 = 200;
 
 /// Requests of the smaller count where a run of one build counts.
-const ONCE_REQUESTS: u64 = 16;
+const ONE_BUILD_REQUESTS: u64 = 16;
 
-/// Largest arrays that a run of one build counts.
-const ONCE_BYTES_MAX: u64 = 1 << 20;
+/// Largest array that a run of one build counts.
+const ONE_BUILD_BYTES_MAX: u64 = 1 << 20;
 
-/// Largest arrays whose counts are compared: what a large message takes depends on how it happens to be cut.
+/// Largest array whose counts are compared. The counts of a large message depend on how its bytes happen to arrive.
 const COUNTED_BYTES_MAX: u64 = 4096;
 
-/// Each count is made as often.
+/// Repetitions of each count.
 const COUNTS: u32 = 2;
 
-/// `plan`, with every cell once for each of `builds` builds of either side.
+/// Copies each cell of `plan` for each of `builds` builds of both sides.
 pub fn timed(plan: &Plan, builds: u32, first_cell: u32) -> Plan {
     let usual = plan.cells.iter().filter(|cell| cell.variant == Variant::Usual);
     let cells =
@@ -36,40 +39,40 @@ pub fn timed(plan: &Plan, builds: u32, first_cell: u32) -> Plan {
     Plan { cells: cells.collect(), first_cell, ..plan.clone() }
 }
 
-/// The counts that go before [`timed`].
+/// Makes the counts that precede [`timed`].
 pub fn counted(plan: &Plan, builds: u32) -> Plan {
     let is_counted = |cell: &&Cell| {
         cell.variant == Variant::Usual
             && cell.skip.is_none()
             && cell.array.bytes <= COUNTED_BYTES_MAX
     };
-    let cells = alone(plan.cells.iter().filter(is_counted), COUNTED_REQUESTS);
+    let cells = one_at_a_time(plan.cells.iter().filter(is_counted), COUNTED_REQUESTS);
     let each = |cell: Cell| sides(builds).map(move |variant| Cell { variant, ..cell.clone() });
     let blocks = Blocks { min: COUNTS, max: COUNTS, time: None };
     Plan { cells: cells.into_iter().flat_map(each).collect(), blocks, settle: None, ..plan.clone() }
 }
 
-/// The counts of a run of one build: of each of our own rungs among `cells`, with a few requests of every array that is
-/// not too large to be sent one at a time by a traced server.
-pub fn once(cells: &[Cell]) -> Vec<Cell> {
+/// Makes the counts of a run of one build: of each of our own rungs, with a few requests of every
+/// array that a traced server can echo in reasonable time.
+pub fn counts_of_one_build(cells: &[Cell]) -> Vec<Cell> {
     let is_counted = |cell: &&Cell| {
         cell.skip.is_none()
-            && cell.array.bytes <= ONCE_BYTES_MAX
-            && matches!(cell.subject, Subject::Own(_))
+            && cell.array.bytes <= ONE_BUILD_BYTES_MAX
+            && matches!(cell.rung, AnyRung::Own(_))
     };
-    let counted = alone(cells.iter().filter(is_counted), ONCE_REQUESTS);
+    let counted = one_at_a_time(cells.iter().filter(is_counted), ONE_BUILD_REQUESTS);
     counted.into_iter().map(|cell| Cell { is_once: true, ..cell }).collect()
 }
 
-/// `cells` with `requests` to be counted, one at a time. A rung that stands there under two loads is counted once: there
-/// is one connection either way.
-fn alone<'a>(cells: impl Iterator<Item = &'a Cell>, requests: u64) -> Vec<Cell> {
+/// Changes `cells` to count `requests`, one at a time on one connection. A rung with two loads
+/// appears once.
+fn one_at_a_time<'a>(cells: impl Iterator<Item = &'a Cell>, requests: u64) -> Vec<Cell> {
     let mut counted: Vec<Cell> = Vec::new();
     for cell in cells {
-        let is_it = |other: &Cell| other.subject == cell.subject && other.array == cell.array;
-        if !counted.iter().any(is_it) {
+        let is_same = |other: &Cell| other.rung == cell.rung && other.array == cell.array;
+        if !counted.iter().any(is_same) {
             counted.push(Cell {
-                load: Load::connections(1),
+                concurrency: Concurrency::connections(1),
                 is_counted: true,
                 window: Length::Requests(requests),
                 ..cell.clone()
@@ -79,25 +82,24 @@ fn alone<'a>(cells: impl Iterator<Item = &'a Cell>, requests: u64) -> Vec<Cell> 
     counted
 }
 
-/// Every build of both sides.
 fn sides(builds: u32) -> impl Iterator<Item = Variant> {
-    let of = |number| [Side::Old, Side::New].map(|side| Variant::Build { side, number });
-    (0..builds).flat_map(of)
+    let both = |number| [Side::Old, Side::New].map(|side| Variant::Build { side, number });
+    (0..builds).flat_map(both)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::plan::Wish;
+    use crate::experiment::options::RunOptions;
     use crate::experiment::preset::Preset;
 
     fn plan() -> Plan {
-        let wish = Wish {
+        let options = RunOptions {
             rungs: Some("uring/{raw,h1}/npy,uring/h2/protobuf,uring/raw/reflect".into()),
             sizes: Some(vec![8, 65_536]),
-            ..Wish::of(Preset::Quick)
+            ..RunOptions::new(Preset::Quick)
         };
-        wish.plan().unwrap()
+        options.plan().unwrap()
     }
 
     #[test]
@@ -109,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_run_of_one_build_counts_each_rung_at_each_array_once() {
-        let names: Vec<String> = once(&plan().cells).iter().map(Cell::to_string).collect();
+        let names: Vec<String> =
+            counts_of_one_build(&plan().cells).iter().map(Cell::to_string).collect();
         assert_eq!(names.len(), 4 * 2, "{names:?}");
         assert!(names.contains(&"uring/h1/npy 65536 B 1x1 counted".to_owned()), "{names:?}");
     }

@@ -1,36 +1,32 @@
-//! Who loads the servers: this program's load generator, or the client the original benchmark had, in Python.
+//! The Python client, which takes the place of our own load generator in one table.
 //!
-//! The first is what every figure but one table is made with: it costs little beside a server, reads the server's CPU
-//! and counts by the clock. The second is that one table, `ladder --preset seed --client python`: it sends the
-//! original's number of requests and times them with its own encoding and decoding, so its figure is what a Python
-//! program sees. Which one it is is chosen once; a trial does not ask.
+//! `ladder --preset seed --client python` runs the client of the original benchmark. It sends the
+//! original's number of requests and times them together with its own encoding and decoding, so its
+//! figures are those of a Python program. It reports neither CPU time nor latencies.
 
 use std::path::PathBuf;
 
 use anyhow::anyhow;
 use serde::Deserialize;
 
-use crate::record::Measurement;
-
 use crate::external::ExternalServer;
 use crate::external::environment::Environments;
+use crate::record::Measurement;
 
-/// The Python client's file, in the folder of peers.
+/// Script in the folder of the external servers.
 pub const SCRIPT: &str = "client.py";
 
-/// The environment it runs in, which is that of the Python peers.
+/// Name of the environment, that of the Python servers.
 pub const ENVIRONMENT: &str = "python";
 
-/// The Python client's program and script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PythonClient {
     /// Interpreter.
     pub python: PathBuf,
-    /// Script.
     pub script: PathBuf,
 }
 
-/// What the Python client prints.
+/// Line that the client prints.
 #[derive(Debug, Deserialize)]
 struct Report {
     client: String,
@@ -41,19 +37,23 @@ struct Report {
 }
 
 impl PythonClient {
-    /// The client beside `peer`, in whose environment it runs.
-    pub fn new(peer: &ExternalServer, environments: &Environments) -> anyhow::Result<PythonClient> {
-        let environment = environments.path(peer).map_err(|reason| {
+    /// The client that lies beside `server`, in the environment of that server.
+    pub fn new(
+        server: &ExternalServer,
+        environments: &Environments,
+    ) -> anyhow::Result<PythonClient> {
+        let environment = environments.path(server).map_err(|reason| {
             anyhow!("the Python client's environment {ENVIRONMENT:?}: {reason}")
         })?;
-        let script = peer.folder.parent().unwrap_or(&peer.folder).join(SCRIPT);
+        let script = server.folder.parent().unwrap_or(&server.folder).join(SCRIPT);
         Ok(PythonClient { python: environment.join("bin/python"), script })
     }
 
-    /// What its line says, or why it is no measurement.
+    /// Reads the measurement from the line of the client.
     pub fn measurement(line: &str) -> Result<Measurement, String> {
-        let report: Report = serde_json::from_str(line)
-            .map_err(|error| format!("the Python client said {line:?}: {error}"))?;
+        let report: Report = serde_json::from_str(line).map_err(|error| {
+            format!("the Python client printed {line:?}, expected a report as JSON: {error}")
+        })?;
         if report.failed > 0 || report.requests == 0 || report.elapsed_ns == 0 {
             let first = report.first_failure.unwrap_or_else(|| "no reason given".to_owned());
             let Report { client, failed, requests, .. } = report;

@@ -1,0 +1,36 @@
+//! `ndecho exec`: the launcher of external servers and of the Python client.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+
+use crate::cli::output::fail;
+use crate::sys::affinity;
+
+/// Becomes another program, pinned to a core, which ends together with the ladder.
+#[derive(Args, Clone, Debug)]
+pub struct ExecArgs {
+    /// Core for it and all that it starts
+    #[arg(long, value_name = "CORE")]
+    cpu: Option<usize>,
+
+    /// Program and arguments
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+impl ExecArgs {
+    /// Runs the program in place of this one; returns only on failure.
+    pub fn run(&self) -> ExitCode {
+        if let Some(core) = self.cpu
+            && let Err(error) = affinity::pin(core)
+        {
+            return fail(error);
+        }
+        let (program, args) = self.command.split_first().expect("clap asks for one");
+        let error = Command::new(program).args(args).exec();
+        fail(format!("cannot start {}: {error}", program.to_string_lossy()))
+    }
+}

@@ -1,0 +1,165 @@
+//! The rung of a cell: one of our own, or an external one.
+//!
+//! Both kinds are named, selected, measured and compared with the standard server in the same way.
+//! They differ in who serves them, and only our own have parents.
+
+use std::fmt;
+
+use crate::array::{DType, NdArray, Shape};
+use crate::axis::external as names;
+use crate::axis::{Codec, Driver, Encoding, Family, Rung, Transport};
+use crate::codec;
+use crate::external::ExternalRung;
+use crate::external::client::Client;
+use crate::ladder::table;
+use crate::record::ArrayInfo;
+
+use super::concurrency::Concurrency;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnyRung {
+    Own(Rung),
+    External(ExternalRung),
+}
+
+impl AnyRung {
+    pub fn family(&self) -> Family {
+        match self {
+            AnyRung::Own(rung) => rung.family(),
+            AnyRung::External(rung) => rung.family(),
+        }
+    }
+
+    pub fn encoding(&self) -> Encoding {
+        match self {
+            AnyRung::Own(rung) => rung.encoding(),
+            AnyRung::External(rung) => rung.encoding(),
+        }
+    }
+
+    pub fn transport(&self) -> Transport {
+        match self {
+            AnyRung::Own(rung) => rung.transport(),
+            AnyRung::External(_) => Transport::Tcp,
+        }
+    }
+
+    pub fn parent(&self) -> Option<Rung> {
+        match self {
+            AnyRung::Own(rung) => table::parent(*rung),
+            AnyRung::External(_) => None,
+        }
+    }
+
+    /// Row in the original benchmark's table.
+    pub fn original(&self) -> Option<&str> {
+        match self {
+            AnyRung::Own(_) => None,
+            AnyRung::External(rung) => rung.original(),
+        }
+    }
+
+    /// Null server of the same family, encoding and transport: our own stack on the ring, which
+    /// returns the bytes that came.
+    pub fn null_server(&self) -> Rung {
+        let codec = self.encoding().own();
+        Rung::new(Driver::Uring, self.family().own(), codec, self.transport())
+            .expect("our own stacks run on the ring")
+    }
+
+    /// Returns whether a record's `name` is the name of this rung.
+    pub fn is_named(&self, name: &str) -> bool {
+        match self {
+            AnyRung::Own(rung) => name.parse() == Ok(*rung),
+            AnyRung::External(rung) => {
+                names::renamed(name).as_deref().unwrap_or(name) == rung.to_string()
+            }
+        }
+    }
+
+    /// Reduces `wanted` to what the rung takes from `client`.
+    pub fn limit(&self, wanted: Concurrency, array_bytes: u64, client: Client) -> Concurrency {
+        let AnyRung::External(rung) = self else { return wanted };
+        match rung.server.manifest.limits.in_flight_max(array_bytes, client) {
+            Some(most) if most < wanted.in_flight => {
+                Concurrency { connections: wanted.connections.min(most), in_flight: most }
+            }
+            _ => wanted,
+        }
+    }
+
+    /// Returns the reason why the rung cannot carry `array`, found by encoding some of its items.
+    pub fn obstacle(&self, array: &ArrayInfo) -> Option<String> {
+        let codec = match self {
+            AnyRung::Own(rung) => rung.codec(),
+            AnyRung::External(rung) => rung.encoding().own(),
+        };
+        let body_bytes = match body_bytes(codec, array)? {
+            Ok(bytes) => bytes,
+            Err(reason) => return Some(reason),
+        };
+        let AnyRung::External(rung) = self else { return None };
+        let most = rung.server.manifest.limits.body_bytes_max?;
+        (body_bytes > most)
+            .then(|| format!("the message has about {body_bytes} B; the server accepts {most} B"))
+    }
+}
+
+impl From<Rung> for AnyRung {
+    fn from(rung: Rung) -> AnyRung {
+        AnyRung::Own(rung)
+    }
+}
+
+impl fmt::Display for AnyRung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AnyRung::Own(rung) => rung.fmt(f),
+            AnyRung::External(rung) => rung.fmt(f),
+        }
+    }
+}
+
+/// Items that are encoded to estimate the length of a message. Text is as long as its values.
+const SAMPLE_ITEMS: u64 = 1000;
+
+/// Estimates the bytes of `array` in `codec` from a sample, or says why it cannot be encoded.
+/// Returns `None` for `reflect`, where no codec runs.
+fn body_bytes(codec: Codec, array: &ArrayInfo) -> Option<Result<u64, String>> {
+    let codec = codec::implementation(codec)?;
+    let dtype = DType::parse(&array.dtype).ok()?;
+    let items = (array.bytes / dtype.item_size() as u64).clamp(1, SAMPLE_ITEMS);
+    let shape = Shape::new(&[items]).ok()?;
+    let sample = NdArray::seeded(dtype, shape, 1).ok()?;
+    let mut text = Vec::new();
+    let view = sample.view();
+    let payload = match codec.encode(&view, &mut text) {
+        Ok(encoded) => encoded.payload,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let body_bytes = (text.len() + payload.len()) as u64;
+    let sample_bytes = items * dtype.item_size() as u64;
+    Some(Ok(body_bytes * array.bytes / sample_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_message_is_near_the_truth() {
+        let array = |bytes| ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes };
+        let estimate = |codec, bytes| body_bytes(codec, &array(bytes)).unwrap().unwrap();
+        let mib = 1 << 20;
+        assert!(
+            (mib..mib + mib / 10).contains(&estimate(Codec::Npy, mib)),
+            "{}",
+            estimate(Codec::Npy, mib)
+        );
+        let base64 = mib * 4 / 3;
+        assert!((base64..base64 + mib / 10).contains(&estimate(Codec::JsonBinary, mib)));
+        let list = estimate(Codec::Json, mib);
+        assert!((2 * mib..3 * mib).contains(&list), "{list}");
+        assert!(estimate(Codec::Json, 8) < 100);
+    }
+}

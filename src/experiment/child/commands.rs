@@ -1,0 +1,193 @@
+//! The document of a trial, and the command lines of its children.
+
+use std::io::{PipeReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::axis::Family;
+use crate::experiment::any_rung::AnyRung;
+use crate::experiment::cell::Cell;
+use crate::experiment::plan::Plan;
+use crate::experiment::preset::SEED_IN_FLIGHT;
+use crate::experiment::testbed::Testbed;
+use crate::external::ExternalRung;
+use crate::load::conformance;
+use crate::record::Variant;
+use crate::record::trial_spec::{ArraySpec, Length, LoadSpec, ServerSpec, ServerUrl, TrialSpec};
+use crate::sys::address::Address;
+use crate::sys::child::ChildError;
+
+use super::process::Failure;
+use super::python::PythonClient;
+
+/// Largest message a server accepts, as a multiple of the array. A JSON list takes six bytes for an
+/// item of int8, and up to 25 for the 8 of a float64.
+const MESSAGE_PER_ARRAY: u64 = 8;
+
+/// Least limit of a message: the default of the servers.
+const MESSAGE_BYTES_MIN: u64 = 192 << 20;
+
+/// Commands of the children of a run.
+pub(in crate::experiment) struct Commands<'a> {
+    pub(in crate::experiment) testbed: &'a Testbed,
+    pub(in crate::experiment) plan: &'a Plan,
+}
+
+impl Commands<'_> {
+    /// The document of a trial of `cell`, whose server writes its report to `report`. The targets of
+    /// the load are not known before the server listens.
+    pub(in crate::experiment) fn document(&self, cell: &Cell, report: &Path) -> TrialSpec {
+        TrialSpec { servers: vec![self.server(cell, report)], load: self.load_spec(cell) }
+    }
+
+    fn server(&self, cell: &Cell, report: &Path) -> ServerSpec {
+        let server = ServerSpec {
+            rung: cell.rung.to_string(),
+            cores: vec![self.testbed.cpu_server],
+            ..ServerSpec::default()
+        };
+        if matches!(cell.rung, AnyRung::External(_)) {
+            return server;
+        }
+        ServerSpec {
+            listen: Some(Address::unused(cell.rung.transport())),
+            is_null: cell.variant == Variant::Null,
+            delay: match cell.variant {
+                Variant::Delayed { ns } => Some(Duration::from_nanos(ns)),
+                _ => None,
+            },
+            body_bytes_max: Some((cell.array.bytes * MESSAGE_PER_ARRAY).max(MESSAGE_BYTES_MIN)),
+            report: Some(report.to_owned()),
+            ..server
+        }
+    }
+
+    fn load_spec(&self, cell: &Cell) -> LoadSpec {
+        let plan = self.plan;
+        LoadSpec {
+            targets: Vec::new(),
+            encoding: cell.rung.encoding(),
+            array: match &plan.array {
+                Some(path) => ArraySpec::File { path: path.clone() },
+                None => ArraySpec::float64(cell.array.bytes, 1),
+            },
+            connections: cell.concurrency.connections,
+            in_flight: cell.concurrency.in_flight,
+            rate_hz: cell.offered_hz,
+            warmup: if cell.is_counted { Length::Requests(0) } else { Length::Time(plan.warmup) },
+            settle: plan.settle,
+            window: cell.window,
+            // Longer than this process waits, so that a slow trial is told from one that fails.
+            timeout: 2 * plan.budget,
+            cpu: Some(self.testbed.cpu_client),
+            knobs: self.testbed.knobs(plan),
+        }
+    }
+
+    /// Changes `load` to arrays of every kind, each once and one at a time.
+    pub(in crate::experiment) fn conformance(&self, load: &mut LoadSpec) {
+        load.array = ArraySpec::Conformance { seed: self.plan.seed };
+        (load.connections, load.in_flight, load.rate_hz) = (1, 1, None);
+        load.warmup = Length::Requests(0);
+        load.window = Length::Requests(conformance::ARRAYS as u64);
+    }
+
+    /// The server of `spec`. A build that is compared may be older than the document, so it gets the
+    /// flags that every build has.
+    pub(in crate::experiment) fn serve(
+        &self,
+        cell: &Cell,
+        spec: &TrialSpec,
+    ) -> Result<Command, Failure> {
+        let Variant::Build { side, number } = cell.variant else {
+            return with_document(child(&self.testbed.program, "serve"), spec);
+        };
+        let mut command = child(&self.testbed.builds[side as usize][number as usize], "serve");
+        let server = &spec.servers[0];
+        command.arg(&server.rung).args(["--cpu", &self.testbed.cpu_server.to_string()]);
+        if let Some(listen) = &server.listen {
+            command.args(["--addr", &listen.to_string()]);
+        }
+        if let Some(bytes) = server.body_bytes_max {
+            command.args(["--max-message", &bytes.to_string()]);
+        }
+        if let Some(report) = &server.report {
+            command.arg("--report").arg(report);
+        }
+        Ok(command)
+    }
+
+    pub(in crate::experiment) fn external(&self, rung: &ExternalRung) -> Command {
+        let environment =
+            self.testbed.environments.path(&rung.server).expect("a cell without one is skipped");
+        let mut command = self.pinned(self.testbed.cpu_server);
+        command.args(rung.command(environment, self.testbed.cpu_server));
+        command.current_dir(&rung.server.folder);
+        command
+    }
+
+    pub(in crate::experiment) fn load(&self, spec: &TrialSpec) -> Result<Command, Failure> {
+        let mut command = child(&self.testbed.program, "load");
+        command.arg("--json");
+        with_document(command, spec)
+    }
+
+    pub(in crate::experiment) fn python(
+        &self,
+        client: &PythonClient,
+        cell: &Cell,
+        url: &ServerUrl,
+    ) -> Command {
+        let cpu = self.testbed.cpu_client;
+        let mut command = self.pinned(cpu);
+        command.arg(&client.python).arg(&client.script).arg(url.to_string());
+        command.args(["--codec", cell.rung.encoding().name(), "--cpu", &cpu.to_string()]);
+        command.args(["--connections", &cell.concurrency.connections.to_string()]);
+        // aiohttp queues the requests that its connections cannot carry; grpcio sends all of them.
+        let parallel = match cell.rung.family() {
+            Family::Grpc => cell.concurrency.in_flight,
+            Family::Rest | Family::Raw => SEED_IN_FLIGHT,
+        };
+        let rounds = (SEED_IN_FLIGHT / parallel).max(1);
+        command.args(["--parallel", &parallel.to_string(), "--rounds", &rounds.to_string()]);
+        match &self.plan.array {
+            Some(path) => command.arg("--array").arg(path),
+            None => command.args(["--points", &cell.array.shape[0].to_string()]),
+        };
+        command
+    }
+
+    /// The launcher of a foreign program, which pins it to core `cpu`.
+    fn pinned(&self, cpu: usize) -> Command {
+        let mut command = child(&self.testbed.program, "exec");
+        command.args(["--cpu", &cpu.to_string(), "--"]);
+        command
+    }
+}
+
+/// `program` as a child that ends with this process.
+fn child(program: &Path, command_name: &str) -> Command {
+    let mut command = Command::new(program);
+    command.arg(command_name).args(["--die-with", &std::process::id().to_string()]);
+    // A backtrace would push the message out of the lines of stderr that are kept.
+    command.env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+    command
+}
+
+/// Gives `command` the document on stdin.
+fn with_document(mut command: Command, spec: &TrialSpec) -> Result<Command, Failure> {
+    let stdin = pipe(&spec.to_json()).map_err(|error| {
+        let program = command.get_program().to_string_lossy().into_owned();
+        Failure::from(ChildError::Spawn { program, reason: error.to_string() })
+    })?;
+    command.args(["--spec", "-"]).stdin(stdin);
+    Ok(command)
+}
+
+/// A pipe that holds `text`, which has to be shorter than the 64 KiB that a pipe takes at once.
+fn pipe(text: &str) -> std::io::Result<PipeReader> {
+    let (reader, mut writer) = std::io::pipe()?;
+    writer.write_all(text.as_bytes())?;
+    Ok(reader)
+}

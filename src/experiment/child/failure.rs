@@ -1,0 +1,92 @@
+//! Judgement of a trial whose server or client failed: the outcome, and whether to try again.
+
+use std::time::Duration;
+
+use crate::external::advice;
+use crate::record::Outcome;
+use crate::sys::child::ChildError;
+
+use super::process::{Failure, Server};
+
+/// Share of a trial's time that a slow server spends on its CPU at least. A server below it hangs.
+const HUNG_SHARE: f64 = 0.01;
+
+/// Outcome of a trial that has no measurement.
+pub(in crate::experiment) struct Judgement {
+    pub(in crate::experiment) outcome: Outcome,
+    /// True if the trial ran out of time, as every further one would.
+    pub(in crate::experiment) ran_out_of_time: bool,
+}
+
+/// Judges a server that was not ready.
+pub(in crate::experiment) fn not_ready(failure: Failure) -> Judgement {
+    let reason = match &failure.error {
+        ChildError::Late { after, .. } => format!("the server was not ready after {after:?}"),
+        _ => server_reason(&failure),
+    };
+    let ran_out_of_time = matches!(failure.error, ChildError::Late { .. });
+    Judgement { outcome: failed(reason, failure.stderr), ran_out_of_time }
+}
+
+/// Judges a server that did not exit well.
+pub(in crate::experiment) fn not_stopped(failure: Failure) -> Judgement {
+    let reason = server_reason(&failure);
+    Judgement { outcome: failed(reason, failure.stderr), ran_out_of_time: false }
+}
+
+/// Judges a client that failed. The fault is the server's if that has died, or if it is still
+/// running and spent no CPU; `spent` is the CPU time of the server, `budget` the time of the trial.
+pub(in crate::experiment) fn not_loaded(
+    server: Server,
+    failure: Failure,
+    spent: Duration,
+    budget: Duration,
+) -> Judgement {
+    let left = server.abandon();
+    if let ChildError::Late { .. } = failure.error {
+        let outcome = if spent < budget.mul_f64(HUNG_SHARE) {
+            let reason = format!(
+                "the server hangs: it used {:.1} ms of CPU in {} s",
+                spent.as_secs_f64() * 1e3,
+                budget.as_secs_f64()
+            );
+            failed(reason, left.stderr)
+        } else {
+            Outcome::DidNotFinish { budget_ns: budget.as_nanos() as u64, stderr: left.stderr }
+        };
+        return Judgement { outcome, ran_out_of_time: true };
+    }
+    let seen = cause(&failure.stderr).map_or_else(|| failure.error.to_string(), str::to_owned);
+    let reason = match cause(&left.stderr) {
+        Some(cause) if left.had_died => format!("the server died: {cause}"),
+        None if left.had_died => format!("the server died without a message: {seen}"),
+        _ => seen,
+    };
+    Judgement { outcome: failed(reason, left.stderr), ran_out_of_time: false }
+}
+
+/// The failure of a server that cannot be traced.
+pub(in crate::experiment) fn untraced(error: std::io::Error) -> Failure {
+    ChildError::Died { who: "server", how: format!("cannot be traced: {error}") }.into()
+}
+
+fn failed(reason: String, stderr: String) -> Outcome {
+    Outcome::Failed { reason, stderr }
+}
+
+/// Reason for a server's failure on one line, with advice for known causes.
+fn server_reason(failure: &Failure) -> String {
+    let mut reason = failure.error.to_string();
+    for more in [cause(&failure.stderr), advice::find(&failure.stderr)].into_iter().flatten() {
+        reason.push_str(": ");
+        reason.push_str(more);
+    }
+    reason
+}
+
+/// Finds the line of a child's stderr that tells most: the last one, except a panic's note on
+/// backtraces.
+fn cause(stderr: &str) -> Option<&str> {
+    let is_cause = |line: &&str| !line.trim().is_empty() && !line.starts_with("note: ");
+    stderr.lines().rev().find(is_cause).map(|line| line.trim_start_matches("ndecho load: ").trim())
+}

@@ -1,0 +1,264 @@
+//! Options of a run. A preset and the changes to it become a [`Plan`].
+//!
+//! Nothing here starts a process. The only file that is read is the user's array.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::axis::{Encoding, Family};
+use crate::codec::{self, ArrayCodec as _};
+use crate::external::client::Client;
+use crate::external::{self, ExternalServer};
+use crate::ladder::select::{SelectError, select};
+use crate::ladder::table;
+use crate::record::ArrayInfo;
+use crate::record::trial_spec::Knobs;
+use crate::sys::mapping::Mapping;
+
+use super::any_rung::AnyRung;
+use super::cell::Cell;
+use super::concurrency::Concurrency;
+use super::plan::Plan;
+use super::preset::{BLOCKS_MAX, Blocks, Preset};
+use super::{ab, controls, null_server};
+
+/// Changes to a preset. `None` leaves the choice to the preset.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    pub preset: Preset,
+    /// Globs over the names of the ladder's rungs and of the rungs of `external`.
+    pub rungs: Option<String>,
+    pub external: Vec<Arc<ExternalServer>>,
+    /// True to add every rung of `external` to those of the preset.
+    pub every_external: bool,
+    pub client: Client,
+    /// Sizes of float64 vectors, in bytes.
+    pub sizes: Option<Vec<u64>>,
+    /// `.npy` file to send instead.
+    pub array: Option<PathBuf>,
+    pub connections: Option<u32>,
+    /// Requests in flight over all connections.
+    pub in_flight: Option<u32>,
+    pub knobs: Knobs,
+    /// True to count the system calls and allocations of a request.
+    pub counts: bool,
+    /// Exact number of blocks.
+    pub rounds: Option<u32>,
+    /// Time for all blocks.
+    pub time: Option<Duration>,
+    /// Length of a window.
+    pub duration: Option<Duration>,
+    /// Time limit of one trial.
+    pub budget: Option<Duration>,
+    /// Seed of the order of trials.
+    pub seed: u64,
+}
+
+/// Time for which the load generator polls before it sleeps, so that a server does not have to wake
+/// its core for each reply: on a virtual machine that is half the cost of a lone small request.
+/// After a pause this long, a wake-up is 1 % of the pause.
+pub const BUSY_POLL: Duration = Duration::from_millis(1);
+
+/// Upper bound of a warm-up whose rate shows a trend, as a multiple of the usual warm-up.
+const SETTLE_FACTOR: u32 = 3;
+
+/// Options that make no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    #[error(transparent)]
+    Rungs(#[from] SelectError),
+    #[error("size {0} is not a multiple of 8 bytes, an item of <f8")]
+    Size(u64),
+    /// A load that HTTP/1.1 cannot have.
+    #[error(
+        "{rung} carries one request at a time on a connection: {in_flight} in flight need as many \
+         connections, not {connections}; leave one of the two flags out, or narrow --rungs"
+    )]
+    Load { rung: String, connections: u32, in_flight: u32 },
+    #[error(
+        "--client python speaks gRPC and REST, and none of the chosen rungs does; widen --rungs"
+    )]
+    Client,
+    #[error("{path}: {source}")]
+    Open { path: PathBuf, source: std::io::Error },
+    #[error("{path}: not a .npy file that ndecho can send: {source}")]
+    Array { path: PathBuf, source: codec::CodecError },
+}
+
+impl RunOptions {
+    /// The preset without changes.
+    pub fn new(preset: Preset) -> RunOptions {
+        RunOptions {
+            preset,
+            rungs: None,
+            external: Vec::new(),
+            every_external: false,
+            client: Client::Own,
+            sizes: None,
+            array: None,
+            connections: None,
+            in_flight: None,
+            knobs: Knobs { busy_poll: BUSY_POLL, ..Knobs::default() },
+            counts: false,
+            rounds: None,
+            time: None,
+            duration: None,
+            budget: None,
+            seed: 1,
+        }
+    }
+
+    pub fn plan(&self) -> Result<Plan, OptionsError> {
+        let rungs = self.rungs()?;
+        self.check_load(&rungs)?;
+        let mut cells = Vec::new();
+        for array in self.arrays()? {
+            cells.extend(self.cells(&rungs, &array));
+        }
+        let blocks = self.blocks();
+        let counted = if self.counts { ab::counts_of_one_build(&cells) } else { Vec::new() };
+        if blocks.max >= controls::BLOCKS_MIN && self.preset != Preset::Seed {
+            cells.extend(controls::cells(&cells));
+        }
+        if self.client == Client::Own {
+            cells.extend(null_server::cells(&cells));
+        }
+        cells.extend(counted);
+        let warmup = self.preset.warmup();
+        Ok(Plan {
+            preset: self.preset,
+            cells,
+            first_cell: 0,
+            blocks,
+            seed: self.seed,
+            warmup,
+            settle: Some(SETTLE_FACTOR * warmup),
+            budget: self.budget.unwrap_or(self.client.budget(self.preset.budget())),
+            array: self.array.clone(),
+            client: self.client,
+            knobs: self.knobs.clone(),
+        })
+    }
+
+    fn blocks(&self) -> Blocks {
+        let usual = match self.rounds {
+            Some(rounds) => Blocks { min: rounds, max: rounds, time: None },
+            None => self.preset.blocks(self.client.rounds()),
+        };
+        match self.time {
+            Some(time) if self.rounds.is_none() => {
+                Blocks { max: BLOCKS_MAX, time: Some(time), ..usual }
+            }
+            time => Blocks { time: time.or(usual.time), ..usual },
+        }
+    }
+
+    /// Selects the rungs, our own first.
+    fn rungs(&self) -> Result<Vec<AnyRung>, OptionsError> {
+        let external = external::rungs(&self.external).into_iter().map(AnyRung::External);
+        let mut rungs: Vec<AnyRung> = match &self.rungs {
+            Some(globs) => {
+                let own = table::rungs().into_iter().map(AnyRung::Own);
+                select(globs, own.chain(external).collect())?
+            }
+            None => {
+                let is_original =
+                    |rung: &AnyRung| self.preset == Preset::Seed && rung.original().is_some();
+                let external = external.filter(|rung| self.every_external || is_original(rung));
+                self.preset.rungs().into_iter().map(AnyRung::Own).chain(external).collect()
+            }
+        };
+        rungs.retain(|rung| self.client.speaks(rung.family()));
+        if rungs.is_empty() { Err(OptionsError::Client) } else { Ok(rungs) }
+    }
+
+    pub(super) fn cells(&self, rungs: &[AnyRung], array: &ArrayInfo) -> Vec<Cell> {
+        let time = self.duration.unwrap_or(self.preset.duration(array.bytes));
+        let mut cells = Vec::new();
+        for rung in rungs {
+            let skip = rung.obstacle(array);
+            for wanted in self.loads(rung, array.bytes) {
+                if rung.family() != Family::Raw || self.is_wanted(rung, wanted, rungs, array.bytes)
+                {
+                    let cell = Cell::new(rung.clone(), array, wanted, self.client, time);
+                    cells.push(Cell { skip: skip.clone(), ..cell });
+                }
+            }
+        }
+        cells
+    }
+
+    /// Returns whether a raw rung is tried under `wanted`, the load of an HTTP family: only if a rung
+    /// of that family and codec is tried too, or none of either family is. `reflect` is the floor of
+    /// every codec.
+    fn is_wanted(&self, raw: &AnyRung, wanted: Concurrency, rungs: &[AnyRung], bytes: u64) -> bool {
+        let http: Vec<&AnyRung> =
+            rungs.iter().filter(|rung| rung.family() != Family::Raw).collect();
+        let has_its_codec = |rung: &AnyRung| match (rung, raw) {
+            (AnyRung::Own(rung), AnyRung::Own(raw)) => rung.codec() == raw.codec(),
+            _ => rung.encoding() == raw.encoding(),
+        };
+        let above = |rung: &AnyRung| {
+            (raw.encoding() == Encoding::Reflect || has_its_codec(rung))
+                && self.loads(rung, bytes).contains(&wanted)
+        };
+        http.is_empty() || http.into_iter().any(above)
+    }
+
+    fn loads(&self, rung: &AnyRung, bytes: u64) -> Vec<Concurrency> {
+        let usual = self.preset.loads(rung.family(), bytes);
+        let (connections, in_flight) = match (self.connections, self.in_flight) {
+            (None, None) => return usual,
+            (connections, in_flight) if rung.family() == Family::Rest => {
+                return vec![Concurrency::connections(connections.or(in_flight).unwrap_or(1))];
+            }
+            (connections, in_flight) => (connections.unwrap_or(1), in_flight),
+        };
+        let deepest = usual.iter().map(|load| load.in_flight).max().unwrap_or(1);
+        let in_flight = in_flight.unwrap_or(deepest.max(connections));
+        vec![Concurrency { connections, in_flight }]
+    }
+
+    fn check_load(&self, rungs: &[AnyRung]) -> Result<(), OptionsError> {
+        let (Some(connections), Some(in_flight)) = (self.connections, self.in_flight) else {
+            return Ok(());
+        };
+        match rungs.iter().find(|rung| rung.family() == Family::Rest) {
+            Some(rung) if connections != in_flight => {
+                Err(OptionsError::Load { rung: rung.to_string(), connections, in_flight })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn arrays(&self) -> Result<Vec<ArrayInfo>, OptionsError> {
+        if let Some(path) = &self.array {
+            return Ok(vec![read_array(path)?]);
+        }
+        let sizes = self.sizes.as_deref().unwrap_or(self.preset.sizes());
+        sizes.iter().map(|bytes| vector(*bytes)).collect()
+    }
+}
+
+fn vector(bytes: u64) -> Result<ArrayInfo, OptionsError> {
+    if !bytes.is_multiple_of(8) {
+        return Err(OptionsError::Size(bytes));
+    }
+    Ok(ArrayInfo { dtype: "<f8".to_owned(), shape: vec![bytes / 8], bytes })
+}
+
+fn read_array(path: &Path) -> Result<ArrayInfo, OptionsError> {
+    let body = Mapping::open(path)
+        .map_err(|source| OptionsError::Open { path: path.to_owned(), source })?;
+    let npy = codec::npy::Npy;
+    let mut scratch = Vec::new();
+    let array = npy
+        .decode(&body, &mut scratch)
+        .map_err(|source| OptionsError::Array { path: path.to_owned(), source })?;
+    Ok(ArrayInfo {
+        dtype: array.dtype().name().to_owned(),
+        shape: array.shape().dims().to_vec(),
+        bytes: array.data().len() as u64,
+    })
+}

@@ -1,0 +1,190 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::axis::Family;
+use crate::experiment::any_rung::AnyRung;
+use crate::experiment::cell::Cell;
+use crate::experiment::options::{OptionsError, RunOptions};
+use crate::experiment::plan::Plan;
+use crate::experiment::preset::Preset;
+use crate::external::client::Client;
+use crate::external::{self, ExternalServer};
+use crate::ladder::table;
+use crate::record::ArrayInfo;
+use crate::axis::Rung;
+use crate::record::Variant;
+
+/// Cells that are no controls.
+fn usual(plan: &Plan) -> impl Iterator<Item = &Cell> {
+    plan.cells.iter().filter(|cell| cell.variant == Variant::Usual)
+}
+
+fn names(plan: &Plan) -> Vec<String> {
+    usual(plan).map(Cell::to_string).collect()
+}
+
+fn plan(options: RunOptions) -> Plan {
+    options.plan().expect("valid options")
+}
+
+#[test]
+fn every_preset_makes_a_plan() {
+    for preset in [Preset::Quick, Preset::Seed, Preset::Full] {
+        let plan = plan(RunOptions::new(preset));
+        assert!(plan.blocks.min >= 5 && !plan.cells.is_empty(), "{}", preset.name());
+        assert!(plan.cells.iter().all(|cell| cell.skip.is_none()), "{}", preset.name());
+    }
+    let full = plan(RunOptions::new(Preset::Full));
+    for rung in table::rungs() {
+        assert!(
+            full.cells.iter().any(|cell| cell.rung == rung.into()),
+            "{rung} is not in full"
+        );
+    }
+}
+
+#[test]
+fn quick_ends_within_three_minutes() {
+    let plan = plan(RunOptions::new(Preset::Quick));
+    // Starting and ending both processes took 37 ms a trial on a busy machine: 345 trials of 350 ms in 133 s.
+    let trial = |cell: &Cell| {
+        plan.warmup + Preset::Quick.duration(cell.array.bytes) + Duration::from_millis(50)
+    };
+    let (once, cells): (Vec<&Cell>, Vec<&Cell>) =
+        plan.cells.iter().partition(|cell| cell.is_once);
+    let null = 2 * plan.warmup + Duration::from_millis(50);
+    let total = cells.iter().copied().map(trial).sum::<Duration>() * plan.blocks.min
+        + null * once.len() as u32;
+    assert!(total < plan.blocks.time.unwrap(), "{total:?}, {} cells", cells.len());
+}
+
+#[test]
+fn every_rung_of_a_preset_but_the_floor_has_a_ratio() {
+    for preset in [Preset::Quick, Preset::Seed] {
+        let plan = plan(RunOptions::new(preset));
+        for cell in usual(&plan) {
+            let is_there = |rung: Option<Rung>| {
+                plan.cells.iter().any(|other| {
+                    rung.is_some_and(|rung| other.rung == rung.into())
+                        && (other.concurrency, &other.array) == (cell.concurrency, &cell.array)
+                })
+            };
+            let is_compared = is_there(cell.parent) || is_there(cell.reference);
+            assert!(is_compared || cell.rung.family() == Family::Raw, "{cell}");
+        }
+    }
+}
+
+#[test]
+fn raw_gets_the_loads_of_the_rungs_chosen_with_it() {
+    let cells = |globs: &str| {
+        let options = RunOptions {
+            rungs: Some(globs.to_owned()),
+            sizes: Some(vec![8]),
+            ..RunOptions::new(Preset::Quick)
+        };
+        names(&plan(options))
+    };
+    assert_eq!(cells("uring/raw/npy"), ["uring/raw/npy 8 B 1x1000", "uring/raw/npy 8 B 50x1"]);
+    assert_eq!(
+        cells("uring/{raw,h1}/npy"),
+        ["uring/raw/npy 8 B 50x1", "uring/h1/npy 8 B 50x1"]
+    );
+}
+
+#[test]
+fn flags_replace_the_usual_load() {
+    let options = |connections, in_flight| RunOptions {
+        rungs: Some("uring/{raw,h1}/npy,uring/h2-crate/npy".to_owned()),
+        sizes: Some(vec![8]),
+        connections,
+        in_flight,
+        ..RunOptions::new(Preset::Quick)
+    };
+    let loads = |options: RunOptions| -> Vec<String> {
+        usual(&plan(options)).map(|cell| cell.concurrency.to_string()).collect()
+    };
+    assert_eq!(loads(options(Some(4), Some(4))), ["4x1", "4x1", "4x1"]);
+    assert_eq!(loads(options(None, Some(8))), ["1x8", "8x1", "1x8"]);
+    let error = options(Some(4), Some(8)).plan().unwrap_err().to_string();
+    assert!(error.contains("uring/h1/npy carries one request at a time"), "{error}");
+}
+
+/// The peers of the repository; nothing is started.
+fn external_servers() -> Vec<Arc<ExternalServer>> {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external"));
+    external::read(folder, &mut |line| panic!("{line}")).expect("the manifests are sound")
+}
+
+#[test]
+fn peers_are_tried_where_they_are_asked_for_and_the_seed_has_rows_for_some() {
+    let rungs = |preset, every_external, globs: Option<&str>| {
+        let rungs = globs.map(str::to_owned);
+        let options = RunOptions { external: external_servers(), every_external, rungs, ..RunOptions::new(preset) };
+        let mut names: Vec<String> =
+            plan(options).cells.iter().map(|cell| cell.rung.to_string()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| name.starts_with("external/"));
+        names
+    };
+    let all = external::rungs(&external_servers()).len();
+    assert_eq!(rungs(Preset::Quick, false, None), [""; 0]);
+    assert_eq!(rungs(Preset::Quick, true, None).len(), all);
+    assert_eq!(rungs(Preset::Seed, false, None).len(), 11);
+    assert_eq!(rungs(Preset::Seed, true, None).len(), all);
+    let globs = "uring/h1/npy,peer/aiohttp/json*";
+    let of_aiohttp = [
+        "external/aiohttp/json",
+        "external/aiohttp/json:orjson",
+        "external/aiohttp/json_binary",
+        "external/aiohttp/json_binary:pybase64",
+    ];
+    assert_eq!(rungs(Preset::Quick, false, Some(globs)), of_aiohttp);
+}
+
+#[test]
+fn peers_have_a_standard_and_no_parent() {
+    let globs = Some("external/{grpcio/protobuf,aiohttp/json}".to_owned());
+    let plan = plan(RunOptions { external: external_servers(), rungs: globs, ..RunOptions::new(Preset::Seed) });
+    let standard = ["tokio/axum/json:serde", "tokio/tonic/protobuf:prost"];
+    for cell in usual(&plan) {
+        let reference = cell.reference.expect("one of the two").to_string();
+        assert!(cell.parent.is_none() && standard.contains(&reference.as_str()), "{cell}");
+    }
+    assert_eq!(plan.external().len(), 2);
+}
+
+#[test]
+fn the_python_client_leaves_out_what_it_cannot_speak_to() {
+    let options = RunOptions { client: Client::Python, ..RunOptions::new(Preset::Seed) };
+    let plan = plan(options.clone());
+    assert!(plan.cells.iter().all(|cell| cell.rung.family() != Family::Raw));
+    let raw = RunOptions { rungs: Some("uring/raw/*".to_owned()), ..options };
+    assert!(matches!(raw.plan(), Err(OptionsError::Client)));
+}
+
+#[test]
+fn a_size_that_is_no_vector_is_refused() {
+    let options = RunOptions { sizes: Some(vec![12]), ..RunOptions::new(Preset::Quick) };
+    assert!(matches!(options.plan(), Err(OptionsError::Size(12))));
+}
+
+#[test]
+fn what_a_codec_cannot_carry_is_skipped_with_the_reason() {
+    let array = ArrayInfo { dtype: "<c16".to_owned(), shape: vec![2], bytes: 32 };
+    let rungs: Vec<AnyRung> = table::rungs().into_iter().map(AnyRung::Own).collect();
+    let cells = RunOptions::new(Preset::Full).cells(&rungs, &array);
+    for cell in cells {
+        let is_list = cell.rung.encoding() == Encoding::Json;
+        assert_eq!(cell.skip.is_some(), is_list, "{cell}: {:?}", cell.skip);
+    }
+}
+
+#[test]
+fn an_array_that_is_not_there_is_named() {
+    let options = RunOptions { array: Some("/no/such.npy".into()), ..RunOptions::new(Preset::Quick) };
+    let error = options.plan().unwrap_err().to_string();
+    assert!(error.starts_with("/no/such.npy: "), "{error}");
+}
