@@ -1,12 +1,12 @@
-//! When each request of an open loop is to be sent; pure, with time as an argument.
+//! Arrival schedule of an open loop. Pure, with time as an argument.
 //!
-//! Requests are due at even steps from the first on, whatever has become of the ones before: a server that stalls
-//! finds those that fell due meanwhile waiting, and each of them counts from when it should have been sent. A latency
-//! that began only when a connection was free would leave out most of what the stall did.
+//! Requests are due at even steps from the first one on, whatever happens to earlier requests.
+//! When a server stalls, the requests that fall due meanwhile wait, and the latency of each counts
+//! from its intended send time. A latency that began when a connection was free would omit most of
+//! the stall.
 
 use std::time::{Duration, Instant};
 
-/// A schedule of intended send times.
 #[derive(Clone, Debug)]
 pub struct Arrivals {
     rate_hz: f64,
@@ -15,24 +15,22 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// `rate_hz` requests a second.
     pub fn new(rate_hz: f64) -> Arrivals {
         Arrivals { rate_hz, first: None, taken: 0 }
     }
 
-    /// Requests a second.
     pub fn rate_hz(&self) -> f64 {
         self.rate_hz
     }
 
-    /// When the next request is due. The first is at once.
+    /// Returns the intended time of the next request. The first one is due at once.
     pub fn due(&mut self, now: Instant) -> Instant {
         let first = *self.first.get_or_insert(now);
-        // From the first on, so that steps which are no whole nanoseconds do not add up.
+        // Computed from the first request, so that rounding does not accumulate.
         first + Duration::from_secs_f64(self.taken as f64 / self.rate_hz)
     }
 
-    /// Takes the next request, if it is due, and says when it should have been sent.
+    /// Takes the next request if it is due, and returns its intended time.
     pub fn take(&mut self, now: Instant) -> Option<Instant> {
         let due = self.due(now);
         (due <= now).then(|| {

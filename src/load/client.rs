@@ -1,11 +1,12 @@
-//! One connection of the load generator over a client half of our own protocols, as a machine for the reactor.
+//! Connection of the load generator over a client half of our own protocols, for the reactor.
 //!
-//! A reply is checked where it lies, its slot is freed, and once all replies of a call have been taken the free slots
-//! are filled again: requests of one turn go out together. It never sends more than its share, and ends the run on
-//! the first thing that is wrong.
+//! A reply is checked in place and frees its slot. After all replies of a call, the free slots are
+//! filled again, so the requests of one turn go out together. A connection never exceeds its share
+//! of the requests in flight, and the first error ends the run.
 //!
-//! Times are the reactor's clock, read once a turn: a latency begins with the turn that queued the request and ends
-//! with the one that brought the last of its reply, so it is whole turns and counts the client's own work in them.
+//! Times are those of the reactor, read once a turn. A latency begins with the turn that queued
+//! the request and ends with the turn that brought the last byte of the reply. It is a whole
+//! number of turns and includes the work of the client in them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -24,32 +25,31 @@ use crate::wire::{
 use super::LoadError;
 use super::run::{Reply, Run, Ticket};
 
-/// What follows the nonce is sent from where it lies when it is at least this long; shorter ones are cheaper to copy.
+/// Least length at which the bytes after the nonce are shared and not copied.
 const SHARE_BYTES_MIN: usize = 8 * 1024;
 
-/// A connection under load.
 #[derive(Debug)]
 pub struct LoadConnection<C> {
     client: C,
     pub(super) run: Rc<RefCell<Run>>,
     slots: Slots,
     stamped: Vec<u8>,
-    /// Its number among the run's connections.
+    /// Number among the connections of the run.
     index: usize,
-    /// Bytes in the buffer that is lent out, as it was.
+    /// Length of the lent buffer at the time of the loan.
     lent_len: usize,
 }
 
-/// Requests in flight by the id that their connection knows them by.
+/// Requests in flight, by id.
 #[derive(Debug)]
 struct Slots {
     tickets: Vec<Option<Ticket>>,
     free: Vec<u32>,
-    /// Since when one is free.
+    /// Time since which a slot is free.
     free_since: Instant,
 }
 
-/// Takes the replies of one call.
+/// Sink for the replies of one call.
 struct Replies<'a> {
     run: &'a mut Run,
     slots: &'a mut Slots,
@@ -74,8 +74,8 @@ impl LoadClient for H2Client {
 }
 
 impl<C: LoadClient> LoadConnection<C> {
-    /// Connection `index` of `run`, which keeps `share` requests in flight, or as many as `client` can carry at the
-    /// time, or in an open loop as many as are due.
+    /// Makes connection `index` of `run`. It keeps `share` requests in flight, or as many as
+    /// `client` can carry, or in an open loop as many as are due.
     pub fn new(client: C, run: Rc<RefCell<Run>>, index: usize, share: u32) -> LoadConnection<C> {
         let slots = Slots {
             tickets: vec![None; share as usize],
@@ -109,7 +109,7 @@ impl<C: LoadClient> LoadConnection<C> {
         }
     }
 
-    /// Lets the client take something, checks the replies that come of it, and asks for more.
+    /// Passes input to the client, checks the replies, and sends further requests.
     fn take(
         &mut self,
         cx: &mut Context<'_>,
@@ -183,7 +183,8 @@ impl<C: LoadClient> Machine for LoadConnection<C> {
 }
 
 impl<C: LoadClient> Connected for LoadConnection<C> {
-    /// Something is due. The turn's clock stands where the last one began, before it was.
+    /// Sends the request that is due. The clock of the turn is older than the request, so it is
+    /// read again.
     fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         let queued = cx.out.len();
         self.fill(Instant::now(), cx);
@@ -193,7 +194,8 @@ impl<C: LoadClient> Connected for LoadConnection<C> {
 }
 
 impl<C> Drop for LoadConnection<C> {
-    /// A reactor that gives a connection up (reset, refused) drops it; the run must not wait for its replies.
+    /// The reactor drops a connection that was reset or refused. The run must not wait for its
+    /// replies.
     fn drop(&mut self) {
         self.run.borrow_mut().closed();
     }
@@ -225,7 +227,7 @@ impl Sink for Replies<'_> {
     }
 }
 
-/// SETTINGS as a record has them.
+/// SETTINGS in the form of a record.
 fn http2(settings: Settings) -> Http2Settings {
     let default = Settings::default();
     let changed = |value, default| (value != default).then_some(value);

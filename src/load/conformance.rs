@@ -1,9 +1,10 @@
-//! Arrays that a server has to answer rightly before anything of it is measured.
+//! Conformance arrays, which a server has to echo before it is measured.
 //!
-//! A server that knows what it is going to be asked could answer without doing the work: a length, a type or a head that
-//! never changes need not be read. So these differ in every way that arrays of the contract differ: items of every type
-//! and byte order, none of them or thousands, no dimension or several, one of them perhaps 0. They go over one
-//! connection one after another, so that what a message leaves behind meets the next. The same seed draws the same ones.
+//! A server that knew its requests could skip work: it need not read a length, a type or a head
+//! that never changes. So these arrays differ in every way that the contract allows: items of
+//! every type and byte order, none or thousands of them, no dimension or several, one of them
+//! perhaps 0. They use one connection one after another, so that leftovers of one message meet the
+//! next. The same seed gives the same arrays.
 
 use rand::{RngExt as _, SeedableRng};
 use rand_pcg::Pcg64;
@@ -13,19 +14,17 @@ use crate::codec::{self, ArrayCodec};
 
 use super::message::Body;
 
-/// How many arrays there are.
 pub const ARRAYS: usize = 48;
 
-/// Most items of one; as a JSON list of doubles that is 100 KiB.
+/// Most items of an array; a JSON list of as many doubles has 100 KiB.
 const ITEMS_MAX: f64 = 4096.0;
 
-/// Most dimensions.
 const RANK_MAX: usize = 5;
 
-/// One dimension in as many is 0.
+/// One dimension in this many is 0.
 const EMPTY_ONE_IN: u32 = 12;
 
-/// The arrays of `seed`, all of which `body` can carry: the first is 0-d, the second empty.
+/// Draws the arrays of `seed` that `body` can carry. The first is 0-d, the second empty.
 pub fn arrays(body: Body, seed: u64) -> Vec<NdArray> {
     let mut random = Pcg64::seed_from_u64(seed);
     let dtypes: Vec<DType> = DType::all().collect();
@@ -50,7 +49,7 @@ pub fn arrays(body: Body, seed: u64) -> Vec<NdArray> {
     arrays
 }
 
-/// What `array` is, in a few words.
+/// Formats the type and the shape of `array`.
 pub fn name(array: &ArrayView<'_>) -> String {
     format!("{} {:?}", array.dtype().name(), array.shape().dims())
 }
@@ -66,7 +65,8 @@ fn dims(random: &mut Pcg64) -> Vec<u64> {
     (0..rank).map(|_| dim()).collect()
 }
 
-/// A list cannot say of what shape it is if a dimension but the last is 0, nor has it complex numbers.
+/// Returns whether `codec` can carry `array`. A JSON list has no complex numbers, and no shape if
+/// a dimension other than the last is 0.
 fn is_carried(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> bool {
     let Ok(message) = codec::message(codec, array) else { return false };
     let mut scratch = Vec::new();

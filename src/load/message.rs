@@ -1,8 +1,9 @@
-//! The message that every request of a run carries, written once and stamped with a nonce for each.
+//! The message that every request carries, encoded once and stamped with a nonce for each request.
 //!
-//! A [`Form`] is a whole message with known places for the nonce. Its beginning, up to the last of them, is copied
-//! and stamped; the rest is sent from where it lies. The request has one form; replies are compared with the forms
-//! that right replies have had, which is a comparison of bytes and no decoding (see [`super::verify`]).
+//! A [`Form`] is a complete message with known places of the nonce. The bytes up to the last place
+//! are copied and stamped; the other bytes are shared. The request has one form. Replies are
+//! compared with the forms of earlier correct replies, which compares bytes and decodes nothing
+//! (see [`super::verify`]).
 //!
 //! ```text
 //! | head | nonce | rest of the payload, tail |
@@ -22,16 +23,16 @@ use crate::wire::PooledBuf;
 
 use super::nonce::Nonce;
 
-/// What a message body is.
+/// Content of a message.
 #[derive(Clone, Copy, Debug)]
 pub enum Body {
-    /// The array's own bytes, sent as `reflect`.
+    /// The array's own bytes, for `reflect`.
     Reflect,
-    /// The array as this codec of our own writes it.
+    /// The array in one of our own codecs.
     Codec(&'static dyn ArrayCodec),
 }
 
-/// What is sent: the array, how it is written, and where requests differ.
+/// Array, its encoding, and the nonce.
 #[derive(Debug)]
 pub struct Message {
     body: Body,
@@ -40,36 +41,36 @@ pub struct Message {
     form: Form,
 }
 
-/// A whole message and the places of the nonce in it.
+/// Complete message and the places of the nonce in it.
 #[derive(Clone, Debug)]
 pub struct Form {
     bytes: Rc<PooledBuf>,
     places: Places,
-    /// Bytes up to the end of the last place.
     stamped_len: usize,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Places {
-    /// The array is empty.
+    /// Empty array.
     None,
-    /// As it lies in the array, from here.
+    /// Bytes of the array, from here.
     Bytes { at: usize },
-    /// As base64 from here; `padding` are the bytes behind the nonce that complete its last group of three.
+    /// Base64 from here. `padding` are the bytes after the nonce that complete its last group of
+    /// three.
     Base64 { at: usize, padding: Vec<u8>, text_len: usize },
-    /// Each number as text at its place.
+    /// Text of each number at its place.
     Text { at: Vec<usize> },
 }
 
 impl From<Encoding> for Body {
-    /// Whatever form the server uses, our own codec does the client's work: the same cost for every rung.
+    /// Selects our own codec, whatever codec the server uses, so that the cost of the client is
+    /// the same for every rung.
     fn from(encoding: Encoding) -> Body {
         codec::implementation(encoding.own()).map_or(Body::Reflect, Body::Codec)
     }
 }
 
 impl Body {
-    /// What it is on the wire.
     pub fn encoding(self) -> Encoding {
         match self {
             Body::Reflect => Encoding::Reflect,
@@ -79,7 +80,7 @@ impl Body {
 }
 
 impl Message {
-    /// Writes `array` as `body` says and finds where its nonce goes.
+    /// Encodes `array` and finds the places of the nonce.
     pub fn new(body: Body, array: NdArray, nonce_base: u64) -> Result<Message, CodecError> {
         let nonce = Nonce::new(&array.view(), nonce_base);
         let mut array = array;
@@ -92,29 +93,26 @@ impl Message {
         Ok(Message { body, array, nonce, form })
     }
 
-    /// What the request's bytes are.
     pub fn body(&self) -> Body {
         self.body
     }
 
-    /// The array, with the nonce of some request in it.
+    /// The array, with the nonce of some request.
     pub fn array(&self) -> ArrayView<'_> {
         self.array.view()
     }
 
-    /// Where requests differ.
     pub fn nonce(&self) -> &Nonce {
         &self.nonce
     }
 
-    /// The request.
     pub fn form(&self) -> &Form {
         &self.form
     }
 }
 
 impl Form {
-    /// The form of `bytes`, a message that holds `array`; `None` where the nonce is not to be found.
+    /// Finds the form of `bytes`, a message that holds `array`; `None` if the nonce is not found.
     pub fn find(body: Body, nonce: &Nonce, array: &ArrayView<'_>, bytes: Vec<u8>) -> Option<Form> {
         let (places, stamped_len) = match body.encoding().spec().payload {
             _ if nonce.byte_len() == 0 => (Places::None, 0),
@@ -128,22 +126,21 @@ impl Form {
         Some(Form { bytes: Rc::new(bytes.into()), places, stamped_len })
     }
 
-    /// Bytes of the message.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// True for a message of no bytes (an empty array, reflected).
+    /// Returns true for an empty array under `reflect`.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Bytes that [`Form::stamp`] appends; what follows is the same for every request.
+    /// Bytes that [`Form::stamp`] appends. The bytes after them are the same for every request.
     pub fn stamped_len(&self) -> usize {
         self.stamped_len
     }
 
-    /// The message of some request.
+    /// Message of some request.
     pub fn bytes(&self) -> &Rc<PooledBuf> {
         &self.bytes
     }
@@ -170,7 +167,7 @@ impl Form {
     }
 }
 
-/// Appends the nonce and its padding as base64. The raw bytes stand behind the text for a moment.
+/// Appends the nonce and its padding as base64. The raw bytes are behind the text for a moment.
 fn stamp_base64(nonce: &Nonce, request: u64, padding: &[u8], text_len: usize, out: &mut Vec<u8>) {
     let text_at = out.len();
     let raw_at = text_at + text_len;
@@ -183,7 +180,6 @@ fn stamp_base64(nonce: &Nonce, request: u64, padding: &[u8], text_len: usize, ou
     out.truncate(raw_at);
 }
 
-/// The whole message of `array`.
 fn write(body: Body, array: &ArrayView<'_>) -> Result<Vec<u8>, CodecError> {
     match body {
         Body::Reflect => Ok(array.data().to_vec()),
@@ -191,7 +187,7 @@ fn write(body: Body, array: &ArrayView<'_>) -> Result<Vec<u8>, CodecError> {
     }
 }
 
-/// Where the array's bytes lie in a message that holds them as they are.
+/// Finds the array's bytes in a message that holds them unchanged.
 fn payload_at(body: Body, message: &[u8]) -> Option<usize> {
     let Body::Codec(codec) = body else {
         return Some(0);
@@ -203,7 +199,7 @@ fn payload_at(body: Body, message: &[u8]) -> Option<usize> {
     (end <= message.len()).then_some(at)
 }
 
-/// Where the base64 of the nonce's bytes lies: the nonce, filled up to whole groups of three if the array goes on.
+/// Finds the base64 of the nonce, completed to whole groups of three if the array is longer.
 fn base64_place(message: &[u8], nonce: &Nonce, array: &ArrayView<'_>) -> Option<(Places, usize)> {
     let at = value_at(message, b"\"buffer\"")?;
     let at = (message.get(at) == Some(&b'"')).then_some(at + 1)?;
@@ -214,7 +210,7 @@ fn base64_place(message: &[u8], nonce: &Nonce, array: &ArrayView<'_>) -> Option<
     Some((Places::Base64 { at, padding, text_len }, at + text_len))
 }
 
-/// Where the first numbers of a nested list stand, if each is as wide as the nonce's.
+/// Finds the first numbers of a nested list, if each is as wide as those of the nonce.
 pub(super) fn text_places(message: &[u8], nonce: &Nonce) -> Option<(Places, usize)> {
     let width = nonce.text_width();
     let mut at = value_at(message, b"\"data\"")?;
@@ -230,8 +226,8 @@ pub(super) fn text_places(message: &[u8], nonce: &Nonce) -> Option<(Places, usiz
     Some((Places::Text { at: places }, at))
 }
 
-/// Where the value of `key` begins. A key of the same name can only stand before it inside a string, which none of
-/// the fields of a message can hold.
+/// Finds the value of `key`. The same text can occur earlier in a string only, and no field of a
+/// message holds such a string.
 pub(super) fn value_at(message: &[u8], key: &[u8]) -> Option<usize> {
     let after_key = memmem::find(message, key)? + key.len();
     let is_space = |byte: &u8| byte.is_ascii_whitespace();

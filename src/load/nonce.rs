@@ -1,7 +1,8 @@
-//! A number inside the array that differs for every request, so that a reply to another request is caught.
+//! Nonce: a number inside the array that differs for every request, which reveals a reply to
+//! another request.
 //!
-//! It stands in the first items, as values that every encoding carries exactly and that take the same number of
-//! characters whatever the number: a template is stamped with it, nothing is encoded again.
+//! The nonce is in the first items. Every encoding carries its values exactly and in a fixed
+//! number of characters, so a template is stamped and nothing is encoded again.
 //!
 //! | items | value | text |
 //! |---|---|---|
@@ -11,27 +12,27 @@
 //! | integers | whole numbers of 3, 5, 10 or 16 digits | `1000000042` |
 //! | bools | one bit each | `false`, or `true` and a space |
 //!
-//! An 8-byte `f8` array is nothing but its nonce. An array of few small items repeats its nonces after as many
-//! requests as it has values; an empty one has none, and nothing in it could be mistaken.
+//! An 8-byte `f8` array consists of its nonce. An array of few small items repeats its nonces
+//! after as many requests as it has values. An empty array has none.
 
 use crate::array::{ArrayView, DType, Kind, Order};
 
-/// Nonces wanted: more than the requests of any run.
+/// Wanted number of nonces: more than the requests of any run.
 const SPACE_WANTED: u64 = 1 << 40;
 
-/// How numbers become the first items of one array.
+/// Mapping of numbers to the first items of an array.
 #[derive(Clone, Debug)]
 pub struct Nonce {
     scalar: Scalar,
     order: Order,
     scalars: usize,
-    /// Different nonces there are.
+    /// Number of different nonces.
     space: u64,
-    /// Where this run starts counting.
+    /// First nonce of this run.
     base: u64,
 }
 
-/// One number as it lies in memory; a complex item is two.
+/// Number in memory. A complex item is two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scalar {
     Bool,
@@ -42,7 +43,8 @@ enum Scalar {
 }
 
 impl Nonce {
-    /// Nonces for arrays like `array`. Runs with different `base` use different ones first.
+    /// Makes nonces for arrays like `array`. Runs with different `base` use different nonces
+    /// first.
     pub fn new(array: &ArrayView<'_>, base: u64) -> Nonce {
         let scalar = Scalar::of(array.dtype());
         let available = array.data().len() / scalar.size();
@@ -55,12 +57,12 @@ impl Nonce {
         Nonce { scalar, order: array.dtype().order(), scalars, space, base: base % space }
     }
 
-    /// Bytes of the array that it takes, from the first one.
+    /// Bytes of the array that the nonce takes, from the first one.
     pub fn byte_len(&self) -> usize {
         self.scalars * self.scalar.size()
     }
 
-    /// Numbers it consists of; as text each has its own place.
+    /// Numbers of the nonce. Each has a place of its own in text.
     pub fn scalars(&self) -> usize {
         self.scalars
     }
@@ -70,12 +72,12 @@ impl Nonce {
         self.scalar.text_width()
     }
 
-    /// Appends the nonce of `request` as it lies in the array.
+    /// Appends the nonce of `request` in the form of the array.
     pub fn bytes(&self, request: u64, out: &mut Vec<u8>) {
         self.each_digit(request, |digit| self.scalar_bytes(digit, out));
     }
 
-    /// Appends the least nonce, whose numbers all have the width that text reserves for them.
+    /// Appends the least nonce, whose numbers have the width that text reserves for them.
     pub fn least(&self, out: &mut Vec<u8>) {
         (0..self.scalars).for_each(|_| self.scalar_bytes(0, out));
     }
@@ -102,7 +104,8 @@ impl Nonce {
     fn each_digit(&self, request: u64, mut take: impl FnMut(u64)) {
         let radix = self.scalar.radix();
         let mut left = self.base.wrapping_add(request);
-        // Dividing costs more than all the rest, and a single double never needs it.
+        // A division would cost more than the rest of this function, and a single double never
+        // needs it.
         if left >= self.space {
             left %= self.space;
         }
@@ -137,7 +140,7 @@ impl Scalar {
         }
     }
 
-    /// The smallest value, and how many there are from it on that have equally long texts.
+    /// Returns the least value, and the number of values from it on with equally long texts.
     fn range(self) -> (u64, u64) {
         match self {
             Scalar::Bool => (0, 2),
@@ -159,7 +162,7 @@ impl Scalar {
         self.range().1
     }
 
-    /// The value's bits and how many bytes of them count.
+    /// Returns the bits of the value and their length in bytes.
     fn bits(self, digit: u64) -> (u64, usize) {
         let value = self.range().0 + digit;
         let bits = match self {

@@ -1,7 +1,7 @@
-//! What the connections of one run share: the schedule, the checks, the counts, and the first failure.
+//! State that the connections of one run share: schedule, checks, counts, and the first failure.
 //!
-//! One thread owns it all, so a plain `Rc<RefCell<Run>>` is enough. Time is an argument; the only things read from
-//! the machine are processor clocks and counters, at the window's two boundaries.
+//! One thread owns it, so an `Rc<RefCell<Run>>` is enough. Time is an argument. The CPU clocks and
+//! counters of the machine are read at the two boundaries of the window only.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -21,11 +21,12 @@ use super::verify::{Verifier, WrongReply};
 use super::{LoadError, conformance};
 use crate::record::trial_spec::LoadSpec;
 
-/// One run, from its first request to its last reply.
+/// State of a run, from its first request to its last reply.
 #[derive(Debug)]
 pub struct Run {
     schedule: Schedule,
-    /// Of the messages that requests carry in turns; hardly ever more than one.
+    /// One for each message; the requests carry the messages in turns. There is one in all runs
+    /// except the conformance run.
     verifiers: Vec<Verifier>,
     latencies: Histogram,
     open: Option<OpenLoop>,
@@ -35,60 +36,56 @@ pub struct Run {
     closed: Option<Reading>,
     failure: Option<LoadError>,
     started: Option<Instant>,
-    /// Time in which the reactor only looked for replies, up to its last turn.
+    /// Time of busy polling, up to the last turn of the reactor.
     spun: Duration,
     delay: Duration,
 }
 
-/// The server's process, whose time is read.
+/// Process of the server, whose CPU time is read.
 #[derive(Debug)]
 struct Watched {
     pid: u32,
     cpu_clock_sync: CpuClockSync,
 }
 
-/// What an open loop has beside.
+/// State of an open loop.
 #[derive(Debug)]
 struct OpenLoop {
     arrivals: Arrivals,
-    /// How late requests were sent.
+    /// Delays of the load generator itself.
     lags: Histogram,
-    /// Connections that could send and have nothing due.
+    /// Connections that can send while nothing is due.
     idle: Vec<usize>,
 }
 
-/// What went over the wire on all connections, framing included, and what the server said first.
+/// Bytes on the wire of all connections, with framing, and the SETTINGS of both sides.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// Bytes sent.
     pub bytes_out: Cell<u64>,
-    /// Bytes received.
     pub bytes_in: Cell<u64>,
-    /// The HTTP/2 SETTINGS of the server.
     pub server_settings: Cell<Option<Http2Settings>>,
-    /// Ours.
     pub client_settings: Cell<Option<Http2Settings>>,
 }
 
-/// What has come for a request.
+/// Reply to a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Reply<'a> {
-    /// A whole body, not looked at yet.
+    /// A complete body, not yet checked.
     Body(&'a [u8]),
-    /// The server's refusal.
+    /// Text of a refusal.
     Refused(&'a str),
 }
 
-/// A request that waits for its reply.
+/// Request without a reply.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticket {
-    /// Its number, from 0.
+    /// Number, from 0.
     pub request: u64,
-    /// When it was handed to its connection; in an open loop, when it should have been.
+    /// Time at which the connection got the request; in an open loop, the intended time.
     pub sent: Instant,
 }
 
-/// Clocks at a boundary of the window.
+/// Clocks and counters at a boundary of the window.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     at: Instant,
@@ -99,7 +96,7 @@ struct Reading {
 }
 
 impl Run {
-    /// A run as `spec` says, whose requests carry `messages` in turns.
+    /// Makes a run of `spec` whose requests carry `messages` in turns.
     pub fn new(spec: &LoadSpec, messages: Vec<Message>) -> Result<Run, LoadError> {
         Ok(Run {
             schedule: Schedule::new(spec.warmup, spec.window).settling(spec.settle),
@@ -121,19 +118,19 @@ impl Run {
         })
     }
 
-    /// What `request` carries.
+    /// Returns the message of `request`.
     pub fn message(&self, request: u64) -> &Message {
         self.verifiers[self.turn(request)].message()
     }
 
-    /// Bytes of the longest message.
     pub fn request_len_max(&self) -> usize {
         let lens = self.verifiers.iter().map(|verifier| verifier.message().form().len());
         lens.max().unwrap_or_default()
     }
 
     fn turn(&self, request: u64) -> usize {
-        // Dividing costs more than all the rest, and there is one message wherever anything is timed.
+        // A division would cost more than the rest of this function, and timed runs have one
+        // message.
         if let [_] = self.verifiers.as_slice() {
             0
         } else {
@@ -141,13 +138,12 @@ impl Run {
         }
     }
 
-    /// Counters that whoever moves bytes keeps.
     pub fn traffic(&self) -> &Rc<Traffic> {
         &self.traffic
     }
 
-    /// The next request, if one is wanted at all. `free` is since when its connection could have sent it, `index` the
-    /// connection's number: one that gets nothing because nothing is due is told when something is.
+    /// Takes the next request, if one is wanted. The connection `index` could have sent it since
+    /// `free`. A connection that gets none because none is due is remembered as idle.
     pub fn next(&mut self, now: Instant, free: Instant, index: usize) -> Option<Ticket> {
         if self.started.is_none() {
             self.started = Some(now);
@@ -173,21 +169,21 @@ impl Run {
         Some(Ticket { request: self.schedule.sent(), sent })
     }
 
-    /// A connection that can send the next request of an open loop, and when that is due.
+    /// Returns an idle connection and the time of the next request of an open loop.
     pub fn waiting(&mut self, now: Instant) -> Option<(usize, Instant)> {
         let open = self.open.as_mut()?;
         let index = *open.idle.last()?;
         Some((index, open.arrivals.due(now)))
     }
 
-    /// The connection that [`Run::waiting`] gave is going to send.
+    /// Marks the connection from [`Run::waiting`] as busy.
     pub fn woken(&mut self) {
         if let Some(open) = &mut self.open {
             open.idle.pop();
         }
     }
 
-    /// The reply to `ticket` has come whole.
+    /// Checks a complete reply to `ticket` and counts it.
     pub fn reply(&mut self, ticket: Ticket, reply: Reply<'_>, now: Instant) {
         let turn = self.turn(ticket.request);
         let checked = match reply {
@@ -202,8 +198,8 @@ impl Run {
         }
         let verdict = self.schedule.answered(now);
         self.read(verdict.boundary, now);
-        // In an open loop a request belongs to the window that it should have been sent in: one that a stall held up
-        // until the window was over would not count otherwise.
+        // In an open loop, a request belongs to the window of its intended time. Otherwise a
+        // request that a stall delayed beyond the window would not count.
         let counts = match (&self.open, self.opened) {
             (None, _) => verdict.counts,
             (Some(_), None) => false,
@@ -217,41 +213,42 @@ impl Run {
         }
     }
 
-    /// Ends the run with `error`, unless it already failed.
+    /// Ends the run with `error`, unless it has failed before.
     pub fn fail(&mut self, error: LoadError) {
         self.failure.get_or_insert(error);
     }
 
-    /// A connection has ended: a failure while replies are outstanding or requests are still to be sent.
+    /// Reports the end of a connection: a failure if the run is not over.
     pub fn closed(&mut self) {
         let outstanding = self.schedule.outstanding();
         self.broken(LoadError::Closed { outstanding });
     }
 
-    /// A connection broke: likewise. Once the run is over, connections are torn down without a farewell.
+    /// Reports a broken connection: a failure if the run is not over. Connections of a finished
+    /// run are closed without a farewell.
     pub fn broken(&mut self, error: LoadError) {
         if !self.over() {
             self.fail(error);
         }
     }
 
-    /// Says how long the reactor has only looked for replies, in all.
+    /// Updates the total time of busy polling.
     pub fn spun(&mut self, spun: Duration) {
         self.spun = spun;
     }
 
-    /// The run's time is up.
+    /// Ends the run because its time is up.
     pub fn timed_out(&mut self, after: Duration) {
         let outstanding = self.schedule.outstanding();
         self.fail(LoadError::Timeout { after, outstanding, counted: self.schedule.counted() });
     }
 
-    /// True when nothing more is to be sent or awaited.
+    /// Returns true when nothing more is sent or awaited.
     pub fn over(&self) -> bool {
         self.failure.is_some() || self.schedule.finished()
     }
 
-    /// The measurement, or the failure.
+    /// Returns the measurement, or the failure.
     pub fn finish(&mut self, socket: SocketOptions) -> Result<Measurement, LoadError> {
         if let Some(failure) = self.failure.take() {
             return Err(self.named(failure));
@@ -292,7 +289,8 @@ impl Run {
         })
     }
 
-    /// `failure`, with the array that it was about, where that is one of several: they go one after another.
+    /// Adds to `failure` the array that caused it, where there are several: they are sent one
+    /// after another.
     fn named(&self, failure: LoadError) -> LoadError {
         let count = self.verifiers.len();
         let sent = self.schedule.sent_in_all();
@@ -301,8 +299,8 @@ impl Run {
         LoadError::Array { number: self.turn(last) + 1, count, array, source: Box::new(failure) }
     }
 
-    /// The window's share of the run's `bytes`, by requests: messages that lie across a boundary would blur a count
-    /// between the two, by as much as all that is in flight.
+    /// Share of the window in the run's `bytes`, by requests. Messages across a boundary would
+    /// blur a count between the two boundaries by all bytes in flight.
     fn share_of(&self, bytes: u64) -> u64 {
         let (counted, answered) = (self.schedule.counted(), self.schedule.answered_in_all());
         let share = u128::from(bytes) * u128::from(counted) / u128::from(answered.max(1));
@@ -344,18 +342,16 @@ impl Watched {
 }
 
 impl Traffic {
-    /// Counts bytes sent.
     pub fn sent(&self, bytes: usize) {
         self.bytes_out.set(self.bytes_out.get() + bytes as u64);
     }
 
-    /// Counts bytes received.
     pub fn received(&self, bytes: usize) {
         self.bytes_in.set(self.bytes_in.get() + bytes as u64);
     }
 }
 
-/// Keeps the processor busy.
+/// Busy wait.
 fn wait(time: Duration) {
     let until = Instant::now() + time;
     while Instant::now() < until {
@@ -371,7 +367,7 @@ fn reading_server(source: std::io::Error) -> LoadError {
     LoadError::Io { what: "reading CPU time and memory of the server's process", source }
 }
 
-/// A peer's text on one line of bounded length.
+/// Reduces a text of the peer to one line of bounded length.
 fn one_line(text: &str) -> String {
     const CHARS_MAX: usize = 300;
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CHARS_MAX).collect()

@@ -1,21 +1,21 @@
-//! When requests may be sent and which replies count; pure, with time as an argument.
+//! Schedule of a run: when to send, and which replies count. Pure, with time as an argument.
 //!
 //! ```text
 //!            warm-up            window             drain
 //!   start ─────────────▶ open ───────────▶ close ─────────▶ finished
 //!          sent, checked       and counted       checked only
 //! ```
-//! Closed loop: a connection that has its answer may ask again at once. Both boundaries fall on a reply, so the
-//! window's true length is measured, not assumed, and a slow server still has at least one reply in it. Replies that
-//! share the opening reply's instant (one turn of the loop) are not counted, those that share the closing one's are:
-//! the window is open at its start and closed at its end, and costs and replies belong to the same turns.
+//! Both boundaries of the window fall on a reply, so its length is measured and not assumed, and a
+//! slow server has at least one reply in it. Replies at the instant of the opening reply, which
+//! belong to the same turn of the loop, are not counted; those at the instant of the closing reply
+//! are. The window is open at its start and closed at its end, so costs and replies belong to the
+//! same turns.
 
 use std::time::{Duration, Instant};
 
 use super::steady_state::SteadyState;
 use crate::record::trial_spec::Length;
 
-/// The state of one run.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     warmup: Length,
@@ -31,39 +31,29 @@ pub struct Schedule {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nothing has been sent.
     Idle,
-    Warmup {
-        since: Instant,
-    },
-    Window {
-        since: Instant,
-    },
-    Drain {
-        since: Instant,
-    },
+    Warmup { since: Instant },
+    Window { since: Instant },
+    Drain { since: Instant },
 }
 
-/// What a reply means for the run.
+/// Consequence of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The reply belongs to the window.
+    /// True if the reply belongs to the window.
     pub counts: bool,
-    /// A boundary that this reply crosses, where costs are to be read.
+    /// Boundary that this reply crosses, where costs are read.
     pub boundary: Option<Boundary>,
 }
 
-/// An end of the window.
+/// Boundary of the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Boundary {
-    /// Counting starts.
     Open,
-    /// Counting ends.
     Close,
 }
 
 impl Schedule {
-    /// A run of `warmup`, then `window`.
     pub fn new(warmup: Length, window: Length) -> Schedule {
         Schedule {
             warmup,
@@ -78,17 +68,18 @@ impl Schedule {
         }
     }
 
-    /// The same with a warm-up that goes on until there is no trend, at most for `settle`.
+    /// Extends the warm-up until there is no trend, at most to `settle`.
     pub fn settling(self, settle: Option<Duration>) -> Schedule {
         Schedule { settle, ..self }
     }
 
-    /// Whether the warm-up ended without a trend; `None` of one that does not look, or has not ended.
+    /// Returns whether the warm-up ended without a trend; `None` before its end, or without
+    /// detection.
     pub fn is_steady(&self) -> Option<bool> {
         self.is_steady
     }
 
-    /// The first request is about to be sent. Without a warm-up the window opens here.
+    /// Starts the run, at the first request. Without a warm-up the window opens here.
     pub fn start(&mut self, now: Instant) -> Option<Boundary> {
         if self.warmup.is_reached(0, Duration::ZERO) {
             self.phase = Phase::Window { since: now };
@@ -101,7 +92,7 @@ impl Schedule {
         None
     }
 
-    /// Whether one more request is wanted.
+    /// Returns whether one more request is wanted.
     pub fn may_send(&self) -> bool {
         match (self.phase, self.window) {
             (Phase::Idle | Phase::Drain { .. }, _) => false,
@@ -112,13 +103,13 @@ impl Schedule {
         }
     }
 
-    /// A request was sent; gives its number, from 0.
+    /// Counts a request and returns its number, from 0.
     pub fn sent(&mut self) -> u64 {
         self.sent += 1;
         self.sent - 1
     }
 
-    /// A right reply came at `now`.
+    /// Counts a correct reply.
     pub fn answered(&mut self, now: Instant) -> Verdict {
         self.answered += 1;
         match self.phase {
@@ -139,27 +130,25 @@ impl Schedule {
         }
     }
 
-    /// Right replies that belong to the window.
+    /// Correct replies in the window.
     pub fn counted(&self) -> u64 {
         self.counted
     }
 
-    /// Right replies, those outside the window among them.
+    /// Correct replies, including those outside the window.
     pub fn answered_in_all(&self) -> u64 {
         self.answered
     }
 
-    /// Requests sent.
     pub fn sent_in_all(&self) -> u64 {
         self.sent
     }
 
-    /// Requests without a reply yet.
     pub fn outstanding(&self) -> u64 {
         self.sent - self.answered
     }
 
-    /// True once the window is closed and nothing is outstanding.
+    /// Returns true once the window is closed and nothing is outstanding.
     pub fn finished(&self) -> bool {
         matches!(self.phase, Phase::Drain { .. }) && self.outstanding() == 0
     }
@@ -175,7 +164,7 @@ impl Schedule {
     }
 
     fn in_window(&mut self, since: Instant, now: Instant) -> Verdict {
-        // Without a warm-up there is no reply that opened the window, hence none to leave out.
+        // Without a warm-up no reply opened the window, so there is none to leave out.
         let counts = now > since || self.warmup.is_reached(0, Duration::ZERO);
         self.counted += u64::from(counts);
         if !counts || !self.window.is_reached(self.counted, now - since) {

@@ -1,20 +1,22 @@
-//! When a warm-up may end: once the rate of replies shows no trend. Pure, with time as an argument.
+//! Steady-state detection: a warm-up ends once the rate of replies shows no trend. Pure, with time
+//! as an argument.
 //!
-//! The warm-up is cut into slices. From `SLICES` of them on, the latest ones are tested at the end of each
-//! ([`trend`]); what still goes one way is not what the server is going to be, and the warm-up goes on, up to its
-//! bound. A server too slow for its slices has the same small count in most, which is no trend.
+//! The warm-up is cut into slices. From `SLICES` slices on, the latest ones are tested for a
+//! [`trend`] at the end of each. A rate that still changes in one direction is not that of the
+//! warm server, so the warm-up goes on, up to its bound. A server that is slow for its slices has
+//! the same small count in most of them, which is no trend.
 
 use std::time::{Duration, Instant};
 
 use crate::stats::trend;
 
-/// Slices of the shortest warm-up; of fewer no order is a trend.
+/// Slices of the shortest warm-up. Fewer slices show no trend in any order.
 const SLICES: u32 = 5;
 
-/// Latest slices that are looked at.
+/// Latest slices that are tested.
 const SLICES_LOOKED_AT: usize = 8;
 
-/// A warm-up of at least some time and at most another.
+/// Detector for a warm-up with a least and a greatest length.
 #[derive(Clone, Debug)]
 pub struct SteadyState {
     slice: Duration,
@@ -25,14 +27,13 @@ pub struct SteadyState {
 }
 
 impl SteadyState {
-    /// Begins at `now`.
     pub fn new(min: Duration, max: Duration, now: Instant) -> SteadyState {
         let slice = (min / SLICES).max(Duration::from_micros(1));
         let (slice_end, max_end) = (now + slice, now + max.max(min));
         SteadyState { slice, slice_end, max_end, replies: Vec::new(), in_slice: 0 }
     }
 
-    /// A reply came. `Some` ends the warm-up, and says whether it became steady.
+    /// Counts a reply. `Some` ends the warm-up and tells whether it became steady.
     pub fn answered(&mut self, now: Instant) -> Option<bool> {
         let mut ended = None;
         while now >= self.slice_end && ended.is_none() {
@@ -53,7 +54,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// When and how a warm-up of 50 to 500 ms ends whose replies come at `gaps`.
+    /// Returns the time and the result of a warm-up of 50 to 500 ms with replies at these gaps.
     fn end(mut gap: impl FnMut(Duration) -> Duration) -> (Duration, bool) {
         let begin = Instant::now();
         let mut settling = SteadyState::new(50 * MS, 500 * MS, begin);

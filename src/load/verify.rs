@@ -1,9 +1,10 @@
-//! Whether a reply is the request's own array, every byte of it.
+//! Verification of replies: every byte has to be that of the request's array.
 //!
-//! A reply in a form that was right before is compared byte by byte with that form, stamped with the request's nonce:
-//! nothing is decoded. Any other is decoded with our own codec and compared bit by bit; if it is right, its form is
-//! remembered, since a server writes all its replies alike. So every byte of every reply is looked at, and a reply
-//! costs a comparison whatever the encoding. A reflected body has only one right form.
+//! A reply in a known form is compared byte by byte with that form, stamped with the request's
+//! nonce, and not decoded. Any other reply is decoded with our own codec and compared bit by bit.
+//! A correct reply's form is remembered, since a server writes all its replies alike. So every
+//! byte of every reply is checked, at the cost of a comparison in every encoding. A reflected body
+//! has only one correct form.
 
 use std::fmt;
 
@@ -12,70 +13,40 @@ use crate::codec::{ArrayCodec, CodecError};
 
 use super::message::{Body, Form, Message};
 
-/// Forms remembered; a server has one, or two when it is replaced under the same address.
+/// Forms to remember. A server has one form, or two when it is replaced under the same address.
 const FORMS_MAX: usize = 4;
 
-/// Requests before and after the one in question whose nonce a wrong reply may carry, to say so.
+/// Distance of the requests whose nonces are searched in a wrong reply, for the message.
 const SWAP_SEARCH: u64 = 100_000;
 
-/// Checks replies of one run.
+/// Checker of the replies of one run.
 #[derive(Debug)]
 pub struct Verifier {
     message: Message,
-    /// Latest first.
+    /// The latest form first.
     pub(super) forms: Vec<Form>,
     stamped: Vec<u8>,
     scratch: Vec<u8>,
 }
 
-/// How a reply is wrong.
+/// Difference of a reply from its request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongReply {
-    /// The server refused the request.
     #[error("refused: {0}")]
     Refused(String),
-    /// The body is not a message of the encoding.
     #[error("{0}")]
     Undecodable(#[from] CodecError),
-    /// The body is too long or too short.
     #[error("{got} bytes, expected {expected}")]
-    Length {
-        /// Bytes expected.
-        expected: usize,
-        /// Bytes received.
-        got: usize,
-    },
-    /// Another item type.
+    Length { expected: usize, got: usize },
     #[error("dtype {got}, expected {expected}")]
-    DType {
-        /// Type sent.
-        expected: &'static str,
-        /// Type received.
-        got: &'static str,
-    },
-    /// Other dimensions.
+    DType { expected: &'static str, got: &'static str },
     #[error("shape {got:?}, expected {expected:?}")]
-    Shape {
-        /// Dimensions sent.
-        expected: Vec<u64>,
-        /// Dimensions received.
-        got: Vec<u64>,
-    },
-    /// Another byte.
+    Shape { expected: Vec<u64>, got: Vec<u64> },
     #[error("byte {at} of the array is {got:#04x}, expected {expected:#04x}{whose}")]
-    Byte {
-        /// First differing byte.
-        at: usize,
-        /// Byte sent.
-        expected: u8,
-        /// Byte received.
-        got: u8,
-        /// Whose nonce it carries, if that is known.
-        whose: Whose,
-    },
+    Byte { at: usize, expected: u8, got: u8, whose: Whose },
 }
 
-/// The request whose nonce stands in a wrong reply.
+/// Request whose nonce is in a wrong reply, if found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whose(pub(super) Option<u64>);
 
@@ -89,18 +60,16 @@ impl fmt::Display for Whose {
 }
 
 impl Verifier {
-    /// Checks replies to requests that carry `message`.
     pub fn new(message: Message) -> Verifier {
         let forms = vec![message.form().clone()];
         Verifier { message, forms, stamped: Vec::new(), scratch: Vec::new() }
     }
 
-    /// What requests carry.
     pub fn message(&self) -> &Message {
         &self.message
     }
 
-    /// Compares `reply` with what `request` sent.
+    /// Compares `reply` with the message of `request`.
     pub fn check(&mut self, request: u64, reply: &[u8]) -> Result<(), WrongReply> {
         if let Some(place) = self.known_form(request, reply) {
             self.forms.swap(0, place);
@@ -177,7 +146,7 @@ impl Verifier {
         Err(WrongReply::Byte { at, expected: expected[at], got: got[at], whose })
     }
 
-    /// The nearest other request whose nonce `data` begins with.
+    /// Finds the nearest other request whose nonce `data` begins with.
     fn nonce_of(&self, request: u64, data: &[u8]) -> Option<u64> {
         let nonce = self.message.nonce();
         let mut bytes = Vec::new();
@@ -192,7 +161,7 @@ impl Verifier {
             .find(|&candidate| carries(candidate))
     }
 
-    /// Keeps the form of a right reply, if stamping it gives that very reply.
+    /// Remembers the form of a correct reply, if stamping the form reproduces the reply.
     fn remember(&mut self, request: u64, reply: &[u8]) {
         let message = &self.message;
         let Some(form) =

@@ -1,4 +1,5 @@
-//! Runs one load: makes its arrays and messages, connects, drives the connections to the run's end.
+//! Runs one load: makes the arrays and messages, connects, and drives the connections to the end
+//! of the run.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -17,13 +18,13 @@ use super::message::{Body, Message};
 use super::run::Run;
 use super::{LoadError, conformance, net};
 
-/// How long before a request is due the thread stops sleeping: a sleep ends some 50 us late.
+/// Time before a request is due at which the thread stops sleeping. A sleep ends some 50 us late.
 const AWAKE: Duration = Duration::from_micros(100);
 
-/// Just below 32 MiB, beyond which glibc does not look.
+/// Just below 32 MiB, the largest threshold of glibc.
 const MAPPED_BYTES: usize = 31 << 20;
 
-/// Runs one load to its end, on the calling thread, which it pins if `spec` names a core.
+/// Runs one load on the calling thread, which is pinned if `spec` names a core.
 pub fn run(spec: &LoadSpec) -> Result<Measurement, LoadError> {
     spec.check()?;
     if let Some(core) = spec.cpu {
@@ -49,8 +50,8 @@ pub fn run(spec: &LoadSpec) -> Result<Measurement, LoadError> {
     run.borrow_mut().finish(read_back)
 }
 
-/// Wakes the connection that is to send the next request of an open loop, if it is due. Gives the time until which the
-/// ring may be waited for: [`AWAKE`] before a request is due it is only looked at.
+/// Wakes an idle connection if a request of an open loop is due. Returns the time until which the
+/// reactor may sleep, [`AWAKE`] before the next request.
 fn wake(reactor: &mut Reactor, connections: &[ConnectionId], run: &mut Run) -> Option<Instant> {
     let now = Instant::now();
     let (index, due) = run.waiting(now)?;
@@ -62,27 +63,29 @@ fn wake(reactor: &mut Reactor, connections: &[ConnectionId], run: &mut Run) -> O
     Some(due.checked_sub(AWAKE).unwrap_or(due))
 }
 
-/// Has the allocator keep what is freed: glibc returns free memory to the kernel once there is twice as much of it as
-/// the largest block that was ever mapped and freed, and a client whose buffers for replies come and go by the megabyte
-/// would spend an eighth of its time on page faults. Elsewhere this does nothing.
+/// Makes the allocator keep freed memory. glibc returns free memory to the kernel once it exceeds
+/// twice the largest block that was ever mapped and freed. A client whose reply buffers come and
+/// go by the megabyte would spend an eighth of its time on page faults. Other allocators ignore
+/// this.
 fn keep_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(MAPPED_BYTES)));
 }
 
-/// Where nonces start, so that a reply that was cached in an earlier run is not taken for one of this run.
+/// First nonce of this run, so that a reply that was cached in an earlier run is not taken for a
+/// reply of this one.
 fn nonce_base() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_micros() as u64
 }
 
-/// What requests carry in turns.
+/// Makes the messages that requests carry in turns.
 fn messages(spec: &LoadSpec) -> Result<Vec<Message>, LoadError> {
     let (base, body) = (nonce_base(), Body::from(spec.encoding));
     let message = |array| Ok(Message::new(body, array, base)?);
     arrays(&spec.array, body)?.into_iter().map(message).collect()
 }
 
-/// The arrays that `array` names, as far as `body` can carry them.
+/// Makes the arrays that `array` describes; `body` has to be able to carry them.
 pub fn arrays(array: &ArraySpec, body: Body) -> Result<Vec<NdArray>, LoadError> {
     match array {
         ArraySpec::Seeded { dtype, shape, seed } => {

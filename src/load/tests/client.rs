@@ -190,7 +190,7 @@ fn a_second_reply_to_one_request_is_caught() {
     let mut bench = Bench::new(&spec(8, 1, Length::Requests(1)));
     let reply = bench.requests.pop_front().unwrap();
     bench.reply(&[reply.as_slice(), &reply].concat());
-    assert_eq!(bench.failure(), "a reply to id 0, which nothing asked for");
+    assert_eq!(bench.failure(), "a reply to id 0, which belongs to no request");
 }
 
 #[test]
