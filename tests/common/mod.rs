@@ -83,6 +83,7 @@ impl<M: Machine> Driven<M> {
     }
 
     /// Notes that all output has been sent.
+    #[allow(dead_code, reason = "not every test program drives a protocol that asks for it")]
     pub(crate) fn flushed(&mut self) {
         self.call(|machine, cx| machine.flushed(cx));
     }
