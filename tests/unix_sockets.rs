@@ -11,7 +11,7 @@ use ndecho::axis::{Driver, Encoding, Family, Protocol, Rung, Transport};
 use ndecho::load;
 use ndecho::record::trial_spec::{Length, LoadSpec, ServerUrl};
 use ndecho::server::{self, Listen, Options, Plan, Server};
-use ndecho::service::echo::CodecSet;
+use ndecho::service::codecs::CodecSet;
 use ndecho::sys::address::Address;
 use ndecho::wire::Limits;
 use nix::sys::signal::{Signal, kill};
