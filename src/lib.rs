@@ -41,22 +41,24 @@
 //!         read_floats/  text to doubles
 //!                       [avx2 avx512 scale]
 //! wire/                 own protocols as state machines without clock, socket or thread
-//!                       [client error grpc handler limits machine raw reply timeouts]
+//!                       [client error handler limits machine raw response timeouts]
 //!     buffers/          pool, shared ranges of a buffer, output and input
-//!                       [body outbox pool recv]
+//!                       [outbox pool recv slice]
+//!     grpc/             status, message prefix and timeout of gRPC
+//!                       [message status timeout]
 //!     h1/               HTTP/1.1, both halves
-//!                       [chunked client encode fields machine message parse]
+//!                       [body chunked client encode fields parse server]
 //!     h2/               HTTP/2: frames, windows, settings, limits against abuse
 //!                       [abuse error flow frame settings]
 //!         client/       calls to events
 //!                       [head request request_block response state]
 //!         connection/   frames in, events out: shared core of both halves
-//!                       [budget control data errors event headers history inbound incoming loan
-//!                       outbound outgoing send stage stream streams]
+//!                       [budget control data errors event headers history inbound loan outbound
+//!                       outgoing send stage stream streams]
 //!         hpack/        compression of header blocks (RFC 7541)
-//!                       [huffman integer table tests]
+//!                       [huffman integer table]
 //!         server/       events to calls
-//!                       [expire frames head heads message request response shutdown state
+//!                       [expire frames head heads message request response shutdown state stream
 //!                       timeouts]
 //! sys/                  requests to the machine: cores, sockets, mappings, child processes
 //!                       [address affinity child listener mapping ready_line socket]
@@ -67,7 +69,7 @@
 //!                       [bootstrap family histogram location model scatter student trend verdict]
 //! record/               schema of a run, composed of structs of the rooms that measure
 //!                       [measurement server trial validity]
-//!     trial_spec/       a trial as one document: its servers and its load
+//!     trial_spec/       document that describes a trial
 //!                       [load nanoseconds server]
 //! driver/               sockets and event loops, one policy for all connections
 //!                       [connection error shutdown]
@@ -77,9 +79,9 @@
 //!                       [buffers connection core executor iovec op reactor ring slots stream
 //!                       timers]
 //! service/              the work of every rung: echo, routes, health, injected delay
-//!                       [echo handler routes spin]
+//!                       [codecs delay echo handler health routes]
 //! stack/                borrowed protocol stacks: one file each
-//!                       [axum grpc h2_crate hyper hyper_h2 message standalone tonic tuning]
+//!                       [axum echo grpc h2_crate hyper hyper_h2 message standalone tonic tuning]
 //! ladder/               the rungs and their parents, and nothing that runs
 //!                       [select table tree]
 //! external/             manifests and environments of servers that are not part of this crate
@@ -89,10 +91,10 @@
 //!                       verify worker]
 //! server/               builds a rung: matches every axis once
 //!                       [bind build usage]
-//! experiment/           options, plan, order of trials, records
+//! experiment/           plan, order of trials, child processes, records
 //!                       [ab any_rung cell concurrency controls null_server open_loop options
 //!                       order plan preset records session testbed trial]
-//!     child/            child processes of a trial: command lines, lines they print, failures
+//!     child/            child processes: server, load generator, Python client
 //!                       [commands failure process python]
 //! report/               records to text, tables and CSV
 //!                       [aggregate ceiling cell columns compare control core_speed counts csv

@@ -1,4 +1,5 @@
-//! The command line keeps its promises: exit codes, reasons with the nearest valid choice, results on stdout only.
+//! The command line keeps its promises: exit codes, reasons with the nearest valid choice, results
+//! on stdout only.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -362,7 +363,8 @@ fn what_a_request_makes_a_rung_do_is_counted_where_it_is_asked_for() {
         let counts = counted.find_map(|trial| trial.counts).expect("it was counted");
         let (few, many) = (counts.few, counts.many);
         assert_eq!(many.requests, 2 * few.requests);
-        // Not of the difference: what a timer or a second look adds to the smaller count would be missing from it.
+        // Not of the difference: what a timer or a second look adds to the smaller count would be
+        // missing from it.
         let calls = many.calls as f64 / many.requests as f64;
         let count = |allocations: Option<Allocations>| allocations.map(|it| it.count as f64);
         let allocations = count(many.allocations).zip(count(few.allocations));

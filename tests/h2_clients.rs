@@ -1,5 +1,6 @@
-//! Clients that nobody here wrote against own HTTP/2 on every driver: tonic's with 1000 calls at once and with 64 MiB,
-//! the h2 crate's with the smallest and the largest windows and frames there are, and padding from a plain socket.
+//! Clients that nobody here wrote against own HTTP/2 on every driver: tonic's with 1000 calls at
+//! once and with 64 MiB, the h2 crate's with the smallest and the largest windows and frames there
+//! are, and padding from a plain socket.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -129,7 +130,8 @@ fn padded_frames_arrive_whole_however_long_they_are() {
     }
 }
 
-/// A call on stream 1 whose DATA frames hold `content` bytes of `message` and as much padding as `pad` says.
+/// A call on stream 1 whose DATA frames hold `content` bytes of `message` and as much padding as
+/// `pad` says.
 fn padded(message: &[u8], content: usize, pad: u8) -> Vec<Vec<u8>> {
     let settings = frame(SETTINGS, 0, 0, &[0, 4, 0x7F, 0xFF, 0xFF, 0xFF]);
     let mut call = vec![
@@ -164,8 +166,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Sends `call`, each frame once the server's window for the stream holds all of it, and returns the content of the
-/// reply on stream 1.
+/// Sends `call`, each frame once the server's window for the stream holds all of it, and returns
+/// the content of the reply on stream 1.
 fn converse(address: SocketAddr, call: &[Vec<u8>]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("positive");

@@ -1,7 +1,7 @@
 //! Our client on every stack, and other people's clients on our own servers.
 //!
-//! Servers run in this process, one worker each, on a port of their own. Every reply is checked by the client, bit by
-//! bit; a failure names the stack, the encoding and the size.
+//! Servers run in this process, one worker each, on a port of their own. Every reply is checked by
+//! the client, bit by bit; a failure names the stack, the encoding and the size.
 
 use std::net::SocketAddr;
 
@@ -205,7 +205,8 @@ fn tonics_client_is_answered_by_our_servers() {
     }
 }
 
-/// hyper's own client, on the HTTP/1.1 that is written by hand: replies, refusals and a connection that is kept.
+/// hyper's own client, on the HTTP/1.1 that is written by hand: replies, refusals and a connection
+/// that is kept.
 #[test]
 fn hypers_client_is_answered_by_our_h1() {
     if ring::is_missing() {

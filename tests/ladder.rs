@@ -1,4 +1,5 @@
-//! The ladder is sound: parents exist, each step changes exactly one axis, and every name of the axis tables is on it.
+//! The ladder is sound: parents exist, each step changes exactly one axis, and every name of the
+//! axis tables is on it.
 
 use std::collections::HashSet;
 

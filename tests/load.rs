@@ -1,8 +1,8 @@
 //! The load generator measures right servers and catches every kind of wrong one.
 //!
-//! Most servers here are small blocking threads with one fault each, told by the number of the request; the real
-//! programs follow. What a reply may get wrong in its bytes is tested where replies are checked (`load::verify`) and,
-//! over gRPC, in `load_grpc.rs`.
+//! Most servers here are small blocking threads with one fault each, told by the number of the
+//! request; the real programs follow. What a reply may get wrong in its bytes is tested where
+//! replies are checked (`load::verify`) and, over gRPC, in `load_grpc.rs`.
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};

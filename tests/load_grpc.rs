@@ -1,7 +1,7 @@
 //! The load generator measures right gRPC servers and says of a wrong one what is wrong with it.
 //!
-//! Servers speak through the h2 crate, whose HTTP/2 is not ours; what that crate would never do is written by hand.
-//! Each does one thing wrong, told by the number of the call.
+//! Servers speak through the h2 crate, whose HTTP/2 is not ours; what that crate would never do is
+//! written by hand. Each does one thing wrong, told by the number of the call.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -277,8 +277,8 @@ fn a_closed_connection_is_a_failure() {
     assert!(panicked.contains("closed a connection") || panicked.contains("reset"), "{panicked}");
 }
 
-/// What the run fails with when the server says `script` to the first bytes of a connection and then takes
-/// everything without a word.
+/// What the run fails with when the server says `script` to the first bytes of a connection and
+/// then takes everything without a word.
 fn scripted(script: &'static [u8], timeout: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -309,7 +309,8 @@ fn what_is_no_server_fails_the_run_with_a_reason() {
         assert!(text.starts_with("timed out after 300ms: 0 replies counted, "), "{text}");
     };
     late(&scripted(b"", LATE));
-    // SETTINGS and nothing else; SETTINGS that allow no stream window; SETTINGS that allow no stream.
+    // SETTINGS and nothing else; SETTINGS that allow no stream window; SETTINGS that allow no
+    // stream.
     late(&scripted(b"\0\0\0\x04\0\0\0\0\0", LATE));
     late(&scripted(b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0", LATE));
     late(&scripted(b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\0", LATE));

@@ -1,5 +1,6 @@
-//! The load generator in steady state asks nobody for memory: its connections against our own servers, without sockets,
-//! both sides counted. What it costs must not depend on an allocator, and be its own as little as can be.
+//! The load generator in steady state asks nobody for memory: its connections against our own
+//! servers, without sockets, both sides counted. What it costs must not depend on an allocator, and
+//! be its own as little as can be.
 
 use std::cell::RefCell;
 use std::io::IoSlice;
@@ -25,7 +26,8 @@ use ndecho::wire::{Batch, Context, Limits, Machine, Outbox, Pool};
 /// Bytes that arrive at once.
 const ARRIVAL: usize = 64 * 1024;
 
-/// Most bytes that a request may allocate, on both sides together: what keeps a large message's pieces in order.
+/// Most bytes that a request may allocate, on both sides together: what keeps a large message's
+/// pieces in order.
 const ALLOCATED_MAX: u64 = 512;
 
 /// A machine with what a driver lends it.
@@ -82,7 +84,8 @@ impl End {
     }
 }
 
-/// Lets `client` load `server` with `in_flight` requests of `size` bytes, then counts what a request costs.
+/// Lets `client` load `server` with `in_flight` requests of `size` bytes, then counts what a
+/// request costs.
 fn settle<C: LoadClient + 'static>(
     name: &str,
     client: C,

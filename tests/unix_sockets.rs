@@ -1,5 +1,6 @@
-//! Unix sockets: every driver and stack serves them, our client loads them, and the file of a socket
-//! is handled with care: a stale one is replaced, a live one refused, our own removed at exit.
+//! Unix sockets: every driver and stack serves them, our client loads them, and the file of a
+//! socket is handled with care: a stale one is replaced, a live one refused, our own removed at
+//! exit.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -29,8 +29,8 @@ const RUNGS: &str = "uring/raw/reflect,uring/h1/{npy,json},uring/h2/protobuf";
 
 /// Compares two builds of this program, or two recorded runs: faster, slower or the same
 ///
-/// Exit code 1 if NEW is slower than the threshold allows, needs more system calls or bytes for a request, or fails
-/// where OLD does not; 2 for wrong usage; 0 otherwise.
+/// Exit code 1 if NEW is slower than the threshold allows, needs more system calls or bytes for a
+/// request, or fails where OLD does not; 2 for wrong usage; 0 otherwise.
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
     /// The program as it was, or several builds of it, separated by commas; or a folder of records
@@ -49,8 +49,8 @@ pub struct CompareArgs {
     #[arg(long, value_name = "SIZES", value_parser = values::size, value_delimiter = ',', default_value = "8,64KiB")]
     sizes: Vec<u64>,
 
-    /// Exact number of blocks, each of which tries every build at every cell once [default: at least 10, until every
-    /// ratio is known or the time is up]
+    /// Exact number of blocks, each of which tries every build at every cell once [default: at
+    /// least 10, until every ratio is known or the time is up]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(5..))]
     rounds: Option<u32>,
 

@@ -19,11 +19,13 @@ const TARGET_MARK: &str = "CACHEDIR.TAG";
 
 #[derive(Args, Clone, Debug)]
 pub struct ExternalArgs {
-    /// Folder of the external servers [default: tools/external, here or above, or above this program]
+    /// Folder of the external servers [default: tools/external, here or above, or above this
+    /// program]
     #[arg(long, value_name = "DIR")]
     pub external_dir: Option<PathBuf>,
 
-    /// Folder for the environments of the external servers, made on first use [default: ndecho-external in the target folder]
+    /// Folder for the environments of the external servers, made on first use [default:
+    /// ndecho-external in the target folder]
     #[arg(long, value_name = "DIR")]
     pub environments: Option<PathBuf>,
 }

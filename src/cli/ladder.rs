@@ -1,8 +1,8 @@
 //! Flags of `ndecho ladder`, and the course of a run.
 //!
-//! On a machine with one core, server and load generator share it. The CPU time of a process is still
-//! exact, but rates and latencies would be those of two programs that take turns, so reports omit
-//! them.
+//! On a machine with one core, server and load generator share it. The CPU time of a process is
+//! still exact, but rates and latencies would be those of two programs that take turns, so reports
+//! omit them.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,7 +50,8 @@ pub struct LadderArgs {
     #[arg(long, value_name = "GLOB")]
     pub rungs: Option<String>,
 
-    /// Adds external servers, which are not part of this crate: all their rungs, or with --rungs those that it names
+    /// Adds external servers, which are not part of this crate: all their rungs, or with --rungs
+    /// those that it names
     #[arg(long)]
     pub external: bool,
 
@@ -69,7 +70,8 @@ pub struct LadderArgs {
     #[arg(long, value_name = "FILE.npy")]
     pub array: Option<PathBuf>,
 
-    /// Exact number of blocks, each of which tries every cell once [default: until every ratio is known or the time is up]
+    /// Exact number of blocks, each of which tries every cell once [default: until every ratio is
+    /// known or the time is up]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: Option<u32>,
 
@@ -97,8 +99,8 @@ pub struct LadderArgs {
     #[arg(long, value_name = "CORE")]
     pub cpu_client: Option<usize>,
 
-    /// Time for which the load generator polls for replies before it sleeps, so that no server has to wake it; 0us on
-    /// a core that it shares with the server [default: 1ms]
+    /// Time for which the load generator polls for replies before it sleeps, so that no server has
+    /// to wake it; 0us on a core that it shares with the server [default: 1ms]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub client_busy_poll: Option<Duration>,
 

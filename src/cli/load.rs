@@ -70,8 +70,8 @@ struct LoadFlags {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Sends arrays of every type, byte order and shape instead, drawn from --seed, each once and one at a time, and
-    /// names the first one that was not echoed correctly
+    /// Sends arrays of every type, byte order and shape instead, drawn from --seed, each once and
+    /// one at a time, and names the first one that was not echoed correctly
     #[arg(long, conflicts_with_all = ["size", "shape", "dtype", "array", "connections", "in_flight", "rate", "requests", "warmup", "duration", "settle"])]
     conformance: bool,
 
@@ -83,8 +83,9 @@ struct LoadFlags {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     settle: Option<Duration>,
 
-    /// Requests per second of an open loop: each is sent when it is due, whatever happened to earlier ones, at most
-    /// --in-flight at once; latency counts from when it was due. Without this flag each reply asks for the next request
+    /// Requests per second of an open loop: each is sent when it is due, whatever happened to
+    /// earlier ones, at most --in-flight at once; latency counts from when it was due. Without this
+    /// flag each reply asks for the next request
     #[arg(long, value_name = "HZ")]
     rate: Option<f64>,
 
@@ -127,7 +128,8 @@ pub struct KnobArgs {
     #[arg(long, value_name = "SIZE", value_parser = frame_size)]
     h2_frame_size: Option<u32>,
 
-    /// Keeps the load generator busy for this long with every reply, to show that one that is too slow is found
+    /// Keeps the load generator busy for this long with every reply, to show that one that is too
+    /// slow is found
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0ns", hide = true)]
     client_delay: Duration,
 }

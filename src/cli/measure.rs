@@ -79,8 +79,8 @@ pub(super) fn header(plan: &Plan, testbed: &Testbed, preset: &str, started_unix_
     }
 }
 
-/// Makes a flag that the first SIGINT or SIGTERM raises. The second signal ends this process at once,
-/// and the kernel ends the children with it.
+/// Makes a flag that the first SIGINT or SIGTERM raises. The second signal ends this process at
+/// once, and the kernel ends the children with it.
 pub(super) fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

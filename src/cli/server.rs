@@ -28,7 +28,8 @@ use crate::sys::address::Address;
 use crate::sys::affinity;
 use crate::wire::Limits;
 
-/// Serves the echo on io_uring, hand-written: gRPC, REST and, if asked, raw frames on one ring per worker.
+/// Serves the echo on io_uring, hand-written: gRPC, REST and, if asked, raw frames on one ring per
+/// worker.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "uring-server", version)]
 pub struct UringServerArgs {
@@ -90,10 +91,12 @@ struct ServeFlags {
     /// The rung to serve: driver/protocol/codec, e.g. uring/h1/npy; `ndecho rungs` lists them
     #[arg(required_unless_present = "spec")]
     rung: Option<String>,
-    /// Address to listen on, IP:PORT or unix:PATH; port 0 picks a free one [default: a free address]
+    /// Address to listen on, IP:PORT or unix:PATH; port 0 picks a free one [default: a free
+    /// address]
     #[arg(long, value_name = "ADDR", alias = "listen")]
     addr: Option<Address>,
-    /// Busy wait for every message, in addition to its echo: a known difference, for a run to find again
+    /// Busy wait for every message, in addition to its echo: a known difference, for a run to find
+    /// again
     #[arg(long, value_name = "TIME", value_parser = values::duration, hide = true)]
     delay: Option<Duration>,
     /// Returns the bytes that came, in any encoding, without decoding them: a null server
@@ -118,7 +121,8 @@ struct CommonArgs {
     /// Cores of the workers, e.g. 0 or 2-5,7 [default: the first that this process may use]
     #[arg(long, value_name = "LIST", value_parser = values::cores)]
     cpu: Option<values::Cores>,
-    /// Threads, each pinned and with listeners and a ring of its own [default: one per core of --cpu]
+    /// Threads, each pinned and with listeners and a ring of its own [default: one per core of
+    /// --cpu]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Largest message body [default: 192MiB]
@@ -148,7 +152,8 @@ struct CommonArgs {
     /// Time for open requests after the server was told to stop [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     drain_timeout: Option<Duration>,
-    /// Time of polling before a worker sleeps, on io_uring; trades CPU time for latency [default: 0us]
+    /// Time of polling before a worker sleeps, on io_uring; trades CPU time for latency [default:
+    /// 0us]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     busy_poll: Option<Duration>,
     /// Writes a report of connections, limits and resources to this file at the end, as JSON

@@ -1,6 +1,7 @@
 //! Values on a command line: sizes (`64KiB`), durations (`200ms`), lists of cores (`2-5,7`).
 //!
-//! A bare number of bytes is a size; a duration always names its unit, since a bare `10` would have to be guessed.
+//! A bare number of bytes is a size; a duration always names its unit, since a bare `10` would have
+//! to be guessed.
 
 use std::time::Duration;
 

@@ -25,7 +25,8 @@ const ONE_BUILD_REQUESTS: u64 = 16;
 /// Largest array that a run of one build counts.
 const ONE_BUILD_BYTES_MAX: u64 = 1 << 20;
 
-/// Largest array whose counts are compared. The counts of a large message depend on how its bytes happen to arrive.
+/// Largest array whose counts are compared. The counts of a large message depend on how its bytes
+/// happen to arrive.
 const COUNTED_BYTES_MAX: u64 = 4096;
 
 /// Repetitions of each count.

@@ -50,7 +50,8 @@ pub fn cells(cells: &[Cell]) -> Vec<Cell> {
     controls
 }
 
-/// Finds the cell that most others name as their reference, and how many do. The first of equals wins.
+/// Finds the cell that most others name as their reference, and how many do. The first of equals
+/// wins.
 fn most_compared_with<'a>(table: &[&'a Cell]) -> Option<(&'a Cell, usize)> {
     let times = |cell: &Cell| {
         let names_it =

@@ -26,3 +26,6 @@ pub mod records;
 pub mod session;
 pub mod testbed;
 mod trial;
+
+#[cfg(test)]
+mod tests;

@@ -189,9 +189,9 @@ impl RunOptions {
         cells
     }
 
-    /// Returns whether a raw rung is tried under `wanted`, the load of an HTTP family: only if a rung
-    /// of that family and codec is tried too, or none of either family is. `reflect` is the floor of
-    /// every codec.
+    /// Returns whether a raw rung is tried under `wanted`, the load of an HTTP family: only if a
+    /// rung of that family and codec is tried too, or none of either family is. `reflect` is the
+    /// floor of every codec.
     fn is_wanted(&self, raw: &AnyRung, wanted: Concurrency, rungs: &[AnyRung], bytes: u64) -> bool {
         let http: Vec<&AnyRung> =
             rungs.iter().filter(|rung| rung.family() != Family::Raw).collect();

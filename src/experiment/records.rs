@@ -1,7 +1,7 @@
 //! The file of a run, which gets a line after every trial.
 //!
-//! An existing file is never overwritten. A run that was stopped can be resumed: the incomplete last
-//! line that a full disk or a killed process leaves is cut off, so at most one trial is lost.
+//! An existing file is never overwritten. A run that was stopped can be resumed: the incomplete
+//! last line that a full disk or a killed process leaves is cut off, so at most one trial is lost.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};

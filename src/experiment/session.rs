@@ -1,9 +1,9 @@
-//! A session: the blocks of a run. Each block tries every cell once, and each result is written when
-//! its trial ends.
+//! A session: the blocks of a run. Each block tries every cell once, and each result is written
+//! when its trial ends.
 //!
-//! Before the first trial of a rung, the rung has to echo arrays of every kind; a rung that fails is
-//! not measured. Cells that are tried once are spread over the blocks, since one disturbance of the
-//! machine would otherwise spoil all of them.
+//! Before the first trial of a rung, the rung has to echo arrays of every kind; a rung that fails
+//! is not measured. Cells that are tried once are spread over the blocks, since one disturbance of
+//! the machine would otherwise spoil all of them.
 //!
 //! Nothing is measured in this process: it starts children, waits and writes lines. A trial that
 //! fails is a record like any other, and the session goes on. A cell that ran out of time is not

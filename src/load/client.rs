@@ -58,7 +58,8 @@ struct Replies<'a> {
 
 /// A client half as the load generator drives it.
 pub trait LoadClient: Client {
-    /// SETTINGS of the server, once they have come, and of the client, for the record; none without HTTP/2.
+    /// SETTINGS of the server, once they have come, and of the client, for the record; none without
+    /// HTTP/2.
     fn http2_settings(&self) -> (Option<Http2Settings>, Option<Http2Settings>) {
         (None, None)
     }

@@ -46,7 +46,7 @@ impl Nonce {
     /// Makes nonces for arrays like `array`. Runs with different `base` use different nonces
     /// first.
     pub fn new(array: &ArrayView<'_>, base: u64) -> Nonce {
-        let scalar = Scalar::of(array.dtype());
+        let scalar = Scalar::new(array.dtype());
         let available = array.data().len() / scalar.size();
         let mut space = 1_u64;
         let mut scalars = 0;
@@ -118,7 +118,7 @@ impl Nonce {
 }
 
 impl Scalar {
-    fn of(dtype: DType) -> Scalar {
+    fn new(dtype: DType) -> Scalar {
         let size = dtype.item_size();
         match (dtype.kind(), size) {
             (Kind::Bool, _) => Scalar::Bool,
@@ -206,8 +206,9 @@ impl Scalar {
     }
 }
 
-/// 10^14 plus a fraction's 14 digits, of which the last is not 0. The quotient by 10^14 is rounded correctly, and 15
-/// significant digits are always the shortest text that reads back as the same double.
+/// 10^14 plus a fraction's 14 digits, of which the last is not 0. The quotient by 10^14 is rounded
+/// correctly, and 15 significant digits are always the shortest text that reads back as the same
+/// double.
 fn double_numerator(digit: u64) -> u64 {
     100_000_000_000_000 + digit / 9 * 10 + digit % 9 + 1
 }

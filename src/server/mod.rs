@@ -10,8 +10,8 @@
 //! start ─────┤                                      │ SO_REUSEPORT
 //!            └ worker 1 · core 3 · one ring ─ grpc listener, rest listener, raw listener
 //! ```
-//! Invariant: a [`Server`] has all its listeners and all its rings. If one of them is not available,
-//! [`start`] fails.
+//! Invariant: a [`Server`] has all its listeners and all its rings. If one of them is not
+//! available, [`start`] fails.
 
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;

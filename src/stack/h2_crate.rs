@@ -6,10 +6,10 @@
 //! future of its own (`Open`). Windows and frames are raised ([`super::tuning`]).
 //!
 //! h2 keeps the duties of HTTP/2: it holds DATA back until the peer's windows have room, returns
-//! connection window when the handles of a stream are dropped, and resets a stream that was answered
-//! early with NO_ERROR. Responses are queued whole. While `UNSENT_BYTES_MAX` bytes of them wait for a
-//! peer that does not read, no call is answered and no window is returned. So the memory of a
-//! connection is bounded by its window.
+//! connection window when the handles of a stream are dropped, and resets a stream that was
+//! answered early with NO_ERROR. Responses are queued whole. While `UNSENT_BYTES_MAX` bytes of them
+//! wait for a peer that does not read, no call is answered and no window is returned. So the memory
+//! of a connection is bounded by its window.
 //!
 //! ```text
 //! accept ──whole──────────▶ answer ──▶ HEADERS DATA HEADERS (queued)

@@ -86,7 +86,8 @@ impl Service for HyperH2 {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                // An error is the peer's fault, and hyper has answered it as far as that is possible.
+                // An error is the peer's fault, and hyper has answered it as far as that is
+                // possible.
                 let over = connection.as_mut().poll(cx).map(drop);
                 calls.run(&mut running, cx);
                 over

@@ -35,8 +35,8 @@ pub(in crate::experiment) struct Commands<'a> {
 }
 
 impl Commands<'_> {
-    /// The document of a trial of `cell`, whose server writes its report to `report`. The targets of
-    /// the load are not known before the server listens.
+    /// The document of a trial of `cell`, whose server writes its report to `report`. The targets
+    /// of the load are not known before the server listens.
     pub(in crate::experiment) fn document(&self, cell: &Cell, report: &Path) -> TrialSpec {
         TrialSpec { servers: vec![self.server(cell, report)], load: self.load_spec(cell) }
     }
@@ -93,8 +93,8 @@ impl Commands<'_> {
         load.window = Length::Requests(conformance::ARRAYS as u64);
     }
 
-    /// The server of `spec`. A build that is compared may be older than the document, so it gets the
-    /// flags that every build has.
+    /// The server of `spec`. A build that is compared may be older than the document, so it gets
+    /// the flags that every build has.
     pub(in crate::experiment) fn serve(
         &self,
         cell: &Cell,

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::axis::Family;
+use crate::axis::Rung;
 use crate::experiment::any_rung::AnyRung;
 use crate::experiment::cell::Cell;
 use crate::experiment::options::{OptionsError, RunOptions};
@@ -12,7 +13,6 @@ use crate::external::client::Client;
 use crate::external::{self, ExternalServer};
 use crate::ladder::table;
 use crate::record::ArrayInfo;
-use crate::axis::Rung;
 use crate::record::Variant;
 
 /// Cells that are no controls.
@@ -37,22 +37,19 @@ fn every_preset_makes_a_plan() {
     }
     let full = plan(RunOptions::new(Preset::Full));
     for rung in table::rungs() {
-        assert!(
-            full.cells.iter().any(|cell| cell.rung == rung.into()),
-            "{rung} is not in full"
-        );
+        assert!(full.cells.iter().any(|cell| cell.rung == rung.into()), "{rung} is not in full");
     }
 }
 
 #[test]
 fn quick_ends_within_three_minutes() {
     let plan = plan(RunOptions::new(Preset::Quick));
-    // Starting and ending both processes took 37 ms a trial on a busy machine: 345 trials of 350 ms in 133 s.
+    // Starting and ending both processes took 37 ms a trial on a busy machine: 345 trials of 350 ms
+    // in 133 s.
     let trial = |cell: &Cell| {
         plan.warmup + Preset::Quick.duration(cell.array.bytes) + Duration::from_millis(50)
     };
-    let (once, cells): (Vec<&Cell>, Vec<&Cell>) =
-        plan.cells.iter().partition(|cell| cell.is_once);
+    let (once, cells): (Vec<&Cell>, Vec<&Cell>) = plan.cells.iter().partition(|cell| cell.is_once);
     let null = 2 * plan.warmup + Duration::from_millis(50);
     let total = cells.iter().copied().map(trial).sum::<Duration>() * plan.blocks.min
         + null * once.len() as u32;
@@ -87,10 +84,7 @@ fn raw_gets_the_loads_of_the_rungs_chosen_with_it() {
         names(&plan(options))
     };
     assert_eq!(cells("uring/raw/npy"), ["uring/raw/npy 8 B 1x1000", "uring/raw/npy 8 B 50x1"]);
-    assert_eq!(
-        cells("uring/{raw,h1}/npy"),
-        ["uring/raw/npy 8 B 50x1", "uring/h1/npy 8 B 50x1"]
-    );
+    assert_eq!(cells("uring/{raw,h1}/npy"), ["uring/raw/npy 8 B 50x1", "uring/h1/npy 8 B 50x1"]);
 }
 
 #[test]
@@ -121,7 +115,12 @@ fn external_servers() -> Vec<Arc<ExternalServer>> {
 fn peers_are_tried_where_they_are_asked_for_and_the_seed_has_rows_for_some() {
     let rungs = |preset, every_external, globs: Option<&str>| {
         let rungs = globs.map(str::to_owned);
-        let options = RunOptions { external: external_servers(), every_external, rungs, ..RunOptions::new(preset) };
+        let options = RunOptions {
+            external: external_servers(),
+            every_external,
+            rungs,
+            ..RunOptions::new(preset)
+        };
         let mut names: Vec<String> =
             plan(options).cells.iter().map(|cell| cell.rung.to_string()).collect();
         names.sort_unstable();
@@ -134,7 +133,7 @@ fn peers_are_tried_where_they_are_asked_for_and_the_seed_has_rows_for_some() {
     assert_eq!(rungs(Preset::Quick, true, None).len(), all);
     assert_eq!(rungs(Preset::Seed, false, None).len(), 11);
     assert_eq!(rungs(Preset::Seed, true, None).len(), all);
-    let globs = "uring/h1/npy,peer/aiohttp/json*";
+    let globs = "uring/h1/npy,external/aiohttp/json*";
     let of_aiohttp = [
         "external/aiohttp/json",
         "external/aiohttp/json:orjson",
@@ -147,7 +146,11 @@ fn peers_are_tried_where_they_are_asked_for_and_the_seed_has_rows_for_some() {
 #[test]
 fn peers_have_a_standard_and_no_parent() {
     let globs = Some("external/{grpcio/protobuf,aiohttp/json}".to_owned());
-    let plan = plan(RunOptions { external: external_servers(), rungs: globs, ..RunOptions::new(Preset::Seed) });
+    let plan = plan(RunOptions {
+        external: external_servers(),
+        rungs: globs,
+        ..RunOptions::new(Preset::Seed)
+    });
     let standard = ["tokio/axum/json:serde", "tokio/tonic/protobuf:prost"];
     for cell in usual(&plan) {
         let reference = cell.reference.expect("one of the two").to_string();
@@ -184,7 +187,8 @@ fn what_a_codec_cannot_carry_is_skipped_with_the_reason() {
 
 #[test]
 fn an_array_that_is_not_there_is_named() {
-    let options = RunOptions { array: Some("/no/such.npy".into()), ..RunOptions::new(Preset::Quick) };
+    let options =
+        RunOptions { array: Some("/no/such.npy".into()), ..RunOptions::new(Preset::Quick) };
     let error = options.plan().unwrap_err().to_string();
     assert!(error.starts_with("/no/such.npy: "), "{error}");
 }

@@ -13,7 +13,8 @@ use crate::wire::{
     Batch, Client, Context, Machine, Outbox, Part, Pool, ResponseEvent, Sink, Slice, WireError,
 };
 
-/// A client half whose messages are their id, their length and their bytes, and whose peer is [`Peer`].
+/// A client half whose messages are their id, their length and their bytes, and whose peer is
+/// [`Peer`].
 #[derive(Debug, Default)]
 struct Framed {
     kept: Vec<u8>,

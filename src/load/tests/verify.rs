@@ -4,7 +4,8 @@ use crate::codec::{ArrayCodec, CodecError, Encoded, implementations};
 use crate::load::message::{Body, Message};
 use crate::load::verify::{Verifier, Whose, WrongReply};
 
-/// Writes an array as its dtype's name, its rank and dimensions, then the bytes; it tolerates one leading blank.
+/// Writes an array as its dtype's name, its rank and dimensions, then the bytes; it tolerates one
+/// leading blank.
 #[derive(Debug)]
 struct Plain;
 

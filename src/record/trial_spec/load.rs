@@ -1,7 +1,7 @@
 //! The load of a trial: whom to load, with which arrays, how many at once, for how long.
 //!
-//! [`LoadSpec::check`] is the one place that finds settings which contradict each other, so that the
-//! command line, the plan of a run and a test get the same refusals.
+//! [`LoadSpec::check`] is the one place that finds settings which contradict each other, so that
+//! the command line, the plan of a run and a test get the same refusals.
 
 use std::fmt;
 use std::ops::RangeInclusive;

@@ -1,9 +1,9 @@
 //! A trial as one document: the servers that live during it, and the load that they get.
 //!
-//! The plan of a run builds a [`TrialSpec`], sends it as JSON on stdin to `ndecho serve --spec -` and
-//! `ndecho load --spec -`, and stores it unchanged in the record of the trial. The flags of the two
-//! commands build the same structs, so a new setting is a field here, a flag and its use.
-//! A setting that was added after the first version has a default, so that old records still read.
+//! The plan of a run builds a [`TrialSpec`], sends it as JSON on stdin to `ndecho serve --spec -`
+//! and `ndecho load --spec -`, and stores it unchanged in the record of the trial. The flags of the
+//! two commands build the same structs, so a new setting is a field here, a flag and its use. A
+//! setting that was added after the first version has a default, so that old records still read.
 //!
 //! Nothing here opens a file or a socket. Durations are nanoseconds, and an unknown field is an
 //! error that names the field and its place.
