@@ -1,5 +1,5 @@
-//! The command line keeps its promises: exit codes, reasons with the nearest valid choice, results
-//! on stdout only.
+//! Promises of the command line: exit codes, errors with the nearest valid choice, results on stdout
+//! only.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -139,7 +139,7 @@ fn a_list_tries_nothing() {
     assert!(stdout(&output).lines().any(|line| line == "uring/h1/json 65536 B 100x1"));
 }
 
-/// Runs a ladder of a second into a folder of its own.
+/// Runs a ladder of one second into a new folder.
 fn tiny_ladder(extra: &[&str]) -> (Output, tempfile::TempDir, PathBuf) {
     tiny_ladder_of(&[&["--rounds", "1"], extra].concat())
 }
@@ -157,7 +157,7 @@ fn records(out: &Path) -> Vec<Line> {
     text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
 }
 
-/// The trials of a run's rungs, without those of null servers.
+/// Returns the trials of a run without those of null servers.
 fn trials(out: &Path) -> Vec<Trial> {
     let trial = |line| match line {
         Line::Trial(trial) if trial.variant != Variant::Null => Some(*trial),
@@ -311,9 +311,9 @@ fn a_run_that_was_stopped_goes_on_with_its_own_flags() {
     let path = out.join("records.jsonl");
     let whole = std::fs::read_to_string(&path).expect("records");
     let lines: Vec<&str> = whole.lines().collect();
-    // A header, two null servers, two rungs that were asked first, and raw stands under two loads.
+    // A header, two null servers, the conformance of two rungs, and raw under two loads.
     assert_eq!(lines.len(), 1 + 2 + 2 + 2 * 4);
-    // As a killed run leaves it: some trials, and a part of a line.
+    // File of a killed run: some trials, and a part of a line.
     let cut = format!("{}\n{}", lines[..6].join("\n"), &lines[6][..100]);
     std::fs::write(&path, &cut).expect("a file");
     let again = ndecho(&["ladder", "--continue", out.to_str().expect("text")]);
@@ -337,7 +337,7 @@ fn a_load_generator_that_is_too_slow_is_the_limit() {
     let rungs = ["--rungs", "tokio/axum/npy", "--sizes", "8", "--client-delay", "300us"];
     let (output, folder, out) = tiny_ladder(&rungs);
     assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
-    // Whatever else this machine does meanwhile is not the matter here.
+    // Other load on this machine does not matter here.
     let text = std::fs::read_to_string(out.join("records.jsonl")).expect("records");
     let lines = text.lines().map(|line| {
         let mut line: Line = serde_json::from_str(line).expect("a record");
@@ -363,8 +363,7 @@ fn what_a_request_makes_a_rung_do_is_counted_where_it_is_asked_for() {
         let counts = counted.find_map(|trial| trial.counts).expect("it was counted");
         let (few, many) = (counts.few, counts.many);
         assert_eq!(many.requests, 2 * few.requests);
-        // Not of the difference: what a timer or a second look adds to the smaller count would be
-        // missing from it.
+        // The tolerance is not relative to the difference: a timer can add to the smaller count.
         let calls = many.calls as f64 / many.requests as f64;
         let count = |allocations: Option<Allocations>| allocations.map(|it| it.count as f64);
         let allocations = count(many.allocations).zip(count(few.allocations));
@@ -397,7 +396,7 @@ fn a_build_is_the_same_as_itself_and_one_with_a_spin_is_not() {
     assert!(stdout(&same).contains("system calls per request: no more"), "{}", stdout(&same));
     assert!(stdout(&same).contains("allocations per request: "), "{}", stdout(&same));
     assert!(stdout(&same).contains(" same\n"), "{}", stdout(&same));
-    // A build that is much slower: this one, told to spin by a wrapper.
+    // A much slower build: a wrapper passes a delay to this program.
     let folder = tempfile::tempdir().expect("a folder");
     let slow = folder.path().join("slow");
     let script = format!(
@@ -411,7 +410,7 @@ fn a_build_is_the_same_as_itself_and_one_with_a_spin_is_not() {
     assert!(stderr(&slower).contains("is slower"), "{}", stderr(&slower));
 }
 
-/// A version 1.0 file of zeros.
+/// Writes an npy file of version 1.0 with zeros.
 fn npy(dtype: &str, shape: &str, data_len: usize) -> Vec<u8> {
     let mut header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
     let unpadded = 10 + header.len() + 1;
@@ -424,7 +423,7 @@ fn npy(dtype: &str, shape: &str, data_len: usize) -> Vec<u8> {
     file
 }
 
-/// Children of `pid` now.
+/// Lists the children of `pid`.
 fn children(pid: u32) -> Vec<i32> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     text.unwrap_or_default().split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
@@ -441,7 +440,7 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A ladder in the middle of a long trial, with its two children.
+/// Ladder during a long trial, with its two children.
 fn long_ladder(out: &Path) -> (Child, Vec<i32>) {
     let mut ladder = Command::new(NDECHO);
     ladder.args(["ladder", "--rungs", "tokio/hyper/npy", "--sizes", "8", "--duration", "1m"]);

@@ -1,9 +1,8 @@
 //! Every driver keeps the contract of `wire::Machine` and of `driver::Service`: the same promises,
 //! one test each, on every driver and every transport.
 //!
-//! The machine under them is a length-prefixed echo that lends the buffer of a large message. It is
-//! written here, so that a fault of an own protocol and a fault of a driver are not taken for each
-//! other.
+//! The machine is a length-prefixed echo that lends the buffer of a large message. It is written
+//! here, so that a test does not confuse a fault of a driver with a fault of a protocol.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -38,7 +37,7 @@ struct Frames {
     last: Option<Instant>,
 }
 
-/// A length that the machine refuses with a farewell.
+/// Length that the machine refuses with a last message.
 const REFUSED: u32 = u32::MAX;
 
 impl Frames {
@@ -152,7 +151,7 @@ impl Machine for Frames {
     }
 }
 
-/// Copies what arrives back, until the peer ends or the worker drains.
+/// Returns all input, until the peer ends or the worker drains.
 struct Copying;
 
 impl Service for Copying {
@@ -177,7 +176,7 @@ async fn copy_back(stream: impl Stream, worker: WorkerHandle) {
     }
 }
 
-/// Says one byte after a while, then ends.
+/// Sends one byte after a delay, then ends.
 struct Sleeping;
 
 impl Service for Sleeping {
@@ -203,7 +202,7 @@ enum Transport {
     Unix,
 }
 
-/// A worker on a thread of its own.
+/// Worker on its own thread.
 struct Served {
     address: Address,
     stopper: Stopper,
@@ -257,7 +256,7 @@ fn frame(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_le_bytes()[..], body].concat()
 }
 
-/// Bytes that differ at every place and for every `seed`, so that a swap or a shift is seen.
+/// Returns bytes that differ at every position and for every `seed`, so that a swap or a shift shows.
 fn body(len: usize, seed: usize) -> Vec<u8> {
     (0..len).map(|at| (at.wrapping_mul(31) ^ (at >> 8) ^ seed.wrapping_mul(97)) as u8).collect()
 }
@@ -356,7 +355,7 @@ fn counts_a_peer_that_vanishes_inside_a_message<D: Driver>(on: Transport) {
         (&stream).write_all(&frame(&body(len, 3))[..len / 2]).expect("the server reads");
     }
     exchange(&served.connect(), &frame(b"others are served"));
-    // The resets need not have been seen yet, but a stop waits for the connections.
+    // The worker may not have noticed the resets yet, but a stop waits for the connections.
     assert_eq!(served.stop().peer_faults, 4);
 }
 

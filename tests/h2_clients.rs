@@ -1,6 +1,6 @@
-//! Clients that nobody here wrote against own HTTP/2 on every driver: tonic's with 1000 calls at
-//! once and with 64 MiB, the h2 crate's with the smallest and the largest windows and frames there
-//! are, and padding from a plain socket.
+//! Clients of other projects against own HTTP/2 on every driver: tonic with 1000 concurrent calls
+//! and with 64 MiB, the h2 crate with the smallest and the largest windows and frames, and padding
+//! from a plain socket.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -27,7 +27,7 @@ use server::Running;
 /// Smallest SETTINGS_MAX_FRAME_SIZE, which is also the default, and the largest.
 const FRAME_SIZES: [u32; 2] = [16_384, 16_777_215];
 
-/// Own HTTP/2 on each driver that this machine has.
+/// Returns own HTTP/2 on each driver that works on this machine.
 fn servers() -> impl Iterator<Item = Running> {
     Driver::ALL.into_iter().filter_map(|driver| {
         server::start(driver, Protocol::H2, CodecSet::own(), Limits::default())
@@ -39,7 +39,7 @@ fn array(points: u64, seed: u64) -> Message {
     Message { buffer: array.view().data().to_vec(), dtype: "<f8".to_owned(), shape: vec![points] }
 }
 
-/// Runs `work` with tonic's client on `server`.
+/// Runs `work` with the client of tonic on `server`.
 fn with_tonic(server: &Running, work: impl AsyncFnOnce(CalculatorClient<Channel>)) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -130,8 +130,8 @@ fn padded_frames_arrive_whole_however_long_they_are() {
     }
 }
 
-/// A call on stream 1 whose DATA frames hold `content` bytes of `message` and as much padding as
-/// `pad` says.
+/// Returns a call on stream 1 whose DATA frames hold `content` bytes of `message` each and the
+/// padding `pad`.
 fn padded(message: &[u8], content: usize, pad: u8) -> Vec<Vec<u8>> {
     let settings = frame(SETTINGS, 0, 0, &[0, 4, 0x7F, 0xFF, 0xFF, 0xFF]);
     let mut call = vec![

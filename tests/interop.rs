@@ -1,7 +1,7 @@
-//! Our client on every stack, and other people's clients on our own servers.
+//! Our client against every stack, and clients of other projects against our servers.
 //!
-//! Servers run in this process, one worker each, on a port of their own. Every reply is checked by
-//! the client, bit by bit; a failure names the stack, the encoding and the size.
+//! Servers run in this process with one worker each. The client checks every reply bit by bit. A
+//! failure names the stack, the encoding and the size.
 
 use std::net::SocketAddr;
 
@@ -155,7 +155,7 @@ fn a_thousand_parallel_calls_on_one_connection() {
     }
 }
 
-/// As most clients are: frames of 16 KiB, and windows of 64 KiB until there is more to come.
+/// Settings of most clients: frames of 16 KiB, and windows of 64 KiB that grow.
 #[test]
 fn clients_with_default_settings_are_served() {
     if ring::is_missing() {
@@ -177,7 +177,7 @@ fn clients_with_default_settings_are_served() {
     }
 }
 
-/// tonic's own client, with generated code, on the gRPC servers that are written by hand.
+/// Client of tonic, with generated code, against our gRPC servers.
 #[test]
 fn tonics_client_is_answered_by_our_servers() {
     if ring::is_missing() {
@@ -205,8 +205,7 @@ fn tonics_client_is_answered_by_our_servers() {
     }
 }
 
-/// hyper's own client, on the HTTP/1.1 that is written by hand: replies, refusals and a connection
-/// that is kept.
+/// Client of hyper against our HTTP/1.1: replies, refusals and a connection that stays open.
 #[test]
 fn hypers_client_is_answered_by_our_h1() {
     if ring::is_missing() {

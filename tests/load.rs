@@ -1,8 +1,8 @@
-//! The load generator measures right servers and catches every kind of wrong one.
+//! The load generator measures correct servers and detects every kind of fault.
 //!
-//! Most servers here are small blocking threads with one fault each, told by the number of the
-//! request; the real programs follow. What a reply may get wrong in its bytes is tested where
-//! replies are checked (`load::verify`) and, over gRPC, in `load_grpc.rs`.
+//! Most servers here are small blocking threads. Each has one fault, which depends on the number of
+//! the request. The real programs follow. Wrong bytes in a reply are tested in `load::verify` and,
+//! for gRPC, in `load_grpc.rs`.
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 #[path = "peers/ring.rs"]
 mod ring;
 
-/// What a server does with the body of its connection's request number `n`.
+/// Action of a server on the body of request number `n` of a connection.
 enum Act {
     Reply(Vec<u8>),
     Refuse(&'static str),
@@ -37,7 +37,7 @@ fn echo(_: u32, body: Vec<u8>) -> Act {
     Act::Reply(body)
 }
 
-/// One way to frame a message, both directions.
+/// Framing of messages in both directions.
 #[derive(Clone, Copy)]
 enum Speech {
     Raw,
@@ -99,7 +99,7 @@ impl Speech {
     }
 }
 
-/// Starts a server; its threads end with the connections.
+/// Starts a server. Its threads end with the connections.
 fn server(speech: Speech, fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -166,7 +166,7 @@ fn right_servers_are_measured() {
     }
 }
 
-/// Leaves a client that waits for the reply with nothing to do.
+/// Blocks the server while the client waits for the reply.
 fn think(_: u32, body: Vec<u8>) -> Act {
     std::thread::sleep(Duration::from_millis(1));
     Act::Reply(body)
@@ -272,20 +272,20 @@ fn arrays_of_every_kind_are_told_apart_by_what_they_are() {
         ..spec("raw", server(Speech::Raw, fault))
     };
     assert_eq!(load::run(&conformance(echo)).unwrap().requests, conformance::ARRAYS as u64);
-    // It has learnt that arrays are of 64 bytes.
+    // This server expects arrays of 64 bytes.
     let learnt = load::run(&conformance(|_, mut body| {
         body.resize(64, 0);
         Act::Reply(body)
     }));
     let error = learnt.unwrap_err().to_string();
     assert!(error.starts_with("array 1 of 48, ") && error.contains("wrong reply"), "{error}");
-    // It gives up on what it does not know; the array is named, whatever it does then.
+    // This server closes the connection on another array. The error names the array in any case.
     let fussy = |n, body| if n == 20 { Act::Close } else { Act::Reply(body) };
     let error = load::run(&conformance(fussy)).unwrap_err().to_string();
     assert!(error.starts_with("array 21 of 48, ") && error.contains("closed"), "{error}");
 }
 
-/// Stalls for 100 ms once in 500 requests: about once a second at 500 a second.
+/// Stalls for 100 ms once in 500 requests: about once a second at 500 requests per second.
 fn stall(n: u32, body: Vec<u8>) -> Act {
     if n % 500 == 499 {
         std::thread::sleep(Duration::from_millis(100));
@@ -308,7 +308,7 @@ fn a_stall_shows_in_an_open_loop_and_hides_in_a_closed_one() {
     spec.window = Length::Time(Duration::from_millis(2500));
     spec.timeout = Duration::from_secs(30);
     let open = load::run(&spec).unwrap();
-    // A tenth of all requests fell due during a stall, and each waited for the rest of it.
+    // A tenth of the requests were due during a stall, and each waited for its end.
     assert!(open.latency_ns.p99 > 70_000_000, "{:?}", open.latency_ns);
     assert!(open.latency_ns.p999 > 90_000_000, "{:?}", open.latency_ns);
     let schedule = open.schedule.expect("of an open loop");
@@ -382,7 +382,7 @@ fn nobody_at_the_address_is_an_error() {
     assert!(error.contains(&address.to_string()), "{error}");
 }
 
-/// A server program on free ports, ended by its own pid.
+/// Server program on free ports, ended by its process id.
 struct Program {
     child: Child,
     grpc: SocketAddr,

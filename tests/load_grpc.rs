@@ -1,7 +1,7 @@
-//! The load generator measures right gRPC servers and says of a wrong one what is wrong with it.
+//! The load generator measures correct gRPC servers and names the fault of a wrong one.
 //!
-//! Servers speak through the h2 crate, whose HTTP/2 is not ours; what that crate would never do is
-//! written by hand. Each does one thing wrong, told by the number of the call.
+//! The servers use the h2 crate, which is independent of our HTTP/2. Frames that this crate never
+//! sends are written by hand. Each server has one fault, which depends on the number of the call.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ use tokio::task::LocalSet;
 #[path = "peers/ring.rs"]
 mod ring;
 
-/// What the server makes of a call: its number and its framed message go in.
+/// Action of a server on a call, given its number and its framed message.
 type Answer = fn(u32, Bytes) -> Reply;
 
 struct Reply {
@@ -37,13 +37,13 @@ fn echo(_: u32, body: Bytes) -> Reply {
     Reply { status: 200, content_type, pieces: vec![body], grpc_status: Some("0"), reset: None }
 }
 
-/// What the server is like.
+/// Behaviour of a server.
 #[derive(Clone, Copy)]
 struct Server {
     answer: Answer,
     streams: u32,
     window: u32,
-    /// It says goodbye once it has accepted this many calls.
+    /// Number of accepted calls before the GOAWAY.
     calls: u32,
 }
 
@@ -277,8 +277,8 @@ fn a_closed_connection_is_a_failure() {
     assert!(panicked.contains("closed a connection") || panicked.contains("reset"), "{panicked}");
 }
 
-/// What the run fails with when the server says `script` to the first bytes of a connection and
-/// then takes everything without a word.
+/// Runs a load against a server that answers the first bytes of a connection with `script` and
+/// nothing else. Returns the error.
 fn scripted(script: &'static [u8], timeout: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -319,7 +319,7 @@ fn what_is_no_server_fails_the_run_with_a_reason() {
     assert_eq!(http1, "h2: the first frame must be SETTINGS");
     let busy = soon(b"\0\0\0\x04\0\0\0\0\0\0\0\x0c\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0bbusy");
     assert!(busy.ends_with("the peer goes away: ENHANCE_YOUR_CALM busy"), "{busy}");
-    // A reply to a stream that was never opened.
+    // A reply on a stream that the client never opened.
     let unasked = soon(b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x04\0\0\0\x63\x88");
     assert_eq!(unasked, "h2: HEADERS on a stream that was not opened");
 }

@@ -1,6 +1,6 @@
-//! The load generator in steady state asks nobody for memory: its connections against our own
-//! servers, without sockets, both sides counted. What it costs must not depend on an allocator, and
-//! be its own as little as can be.
+//! The load generator allocates no memory in steady state. Its connections run against our servers
+//! without sockets, and both sides are counted. Its cost must be small and must not depend on an
+//! allocator.
 
 use std::cell::RefCell;
 use std::io::IoSlice;
@@ -26,11 +26,11 @@ use ndecho::wire::{Batch, Context, Limits, Machine, Outbox, Pool};
 /// Bytes that arrive at once.
 const ARRIVAL: usize = 64 * 1024;
 
-/// Most bytes that a request may allocate, on both sides together: what keeps a large message's
-/// pieces in order.
+/// Most bytes that a request may allocate on both sides together, for the queue of the pieces of a
+/// large message.
 const ALLOCATED_MAX: u64 = 512;
 
-/// A machine with what a driver lends it.
+/// Machine with everything that a driver lends it.
 struct End {
     machine: Box<dyn Machine>,
     out: Outbox,
@@ -68,7 +68,7 @@ impl End {
         }
     }
 
-    /// Hands all that waits to be sent to `other`.
+    /// Passes all pending output to `other`.
     fn send(&mut self, other: &mut End) {
         self.now += Duration::from_micros(1);
         self.out.take(&mut self.batch);
@@ -84,8 +84,8 @@ impl End {
     }
 }
 
-/// Lets `client` load `server` with `in_flight` requests of `size` bytes, then counts what a
-/// request costs.
+/// Loads `server` from `client` with `in_flight` requests of `size` bytes, then counts the
+/// allocations per request.
 fn settle<C: LoadClient + 'static>(
     name: &str,
     client: C,

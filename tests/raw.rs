@@ -1,5 +1,5 @@
-//! `raw` keeps its promises: frames answered in order however the bytes are cut, every refusal with
-//! its reason, and nothing a peer sends makes it panic or answer without bound.
+//! Promises of `raw`: it answers frames in order for any cuts between the bytes and gives every
+//! refusal a reason. No input makes it panic or answer without bound.
 
 mod common;
 

@@ -2,8 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::axis::Family;
-use crate::axis::Rung;
+use crate::axis::{Encoding, Family, Rung};
 use crate::experiment::any_rung::AnyRung;
 use crate::experiment::cell::Cell;
 use crate::experiment::options::{OptionsError, RunOptions};

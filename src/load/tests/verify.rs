@@ -131,7 +131,7 @@ fn a_wrong_byte_is_named() {
     assert!(error.starts_with("byte 39 of the array is 0x"), "{error}");
 }
 
-/// What a server with `codec` answers to `request`.
+/// Returns the reply of a server with `codec` to `request`.
 fn served(codec: &dyn ArrayCodec, request: &[u8]) -> Vec<u8> {
     let (mut scratch, mut out) = (Vec::new(), Vec::new());
     let array = codec.decode(request, &mut scratch).expect("a right request");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::nanoseconds;
 use crate::sys::address::Address;
 
-/// What is served, where, and within which limits. `None` leaves a setting at the server's default.
+/// Rung to serve, its address and its limits. `None` leaves a setting at the default of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSpec {
