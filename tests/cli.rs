@@ -1,5 +1,5 @@
-//! Promises of the command line: exit codes, errors with the nearest valid choice, results on stdout
-//! only.
+//! Promises of the command line: exit codes, errors with the nearest valid choice, results on
+//! stdout only.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

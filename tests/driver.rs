@@ -256,7 +256,8 @@ fn frame(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_le_bytes()[..], body].concat()
 }
 
-/// Returns bytes that differ at every position and for every `seed`, so that a swap or a shift shows.
+/// Returns bytes that differ at every position and for every `seed`, so that a swap or a shift
+/// shows.
 fn body(len: usize, seed: usize) -> Vec<u8> {
     (0..len).map(|at| (at.wrapping_mul(31) ^ (at >> 8) ^ seed.wrapping_mul(97)) as u8).collect()
 }

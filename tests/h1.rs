@@ -1,6 +1,6 @@
-//! `h1` keeps its promises: requests answered in order however the bytes are cut, every refusal
-//! with its status and reason, no two ways to read where a message ends, and nothing a peer sends
-//! makes it panic or answer without bound.
+//! Promises of `h1`: it answers requests in order for any cuts between the bytes, gives every
+//! refusal a status and a reason, and reads the end of a message in one way only. No input makes it
+//! panic or answer without bound.
 
 mod common;
 
@@ -29,7 +29,7 @@ fn answer_of(input: &[u8]) -> Driven<H1<Shapes>> {
     driven
 }
 
-/// A reply as a client that knows the request reads it.
+/// Reply, read by a client that knows the request.
 #[derive(Debug, PartialEq)]
 struct Seen {
     status: u16,
@@ -37,7 +37,7 @@ struct Seen {
     body: Vec<u8>,
 }
 
-/// All replies in `sent`; of the first, no body is expected when `bodiless`.
+/// Reads all replies in `sent`. If `bodiless`, the first one has no body.
 fn replies(mut sent: &[u8], bodiless: bool) -> Vec<Seen> {
     let mut seen = Vec::new();
     while !sent.is_empty() {
@@ -151,7 +151,7 @@ fn a_dialogue_may_be_cut_anywhere() {
     assert!(driven.sent == whole.sent);
 }
 
-/// Heads that are no HTTP/1.1, and the status each is refused with.
+/// Heads that are not HTTP/1.1, with the status of each refusal.
 const BROKEN_HEADS: &[(u16, &str)] = &[
     (400, "\x16\x03\x01"),
     (400, "\n"),
@@ -188,7 +188,7 @@ const BROKEN_HEADS: &[(u16, &str)] = &[
     (505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
 ];
 
-/// Framing of a body that cannot be trusted, as it stands behind [`POST`].
+/// Ambiguous framing of a body, as text after [`POST`].
 const BROKEN_BODIES: &[(u16, &str)] = &[
     (400, "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
     (400, "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"),
@@ -560,7 +560,7 @@ fn a_client_refuses_replies_that_it_cannot_delimit() {
     assert!(client.client.end().is_err());
 }
 
-/// Requests and scraps of requests.
+/// Generates requests and fragments of requests.
 fn scrap() -> impl Strategy<Value = Vec<u8>> {
     let words = prop::sample::select(vec![
         "GET /health HTTP/1.1\r\n",

@@ -1,5 +1,5 @@
-//! Soundness of the ladder: parents exist, each step changes exactly one axis, and every name of the
-//! axis tables occurs.
+//! Soundness of the ladder: parents exist, each step changes exactly one axis, and every name of
+//! the axis tables occurs.
 
 use std::collections::HashSet;
 

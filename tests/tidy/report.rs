@@ -11,18 +11,6 @@ impl Report {
         self.0.push(format!("{path}:{line}: {text}"));
     }
 
-    /// Removes up to the known number of findings for each entry of `known`.
-    pub(crate) fn remove(&mut self, known: &[(&str, &str, usize, &str)]) {
-        for (text, path, count, _) in known {
-            let mut left = *count;
-            self.0.retain(|finding| {
-                let is_known = left > 0 && finding.starts_with(path) && finding.contains(text);
-                left -= usize::from(is_known);
-                !is_known
-            });
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
