@@ -5,9 +5,9 @@
 //! no clock. So drivers differ only in how bytes move, and one set of tests covers the rules.
 //!
 //! ```text
-//! Open ─ finished, or the peer is at fault ─▶ Flushing ─ all sent ─▶ Lingering ─ FIN, time ▶ Closed
-//!  │                                            └─ the peer has ended, or idle at shutdown ────▲
-//!  └─ the peer vanished, or reads nothing for STALL_TIMEOUT ───────────────────────────────────┘
+//! Open ─ finished, or the peer is at fault ─▶ Flushing ─ all sent ▶ Lingering ─ FIN, time ▶ Closed
+//!  │                                            └─ the peer has ended, or idle at shutdown ───▲
+//!  └─ the peer vanished, or reads nothing for STALL_TIMEOUT ──────────────────────────────────┘
 //! ```
 //!
 //! Lingering: our side is shut down, and input is discarded for a bounded time. Closing with unread

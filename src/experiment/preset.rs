@@ -3,7 +3,7 @@
 //! | preset | rungs | arrays |
 //! |---|---|---|
 //! | `quick` | [`QUICK`] | 8 B, 64 KiB, 1 MiB |
-//! | `seed` | [`SEED`], and external rungs with a row in the original's table | 8 B, 2 KiB, 64 KiB |
+//! | `seed` | [`SEED`], and external rungs of the original table | 8 B, 2 KiB, 64 KiB |
 //! | `full` | all | 8 B to 256 MiB |
 
 use std::time::Duration;

@@ -6,7 +6,7 @@
 //!
 //! | items | value | text |
 //! |---|---|---|
-//! | `f8` | 1 + a fraction of 14 decimal digits, the last not 0 | `1.00000000000042`: 15 digits survive a double |
+//! | `f8` | 1 + 14 decimal digits, the last not 0 | `1.00000000000042`: a double keeps 15 digits |
 //! | `f4` | a whole number of 7 digits | `1000042.0` |
 //! | `f2` | 1024 to 2047, where halves are whole numbers | `1066.0` |
 //! | integers | whole numbers of 3, 5, 10 or 16 digits | `1000000042` |

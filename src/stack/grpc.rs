@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! response  HEADERS 200, content-type │ DATA prefix+message │ HEADERS grpc-status 0, END_STREAM
-//! failed    HEADERS 200, content-type, grpc-status, grpc-message, END_STREAM        (trailers-only)
+//! failed    HEADERS 200, content-type, grpc-status, grpc-message, END_STREAM    (trailers-only)
 //! plain     HEADERS 405 or 415, content-type text │ DATA one line, END_STREAM
 //! ```
 //! Source: `doc/PROTOCOL-HTTP2.md` of the gRPC project.

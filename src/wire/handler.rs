@@ -1,9 +1,9 @@
 //! The contract between a server half and the work behind it.
 //!
 //! ```text
-//!           head            ┌─ Unary(route) ─▶ answer(route, message) ─▶ Response        one message each way
+//!           head            ┌─ Unary(route) ─▶ answer(route, message) ─▶ Response  one each way
 //! machine ───────▶ route ───┤
-//!                           └─ Stream(call) ─▶ message* ─▶ end           any number of messages each way
+//!                           └─ Stream(call) ─▶ message* ─▶ end                 any number each way
 //!                                              resume*  ─▶ Replies::send* ─▶ Replies::finish
 //! ```
 //!

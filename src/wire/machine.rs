@@ -1,10 +1,10 @@
 //! The contract between a machine and the caller that drives it.
 //!
 //! ```text
-//!            bytes                         small messages: the caller's buffer, borrowed for the call
+//!            bytes                     small messages: the caller's buffer, borrowed for the call
 //! caller ───────────▶ receive ──▶ Outbox
-//!            lend ◀── machine              large messages: the machine lends the message's own buffer,
-//!            repay ──▶                     the caller receives into its spare room and gives it back
+//!            lend ◀── machine          large messages: the machine lends the message's own buffer,
+//!            repay ──▶                 the caller receives into its spare room and gives it back
 //! ```
 //!
 //! 1. `receive` consumes all of its input. The machine keeps the beginning of an unfinished

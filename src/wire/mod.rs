@@ -11,7 +11,7 @@
 //! | [`handler`] | the contract between a server half and the work behind it |
 //! | [`client`] | the contract between a client half and the code that calls it |
 //! | [`buffers`] | the worker's pool, shared ranges, output, messages on their way in |
-//! | [`limits`], [`error`], [`timeouts`] | limits and their counts, errors of a peer, read-phase deadlines |
+//! | [`limits`], [`error`], [`timeouts`] | limits and their counts, peer errors, read timeouts |
 //! | [`raw`], [`h1`], [`h2`], [`grpc`] | the protocols |
 
 pub mod buffers;

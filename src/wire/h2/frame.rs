@@ -12,7 +12,7 @@
 //! | type | stream | payload | flags |
 //! |---|---|---|---|
 //! | 0 DATA | yes | `[pad len] data [pad]` | END_STREAM, PADDED |
-//! | 1 HEADERS | yes | `[pad len] [priority] block [pad]` | END_STREAM, END_HEADERS, PADDED, PRIORITY |
+//! | 1 HEADERS | yes | `[pad len] [prio] block [pad]` | END_STREAM, END_HEADERS, PADDED, PRIORITY |
 //! | 2 PRIORITY | yes | dependency u32, weight u8 | |
 //! | 3 RST_STREAM | yes | code u32 | |
 //! | 4 SETTINGS | no | (id u16, value u32)* | ACK |
