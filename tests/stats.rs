@@ -178,7 +178,7 @@ fn a_build_against_itself_is_the_same_and_a_slower_one_is_not() {
 
 /// Runs all kinds with 10,000 resamples each, as a run is analyzed, and families with 1,000. Takes
 /// minutes in a debug build. `cargo test --release --test stats -- --ignored --nocapture` prints
-/// the shares that docs/METHOD.md quotes.
+/// the shares that docs/RESULTS.md quotes.
 #[test]
 #[ignore = "minutes in a debug build"]
 fn shares_at_full_resolution() {
