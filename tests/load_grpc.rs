@@ -236,7 +236,7 @@ fn refusals_say_what_the_server_said() {
     let status = failure(|number, body| Reply { grpc_status: Some("13"), ..echo(number, body) });
     assert!(status.ends_with("grpc-status 13: so there"), "{status}");
     let missing = failure(|number, body| Reply { grpc_status: None, ..echo(number, body) });
-    assert!(missing.ends_with("the reply has no grpc-status"), "{missing}");
+    assert!(missing.ends_with("the response has no grpc-status"), "{missing}");
     for (reason, name) in
         [(Reason::REFUSED_STREAM, "REFUSED_STREAM"), (Reason::INTERNAL_ERROR, "INTERNAL_ERROR")]
     {

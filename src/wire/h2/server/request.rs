@@ -218,8 +218,8 @@ impl<H: Handler> H2<H> {
             stream.state.receive_end();
         } else {
             let is_text = matches!(state, RequestState::Text(_));
-            let message = MessageReader::new(limits.body_bytes_max, head.encoded);
-            let message = Some(message).filter(|_| !is_text);
+            let message =
+                (!is_text).then(|| MessageReader::new(limits.body_bytes_max, head.encoded));
             stream.inbound.open(STREAM_WINDOW, head.content_length, message);
             stream.inbound.set_many(matches!(state, RequestState::Stream(_)));
         }
