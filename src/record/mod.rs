@@ -1,13 +1,11 @@
 //! Schema of a run: JSON lines with a version, written by an experiment and read by a report.
 //!
 //! The first line is a [`Header`]. Every other line is a [`Trial`], written as soon as the trial
-//! has ended, or a [`Conformance`], written before the first trial of a rung. The lines hold
-//! everything that is needed to redo the analysis. Durations are in nanoseconds and sizes in bytes,
-//! unless the name has another unit.
+//! has ended, or a [`Conformance`], written before the first trial of a rung. Durations are in
+//! nanoseconds and sizes in bytes, unless the name has another unit.
 //!
-//! The structs of measured facts belong to the rooms that measure them (`probe`, `stats`); this
-//! room composes them. JSON names are older than some Rust names and stay the same within a
-//! version.
+//! The structs of measured facts belong to the rooms that measure them (`probe`, `stats`). JSON
+//! names are older than some Rust names and stay the same within a version.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +27,7 @@ pub use measurement::{CLIENT_BUSY, Http2Settings, Measurement, ScheduleReport};
 pub use server::{DelayTotals, ServerReport};
 pub use trial::{ArrayInfo, Counts, Outcome, RequestCounts, Side, Trial, Variant};
 
-/// Version of the format. A reader refuses other versions.
+/// A reader refuses other versions.
 pub const VERSION: u32 = 3;
 
 /// A line of a run's file.
@@ -41,35 +39,25 @@ pub enum Line {
     Trial(Box<Trial>),
 }
 
-/// Facts about a whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Header {
-    /// [`VERSION`].
     pub version: u32,
-    /// Start, in seconds since 1970, UTC.
+    /// UTC.
     pub started_unix_s: u64,
-    /// Name of the preset: `quick`, `seed`, `full`.
     pub preset: String,
-    /// Command line.
     pub argv: Vec<String>,
-    /// Seed of the order of trials.
     pub seed: u64,
-    /// Planned rounds.
     pub rounds: u32,
-    /// Core of every server.
     pub cpu_server: u32,
-    /// Core of the load generator.
     pub cpu_client: u32,
-    /// Time for which the load generator polls for replies before it sleeps.
+    /// Polling time before a sleep.
     #[serde(default)]
     pub client_busy_poll_ns: u64,
-    /// Load generator, if it is not ours.
+    /// Load generator other than ours.
     #[serde(default)]
     pub client: Option<String>,
-    /// Versions of the external servers, by name, from their manifests.
     #[serde(default)]
     pub peers: BTreeMap<String, String>,
-    /// Noise of the load generator's core before the first trial.
     #[serde(default, rename = "interruptions")]
     pub os_noise: Option<OsNoise>,
     pub host: Host,
@@ -79,14 +67,10 @@ pub struct Header {
 /// Replies of a rung to arrays of every type, byte order and shape, checked before its first trial.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Conformance {
-    /// [`VERSION`].
     pub version: u32,
     #[serde(deserialize_with = "crate::axis::external::deserialize")]
     pub rung: String,
-    /// The build of the rung, if builds are compared.
     pub build: Option<Variant>,
-    /// Seed of the arrays.
     pub seed: u64,
-    /// Outcome, if not every reply was right.
     pub failure: Option<Outcome>,
 }

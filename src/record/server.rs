@@ -9,16 +9,14 @@ use crate::sys::socket::SocketOptions;
 /// Resources that a server used, over all workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerReport {
-    /// Accepted connections.
     pub accepted: u64,
     /// Connections closed for a fault of the peer.
     pub peer_faults: u64,
-    /// Number of times that peers reached a limit, by the limit's name; zeros are left out.
+    /// Times that peers reached a limit, by the limit's name; zeros are left out.
     #[serde(default)]
     pub limits: BTreeMap<String, u32>,
     /// Options of the first accepted socket, read back.
     pub socket: Option<SocketOptions>,
-    /// Peak resident set.
     pub rss_peak_bytes: u64,
     pub minor_faults: u64,
     pub voluntary_switches: u64,
@@ -28,11 +26,9 @@ pub struct ServerReport {
     pub injected_delay: Option<DelayTotals>,
 }
 
-/// Injected delays, by the server's own clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DelayTotals {
     /// Messages, including those of the warm-up.
     pub messages: u64,
-    /// Sum of the delays.
     pub ns: u64,
 }

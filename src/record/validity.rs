@@ -1,9 +1,8 @@
 //! Rules by which a trial is discarded.
 //!
-//! A trial is discarded by rule, never by its result: if other programs used the machine, if the
-//! load generator's own figures contradict each other, or if it did not keep its schedule. A
-//! discarded trial stays in the record with its reason. Whether a rate is the server's or the load
-//! generator's is judged by cell, in the report.
+//! The rules look at other programs on the machine and at contradictions within the load
+//! generator's figures, never at the result. A discarded trial stays in the record with its reason.
+//! The report judges by cell whether a rate is the server's or the load generator's.
 
 use super::{Measurement, Outcome, Trial};
 
@@ -11,7 +10,6 @@ use super::{Measurement, Outcome, Trial};
 /// on two otherwise idle cores, and 0.18 to 0.52 while a compiler ran.
 pub const WAITED_MAX: f64 = 0.1;
 
-/// Largest share of a trial that the hypervisor gives to other guests, plus one tick.
 pub const STOLEN_MAX: f64 = 0.01;
 
 /// Resolution of the kernel's count of stolen time.
@@ -31,7 +29,6 @@ pub const OTHERS_MAX: f64 = 0.02;
 /// Largest 99th percentile of the load generator's lag, as a share of the median latency.
 pub const LAG_MAX: f64 = 0.1;
 
-/// Smallest share of the offered rate that must be reached.
 pub const ACHIEVED_MIN: f64 = 0.99;
 
 /// Returns the reason to discard `trial`, if there is one. On a shared core, waiting and preemption

@@ -2,14 +2,11 @@
 //!
 //! Values are drawn with replacement: the blocks of a run, or whole builds with their blocks if
 //! enough builds were tried. (Drawing the blocks of drawn builds too counts their scatter twice:
-//! such intervals held the truth in 98.8 % of simulated runs.) The [`location`] of each draw gives
-//! a distribution, and the interval is a range of its quantiles. For few units the plain quantiles
-//! are too narrow (82 % instead of 95 % for five), so the levels are those at which a normal
-//! distribution reaches as far as Student's t. With five blocks, the interval is nearly the range
-//! of the five.
-//!
-//! Below [`UNITS_MIN`] units there is no interval: even the range of four values covers the truth
-//! in only 87 of 100 cases. The same seed gives the same interval.
+//! such intervals held the truth in 98.8 % of simulated runs.) The interval is a range of quantiles
+//! of the [`location`] of the draws. For few units the plain quantiles are too narrow (82 % instead
+//! of 95 % for five), so the levels are those at which a normal distribution reaches as far as
+//! Student's t. Below [`UNITS_MIN`] units there is no interval: even the range of four values
+//! covers the truth in only 87 of 100 cases. The same seed gives the same interval.
 
 use rand::{RngExt as _, SeedableRng};
 use rand_pcg::Pcg64;
@@ -17,30 +14,26 @@ use rand_pcg::Pcg64;
 use super::location::{Sample, location};
 use super::student::{normal_beyond, reach};
 
-/// Probability that an interval contains the truth.
 pub const CONFIDENCE: f64 = 0.95;
 
-/// Number of units of the outermost level that an interval needs.
+/// Units of the outermost level that an interval needs.
 pub const UNITS_MIN: usize = 5;
 
-/// A figure and its confidence interval, at [`CONFIDENCE`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     pub estimate: f64,
-    /// Ends of the interval; `None` for too few units.
+    /// `None` for too few units.
     pub range: Option<(f64, f64)>,
-    /// Number of units: blocks, or builds if there are many.
+    /// Number of blocks, or of builds if there are many.
     pub units: usize,
 }
 
-/// Parameters of the resampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
     pub resamples: usize,
     pub seed: u64,
 }
 
-/// A figure and its value in each draw.
 #[derive(Clone, Debug)]
 pub(super) struct Draws {
     pub(super) estimate: f64,
@@ -61,32 +54,27 @@ impl Interval {
         Interval { estimate: self.estimate.exp(), range, ..self }
     }
 
-    /// Shifts the interval by a known amount.
     pub fn plus(self, more: f64) -> Interval {
         let range = self.range.map(|(low, high)| (low + more, high + more));
         Interval { estimate: self.estimate + more, range, ..self }
     }
 
-    /// Returns half the width; `None` without a range.
     pub fn half_width(&self) -> Option<f64> {
         self.range.map(|(low, high)| (high - low) / 2.0)
     }
 
-    /// Returns whether `value` lies inside; `None` without a range.
     pub fn contains(&self, value: f64) -> Option<bool> {
         self.range.map(|(low, high)| low <= value && value <= high)
     }
 }
 
 impl Bootstrap {
-    /// Returns the center of one value per block; `None` without values.
     pub fn blocks(&self, samples: &[Sample]) -> Option<Interval> {
         self.levels(&[samples.iter().map(|sample| sample.value).collect()])
     }
 
-    /// Returns the center over builds of the centers over their blocks; `None` without values. From
-    /// [`UNITS_MIN`] builds on, builds are drawn. For fewer builds, the blocks of each are drawn,
-    /// and the interval holds for these builds only.
+    /// Returns the center over builds of the centers over their blocks; `None` without values. For
+    /// fewer than [`UNITS_MIN`] builds, the interval holds for these builds only.
     pub fn levels(&self, builds: &[Vec<f64>]) -> Option<Interval> {
         self.draw(builds).map(Draws::interval)
     }
@@ -125,7 +113,7 @@ impl Bootstrap {
 }
 
 impl Draws {
-    /// Returns the interval. It has no range if a draw is not a number.
+    /// A draw that is not a number leaves no range.
     pub(super) fn interval(mut self) -> Interval {
         let is_number = self.values.iter().all(|draw| draw.is_finite());
         let level = level(self.units).filter(|_| is_number && !self.values.is_empty());
@@ -133,7 +121,7 @@ impl Draws {
         Interval { estimate: self.estimate, range, units: self.units }
     }
 
-    /// Returns the standard error: the standard deviation of the draws.
+    /// Returns the standard deviation of the draws.
     pub(super) fn error(&self) -> f64 {
         let count = self.values.len().max(1) as f64;
         let mean = self.values.iter().sum::<f64>() / count;
@@ -141,19 +129,16 @@ impl Draws {
     }
 }
 
-/// Returns the center of a sample of `values` with replacement, of the same size.
 fn redraw(values: &[f64], random: &mut Pcg64, drawn: &mut Vec<f64>) -> f64 {
     drawn.clear();
     drawn.extend((0..values.len()).map(|_| values[random.random_range(0..values.len())]));
     location(drawn)
 }
 
-/// Returns the lower quantile at which to read a distribution over `units`.
 fn level(units: usize) -> Option<f64> {
     (units >= UNITS_MIN).then(|| normal_beyond(reach((1.0 - CONFIDENCE) / 2.0, units)))
 }
 
-/// Returns the quantiles at `level` and `1 - level` of `values`, and sorts them.
 fn quantiles(values: &mut [f64], level: f64) -> (f64, f64) {
     values.sort_unstable_by(f64::total_cmp);
     let last = values.len() - 1;

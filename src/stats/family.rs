@@ -1,9 +1,8 @@
 //! Intervals of many figures that hold together at [`CONFIDENCE`].
 //!
-//! Of forty true 95 % intervals, two are wrong on average, so a table of single intervals nearly
-//! always shows a difference that does not exist. Here the share of errors is divided by the number
-//! of figures (Bonferroni), and Student's t gives the width in standard errors. The variance of a
-//! figure is moderated by the variances of the other figures ([`scatter`](super::scatter)).
+//! Of forty true 95 % intervals, two are wrong on average. So the share of errors is divided by the
+//! number of figures (Bonferroni), and Student's t gives the width in standard errors. The variance
+//! of a figure is moderated by the variances of the others ([`scatter`](super::scatter)).
 
 use super::bootstrap::{Bootstrap, CONFIDENCE, Draws, Interval, UNITS_MIN};
 use super::scatter::{Common, Variance};
@@ -12,12 +11,10 @@ use super::student::reach;
 /// Values of a member, by build, then by block.
 pub type Member = Vec<Vec<f64>>;
 
-/// Number of own units that a member needs for an interval. In simulations with one disturbed trial
-/// in twenty, intervals of three units held the truth in 95 to 97 of 100 runs, those of four in 94
-/// to 97.
+/// Own units that an interval needs. In simulations with one disturbed trial in twenty, intervals
+/// of three units held the truth in 95 to 97 of 100 runs, those of four in 94 to 97.
 const UNITS_OWN_MIN: usize = 3;
 
-/// Figures that were measured together.
 #[derive(Clone, Debug)]
 pub struct Family {
     bootstrap: Bootstrap,
@@ -26,7 +23,6 @@ pub struct Family {
 }
 
 impl Family {
-    /// Creates the family of `members`.
     pub fn new(bootstrap: Bootstrap, members: &[Member]) -> Family {
         let drawn: Vec<_> = members.iter().map(|member| bootstrap.draw(member)).collect();
         let whole = drawn.iter().flatten().filter(|draws| draws.units >= UNITS_MIN);
@@ -35,20 +31,18 @@ impl Family {
     }
 
     /// Returns the center of each member with intervals that hold together. A member with too few
-    /// blocks has no range and does not widen the others; a member without values has no interval.
+    /// blocks has no range and does not widen the others.
     pub fn intervals(&self) -> Vec<Option<Interval>> {
         let counted = self.drawn.iter().flatten().filter(|draws| self.is_known(draws)).count();
         let interval = |draws: &Draws| self.interval(draws, counted);
         self.drawn.iter().map(|draws| draws.as_ref().map(interval)).collect()
     }
 
-    /// Returns the center of values that were measured with this family but are not a member, with
-    /// an interval that holds by itself.
+    /// Returns the center of values that are not a member, with an interval that holds by itself.
     pub fn non_member(&self, values: &Member) -> Option<Interval> {
         self.bootstrap.draw(values).map(|draws| self.interval(&draws, 1))
     }
 
-    /// Returns the interval of one of `counted` figures that hold together.
     fn interval(&self, draws: &Draws, counted: usize) -> Interval {
         let Draws { estimate, units, .. } = *draws;
         let beyond = (1.0 - CONFIDENCE) / 2.0 / counted.max(1) as f64;
@@ -58,14 +52,13 @@ impl Family {
         Interval { estimate, range, units }
     }
 
-    /// Returns whether a figure has enough degrees of freedom for an interval, own and lent.
+    /// Returns true with enough degrees of freedom for an interval, own and lent.
     fn is_known(&self, draws: &Draws) -> bool {
         let degrees = self.common.lend(variance(draws)).degrees;
         draws.units >= UNITS_OWN_MIN && degrees + 1 >= UNITS_MIN
     }
 }
 
-/// Returns the variance of one unit.
 fn variance(draws: &Draws) -> Variance {
     Variance { value: draws.error().powi(2) * draws.units as f64, degrees: draws.units - 1 }
 }

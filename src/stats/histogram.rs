@@ -1,17 +1,16 @@
 //! Latencies of one trial as an HDR histogram: three significant digits from 1 ns to 60 s.
 //!
-//! Quantiles of several trials are never averaged: their histograms are merged, which loses
-//! nothing. The text form is the usual one (V2, base64), so any HDR tool can read a record.
+//! Histograms of several trials are merged, which loses nothing; quantiles are never averaged. The
+//! text form is the usual one (V2, base64), so any HDR tool can read a record.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 use serde::{Deserialize, Serialize};
 
-/// Longest latency that is recorded. Longer latencies count as this one.
+/// Longer latencies count as this one.
 pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
 
-/// Summary of a histogram, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantiles {
     pub p50: u64,
@@ -19,15 +18,12 @@ pub struct Quantiles {
     pub p99: u64,
     pub p999: u64,
     pub max: u64,
-    /// Arithmetic mean.
     pub mean: u64,
 }
 
-/// Counts of latencies, in nanoseconds.
 #[derive(Clone, Debug)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 
-/// Error for a text that is not a histogram of this range.
 #[derive(Debug, thiserror::Error)]
 pub enum HistogramError {
     #[error("histogram: not base64: {0}")]
@@ -46,12 +42,10 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Records one latency.
     pub fn record(&mut self, latency_ns: u64) {
         self.0.saturating_record(latency_ns);
     }
 
-    /// Returns the number of recorded latencies.
     pub fn len(&self) -> u64 {
         self.0.len()
     }
@@ -60,18 +54,15 @@ impl Histogram {
         self.0.is_empty()
     }
 
-    /// Returns the latency that a share `quantile` (0 to 1) of all requests did not exceed; 0 if
-    /// empty.
+    /// Returns the latency that a share `quantile` of all requests did not exceed; 0 if empty.
     pub fn quantile(&self, quantile: f64) -> u64 {
         self.0.value_at_quantile(quantile)
     }
 
-    /// Returns the longest latency, to three digits.
     pub fn max(&self) -> u64 {
         self.0.max()
     }
 
-    /// Returns the arithmetic mean.
     pub fn mean(&self) -> f64 {
         self.0.mean()
     }
@@ -87,12 +78,10 @@ impl Histogram {
         }
     }
 
-    /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Histogram) {
         self.0.add(&other.0).expect("both have the same bounds");
     }
 
-    /// Serializes to the V2 form as base64.
     pub fn to_text(&self) -> String {
         let mut bytes = Vec::new();
         let written = V2Serializer::new().serialize(&self.0, &mut bytes);
@@ -100,7 +89,6 @@ impl Histogram {
         STANDARD.encode(bytes)
     }
 
-    /// Parses the text of [`Histogram::to_text`].
     pub fn from_text(text: &str) -> Result<Histogram, HistogramError> {
         let bytes = STANDARD.decode(text)?;
         let read: hdrhistogram::Histogram<u64> =

@@ -1,18 +1,16 @@
 //! Center of a few values, some of which may be outliers: the 20 % trimmed mean. Values by block.
 //!
 //! The mean is not used: one disturbed trial in twenty doubles or triples its interval. The median
-//! is not used: it discards half of the information of undisturbed trials. Of five values, the
-//! trimmed mean leaves out one on each side.
+//! discards half of the information of undisturbed trials.
 
 use std::collections::BTreeMap;
 
 /// Share of the values that is left out at each end.
 pub const TRIM: f64 = 0.2;
 
-/// A value and its block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
-    /// Block (a round of the ladder), from 0.
+    /// Round of the ladder, from 0.
     pub round: u32,
     pub value: f64,
 }
@@ -25,18 +23,16 @@ pub fn location(values: &mut [f64]) -> f64 {
     kept.iter().sum::<f64>() / kept.len() as f64
 }
 
-/// Returns the logarithm of `ours` over `theirs`, by block. Blocks without both values and values
-/// that are not positive are left out.
+/// Returns the logarithm of `ours` over `theirs`, by block; only for pairs of positive values.
 pub fn log_ratios(ours: &[Sample], theirs: &[Sample]) -> Vec<Sample> {
     paired(ours, theirs, |our, their| (our > 0.0 && their > 0.0).then(|| (our / their).ln()))
 }
 
-/// Returns `ours` minus `theirs`, by block.
 pub fn differences(ours: &[Sample], theirs: &[Sample]) -> Vec<Sample> {
     paired(ours, theirs, |our, their| Some(our - their))
 }
 
-/// Merges two series of one figure, by block: the mean of both values, or the only value.
+/// Merges two series by block: the mean of both values, or the only value.
 pub fn means(some: &[Sample], more: &[Sample]) -> Vec<Sample> {
     let mut by_round: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for sample in some.iter().chain(more) {
@@ -46,7 +42,7 @@ pub fn means(some: &[Sample], more: &[Sample]) -> Vec<Sample> {
     by_round.into_iter().map(|(round, values)| Sample { round, value: mean(values) }).collect()
 }
 
-/// Returns the logarithm of each positive value.
+/// Skips values that are not positive.
 pub fn logs(values: &[Sample]) -> Vec<Sample> {
     let log = |sample: &Sample| {
         (sample.value > 0.0).then(|| Sample { value: sample.value.ln(), ..*sample })
@@ -54,7 +50,6 @@ pub fn logs(values: &[Sample]) -> Vec<Sample> {
     values.iter().filter_map(log).collect()
 }
 
-/// Returns the value of each of `rounds`.
 pub(super) fn by_round(samples: &[Sample], rounds: &[u32]) -> Vec<Option<f64>> {
     let values: BTreeMap<u32, f64> = samples.iter().map(|s| (s.round, s.value)).collect();
     rounds.iter().map(|round| values.get(round).copied()).collect()

@@ -13,9 +13,8 @@
 //! | [`student`] | quantiles of Student's t and of the normal distribution |
 //!
 //! The unit of every comparison is the logarithm of a ratio taken within one block of trials, so a
-//! disturbance of a whole block affects both sides and cancels. `tests/stats.rs` runs the whole
-//! analysis on thousands of simulated runs with a known truth, with drift, disturbed trials and
-//! slow blocks, and counts how often it is right.
+//! disturbance of a whole block affects both sides and cancels. `tests/stats.rs` counts how often
+//! the analysis is right on thousands of simulated runs with a known truth.
 
 pub mod bootstrap;
 pub mod family;

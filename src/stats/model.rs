@@ -1,9 +1,8 @@
 //! Cost of a request as a fixed part and a part per byte, `cost(n) = a + b n`, and its knees.
 //!
 //! The fit minimizes relative errors, since a microsecond is much at 8 bytes and nothing at 16 MiB.
-//! A real server is not a straight line: data leaves a cache, or a message needs several frames. So
-//! the model also lists its knees, sizes at which the price of a byte changes by a factor of
-//! [`BEND_MIN`] or more, each proved by its own interval.
+//! A knee is a size at which the price of a byte changes by a factor of [`BEND_MIN`] or more,
+//! proved by its own interval: data leaves a cache, or a message needs several frames.
 
 use std::collections::BTreeSet;
 
@@ -16,15 +15,12 @@ use super::location::{Sample, by_round, location};
 /// Smallest change in the price of a byte that is a knee, as a factor in either direction.
 pub const BEND_MIN: f64 = 1.25;
 
-/// The costs at one size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     pub bytes: u64,
-    /// Cost of a request, by block.
     pub costs_ns: Vec<Sample>,
 }
 
-/// A fixed part and a part per byte.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     pub fixed_ns: Interval,
@@ -34,18 +30,15 @@ pub struct Model {
     pub knees: Vec<Knee>,
 }
 
-/// A size at which the price of a byte changes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Knee {
     pub bytes: u64,
-    /// Price of a byte between the previous size and this one.
     pub before_ns: f64,
-    /// Price of a byte between this size and the next.
     pub after_ns: f64,
 }
 
-/// Fits `points`, which have different sizes in ascending order; `None` for fewer than two points,
-/// or if a point has no costs.
+/// Fits `points`, which have ascending sizes; `None` for fewer than two points, or if one has no
+/// costs.
 pub fn fit(bootstrap: &Bootstrap, points: &[Point]) -> Option<Model> {
     let rounds: BTreeSet<u32> =
         points.iter().flat_map(|point| &point.costs_ns).map(|sample| sample.round).collect();
@@ -89,7 +82,6 @@ pub fn fit(bootstrap: &Bootstrap, points: &[Point]) -> Option<Model> {
     })
 }
 
-/// Fits a line by least squares of the relative errors.
 fn line(bytes: &[f64], costs: &[f64]) -> (f64, f64) {
     let (mut w, mut wx, mut wxx, mut wy, mut wxy) = (0.0, 0.0, 0.0, 0.0, 0.0);
     for (&x, &y) in bytes.iter().zip(costs) {

@@ -2,10 +2,9 @@
 //!
 //! Five blocks tell little about the variance of a ratio, and Student's t with four degrees of
 //! freedom makes the interval of one of twenty ratios twice as wide as the normal distribution
-//! does. But ratios of one run scatter alike. If their variances differ no more than estimates of
-//! one variance would, that common variance is known as well as all blocks together allow; if they
-//! differ more, it is known less well. Each variance becomes the mean of its own and the common
-//! one, weighted by their degrees of freedom.
+//! does. But ratios of one run scatter alike. Each variance becomes the mean of its own and the
+//! common one, weighted by their degrees of freedom. The common one gets fewer degrees of freedom
+//! if the variances differ more than estimates of one variance would.
 //!
 //! Spec: G. K. Smyth, Linear models and empirical Bayes methods for assessing differential
 //! expression, Statistical Applications in Genetics and Molecular Biology 3(1), 2004, sections 3
@@ -14,31 +13,27 @@
 
 use std::f64::consts::{LN_2, PI};
 
-/// Euler's constant.
 const GAMMA: f64 = 0.577_215_664_901_532_9;
 
-/// Smallest number of variances that lend.
 pub const LENDERS_MIN: usize = 4;
 
 /// Largest number of degrees of freedom that are lent. Twenty variances may look alike by chance:
 /// with ten lent degrees tables held in 95 to 99 of 100 simulated runs, with all of them in 91.
 pub const LENT_MAX: usize = 10;
 
-/// Degrees of freedom from which on the true variances count as equal.
 const ALIKE: usize = 1000;
 
 /// Share of the median variance below which a variance is a rounding error.
 const ROUNDING: f64 = 1e-5;
 
-/// An estimate of a variance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Variance {
     pub value: f64,
-    /// Degrees of freedom: number of values minus one.
+    /// Number of values minus one.
     pub degrees: usize,
 }
 
-/// Common variance of the figures. Fewer than [`LENDERS_MIN`] figures lend nothing.
+/// Variance common to the figures. Fewer than [`LENDERS_MIN`] figures lend nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Common(Variance);
 
@@ -49,7 +44,7 @@ impl Default for Common {
 }
 
 impl Common {
-    /// Estimates the common variance. A rounding error does not count as a variance.
+    /// Estimates from `variances`, without those that are rounding errors.
     pub fn estimate(variances: &[Variance]) -> Common {
         let mut sorted: Vec<f64> = variances.iter().map(|variance| variance.value).collect();
         sorted.sort_unstable_by(f64::total_cmp);
@@ -76,7 +71,6 @@ impl Common {
         Common(Variance { value, degrees })
     }
 
-    /// Moderates `own` by the common variance.
     pub fn lend(&self, own: Variance) -> Variance {
         let Common(common) = self;
         let degrees = own.degrees + common.degrees;
@@ -93,14 +87,12 @@ fn log_mean(degrees: usize) -> f64 {
     digamma - (degrees as f64 / 2.0).ln()
 }
 
-/// Returns the variance of the logarithm of such an estimate.
 fn log_variance(degrees: usize) -> f64 {
     let (first, at_first) =
         if degrees.is_multiple_of(2) { (2, PI * PI / 6.0) } else { (1, PI * PI / 2.0) };
     at_first - halves(first, degrees).map(|half| 1.0 / (half * half)).sum::<f64>()
 }
 
-/// Yields every second number from `first` to below `degrees`, halved.
 fn halves(first: usize, degrees: usize) -> impl Iterator<Item = f64> {
     (first..degrees).step_by(2).map(|twice| twice as f64 / 2.0)
 }

@@ -1,17 +1,14 @@
-//! Quantiles of Student's t and the tail of the normal distribution, for integer degrees of
-//! freedom.
+//! Quantiles of Student's t and the tail of the normal distribution (integer degrees of freedom).
 //!
 //! Spec: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3, 26.7.4 (the share of t
-//! within a bound as a finite series of its angle) and 26.2.14 (the normal tail as a continued
-//! fraction).
+//! within a bound as a series of its angle) and 26.2.14 (the normal tail as a continued fraction).
 
 use std::f64::consts::{FRAC_2_PI, TAU};
 
-/// Upper bound of every quantile in use: t with one degree of freedom leaves out 3e-10 there.
+/// At this bound, t with one degree of freedom leaves out 3e-10.
 const REACH_MAX: f64 = 1e9;
 
-/// Returns the number of standard errors of `units` values that leave out a share `beyond` (0 to a
-/// half) on one side.
+/// Returns the standard errors of `units` values that leave out `beyond` (0 to 0.5) on one side.
 pub fn reach(beyond: f64, units: usize) -> f64 {
     let degrees = units.max(2) - 1;
     let (mut low, mut high) = (0.0, REACH_MAX);
@@ -29,20 +26,17 @@ pub fn reach(beyond: f64, units: usize) -> f64 {
     high
 }
 
-/// Returns the share of a normal distribution beyond `reach` standard deviations on one side, for
-/// `reach` of 1 and more.
+/// Returns the share of a normal distribution beyond `reach` (at least 1) on one side.
 pub fn normal_beyond(reach: f64) -> f64 {
     // At this depth the error is below 1e-12 for a reach of 1 and more.
     let fraction = (1..=200).rev().fold(reach, |below, step| reach + f64::from(step) / below);
     (-reach * reach / 2.0).exp() / TAU.sqrt() / fraction
 }
 
-/// Returns the share of t with `degrees` of freedom within `t` on both sides.
 fn within(t: f64, degrees: usize) -> f64 {
     let angle = (t / (degrees as f64).sqrt()).atan();
     let (sin, cos) = angle.sin_cos();
     let is_odd = degrees % 2 == 1;
-    // Powers of the cosine from 1 (odd) or 0 (even) to the degrees minus two.
     let first = usize::from(is_odd);
     let (mut term, mut sum) = (if is_odd { cos } else { 1.0 }, 0.0);
     for power in (first..(degrees + first).saturating_sub(1)).step_by(2) {

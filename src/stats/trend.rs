@@ -1,13 +1,12 @@
 //! Test for a trend in a few consecutive values: the exact test of Mann and Kendall.
 //!
-//! A warm-up ends when its slices show no trend. The test uses the order of the values only, so one
-//! disturbed slice does not make a trend.
+//! The test uses the order of the values only, so one disturbed slice does not make a trend.
 
 /// Probability below which an order counts as a trend.
 pub const SIGNIFICANCE: f64 = 0.05;
 
-/// Returns true if `values` rise or fall more clearly than in a share [`SIGNIFICANCE`] of all
-/// orders. Fewer than five values never have a trend.
+/// Returns true if `values` rise or fall more clearly than a share [`SIGNIFICANCE`] of all orders.
+/// Fewer than five values never have a trend.
 pub fn has_trend(values: &[f64]) -> bool {
     chance(values) < SIGNIFICANCE
 }

@@ -1,8 +1,8 @@
 //! Verdict on a ratio of costs: faster, slower, the same, or unknown.
 //!
 //! A difference needs two things: its interval (taken with all others of its table, see
-//! [`family`](super::family)) does not contain 1, and the ratio is further from 1 than a rung is
-//! from itself. The latter is measured in the same run, by trying one rung under two names.
+//! [`family`](super::family)) does not contain 1, and the ratio is further from 1 than the same run
+//! showed for one rung under two names.
 
 use super::bootstrap::Interval;
 
@@ -10,25 +10,20 @@ use super::bootstrap::Interval;
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Floor(f64);
 
-/// Verdict on a ratio of costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Faster,
     Slower,
-    /// No difference above the floor was shown.
     Same,
-    /// Too few blocks.
     Unknown,
 }
 
 impl Floor {
-    /// Creates a floor from a share: 0.02 is 2 %.
     pub fn of_share(share: f64) -> Floor {
         Floor(share.max(0.0).ln_1p())
     }
 
-    /// Creates the floor of a rung against itself: the farther end of the interval of its log
-    /// ratio; `None` without a range.
+    /// Takes the farther end of the interval of the log ratio of a rung to itself.
     pub fn of_twins(log_ratio: &Interval) -> Option<Floor> {
         log_ratio.range.map(|(low, high)| Floor(low.abs().max(high.abs())))
     }
@@ -37,7 +32,6 @@ impl Floor {
         Floor(self.0.max(other.0))
     }
 
-    /// Returns the floor as a share: 0.02 is 2 %.
     pub fn share(self) -> f64 {
         self.0.exp_m1()
     }
@@ -48,7 +42,6 @@ impl Floor {
 }
 
 impl Verdict {
-    /// Judges `log_ratio` above `floor`.
     pub fn judge(log_ratio: &Interval, floor: Floor) -> Verdict {
         let Some((low, high)) = log_ratio.range else {
             return Verdict::Unknown;

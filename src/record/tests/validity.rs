@@ -73,7 +73,6 @@ fn figures_that_contradict_each_other_are_an_objection() {
 fn requests_beyond_the_servers_stream_limit_are_not_in_flight() {
     let trial = |streams| {
         let trial = changed(|measured| {
-            // Two of the ten at a time.
             measured.latency_ns.mean = 20_000;
             let max_concurrent_streams = Some(streams);
             let settings = Http2Settings { max_concurrent_streams, ..Http2Settings::default() };

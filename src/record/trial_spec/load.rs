@@ -1,7 +1,6 @@
-//! The load of a trial: whom to load, with which arrays, how many at once, for how long.
+//! The load of a trial: target, arrays, concurrency and duration.
 //!
-//! [`LoadSpec::check`] is the one place that finds settings which contradict each other, so that
-//! the command line, the plan of a run and a test get the same refusals.
+//! The command line, the plan of a run and a test get the same refusals from [`LoadSpec::check`].
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -19,62 +18,53 @@ use crate::sys::address::Address;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadSpec {
-    /// One for each server of the trial, in the same order.
+    /// One target for each server of the trial, in the same order.
     pub targets: Vec<Target>,
     pub encoding: Encoding,
     pub array: ArraySpec,
     pub connections: u32,
-    /// Requests in flight over all connections, at least one on each.
     pub in_flight: u32,
-    /// Requests per second of an open loop. In a closed loop each reply asks for the next request.
     #[serde(default)]
     pub rate_hz: Option<f64>,
-    /// Load before anything is counted.
     pub warmup: Length,
     /// Upper bound of a warm-up in time, which goes on until the rate shows no trend.
     #[serde(default, rename = "settle_ns", with = "nanoseconds::option")]
     pub settle: Option<Duration>,
     /// Load that is counted. Of a number of requests, none is sent beyond it.
     pub window: Length,
-    /// Bound of the whole run, from the first connect to the last reply.
+    /// Bound from the first connect to the last reply.
     #[serde(rename = "timeout_ns", with = "nanoseconds")]
     pub timeout: Duration,
-    /// Core of the load generator's one thread.
     #[serde(default)]
     pub cpu: Option<usize>,
     #[serde(default)]
     pub knobs: Knobs,
 }
 
-/// Settings of the load generator itself, the same for every trial of a run.
+/// Settings that are the same for every trial of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Knobs {
-    /// HTTP/2 window of each stream and of the connection, announced to a gRPC server. By default
-    /// it holds no server up, so that the server's own settings decide how it sends.
+    /// Window of each stream and of the connection. The default holds no server up, so that the
+    /// server's own settings decide how it sends.
     pub h2_window_bytes: u32,
-    /// Largest HTTP/2 frame that a gRPC server may send.
     pub h2_frame_bytes_max: u32,
-    /// Time for which the thread looks for replies before it sleeps.
     #[serde(rename = "busy_poll_ns", with = "nanoseconds")]
     pub busy_poll: Duration,
-    /// Busy wait for every reply, which makes a load generator that is too slow.
+    /// Busy wait for every reply, for the control that a slow load generator is found.
     #[serde(rename = "delay_ns", with = "nanoseconds")]
     pub delay: Duration,
 }
 
-/// A server that listens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     pub url: ServerUrl,
-    /// Process whose CPU time and memory are read.
     #[serde(default)]
     pub pid: Option<u32>,
 }
 
-/// Protocol and place of a server: `SCHEME://HOST:PORT` or `SCHEME+unix:PATH`, where the scheme is
-/// `grpc`, `http` or `raw`.
+/// URL `SCHEME://HOST:PORT` or `SCHEME+unix:PATH`. The scheme is `grpc`, `http` or `raw`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServerUrl {
@@ -82,16 +72,13 @@ pub struct ServerUrl {
     pub place: Place,
 }
 
-/// Place of a server on its transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// `HOST:PORT`, over TCP.
+    /// `HOST:PORT`.
     Host(String),
-    /// Path of a Unix socket.
     Unix(PathBuf),
 }
 
-/// Source of the array that is sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ArraySpec {
@@ -100,27 +87,23 @@ pub enum ArraySpec {
         shape: Shape,
         seed: u64,
     },
-    /// A `.npy` file.
     File {
         path: PathBuf,
     },
-    /// Arrays of every type, byte order and shape, each of them once.
+    /// Arrays of every type, byte order and shape, each sent once.
     Conformance {
         seed: u64,
     },
 }
 
-/// Length of a part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Length {
     #[serde(rename = "time_ns", with = "nanoseconds")]
     Time(Duration),
-    /// Replies.
     #[serde(rename = "requests")]
     Requests(u64),
 }
 
-/// A setting that is not valid, or two that contradict each other.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SpecError {
     #[error(
@@ -147,17 +130,17 @@ pub const WINDOWS: RangeInclusive<u32> = 1..=(1 << 31) - 1;
 /// Frame sizes of HTTP/2 (RFC 9113 section 6.5.2).
 pub const FRAME_SIZES: RangeInclusive<u32> = 1 << 14..=(1 << 24) - 1;
 
-/// Most connections of one run: their sockets fit the usual descriptor limit of 1024.
+/// Sockets fit the usual descriptor limit of 1024.
 pub const CONNECTIONS_MAX: u32 = 1000;
 
-/// Most requests in flight, so that a mistyped number is refused at once.
+/// Refuses a mistyped number at once.
 pub const IN_FLIGHT_MAX: u32 = 100_000;
 
-/// Highest rate of an open loop: a clock of nanoseconds still resolves the steps between requests.
+/// A clock of nanoseconds still resolves the steps between requests.
 pub const RATE_HZ_MAX: f64 = 1e8;
 
 impl LoadSpec {
-    /// A load of one closed-loop request at a time on `url`: 64 KiB of `<f8`, counted for a second.
+    /// Creates a closed loop of one request at a time: 64 KiB of `<f8`, counted for a second.
     pub fn new(url: ServerUrl, encoding: Encoding) -> LoadSpec {
         LoadSpec {
             targets: vec![Target { url, pid: None }],
@@ -175,12 +158,11 @@ impl LoadSpec {
         }
     }
 
-    /// The server to load, of a document that [`LoadSpec::check`] accepts.
+    /// Returns the server of a document that [`LoadSpec::check`] accepts.
     pub fn target(&self) -> &Target {
         &self.targets[0]
     }
 
-    /// Finds values out of range and settings that contradict each other.
     pub fn check(&self) -> Result<(), SpecError> {
         let [target] = self.targets.as_slice() else {
             return Err(SpecError::Targets { got: self.targets.len() });
@@ -204,7 +186,7 @@ impl LoadSpec {
         }
     }
 
-    /// Requests in flight on connection `index`: equal shares, the first ones take the remainder.
+    /// Returns the requests in flight on connection `index`. The first ones take the remainder.
     pub fn share(&self, index: u32) -> u32 {
         let extra = u32::from(index < self.in_flight % self.connections);
         self.in_flight / self.connections + extra
@@ -229,8 +211,7 @@ fn check_range(
 impl FromStr for ServerUrl {
     type Err = SpecError;
 
-    /// Reads a URL. After `HOST:PORT` a slash is accepted. A path is not, since the contract fixes
-    /// the paths.
+    /// Parses a URL. A slash after `HOST:PORT` is accepted, a path is not: the contract fixes it.
     fn from_str(url: &str) -> Result<ServerUrl, SpecError> {
         let bad = || SpecError::Url(url.to_owned());
         let family = |scheme| Family::of_scheme(scheme).ok_or_else(bad);
@@ -296,7 +277,7 @@ impl From<ServerUrl> for String {
 }
 
 impl ArraySpec {
-    /// A one-dimensional array of `size` bytes drawn from `seed`.
+    /// Describes a one-dimensional array of `size` bytes.
     pub fn vector(size: u64, dtype: DType, seed: u64) -> Result<ArraySpec, SpecError> {
         let item = dtype.item_size() as u64;
         if !size.is_multiple_of(item) {
@@ -305,7 +286,7 @@ impl ArraySpec {
         Ok(ArraySpec::Seeded { dtype, shape: Shape::new(&[size / item])?, seed })
     }
 
-    /// A vector of float64, `size` bytes rounded down to whole items.
+    /// Describes a float64 vector of `size` bytes, rounded down to whole items.
     pub fn float64(size: u64, seed: u64) -> ArraySpec {
         let shape = Shape::new(&[size / 8]).expect("one dimension");
         ArraySpec::Seeded { dtype: DType::F8, shape, seed }
@@ -313,7 +294,6 @@ impl ArraySpec {
 }
 
 impl Length {
-    /// Returns whether `replies` in `time` complete it.
     pub fn is_reached(self, replies: u64, time: Duration) -> bool {
         match self {
             Length::Time(wanted) => time >= wanted,

@@ -2,11 +2,8 @@
 //!
 //! The plan of a run builds a [`TrialSpec`], sends it as JSON on stdin to `ndecho serve --spec -`
 //! and `ndecho load --spec -`, and stores it unchanged in the record of the trial. The flags of the
-//! two commands build the same structs, so a new setting is a field here, a flag and its use. A
-//! setting that was added after the first version has a default, so that old records still read.
-//!
-//! Nothing here opens a file or a socket. Durations are nanoseconds, and an unknown field is an
-//! error that names the field and its place.
+//! two commands build the same structs. A setting that was added after the first version has a
+//! default, so that old records still read. An unknown field is an error.
 
 mod load;
 mod nanoseconds;
@@ -29,13 +26,12 @@ pub struct TrialSpec {
 }
 
 impl TrialSpec {
-    /// Reads a document; the error names the line and column of the mistake.
+    /// Parses a document; the error names the line and column of the mistake.
     pub fn from_json(text: &str) -> Result<TrialSpec, String> {
         serde_json::from_str(text)
             .map_err(|error| format!("the trial's document is not valid: {error}"))
     }
 
-    /// Writes the document on one line.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a document is plain data")
     }

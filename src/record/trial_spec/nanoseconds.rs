@@ -17,7 +17,6 @@ fn nanoseconds<S: Serializer>(time: Duration) -> Result<u64, S::Error> {
         .map_err(|_| serde::ser::Error::custom(format!("{time:?} does not fit 64 bits")))
 }
 
-/// A duration that may be left out.
 pub(super) mod option {
     use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, nanoseconds};
 

@@ -8,15 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::nanoseconds;
 use crate::sys::address::Address;
 
-/// Rung to serve, its address and its limits. `None` leaves a setting at the default of the server.
+/// `None` leaves a setting at the default of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSpec {
-    /// Name of a rung, `driver/protocol/codec` or `external/NAME/CODEC`.
+    /// `driver/protocol/codec` or `external/NAME/CODEC`.
     pub rung: String,
-    /// Address to listen on; `None` means a free one of the transport of the rung.
+    /// `None` means a free address of the rung's transport.
     pub listen: Option<Address>,
-    /// Core of each worker.
     pub cores: Vec<usize>,
     /// True for a null server, which returns the bytes that came without decoding them.
     pub is_null: bool,
@@ -28,13 +27,12 @@ pub struct ServerSpec {
     pub head_fields_max: Option<usize>,
     #[serde(rename = "head_timeout_ns", with = "nanoseconds::option")]
     pub head_timeout: Option<Duration>,
-    /// Longest pause inside a body.
+    /// Longest pause.
     #[serde(rename = "body_timeout_ns", with = "nanoseconds::option")]
     pub body_timeout: Option<Duration>,
-    /// Longest pause between requests.
+    /// Longest pause.
     #[serde(rename = "idle_timeout_ns", with = "nanoseconds::option")]
     pub idle_timeout: Option<Duration>,
-    /// Connections of one worker.
     pub connections_max: Option<usize>,
     /// Unsent bytes at which a connection is no longer read.
     pub unsent_bytes_max: Option<u64>,
@@ -42,6 +40,5 @@ pub struct ServerSpec {
     pub drain_timeout: Option<Duration>,
     #[serde(rename = "busy_poll_ns", with = "nanoseconds::option")]
     pub busy_poll: Option<Duration>,
-    /// File for the server's report, written as JSON when the server ends.
     pub report: Option<PathBuf>,
 }
