@@ -1,7 +1,6 @@
 //! Trials to rows: one row per cell, with its figures over all blocks and its ratios to two others.
 //!
-//! A section holds the cells of one array under one load. Its rows are made in stages; each stage
-//! uses the results of earlier stages only:
+//! A section holds the cells of one array under one load. Each stage uses earlier stages only:
 //!
 //! | stage | result |
 //! |---|---|
@@ -24,79 +23,62 @@ use super::cell::{self, CellTrials, SectionKey, section_key};
 use super::noise::{Noise, WIDTH_WANTED};
 use super::status::Status;
 
-/// Rows of one array under one load, in the ladder's order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Section {
     pub array: ArrayInfo,
     pub connections: u32,
-    /// Requests in flight over all connections.
     pub in_flight: u32,
     pub rows: Vec<Row>,
     pub noise: Noise,
     pub ceilings: Vec<Ceiling>,
 }
 
-/// One cell over all blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     pub rung: String,
     pub parent: Option<String>,
-    /// The standard server that the rung is compared with.
     pub reference: Option<String>,
-    /// The corresponding row of the original benchmark's table.
     pub original: Option<String>,
-    /// Requested concurrency, if it was reduced to the rung's limit.
     pub in_flight_wanted: Option<u32>,
-    /// Figures, or the reason why there are none.
     pub result: Result<Figures, String>,
 }
 
-/// Figures of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
     pub cell: CellFigures,
     pub status: Status,
-    /// Ratio of server CPU per request to the parent's.
     pub to_parent: Option<Ratio>,
-    /// Ratio of server CPU per request to the reference's.
     pub to_reference: Option<Ratio>,
-    /// Requests per second that the load generator reaches against a null server.
+    /// Rate of the load generator against a null server.
     pub ceiling_hz: Option<f64>,
 }
 
-/// Figures of a cell by itself. Costs and bytes are per request.
+/// Costs and bytes are per request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellFigures {
     pub server_cpu_ns: Option<Interval>,
     /// Share of `server_cpu_ns` in the kernel, by the kernel's tick; `None` without a tick.
     pub system_share: Option<f64>,
-    /// CPU of the load generator, without idle polling.
+    /// Without idle polling.
     pub client_cpu_ns: Interval,
-    /// Requests per second.
     pub rate_hz: Interval,
-    /// Median latency over the requests of all blocks.
+    /// Median over the requests of all blocks.
     pub p50_ns: Option<u64>,
     pub p99_ns: Option<u64>,
-    /// Bytes received, framing included.
     pub bytes_in: f64,
-    /// Bytes sent, framing included.
     pub bytes_out: f64,
-    /// Peak resident set of the server.
     pub rss_peak_bytes: Option<u64>,
     pub page_faults: Option<f64>,
-    /// Number of discarded trials.
     pub discarded: usize,
 }
 
-/// Ratio of costs. The intervals of all ratios of a section hold together.
+/// The intervals of all ratios of a section hold together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratio {
     pub ratio: Interval,
-    /// Verdict above the section's noise floor.
     pub verdict: Verdict,
 }
 
-/// Counts discarded trials and all measured ones.
 pub fn discarded(trials: &[Trial]) -> (usize, usize) {
     let all = trials.iter().filter(|trial| matches!(trial.outcome, Outcome::Measured(_)));
     (all.clone().filter(|trial| trial.discarded.is_some()).count(), all.count())
@@ -115,8 +97,8 @@ pub fn sections(trials: &[Trial]) -> Vec<Section> {
         .collect()
 }
 
-/// Returns true if every ratio is known to within the noise floor of its section or
-/// [`WIDTH_WANTED`], whichever is larger. Further blocks would add nothing.
+/// Returns true if no ratio is less certain than the noise floor of its section or
+/// [`WIDTH_WANTED`].
 pub fn is_resolved(trials: &[Trial]) -> bool {
     let is_known = |ratio: &Ratio, section: &Section| {
         let width = ratio.ratio.half_width().map(|half| half / ratio.ratio.estimate);
@@ -201,15 +183,14 @@ impl CellFigures {
     }
 }
 
-/// Returns the rung to compare with the parent, and the one to compare with the reference. A rung
-/// that is both counts once, as the parent. A rung is not compared with itself.
+/// Returns the rungs to compare with, parent and reference. A rung that is both counts once, as the
+/// parent. A rung is not compared with itself.
 fn compared_with(trial: &Trial) -> [Option<&str>; 2] {
     let reference = trial.reference.as_ref().filter(|_| trial.reference != trial.parent);
     [trial.parent.as_ref(), reference]
         .map(|other| other.map(String::as_str).filter(|other| *other != trial.rung))
 }
 
-/// Builds the family of all ratios of a section, two per cell.
 fn family(usual: &[&CellTrials<'_>]) -> Family {
     let costs: BTreeMap<&str, Vec<Sample>> =
         usual.iter().map(|cell| (cell.first().rung.as_str(), cell.server_costs())).collect();
@@ -225,7 +206,6 @@ fn family(usual: &[&CellTrials<'_>]) -> Family {
     Family::new(Bootstrap::default(), &usual.iter().flat_map(ratios).collect::<Vec<_>>())
 }
 
-/// Returns the ratios to the parent and to the reference of each cell.
 fn ratios(usual: &[&CellTrials<'_>], family: &Family, floor: Floor) -> Vec<[Option<Ratio>; 2]> {
     let ratio = |log: &Option<Interval>| {
         log.map(|log| Ratio { ratio: log.exp(), verdict: Verdict::judge(&log, floor) })
@@ -239,7 +219,6 @@ fn ratios(usual: &[&CellTrials<'_>], family: &Family, floor: Floor) -> Vec<[Opti
     usual.iter().zip(intervals.chunks(2)).map(both).collect()
 }
 
-/// Returns the ceiling of each null server that was measured undisturbed.
 fn ceilings(
     cells: &[CellTrials<'_>],
     usual: &[&CellTrials<'_>],
@@ -268,7 +247,6 @@ fn ceiling_of<'a>(ceilings: &'a [Ceiling], cell: &CellTrials<'_>) -> Option<&'a 
     ceilings.iter().find(|ceiling| cell.first().null.as_ref() == Some(&ceiling.null))
 }
 
-/// Returns the stack and the rate of each cell that has figures.
 fn rates(usual: &[&CellTrials<'_>], figures: &[Result<CellFigures, String>]) -> Vec<(String, f64)> {
     let rate = |(cell, figures): (&&CellTrials<'_>, &Result<CellFigures, String>)| {
         Some((stack(&cell.first().rung).to_owned(), figures.as_ref().ok()?.rate_hz.estimate))
@@ -291,7 +269,6 @@ fn status(
     status.with_plateau(stack(&cell.first().rung), rate_hz, rates)
 }
 
-/// Returns the name of a rung without its codec.
 fn stack(rung: &str) -> &str {
     rung.rsplit_once('/').map_or(rung, |(stack, _)| stack)
 }

@@ -1,8 +1,8 @@
 //! The trials of one cell, and the samples that are taken from them.
 //!
-//! Decides which trials count: a cell with a failed trial has no figures at all, since a server
-//! that sometimes answers wrongly has no speed. Discarded trials do not count, unless more than
-//! half were discarded; the cell is then noisy and all of its trials count.
+//! A cell with a failed trial has no figures, since a server that sometimes answers wrongly has no
+//! speed. Discarded trials do not count, unless more than half were discarded; the cell is then
+//! noisy and all of its trials count.
 
 use crate::record::{Measurement, Outcome, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
@@ -12,8 +12,7 @@ use crate::stats::location::{self, Sample};
 /// Share of its core below which a server waited for the load generator.
 pub(super) const SERVER_BUSY: f64 = 0.95;
 
-/// Array and load of a cell: bytes, dtype, shape, connections, requests in flight. Cells are only
-/// compared under the same key.
+/// Bytes, dtype, shape, connections, requests in flight. Only cells with equal keys are compared.
 pub(super) type SectionKey<'a> = (u64, &'a str, &'a [u64], u32, u32);
 
 pub(super) fn section_key(trial: &Trial) -> SectionKey<'_> {
@@ -21,12 +20,11 @@ pub(super) fn section_key(trial: &Trial) -> SectionKey<'_> {
     (array.bytes, &array.dtype, &array.shape, trial.connections, trial.in_flight)
 }
 
-/// Trials of one cell, one per block. Cells of a section have at least one trial.
+/// Trials, one per block. Cells of a section have at least one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CellTrials<'a>(pub(super) Vec<&'a Trial>);
 
 impl<'a> CellTrials<'a> {
-    /// Returns the first trial, for the facts that all trials of a cell share.
     pub(super) fn first(&self) -> &'a Trial {
         self.0[0]
     }
@@ -35,7 +33,6 @@ impl<'a> CellTrials<'a> {
         self.first().rung == rung && self.first().variant == variant
     }
 
-    /// Returns the reason for which the cell has no figures, if there is one.
     pub(super) fn obstacle(&self) -> Option<String> {
         let failures: Vec<&str> = self.0.iter().filter_map(|trial| failure(trial)).collect();
         if let Some(reason) = failures.first() {
@@ -51,17 +48,14 @@ impl<'a> CellTrials<'a> {
         })
     }
 
-    /// Returns the reasons of the discarded trials.
     pub(super) fn discards(&self) -> Vec<&'a str> {
         self.0.iter().filter_map(|trial| trial.discarded.as_deref()).collect()
     }
 
-    /// Returns true if more than half of the trials were discarded.
     pub(super) fn is_noisy(&self) -> bool {
         2 * self.discards().len() > self.0.len()
     }
 
-    /// Returns the measurements that count, by block.
     pub(super) fn measured(&self) -> Vec<(u32, &'a Measurement)> {
         let is_noisy = self.is_noisy();
         let kept = self.0.iter().filter(|trial| trial.discarded.is_none() || is_noisy);
@@ -72,7 +66,6 @@ impl<'a> CellTrials<'a> {
         measured.filter(|(_, measured)| measured.requests > 0).collect()
     }
 
-    /// Returns the server's CPU per request, by block.
     pub(super) fn server_costs(&self) -> Vec<Sample> {
         if self.obstacle().is_some() {
             return Vec::new();
@@ -84,8 +77,7 @@ impl<'a> CellTrials<'a> {
         self.measured().into_iter().filter_map(cost).collect()
     }
 
-    /// Returns the page faults per request over all blocks. Most windows have none, so a median
-    /// would hide the few.
+    /// Averages over all blocks. Most windows have no fault, so a median would hide the few.
     pub(super) fn page_faults(&self) -> Option<f64> {
         let measured = self.measured();
         let faults = measured.iter().map(|(_, m)| m.server_faults).sum::<Option<u64>>()?;
@@ -93,7 +85,7 @@ impl<'a> CellTrials<'a> {
         (requests > 0).then(|| faults as f64 / requests as f64)
     }
 
-    /// Merges the latencies of all blocks. A quantile of quantiles would mean nothing.
+    /// Merges all blocks. A quantile of quantiles would mean nothing.
     pub(super) fn latencies(&self) -> Option<Histogram> {
         let mut all: Option<Histogram> = None;
         for (_, measurement) in self.measured() {
@@ -109,12 +101,10 @@ impl<'a> CellTrials<'a> {
         self.busy(|m| Some(m.client_work_ns()))
     }
 
-    /// Returns the share of its core that the server used.
     pub(super) fn server_busy(&self) -> Option<f64> {
         self.busy(|m| m.server_cpu.map(|cpu| cpu.total_ns))
     }
 
-    /// Returns true if the server waited for the load generator.
     pub(super) fn is_server_idle(&self) -> bool {
         self.server_busy().is_some_and(|busy| busy < SERVER_BUSY)
     }
@@ -127,7 +117,6 @@ impl<'a> CellTrials<'a> {
     }
 }
 
-/// Finds the cell of `rung` as `variant`.
 pub(super) fn find<'a, 'b>(
     cells: &'a [CellTrials<'b>],
     rung: &str,
@@ -136,7 +125,6 @@ pub(super) fn find<'a, 'b>(
     cells.iter().find(|cell| cell.is(rung, variant))
 }
 
-/// Returns the center of positive values on a scale of ratios.
 pub(super) fn geometric_center(samples: &[Sample]) -> Option<Interval> {
     Bootstrap::default().blocks(&location::logs(samples)).map(Interval::exp)
 }

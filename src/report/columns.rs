@@ -1,7 +1,7 @@
 //! Columns of a row, derived from its figures.
 //!
-//! A column is one entry of [`COLUMNS`]: its head and text in the tables for people, and its names
-//! and values in the CSV. The terminal table, the Markdown table and the CSV follow from the list.
+//! An entry of [`COLUMNS`] has the head and the text for people, and the names and values of the
+//! CSV.
 
 use crate::axis::{Axis, Rung};
 use crate::stats::bootstrap::Interval;
@@ -10,13 +10,12 @@ use crate::stats::verdict::Verdict;
 use super::aggregate::{Figures, Ratio, Row, Section};
 use super::units;
 
-/// A row that has figures, with its section.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) section: &'a Section,
     pub(super) row: &'a Row,
     pub(super) figures: &'a Figures,
-    /// Server and load generator shared a core, so rates and latencies are hidden.
+    /// Rates and latencies are hidden if server and load generator shared a core.
     pub(super) shares_core: bool,
 }
 
@@ -25,23 +24,21 @@ pub(super) struct Column {
     pub(super) csv: &'static [Field],
 }
 
-/// Head and text of a column in the tables for people.
 pub(super) struct Shown {
     pub(super) head: &'static str,
     pub(super) text: fn(&View<'_>) -> String,
 }
 
-/// Fields of a column in the CSV: plain numbers, empty if unknown.
+/// Plain numbers, empty if unknown.
 pub(super) enum Field {
     Value(&'static str, fn(&View<'_>) -> String),
-    /// Three fields: the estimate, and the ends of the interval with `_low` and `_high` appended to
-    /// the name.
+    /// Three fields: the estimate, and the ends with `_low` and `_high` appended to the name.
     Interval(&'static str, fn(&View<'_>) -> Option<Interval>),
 }
 
 use Field::{Interval as Range, Value};
 
-/// All columns, in the order of the tables and of the CSV.
+/// Order of the tables and of the CSV.
 pub(super) const COLUMNS: &[Column] = &[
     shown(
         "CPU/request",
@@ -114,7 +111,6 @@ pub(super) const COLUMNS: &[Column] = &[
     ),
 ];
 
-/// Meaning of the columns, printed below the tables.
 pub(super) const LEGEND: [&str; 6] = [
     "CPU/request: user and system time of the server's whole process; center of the blocks, with its \
      95 % interval.",
@@ -129,7 +125,6 @@ pub(super) const LEGEND: [&str; 6] = [
      under the same load.",
 ];
 
-/// Returns the heads and texts of the tables for people.
 pub(super) fn shown_columns() -> impl Iterator<Item = &'static Shown> {
     COLUMNS.iter().filter_map(|column| column.shown.as_ref())
 }
@@ -184,7 +179,7 @@ fn ratio(to: &Ratio) -> String {
     format!("{same}{}", units::ratio(&to.ratio))
 }
 
-/// Returns the axis in which two rungs differ; `None` if a name is not a rung of this program.
+/// Returns the one axis that differs; `None` if a name is not a rung of this program.
 fn changed_axis(rung: &str, parent: &str) -> Option<Axis> {
     let (rung, parent): (Rung, Rung) = (rung.parse().ok()?, parent.parse().ok()?);
     rung.differs(parent).into_iter().next()

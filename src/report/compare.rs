@@ -1,11 +1,9 @@
 //! Comparison of two builds or of two runs: the cost of each cell, and the counts per request.
 //!
-//! Counts come first. They do not scatter, so a request with one more system call is slower
+//! Counts come first: they do not scatter, so a request with one more system call is slower
 //! whatever the clock says. A difference in time counts if its interval (one family over all cells)
-//! does not contain 1 and the ratio is beyond the threshold.
-//!
-//! The trials of two runs were not interleaved, so a change of the machine between the runs counts
-//! as a difference.
+//! does not contain 1 and the ratio is beyond the threshold. The trials of two runs were not
+//! interleaved, so a change of the machine between the runs counts as a difference.
 
 use std::collections::BTreeMap;
 
@@ -25,49 +23,37 @@ use super::{Run, core_speed, units};
 /// Share by which a count must grow to be reported. Bytes that only pace a connection vary.
 const COUNT_GROWTH_MIN: f64 = 0.01;
 
-/// Absolute growth per request that is allowed on top: a wait that the tracing ends early is one
-/// more call in about fifty requests.
+/// Absolute growth per request that is also allowed: a wait that the tracing ends early is one more
+/// call in about fifty requests.
 const COUNT_SLACK: f64 = 0.25;
 
-/// Result of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     pub cells: Vec<ComparedCell>,
     pub counts: Vec<ComparedCount>,
-    /// Largest difference that counts as none.
     pub threshold: Floor,
     pub warning: Option<Warning>,
 }
 
-/// Old and new cost of one cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComparedCell {
-    /// Rung, array and load.
     pub name: String,
-    /// Ratio of the new cost to the old, or the reason why there is none.
     pub result: Result<(Interval, Verdict), String>,
     pub old_ns: Option<Interval>,
-    /// Page faults per request, old and new. They do not count, since they depend on the memory
-    /// that a process has touched before.
+    /// Old and new. No objection, since faults depend on memory that a process has touched before.
     pub faults: [Option<f64>; 2],
 }
 
-/// Old and new count of one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComparedCount {
-    /// Rung and array.
     pub name: String,
     pub what: &'static str,
-    /// `None` if the old build cannot be counted.
     pub old: Option<f64>,
-    /// `None` if the new build cannot be counted.
     pub new: Option<f64>,
-    /// True if growth is an objection.
     pub is_gate: bool,
 }
 
 impl Comparison {
-    /// Compares the builds of both sides in one run.
     pub fn of_builds(run: &Run, threshold: Floor) -> Comparison {
         let mut cells: BTreeMap<_, BTreeMap<u32, Pair<'_>>> = BTreeMap::new();
         for trial in run.trials.iter().filter(|trial| trial.is_timed()) {
@@ -85,7 +71,6 @@ impl Comparison {
         }
     }
 
-    /// Compares two runs of the same cells.
     pub fn of_runs(old: &Run, new: &Run, threshold: Floor) -> Comparison {
         let mut cells: BTreeMap<_, Pair<'_>> = BTreeMap::new();
         for (side, run) in [old, new].into_iter().enumerate() {
@@ -105,7 +90,6 @@ impl Comparison {
         }
     }
 
-    /// Returns the reasons for which the new side is worse, counts first.
     pub fn objections(&self) -> Vec<String> {
         let grown = self.counts.iter().filter(|count| count.has_grown()).map(ComparedCount::line);
         let slower = self.cells.iter().filter_map(|cell| match &cell.result {
@@ -116,7 +100,6 @@ impl Comparison {
         grown.chain(slower).collect()
     }
 
-    /// Renders a table of the cells, the counts, and the meaning of `same`.
     pub fn render(&self) -> String {
         let heads = ["cell", "old CPU/request", "new / old", "page faults/request", "verdict"];
         let mut lines = vec![heads.map(str::to_owned).to_vec()];
@@ -146,10 +129,8 @@ impl Comparison {
     }
 }
 
-/// Trials of the old side and of the new one.
 type Pair<'a> = [CellTrials<'a>; 2];
 
-/// Compares cells, each given build by build.
 fn compare(cells: Vec<Vec<Pair<'_>>>, threshold: Floor) -> Vec<ComparedCell> {
     let members: Vec<Member> = cells.iter().map(|builds| log_ratios(builds)).collect();
     let intervals = Family::new(Bootstrap::default(), &members).intervals();
@@ -192,7 +173,6 @@ fn name(trial: &Trial) -> String {
 }
 
 impl ComparedCount {
-    /// Returns true if a count that must not grow has grown.
     pub fn has_grown(&self) -> bool {
         let grown = |(old, new)| self.is_gate && new > old * (1.0 + COUNT_GROWTH_MIN) + COUNT_SLACK;
         self.old.zip(self.new).is_some_and(grown)
@@ -213,8 +193,8 @@ impl ComparedCount {
     }
 }
 
-/// Name of a count, its value, and whether it must not grow. Allocated bytes may grow, since a
-/// larger buffer that is kept is not worse.
+/// Name, value, and whether growth is an objection. A larger buffer that is kept is not worse, so
+/// allocated bytes may grow.
 type What = (&'static str, fn(&RequestCounts) -> Option<u64>, bool);
 
 const WHATS: [What; 5] = [
@@ -225,7 +205,7 @@ const WHATS: [What; 5] = [
     ("bytes to the server", |counts| Some(counts.bytes_out), true),
 ];
 
-/// Compares the counts of one request, by rung and array: the least over the builds of a side.
+/// Takes the least over the builds of a side.
 fn compare_counts(trials: &[Trial]) -> Vec<ComparedCount> {
     type Builds<'a> = BTreeMap<(Side, u32), Vec<&'a Counts>>;
     let mut cells: BTreeMap<(u64, &str), Builds<'_>> = BTreeMap::new();
@@ -250,7 +230,6 @@ fn compare_counts(trials: &[Trial]) -> Vec<ComparedCount> {
     all
 }
 
-/// Returns true if every ratio between builds is known to within [`WIDTH_WANTED`].
 pub fn is_resolved(trials: &[Trial]) -> bool {
     let run = Run::new(Header::default(), trials.to_vec());
     let comparison = Comparison::of_builds(&run, Floor::default());

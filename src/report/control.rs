@@ -2,10 +2,10 @@
 //! rung.
 //!
 //! The server's own clock counts the injected delay, so the expected difference is known to a few
-//! nanoseconds. The measured difference is taken to the plain rung and its twin ([`Base::Busy`]). A
-//! plain server that waits for the load generator also pays for sleeping, waking and small batches,
-//! which hides part of the delay; the difference is then taken to the same rung with a first delay
-//! that keeps the server busy ([`Base::KeptBusy`]), if there is one.
+//! nanoseconds. The difference to the plain rung and its twin is measured ([`Base::Busy`]). A plain
+//! server that waits for the load generator also pays for sleeping, waking and small batches, which
+//! hides part of the delay; the difference is then taken to the same rung with a first delay that
+//! keeps the server busy ([`Base::KeptBusy`]), if there is one.
 
 use crate::record::validity::OTHERS_MAX;
 use crate::record::{DelayTotals, Trial, Variant};
@@ -15,30 +15,26 @@ use crate::stats::location::{self, Sample};
 use super::cell::{self, CellTrials};
 use super::units;
 
-/// A known delay and the difference that was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Control {
     pub rung: String,
-    /// Injected delay per request, by the servers' clocks.
+    /// By the servers' clocks.
     pub added_ns: f64,
-    /// Measured difference of the cost per request.
     pub found_ns: Interval,
     pub base: Base,
 }
 
-/// Server that the delayed one is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// The plain rung.
     Busy,
-    /// The rung with a first delay, because the plain server waits for the load generator.
+    /// The rung with a first delay.
     KeptBusy,
     /// The plain rung, although its server waits for the load generator.
     Idle,
 }
 
 impl Control {
-    /// Evaluates the delayed cells among `cells`; `None` if there is no such cell.
+    /// Evaluates the delayed cells; `None` if there are none.
     pub(super) fn evaluate(cells: &[CellTrials<'_>]) -> Option<Control> {
         let mut delayed: Vec<&CellTrials<'_>> = cells.iter().collect();
         delayed.retain(|cell| requested_ns(cell).is_some() && !cell.server_costs().is_empty());
@@ -69,7 +65,6 @@ impl Control {
         Some(Control { rung: rung.clone(), added_ns, found_ns, base })
     }
 
-    /// Describes the control in a line.
     pub(super) fn line(&self) -> String {
         let Control { rung, added_ns, found_ns, base } = self;
         let found = units::time_interval(found_ns);
@@ -91,7 +86,6 @@ impl Control {
     }
 }
 
-/// Returns the delay that was requested for each message; `None` for other variants.
 fn requested_ns(cell: &CellTrials<'_>) -> Option<u64> {
     match cell.first().variant {
         Variant::Delayed { ns } => Some(ns),
@@ -99,8 +93,8 @@ fn requested_ns(cell: &CellTrials<'_>) -> Option<u64> {
     }
 }
 
-/// Returns the injected delay per request, by block. If no server counted it, the requested delay
-/// stands. A server that waited for its core counted that time too, so its count is left out.
+/// Returns the injected delay per request, by block. A server that waited for its core counted that
+/// time too, so its count is left out. The requested delay stands in for missing counts.
 fn injected(cell: &CellTrials<'_>) -> Vec<Sample> {
     let requested = requested_ns(cell).unwrap_or_default() as f64;
     let counted = |trial: &Trial| match trial.server.as_ref()?.injected_delay? {

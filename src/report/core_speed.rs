@@ -1,30 +1,27 @@
 //! Slowdowns of the server's core: a check whether other programs or guests used its physical core.
 //!
 //! Before and after each load a fixed piece of work is timed on the core
-//! ([`probe::core_speed`](crate::probe::core_speed)). Where it took longer, the server was slowed
-//! by others, and its figures are too high. Figures are not corrected for it.
+//! ([`probe::core_speed`](crate::probe::core_speed)). A longer time means that the server was
+//! slowed by others and its figures are too high. Figures are not corrected for it.
 
 use crate::record::Trial;
 
 /// Factor over the best time from which on a piece counts as slowed.
 const SLOWED: f64 = 1.1;
 
-/// Share of slowed trials that is reported.
 const SLOWED_SHARE: f64 = 0.1;
 
-/// One in so many pieces may be quicker than the best, by an error of the clock.
+/// An error of the clock can make one in so many pieces quicker than the best.
 const BEST_OF: usize = 50;
 
-/// Slowdown of a core over a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slowdown {
-    /// Share of the trials before or after which the core was slowed.
     pub share: f64,
-    /// Median slowdown of these trials, as a share of the best time.
+    /// Median over these trials, as a share of the best time.
     pub median: f64,
 }
 
-/// Returns the slowdown, if many trials were slowed.
+/// Returns `None` if few trials were slowed.
 pub(super) fn slowdown(trials: &[Trial]) -> Option<Slowdown> {
     let pairs = || trials.iter().filter_map(|trial| trial.reference_work_ns);
     let mut pieces: Vec<u64> = pairs().flatten().collect();
@@ -43,7 +40,6 @@ mod tests {
     use super::*;
     use crate::record::tests::trial;
 
-    /// Eight trials; the piece after each took up to `factor` times longer than the best.
     fn slowed(factor: f64) -> Vec<Trial> {
         let trial = |round| {
             let after = 80_000.0 * (1.0 + factor * f64::from(round) / 10.0);

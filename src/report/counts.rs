@@ -1,7 +1,6 @@
 //! Activity per request other than time: page faults under load, and the counts of a traced server.
 //!
-//! The counts are taken from requests one at a time on one connection
-//! ([`Counts`](crate::record::Counts)).
+//! Requests are counted one at a time on one connection ([`Counts`](crate::record::Counts)).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +10,13 @@ use super::cell::CellTrials;
 use super::text::align;
 use super::{Run, units};
 
-/// Counted and timed trials of a rung at an array.
 #[derive(Default)]
 struct Place<'a> {
     counts: Vec<&'a Counts>,
     timed: CellTrials<'a>,
 }
 
-/// Renders the table of all counted rungs; `None` if no rung was counted.
+/// `None` if no rung was counted.
 pub fn render(run: &Run) -> Option<String> {
     let usual = || run.trials.iter().filter(|trial| trial.variant == Variant::Usual);
     let counted: BTreeSet<(u64, &str)> =
@@ -44,8 +42,8 @@ pub fn render(run: &Run) -> Option<String> {
     ))
 }
 
-/// Returns the count of one request: the difference of two numbers of requests, divided by it. Of
-/// several passes the least counts, since disturbances only add.
+/// Returns the count of one request: the difference of two numbers of requests, divided by it. The
+/// least of several passes counts, since disturbances only add.
 pub(super) fn per_request(
     passes: &[&Counts],
     count: fn(&RequestCounts) -> Option<u64>,

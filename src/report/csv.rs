@@ -4,7 +4,6 @@ use super::Run;
 use super::aggregate::{Row, Section, sections};
 use super::columns::{COLUMNS, Field, View};
 
-/// Fields that every row has, before those of [`COLUMNS`].
 const IDENTITY: [&str; 8] =
     ["bytes", "dtype", "shape", "connections", "in_flight", "rung", "parent", "reference"];
 

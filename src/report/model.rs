@@ -1,8 +1,7 @@
 //! Cost of a rung as a fixed part and a part per byte, over the sizes of a run.
 //!
-//! Only sizes that were tried under one load make a line. A small request that shares its system
-//! calls with a thousand others is cheaper than one of a few, so sizes under different loads do not
-//! lie on one line.
+//! Only sizes under one load make a line: a small request that shares its system calls with a
+//! thousand others is cheaper than one of a few.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +15,10 @@ use super::{Run, units};
 
 const KIB: f64 = 1024.0;
 
-/// Key of a line: connections, requests in flight over all of them, rung.
+/// Connections, requests in flight over all of them, rung.
 type Line<'a> = (u32, u32, &'a str);
 
-/// Renders the table of all rungs that were tried at two sizes or more under one load; `None`
-/// without such a rung.
+/// `None` without a rung that was tried at two sizes or more under one load.
 pub fn render(run: &Run) -> Option<String> {
     let fits = fits(&run.trials);
     if fits.is_empty() {

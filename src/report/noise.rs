@@ -13,15 +13,12 @@ use super::units;
 /// Half-width of an interval, as a share of the ratio, that is narrow enough for any ratio.
 pub const WIDTH_WANTED: f64 = 0.02;
 
-/// Results of the controls of one section.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Noise {
     pub twins: Option<Twins>,
-    /// The rung with a known delay.
     pub control: Option<Control>,
 }
 
-/// Comparison of a rung with itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Twins {
     pub rung: String,
@@ -29,18 +26,17 @@ pub struct Twins {
 }
 
 impl Noise {
-    /// Evaluates the controls among `cells`. `family` holds the ratios of the section.
+    /// `family` holds the ratios of the section.
     pub(super) fn evaluate(cells: &[CellTrials<'_>], family: &Family) -> Noise {
         Noise { twins: Twins::evaluate(cells, family), control: Control::evaluate(cells) }
     }
 
-    /// Returns the noise floor: the largest difference that is not shown. It is zero without twins.
+    /// Returns the largest difference that is not shown; zero without twins.
     pub fn floor(&self) -> Floor {
         let floor = self.twins.as_ref().and_then(|twins| Floor::of_twins(&twins.log_ratio));
         floor.unwrap_or_default()
     }
 
-    /// Describes each control in a line.
     pub fn lines(&self) -> Vec<String> {
         let twins = self.twins.as_ref().map(|Twins { rung, log_ratio }| {
             let ratio = units::ratio(&log_ratio.exp());
@@ -75,7 +71,6 @@ mod tests {
     use crate::record::tests::trial;
     use crate::report::aggregate::sections;
 
-    /// Noise of ten blocks of a rung and its twin.
     fn noise() -> Noise {
         let mut trials = Vec::new();
         for round in 0..10 {

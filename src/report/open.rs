@@ -1,8 +1,7 @@
 //! Latency under an offered load: requests are sent at a rate and do not wait for each other.
 //!
-//! The rungs of a table share the offered rates, which are shares of the rate that the standard
-//! server reached in the closed loop. A latency starts at the moment when the request was due. A
-//! cell has no latencies if the load generator did not keep its schedule.
+//! The rungs of a table share the offered rates. A latency starts at the moment when the request
+//! was due. A cell has no latencies if the load generator did not keep its schedule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +12,7 @@ use super::cell::{CellTrials, section_key};
 use super::text::{align, connections};
 use super::{Run, units};
 
-/// Renders a table for each array and load with open-loop trials; `None` without such trials.
+/// `None` without open-loop trials.
 pub fn render(run: &Run) -> Option<String> {
     let mut tables: BTreeMap<_, Vec<&Trial>> = BTreeMap::new();
     for trial in run.trials.iter().filter(|trial| trial.offered_hz.is_some()) {
@@ -23,7 +22,7 @@ pub fn render(run: &Run) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("\n") + &os_noise(run))
 }
 
-/// Describes the noise of the load generator's core, which limits its punctuality.
+/// Describes the noise that limits the punctuality of the load generator.
 fn os_noise(run: &Run) -> String {
     let Some(OsNoise { watched_ns, count, lost_ns }) = run.header.os_noise else {
         return String::new();
@@ -65,7 +64,6 @@ fn rate(trial: &Trial) -> Option<u64> {
     trial.offered_hz.map(|rate| rate.round() as u64)
 }
 
-/// Formats the latencies of a cell, or the reason why there are none.
 fn latencies(cell: &CellTrials<'_>) -> String {
     if let Some(obstacle) = cell.obstacle() {
         return obstacle;

@@ -6,16 +6,14 @@ use crate::record::{Conformance, Header, Line, Side, Trial, VERSION, Variant};
 
 use super::units;
 
-/// Records of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     pub header: Header,
-    /// In the order of their lines.
     pub trials: Vec<Trial>,
     pub conformance: Vec<Conformance>,
 }
 
-/// The part of a first line that every version has.
+/// Part of a first line that every version has.
 #[derive(Deserialize)]
 struct FirstLine {
     header: Versioned,
@@ -26,7 +24,6 @@ struct Versioned {
     version: u32,
 }
 
-/// Error for a text that is not a run's records.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     #[error("not a file of records: the first line is not a header")]
@@ -36,18 +33,16 @@ pub enum ReportError {
          use the program that wrote them"
     )]
     Version { got: u32 },
-    /// `number` counts from 1.
     #[error("line {number} is not a record: {source}")]
     Line { number: usize, source: serde_json::Error },
 }
 
 impl Run {
-    /// Parses a file of records. Ignores a last line without its end, which a killed run leaves.
+    /// Ignores a last line without its end, which a killed run leaves.
     pub fn parse(text: &str) -> Result<Run, ReportError> {
         let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
         let mut lines = whole.lines().enumerate();
         let (_, first) = lines.next().ok_or(ReportError::Header)?;
-        // Checked before the rest of the header, whose fields depend on the version.
         if let Ok(FirstLine { header }) = serde_json::from_str(first)
             && header.version != VERSION
         {
@@ -73,12 +68,10 @@ impl Run {
         Ok(run)
     }
 
-    /// Creates a run without conformance results.
     pub fn new(header: Header, trials: Vec<Trial>) -> Run {
         Run { header, trials, conformance: Vec::new() }
     }
 
-    /// Describes machine, build and date in one line.
     pub fn machine(&self) -> String {
         let host = &self.header.host;
         let build = &self.header.build;
@@ -96,7 +89,7 @@ impl Run {
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Summarizes the conformance results; `None` if no rung was checked.
+    /// `None` if no rung was checked.
     pub fn conformance(&self) -> Option<String> {
         let name = |result: &Conformance| match &result.build {
             Some(Variant::Build { side: Side::Old, .. }) => format!("old {}", result.rung),
@@ -120,13 +113,12 @@ impl Run {
         })
     }
 
-    /// Counts the blocks. The last one may be incomplete.
+    /// The last block may be incomplete.
     pub fn blocks(&self) -> u32 {
         self.trials.iter().map(|trial| trial.round + 1).max().unwrap_or(0)
     }
 
-    /// Returns true if server and load generator shared a core. Only CPU per request can then be
-    /// compared.
+    /// Only CPU per request can be compared if server and load generator shared a core.
     pub fn shares_core(&self) -> bool {
         self.header.cpu_server == self.header.cpu_client
     }
@@ -187,7 +179,6 @@ mod tests {
         let other = Header { version: VERSION + 1, ..header() };
         let error = Run::parse(&text(&[Line::Header(Box::new(other))])).unwrap_err();
         assert!(matches!(error, ReportError::Version { got } if got == VERSION + 1));
-        // Only the version is certain in a header of another version.
         let error = Run::parse("{\"header\":{\"version\":99,\"x\":1}}\n").unwrap_err();
         assert!(matches!(error, ReportError::Version { got: 99 }), "{error}");
     }

@@ -1,9 +1,9 @@
 //! The original benchmark's table in its form: its eleven rows under their names, then our rungs.
 //!
 //! A figure is wall time over requests, as in the original. There it contained the work of one
-//! Python client. Here it contains the work of our load generator, or with `--client python` that
-//! of a Python client again. As in the original, gRPC has all calls on one connection, and REST has
-//! 100 connections, the limit of aiohttp's client.
+//! Python client, here that of our load generator, or with `--client python` of a Python client
+//! again. gRPC has all calls on one connection. REST has 100 connections, the limit of aiohttp's
+//! client.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,6 @@ use crate::axis::{Family, Rung};
 use super::Run;
 use super::aggregate::{Row, Section, sections};
 
-/// Rows of the original, in its order.
 pub const ORIGINAL_ROWS: [&str; 11] = [
     "grpc",
     "purerpc",
@@ -27,7 +26,6 @@ pub const ORIGINAL_ROWS: [&str; 11] = [
     "asyncio json",
 ];
 
-/// Width of the names in the original.
 const NAME_WIDTH: usize = 25;
 
 pub fn render(run: &Run) -> String {
@@ -71,7 +69,6 @@ fn is_original(row: &Row) -> bool {
     row.original.as_deref().is_some_and(|name| ORIGINAL_ROWS.contains(&name))
 }
 
-/// Formats milliseconds per request, and the concurrency if it was reduced.
 fn figure((section, row): (&Section, &Row)) -> String {
     let reduced = match row.in_flight_wanted {
         Some(_) => format!(" ({} in flight)", section.in_flight),
@@ -85,14 +82,13 @@ fn figure((section, row): (&Section, &Row)) -> String {
     }
 }
 
-/// Formats with three decimals as in the original, or five for times below 0.1 ms.
 fn milliseconds(rate_hz: f64) -> String {
     let ms = 1000.0 / rate_hz;
     let places = if ms < 0.1 { 5 } else { 3 };
     format!("{ms:.places$}")
 }
 
-/// Returns the rung, for raw rungs with the load, since they are tried under two.
+/// Appends the load to raw rungs, since they are tried under two.
 fn name((section, row): (&Section, &Row)) -> String {
     if row.rung.parse::<Rung>().is_ok_and(|rung| rung.family() == Family::Raw) {
         return format!("{} {} conn", row.rung, section.connections);

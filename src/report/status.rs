@@ -23,21 +23,17 @@ const CEILING_FACTOR: f64 = 1.5;
 /// Relative difference below which two rates are the same.
 const PLATEAU: f64 = 0.01;
 
-/// Number of other stacks at the same rate that cannot be an accident.
+/// Other stacks at the same rate that cannot be an accident.
 const PLATEAU_OTHERS: usize = 3;
 
-/// Status of a cell that has figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
     Valid,
-    /// The rate is a lower bound, for this reason.
     ClientLimited(String),
-    /// The figures are taken from discarded trials, for this reason.
     Noisy(String),
 }
 
 impl Status {
-    /// Determines the status of a cell by itself.
     pub(super) fn judge(cell: &CellTrials<'_>) -> Status {
         if cell.is_noisy() {
             let (discards, all) = (cell.discards(), cell.0.len());
@@ -52,7 +48,6 @@ impl Status {
         }
     }
 
-    /// Limits a valid rate that is close to `ceiling`.
     pub(super) fn with_ceiling(self, ceiling: &Ceiling, rate_hz: f64) -> Status {
         let share = rate_hz / ceiling.rate_hz;
         if self != Status::Valid || !ceiling.is_proved || share * CEILING_FACTOR <= 1.0 {
@@ -66,8 +61,7 @@ impl Status {
         ))
     }
 
-    /// Limits a valid rate that several other stacks of the section reach too. `rates` are the
-    /// stacks and rates of all rows.
+    /// Limits a valid rate that several other stacks of `rates` reach too.
     pub(super) fn with_plateau(self, stack: &str, rate_hz: f64, rates: &[(String, f64)]) -> Status {
         let is_same = |(other, rate): &&(String, f64)| {
             other != stack && (rate / rate_hz - 1.0).abs() < PLATEAU
@@ -90,7 +84,6 @@ impl Status {
         }
     }
 
-    /// Returns the reason; empty for a valid cell.
     pub fn reason(&self) -> &str {
         match self {
             Status::Valid => "",
@@ -98,7 +91,6 @@ impl Status {
         }
     }
 
-    /// Returns true if the server could do more than the rate says.
     pub fn is_bound(&self) -> bool {
         matches!(self, Status::ClientLimited(_))
     }

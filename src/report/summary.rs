@@ -1,7 +1,6 @@
 //! A measurement as a few lines for people.
 //!
-//! A throughput is a lower bound (`>=`) if the load generator's own core was the busy one: the
-//! server could then have answered more.
+//! A throughput is a lower bound (`>=`) if the load generator's own core was the busy one.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,20 +8,17 @@ use std::time::Duration;
 use crate::probe::cpu_clock::CpuTime;
 use crate::record::{CLIENT_BUSY, Measurement, ScheduleReport};
 
-/// Returns the share of one core that `cpu_ns` used in a window of `wall_ns`.
 fn busy(cpu_ns: u64, wall_ns: u64) -> f64 {
     cpu_ns as f64 / wall_ns.max(1) as f64
 }
 
-/// Returns the requests per second of a load generator that never waits: the limit of its core
-/// under this protocol, size and load. A rate close to it says nothing about the server. Measured
-/// against the cheapest server of a protocol (`uring/PROTOCOL/reflect`), it is the ceiling of all
-/// rungs of that protocol.
+/// Returns the rate of a load generator that never waits. A rate close to it says nothing about the
+/// server. Against the cheapest server of a protocol (`uring/PROTOCOL/reflect`), it is the ceiling
+/// of all rungs of that protocol.
 pub fn ceiling_hz(measured: &Measurement) -> f64 {
     measured.requests as f64 * 1e9 / measured.client_work_ns().max(1) as f64
 }
 
-/// Renders one line per figure.
 pub fn summary(measured: &Measurement) -> String {
     let wall = Duration::from_nanos(measured.wall_ns);
     let client_busy = busy(measured.client_work_ns(), measured.wall_ns);
@@ -76,7 +72,6 @@ fn latency(measured: &Measurement) -> String {
     )
 }
 
-/// Describes the punctuality of an open loop.
 fn punctuality(schedule: &ScheduleReport, rate: f64) -> String {
     let lag = |ns| format!("{:.1?}", Duration::from_nanos(ns));
     format!(

@@ -25,14 +25,12 @@ pub(super) fn align(lines: &[Vec<String>]) -> String {
     text
 }
 
-/// Returns array and load of a section.
 pub(super) fn title(section: &Section) -> String {
     let Section { array, connections, in_flight, .. } = section;
     let connections = self::connections(*connections);
     format!("{}, {connections}, {in_flight} in flight", units::array(array))
 }
 
-/// `1 connection`, `50 connections`.
 pub(super) fn connections(count: u32) -> String {
     format!("{count} connection{}", if count == 1 { "" } else { "s" })
 }
@@ -42,7 +40,7 @@ pub(super) fn load(connections: u32, in_flight: u32) -> String {
     format!("{connections}x{}", in_flight / connections.max(1))
 }
 
-/// Returns the notes below a section's table: its controls, then the load generator's ceilings.
+/// Describes the controls of a section, then the load generator's ceilings.
 pub(super) fn notes(section: &Section) -> Vec<String> {
     let mut notes = section.noise.lines();
     let ceilings: Vec<String> = section

@@ -90,7 +90,6 @@ fn digits(value: f64) -> String {
     format!("{value:.places$}")
 }
 
-/// `2026-11-24 03:47 UTC`.
 pub(super) fn date(unix_s: u64) -> String {
     let text = rfc3339(unix_s);
     format!("{} {} UTC", &text[..10], &text[11..16])

@@ -9,23 +9,13 @@ use super::Run;
 use super::aggregate::discarded;
 use super::core_speed::{self, Slowdown};
 
-/// A property of a run that limits its figures.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Warning {
-    /// Another load generator timed itself.
-    ForeignClient {
-        name: String,
-    },
+    ForeignClient { name: String },
     SharedCore,
-    Discarded {
-        discarded: usize,
-        all: usize,
-        reason: String,
-    },
+    Discarded { discarded: usize, all: usize, reason: String },
     SlowedCore(Slowdown),
-    FewBlocks {
-        blocks: u32,
-    },
+    FewBlocks { blocks: u32 },
     DebugBuild,
 }
 
@@ -67,7 +57,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Returns the warnings about a run, in the order of their weight.
+/// Orders warnings by weight.
 pub fn warnings(run: &Run) -> Vec<Warning> {
     let foreign = run.header.client.clone().map(|name| Warning::ForeignClient { name });
     let (discarded, all) = discarded(&run.trials);
@@ -87,7 +77,6 @@ pub fn warnings(run: &Run) -> Vec<Warning> {
     .collect()
 }
 
-/// Returns the first text of the reason for which most trials were discarded.
 fn frequent_reason(trials: &[Trial]) -> &str {
     let reasons = || trials.iter().filter_map(|trial| trial.discarded.as_deref());
     // Texts of one reason differ from the first figure on.

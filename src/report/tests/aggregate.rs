@@ -73,7 +73,6 @@ fn discarded_trials_do_not_count() {
     assert_eq!(discarded(&trials), (1, 7));
 }
 
-/// Blocks of a root and a child that costs `ratio` times as much, scattered by up to one percent.
 fn pair(blocks: u32, ratio: f64) -> Vec<Trial> {
     let cost = |round: u32| 100_000 + u64::from(round * 7 % 5) * 500;
     let both = |round| {

@@ -16,7 +16,6 @@ fn build(side: Side, number: u32, round: u32, cost_ns: u64) -> Trial {
     Trial { variant, ..trial("uring/h1/npy", round, cost_ns) }
 }
 
-/// Ten blocks of two builds. The new build costs `ratio` times as much.
 fn builds(ratio: f64) -> Vec<Trial> {
     let both = |round: u32| {
         let cost = |scatter: u32| 100_000 + u64::from(scatter * 7 % 5) * 300;
@@ -26,7 +25,6 @@ fn builds(ratio: f64) -> Vec<Trial> {
     (0..10).flat_map(both).collect()
 }
 
-/// Counts of requests with `calls` and `allocations` each, and `more` calls in the larger count.
 fn counted(side: Side, calls: u64, allocations: Option<u64>, more: u64) -> Trial {
     let counted = |requests: u64| RequestCounts {
         requests,
@@ -65,7 +63,6 @@ fn a_count_that_grows_is_an_objection_even_if_time_does_not() {
     let both = |old: (u64, u64), new: (u64, u64)| {
         let [old, new] =
             [(Side::Old, old), (Side::New, new)].map(|(side, (calls, allocations))| {
-                // A second pass, with a disturbance.
                 [0, 40].map(|more| counted(side, calls, Some(allocations), more))
             });
         comparison(old.into_iter().chain(new))

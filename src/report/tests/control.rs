@@ -7,8 +7,7 @@ use crate::record::{DelayTotals, Outcome, ServerReport, Trial, Variant};
 use crate::report::cell::CellTrials;
 use crate::report::control::{Base, Control};
 
-/// A trial of a server that was busy for `busy_percent` of the time and counted `delay_ns` of delay
-/// per message.
+/// Busy for `busy_percent` of the time, with `delay_ns` of delay counted per message.
 fn delayed(round: u32, requested_ns: u64, cost_ns: u64, delay_ns: u64, busy_percent: u64) -> Trial {
     let mut trial = trial("tokio/tonic/npy", round, cost_ns);
     if let Outcome::Measured(measured) = &mut trial.outcome {
@@ -51,7 +50,6 @@ fn a_known_delay_is_found_or_reported_as_missed() {
 
 #[test]
 fn the_counted_delay_stands_not_the_requested_one() {
-    // The delay varies by block, and the cost with it.
     let block = |round| {
         let delay_ns = 480 + u64::from(round * 7 % 5) * 20;
         let delay = delayed(round, 500, 5000 + delay_ns, delay_ns, 99);
@@ -62,8 +60,7 @@ fn the_counted_delay_stands_not_the_requested_one() {
     assert_eq!(control.found_ns.range, Some((520.0, 520.0)));
 }
 
-/// Ten blocks of a rung at 200 ns, with 500 ns of delay and with 1000 ns: they cost 470 and 970 ns
-/// more.
+/// A rung at 200 ns, which costs 470 ns more with a delay of 500 ns, and 970 more with 1000 ns.
 fn idle(busy_percent: u64, delayed_percent: u64) -> Vec<Trial> {
     let block = |round| {
         let scatter = u64::from(round * 7 % 5) * 2;

@@ -10,7 +10,6 @@ fn cell<'a>(trials: &[&'a Trial]) -> CellTrials<'a> {
     CellTrials(trials.to_vec())
 }
 
-/// Status of a cell whose client and server used these shares of their cores.
 fn status(client: f64, server: f64) -> Status {
     let mut trial = trial("uring/raw/reflect", 0, 1);
     let Outcome::Measured(measured) = &mut trial.outcome else { unreachable!() };
@@ -64,8 +63,7 @@ fn one_wrong_reply_makes_a_cell_invalid() {
     assert_eq!(cell(&[&good]).obstacle(), None);
 }
 
-/// Section of a busy server and a null server. Against the null server the load generator was
-/// `busy` and reached `times` the rate.
+/// Against the null server the load generator was `busy` and reached `times` the rate.
 fn beside_null(times: f64, busy: f64) -> Section {
     let (mut usual, mut null) = (trial("tokio/h1/npy", 0, 9_900), trial("uring/h1/npy", 0, 1));
     usual.null = Some(null.rung.clone());
