@@ -161,7 +161,7 @@ fn only_a_server_that_cannot_be_installed_is_skipped() {
     for (name, word) in [
         ("needy", "needs no-such-program"),
         ("no-venv", "apt install python3-venv"),
-        ("large", "100 B is its limit"),
+        ("large", "the server accepts 100 B"),
     ] {
         match servers.outcome(name) {
             Outcome::Skipped { reason } => assert!(reason.contains(word), "{name}: {reason}"),
