@@ -3,23 +3,20 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// Cause of a [`WireError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The peer broke a rule of the protocol, or ended the connection with an error of its own.
+    /// Broken rule of the protocol, or an error that the peer sent to end the connection.
     Violation,
-    /// The peer ended the connection inside a message.
+    /// End of the connection inside a message.
     Truncated,
-    /// The peer was too slow.
     Timeout,
 }
 
-/// Reason why a connection cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct WireError {
     pub protocol: &'static str,
     pub kind: ErrorKind,
-    /// Error code of the protocol, where it has one (HTTP/2: RFC 9113 section 7).
+    /// Code of the protocol, if it has codes (HTTP/2: RFC 9113 section 7).
     pub code: Option<u32>,
     pub detail: Cow<'static, str>,
 }
@@ -34,8 +31,7 @@ impl WireError {
         WireError { protocol, kind: ErrorKind::Truncated, code: None, detail }
     }
 
-    /// `waiting` says for which part of a message, such as `waiting for the rest of a frame's
-    /// head`.
+    /// Makes a timeout; `waiting` reads like `waiting for the rest of a frame's head`.
     pub fn timeout(protocol: &'static str, waiting: &'static str) -> WireError {
         let detail = format!("timed out {waiting}").into();
         WireError { protocol, kind: ErrorKind::Timeout, code: None, detail }

@@ -1,29 +1,25 @@
 //! Limits of the own protocols, and counts of the limits that a peer has reached.
 //!
-//! A machine counts for its own connection ([`super::Machine::limits`]), and the driver adds the
-//! counts up when the connection closes, so that an operator sees each limit and how often it was
-//! reached. The machine decides on the consequences of a limit.
+//! A machine counts for its own connection and decides on the consequences; the driver adds the
+//! counts up when the connection closes, so that an operator sees them.
 
 use std::time::Duration;
 
 /// Limits of every own protocol. Each has a default, a flag and a test.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Largest message body, in bytes.
     pub body_bytes_max: usize,
-    /// Largest request head (request line and fields; HPACK-decoded size on HTTP/2), in bytes.
+    /// Request line and fields, or the HPACK-decoded size.
     pub head_bytes_max: usize,
     pub head_fields_max: usize,
-    /// Time for a request's head to arrive whole, from its first byte.
+    /// Time from the first byte of a head to its end.
     pub head_timeout: Duration,
     /// Longest pause inside a body.
     pub body_gap_timeout: Duration,
-    /// Longest quiet time between requests.
     pub idle_timeout: Duration,
 }
 
-/// Default of [`Limits::body_bytes_max`]. An array of doubles of 64 MiB has 86 MiB as base64 and
-/// 165 MiB as a JSON list.
+/// 64 MiB of doubles take 86 MiB as base64 and 165 MiB as a JSON list.
 pub const BODY_BYTES_MAX: usize = 192 * 1024 * 1024;
 
 impl Default for Limits {
@@ -39,32 +35,26 @@ impl Default for Limits {
     }
 }
 
-/// Limit that a peer can reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Limit {
-    /// Bytes or fields of a request's head.
     Head,
-    /// Bytes or frames of a header block as it is sent, or its decoded bytes.
+    /// Bytes or frames of a header block, encoded or decoded.
     HeaderBlock,
-    /// Bytes of one message.
     Message,
     /// Bytes of all messages that are arriving on a connection.
     Messages,
     Streams,
     /// Streams that were reset by the peer, or because of it.
     Resets,
-    /// Frames that the peer has caused and does not read.
+    /// Frames that answer the peer's and wait unread.
     ControlFrames,
     /// DATA frames with little content.
     SmallData,
-    /// Time for a frame or a head to arrive whole.
     HeadTime,
-    /// Pause inside a message.
     MessageTime,
-    /// Time for a window to open.
+    /// Time for a send window to open.
     WindowTime,
-    /// Time between requests.
     IdleTime,
     /// Time in which a peer takes no byte.
     StallTime,
@@ -87,7 +77,6 @@ impl Limit {
         Limit::StallTime,
     ];
 
-    /// Returns the name for reports.
     pub fn name(self) -> &'static str {
         match self {
             Limit::Head => "head",
@@ -107,7 +96,6 @@ impl Limit {
     }
 }
 
-/// Number of times that each limit was reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LimitCounts([u32; Limit::ALL.len()]);
 
@@ -117,14 +105,12 @@ impl LimitCounts {
         *count = count.saturating_add(1);
     }
 
-    /// Adds the counts of `other`.
     pub fn add(&mut self, other: &LimitCounts) {
         for (count, more) in self.0.iter_mut().zip(other.0) {
             *count = count.saturating_add(more);
         }
     }
 
-    /// Returns the limits that were reached, with their counts.
     pub fn hits(&self) -> impl Iterator<Item = (Limit, u32)> {
         Limit::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
     }

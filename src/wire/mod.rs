@@ -1,9 +1,8 @@
-//! Own protocols as pure state machines, server and client halves side by side.
+//! Own protocols as pure state machines, server and client halves.
 //!
-//! A machine takes bytes, hands whole messages to a [`Handler`] (server half) or a [`Sink`] (client
-//! half), and writes its output to an [`Outbox`], which the caller sends. It never reads a clock
-//! (`now` is an argument), blocks, spawns or logs, and never allocates a length that was only
-//! announced. Incomplete input is a normal state, not an error.
+//! A machine takes bytes, hands whole messages to a [`Handler`] or [`Sink`], and writes to an
+//! [`Outbox`], which the caller sends. It never reads a clock, blocks, spawns or logs, and never
+//! allocates a length that was only announced. Incomplete input is not an error.
 //!
 //! | file | holds |
 //! |---|---|

@@ -6,13 +6,12 @@
 //! | length (u32 be)| codec |  length bytes of body
 //! +---------------+-------+---------------- ...
 //! ```
-//! `codec` is [`crate::codec::Encoding::id`] of the body. A response with codec 0xFF carries one
-//! line of error text instead. Frames are answered in order; the peer chooses the number in flight.
+//! `codec` is [`crate::codec::Encoding::id`] of the body; 0xFF marks a line of error text in a
+//! response. Frames are answered in order; the peer chooses the number in flight.
 //!
-//! A body that is not an array is answered with an error, and the next frame is read. A codec
-//! without a route, or a length over the limit, is answered with an error, and the connection
-//! closes: frames carry no magic number, so the peer is probably out of step or does not speak this
-//! protocol.
+//! A body that is not an array is answered with an error. So is a codec without a route or a length
+//! over the limit, and the connection closes: frames carry no magic number, so the peer is probably
+//! out of step.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -26,18 +25,14 @@ use super::{
     ResponseEvent, Route, Routed, Sink, WireError,
 };
 
-/// Bytes before each body.
 pub const HEAD_BYTES: usize = 5;
 
-/// Codec byte of a reply that is an error text.
 pub const CODEC_ERROR: u8 = 0xFF;
 
 const PROTOCOL: &str = "raw";
 
-/// Approximate bytes of a response around its payload.
 const AROUND_BYTES: usize = 128;
 
-/// Server half.
 #[derive(Debug)]
 pub struct Raw<H> {
     handler: H,
@@ -48,7 +43,6 @@ pub struct Raw<H> {
     finished: bool,
 }
 
-/// Client half.
 #[derive(Debug)]
 pub struct RawClient {
     codec_id: u8,
@@ -57,7 +51,7 @@ pub struct RawClient {
     stage: Stage<u8>,
 }
 
-/// Part of a frame that comes next; `T` is the decision on its head.
+/// Next part of a frame; `T` is the decision on its head.
 #[derive(Debug)]
 enum Stage<T> {
     Head(PartialHead),
@@ -76,7 +70,7 @@ struct FrameHead {
 }
 
 impl PartialHead {
-    /// Returns the head once it is whole, and the rest of `input`; keeps all of `input` until then.
+    /// Returns the whole head and the rest of `input`, or keeps all of `input`.
     fn take<'a>(&mut self, input: &'a [u8]) -> Option<(FrameHead, &'a [u8])> {
         if self.len == 0
             && let Some((bytes, rest)) = input.split_first_chunk()
@@ -105,7 +99,6 @@ impl<T> Stage<T> {
         Stage::Head(PartialHead::default())
     }
 
-    /// Returns true between two frames.
     fn is_start(&self) -> bool {
         matches!(self, Stage::Head(head) if head.len == 0)
     }
@@ -138,7 +131,7 @@ impl<H: Handler> Raw<H> {
         Raw { handler, limits, stage, timeout, draining: false, finished: false }
     }
 
-    /// Takes one step over the front of `input`; returns the rest.
+    /// Advances over the front of `input`; returns the rest.
     fn step<'a>(&mut self, input: &'a [u8], cx: &mut Context<'_>) -> Result<&'a [u8], WireError> {
         match &mut self.stage {
             Stage::Head(partial) => match partial.take(input) {
@@ -153,7 +146,6 @@ impl<H: Handler> Raw<H> {
         }
     }
 
-    /// Decides on a frame; answers it at once when `rest` holds all of its body.
     fn begin<'a>(
         &mut self,
         head: &FrameHead,
@@ -189,7 +181,6 @@ impl<H: Handler> Raw<H> {
         }
     }
 
-    /// Sends an error that ends the connection.
     fn refuse(&mut self, text: String, cx: &mut Context<'_>) -> WireError {
         send_error(&text, cx);
         self.finished = true;
@@ -213,7 +204,6 @@ impl<H: Handler> Raw<H> {
         self.finished |= self.draining;
     }
 
-    /// Answers a short body straight into the outbox.
     fn answer_in_place(&mut self, route: Route, body: &[u8], cx: &mut Context<'_>) {
         let handler = &mut self.handler;
         cx.out.compose(body.len() + AROUND_BYTES, cx.pool, |out| {
@@ -234,7 +224,6 @@ impl<H: Handler> Raw<H> {
         });
     }
 
-    /// Answers a body in a buffer of its own, from which a long payload is sent.
     fn answer_apart(&mut self, route: Route, body: Received<'_>, cx: &mut Context<'_>) {
         let mut answer = cx.pool.take(body.bytes().len());
         let answered = self.handler.answer(route, body.bytes(), &mut answer);
@@ -261,7 +250,6 @@ impl<H: Handler> Raw<H> {
     }
 }
 
-/// Makes the head of a response whose message has `len` bytes.
 fn response_head(len: usize, response: &Response) -> Result<[u8; HEAD_BYTES], Refused> {
     let codec = response.content_type.as_bytes().first().copied().unwrap_or_default();
     match u32::try_from(len) {
@@ -347,7 +335,6 @@ impl<H: Handler> Machine for Raw<H> {
 }
 
 impl RawClient {
-    /// Makes a client that sends bodies of codec `codec_id` and takes responses within `limits`.
     pub fn new(codec_id: u8, limits: &Limits) -> RawClient {
         let body_bytes_max = limits.body_bytes_max;
         RawClient { codec_id, body_bytes_max, in_flight: VecDeque::new(), stage: Stage::start() }

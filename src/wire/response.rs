@@ -1,25 +1,22 @@
-//! Response of a handler on its way into the outbox: the protocol's head, then what the handler
-//! wrote, with the payload between.
+//! Writer of a response into the outbox: the protocol's head, the handler's bytes, the payload
+//! between.
 //!
 //! ```text
 //! head | answer[..head_len] | body[payload] | answer[head_len..]
 //! ```
-//! Short parts are copied together. A long payload in a buffer of its own is sent from there, and
-//! so is a long answer that borrows nothing.
+//! Short parts are copied together. A long payload is sent from its own buffer, and so is a long
+//! answer that borrows nothing.
 
 use super::buffers::{OWN_BYTES_MIN, PooledBuf, Slice};
 use super::handler::Response;
 use super::machine::Context;
 
-/// Longest tail of a response that is moved by way of the stack.
+/// Longest tail of a response that moves by way of the stack.
 const TAIL_BYTES_MAX: usize = 64;
 
-/// A head or body that has arrived.
 #[derive(Debug)]
 pub(super) enum Received<'a> {
-    /// In the caller's receive buffer, until the call returns.
     Borrowed(&'a [u8]),
-    /// In a buffer of its own.
     Owned(Slice),
 }
 
@@ -32,12 +29,10 @@ impl Received<'_> {
     }
 }
 
-/// Returns the length of the message that `answer` and `response` describe.
 pub(super) fn message_len(answer: &[u8], response: &Response) -> usize {
     answer.len() + response.payload.len()
 }
 
-/// Inserts `payload` at `index` of `out`, before a short tail.
 pub(super) fn insert(payload: &[u8], index: usize, out: &mut Vec<u8>) {
     let tail_len = out.len() - index;
     let mut tail = [0; TAIL_BYTES_MAX];
@@ -57,7 +52,7 @@ pub(super) fn insert(payload: &[u8], index: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Sends `head`, which takes about `head_hint` bytes, and the message.
+/// Sends `head`, of about `head_hint` bytes, and the message.
 pub(super) fn send(
     cx: &mut Context<'_>,
     head_hint: usize,

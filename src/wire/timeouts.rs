@@ -1,25 +1,19 @@
 //! Deadlines of the read phases of a request, one at a time.
 //!
-//! No clock is read here: the machine passes the caller's. Bytes of a head do not renew its
-//! deadline, because the time for the whole head is limited. Bytes of a body do, because there the
-//! pause is limited. Idle time counts from the last byte of a whole request.
+//! The time for a whole head is limited, so its bytes do not renew the deadline; bytes of a body
+//! do, because the pause between them is limited. Idle time counts from the last byte of a request.
 
 use std::time::{Duration, Instant};
 
 use super::limits::Limits;
 
-/// Part of a request that the machine waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// First byte of a request.
     Idle,
-    /// Rest of the head.
     Head,
-    /// Next bytes of the body.
     Body,
 }
 
-/// Deadline of the current phase of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReadTimeout {
     phase: Phase,
@@ -31,13 +25,11 @@ impl ReadTimeout {
         ReadTimeout { phase: Phase::Idle, deadline: None }
     }
 
-    /// Ends the phase of a request that has been answered: the next phase gets a new deadline in
-    /// any case.
+    /// Ends the phase of a request that has been answered.
     pub(super) fn restart(&mut self) {
         self.phase = Phase::Idle;
     }
 
-    /// Starts or renews `phase`, after bytes came at `now`.
     pub(super) fn wait(&mut self, phase: Phase, now: Instant, limits: &Limits) {
         if phase == Phase::Head && self.phase == Phase::Head {
             return;
@@ -50,7 +42,6 @@ impl ReadTimeout {
         self.deadline
     }
 
-    /// Returns the phase whose deadline has passed.
     pub(super) fn expired(&self, now: Instant) -> Option<Phase> {
         self.deadline.filter(|deadline| *deadline <= now).map(|_| self.phase)
     }

@@ -20,17 +20,13 @@ pub use recv::Loan;
 pub(crate) use recv::{RecvBuffer, SizedBody};
 pub use slice::{Part, Slice};
 
-/// Rest of a body from which on it is received straight into its own buffer, which the machine
-/// lends. A shorter rest is copied out of the caller's buffer. A direct receive saves that copy and
-/// costs a turn of the caller's loop for each message, and a send for each response, where copies
-/// answer many messages in one turn. docs/TRIED.md has the figures from 8 to 256 KiB.
+/// Shortest rest of a body that the machine lends a buffer for. A direct receive saves a copy and
+/// costs a turn of the caller's loop and a send for each message. docs/TRIED.md has figures.
 pub const DIRECT_BYTES_MIN: usize = 32 * 1024;
 
-/// Length of a payload from which on it is sent from its own buffer. Shorter payloads are copied
-/// together.
+/// Shortest payload that is sent from its own buffer; others are copied together.
 pub const OWN_BYTES_MIN: usize = 16 * 1024;
 
-/// Most bytes of one [`Loan`]. A caller that waits for all of them sees progress at least this
-/// often, so that a slow but honest sender is not taken for a stalled one. One completion for each
-/// MiB costs less than 1 % of copying it.
+/// Most bytes of one [`Loan`]: progress shows at least this often, so a slow sender is not taken
+/// for a stalled one. One completion for each MiB costs less than 1 % of copying it.
 pub const LOAN_BYTES_MAX: usize = 1024 * 1024;

@@ -1,16 +1,14 @@
-//! Bytes on their way out of one connection: small ones coalesced, large payloads in their own
-//! buffers.
+//! Bytes on their way out of one connection.
 //!
 //! A machine appends; a driver takes a [`Batch`], which owns its bytes until they are sent (the
-//! kernel may still read them), while the machine goes on appending to the outbox.
+//! kernel may still read them).
 //!
 //! ```text
 //! copy, compose      push                copy, compose     push
 //! [ coalesced ....]  [ message buffer ]  [ coalesced ..]   [ shared buffer ]
 //!                                                     ▲ open: the next copy is appended here
 //! ```
-//! No slice is empty, so a vectored write of the first slices always makes progress. A slice that
-//! is sent or dropped returns its buffer.
+//! No slice is empty, so a vectored write always makes progress. A sent slice returns its buffer.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -21,23 +19,20 @@ use super::OWN_BYTES_MIN;
 use super::pool::Pool;
 use super::slice::{Part, Slice};
 
-/// Copies are coalesced up to this many bytes in one buffer, which the kernel takes as one segment
-/// on loopback.
+/// Most bytes of a coalescing buffer: one segment on loopback.
 const COALESCED_BYTES_MAX: usize = 64 * 1024;
 
-/// Room that a new coalescing buffer asks of the pool.
 const COALESCED_BYTES_HINT: usize = 4 * 1024;
 
-/// Pending output of one connection.
 #[derive(Debug, Default)]
 pub struct Outbox {
     slices: VecDeque<Slice>,
     len: usize,
-    /// The last slice was made by `compose`, and is owned alone up to the end of its buffer.
+    /// True while the last slice was made by `compose` and owns the end of its buffer alone.
     open: bool,
 }
 
-/// Output that a driver has taken from an [`Outbox`]: the part not yet sent, in order.
+/// Output taken from an [`Outbox`] and not yet sent.
 #[derive(Debug, Default)]
 pub struct Batch {
     slices: VecDeque<Slice>,
@@ -53,13 +48,12 @@ impl Outbox {
         self.len == 0
     }
 
-    /// Appends a copy of `bytes`.
     pub fn copy(&mut self, bytes: &[u8], pool: &Pool) {
         self.compose(bytes.len(), pool, |buffer| buffer.extend_from_slice(bytes));
     }
 
-    /// Lets `write` append to the open coalescing buffer, in which room for `hint` bytes is likely.
-    /// `write` may remove the bytes that it appended, never earlier ones.
+    /// Lets `write` append to the open buffer, with room for about `hint` bytes. `write` may remove
+    /// only bytes that it appended.
     pub fn compose<R>(
         &mut self,
         hint: usize,
@@ -86,7 +80,6 @@ impl Outbox {
         result
     }
 
-    /// Appends the pieces of a message: copies, and large shared ones without a copy.
     pub fn parts(&mut self, parts: &[Part<'_>], pool: &Pool) {
         for part in parts {
             match part {
@@ -101,7 +94,6 @@ impl Outbox {
         }
     }
 
-    /// Appends `slice` without a copy; it stays alive until it is sent.
     pub fn push(&mut self, slice: Slice) {
         if !slice.is_empty() {
             self.len += slice.len();
@@ -110,7 +102,7 @@ impl Outbox {
         }
     }
 
-    /// Moves all pending bytes into `batch`, which must be empty.
+    /// Moves all pending bytes into the empty `batch`.
     pub fn take(&mut self, batch: &mut Batch) {
         debug_assert!(batch.is_empty());
         std::mem::swap(&mut self.slices, &mut batch.slices);
@@ -128,8 +120,7 @@ impl Batch {
         self.len == 0
     }
 
-    /// Fills `into` with the first unsent slices, in order; returns the number of filled slots. No
-    /// slot is empty.
+    /// Fills `into` with the first unsent slices, none empty; returns their number.
     pub fn slices<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
         for (slot, slice) in into.iter_mut().zip(&self.slices) {
@@ -139,7 +130,6 @@ impl Batch {
         filled
     }
 
-    /// Removes the first `sent` bytes, which have been sent.
     pub fn advance(&mut self, sent: usize) {
         debug_assert!(sent <= self.len);
         let mut left = sent.min(self.len);
@@ -155,15 +145,13 @@ impl Batch {
         }
     }
 
-    /// Takes the first slice out as a vector and a range of it, for a driver whose operations own
-    /// vectors.
+    /// Takes the first slice out, for a driver whose operations own vectors.
     pub fn pop_front(&mut self, pool: &Pool) -> Option<(Vec<u8>, Range<usize>)> {
         let slice = self.slices.pop_front()?;
         self.len -= slice.len();
         Some(slice.into_vec(pool))
     }
 
-    /// Puts a slice back in front.
     pub fn push_front(&mut self, slice: Slice) {
         self.len += slice.len();
         self.slices.push_front(slice);

@@ -1,65 +1,51 @@
 //! Message buffers, kept between messages so that a server in steady state takes no page fault.
 //!
-//! The pool never makes a buffer of a length that a peer announced: [`Pool::take`] reuses one that
-//! is large enough, else it returns a small one, which grows with the bytes that arrive
-//! ([`super::recv`]). The idle memory is limited, and [`Pool::trim`] frees what was not needed
-//! lately.
+//! The pool never makes a buffer of an announced length: [`Pool::take`] reuses a buffer that is
+//! large enough, or returns a small one, which grows with the bytes that arrive ([`super::recv`]).
 //!
-//! There are two stacks, each last in first out, so that the buffer touched last is touched next:
-//! small buffers (heads of responses, short messages), which are all alike, and large ones, chosen
-//! by their room.
-//!
-//! A [`Pool`] is a handle; its clones share the buffers of one worker. A [`PooledBuf`] returns
-//! itself when it is dropped. The idle stacks are borrowed only for the moment in which a buffer is
-//! pushed or popped, and nothing of a caller runs in that moment, so a drop at any place finds them
-//! free.
+//! Two stacks, each last in first out, hold small buffers, which are all alike, and large ones,
+//! chosen by their room. The clones of a [`Pool`] share the buffers of one worker. No caller's code
+//! runs while the stacks are borrowed, so a [`PooledBuf`] may be dropped anywhere.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-/// Most bytes that lie idle; beyond, the buffers that were touched longest ago are freed. One
-/// buffer may exceed the limit alone, so that messages of any size find theirs again.
+/// Most idle bytes; beyond, the coldest buffers are freed. One buffer may exceed the limit alone,
+/// so that messages of any size find theirs again.
 const IDLE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Largest capacity of a small buffer: any of them serves any short message.
 const SMALL_BYTES_MAX: usize = 128 * 1024;
 
-/// Smallest capacity that is worth keeping.
 const KEPT_BYTES_MIN: usize = 512;
 
-/// Most room of a new buffer, and least growth of a full one.
 pub(super) const GROWTH_BYTES_MIN: usize = 64 * 1024;
 
-/// Number of large buffers that are looked at, from the top, for one that fits.
+/// Number of large buffers, from the top, that are searched.
 const FIT_SEARCH_MAX: usize = 32;
 
-/// A large buffer may be this many times larger than asked for; a larger one is left for a larger
-/// message.
+/// Largest ratio of a buffer to the length asked for; a larger buffer waits for a larger message.
 const FIT_SLACK_MAX: usize = 8;
 
-/// Handle of the buffers of one worker.
 #[derive(Clone, Debug, Default)]
 pub struct Pool(Rc<RefCell<Idle>>);
 
-/// Owner of a buffer, which returns to its pool when the owner is dropped. A buffer made from a
-/// `Vec` has no pool.
+/// Owner of a buffer, which returns to its pool when dropped. A buffer made from a `Vec` has no
+/// pool.
 #[derive(Debug, Default)]
 pub struct PooledBuf {
     bytes: Vec<u8>,
     pool: Option<Pool>,
 }
 
-/// Two stacks of idle buffers.
 #[derive(Debug, Default)]
 struct Idle {
     small: Vec<Vec<u8>>,
     large: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Fewest large buffers idle at once since the last trim: that many were not needed.
+    /// Fewest idle since the last trim.
     large_min: usize,
-    /// The same for small ones.
     small_min: usize,
 }
 
@@ -72,25 +58,23 @@ impl Pool {
         self.adopt(bytes)
     }
 
-    /// Makes an owner for `bytes`, which go to this pool when it is dropped.
+    /// Makes an owner that gives `bytes` to this pool when dropped.
     pub fn adopt(&self, bytes: Vec<u8>) -> PooledBuf {
         PooledBuf { bytes, pool: Some(self.clone()) }
     }
 
-    /// Frees the buffers that were idle since the last call. Meant to be called about once a
-    /// second.
+    /// Frees the buffers that were idle since the last call, about a second ago.
     pub fn trim(&self) {
         self.0.borrow_mut().trim();
     }
 
-    /// Returns the capacity of all idle buffers.
     pub fn idle_bytes(&self) -> usize {
         self.0.borrow().bytes
     }
 }
 
 impl PooledBuf {
-    /// Takes the bytes out; they will not return to the pool.
+    /// Takes the bytes out of the pool's care.
     pub fn into_vec(mut self) -> Vec<u8> {
         self.pool = None;
         std::mem::take(&mut self.bytes)
@@ -161,7 +145,6 @@ impl Idle {
         self.bytes += room;
     }
 
-    /// Frees the coldest large buffers until `room` more bytes may lie idle.
     fn make_way(&mut self, room: usize) {
         while self.bytes.saturating_add(room) > IDLE_BYTES_MAX
             && let Some(coldest) = self.large.pop_front()

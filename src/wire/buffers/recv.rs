@@ -1,68 +1,56 @@
 //! A message that is arriving, in a buffer of its own.
 //!
-//! [`RecvBuffer`] holds the bytes so far. It does not know how the message's length was announced,
-//! only how much is to come. The buffer comes from the pool and grows with the bytes that arrive,
-//! so an announced length costs no memory. [`SizedBody`] adds the length that is still to come, and
-//! the choice between a copy and a loan.
+//! [`RecvBuffer`] knows how much is to come, and grows with the bytes that arrive, so an announced
+//! length costs no memory. [`SizedBody`] adds the choice between a copy and a loan.
 //!
-//! A long message does not begin where its buffer does but in the middle of a page. The kernel
-//! copies between sockets and buffers by `rep movsb`, and Zen 3 and 4 do that at a sixteenth of
-//! their speed when the destination lies 1 to 15 bytes behind the source, modulo the page size (32
-//! KiB within L2, Zen 4, 2026-11-24):
+//! A long message begins in the middle of a page. The kernel copies by `rep movsb`, which Zen 3 and
+//! 4 run at a sixteenth of the speed when the destination lies 1 to 15 bytes behind the source,
+//! modulo the page size (32 KiB within L2, Zen 4, 2026-11-24):
 //!
 //! | destination less source, modulo 4096 | 0 | 1 to 15 | 16 to 31 | 32 to 4095 |
 //! |---|---|---|---|---|
 //! | GB/s | 58 | 3.5 | 37 to 56 | 52 to 59 |
 //!
-//! The case is common: a sender's data mostly starts at the start of a page, so a body lies as far
-//! behind a page as its head is long, and large buffers of malloc begin 16 bytes behind one. From
-//! the middle of a page, heads of up to 2 KiB, of requests and of responses, are out of reach.
-//! docs/TRIED.md has the effect on a server.
+//! The case is common: data mostly starts at a page, so a body lies as far behind one as its head
+//! is long, and large buffers of malloc begin 16 bytes behind one. The middle is out of reach of
+//! heads up to 2 KiB. docs/TRIED.md has the effect on a server.
 
 use super::pool::{GROWTH_BYTES_MIN, Pool, PooledBuf};
 use super::slice::Slice;
 use super::{DIRECT_BYTES_MIN, LOAN_BYTES_MAX, OWN_BYTES_MIN};
 
-/// Bits of two addresses that the processor compares.
 const PAGE_BYTES: usize = 4096;
 
-/// Offset in a page at which a long message begins.
 const BEGIN: usize = PAGE_BYTES / 2;
 
-/// A message buffer that a machine lends for a direct receive.
 #[derive(Debug)]
 pub struct Loan {
-    /// The message so far; the caller appends within its spare capacity, which is at least `want`.
+    /// Message so far; the caller appends within the spare capacity.
     pub buffer: PooledBuf,
-    /// Most bytes that may be appended before the buffer is given back. Never 0.
+    /// Most bytes to append; never 0 and at most the spare capacity.
     pub want: usize,
 }
 
-/// Received part of a message.
 #[derive(Debug, Default)]
 pub(crate) struct RecvBuffer {
-    /// The message from `start` on. A buffer that has to grow may move and lose its place in the
-    /// page, but not the next time: after a long message it has room for one at any place.
+    /// Message from `start` on. A buffer that grows may move and lose its place in the page; after
+    /// a long message it has room for one at any place.
     buffer: PooledBuf,
     start: usize,
-    /// Room that the buffer needs in addition to the message.
     margin: usize,
-    /// Length of the buffer when it was lent to the caller, who still has it.
     lent: Option<usize>,
 }
 
-/// Received part of a body, and the length still to come.
 #[derive(Debug, Default)]
 pub(crate) struct SizedBody {
     buffer: RecvBuffer,
     remaining: usize,
-    /// A loan was made. The rest comes that way too, because changing the way of receiving costs
-    /// more than it saves.
+    /// True after the first loan: the rest comes the same way, because a change costs more than it
+    /// saves.
     direct: bool,
 }
 
 impl RecvBuffer {
-    /// Starts a message that is announced with `len` bytes.
     pub(crate) fn new(len: usize, pool: &Pool) -> RecvBuffer {
         if len < OWN_BYTES_MIN {
             return RecvBuffer::from(pool.take(len));
@@ -76,7 +64,6 @@ impl RecvBuffer {
         RecvBuffer { buffer, start, margin: PAGE_BYTES, lent: None }
     }
 
-    /// Returns the number of received bytes, without those in a buffer that is lent.
     pub(crate) fn len(&self) -> usize {
         self.lent.unwrap_or(self.buffer.len()) - self.start
     }
@@ -86,14 +73,14 @@ impl RecvBuffer {
         Slice::new(self.buffer, range)
     }
 
-    /// Appends `chunk`, the first of `remaining` bytes to come.
+    /// Appends `chunk`, the first of `remaining` bytes.
     pub(crate) fn append(&mut self, chunk: &[u8], remaining: usize) {
         self.make_room(remaining, chunk.len());
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// Offers the buffer for up to `most` of the `remaining` bytes to come; `None` for none, and
-    /// while it is lent.
+    /// Offers the buffer for up to `most` of the `remaining` bytes; `None` for no bytes or a lent
+    /// buffer.
     pub(crate) fn lend(&mut self, remaining: usize, most: usize) -> Option<Loan> {
         if self.lent.is_some() || most == 0 {
             return None;
@@ -104,7 +91,7 @@ impl RecvBuffer {
         Some(Loan { buffer: std::mem::take(&mut self.buffer), want })
     }
 
-    /// Takes the lent buffer back; returns the number of bytes that it has gained.
+    /// Takes the buffer back; returns the number of gained bytes.
     pub(crate) fn repay(&mut self, buffer: PooledBuf) -> usize {
         let before = self.lent.take().unwrap_or_default();
         debug_assert!(buffer.len() >= before);
@@ -126,12 +113,11 @@ impl RecvBuffer {
         self.buffer.capacity() - self.buffer.len()
     }
 
-    /// Makes room for at least `least` of the `remaining` bytes to come.
+    /// Makes room for at least `least` of the `remaining` bytes.
     ///
-    /// The new room is never more than the bytes that have arrived, or `least`: memory follows the
-    /// bytes received, and a message is moved at most once for each doubling. When all of the rest
-    /// fits, the margin does as well: without it the next message of that length would not find the
-    /// buffer in the pool.
+    /// The new room is at most the bytes that have arrived, or `least`: memory follows the bytes
+    /// received. When the whole rest fits, the margin does as well: otherwise the next message of
+    /// that length would not find the buffer in the pool.
     fn make_room(&mut self, remaining: usize, least: usize) {
         let whole = remaining.saturating_add(self.margin.saturating_sub(self.start));
         let (spare, step) = (self.spare(), self.buffer.len().max(least));
@@ -149,12 +135,11 @@ impl From<PooledBuf> for RecvBuffer {
 }
 
 impl SizedBody {
-    /// Starts a body of which `len` bytes are to come.
     pub(crate) fn new(len: usize, pool: &Pool) -> SizedBody {
         SizedBody { buffer: RecvBuffer::new(len, pool), remaining: len, direct: false }
     }
 
-    /// Announces `len` more bytes, after those announced before have arrived.
+    /// Announces `len` more bytes, after all earlier ones have arrived.
     pub(crate) fn expect(&mut self, len: usize) {
         debug_assert!(self.remaining == 0);
         self.remaining = len;
@@ -169,7 +154,7 @@ impl SizedBody {
         self.remaining
     }
 
-    /// Takes the part of `input` that belongs to the body, from its front; returns its length.
+    /// Takes the body's part from the front of `input`; returns its length.
     pub(crate) fn take(&mut self, input: &[u8]) -> usize {
         let taken = input.len().min(self.remaining);
         self.buffer.append(&input[..taken], self.remaining);
@@ -177,7 +162,6 @@ impl SizedBody {
         taken
     }
 
-    /// Offers the buffer for a direct receive when the rest of the body is long enough.
     pub(crate) fn lend(&mut self) -> Option<Loan> {
         let long_enough = self.remaining >= DIRECT_BYTES_MIN || self.direct;
         if !long_enough {
@@ -188,7 +172,6 @@ impl SizedBody {
         Some(loan)
     }
 
-    /// Takes the lent buffer back; returns the number of bytes that it has gained.
     pub(crate) fn repay(&mut self, buffer: PooledBuf) -> usize {
         let gained = self.buffer.repay(buffer);
         debug_assert!(gained <= self.remaining);
@@ -220,7 +203,6 @@ mod tests {
     #[test]
     fn a_long_message_begins_in_the_middle_of_a_page() {
         let pool = Pool::default();
-        // The first grows with its bytes and may move.
         for len in [OWN_BYTES_MIN, 100_000, 258_048, 262_144, 1_000_000] {
             for _ in 0..2 {
                 drop(gather(len, 30_000, &pool));
@@ -230,7 +212,6 @@ mod tests {
         }
     }
 
-    /// Does the same as [`gather`], by loans.
     fn borrow(len: usize, pool: &Pool) -> RecvBuffer {
         let mut message = RecvBuffer::new(len, pool);
         while message.len() < len {
@@ -247,7 +228,7 @@ mod tests {
     fn a_buffer_is_found_again_by_a_message_of_any_length() {
         let lens = (1..200).map(|n| n * 4001).filter(|len| *len > 128 * 1024);
         for len in lens.chain([(1 << 20) + 14]) {
-            // What it is given at first decides at which lengths it doubles.
+            // The first room decides at which lengths the buffer doubles.
             for room in [0, 4096, 100_000] {
                 for by_loans in [false, true] {
                     let arrive = |pool: &Pool| {

@@ -1,8 +1,7 @@
 //! A range of a buffer, which stays alive until the last slice of it is dropped.
 //!
-//! A slice owns its buffer alone, shares it with others, or refers to [`Bytes`] of a borrowed
-//! stack. A buffer that is owned alone costs no allocation, and becomes shared only when a caller
-//! asks for a second slice. The last holder returns the buffer to its pool ([`PooledBuf`]).
+//! A buffer with one owner costs no allocation, and becomes shared when a caller asks for a second
+//! slice. The last holder returns it to its pool ([`PooledBuf`]).
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -11,7 +10,6 @@ use bytes::{Buf, Bytes};
 
 use super::pool::{Pool, PooledBuf};
 
-/// A range of a buffer; empty by default.
 #[derive(Debug)]
 pub struct Slice {
     owner: Owner,
@@ -25,12 +23,10 @@ enum Owner {
     Foreign(Bytes),
 }
 
-/// A piece of a message to send.
 #[derive(Clone, Debug)]
 pub enum Part<'a> {
-    /// Copied into the outbox.
     Copy(&'a [u8]),
-    /// Sent without a copy; the buffer stays alive until then.
+    /// Sent without a copy.
     Share(&'a Rc<PooledBuf>, Range<usize>),
 }
 
@@ -53,7 +49,6 @@ impl Slice {
         Slice { owner: Owner::Alone(buffer), range }
     }
 
-    /// Makes a slice of a buffer that others hold as well.
     pub fn shared(buffer: Rc<PooledBuf>, range: Range<usize>) -> Slice {
         debug_assert!(range.start <= range.end && range.end <= buffer.len());
         Slice { owner: Owner::Shared(buffer), range }
@@ -67,14 +62,13 @@ impl Slice {
         self.range.is_empty()
     }
 
-    /// Reduces the slice to `range` of its bytes.
     pub fn narrow(mut self, range: Range<usize>) -> Slice {
         debug_assert!(range.start <= range.end && range.end <= self.len());
         self.range = self.range.start + range.start..self.range.start + range.end;
         self
     }
 
-    /// Cuts off the first `count` bytes and returns them as a slice of the same buffer.
+    /// Cuts off the first `count` bytes as a slice of the same buffer.
     pub(in crate::wire) fn split_to(&mut self, count: usize) -> Slice {
         debug_assert!(count <= self.len());
         if count == self.len() {
@@ -98,7 +92,7 @@ impl Slice {
         }
     }
 
-    /// Returns the end of a slice that owns its buffer alone, and the buffer, to append to both.
+    /// Returns the end of a slice with one owner, and its buffer, to append to both.
     pub(super) fn tail(&mut self) -> Option<(&mut usize, &mut Vec<u8>)> {
         match &mut self.owner {
             Owner::Alone(buffer) => Some((&mut self.range.end, buffer)),
@@ -106,18 +100,15 @@ impl Slice {
         }
     }
 
-    /// Returns the length of the buffer up to the end of the slice.
     pub(super) fn buffer_len(&self) -> usize {
         self.range.end
     }
 
-    /// Removes the first `count` bytes.
     pub(super) fn skip(&mut self, count: usize) {
         self.range.start += count;
     }
 
-    /// Takes the bytes as a vector and a range of it; copies them out of a buffer that is not owned
-    /// alone.
+    /// Returns a vector and a range of it; copies out of a shared buffer.
     pub(super) fn into_vec(self, pool: &Pool) -> (Vec<u8>, Range<usize>) {
         if let Owner::Alone(buffer) = self.owner {
             return (buffer.into_vec(), self.range);

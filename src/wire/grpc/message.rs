@@ -6,37 +6,30 @@
 //! | flag   | length (u32 be)| length bytes of message        flag 1: compressed
 //! +--------+---------------+---------------- ...
 //! ```
-//! Invariant of [`MessageReader`]: its buffer grows only by bytes that have arrived, and never past
-//! the limit.
+//! The buffer of a [`MessageReader`] grows only by bytes that have arrived, never past the limit.
 
 use super::status::{Code, Status};
 use crate::wire::buffers::{Loan, Pool, PooledBuf, RecvBuffer, Slice};
 
-/// Bytes before each message.
 pub const PREFIX_BYTES: usize = 5;
 
-/// Reader of the one message of a unary call, whose content may be cut anywhere.
-///
-/// Short pieces are copied. A long piece is received straight into the message's buffer, which is
-/// lent for it.
+/// Reader of the one message of a unary call, whose content may be cut anywhere. A long piece is
+/// received straight into the message's buffer, which is lent for it.
 #[derive(Debug, Default)]
 pub struct MessageReader {
     limit: usize,
     encoded: bool,
     prefix: [u8; PREFIX_BYTES],
     prefix_len: usize,
-    /// Length of the message, once the prefix is whole.
     announced: usize,
     message: RecvBuffer,
 }
 
-/// Makes the prefix of an uncompressed message of `len` bytes.
 pub fn prefix(len: u32) -> [u8; PREFIX_BYTES] {
     let [a, b, c, d] = len.to_be_bytes();
     [0, a, b, c, d]
 }
 
-/// Makes the prefix of a response of `len` bytes, if it can have one.
 pub fn prefix_of(len: usize) -> Result<[u8; PREFIX_BYTES], Status> {
     u32::try_from(len).map(prefix).map_err(|_| {
         let text = format!("response of {len} bytes does not fit gRPC's prefix of 4 GiB");
@@ -44,13 +37,13 @@ pub fn prefix_of(len: usize) -> Result<[u8; PREFIX_BYTES], Status> {
     })
 }
 
-/// Returns true when `value` of `grpc-encoding` names a compression, which is not supported.
+/// Returns true for every value of `grpc-encoding` but `identity`: compression is not supported.
 pub fn is_compression(value: &[u8]) -> bool {
     !value.eq_ignore_ascii_case(b"identity")
 }
 
-/// Returns the message of `body` when `body` is a whole request: `body[PREFIX_BYTES..]`; `None`
-/// when more must come. `encoded` is true when the head names a compression.
+/// Returns the message of `body`, or `None` when more must follow. `encoded` means a compression in
+/// the head.
 pub fn whole(body: &[u8], encoded: bool, limit: usize) -> Result<Option<&[u8]>, Status> {
     let Some((prefix, message)) = body.split_first_chunk::<PREFIX_BYTES>() else {
         return Ok(None);
@@ -64,18 +57,14 @@ pub fn whole(body: &[u8], encoded: bool, limit: usize) -> Result<Option<&[u8]>, 
 }
 
 impl MessageReader {
-    /// Makes a reader for a message of at most `limit` bytes. `encoded` is true when the head names
-    /// a compression.
     pub fn new(limit: usize, encoded: bool) -> MessageReader {
         MessageReader { limit, encoded, ..MessageReader::default() }
     }
 
-    /// Returns the length of the message, once its prefix has arrived.
     pub fn announced(&self) -> Option<usize> {
         (self.prefix_len == PREFIX_BYTES).then_some(self.announced)
     }
 
-    /// Returns true before the first byte.
     pub fn is_untouched(&self) -> bool {
         self.prefix_len == 0
     }
@@ -84,12 +73,12 @@ impl MessageReader {
         self.encoded
     }
 
-    /// Returns the bytes of the message that are still to come, as far as is known.
+    /// Returns the bytes that are still to come, as far as is known.
     pub fn remaining(&self) -> usize {
         self.announced - self.message.len().min(self.announced)
     }
 
-    /// Takes the next bytes of the content; returns true when they complete the prefix.
+    /// Takes content; returns true when it completes the prefix.
     pub fn feed(&mut self, mut chunk: &[u8], pool: &Pool) -> Result<bool, Status> {
         let mut completes_prefix = false;
         if self.prefix_len < PREFIX_BYTES {
@@ -112,7 +101,6 @@ impl MessageReader {
         Ok(completes_prefix)
     }
 
-    /// Offers the buffer for up to `most` bytes, all of which belong to the message.
     pub fn lend(&mut self, most: usize) -> Option<Loan> {
         let remaining = self.remaining();
         if self.prefix_len < PREFIX_BYTES || most > remaining {
@@ -121,12 +109,10 @@ impl MessageReader {
         self.message.lend(remaining, most)
     }
 
-    /// Takes the lent buffer back.
     pub fn repay(&mut self, buffer: PooledBuf) {
         self.message.repay(buffer);
     }
 
-    /// Returns the message, after the content has ended.
     pub fn finish(self) -> Result<Slice, Status> {
         if self.prefix_len == PREFIX_BYTES && self.remaining() == 0 {
             return Ok(self.message.into_slice());
@@ -160,14 +146,12 @@ fn message_len(prefix: &[u8; PREFIX_BYTES], encoded: bool, limit: usize) -> Resu
     Ok(len)
 }
 
-/// Returns the length of the message that `body` begins with, once its prefix is whole.
 pub(crate) fn announced(body: &[u8]) -> Option<usize> {
     let [_, len @ ..] = body.first_chunk::<PREFIX_BYTES>()?;
     Some(u32::from_be_bytes(*len) as usize)
 }
 
-/// Makes the status of a call that ended after `got` bytes, prefix included, of a message of
-/// `announced` bytes, which is `None` while the prefix is not whole.
+/// Makes the status of a call that ended after `got` bytes, prefix included.
 pub(crate) fn cut_short(got: usize, announced: Option<usize>) -> Status {
     let text = match (got, announced) {
         (0, _) => "the call carries no message".to_owned(),

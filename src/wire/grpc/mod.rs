@@ -1,10 +1,7 @@
 //! gRPC over HTTP/2 without the HTTP/2: message prefix, status, timeouts.
 //!
-//! Own and borrowed HTTP/2 share this room. It knows neither header blocks nor frames: a caller
-//! passes field values and content. The same [`MessageReader`] reads the messages of all of them.
-//!
-//! Source: `doc/PROTOCOL-HTTP2.md`, `doc/compression.md` and `doc/statuscodes.md` of the gRPC
-//! project.
+//! Own and borrowed HTTP/2 share this room: a caller passes field values and content. Source:
+//! `doc/PROTOCOL-HTTP2.md`, `doc/compression.md` and `doc/statuscodes.md` of the gRPC project.
 
 mod message;
 mod status;
@@ -15,11 +12,9 @@ pub(crate) use message::{announced, cut_short};
 pub use status::{Code, Status, percent_decode, percent_encode};
 pub use timeout::parse_timeout;
 
-/// Content type of gRPC, without the subtype that names the encoding.
 pub const CONTENT_TYPE: &str = "application/grpc";
 
-/// Returns the subtype behind `application/grpc+`, empty without one; `None` for another content
-/// type.
+/// Returns the subtype of `application/grpc+subtype`, or "" for the plain type.
 pub fn subtype(content_type: &[u8]) -> Option<&[u8]> {
     let (head, rest) = content_type.split_at_checked(CONTENT_TYPE.len())?;
     if !head.eq_ignore_ascii_case(CONTENT_TYPE.as_bytes()) {

@@ -6,30 +6,23 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::wire::handler::{Refusal, Refused};
 
-/// Bytes that `grpc-message` does not carry as they are: controls, `%`, and all beyond ASCII.
+/// Bytes that `grpc-message` escapes; `utf8_percent_encode` adds all beyond ASCII.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Status of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     Ok = 0,
-    /// Cancelled, usually by the caller.
     Cancelled = 1,
-    /// Any failure without a code of its own.
     Unknown = 2,
     InvalidArgument = 3,
     DeadlineExceeded = 4,
-    /// The resource that the request names does not exist.
     NotFound = 5,
     ResourceExhausted = 8,
-    /// No such method, or an unsupported compression.
     Unimplemented = 12,
-    /// A rule of the protocol was broken.
     Internal = 13,
     Unavailable = 14,
 }
 
-/// Failure of a call: a code and one line for the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     pub code: Code,
@@ -38,7 +31,6 @@ pub struct Status {
 }
 
 impl Code {
-    /// Returns the value of `grpc-status`: decimal without leading zeros.
     pub fn text(self) -> &'static str {
         match self {
             Code::Ok => "0",
@@ -76,13 +68,12 @@ impl From<Refused> for Status {
     }
 }
 
-/// Encodes `text` for `grpc-message`: all but printable ASCII, and `%` itself, as `%XX` of its
-/// UTF-8.
+/// Encodes `text` for `grpc-message`: `%XX` for all but printable ASCII, and for `%` itself.
 pub fn percent_encode(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, ENCODED).into()
 }
 
-/// Decodes a `grpc-message`. A malformed escape stays as it is, and bad UTF-8 is replaced.
+/// Decodes a `grpc-message`; a malformed escape stays, and bad UTF-8 is replaced.
 pub fn percent_decode(value: &[u8]) -> String {
     percent_encoding::percent_decode(value).decode_utf8_lossy().into_owned()
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// Reads the value of `grpc-timeout`: 1 to 8 digits and a unit of `H M S m u n`. `None` when it is
-/// malformed.
+/// Reads the value of `grpc-timeout`: 1 to 8 digits and a unit of `H M S m u n`.
 pub fn parse_timeout(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {

@@ -5,7 +5,6 @@ use super::encode::Status;
 use super::fields::{Fault, Framing};
 use crate::wire::buffers::{Loan, Pool, PooledBuf, SizedBody, Slice};
 
-/// Body on its way in.
 #[derive(Debug)]
 pub(super) struct Body {
     received: SizedBody,
@@ -15,8 +14,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Starts a body framed by `framing`, of no more than `limit` bytes; an announced length is
-    /// within it already.
+    /// Starts a body of no more than `limit` bytes; an announced length is within it already.
     pub(super) fn new(framing: Framing, limit: usize, pool: &Pool) -> Body {
         let (len, chunked) = match framing {
             Framing::None => (0, None),
@@ -31,7 +29,7 @@ impl Body {
         self.ended
     }
 
-    /// Takes the part of `input` that belongs to the body, from its front; returns the rest.
+    /// Takes the body's part from the front of `input`; returns the rest.
     pub(super) fn take<'a>(&mut self, mut input: &'a [u8]) -> Result<&'a [u8], Fault> {
         while !self.ended && !input.is_empty() {
             input = &input[self.received.take(input)..];
@@ -65,7 +63,6 @@ impl Body {
         self.received.lend()
     }
 
-    /// Takes the lent buffer back; returns the number of bytes that it has gained.
     pub(super) fn repay(&mut self, buffer: PooledBuf) -> usize {
         let gained = self.received.repay(buffer);
         self.ended = self.chunked.is_none() && self.received.remaining() == 0;
@@ -77,18 +74,16 @@ impl Body {
     }
 }
 
-/// Body of a refused request, discarded so that the connection stays in step.
+/// Body of a refused request, discarded to keep the connection in step.
 #[derive(Debug)]
 pub(super) struct SkippedBody {
-    /// Bytes to discard before the next framing.
     left: u64,
     chunked: Option<Chunked>,
-    /// Bytes that may still be announced.
     allowance: u64,
 }
 
 impl SkippedBody {
-    /// Starts a body framed by `framing`; `None` when it is longer than `allowance` bytes.
+    /// Starts a body; `None` when it is longer than `allowance` bytes.
     pub(super) fn new(framing: Framing, allowance: u64) -> Option<SkippedBody> {
         let (left, chunked) = match framing {
             Framing::None => (0, None),
@@ -102,8 +97,7 @@ impl SkippedBody {
         self.left == 0 && self.chunked.is_none()
     }
 
-    /// Discards the front of `input` and returns the rest; a fault when the body is longer than
-    /// allowed.
+    /// Discards the front of `input`; returns the rest.
     pub(super) fn take<'a>(&mut self, mut input: &'a [u8]) -> Result<&'a [u8], Fault> {
         while !self.is_done() && !input.is_empty() {
             let now = input.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));

@@ -1,9 +1,8 @@
-//! Parser of the framing of a chunked body: sizes, extensions, line ends, trailers. RFC 9112
-//! section 7.1.
+//! Parser of the framing of a chunked body: sizes, extensions, line ends, trailers (RFC 9112
+//! section 7.1).
 //!
-//! The parser never sees the data of a chunk. It returns the number of data bytes that follow, and
-//! the caller continues behind them. Extensions and trailers are read and dropped. Their length is
-//! limited, because it does not count as body.
+//! The parser returns the number of data bytes that follow, and the caller continues behind them.
+//! Extensions and trailers are dropped; their length is limited, because it does not count as body.
 //!
 //! ```text
 //! 1a;name=value CRLF  data... CRLF  0 CRLF  trailer: x CRLF  CRLF
@@ -13,32 +12,25 @@
 use super::encode::Status;
 use super::fields::{Fault, bad, is_value};
 
-/// Most bytes of extensions and trailers of one body.
 const OVERHEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Most digits of a size: what 64 bits hold.
 const SIZE_DIGITS_MAX: u8 = 16;
 
-/// Position in the framing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Position {
     #[default]
     Size,
-    /// In space, which an extension must follow.
     Space,
     Extension,
     SizeLf,
-    /// Line end behind the data.
     DataCr,
     DataLf,
-    /// At the start of a trailer line.
     TrailerStart,
     Trailer,
     TrailerLf,
     LastLf,
 }
 
-/// Parser of one chunked body.
 #[derive(Debug, Default)]
 pub(super) struct Chunked {
     position: Position,
@@ -47,19 +39,16 @@ pub(super) struct Chunked {
     overhead: usize,
 }
 
-/// Result of reading framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// All input is used and more framing must come.
+    /// All input is used, and more framing must follow.
     More,
-    /// This number of data bytes follows, never 0.
+    /// Number of data bytes that follow, never 0.
     Data(u64),
-    /// The body is whole.
     End,
 }
 
 impl Chunked {
-    /// Reads framing from the front of `input`; returns its length and the step after it.
     pub(super) fn advance(&mut self, input: &[u8]) -> Result<(usize, Next), Fault> {
         for (read, &byte) in input.iter().enumerate() {
             if let Some(next) = self.step(byte)? {
@@ -137,7 +126,6 @@ impl Chunked {
 mod tests {
     use super::*;
 
-    /// Reads `input` in pieces of `step` bytes; returns the body, and true if it has ended.
     fn read(input: &[u8], step: usize) -> Result<(Vec<u8>, bool), Fault> {
         let (mut chunked, mut body, mut data) = (Chunked::default(), Vec::new(), 0);
         for mut piece in input.chunks(step) {

@@ -1,9 +1,8 @@
 //! Client half: one POST at a time on a connection that stays open.
 //!
-//! The client reads responses strictly enough to stay in step with any server: Content-Length or
-//! chunked bodies, interim responses are skipped. It refuses a response that only the end of the
-//! connection would end. A status other than 200 is the peer's refusal, with the status, the reason
-//! and the body as its text.
+//! The client stays in step with any server: Content-Length or chunked bodies, interim responses
+//! are skipped. It refuses a response that only the end of the connection would end. A status other
+//! than 200 is a refusal.
 
 use super::PROTOCOL;
 use super::body::Body;
@@ -14,10 +13,8 @@ use crate::wire::{
     Client, Context, Limits, Loan, Part, Pool, PooledBuf, ResponseEvent, Sink, WireError,
 };
 
-/// Client half.
 #[derive(Debug)]
 pub struct H1Client {
-    /// Request up to the value of Content-Length.
     head: Vec<u8>,
     limits: Limits,
     in_flight: Option<u32>,
@@ -28,7 +25,7 @@ pub struct H1Client {
 #[derive(Debug)]
 enum Stage {
     Head(HeadReader<ResponseHead>),
-    /// With the text of the status line, if the response is a refusal.
+    /// The text is the status line of a refusal.
     Body(Option<String>, Body),
 }
 
@@ -37,8 +34,6 @@ fn broken(fault: Fault) -> WireError {
 }
 
 impl H1Client {
-    /// Makes a client that posts bodies of `content_type` to `path` of `host`, and takes responses
-    /// within `limits`.
     pub fn new(host: &str, path: &str, content_type: &str, limits: &Limits) -> H1Client {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\nContent-Length: "
@@ -48,8 +43,7 @@ impl H1Client {
         H1Client { head: head.into_bytes(), limits, in_flight: None, stage, closing: false }
     }
 
-    /// Returns true once the peer has announced that it closes the connection: it answers no
-    /// further request.
+    /// Returns true once the peer has announced that it closes the connection.
     pub fn is_closing(&self) -> bool {
         self.closing
     }

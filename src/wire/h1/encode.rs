@@ -1,8 +1,7 @@
 //! Writer of the head of a response: status line, content type, length, date.
 //!
-//! A server with a clock must send Date (RFC 9110 section 6.6.1), and the stacks that this one is
-//! compared with do. A machine reads no clock, so [`DateClock`] holds one moment of both clocks. It
-//! formats the text once a second.
+//! A server with a clock must send Date (RFC 9110 section 6.6.1). A machine reads no clock, so
+//! [`DateClock`] holds one moment of both clocks and formats the text once a second.
 
 use std::io::Write;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -11,10 +10,8 @@ use httpdate::HttpDate;
 
 use crate::wire::handler::Refusal;
 
-/// Approximate bytes of a response head, without the content type and Allow.
 pub(super) const HEAD_BYTES_HINT: usize = 192;
 
-/// Statuses that this server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Ok,
@@ -68,24 +65,20 @@ impl From<Refusal> for Status {
     }
 }
 
-/// Connection field of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Connection {
-    /// No field: HTTP/1.1 keeps the connection open.
     Implied,
-    /// The connection stays open although the request was HTTP/1.0.
+    /// Answer to HTTP/1.0.
     KeepAlive,
-    /// The connection ends with this response.
     Close,
 }
 
-/// Head of a response with `Content-Length`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseHead<'a> {
     pub(super) status: Status,
     pub(super) content_type: &'a str,
     pub(super) len: usize,
-    /// Methods for Allow; empty without the field.
+    /// Value of Allow; empty without the field.
     pub(super) allow: &'a str,
     pub(super) connection: Connection,
     pub(super) date: &'a [u8],
@@ -116,7 +109,6 @@ impl ResponseHead<'_> {
     }
 }
 
-/// Appends `number` in decimal.
 pub(super) fn write_decimal(mut number: usize, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut start = digits.len();
@@ -131,7 +123,6 @@ pub(super) fn write_decimal(mut number: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[start..]);
 }
 
-/// Wall clock of a machine: one moment of both clocks, and the text of the current second.
 #[derive(Clone, Debug)]
 pub struct DateClock {
     at: Instant,
@@ -149,7 +140,6 @@ impl DateClock {
         DateClock { at, unix, second, text: date_text(second) }
     }
 
-    /// Returns the value of Date at `now`.
     pub(super) fn date(&mut self, now: Instant) -> &[u8] {
         let second = (self.unix + now.saturating_duration_since(self.at)).as_secs();
         if second != self.second {

@@ -1,21 +1,20 @@
 //! Fields of a head that frame its message or control its connection.
 //!
-//! All other fields are checked for their grammar alone: a token, a colon, no control character.
-//! RFC 9110 section 5, RFC 9112 sections 5 and 6.
+//! All other fields are checked for their grammar alone. RFC 9110 section 5, RFC 9112 sections 5
+//! and 6.
 
 use std::ops::Range;
 
 use super::encode::Status;
 use crate::wire::limits::Limits;
 
-/// Fault of framing: the connection cannot be trusted and ends.
+/// Fault of framing, which ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) status: Status,
     pub(super) what: &'static str,
 }
 
-/// Framing of the body behind a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     None,
@@ -23,7 +22,6 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// Expectation of a client before it sends its body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Expect {
     #[default]
@@ -32,7 +30,6 @@ pub(super) enum Expect {
     Unknown,
 }
 
-/// Fields that frame a message or control a connection.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     count: usize,
@@ -48,7 +45,6 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Reads one line of a head.
     pub(super) fn read(
         &mut self,
         head: &[u8],
@@ -149,7 +145,6 @@ impl Fields {
         Ok(())
     }
 
-    /// Checks the rules on all fields together.
     pub(super) fn check(&self) -> Result<(), Fault> {
         if self.chunked && self.content_length.is_some() {
             return Err(bad("Content-Length and Transfer-Encoding exclude each other"));
@@ -157,7 +152,6 @@ impl Fields {
         Ok(())
     }
 
-    /// Checks the rules on a request of version `HTTP/1.minor`.
     pub(super) fn check_request(&self, minor: u8) -> Result<(), Fault> {
         if self.hosts > 1 || self.hosts == 0 && minor > 0 {
             return Err(bad("a request needs exactly one Host"));
@@ -181,8 +175,8 @@ pub(super) fn bad(what: &'static str) -> Fault {
     Fault { status: Status::BadRequest, what }
 }
 
-/// Compares a name, which is a token, to `known`, which is lower case. Setting a bit makes letters
-/// lower case. The bit also changes CR into a byte of names, but a token contains no CR.
+/// Compares a token to `known` in lower case. Setting a bit lowers letters; it also changes CR into
+/// a byte of names, but a token contains no CR.
 fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
     let Ok(name) = <&[u8; N]>::try_from(name) else { return false };
     name.iter().zip(known).fold(true, |same, (a, b)| same & (a | 0x20 == *b))
@@ -194,7 +188,7 @@ pub(super) fn is_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
-/// Byte of a Host (RFC 3986 section 3.2.2): names, addresses in brackets, a port.
+/// Byte of a Host (RFC 3986 section 3.2.2).
 fn is_host(byte: u8) -> bool {
     const HOST: [bool; 256] = letters_digits_and(b"-._~%!$&'()*+;=[]:");
     HOST[usize::from(byte)]

@@ -1,9 +1,7 @@
-//! Parser of the head of a request or response: one pass, line by line, without a copy or an
-//! allocation.
+//! Parser of the head of a request or response: one pass, line by line, without a copy.
 //!
-//! The parser keeps an unfinished head and continues where it stopped. It looks at no byte twice,
-//! and the cuts of the input never show. It interprets only the fields that frame a message or
-//! control a connection, and checks the grammar of the others.
+//! The parser continues an unfinished head where it stopped and looks at no byte twice. It
+//! interprets only the fields that frame a message or control a connection.
 //!
 //! It is strict where two readers could disagree on the end of a message (request smuggling). It
 //! refuses: a line that ends in LF alone, CR or NUL anywhere else, a folded field, space before the
@@ -21,32 +19,27 @@ use crate::wire::buffers::{Pool, PooledBuf};
 use crate::wire::limits::Limits;
 use crate::wire::response::Received;
 
-/// Most empty lines before a request line (RFC 9112 section 2.2 asks for one).
+/// RFC 9112 section 2.2 asks for one.
 const EMPTY_LINES_MAX: u8 = 4;
 
-/// Parser of one kind of head, fed as its bytes arrive. Ranges count from the first byte of the
-/// head.
+/// Parser of one kind of head. Ranges count from the first byte of the head.
 pub(super) trait HeadParser: Default {
-    /// Continues in `head`, which holds the bytes of earlier calls and perhaps more; returns the
-    /// length of a whole head.
+    /// Continues in `head`, which begins with the bytes of earlier calls; returns the length of a
+    /// whole head.
     fn advance(&mut self, head: &[u8], limits: &Limits) -> Result<Option<usize>, Fault>;
 
     /// Returns true when the first `len` bytes are only empty lines.
     fn is_blank(&self, len: usize) -> bool;
 
-    /// Starts again, after blank bytes were dropped.
     fn rewind(&mut self);
 }
 
-/// Head on its way in.
 #[derive(Debug, Default)]
 pub(super) struct HeadReader<P> {
     parser: P,
-    /// Beginning of an unfinished head.
     buffer: PooledBuf,
 }
 
-/// A whole head and the input behind it.
 pub(super) struct WholeHead<'a, P> {
     pub(super) head: P,
     pub(super) bytes: Received<'a>,
@@ -58,7 +51,6 @@ impl<P: HeadParser> HeadReader<P> {
         self.buffer.is_empty()
     }
 
-    /// Returns the head once it is whole; keeps all of `input` until then.
     pub(super) fn read<'a>(
         &mut self,
         input: &'a [u8],
@@ -108,17 +100,14 @@ impl<P: HeadParser> HeadReader<P> {
     }
 }
 
-/// Finder of lines.
 #[derive(Debug, Default)]
 struct Lines {
-    /// Start of the next line.
     start: usize,
-    /// End of the bytes that hold no further line end.
     scanned: usize,
 }
 
 impl Lines {
-    /// Returns the next line without its CRLF, or `None` until the line has one.
+    /// Returns the next whole line without its CRLF.
     fn next(&mut self, head: &[u8]) -> Result<Option<Range<usize>>, Fault> {
         let Some(at) = memchr(b'\n', &head[self.scanned..]) else {
             self.scanned = head.len();
@@ -135,24 +124,21 @@ impl Lines {
     }
 }
 
-/// Methods that this server distinguishes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Method {
     Get,
     Head,
     Options,
-    /// A method of RFC 9110 that some route may know.
     Known,
     #[default]
     Unknown,
 }
 
-/// Head of a request.
 #[derive(Debug, Default)]
 pub(super) struct RequestHead {
     lines: Lines,
     empty_lines: u8,
-    /// Start of the request line; empty lines before it do not count as head.
+    /// Start of the request line, after any empty lines.
     first: usize,
     line_read: bool,
     pub(super) method: Method,
@@ -203,7 +189,7 @@ impl RequestHead {
         }
     }
 
-    /// Refuses at once input that cannot become a request, such as a TLS handshake.
+    /// Refuses input that cannot become a request, such as a TLS handshake.
     fn check_first_byte(&self, head: &[u8]) -> Result<(), Fault> {
         match head.get(self.lines.start) {
             Some(&first) if !self.line_read && !is_token(first) && first != b'\r' => {
@@ -264,18 +250,15 @@ impl RequestHead {
         Ok(target.start + path.start..target.start + end)
     }
 
-    /// Checks the rules on the head as a whole.
     fn check(&self) -> Result<(), Fault> {
         self.fields.check()?;
         self.fields.check_request(self.minor)
     }
 
-    /// Returns the framing of the body.
     pub(super) fn framing(&self) -> Framing {
         self.fields.framing()
     }
 
-    /// Returns true when the client keeps the connection open after the response.
     pub(super) fn keep_alive(&self) -> bool {
         !self.fields.close && (self.minor > 0 || self.fields.keep_alive)
     }
@@ -307,7 +290,6 @@ fn method(name: &[u8]) -> Method {
     }
 }
 
-/// Reads the minor version of `HTTP/1.x`.
 fn read_version(text: &[u8]) -> Result<u8, Fault> {
     match text {
         [b'H', b'T', b'T', b'P', b'/', major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] => {
@@ -323,7 +305,6 @@ fn read_version(text: &[u8]) -> Result<u8, Fault> {
     }
 }
 
-/// Head of a response.
 #[derive(Debug, Default)]
 pub(super) struct ResponseHead {
     lines: Lines,
@@ -375,7 +356,7 @@ impl ResponseHead {
         Ok(())
     }
 
-    /// Returns the framing of the body; `None` when only the end of the connection would end it.
+    /// Returns the framing; `None` when only the end of the connection would end the body.
     pub(super) fn framing(&self) -> Option<Framing> {
         match (self.status, self.fields.framing()) {
             (100..=199 | 204 | 304, _) => Some(Framing::None),
