@@ -1,9 +1,8 @@
 //! Data model of a NumPy array: dtype, shape, and bytes in C order.
 //!
-//! This module knows no encoding. Invariant of every [`ArrayView`] and [`NdArray`]: the data has
-//! exactly `product(shape) * item_size` bytes. The constructors check this, with overflow; no code
-//! checks it again. Arrays that NumPy cannot make are refused, see [`Shape::byte_len`]. The byte
-//! order belongs to the dtype: only text codecs swap bytes.
+//! Invariant of every [`ArrayView`] and [`NdArray`]: the data has exactly `product(shape) *
+//! item_size` bytes. The constructors check this; no code checks it again. The byte order belongs
+//! to the dtype: only text codecs swap bytes.
 
 use std::fmt;
 
@@ -25,13 +24,11 @@ pub enum Order {
 /// Meaning of an item's bytes, NumPy's `dtype.kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// One byte, 0 or 1.
     Bool,
     Int,
     Uint,
     /// IEEE 754 binary16, binary32 or binary64.
     Float,
-    /// Two floats.
     Complex,
 }
 
@@ -45,13 +42,12 @@ pub struct DType {
     order: Order,
 }
 
-/// Dimensions in items, outermost first, at most [`RANK_MAX`]. Up to [`RANK_INLINE`] dimensions are
-/// stored inline, so an ordinary request allocates nothing for its shape.
+/// Dimensions in items, outermost first, at most [`RANK_MAX`].
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "Vec<u64>", into = "Vec<u64>")]
 pub struct Shape(Dims);
 
-/// Number of dimensions that a [`Shape`] stores without an allocation.
+/// Dimensions that a [`Shape`] stores without an allocation.
 pub const RANK_INLINE: usize = 8;
 
 #[derive(Clone)]
@@ -60,7 +56,6 @@ enum Dims {
     Spilled(Vec<u64>),
 }
 
-/// Checked array with borrowed bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArrayView<'a> {
     dtype: DType,
@@ -68,7 +63,6 @@ pub struct ArrayView<'a> {
     data: &'a [u8],
 }
 
-/// Checked array with bytes of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NdArray {
     dtype: DType,
@@ -76,14 +70,12 @@ pub struct NdArray {
     data: Vec<u8>,
 }
 
-/// Canonical names of all dtypes.
 const NAMES: [&[u8]; 25] = [
     b"|b1", b"|i1", b"|u1", b"<i2", b">i2", b"<u2", b">u2", b"<f2", b">f2", b"<i4", b">i4", b"<u4",
     b">u4", b"<f4", b">f4", b"<i8", b">i8", b"<u8", b">u8", b"<f8", b">f8", b"<c8", b">c8",
     b"<c16", b">c16",
 ];
 
-/// Reason why a dtype, a shape and data do not form an array.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArrayError {
     #[error("dtype {0:?} is not supported: expected one like |b1, <i4, >u2, <f8 or <c16")]
@@ -99,20 +91,17 @@ pub enum ArrayError {
 }
 
 impl DType {
-    /// Little-endian double, the dtype of numpy_rpc_benchmark.
     pub const F8: DType = DType { kind: Kind::Float, size: 8, order: Order::Little };
 
     pub fn all() -> impl Iterator<Item = DType> {
         NAMES.iter().map(|name| DType::from_bytes(name).expect("the list holds supported names"))
     }
 
-    /// Parses a NumPy type string such as `<f8`. `=` means little-endian; one-byte items accept
-    /// every order mark.
+    /// Parses a NumPy type string such as `<f8`; `=` means little-endian.
     pub fn parse(text: &str) -> Result<DType, ArrayError> {
         DType::from_bytes(text.as_bytes()).ok_or_else(|| ArrayError::DType(excerpt(text)))
     }
 
-    /// Parses a type string; `None` if it is not supported.
     pub(crate) fn from_bytes(text: &[u8]) -> Option<DType> {
         let (mark, rest) = text.split_first()?;
         let (kind, size) = match rest {
@@ -175,7 +164,7 @@ impl DType {
     }
 }
 
-/// Cuts text from a peer, so that the peer does not choose the length of an error message.
+/// Cuts text from a peer, which must not choose the length of an error message.
 fn excerpt(text: &str) -> String {
     const CHARS_MAX: usize = 40;
     let mut short: String = text.chars().take(CHARS_MAX).collect();
@@ -257,7 +246,6 @@ impl Shape {
         Ok(())
     }
 
-    /// Returns the dimensions, outermost first; empty for a 0-d array.
     pub fn dims(&self) -> &[u64] {
         match &self.0 {
             Dims::Inline { rank, dims } => &dims[..usize::from(*rank)],
@@ -265,10 +253,8 @@ impl Shape {
         }
     }
 
-    /// Returns the size in bytes of an array of this shape.
-    ///
-    /// The limits are NumPy's: each dimension fits 63 bits, and so does the product of the item
-    /// size and all dimensions other than 0, even if another dimension is 0.
+    /// Returns the size in bytes. The limits are NumPy's: each dimension fits 63 bits, and so does
+    /// the product of the item size and all dimensions other than 0.
     pub fn byte_len(&self, dtype: DType) -> Result<u64, ArrayError> {
         const BYTES_MAX: u64 = i64::MAX as u64;
         let mut bytes = u64::from(dtype.size);
@@ -299,7 +285,6 @@ impl fmt::Debug for Shape {
 }
 
 impl<'a> ArrayView<'a> {
-    /// Checks that `data` has the length that `dtype` and `shape` need.
     pub fn new(dtype: DType, shape: Shape, data: &'a [u8]) -> Result<ArrayView<'a>, ArrayError> {
         let want = shape.byte_len(dtype)?;
         if want != data.len() as u64 {
@@ -316,14 +301,12 @@ impl<'a> ArrayView<'a> {
         &self.shape
     }
 
-    /// Returns the items in C order.
     pub fn data(&self) -> &'a [u8] {
         self.data
     }
 }
 
 impl NdArray {
-    /// Checks that `data` has the length that `dtype` and `shape` need.
     pub fn new(dtype: DType, shape: Shape, data: Vec<u8>) -> Result<NdArray, ArrayError> {
         ArrayView::new(dtype, shape.clone(), &data)?;
         Ok(NdArray { dtype, shape, data })

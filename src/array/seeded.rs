@@ -1,7 +1,5 @@
-//! Arrays of pseudo-random items: payloads of the load generator and of tests.
-//!
-//! Equal seeds give equal bytes in every version and on every machine; records and goldens rely on
-//! it.
+//! Arrays of pseudo-random items. Equal seeds give equal bytes in every version and on every
+//! machine; records and goldens rely on it.
 
 use rand::Rng;
 use rand_pcg::Pcg64;
@@ -42,7 +40,6 @@ fn fill(data: &mut [u8], dtype: DType, rng: &mut Pcg64) {
     }
 }
 
-/// Fills `data` with the little-endian floats of `next`, stored in `order`.
 fn fill_floats<const SIZE: usize>(
     data: &mut [u8],
     order: Order,
@@ -56,7 +53,6 @@ fn fill_floats<const SIZE: usize>(
     }
 }
 
-/// Returns a multiple of 2^-11 in [0, 1) as binary16, which represents all of them exactly.
 fn half_unit(random: u64) -> [u8; 2] {
     let steps = (random >> 53) as u16;
     if steps == 0 {
