@@ -2,13 +2,10 @@
 
 use super::name::axis;
 
-/// Row of the driver table.
 #[derive(Clone, Copy, Debug)]
 pub struct DriverSpec {
     pub name: &'static str,
-    /// One line for `ndecho rungs`.
     pub about: &'static str,
-    /// Crates whose versions a record lists.
     pub crates: &'static [&'static str],
 }
 

@@ -1,22 +1,17 @@
 //! Axis of codecs: how an array is written. An [`Encoding`] is the form on the wire, a [`Codec`]
 //! one implementation of it.
 //!
-//! `ENCODING:LIBRARY` is the form that a user writes with the usual library; the encoding's bare
-//! name is our own.
+//! `ENCODING:LIBRARY` is the form that a user writes with the usual library.
 
 use super::name::axis;
 
-/// Row of the encoding table.
 #[derive(Clone, Copy, Debug)]
 pub struct EncodingSpec {
     pub name: &'static str,
-    /// One line for `ndecho rungs`.
     pub about: &'static str,
-    /// Content type of a REST response.
     pub content_type: &'static str,
     /// REST path. Two encodings with the same path are told apart by the body.
     pub path: &'static str,
-    /// Content type of a gRPC response, `application/grpc+SUBTYPE`.
     pub grpc_content_type: &'static str,
     pub payload: Payload,
 }
@@ -24,9 +19,7 @@ pub struct EncodingSpec {
 /// Form in which the array's bytes stand in a message; it decides where a nonce may be put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload {
-    /// The bytes themselves.
     Bytes,
-    /// The bytes as base64.
     Base64,
     /// Each item as a decimal number.
     Numbers,
@@ -87,12 +80,10 @@ axis! {
     }
 }
 
-/// Row of the codec table.
 #[derive(Clone, Copy, Debug)]
 pub struct CodecSpec {
     pub name: &'static str,
     pub encoding: Encoding,
-    /// Crates whose versions a record lists.
     pub crates: &'static [&'static str],
 }
 
@@ -118,48 +109,42 @@ axis! {
 }
 
 impl Encoding {
-    /// Codec byte of a raw frame.
     pub const fn id(self) -> u8 {
         self as u8
     }
 
-    /// Encoding of a raw frame's codec byte.
     pub fn from_id(id: u8) -> Option<Encoding> {
         Encoding::ALL.get(usize::from(id)).copied()
     }
 
-    /// Encodings by REST path, each path once.
     pub fn by_path() -> impl Iterator<Item = Encoding> {
         let first = |path| Encoding::ALL.into_iter().find(|encoding| encoding.path() == path);
         Encoding::ALL.into_iter().filter(move |encoding| first(encoding.path()) == Some(*encoding))
     }
 
-    /// Content type of a REST response.
     pub const fn content_type(self) -> &'static str {
         self.spec().content_type
     }
 
-    /// REST path; both JSON forms share one, and the response takes the request's form.
+    /// Returns the REST path; both JSON forms share one, and the response takes the request's form.
     pub const fn path(self) -> &'static str {
         self.spec().path
     }
 
-    /// Content type of a gRPC response; both JSON forms share one.
+    /// Returns the content type of a gRPC response; both JSON forms share one.
     pub const fn grpc_content_type(self) -> &'static str {
         self.spec().grpc_content_type
     }
 
-    /// Text after `application/grpc+` in [`Encoding::grpc_content_type`].
     pub fn grpc_subtype(self) -> &'static str {
         self.grpc_content_type().rsplit('+').next().unwrap_or_default()
     }
 
-    /// Our own implementation.
     pub fn own(self) -> Codec {
         self.codecs().next().expect("a test finds a codec for every encoding")
     }
 
-    /// Implementation by the usual library, or our own where there is none.
+    /// Returns the implementation by the usual library, or our own where there is none.
     pub fn library(self) -> Codec {
         self.codecs().last().expect("a test finds a codec for every encoding")
     }
@@ -174,17 +159,14 @@ impl Codec {
         self.spec().encoding
     }
 
-    /// True for the implementation that is not a library's.
     pub fn is_own(self) -> bool {
         self.library().is_none()
     }
 
-    /// Library that implements it; `None` for our own.
     pub fn library(self) -> Option<&'static str> {
         self.name().split_once(':').map(|(_, library)| library)
     }
 
-    /// One line for `ndecho rungs`.
     pub fn about(self) -> String {
         let about = self.encoding().spec().about;
         self.library().map_or(about.to_owned(), |library| format!("{about}, by {library}"))

@@ -9,8 +9,7 @@ pub const PREFIX: &str = "external/";
 
 const OLD_PREFIX: &str = "peer/";
 
-/// Replaces old names in `globs`, a list of globs that are separated by commas. Returns `None` if
-/// it contains no old name.
+/// Replaces old names in `globs`, which commas separate. Returns `None` if it contains none.
 pub fn renamed(globs: &str) -> Option<String> {
     let mut new = String::new();
     let mut rest = globs;
@@ -26,7 +25,7 @@ pub fn renamed(globs: &str) -> Option<String> {
     (new != globs).then_some(new)
 }
 
-/// Reads the name of a rung in a record and replaces an old one.
+/// Reads a rung's name from a record and replaces an old one.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let name = String::deserialize(from)?;
     Ok(renamed(&name).unwrap_or(name))

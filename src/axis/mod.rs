@@ -1,10 +1,7 @@
 //! The four axes of a server under test, and the [`Rung`] that is one point on all of them.
 //!
-//! This is the only place that spells a name. Each axis is an enum with `ALL`, a table of one
-//! `Spec` for each point, `Display`, `FromStr` and serde by name. Code that turns a point into
-//! something else (a type, a codec, a socket) matches the enum exhaustively, so a new point is a
-//! row here and the arms that the compiler then demands. Lists of points are never typed out:
-//! they iterate over `ALL`.
+//! This is the only place that spells a name. Code that turns a point into something else (a type,
+//! a codec, a socket) matches the enum exhaustively; lists of points iterate over `ALL`.
 //!
 //! | axis | question | file |
 //! |---|---|---|
@@ -12,8 +9,6 @@
 //! | [`Transport`] | what carries them | `transport.rs` |
 //! | [`Protocol`] | how a connection is spoken | `protocol.rs` |
 //! | [`Codec`], an [`Encoding`] and its implementation | how an array is written | `encoding.rs` |
-//!
-//! Nothing here runs, and nothing here imports another room.
 
 mod driver;
 mod encoding;
@@ -32,8 +27,7 @@ pub use protocol::{Family, Protocol, Shape};
 pub use rung::{Axis, Rung, RungError};
 pub use transport::Transport;
 
-/// Names of the crates behind all points, sorted. Their versions can move a figure, so a record
-/// lists them.
+/// Returns the names of the crates behind all points; a record lists their versions.
 pub fn crates() -> BTreeSet<&'static str> {
     let drivers = Driver::ALL.into_iter().flat_map(|driver| driver.spec().crates);
     let protocols = Protocol::ALL.into_iter().flat_map(|protocol| protocol.spec().crates);

@@ -1,5 +1,4 @@
-//! Declaration of an axis: the macro [`axis!`] makes the enum, its list and its table from one
-//! list of rows, so that none of the three can lack a point.
+//! The macro [`axis!`], which makes the enum of an axis, its list and its table from one list.
 
 /// Text that names no point of an axis.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -7,9 +6,8 @@
 pub struct UnknownName {
     pub axis: &'static str,
     pub got: String,
-    /// Every name of the axis.
     pub known: Vec<&'static str>,
-    /// Known name with the least edit distance from `got`.
+    /// Name with the least edit distance from `got`.
     pub nearest: &'static str,
 }
 
@@ -36,10 +34,8 @@ macro_rules! axis {
         }
 
         impl $Axis {
-            /// Every point, in the order of the table.
             pub const ALL: [$Axis; [$($Axis::$Point),+].len()] = [$($Axis::$Point),+];
 
-            /// Row of the table.
             pub const fn spec(self) -> &'static $Spec {
                 match self {
                     $( $Axis::$Point => const { &$Spec { $($row)* } }, )+

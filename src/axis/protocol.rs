@@ -6,15 +6,12 @@ use super::driver::Driver;
 use super::encoding::Encoding;
 use super::name::axis;
 
-/// Row of the protocol table.
 #[derive(Clone, Copy, Debug)]
 pub struct ProtocolSpec {
     pub name: &'static str,
     pub shape: Shape,
     pub family: Family,
-    /// One line for `ndecho rungs`.
     pub about: &'static str,
-    /// Crates whose versions a record lists.
     pub crates: &'static [&'static str],
 }
 
@@ -32,9 +29,7 @@ pub enum Shape {
 /// Kind of message framing; a client needs to know no more than this of a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// Length-prefixed frames.
     Raw,
-    /// HTTP/1.1 requests and responses.
     Rest,
     /// gRPC over cleartext HTTP/2 with prior knowledge.
     Grpc,
@@ -128,7 +123,7 @@ impl Protocol {
         self.spec().family
     }
 
-    /// The one driver of a standalone stack; `None` for a protocol that runs on every driver.
+    /// Returns the driver of a standalone stack.
     pub const fn only_driver(self) -> Option<Driver> {
         match self.spec().shape {
             Shape::Standalone { driver } => Some(driver),
@@ -144,7 +139,7 @@ impl Protocol {
 impl Family {
     pub const ALL: [Family; 3] = [Family::Raw, Family::Rest, Family::Grpc];
 
-    /// Scheme of a server's URL over TCP.
+    /// Returns the scheme of a server's URL over TCP.
     pub const fn scheme(self) -> &'static str {
         match self {
             Family::Raw => "raw",
@@ -153,12 +148,10 @@ impl Family {
         }
     }
 
-    /// Family of a URL's scheme.
     pub fn of_scheme(scheme: &str) -> Option<Family> {
         Family::ALL.into_iter().find(|family| family.scheme() == scheme)
     }
 
-    /// Our own protocol of this family.
     pub const fn own(self) -> Protocol {
         match self {
             Family::Raw => Protocol::Raw,
@@ -167,7 +160,6 @@ impl Family {
         }
     }
 
-    /// Encoding that is proposed where none is named.
     pub const fn usual_encoding(self) -> Encoding {
         match self {
             Family::Raw => Encoding::Reflect,

@@ -1,8 +1,7 @@
 //! A rung: one point on each axis, named `driver/protocol/codec[@transport]`.
 //!
 //! A [`Rung`] can only be made of points that go together, so a server can be built from any of
-//! them. An unknown name or an impossible pair is an error that says why and proposes the nearest
-//! rung that works, never a fallback. The list of the rungs that are compared is the ladder's.
+//! them. The error for another name proposes the nearest rung that works.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,7 +23,6 @@ pub struct Rung {
 
 serde_by_name!(Rung);
 
-/// Axis in which two rungs differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Axis {
     Driver,
@@ -35,7 +33,6 @@ pub enum Axis {
     Codec,
 }
 
-/// Text that names no rung.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RungError {
     #[error("{got:?} is not driver/protocol/codec[@transport]; did you mean {nearest}?")]
@@ -49,7 +46,6 @@ pub enum RungError {
 }
 
 impl Rung {
-    /// Joins four points, or says why they do not go together.
     pub fn new(
         driver: Driver,
         protocol: Protocol,
@@ -92,7 +88,6 @@ impl Rung {
         self.codec.encoding()
     }
 
-    /// The axes in which two rungs differ.
     pub fn differs(self, other: Rung) -> Vec<Axis> {
         let pairs = [
             (Axis::Driver, self.driver != other.driver),
@@ -105,7 +100,6 @@ impl Rung {
 }
 
 impl RungError {
-    /// Rung that is proposed instead.
     pub fn nearest(&self) -> Rung {
         match self {
             RungError::Form { nearest, .. }
@@ -149,7 +143,7 @@ impl FromStr for Rung {
     }
 }
 
-/// Point with that name, or the one with the nearest name and the error.
+/// Returns the point with that name, or the one with the nearest name and the error.
 fn closest<T: FromStr<Err = UnknownName>>(name: &str) -> (T, Option<UnknownName>) {
     match name.parse() {
         Ok(point) => (point, None),
@@ -198,7 +192,6 @@ fn nearest(text: &str) -> Rung {
     rung.unwrap_or_else(|error| error.nearest())
 }
 
-/// Removes the word that is most like a name of `points` and returns that point.
 fn take<T: Copy>(
     words: &mut Vec<&str>,
     points: &[T],

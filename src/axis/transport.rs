@@ -1,15 +1,12 @@
 //! Axis of transports: what carries the bytes of a connection.
 //!
-//! TCP is the default: a rung's name leaves it out, and so does a URL's scheme. TLS would be a
-//! further row.
+//! TCP is the default: a rung's name leaves it out, and so does a URL's scheme.
 
 use super::name::axis;
 
-/// Row of the transport table.
 #[derive(Clone, Copy, Debug)]
 pub struct TransportSpec {
     pub name: &'static str,
-    /// One line for `ndecho rungs`.
     pub about: &'static str,
 }
 
