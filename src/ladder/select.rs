@@ -1,7 +1,6 @@
 //! Selection of rungs by globs.
 //!
-//! A pattern without `@` means rungs over TCP only, so that `uring/*` keeps its meaning when the
-//! ladder gets rungs on other transports; `uring/*@unix` and `uring/*@*` name them.
+//! A pattern without `@` means rungs over TCP only; `uring/*@unix` and `uring/*@*` name others.
 
 use std::fmt;
 
@@ -9,7 +8,6 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::axis::Transport;
 
-/// Patterns that select nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     #[error("pattern {got:?} is not a glob: {reason}")]
@@ -18,9 +16,7 @@ pub enum SelectError {
     NoMatch { got: String, nearest: String },
 }
 
-/// Returns those of `rungs` that match any of `patterns`, in their order.
-///
-/// Each pattern is one or more globs separated by commas. `*` also matches `/`.
+/// Returns those of `rungs` that match any of `patterns`, globs separated by commas.
 pub fn select<T: fmt::Display>(patterns: &str, rungs: Vec<T>) -> Result<Vec<T>, SelectError> {
     let names: Vec<String> = rungs.iter().map(T::to_string).collect();
     let mut wanted = vec![false; names.len()];
@@ -41,7 +37,6 @@ pub fn names_any(patterns: &str, start: &str) -> bool {
     split_outside_braces(patterns).into_iter().any(|pattern| pattern.starts_with(start))
 }
 
-/// One glob.
 struct Matcher {
     glob: GlobMatcher,
     /// True for a pattern with `@`, which is compared with names in full.
@@ -66,7 +61,7 @@ impl Matcher {
     }
 }
 
-/// Splits at commas, but not at those of a glob's own `{a,b}`.
+/// Splits at the commas outside of braces.
 fn split_outside_braces(patterns: &str) -> Vec<&str> {
     let mut depth = 0_i32;
     patterns

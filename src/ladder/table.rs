@@ -1,9 +1,9 @@
 //! The rungs of the ladder and their parents.
 //!
-//! A row of [`STACKS`] is a driver, a protocol and a transport, and makes a rung of every codec
-//! that it carries. A new stack is one row here, and a new codec none. The parent of a rung is the
+//! A row of [`STACKS`] makes a rung of every codec that it carries. The parent of a rung is the
 //! same codec on the parent stack. On the root stack the parent is the codec a step simpler: a
-//! library's form comes from our own form of that encoding, and our own form from `reflect`.
+//! library's form comes from our own form, and our own form from `reflect`. Invariant, checked by
+//! `tests/ladder.rs`: a rung differs from its parent, also a rung, on exactly one axis.
 //!
 //! ```text
 //! uring/raw/reflect ── codec ──▶ uring/raw/json ── codec ──▶ uring/raw/json:serde
@@ -11,9 +11,6 @@
 //!        ▼                           ▼                            ▼
 //! uring/h1/reflect             uring/h1/json               uring/h1/json:serde
 //! ```
-//!
-//! Invariant, checked by `tests/ladder.rs`: a rung differs from its parent on exactly one axis,
-//! and the parent is a rung too.
 
 use std::fmt;
 
@@ -27,7 +24,6 @@ pub struct Stack {
     pub transport: Transport,
     /// Stack that it is compared with, over TCP; the root has none.
     pub parent: Option<(Driver, Protocol)>,
-    /// Codecs of its rungs.
     pub codecs: &'static [Codec],
 }
 
@@ -43,8 +39,7 @@ const fn on_unix(driver: Driver, protocol: Protocol, codecs: &'static [Codec]) -
     Stack { transport: Transport::Unix, codecs, ..on(driver, protocol, (driver, protocol)) }
 }
 
-/// Codecs over Unix sockets: the price of a transport does not depend on the codec, so `reflect`
-/// and the usual codecs of a family are enough.
+/// Codecs over Unix sockets; few, since the price of a transport does not depend on the codec.
 const UNIX_RAW: &[Codec] = &[Codec::Reflect];
 const UNIX_REST: &[Codec] = &[Codec::Reflect, Codec::Npy];
 const UNIX_GRPC: &[Codec] = &[Codec::Reflect, Codec::Protobuf, Codec::ProtobufProst];
@@ -59,7 +54,6 @@ pub static STACKS: &[Stack] = &[
     root(Uring, Raw),
     on(Tokio, Raw, (Uring, Raw)),
     on(TokioUring, Raw, (Uring, Raw)),
-    // HTTP/1.1
     on(Uring, H1, (Uring, Raw)),
     on(Uring, Hyper, (Uring, H1)),
     on(Uring, HyperTuned, (Uring, Hyper)),
@@ -68,7 +62,6 @@ pub static STACKS: &[Stack] = &[
     on(Tokio, HyperTuned, (Tokio, Hyper)),
     on(Tokio, Axum, (Tokio, Hyper)),
     on(TokioUring, H1, (Uring, H1)),
-    // gRPC
     on(Uring, H2, (Uring, Raw)),
     on(Uring, H2Crate, (Uring, H2)),
     on(Uring, HyperH2, (Uring, H2Crate)),
@@ -81,7 +74,6 @@ pub static STACKS: &[Stack] = &[
     on(Tokio, TonicTuned, (Tokio, Tonic)),
     on(TokioUring, H2, (Uring, H2)),
     on(TokioUring, H2Crate, (Uring, H2Crate)),
-    // Unix sockets
     on_unix(Uring, Raw, UNIX_RAW),
     on_unix(Uring, H1, UNIX_REST),
     on_unix(Tokio, Hyper, UNIX_REST),
@@ -97,8 +89,7 @@ pub fn rungs() -> Vec<Rung> {
     Codec::ALL.into_iter().flat_map(of).collect()
 }
 
-/// Returns the rung that `rung` is compared with; `None` for the root and for a rung that is not
-/// on the ladder.
+/// Returns the rung that `rung` is compared with; `None` for the root or outside of the ladder.
 pub fn parent(rung: Rung) -> Option<Rung> {
     let stack = STACKS.iter().find(|stack| stack.holds(rung))?;
     match stack.parent {
@@ -107,9 +98,8 @@ pub fn parent(rung: Rung) -> Option<Rung> {
     }
 }
 
-/// Returns the standard server that every rung of `encoding`, `family` and `transport` is measured
-/// against: tonic for gRPC and axum for REST, as their documentation has it, with the usual library
-/// for that encoding.
+/// Returns the server that rungs of `encoding`, `family` and `transport` are measured against:
+/// tonic or axum, as documented, with the usual library for the encoding.
 pub fn reference(encoding: Encoding, family: Family, transport: Transport) -> Option<Rung> {
     let protocol = match family {
         Family::Grpc => Tonic,
@@ -119,7 +109,6 @@ pub fn reference(encoding: Encoding, family: Family, transport: Transport) -> Op
     Rung::new(Tokio, protocol, encoding.library(), transport).ok()
 }
 
-/// Says what `rung` adds to `parent`.
 pub fn adds(rung: Rung, parent: Option<Rung>) -> String {
     let Some(parent) = parent else {
         return "the floor: bytes back, no codec".to_owned();
@@ -140,7 +129,6 @@ impl Stack {
         stack == (self.driver, self.protocol, self.transport) && self.codecs.contains(&rung.codec())
     }
 
-    /// Returns the rung of `codec`, if the stack carries it.
     pub fn rung(&self, codec: Codec) -> Option<Rung> {
         let Stack { driver, protocol, transport, .. } = *self;
         let rung = self.codecs.contains(&codec).then_some((driver, protocol, codec, transport))?;
@@ -148,7 +136,6 @@ impl Stack {
     }
 }
 
-/// Name as in a rung, without the codec.
 impl fmt::Display for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.driver, self.protocol)?;

@@ -6,10 +6,8 @@ use crate::axis::{Codec, Rung};
 
 use super::table::{self, STACKS};
 
-/// Column of the tree at which the text about a rung begins.
 const ADDS_COLUMN: usize = 52;
 
-/// Prints every rung under its parent, with what it adds to it.
 pub fn tree() -> String {
     let rungs = table::rungs();
     let mut text = String::new();
@@ -28,12 +26,11 @@ fn branch(rung: Rung, depth: usize, rungs: &[Rung], text: &mut String) {
     }
 }
 
-/// Prints every rung's name, one a line.
 pub fn names() -> String {
     table::rungs().into_iter().map(|rung| format!("{rung}\n")).collect()
 }
 
-/// Prints every rung as a JSON object, one a line, for scripts that start servers and loads.
+/// Prints every rung as a JSON object, one a line, for scripts.
 pub fn json() -> String {
     let object = |rung: Rung| {
         serde_json::json!({
