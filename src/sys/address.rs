@@ -1,8 +1,7 @@
 //! Addresses of servers, for every transport.
 //!
-//! The text of an address is the same in flags, in ready lines and in records: `127.0.0.1:50051`,
-//! `[::1]:50051`, `unix:/run/echo.sock`. A host name is not an address; [`Address::resolve`] looks
-//! it up. TLS would be a further transport with an address of its own.
+//! The text of an address is the same in flags, ready lines and records: `127.0.0.1:50051`,
+//! `[::1]:50051`, `unix:/run/echo.sock`. A host name is not an address.
 
 use std::fmt;
 use std::io;
@@ -17,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 const UNIX: &str = "unix:";
 
-/// Place where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Address {
@@ -26,7 +24,6 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// Text that is not an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not an address: expected IP:PORT or unix:PATH, e.g. 127.0.0.1:50051, unix:/tmp/a"
@@ -67,7 +64,6 @@ impl Address {
         found.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Returns the socket address of a TCP address.
     pub fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Address::Tcp(address) => Some(*address),

@@ -1,29 +1,19 @@
 //! Pins of threads to cores, with proof.
 //!
-//! A pin that fails silently makes every figure of a run worthless: two workers on one core, or one
-//! that migrates. So [`pin`] reads the mask back, and a mismatch is an error. Cores have the
-//! kernel's numbers, as in `taskset`.
+//! A pin that fails silently makes every figure of a run worthless. So [`pin`] reads the mask back,
+//! and a mismatch is an error.
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
-/// Reasons why a thread could not be pinned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AffinityError {
     /// The core does not exist, or a cpuset or container forbids it.
     #[error("cannot pin to core {core}: expected one of the cores {allowed:?}")]
-    Refused {
-        core: usize,
-        /// Cores that this thread may run on.
-        allowed: Vec<usize>,
-    },
+    Refused { core: usize, allowed: Vec<usize> },
     /// The kernel accepted the pin, but the mask has other cores.
     #[error("pinned to core {core}, but the thread may run on {got:?}")]
-    NotKept {
-        core: usize,
-        /// Cores of the mask, read back.
-        got: Vec<usize>,
-    },
+    NotKept { core: usize, got: Vec<usize> },
 }
 
 /// Lists the cores that the calling thread may run on; after [`pin`] one core.
@@ -48,7 +38,6 @@ pub fn pin(core: usize) -> Result<(), AffinityError> {
 mod tests {
     use super::*;
 
-    /// Runs `work` in a new thread, so that the test process keeps its mask.
     fn pinned<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| scope.spawn(work).join().expect("no panic"))
     }

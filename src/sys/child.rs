@@ -1,7 +1,5 @@
-//! Child process in a process group of its own, which always ends, with all its descendants.
-//!
-//! Invariant: a signal goes only to a process, or a group, whose leader has not been waited for
-//! yet. Until then no other process can have its number.
+//! Child process that always ends, with all its descendants. Invariant: a signal goes only to a
+//! process, or a group, whose leader has not been waited for, so its number is not used again.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
@@ -11,10 +9,8 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-/// Time between checks for the exit of a child.
 const EXIT_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Reasons why a child did not complete its task.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChildError {
     #[error("cannot start {program}: {reason}")]
@@ -22,22 +18,18 @@ pub enum ChildError {
     /// The child exited, or closed its stdout, before its work was done.
     #[error("{who} {how}")]
     Died { who: &'static str, how: String },
-    /// The child exceeded its time.
     #[error("{who} was not done after {} s", .after.as_secs_f64())]
     Late { who: &'static str, after: Duration },
-    /// The child printed an unexpected line.
     #[error("{who} said {got:?}, expected {expected}")]
     Answer { who: &'static str, got: String, expected: String },
     #[error("interrupted")]
     Interrupted,
 }
 
-/// Child process, killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     who: &'static str,
     child: Child,
-    /// Exit status, once the child was waited for.
     ended: Option<ExitStatus>,
 }
 
@@ -143,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// Starts a shell with a child of its own, and returns the number of that child.
+    /// Starts a shell with a child, and returns the number of that child.
     fn family(more: &str) -> (Process, Pid) {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("sleep 60 & echo $!; {more}")]);

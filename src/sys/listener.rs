@@ -5,10 +5,9 @@
 //! | TCP | one socket each, by SO_REUSEPORT | refused |
 //! | Unix | one socket, one descriptor each | a stale file is replaced, a live one refused |
 //!
-//! With SO_REUSEPORT alone, another server of the same user could share the port unnoticed. So a
-//! fixed port is first bound without it.
+//! A fixed port is first bound without SO_REUSEPORT, so that no other server shares it unnoticed.
 //!
-//! Invariant: the file of a Unix socket exists while one of its listeners does. The last listener
+//! Invariant: the file of a Unix socket exists while one of its listeners does. The last one
 //! removes it, unless another server has replaced it (other device or inode).
 
 use std::fs::{self, Metadata};
@@ -46,7 +45,6 @@ struct OwnedFile {
 }
 
 impl Listener {
-    /// Listens on `address` for one worker.
     pub fn bind(address: &Address) -> Result<Listener, SocketError> {
         bind(address, false).map_err(|source| SocketError::listen(address, source))
     }
@@ -68,7 +66,6 @@ impl Listener {
         Ok(listeners)
     }
 
-    /// Returns the bound address, with the port that the kernel has chosen.
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(Address::Tcp),
@@ -154,7 +151,6 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     Ok(Listener::Unix(socket.into(), file))
 }
 
-/// Removes the socket's file at `path` if no process listens on it.
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::ErrorKind::AlreadyExists.into());
@@ -164,8 +160,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     match probe.connect(address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-        // Connected, or its backlog is full (EAGAIN), or the socket is of another type
-        // (EPROTOTYPE).
+        // Connected, full backlog (EAGAIN), or another type of socket (EPROTOTYPE).
         Ok(()) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
     }
 }

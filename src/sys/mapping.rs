@@ -1,7 +1,4 @@
-//! Mapping of a user's file. An array of gigabytes is available at once, and only the pages that
-//! are read cost memory.
-//!
-//! Invariant: the bytes stay mapped while the [`Mapping`] lives. If another process truncates the
+//! Mapping of a user's file; only pages that are read cost memory. If another process truncates the
 //! file meanwhile, this process gets SIGBUS, as with any mapped file (mmap(2)).
 #![allow(unsafe_code)] // Mapping a file has no safe form.
 
@@ -12,7 +9,6 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-/// Read-only map of a whole file.
 #[derive(Debug)]
 pub struct Mapping(Mmap);
 

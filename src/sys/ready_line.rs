@@ -1,5 +1,4 @@
-//! The line that a server prints on stdout when it listens: the contract between a server and the
-//! program that started it.
+//! The line that a server prints on stdout for its parent when it listens.
 
 use super::address::Address;
 use super::child::ChildError;
@@ -8,11 +7,9 @@ use super::child::ChildError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadyLine<'a>(pub &'a str, pub &'a str);
 
-/// Ready line of our own servers.
 pub const READY_LINE: ReadyLine<'static> = ReadyLine("ready ", "");
 
 impl ReadyLine<'_> {
-    /// Reads the address from `line`.
     pub fn address(self, line: &str) -> Result<Address, ChildError> {
         let ReadyLine(before, after) = self;
         let text = line.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));

@@ -7,8 +7,7 @@
 //! | buffer sizes | TCP | left to autotuning | a fixed size caps the window |
 //! | buffer sizes | Unix | left alone | the default of the system, as users have it |
 //!
-//! Accepted TCP sockets inherit the options of their listener. [`read_back`] returns the values
-//! that really hold, for the record.
+//! Accepted TCP sockets inherit the options of their listener.
 
 use std::error::Error;
 use std::fmt;
@@ -23,21 +22,17 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::address::Address;
 
-/// Congestion control to ask for.
 pub const CONGESTION: &str = "cubic";
 
 /// Most bytes of a Unix socket's path: `sun_path` has 108 and ends with a zero (unix(7)).
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 
-/// Options of a connected socket, by getsockopt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketOptions {
     /// TCP_NODELAY; absent on a Unix socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodelay: Option<bool>,
-    /// SO_SNDBUF.
     pub send_buffer_bytes: u64,
-    /// SO_RCVBUF.
     pub receive_buffer_bytes: u64,
     /// TCP_CONGESTION; absent on a Unix socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,13 +92,12 @@ pub(super) fn unix_address(path: &Path) -> io::Result<SockAddr> {
     SockAddr::unix(path)
 }
 
-/// Sets the options on a socket.
 pub fn tune(socket: &impl AsFd) -> Result<(), SocketError> {
     let result = apply(&SockRef::from(socket));
     result.map_err(|source| SocketError { action: Action::SetOptions, source })
 }
 
-/// Sets the options on a socket; returns the plain error.
+/// Works as [`tune`], with the plain error.
 pub(super) fn apply(socket: &SockRef<'_>) -> io::Result<()> {
     if is_unix(socket)? {
         return Ok(());
@@ -114,7 +108,6 @@ pub(super) fn apply(socket: &SockRef<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the options of a connected socket.
 pub fn read_back(socket: &impl AsFd) -> Result<SocketOptions, SocketError> {
     let result = read_options(&SockRef::from(socket));
     result.map_err(|source| SocketError { action: Action::ReadOptions, source })
@@ -144,7 +137,6 @@ impl SocketError {
         SocketError { action: Action::Listen(address.clone()), source }
     }
 
-    /// Returns the next step for the user.
     fn advice(&self) -> Option<&'static str> {
         use io::ErrorKind::{
             AddrInUse, AddrNotAvailable, AlreadyExists, InvalidFilename, NotFound, PermissionDenied,
