@@ -1,18 +1,14 @@
-//! Listeners of a server: one per address and worker.
+//! Listeners of a server, one per address and worker, in the plan's order.
 
 use crate::server::{Listen, ServerError};
 use crate::sys::address::Address;
 use crate::sys::listener::Listener;
 
-/// Listeners, and the addresses that the kernel gave them.
 pub(super) struct Bound {
-    /// Listeners of each worker, in the plan's order.
     pub(super) by_worker: Vec<Vec<Listener>>,
-    /// Bound addresses, in the plan's order.
     pub(super) addresses: Vec<Address>,
 }
 
-/// Listens on every address for every worker.
 pub(super) fn bind(listens: &[Listen], workers: usize) -> Result<Bound, ServerError> {
     let mut by_worker: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();

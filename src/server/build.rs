@@ -1,7 +1,6 @@
 //! The choice on each axis: points become types here and nowhere else.
 //!
-//! [`choose`] returns the one function that a worker of the plan runs. A new driver is an arm of
-//! [`choose`], a new protocol an arm of [`endpoint`]; the compiler asks for both.
+//! A new driver is an arm of [`choose`], a new protocol an arm of [`endpoint`].
 
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
@@ -27,7 +26,6 @@ use crate::wire::h2::H2;
 use crate::wire::raw::Raw;
 use crate::wire::{Limits, Pool};
 
-/// Configuration of one worker.
 pub(super) struct WorkerConfig {
     pub(super) core: Option<usize>,
     pub(super) listeners: Vec<Listener>,
@@ -38,7 +36,7 @@ pub(super) struct WorkerConfig {
     pub(super) stop: StopSignal,
 }
 
-/// Runs a worker from its start to its end; the worker sends once it is up.
+/// Function that runs a worker from its start to its end and sends once the worker is up.
 pub(super) type Build = fn(WorkerConfig, Sender<()>) -> Result<Counters, ServerError>;
 
 /// Returns the function that serves `plan`, or says why there is none.
@@ -65,7 +63,6 @@ pub(super) fn choose(plan: &Plan) -> Result<Build, ServerError> {
     })
 }
 
-/// Serves all listeners on one driver, or all of them in standalone stacks.
 fn serve<D: driver::Driver>(config: WorkerConfig, up: Sender<()>) -> Result<Counters, ServerError> {
     pin(config.core)?;
     let pool = Pool::default();
@@ -86,15 +83,11 @@ fn serve<D: driver::Driver>(config: WorkerConfig, up: Sender<()>) -> Result<Coun
     Ok(standalone::run(standalone, config.driver.drain_timeout, config.stop)?)
 }
 
-/// A listener with the protocol behind it.
 enum Endpoint<D: driver::Driver> {
-    /// The driver accepts.
     Hosted(D::Endpoint),
-    /// The stack accepts.
     Standalone(Box<standalone::Endpoint>),
 }
 
-/// Puts the code of `protocol` behind `listener`.
 fn endpoint<D: driver::Driver>(
     protocol: Protocol,
     listener: Listener,

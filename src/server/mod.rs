@@ -1,17 +1,14 @@
 //! Servers built from points on the axes. The choice is made once at the start; no later code
 //! branches on it.
-//!
-//! A [`Plan`] says what to serve, and [`Options`] how. [`start`] binds every address for every
-//! worker, starts one pinned thread per worker and returns once all of them are up. The caller then
-//! waits for [`Event`]s and ends the server by [`Server::stop`]. Nothing is printed here.
+//! [`start`] binds every address for every worker, starts one pinned thread per worker and returns
+//! once all of them are up. Nothing is printed here.
 //!
 //! ```text
 //!            ┌ worker 0 · core 2 · one ring ─ grpc listener, rest listener, raw listener
 //! start ─────┤                                      │ SO_REUSEPORT
 //!            └ worker 1 · core 3 · one ring ─ grpc listener, rest listener, raw listener
 //! ```
-//! Invariant: a [`Server`] has all its listeners and all its rings. If one of them is not
-//! available, [`start`] fails.
+//! Invariant: a [`Server`] has all its listeners and all its rings, or [`start`] fails.
 
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
@@ -32,16 +29,13 @@ mod usage;
 
 pub use usage::raise_descriptor_limit;
 
-/// Points on the axes that a server serves.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub driver: Driver,
-    /// Listeners, all of them on every worker.
     pub listens: Vec<Listen>,
     pub codecs: CodecSet,
 }
 
-/// A protocol and its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     pub protocol: Protocol,
@@ -49,35 +43,25 @@ pub struct Listen {
     pub address: Address,
 }
 
-/// Settings of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Core of each worker; there are as many workers as entries. `None` leaves a worker unpinned.
+    /// Core of each worker; `None` leaves a worker unpinned.
     pub cores: Vec<Option<usize>>,
     pub limits: Limits,
     pub driver: driver::Options,
 }
 
-/// Event after a server is up.
 #[derive(Debug)]
 pub enum Event {
-    /// The process was told to stop.
     Signal,
     /// A worker ended without being told to.
     Ended,
 }
 
-/// Failure of a server to start or to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("{protocol} cannot run on {driver}: {reason}; the nearest that works is {nearest}")]
-    Impossible {
-        protocol: Protocol,
-        driver: Driver,
-        reason: &'static str,
-        /// Driver and protocol that go together.
-        nearest: String,
-    },
+    Impossible { protocol: Protocol, driver: Driver, reason: &'static str, nearest: String },
     #[error(transparent)]
     Listen(#[from] SocketError),
     #[error(transparent)]
@@ -85,22 +69,15 @@ pub enum ServerError {
     #[error(transparent)]
     Driver(#[from] DriverError),
     #[error("{what}: {source}")]
-    System {
-        /// Action that failed.
-        what: &'static str,
-        source: std::io::Error,
-    },
-    /// A worker panicked; its message is on stderr.
+    System { what: &'static str, source: std::io::Error },
     #[error("a worker panicked")]
     Panicked,
 }
 
-/// A server that listens.
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<Address>,
     workers: Vec<Worker>,
-    /// One per worker.
     delays: Vec<InjectedDelay>,
 }
 
@@ -110,8 +87,7 @@ struct Worker {
     thread: JoinHandle<Result<Counters, ServerError>>,
 }
 
-/// Starts the workers and returns when each of them listens and has its ring. `events` gets an
-/// [`Event::Ended`] from every worker that ends.
+/// Returns when every worker is up. Each of them sends [`Event::Ended`] to `events` at its end.
 pub fn start(
     plan: &Plan,
     options: &Options,
@@ -156,7 +132,6 @@ pub fn start(
 }
 
 impl Server {
-    /// Bound addresses, in the plan's order.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }

@@ -1,4 +1,4 @@
-//! Resources of the server process: the descriptor limit before it serves, the usage afterwards.
+//! Descriptor limit and resource usage of the server process.
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 
@@ -8,8 +8,7 @@ use crate::record::{DelayTotals, ServerReport};
 use crate::server::ServerError;
 use crate::service::delay::{DelaySum, InjectedDelay};
 
-/// Raises the soft limit of descriptors to the hard one: the usual 1024 are enough for little more
-/// than 1000 connections.
+/// Raises the soft limit of descriptors, usually 1024, to the hard one.
 pub fn raise_descriptor_limit() -> Result<(), ServerError> {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
@@ -19,7 +18,6 @@ pub fn raise_descriptor_limit() -> Result<(), ServerError> {
     })
 }
 
-/// Makes the closing report of a server.
 pub(super) fn report(
     counters: Counters,
     delays: &[InjectedDelay],
