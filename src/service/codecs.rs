@@ -5,7 +5,6 @@ use crate::codec::{self, ArrayCodec};
 
 use super::delay::InjectedDelay;
 
-/// Codec of each encoding, and the injected delay of every message.
 #[derive(Clone, Copy, Debug)]
 pub struct CodecSet {
     /// Indexed by [`Encoding::id`].
@@ -14,28 +13,23 @@ pub struct CodecSet {
 }
 
 impl CodecSet {
-    /// Makes a set of own codecs.
     pub fn own() -> CodecSet {
         Encoding::ALL.map(Encoding::own).into_iter().fold(CodecSet::none(), CodecSet::with)
     }
 
-    /// Makes a set of the forms that a user writes with the usual libraries, with own codecs
-    /// elsewhere (npy).
+    /// Makes a set of the forms that a user writes with the usual libraries.
     pub fn library() -> CodecSet {
         Encoding::ALL.map(Encoding::library).into_iter().fold(CodecSet::none(), CodecSet::with)
     }
 
-    /// Makes a set without codecs: bytes are sent back unchanged.
     pub fn none() -> CodecSet {
         CodecSet { codecs: [None; Encoding::ALL.len()], delay: InjectedDelay::default() }
     }
 
-    /// Adds `delay` to every message.
     pub fn delayed(self, delay: InjectedDelay) -> CodecSet {
         CodecSet { delay, ..self }
     }
 
-    /// Returns the same set for another thread.
     pub fn for_another_thread(self) -> CodecSet {
         CodecSet { delay: self.delay.for_another_thread(), ..self }
     }
@@ -44,13 +38,12 @@ impl CodecSet {
         self.delay
     }
 
-    /// Lets `codec` serve its encoding.
     pub fn with(mut self, codec: Codec) -> CodecSet {
         self.codecs[usize::from(codec.encoding().id())] = codec::implementation(codec);
         self
     }
 
-    /// Returns the codec that serves `encoding`; `None` for [`Encoding::Reflect`], where none runs.
+    /// Returns the codec of `encoding`; `None` for [`Encoding::Reflect`].
     pub fn get(&self, encoding: Encoding) -> Option<&'static dyn ArrayCodec> {
         self.codecs[usize::from(encoding.id())]
     }

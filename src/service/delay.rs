@@ -1,21 +1,16 @@
-//! Injected delay: a busy wait of known length for every message. It is none except in the rung by
-//! which a run shows that it would detect a difference of that size.
-//!
-//! The delay is measured by the clock, and an account keeps the time that was really spent, without
-//! the time in which the thread had no core. A fixed number of instructions would leave no account.
-//! docs/TRIED.md has the comparison.
+//! Injected delay: a busy wait of known length for every message. By it a run shows that it would
+//! detect a difference of that size. The account keeps the time that was really spent, without the
+//! time in which the thread had no core. docs/TRIED.md compares the ways to do this.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Number of calibration runs; their median counts.
+/// Calibration runs; their median counts.
 const TRIES: usize = 25;
 
-/// Delays of one calibration run.
 const DELAYS_OF_TRY: u32 = 1000;
 
-/// Delay of every message; the default is none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InjectedDelay(Option<&'static Account>);
 
@@ -23,7 +18,6 @@ pub struct InjectedDelay(Option<&'static Account>);
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Account {
-    /// Least duration of the loop.
     least: Duration,
     /// Time of a delay before its first clock reading and after its last one.
     unseen_ns: f64,
@@ -32,7 +26,6 @@ struct Account {
     seen_ns: AtomicU64,
 }
 
-/// Sum of the delays so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DelaySum {
     pub messages: u64,
@@ -40,9 +33,8 @@ pub struct DelaySum {
 }
 
 impl InjectedDelay {
-    /// Makes a delay of about `time` for each message, or of two clock readings if these take
-    /// longer. It stays allocated for the life of the process. The caller runs on the core that
-    /// will spend the time, because the clock readings are timed here.
+    /// Makes a delay of about `time`, and at least of two clock readings. It stays allocated for
+    /// the life of the process. Call it on the core that will spend the time.
     pub fn new(time: Duration) -> InjectedDelay {
         let (mut unseen_ns, mut shortest_ns): (Vec<f64>, Vec<f64>) =
             (0..TRIES).map(|_| shortest()).unzip();
@@ -60,7 +52,6 @@ impl InjectedDelay {
         })
     }
 
-    /// Returns the same delay with an account of its own.
     pub fn for_another_thread(self) -> InjectedDelay {
         let Some(account) = self.0 else { return self };
         let &Account { least, unseen_ns, .. } = account;
@@ -71,7 +62,6 @@ impl InjectedDelay {
         InjectedDelay(Some(Box::leak(Box::new(account))))
     }
 
-    /// Waits for the delay, if there is one.
     pub fn wait(self) {
         if let Some(account) = self.0 {
             account.spend();
@@ -106,8 +96,7 @@ impl Account {
     }
 }
 
-/// Times the shortest possible delay, in nanoseconds: the part outside of its account, and the part
-/// inside, one clock reading.
+/// Times the shortest delay in ns: the part outside of its account, and the part inside.
 fn shortest() -> (f64, f64) {
     let account = black_box(Account::default());
     let begun = Instant::now();

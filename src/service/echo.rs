@@ -1,11 +1,8 @@
 //! The echo: decodes a message into a checked array, then encodes a new response from that array.
 //!
-//! Every rung does this work, and this is the one place that implements it. [`echo`] is the work
-//! itself. [`EchoService`] is the echo of one worker, with its codecs, limits and scratch: own
-//! handlers and borrowed stacks cut its result into the pieces that they send.
-//!
-//! No content of a request is kept for the next one. The scratch keeps capacity between calls: what
-//! messages go on needing up to [`SCRATCH_BYTES_MAX`], and [`SCRATCH_BYTES_KEPT`] in any case.
+//! This is the one place that implements the work of every rung. No content of a request is kept
+//! for the next one; the scratch keeps capacity of [`SCRATCH_BYTES_KEPT`], or up to
+//! [`SCRATCH_BYTES_MAX`] while messages need it.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -20,12 +17,10 @@ use super::codecs::CodecSet;
 /// Scratch capacity that stays between messages in any case.
 pub const SCRATCH_BYTES_KEPT: usize = 4 * 1024 * 1024;
 
-/// Most scratch capacity that stays while messages need it: arrays of 16 MiB as text find theirs
-/// again instead of taking 4096 page faults each.
+/// Most scratch capacity that stays while messages need it: it holds arrays of 16 MiB as text.
 pub const SCRATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Messages in a row that need less than a quarter of the scratch, before capacity beyond
-/// [`SCRATCH_BYTES_KEPT`] is freed.
+/// Messages in a row that need less than a quarter of the scratch, before the excess is freed.
 const SPARED_MAX: u32 = 32;
 
 /// Response cut for a vectored write: `out[..head_len]`, `body[payload]`, `out[head_len..]`.
@@ -35,8 +30,7 @@ pub struct Echoed {
     pub encoding: Encoding,
     /// Bytes of `out` before the payload, counted from its end before the call.
     pub head_len: usize,
-    /// Part of the request body that is the payload of the response; empty when the codec wrote
-    /// everything itself.
+    /// Payload of the response, as a part of the request body; empty if the codec wrote everything.
     pub payload: Range<usize>,
 }
 
@@ -60,7 +54,6 @@ struct Scratch {
 }
 
 impl EchoService {
-    /// Makes the echo of a worker whose driver trims `pool`.
     pub fn new(codecs: CodecSet, limits: Limits, pool: Pool) -> EchoService {
         EchoService(Rc::new(Shared { codecs, limits, scratch: RefCell::default(), pool }))
     }
@@ -73,12 +66,10 @@ impl EchoService {
         &self.0.limits
     }
 
-    /// Returns the pool for bodies that arrive in several pieces.
     pub fn pool(&self) -> &Pool {
         &self.0.pool
     }
 
-    /// Echoes one message, as [`echo`] does.
     pub fn echo(
         &self,
         encoding: Encoding,
@@ -93,8 +84,7 @@ impl EchoService {
     }
 }
 
-/// Echoes one message with buffers made for the call, for a handler that may run on any thread.
-/// Returns the bytes around the payload as well.
+/// Echoes one message with buffers made for the call, on any thread, and returns all pieces.
 pub fn echo_once(
     codecs: &CodecSet,
     encoding: Encoding,
@@ -105,9 +95,8 @@ pub fn echo_once(
     Ok((echoed, out))
 }
 
-/// Echoes one message. `Encoding::Json` and `Encoding::JsonBinary` both mean either form; the
-/// response has the form of the request. Appends head and tail to `out`, which is as before after
-/// an error; `scratch` is for the codec's own use.
+/// Echoes one message; either JSON encoding stands for both forms, and the response has the form of
+/// the request. Appends head and tail to `out`, which is unchanged after an error.
 pub fn echo(
     codecs: &CodecSet,
     encoding: Encoding,
@@ -131,7 +120,6 @@ pub fn echo(
     echoed
 }
 
-/// Decodes and encodes with one codec.
 fn exchange(
     codec: &dyn ArrayCodec,
     body: &[u8],
@@ -164,8 +152,7 @@ fn refused(error: CodecError) -> Refused {
     Refused::new(Refusal::BadRequest, error.to_string())
 }
 
-/// Frees `buffer` if it is too large to keep. `spared` counts the messages in a row that needed
-/// much less of it.
+/// Frees `buffer` if it is too large to keep. `spared` counts the messages that needed much less.
 pub(crate) fn trim(buffer: &mut Vec<u8>, spared: &mut u32) {
     let room = buffer.capacity();
     let idle = room > SCRATCH_BYTES_KEPT && buffer.len() < room / 4;
@@ -182,7 +169,6 @@ mod tests {
     use crate::array::{ArrayView, DType, NdArray, Shape};
     use crate::codec;
 
-    /// The reply as it goes out, with bytes already in `out` left alone.
     fn reply(encoding: Encoding, body: &[u8]) -> Result<Vec<u8>, CodecError> {
         let (mut scratch, mut out) = (b"scratch".to_vec(), b"before".to_vec());
         let echoed = echo(&CodecSet::own(), encoding, body, &mut scratch, &mut out);

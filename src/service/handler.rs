@@ -8,7 +8,6 @@ use super::echo::{EchoService, Echoed};
 use super::health;
 use super::routes::{self, Target};
 
-/// Echo behind one own protocol.
 #[derive(Clone, Debug)]
 pub struct EchoHandler {
     family: Family,

@@ -1,19 +1,15 @@
-//! Health of a server: `GET /healthz`, and `Check` of `grpc.health.v1`.
-//!
-//! Every stack but tonic serves the gRPC method; tonic has a crate for it.
+//! Health of a server: `GET /healthz`, and `Check` of `grpc.health.v1` for every stack but tonic,
+//! which has a crate for it.
 
 use crate::wire::{Refusal, Refused};
 
-/// REST path.
 pub const PATH: &str = "/healthz";
 
-/// Response of [`PATH`].
 pub const BODY: &str = "ok\n";
 
-/// Path of the gRPC method, which probes call.
 pub const GRPC_PATH: &str = "/grpc.health.v1.Health/Check";
 
-/// Service that [`GRPC_PATH`] knows in addition to the server itself.
+/// Service that [`GRPC_PATH`] knows, in addition to the server itself.
 const SERVICE: &str = "Calculator";
 
 /// `HealthCheckResponse { status: SERVING }`.
@@ -21,7 +17,6 @@ const SERVING: &[u8] = &[0x08, 0x01];
 
 /// Answers a `HealthCheckRequest { service }`: serving, if the service is ours or none is named.
 pub fn grpc(request: &[u8]) -> Result<&'static [u8], Refused> {
-    /// Field 1, length-delimited.
     const SERVICE_TAG: u8 = 0x0A;
     let service = match request {
         [] => &[],

@@ -1,7 +1,6 @@
 //! Routes of every stack: REST paths, the gRPC method and its content subtypes, raw codec ids.
 //!
-//! A route decides on the encoding of a request, or refuses it with one line of text for the peer.
-//! Routes read no bodies, and each protocol writes a refusal in its own way.
+//! Each protocol writes a refusal, one line of text for the peer, in its own way.
 //!
 //! ```text
 //! POST /echo_json | _msgpack | _npy | _protobuf | _reflect        GET /healthz
@@ -19,20 +18,17 @@ use crate::wire::{Head, Refusal, Refused, grpc};
 
 use super::health;
 
-/// The only gRPC method of the echo; case matters.
 pub const GRPC_PATH: &str = "/Calculator/Echo";
 
-/// Target of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The echo, in this encoding.
     Echo(Encoding),
     /// [`health::BODY`], or the response of [`health::grpc`].
     Health,
 }
 
-/// Finds the target of an HTTP/1.1 request. `path` is without its query. The content type is not
-/// enforced, because the clients of numpy_rpc_benchmark send their own.
+/// Finds the target of an HTTP/1.1 request; `path` has no query. The content type is not enforced,
+/// because the clients of numpy_rpc_benchmark send their own.
 pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
     if path == health::PATH.as_bytes() {
         return match method {
@@ -53,9 +49,9 @@ pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
     }
 }
 
-/// Finds the target of a gRPC request. A refusal with [`Refusal::MethodNotAllowed`] is answered as
-/// plain HTTP, and so is [`Refusal::UnsupportedMediaType`] for a `content_type` that is not gRPC's.
-/// Any other is answered as a gRPC status.
+/// Finds the target of a gRPC request. [`Refusal::MethodNotAllowed`] is answered as plain HTTP, and
+/// so is [`Refusal::UnsupportedMediaType`] if `content_type` is not gRPC's; others as a gRPC
+/// status.
 pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, Refused> {
     if method != b"POST" {
         return Err(method_refused(method, "POST"));
@@ -88,14 +84,12 @@ pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, R
     }
 }
 
-/// Finds the encoding of a raw frame.
 pub fn raw(codec_id: u8) -> Result<Encoding, Refused> {
     Encoding::from_id(codec_id).ok_or_else(|| {
         Refused::new(Refusal::UnsupportedMediaType, format!("no codec has id {codec_id}"))
     })
 }
 
-/// Returns the content type of a raw frame, which is one byte: the encoding's id.
 pub fn raw_content_type(encoding: Encoding) -> &'static str {
     const IDS: &str = "\0\x01\x02\x03\x04\x05\x06\x07";
     const { assert!(Encoding::ALL.len() <= IDS.len()) };
@@ -103,7 +97,6 @@ pub fn raw_content_type(encoding: Encoding) -> &'static str {
     &IDS[id..=id]
 }
 
-/// Finds the target of a request to an own protocol of `family`.
 pub fn target(family: Family, head: &Head<'_>) -> Result<Target, Refused> {
     match family {
         Family::Raw => raw(head.content_type.first().copied().unwrap_or(u8::MAX)).map(Target::Echo),
@@ -115,18 +108,15 @@ pub fn target(family: Family, head: &Head<'_>) -> Result<Target, Refused> {
     }
 }
 
-/// Refuses a request that needs a body and announces none.
 pub fn length_refused() -> Refused {
     let text = "the request has neither Content-Length nor Transfer-Encoding";
     Refused::new(Refusal::LengthRequired, text)
 }
 
-/// Refuses a body with a content coding.
 pub fn coding_refused() -> Refused {
     Refused::new(Refusal::UnsupportedMediaType, NO_CONTENT_CODING)
 }
 
-/// Returns the HTTP status of a refusal.
 pub fn status(refusal: Refusal) -> StatusCode {
     match refusal {
         Refusal::BadRequest => StatusCode::BAD_REQUEST,
@@ -145,7 +135,7 @@ fn method_refused(method: &[u8], allowed: &'static str) -> Refused {
     Refused::new(Refusal::MethodNotAllowed(allowed), text)
 }
 
-/// Encoding of a content subtype; the bare `application/grpc` means protobuf.
+/// Finds the encoding of a content subtype; the bare `application/grpc` means protobuf.
 fn subtype_encoding(subtype: &[u8]) -> Option<Encoding> {
     if subtype.is_empty() {
         return Some(Encoding::Protobuf);
