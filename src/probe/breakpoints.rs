@@ -1,13 +1,10 @@
 //! Breakpoints at the C library's allocating functions in another process, to count allocations.
 //!
-//! The first byte of a function is replaced by `int3`, which stops a thread that calls it. To let
-//! the thread continue, the byte is restored, the thread makes one step, and the breakpoint is set
-//! again. Calls of other threads during that step are not counted, so counts are exact for a server
-//! with one busy thread. The process needs no preparation, but must be linked dynamically with the
-//! C library that allocates for it. For other processes, and on other processors than x86-64, no
-//! breakpoint is found and allocations are not counted.
-//!
-//! Every function that takes a `stopped` thread needs it to be stopped under this tracer.
+//! `int3` replaces the first byte of a function and stops a thread that calls it. The byte is
+//! restored for one step of the thread; calls of other threads during that step are not counted. A
+//! process must be linked dynamically with the C library that allocates for it; for others, and on
+//! other processors than x86-64, no breakpoint is found. Each `stopped` thread is stopped under
+//! this tracer.
 
 use std::io;
 
@@ -24,15 +21,12 @@ const ALLOCATING_FUNCTIONS: [&str; 6] =
 
 const INT3: u8 = 0xcc;
 
-/// Calls of the C library's allocator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allocations {
     pub count: u64,
-    /// Requested bytes.
     pub bytes: u64,
 }
 
-/// The breakpoints of one process.
 #[derive(Debug, Default)]
 pub(super) struct Breakpoints {
     breakpoints: Vec<Breakpoint>,
@@ -47,12 +41,11 @@ struct Breakpoint {
     code: [u8; 8],
 }
 
-/// Index of a breakpoint in its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BreakpointId(usize);
 
 impl Breakpoints {
-    /// Finds the functions in process `pid`. Sets no breakpoint yet.
+    /// Finds the functions and sets no breakpoint yet.
     pub(super) fn find(pid: u32) -> io::Result<Breakpoints> {
         if !cfg!(target_arch = "x86_64") {
             return Ok(Breakpoints::default());
@@ -93,14 +86,12 @@ impl Breakpoints {
         Ok(())
     }
 
-    /// Restores the original code at all breakpoints.
     pub(super) fn clear(&self, stopped: Pid) -> nix::Result<()> {
         self.breakpoints.iter().try_for_each(|breakpoint| breakpoint.disarm(stopped))
     }
 
-    /// Handles a stop of thread `stopped` at a breakpoint: counts the call, disarms the breakpoint
-    /// and moves the thread back to the function's first instruction. Returns `None` if the thread
-    /// is not at a breakpoint.
+    /// Handles a stop at a breakpoint: counts the call, disarms the breakpoint and moves the thread
+    /// back to the first instruction. Returns `None` if the thread is not at a breakpoint.
     pub(super) fn hit(&mut self, stopped: Pid) -> nix::Result<Option<BreakpointId>> {
         let Some(id) = self.current(stopped)? else { return Ok(None) };
         let breakpoint = &self.breakpoints[id.0];
@@ -121,7 +112,6 @@ impl Breakpoints {
         Ok(self.breakpoints.iter().position(is_current).map(BreakpointId))
     }
 
-    /// Sets a breakpoint again after a thread has stepped over it.
     pub(super) fn rearm(&self, stopped: Pid, id: BreakpointId) -> nix::Result<()> {
         self.breakpoints[id.0].arm(stopped)
     }
@@ -164,7 +154,6 @@ mod registers {
         ptrace::setregs(stopped, registers)
     }
 
-    /// Returns the size argument of `function`, called by the thread.
     pub(super) fn requested_bytes(stopped: Pid, function: &str) -> nix::Result<u64> {
         let registers = ptrace::getregs(stopped)?;
         Ok(match function {

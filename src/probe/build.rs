@@ -1,6 +1,4 @@
-//! Build facts: the properties of this program's build that influence measured figures.
-//!
-//! Nothing here fails; an unknown fact is left empty in the record.
+//! Properties of this program's build. An unknown fact is left empty.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +10,8 @@ use crate::axis;
 
 use super::host::read;
 
-/// Build facts of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
-    /// This program's version.
     pub version: String,
     /// Compiler version, from the signature in the binary.
     pub rustc: String,
@@ -24,15 +20,12 @@ pub struct Build {
     /// The release profile of `Cargo.toml`, which every rung shares.
     pub settings: String,
     pub allocator: String,
-    /// Versions of the measured stacks, by crate.
     pub crates: BTreeMap<String, String>,
-    /// Commit of the working tree that contains the binary, if any; `-dirty` is appended if the
-    /// tree is modified.
+    /// Commit of the working tree that contains the binary; `-dirty` is appended if it is modified.
     pub commit: Option<String>,
 }
 
 impl Build {
-    /// Collects the build facts.
     pub fn read() -> Build {
         Build {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -49,8 +42,7 @@ impl Build {
     }
 }
 
-/// Finds the compiler's signature in `binary`, which stands in the `.comment` section and in the
-/// debug information: `rustc version 1.95.0 (...)`.
+/// Finds the compiler's signature: `rustc version 1.95.0 (...)`.
 fn compiler(binary: &[u8]) -> String {
     let mark = b"rustc version ";
     memchr::memmem::find_iter(binary, mark)
@@ -73,8 +65,7 @@ fn allocator() -> String {
     )
 }
 
-/// Finds the version in the text of glibc:
-/// `GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.`
+/// Parses `GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.`
 fn libc_version(library: &[u8]) -> Option<String> {
     let at = memchr::memmem::find(library, b"GNU C Library")?;
     let line = library[at..].split(|byte| *byte == b'\n').next()?;
@@ -90,8 +81,7 @@ fn section(toml: &str, head: &str) -> String {
     body.join(", ")
 }
 
-/// Returns the versions in a lock file of the crates that the axes name. The last entry of a name
-/// counts.
+/// Returns the versions of the axes' crates; the last entry of a name counts.
 fn versions(lock: &str) -> BTreeMap<String, String> {
     let crates = axis::crates();
     let mut versions = BTreeMap::new();
@@ -111,7 +101,6 @@ fn versions(lock: &str) -> BTreeMap<String, String> {
     versions
 }
 
-/// Asks git for the commit of the folder that contains the binary.
 fn commit() -> Option<String> {
     let exe = std::env::current_exe().ok()?;
     let output = Command::new("git")

@@ -1,9 +1,7 @@
 //! Speed of a core at the moment: the time that a fixed piece of work takes on it.
 //!
-//! A virtual core is often one hyperthread of a physical core. While the other hyperthread is
-//! busy, the same work takes up to twice as long, and no counter of the guest shows it. The piece
-//! of work fills the core's arithmetic units and touches no memory, so it does not measure shared
-//! caches.
+//! While the other hyperthread of a physical core is busy, the same work takes up to twice as long,
+//! and no counter of the guest shows it. The work touches no memory, so no shared cache counts.
 
 use std::hint::black_box;
 use std::thread;
@@ -13,14 +11,13 @@ use nix::time::{ClockId, clock_gettime};
 use super::cpu_clock;
 use crate::sys::affinity;
 
-/// Steps of a piece. It takes about 0.1 ms, so few pieces contain a tick of the kernel.
+/// Steps of a piece, about 0.1 ms, so few pieces contain a tick of the kernel.
 const STEPS: u64 = 50_000;
 
-/// Repetitions. The median counts.
 const PIECES: usize = 9;
 
-/// Times the piece of work on `core`, in processor time; `None` if this process may not run on the
-/// core. Takes about a millisecond, in which `core` should be idle.
+/// Times the work on `core`, in processor time; `None` if this process may not run there. Takes
+/// about a millisecond, in which `core` should be idle.
 pub fn reference_work_ns(core: usize) -> Option<u64> {
     let timed = || {
         affinity::pin(core).ok()?;
@@ -31,7 +28,6 @@ pub fn reference_work_ns(core: usize) -> Option<u64> {
     thread::scope(|scope| scope.spawn(timed).join().ok().flatten())
 }
 
-/// Measures the processor time of this thread during `work`.
 fn time(work: impl FnOnce()) -> Option<u64> {
     let now = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok().map(cpu_clock::nanoseconds);
     let begun = now()?;

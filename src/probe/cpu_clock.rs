@@ -1,13 +1,10 @@
 //! Processor time of this process, or of a server by pid with all processes that it started.
 //!
-//! The figures of a server are those of its tree: the process itself, its living descendants, and
-//! the ended ones that their parent waited for. The time of a child whose parent ignores SIGCHLD is
-//! lost. The time of an ended child has the resolution of the kernel's tick.
-//!
-//! `total_ns` is the scheduler's exact sum over all threads, as of the moment at which each thread
-//! last slept or saw a tick; [`CpuClockSync`](super::cpu_clock_sync::CpuClockSync) updates the
-//! clocks of running threads. The split into user and system time is sampled by the kernel's tick,
-//! so the two parts do not add up to the total.
+//! The figures of a server are those of its tree: the process, its living descendants, and the
+//! ended ones that their parent waited for (with the resolution of a tick). `total_ns` is exact as
+//! of the moment at which each thread last slept or saw a tick;
+//! [`CpuClockSync`](super::cpu_clock_sync::CpuClockSync) updates the clocks of running threads. The
+//! split into user and system time is sampled by the tick, so the parts do not add up to the total.
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
@@ -15,14 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::process_tree::{checked, descendants, io_error, process};
 
-/// Processor time of a process, over all threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuTime {
-    /// Exact sum, from the scheduler.
     pub total_ns: u64,
-    /// User part, sampled by the kernel's tick.
     pub user_ns: u64,
-    /// System part, sampled by the kernel's tick.
     pub system_ns: u64,
 }
 
@@ -41,7 +34,6 @@ pub fn own_cpu() -> std::io::Result<CpuTime> {
     read(ClockId::CLOCK_PROCESS_CPUTIME_ID, std::process::id())
 }
 
-/// Returns the time used between two readings of the same process.
 pub fn used(before: CpuTime, after: CpuTime) -> CpuTime {
     CpuTime {
         total_ns: after.total_ns.saturating_sub(before.total_ns),
@@ -80,7 +72,7 @@ fn sum(a: CpuTime, b: CpuTime) -> CpuTime {
     }
 }
 
-/// Length of a tick, in which `/proc` counts processor time.
+/// Returns the length of a tick, in which `/proc` counts processor time.
 pub(super) fn tick_ns() -> u64 {
     1_000_000_000 / procfs::ticks_per_second()
 }

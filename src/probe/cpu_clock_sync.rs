@@ -1,12 +1,10 @@
 //! Update of the CPU clock of a process that runs on another core.
 //!
 //! The CPU clock of another process holds the time that its threads had used when they last slept
-//! or saw a tick. For a running thread that is up to a tick ago (4 ms at 250 ticks a second), far
-//! more than a request costs. A process that reads its own clock updates it first; a reader of
-//! another's clock does not (`thread_group_cputime` in the kernel's `kernel/sched/cputime.c`). The
-//! kernel also updates a thread's time when another thread is scheduled on its core, so a helper
-//! thread moves there for a moment. That costs the core two context switches. If the helper is not
-//! scheduled within a millisecond, the clock stays as it was.
+//! or saw a tick, up to 4 ms ago at 250 ticks a second (`thread_group_cputime` in the kernel's
+//! `kernel/sched/cputime.c`). The kernel also updates a thread's time when another thread is
+//! scheduled on its core, so a helper thread moves there for a moment. That costs the core two
+//! context switches. If the helper is not scheduled within a millisecond, the clock is unchanged.
 
 use std::cell::Cell;
 use std::io;
@@ -20,8 +18,7 @@ use crate::sys::affinity;
 /// Longest wait for the helper thread on one core. A sync takes about 30 us.
 const SYNC_MAX: Duration = Duration::from_millis(1);
 
-/// Handle of the helper thread. The thread sleeps between syncs and ends when the handle is
-/// dropped.
+/// Handle of the helper thread, which sleeps between syncs and ends with the handle.
 #[derive(Debug)]
 pub struct CpuClockSync {
     /// Number of an order and the core to run on.
@@ -32,7 +29,6 @@ pub struct CpuClockSync {
 }
 
 impl CpuClockSync {
-    /// Starts the helper thread.
     pub fn start() -> io::Result<CpuClockSync> {
         let (orders, next) = channel::<(u64, usize)>();
         let (report, finished) = channel();
@@ -49,7 +45,7 @@ impl CpuClockSync {
     }
 
     /// Updates the clocks of all running threads of process `pid` and of its descendants. Returns
-    /// false if the helper thread was not scheduled on one of their cores in time.
+    /// false if the helper thread was late.
     pub fn sync(&self, pid: u32) -> io::Result<bool> {
         let mut is_synced = true;
         for core in busy_cores(pid)? {
@@ -90,7 +86,6 @@ mod tests {
         (arrived == left + 1).then_some(arrived)
     }
 
-    /// A process that is busy until the value is dropped.
     struct Busy(Child);
 
     impl Busy {

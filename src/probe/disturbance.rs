@@ -1,5 +1,4 @@
-//! Use of the machine by other programs and other guests during a trial, from the kernel's
-//! counters.
+//! Use of the machine by other programs and guests during a trial, from the kernel's counters.
 
 use std::time::Instant;
 
@@ -12,8 +11,7 @@ use super::host::read;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disturbance {
     pub wall_ns: u64,
-    /// Time in which at least one task of any program was ready to run and had no processor
-    /// (`/proc/pressure/cpu`).
+    /// Time in which a ready task of any program had no processor (`/proc/pressure/cpu`).
     pub waited_ns: u64,
     /// Time that the hypervisor gave to other guests, summed over all cores.
     pub stolen_ns: u64,
@@ -22,7 +20,6 @@ pub struct Disturbance {
     pub busy_ns: u64,
 }
 
-/// A reading of the counters, taken before the trial.
 #[derive(Clone, Copy, Debug)]
 pub struct MachineSnapshot {
     taken_at: Instant,
@@ -30,7 +27,6 @@ pub struct MachineSnapshot {
     ticks: Ticks,
 }
 
-/// Counters of `/proc/stat` for all cores together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Ticks {
     busy: u64,
@@ -47,7 +43,6 @@ impl MachineSnapshot {
         })
     }
 
-    /// Reads the counters again and returns the differences.
     pub fn until_now(self) -> Option<Disturbance> {
         let now = MachineSnapshot::read()?;
         Some(Disturbance {
@@ -66,8 +61,7 @@ fn waited_us(pressure: &str) -> Option<u64> {
 }
 
 impl Ticks {
-    /// Parses the `cpu` line: user, nice, system, idle, iowait, irq, softirq, steal. The columns
-    /// after these are included in user and nice.
+    /// Parses the `cpu` line: user, nice, system, idle, iowait, irq, softirq, steal.
     fn parse(stat: &str) -> Ticks {
         let all = stat.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
         let counts: Vec<u64> =

@@ -3,18 +3,15 @@
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object as _, ObjectSegment as _, ObjectSymbol as _};
 
-/// A function of a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Function<'a> {
     pub(super) name: &'a str,
     /// Offset from the address at which the library is loaded.
     pub(super) address: u64,
-    /// First bytes of the code.
     pub(super) code: [u8; 8],
 }
 
-/// Returns the functions of `library` whose names are in `names`, one per address. Returns none if
-/// the bytes are not an ELF file of 64 bits.
+/// Returns the functions whose names are in `names`, one per address; none if this is not ELF64.
 pub(super) fn functions<'a>(library: &[u8], names: &[&'a str]) -> Vec<Function<'a>> {
     let Ok(library) = ElfFile64::<Endianness>::parse(library) else { return Vec::new() };
     let code = |address| {
@@ -40,7 +37,6 @@ pub(super) fn functions<'a>(library: &[u8], names: &[&'a str]) -> Vec<Function<'
 mod tests {
     use super::*;
 
-    /// Bytes of the C library that this program is linked with.
     fn libc() -> Option<Vec<u8>> {
         let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux has it");
         let path = maps.split_whitespace().find(|word| word.contains("/libc.so"))?;

@@ -1,7 +1,4 @@
-//! Host facts: the machine's properties that influence measured figures.
-//!
-//! Reads `/proc` and `/sys`. Nothing here fails; a fact that the machine does not report is left
-//! empty in the record.
+//! Properties of the machine, from `/proc` and `/sys`. A fact that is not reported is left empty.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,19 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::affinity;
 
-/// Host facts of a run. A text is empty where the machine does not report the fact.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
-    /// Kernel release and version.
     pub kernel: String,
     pub kernel_command_line: String,
     pub cpu_model: String,
-    /// True under a hypervisor.
     pub virtual_machine: bool,
-    /// Cores available to this process.
     pub cores: Vec<u32>,
     pub memory_bytes: u64,
-    /// Processor vulnerabilities and the kernel's mitigation of each.
     pub mitigations: BTreeMap<String, String>,
     pub clocksource: String,
     /// Frequency governor of the server's core.
@@ -33,7 +25,6 @@ pub struct Host {
     pub loopback_mtu: u32,
 }
 
-/// Recorded settings, by their path below `/proc/sys`.
 const SYSCTLS: &[&str] = &[
     "net/core/somaxconn",
     "net/core/rmem_max",
@@ -49,7 +40,6 @@ const SYSCTLS: &[&str] = &[
 ];
 
 impl Host {
-    /// Reads the host facts. The governor is that of `core`.
     pub fn read(core: usize) -> Host {
         let cpuinfo = read("/proc/cpuinfo");
         Host {
@@ -77,12 +67,11 @@ impl Host {
     }
 }
 
-/// Reads a file without its line end. The text is empty if the file cannot be read.
+/// Reads a file without its line end; empty if it cannot be read.
 pub(super) fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
-/// Returns the value of the first `name : value` line.
 fn field(text: &str, name: &str) -> Option<String> {
     text.lines()
         .filter_map(|line| line.split_once(':'))

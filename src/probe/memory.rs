@@ -4,7 +4,6 @@ use std::io;
 
 use super::process_tree::{self, io_error, process};
 
-/// Returns the page faults so far, minor and major.
 pub fn page_faults(pid: u32) -> io::Result<u64> {
     process_tree::sum(pid, |pid| {
         let stat = process(pid)?.stat().map_err(io_error)?;
@@ -12,7 +11,7 @@ pub fn page_faults(pid: u32) -> io::Result<u64> {
     })
 }
 
-/// Returns the peak resident set so far: the sum of the peaks of the processes.
+/// Returns the sum of the processes' peaks.
 pub fn rss_peak_bytes(pid: u32) -> io::Result<u64> {
     process_tree::sum(pid, |pid| {
         let status = process(pid)?.status().map_err(io_error)?;

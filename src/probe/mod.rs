@@ -1,7 +1,6 @@
 //! Facts about the machine and about running processes.
 //!
-//! Each file measures one kind of fact and owns the struct that holds it; records are composed of
-//! these structs. Nothing here changes a setting of the machine; [`crate::sys`] does that.
+//! Each file measures one kind of fact and owns its struct. Nothing here changes a setting.
 //!
 //! | file | measures |
 //! |---|---|

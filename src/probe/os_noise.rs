@@ -1,8 +1,7 @@
 //! Operating-system noise: how often and for how long an otherwise idle core is taken away.
 //!
-//! The kernel's tick, its own threads and the hypervisor take a core for microseconds and account
-//! the time to no process. A load generator cannot be more punctual than this noise allows. As the
-//! tools osnoise and sysjitter do, a thread reads the clock in a loop and looks for gaps.
+//! The tick, the kernel's threads and the hypervisor take a core for microseconds and account the
+//! time to no process. A thread reads the clock in a loop and looks for gaps, as osnoise does.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,20 +10,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::affinity;
 
-/// Shortest gap that counts. Shorter gaps are the cost of reading the clock.
+/// Shortest gap that counts; shorter ones are the cost of reading the clock.
 const GAP_MIN: Duration = Duration::from_micros(5);
 
-/// Interruptions of a core that runs nothing else of ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OsNoise {
     pub watched_ns: u64,
     /// Gaps of 5 us or more.
     pub count: u64,
-    /// Length of these gaps, summed.
     pub lost_ns: u64,
 }
 
-/// Measures the noise of `core` for `time`; `None` if this process may not run on the core.
+/// Measures the noise of `core`; `None` if this process may not run on it.
 pub fn measure(core: usize, time: Duration) -> Option<OsNoise> {
     let measure = || {
         affinity::pin(core).ok()?;

@@ -1,7 +1,6 @@
 //! A process and its living descendants in `/proc`.
 //!
-//! A server may be a parent of workers, so the figures of a server are those of its tree. A daemon
-//! that was handed over to init is not part of the tree.
+//! A daemon that was handed over to init is not part of the tree.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,15 +8,13 @@ use std::io;
 use nix::unistd::Pid;
 use procfs::process::{Process, Task};
 
-/// Sums `value` over process `pid` and its living descendants. Descendants that end meanwhile
-/// count as zero.
+/// Sums `value` over process `pid` and its living descendants; those that end meanwhile count as 0.
 pub(super) fn sum(pid: u32, value: impl Fn(u32) -> io::Result<u64>) -> io::Result<u64> {
     let others: u64 = descendants(pid)?.into_iter().filter_map(|pid| value(pid).ok()).sum();
     Ok(value(pid)? + others)
 }
 
-/// Lists the living descendants of process `pid`. The list is empty on a kernel without
-/// `/proc/PID/task/TID/children`.
+/// Lists the living descendants; none on a kernel without `/proc/PID/task/TID/children`.
 pub(super) fn descendants(pid: u32) -> io::Result<Vec<u32>> {
     let mut found = children(pid)?;
     let mut visited = 0;
@@ -28,7 +25,6 @@ pub(super) fn descendants(pid: u32) -> io::Result<Vec<u32>> {
     Ok(found)
 }
 
-/// Lists the threads of process `pid` and of its living descendants.
 pub(super) fn threads(pid: u32) -> io::Result<Vec<Task>> {
     let tasks_of = |pid| process(pid)?.tasks().map_err(io_error);
     let mut threads: Vec<Task> = tasks_of(pid)?.flatten().collect();
@@ -56,7 +52,6 @@ pub(super) fn process(pid: u32) -> io::Result<Process> {
     Process::new(checked(pid)?.as_raw()).map_err(io_error)
 }
 
-/// Converts `pid` to the kernel's type, or fails if it is out of range.
 pub(super) fn checked(pid: u32) -> io::Result<Pid> {
     let raw = i32::try_from(pid)
         .map_err(|_| io::Error::other(format!("pid {pid} is out of range (max {})", i32::MAX)))?;

@@ -1,9 +1,7 @@
 //! Scheduler statistics of a server's threads: preemptions and waits for the core.
 //!
-//! All threads of a server share a core. The kernel counts for each thread how long it ran, how
-//! long it was runnable without running, and how often it was preempted. A thread that waited
-//! longer than all other threads of its server ran must have waited for another program by the
-//! difference. The rest of its wait may have been for its own server's threads.
+//! A thread that waited longer than all other threads of its server ran must have waited for
+//! another program by the difference. The rest may have been a wait for its own server's threads.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,17 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use super::process_tree;
 
-/// Waits and preemptions of a server's threads during a trial.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchedStats {
     pub preemptions: u64,
-    /// Time in which threads were runnable and may have waited for each other, summed.
+    /// Sum of waits that may have been for each other.
     pub own_ns: u64,
-    /// Longest time that one thread was runnable and waited for other programs.
+    /// Longest wait of one thread for other programs.
     pub others_ns: u64,
 }
 
-/// A reading of every thread of a process and of its descendants, by thread id.
+/// Reading of every thread of a process tree, by thread id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchedSnapshot(BTreeMap<i32, Thread>);
 
@@ -35,15 +32,14 @@ struct Thread {
 }
 
 impl SchedSnapshot {
-    /// Reads the statistics of process `pid` and its descendants. Threads that end meanwhile are
-    /// left out.
+    /// Reads the statistics; threads that end meanwhile are left out.
     pub fn read(pid: u32) -> io::Result<SchedSnapshot> {
         let tasks = process_tree::threads(pid)?.into_iter();
         Ok(SchedSnapshot(tasks.filter_map(|task| Some((task.tid, Thread::read(&task)?))).collect()))
     }
 
-    /// Returns the differences to `before`. A thread that started in between counts from zero; a
-    /// thread that ended in between does not count.
+    /// Returns the differences to `before`. A new thread counts from zero, an ended one is left
+    /// out.
     pub fn since(&self, before: &SchedSnapshot) -> SchedStats {
         let since = |(tid, now): (&i32, &Thread)| {
             let then = before.0.get(tid).copied().unwrap_or_default();

@@ -1,9 +1,7 @@
 //! Counts of a traced process: its system calls, and its calls of the C library's allocator.
 //!
-//! A traced process is slow, so nothing is timed meanwhile. The activity per request does not
-//! depend on speed, so the counts stand. A process may trace its children without privileges, and
-//! the traced process needs no preparation, so builds of any age can be compared. Processes that
-//! the traced one starts meanwhile are not supported.
+//! A traced process is slow, so nothing is timed meanwhile. The traced process needs no
+//! preparation; its child processes are not supported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -22,17 +20,14 @@ use nix::unistd::Pid;
 pub use super::breakpoints::Allocations;
 use super::breakpoints::{BreakpointId, Breakpoints};
 
-/// Sleep between polls while no thread stops.
 const PAUSE: Duration = Duration::from_micros(20);
 
-/// Polls without a stop before the first sleep; until then the tracer only yields, since a resumed
-/// thread stops again soon.
+/// Polls without a stop before the first sleep, since a resumed thread stops again soon.
 const YIELDS: u32 = 100;
 
 /// Longest wait for the first stop of all threads of a process.
 const START_MAX: Duration = Duration::from_secs(10);
 
-/// A count in progress.
 #[derive(Debug)]
 pub struct Tracer {
     stop: Arc<AtomicBool>,
@@ -42,14 +37,12 @@ pub struct Tracer {
 /// Counted activity of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
-    /// System calls.
     pub calls: u64,
     /// `None` if no breakpoint could be found.
     pub allocations: Option<Allocations>,
 }
 
 impl Tracer {
-    /// Starts to count the activity of process `pid`, a child of this process.
     pub fn start(pid: u32) -> io::Result<Tracer> {
         let threads = threads(pid)?;
         let breakpoints = Breakpoints::find(pid)?;
@@ -91,10 +84,9 @@ fn threads(pid: u32) -> io::Result<Vec<Pid>> {
     Ok(threads)
 }
 
-/// State of the tracing thread.
 struct Tracing {
     threads: Vec<Pid>,
-    /// Threads of the start that have not stopped for the first time.
+    /// Threads of the start that have not stopped yet.
     held: BTreeSet<Pid>,
     breakpoints: Breakpoints,
     phase: Phase,
@@ -104,7 +96,6 @@ struct Tracing {
     is_ending: bool,
 }
 
-/// State of the breakpoints.
 #[derive(PartialEq)]
 enum Phase {
     NotSet,
@@ -112,7 +103,6 @@ enum Phase {
     Cleared,
 }
 
-/// State of a thread after a stop.
 #[derive(PartialEq)]
 enum Fate {
     Traced,
@@ -124,8 +114,7 @@ impl Tracing {
         // A breakpoint kills an untraced thread, so threads that start later are traced too.
         let mut options = ptrace::Options::PTRACE_O_TRACESYSGOOD;
         options.set(ptrace::Options::PTRACE_O_TRACECLONE, true);
-        // Kernel threads of the process, as io_uring starts them, cannot be traced and make no
-        // calls.
+        // Kernel threads, as io_uring starts them, cannot be traced and make no calls.
         threads.retain(|thread| ptrace::seize(*thread, options).is_ok());
         if threads.is_empty() {
             return Err(Errno::EPERM);
@@ -147,10 +136,8 @@ impl Tracing {
         while !self.threads.is_empty() {
             self.is_ending = stop.load(Ordering::Relaxed);
             if self.is_ending {
-                // Repeated in each poll: a stop that was already pending may have consumed the
-                // previous interrupt.
+                // Repeated: a pending stop may have consumed the previous interrupt.
                 for thread in &self.threads {
-                    // A thread that has just ended is detected below.
                     let _ = ptrace::interrupt(*thread);
                 }
             }
