@@ -1,9 +1,8 @@
 //! `axum`: a router with one handler per path, as in its documentation. *Standalone*, on tokio.
 //!
-//! Handlers take the body as `Bytes`. axum's `Json` is `Bytes` and serde_json after a check of the
-//! content type, which the contract does not enforce, so `json:serde` over `Bytes` does the same
-//! work. A response is built in one piece. Only what the contract needs differs from axum's
-//! defaults: the body limit, and a line of text with each 404 and 405.
+//! axum's `Json` is `Bytes` and serde_json after a check of the content type, which the contract
+//! does not enforce, so handlers take `Bytes`. Only the body limit, and a line of text with each
+//! 404 and 405, differ from axum's defaults.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -20,7 +19,6 @@ use crate::service::echo::echo_once;
 use crate::service::{health, routes};
 use crate::wire::{Limits, Refused};
 
-/// Serves `listener` until `drained`, then finishes open requests.
 pub async fn serve<L: Listener<Addr: std::fmt::Debug>>(
     listener: L,
     codecs: CodecSet,

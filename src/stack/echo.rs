@@ -1,7 +1,6 @@
 //! Echo as borrowed stacks call it: a whole message in, head, payload and tail of the response out.
 //!
-//! [`StackEcho`] is cheap to clone, one for each connection. The buffers behind it are the
-//! worker's.
+//! [`StackEcho`] is cheap to clone; the buffers behind it are the worker's.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -21,7 +20,6 @@ const COPY_BYTES_MAX: usize = 1024;
 /// Shorter responses share one allocation; a longer one takes its buffer with it.
 const BLOCK_BYTES: usize = 16 * 1024;
 
-/// Echo of one worker behind a borrowed stack.
 #[derive(Clone, Debug)]
 pub struct StackEcho {
     service: EchoService,
@@ -43,7 +41,7 @@ impl StackEcho {
         &self.service
     }
 
-    /// Echoes the body of a REST request; returns the encoding of the response as well.
+    /// Echoes the body of a REST request; also returns the encoding of the response.
     pub fn rest(&self, encoding: Encoding, body: Slice) -> Result<(Encoding, Message), Refused> {
         let Buffers { out, block } = &mut *self.buffers.borrow_mut();
         out.clear();
@@ -54,7 +52,6 @@ impl StackEcho {
         Ok((encoding, message))
     }
 
-    /// Echoes a gRPC message; the response has its prefix.
     pub fn grpc(&self, encoding: Encoding, message: Slice) -> Result<Message, grpc::Status> {
         let Buffers { out, block } = &mut *self.buffers.borrow_mut();
         out.clear();
@@ -69,7 +66,7 @@ impl StackEcho {
     }
 }
 
-/// Cuts `out` at `head_len`, with `body[payload]` between, into as few pieces as is cheap.
+/// Cuts `out` at `head_len`, with `body[payload]` between, into few pieces.
 fn cut(
     out: &mut Vec<u8>,
     block: &mut BytesMut,

@@ -1,8 +1,7 @@
 //! Unary gRPC calls over a borrowed HTTP/2: the decision on a head, and the answer.
 //!
-//! `h2-crate` and `hyper-h2` share this file; they differ in the code that moves the frames. It
-//! uses the types of `http` and of no stack. [`GrpcEcho`] is cheap to clone. The header blocks of a
-//! good response are made once and cloned.
+//! `h2-crate` and `hyper-h2` share this file. It uses the types of `http` and of no stack.
+//! [`GrpcEcho`] is cheap to clone.
 //!
 //! ```text
 //! response  HEADERS 200, content-type │ DATA prefix+message │ HEADERS grpc-status 0, END_STREAM
@@ -34,14 +33,12 @@ const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// Echo behind gRPC calls.
 #[derive(Clone, Debug)]
 pub struct GrpcEcho {
     echo: StackEcho,
     heads: Rc<Heads>,
 }
 
-/// Header blocks that most responses share.
 #[derive(Debug)]
 struct Heads {
     plain: HeaderMap,
@@ -49,20 +46,17 @@ struct Heads {
     trailers: HeaderMap,
 }
 
-/// Admitted call, as its head describes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
     target: Target,
     plain_content_type: bool,
     encoded: bool,
-    /// Time that the peer will wait, counted from the head.
+    /// Counted from the head.
     pub timeout: Option<Duration>,
 }
 
-/// Answer to a call.
 #[derive(Debug)]
 pub enum Answer {
-    /// Head, message, trailers.
     Reply(Response<()>, Message, HeaderMap),
     /// Trailers-only: the head ends the stream.
     Failed(Response<()>),
@@ -70,12 +64,10 @@ pub enum Answer {
     Plain(Response<()>, Message),
 }
 
-/// Reason why a call is not answered with a message.
 #[derive(Debug)]
 pub enum Failure {
-    /// A gRPC status.
     Status(Status),
-    /// Not a gRPC call at all: an HTTP status, one line of text, and the methods that are allowed.
+    /// Not a gRPC call: an HTTP status, one line of text, and the allowed methods.
     Http(StatusCode, String, Option<&'static str>),
 }
 
@@ -98,7 +90,6 @@ impl GrpcEcho {
         self.echo.service()
     }
 
-    /// Decides on the head alone.
     pub fn admit<T>(&self, request: &Request<T>) -> Result<Call, Failure> {
         let field = |name| request.headers().get(name).map(HeaderValue::as_bytes);
         let content_type = field(CONTENT_TYPE).unwrap_or_default();
@@ -126,12 +117,10 @@ impl GrpcEcho {
         }
     }
 
-    /// Makes a reader for the message of `call`, which arrives in several pieces.
     pub fn reader(&self, call: Call) -> MessageReader {
         MessageReader::new(self.service().limits().body_bytes_max, call.encoded)
     }
 
-    /// Answers a whole message.
     pub fn answer(&self, call: Call, message: Slice) -> Answer {
         let response = match call.target {
             Target::Echo(encoding) => self.echo.grpc(encoding, message),
@@ -161,7 +150,6 @@ impl GrpcEcho {
     }
 }
 
-/// Makes the status of a call whose deadline has passed.
 pub fn expired() -> Status {
     Status::new(Code::DeadlineExceeded, "the deadline passed before the message was whole")
 }

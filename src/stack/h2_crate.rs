@@ -1,15 +1,13 @@
-//! `h2-crate`: hand-written gRPC framing over the h2 crate, a *service*. There is one future per
-//! connection and no task per call.
-//!
-//! A turn accepts every request that has arrived and answers the whole ones at once. Only then does
+//! `h2-crate`: hand-written gRPC framing over the h2 crate, a *service* without a task per call. A
+//! turn accepts every request that has arrived and answers the whole ones at once. Only then does
 //! it let h2 write, so that responses leave together. A request in several DATA frames becomes a
-//! future of its own (`Open`). Windows and frames are raised ([`super::tuning`]).
+//! future of its own (`Open`).
 //!
 //! h2 keeps the duties of HTTP/2: it holds DATA back until the peer's windows have room, returns
 //! connection window when the handles of a stream are dropped, and resets a stream that was
-//! answered early with NO_ERROR. Responses are queued whole. While `UNSENT_BYTES_MAX` bytes of them
-//! wait for a peer that does not read, no call is answered and no window is returned. So the memory
-//! of a connection is bounded by its window.
+//! answered early with NO_ERROR. While `UNSENT_BYTES_MAX` bytes wait for a peer that does not read,
+//! no call is answered and no window is returned. So the memory of a connection is bounded by its
+//! window.
 //!
 //! ```text
 //! accept ──whole──────────▶ answer ──▶ HEADERS DATA HEADERS (queued)
@@ -38,14 +36,12 @@ use crate::stack::message::Queued;
 use crate::stack::tuning;
 use crate::wire::grpc::{MessageReader, Status};
 
-/// Turns that a connection may take before the worker's other connections get theirs.
+/// Turns before the worker's other connections get theirs.
 const TURNS_MAX: usize = 16;
 
-/// Unsent bytes at which no further call is answered. The connection window lets the peer send as
-/// many.
+/// Unsent bytes at which no further call is answered; the peer may send as many.
 const UNSENT_BYTES_MAX: usize = tuning::CONNECTION_WINDOW_BYTES as usize;
 
-/// One worker's stack.
 #[derive(Debug)]
 pub struct H2Crate(GrpcEcho);
 
@@ -86,10 +82,8 @@ fn builder(echo: &GrpcEcho) -> Builder {
 
 type Sleep = Pin<Box<dyn Future<Output = ()>>>;
 
-/// A request and the way to answer it.
 type Arrival = (Request<RecvStream>, SendResponse<Queued>);
 
-/// One connection being served.
 struct Serving<S: Stream> {
     connection: Connection<S, Queued>,
     echo: GrpcEcho,
@@ -100,9 +94,8 @@ struct Serving<S: Stream> {
     calls: FuturesUnordered<Open>,
     unsent: Rc<Cell<usize>>,
     idle: Sleep,
-    /// Time of the last event.
     active: Instant,
-    /// True once the peer has been sent GOAWAY for being idle.
+    /// True once an idle peer has been sent GOAWAY.
     dismissed: bool,
 }
 
@@ -144,7 +137,7 @@ impl<S: Stream> Serving<S> {
         }
     }
 
-    /// Sends GOAWAY when the worker shuts down, once.
+    /// Sends GOAWAY once, when the worker shuts down.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let Some(drained) = &mut self.drained else { return };
         if drained.as_mut().poll(cx).is_ready() {
@@ -153,7 +146,7 @@ impl<S: Stream> Serving<S> {
         }
     }
 
-    /// Sends GOAWAY to an idle peer. Ready when the peer has not left after the same time again.
+    /// Sends GOAWAY to an idle peer. Ready if it stays for the same time again.
     fn idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (now, patience) = (Instant::now(), self.echo.service().limits().idle_timeout);
         let mut active = std::mem::replace(&mut self.active, now);
@@ -171,8 +164,7 @@ impl<S: Stream> Serving<S> {
         Poll::Pending
     }
 
-    /// Reads and writes without blocking and collects the calls that have arrived. Ready at the end
-    /// of the connection.
+    /// Reads and writes without blocking and collects arrived calls. Ready at the connection's end.
     fn accept(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match self.connection.poll_accept(cx) {
@@ -185,14 +177,14 @@ impl<S: Stream> Serving<S> {
         }
     }
 
-    /// Answers the whole requests. Returns whether it queued bytes that `accept` has to write.
+    /// Answers the whole requests. Returns true if it queued bytes for `accept` to write.
     fn answer(&mut self, cx: &mut Context<'_>) -> bool {
         let mut queued = false;
         while self.has_room()
             && let Some((request, respond)) = self.arrived.front_mut()
         {
             queued = true;
-            // In place: a request and its handles are about 400 bytes, which most calls never move.
+            // In place: a request and its handles are about 400 bytes.
             let begun = begin(&self.echo, request, cx);
             match begun {
                 Ok(answer) => send(respond, &self.unsent, answer),
@@ -234,7 +226,6 @@ impl<S: Stream> Serving<S> {
     }
 }
 
-/// A call with the part of its message that has arrived.
 type Begun = (Call, MessageReader);
 
 /// Answers a call that is whole already, or returns the begun call.
@@ -251,7 +242,6 @@ fn begin(
     at_once(echo, call, &mut reader, request.body_mut(), cx).ok_or((call, reader))
 }
 
-/// Answers a request that is there in one piece. Otherwise the bytes go to `reader`.
 fn at_once(
     echo: &GrpcEcho,
     call: Call,
@@ -276,7 +266,6 @@ fn at_once(
     taken.err().map(Answer::from)
 }
 
-/// Keeps a piece of a message and returns its window.
 fn take(
     echo: &GrpcEcho,
     reader: &mut MessageReader,
@@ -289,7 +278,7 @@ fn take(
     Ok(())
 }
 
-/// Queues an answer. An error means that the peer has reset the stream or left, so it is ignored.
+/// Queues an answer. An error means that the peer has reset the stream or left.
 fn send(respond: &mut SendResponse<Queued>, unsent: &Rc<Cell<usize>>, answer: Answer) {
     let _ = match answer {
         Answer::Reply(head, message, trailers) => {
@@ -305,7 +294,6 @@ fn send(respond: &mut SendResponse<Queued>, unsent: &Rc<Cell<usize>>, answer: An
     };
 }
 
-/// A call whose message arrives in pieces.
 struct Open {
     echo: GrpcEcho,
     worker: WorkerHandle,
@@ -315,7 +303,6 @@ struct Open {
     respond: SendResponse<Queued>,
     /// `None` once the message is whole.
     reader: Option<MessageReader>,
-    /// Time of the last piece.
     fed: Instant,
     deadline: Option<Instant>,
     alarm: Sleep,
@@ -338,7 +325,7 @@ impl Future for Open {
 }
 
 impl Open {
-    /// Returns whether the peer's deadline or the timeout between pieces has passed.
+    /// Returns true after the peer's deadline or the timeout between pieces.
     fn late(&mut self, cx: &mut Context<'_>) -> bool {
         while self.alarm.as_mut().poll(cx).is_ready() {
             let due = self.due();

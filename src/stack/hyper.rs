@@ -1,12 +1,10 @@
 //! `hyper`: hyper's HTTP/1.1 server over one lent stream, a *service*.
 //!
-//! The default form is that of hyper's documentation. The tuned form raises its buffer and lets
-//! pipelined responses leave together. Keep-alive, chunked bodies, `Expect` and the 4xx of broken
-//! framing are hyper's own. `Host` is not checked, because hyper leaves that to the application.
-//! A head has no timeout, because hyper wants a timer that crosses threads for it.
-//!
-//! A body in one piece is echoed from hyper's buffer. Several pieces are joined in a buffer of the
-//! worker's pool, which grows with the bytes that have arrived and not with Content-Length.
+//! The tuned form raises its buffer and lets pipelined responses leave together. Keep-alive,
+//! chunked bodies, `Expect` and the 4xx of broken framing are hyper's own. `Host` is not checked,
+//! and a head has no timeout, because hyper wants a timer that crosses threads for it. Several
+//! pieces of a body are joined in a buffer of the worker's pool, which grows with the bytes that
+//! have arrived.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -33,7 +31,6 @@ use crate::stack::tuning;
 use crate::wire::handler::PLAIN_TEXT;
 use crate::wire::{Refusal, Refused, Slice};
 
-/// One worker's stack.
 #[derive(Debug)]
 pub struct Hyper {
     echo: StackEcho,
@@ -45,7 +42,6 @@ impl Hyper {
         Hyper { echo: StackEcho::new(service), builder: Builder::new() }
     }
 
-    /// Raises the buffer and flushes pipelined responses together.
     pub fn tuned(service: EchoService) -> Hyper {
         let mut builder = Builder::new();
         builder.pipeline_flush(true).max_buf_size(tuning::HTTP1_BUFFER_BYTES);
@@ -66,7 +62,7 @@ impl Service for Hyper {
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         async move {
-            // An error is the peer's fault, and hyper has answered it as far as that is possible.
+            // The peer is at fault, and hyper has answered it as far as possible.
             let mut connection = pin!(connection);
             match select(connection.as_mut(), pin!(worker.drained())).await {
                 Either::Left(_) => {}
@@ -93,7 +89,6 @@ async fn respond(echo: &StackEcho, request: Request<Incoming>) -> Response<Full<
     }
 }
 
-/// Returns content type and body of the response.
 async fn answer(
     echo: &StackEcho,
     request: Request<Incoming>,
@@ -120,7 +115,7 @@ fn response(
     response
 }
 
-/// Reads the whole body. An announced length over the limit is refused before any byte is read.
+/// Reads the whole body; refuses an announced length over the limit before it reads any byte.
 async fn collect(service: &EchoService, request: Request<Incoming>) -> Result<Slice, Refused> {
     let limit = service.limits().body_bytes_max;
     let (head, mut body) = request.into_parts();

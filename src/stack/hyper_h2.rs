@@ -1,8 +1,8 @@
 //! `hyper-h2`: the gRPC framing of `h2-crate` over hyper's HTTP/2 server, a *service*.
 //!
-//! The default form keeps hyper's settings (windows of 1 MiB, frames of 16 KiB, 200 streams). The
-//! tuned form raises them like ours. hyper needs an executor, which gets one future per call:
-//! `Calls` belongs to its connection, so no future crosses threads.
+//! The default form keeps hyper's settings (windows of 1 MiB, frames of 16 KiB, 200 streams).
+//! hyper's executor gets one future per call: `Calls` belongs to its connection, so no future
+//! crosses threads.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -30,7 +30,6 @@ use crate::stack::message::Message;
 use crate::stack::tuning;
 use crate::wire::grpc::{Code, Status};
 
-/// One worker's stack.
 #[derive(Debug)]
 pub struct HyperH2 {
     echo: GrpcEcho,
@@ -42,7 +41,6 @@ impl HyperH2 {
         HyperH2 { echo: GrpcEcho::new(service), tuned: false }
     }
 
-    /// Raises windows, frames, streams and buffers.
     pub fn tuned(service: EchoService) -> HyperH2 {
         HyperH2 { echo: GrpcEcho::new(service), tuned: true }
     }
@@ -86,8 +84,7 @@ impl Service for HyperH2 {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                // An error is the peer's fault, and hyper has answered it as far as that is
-                // possible.
+                // The peer is at fault, and hyper has answered it as far as possible.
                 let over = connection.as_mut().poll(cx).map(drop);
                 calls.run(&mut running, cx);
                 over
@@ -112,7 +109,6 @@ impl<F: Future + 'static> Executor<F> for Calls {
 }
 
 impl Calls {
-    /// Polls the futures that were started or woken.
     fn run(&self, running: &mut FuturesUnordered<Running>, cx: &mut Context<'_>) {
         loop {
             running.extend(self.0.borrow_mut().drain(..));
@@ -141,7 +137,6 @@ async fn respond(echo: &GrpcEcho, worker: &WorkerHandle, request: Request<Incomi
     }
 }
 
-/// Reads the whole request and answers it.
 async fn collect(echo: &GrpcEcho, call: Call, mut body: Incoming) -> Answer {
     let mut reader = echo.reader(call);
     let mut first = true;
@@ -167,7 +162,6 @@ async fn collect(echo: &GrpcEcho, call: Call, mut body: Incoming) -> Answer {
     }
 }
 
-/// Message and trailers of a response, as hyper asks for them.
 #[derive(Debug)]
 struct ReplyBody {
     message: Option<Message>,

@@ -1,9 +1,5 @@
-//! Responses as borrowed stacks carry them: [`Message`] has three pieces, so that a payload is sent
-//! from the request's own buffer, and [`Queued`] is a message whose connection counts its unsent
-//! bytes.
-//!
-//! The buffer of a request stays alive until its payload is sent. The types are not `Send`: a
-//! connection never leaves its worker.
+//! Responses as borrowed stacks carry them. A payload is sent from the request's own buffer, which
+//! stays alive until then. The types are not `Send`: a connection never leaves its worker.
 
 use std::cell::Cell;
 use std::io::IoSlice;
@@ -61,7 +57,7 @@ impl Buf for Message {
     }
 }
 
-/// A message that counts among the unsent bytes of its connection.
+/// Message that counts among the unsent bytes of its connection.
 #[derive(Debug)]
 pub struct Queued {
     message: Message,
@@ -69,7 +65,6 @@ pub struct Queued {
 }
 
 impl Queued {
-    /// Counts `message` in `unsent` until it is sent or dropped.
     pub fn new(message: Message, unsent: &Rc<Cell<usize>>) -> Queued {
         unsent.set(unsent.get() + message.remaining());
         Queued { message, unsent: Rc::clone(unsent) }

@@ -1,8 +1,7 @@
 //! AXIS: borrowed stacks, each a point of [`crate::axis::Protocol`]. Own protocols lie in `wire`.
 //!
 //! A *service* is async over one stream that a driver lends it. A *standalone* stack has its own
-//! accept loop and runs under [`standalone`]. All of them serve [`crate::service::routes`], which
-//! decides paths, content types and refusals once.
+//! accept loop and runs under [`standalone`]. All of them serve [`crate::service::routes`].
 
 pub mod axum;
 pub mod echo;

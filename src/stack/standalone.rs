@@ -1,9 +1,6 @@
-//! Host of the standalone stacks: one current-thread tokio runtime per worker, with any number of
-//! listeners.
-//!
-//! The host sees each connection first, so every stack gets the same socket options and the same
-//! count of connections. It does not limit connections and counts no bytes, because these stacks
-//! accept and read by themselves.
+//! Host of the standalone stacks: one current-thread tokio runtime per worker. The host sees each
+//! connection first, so every stack gets the same socket options and counts connections. It does
+//! not limit them and counts no bytes.
 
 use std::future::Future;
 use std::io;
@@ -26,26 +23,22 @@ use crate::sys::listener::Listener;
 use crate::sys::socket;
 use crate::wire::Limits;
 
-/// Stack with its own accept loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
     Axum,
     Tonic,
-    /// Windows and frames raised.
     TonicTuned,
 }
 
-/// A listener and the stack behind it.
 #[derive(Debug)]
 pub struct Endpoint {
     pub listener: Listener,
     pub stack: Stack,
     pub codecs: CodecSet,
-    /// Only `body_bytes_max` is applied; the stacks keep their own defaults for the rest.
+    /// Only `body_bytes_max` is applied; the rest are the stacks' defaults.
     pub limits: Limits,
 }
 
-/// Counters of stacks that may accept on any thread.
 type SharedCounters = Arc<Mutex<Counters>>;
 
 type Serving = Pin<Box<dyn Future<Output = io::Result<()>>>>;
@@ -88,12 +81,12 @@ async fn serve(
         return failed.map_or(Ok(()), |source| Err(DriverError::Io { what: "serve", source }));
     }
     drain.send_replace(true);
-    // Open work that is not done by then is dropped with the runtime, which closes its sockets.
+    // Work that is not done by then is dropped with the runtime.
     let _ = tokio::time::timeout(drain_timeout, serving).await;
     Ok(())
 }
 
-/// Puts the listener on the runtime as the type that a user of the stack would have.
+/// Puts the listener on the runtime as the type that a user would have.
 fn start(
     endpoint: Endpoint,
     counters: SharedCounters,
@@ -130,7 +123,7 @@ where
     L: Accepts<Io: AsFd + Connected, Addr: std::fmt::Debug>,
 {
     let listener = listener.tap_io(move |stream| {
-        // Inherited from the listener already; a stream that is gone fails its first read.
+        // Inherited from the listener; a stream that is gone fails its first read.
         let _ = socket::tune(stream);
         counters.lock().expect("nothing panics while it counts").accept(stream);
     });
@@ -147,7 +140,6 @@ where
     }
 }
 
-/// Turns a listener into a stream of connections.
 fn incoming<L: Accepts>(listener: L) -> impl Stream<Item = io::Result<L::Io>> {
     unfold(listener, |mut listener| async move {
         let (stream, _) = listener.accept().await;

@@ -1,10 +1,9 @@
 //! `tonic`: the generated service, served as in tonic's documentation. *Standalone*, on tokio.
 //!
-//! The default form changes only what the contract needs, the message limits. The tuned form raises
-//! windows, frames and streams like ours. If the server's protobuf codec is `protobuf:prost`,
-//! protobuf calls go to the generated `CalculatorServer`. All other calls run through tonic's own
-//! `Codec` trait with `EchoCodec`, which hands the message over undecoded, so that tonic carries
-//! every codec. `Dispatch` tells them apart by the content type.
+//! The default form changes only the message limits. The tuned form raises windows, frames and
+//! streams. If the server's protobuf codec is `protobuf:prost`, protobuf calls go to the generated
+//! `CalculatorServer`. All other calls run through tonic's `Codec` trait with `EchoCodec`, which
+//! hands the message over undecoded, so that tonic carries every codec.
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
@@ -34,7 +33,6 @@ use crate::service::routes::{self, Target};
 use crate::stack::tuning;
 use crate::wire::{Limits, Refusal, Refused, grpc};
 
-/// Serves the connections of `incoming` until `drained`, then finishes open calls.
 pub async fn serve<S>(
     incoming: impl Stream<Item = std::io::Result<S>>,
     codecs: CodecSet,
@@ -59,7 +57,6 @@ where
         .await
 }
 
-/// The generated service's method, as a user would write it.
 #[derive(Debug)]
 struct Echo {
     delay: InjectedDelay,
@@ -83,7 +80,6 @@ fn check(buffer: &[u8], dtype: &str, shape: &[u64]) -> Result<(DType, Shape), Ar
     Ok((array.dtype(), array.shape().clone()))
 }
 
-/// Sends a call to the generated service or through [`EchoCodec`].
 #[derive(Clone, Debug)]
 struct Dispatch {
     generated: Option<CalculatorServer<Echo>>,
@@ -148,14 +144,12 @@ fn status(refused: Refused) -> Status {
     Status::new(Code::from_i32(code as i32), text)
 }
 
-/// Codec of undecoded messages, with the echo over them.
 #[derive(Clone, Copy, Debug)]
 struct EchoCodec {
     codecs: CodecSet,
     encoding: Encoding,
 }
 
-/// Response in pieces.
 #[derive(Debug)]
 struct Reply {
     echoed: Echoed,

@@ -1,8 +1,8 @@
 //! Windows, frames and buffers of the `tuned` stacks and of `h2-crate`, which has no other form.
 //!
-//! The values are the same for every stack. Their reasons: h2's guard against small DATA frames
-//! allows half a connection window of them, so 1000 parallel small calls need at least 1 MiB. A
-//! body of 64 MiB should not wait for window updates. A frame of 16 KiB costs one write in h2.
+//! Reasons: h2's guard against small DATA frames allows half a connection window of them, so 1000
+//! parallel small calls need at least 1 MiB. A body of 64 MiB should not wait for window updates. A
+//! frame of 16 KiB costs one write in h2.
 
 /// SETTINGS_INITIAL_WINDOW_SIZE.
 pub const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -12,11 +12,10 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// SETTINGS_MAX_FRAME_SIZE, for received frames; sent frames follow the peer's setting.
 pub const FRAME_BYTES_MAX: u32 = 1024 * 1024;
 
-/// SETTINGS_MAX_CONCURRENT_STREAMS; room for the 1000 parallel calls on one channel that the
-/// original benchmark makes.
+/// SETTINGS_MAX_CONCURRENT_STREAMS; the original benchmark makes 1000 parallel calls on a channel.
 pub const STREAMS_MAX: u32 = 1024;
 
-/// Unsent bytes that hyper keeps before it asks the application to wait.
+/// Unsent bytes at which hyper asks the application to wait.
 pub const SEND_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Read and write buffer of hyper's HTTP/1.1; its default is about 400 KiB.
