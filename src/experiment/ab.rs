@@ -1,11 +1,10 @@
 //! Two builds against each other, and counts of the work for a request.
 //!
-//! Every cell becomes one cell for each build, so that a block tries all builds in turns.
-//!
-//! Before anything is timed, the costs that do not depend on time are counted: bytes, system calls
-//! and allocations of a request, one at a time on one connection. Each count is made with some
-//! requests and with twice as many, so that the costs of a connection cancel out. All of it is made
-//! twice, which shows counts that do not repeat.
+//! Every cell becomes one cell for each build, so that a block tries all builds in turns. The costs
+//! that do not depend on time are counted first: bytes, system calls and allocations of a request,
+//! one at a time on one connection. Each count is made with some requests and with twice as many,
+//! so that the costs of a connection cancel out, and all of it twice, to show counts that do not
+//! repeat.
 
 use crate::record::trial_spec::Length;
 use crate::record::{Side, Variant};
@@ -19,20 +18,15 @@ use super::preset::Blocks;
 /// Requests of the smaller count. The other has twice as many.
 pub const COUNTED_REQUESTS: u64 = 200;
 
-/// Requests of the smaller count where a run of one build counts.
 const ONE_BUILD_REQUESTS: u64 = 16;
 
-/// Largest array that a run of one build counts.
 const ONE_BUILD_BYTES_MAX: u64 = 1 << 20;
 
-/// Largest array whose counts are compared. The counts of a large message depend on how its bytes
-/// happen to arrive.
+/// The counts of a larger message depend on how its bytes happen to arrive.
 const COUNTED_BYTES_MAX: u64 = 4096;
 
-/// Repetitions of each count.
 const COUNTS: u32 = 2;
 
-/// Copies each cell of `plan` for each of `builds` builds of both sides.
 pub fn timed(plan: &Plan, builds: u32, first_cell: u32) -> Plan {
     let usual = plan.cells.iter().filter(|cell| cell.variant == Variant::Usual);
     let cells =
@@ -40,7 +34,6 @@ pub fn timed(plan: &Plan, builds: u32, first_cell: u32) -> Plan {
     Plan { cells: cells.collect(), first_cell, ..plan.clone() }
 }
 
-/// Makes the counts that precede [`timed`].
 pub fn counted(plan: &Plan, builds: u32) -> Plan {
     let is_counted = |cell: &&Cell| {
         cell.variant == Variant::Usual
@@ -53,8 +46,7 @@ pub fn counted(plan: &Plan, builds: u32) -> Plan {
     Plan { cells: cells.into_iter().flat_map(each).collect(), blocks, settle: None, ..plan.clone() }
 }
 
-/// Makes the counts of a run of one build: of each of our own rungs, with a few requests of every
-/// array that a traced server can echo in reasonable time.
+/// Counts a few requests of every array that a traced server can echo in reasonable time.
 pub fn counts_of_one_build(cells: &[Cell]) -> Vec<Cell> {
     let is_counted = |cell: &&Cell| {
         cell.skip.is_none()
@@ -65,8 +57,7 @@ pub fn counts_of_one_build(cells: &[Cell]) -> Vec<Cell> {
     counted.into_iter().map(|cell| Cell { is_once: true, ..cell }).collect()
 }
 
-/// Changes `cells` to count `requests`, one at a time on one connection. A rung with two loads
-/// appears once.
+/// Changes `cells` to count `requests`. A rung with two loads appears once.
 fn one_at_a_time<'a>(cells: impl Iterator<Item = &'a Cell>, requests: u64) -> Vec<Cell> {
     let mut counted: Vec<Cell> = Vec::new();
     for cell in cells {

@@ -1,7 +1,6 @@
 //! The rung of a cell: one of our own, or an external one.
 //!
-//! Both kinds are named, selected, measured and compared with the standard server in the same way.
-//! They differ in who serves them, and only our own have parents.
+//! Both kinds are named, selected and measured in the same way. Only our own rungs have parents.
 
 use std::fmt;
 
@@ -51,7 +50,6 @@ impl AnyRung {
         }
     }
 
-    /// Row in the original benchmark's table.
     pub fn original(&self) -> Option<&str> {
         match self {
             AnyRung::Own(_) => None,
@@ -59,15 +57,13 @@ impl AnyRung {
         }
     }
 
-    /// Null server of the same family, encoding and transport: our own stack on the ring, which
-    /// returns the bytes that came.
+    /// Returns our own stack on the ring without a codec: same family, encoding and transport.
     pub fn null_server(&self) -> Rung {
         let codec = self.encoding().own();
         Rung::new(Driver::Uring, self.family().own(), codec, self.transport())
             .expect("our own stacks run on the ring")
     }
 
-    /// Returns whether a record's `name` is the name of this rung.
     pub fn is_named(&self, name: &str) -> bool {
         match self {
             AnyRung::Own(rung) => name.parse() == Ok(*rung),
@@ -77,7 +73,7 @@ impl AnyRung {
         }
     }
 
-    /// Reduces `wanted` to what the rung takes from `client`.
+    /// Reduces `wanted` to the limit of the rung.
     pub fn limit(&self, wanted: Concurrency, array_bytes: u64, client: Client) -> Concurrency {
         let AnyRung::External(rung) = self else { return wanted };
         match rung.server.manifest.limits.in_flight_max(array_bytes, client) {
@@ -88,7 +84,7 @@ impl AnyRung {
         }
     }
 
-    /// Returns the reason why the rung cannot carry `array`, found by encoding some of its items.
+    /// Returns a reason if the rung cannot carry `array`; encodes some of its items.
     pub fn obstacle(&self, array: &ArrayInfo) -> Option<String> {
         let codec = match self {
             AnyRung::Own(rung) => rung.codec(),
@@ -120,11 +116,10 @@ impl fmt::Display for AnyRung {
     }
 }
 
-/// Items that are encoded to estimate the length of a message. Text is as long as its values.
+/// Text is as long as its values, so the length of a message is estimated from a sample.
 const SAMPLE_ITEMS: u64 = 1000;
 
-/// Estimates the bytes of `array` in `codec` from a sample, or says why it cannot be encoded.
-/// Returns `None` for `reflect`, where no codec runs.
+/// Estimates the bytes of `array` in `codec`. Returns `None` for `reflect`, where no codec runs.
 fn body_bytes(codec: Codec, array: &ArrayInfo) -> Option<Result<u64, String>> {
     let codec = codec::implementation(codec)?;
     let dtype = DType::parse(&array.dtype).ok()?;

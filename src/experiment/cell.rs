@@ -1,4 +1,4 @@
-//! A cell: one rung with one array under one load. A run tries every cell once per block.
+//! A cell: one rung with one array under one load.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,33 +17,30 @@ pub struct Cell {
     pub rung: AnyRung,
     pub variant: Variant,
     pub parent: Option<Rung>,
-    /// Standard server for comparison: tonic, or axum with the usual libraries.
+    /// Tonic, or axum with the usual libraries.
     pub reference: Option<Rung>,
     pub array: ArrayInfo,
     pub concurrency: Concurrency,
-    /// Requested requests in flight, if they were reduced to the limit of the rung.
+    /// Requested concurrency, if the limit of the rung reduced it.
     pub in_flight_wanted: Option<u32>,
-    /// Requests per second of an open loop; `None` in a closed one.
     pub offered_hz: Option<f64>,
     /// Null server that shows the highest rate of the load generator.
     pub null: Option<Rung>,
-    /// True if system calls and allocations of a request are counted, and nothing is timed.
+    /// True if system calls and allocations are counted, and nothing is timed.
     pub is_counted: bool,
-    /// True if one block tries the cell and the others do not.
+    /// True for a cell of a single block.
     pub is_once: bool,
     pub window: Length,
-    /// Reason not to try the cell.
     pub skip: Option<String>,
 }
 
-/// Size from which a window is a number of requests, of which few would fit into its time.
+/// Size from which few requests would fit into the time of a window.
 const COUNTED_BYTES_MIN: u64 = 8 << 20;
 
-/// Bytes sent in a window that is a number of requests.
 const COUNTED_BYTES: u64 = 256 << 20;
 
 impl Cell {
-    /// A cell under `wanted` concurrency, or as much of it as the rung can take from `client`.
+    /// Reduces `wanted` to the limit of the rung.
     pub fn new(
         rung: AnyRung,
         array: &ArrayInfo,
@@ -52,7 +49,6 @@ impl Cell {
         time: Duration,
     ) -> Cell {
         let family = match rung.family() {
-            // Raw is compared with both families; the concurrency says which one is meant.
             Family::Raw => wanted.family(),
             family => family,
         };
@@ -74,20 +70,20 @@ impl Cell {
         }
     }
 
-    /// Returns whether `trial` is a trial of this cell, apart from its load.
+    /// Compares everything but the load.
     pub fn matches(&self, trial: &Trial) -> bool {
         self.rung.is_named(&trial.rung)
             && self.variant == trial.variant
             && self.array == trial.array
     }
 
-    /// Returns whether the two send the same array under the same concurrency.
     pub fn is_same_load(&self, other: &Cell) -> bool {
         (self.concurrency, &self.array) == (other.concurrency, &other.array)
     }
 }
 
-/// `time`, or a number of requests where messages are large. Text is slow, so it gets a quarter.
+/// Returns `time`, or a number of requests where messages are large. Text is slow: it gets a
+/// quarter.
 fn window(encoding: Encoding, bytes: u64, time: Duration) -> Length {
     if bytes < COUNTED_BYTES_MIN {
         return Length::Time(time);

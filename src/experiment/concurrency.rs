@@ -1,7 +1,7 @@
 //! Concurrency of a load: connections, and requests in flight over all of them.
 //!
-//! The default depends on the family of a rung and on the size of the array only, so that rungs of
-//! a family can be compared. `raw` is compared with both HTTP families and gets the load of each.
+//! The default depends only on the family and the size of the array, so that rungs of a family can
+//! be compared. `raw` is compared with both HTTP families and gets the load of each.
 //!
 //! | array | gRPC: one connection, in flight | REST: connections, one in flight on each |
 //! |---|---|---|
@@ -10,9 +10,8 @@
 //! | up to 4 MiB | 8 | 8 |
 //! | more | 1 | 1 |
 //!
-//! The depth shrinks with the size, so that the bytes in flight, which lie in socket buffers, in
-//! the server and in the load generator at once, stay near 8 MiB. The small sizes are the
-//! exception: they are there to show the effect of depth.
+//! The bytes in flight lie in socket buffers, in the server and in the load generator at once. They
+//! stay near 8 MiB, except at the small sizes, which show the effect of depth.
 
 use std::fmt;
 
@@ -21,22 +20,18 @@ use crate::axis::Family;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Concurrency {
     pub connections: u32,
-    /// Requests in flight over all connections, at least one on each.
     pub in_flight: u32,
 }
 
 impl Concurrency {
-    /// One connection with `in_flight` requests on it.
     pub const fn streams(in_flight: u32) -> Concurrency {
         Concurrency { connections: 1, in_flight }
     }
 
-    /// `connections` with one request in flight on each.
     pub const fn connections(connections: u32) -> Concurrency {
         Concurrency { connections, in_flight: connections }
     }
 
-    /// Defaults of a family at an array of `bytes`.
     pub fn defaults(family: Family, bytes: u64) -> Vec<Concurrency> {
         let (streams, connections) = match bytes {
             0..=0x1000 => (1000, 50),
@@ -48,7 +43,7 @@ impl Concurrency {
         Concurrency::for_family(family, grpc, rest)
     }
 
-    /// Selects `grpc` or `rest`; `raw` gets both.
+    /// `raw` gets both loads.
     pub fn for_family(family: Family, grpc: Concurrency, rest: Concurrency) -> Vec<Concurrency> {
         match family {
             Family::Grpc => vec![grpc],
@@ -58,13 +53,12 @@ impl Concurrency {
         }
     }
 
-    /// The HTTP family whose rungs get this load.
     pub fn family(self) -> Family {
         if self.connections == 1 { Family::Grpc } else { Family::Rest }
     }
 }
 
-/// Connections and requests in flight on each, `1x1000` or `50x1`.
+/// `1x1000` or `50x1`: connections and requests in flight on each.
 impl fmt::Display for Concurrency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}x{}", self.connections, self.in_flight / self.connections.max(1)))

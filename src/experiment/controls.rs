@@ -1,9 +1,7 @@
 //! Controls: cells that show how far the figures of a run can be trusted.
 //!
-//! - A twin, in every table: one rung again. The two differ by noise alone, so their difference is
-//!   the smallest one that means anything.
-//! - A delay, where the array is smallest: the same rung with a known cost added to every request,
-//!   which the run has to find.
+//! - A twin, in every table: one rung again. The difference of the two is noise alone.
+//! - A delay, where the array is smallest: a known cost of every request that the run has to find.
 //! - A double delay, if the rung is no standard server and so may be faster than the load
 //!   generator: the second delay has to be found on top of the first.
 
@@ -15,13 +13,11 @@ use crate::stats::bootstrap::UNITS_MIN;
 use super::any_rung::AnyRung;
 use super::cell::Cell;
 
-/// Fewest blocks from which controls can tell anything. A shorter run has none.
+/// A shorter run has no controls.
 pub const BLOCKS_MIN: u32 = UNITS_MIN as u32;
 
-/// Delay of every request of the positive control.
 pub const DELAY_NS: u64 = 500;
 
-/// Makes the controls of `cells`.
 pub fn cells(cells: &[Cell]) -> Vec<Cell> {
     let tried = |cell: &&Cell| cell.skip.is_none() && matches!(cell.rung, AnyRung::Own(_));
     let mut tables: BTreeMap<(u64, &[u64], u32, u32), Vec<&Cell>> = BTreeMap::new();
@@ -50,8 +46,7 @@ pub fn cells(cells: &[Cell]) -> Vec<Cell> {
     controls
 }
 
-/// Finds the cell that most others name as their reference, and how many do. The first of equals
-/// wins.
+/// Finds the cell that most others name as their reference (the first of equals), and their number.
 fn most_compared_with<'a>(table: &[&'a Cell]) -> Option<(&'a Cell, usize)> {
     let times = |cell: &Cell| {
         let names_it =

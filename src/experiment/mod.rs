@@ -1,7 +1,6 @@
 //! Experiments: which trials a run makes, in which order, and the child processes that make them.
 //!
-//! No server and no load generator runs in this process. Both are children on cores of their own,
-//! and this room knows only what they print. It writes records; `report` reads them.
+//! No server and no load generator runs in this process. Both are children on cores of their own.
 //!
 //! ```text
 //! ladder ───┐

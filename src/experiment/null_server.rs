@@ -1,9 +1,8 @@
 //! Null servers: the highest rate that the load generator reaches with each of its loads.
 //!
 //! The null server of a protocol is our own stack on the ring without a codec. It returns the bytes
-//! that came, in any encoding, so its replies pass the same checks as those of any server, and the
-//! work of the load generator is the same. A rate near that of the null server is the limit of the
-//! load generator.
+//! that came, so its replies pass the same checks and cost the load generator the same work as
+//! those of any server. A rate near that of the null server is the limit of the load generator.
 
 use std::time::Duration;
 
@@ -12,10 +11,9 @@ use crate::record::trial_spec::Length;
 
 use super::cell::Cell;
 
-/// Longest window.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// Makes a cell for each protocol, encoding, array and load of `cells`.
+/// Makes one cell for each protocol, encoding, array and load of `cells`.
 pub fn cells(cells: &[Cell]) -> Vec<Cell> {
     let mut null_cells: Vec<Cell> = Vec::new();
     for cell in cells.iter().filter(|cell| cell.skip.is_none()) {

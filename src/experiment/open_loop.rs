@@ -1,8 +1,8 @@
 //! The open-loop part of a run: the rates that each rung is offered, derived from the closed loop.
 //!
-//! Latencies at different rates cannot be compared, so rungs with the same standard server are
-//! offered the same rates: shares of the rate of that server. A rung that is offered nearly its own
-//! highest rate would show its queue and nothing else, so it is skipped at that rate.
+//! Rungs with the same standard server are offered the same rates, since latencies at different
+//! rates cannot be compared. A rung is skipped at a rate that would show its queue and nothing
+//! else.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,13 +22,11 @@ pub const SHARES: [f64; 3] = [0.3, 0.6, 0.8];
 /// Highest share of a rung's own rate.
 const OWN_SHARE_MAX: f64 = 0.9;
 
-/// Length of a window. A 99.9th percentile takes thousands of requests.
+/// A 99.9th percentile takes thousands of requests.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Blocks. Their latencies are merged.
 const BLOCKS: u32 = 3;
 
-/// Makes the open-loop plan from the plan and the trials of a closed loop.
 pub fn plan(closed: &Plan, trials: &[Trial]) -> Plan {
     let rates = rates(trials);
     let rate_of = |index: usize| rates.get(&(closed.first_cell + index as u32)).copied();
@@ -55,7 +53,7 @@ pub fn plan(closed: &Plan, trials: &[Trial]) -> Plan {
     }
 }
 
-/// Returns whether `other` is the standard server of `cell` under the same load.
+/// Returns true for the standard server of `cell` under the same load.
 fn is_standard(other: &Cell, cell: &Cell) -> bool {
     let is_usual = |cell: &Cell| cell.variant == Variant::Usual && !cell.is_once;
     is_usual(other)
@@ -64,7 +62,6 @@ fn is_standard(other: &Cell, cell: &Cell) -> bool {
         && other.is_same_load(cell)
 }
 
-/// Rate of each cell in the closed loop, requests per second.
 fn rates(trials: &[Trial]) -> BTreeMap<u32, f64> {
     let mut rates: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for trial in trials.iter().filter(|trial| trial.offered_hz.is_none()) {

@@ -1,6 +1,5 @@
 //! Options of a run. A preset and the changes to it become a [`Plan`].
 //!
-//! Nothing here starts a process. The only file that is read is the user's array.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,54 +22,44 @@ use super::plan::Plan;
 use super::preset::{BLOCKS_MAX, Blocks, Preset};
 use super::{ab, controls, null_server};
 
-/// Changes to a preset. `None` leaves the choice to the preset.
+/// `None` leaves the choice to the preset.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     pub preset: Preset,
-    /// Globs over the names of the ladder's rungs and of the rungs of `external`.
+    /// Globs over our own rungs and those of `external`.
     pub rungs: Option<String>,
     pub external: Vec<Arc<ExternalServer>>,
-    /// True to add every rung of `external` to those of the preset.
+    /// Adds every rung of `external` to those of the preset.
     pub every_external: bool,
     pub client: Client,
-    /// Sizes of float64 vectors, in bytes.
+    /// Float64 vectors.
     pub sizes: Option<Vec<u64>>,
-    /// `.npy` file to send instead.
     pub array: Option<PathBuf>,
     pub connections: Option<u32>,
-    /// Requests in flight over all connections.
     pub in_flight: Option<u32>,
     pub knobs: Knobs,
-    /// True to count the system calls and allocations of a request.
     pub counts: bool,
-    /// Exact number of blocks.
     pub rounds: Option<u32>,
-    /// Time for all blocks.
     pub time: Option<Duration>,
-    /// Length of a window.
     pub duration: Option<Duration>,
-    /// Time limit of one trial.
     pub budget: Option<Duration>,
-    /// Seed of the order of trials.
     pub seed: u64,
 }
 
-/// Time for which the load generator polls before it sleeps, so that a server does not have to wake
-/// its core for each reply: on a virtual machine that is half the cost of a lone small request.
-/// After a pause this long, a wake-up is 1 % of the pause.
+/// Polling time before a sleep. A server that has to wake the core for each reply pays half the
+/// cost of a lone small request on a virtual machine. After a pause this long, a wake-up is 1 % of
+/// it.
 pub const BUSY_POLL: Duration = Duration::from_millis(1);
 
-/// Upper bound of a warm-up whose rate shows a trend, as a multiple of the usual warm-up.
+/// Longest warm-up whose rate shows a trend, as a multiple of the usual one.
 const SETTLE_FACTOR: u32 = 3;
 
-/// Options that make no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
     #[error(transparent)]
     Rungs(#[from] SelectError),
     #[error("size {0} is not a multiple of 8 bytes, an item of <f8")]
     Size(u64),
-    /// A load that HTTP/1.1 cannot have.
     #[error(
         "{rung} carries one request at a time on a connection: {in_flight} in flight need as many \
          connections, not {connections}; leave one of the two flags out, or narrow --rungs"
@@ -87,7 +76,6 @@ pub enum OptionsError {
 }
 
 impl RunOptions {
-    /// The preset without changes.
     pub fn new(preset: Preset) -> RunOptions {
         RunOptions {
             preset,
@@ -154,7 +142,7 @@ impl RunOptions {
         }
     }
 
-    /// Selects the rungs, our own first.
+    /// Puts our own rungs first.
     fn rungs(&self) -> Result<Vec<AnyRung>, OptionsError> {
         let external = external::rungs(&self.external).into_iter().map(AnyRung::External);
         let mut rungs: Vec<AnyRung> = match &self.rungs {
@@ -189,9 +177,8 @@ impl RunOptions {
         cells
     }
 
-    /// Returns whether a raw rung is tried under `wanted`, the load of an HTTP family: only if a
-    /// rung of that family and codec is tried too, or none of either family is. `reflect` is the
-    /// floor of every codec.
+    /// Returns false for a raw rung under the load of an HTTP family whose rungs of the same codec
+    /// are not tried, if rungs of the other family are. `reflect` is the floor of every codec.
     fn is_wanted(&self, raw: &AnyRung, wanted: Concurrency, rungs: &[AnyRung], bytes: u64) -> bool {
         let http: Vec<&AnyRung> =
             rungs.iter().filter(|rung| rung.family() != Family::Raw).collect();

@@ -1,13 +1,13 @@
 //! The order of trials: each round tries every cell once, in an order drawn from the run's seed.
 //!
-//! A random order spreads disturbances of the machine (another guest, a warm cache, a slow minute)
-//! evenly over the cells, so that they favour none. The same seed gives the same order.
+//! A random order spreads disturbances of the machine evenly over the cells. The same seed gives
+//! the same order.
 
 use rand::seq::SliceRandom;
 use rand::{RngExt as _, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// Draws for each round the order of the cells 0 to `cells`.
+/// Draws an order of the cells 0 to `cells` for each round.
 pub fn rounds(cells: usize, rounds: u32, seed: u64) -> Vec<Vec<usize>> {
     let mut random = Pcg64::seed_from_u64(seed);
     let mut shuffled = || {
@@ -18,11 +18,10 @@ pub fn rounds(cells: usize, rounds: u32, seed: u64) -> Vec<Vec<usize>> {
     (0..rounds).map(|_| shuffled()).collect()
 }
 
-/// Upper bound of the padding of a server's environment.
 const ENVIRONMENT_BYTES_MAX: u32 = 4096;
 
-/// Draws the padding of a server's environment, in bytes. It differs from launch to launch, since
-/// the address of the stack can move a figure by more than the cost of a layer.
+/// Draws the padding of a server's environment. It differs from launch to launch, since the address
+/// of the stack can move a figure by more than the cost of a layer.
 pub fn environment_bytes(seed: u64, round: u32, cell: usize) -> u32 {
     let launch = (u64::from(round) << 32) | cell as u64;
     Pcg64::seed_from_u64(seed ^ launch.rotate_left(17)).random_range(0..ENVIRONMENT_BYTES_MAX)

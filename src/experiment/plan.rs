@@ -16,26 +16,20 @@ use super::preset::{Blocks, Preset};
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub preset: Preset,
-    /// In the ladder's order.
     pub cells: Vec<Cell>,
-    /// Number of the first cell in the records.
     pub first_cell: u32,
     pub blocks: Blocks,
-    /// Seed of the order of trials.
     pub seed: u64,
     pub warmup: Duration,
     /// Upper bound of a warm-up that goes on until the rate shows no trend.
     pub settle: Option<Duration>,
-    /// Time limit of one trial.
     pub budget: Duration,
-    /// The user's `.npy` file, if the array comes from one.
     pub array: Option<PathBuf>,
     pub client: Client,
     pub knobs: Knobs,
 }
 
 impl Plan {
-    /// External servers of the cells, each once.
     pub fn external(&self) -> Vec<Arc<ExternalServer>> {
         let mut servers: Vec<Arc<ExternalServer>> = Vec::new();
         for cell in &self.cells {
@@ -48,7 +42,6 @@ impl Plan {
         servers
     }
 
-    /// Skips the cells of external servers that have no environment, with the reason.
     pub fn skip_without(&mut self, environments: &Environments) {
         for cell in &mut self.cells {
             if let AnyRung::External(rung) = &cell.rung

@@ -26,38 +26,33 @@ pub enum Preset {
     Full,
 }
 
-/// Number of blocks of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocks {
-    /// Blocks that are tried in any case, if there is time.
     pub min: u32,
-    /// Upper bound. From `min` on, the run ends once every ratio is known well enough.
+    /// From `min` on, the run ends once every ratio is known well enough.
     pub max: u32,
-    /// Time after which no block may end. The longest block so far is the estimate of the next.
+    /// No block may end later. The longest block so far is the estimate of the next.
     pub time: Option<Duration>,
 }
 
-/// Rungs of `quick`: the steps of one gRPC chain and one REST chain, then each encoding in a
-/// complete server.
+/// Steps of one gRPC chain and one REST chain, then each encoding in a complete server.
 pub const QUICK: &str = "{uring,tokio}/raw/reflect,uring/raw/{protobuf,msgpack},\
     uring/h2/protobuf,{uring,tokio}/h2-crate/protobuf,tokio/hyper-h2/protobuf*,tokio/tonic*/protobuf:prost,\
     {uring,tokio}/h1/msgpack,tokio/hyper/msgpack,tokio/axum/{msgpack,npy}*,\
     uring/h1/{npy,json,json_binary},tokio/axum/{json,json_binary}:serde";
 
-/// Rungs of `seed`, for comparison with the original's rows.
 pub const SEED: &str = "uring/raw/reflect,uring/h2/protobuf,{uring,tokio}/h2-crate/protobuf,tokio/tonic*/protobuf:prost,\
     uring/h1/{msgpack,json_binary,json},tokio/axum/{msgpack,json_binary,json}:serde";
 
-/// Requests in flight in the original benchmark.
 pub const SEED_IN_FLIGHT: u32 = 1000;
 
-/// Most connections of the original's aiohttp client. Further requests waited in it.
+/// Further requests waited in the original's aiohttp client.
 pub const SEED_CONNECTIONS: u32 = 100;
 
-/// Upper bound of blocks where time ends the run.
+/// Upper bound where time ends the run.
 pub const BLOCKS_MAX: u32 = 1000;
 
-/// Time of the blocks of `quick`, which takes three minutes in all.
+/// Makes a run of three minutes in all.
 const QUICK_TIME: Duration = Duration::from_secs(175);
 
 impl Preset {
@@ -78,7 +73,6 @@ impl Preset {
         chosen.expect("a preset's globs match rungs of the ladder")
     }
 
-    /// Sizes of the float64 vectors, in bytes.
     pub(super) fn sizes(self) -> &'static [u64] {
         match self {
             Preset::Quick => &[8, 64 << 10, 1 << 20],
@@ -105,7 +99,7 @@ impl Preset {
         }
     }
 
-    /// Length of a window. It is longer where requests are long, so that a part of one weighs less.
+    /// Returns longer windows for long requests, so that a part of one weighs less.
     pub(super) fn duration(self, bytes: u64) -> Duration {
         Duration::from_millis(match self {
             Preset::Quick if bytes < 1 << 20 => 230,
@@ -122,7 +116,6 @@ impl Preset {
         })
     }
 
-    /// Time limit of one trial.
     pub(super) fn budget(self) -> Duration {
         Duration::from_secs(match self {
             Preset::Quick => 20,

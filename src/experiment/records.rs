@@ -1,7 +1,7 @@
 //! The file of a run, which gets a line after every trial.
 //!
-//! An existing file is never overwritten. A run that was stopped can be resumed: the incomplete
-//! last line that a full disk or a killed process leaves is cut off, so at most one trial is lost.
+//! An existing file is never overwritten. To resume a run, the incomplete last line that a full
+//! disk or a killed process leaves is cut off, so at most one trial is lost.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -11,7 +11,6 @@ use anyhow::Context;
 
 use crate::record::Line;
 
-/// Name of the file in the folder of a run.
 pub const RECORDS: &str = "records.jsonl";
 
 #[derive(Debug)]
@@ -21,7 +20,6 @@ pub struct Records<W: Write = File> {
 }
 
 impl Records {
-    /// Creates the file in `folder`, which is created on demand.
     pub fn create(folder: &Path) -> anyhow::Result<Records> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create the folder {}", folder.display()))?;
@@ -35,7 +33,6 @@ impl Records {
         Ok(Records { file, path })
     }
 
-    /// Opens the file in `folder` to append after its last complete line.
     pub fn resume(folder: &Path) -> anyhow::Result<Records> {
         let path = folder.join(RECORDS);
         let open = || -> std::io::Result<File> {

@@ -1,14 +1,12 @@
-//! A session: the blocks of a run. Each block tries every cell once, and each result is written
-//! when its trial ends.
+//! A session: the blocks of a run. Each block tries every cell once.
 //!
-//! Before the first trial of a rung, the rung has to echo arrays of every kind; a rung that fails
-//! is not measured. Cells that are tried once are spread over the blocks, since one disturbance of
-//! the machine would otherwise spoil all of them.
+//! A rung that does not echo arrays of every kind is not measured. Cells that are tried once are
+//! spread over the blocks, since one disturbance of the machine would otherwise spoil all of them.
 //!
-//! Nothing is measured in this process: it starts children, waits and writes lines. A trial that
-//! fails is a record like any other, and the session goes on. A cell that ran out of time is not
-//! tried again. The [`Observer`] is called between trials only, and may end the session between
-//! blocks, by the rule that [`Blocks`](super::preset::Blocks) fixes beforehand.
+//! This process starts children, waits and writes a line after each trial. A trial that fails is a
+//! record like any other. A cell that ran out of time is not tried again. The [`Observer`] is
+//! called between trials only, and may end the session between blocks, by the rule that
+//! [`Blocks`](super::preset::Blocks) fixes beforehand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,34 +22,27 @@ use super::records::Records;
 use super::testbed::Testbed;
 use super::trial::{TrialResult, TrialRunner};
 
-/// Progress of a session, before a trial.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// Trials of this block that are done.
     pub done: usize,
-    /// Trials of a block.
     pub total: usize,
     pub next: &'a Cell,
-    /// Block, from 0.
     pub round: u32,
 }
 
 pub trait Observer {
-    /// Called before each trial.
     fn trial_starts(&mut self, progress: Progress<'_>);
 
-    /// Called after each block with all trials so far. Returns true if no further block is needed.
+    /// Returns true if no further block is needed.
     fn is_enough(&mut self, trials: &[Trial]) -> bool;
 }
 
-/// Numbers of trials by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub measured: usize,
     pub failed: usize,
     pub unfinished: usize,
     pub skipped: usize,
-    /// Complete blocks.
     pub blocks: u32,
     pub interrupted: bool,
 }
@@ -59,13 +50,13 @@ pub struct Totals {
 struct Session<'a> {
     runner: TrialRunner<'a>,
     records: &'a mut Records,
-    /// Completed trials, including those of the run that is resumed.
+    /// Includes those of the run that is resumed.
     trials: Vec<Trial>,
-    /// Round and cell of the trials of the run that is resumed.
+    /// Round and cell of each trial of the run that is resumed.
     earlier: BTreeSet<(u32, u32)>,
-    /// Reasons not to try a cell.
+    /// Reasons by cell.
     skip: Vec<Option<String>>,
-    /// Conformance failure by rung and build; `None` for a rung that passed.
+    /// Failure by rung and build; `None` for a rung that passed.
     conformance: BTreeMap<(String, Option<Variant>), Option<Outcome>>,
     totals: Totals,
 }
@@ -127,7 +118,6 @@ impl<'a> Session<'a> {
         Session { runner, records, trials, earlier, skip, conformance, totals }
     }
 
-    /// Tries a cell, unless the run that is resumed has done so.
     fn step(
         &mut self,
         round: u32,
@@ -152,7 +142,6 @@ impl<'a> Session<'a> {
             },
         };
         if self.runner.stop.load(Ordering::Relaxed) {
-            // The trial was ended together with the run, so its outcome means nothing.
             return Ok(());
         }
         self.totals.count(&result.outcome);
@@ -175,7 +164,7 @@ impl<'a> Session<'a> {
 }
 
 impl Session<'_> {
-    /// Returns the conformance failure of the rung of `cell`, which is checked on first use.
+    /// Checks the rung of `cell` on first use.
     fn nonconformance(&mut self, cell: &Cell) -> anyhow::Result<Option<Outcome>> {
         let build = match cell.variant {
             Variant::Null => return Ok(None),

@@ -1,7 +1,6 @@
 //! One trial: a fresh server and a fresh client on cores of their own, and the outcome.
 //!
-//! Every failure is an outcome with a reason on one line: a server that dies or hangs, a wrong
-//! reply, a trial that takes too long. No server can end the run.
+//! Every failure of a server or client is an outcome with a reason on one line and ends no run.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -29,20 +28,18 @@ use super::testbed::Testbed;
 /// Variable that pads a server's environment. Nothing reads it.
 const PADDING: &str = "NDECHO_PADDING";
 
-/// Outcome of a trial and the facts that go with it.
 #[derive(Default)]
 pub(super) struct TrialResult {
     pub(super) outcome: Outcome,
     pub(super) server: Option<ServerReport>,
     pub(super) machine: MachineFacts,
     pub(super) counts: Option<Counts>,
-    /// Document of the children; `None` if the Python client loaded the server.
+    /// `None` if the Python client loaded the server.
     pub(super) spec: Option<Box<TrialSpec>>,
-    /// True if the trial ran out of time, as every further one would.
+    /// True if every further trial would run out of time too.
     pub(super) ran_out_of_time: bool,
 }
 
-/// Facts about the machine during the load.
 #[derive(Default)]
 pub(super) struct MachineFacts {
     pub(super) disturbance: Option<Disturbance>,
@@ -51,7 +48,6 @@ pub(super) struct MachineFacts {
     pub(super) reference_work_ns: Option<[u64; 2]>,
 }
 
-/// Runs the trials of one plan.
 pub(super) struct TrialRunner<'a> {
     pub(super) testbed: &'a Testbed,
     pub(super) plan: &'a Plan,
@@ -106,7 +102,7 @@ impl TrialRunner<'_> {
         }
     }
 
-    /// Sends arrays of every kind to the rung of `cell`. Returns the outcome if a reply was wrong.
+    /// Returns the outcome if a reply was wrong.
     pub(super) fn check_conformance(&self, cell: &Cell) -> Option<Outcome> {
         let mut spec = self.commands().document(cell, &self.report());
         let server = match self.start(cell, &mut spec, 0) {
@@ -124,7 +120,6 @@ impl TrialRunner<'_> {
         stopped.err().map(|failure| failure::not_stopped(failure).outcome)
     }
 
-    /// Counts the work of a warm server for some requests and for twice as many.
     fn count(
         &self,
         cell: &Cell,
@@ -155,7 +150,6 @@ impl TrialRunner<'_> {
         Ok((measured, Counts { few, many }))
     }
 
-    /// Starts the server of `spec` and enters its address there.
     fn start(
         &self,
         cell: &Cell,
@@ -191,7 +185,6 @@ impl TrialRunner<'_> {
         })
     }
 
-    /// Runs our own load generator on `spec` and returns the line that it prints.
     fn load(&self, spec: &TrialSpec) -> Result<String, Failure> {
         self.ask("load generator", &mut self.commands().load(spec)?)
     }
@@ -204,7 +197,6 @@ impl TrialRunner<'_> {
         Commands { testbed: self.testbed, plan: self.plan }
     }
 
-    /// File for the report of the server.
     fn report(&self) -> PathBuf {
         self.testbed.out.join("server-report.json")
     }
@@ -222,7 +214,6 @@ fn measurement(line: &str) -> Result<Measurement, Failure> {
     })
 }
 
-/// CPU time of a process since the start of the meter.
 struct CpuMeter {
     pid: u32,
     start_ns: u64,
@@ -238,12 +229,11 @@ impl CpuMeter {
     }
 }
 
-/// CPU time of a process, or 0 for one that has ended.
+/// Returns 0 for a process that has ended.
 fn total_cpu_ns(pid: u32) -> u64 {
     cpu_clock::process_cpu(pid).map_or(0, |cpu| cpu.total_ns)
 }
 
-/// Readings of the machine before a load, to be compared with those after it.
 struct MachineProbe {
     pid: u32,
     cpu_server: usize,

@@ -25,18 +25,16 @@ use super::python::PythonClient;
 /// item of int8, and up to 25 for the 8 of a float64.
 const MESSAGE_PER_ARRAY: u64 = 8;
 
-/// Least limit of a message: the default of the servers.
 const MESSAGE_BYTES_MIN: u64 = 192 << 20;
 
-/// Commands of the children of a run.
 pub(in crate::experiment) struct Commands<'a> {
     pub(in crate::experiment) testbed: &'a Testbed,
     pub(in crate::experiment) plan: &'a Plan,
 }
 
 impl Commands<'_> {
-    /// The document of a trial of `cell`, whose server writes its report to `report`. The targets
-    /// of the load are not known before the server listens.
+    /// Builds the document of a trial. The targets of the load are not known before the server
+    /// listens.
     pub(in crate::experiment) fn document(&self, cell: &Cell, report: &Path) -> TrialSpec {
         TrialSpec { servers: vec![self.server(cell, report)], load: self.load_spec(cell) }
     }
@@ -85,7 +83,6 @@ impl Commands<'_> {
         }
     }
 
-    /// Changes `load` to arrays of every kind, each once and one at a time.
     pub(in crate::experiment) fn conformance(&self, load: &mut LoadSpec) {
         load.array = ArraySpec::Conformance { seed: self.plan.seed };
         (load.connections, load.in_flight, load.rate_hz) = (1, 1, None);
@@ -93,8 +90,8 @@ impl Commands<'_> {
         load.window = Length::Requests(conformance::ARRAYS as u64);
     }
 
-    /// The server of `spec`. A build that is compared may be older than the document, so it gets
-    /// the flags that every build has.
+    /// Starts the server of `spec`. A build that is compared may be older than the document, so it
+    /// gets the flags that every build has.
     pub(in crate::experiment) fn serve(
         &self,
         cell: &Cell,
@@ -158,7 +155,7 @@ impl Commands<'_> {
         command
     }
 
-    /// The launcher of a foreign program, which pins it to core `cpu`.
+    /// Returns the launcher of a foreign program.
     fn pinned(&self, cpu: usize) -> Command {
         let mut command = child(&self.testbed.program, "exec");
         command.args(["--cpu", &cpu.to_string(), "--"]);
@@ -166,7 +163,7 @@ impl Commands<'_> {
     }
 }
 
-/// `program` as a child that ends with this process.
+/// Returns `program` as a child that ends with this process.
 fn child(program: &Path, command_name: &str) -> Command {
     let mut command = Command::new(program);
     command.arg(command_name).args(["--die-with", &std::process::id().to_string()]);
@@ -175,7 +172,6 @@ fn child(program: &Path, command_name: &str) -> Command {
     command
 }
 
-/// Gives `command` the document on stdin.
 fn with_document(mut command: Command, spec: &TrialSpec) -> Result<Command, Failure> {
     let stdin = pipe(&spec.to_json()).map_err(|error| {
         let program = command.get_program().to_string_lossy().into_owned();
@@ -185,7 +181,7 @@ fn with_document(mut command: Command, spec: &TrialSpec) -> Result<Command, Fail
     Ok(command)
 }
 
-/// A pipe that holds `text`, which has to be shorter than the 64 KiB that a pipe takes at once.
+/// Returns a pipe that holds `text`, at most the 64 KiB that a pipe takes at once.
 fn pipe(text: &str) -> std::io::Result<PipeReader> {
     let (reader, mut writer) = std::io::pipe()?;
     writer.write_all(text.as_bytes())?;

@@ -8,17 +8,15 @@ use crate::sys::child::ChildError;
 
 use super::process::{Failure, Server};
 
-/// Share of a trial's time that a slow server spends on its CPU at least. A server below it hangs.
+/// Least share of a trial's time that a slow server spends on its CPU. A hung server is below it.
 const HUNG_SHARE: f64 = 0.01;
 
-/// Outcome of a trial that has no measurement.
 pub(in crate::experiment) struct Judgement {
     pub(in crate::experiment) outcome: Outcome,
-    /// True if the trial ran out of time, as every further one would.
+    /// True if every further trial would run out of time too.
     pub(in crate::experiment) ran_out_of_time: bool,
 }
 
-/// Judges a server that was not ready.
 pub(in crate::experiment) fn not_ready(failure: Failure) -> Judgement {
     let reason = match &failure.error {
         ChildError::Late { after, .. } => format!("the server was not ready after {after:?}"),
@@ -28,14 +26,13 @@ pub(in crate::experiment) fn not_ready(failure: Failure) -> Judgement {
     Judgement { outcome: failed(reason, failure.stderr), ran_out_of_time }
 }
 
-/// Judges a server that did not exit well.
 pub(in crate::experiment) fn not_stopped(failure: Failure) -> Judgement {
     let reason = server_reason(&failure);
     Judgement { outcome: failed(reason, failure.stderr), ran_out_of_time: false }
 }
 
-/// Judges a client that failed. The fault is the server's if that has died, or if it is still
-/// running and spent no CPU; `spent` is the CPU time of the server, `budget` the time of the trial.
+/// Judges a client that failed. The server is at fault if it has died, or if it still runs and
+/// spent no CPU; `spent` is its CPU time, `budget` the time of the trial.
 pub(in crate::experiment) fn not_loaded(
     server: Server,
     failure: Failure,
@@ -65,7 +62,6 @@ pub(in crate::experiment) fn not_loaded(
     Judgement { outcome: failed(reason, left.stderr), ran_out_of_time: false }
 }
 
-/// The failure of a server that cannot be traced.
 pub(in crate::experiment) fn untraced(error: std::io::Error) -> Failure {
     ChildError::Died { who: "server", how: format!("cannot be traced: {error}") }.into()
 }
@@ -74,7 +70,7 @@ fn failed(reason: String, stderr: String) -> Outcome {
     Outcome::Failed { reason, stderr }
 }
 
-/// Reason for a server's failure on one line, with advice for known causes.
+/// Returns one line, with advice for known causes.
 fn server_reason(failure: &Failure) -> String {
     let mut reason = failure.error.to_string();
     for more in [cause(&failure.stderr), advice::find(&failure.stderr)].into_iter().flatten() {
@@ -84,8 +80,7 @@ fn server_reason(failure: &Failure) -> String {
     reason
 }
 
-/// Finds the line of a child's stderr that tells most: the last one, except a panic's note on
-/// backtraces.
+/// Returns the last line of a child's stderr, without a panic's note on backtraces.
 fn cause(stderr: &str) -> Option<&str> {
     let is_cause = |line: &&str| !line.trim().is_empty() && !line.starts_with("note: ");
     stderr.lines().rev().find(is_cause).map(|line| line.trim_start_matches("ndecho load: ").trim())

@@ -1,7 +1,6 @@
 //! Child processes: a server and a load generator, and the lines that they print.
 //!
-//! A child ends when its guard is dropped. Children are also started with `--die-with PID`, so that
-//! the kernel ends them when this process is killed.
+//! A child ends when its guard is dropped, or when this process is killed (`--die-with PID`).
 //!
 //! ```text
 //! ladder ── spawn ──▶ server        "ready ADDR" on stdout ──▶ ladder
@@ -21,27 +20,23 @@ use crate::sys::address::Address;
 use crate::sys::child::{ChildError, Process};
 use crate::sys::ready_line::ReadyLine;
 
-/// Time for a server to print its ready line, at most the time of the trial. An interpreter reads
-/// its libraries first.
+/// An interpreter reads its libraries before it prints the ready line.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time for a server to drain and exit. The drain timeout of our own servers is 5 s.
+/// The drain timeout of our own servers is 5 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Interval between checks for an interrupt. It is long, so that waiting costs the measured cores
-/// nothing.
+/// Interval between checks for an interrupt. Short intervals would cost the measured cores time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Time for a dead server to be seen as such. The load generator may notice first.
 const DEATH_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Time for the end of a child's stderr, which a grandchild could hold open.
+/// A grandchild could hold a child's stderr open.
 const STDERR_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Last lines of a child's stderr to keep.
 const STDERR_LINES: usize = 12;
 
-/// Bytes of a line to keep.
 const LINE_BYTES_MAX: u64 = 4096;
 
 #[derive(Debug)]
@@ -52,29 +47,23 @@ struct Guard {
     stderr: Receiver<VecDeque<String>>,
 }
 
-/// Server that listens.
 #[derive(Debug)]
 pub struct Server {
     guard: Guard,
     address: Address,
 }
 
-/// Failure of a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub error: ChildError,
     /// Line that the child printed before it failed.
     pub said: Option<String>,
-    /// Last lines of the child's stderr.
     pub stderr: String,
 }
 
-/// Remains of a server that was ended by force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Abandoned {
-    /// True if the server had died before.
     pub had_died: bool,
-    /// Last lines of the server's stderr.
     pub stderr: String,
 }
 
@@ -85,7 +74,6 @@ impl From<ChildError> for Failure {
 }
 
 impl Server {
-    /// Starts `command` and waits for its ready line.
     pub fn start(
         command: &mut Command,
         ready: ReadyLine<'_>,
@@ -107,21 +95,18 @@ impl Server {
         self.guard.process.id()
     }
 
-    /// Tells the server to drain and waits for its exit.
     pub fn stop(mut self) -> Result<(), Failure> {
         let process = &mut self.guard.process;
         let ended = process.terminate().and_then(|()| process.succeed(DRAIN_TIMEOUT));
         ended.map_err(|error| self.guard.fail(error, None))
     }
 
-    /// Ends the server at once, if it has not ended.
     pub fn abandon(mut self) -> Abandoned {
         let had_died = self.guard.process.exit(DEATH_TIMEOUT).is_ok();
         Abandoned { had_died, stderr: self.guard.end() }
     }
 }
 
-/// Runs `command` to its end and returns the one line that it prints.
 pub fn ask(
     who: &'static str,
     command: &mut Command,
@@ -154,7 +139,6 @@ impl Guard {
         Ok(Guard { who, process, stdout, stderr })
     }
 
-    /// Waits for the first line.
     fn line(&mut self, within: Duration, stop: &AtomicBool) -> Result<String, ChildError> {
         let deadline = Instant::now() + within;
         loop {
@@ -173,7 +157,6 @@ impl Guard {
         }
     }
 
-    /// Explains a missing line by the exit status, if the child has exited.
     fn ended(&mut self) -> ChildError {
         match self.process.exit(Duration::from_secs(1)) {
             Ok(status) => self.process.died(format!("ended early: {status}")),
@@ -185,7 +168,6 @@ impl Guard {
         Failure { error, said, stderr: self.end() }
     }
 
-    /// Ends the child, if it has not ended, and returns the last lines of its stderr.
     fn end(&mut self) -> String {
         self.process.end();
         let lines = self.stderr.recv_timeout(STDERR_TIMEOUT).unwrap_or_default();
@@ -193,8 +175,7 @@ impl Guard {
     }
 }
 
-/// Reads the first line on a thread of its own, then the rest, so that the child never meets a
-/// closed pipe.
+/// Reads the first line on a thread, then the rest, so that the child never meets a closed pipe.
 fn first_line(stdout: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
@@ -209,7 +190,7 @@ fn first_line(stdout: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// Reads to the end on a thread of its own and sends the last lines, each cut to a readable length.
+/// Reads to the end on a thread and sends the last lines.
 fn last_lines(stderr: impl Read + Send + 'static) -> Receiver<VecDeque<String>> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {

@@ -1,8 +1,8 @@
-//! The Python client, which takes the place of our own load generator in one table.
+//! The Python client, which replaces our own load generator in one table.
 //!
-//! `ladder --preset seed --client python` runs the client of the original benchmark. It sends the
-//! original's number of requests and times them together with its own encoding and decoding, so its
-//! figures are those of a Python program. It reports neither CPU time nor latencies.
+//! `ladder --preset seed --client python` runs the client of the original benchmark. It times the
+//! original's number of requests together with its own encoding and decoding. It reports neither
+//! CPU time nor latencies.
 
 use std::path::PathBuf;
 
@@ -13,20 +13,16 @@ use crate::external::ExternalServer;
 use crate::external::environment::Environments;
 use crate::record::Measurement;
 
-/// Script in the folder of the external servers.
 pub const SCRIPT: &str = "client.py";
 
-/// Name of the environment, that of the Python servers.
 pub const ENVIRONMENT: &str = "python";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PythonClient {
-    /// Interpreter.
     pub python: PathBuf,
     pub script: PathBuf,
 }
 
-/// Line that the client prints.
 #[derive(Debug, Deserialize)]
 struct Report {
     client: String,
@@ -37,7 +33,7 @@ struct Report {
 }
 
 impl PythonClient {
-    /// The client that lies beside `server`, in the environment of that server.
+    /// Finds the client next to `server`, in the environment of that server.
     pub fn new(
         server: &ExternalServer,
         environments: &Environments,
@@ -49,7 +45,6 @@ impl PythonClient {
         Ok(PythonClient { python: environment.join("bin/python"), script })
     }
 
-    /// Reads the measurement from the line of the client.
     pub fn measurement(line: &str) -> Result<Measurement, String> {
         let report: Report = serde_json::from_str(line).map_err(|error| {
             format!("the Python client printed {line:?}, expected a report as JSON: {error}")

@@ -14,7 +14,6 @@ use crate::ladder::table;
 use crate::record::ArrayInfo;
 use crate::record::Variant;
 
-/// Cells that are no controls.
 fn usual(plan: &Plan) -> impl Iterator<Item = &Cell> {
     plan.cells.iter().filter(|cell| cell.variant == Variant::Usual)
 }
@@ -104,7 +103,6 @@ fn flags_replace_the_usual_load() {
     assert!(error.contains("uring/h1/npy carries one request at a time"), "{error}");
 }
 
-/// The peers of the repository; nothing is started.
 fn external_servers() -> Vec<Arc<ExternalServer>> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external"));
     external::read(folder, &mut |line| panic!("{line}")).expect("the manifests are sound")
