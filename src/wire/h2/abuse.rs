@@ -1,4 +1,4 @@
-//! Limits on frames that are allowed in small numbers and harmful in large ones.
+//! Limits on frames that are harmful in large numbers.
 //!
 //! Past a limit the connection ends with ENHANCE_YOUR_CALM. No peer is slowed down instead, because
 //! a queue of its work would take the memory that the limits protect.
@@ -17,41 +17,33 @@ use super::error::Fault;
 use crate::wire::grpc::{Code, Status};
 use crate::wire::{Limit, LimitCounts};
 
-/// Resets that may come at once.
 pub(crate) const RESETS_BURST: u32 = 200;
 
-/// Resets that are forgotten per second.
 pub(crate) const RESETS_RATE_HZ: f64 = 50.0;
 
-/// Control frames of ours that may wait to be sent at once.
 pub(crate) const CONTROL_FRAMES_MAX: u32 = 1_000;
 
-/// Length up to which a DATA frame that does not end its stream is charged for the missing bytes.
+/// Longest DATA frame that is charged for the missing bytes, unless it ends its stream.
 pub(crate) const DATA_BYTES_FREE: usize = 256;
 
-/// Largest sum of the charges of incomplete messages.
 pub(crate) const DATA_OVERHEAD_MAX: usize = 2 * 1024 * 1024;
 
-/// Charge of one stream for its small DATA frames, in bytes. Only [`AbuseLimits`] changes it.
+/// Bytes charged to one stream. Only [`AbuseLimits`] changes it.
 #[derive(Debug, Default)]
 pub(crate) struct Charge(usize);
 
-/// Counts of one connection.
-///
-/// Invariant: `data_overhead` is the sum of all charges that have not been refunded.
+/// Counts of one connection. `data_overhead` is the sum of all charges not refunded.
 #[derive(Debug, Default)]
 pub(crate) struct AbuseLimits {
     resets: f64,
-    /// Time of the last reset, for which `resets` holds.
     reset_at: Option<Instant>,
     control_frames: u32,
     data_overhead: usize,
-    /// Limits that the peer has reached, including those that other files check.
+    /// Includes limits that other files check.
     pub(crate) counts: LimitCounts,
 }
 
 impl AbuseLimits {
-    /// Counts a reset.
     pub(crate) fn reset(&mut self, now: Instant) -> Result<(), Fault> {
         let quiet = self.reset_at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
         self.reset_at = Some(now);
@@ -63,7 +55,6 @@ impl AbuseLimits {
         Ok(())
     }
 
-    /// Counts a control frame that the peer has caused.
     pub(crate) fn control_frame(&mut self) -> Result<(), Fault> {
         self.control_frames += 1;
         if self.control_frames > CONTROL_FRAMES_MAX {
@@ -73,12 +64,11 @@ impl AbuseLimits {
         Ok(())
     }
 
-    /// Forgets the control frames, since the outbox has been sent.
     pub(crate) fn flushed(&mut self) {
         self.control_frames = 0;
     }
 
-    /// Charges a stream for a DATA frame of `bytes` that is not its last.
+    /// Charges a stream for a DATA frame that is not its last.
     pub(crate) fn data(&mut self, bytes: usize, charge: &mut Charge) -> Result<(), Fault> {
         let overhead = DATA_BYTES_FREE.saturating_sub(bytes);
         charge.0 += overhead;
@@ -90,15 +80,13 @@ impl AbuseLimits {
         Ok(())
     }
 
-    /// Counts a message that was refused because of its length.
     pub(crate) fn refused<T>(&mut self, taken: &Result<T, Status>) {
         if taken.as_ref().is_err_and(|status| status.code == Code::ResourceExhausted) {
             self.counts.hit(Limit::Message);
         }
     }
 
-    /// Takes a charge back, since its message is complete or dropped. A second refund has no
-    /// effect.
+    /// Takes a charge back; a second refund has no effect.
     pub(crate) fn refund(&mut self, charge: &mut Charge) {
         self.data_overhead -= std::mem::take(charge).0;
     }

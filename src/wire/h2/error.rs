@@ -1,37 +1,27 @@
 //! Faults of a peer, and the error codes of HTTP/2.
 //!
-//! A stream fault ends one stream by RST_STREAM. A connection fault ends all of them by GOAWAY,
-//! with the reason as debug text. RFC 9113 sections 5.4 and 7.
+//! A stream fault ends one stream by RST_STREAM, a connection fault all of them by GOAWAY. RFC 9113
+//! sections 5.4 and 7.
 
 use std::borrow::Cow;
 
-/// Error code of RST_STREAM and GOAWAY. Codes that are not listed are never sent.
+/// Error codes of RST_STREAM and GOAWAY that are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum ErrorCode {
-    /// No error: the response is complete, or the server shuts down.
     NoError = 0,
-    /// Violation of a rule without a code of its own.
     Protocol = 1,
-    /// Fault of the sender of the code.
     Internal = 2,
-    /// More bytes than a window allows.
     FlowControl = 3,
-    /// Frame on a stream that its sender had ended.
     StreamClosed = 5,
-    /// Frame of a length that its type does not allow.
     FrameSize = 6,
-    /// Stream that was not processed; the request may be sent again.
+    /// The request was not processed and may be sent again.
     RefusedStream = 7,
-    /// Stream that is no longer wanted.
     Cancel = 8,
-    /// Header block that cannot be decoded.
     Compression = 9,
-    /// Excess of frames that are allowed in small numbers.
     EnhanceYourCalm = 11,
 }
 
-/// Fault of the peer, with the part that it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Connection(ErrorCode, Cow<'static, str>),
@@ -52,7 +42,6 @@ impl Fault {
     }
 }
 
-/// Returns the name of a code in RST_STREAM or GOAWAY.
 pub(crate) fn code_name(code: u32) -> Cow<'static, str> {
     const NAMES: [&str; 14] = [
         "NO_ERROR",

@@ -1,20 +1,15 @@
 //! Flow control windows of both directions.
 //!
-//! A window is signed: a peer that lowers SETTINGS_INITIAL_WINDOW_SIZE can move it below zero,
-//! until updates raise it again. Bytes are credited when they arrive, not when they are used,
-//! because the budget of `connection/budget.rs` bounds their memory. Updates are batched, one for
-//! each half of a window.
-//!
-//! RFC 9113 sections 5.2 and 6.9.
+//! A window is signed: a peer that lowers SETTINGS_INITIAL_WINDOW_SIZE can move it below zero.
+//! Bytes are credited when they arrive, because the budget of `connection/budget.rs` bounds their
+//! memory. Updates are batched, one for each half of a window. RFC 9113 sections 5.2 and 6.9.
 
-/// Largest window.
 pub(crate) const WINDOW_MAX: i64 = (1 << 31) - 1;
 
 /// Error of a window over [`WINDOW_MAX`], or of bytes over a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
-/// Bytes that we may send, on a stream or on the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SendWindow(i64);
 
@@ -23,12 +18,10 @@ impl SendWindow {
         SendWindow(i64::from(size))
     }
 
-    /// Returns the bytes that may be sent now.
     pub(crate) fn available(self) -> usize {
         usize::try_from(self.0).unwrap_or(0)
     }
 
-    /// Takes `bytes` off, which must be available.
     pub(crate) fn spend(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.available() || bytes == 0);
         self.0 -= bytes as i64;
@@ -41,7 +34,6 @@ impl SendWindow {
     }
 }
 
-/// Bytes that the peer may send, on a stream or on the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReceiveWindow {
     left: i64,
@@ -53,25 +45,23 @@ impl ReceiveWindow {
         ReceiveWindow { left: i64::from(size), size: i64::from(size) }
     }
 
-    /// Takes `bytes` that arrive off, padding included.
+    /// Takes off `bytes` that arrive, padding included.
     pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), Overflow> {
         self.left -= bytes as i64;
         if self.left < 0 { Err(Overflow) } else { Ok(()) }
     }
 
-    /// Returns true if `bytes` may arrive.
     pub(crate) fn allows(self, bytes: usize) -> bool {
         bytes as i64 <= self.left
     }
 
-    /// Makes the window at least `size` from the next update on. The wider window makes that update
-    /// due earlier.
+    /// Makes the window at least `size` from the next update on, which is then due earlier.
     pub(crate) fn widen(&mut self, size: u64) {
         self.size = self.size.max(i64::try_from(size).unwrap_or(WINDOW_MAX)).min(WINDOW_MAX);
     }
 
-    /// Returns the increment to grant, once half of the window is used up. A window that holds all
-    /// `expected` bytes needs no update.
+    /// Returns the increment to grant, once half of the window is used up and the rest does not
+    /// hold all `expected` bytes.
     pub(crate) fn update(&mut self, expected: u64) -> Option<u32> {
         let half = self.size - self.size / 2;
         let enough = i64::try_from(expected).unwrap_or(WINDOW_MAX).min(half);

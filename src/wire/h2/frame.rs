@@ -1,7 +1,6 @@
 //! HTTP/2 frames as bytes: frame heads, padding, and writers of small frames.
 //!
-//! Stream states and header compression are not known here. Unknown types and flags are no errors,
-//! since receivers ignore them.
+//! Unknown types and flags are no errors, since receivers ignore them.
 //!
 //! ```text
 //!  0           3      4       5                   9
@@ -26,43 +25,31 @@
 
 use super::error::{ErrorCode, Fault};
 
-/// Length of a frame head.
 pub(crate) const HEAD_BYTES: usize = 9;
 
-/// Length of a RST_STREAM or WINDOW_UPDATE frame.
 const WORD_FRAME_BYTES: usize = HEAD_BYTES + 4;
 
 const PING_FRAME_BYTES: usize = HEAD_BYTES + PING_BYTES;
 
-/// Length of the payload of PING.
 pub(crate) const PING_BYTES: usize = 8;
 
-/// Length of the payload of GOAWAY before its text.
+/// Payload of GOAWAY before its text.
 pub(crate) const GO_AWAY_BYTES: usize = 8;
 
-/// DATA, HEADERS: last frame of the sender.
 pub(crate) const END_STREAM: u8 = 0x1;
-/// SETTINGS, PING: acknowledgement.
 pub(crate) const ACK: u8 = 0x1;
-/// HEADERS, CONTINUATION: last frame of the header block.
 pub(crate) const END_HEADERS: u8 = 0x4;
-/// DATA, HEADERS: padding at the end, and its length at the start.
 pub(crate) const PADDED: u8 = 0x8;
-/// HEADERS: stream dependency and weight at the start.
 pub(crate) const PRIORITY: u8 = 0x20;
 
-/// Length of a stream dependency with its weight.
 pub(crate) const PRIORITY_BYTES: usize = 5;
 
-/// Text of the fault of a stream that depends on itself.
 pub(crate) const SELF_DEPENDENT: &str = "a stream cannot depend on itself";
 
-/// Bytes of a client before its first frame.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(crate) const SETTINGS_ACK: [u8; HEAD_BYTES] = head_bytes(0, Kind::Settings, ACK, 0);
 
-/// Type of a frame. `Unknown` stands for all other bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -98,20 +85,17 @@ impl Kind {
     }
 }
 
-/// Head of a frame: the nine bytes before the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHead {
-    /// Length of the payload.
     pub(crate) len: usize,
     pub(crate) kind: Kind,
-    /// All flags, even those without a meaning for the type.
     pub(crate) flags: u8,
-    /// Number of the stream, or 0 for the connection.
+    /// 0 for the connection.
     pub(crate) stream: u32,
 }
 
 impl FrameHead {
-    /// Parses a frame head. The reserved bit is ignored.
+    /// Parses a frame head; ignores the reserved bit.
     #[inline(always)]
     pub(crate) fn read(bytes: &[u8; HEAD_BYTES]) -> FrameHead {
         let [a, b, c, kind, flags, s0, s1, s2, s3] = *bytes;
@@ -128,18 +112,16 @@ impl FrameHead {
     }
 }
 
-/// Makes a frame head. `len` must be below 2^24.
+/// Makes a frame head; `len` is below 2^24.
 pub(crate) const fn head_bytes(len: usize, kind: Kind, flags: u8, stream: u32) -> [u8; HEAD_BYTES] {
     debug_assert!(len < 1 << 24);
-    // Eight bytes at once: the copy that follows reads them in one load, which cannot be forwarded
-    // from eight stores.
+    // The copy that follows loads eight bytes at once, which eight stores could not forward.
     let front =
         (len as u64) << 40 | (kind as u64) << 32 | (flags as u64) << 24 | stream as u64 >> 8;
     let [a, b, c, d, e, f, g, h] = front.to_be_bytes();
     [a, b, c, d, e, f, g, h, stream as u8]
 }
 
-/// Replaces the stream number of the frame at the front of `frame`.
 pub(crate) fn put_stream(frame: &mut [u8], stream: u32) {
     frame[HEAD_BYTES - 4..HEAD_BYTES].copy_from_slice(&stream.to_be_bytes());
 }
@@ -174,7 +156,6 @@ pub(crate) fn go_away(last_stream: u32, code: ErrorCode, text: &str) -> Vec<u8> 
     frame
 }
 
-/// Parses the payload of a RST_STREAM or WINDOW_UPDATE frame, which is one word.
 pub(crate) fn word(payload: &[u8], what: &'static str) -> Result<u32, Fault> {
     let bytes: &[u8; 4] = payload
         .try_into()
@@ -182,8 +163,7 @@ pub(crate) fn word(payload: &[u8], what: &'static str) -> Result<u32, Fault> {
     Ok(u32::from_be_bytes(*bytes))
 }
 
-/// Returns the fragment of a header block in a HEADERS frame, without padding and priority, and the
-/// error of the priority.
+/// Returns the header block's fragment in a HEADERS frame, and the error of its priority.
 #[inline]
 pub(crate) fn headers_fragment(
     head: FrameHead,
@@ -203,13 +183,11 @@ pub(crate) fn headers_fragment(
     Ok((rest, on_itself.then_some(SELF_DEPENDENT)))
 }
 
-/// Returns the stream that a priority depends on.
 pub(crate) fn dependency(priority: &[u8; PRIORITY_BYTES]) -> u32 {
     let [a, b, c, d, _] = *priority;
     u32::from_be_bytes([a & 0x7F, b, c, d])
 }
 
-/// Makes the fault of padding that does not fit its frame.
 pub(crate) fn padding() -> Fault {
     Fault::protocol("padding is longer than the frame")
 }

@@ -1,17 +1,13 @@
-//! SETTINGS: limits that each side sets for the other. Unknown settings are ignored. RFC 9113
-//! section 6.5.
+//! SETTINGS: limits that each side sets for the other. RFC 9113 section 6.5.
 
 use super::error::{ErrorCode, Fault};
 use super::flow::WINDOW_MAX;
 use super::frame::{HEAD_BYTES, Kind, head_bytes};
 
-/// Smallest and default SETTINGS_MAX_FRAME_SIZE.
 pub(crate) const FRAME_BYTES_MIN: u32 = 16 * 1024;
 
-/// Largest SETTINGS_MAX_FRAME_SIZE.
 pub(crate) const FRAME_BYTES_MAX: u32 = (1 << 24) - 1;
 
-/// Default window of a stream and of the connection.
 pub(crate) const WINDOW_DEFAULT: u32 = 65_535;
 
 const HEADER_TABLE_SIZE: u16 = 1;
@@ -21,17 +17,16 @@ const INITIAL_WINDOW_SIZE: u16 = 4;
 const MAX_FRAME_SIZE: u16 = 5;
 const MAX_HEADER_LIST_SIZE: u16 = 6;
 
-/// Limits that one side sets for the other. The default is that of the protocol.
+/// Limits that one side sets for the other; the protocol's defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Size of the dynamic table of the decoder.
     pub header_table_size: u32,
     pub enable_push: bool,
-    /// Most streams that the other side may have open; `None` is no limit.
+    /// `None` is no limit.
     pub max_concurrent_streams: Option<u32>,
     pub initial_window_size: u32,
     pub max_frame_size: u32,
-    /// Most bytes of decoded fields in a header block; `None` is no limit.
+    /// Decoded bytes; `None` is no limit.
     pub max_header_list_size: Option<u32>,
 }
 
@@ -49,7 +44,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Applies the payload of a SETTINGS frame, in order.
     pub(crate) fn apply(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let (pairs, []) = payload.as_chunks::<6>() else {
             let text = "SETTINGS is not a multiple of 6 bytes";

@@ -1,41 +1,34 @@
 //! Response head and trailers: the fields that a client needs, and the rules for them.
 //!
-//! Most responses of a server are alike, so the last two blocks are kept with their heads. A block
-//! of equal bytes over an unchanged decoder table has an equal head, and is not decoded again.
-//!
-//! RFC 9113 section 8.3.2; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
+//! Most responses of a server are alike: a block that equals one of the last two, over an unchanged
+//! decoder table, is not decoded again. RFC 9113 section 8.3.2; `doc/PROTOCOL-HTTP2.md` of gRPC.
 
 use crate::wire::grpc;
 use crate::wire::h2::hpack::{Decoder, Field, HpackError, Name};
 use crate::wire::h2::server::head::is_grpc;
 
-/// Longest block that is kept for comparison.
 const KNOWN_BYTES_MAX: usize = 512;
 
-/// Last two header blocks of a connection's responses.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseHeads {
     known: [Known; 2],
-    /// Index of the latest block.
     latest: usize,
 }
 
-/// Decoded block. Empty bytes stand for a block that may mean something else next time.
+/// Decoded block; empty bytes stand for a block that may mean something else next time.
 #[derive(Debug, Default)]
 struct Known {
     block: Vec<u8>,
-    /// Count of the decoder's table changes before the block, which did not change the table
-    /// itself.
+    /// Count of table changes before the block, which did not change the table itself.
     table_changes: u64,
     head: ResponseHead,
 }
 
-/// One header block of a response. Its buffers are used again for the next.
+/// Header block of a response; its buffers are reused.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseHead {
     status: Option<u16>,
     grpc_content: bool,
-    /// Content type other than gRPC's.
     other_content: Vec<u8>,
     grpc_status: Option<u32>,
     grpc_message: Vec<u8>,
@@ -44,7 +37,6 @@ pub(crate) struct ResponseHead {
 }
 
 impl ResponseHeads {
-    /// Decodes a block, unless it is one of the last two again.
     pub(crate) fn decode(
         &mut self,
         block: &[u8],
@@ -124,17 +116,15 @@ impl ResponseHead {
         self.status.is_some_and(|status| status < 200)
     }
 
-    /// Returns the rule that a first block breaks.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         self.fault.or(self.status.is_none().then_some(":status is missing"))
     }
 
-    /// Returns the rule that trailers break.
     pub(crate) fn trailers_fault(&self) -> Option<&'static str> {
         self.fault.or(self.status.is_some().then_some(":status in trailers"))
     }
 
-    /// Returns the reason for which the content after a first block is not a message.
+    /// Returns the reason why the content is not a message.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self.status {
             Some(200) if self.grpc_content => None,
@@ -146,8 +136,7 @@ impl ResponseHead {
         }
     }
 
-    /// Returns the reason that the last block gives for a failed call, or `None` if the call was
-    /// good.
+    /// Returns the reason that the last block gives for a failed call.
     pub(crate) fn failure(&self) -> Option<String> {
         match self.grpc_status {
             Some(0) => None,
@@ -195,8 +184,7 @@ mod tests {
             heads.decode(block, &mut decoder, 1000).unwrap();
             heads.latest().grpc_status
         };
-        // `grpc-status: N` put into the table, where it is index 62 from then on, then something
-        // else in the same way.
+        // `grpc-status: N` enters the table at index 62, then something else.
         let ok = b"\x40\x0bgrpc-status\x010";
         let failed = b"\x40\x0bgrpc-status\x017";
         for _ in 0..3 {

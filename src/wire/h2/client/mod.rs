@@ -1,13 +1,9 @@
-//! Client half: calls one method of one server, many at once, and hands each response's message to
-//! a [`Sink`].
+//! Client half: calls one method of one server, many at once, and hands each response to a
+//! [`Sink`].
 //!
-//! `request.rs` opens streams, `response.rs` takes what comes back. Before the server's SETTINGS
-//! have said how many streams it takes at once, only one call is allowed, since further ones might
-//! be refused. No call is held back here or sent again; [`Client::in_flight_max`] tells the caller
-//! when to ask.
-//!
-//! The connection ends with an error once its server has gone away, or its stream numbers are used
-//! up, and every call has its response.
+//! `request.rs` opens streams, `response.rs` takes what comes back. No call is held back here or
+//! sent again; [`Client::in_flight_max`] tells the caller when to ask. Once the server goes away or
+//! the stream numbers are used up, the connection ends with an error after the last response.
 
 use std::rc::Rc;
 
@@ -31,43 +27,37 @@ mod request_block;
 mod response;
 mod state;
 
-/// Streams that are opened before the server has said how many it allows.
+/// More might be refused before SETTINGS have said how many streams the server takes.
 const STREAMS_BEFORE_SETTINGS: usize = 1;
 
-/// Client half.
 #[derive(Debug)]
 pub struct H2Client {
     connection: Connection<Call>,
     heads: ResponseHeads,
     block: RequestBlock,
     next_stream: u32,
-    /// Window of a new stream.
     window: u32,
-    /// Reason for which no more streams can be opened. It ends the connection after the last
-    /// response.
+    /// Reason why no more streams can be opened; ends the connection after the last response.
     away: Option<WireError>,
 }
 
-/// Amounts that a server may send. A response that is longer than its window widens the window.
+/// Amounts that a server may send. A longer response widens its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Window of each stream, and of the connection, at first; at most 2^31 - 1. The window of a
-    /// connection is at least 65,535 bytes.
+    /// Initial window, at most 2^31 - 1; of the connection at least 65,535 bytes.
     pub window: u32,
-    /// Largest frame, 2^14 to 2^24 - 1 bytes.
+    /// Limit from 2^14 to 2^24 - 1.
     pub frame_bytes_max: u32,
 }
 
 impl Default for Allowance {
-    /// Returns the largest allowance, since the caller has asked for every byte that arrives.
+    /// Returns the largest allowance, since the caller asked for every byte that arrives.
     fn default() -> Allowance {
         Allowance { window: WINDOW_MAX as u32, frame_bytes_max: FRAME_BYTES_MAX }
     }
 }
 
 impl H2Client {
-    /// Makes a connection that calls `path` of `authority` with messages of `content_type`.
-    /// Responses have at most `limits.body_bytes_max` bytes and arrive within `allowance`.
     pub fn new(
         authority: &str,
         path: &str,
@@ -92,7 +82,6 @@ impl H2Client {
         }
     }
 
-    /// Returns the server's settings, once they have arrived.
     pub fn peer_settings(&self) -> Option<Settings> {
         self.connection.has_peer_settings().then_some(self.connection.peer)
     }
@@ -101,8 +90,8 @@ impl H2Client {
         self.connection.ours
     }
 
-    /// Handles `handled` and all events of `input`; an error once nothing is in flight and nothing
-    /// can be.
+    /// Handles `handled` and all events of `input`; fails once nothing is in flight and nothing can
+    /// be.
     fn run(
         &mut self,
         mut handled: Result<(), Fault>,
@@ -142,7 +131,6 @@ impl H2Client {
         match event {
             Event::Headers(block) => self.headers(&block, input, cx, sink),
             Event::Content { stream, .. } | Event::StreamEnded { stream } => {
-                // A response that ends with its content has no status.
                 let failure = Some("the response has no trailers".to_owned());
                 self.deliver(stream, failure, cx, sink)
             }
@@ -167,7 +155,6 @@ impl H2Client {
                 self.away = Some(WireError::violation(PROTOCOL, reason).with_code(code));
                 Ok(())
             }
-            // A client asks for unary calls only.
             Event::Message { .. } | Event::Pong => Ok(()),
         }
     }
@@ -266,8 +253,7 @@ mod tests {
         assert!(client.in_flight_max() > 0);
         client.request(0, &[Part::Copy(b"x")], &mut cx);
         assert_eq!(client.in_flight_max(), 0);
-        // `:status 200` and `content-type: application/grpc`, a message of one byte, `grpc-status:
-        // 0`.
+        // `:status 200`, `content-type: application/grpc`, a message of one byte, `grpc-status: 0`.
         let reply = [
             b"\0\0\x14\x01\x04\x7f\xff\xff\xff\x88\x0f\x10\x10application/grpc",
             &b"\0\0\x06\x00\x00\x7f\xff\xff\xff\0\0\0\0\x01x"[..],

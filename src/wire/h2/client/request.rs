@@ -1,10 +1,7 @@
 //! Requests: each opens a stream and sends its message.
 //!
-//! A request that fits its windows leaves as one HEADERS and one DATA frame behind the rest of the
-//! outbox, and nothing of it is kept. Of a longer one the stream keeps the rest, and the send queue
-//! sends it as windows open.
-//!
-//! RFC 9113 section 8.1; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
+//! A request that fits its windows leaves as one HEADERS and one DATA frame, and nothing of it is
+//! kept. The send queue sends the rest of a longer one as windows open. RFC 9113 section 8.1.
 
 use std::rc::Rc;
 
@@ -15,11 +12,9 @@ use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
 use crate::wire::{Context, Part, Slice};
 
-/// Bytes of a request around its message, about.
 const AROUND_BYTES: usize = 256;
 
 impl H2Client {
-    /// Opens a stream and sends as much of a request as the windows allow.
     pub(super) fn start(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
         let stream = self.next_stream;
         self.next_stream += 2;
@@ -50,8 +45,7 @@ impl H2Client {
         self.connection.send.spend(len);
     }
 
-    /// Writes the HEADERS frame of a request and what `more` appends, which are `bytes` and what
-    /// stands around them.
+    /// Writes the HEADERS frame and what `more` appends, about `bytes` in all.
     fn write_head(
         &mut self,
         stream: u32,
@@ -71,13 +65,11 @@ impl H2Client {
         });
     }
 
-    /// Sends what the windows allow.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
         while self.connection.send_next(cx).is_some() {}
     }
 }
 
-/// Returns a request's message, to be sent in pieces.
 fn outgoing(parts: &[Part<'_>]) -> Outgoing {
     let len: usize = parts.iter().map(Part::len).sum();
     let mut outgoing = Outgoing::new(b"");

@@ -1,10 +1,8 @@
 //! Header block of a client's requests, which is the same for all.
 //!
-//! The first request puts the fields into the peer's dynamic table; each further block has six
-//! bytes. A peer whose table is too small for them (SETTINGS_HEADER_TABLE_SIZE) gets literals.
-//! After a change of the size the next block begins with the size updates that HPACK requires.
-//!
-//! RFC 7541 sections 4.2 and 6.3.
+//! The first request puts the fields into the peer's dynamic table; further blocks have six bytes.
+//! A peer with a small table (SETTINGS_HEADER_TABLE_SIZE) gets literals. After a change of the size
+//! the next block begins with the required size updates. RFC 7541 sections 4.2 and 6.3.
 
 use crate::wire::h2::hpack::{
     ENTRY_OVERHEAD, STATIC_ENTRIES, TABLE_BYTES, write_indexed_literal, write_integer,
@@ -14,29 +12,23 @@ use crate::wire::h2::hpack::{
 /// `:method POST` and `:scheme http`, indexed.
 const POST_HTTP: [u8; 2] = [0x83, 0x86];
 
-/// Index of a name in the static table (0 if it has none), the name, and the value.
+/// Index of a name in the static table (or 0), name, and value.
 type Line = (usize, &'static [u8], Vec<u8>);
 
-/// Header block of one connection's requests.
 #[derive(Debug)]
 pub(crate) struct RequestBlock {
     lines: Vec<Line>,
-    /// Size of the lines in a table.
     bytes: usize,
-    /// Limit of the peer's table.
     table_max: usize,
     /// Smallest limit since the last block.
     table_low: usize,
     /// Size that the peer was told last.
     table_told: usize,
-    /// True if the lines are in the peer's table.
     inserted: bool,
-    /// Block of indices, for lines that are in the table.
     indexed: Vec<u8>,
 }
 
 impl RequestBlock {
-    /// Makes the block of calls of `path` at `authority`.
     pub(crate) fn new(authority: &str, path: &str, content_type: &str) -> RequestBlock {
         let lines: Vec<Line> = vec![
             (4, b":path", path.into()),
@@ -59,13 +51,11 @@ impl RequestBlock {
         }
     }
 
-    /// Sets the limit of the peer's table.
     pub(crate) fn resize(&mut self, bytes: u32) {
         self.table_max = usize::try_from(bytes).unwrap_or(usize::MAX).min(TABLE_BYTES);
         self.table_low = self.table_low.min(self.table_max);
     }
 
-    /// Appends the block of one request.
     pub(crate) fn write(&mut self, block: &mut Vec<u8>) {
         self.write_updates(block);
         let fits = self.bytes <= self.table_max;
@@ -104,7 +94,6 @@ mod tests {
         RequestBlock::new("127.0.0.1:50051", "/Calculator/Echo", "application/grpc+npy")
     }
 
-    /// Writes a block, asserts that it decodes to the request, and returns the length of the block.
     fn check(block: &mut RequestBlock, decoder: &mut Decoder) -> usize {
         let (mut bytes, mut fields) = (Vec::new(), Vec::new());
         block.write(&mut bytes);

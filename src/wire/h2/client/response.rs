@@ -1,10 +1,8 @@
 //! Responses: header blocks, messages and the ends of calls.
 //!
-//! A response is good if it says `:status 200`, a gRPC content type, one message and `grpc-status
-//! 0`; of any other the sink gets the reason as text. A short response whose frames lie in one
-//! input is handed on from there; a long one is received into its own buffer.
-//!
-//! RFC 9113 section 8.1; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
+//! A good response says `:status 200`, a gRPC content type, one message and `grpc-status 0`; the
+//! sink gets the fault of any other as text. A short response that lies in one input is handed on
+//! from there. RFC 9113 section 8.1.
 
 use super::H2Client;
 use crate::wire::grpc::MessageReader;
@@ -17,8 +15,7 @@ use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::{Context, ResponseEvent, Sink};
 
 impl H2Client {
-    /// Takes a header block: the head of a response, or its trailers. A message and trailers that
-    /// follow in `input` are taken as well.
+    /// Takes a header block, and a message and trailers that follow it in `input`.
     #[inline]
     pub(super) fn headers(
         &mut self,
@@ -120,7 +117,7 @@ impl H2Client {
         Ok(true)
     }
 
-    /// Drops content of a response that has failed. DATA before any response is a fault.
+    /// Drops content of a failed response. DATA before any response is a fault.
     pub(super) fn discarded(&mut self, id: u32) -> Result<(), Fault> {
         match self.connection.streams.get(id) {
             Some(stream) if !stream.data.has_head => {
@@ -130,7 +127,6 @@ impl H2Client {
         }
     }
 
-    /// Ends a call whose message cannot be taken.
     pub(super) fn refuse(
         &mut self,
         id: u32,
@@ -145,7 +141,7 @@ impl H2Client {
         Ok(())
     }
 
-    /// Ends the calls that a server which goes away has not processed.
+    /// Ends the calls that a departing server has not processed.
     pub(super) fn drop_calls_after(&mut self, last: u32, reason: &str, sink: &mut dyn Sink) {
         for id in self.connection.streams.ids().into_iter().filter(|id| *id > last) {
             if let Some(Removed { data: call, .. }) = self.connection.remove(id) {
@@ -154,8 +150,7 @@ impl H2Client {
         }
     }
 
-    /// Ends a call whose message, if any, the stream has collected. `failure` is the reason that
-    /// the end of the response gives.
+    /// Ends a call whose message the stream has collected; `failure` comes from the last block.
     pub(super) fn deliver(
         &mut self,
         id: u32,
@@ -170,8 +165,8 @@ impl H2Client {
         }
     }
 
-    /// Removes a call and tells the sink its result. A failure that came earlier takes precedence
-    /// over `failure`, and that over the message.
+    /// Removes a call and tells the sink its result: an earlier failure, else `failure`, else the
+    /// message.
     fn report(
         &mut self,
         id: u32,

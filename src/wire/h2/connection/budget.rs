@@ -1,26 +1,20 @@
 //! Receive budget of a connection: its window, and the bytes of messages that are arriving.
 //!
-//! Content is credited when it arrives, on the stream and the connection, since other means bound
-//! the memory it takes: a message announces its length, and one that would take the connection's
-//! messages over the budget is refused. While responses that the peer does not take hold more than
-//! the budget, nothing is granted for new requests.
-//!
-//! Windows grow with the announced lengths, so that a large message is not held up by them, and are
-//! updated once for each half. Padding counts and is given back like content. RFC 9113 sections 5.2
-//! and 6.9.
+//! Content is credited when it arrives, since the budget bounds the memory: a message announces its
+//! length, and one over the budget is refused. While unread responses hold more than the budget, no
+//! window is granted for new requests. Windows grow with the announced lengths. Padding counts like
+//! content. RFC 9113 sections 5.2 and 6.9.
 
 use crate::wire::h2::CONNECTION_WINDOW_MAX;
 use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::flow::ReceiveWindow;
 
-/// Bytes that one message holds of the budget. Only the budget makes and releases it.
+/// Bytes that one message holds of the budget, which alone makes and releases it.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Reservation(usize);
 
-/// Window and message bytes of a connection.
-///
-/// Invariant: `arriving_bytes` is the sum of all reservations that have not been released.
+/// Window and message bytes of a connection. `arriving_bytes` is the sum of all reservations.
 #[derive(Debug)]
 pub(crate) struct ReceiveBudget {
     window: ReceiveWindow,
@@ -28,18 +22,16 @@ pub(crate) struct ReceiveBudget {
     bytes_max: usize,
 }
 
-/// Error of a reservation over the budget, which holds the budget in bytes.
+/// Error of a reservation; holds the budget in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OverBudget(pub(crate) usize);
 
 impl ReceiveBudget {
-    /// Makes a budget of `bytes_max` bytes of messages for a peer that may send `window` bytes at
-    /// first.
+    /// Makes a budget for a peer that may send `window` bytes at first.
     pub(crate) fn new(window: u32, bytes_max: usize) -> ReceiveBudget {
         ReceiveBudget { window: ReceiveWindow::new(window), arriving_bytes: 0, bytes_max }
     }
 
-    /// Returns true if `bytes` fit the window.
     #[inline]
     pub(super) fn allows(&self, bytes: usize) -> bool {
         self.window.allows(bytes)
@@ -52,8 +44,8 @@ impl ReceiveBudget {
         self.window.spend(bytes).map_err(|_| Fault::connection(ErrorCode::FlowControl, text))
     }
 
-    /// Reserves `bytes` for a message that has announced them. The reservation stands even if it is
-    /// over budget, so that its release is the same in both cases.
+    /// Reserves `bytes`. The reservation stands even over the budget, so that its release is the
+    /// same.
     pub(super) fn reserve(
         &mut self,
         bytes: usize,
@@ -68,13 +60,12 @@ impl ReceiveBudget {
         Ok(())
     }
 
-    /// Releases a reservation. A second release of the same one has no effect.
+    /// Releases a reservation; a second release has no effect.
     pub(super) fn release(&mut self, reservation: &mut Reservation) {
         self.arriving_bytes -= std::mem::take(reservation).0;
     }
 
-    /// Returns the increment to grant, unless `waiting_bytes` of responses are not taken by the
-    /// peer.
+    /// Returns the increment to grant, unless the peer leaves `waiting_bytes` of responses unread.
     #[inline]
     pub(super) fn window_update(&mut self, waiting_bytes: usize) -> Option<u32> {
         if waiting_bytes > self.bytes_max {

@@ -1,7 +1,7 @@
 //! Frames that govern a connection: SETTINGS, PING, GOAWAY, RST_STREAM, WINDOW_UPDATE and PRIORITY.
 //!
-//! Each is O(1) and allocates nothing, except SETTINGS that change the initial window, which touch
-//! every open stream. RFC 9113 sections 6.3 to 6.9.
+//! Each is O(1) and allocates nothing, except a change of the initial window, which touches every
+//! open stream. RFC 9113 sections 6.3 to 6.9.
 
 use super::Connection;
 use super::event::Event;
@@ -10,11 +10,9 @@ use crate::wire::Context;
 use crate::wire::h2::error::{ErrorCode, Fault, code_name};
 use crate::wire::h2::frame::{self, ACK, FrameHead, GO_AWAY_BYTES, Kind, PING_BYTES};
 
-/// Most bytes of a peer's GOAWAY text that are repeated in an error.
 const TEXT_BYTES_MAX: usize = 200;
 
 impl<T: Default> Connection<T> {
-    /// Takes a frame other than DATA, HEADERS and CONTINUATION.
     pub(super) fn control_frame<'i>(
         &mut self,
         head: FrameHead,

@@ -1,8 +1,8 @@
 //! DATA frames: content on its way to the message of its stream.
 //!
-//! The head of a frame takes its whole length off the windows; what a frame grants in return is in
-//! `inbound.rs` and `budget.rs`. Content that is the stream's first and last, and lies whole in the
-//! input, is handed on from there. RFC 9113 sections 5.2 and 6.1.
+//! The head of a frame takes its whole length off the windows; `inbound.rs` and `budget.rs` grant
+//! more. Content that lies whole in the input is handed on from there. RFC 9113 sections 5.2 and
+//! 6.1.
 
 use super::Connection;
 use super::budget::OverBudget;
@@ -20,18 +20,16 @@ use crate::wire::h2::frame::{
 };
 use crate::wire::{Context, Limit};
 
-/// End of a stream that lies whole in the input.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamEnd<'i> {
     pub(crate) content: &'i [u8],
     pub(crate) trailers: &'i [u8],
-    /// Input behind the end.
     pub(crate) rest: &'i [u8],
 }
 
 impl<T: Default> Connection<T> {
-    /// Takes the content of stream `id`, which has no stream in the table yet, off the front of
-    /// `input`. Returns `None` unless one DATA frame has all of it.
+    /// Takes the whole content of `id`, not yet in the table, off the front of `input`, if one DATA
+    /// frame has all of it.
     #[inline(always)]
     pub(crate) fn take_content<'i>(
         &mut self,
@@ -50,8 +48,8 @@ impl<T: Default> Connection<T> {
         Ok(Some(content))
     }
 
-    /// Looks for the end of stream `id` in front of `input`: all of its content in one DATA frame,
-    /// and trailers.
+    /// Finds the end of stream `id` in front of `input`: all content in one DATA frame, and
+    /// trailers.
     #[inline]
     pub(crate) fn peek_end<'i>(&self, id: u32, input: &'i [u8]) -> Option<StreamEnd<'i>> {
         let (head, rest) = input.split_first_chunk()?;
@@ -70,13 +68,13 @@ impl<T: Default> Connection<T> {
         Some(StreamEnd { content, trailers, rest })
     }
 
-    /// Takes the content that [`Connection::peek_end`] has found off the connection's window.
+    /// Takes content that [`Connection::peek_end`] has found off the connection's window.
     #[inline]
     pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), Fault> {
         self.receive.spend(bytes)
     }
 
-    /// Takes the message of a stream out, and releases its reservation and its charge.
+    /// Takes a message out, and releases its reservation and its charge.
     pub(crate) fn take_message(&mut self, id: u32) -> Option<MessageReader> {
         let inbound = &mut self.streams.get(id)?.inbound;
         self.receive.release(&mut inbound.reservation);
@@ -84,8 +82,7 @@ impl<T: Default> Connection<T> {
         inbound.take_message()
     }
 
-    /// Takes the head of a DATA frame, or all of the frame if its content can be handed on from the
-    /// input.
+    /// Takes the head of a DATA frame, or all of it if its content can be handed on from the input.
     #[inline]
     pub(super) fn data_frame<'i>(
         &mut self,
@@ -142,14 +139,13 @@ impl<T: Default> Connection<T> {
         spent.map_err(|_| Fault::Stream(id, ErrorCode::FlowControl, overflow))
     }
 
-    /// Takes the length of a DATA frame's padding.
     pub(super) fn data_padding(&mut self, head: FrameHead, pad: u8) -> Result<(), Fault> {
         let pad = usize::from(pad);
         let left = (head.len - 1).checked_sub(pad).ok_or_else(padding)?;
         self.data_content(head, left, pad)
     }
 
-    /// Begins the content of a DATA frame, which is read on even if its stream is at fault.
+    /// Begins the content of a DATA frame, which is read even if its stream is at fault.
     fn data_content(&mut self, head: FrameHead, left: usize, pad: usize) -> Result<(), Fault> {
         let (stream, end_stream) = (head.stream, head.has(END_STREAM));
         self.stage = Stage::Data(DataFrame { stream, left, pad, end_stream, direct: false });
@@ -162,8 +158,7 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    /// Takes the front of `input` as part of a DATA frame, up to the end of a message on a stream
-    /// of messages.
+    /// Takes part of a DATA frame, up to the end of a message on a stream of messages.
     pub(super) fn data_bytes<'i>(
         &mut self,
         mut frame: DataFrame,
@@ -196,7 +191,6 @@ impl<T: Default> Connection<T> {
         Ok(refused.or(is_whole.then_some(Event::Message { stream: id })))
     }
 
-    /// Passes from a complete DATA frame to the next frame.
     pub(super) fn end_data_frame<'i>(
         &mut self,
         frame: DataFrame,
@@ -211,7 +205,6 @@ impl<T: Default> Connection<T> {
         Ok(None)
     }
 
-    /// Makes room for a message that has announced its length.
     fn announced<'i>(
         &mut self,
         frame: &DataFrame,
@@ -235,7 +228,7 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    /// Ends the peer's side of a stream; returns false if the stream is gone or was ended before.
+    /// Ends the peer's side of a stream; returns false if it is gone or had ended.
     pub(crate) fn end_stream(&mut self, id: u32) -> Result<bool, Fault> {
         let Some(stream) = self.streams.get(id).filter(|stream| stream.state.receives()) else {
             return Ok(false);
@@ -248,8 +241,8 @@ impl<T: Default> Connection<T> {
         Ok(true)
     }
 
-    /// Grants a stream's peer more window, if the rest of its message needs it. Nothing is granted
-    /// while the peer does not take the messages of the other direction.
+    /// Grants a stream's peer more window if its message needs it, and the other direction is not
+    /// held up.
     pub(crate) fn grant_stream(&mut self, id: u32, granted: usize, cx: &mut Context<'_>) {
         if let Some(stream) = self.streams.get(id).filter(|stream| stream.state.receives())
             && stream.unsent_bytes() < STREAM_UNSENT_BYTES_MAX
@@ -261,7 +254,6 @@ impl<T: Default> Connection<T> {
 }
 
 impl<T> Stream<T> {
-    /// Counts content that has arrived.
     pub(super) fn arrived(&mut self, bytes: usize, cx: &Context<'_>) -> Result<(), Fault> {
         self.touched = cx.now;
         self.inbound.count(self.id, bytes)

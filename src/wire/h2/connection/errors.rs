@@ -9,19 +9,17 @@ use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::frame;
 use crate::wire::{Context, WireError};
 
-/// Stream that has left the table.
 #[derive(Debug)]
 pub(crate) struct Removed<T> {
     pub(crate) data: T,
     /// True if the peer had not ended its side.
     pub(crate) receives: bool,
-    /// True if a message of ours was not sent in full.
     pub(crate) is_sending: bool,
 }
 
 impl<T: Default> Connection<T> {
-    /// Resets the stream that a fault concerns; passes a fault of the connection on. Returns the
-    /// stream's state, if the stream was in the table, and the reason.
+    /// Resets the stream at fault, and returns its state if it was in the table, and the reason;
+    /// passes a fault of the connection on.
     pub(crate) fn contain(
         &mut self,
         fault: Fault,
@@ -36,7 +34,6 @@ impl<T: Default> Connection<T> {
         Ok((state, reason))
     }
 
-    /// Sends RST_STREAM for a stream that is not in the table.
     pub(crate) fn reset(
         &mut self,
         id: u32,
@@ -48,7 +45,6 @@ impl<T: Default> Connection<T> {
         self.abuse.control_frame()
     }
 
-    /// Removes a stream from the table; its buffers return to the pool.
     pub(crate) fn remove(&mut self, id: u32) -> Option<Removed<T>> {
         let stream = self.streams.unlink(id)?;
         let (receives, is_sending) = (stream.state.receives(), stream.is_sending());
@@ -60,7 +56,6 @@ impl<T: Default> Connection<T> {
         Some(Removed { data, receives, is_sending })
     }
 
-    /// Ends the connection because of a fault.
     pub(crate) fn abort(&mut self, fault: Fault, cx: &mut Context<'_>) -> WireError {
         let (code, what) = match fault {
             Fault::Connection(code, text) => (code, text),

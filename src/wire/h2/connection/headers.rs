@@ -1,7 +1,7 @@
 //! Header blocks: HEADERS and the CONTINUATION frames that follow it.
 //!
-//! A block is kept up to [`BLOCK_BYTES_MAX`] and [`CONTINUATIONS_MAX`] frames. A block that lies
-//! whole in the input is not kept at all. RFC 9113 sections 4.3, 6.2 and 6.10.
+//! A block in pieces is kept up to [`BLOCK_BYTES_MAX`] and [`CONTINUATIONS_MAX`] frames. RFC 9113
+//! sections 4.3, 6.2 and 6.10.
 
 use super::Connection;
 use super::event::HeaderBlock;

@@ -1,47 +1,39 @@
-//! Streams that are not in the table: which of them a late frame may still name.
+//! Streams that are not in the table.
 //!
-//! The connection keeps no state of a closed stream. The highest number, the last resets and the
-//! last skipped ranges tell a late frame, which is ignored, from a wrong one. RFC 9113 section 5.1.
+//! The highest number, the last resets and the last skipped ranges tell a late frame, which is
+//! ignored, from a wrong one. RFC 9113 section 5.1.
 
 use std::collections::VecDeque;
 
-/// Streams we reset whose late frames are ignored: as many as may be open, since all may be reset
-/// together.
+/// All open streams may be reset together.
 pub(crate) const RESETS_REMEMBERED: usize = 1024;
 
-/// Ranges of stream numbers that were skipped and may no longer be used.
 const SKIPS_REMEMBERED: usize = 16;
 
-/// Numbers of past streams.
 #[derive(Debug, Default)]
 pub(crate) struct StreamHistory {
     last: u32,
-    /// Streams we reset, latest last.
     resets: VecDeque<u32>,
-    /// Skipped numbers, first and last of each range.
+    /// First and last number of each range that was skipped and may no longer be used.
     skips: VecDeque<(u32, u32)>,
 }
 
-/// State of a stream that is not in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GoneStream {
-    /// Never opened, and may still be.
     Idle,
-    /// Never opened, and may no longer be, because a higher number was.
     Skipped,
-    /// Reset by us: the peer may not know yet.
+    /// Reset by us; the peer may not know yet.
     Reset,
-    /// Ended by both sides, or reset by the peer.
     Closed,
 }
 
 impl StreamHistory {
-    /// Returns the highest number that was opened, or 0.
+    /// Returns the highest opened number, or 0.
     pub(crate) fn last(&self) -> u32 {
         self.last
     }
 
-    /// Records that `id`, odd and higher than any before, is opened.
+    /// Records a new stream, odd and higher than any before.
     pub(crate) fn open(&mut self, id: u32) {
         let expected = if self.last == 0 { 1 } else { self.last + 2 };
         if id > expected {
@@ -53,7 +45,6 @@ impl StreamHistory {
         self.last = id;
     }
 
-    /// Records that we reset `id`.
     pub(crate) fn reset(&mut self, id: u32) {
         if self.resets.len() == RESETS_REMEMBERED {
             self.resets.pop_front();

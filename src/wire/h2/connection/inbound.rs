@@ -6,31 +6,26 @@ use crate::wire::h2::connection::budget::Reservation;
 use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::flow::{Overflow, ReceiveWindow};
 
-/// Fault of a stream whose `content-length` is wrong.
 pub(crate) const WRONG_LENGTH: &str = "content-length differs from the content's length";
 
-/// Window that is granted beyond the rest of a message: the longest padding of a frame and its
-/// length byte. A peer that pads every frame could not send its last bytes otherwise.
+/// Window beyond the rest of a message: the longest padding and its length byte. A peer that pads
+/// every frame could not send its last bytes otherwise.
 const PADDING_BYTES_MAX: usize = 256;
 
-/// Receiving side of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
     window: ReceiveWindow,
     /// Message that arrives; without one, content is dropped.
     message: Option<MessageReader>,
-    /// True if more messages may follow: each is an event, and the next one begins behind it.
+    /// True if each message is an event of its own.
     is_stream: bool,
     content_length: Option<u64>,
     content_bytes: u64,
-    /// Share of the message in the connection's budget.
     pub(super) reservation: Reservation,
-    /// Charge for small DATA frames.
     pub(super) charge: Charge,
 }
 
 impl Inbound {
-    /// Prepares the receiving side of a stream whose peer may send `window` bytes.
     #[inline]
     pub(crate) fn open(
         &mut self,
@@ -43,8 +38,6 @@ impl Inbound {
         self.message = message;
     }
 
-    /// Selects whether each of many messages is an event, or one message lies here at the end of
-    /// the stream.
     pub(crate) fn set_many(&mut self, is_stream: bool) {
         self.is_stream = is_stream;
     }
@@ -55,12 +48,11 @@ impl Inbound {
         self.content_bytes = 0;
     }
 
-    /// Returns the bytes of content so far, without padding.
+    /// Returns the bytes so far, without padding.
     pub(crate) fn content_bytes(&self) -> u64 {
         self.content_bytes
     }
 
-    /// Starts to collect a message.
     pub(crate) fn expect(&mut self, message: MessageReader) {
         self.message = Some(message);
     }
@@ -69,8 +61,7 @@ impl Inbound {
         self.is_stream
     }
 
-    /// Returns the bytes to the end of the message or its prefix on a stream of messages, else no
-    /// limit.
+    /// Returns the bytes to the next event on a stream of messages, else no limit.
     pub(super) fn bytes_wanted(&self) -> usize {
         match &self.message {
             Some(message) if self.is_stream => match message.announced() {
@@ -82,7 +73,6 @@ impl Inbound {
         }
     }
 
-    /// Returns true if the message of a stream of messages is whole.
     pub(super) fn is_message_whole(&self) -> bool {
         let is_whole = |m: &MessageReader| m.announced().is_some() && m.remaining() == 0;
         self.is_stream && self.message.as_ref().is_some_and(is_whole)
@@ -92,19 +82,18 @@ impl Inbound {
         self.message.as_mut()
     }
 
-    /// Drops a message of which nothing has arrived; returns true if the head named a compression.
+    /// Drops a message without bytes; returns true if the head named a compression.
     pub(crate) fn drop_untouched(&mut self) -> bool {
         self.message.take().is_some_and(|message| message.is_encoded())
     }
 
-    /// Takes the message out; later content is dropped. The reservation stays until the budget
-    /// releases it.
+    /// Takes the message out; later content is dropped. The reservation stays.
     pub(super) fn take_message(&mut self) -> Option<MessageReader> {
         self.message.take()
     }
 
-    /// Returns true if `len` bytes that end the stream can be handed on from the input, with no
-    /// fault to report.
+    /// Returns true if `len` bytes that end the stream are free of faults and may stay in the
+    /// input.
     #[inline]
     pub(super) fn takes_whole(&self, len: usize) -> bool {
         self.window.allows(len)
@@ -113,12 +102,10 @@ impl Inbound {
             && self.message.as_ref().is_some_and(MessageReader::is_untouched)
     }
 
-    /// Takes the whole length of a DATA frame off the window.
     pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Overflow> {
         self.window.spend(bytes)
     }
 
-    /// Counts content that has arrived on stream `id`.
     pub(super) fn count(&mut self, id: u32, bytes: usize) -> Result<(), Fault> {
         self.content_bytes += bytes as u64;
         if self.content_length.is_some_and(|length| length < self.content_bytes) {
@@ -127,18 +114,17 @@ impl Inbound {
         Ok(())
     }
 
-    /// Returns true unless the content announced another length.
     pub(super) fn has_announced_length(&self) -> bool {
         self.content_length.is_none_or(|length| length == self.content_bytes)
     }
 
-    /// Widens the window, so that a message of `bytes` is not held up by it.
+    /// Widens the window so that it does not hold up a message of `bytes`.
     pub(super) fn widen(&mut self, bytes: usize) {
         self.window.widen((bytes + PADDING_BYTES_MAX) as u64);
     }
 
-    /// Returns the increment to grant, if the rest of the message does not fit the window.
-    /// `granted` bytes of the rest have already been taken off the window.
+    /// Returns the increment for the rest of the message; `granted` bytes are already off the
+    /// window.
     pub(super) fn window_update(&mut self, granted: usize) -> Option<u32> {
         let is_last = |message: &&MessageReader| !self.is_stream && message.announced().is_some();
         let announced = self.message.as_ref().filter(is_last);

@@ -6,7 +6,7 @@ use crate::wire::h2::error::Fault;
 use crate::wire::{Context, DIRECT_BYTES_MIN, Loan, PooledBuf};
 
 impl<T: Default> Connection<T> {
-    /// Offers the buffer of a message of which a long piece is due in the current frame.
+    /// Offers the buffer of a message with a long piece due in the current frame.
     pub(crate) fn lend(&mut self) -> Option<Loan> {
         let Stage::Data(frame) = &mut self.stage else { return None };
         if self.open_loan.is_some() || (frame.left < DIRECT_BYTES_MIN && !frame.direct) {
@@ -22,7 +22,7 @@ impl<T: Default> Connection<T> {
         Some(loan)
     }
 
-    /// Takes a lent buffer back. The events that follow come from [`Connection::next_event`].
+    /// Takes a lent buffer back; events follow from [`Connection::next_event`].
     pub(crate) fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Some(OpenLoan { stream: id, len }) = self.open_loan.take() else { return Ok(()) };
         let gained = buffer.len() - len;

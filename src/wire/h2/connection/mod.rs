@@ -7,16 +7,13 @@
 //!                    └─ unknown ──▶ Skip ───────────────────────────────────────────────────▶ Head
 //! ```
 //! The connection checks frames, keeps windows and streams, and answers what needs no decision
-//! (acknowledgements, window updates). It does not know what a header block or a message means: a
-//! half asks for events in a loop and handles each before it asks for the next. A [`Fault`] of a
-//! half or of the connection goes to [`Connection::contain`], which turns it into RST_STREAM, or
-//! passes it on to [`Connection::abort`] and GOAWAY.
+//! (acknowledgements, window updates). A half asks for events in a loop and handles each before the
+//! next. [`Connection::contain`] turns a [`Fault`] into RST_STREAM or passes it on to
+//! [`Connection::abort`] and GOAWAY.
 //!
-//! Memory: a frame other than DATA, and a header block, are kept up to [`BLOCK_BYTES_MAX`] each;
-//! messages up to the budget of `budget.rs`; the rest is a fixed size for each stream, of which
-//! there are at most [`super::STREAMS_MAX`].
-//!
-//! RFC 9113 sections 4, 5.4 and 6.
+//! Memory: a frame other than DATA, and a header block, up to [`BLOCK_BYTES_MAX`] each; messages up
+//! to the budget; a fixed size for each of at most [`super::STREAMS_MAX`] streams. RFC 9113
+//! sections 4, 5.4 and 6.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -52,13 +49,11 @@ mod stage;
 pub(crate) mod stream;
 mod streams;
 
-/// One connection. `T` is the state that a half keeps for each stream.
+/// One connection; `T` is the half's state of a stream.
 #[derive(Debug)]
 pub(crate) struct Connection<T> {
     pub(crate) limits: Rc<Limits>,
-    /// Settings that bind the peer.
     pub(crate) ours: Settings,
-    /// Settings that bind us.
     pub(crate) peer: Settings,
     pub(crate) decoder: Decoder,
     pub(crate) streams: StreamTable<T>,
@@ -76,8 +71,7 @@ pub(crate) struct Connection<T> {
 }
 
 impl<T: Default> Connection<T> {
-    /// Makes the connection of a client, whose server may send `window` bytes beyond what `ours`
-    /// allows each stream.
+    /// Makes a client, whose server may send `window` bytes beyond each stream's allowance.
     pub(crate) fn client(limits: Rc<Limits>, ours: Settings, window: u32) -> Connection<T> {
         Connection {
             limits,
@@ -98,8 +92,7 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    /// Makes the connection of a server, which waits for the preface and takes `messages_bytes_max`
-    /// bytes of messages at once.
+    /// Makes a server, which waits for the preface and takes `messages_bytes_max` at once.
     pub(crate) fn server(
         limits: Rc<Limits>,
         ours: Settings,
@@ -114,9 +107,7 @@ impl<T: Default> Connection<T> {
     }
 
     /// Takes the front of `input` up to the next event; `None` when the input is used up or the
-    /// connection finished.
-    ///
-    /// After a fault of a stream the caller goes on; the stage is already behind what was read.
+    /// connection finished. The caller may go on after a fault of a stream.
     #[inline]
     pub(crate) fn next_event<'i>(
         &mut self,
@@ -139,7 +130,6 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    /// Takes the front of `input` in any stage but [`Stage::Head`].
     fn continue_frame<'i>(
         &mut self,
         stage: Stage,
@@ -179,7 +169,7 @@ impl<T: Default> Connection<T> {
         Some(head)
     }
 
-    /// Moves the front of `input` to `partial`, until `len` bytes are there.
+    /// Moves input to `partial`, until `len` bytes are there.
     fn collect(&mut self, input: &mut &[u8], len: usize) {
         let (taken, rest) = input.split_at(input.len().min(len - self.partial.len()));
         self.partial.extend_from_slice(taken);
@@ -198,7 +188,6 @@ impl<T: Default> Connection<T> {
         Ok(())
     }
 
-    /// Takes a frame whose head has been read, as far as it lies in `input`.
     #[inline]
     fn frame<'i>(
         &mut self,
@@ -234,7 +223,7 @@ impl<T: Default> Connection<T> {
         self.control_frame(head, payload, cx)
     }
 
-    /// Collects the payload of a frame that did not lie whole in the input.
+    /// Collects a payload that did not lie whole in the input.
     fn payload<'i>(
         &mut self,
         head: FrameHead,
@@ -260,7 +249,6 @@ impl<T: Default> Connection<T> {
         event
     }
 
-    /// Checks that a frame may follow the ones before.
     #[inline]
     fn check_order(&mut self, head: FrameHead) -> Result<(), Fault> {
         if !self.settings_seen {
@@ -280,7 +268,7 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    /// Checks the length of a frame before any of its payload is kept.
+    /// Checks a frame's length before its payload is kept.
     #[inline]
     fn check_size(&mut self, head: FrameHead) -> Result<(), Fault> {
         let exact = match head.kind {
@@ -309,7 +297,6 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    /// Grants the peer more of the connection's window, if that is due.
     #[inline]
     pub(crate) fn grant(&mut self, cx: &mut Context<'_>) {
         if !self.finished
@@ -319,7 +306,7 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    /// Gives a stream its message, to be sent by [`Connection::send_next`].
+    /// Gives a stream its message, for [`Connection::send_next`].
     pub(crate) fn enqueue(&mut self, id: u32, message: Outgoing, cx: &mut Context<'_>) {
         match self.streams.get(id) {
             Some(stream) => self.send.enqueue(stream, message, cx),
@@ -327,8 +314,7 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    /// Appends `bytes` to the stream of messages of stream `id`, and ends it if there are
-    /// `trailers`.
+    /// Appends `bytes` to a stream of messages; `trailers` end it.
     pub(crate) fn append(
         &mut self,
         id: u32,
@@ -341,12 +327,11 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    /// Sends until a message ends or no window is open; returns the stream whose message has ended.
+    /// Sends until a message ends or no window is open; returns the stream that ended.
     pub(crate) fn send_next(&mut self, cx: &mut Context<'_>) -> Option<u32> {
         self.send.send(&mut self.streams, self.peer.max_frame_size as usize, cx)
     }
 
-    /// Returns true once the peer's SETTINGS have arrived.
     pub(crate) fn has_peer_settings(&self) -> bool {
         self.settings_seen
     }
@@ -355,18 +340,15 @@ impl<T: Default> Connection<T> {
         self.finished
     }
 
-    /// Ends the connection without GOAWAY.
     pub(crate) fn finish(&mut self) {
         self.finished = true;
     }
 
-    /// Returns true if the input ended between two frames.
     pub(crate) fn is_between_frames(&self) -> bool {
         matches!(self.stage, Stage::Head) && self.partial.is_empty() && self.open_block.is_none()
     }
 
-    /// Returns true if the input ended inside a preface, a frame that must be whole, or a header
-    /// block.
+    /// Returns true inside a preface, a frame that must be whole, or a header block.
     #[inline]
     pub(crate) fn is_inside_head(&self) -> bool {
         !self.partial.is_empty()

@@ -5,9 +5,8 @@
 //! frames:   |9|------------ frame size ------------|9|--------------------------|9| trailers
 //! outbox:   [ edge ][ payload ......... ][ edge ][ payload ............ ][ edge .......... ]
 //! ```
-//! Long pieces are sent from their own buffers. Frame heads, short pieces and trailers between them
-//! are ranges of one buffer for each send (the edge), so that a long message costs one small buffer
-//! and not one for each frame.
+//! Long pieces are sent from their own buffers. All bytes between them are ranges of one buffer for
+//! each send (the edge), so a long message costs one small buffer.
 
 use std::borrow::Cow;
 
@@ -16,14 +15,12 @@ use bytes::Buf as _;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
 use crate::wire::{Outbox, Pool, Slice};
 
-/// Shortest part of a frame that is sent from its own buffer. Copying a shorter one costs less than
-/// a slot of its own in the vectored write.
+/// Shortest part of a frame that is sent from its own buffer: copying a shorter one costs less than
+/// a slot in the vectored write.
 const SHARE_BYTES_MIN: usize = 4 * 1024;
 
-/// Usual pieces of a message: head, payload, tail.
 const PIECES: usize = 3;
 
-/// Message with unsent bytes.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     /// Unsent pieces in order; those in front may be empty until the end of a send.
@@ -32,38 +29,31 @@ pub(crate) struct Outgoing {
     end: End,
 }
 
-/// End of what a stream sends.
 #[derive(Debug)]
 enum End {
-    /// More messages may follow.
     Open,
-    /// The last DATA frame ends the stream.
     Data,
-    /// A HEADERS frame with this block ends the stream.
     Trailers(Cow<'static, [u8]>),
 }
 
-/// Part of a send.
 enum Cut<'a> {
     Edge(&'a [u8]),
-    /// The first bytes of a piece, which the receiver of the cut takes off the piece.
+    /// First bytes of a piece; the receiver of the cut takes them off.
     Piece(&'a mut Slice, usize),
 }
 
 impl Outgoing {
-    /// Makes an empty message, which ends the stream by `trailers`, or by its last DATA frame if
-    /// they are empty.
+    /// Makes an empty message, which `trailers` end, or the last DATA frame without them.
     pub(crate) fn new(trailers: &'static [u8]) -> Outgoing {
         let end = if trailers.is_empty() { End::Data } else { End::Trailers(trailers.into()) };
         Outgoing { pieces: Vec::with_capacity(PIECES), left: 0, end }
     }
 
-    /// Makes an empty stream of messages, which [`Outgoing::finish`] ends.
+    /// Makes an empty stream of messages.
     pub(crate) fn open() -> Outgoing {
         Outgoing { pieces: Vec::new(), left: 0, end: End::Open }
     }
 
-    /// Ends a stream of messages by `trailers`.
     pub(crate) fn finish(&mut self, trailers: Cow<'static, [u8]>) {
         self.end = End::Trailers(trailers);
     }
@@ -73,7 +63,6 @@ impl Outgoing {
         self.left == 0 && matches!(self.end, End::Open)
     }
 
-    /// Appends a piece, which may be empty.
     pub(crate) fn push(&mut self, piece: Slice) {
         if !piece.is_empty() {
             self.left += piece.len();
@@ -81,13 +70,12 @@ impl Outgoing {
         }
     }
 
-    /// Returns the unsent bytes.
     pub(crate) fn left(&self) -> usize {
         self.left
     }
 
-    /// Sends `bytes` of the message on `stream`, in frames of at most `frame_max`, and the end of
-    /// the stream after the last byte.
+    /// Sends `bytes` in frames of at most `frame_max`, and the end of the stream after the last
+    /// byte.
     pub(crate) fn send(
         &mut self,
         stream: u32,
@@ -142,7 +130,6 @@ impl Outgoing {
         }
     }
 
-    /// Cuts the next `bytes` into frames.
     fn frames(
         &mut self,
         stream: u32,
@@ -233,7 +220,6 @@ mod tests {
         (outgoing, whole)
     }
 
-    /// Contents of DATA frames, and whether the stream was ended.
     fn parse(mut bytes: &[u8], frame_max: usize) -> (Vec<u8>, bool) {
         use crate::wire::h2::frame::FrameHead;
         let (mut content, mut ended) = (Vec::new(), false);

@@ -3,33 +3,26 @@
 use crate::wire::PooledBuf;
 use crate::wire::h2::frame::FrameHead;
 
-/// Position of the next byte of input.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stage {
-    /// Inside the client's preface.
     Preface,
-    /// Before a frame, or inside its head.
     Head,
-    /// Inside the payload of a frame that must be whole before it is read.
+    /// Inside a payload that must be whole.
     Payload(FrameHead),
-    /// Before the padding's length in a DATA frame.
     Pad(FrameHead),
-    /// Inside a DATA frame, or at its end.
     Data(DataFrame),
-    /// Inside a frame that is ignored, with the bytes that are left of it.
+    /// Bytes left of an ignored frame.
     Skip(usize),
 }
 
-/// DATA frame of which the head has been read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DataFrame {
     pub(super) stream: u32,
-    /// Bytes of content that have not arrived.
     pub(super) left: usize,
-    /// Bytes of padding that have not arrived; they follow the content.
+    /// Padding yet to arrive, behind the content.
     pub(super) pad: usize,
     pub(super) end_stream: bool,
-    /// Set once a loan was made for the frame: the rest of it comes by loans as well.
+    /// Set after the first loan: the rest of the frame comes by loans as well.
     pub(super) direct: bool,
 }
 
@@ -39,7 +32,6 @@ impl DataFrame {
     }
 }
 
-/// Header block of which CONTINUATION frames are still to come.
 #[derive(Debug)]
 pub(super) struct OpenBlock {
     pub(super) stream: u32,
@@ -49,7 +41,7 @@ pub(super) struct OpenBlock {
     pub(super) continuations: usize,
 }
 
-/// Stream whose message buffer is lent, and the length of the buffer when it left.
+/// Stream whose message buffer is lent, and the buffer's length at that time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenLoan {
     pub(super) stream: u32,

@@ -1,24 +1,21 @@
 //! Table of the open streams of one connection.
 //!
-//! Numbers are looked up in an open-addressed table. They are spread over it: side by side, as they
-//! come, a thousand of them would be one run, and taking one out closes the gap by going through
-//! its run (1000 streams that end in order cost 300 ns each that way). A peer that picks colliding
-//! numbers gets no worse than a scan of all its streams.
+//! An open-addressed table finds numbers, spread by a hash: side by side a thousand of them would
+//! be one run, and taking one out goes through its run (1000 streams that end in order cost 300 ns
+//! each that way). Colliding numbers cost no more than a scan of all streams.
 
 use std::time::Instant;
 
 use super::stream::{State, Stream};
 
-/// Slots of a first table of numbers.
 const TABLE_SLOTS_MIN: usize = 16;
 
-/// Open streams by number. `T` is the state that a half keeps for each.
 #[derive(Debug)]
 pub(crate) struct StreamTable<T> {
-    /// Streams are opened and emptied in place: moving one costs more than all else here.
+    /// Opened and emptied in place: a move costs more than all else here.
     slots: Vec<Stream<T>>,
     free: Vec<u32>,
-    /// Number and slot; number 0 is an empty place. A power of two long, or empty.
+    /// Number and slot; number 0 is empty. A power of two long, or empty.
     table: Vec<(u32, u32)>,
     len: usize,
 }
@@ -43,7 +40,6 @@ impl<T: Default> StreamTable<T> {
         self.slots.get_mut(slot as usize)
     }
 
-    /// Opens stream `id`, whose number is new.
     #[inline]
     pub(crate) fn open(&mut self, id: u32, now: Instant) -> &mut Stream<T> {
         if (self.len + 1) * 2 > self.table.len() {
@@ -60,7 +56,7 @@ impl<T: Default> StreamTable<T> {
         stream
     }
 
-    /// Takes stream `id` out of the table. The caller must [`Stream::clear`] it.
+    /// Takes a stream out; the caller must [`Stream::clear`] it.
     pub(super) fn unlink(&mut self, id: u32) -> Option<&mut Stream<T>> {
         let mut hole = self.place(id)?;
         let (_, slot) = self.table[hole];
@@ -81,14 +77,12 @@ impl<T: Default> StreamTable<T> {
         self.slots.get_mut(slot as usize)
     }
 
-    /// Frees the memory of the table once it is empty.
     pub(crate) fn trim(&mut self) {
         if self.len == 0 {
             *self = StreamTable::default();
         }
     }
 
-    /// Returns the number of streams that there is memory for.
     pub(crate) fn capacity(&self) -> usize {
         self.slots.capacity()
     }
@@ -97,13 +91,12 @@ impl<T: Default> StreamTable<T> {
         self.slots.iter_mut().filter(|stream| stream.state != State::Idle)
     }
 
-    /// Returns the numbers of all streams.
     pub(crate) fn ids(&self) -> Vec<u32> {
         let open = self.slots.iter().filter(|stream| stream.state != State::Idle);
         open.map(|stream| stream.id).collect()
     }
 
-    /// Fibonacci hashing: multiples of the golden ratio lie far apart, also for numbers in a row.
+    /// Fibonacci hashing: spreads numbers in a row.
     fn home(&self, id: u32) -> usize {
         let spread = (id >> 1).wrapping_mul(0x9E37_79B9);
         ((u64::from(spread) * self.table.len() as u64) >> 32) as usize
@@ -116,8 +109,7 @@ impl<T: Default> StreamTable<T> {
         let mut place = self.home(id);
         loop {
             match self.table[place].0 {
-                // First, so that number 0, the connection's, finds nothing instead of an empty
-                // place.
+                // First, because number 0 is the connection's and would match an empty place.
                 0 => return None,
                 found if found == id => return Some(place),
                 _ => place = (place + 1) & (self.table.len() - 1),

@@ -1,26 +1,20 @@
-//! Decoder of the Huffman code of HPACK strings. There is no encoder: the fields that we repeat are
-//! indexed.
+//! Decoder of the Huffman code of HPACK strings. Repeated fields are indexed, so no encoder exists.
 //!
-//! The code is canonical: symbols sorted by length, then by value, have consecutive codes. So the
-//! lengths are the whole table. A code longer than eight bits is found by comparison with the first
-//! code of each length. A code of up to eight bits, which covers nearly all text, takes one
-//! look-up.
+//! The code is canonical: the lengths are the whole table. A code of up to eight bits, nearly all
+//! text, takes one look-up; a longer one is compared with the first code of each length.
 //!
 //! ```text
 //! bits, left-aligned in a u64:  [ code ][ next code ][ ... ][ padding: up to 7 ones ]
 //! ```
 //! RFC 7541 section 5.2 and appendix B.
 
-/// Number of symbols: 256 bytes and the end-of-string symbol, which must not appear.
+/// 256 bytes and the end-of-string symbol, which must not appear.
 const SYMBOLS: usize = 257;
 
-/// Length of the shortest code.
 const CODE_BITS_MIN: usize = 5;
 
-/// Length of the longest code.
 const CODE_BITS_MAX: usize = 30;
 
-/// Code lengths of symbols 0 to 256.
 #[rustfmt::skip]
 const LENGTHS: [u8; SYMBOLS] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28,
@@ -36,23 +30,17 @@ const LENGTHS: [u8; SYMBOLS] = [
     26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26, 30,
 ];
 
-/// Code, derived from [`LENGTHS`].
 struct Code {
-    /// Symbols by length, then value.
     symbols: [u16; SYMBOLS],
-    /// First code of each length.
     first: [u32; CODE_BITS_MAX + 1],
-    /// Number of codes of each length.
     count: [u32; CODE_BITS_MAX + 1],
-    /// Start of the symbols of each length in `symbols`.
     offset: [u32; CODE_BITS_MAX + 1],
-    /// Symbol and code length by the next eight bits; length 0 if the code is longer.
+    /// Symbol and code length by the next eight bits; length 0 for a longer code.
     short: [(u8, u8); 256],
 }
 
 static CODE: Code = derive();
 
-/// Error of a string that is not in Huffman code, or ends in wrong padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadHuffman;
 
@@ -92,7 +80,7 @@ const fn derive() -> Code {
     code
 }
 
-/// Decodes `input` and appends the bytes, which are at most 8/5 as many.
+/// Decodes `input` into at most 8/5 as many bytes.
 pub(crate) fn decode(input: &[u8], output: &mut Vec<u8>) -> Result<(), BadHuffman> {
     let start = output.len();
     output.resize(start + input.len() * 8 / CODE_BITS_MIN, 0);
@@ -101,8 +89,7 @@ pub(crate) fn decode(input: &[u8], output: &mut Vec<u8>) -> Result<(), BadHuffma
     decoded.map(|_| ())
 }
 
-/// Decodes `input` to the front of `output`, which must be long enough, and returns the number of
-/// bytes.
+/// Decodes `input` to the front of `output`, which is long enough; returns the length.
 fn decode_into(input: &[u8], output: &mut [u8]) -> Result<usize, BadHuffman> {
     let (mut window, mut bits, mut len_out) = (0u64, 0u32, 0);
     let mut input = input.iter();
@@ -126,10 +113,8 @@ fn decode_into(input: &[u8], output: &mut [u8]) -> Result<usize, BadHuffman> {
     if is_padding { Ok(len_out) } else { Err(BadHuffman) }
 }
 
-/// Returns the symbol at the top of `window`, and the length of its code.
-///
-/// Bits past the end of the input read as 0, so the length may exceed the rest of the input. An
-/// end-of-string symbol is an error.
+/// Returns the symbol at the top of `window` and its length. Bits past the end read as 0, so the
+/// length may exceed the input.
 fn next_symbol(window: u64) -> Result<(u8, u32), BadHuffman> {
     let (symbol, len) = CODE.short[(window >> 56) as usize];
     if len > 0 {
@@ -150,7 +135,6 @@ fn next_symbol(window: u64) -> Result<(u8, u32), BadHuffman> {
 pub(crate) mod tests {
     use super::*;
 
-    /// Encodes `text` and appends the code.
     pub(crate) fn encode(text: &[u8], output: &mut Vec<u8>) {
         let (mut window, mut bits) = (0u64, 0);
         for &byte in text {

@@ -1,13 +1,12 @@
-//! HPACK integers: a prefix of 4 to 7 bits, then seven bits per byte, lowest first.
-//!
-//! RFC 7541 section 5.1.
+//! HPACK integers: a prefix of 4 to 7 bits, then seven bits per byte, lowest first. RFC 7541
+//! section 5.1.
 
 use super::HpackError;
 
-/// Most bytes of an integer with its prefix: more than any allowed index or length needs.
+/// Length with prefix; more than any allowed index or length needs.
 const INTEGER_BYTES_MAX: usize = 5;
 
-/// Takes an integer with a prefix of `prefix_bits` off the front of `input`.
+/// Takes an integer off the front of `input`.
 pub(crate) fn read_integer(input: &mut &[u8], prefix_bits: u32) -> Result<usize, HpackError> {
     let (&first, mut rest) = input.split_first().ok_or(HpackError::Truncated)?;
     let mask = (1usize << prefix_bits) - 1;
@@ -29,7 +28,7 @@ pub(crate) fn read_integer(input: &mut &[u8], prefix_bits: u32) -> Result<usize,
     Ok(value)
 }
 
-/// Appends `value` with a prefix of `prefix_bits` under the bits of `first`.
+/// Appends `value` under the bits of `first`.
 pub(crate) fn write_integer(first: u8, prefix_bits: u32, value: usize, output: &mut Vec<u8>) {
     let mask = (1usize << prefix_bits) - 1;
     if value < mask {

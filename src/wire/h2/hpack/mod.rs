@@ -1,18 +1,13 @@
-//! HPACK, the header compression of HTTP/2: a decoder, and writers of single fields.
+//! HPACK, the header compression of HTTP/2 (RFC 7541): a decoder, and writers of single fields.
 //!
-//! The decoder calls a function with each field where it lies, and with the class of its name; it
-//! builds no list of fields. No crate does that: `fluke-hpack` and `httlib-hpack` build owned
-//! `(Vec, Vec)` pairs for each field, and the decoder of the h2 crate is private and fills an
+//! The decoder calls a function with each field where it lies, and with the class of its name. No
+//! crate does that: `fluke-hpack` and `httlib-hpack` build owned pairs, and the h2 crate fills an
 //! `http::HeaderMap`, which is a third of the cost of its small call.
 //!
-//! There is no general encoder with a dynamic table. The server's responses are literals, which are
-//! valid for any table size of the peer; the client indexes its one request head
-//! (`client/request_block.rs`).
-//!
-//! A field over the limits of a head is still decoded, because all streams of a connection share
-//! the table. [`Decoder::decode`] stops only past `bytes_max`, which ends the connection.
-//!
-//! RFC 7541.
+//! Servers write literals, which suit any table size; the client indexes its one request head
+//! (`client/request_block.rs`). A field over the limits of a head is still decoded, because all
+//! streams share the table. [`Decoder::decode`] stops only past `bytes_max`, which ends the
+//! connection.
 
 mod huffman;
 mod integer;
@@ -24,11 +19,10 @@ pub(crate) use table::{ENTRY_OVERHEAD, Field, Name, STATIC_ENTRIES, TABLE_BYTES}
 use integer::read_integer;
 use table::{Table, is_sound_name, is_sound_value};
 
-/// Capacity of scratch buffers that outlives a block; longer strings are rare.
+/// Scratch capacity that outlives a block; longer strings are rare.
 const SCRATCH_BYTES_KEPT: usize = 512;
 
-/// Error of a block that cannot be decoded. The compression state of the connection is lost with
-/// it.
+/// Error that loses the compression state of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HpackError {
     #[error("the block ends inside a field")]
@@ -39,14 +33,13 @@ pub(crate) enum HpackError {
     Index(usize),
     #[error("bad Huffman code")]
     Huffman,
-    /// A size over our limit, or an update that is not at the start of a block.
     #[error("bad table size update")]
     TableSize,
     #[error("over {0} bytes decoded")]
     TooLarge(usize),
 }
 
-/// Decoder of the header blocks of one connection. It must see all of them, in order.
+/// Decoder of all header blocks of a connection, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     table: Table,
@@ -57,14 +50,12 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// Returns the count of changes of the table. Between two equal counts a block decodes to the
-    /// same fields.
+    /// Returns a count: while it is equal, a block decodes to the same fields.
     pub(crate) fn table_changes(&self) -> u64 {
         self.table.changes()
     }
 
-    /// Decodes a whole block and calls `each` with every field. Fails once the fields have more
-    /// than `bytes_max` bytes by HPACK's measure.
+    /// Calls `each` with every field; fails past `bytes_max` by HPACK's measure.
     pub(crate) fn decode(
         &mut self,
         mut block: &[u8],
@@ -126,8 +117,7 @@ impl Decoder {
     }
 }
 
-/// Takes the string at the front of `block`. It lies in the block, or in `scratch` if it is in
-/// Huffman code.
+/// Takes a string off `block`; Huffman code is decoded into `scratch`.
 fn read_string<'a, 'b: 'a>(
     block: &mut &'b [u8],
     scratch: &'a mut Vec<u8>,
@@ -144,8 +134,8 @@ fn read_string<'a, 'b: 'a>(
     Ok(scratch)
 }
 
-/// Appends a literal field that no table keeps. `index` is the index of the name in the static
-/// table, or 0 with the name in `name`.
+/// Appends a literal that no table keeps. `index` is the name's index in the static table, or 0
+/// with the name in `name`.
 pub(crate) fn write_literal(index: usize, name: &[u8], value: &[u8], block: &mut Vec<u8>) {
     write_integer(0x00, 4, index, block);
     if index == 0 {
@@ -156,7 +146,7 @@ pub(crate) fn write_literal(index: usize, name: &[u8], value: &[u8], block: &mut
     block.extend_from_slice(value);
 }
 
-/// Appends a literal field that the peer's table keeps; `index` as in [`write_literal`].
+/// Appends a literal that the peer's table keeps; `index` as in [`write_literal`].
 pub(crate) fn write_indexed_literal(index: usize, name: &[u8], value: &[u8], block: &mut Vec<u8>) {
     let start = block.len();
     write_integer(0x40, 6, index, block);

@@ -1,8 +1,7 @@
 //! HPACK's tables of fields: the static one and the peer's dynamic one.
 //!
-//! An entry holds the class of its name ([`Name`]) and the result of the checks of its bytes, so
-//! that an indexed field costs no comparison of text. The dynamic table keeps all text in one
-//! buffer, oldest first:
+//! An entry holds the class of its name ([`Name`]) and the result of its checks, so an indexed
+//! field costs no comparison of text. The dynamic table keeps all text in one buffer, oldest first:
 //!
 //! ```text
 //! text:     [ gone ... | name value | name value | ... | name value ]    moved to the front at
@@ -12,16 +11,13 @@
 
 use std::collections::VecDeque;
 
-/// Size of an entry in a table, in addition to its text.
 pub(crate) const ENTRY_OVERHEAD: usize = 32;
 
-/// Entries of the static table. The dynamic table has the indices after them.
 pub(crate) const STATIC_ENTRIES: usize = 61;
 
-/// Default size of a dynamic table. We keep it: the fields of an echo fit ten times.
+/// Default size; the fields of an echo fit ten times.
 pub(crate) const TABLE_BYTES: usize = 4096;
 
-/// Class of a field's name, as far as a call needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
     Authority,
@@ -29,9 +25,8 @@ pub(crate) enum Name {
     Path,
     Scheme,
     Status,
-    /// Any other name that begins with a colon.
     UnknownPseudo,
-    /// `connection` and the other fields of one HTTP/1.1 hop, which HTTP/2 forbids.
+    /// Field of one HTTP/1.1 hop, which HTTP/2 forbids.
     Hop,
     ContentLength,
     ContentType,
@@ -44,15 +39,13 @@ pub(crate) enum Name {
     Other,
 }
 
-/// Decoded field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field<'a> {
     pub(crate) name: Name,
-    /// Bytes in a table, the block or the decoder's scratch.
     pub(crate) value: &'a [u8],
     /// False if the name or the value holds a forbidden byte.
     pub(crate) sound: bool,
-    /// Size by HPACK's measure: name, value and [`ENTRY_OVERHEAD`].
+    /// Name, value and [`ENTRY_OVERHEAD`].
     pub(crate) bytes: usize,
 }
 
@@ -80,8 +73,8 @@ impl Name {
     }
 }
 
-/// Returns true if HTTP/2 allows `name`: visible ASCII without capitals, and a colon only at the
-/// start (RFC 9113 section 8.2.1).
+/// Returns true for visible ASCII without capitals, and a colon only at the start (RFC 9113 section
+/// 8.2.1).
 pub(crate) fn is_sound_name(name: &[u8]) -> bool {
     let rest = name.strip_prefix(b":").unwrap_or(name);
     let allowed =
@@ -89,7 +82,7 @@ pub(crate) fn is_sound_name(name: &[u8]) -> bool {
     !rest.is_empty() && rest.iter().all(allowed)
 }
 
-/// Returns true if HTTP/2 allows `value`: no NUL, CR or LF, and no blank at either end.
+/// Returns true without NUL, CR, LF, and a blank at either end.
 pub(crate) fn is_sound_value(value: &[u8]) -> bool {
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     !value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
@@ -99,7 +92,7 @@ pub(crate) fn is_sound_value(value: &[u8]) -> bool {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Start of the text, counted from the first byte that ever entered the table.
+    /// Start of the text, counted from the first byte that ever entered.
     start: usize,
     name_len: u32,
     value_len: u32,
@@ -113,11 +106,9 @@ impl Entry {
     }
 }
 
-/// Dynamic table, filled by the peer's encoder.
 #[derive(Debug)]
 pub(crate) struct Table {
     text: Vec<u8>,
-    /// Bytes that have been cut off the front of `text`.
     text_start: usize,
     entries: VecDeque<Entry>,
     size: usize,
@@ -139,9 +130,8 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Calls `each` with the field at `index` of both tables and returns the size of the field, or
-    /// `None` if the index is not used. By reference, because passing a field by value costs more
-    /// than reading it.
+    /// Calls `each` with the field at `index` of both tables and returns its size. By reference,
+    /// because passing a field by value costs more than reading it.
     #[inline]
     pub(crate) fn show(&self, index: usize, each: &mut impl FnMut(&Field<'_>)) -> Option<usize> {
         if let Some(line) = STATIC.get(index.wrapping_sub(1)) {
@@ -156,7 +146,6 @@ impl Table {
         Some(bytes)
     }
 
-    /// Returns the name at `index` of both tables.
     pub(crate) fn name(&self, index: usize) -> Option<&[u8]> {
         if let Some(line) = STATIC.get(index.wrapping_sub(1)) {
             return Some(line.text.as_bytes());
@@ -171,13 +160,11 @@ impl Table {
         self.entries.get(self.entries.len().checked_sub(age + 1)?)
     }
 
-    /// Returns the count of insertions and changes of the size.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// Inserts a field and evicts the oldest ones to make room. A field larger than the table
-    /// empties it.
+    /// Inserts a field and evicts the oldest. A field larger than the table empties it.
     pub(crate) fn insert(&mut self, name: &[u8], value: &[u8], class: Name, sound: bool) {
         self.changes += 1;
         let bytes = name.len() + value.len() + ENTRY_OVERHEAD;
@@ -195,7 +182,6 @@ impl Table {
         self.size += bytes;
     }
 
-    /// Sets the size that the peer's encoder uses.
     pub(crate) fn resize(&mut self, size_max: usize) {
         self.changes += 1;
         self.size_max = size_max;
@@ -210,7 +196,6 @@ impl Table {
         }
     }
 
-    /// Cuts off the text of evicted entries before the buffer grows past twice the table's limit.
     fn reclaim(&mut self) {
         if self.text.len() >= self.size_max {
             let live = self.entries.front().map_or(self.text.len(), |e| e.start - self.text_start);
@@ -220,7 +205,6 @@ impl Table {
     }
 }
 
-/// Entry of the static table.
 struct Line {
     text: &'static str,
     field: Field<'static>,

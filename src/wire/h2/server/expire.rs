@@ -53,7 +53,6 @@ impl<H: Handler> H2<H> {
         Ok(())
     }
 
-    /// Ends the streams that are late, and schedules the next sweep.
     fn sweep(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         self.timeouts.begin_sweep();
         self.connection.streams.trim();

@@ -1,7 +1,6 @@
 //! Frames of responses, without the messages of good ones (`message.rs`).
 //!
-//! Header blocks are literals that no table keeps, so they are valid whatever the peer's table
-//! size.
+//! Header blocks are literals that no table keeps, so they suit any table size of the peer.
 //!
 //! ```text
 //! call answered   HEADERS :status 200, content-type | DATA prefix, message | HEADERS grpc-status 0
@@ -16,45 +15,34 @@ use crate::wire::h2::hpack::write_literal;
 use crate::wire::handler::PLAIN_TEXT;
 use crate::wire::{Context, Slice};
 
-/// Index of `:status` in the static table.
 const STATUS: usize = 8;
-/// Index of `allow`.
 const ALLOW: usize = 22;
-/// Index of `content-length`.
 const CONTENT_LENGTH: usize = 28;
-/// Index of `content-type`.
 const CONTENT_TYPE: usize = 31;
 
-/// `:status 200`, an indexed field.
 const STATUS_200: u8 = 0x88;
 
-/// The header block of trailers that say all is well.
 pub(super) const OK_TRAILERS: &[u8] = b"\x00\x0bgrpc-status\x010";
 
-/// Bytes of a response around its message, about.
 pub(super) const AROUND_BYTES: usize = 128;
 
-/// Most bytes of a text that is sent as `grpc-message` or as content of a refusal.
 const TEXT_BYTES_MAX: usize = 1024;
 
-/// A refusal in plain HTTP.
 #[derive(Debug)]
 pub(super) struct TextResponse {
     status: &'static str,
     allow: &'static str,
     text: String,
-    /// The request was HEAD: the text is left out.
     bodiless: bool,
 }
 
 impl TextResponse {
-    /// `status` with the reason in `text`.
     pub(super) fn new(status: &'static str, text: String, bodiless: bool) -> TextResponse {
         let allow = if status == "405" { "POST" } else { "" };
         TextResponse { status, allow, text, bodiless }
     }
 
-    /// Writes the head; the text, if there is one, is to be sent behind it.
+    /// Writes the head; returns the text that follows it.
     pub(super) fn send_head(self, stream: u32, cx: &mut Context<'_>) -> Option<Outgoing> {
         let text = [self.text.as_bytes(), b"\n"].concat();
         let length = text.len().to_string();
@@ -78,7 +66,6 @@ impl TextResponse {
     }
 }
 
-/// The HEADERS frame that ends a call well.
 #[inline]
 pub(super) fn ok_trailers(stream: u32) -> [u8; HEAD_BYTES + OK_TRAILERS.len()] {
     let head = head_bytes(OK_TRAILERS.len(), Kind::Headers, END_HEADERS | END_STREAM, stream);
@@ -88,7 +75,6 @@ pub(super) fn ok_trailers(stream: u32) -> [u8; HEAD_BYTES + OK_TRAILERS.len()] {
     frame
 }
 
-/// Writes the whole response of a call that failed.
 pub(super) fn send_status(stream: u32, status: &Status, cx: &mut Context<'_>) {
     cx.out.compose(AROUND_BYTES + status.text.len(), cx.pool, |out| {
         write_headers(stream, END_HEADERS | END_STREAM, out, |block| {
@@ -102,7 +88,6 @@ pub(super) fn send_status(stream: u32, status: &Status, cx: &mut Context<'_>) {
     });
 }
 
-/// Returns the header block of trailers with a status.
 pub(super) fn status_trailers(status: &Status) -> Vec<u8> {
     let mut block = Vec::new();
     write_status(status, &mut block);
@@ -117,8 +102,7 @@ fn write_status(status: &Status, block: &mut Vec<u8>) {
     }
 }
 
-/// Appends the HEADERS frame that begins the response of a call. `advertise` adds the supported
-/// compressions.
+/// Appends the HEADERS of a response. `advertise` adds the supported compressions.
 pub(super) fn write_ok_head(stream: u32, advertise: bool, content_type: &str, out: &mut Vec<u8>) {
     write_headers(stream, END_HEADERS, out, |block| {
         block.push(STATUS_200);
@@ -133,7 +117,6 @@ fn write_accepted(block: &mut Vec<u8>) {
     write_literal(0, b"grpc-accept-encoding", b"identity", block);
 }
 
-/// Writes a HEADERS frame around what `write` appends.
 fn write_headers(stream: u32, flags: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
     out.extend_from_slice(&head_bytes(0, Kind::Headers, flags, stream));

@@ -1,18 +1,15 @@
 //! Request head: the fields that a server needs, and the rules for them.
 //!
-//! Only path, content type and authority are kept; the last is compared with `host`. A broken rule
-//! is noted, and the block is decoded to its end, because the next block needs the compression
-//! state.
-//!
-//! RFC 9113 sections 8.2 and 8.3.
+//! A broken rule is noted, and the block decoded to its end, because the next block needs the
+//! compression state. RFC 9113 sections 8.2 and 8.3.
 
 use std::time::Duration;
 
 use crate::wire::grpc;
 use crate::wire::h2::hpack::{Field, Name};
 
-/// Most bytes of a text that are kept. No known path, content type or host is longer, and an idle
-/// connection keeps the texts of its last request.
+/// Longest kept text. No known path, content type or host is longer, and an idle connection keeps
+/// those of its last request.
 const TEXT_BYTES_KEPT: usize = 512;
 
 const METHOD: u8 = 1;
@@ -22,20 +19,16 @@ const PATH: u8 = 8;
 /// Bit of all regular fields, which no pseudo-field may follow.
 const REGULAR: u8 = 0x80;
 
-/// Method of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// Method of all gRPC calls.
     #[default]
     Post,
-    /// Answered without content.
     Head,
-    /// Has other required fields.
     Connect,
     Other,
 }
 
-/// Head of one request. Its buffers are used again for the next.
+/// Head of a request; its buffers are reused.
 #[derive(Debug, Default)]
 pub(crate) struct RequestHead {
     pub(crate) method: Method,
@@ -43,19 +36,15 @@ pub(crate) struct RequestHead {
     pub(crate) content_type: Vec<u8>,
     authority: Vec<u8>,
     pub(crate) timeout: Option<Duration>,
-    /// True if `grpc-encoding` names a compression.
     pub(crate) encoded: bool,
     pub(crate) content_length: Option<u64>,
-    /// Size of all fields by HPACK's measure.
     pub(crate) bytes: usize,
     pub(crate) fields: usize,
-    /// Bits of the pseudo-fields that have arrived, and [`REGULAR`].
     seen: u8,
     fault: Option<&'static str>,
 }
 
 impl RequestHead {
-    /// Empties the head for the next request.
     pub(crate) fn clear(&mut self) {
         self.method = Method::Post;
         self.path.clear();
@@ -139,7 +128,6 @@ impl RequestHead {
         self.fault.get_or_insert(what);
     }
 
-    /// Returns the rule that the head of a request breaks.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let has = |bits: u8| self.seen & bits == bits;
         if self.fault.is_some() {
@@ -157,7 +145,6 @@ impl RequestHead {
         }
     }
 
-    /// Returns the rule that trailers break.
     pub(crate) fn trailers_fault(&self) -> Option<&'static str> {
         let pseudo = self.seen & (METHOD | SCHEME | AUTHORITY | PATH) != 0;
         self.fault.or(pseudo.then_some("a pseudo-field in trailers"))

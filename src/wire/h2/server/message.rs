@@ -4,8 +4,7 @@
 //! HEADERS :status 200, content-type | DATA prefix, message | HEADERS grpc-status 0, END_STREAM
 //! └────────────── prologue: equal for most responses ──┘
 //! ```
-//! A short response is written straight into the outbox. A long one keeps its buffers and is sent
-//! from there.
+//! A short response is written straight into the outbox; a long one is sent from its own buffers.
 
 use std::ops::Range;
 
@@ -15,45 +14,41 @@ use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{HEAD_BYTES, Kind, head_bytes, put_stream};
 use crate::wire::{Context, Refused, Response, Slice};
 
-/// Stream of a response, and the bytes of DATA that its windows and the frame size allow now.
+/// Stream of a response, and the bytes of DATA that may be sent now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     pub(super) stream: u32,
     pub(super) bytes_max: usize,
 }
 
-/// Progress of a response.
 #[derive(Debug)]
 pub(super) enum Written {
-    /// All of it is in the outbox. The windows have yet to lose the length of the message with its
-    /// prefix.
+    /// Message length with prefix, all in the outbox and not yet off the windows.
     Sent(usize),
-    /// The head is in the outbox; the message waits for a window.
+    /// Message that waits for a window; the head is in the outbox.
     Held(Outgoing),
 }
 
-/// Rare results of a short response. Boxed, because the result of the common case is then small.
+/// Rare results of a short response, boxed to keep the common result small.
 enum Unsent {
     Held(Vec<u8>),
     Failed(Status),
 }
 
-/// Writer of one connection's response messages.
 #[derive(Debug, Default)]
 pub(super) struct MessageWriter {
     prologue: Prologue,
     scratch: Vec<u8>,
-    /// Length of the last long answer without its payload: capacity for the next.
+    /// Length of the last long answer without its payload, for the next buffer.
     long_answer_bytes: usize,
-    /// True once the client knows which compressions are supported.
     advertised: bool,
 }
 
 impl MessageWriter {
-    /// Answers a short message by `answer`, which appends to the buffer as
-    /// [`crate::wire::Handler::answer`] does.
+    /// Writes a short message, which `answer` appends as [`crate::wire::Handler::answer`] does.
     ///
-    /// The prologue of the previous response is written first, as a guess. A message that is longer
+    /// The previous prologue is written first, as a guess. A message over the terms is taken back
+    /// out.
     /// than the terms allow is taken back out of the outbox and returned.
     #[inline]
     pub(super) fn write_short(
@@ -103,8 +98,7 @@ impl MessageWriter {
         }
     }
 
-    /// Answers a long message in a buffer of its own. The payload is sent from the buffer of the
-    /// request.
+    /// Answers a long message in a buffer of its own; the payload stays in the request's.
     pub(super) fn write_long(
         &mut self,
         terms: Terms,
@@ -113,7 +107,7 @@ impl MessageWriter {
         answer: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Response, Refused>,
     ) -> Result<Outgoing, Status> {
         let advertise = !std::mem::replace(&mut self.advertised, true);
-        // The hint is the length of the answer before, whose buffer may have no byte more.
+        // The length of the previous answer, whose buffer may have no byte more.
         let mut edge = cx.pool.take(self.long_answer_bytes.max(AROUND_BYTES));
         edge.extend_from_slice(&[0; PREFIX_BYTES]);
         let answered = answer(message.as_ref(), &mut edge);
@@ -133,8 +127,8 @@ impl MessageWriter {
     }
 }
 
-/// Bytes before a message: HEADERS, the head of a DATA frame, and the message's prefix. The next
-/// response is likely to have the same but for its numbers, so it is copied from here.
+/// HEADERS, the head of a DATA frame, and the message's prefix. The next response likely has the
+/// same but for its numbers, so it is copied from here.
 #[derive(Debug, Default)]
 struct Prologue {
     content_type: &'static str,
@@ -148,7 +142,7 @@ impl Prologue {
         write_prologue(0, false, content_type, &mut self.bytes);
     }
 
-    /// Appends the prologue for `stream`. The DATA frame and the prefix get their lengths later.
+    /// Appends the prologue; DATA frame and prefix get their lengths later.
     fn write(&self, stream: u32, advertise: bool, out: &mut Vec<u8>) {
         if advertise || self.bytes.is_empty() {
             return write_prologue(stream, advertise, self.content_type, out);
@@ -158,8 +152,7 @@ impl Prologue {
         put_stream(&mut out[at..], stream);
     }
 
-    /// Replaces the prologue at `guess` by this one. The bytes behind it are in `scratch` as well
-    /// afterwards.
+    /// Replaces the prologue at `guess`; `scratch` then holds the bytes behind it as well.
     fn replace(
         &self,
         guess: Range<usize>,
@@ -176,21 +169,20 @@ impl Prologue {
     }
 }
 
-/// Appends a prologue, the last [`HEAD_BYTES`] and [`PREFIX_BYTES`] of it as zeros.
+/// Appends a prologue, with zeros for the last [`HEAD_BYTES`] and [`PREFIX_BYTES`].
 fn write_prologue(stream: u32, advertise: bool, content_type: &str, out: &mut Vec<u8>) {
     write_ok_head(stream, advertise, content_type, out);
     out.extend_from_slice(&[0; HEAD_BYTES + PREFIX_BYTES]);
 }
 
-/// Takes a response back out of the outbox.
 #[cold]
 fn undo(out: &mut Vec<u8>, start: usize, unsent: Unsent) -> Result<usize, Box<Unsent>> {
     out.truncate(start);
     Err(Box::new(unsent))
 }
 
-/// Completes the DATA frame at `at` and ends the response, or moves the message out if the terms do
-/// not allow it. Returns the message's length with its prefix.
+/// Completes the DATA frame at `at` and ends the response, or moves the message out if the terms
+/// forbid it.
 #[inline]
 fn finish_short(
     terms: Terms,
@@ -210,7 +202,6 @@ fn finish_short(
     Ok(len)
 }
 
-/// Inserts `payload` at `at`.
 #[inline]
 fn insert_payload(payload: &[u8], at: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
     if payload.is_empty() {

@@ -7,8 +7,8 @@
 //! responses ▶ message.rs, frames.rs
 //! time ─────▶ expire.rs (timeouts.rs, shutdown.rs)
 //! ```
-//! The half answers each event before it asks for the next, so responses leave in the order in
-//! which requests end.
+//! The half answers each event before the next, so responses leave in the order in which requests
+//! end.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -43,7 +43,6 @@ mod state;
 mod stream;
 mod timeouts;
 
-/// Server half.
 #[derive(Debug)]
 pub struct H2<H: Handler> {
     connection: Connection<Request>,
@@ -52,12 +51,10 @@ pub struct H2<H: Handler> {
     messages: MessageWriter,
     shutdown: Shutdown,
     timeouts: Timeouts,
-    /// Streams whose calls have paused until their messages are sent.
     paused: Vec<u32>,
 }
 
 impl<H: Handler> H2<H> {
-    /// Makes a connection whose calls `handler` answers.
     pub fn new(handler: H, limits: Rc<Limits>) -> H2<H> {
         let ours = Settings {
             max_concurrent_streams: Some(STREAMS_MAX),
@@ -78,17 +75,14 @@ impl<H: Handler> H2<H> {
         }
     }
 
-    /// Returns the settings that the client has sent so far.
     pub fn peer_settings(&self) -> Settings {
         self.connection.peer
     }
 
-    /// Returns true while a call waits to be resumed after its messages have been sent.
     pub fn has_paused_calls(&self) -> bool {
         !self.paused.is_empty()
     }
 
-    /// Handles `handled` and all events of `input`.
     fn run(
         &mut self,
         mut handled: Result<(), Fault>,
@@ -131,8 +125,7 @@ impl<H: Handler> H2<H> {
                 self.shutdown.confirm(self.connection.history.last(), cx);
                 Ok(())
             }
-            // A client that goes away ends the connection itself; until then its open calls are
-            // answered.
+            // A client that goes away closes the connection itself.
             Event::Reset { .. } | Event::GoAway { .. } => Ok(()),
         }
     }

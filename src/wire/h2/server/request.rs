@@ -27,8 +27,7 @@ use crate::wire::h2::{HEAD_BYTES_FATAL_FACTOR, STREAM_WINDOW, STREAMS_MAX};
 use crate::wire::{Context, Handler, Head, Limit, Routed};
 
 impl<H: Handler> H2<H> {
-    /// Takes a header block: a new request, or trailers. The content that follows in `input` is
-    /// taken as well if it is all of the request.
+    /// Takes a new request or trailers, and content in `input` that completes the request.
     #[inline]
     pub(super) fn request(
         &mut self,
@@ -87,7 +86,6 @@ impl<H: Handler> H2<H> {
         Err(Fault::Stream(id, ErrorCode::RefusedStream, "no stream is left"))
     }
 
-    /// Takes a header block on a stream that was opened before.
     fn trailers(&mut self, block: &HeaderBlock<'_>, cx: &mut Context<'_>) -> Result<(), Fault> {
         let id = block.stream;
         let Some(stream) = self.connection.streams.get(id) else {
@@ -114,7 +112,7 @@ impl<H: Handler> H2<H> {
         if self.connection.end_stream(id)? { self.answer_ended(id, cx) } else { Ok(()) }
     }
 
-    /// Returns the course of the request whose head was decoded, or the status that refuses it.
+    /// Returns the course of the decoded request, or the status that refuses it.
     #[inline]
     fn classify(&mut self) -> Result<RequestState, Status> {
         match self.heads.route() {
@@ -161,7 +159,6 @@ impl<H: Handler> H2<H> {
         }
     }
 
-    /// Answers a request that has ended with its head.
     fn answer_without_content(
         &mut self,
         id: u32,
@@ -184,7 +181,6 @@ impl<H: Handler> H2<H> {
         Ok(())
     }
 
-    /// Opens the stream of a request whose content is still to come.
     fn begin(
         &mut self,
         id: u32,
@@ -202,7 +198,7 @@ impl<H: Handler> H2<H> {
         Ok(())
     }
 
-    /// Opens a stream for a response, whose request has ended.
+    /// Opens a stream for the response to an ended request.
     pub(super) fn insert_ended(&mut self, id: u32, state: RequestState, cx: &mut Context<'_>) {
         self.open(id, state, true, cx);
     }

@@ -1,9 +1,7 @@
-//! Responses: a message is answered, the send queue takes what windows hold up, the stream is
-//! closed.
+//! Responses: a message is answered, the send queue takes the rest, the stream is closed.
 //!
 //! A status before the content has ended is followed by RST_STREAM NO_ERROR, so that the client
-//! stops sending; late content is dropped and its window given back. `frames.rs` and `message.rs`
-//! write the frames.
+//! stops sending; late content is dropped and its window given back.
 
 use super::H2;
 use super::frames::{self, TextResponse};
@@ -17,7 +15,7 @@ use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::{Context, Handler, OWN_BYTES_MIN, PooledBuf, Route, Slice};
 
 impl<H: Handler> H2<H> {
-    /// Answers a request without a stream; `content` is all of it and lies in the input.
+    /// Answers a request without a stream; the input holds all of `content`.
     #[inline]
     pub(super) fn answer_inline(
         &mut self,
@@ -78,7 +76,6 @@ impl<H: Handler> H2<H> {
         self.settle(id, written, cx)
     }
 
-    /// Answers a stream that its client has ended.
     pub(super) fn answer_ended(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Some(stream) = self.connection.streams.get(id) else { return Ok(()) };
         let is_late = stream.data.is_late(cx.now);
@@ -96,7 +93,7 @@ impl<H: Handler> H2<H> {
         }
     }
 
-    /// Answers a message with its prefix that lies in the input.
+    /// Answers a message with its prefix in the input.
     #[inline]
     fn answer(
         &mut self,
@@ -118,7 +115,6 @@ impl<H: Handler> H2<H> {
             .write_short(terms, message, cx, |message, out| handler.answer(route, message, out))
     }
 
-    /// Answers a message that has its own buffer.
     fn answer_gathered(
         &mut self,
         id: u32,
@@ -138,7 +134,6 @@ impl<H: Handler> H2<H> {
         self.settle(id, written, cx)
     }
 
-    /// Finishes a call on a stream, once it is answered.
     fn settle(
         &mut self,
         id: u32,
@@ -164,7 +159,6 @@ impl<H: Handler> H2<H> {
         }
     }
 
-    /// Ends a stream's call with a status.
     pub(super) fn fail(
         &mut self,
         id: u32,
@@ -183,7 +177,7 @@ impl<H: Handler> H2<H> {
         self.close(id, cx)
     }
 
-    /// Refuses a request that is not a call, once it has sent more than a small request has.
+    /// Refuses a request that is not a call, once it exceeds a small request.
     pub(super) fn refuse_large(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
         let stream = self.connection.streams.get(id);
         if stream.is_some_and(|stream| stream.inbound.content_bytes() > REFUSED_CONTENT_MAX) {
@@ -192,7 +186,7 @@ impl<H: Handler> H2<H> {
         Ok(())
     }
 
-    /// Sends the response to a request that is not a call, if it is not on its way.
+    /// Sends the response to a request that is not a call, once.
     pub(super) fn send_refusal(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Some(stream) = self.connection.streams.get(id) else { return Ok(()) };
         if !matches!(stream.data.state, RequestState::Text(_)) {
@@ -204,7 +198,7 @@ impl<H: Handler> H2<H> {
         }
     }
 
-    /// Sends a text response to a request that has ended and has no stream.
+    /// Sends a text response without a stream.
     pub(super) fn send_text_inline(
         &mut self,
         id: u32,
@@ -232,7 +226,6 @@ impl<H: Handler> H2<H> {
         self.flush(cx)
     }
 
-    /// Sends what the windows allow, and closes the streams whose responses end.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         while let Some(id) = self.connection.send_next(cx) {
             self.close(id, cx)?;
@@ -240,7 +233,7 @@ impl<H: Handler> H2<H> {
         Ok(())
     }
 
-    /// Closes a stream whose response is sent, and asks the client to stop if it still sends.
+    /// Closes a stream, and asks the client to stop if it still sends.
     pub(super) fn close(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
         let removed = self.connection.remove(id);
         if removed.is_some_and(|removed| removed.receives) {

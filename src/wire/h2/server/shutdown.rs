@@ -14,26 +14,21 @@ use crate::wire::h2::STREAM_ID_MAX;
 use crate::wire::h2::error::ErrorCode;
 use crate::wire::h2::frame::{self, PING_BYTES};
 
-/// Time a client has to answer the PING of a shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Payload of the PING that asks whether the client has seen the first GOAWAY.
 const DRAIN_PING: [u8; PING_BYTES] = *b"draining";
 
 const TEXT: &str = "shutting down";
 
-/// Progress of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shutdown {
     Running,
-    /// The client has been told. It may open streams until it answers, or until this time.
+    /// Deadline for the client's answer; until then it may open streams.
     Announced(Instant),
-    /// No new streams are taken.
     Final,
 }
 
 impl Shutdown {
-    /// Announces the shutdown, unless it was announced before.
     pub(super) fn begin(&mut self, cx: &mut Context<'_>) {
         if *self == Shutdown::Running {
             cx.out.copy(&frame::go_away(STREAM_ID_MAX, ErrorCode::NoError, TEXT), cx.pool);
@@ -50,7 +45,6 @@ impl Shutdown {
         }
     }
 
-    /// Returns the time at which the client is no longer waited for.
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
             Shutdown::Announced(until) => Some(until),

@@ -6,32 +6,25 @@ use std::time::Instant;
 use super::frames::TextResponse;
 use crate::wire::{Call, Route};
 
-/// Request on a stream.
 #[derive(Debug, Default)]
 pub(super) struct Request {
     pub(super) state: RequestState,
-    /// Time at which the call is over, from its `grpc-timeout`.
+    /// End of the call, from its `grpc-timeout`.
     pub(super) deadline: Option<Instant>,
 }
 
-/// Use of a request's content.
 #[derive(Debug, Default)]
 pub(super) enum RequestState {
-    /// Message of a call.
     Call(Route),
-    /// Dropped, since the request is not a call. The response is sent once the content has ended.
+    /// Response that is sent once the content has ended.
     Text(Box<TextResponse>),
-    /// Messages of a stream of messages.
     Stream(Box<StreamCall>),
-    /// Dropped, since the response is on its way.
     #[default]
     Answered,
 }
 
-/// Call that takes and sends any number of messages.
 pub(super) struct StreamCall {
     pub(super) call: Box<dyn Call>,
-    /// True once the response's HEADERS have been sent.
     pub(super) has_head: bool,
 }
 

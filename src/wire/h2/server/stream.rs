@@ -5,9 +5,8 @@
 //! StreamEnded ─▶ Call::end ─────┼─▶ Replies: HEADERS, messages ─▶ finish or error: trailers
 //! flushed ─────▶ Call::resume ──┘
 //! ```
-//! A call whose messages wait for the peer pauses ([`Replies::is_full`]) and gets its peer no more
-//! window; it is resumed once the outbox has been sent, so that the outbox holds the messages of
-//! one event at most.
+//! A call whose messages wait for the peer pauses ([`Replies::is_full`]), and its peer gets no more
+//! window. It is resumed once the outbox is sent, so the outbox holds one event's messages at most.
 
 use std::borrow::Cow;
 
@@ -19,11 +18,9 @@ use crate::wire::h2::STREAM_UNSENT_BYTES_MAX;
 use crate::wire::h2::error::Fault;
 use crate::wire::{Call, Context, Handler, PooledBuf, Refused, Replies};
 
-/// Messages that a call sends during one event.
 struct EventReplies {
-    /// Messages with their prefixes.
     bytes: PooledBuf,
-    /// Bytes of earlier messages that are not sent.
+    /// Unsent bytes of earlier messages.
     unsent_bytes: usize,
     is_finished: bool,
     is_too_long: bool,
@@ -51,7 +48,6 @@ impl Replies for EventReplies {
 }
 
 impl<H: Handler> H2<H> {
-    /// Passes a whole message to the call of its stream.
     pub(super) fn pass_message(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Some(message) = self.connection.take_message(id) else { return Ok(()) };
         let next = MessageReader::new(self.connection.limits.body_bytes_max, message.is_encoded());
@@ -69,7 +65,6 @@ impl<H: Handler> H2<H> {
         }
     }
 
-    /// Tells a call that its client has sent the last message.
     pub(super) fn end_call(
         &mut self,
         id: u32,
@@ -84,7 +79,6 @@ impl<H: Handler> H2<H> {
         self.run_call(id, call, cx, |call, to| call.end(to))
     }
 
-    /// Resumes the paused calls whose messages have been sent.
     pub(super) fn resume_calls(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         for id in std::mem::take(&mut self.paused) {
             let Some(stream) = self.connection.streams.get(id) else { continue };
@@ -143,7 +137,7 @@ impl<H: Handler> H2<H> {
         }
     }
 
-    /// Sends the last messages of a call and its trailers. Later content of the request is dropped.
+    /// Sends the last messages and the trailers; drops later content.
     pub(super) fn finish_call(
         &mut self,
         id: u32,
@@ -157,7 +151,6 @@ impl<H: Handler> H2<H> {
         self.flush(cx)
     }
 
-    /// Returns true if the HEADERS of the response to a stream of messages have been sent.
     pub(super) fn has_head(&mut self, id: u32) -> bool {
         let stream = self.connection.streams.get(id);
         stream.is_some_and(

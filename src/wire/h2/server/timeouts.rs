@@ -8,9 +8,8 @@
 //! | a window for a response | [`WINDOW_TIMEOUT`] | RST_STREAM CANCEL |
 //! | a stream | `idle_timeout` | GOAWAY |
 //!
-//! Streams have no timers of their own: the sweep comes no later than the first of them is due, and
-//! looks through all. It also frees the memory of many streams, at most a second after the last of
-//! them.
+//! The sweep comes when the first stream is due, and looks through all. It also frees the memory of
+//! many streams, at most a second after the last of them.
 
 use std::time::{Duration, Instant};
 
@@ -18,35 +17,30 @@ use super::state::Request;
 use crate::wire::Limits;
 use crate::wire::h2::connection::stream::Stream;
 
-/// Time a response waits for a window that the client does not open.
+/// Longest wait for a window that the client does not open.
 const WINDOW_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Streams that an idle connection keeps memory for.
 pub(super) const STREAMS_KEPT: usize = 8;
 
-/// Time a connection keeps the memory of more streams than that, once none is open.
+/// Time until the memory of more streams is freed, once none is open.
 pub(super) const TRIM_TIME: Duration = Duration::from_secs(1);
 
-/// Times at which something happened or is due. All are `None` before the connection opens.
+/// Times of events and deadlines, `None` before the connection opens.
 #[derive(Debug, Default)]
 pub(super) struct Timeouts {
     /// Start of the frame or header block that has not arrived in full.
     cut_since: Option<Instant>,
-    /// Time of the last input.
     active_at: Option<Instant>,
-    /// Time of the next look at all streams.
     sweep_at: Option<Instant>,
 }
 
 impl Timeouts {
-    /// Records input at `now`, which ended inside a frame or header block if `is_cut`.
     #[inline]
     pub(super) fn input(&mut self, is_cut: bool, now: Instant) {
         self.active_at = Some(now);
         self.cut_since = if is_cut { self.cut_since.or(Some(now)) } else { None };
     }
 
-    /// Returns the time at which a frame or header block is late.
     pub(super) fn cut_deadline(&self, limits: &Limits) -> Option<Instant> {
         self.cut_since.map(|since| since + limits.head_timeout)
     }
@@ -60,18 +54,15 @@ impl Timeouts {
         self.sweep_at
     }
 
-    /// Makes the next sweep no later than `due`.
     pub(super) fn sweep_by(&mut self, due: Instant) {
         self.sweep_at = Some(self.sweep_at.map_or(due, |at| at.min(due)));
     }
 
-    /// Forgets the sweep that begins.
     pub(super) fn begin_sweep(&mut self) {
         self.sweep_at = None;
     }
 }
 
-/// Returns the time at which `stream` is late, if nothing moves on it.
 pub(super) fn due(stream: &Stream<Request>, limits: &Limits) -> Instant {
     let gap = if stream.state.receives() { limits.body_gap_timeout } else { WINDOW_TIMEOUT };
     let due = stream.touched + gap;
