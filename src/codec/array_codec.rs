@@ -1,9 +1,8 @@
 //! Contract of a codec: from a message body to a checked [`ArrayView`], and back.
 //!
 //! A codec borrows the payload if the encoding has it as plain bytes, and returns it borrowed for a
-//! vectored write, so the binary codecs copy nothing. A codec keeps nothing between calls, and
-//! allocates nothing whose size a peer chooses: what it must build goes into the caller's
-//! `scratch`, in step with bytes that have arrived.
+//! vectored write. A codec keeps nothing between calls, and allocates nothing whose size a peer
+//! chooses: what it must build goes into the caller's `scratch`, in step with arrived bytes.
 
 use std::fmt;
 
@@ -12,8 +11,7 @@ use crate::axis::{Codec, Encoding};
 
 use super::error::Result;
 
-/// Result of an encoder. `out` holds head and tail; the payload belongs between them and was not
-/// copied.
+/// Result of an encoder. The payload belongs between head and tail and was not copied.
 ///
 /// ```text
 /// out      [ head ........ | tail ... ]      message = head, payload, tail
@@ -28,7 +26,6 @@ pub struct Encoded<'a> {
     pub payload: &'a [u8],
 }
 
-/// Reader and writer of one encoding.
 pub trait ArrayCodec: fmt::Debug + Send + Sync {
     fn id(&self) -> Codec;
 
@@ -40,18 +37,15 @@ pub trait ArrayCodec: fmt::Debug + Send + Sync {
         self.id().encoding()
     }
 
-    /// Reads a complete message. Parts that cannot be borrowed from `body` are built in `scratch`,
-    /// which loses its content and keeps its capacity.
+    /// Reads a complete message. `scratch` is cleared and gets the parts that are not borrowed.
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>>;
 
-    /// Appends head and tail of a message to `out`. Fails only if the encoding cannot represent the
-    /// array exactly.
+    /// Appends head and tail to `out`. Fails if the encoding cannot represent the array.
     fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>>;
 
-    /// Reads a complete message and appends head and tail of the reply to `out`; after an error the
-    /// new part of `out` is undefined. Equals [`ArrayCodec::decode`] and [`ArrayCodec::encode`]. A
-    /// codec overrides it to encode a part of the array while it decodes the next one. The array is
-    /// complete and checked before this returns.
+    /// Does the work of [`ArrayCodec::decode`] and [`ArrayCodec::encode`]; after an error the new
+    /// part of `out` is undefined. A codec overrides it to encode a part of the array while it
+    /// decodes the next one. The array is complete and checked before this returns.
     fn echo<'a>(
         &self,
         body: &'a [u8],
@@ -63,7 +57,6 @@ pub trait ArrayCodec: fmt::Debug + Send + Sync {
     }
 }
 
-/// Writes a complete message into one buffer.
 pub fn message(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     let Encoded { head_len, payload } = codec.encode(array, &mut out)?;

@@ -1,13 +1,11 @@
 //! Reading position in a message body, used by the own decoders.
 //!
-//! A cursor never reads past the end and never panics. Every error is a [`CodecError`] with the
-//! offset at which something else was expected. A cursor copies nothing and knows no encoding.
+//! A cursor never reads past the end and never panics. Every error has the offset of the fault.
 
 use std::ops::Range;
 
 use super::error::{CodecError, Result};
 
-/// Position in `body`; errors name `encoding`.
 #[derive(Clone, Debug)]
 pub(super) struct Cursor<'a> {
     encoding: &'static str,
@@ -28,17 +26,14 @@ impl<'a> Cursor<'a> {
         self.at >= self.body.len()
     }
 
-    /// Returns the unread bytes.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.body.get(self.at..).unwrap_or_default()
     }
 
-    /// Returns the bytes of `range`, which lies in the body.
     pub(super) fn between(&self, range: Range<usize>) -> &'a [u8] {
         &self.body[range]
     }
 
-    /// Returns the next byte without reading it.
     pub(super) fn peek(&self) -> Option<u8> {
         self.body.get(self.at).copied()
     }
@@ -85,7 +80,6 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Reads `byte` after white space, or fails with `what`.
     pub(super) fn expect(&mut self, byte: u8, what: &'static str) -> Result<()> {
         if self.accept(byte) { Ok(()) } else { Err(self.fail(what)) }
     }
@@ -103,7 +97,6 @@ impl<'a> Cursor<'a> {
         Ok(Cursor { encoding: self.encoding, body: &self.body[..self.at], at })
     }
 
-    /// Makes an error at the next byte.
     pub(super) fn fail(&self, what: &'static str) -> CodecError {
         self.fail_at(self.at, what)
     }

@@ -1,14 +1,12 @@
 //! Decimal dimensions in the one form that nearly every client writes.
 //!
-//! [`dims`] accepts less than the grammars allow; `None` leaves the text to the complete parser of
-//! the codec.
+//! [`dims`] accepts less than the grammars allow; `None` leaves the text to the codec's parser.
 
 use crate::array::Shape;
 
 /// Digits of the largest dimension that is read; 18 digits never overflow 64 bits.
 const DIGITS_MAX: usize = 18;
 
-/// Reads numbers separated by `", "`, if `text` begins with one, and returns the text after them.
 #[inline]
 pub(super) fn dims(text: &[u8]) -> Option<(Shape, &[u8])> {
     let mut shape = Shape::default();
@@ -26,8 +24,7 @@ pub(super) fn dims(text: &[u8]) -> Option<(Shape, &[u8])> {
     }
 }
 
-/// Reads the number at the start of `text` and returns the text after it. `None` for no number, a
-/// leading zero, or more than [`DIGITS_MAX`] digits.
+/// Reads a number and returns the text after it. `None` for no number or a leading zero.
 #[inline]
 fn leading(text: &[u8]) -> Option<(u64, &[u8])> {
     let (mut value, mut len) = (0u64, 0);
@@ -42,8 +39,7 @@ fn leading(text: &[u8]) -> Option<(u64, &[u8])> {
     is_plain.then(|| (value, &text[len..]))
 }
 
-/// Writes `value` to the start of `room` and returns the number of digits; `None` if they do not
-/// fit.
+/// Writes `value` to the start of `room` and returns the number of digits, if they fit.
 #[inline]
 pub(super) fn put(mut value: u64, room: &mut [u8]) -> Option<usize> {
     let len = value.checked_ilog10().unwrap_or(0) as usize + 1;
@@ -58,7 +54,6 @@ pub(super) fn put(mut value: u64, room: &mut [u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// Digits of `u64::MAX`.
     const ROOM: usize = 20;
 
     #[test]

@@ -4,30 +4,23 @@ use std::fmt;
 
 use crate::array::ArrayError;
 
-/// Result of reading or writing a message.
 pub type Result<T, E = CodecError> = std::result::Result<T, E>;
 
-/// Reason why a body is not an array, or why an encoding cannot represent an array. The peer is
-/// always at fault.
+/// Reason why a body is not an array or an encoding cannot represent one. The peer is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// Text or bytes that break the grammar of the encoding.
     #[error("{encoding} at byte {at}: {what}")]
     Syntax { encoding: &'static str, at: usize, what: &'static str },
-    /// Refusal by a library.
     #[error("{encoding}: {what}")]
     Library { encoding: &'static str, what: String },
-    /// Missing field, or one with a wrong type or an impossible value.
     #[error("{encoding}{}: field {field:?}: {what}", Place(*at))]
     Field {
         encoding: &'static str,
-        /// Offset of the field in the body, or the end of the body for a missing field; unknown
-        /// from a library.
+        /// Offset of the field, or the body's end for a missing field; unknown from a library.
         at: Option<usize>,
         field: &'static str,
         what: String,
     },
-    /// Dtype, shape and length that do not match.
     #[error("{encoding}{}: {source}", Place(*at))]
     Array {
         encoding: &'static str,
@@ -46,8 +39,7 @@ pub enum CodecError {
 }
 
 impl CodecError {
-    /// Returns the offset of the fault in the body; `None` if it is unknown or an array was
-    /// written.
+    /// Returns the offset of the fault in the body, if it is known.
     pub fn offset(&self) -> Option<usize> {
         match self {
             CodecError::Syntax { at, .. } => Some(*at),
@@ -66,7 +58,6 @@ impl CodecError {
         CodecError::Field { encoding, at: None, field, what: what.into() }
     }
 
-    /// Adds `place` to an error without an offset.
     pub(super) fn or_at(mut self, place: usize) -> CodecError {
         if let CodecError::Field { at, .. }
         | CodecError::Array { at, .. }
@@ -91,7 +82,6 @@ impl CodecError {
     }
 }
 
-/// Offset as it is printed in a message, if there is one.
 struct Place(Option<usize>);
 
 impl fmt::Display for Place {

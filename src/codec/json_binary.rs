@@ -1,11 +1,10 @@
 //! `json_binary`: `{"buffer": base64, "dtype": "<f8", "shape": [2, 3]}`.
 //!
-//! The base64 text is decoded in place into scratch, without a search for its end: decoding stops
-//! at the first character outside the alphabet. Base64 is strict RFC 4648: standard alphabet,
-//! padding, no line breaks, no nonzero bits before the padding; JSON escapes in it (PHP writes
-//! `\/`) are resolved. Members may come in any order; others than these three are skipped. The
-//! output equals Python's `json.dumps` of these members in this order. An echo encodes each block
-//! of the array while the block is still in the cache.
+//! The base64 text is decoded in place into scratch, up to the first character outside the
+//! alphabet. It is strict RFC 4648: padding, no line breaks, no nonzero bits before the padding;
+//! JSON escapes in it (PHP writes `\/`) are resolved. Members may come in any order; others are
+//! skipped. The output equals Python's `json.dumps`. An echo encodes each block of the array while
+//! the block is in the cache.
 
 use crate::array::{ArrayError, ArrayView, DType, Shape};
 use crate::axis::Codec;
@@ -23,11 +22,10 @@ pub struct JsonBinary;
 
 const NAME: &str = "json_binary";
 
-/// Characters decoded at a time. They, their 6 KiB of data and the new text fit a first-level cache
-/// of 32 KiB. A multiple of 4, so a block ends between groups.
+/// Characters decoded at a time; text, data and new text fit a first-level cache of 32 KiB. A
+/// multiple of 4, so a block ends between groups.
 const BLOCK: usize = 8 * 1024;
 
-/// Text around the base64, the dtype and the dimensions, as Python writes it.
 const HEAD: &[u8] = b"{\"buffer\": \"";
 const BEFORE_DTYPE: &[u8] = b", \"dtype\": \"";
 const BEFORE_SHAPE: &[u8] = b"\", \"shape\": [";
@@ -64,8 +62,8 @@ impl ArrayCodec for JsonBinary {
     }
 }
 
-/// Reads a message. `block` receives the array's bytes piece by piece; all pieces but the last have
-/// a multiple of 3 bytes. When this returns without an error, `block` has received all bytes.
+/// Reads a message. `block` receives the array's bytes piece by piece, all of them if there is no
+/// error; all pieces but the last have a multiple of 3 bytes.
 fn read<'a>(
     body: &[u8],
     scratch: &'a mut Vec<u8>,
@@ -95,14 +93,12 @@ fn read<'a>(
     whole(dtype, shape, scratch, buffer_at)
 }
 
-/// Makes the array of a message with its buffer at `buffer_at`.
 fn whole(dtype: DType, shape: Shape, data: &[u8], buffer_at: usize) -> Result<ArrayView<'_>> {
     let array = ArrayView::new(dtype, shape, data);
     array.map_err(|source| CodecError::array(NAME)(source).or_at(buffer_at))
 }
 
-/// Reads the text after the buffer in the form that nearly every client writes; `None` leaves it to
-/// the complete parser.
+/// Reads the usual text after the buffer; `None` leaves other forms to the complete parser.
 fn plain_tail(text: &[u8]) -> Option<(DType, Shape)> {
     let rest = text.strip_prefix(BEFORE_DTYPE)?;
     let (name, rest) = rest.split_at_checked(if rest.get(3)? == &b'"' { 3 } else { 4 })?;
@@ -111,7 +107,6 @@ fn plain_tail(text: &[u8]) -> Option<(DType, Shape)> {
     (rest == b"]}").then_some((dtype, shape))
 }
 
-/// Members read so far, without the buffer's bytes.
 #[derive(Default)]
 struct Fields {
     buffer_at: Option<usize>,
@@ -143,8 +138,7 @@ impl Fields {
     }
 }
 
-/// Replaces the content of `scratch` by the decoded base64 string, and passes each piece to
-/// `block`.
+/// Replaces `scratch` by the decoded base64 string, and passes each piece to `block`.
 fn read_buffer(
     cursor: &mut Cursor<'_>,
     scratch: &mut Vec<u8>,
@@ -169,8 +163,7 @@ fn read_buffer(
     }
 }
 
-/// Reads a group other than four plain digits: the last one, or one with escapes. Returns false
-/// after the closing quote.
+/// Reads the last group, or one with escapes. Returns false after the closing quote.
 fn read_group(cursor: &mut Cursor<'_>, opening: usize, out: &mut Vec<u8>) -> Result<bool> {
     let (mut bits, mut digits) = (0u32, 0);
     while digits < 4 {
@@ -198,7 +191,6 @@ fn read_group(cursor: &mut Cursor<'_>, opening: usize, out: &mut Vec<u8>) -> Res
     Ok(true)
 }
 
-/// Reads `more` padding characters and the closing quote.
 fn read_padding(cursor: &mut Cursor<'_>, opening: usize, more: usize) -> Result<()> {
     for _ in 0..more {
         let at = cursor.offset();
@@ -218,8 +210,7 @@ fn read_padding(cursor: &mut Cursor<'_>, opening: usize, more: usize) -> Result<
 const CHARACTER: &str = "not a base64 character, or not at this place";
 const LENGTH: &str = "the length of the base64 is not a multiple of 4";
 
-/// Reads a character of the string that begins at `opening`, or its closing quote. Bytes beyond
-/// ASCII come one by one, and each is invalid.
+/// Reads a character of the string that begins at `opening`, or its closing quote.
 fn character(cursor: &mut Cursor<'_>, opening: usize) -> Result<Option<char>> {
     let Some(byte) = cursor.peek() else {
         return Err(cursor.fail_at(opening, "the string does not end"));
@@ -232,7 +223,6 @@ fn character(cursor: &mut Cursor<'_>, opening: usize) -> Result<Option<char>> {
     Ok((byte != b'"').then_some(char))
 }
 
-/// Returns the value of a base64 digit.
 fn digit(char: char) -> Option<u32> {
     let from = |start: char| u32::from(char) - u32::from(start);
     match char {
@@ -245,7 +235,6 @@ fn digit(char: char) -> Option<u32> {
     }
 }
 
-/// Writes the text after the base64.
 fn put_tail(array: &ArrayView<'_>, out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(BEFORE_DTYPE);
@@ -260,7 +249,6 @@ fn put_tail(array: &ArrayView<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"]}");
 }
 
-/// Reads a list of integers that are not negative.
 fn read_shape(cursor: &mut Cursor<'_>) -> Result<Shape> {
     const LIST: &str = "expected a list of integers";
     let mut shape = Shape::default();
@@ -322,7 +310,6 @@ mod tests {
 
     #[test]
     fn a_message_that_is_changed_anywhere_means_the_same_behind_a_space() {
-        // A message that begins with a space takes the complete parser.
         let body = r#"{"buffer": "BwhaBwgd", "dtype": "|u1", "shape": [2, 3]}"#;
         let moved = |error: CodecError| match error {
             CodecError::Syntax { encoding, at, what } => {

@@ -1,14 +1,12 @@
-//! `json:serde`: serde_json with its feature `float_roundtrip`; without the feature it changes the
-//! bits of every tenth number.
+//! `json:serde`: serde_json with `float_roundtrip`, without which every tenth number changes.
 //!
 //! A user who wants speed writes `data: Vec<f64>`, so this form reads and writes 1-d arrays of
-//! floats. For other ranks and dtypes the same message is read again with `data: Value`,
-//! serde_json's tree, as a user writes it for arrays of any shape. A 1-d list of floats pays
-//! nothing for the second form.
+//! floats. For other ranks and dtypes the same message is read again with `data: Value`, as a user
+//! writes it for arrays of any shape. A 1-d list of floats pays nothing for the second form.
 //!
 //! Differences from `json`: NaN, Infinity and `1e400` are refused; `-0` is -0.0 in a float array
-//! and refused in an integer array; the output is compact and spells small numbers differently
-//! (`1e-7`, `0.00001`) with the same value. A tree takes 16 times the memory of its shortest text.
+//! and refused in an integer array; the output is compact, with small numbers as `1e-7`. A tree
+//! takes 16 times the memory of its shortest text.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -104,7 +102,6 @@ fn check<T>(message: &Message<T>) -> Result<DType> {
     }
 }
 
-/// Nested list that is being read.
 struct List<'a> {
     dims: [Option<u64>; RANK_MAX],
     rank: Option<usize>,
@@ -113,7 +110,6 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    /// Reads a value at `depth`; serde_json limits the depth to 127.
     fn read(&mut self, value: &Value, depth: usize) -> Result<()> {
         let Value::Array(list) = value else {
             self.innermost(depth)?;
@@ -181,7 +177,6 @@ fn put(little: &[u8], dtype: DType, out: &mut Vec<u8>) {
     }
 }
 
-/// Returns the items of a 1-d array of floats.
 fn floats(array: &ArrayView<'_>) -> Result<Vec<f64>> {
     let items = array.data().chunks_exact(array.dtype().item_size());
     items.map(|item| finite(get_float(item, array.dtype()))).collect()
@@ -191,7 +186,6 @@ fn finite(value: f64) -> Result<f64> {
     if value.is_finite() { Ok(value) } else { Err(unsupported(format!("{value}"))) }
 }
 
-/// Returns an item's bytes in little-endian order, padded with zeros.
 fn get(item: &[u8], dtype: DType) -> [u8; 8] {
     let mut bytes = [0; 8];
     bytes[..item.len()].copy_from_slice(item);
@@ -211,7 +205,6 @@ fn get_float(item: &[u8], dtype: DType) -> f64 {
     }
 }
 
-/// Builds the tree of the items at the start of `data`.
 fn tree(array: &ArrayView<'_>, dims: &[u64], data: &mut &[u8]) -> Result<Value> {
     if let Some((&dim, inner)) = dims.split_first() {
         return (0..dim).map(|_| tree(array, inner, data)).collect();

@@ -1,7 +1,6 @@
 //! AXIS: forms in which an array is written. A file is a point; [`implementation`] is the table.
 //!
-//! This file holds no logic: [`ArrayCodec`] is the contract of the implementations, and the axis
-//! enums in [`crate::axis`] hold names, content types and paths.
+//! [`ArrayCodec`] is the contract; the axis enums in [`crate::axis`] hold names and content types.
 
 use crate::axis::Codec;
 
@@ -29,7 +28,6 @@ pub use array_codec::{ArrayCodec, Encoded, message};
 pub use error::{CodecError, Result};
 pub use simd::Level;
 
-/// Returns the code behind `codec`; `None` for `reflect`, which runs no codec.
 pub fn implementation(codec: Codec) -> Option<&'static dyn ArrayCodec> {
     match codec {
         Codec::Reflect => None,
@@ -45,7 +43,6 @@ pub fn implementation(codec: Codec) -> Option<&'static dyn ArrayCodec> {
     }
 }
 
-/// Iterates over all implementations, encoding by encoding, our own before those of libraries.
 pub fn implementations() -> impl Iterator<Item = &'static dyn ArrayCodec> {
     Codec::ALL.into_iter().filter_map(implementation)
 }

@@ -3,12 +3,11 @@
 //! ```text
 //! {nd: true, type: "<f8", kind: b"", shape: [2, 3], data: b"..."}
 //! ```
-//! Output keys are bin, as in msgpack_numpy. In the input, keys, `type`, `kind` and `data` may be
-//! bin or str, in any order; other keys are skipped. `kind` must be empty or absent: `V` marks a
-//! structured array and `O` a pickle, and neither is ever decoded. The form of a NumPy scalar,
-//! `{nd: false, type, data}`, is read as a 0-d array. Bare numbers, which msgpack_numpy makes of
-//! Python's own floats, have no dtype and are not supported. `data` is borrowed in both directions.
-//! Source: the msgpack specification and msgpack_numpy 0.4.8.
+//! Output keys are bin, as in msgpack_numpy 0.4.8. In the input, keys, `type`, `kind` and `data`
+//! may be bin or str, in any order; other keys are skipped. `kind` must be empty or absent: `V`
+//! marks a structured array and `O` a pickle, and neither is ever decoded. The form of a NumPy
+//! scalar, `{nd: false, type, data}`, is read as a 0-d array. Bare numbers, as msgpack_numpy writes
+//! Python's floats, have no dtype and are refused. `data` is borrowed in both directions.
 
 use rmp::Marker;
 
@@ -46,7 +45,6 @@ impl ArrayCodec for Msgpack {
     }
 }
 
-/// Writes everything before the bytes of the data.
 fn write(
     array: &ArrayView<'_>,
     len: u32,
@@ -66,14 +64,12 @@ fn write(
     Ok(())
 }
 
-/// Bytes around type, shape and data: a map of five, `nd` with true, the other keys, and an empty
-/// kind.
+/// Map of five, `nd` with true, and the other keys around type, shape and data.
 const BEFORE_TYPE: &[u8] = b"\x85\xc4\x02nd\xc3\xc4\x04type";
 const BEFORE_SHAPE: &[u8] = b"\xc4\x04kind\xc4\x00\xc4\x05shape";
 const BEFORE_DATA: &[u8] = b"\xc4\x04data";
 
-/// Reads a message in the form of msgpack_numpy; `None` leaves others, and all faults, to
-/// [`careful`].
+/// Reads a message in the form of msgpack_numpy; `None` leaves others and faults to [`careful`].
 fn plain(body: &[u8]) -> Option<ArrayView<'_>> {
     const STR: u8 = 0xa0;
     let (mark, rest) = body.strip_prefix(BEFORE_TYPE)?.split_first()?;
@@ -86,7 +82,6 @@ fn plain(body: &[u8]) -> Option<ArrayView<'_>> {
     ArrayView::new(dtype, shape, data).ok().filter(|_| cursor.is_empty())
 }
 
-/// Reads any message, with errors.
 fn careful(body: &[u8]) -> Result<ArrayView<'_>> {
     let mut cursor = Cursor::new(NAME, body);
     let mut fields = Fields::default();
@@ -100,14 +95,12 @@ fn careful(body: &[u8]) -> Result<ArrayView<'_>> {
     fields.array(body.len())
 }
 
-/// Values read so far.
 #[derive(Default)]
 struct Fields<'a> {
     nd: Option<bool>,
     dtype: Option<DType>,
     kind: Option<()>,
     shape: Option<Shape>,
-    /// Data, and its offset.
     data: Option<(&'a [u8], usize)>,
 }
 
@@ -126,7 +119,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Makes the array of a map that ends at `end`.
     fn array(self, end: usize) -> Result<ArrayView<'a>> {
         let missing = |field| move || CodecError::field(NAME, field, "missing").or_at(end);
         let nd = self.nd.ok_or_else(missing("nd"))?;
@@ -144,7 +136,6 @@ fn dtype(cursor: &mut Cursor<'_>) -> Result<DType> {
     DType::parse(name).map_err(CodecError::array(NAME))
 }
 
-/// Reads a kind, which must be that of a plain array.
 fn kind(cursor: &mut Cursor<'_>) -> Result<()> {
     let kind = bytes(cursor, "kind", "expected bin or str")?;
     if kind.is_empty() {
@@ -157,7 +148,6 @@ fn kind(cursor: &mut Cursor<'_>) -> Result<()> {
 
 const STRUCTURED: &str = "expected a type string; structured dtypes are not supported";
 
-/// Bytes of an unsupported kind that an error repeats.
 const KIND_SHOWN: usize = 16;
 
 fn set<T>(slot: &mut Option<T>, field: &'static str, value: T) -> Result<()> {
@@ -171,7 +161,6 @@ fn marker(cursor: &mut Cursor<'_>) -> Result<Marker> {
     cursor.byte().map(Marker::from_u8)
 }
 
-/// Reads a big-endian length of `N` bytes.
 fn len<const N: usize>(cursor: &mut Cursor<'_>) -> Result<u64> {
     let bytes = cursor.array::<N>()?;
     Ok(bytes.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)))
@@ -206,7 +195,6 @@ fn bytes<'a>(
     raw(cursor)?.ok_or_else(|| CodecError::field(NAME, field, expected))
 }
 
-/// Reads a bin or str value; `None` if the next value is neither.
 fn raw<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a [u8]>> {
     let len = match marker(cursor)? {
         Marker::FixStr(len) => u64::from(len),
@@ -243,7 +231,6 @@ fn shape(cursor: &mut Cursor<'_>) -> Result<Shape> {
     Ok(shape)
 }
 
-/// Reads an integer of any width that is not negative.
 fn dim(cursor: &mut Cursor<'_>) -> Result<u64> {
     let signed = match marker(cursor)? {
         Marker::FixPos(value) => return Ok(u64::from(value)),
@@ -261,8 +248,8 @@ fn dim(cursor: &mut Cursor<'_>) -> Result<u64> {
     u64::try_from(signed).map_err(|_| CodecError::field(NAME, "shape", "a negative dimension"))
 }
 
-/// Skips one value of any kind. Nesting costs a count and no stack. Each value that is still owed
-/// takes at least a byte, so the end of the message bounds the work, whatever length is announced.
+/// Skips one value without recursion. Each value still owed takes at least a byte, so the end of
+/// the message bounds the work, whatever length is announced.
 fn skip(cursor: &mut Cursor<'_>) -> Result<()> {
     let mut owed = 1u64;
     while owed > 0 {

@@ -1,7 +1,6 @@
 //! `msgpack:serde`: rmp-serde with derived fields and `serde_bytes`, owned.
 //!
-//! Only the writer is not derived: msgpack_numpy looks up its keys as bin, and a derived struct
-//! writes str.
+//! Only the writer is not derived: msgpack_numpy wants keys as bin, a derived struct writes str.
 //!
 //! Differences from `msgpack`: bytes after the map are ignored; `shape` is ignored for a NumPy
 //! scalar, but must be a list of integers.

@@ -2,21 +2,19 @@
 
 use crate::array::RANK_MAX;
 
-/// Index into an array without dimensions of length 0.
 pub(super) struct MultiIndex<'a> {
     dims: &'a [u64],
     index: [u64; RANK_MAX],
 }
 
 impl<'a> MultiIndex<'a> {
-    /// Starts at the first item: all zeros.
     pub(super) fn new(dims: &'a [u64]) -> MultiIndex<'a> {
         debug_assert!(dims.len() <= RANK_MAX && !dims.contains(&0));
         MultiIndex { dims, index: [0; RANK_MAX] }
     }
 
-    /// Goes to the next item. Returns the dimension that went up by one, while all inner dimensions
-    /// went back to 0; `None` after the last item.
+    /// Goes to the next item. Returns the dimension that went up by one (all inner ones went back
+    /// to 0); `None` after the last item.
     pub(super) fn advance(&mut self) -> Option<usize> {
         let moved = (0..self.dims.len()).rev().find(|&at| self.index[at] + 1 < self.dims[at])?;
         self.index[moved] += 1;

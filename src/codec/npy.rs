@@ -5,11 +5,10 @@
 //!            1.0: u16 le, 2.0 and 3.0: u32 le      ^ at a multiple of 64
 //! header: {'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), } ... \n
 //! ```
-//! Formats 1.0 to 3.0 are read. Format 1.0 is written, byte for byte as NumPy does; its headers
-//! hold up to 64 KiB, far more than 64 dimensions need. The header is the literal of a Python dict.
-//! It is parsed, not evaluated: three known keys in any order, plain strings, booleans and a tuple
-//! of integers. Data in Fortran order is transposed into scratch; other data is borrowed in both
-//! directions. Source: `numpy.lib.format`.
+//! Formats 1.0 to 3.0 are read; 1.0 is written, byte for byte as NumPy does. The header, a literal
+//! of a Python dict, is parsed, not evaluated: three known keys in any order, plain strings,
+//! booleans and a tuple of integers. Data in Fortran order is transposed into scratch; other data
+//! is borrowed in both directions. Source: `numpy.lib.format`.
 
 use std::io::Write;
 
@@ -32,7 +31,6 @@ const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// Limit of the header length, which format 1.0 cannot exceed.
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
 
-/// Alignment of the data in a file, as NumPy has it.
 const ALIGN: usize = 64;
 
 /// Digits that NumPy reserves for the first dimension, so that it can grow in place.
@@ -77,7 +75,6 @@ impl ArrayCodec for Npy {
 const BEFORE_DTYPE: &[u8] = b"\x93NUMPY\x01\x00v\x00{'descr': '";
 const BEFORE_SHAPE: &[u8] = b"', 'fortran_order': False, 'shape': (";
 
-/// Length of nearly every header.
 const PLAIN_BYTES: usize = 2 * ALIGN;
 
 /// Header of 128 bytes with blanks for the shape. [`BEFORE_DTYPE`] contains its length.
@@ -90,9 +87,9 @@ static PLAIN: [u8; PLAIN_BYTES] = {
     header
 };
 
-/// Writes the header of `array`, if it has 128 bytes and the dtype's name has three; `None` leaves
-/// a partial header in `out`. The header is completed in place: a copy of bytes that were just
-/// stored one by one would wait for the store buffer.
+/// Writes the header if it has 128 bytes and the dtype's name has three; `None` leaves a partial
+/// header in `out`. A copy of bytes just stored one by one would wait for the store buffer, so the
+/// header is completed in place.
 fn put_plain_header(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Option<()> {
     const SHAPE_AT: usize = BEFORE_DTYPE.len() + 3 + BEFORE_SHAPE.len();
     let name = array.dtype().name().as_bytes().as_array::<3>()?;
@@ -108,14 +105,12 @@ fn put_plain_header(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Option<()> {
         at += 2 + digits::put(dim, header.get_mut(at + 2..)?)?;
     }
     let end = if more.is_empty() { &b",), }"[..] } else { b"), }" };
-    // Includes the room for growth and the newline; NumPy pads a header of exactly 128 bytes
-    // further.
+    // Includes growth and newline; NumPy pads a header of exactly 128 bytes further.
     let len = at + end.len() + GROWTH_DIGITS - first_len + 1;
     header.get_mut(at..at + end.len())?.copy_from_slice(end);
     (PLAIN_BYTES - ALIGN..PLAIN_BYTES).contains(&len).then_some(())
 }
 
-/// Writes the header of any array.
 fn put_any_header(array: &ArrayView<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(MAGIC);
@@ -129,7 +124,6 @@ fn put_any_header(array: &ArrayView<'_>, out: &mut Vec<u8>) {
     out[text - 2..text].copy_from_slice(&len.to_le_bytes());
 }
 
-/// Writes the dict and NumPy's room for growth, without the padding.
 fn put_dict(array: &ArrayView<'_>, out: &mut Vec<u8>) -> std::io::Result<()> {
     let dtype = array.dtype().name();
     write!(out, "{{'descr': '{dtype}', 'fortran_order': False, 'shape': (")?;
@@ -146,7 +140,6 @@ fn put_dict(array: &ArrayView<'_>, out: &mut Vec<u8>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Content of the dict.
 struct Header {
     dtype: DType,
     fortran_order: bool,
@@ -154,8 +147,7 @@ struct Header {
 }
 
 impl Header {
-    /// Reads a header in the form of NumPy and returns its length. [`Header::read`] gives the same
-    /// result for it; `None` leaves all other headers to that.
+    /// Reads a header in the form of NumPy and returns its length; `None` leaves it to `read`.
     fn read_plain(body: &[u8]) -> Option<(Header, usize)> {
         const BEFORE_LEN: usize = MAGIC.len() + 2;
         let (before, rest) = body.split_at_checked(BEFORE_DTYPE.len())?;
@@ -176,7 +168,6 @@ impl Header {
         (other == 0).then_some((Header { dtype, fortran_order: false, shape }, end))
     }
 
-    /// Reads everything before the data.
     fn read(cursor: &mut Cursor<'_>) -> Result<Header> {
         if cursor.array()? != *MAGIC {
             return Err(cursor.fail_at(0, "expected \\x93NUMPY"));
@@ -192,7 +183,6 @@ impl Header {
         Header::parse(&mut cursor.part(u64::from(len))?)
     }
 
-    /// Parses the dict, which must be all of `text`.
     fn parse(text: &mut Cursor<'_>) -> Result<Header> {
         let (mut dtype, mut fortran_order, mut shape) = (None, None, None);
         text.expect(b'{', "expected a dict")?;
@@ -232,7 +222,6 @@ impl Header {
     }
 }
 
-/// Reads a string literal without escapes.
 fn string<'a>(text: &mut Cursor<'a>) -> Result<&'a [u8]> {
     text.skip_space();
     let Some(quote @ (b'\'' | b'"')) = text.peek() else {
@@ -380,7 +369,6 @@ mod tests {
         let most = u64::MAX >> 1;
         let mut shapes = vec![vec![], vec![0, most]];
         for rank in 1..=RANK_MAX {
-            // Headers of every length around each multiple of 64.
             for (first, last) in [(1, 1), (0, 10), (10, 1), (99, 100), (0, 12345)] {
                 let mut dims = vec![1; rank];
                 dims[rank - 1] = last;

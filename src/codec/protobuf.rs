@@ -4,10 +4,9 @@
 //! 0A len buffer...   12 len dtype   1A len shape (packed varints)
 //! ```
 //! The reader follows the protobuf rules: fields come in any order; the last `buffer` and the last
-//! `dtype` win; `shape` may be packed, unpacked or both, and adds up; unknown fields, and known
-//! fields of another wire type, are skipped. The writer gives the bytes of Google's implementation:
-//! fields in order, `shape` packed, an empty `buffer` or `shape` omitted. `buffer` is borrowed in
-//! both directions. Source: protobuf.dev, "Encoding".
+//! `dtype` win; `shape` may be packed, unpacked or both; unknown fields, and known fields of
+//! another wire type, are skipped. The writer gives the bytes of Google's implementation. `buffer`
+//! is borrowed in both directions. Source: protobuf.dev, "Encoding".
 
 use crate::array::{ArrayView, DType, Shape};
 use crate::axis::Codec;
@@ -107,7 +106,6 @@ enum Wire {
     Fixed32,
 }
 
-/// Reads a field's number and wire type.
 fn tag(cursor: &mut Cursor<'_>) -> Result<(u32, Wire)> {
     let at = cursor.offset();
     let tag = u32::try_from(varint(cursor)?)
@@ -162,8 +160,7 @@ fn packed(cursor: &mut Cursor<'_>, shape: &mut Shape) -> Result<()> {
     Ok(())
 }
 
-/// Skips the value of an unknown field. The numbers of open groups are on a list here, not on the
-/// call stack.
+/// Skips an unknown value. The numbers of open groups are on a list, not on the call stack.
 fn skip(cursor: &mut Cursor<'_>, field: u32, wire: Wire) -> Result<()> {
     let mut open = [0; GROUP_DEPTH_MAX];
     let mut depth = 0;

@@ -1,9 +1,8 @@
 //! `protobuf:prost`: the generated message with prost's own defaults, `buffer` a `Vec<u8>`.
 //!
-//! The work equals that of a handler that keeps its data in an array: decode the message, check it,
-//! build a new message from the array, encode it. So the payload is copied in, copied into the
-//! reply's message, and copied out. A service that owns its message can move the buffer and save
-//! the second copy; the tonic rung does.
+//! The work equals that of a handler that keeps its data in an array: the payload is copied in,
+//! copied into the reply's message, and copied out. A service that owns its message can save the
+//! second copy; the tonic rung does.
 //!
 //! Difference from `protobuf`: a known field of another wire type is refused, not skipped.
 

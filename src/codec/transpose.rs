@@ -1,6 +1,4 @@
-//! Transposition of an n-dimensional array from Fortran order to C order.
-//!
-//! It copies items as bytes and knows no dtype.
+//! Transposition from Fortran order to C order. It copies items as bytes and knows no dtype.
 
 use crate::array::RANK_MAX;
 
@@ -22,8 +20,8 @@ pub(super) fn to_c_order(item_size: usize, dims: &[u64], data: &[u8], out: &mut 
     }
 }
 
-/// Fills `out` with one matrix after another. For each index of the middle dimensions, this
-/// transposes the first dimension (contiguous in `data`) and the last one (contiguous in `out`).
+/// For each index of the middle dimensions, transposes the first dimension (contiguous in `data`)
+/// and the last one (contiguous in `out`).
 fn gather<const SIZE: usize>(dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
     // Dimensions of length 1 change neither order; all others are at least 2.
     let (mut steps, mut rank) = ([0; RANK_MAX], 0);
@@ -34,7 +32,6 @@ fn gather<const SIZE: usize>(dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
     let [first, between @ .., last] = &steps[..rank] else {
         unreachable!("an array of one dimension is in both orders")
     };
-    // Only new capacity is zeroed: every item is overwritten.
     out.resize(data.len(), 0);
     let (from, to) = (data.as_chunks::<SIZE>().0, out.as_chunks_mut::<SIZE>().0);
     let (first, last) = (*first as usize, *last as usize);
@@ -60,8 +57,7 @@ fn gather<const SIZE: usize>(dims: &[u64], data: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Strides of a transposed matrix. Items of the first dimension are adjacent in the source, items
-/// of the last one in the target.
+/// Strides of a transposed matrix, in items.
 struct Matrix {
     first: usize,
     last: usize,

@@ -1,14 +1,12 @@
 //! Exact conversions between IEEE 754 binary16 and a double.
 //!
-//! Hand-written, since the `half` crate rounds an `f64` twice or truncates it, and Rust's own `f16`
-//! is not stable.
+//! The `half` crate rounds an `f64` twice or truncates it; Rust's own `f16` is not stable.
 
 const MANTISSA_BITS: u32 = 10;
 const DOUBLE_MANTISSA_BITS: u32 = 52;
 const INFINITY: u16 = 0x7c00;
 const NAN: u16 = 0x7e00;
 
-/// Converts binary16 to a double, exactly.
 pub(crate) fn widen(bits: u16) -> f64 {
     let exponent = i32::from(bits >> MANTISSA_BITS & 0x1f);
     let mantissa = f64::from(bits & 0x3ff);

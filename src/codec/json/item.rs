@@ -2,14 +2,12 @@
 
 use super::error::Fault;
 
-/// Counts the digits at `at`.
 fn digits(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
 }
 
-/// Returns the offset of the digits of the number at `at`, and the number of digits before a point
-/// or exponent; 0 if no number starts there.
+/// Returns the offset of the digits at `at`, and their number before a point or exponent.
 fn whole(text: &[u8], at: usize) -> Result<(usize, usize), Fault> {
     let first = at + usize::from(text.get(at) == Some(&b'-'));
     let len = digits(text, first);
@@ -19,8 +17,8 @@ fn whole(text: &[u8], at: usize) -> Result<(usize, usize), Fault> {
     Ok((first, len))
 }
 
-/// Reads a float and returns its end. `fast_float2` accepts more than JSON (`1.`, `.5`, `01`,
-/// `inf`), so the grammar is checked here.
+/// Reads a float and returns its end. `fast_float2` accepts more than JSON (`1.`, `.5`, `01`), so
+/// the grammar is checked here.
 pub(super) fn float(text: &[u8], at: usize) -> Result<(f64, usize), Fault> {
     let (first, len) = whole(text, at)?;
     if len == 0 {
@@ -76,7 +74,6 @@ pub(super) fn integer(text: &[u8], at: usize) -> Result<(bool, u64, usize), Faul
     Ok((first > at, magnitude, end))
 }
 
-/// Reads a bool and returns its end.
 pub(super) fn boolean(text: &[u8], at: usize) -> Result<(bool, usize), Fault> {
     let rest = text.get(at..).unwrap_or_default();
     for (word, value) in [(&b"true"[..], true), (b"false", false)] {
@@ -87,7 +84,6 @@ pub(super) fn boolean(text: &[u8], at: usize) -> Result<(bool, usize), Fault> {
     Err(no_item(rest, at, "expected true or false in an array of bools"))
 }
 
-/// Makes the error for text that is not an item.
 fn no_item(rest: &[u8], at: usize, expected: &'static str) -> Fault {
     let what = match rest.first() {
         None => "the list ends early",

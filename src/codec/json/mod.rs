@@ -1,9 +1,8 @@
 //! `json`: `{"data": nested list, "dtype": "<f8"}`, and the parts that both JSON forms share.
 //!
-//! The text is scanned in place, without a tree and without recursion. The members of the object
-//! are read first (`data` may stand before or after `dtype`), then the list is parsed directly into
-//! items of the dtype. The output equals Python's `json.dumps({"data": array.tolist(), "dtype":
-//! array.dtype.str})`, byte for byte.
+//! The text is scanned in place, without a tree and without recursion. The members are read first,
+//! then the list is parsed into items of the dtype. The output equals Python's `json.dumps({"data":
+//! array.tolist(), "dtype": array.dtype.str})`, byte for byte.
 //!
 //! | in `data` | result |
 //! |---|---|
@@ -16,9 +15,9 @@
 //! | an integer beyond all doubles in a float array | refused, as in Python |
 //! | `-0` | +0.0, as in Python |
 //!
-//! Complex arrays have no JSON form. A shape with a 0 before its last dimension has none either:
-//! `(0, 3)` would become `[]`, so it is refused. Grammar: RFC 8259, UTF-8 without a byte order
-//! mark, plus the three words above. Unknown members are skipped; a repeated name is refused.
+//! Complex arrays have no JSON form, nor has a shape with a 0 before its last dimension: `(0, 3)`
+//! would become `[]`. Grammar: RFC 8259 without a byte order mark, plus the three words above.
+//! Unknown members are skipped; a repeated name is refused.
 
 use crate::array::{ArrayView, DType, Kind};
 use crate::axis::{Codec, Encoding};
@@ -97,10 +96,8 @@ impl ArrayCodec for Json {
 
 const BOTH: &str = "not allowed together with data: expected either data or buffer";
 
-/// Returns the JSON form of `body`, which the first member called `data` or `buffer` decides. The
-/// codec refuses a message with both.
+/// Returns the JSON form of `body`, which the first member called `data` or `buffer` decides.
 pub fn form(body: &[u8]) -> Result<Encoding> {
-    // The usual first member, without a parser.
     if body.starts_with(b"{\"data\":") {
         return Ok(Encoding::Json);
     }
@@ -122,7 +119,6 @@ pub fn form(body: &[u8]) -> Result<Encoding> {
     Err(CodecError::field(NAME, "data", what).or_at(cursor.offset()))
 }
 
-/// Stores the value of a member; refuses a second one.
 pub(super) fn set<T>(
     encoding: &'static str,
     slot: &mut Option<T>,

@@ -1,10 +1,9 @@
 //! Parser of a nested list, directly into the bytes of its items.
 //!
-//! Two readers give equal results. The careful reader goes item by item and reports every fault
-//! with its place. The quick reader finds the items and reads the plain ones with vector kernels.
-//! If it cannot follow a list, it only stops, and the careful reader starts again from the
-//! beginning: such a list is almost always refused. Short lists go directly to the careful reader.
-//! The output grows only with items that are present.
+//! The careful reader goes item by item and reports every fault with its place. The quick reader
+//! finds the items and reads the plain ones with vector kernels. If it cannot follow a list, it
+//! only stops, and the careful reader starts again: such a list is almost always refused. Short
+//! lists go directly to the careful reader. The output grows only with items that are present.
 
 use super::error::Fault;
 use super::f16;
@@ -19,8 +18,7 @@ use crate::codec::simd::tokens::{BATCH, Batch, Next, Scanner, Tokens};
 /// Length of text from which the quick reader saves more time than its setup takes.
 const QUICK_BYTES_MIN: usize = 128;
 
-/// Replaces `out` by the items of the list or number that begins at `at` and ends with `text`.
-/// `dtype` must not be complex.
+/// Replaces `out` by the items of the list or number at `at`, which ends with `text`.
 pub(super) fn list(
     isa: Isa,
     text: &[u8],
@@ -98,7 +96,6 @@ impl List<'_> {
         self.read(out, one, many)
     }
 
-    /// Appends little-endian items in the byte order of the dtype.
     fn append<const SIZE: usize>(self, items: &mut [[u8; SIZE]], out: &mut Vec<u8>) {
         if self.order == Order::Big {
             items.iter_mut().for_each(|item| item.reverse());
@@ -106,9 +103,8 @@ impl List<'_> {
         out.extend_from_slice(items.as_flattened());
     }
 
-    /// Reads the list with the suitable reader. `one` reads the item at an offset, in little-endian
-    /// order, and returns its end. `many` reads a batch of items at known places and returns a bit
-    /// for each item read; `one` reads the others.
+    /// Reads the list with the suitable reader. `one` reads an item, little-endian, and returns its
+    /// end. `many` reads a batch and returns a bit for each item read; `one` reads the others.
     fn read<const SIZE: usize>(
         self,
         out: &mut Vec<u8>,

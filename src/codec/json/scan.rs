@@ -1,18 +1,16 @@
 //! Grammar of JSON outside lists of numbers: members, strings, and skipped values.
 //!
-//! All results are places in the message; nothing is copied or built. Strings are checked if their
-//! content matters (names, `dtype`, skipped values), and not if a stricter reader follows (base64).
+//! All results are places in the message. Strings are checked if their content matters (names,
+//! `dtype`, skipped values), and not if a stricter reader follows (base64).
 
 use std::ops::Range;
 
 use crate::codec::cursor::Cursor;
 use crate::codec::error::Result;
 
-/// Nesting limit of a skipped value.
 const DEPTH_MAX: u32 = 64;
 
-/// Length limit of a name or dtype that is compared with escapes resolved: `\uXXXX` for each of 8
-/// characters.
+/// Length limit of a name that is compared with escapes resolved: eight of `\uXXXX`.
 pub(crate) const NAME_BYTES_MAX: usize = 48;
 
 /// Iterator over the members of the object in a message.
@@ -43,7 +41,6 @@ impl Members {
     }
 }
 
-/// Reads a name and the colon.
 fn name<'a>(cursor: &mut Cursor<'a>) -> Result<Text<'a>> {
     let text = Text::read(cursor)?.ok_or_else(|| cursor.fail("expected a name in quotes"))?;
     text.check(cursor)?;
@@ -51,7 +48,6 @@ fn name<'a>(cursor: &mut Cursor<'a>) -> Result<Text<'a>> {
     Ok(text)
 }
 
-/// String between its quotes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Text<'a> {
     raw: &'a [u8],
@@ -82,7 +78,6 @@ impl<'a> Text<'a> {
         Ok(Some(Text { raw: &rest[..len], at, escaped }))
     }
 
-    /// Returns the bytes between the quotes, with escapes.
     pub(crate) fn raw(&self) -> &'a [u8] {
         self.raw
     }
@@ -118,8 +113,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Writes the string with resolved escapes to `room`. `None` if `room` is too small (the raw
-    /// length suffices) or an escape is invalid.
+    /// Writes the string with resolved escapes to `room`. `None` if an escape is invalid or `room`,
+    /// for which the raw length suffices, is too small.
     pub(crate) fn unescape<'b>(&self, room: &'b mut [u8]) -> Option<&'b [u8]> {
         let mut rest = self.raw;
         let mut len = 0;
@@ -141,7 +136,6 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Finds the next quote or backslash.
 fn quote_or_escape(text: &[u8]) -> Option<usize> {
     // Most strings are names and dtypes, shorter than the setup of a search is worth.
     const SHORT_BYTES: usize = 8;
@@ -165,7 +159,6 @@ pub(crate) fn escape(text: &[u8]) -> Result<(char, usize), &'static str> {
     Ok((char, 2))
 }
 
-/// Reads `\uXXXX`, or a surrogate pair of two.
 fn unicode_escape(text: &[u8]) -> Result<(char, usize), &'static str> {
     let first = code_unit(text).ok_or("expected four hexadecimal digits after \\u")?;
     let second = text.get(6..).and_then(code_unit);
@@ -185,11 +178,9 @@ fn code_unit(text: &[u8]) -> Option<u16> {
     Some(unit)
 }
 
-/// Skips the value of `data` without parsing it and returns its place.
-///
-/// A list of numbers contains neither quotes nor braces. So the value ends before the next one of
-/// these: the end of the object, or the next name, which follows a comma. If the value does contain
-/// one, it is invalid, and the parser of the returned range or of the rest reports it.
+/// Skips the value of `data` without parsing it. A list of numbers contains neither quotes nor
+/// braces, so the value ends before the next one of these. If the value does contain one, it is
+/// invalid, and the parser of the returned range or of the rest reports it.
 pub(crate) fn skip_array(cursor: &mut Cursor<'_>) -> Result<Range<usize>> {
     cursor.skip_space();
     let (rest, start) = (cursor.rest(), cursor.offset());
@@ -213,8 +204,7 @@ pub(crate) fn skip_array(cursor: &mut Cursor<'_>) -> Result<Range<usize>> {
     Ok(start..end)
 }
 
-/// Skips a value of any kind and checks its grammar. Open brackets are bits of a word, not
-/// recursion.
+/// Skips a value and checks its grammar. Open brackets are bits of a word, not recursion.
 pub(crate) fn skip_value(cursor: &mut Cursor<'_>) -> Result<()> {
     let (mut depth, mut objects) = (0, 0u64);
     loop {
@@ -253,7 +243,6 @@ pub(crate) fn skip_value(cursor: &mut Cursor<'_>) -> Result<()> {
     }
 }
 
-/// Skips a string, a number or a literal word.
 fn skip_scalar(cursor: &mut Cursor<'_>) -> Result<()> {
     const WORDS: [&[u8]; 6] = [b"true", b"false", b"null", b"NaN", b"Infinity", b"-Infinity"];
     if let Some(text) = Text::read(cursor)? {
@@ -269,7 +258,6 @@ fn skip_scalar(cursor: &mut Cursor<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the length of the number at the start of `text`.
 fn number_len(text: &[u8]) -> Option<usize> {
     let digits = |at: usize| {
         let rest = text.get(at..).unwrap_or_default();

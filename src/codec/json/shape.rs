@@ -1,19 +1,17 @@
 //! Brackets, commas and white space of a nested list, and the shape that they define.
 //!
-//! The first innermost list fixes the rank. The first list of each depth fixes that dimension, and
-//! all later lists must agree. Depth is a counter, not recursion.
+//! The first list of each depth fixes that dimension, and all later lists must agree. Depth is a
+//! counter, not recursion.
 
 use super::error::Fault;
 use crate::array::{RANK_MAX, Shape};
 
-/// Known part of the shape of a list that is being read.
 pub(super) struct ShapeTracker {
     depth: usize,
     rank: Option<usize>,
     /// Lengths, known from index `known` on: inner lists end before outer ones.
     dims: [u64; RANK_MAX],
     known: usize,
-    /// Elements so far in each open list.
     counts: [u64; RANK_MAX],
 }
 
@@ -33,8 +31,8 @@ impl ShapeTracker {
         self.go(text, at, false)
     }
 
-    /// Goes from `at`, the end of an item, to the start of the next one. `items` is the number of
-    /// items since the last call, separated by commas. `None` after the last item.
+    /// Goes from `at`, the end of an item, to the start of the next one. `items` counts the items
+    /// since the last call. `None` after the last item.
     pub(super) fn next(
         &mut self,
         text: &[u8],
@@ -50,8 +48,7 @@ impl ShapeTracker {
         }
     }
 
-    /// Handles the common case of [`ShapeTracker::next`]: the end of a row of the known length, and
-    /// the start of the next row.
+    /// Handles the usual case: the end of a row of the known length, and the start of the next.
     fn next_row(&mut self, text: &[u8], at: usize) -> Option<usize> {
         let around = self.depth.checked_sub(1).filter(|_| self.rank == Some(self.depth))?;
         let rest = text.get(at..)?;
@@ -140,7 +137,6 @@ impl ShapeTracker {
         Ok(())
     }
 
-    /// Returns the shape of the completed list.
     pub(super) fn shape(&self) -> Shape {
         let dims = &self.dims[self.known..self.rank.unwrap_or(0).max(self.known)];
         Shape::new(dims).expect("lists nest no deeper than a shape")

@@ -1,7 +1,7 @@
 //! Writer of the nested list that Python's `json.dumps(array.tolist())` gives, byte for byte.
 //!
 //! `f2` and `f4` are widened to a double first, as `tolist` does. A number is the shortest text
-//! that reads back as the same double, in the form of Python's `repr`.
+//! that reads back as the same double.
 
 use super::f16;
 use crate::array::{ArrayView, Kind, Order};
@@ -13,8 +13,7 @@ use crate::codec::simd::write_integers::write_integers;
 /// Limit of empty lists in the output: no bytes of the message pay for their number.
 const EMPTY_LISTS_MAX: u64 = 1 << 20;
 
-/// Checks that a list can represent the dtype and the shape of `array`; the error says what it
-/// cannot.
+/// Checks that a list can represent the array; the error says what it cannot.
 pub(crate) fn check(array: &ArrayView<'_>) -> Result<(), String> {
     let dims = array.shape().dims();
     let outer = dims.split_last().map_or(&[][..], |(_, outer)| outer);
@@ -30,8 +29,7 @@ pub(crate) fn check(array: &ArrayView<'_>) -> Result<(), String> {
     }
 }
 
-/// Appends the list of an array that has been [checked](check). Refuses a bool that is neither 0
-/// nor 1.
+/// Appends the list of a [checked](check) array. Refuses a bool that is neither 0 nor 1.
 pub(super) fn list(isa: Isa, array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     match (array.dtype().kind(), array.dtype().item_size()) {
         (Kind::Bool, _) => return bools(array, out),
@@ -52,7 +50,6 @@ pub(super) fn list(isa: Isa, array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result
     Ok(())
 }
 
-/// Adapts `read`, a function of little-endian bytes, to the byte order of `array`.
 fn in_order<const SIZE: usize, T>(
     array: &ArrayView<'_>,
     read: impl Fn([u8; SIZE]) -> T,
@@ -67,17 +64,14 @@ fn in_order<const SIZE: usize, T>(
     }
 }
 
-/// Adjacent innermost lists of equal length.
 struct Rows<'a, const SIZE: usize> {
     items: &'a [[u8; SIZE]],
-    /// Items of each row.
     len: usize,
     count: usize,
 }
 
 impl<const SIZE: usize> Rows<'_, SIZE> {
-    /// Writes each row with `put`, which writes `", "` after every item, and [`ROW_END`] after the
-    /// row.
+    /// Writes each row with `put`, which adds `", "` to each item and [`ROW_END`] to the row.
     fn put_each(&self, out: &mut Vec<u8>, put: impl Fn(&[[u8; SIZE]], &mut Vec<u8>)) {
         for row in 0..self.count {
             put(&self.items[row * self.len..][..self.len], out);
@@ -87,11 +81,9 @@ impl<const SIZE: usize> Rows<'_, SIZE> {
     }
 }
 
-/// Text between two rows.
 const ROW_END: &[u8; 4] = b"], [";
 
-/// Writes the brackets around each innermost matrix, and the matrix with `put`, which writes
-/// [`ROW_END`] after each row.
+/// Writes brackets around each innermost matrix, and the matrix with `put`.
 fn nest<const SIZE: usize>(
     array: &ArrayView<'_>,
     out: &mut Vec<u8>,
@@ -136,18 +128,15 @@ fn bools(array: &ArrayView<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
-/// Items of one call of a kernel.
 const BATCH: usize = 64;
 
 /// Least number of items for a kernel; its fixed work for eight takes the time of three.
 const KERNEL_ITEMS_MIN: usize = 4;
 
-/// Length limit of a row that gets a small buffer: zeroing one of [`BATCH`] takes the time of two
-/// numbers.
+/// Rows up to this length get a small buffer, since zeroing takes the time of two numbers.
 const SHORT_ROW: usize = 8;
 
-/// Writes the doubles that `widen` returns: with a kernel where one applies, otherwise with
-/// [`float`].
+/// Writes the doubles that `widen` returns, with a kernel where one applies.
 fn floats<const SIZE: usize>(
     isa: Isa,
     array: &ArrayView<'_>,
@@ -165,7 +154,6 @@ fn floats<const SIZE: usize>(
             });
         }
         let mut values = [0.0; BATCH];
-        // End of the next row, counted from the start of the batch.
         let mut row_end = rows.len;
         for items in rows.items.chunks(BATCH) {
             for (value, item) in values.iter_mut().zip(items) {
@@ -185,8 +173,7 @@ fn floats<const SIZE: usize>(
 /// Writes floats, and [`ROW_END`] after those with a bit in `ends`.
 fn float_batch(isa: Isa, values: &[f64], mut ends: u64, out: &mut Vec<u8>) {
     let mut left = values;
-    // Numbers that the kernel refuses come in runs, so the number of skipped ones doubles each
-    // time.
+    // Numbers that the kernel refuses come in runs, so the number of skipped ones doubles.
     let mut others = 1;
     while !left.is_empty() {
         let written = write_floats(isa, left, ends, out);
@@ -203,7 +190,6 @@ fn float_batch(isa: Isa, values: &[f64], mut ends: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes the integers that `widen` returns.
 fn integers<const SIZE: usize, T: Integer>(
     isa: Isa,
     array: &ArrayView<'_>,
@@ -233,7 +219,6 @@ fn integers<const SIZE: usize, T: Integer>(
     nest(array, out, |rows, out| rows.put_each(out, put_row));
 }
 
-/// Integer that kernels take as a 64-bit word.
 trait Integer: itoa::Integer {
     const IS_SIGNED: bool;
     fn word(self) -> u64;
@@ -255,10 +240,7 @@ impl Integer for u64 {
     }
 }
 
-/// Writes a double as Python's `repr` does, or as a word that Python's json adds to JSON.
-///
-/// Inlined by force: a call for each item takes twice the time (41 ns instead of 20 on random
-/// doubles).
+/// Writes a double as Python does. Inlined by force: a call takes twice the time (41 ns, not 20).
 #[inline(always)]
 fn float(value: f64, out: &mut Vec<u8>) {
     if !value.is_finite() {
@@ -276,8 +258,7 @@ fn float(value: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// Changes the text of a number below 1e-4 that begins at `start` from zmij's form (`1e-7`,
-/// `0.00001`) to Python's (`1e-07`, `1e-05`).
+/// Changes the number below 1e-4 at `start` from zmij's `1e-7` to Python's `1e-07`, `1e-05`.
 fn respell_small(out: &mut Vec<u8>, start: usize) {
     const FIXED: &[u8] = b"0.0000";
     if let [.., b'e', b'-', exponent] = out[start..] {

@@ -5,7 +5,6 @@ pub(super) use x86::*;
 /// Length limit of a token for the kernels.
 pub(super) const TOKEN_BYTES_MAX: usize = 32;
 
-/// Weights of adjacent digits.
 pub(super) mod weights {
     /// Weights of two digits, two pairs of digits, two groups of four.
     pub(crate) const TENS: i16 = i16::from_le_bytes([10, 1]);
@@ -24,8 +23,7 @@ mod x86 {
     use super::weights::{EIGHTS, HUNDREDS, SECOND_MAX, TENS, THOUSANDS};
     use crate::codec::simd::lanes;
 
-    /// Loads the 32 bytes that end with each of two tokens, and the 32 bytes that end one byte
-    /// earlier.
+    /// Loads the 32 bytes that end with each of two tokens, and those that end one byte earlier.
     #[inline]
     #[target_feature(enable = "avx512f,avx2")]
     pub(crate) fn windows(text: &[u8], ends: [u32; 2]) -> [__m512i; 2] {
@@ -34,9 +32,8 @@ mod x86 {
         [earlier, lanes::load32x2(last(low), last(high))]
     }
 
-    /// Returns the 33 bytes that end at `end`. This, `first` and `last` are no closures: builds
-    /// without link-time optimization keep a closure apart from the vector function, and the call
-    /// costs more than the work.
+    /// Returns the 33 bytes that end at `end`. No closure, as `first` and `last`: without link-time
+    /// optimization it would be a call that costs more than the work.
     #[inline(always)]
     fn window(text: &[u8], end: u32) -> &[u8; TOKEN_BYTES_MAX + 1] {
         let end = (end as usize).clamp(TOKEN_BYTES_MAX + 1, text.len());
@@ -80,7 +77,6 @@ mod x86 {
         (_mm512_add_epi64(high, low), too_large)
     }
 
-    /// Multiplies eight pairs of words; returns the upper and the lower halves.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(crate) fn product(a: __m512i, b: __m512i) -> (__m512i, __m512i) {
@@ -122,7 +118,6 @@ mod x86 {
         spread_fours(fours)
     }
 
-    /// Spreads numbers below 10^4 in the same way.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
     pub(crate) fn spread4(number: __m512i) -> __m512i {

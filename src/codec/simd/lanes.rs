@@ -15,10 +15,8 @@ pub(super) fn load32(from: &[u8; 32]) -> __m256i {
     unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
 }
 
-/// Returns the top bit of each byte.
-///
-/// The empty `asm!` hides the origin of the bits. Otherwise the compiler treats joined words as
-/// vectors of 64 bits and builds them bit by bit: 400 instructions for 64 bytes.
+/// Returns the top bit of each byte. The empty `asm!` hides the origin of the bits. Otherwise the
+/// compiler builds joined words bit by bit: 400 instructions for 64 bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn bits32(bytes: __m256i) -> u32 {
@@ -28,7 +26,6 @@ pub(super) fn bits32(bytes: __m256i) -> u32 {
     bits
 }
 
-/// Writes 32 bytes to memory that may be uninitialized.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn write32(to: &mut [MaybeUninit<u8>; 32], vector: __m256i) {
@@ -36,7 +33,6 @@ pub(super) fn write32(to: &mut [MaybeUninit<u8>; 32], vector: __m256i) {
     unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), vector) }
 }
 
-/// Writes 64 bytes to memory that may be uninitialized.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn write64(to: &mut [MaybeUninit<u8>; 64], vector: __m512i) {
@@ -79,7 +75,6 @@ pub(super) fn store8(to: &mut [u64; 8], vector: __m512i) {
     unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), vector) }
 }
 
-/// Loads 32 bytes into the lower half and 32 into the upper half.
 #[inline]
 #[target_feature(enable = "avx512f,avx2")]
 pub(super) fn load32x2(low: &[u8; 32], high: &[u8; 32]) -> __m512i {

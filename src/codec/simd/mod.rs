@@ -1,14 +1,10 @@
 //! Kernels in vector instructions: the only `unsafe` code of the codecs.
 //!
-//! A kernel is a safe function over slices and vectors of bytes. Each kernel has a portable form in
-//! safe Rust, or leaves the portable case to its caller; all forms give the same answer for every
-//! input, and the tests run the same cases through each form that the processor has. The form is an
-//! argument: a caller picks it once ([`Isa::best`]), and a loop inside a kernel never asks again. A
-//! kernel for numbers as text handles the common ones and reports which; the caller handles the
-//! others, and all of them on the portable level, in safe code.
-//!
-//! A kernel knows neither JSON nor arrays, reads nothing outside its slices, and does not read the
-//! environment.
+//! A kernel is a safe function over slices and vectors of bytes. All forms give the same answer for
+//! every input, and the tests run the same cases through each form that the processor has. The form
+//! is an argument: a caller picks it once ([`Isa::best`]). A kernel for numbers as text handles the
+//! common ones and reports which; the caller handles the others in safe code. A kernel knows
+//! neither JSON nor arrays and reads nothing outside its slices.
 //!
 //! | level | needs | since |
 //! |---|---|---|
@@ -40,10 +36,8 @@ pub(crate) struct Avx2(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Avx512(());
 
-/// Instructions that a kernel may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isa {
-    /// Baseline of the architecture.
     Portable,
     Avx2(Avx2),
     Avx512(Avx512),
@@ -95,11 +89,9 @@ pub enum Level {
     Avx512,
 }
 
-/// Level that kernels do not exceed, whatever the processor has.
 static LIMIT: AtomicU8 = AtomicU8::new(Level::Avx512 as u8);
 
 impl Level {
-    /// Iterates over the levels of this processor, the portable one first.
     pub fn all() -> impl Iterator<Item = Level> {
         [Level::Portable, Level::Avx2, Level::Avx512]
             .into_iter()
@@ -119,7 +111,6 @@ impl Level {
         LIMIT.store(self as u8, Ordering::Relaxed);
     }
 
-    /// Returns the proof for this level, if the processor has it.
     fn isa(self) -> Option<Isa> {
         match self {
             Level::Portable => Some(Isa::Portable),
@@ -130,8 +121,7 @@ impl Level {
 }
 
 impl Isa {
-    /// Returns the highest level of this processor up to [`Level::limit`]. The processor is asked
-    /// once.
+    /// Returns the highest level of this processor up to [`Level::limit`].
     pub(crate) fn best() -> Isa {
         static BEST: LazyLock<[Isa; 3]> = LazyLock::new(|| {
             let avx2 = Level::Avx2.isa().unwrap_or(Isa::Portable);
@@ -140,7 +130,6 @@ impl Isa {
         BEST[usize::from(LIMIT.load(Ordering::Relaxed))]
     }
 
-    /// Iterates over the levels of this processor, the portable one first.
     #[cfg(test)]
     pub(crate) fn all() -> impl Iterator<Item = Isa> {
         Level::all().flat_map(Level::isa)

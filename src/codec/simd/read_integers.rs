@@ -1,7 +1,6 @@
 //! Reader of decimal integers: eight short ones at once, long ones like floats.
 //!
-//! If eight tokens have at most eight bytes each and lie within 128 bytes, one permutation puts
-//! each of them into a word, with its last digit at the end:
+//! Eight tokens of at most eight bytes within 128 bytes become words by one permutation:
 //!
 //! ```text
 //! text     12, -345, 6, 78901234,
@@ -12,18 +11,15 @@
 use super::Isa;
 use super::tokens::{BATCH, Batch};
 
-/// Largest magnitudes of a dtype.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Range {
     /// Limit with a minus sign; 0 for unsigned dtypes.
     pub(crate) negative: u64,
-    /// Limit without a sign.
     pub(crate) positive: u64,
 }
 
-/// Reads a batch of integers in two's complement and returns a bit for each one read. It does not
-/// read integers out of `range` or beyond 1.8 * 10^19, integers near the start of the text, and
-/// invalid ones.
+/// Reads a batch in two's complement and returns a bit for each integer read. It does not read
+/// integers out of `range` or beyond 1.8 * 10^19, near the start of the text, and invalid ones.
 pub(crate) fn read_integers(
     isa: Isa,
     text: &[u8],
@@ -108,7 +104,6 @@ mod avx512 {
         negative: u8,
     }
 
-    /// Reads tokens of up to eight bytes.
     #[inline]
     #[target_feature(
         enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
@@ -184,13 +179,11 @@ mod avx512 {
         Numbers { words, read: read & !too_large, negative }
     }
 
-    /// Last and first byte of each lane.
     const LAST_OF_8: u64 = 0x8080_8080_8080_8080;
     const LAST_OF_32: u64 = 0x8000_0000_8000_0000;
     const FIRST_OF_32: u64 = 0x0000_0001_0000_0001;
 
-    /// Returns bits where a token is not an integer: other bytes than digits after the sign, a sign
-    /// alone, a leading zero.
+    /// Returns bits where a token is not an integer.
     #[inline(always)]
     fn faults(token: u64, first: u64, digits: u64, zeros: u64, minuses: u64, last: u64) -> u64 {
         let first_digits = (minuses & !last) << 1 | first & !minuses;

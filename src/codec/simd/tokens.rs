@@ -1,9 +1,8 @@
 //! Scanner for the places of numbers in a nested list, 64 bytes at a time.
 //!
-//! Every byte belongs to a token, a comma, a bracket or white space, and each kind becomes a word
-//! of 64 bits. A token with a comma directly after it needs only these words. After any other token
-//! (a closing bracket or a space follows), the caller must find the next one. The scanner does not
-//! look at the content of a token.
+//! Each kind of byte becomes a word of 64 bits. A token with a comma directly after it needs only
+//! these words. After any other token, the caller must find the next one. The scanner does not look
+//! at the content of a token.
 //!
 //! ```text
 //! text      1.5, 22], [3
@@ -16,7 +15,6 @@
 
 use super::Isa;
 
-/// Number of tokens after which [`Scanner::fill`] pauses.
 const PAUSE: usize = 256;
 
 const BLOCK: usize = 64;
@@ -27,7 +25,6 @@ pub(crate) const BATCH: usize = 64;
 /// Capacity for a token that is still open, the tokens of a last block, and a batch at any place.
 const ROOM: usize = PAUSE + 1 + BLOCK / 2 + BATCH;
 
-/// Places of the tokens in a text.
 pub(crate) struct Tokens {
     starts: [u32; ROOM],
     ends: [u32; ROOM],
@@ -57,7 +54,6 @@ impl Tokens {
     }
 }
 
-/// Places of up to [`BATCH`] tokens.
 #[derive(Clone, Copy)]
 pub(crate) struct Batch<'a> {
     pub(crate) starts: &'a [u32; BATCH],
@@ -73,21 +69,17 @@ struct Block {
     bracket: u64,
 }
 
-/// Continuation after a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Start of the next token.
     Token(usize),
-    /// End of the list and of the text.
     End,
     /// Invalid text.
     Fault,
 }
 
-/// Scan in progress.
 pub(crate) struct Scanner<'a> {
     text: &'a [u8],
-    /// Offset of the next block.
     at: usize,
     /// 1 if a token continues into the next block.
     inside: u64,
@@ -113,15 +105,13 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// Returns whether all tokens have been found.
     pub(crate) fn is_done(&self) -> bool {
         self.is_last
     }
 
-    /// Finds some hundred tokens more, or all that are left. Calls `next` for every token without a
-    /// comma directly after it, with the end of the token and the number of tokens begun since the
-    /// last call; `next` returns the continuation. Returns false if the text is not a list that
-    /// this scanner can follow.
+    /// Finds some hundred tokens more. Calls `next` for every token without a comma directly after
+    /// it, with the end of the token and the number of tokens begun since the last call. Returns
+    /// false if the text is not a list that this scanner can follow.
     pub(crate) fn fill(
         &mut self,
         isa: Isa,
@@ -175,8 +165,7 @@ impl<'a> Scanner<'a> {
         !self.is_last || self.is_ended
     }
 
-    /// Checks that only commas and white space stand between the tokens of a block, or text that
-    /// `next` accepts.
+    /// Checks that only commas, white space or text that `next` accepts stand between tokens.
     #[inline(always)]
     fn check(
         &mut self,
@@ -213,7 +202,6 @@ fn below(place: usize) -> u64 {
     if place < 64 { (1 << place) - 1 } else { u64::MAX }
 }
 
-/// Finds the kinds of bytes, one by one.
 fn classify(block: &[u8; BLOCK]) -> Block {
     let mut kinds = Block { token: 0, comma: 0, bracket: 0 };
     for (place, byte) in block.iter().enumerate() {
@@ -246,9 +234,8 @@ mod x86 {
     use super::{BLOCK, Block, Next, Scanner, Tokens, emit};
     use crate::codec::simd::lanes;
 
-    /// Special byte, if any, for each value of the low half of a byte: white space, the comma, the
-    /// opening bracket. The closing bracket shares its half with the carriage return. The entries
-    /// 0x80 match no byte, since 0x80 has the low half 0.
+    /// Special byte, if any, for each value of the low half of a byte. The closing bracket shares
+    /// its half with the carriage return. No byte equals its entry 0x80.
     const SPECIAL: [u8; 16] = {
         let mut special = [0x80; 16];
         special[0] = b' ';

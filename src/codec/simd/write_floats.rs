@@ -1,5 +1,4 @@
-//! Writer of doubles from 1e-4 to 1e16: the shortest text that reads back as the same double, in
-//! the form of Python.
+//! Writer of doubles from 1e-4 to 1e16, as the shortest text, in the form of Python.
 //!
 //! A double is `c * 2^q`, where `c` has 53 bits. With `k` such that `10^k <= 2^q < 10^(k+1)`, the
 //! digits are those of `s = c * 2^q / 10^k`, which has 16 or 17 of them before its point:
@@ -10,9 +9,8 @@
 //! ```
 //!
 //! In this range `k` is between -20 and 0, and `10^-k` is a shifted power of five that fits 64
-//! bits. So one multiplication gives `s` exactly, in 128 bits, without a doubtful case. Eight
-//! doubles become digits at once. Then one permutation for each double places digits, zeros and
-//! point, by a table with one row per exponent.
+//! bits. So one multiplication gives `s` exactly, in 128 bits. Eight doubles become digits at once.
+//! Then one permutation for each double places digits, zeros and point, by a table of exponents.
 //!
 //! R. Giulietti, "The Schubfach way to render doubles", 2021, proves that no shorter text than
 //! these two candidates exists.
@@ -20,10 +18,9 @@
 
 use super::Isa;
 
-/// Appends up to 64 `values`, stops at the first one that it cannot write, and returns the number
-/// written. After each value it writes `", "`, or `"], ["` for those with a bit in `ends` (lowest
-/// bit: first value). It cannot write infinities, NaN and numbers with an exponent, and needs
-/// AVX-512.
+/// Appends up to 64 `values`, stops at the first one that it cannot write (infinity, NaN, with an
+/// exponent, or all without AVX-512), and returns the number written. After each value it writes
+/// `", "`, or `"], ["` for those with a bit in `ends` (lowest bit: first value).
 pub(crate) fn write_floats(isa: Isa, values: &[f64], ends: u64, out: &mut Vec<u8>) -> usize {
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -38,19 +35,16 @@ mod tables {
     /// Length limit of a number with its sign and the end of its row.
     pub(super) const NUMBER_BYTES_MAX: usize = 27;
 
-    /// Biased exponents of the doubles from 2^-14, which is below 1e-4, to 2^54, which is above
-    /// 1e16.
+    /// Biased exponents from 2^-14, below 1e-4, to 2^54, above 1e16.
     pub(super) const EXPONENT_MIN: u64 = 1023 - 14;
     pub(super) const EXPONENTS: usize = 14 + 54;
 
     /// Exponent of 1.0, counted from [`EXPONENT_MIN`].
     pub(super) const ONE: u64 = 1023 - EXPONENT_MIN;
 
-    /// Decimal exponents of numbers that are written without an exponent.
     const DECIMAL_MIN: i32 = -4;
     const DECIMAL_MAX: i32 = 15;
 
-    /// Rows of the table of forms: two for each decimal exponent.
     pub(super) const FORMS: u64 = 2 * (DECIMAL_MAX - DECIMAL_MIN + 1) as u64;
 
     /// `k + 20` for each binary exponent.
@@ -64,8 +58,7 @@ mod tables {
         scales
     };
 
-    /// Shift of `c` for each binary exponent, so that the upper word of the product is the integer
-    /// part of `s`.
+    /// Shift of `c` for each binary exponent: the product's upper word is the integer part of `s`.
     pub(super) static SHIFTS: [u8; 128] = {
         let mut shifts = [0; 128];
         let mut at = 0;
@@ -102,7 +95,6 @@ mod tables {
     #[derive(Clone, Copy)]
     #[repr(align(64))]
     pub(super) struct Form {
-        /// Source of each byte in `Digits`.
         pub(super) from: [u8; 32],
         /// Addend of each byte: `0`, or the point.
         pub(super) add: [u8; 32],
@@ -145,7 +137,6 @@ mod tables {
             digit += 1;
             to += 1;
         }
-        // Sixteen digits before the point: the point comes after all of them.
         let most = to + (to == point) as usize;
         (form, most, point + 2)
     }
@@ -195,9 +186,7 @@ mod avx512 {
         written
     }
 
-    /// Digits of eight numbers.
     pub(super) struct Digits {
-        /// Numbers that are written without an exponent.
         plain: u8,
         negative: u8,
         /// First of the 17 digits, possibly 0, in the lowest byte of each lane.
@@ -206,13 +195,11 @@ mod avx512 {
         high: __m512i,
         /// Digits 10 to 17.
         low: __m512i,
-        /// Row of the table of forms.
         form: __m512i,
     }
 
     impl Digits {
-        /// Finds the shortest digits of eight doubles in bits; `None` if the kernel cannot write
-        /// the first one.
+        /// Finds the shortest digits of eight doubles; `None` if the first one cannot be written.
         #[inline]
         #[target_feature(
             enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,bmi1,bmi2,lzcnt,popcnt"
@@ -245,8 +232,7 @@ mod avx512 {
             let tens = _mm512_mul_epu32(_mm512_srli_epi64::<35>(tens), set(10));
             let last = _mm512_sub_epi64(lower, tens);
             // Distance of `s` from the multiple of ten below, and half the distance of the next
-            // double. Both have 60 bits after the point; the bits cut off are 0, since 5^20 leaves
-            // more than that free in a word.
+            // double, with 60 bits after the point; the bits cut off are 0 (5^20 leaves more free).
             let above =
                 _mm512_or_si512(_mm512_slli_epi64::<60>(last), _mm512_srli_epi64::<4>(part));
             let reach = _mm512_srlv_epi64(power, _mm512_sub_epi64(set(5), shift));
@@ -274,8 +260,8 @@ mod avx512 {
             Some(Digits { plain, negative, first, high, low, form })
         }
 
-        /// Writes the first `count` numbers and returns the number of bytes. `HAS_ENDS` is false if
-        /// no row ends among them; leaving that code out saves a tenth of the time of a flat list.
+        /// Writes the first `count` numbers and returns the length. `HAS_ENDS` is false if no row
+        /// ends among them; leaving that code out saves a tenth of the time of a flat list.
         #[inline]
         #[target_feature(
             enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512ifma,avx512vbmi,bmi1,bmi2,lzcnt,popcnt"
@@ -346,7 +332,6 @@ mod avx512 {
         }
     }
 
-    /// Looks up eight entries of a table of bytes.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn lookup128(table: &[u8; 128], places: __m512i) -> __m512i {
@@ -355,13 +340,11 @@ mod avx512 {
         _mm512_maskz_permutex2var_epi8(LOWEST, low, places, high)
     }
 
-    /// Looks up eight entries of a table of bytes.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn lookup64(table: &[u8; 64], places: __m512i) -> __m512i {
         _mm512_maskz_permutexvar_epi8(LOWEST, places, lanes::load64(table))
     }
 
-    /// Lowest byte of each lane.
     const LOWEST: u64 = 0x0101_0101_0101_0101;
 }

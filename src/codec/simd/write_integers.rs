@@ -1,8 +1,7 @@
 //! Writer of integers as text, eight at once.
 //!
-//! The digits of eight numbers are computed in parallel, in slots that are wide enough for all of
-//! them, with the separator after the digits. Then the bytes before the first digit of each number
-//! are dropped, and the rest moves up:
+//! The digits of eight numbers are computed in parallel, in slots that are wide enough for all.
+//! Then the bytes before the first digit of each number are dropped:
 //!
 //! ```text
 //! slots     000012,  -00345,  000006,
@@ -13,8 +12,7 @@
 
 use super::Isa;
 
-/// Appends `values` with `", "` after each and returns the number written: all, or none without
-/// AVX-512. `is_signed` means two's complement.
+/// Appends `values` with `", "` after each and returns their number, or 0 without AVX-512.
 pub(crate) fn write_integers(
     isa: Isa,
     values: &[u64],
@@ -149,8 +147,7 @@ mod avx512 {
             // All bytes but those of the separator, and the last digit even if it is 0.
             let digits = _mm512_test_epi8_mask(slots, slots) & 0x00ff_ffff_00ff_ffff;
             let digits = digits | 0x0080_0000_0080_0000;
-            // All bits from the lowest set bit of each half up; neither half is 0, so none
-            // overflows.
+            // All bits from the lowest set bit of each half up; neither half is 0.
             let kept = digits | (!digits).wrapping_add(0x0000_0001_0000_0001);
             let kept = kept & 0x03ff_ffff_03ff_ffff;
             len += put(slots, kept, u64::from(negative) >> (2 * pair) & 3, 32, &mut to[len..]);

@@ -1,13 +1,11 @@
-//! No codec reads a byte outside its message: complete, cut and damaged messages stand between
-//! guard pages, and every level of kernels that the processor has decodes them.
+//! No codec reads outside its message: complete, cut and damaged ones stand between guard pages.
 
 use crate::array::{DType, NdArray, Shape};
 use crate::codec::simd::Level;
 use crate::codec::simd::tests::guard_pages;
 use crate::codec::{ArrayCodec, CodecError, implementations, message};
 
-/// Returns arrays whose messages take all kernels and the code around them. They are short, because
-/// every byte is a case.
+/// Returns arrays whose messages take all kernels; short ones, because every byte is a case.
 fn arrays() -> impl Iterator<Item = NdArray> {
     let shapes: [(&str, &[u64]); 9] = [
         ("<f8", &[9, 2]),
@@ -26,13 +24,11 @@ fn arrays() -> impl Iterator<Item = NdArray> {
     })
 }
 
-/// Decodes `body` to the bytes of the array, or to the fault.
 fn said(codec: &dyn ArrayCodec, body: &[u8]) -> Result<Vec<u8>, CodecError> {
     codec.decode(body, &mut Vec::new()).map(|array| array.data().to_vec())
 }
 
-/// Asserts that all levels give the same result, with the body directly after a guard page and
-/// directly before one.
+/// Asserts that all levels agree on `body`, directly after and before a guard page.
 fn assert_levels_agree(codec: &dyn ArrayCodec, body: &[u8]) {
     let mut want = None;
     guard_pages::with_bytes(body, |body| {
@@ -40,8 +36,7 @@ fn assert_levels_agree(codec: &dyn ArrayCodec, body: &[u8]) {
             level.limit();
             let got = said(codec, body);
             assert_eq!(want.get_or_insert_with(|| got.clone()), &got, "{level:?} {body:x?}");
-            // An echo has code of its own. A library's form may be unable to encode a decoded
-            // array.
+            // An echo has code of its own. A library may be unable to encode a decoded array.
             let (mut scratch, mut out) = (Vec::new(), Vec::new());
             let echoed = codec.echo(body, &mut scratch, &mut out);
             assert!(echoed.is_err() || got.is_ok(), "{level:?} {body:x?}");

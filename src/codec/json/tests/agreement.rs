@@ -1,5 +1,4 @@
-//! All instruction sets read and write lists like the portable code: same items, same text, same
-//! refusals, and no access outside the message.
+//! All instruction sets read and write lists like the portable code, within the message.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,13 +18,11 @@ fn read(isa: Isa, text: &[u8], at: usize, dtype: DType) -> Read {
     Ok((shape.dims().to_vec(), out))
 }
 
-/// Asserts that every instruction set reads the same or refuses the same.
 fn assert_read_alike(text: &[u8], at: usize, dtype: DType) {
     _ = read_alike(text, at, dtype);
 }
 
-/// Reads with every instruction set, with the text between guard pages, and returns the common
-/// result.
+/// Reads with every instruction set, between guard pages, and returns the common result.
 fn read_alike(text: &[u8], at: usize, dtype: DType) -> Read {
     let want = read(Isa::Portable, text, at, dtype);
     for isa in Isa::all() {
@@ -46,7 +43,6 @@ fn doubles(values: &[f64]) -> NdArray {
     NdArray::new(DType::F8, Shape::new(&[values.len() as u64]).unwrap(), bytes).unwrap()
 }
 
-/// Writes with every instruction set and returns the common text.
 fn write_alike(array: &ArrayView<'_>) -> Vec<u8> {
     let mut want = b"before".to_vec();
     write::list(Isa::Portable, array, &mut want).unwrap();
@@ -64,7 +60,6 @@ fn write_alike(array: &ArrayView<'_>) -> Vec<u8> {
     want.split_off("before".len())
 }
 
-/// Builds a list that is long enough for a kernel and contains `item`.
 fn among_others(item: &str, before: usize) -> String {
     let others = ["0", "12.5", "-3", "1e-7", "123456789.125"];
     let mut items: Vec<&str> = others.iter().cycle().take(40).copied().collect();
@@ -213,8 +208,7 @@ fn rows_are_counted_alike() {
     }
 }
 
-/// Returns doubles at the edges: the first and last of each binary exponent, neighbours of powers
-/// of ten, short ones, and those that Python writes with an exponent.
+/// Returns the first and last of each binary exponent, neighbours of powers of ten, and others.
 fn corners() -> Vec<f64> {
     let mut values = Vec::new();
     for exponent in 0..0x7ff_u64 {
@@ -266,8 +260,7 @@ fn rows_of_any_length_are_written_alike_and_read_back() {
             let dims = [outer, &[width]].concat();
             let shape = Shape::new(&dims).unwrap();
             let mut array = NdArray::seeded(DType::F8, shape, width).unwrap();
-            // Numbers for the slow path at places that drift over all lanes, and alone at the end
-            // of a row.
+            // Numbers for the slow path at places that drift over all lanes and rows.
             for (at, item) in array.data_mut().as_chunks_mut::<8>().0.iter_mut().enumerate() {
                 if at % 23 == 7 || at % 29 < 2 {
                     *item = corners[at % corners.len()].to_le_bytes();
@@ -330,7 +323,6 @@ fn integers_are_written_alike_and_read_back() {
     }
 }
 
-/// Generates lists of one or more dimensions, most of them regular.
 fn lists() -> impl Strategy<Value = String> {
     let item = prop_oneof![
         4 => any::<f64>().prop_map(|value| format!("{value:?}")),

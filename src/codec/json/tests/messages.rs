@@ -14,7 +14,6 @@ fn message(data: &str, dtype: &str) -> String {
     format!(r#"{{"data": {data}, "dtype": "{dtype}"}}"#)
 }
 
-/// Reads a list of doubles.
 fn doubles(data: &str) -> Result<(Vec<u64>, Vec<f64>), String> {
     let (_, dims, bytes) = decode(&message(data, "<f8"))?;
     Ok((dims, bytes.as_chunks().0.iter().map(|item| f64::from_le_bytes(*item)).collect()))

@@ -1,8 +1,7 @@
 //! Base64 in vectors of 32 characters or 24 bytes; the portable form handles the ends.
 //!
-//! The value of a character is the character plus an offset that depends on its class. The two
-//! halves of four bits determine the class: three tables of 16 entries give the class, the offset,
-//! and whether the combination is valid.
+//! The value of a character is the character plus an offset that depends on its class. Three tables
+//! of 16 entries over its halves of four bits give the class, the offset, and the validity.
 #![allow(unsafe_code)] // Vector loads and stores take pointers; calls need a proof.
 
 use std::arch::x86_64::*;
@@ -10,22 +9,18 @@ use std::arch::x86_64::*;
 use super::portable::{self, Room};
 use crate::codec::simd::Avx2;
 
-/// Characters in a vector.
 const CHARS: usize = 32;
 
-/// Bytes that the characters of a vector stand for.
 const BYTES: usize = 24;
 
 /// Bytes that the encoder reads to encode 24: two halves of 16, the second one from byte 12 on.
 const READ: usize = 28;
 
-/// Decodes as [`super::decode_form`] says.
 pub(super) fn decode(_proof: Avx2, text: &[u8], room: &mut Room) -> usize {
     // SAFETY: an `Avx2` exists only if the processor has all features of the function.
     unsafe { decode_vectors(text, room) }
 }
 
-/// Encodes as [`super::encode_form`] says.
 pub(super) fn encode(_proof: Avx2, bytes: &[u8], room: &mut Room) {
     // SAFETY: an `Avx2` exists only if the processor has all features of the function.
     unsafe { encode_vectors(bytes, room) }
@@ -35,8 +30,7 @@ pub(super) fn encode(_proof: Avx2, bytes: &[u8], room: &mut Room) {
 fn decode_vectors(text: &[u8], room: &mut Room) -> usize {
     let mut groups = 0;
     for chars in text.as_chunks::<CHARS>().0 {
-        // The whole vector is written; the next bytes overwrite its last quarter, which is
-        // meaningless.
+        // The next bytes overwrite the last quarter of the vector, which is meaningless.
         let Some(room) = room.get_mut(groups * 3..).and_then(Room::first_chunk_mut) else { break };
         let Some(values) = values(load(chars)) else { break };
         store(room, pack(values));
@@ -45,12 +39,10 @@ fn decode_vectors(text: &[u8], room: &mut Room) -> usize {
     groups + portable::decode(&text[groups * 4..], &mut room[groups * 3..])
 }
 
-/// Returns the values of 32 characters; `None` if one is outside the alphabet.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn values(chars: __m256i) -> Option<__m256i> {
-    // A character is invalid if the row of its upper half and the column of its lower half share a
-    // bit.
+    // Invalid if the row of the upper half and the column of the lower half share a bit.
     let columns = both(_mm_setr_epi8(
         0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x1a, 0x1b, 0x1b, 0x1b,
         0x1a,
@@ -73,7 +65,6 @@ fn values(chars: __m256i) -> Option<__m256i> {
     Some(_mm256_add_epi8(chars, step))
 }
 
-/// Packs 32 values of six bits into 24 bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn pack(values: __m256i) -> __m256i {
@@ -131,8 +122,7 @@ fn load(bytes: &[u8; 32]) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load_halves(bytes: &[u8; READ]) -> __m256i {
-    // SAFETY: the reference covers 28 readable bytes; the halves are 0..16 and 12..28 and need no
-    // alignment.
+    // SAFETY: 28 readable bytes; the halves are 0..16 and 12..28 and need no alignment.
     unsafe { _mm256_loadu2_m128i(bytes.as_ptr().add(12).cast(), bytes.as_ptr().cast()) }
 }
 

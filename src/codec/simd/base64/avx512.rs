@@ -1,10 +1,9 @@
 //! Base64 in vectors of 64 characters or 48 bytes.
 //!
-//! To decode, one permutation of two registers looks up each character among the 128 of ASCII; two
-//! multiply-adds join the values to 24 bits, and a permutation packs them. To encode, a permutation
-//! puts three bytes over each four places, a shift with its own count for each byte cuts out six
-//! bits, and a permutation of the alphabet gives the characters. The ends take the same code with
-//! masked loads and stores.
+//! To decode, one permutation of two registers looks up each ASCII character; two multiply-adds
+//! join the values to 24 bits, and a permutation packs them. To encode, a permutation puts three
+//! bytes over each four places, shifts cut out six bits, and a permutation of the alphabet gives
+//! the characters. The ends use masked loads and stores.
 #![allow(unsafe_code)] // Vector loads and stores take pointers; calls need a proof.
 
 use std::arch::x86_64::*;
@@ -13,22 +12,17 @@ use std::mem::MaybeUninit;
 use super::portable::{ALPHABET, Room};
 use crate::codec::simd::Avx512;
 
-/// Characters in a vector.
 const CHARS: usize = 64;
 
-/// Bytes that the characters of a vector stand for.
 const BYTES: usize = 48;
 
-/// Vectors in one pass of the loop, with one branch for all.
 const TOGETHER: usize = 4;
 
 /// Bytes that the stores of one pass touch: each vector is written as 64 bytes.
 const REACH: usize = BYTES * (TOGETHER - 1) + CHARS;
 
-/// Value of bytes outside the alphabet.
 const BAD: u8 = 0x80;
 
-/// Value of each ASCII character.
 static VALUES: [u8; 128] = {
     let mut values = [BAD; 128];
     let mut value = 0;
@@ -67,20 +61,18 @@ static SPREAD: [u8; 64] = {
 /// Start of the six bits of each character in eight bytes: 18, 12, 6, 0, then the same plus 24.
 const CUT: i64 = i64::from_le_bytes([18, 12, 6, 0, 42, 36, 30, 24]);
 
-/// Decodes as [`super::decode_form`] says.
 pub(super) fn decode(_proof: Avx512, text: &[u8], room: &mut Room) -> usize {
     // SAFETY: an `Avx512` exists only if the processor has all features of the function.
     unsafe { decode_vectors(text, room) }
 }
 
-/// Encodes as [`super::encode_form`] says.
 pub(super) fn encode(_proof: Avx512, bytes: &[u8], room: &mut Room) {
     // SAFETY: an `Avx512` exists only if the processor has all features of the function.
     unsafe { encode_vectors(bytes, room) }
 }
 
-// These are plain loops because an iterator adaptor is compiled without the vector features: a
-// closure inside it becomes a call with its vectors in memory (measured: 30 times as slow).
+// Plain loops: a closure in an iterator adaptor is compiled without the vector features and becomes
+// a call with its vectors in memory (measured: 30 times as slow).
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn decode_vectors(text: &[u8], room: &mut Room) -> usize {
@@ -119,15 +111,13 @@ fn decode_vectors(text: &[u8], room: &mut Room) -> usize {
     }
 }
 
-/// Combines three vectors by OR. A byte above ASCII looks up a wrong value, but has its own top bit
-/// set.
+/// Combines three vectors by OR. A byte above ASCII has its own top bit set.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn either(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
     _mm512_ternarylogic_epi32::<0xfe>(a, b, c)
 }
 
-/// Packs 64 values of six bits into 48 bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn pack(values: __m512i, order: __m512i) -> __m512i {
@@ -177,16 +167,14 @@ fn load(bytes: &[u8]) -> __m512i {
     match bytes.first_chunk::<64>() {
         // SAFETY: the reference covers 64 readable bytes, and the load needs no alignment.
         Some(whole) => unsafe { _mm512_loadu_si512(whole.as_ptr().cast()) },
-        // SAFETY: the mask has bits for the bytes of the slice only, and a byte whose bit is 0 is
-        // not accessed (Intel SDM, "masked loads and faults").
+        // SAFETY: a byte whose mask bit is 0 is not accessed (Intel SDM, masked loads).
         None => unsafe {
             _mm512_maskz_loadu_epi8((1u64 << bytes.len()) - 1, bytes.as_ptr().cast())
         },
     }
 }
 
-/// Writes the first `len` bytes of `vector`, at most 64, to the start of `room`, which must have
-/// that length.
+/// Writes the first `len` bytes of `vector` to the start of `room`, which has that length.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn store(room: &mut Room, vector: __m512i, len: usize) {
@@ -194,8 +182,7 @@ fn store(room: &mut Room, vector: __m512i, len: usize) {
     match room.first_chunk_mut::<64>() {
         // SAFETY: the reference covers 64 writable bytes, and the store needs no alignment.
         Some(whole) => unsafe { _mm512_storeu_si512(whole.as_mut_ptr().cast(), vector) },
-        // SAFETY: the mask has bits for the bytes of the slice only, and a byte whose bit is 0 is
-        // not accessed.
+        // SAFETY: a byte whose mask bit is 0 is not accessed; the others lie in the slice.
         None => unsafe {
             _mm512_mask_storeu_epi8(room.as_mut_ptr().cast(), (1u64 << room.len()) - 1, vector);
         },

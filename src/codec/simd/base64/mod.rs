@@ -1,10 +1,6 @@
-//! Base64 of RFC 4648, section 4: standard alphabet, complete groups, appended to a vector of
-//! bytes.
-//!
-//! [`decode`] takes groups of four characters of the alphabet and stops in front of the first other
-//! group: a closing quote, padding, an escape or invalid text, which the caller tells apart. So no
-//! pass over the text looks for its end. [`encode`] writes all of its input and pads the last
-//! group. Neither function zeroes the room that it fills.
+//! Base64 of RFC 4648, section 4, appended to a vector of bytes. [`decode`] stops in front of the
+//! first group with a character outside the alphabet: a closing quote, padding, an escape or
+//! invalid text. So no pass over the text looks for its end. Neither function zeroes its room.
 //!
 //! Vector forms: W. Mula and D. Lemire, "Faster Base64 Encoding and Decoding Using AVX2
 //! Instructions" (2018) and "Base64 encoding and decoding at almost the speed of a memory copy"
@@ -24,20 +20,18 @@ use portable::Room;
 use super::Isa;
 
 /// Appends the decoded groups at the start of `text` to `out` and returns the number of their
-/// characters, a multiple of 4. The text after them does not begin with a group of the alphabet.
+/// characters, a multiple of 4.
 pub(crate) fn decode(isa: Isa, text: &[u8], out: &mut Vec<u8>) -> usize {
     let room = text.len() / 4 * 3;
     out.reserve(room);
     let groups = decode_form(isa, text, &mut out.spare_capacity_mut()[..room]);
     assert!(groups * 3 <= room, "a form has counted more groups than there are");
     // SAFETY: every form writes three adjacent bytes for each group that it counts, from the start
-    // of its room, which was the spare capacity. The assertion above checks that the room has as
-    // many.
+    // of its room, which was the spare capacity. The assertion above checks the room's length.
     unsafe { out.set_len(out.len() + groups * 3) };
     groups * 4
 }
 
-/// Appends `bytes` as base64 to `out`, with padding.
 pub(crate) fn encode(isa: Isa, bytes: &[u8], out: &mut Vec<u8>) {
     let len = bytes.len().div_ceil(3) * 4;
     out.reserve(len);
@@ -46,8 +40,7 @@ pub(crate) fn encode(isa: Isa, bytes: &[u8], out: &mut Vec<u8>) {
     unsafe { out.set_len(out.len() + len) };
 }
 
-/// Decodes the groups at the start of `text` to the start of `room`, which has three bytes for each
-/// possible group, and returns their number.
+/// Decodes to the start of `room`, which has three bytes for each group; returns their number.
 fn decode_form(isa: Isa, text: &[u8], room: &mut Room) -> usize {
     match isa {
         #[cfg(target_arch = "x86_64")]

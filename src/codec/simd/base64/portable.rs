@@ -2,15 +2,13 @@
 
 use std::mem::MaybeUninit;
 
-/// Digits in the order of their values.
 pub(super) const ALPHABET: &[u8; 64] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Memory that may be uninitialized: write-only.
 pub(super) type Room = [MaybeUninit<u8>];
 
-/// Value for a character outside the alphabet, at any place of a group; larger than every valid
-/// one.
+/// Value for a character outside the alphabet; larger than every valid one.
 const BAD: u32 = 1 << 31;
 
 /// Bits of each character at each place of a group of 24 bits.
@@ -77,8 +75,7 @@ pub(super) fn encode(bytes: &[u8], room: &mut Room) {
     put(last, &mut rooms[groups.len()]);
 }
 
-/// Stores four bytes. Written out, since builds without link-time optimization do not inline a map
-/// over an array: it would be a call for each byte.
+/// Stores four bytes. Without link-time optimization, a map over an array is a call per byte.
 #[inline]
 fn put([a, b, c, d]: [u8; 4], room: &mut [MaybeUninit<u8>; 4]) {
     *room = [MaybeUninit::new(a), MaybeUninit::new(b), MaybeUninit::new(c), MaybeUninit::new(d)];

@@ -23,20 +23,17 @@ pub(super) fn read(text: &[u8], tokens: Batch<'_>, to: &mut [[u8; 8]; BATCH]) ->
     read
 }
 
-/// Number, described by the places of its digits and its point.
 pub(crate) struct Number<'a> {
     /// The number's last 32 bytes, and one byte before them.
     window: &'a [u8; TOKEN_BYTES_MAX + 1],
     is_negative: bool,
     /// Number of digits, or of digits and a point.
     len: usize,
-    /// Number of digits after the point.
     places: Option<usize>,
 }
 
 impl Number<'_> {
-    /// Checks the grammar of JSON; `None` for invalid numbers and those that are too long for the
-    /// kernel.
+    /// Checks the grammar of JSON; `None` for invalid numbers and those too long for the kernel.
     #[inline]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     pub(crate) fn check(text: &[u8], start: usize, end: usize) -> Option<Number<'_>> {
@@ -71,7 +68,6 @@ impl Number<'_> {
         self.is_negative
     }
 
-    /// Returns the double as bits; `None` if it has too many digits.
     #[inline]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     fn read(&self) -> Option<u64> {
@@ -80,7 +76,6 @@ impl Number<'_> {
         Some(scale(word, self.places.unwrap_or(0)) | u64::from(sign) << 63)
     }
 
-    /// Returns the digits as a word; `None` if they do not fit.
     #[inline]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     pub(crate) fn word(&self) -> Option<u64> {

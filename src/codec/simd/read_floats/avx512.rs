@@ -16,7 +16,7 @@ struct Kinds {
 }
 
 /// Reads a batch in two passes, so that the masks have reached the cache before they are loaded in
-/// another width than they were stored in. One pass took 7.4 ns for a number instead of 6.3.
+/// another width. One pass took 7.4 ns for a number instead of 6.3.
 #[target_feature(
     enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
 )]
@@ -53,13 +53,11 @@ struct Numbers {
     /// Numbers that match the grammar of JSON and are short enough for the kernel.
     plain: u8,
     negative: u8,
-    /// Numbers with a point.
     fractional: u8,
     /// Places of the digits after the point, or of all digits.
     fractions: [u64; 4],
     /// Places of the digits before the point, one byte further on.
     wholes: [u64; 4],
-    /// Number of digits after the point.
     places: __m512i,
 }
 
@@ -115,7 +113,6 @@ impl Numbers {
         Numbers { plain, negative, fractional, fractions, wholes, places }
     }
 
-    /// Writes the numbers and returns a bit for each one written.
     #[inline]
     #[target_feature(
         enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
@@ -136,8 +133,7 @@ impl Numbers {
     }
 }
 
-/// Applies [`scale`] to eight words and adds `signs`; results for lanes outside `wanted` are
-/// undefined.
+/// Applies [`scale`] to eight words and adds `signs`; lanes outside `wanted` are undefined.
 #[inline]
 #[target_feature(
     enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
@@ -187,10 +183,8 @@ fn scale8(words: __m512i, places: __m512i, signs: u8, wanted: u8, to: &mut [[u8;
     }
 }
 
-/// Upper halves of [`POWERS`].
 static HIGHS: [[u64; 8]; 4] = halves(true);
 
-/// Lower halves of [`POWERS`].
 static LOWS: [[u64; 8]; 4] = halves(false);
 
 const fn halves(upper: bool) -> [[u64; 8]; 4] {
@@ -203,7 +197,6 @@ const fn halves(upper: bool) -> [[u64; 8]; 4] {
     halves
 }
 
-/// Looks up eight entries of a table.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn powers(places: __m512i, halves: &[[u64; 8]; 4]) -> __m512i {

@@ -1,5 +1,4 @@
-//! Reader of decimal numbers without an exponent. Each number takes the same few dozen
-//! instructions, whatever its digits.
+//! Reader of decimal numbers without an exponent, in the same few dozen instructions for each.
 //!
 //! ```text
 //! token                      -12.345        up to 32 bytes, loaded to end with the token
@@ -10,8 +9,7 @@
 //!
 //! `w * 10^q` is rounded correctly by the method of Eisel and Lemire: `w` times the upper half of a
 //! 128-bit power of ten, and times the lower half where that could matter. Here `q` is small and
-//! never positive, so there are neither subnormals nor infinities. The AVX-512 form computes
-//! numbers and masks for eight tokens at once.
+//! never positive, so there are neither subnormals nor infinities.
 //!
 //! D. Lemire, "Number Parsing at a Gigabyte per Second", Software: Practice and Experience 51 (8),
 //! 2021; N. Mushtak, D. Lemire, "Fast Number Parsing Without Fallback", 2023.
@@ -27,9 +25,9 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod scale;
 
-/// Reads a batch of numbers as little-endian doubles and returns a bit for each one read. It does
-/// not read numbers with an exponent, numbers with very many digits, numbers near the start of the
-/// text, words, and invalid numbers. An integer `-0` becomes +0.0, as in Python.
+/// Reads a batch as little-endian doubles and returns a bit for each number read. It does not read
+/// numbers with an exponent or very many digits, near the start of the text, words, and invalid
+/// numbers. An integer `-0` becomes +0.0, as in Python.
 pub(crate) fn read_floats(
     isa: Isa,
     text: &[u8],

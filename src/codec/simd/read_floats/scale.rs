@@ -2,7 +2,6 @@
 
 use crate::codec::simd::decimal::TOKEN_BYTES_MAX;
 
-/// Power of ten, `10^-place`.
 #[derive(Clone, Copy)]
 pub(super) struct Power {
     /// Leading 128 bits.
@@ -44,14 +43,12 @@ const fn negative_power(place: u32) -> Power {
     } else if place <= ROUNDED_UP_MAX {
         quotient += 1;
     }
-    // 10^-place = quotient * 2^-(bits + 127 + place), and a word with its top bit set is at least
-    // 2^63.
+    // 10^-place = quotient * 2^-(bits + 127 + place); the word is at least 2^63.
     let exponent = 1023 + 63 - (bits + place) as u64;
     Power { high: (quotient >> 64) as u64, low: quotient as u64, exponent }
 }
 
-/// Bits of a product that, if all are set, let a carry from the lower half of the power reach the
-/// result.
+/// Bits of a product that, if all set, let a carry from the power's lower half reach the result.
 pub(super) const UNSURE: u64 = 0x1ff;
 
 /// Returns the double nearest to `word * 10^-place`, ties to even, as bits.

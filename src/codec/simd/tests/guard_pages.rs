@@ -6,9 +6,7 @@ use std::ptr::NonNull;
 
 /// Pages of memory between two guard pages; an access to a guard ends the process.
 struct Pages {
-    /// Start of the first guard page.
     start: NonNull<libc::c_void>,
-    /// Bytes between the guards, whole pages.
     len: usize,
 }
 
@@ -19,8 +17,7 @@ impl Pages {
         let len = bytes.next_multiple_of(PAGE).max(PAGE);
         let none = libc::PROT_NONE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: an anonymous mapping at an address that the kernel chooses affects no other
-        // memory.
+        // SAFETY: an anonymous mapping at an address of the kernel's choice affects no memory.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), len + 2 * PAGE, none, flags, -1, 0) };
         assert_ne!(start, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
         let start = NonNull::new(start).expect("a map does not start at 0");
@@ -33,10 +30,8 @@ impl Pages {
         Pages { start, len }
     }
 
-    /// Returns the memory between the guards.
     fn open(&mut self) -> &mut [MaybeUninit<u8>] {
-        // SAFETY: the pages are mapped, readable and writable while `self` lives, and borrowed with
-        // it.
+        // SAFETY: the pages are mapped, readable and writable while `self` is borrowed.
         unsafe {
             let open = self.start.byte_add(PAGE).cast().as_ptr();
             std::slice::from_raw_parts_mut(open, self.len)
@@ -61,8 +56,7 @@ pub(crate) fn with_bytes(bytes: &[u8], mut check: impl FnMut(&[u8])) {
     }
 }
 
-/// Calls `check` twice with room for `len` bytes: directly after a guard page, and directly before
-/// one.
+/// Calls `check` with room for `len` bytes directly after a guard page, and before one.
 pub(crate) fn with_room(len: usize, mut check: impl FnMut(&mut [MaybeUninit<u8>])) {
     let mut pages = Pages::new(len);
     let room = pages.len;

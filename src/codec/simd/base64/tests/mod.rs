@@ -10,7 +10,6 @@ use super::portable::ALPHABET;
 use super::*;
 use crate::codec::simd::tests::guard_pages;
 
-/// Longer than one pass of every loop, with all kinds of ends.
 const LEN_MAX: usize = if cfg!(miri) { 9 } else { 700 };
 
 fn bytes(len: usize) -> Vec<u8> {
@@ -73,8 +72,7 @@ fn reading_stops_in_front_of_the_group_with_a_character_that_is_none() {
     let text = STANDARD.encode(&data).into_bytes();
     let strange = (0..=255u8).filter(|byte| !ALPHABET.contains(byte));
     for (step, byte) in strange.enumerate() {
-        // Each byte at places that drift over all lanes, since all places with all bytes would take
-        // too long.
+        // Each byte at places that drift over all lanes; all of them would take too long.
         for at in (step % 7..text.len()).step_by(7) {
             let mut text = text.clone();
             text[at] = byte;
