@@ -11,7 +11,7 @@ pub fn page_faults(pid: u32) -> io::Result<u64> {
     })
 }
 
-/// Returns the sum of the processes' peaks.
+/// Returns the peak resident set so far: the sum of the peaks of the processes.
 pub fn rss_peak_bytes(pid: u32) -> io::Result<u64> {
     process_tree::sum(pid, |pid| {
         let status = process(pid)?.status().map_err(io_error)?;

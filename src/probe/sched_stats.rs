@@ -14,9 +14,9 @@ use super::process_tree;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchedStats {
     pub preemptions: u64,
-    /// Sum of waits that may have been for each other.
+    /// Time in which threads were runnable and may have waited for each other, summed.
     pub own_ns: u64,
-    /// Longest wait of one thread for other programs.
+    /// Longest time that one thread was runnable and waited for other programs.
     pub others_ns: u64,
 }
 
@@ -38,8 +38,7 @@ impl SchedSnapshot {
         Ok(SchedSnapshot(tasks.filter_map(|task| Some((task.tid, Thread::read(&task)?))).collect()))
     }
 
-    /// Returns the differences to `before`. A new thread counts from zero, an ended one is left
-    /// out.
+    /// Returns the differences to `before`. A new thread counts from zero, an ended one not at all.
     pub fn since(&self, before: &SchedSnapshot) -> SchedStats {
         let since = |(tid, now): (&i32, &Thread)| {
             let then = before.0.get(tid).copied().unwrap_or_default();

@@ -50,8 +50,7 @@ pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
 }
 
 /// Finds the target of a gRPC request. [`Refusal::MethodNotAllowed`] is answered as plain HTTP, and
-/// so is [`Refusal::UnsupportedMediaType`] if `content_type` is not gRPC's; others as a gRPC
-/// status.
+/// so is [`Refusal::UnsupportedMediaType`] if `content_type` is not gRPC's; others as a status.
 pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, Refused> {
     if method != b"POST" {
         return Err(method_refused(method, "POST"));

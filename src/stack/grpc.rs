@@ -51,7 +51,7 @@ pub struct Call {
     target: Target,
     plain_content_type: bool,
     encoded: bool,
-    /// Counted from the head.
+    /// Time that the peer will wait, counted from the head.
     pub timeout: Option<Duration>,
 }
 

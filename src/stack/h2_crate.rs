@@ -6,8 +6,7 @@
 //! h2 keeps the duties of HTTP/2: it holds DATA back until the peer's windows have room, returns
 //! connection window when the handles of a stream are dropped, and resets a stream that was
 //! answered early with NO_ERROR. While `UNSENT_BYTES_MAX` bytes wait for a peer that does not read,
-//! no call is answered and no window is returned. So the memory of a connection is bounded by its
-//! window.
+//! no call is answered and no window is returned. So the window bounds a connection's memory.
 //!
 //! ```text
 //! accept ──whole──────────▶ answer ──▶ HEADERS DATA HEADERS (queued)

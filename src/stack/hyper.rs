@@ -3,8 +3,7 @@
 //! The tuned form raises its buffer and lets pipelined responses leave together. Keep-alive,
 //! chunked bodies, `Expect` and the 4xx of broken framing are hyper's own. `Host` is not checked,
 //! and a head has no timeout, because hyper wants a timer that crosses threads for it. Several
-//! pieces of a body are joined in a buffer of the worker's pool, which grows with the bytes that
-//! have arrived.
+//! pieces of a body are joined in a buffer of the worker's pool, which grows with arrived bytes.
 
 use std::convert::Infallible;
 use std::future::Future;

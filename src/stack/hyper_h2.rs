@@ -1,8 +1,7 @@
 //! `hyper-h2`: the gRPC framing of `h2-crate` over hyper's HTTP/2 server, a *service*.
 //!
 //! The default form keeps hyper's settings (windows of 1 MiB, frames of 16 KiB, 200 streams).
-//! hyper's executor gets one future per call: `Calls` belongs to its connection, so no future
-//! crosses threads.
+//! hyper's executor, `Calls`, belongs to its connection, so no future crosses threads.
 
 use std::cell::RefCell;
 use std::convert::Infallible;

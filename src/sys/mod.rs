@@ -1,7 +1,6 @@
 //! Requests to the machine: cores, sockets, files and child processes, the same for every rung.
 //!
-//! The room knows no protocol. Nothing in it is called while requests are served, except
-//! [`socket::tune`].
+//! The room knows no protocol. While requests are served, only [`socket::tune`] is called.
 
 pub mod address;
 pub mod affinity;

@@ -97,7 +97,7 @@ pub fn tune(socket: &impl AsFd) -> Result<(), SocketError> {
     result.map_err(|source| SocketError { action: Action::SetOptions, source })
 }
 
-/// Works as [`tune`], with the plain error.
+/// Sets the options on a socket; returns the plain error.
 pub(super) fn apply(socket: &SockRef<'_>) -> io::Result<()> {
     if is_unix(socket)? {
         return Ok(());
