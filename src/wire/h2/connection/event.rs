@@ -11,40 +11,24 @@ pub(crate) enum Event<'i, T> {
     /// Whole block, which the half must decode even if it refuses the stream.
     Headers(HeaderBlock<'i>),
     /// All content of a stream in one DATA frame that ends it; not kept.
-    Content {
-        stream: u32,
-        bytes: &'i [u8],
-    },
+    Content { stream: u32, bytes: &'i [u8] },
     /// Content of a stream that takes no message.
-    Discarded {
-        stream: u32,
-    },
+    Discarded { stream: u32 },
     /// Whole message on a stream of messages, for [`super::Connection::take_message`].
-    Message {
-        stream: u32,
-    },
-    Refused {
-        stream: u32,
-        status: Status,
-    },
+    Message { stream: u32 },
+    /// Message that breaks a rule of gRPC or a limit.
+    Refused { stream: u32, status: Status },
     /// END_STREAM from the peer; the stream's message holds the content.
-    StreamEnded {
-        stream: u32,
-    },
+    StreamEnded { stream: u32 },
     /// RST_STREAM from the peer; the stream is already removed.
-    Reset {
-        state: T,
-        code: u32,
-    },
-    /// Applied and acknowledged; send windows may have changed.
+    Reset { state: T, code: u32 },
+    /// SETTINGS, applied and acknowledged; send windows may have changed.
     Settings,
+    /// WINDOW_UPDATE, already applied.
     WindowOpened,
     /// GOAWAY from the peer, which has processed no stream above `last`.
-    GoAway {
-        last: u32,
-        code: u32,
-        reason: String,
-    },
+    GoAway { last: u32, code: u32, reason: String },
+    /// Answer to our PING.
     Pong,
 }
 
