@@ -2,7 +2,7 @@
 //!
 //! [`Connection`] feeds the machine, keeps the buffer that the machine lends, collects output into
 //! batches, and decides when to read, to shut down and to close. It makes no system call and reads
-//! no clock. So drivers differ only in how bytes move, and one set of tests covers the rules.
+//! no clock, so drivers differ only in how bytes move.
 //!
 //! ```text
 //! Open ─ finished, or the peer is at fault ─▶ Flushing ─ all sent ▶ Lingering ─ FIN, time ▶ Closed
@@ -10,11 +10,10 @@
 //!  └─ the peer vanished, or reads nothing for STALL_TIMEOUT ──────────────────────────────────┘
 //! ```
 //!
-//! Lingering: our side is shut down, and input is discarded for a bounded time. Closing with unread
-//! input would send a reset, and the peer might lose the response that explains the close (RFC 9112
-//! section 9.6).
+//! Lingering discards input for a bounded time after our shutdown: a close with unread input would
+//! send a reset, and the peer might lose the last response (RFC 9112 section 9.6).
 //!
-//! A driver handles one event by one call. Then it asks [`Connection::step`],
+//! A driver handles one event by one call, then asks [`Connection::step`],
 //! [`Connection::wants_input`], [`Connection::batch`] and [`Connection::deadline`] for the next
 //! operation.
 
@@ -26,26 +25,22 @@ use crate::wire::{
     Batch, Context, LINGER_GAP, LINGER_TIME, Limit, Loan, Outbox, Pool, Slice, WireError,
 };
 
-/// Time without a sent byte after which a peer is given up; the default of nginx and h2o.
+/// Time without a sent byte; the default of nginx and h2o.
 pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Longest time of lingering during shutdown, so that peers that do not close cannot delay it.
+/// Lingering during shutdown: peers that do not close cannot delay it.
 pub(crate) const LINGER_DRAINING: Duration = Duration::from_millis(250);
 
-/// State of the worker, lent for one call.
 pub(crate) struct WorkerCx<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) counters: &'a mut Counters,
-    /// Clock of the worker, read once per turn.
     pub(crate) now: Instant,
 }
 
-/// Action on the socket after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Read and send only.
     Go,
-    /// Shut down the sending side; returned once.
+    /// Returned once.
     ShutDown,
     Close,
 }
@@ -54,7 +49,7 @@ pub(crate) enum Step {
 enum State {
     Open,
     Flushing,
-    /// `told`: [`Step::ShutDown`] has been returned.
+    /// True once [`Step::ShutDown`] has been returned.
     Lingering {
         told: bool,
         idle: Instant,
@@ -68,7 +63,6 @@ pub(crate) struct Connection {
     outbox: Outbox,
     batch: Batch,
     loan: Option<Loan>,
-    /// The driver receives into the loan.
     loan_is_out: bool,
     state: State,
     /// Unsent bytes at which reading stops; it resumes at half of them.
@@ -83,7 +77,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Makes the state of an established connection; call [`Connection::open`] next.
+    /// Takes an established connection; call [`Connection::open`] next.
     pub(crate) fn new(machine: Box<dyn Connected>, outbox_bytes_max: usize) -> Connection {
         Connection {
             machine,
@@ -102,13 +96,12 @@ impl Connection {
         }
     }
 
-    /// Calls [`Machine::open`].
     pub(crate) fn open(&mut self, cx: &mut WorkerCx<'_>) {
         self.call(cx, |machine, cx| machine.open(cx));
         self.ask_for_loan(cx);
     }
 
-    /// Takes bytes that arrived in the driver's own buffer; discards them while lingering.
+    /// Takes bytes from the driver's own buffer; discards them while lingering.
     pub(crate) fn feed(&mut self, mut input: &[u8], cx: &mut WorkerCx<'_>) {
         cx.counters.bytes_in += input.len() as u64;
         while !input.is_empty() && self.state == State::Open {
@@ -128,7 +121,6 @@ impl Connection {
         }
     }
 
-    /// Calls [`Connected::resume`].
     pub(crate) fn resume(&mut self, cx: &mut WorkerCx<'_>) {
         if self.state == State::Open {
             self.call(cx, |machine, cx| machine.resume(cx));
@@ -136,17 +128,15 @@ impl Connection {
         }
     }
 
-    /// Returns true while the machine still takes input.
     pub(crate) fn is_open(&self) -> bool {
         self.state == State::Open
     }
 
-    /// Returns true if [`Connection::take_loan`] would return a buffer.
     pub(crate) fn has_loan(&self) -> bool {
         self.loan.is_some()
     }
 
-    /// Takes the machine's buffer, to receive into it; [`Connection::received`] returns it.
+    /// Takes the machine's buffer; [`Connection::received`] returns it.
     pub(crate) fn take_loan(&mut self) -> Option<Loan> {
         self.loan_is_out = self.loan.is_some();
         self.loan.take()
@@ -185,7 +175,6 @@ impl Connection {
         self.state = State::Closed;
     }
 
-    /// Starts the shutdown.
     pub(crate) fn drain(&mut self, cx: &mut WorkerCx<'_>) {
         if std::mem::replace(&mut self.draining, true) {
             return;
@@ -205,7 +194,6 @@ impl Connection {
         }
     }
 
-    /// Returns the time for [`Connection::expire`], if no event comes first.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Open => earlier(self.machine.deadline(), self.stall),
@@ -215,7 +203,7 @@ impl Connection {
         }
     }
 
-    /// Handles a deadline. The call may be early. The driver returns a taken loan first.
+    /// Handles a deadline, perhaps early. The driver returns a taken loan first.
     pub(crate) fn expire(&mut self, cx: &mut WorkerCx<'_>) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= cx.now);
         match self.state {
@@ -242,7 +230,6 @@ impl Connection {
         self.ask_for_loan(cx);
     }
 
-    /// Returns the action on the socket.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
         if self.state == State::Flushing && self.pending() == 0 {
             self.state = self.after_flush(now);
@@ -274,7 +261,7 @@ impl Connection {
         }
     }
 
-    /// Returns true if nothing remains to do until the peer acts, once `bytes` in flight are sent.
+    /// Returns true if nothing remains to do until the peer acts, once `bytes` are sent.
     pub(crate) fn rests_after(&mut self, bytes: usize) -> bool {
         let open = self.state == State::Open && !self.machine.awaits_flush();
         open && self.pending() == bytes && self.wants_input()
@@ -296,14 +283,12 @@ impl Connection {
         &self.batch
     }
 
-    /// Returns the number of unsent bytes.
     pub(crate) fn pending(&self) -> usize {
         self.outbox.len() + self.batch.len() + self.detached
     }
 
-    /// Takes the next piece to send, for a driver whose operations own their buffers.
-    /// [`Connection::reattach`] returns the pieces, the last one first, before
-    /// [`Connection::sent`].
+    /// Takes the next piece, for a driver whose operations own their buffers.
+    /// [`Connection::reattach`] returns the pieces, last one first, before [`Connection::sent`].
     pub(crate) fn detach(&mut self, cx: &mut WorkerCx<'_>) -> Option<(Vec<u8>, Range<usize>)> {
         if self.detached == 0 {
             self.batch(cx.now);
@@ -313,13 +298,11 @@ impl Connection {
         Some((buffer, range))
     }
 
-    /// Returns a piece taken by [`Connection::detach`].
     pub(crate) fn reattach(&mut self, buffer: Vec<u8>, range: Range<usize>, cx: &WorkerCx<'_>) {
         self.detached -= range.len();
         self.batch.push_front(Slice::new(cx.pool.adopt(buffer), range));
     }
 
-    /// Removes the first `count` bytes of the batch, which have been sent.
     pub(crate) fn sent(&mut self, count: usize, cx: &mut WorkerCx<'_>) {
         cx.counters.bytes_out += count as u64;
         self.batch.advance(count);

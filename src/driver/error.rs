@@ -2,18 +2,15 @@
 
 use std::io;
 
-/// Reasons why a worker cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
-    /// This machine does not offer io_uring.
     #[error("io_uring is not available: {cause}; {advice}")]
     Unavailable { cause: String, advice: &'static str },
-    /// A system call failed.
     #[error("{what}: {source}")]
     Io { what: &'static str, source: io::Error },
 }
 
-/// Explains why a ring cannot be made, from the error of the system call.
+/// Explains the error of the system call that makes a ring.
 pub(crate) fn io_uring_unavailable(error: &io::Error) -> DriverError {
     let setting = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
     explain(error, setting.unwrap_or_default().trim())

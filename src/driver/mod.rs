@@ -34,13 +34,13 @@ pub use shutdown::{StopSignal, Stopper, stop_signal};
 
 use shutdown::ShutdownFlag;
 
-/// Byte stream lent to a borrowed stack. It never leaves the worker's thread.
+/// Byte stream lent to a borrowed stack on the worker's thread.
 pub trait Stream: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static {}
 
 impl<T: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static> Stream for T {}
 
-/// Machine as a driver holds it. The hooks are for machines with a second side that the driver does
-/// not see, such as the byte stream of a borrowed stack. A protocol keeps the defaults.
+/// Machine with hooks for a second side that the driver does not see, such as the byte stream of a
+/// borrowed stack. A protocol keeps the defaults.
 pub trait Connected: Machine {
     /// Handles changes from outside of the driver's calls, for instance bytes written by a task.
     fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
@@ -48,7 +48,7 @@ pub trait Connected: Machine {
         Ok(())
     }
 
-    /// Returns true while [`Machine::flushed`] would produce more, output for instance.
+    /// Returns true while [`Machine::flushed`] would produce more.
     fn awaits_flush(&self) -> bool {
         false
     }
@@ -68,10 +68,8 @@ impl<H: Handler> Connected for H2<H> {
     }
 }
 
-/// Borrowed stack that serves one connection over a lent stream.
 pub trait Service: 'static {
-    /// Serves one connection until it ends. It must finish open work and end soon after
-    /// `worker.drained()` resolves.
+    /// Serves one connection; finishes soon after `worker.drained()` resolves.
     fn serve<S: Stream>(
         &self,
         stream: S,
@@ -79,14 +77,12 @@ pub trait Service: 'static {
     ) -> impl Future<Output = ()> + 'static;
 }
 
-/// Worker services available to a connection task: timer and shutdown flag.
 #[derive(Clone)]
 pub struct WorkerHandle {
     sleep: Rc<dyn Fn(Instant) -> Task>,
     shutdown: ShutdownFlag,
 }
 
-/// Future on the worker's thread.
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 impl WorkerHandle {
@@ -97,7 +93,6 @@ impl WorkerHandle {
         WorkerHandle { sleep: Rc::new(sleep), shutdown }
     }
 
-    /// Resolves at `at`.
     pub fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + use<> {
         (self.sleep)(at)
     }
@@ -110,37 +105,32 @@ impl WorkerHandle {
 
 /// Way to move the bytes of one worker.
 pub trait Driver: Sized {
-    /// Listener with the maker of its connections.
     type Endpoint;
 
-    /// Makes an endpoint of an own protocol; `make` is called for each accepted connection.
     fn machine<M: Connected + 'static>(
         listener: Listener,
         make: impl Fn() -> M + 'static,
     ) -> Self::Endpoint;
 
-    /// Makes an endpoint of a borrowed stack.
     fn service<S: Service>(listener: Listener, service: S) -> Self::Endpoint;
 
-    /// Makes the worker on the calling thread, which is already pinned. The worker trims `pool`.
+    /// Makes the worker on the calling, pinned thread; the worker trims `pool`.
     fn new(options: Options, pool: Pool) -> Result<Self, DriverError>;
 
-    /// Serves until `stop` is signalled, then drains and returns within `options.drain_timeout`.
+    /// Serves until `stop`, then drains and returns within `options.drain_timeout`.
     fn run(self, endpoints: Vec<Self::Endpoint>, stop: StopSignal)
     -> Result<Counters, DriverError>;
 }
 
-/// Settings of every driver.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Unsent bytes of a connection at which the driver stops reading from it.
     pub outbox_bytes_max: usize,
-    /// Most connections at once; further ones wait in the listener's backlog.
+    /// More connections wait in the listener's backlog.
     pub connections_max: usize,
-    /// Longest time for open work after the stop signal.
     pub drain_timeout: Duration,
-    /// Time for which `uring` polls for completions before it sleeps: processor time spent for
-    /// latency. The other drivers sleep at once.
+    /// Time for which `uring` polls before it sleeps: processor time for latency. The other drivers
+    /// sleep at once.
     pub busy_poll: Duration,
 }
 
@@ -155,21 +145,17 @@ impl Default for Options {
     }
 }
 
-/// Totals of a worker, for tests and the closing report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     pub accepted: u64,
     /// Options of the first accepted socket, read back.
     pub socket: Option<SocketOptions>,
-    /// Connections closed because the peer broke the protocol, was too slow, or vanished inside a
-    /// message.
+    /// Connections whose peer broke the protocol, was too slow, or vanished inside a message.
     pub peer_faults: u64,
-    /// Limits that peers reached, on closed connections: those of own HTTP/2, and the stall time
-    /// of every own protocol.
+    /// Limits reached on closed connections: those of own HTTP/2, and every stall time.
     pub limits: LimitCounts,
     pub bytes_in: u64,
     pub bytes_out: u64,
-    /// Time of busy polling that found nothing ([`Options::busy_poll`]).
     pub busy_poll_idle: Duration,
 }
 
@@ -182,17 +168,15 @@ impl Counters {
     }
 }
 
-/// Bytes of one read without a loan: a full pipeline of small messages.
+/// A full pipeline of small messages.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
-/// Most slices of one vectored write.
 pub(crate) const SLICES_MAX: usize = 64;
 
-/// Time between calls of [`crate::wire::Pool::trim`].
 pub(crate) const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Returns the pause after a failed accept: none if only that one connection is lost, else time for
-/// descriptors or memory to become free. The driver never gives a listener up.
+/// Returns zero if only that one connection is lost, else time for descriptors or memory to become
+/// free. A listener is never given up.
 pub(crate) fn accept_pause(error: &std::io::Error) -> Duration {
     const GONE: [i32; 4] = [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EAGAIN];
     if error.raw_os_error().is_some_and(|code| GONE.contains(&code)) {

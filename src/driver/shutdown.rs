@@ -4,8 +4,8 @@
 //! owner                 worker                          connections, borrowed stacks
 //! drop(Stopper) ─EOF─▶ StopSignal readable ─set─▶ ShutdownFlag ─wakes─▶ drain
 //! ```
-//! [`StopSignal`] crosses threads by a socket, so that a ring and an epoll set can both wait for
-//! it. [`ShutdownFlag`] stays on the worker's thread and needs no runtime.
+//! [`StopSignal`] is a socket, so that a ring and an epoll set can both wait for it.
+//! [`ShutdownFlag`] stays on the worker's thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// Worker's end: becomes readable (end of file) when the worker is to stop.
+/// Worker's end: end of file stops the worker.
 #[derive(Debug)]
 pub struct StopSignal(UnixStream);
 
@@ -23,7 +23,6 @@ pub struct StopSignal(UnixStream);
 #[derive(Debug)]
 pub struct Stopper(#[expect(dead_code, reason = "held only to be dropped")] UnixStream);
 
-/// Makes both ends.
 pub fn stop_signal() -> std::io::Result<(Stopper, StopSignal)> {
     let (ours, theirs) = UnixStream::pair()?;
     theirs.set_nonblocking(true)?;
@@ -31,13 +30,12 @@ pub fn stop_signal() -> std::io::Result<(Stopper, StopSignal)> {
 }
 
 impl StopSignal {
-    /// Returns the socket to wait on.
     pub fn into_stream(self) -> UnixStream {
         self.0
     }
 }
 
-/// One-shot shutdown flag of a worker; late waiters resolve at once.
+/// One-shot flag of a worker; late waiters resolve at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ShutdownFlag(Rc<State>);
 
@@ -49,7 +47,6 @@ struct State {
 }
 
 impl ShutdownFlag {
-    /// Sets the flag and wakes every waiter.
     pub(crate) fn set(&self) {
         self.0.is_set.set(true);
         let waiters = std::mem::take(&mut *self.0.waiters.borrow_mut());
@@ -60,7 +57,6 @@ impl ShutdownFlag {
         self.0.is_set.get()
     }
 
-    /// Resolves once the flag is set.
     pub(crate) fn wait(&self) -> ShutdownWait {
         let id = self.0.waiter_count.get();
         self.0.waiter_count.set(id + 1);
@@ -68,7 +64,6 @@ impl ShutdownFlag {
     }
 }
 
-/// Future of [`ShutdownFlag::wait`].
 #[derive(Debug)]
 pub(crate) struct ShutdownWait {
     flag: ShutdownFlag,

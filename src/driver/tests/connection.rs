@@ -59,7 +59,6 @@ impl Machine for Scripted {
     }
 }
 
-/// A connection and its worker, on a clock of their own.
 struct Scene {
     connection: Connection,
     pool: Pool,

@@ -1,11 +1,9 @@
 //! `tokio`: epoll, on a current-thread runtime.
 //!
-//! One task per connection. A task reads into a buffer that all connections of the worker share, or
-//! directly into the buffer that its machine lends, and sends the output by one vectored write. The
-//! batching equals that of the ring, so the gap between the two is the price of the system
-//! interface.
-//!
-//! A borrowed stack gets the stream itself; its bytes are not counted.
+//! Each connection has a task, which reads into a buffer that the worker's connections share, or
+//! into a loan, and sends by one vectored write. The batching equals that of the ring, so the gap
+//! is the price of the system interface. A borrowed stack gets the stream itself; its bytes are not
+//! counted.
 
 use std::future::Future;
 use std::io::IoSlice;
@@ -26,7 +24,6 @@ use crate::driver::{
 use crate::sys::listener::Listener;
 use crate::wire::{Loan, Pool};
 
-/// Worker on epoll.
 #[derive(Debug)]
 pub struct Tokio {
     options: Options,

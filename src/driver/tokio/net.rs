@@ -11,13 +11,11 @@ use ::tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::sys::listener::{Listener, SocketFile};
 
-/// Listener that the runtime watches.
 pub(crate) enum TokioListener {
     Tcp(TcpListener),
     Unix(UnixListener, #[expect(dead_code, reason = "held only to be dropped")] SocketFile),
 }
 
-/// Connected socket that the runtime watches.
 #[derive(Debug)]
 pub(crate) enum TokioStream {
     Tcp(TcpStream),
@@ -45,9 +43,8 @@ impl TokioListener {
 }
 
 impl TokioStream {
-    /// Shuts down the sending side.
     pub(crate) fn shut_down(&self) {
-        // A socket that the peer has reset is not connected; there is nothing left to shut down.
+        // A socket that the peer has reset is not connected.
         let _ = socket2::SockRef::from(self).shutdown(Shutdown::Write);
     }
 }
@@ -61,7 +58,6 @@ impl AsFd for TokioStream {
     }
 }
 
-/// Calls the same method on the stream of either transport.
 macro_rules! delegate {
     ($stream:expr, $method:ident($($argument:expr),*)) => {
         match $stream.get_mut() {

@@ -1,11 +1,9 @@
 //! `tokio-uring`: the crate of that name, used as its documentation shows.
 //!
-//! Every operation owns its buffer. The buffers of a machine move into operations and back, so an
-//! own protocol needs no copy. A borrowed stack lends its buffers for one call only, so it gets
-//! [`OwnedStream`] with a copy each way. Accepts, timers and the stop signal use the tokio runtime
-//! below tokio-uring.
-//!
-//! An operation cannot be cancelled: a closing connection shuts its socket down, which ends it.
+//! Every operation owns its buffer. A machine's buffers move into operations and back; a borrowed
+//! stack lends its buffers for one call only, so [`OwnedStream`] copies each way. Accepts, timers
+//! and the stop signal use the tokio runtime. An operation cannot be cancelled: a closing
+//! connection shuts its socket down, which ends it.
 
 use std::future::Future;
 use std::io;
@@ -30,14 +28,12 @@ use crate::driver::{
 use crate::sys::listener::Listener;
 use crate::wire::{Loan, Pool};
 
-/// Length of the submission queue; a full one is submitted at once.
+/// A full queue is submitted at once.
 const SUBMISSIONS: u32 = 512;
 
-/// Length of the completion queue. With one receive in flight per connection, as many may complete
-/// at once.
+/// One receive in flight per connection may complete at once.
 const COMPLETIONS: u32 = 4096;
 
-/// Worker on tokio-uring.
 pub struct TokioUring {
     options: Options,
     pool: Pool,
@@ -100,7 +96,6 @@ fn attach(stream: TokioStream) -> io::Result<Rc<RingSocket>> {
     }))
 }
 
-/// Connected socket on the ring.
 enum RingSocket {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -129,7 +124,7 @@ impl RingSocket {
     }
 
     fn shut_down(&self, how: Shutdown) {
-        // A socket that the peer has reset is not connected; there is nothing left to shut down.
+        // A socket that the peer has reset is not connected.
         let _ = match self {
             RingSocket::Tcp(stream) => stream.shutdown(how),
             RingSocket::Unix(stream) => stream.shutdown(how),
@@ -140,7 +135,6 @@ impl RingSocket {
 /// Operation in flight; a drop would lose its result.
 type Operation<T> = Pin<Box<dyn Future<Output = (io::Result<usize>, T)>>>;
 
-/// Polls an operation and clears it when it is done.
 fn poll_operation<T>(
     operation: &mut Option<Operation<T>>,
     cx: &mut TaskContext<'_>,
@@ -153,19 +147,16 @@ fn poll_operation<T>(
     Poll::Ready(done)
 }
 
-/// Socket of an own protocol, with its operations.
 struct OwnedSocket {
     stream: Rc<RingSocket>,
     read: Option<Operation<Received>>,
     write: Option<Operation<Vec<Slice<Vec<u8>>>>>,
-    /// Buffer of reads without a loan.
     buffer: Vec<u8>,
 }
 
-/// Target of a read.
 enum Received {
     Buffer(Vec<u8>),
-    /// With the bytes that were wanted.
+    /// Buffer, and the bytes that were wanted.
     Loan(Vec<u8>, usize),
 }
 
@@ -276,16 +267,14 @@ impl Socket for OwnedSocket {
     }
 }
 
-/// Byte stream over owned buffers. It gathers writes until a flush, or until `READ_BYTES` wait.
+/// Byte stream that gathers writes until a flush, or until `READ_BYTES` wait.
 struct OwnedStream {
     stream: Rc<RingSocket>,
     read: Option<Operation<Vec<u8>>>,
     inbound: Vec<u8>,
-    /// Unread part of `inbound`.
     unread: Range<usize>,
     write: Option<Operation<Slice<Vec<u8>>>>,
     outbound: Vec<u8>,
-    /// Buffer that is not being filled.
     spare: Vec<u8>,
 }
 
@@ -307,7 +296,6 @@ impl OwnedStream {
         self.write = Some(Box::pin(async move { stream.write(piece).await }));
     }
 
-    /// Resolves when no byte waits or is in flight.
     fn poll_drained(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.write.is_none() {

@@ -1,12 +1,10 @@
-//! Worker of both drivers on a tokio runtime: accepts, the limit of connections, the drain, and the
-//! task of one connection of an own protocol. The drivers differ in their [`Socket`].
+//! Worker of both drivers on a tokio runtime. They differ in their [`Socket`].
 //!
 //! ```text
 //! listener ─▶ accept ─▶ ConnectionFactory ─▶ task: Serving { Connection, Socket }   own protocol
 //!                                          └▶ task: Service::serve(stream)          borrowed stack
 //! ```
-//! Invariant: a task holds a permit of the semaphore while it runs, so the drain ends when all
-//! permits are free.
+//! A running task holds a permit of the semaphore, so the drain ends when all permits are free.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -29,7 +27,6 @@ use crate::driver::{
 use crate::sys::listener::Listener;
 use crate::wire::Pool;
 
-/// Listener with the factory of its connections.
 pub struct Endpoint {
     listener: Listener,
     factory: Rc<ConnectionFactory>,
@@ -39,20 +36,18 @@ type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 type ConnectionFactory = dyn Fn(TokioStream, Rc<Worker>) -> Task;
 
-/// State that the tasks of a worker share.
 pub(crate) struct Worker {
     options: Options,
     pool: Pool,
     counters: RefCell<Counters>,
-    /// Buffer of reads without a loan.
     pub(crate) scratch: RefCell<Vec<u8>>,
     shutdown: ShutdownFlag,
     room: Arc<Semaphore>,
 }
 
-/// Socket of one connection. Each call does one operation, or is pending.
+/// Socket of one connection; each call does one operation, or is pending.
 pub(crate) trait Socket {
-    /// Sends output of the connection. Ready when bytes were sent, or the socket has failed.
+    /// Sends output. Ready when bytes were sent, or the socket has failed.
     fn poll_send(
         &mut self,
         connection: &mut Connection,
@@ -60,7 +55,7 @@ pub(crate) trait Socket {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()>;
 
-    /// Receives. Ready when bytes arrived, the peer has ended, or the socket has failed.
+    /// Ready when bytes arrived, the peer has ended, or the socket has failed.
     fn poll_receive(
         &mut self,
         connection: &mut Connection,
@@ -95,7 +90,6 @@ impl Endpoint {
         Endpoint { listener, factory: Rc::new(factory) }
     }
 
-    /// Makes an endpoint of a borrowed stack; `start` makes its future.
     pub(crate) fn service(
         listener: Listener,
         start: impl Fn(TokioStream, WorkerHandle) -> Task + 'static,
@@ -122,7 +116,6 @@ impl Worker {
         self.counters.borrow().clone()
     }
 
-    /// Lends the worker's state for one call.
     pub(crate) fn with_cx<T>(&self, work: impl FnOnce(&mut WorkerCx<'_>) -> T) -> T {
         work(&mut WorkerCx {
             pool: &self.pool,
@@ -141,15 +134,13 @@ impl Worker {
         permit.expect("the semaphore is never closed")
     }
 
-    /// Resolves when no connection remains.
     async fn emptied(&self) {
         let all = u32::try_from(self.options.connections_max).unwrap_or(u32::MAX);
         let _ = self.room.acquire_many(all).await;
     }
 }
 
-/// Serves until `stop`, then drains. Tasks that exceed the drain timeout are dropped with the
-/// runtime.
+/// Serves until `stop`, then drains. The runtime drops tasks that exceed the drain timeout.
 pub(crate) async fn run(
     endpoints: Vec<Endpoint>,
     stop: StopSignal,
@@ -177,7 +168,7 @@ async fn trim(worker: Rc<Worker>) {
     }
 }
 
-/// Accepts until the worker drains. The drop of the listener refuses connections in its backlog.
+/// Accepts until the drain. The drop of the listener refuses connections in its backlog.
 async fn accept(listener: TokioListener, factory: Rc<ConnectionFactory>, worker: Rc<Worker>) {
     let mut drained = worker.shutdown.wait();
     loop {
@@ -220,20 +211,18 @@ async fn serve<S: Socket>(socket: S, mut connection: Connection, worker: Rc<Work
     worker.with_cx(|cx| connection.close(cx));
 }
 
-/// Task of one connection of an own protocol.
 struct Serving<S> {
     socket: S,
     connection: Connection,
     sleep: Pin<Box<Sleep>>,
-    /// Time that `sleep` is set to. A later deadline does not move it: it fires, finds nothing
-    /// due and is set again. This is cheaper than a timer operation per message.
+    /// Time that `sleep` is set to. A later deadline does not move it: it fires early and is set
+    /// again, which is cheaper than a timer operation per message.
     sleeping_until: Option<Instant>,
     drained: Option<ShutdownWait>,
     worker: Rc<Worker>,
 }
 
 impl<S: Socket> Serving<S> {
-    /// Resolves when the connection is done.
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         self.poll_drain(cx);
         loop {
@@ -266,7 +255,6 @@ impl<S: Socket> Serving<S> {
         }
     }
 
-    /// Resolves when a deadline has been handled.
     fn poll_deadline(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         let Some(deadline) = self.connection.deadline() else {
             return Poll::Pending;

@@ -5,7 +5,7 @@
 //! data    [ buffer 0 | buffer 1 | ... ]         a filled one is ours until it returns to the ring
 //! ```
 //! Invariant: a buffer is either in the ring, and the kernel's, or out, and ours.
-//! [`Buffers::bytes`] and [`Buffers::recycle`] accept only a buffer that is out, by the list `out`.
+//! [`Buffers::bytes`] and [`Buffers::recycle`] check that a buffer is out.
 #![allow(unsafe_code)] // Memory shared with the kernel has no safe owner.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -16,26 +16,21 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 
-/// Buffers of a worker; a power of two. All return within a turn, so one turn receives at most 2
-/// MiB.
+/// A power of two. All return within a turn, so one turn receives at most 2 MiB.
 pub(super) const COUNT: u16 = 64;
 
-/// Bytes of one buffer. Larger ones need fewer receives for a full pipeline; smaller ones serve
-/// more connections before the ring is empty. Messages from [`crate::wire::DIRECT_BYTES_MIN`] on
-/// use loans.
+/// Larger buffers need fewer receives for a full pipeline; smaller ones serve more connections.
+/// Messages from [`crate::wire::DIRECT_BYTES_MIN`] on use loans.
 pub(super) const BYTES: usize = 32 * 1024;
 
-/// Number of the only buffer group.
 pub(super) const GROUP: u16 = 0;
 
 const RING_ALIGN: usize = 4096;
 
-/// The provided buffers of one ring.
 #[derive(Debug)]
 pub(super) struct Buffers {
     /// [`COUNT`] entries, page-aligned as the kernel requires.
     ring: NonNull<BufRingEntry>,
-    /// Memory of all buffers: [`COUNT`] times [`BYTES`].
     data: NonNull<u8>,
     tail: u16,
     /// Flags by id: taken by a completion and not yet recycled.
@@ -70,7 +65,6 @@ impl Buffers {
         submitter.unregister_buf_ring(GROUP)
     }
 
-    /// Marks buffer `id` as filled by a completion.
     pub(super) fn take(&mut self, id: u16) {
         debug_assert!(
             !self.out[usize::from(id)],
@@ -79,7 +73,6 @@ impl Buffers {
         self.out[usize::from(id)] = true;
     }
 
-    /// Returns the first `len` bytes of a buffer that is out.
     pub(super) fn bytes(&self, id: u16, len: usize) -> &[u8] {
         assert!(
             self.out[usize::from(id)] && len <= BYTES,
@@ -94,7 +87,6 @@ impl Buffers {
         }
     }
 
-    /// Returns a buffer that is out to the kernel.
     pub(super) fn recycle(&mut self, id: u16) {
         let out = &mut self.out[usize::from(id)];
         assert!(std::mem::replace(out, false), "buffer {id} was given back twice");

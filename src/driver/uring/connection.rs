@@ -6,10 +6,9 @@
 //! Idle ─▶ Multi ─cancel, its last completion─▶ Idle ─loan─▶ Into ─▶ Idle ─▶ Once ─▶ Idle ...
 //! ```
 //! Small messages arrive by one multishot receive into provided buffers. When the machine lends the
-//! buffer of a large message, that receive is cancelled. Bytes that it still delivers are copied
-//! into the loan, and the rest is received in place. From then on reads go one at a time: a short
-//! one for the next head and a direct one for the body, until [`ONCE_READS`] short ones in a row
-//! saw no loan.
+//! buffer of a large message, that receive is cancelled; bytes that it still delivers are copied
+//! into the loan. From then on reads go one at a time: a short one for the next head and a direct
+//! one for the body, until [`ONCE_READS`] short ones in a row saw no loan.
 //!
 //! Invariant: while an operation is in flight, the connection is not dropped, and the memory of the
 //! operation (the loan in `receive`, the batch in `inner`, the list in `send`) is neither moved nor
@@ -29,22 +28,19 @@ use crate::driver::SLICES_MAX;
 use crate::driver::connection::{Connection, Step};
 use crate::wire::Loan;
 
-/// Bytes of a read for the next head between large messages. Bytes after the head must be copied,
-/// so the read is short.
+/// Read of the next head; short, because bytes after the head must be copied.
 const ONCE_BYTES: u32 = 4096;
 
-/// Short reads without a loan after which the multishot receive is armed again.
 const ONCE_READS: u8 = 4;
 
-/// Most bytes of one send. Each completion proves that the peer reads, so this sets the slowest
-/// accepted peer: 4 MiB per stall timeout of a minute.
+/// Each completed send proves that the peer reads, so this sets the slowest accepted peer: 4 MiB
+/// per stall timeout of a minute.
 const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Most bytes of a send without a completion: one segment of the kernel on loopback. A socket that
-/// is read nearly always has room for them; otherwise the rest takes one more turn.
+/// Longest send without a completion: one segment of the kernel on loopback. A socket that is read
+/// nearly always has room for it.
 const AT_ONCE_BYTES_MAX: usize = 64 * 1024;
 
-/// Connection with its socket and its operations.
 pub(super) struct RingConnection {
     pub(super) inner: Connection,
     /// Listed for the end of the turn.
@@ -53,7 +49,7 @@ pub(super) struct RingConnection {
     receive: Option<Receive>,
     send: Option<Send>,
     once_reads_left: u8,
-    /// The socket had no room for a non-blocking send; the next send waits.
+    /// No room for the last non-blocking send; the next send waits.
     choked: bool,
     /// The socket was empty after the last receive.
     drained: bool,
@@ -67,16 +63,12 @@ struct Receive {
 }
 
 enum Target {
-    /// Provided buffers, multishot.
     Multi,
     Once,
-    /// Buffer of the machine.
     Loan(Loan),
 }
 
-/// Send from the connection's batch.
 struct Send {
-    /// List of slices, if there are several.
     vector: Option<IoVector>,
     /// Length of a send without a completion.
     at_once: Option<usize>,
@@ -99,13 +91,11 @@ impl RingConnection {
         }
     }
 
-    /// Closes the connection, in any state.
     pub(super) fn abort(&mut self) {
         self.closing = true;
     }
 
-    /// Starts and cancels operations. Returns true when the connection is done and nothing is in
-    /// flight.
+    /// Starts and cancels operations; returns true when done, with nothing in flight.
     pub(super) fn settle<R: Ring>(&mut self, key: Key, core: &mut Core<R>) -> bool {
         self.dirty = false;
         match self.inner.step(core.now) {
@@ -120,7 +110,6 @@ impl RingConnection {
         }
         match &self.send {
             None => self.start_send(key, core),
-            // New work cannot wait until the peer acts.
             Some(Send { at_once: Some(len), .. }) => {
                 core.hurry |= !self.inner.rests_after(*len);
             }
@@ -138,7 +127,6 @@ impl RingConnection {
         core.with_cx(|cx| self.inner.close(cx));
     }
 
-    /// Handles the armed deadline.
     pub(super) fn expire<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
         self.armed = None;
         if self.is_receiving_loan() {
@@ -153,7 +141,7 @@ impl RingConnection {
         matches!(&self.receive, Some(Receive { target: Target::Loan(_), .. }))
     }
 
-    /// Arms the deadline, except during the cancel of a receive: its end checks the deadline.
+    /// Arms the deadline, except while a receive is cancelled: its end checks the deadline.
     fn arm_timer<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
         if !self.receive.as_ref().is_some_and(|receive| receive.cancelled) {
             let deadline = self.inner.deadline();
@@ -206,7 +194,6 @@ impl RingConnection {
         }
     }
 
-    /// Handles a completion of the receive.
     pub(super) fn received<R: Ring>(&mut self, completion: Completion, core: &mut Core<R>) {
         self.drained = !completion.nonempty;
         let count = usize::try_from(completion.result).unwrap_or(0);
@@ -284,7 +271,6 @@ impl RingConnection {
         }
     }
 
-    /// Handles the completion of the send.
     pub(super) fn sent<R: Ring>(&mut self, completion: Completion, core: &mut Core<R>) {
         if let Some(send) = self.send.take() {
             core.vectors.extend(send.vector);

@@ -13,14 +13,13 @@ use crate::driver::Counters;
 use crate::driver::connection::WorkerCx;
 use crate::wire::Pool;
 
-/// Ring, timers, counters and tasks of one worker.
 pub(super) struct Core<R> {
     pub(super) ring: R,
     pub(super) timers: Timers,
     pub(super) now: Instant,
-    /// Lists for vectored sends that are not in use.
+    /// Unused lists for vectored sends.
     pub(super) vectors: Vec<IoVector>,
-    /// A send without a completion is in flight whose end must be noticed soon.
+    /// True while a send without a completion is in flight whose end must be noticed soon.
     pub(super) hurry: bool,
     pub(super) counters: Counters,
     pub(super) executor: Rc<Executor>,
@@ -40,13 +39,11 @@ impl<R: Ring> Core<R> {
         }
     }
 
-    /// Lends the worker's state for one call.
     pub(super) fn with_cx<T>(&mut self, work: impl FnOnce(&mut WorkerCx<'_>) -> T) -> T {
         let pool = &self.executor.pool;
         work(&mut WorkerCx { pool, counters: &mut self.counters, now: self.now })
     }
 
-    /// Lends the worker's state and a provided buffer that has been filled.
     pub(super) fn with_buffer(
         &mut self,
         id: u16,
@@ -58,12 +55,11 @@ impl<R: Ring> Core<R> {
         work(input, &mut WorkerCx { pool, counters: &mut self.counters, now: self.now });
     }
 
-    /// Asks the kernel to end an operation early; its last completion still comes.
+    /// Asks for the early end of an operation; its last completion still follows.
     pub(super) fn cancel(&mut self, target: Token) {
         self.push(Op::Cancel { target }, Token { kind: Kind::Cancel, key: target.key });
     }
 
-    /// Queues an operation that has no pointer.
     pub(super) fn push(&mut self, op: Op, token: Token) {
         debug_assert!(matches!(op, Op::Accept { .. } | Op::Cancel { .. } | Op::Watch { .. }));
         // SAFETY: these operations point to nothing.

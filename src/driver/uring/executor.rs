@@ -1,7 +1,7 @@
 //! Tasks, sleepers and changed connections of one worker, shared by its reactor and its streams.
 //!
-//! All run on one thread. Tasks run between the completions of a turn and its sends, so their
-//! output of a turn leaves in one send per connection. Nothing here waits: the reactor does.
+//! Tasks run between the completions of a turn and its sends, so their output leaves in one send
+//! per connection. Nothing here waits: the reactor does.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -20,14 +20,12 @@ use crate::driver::WorkerHandle;
 use crate::driver::shutdown::ShutdownFlag;
 use crate::wire::Pool;
 
-/// Future on the worker's thread.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-/// State shared by the reactor, its streams and its tasks.
 pub(super) struct Executor {
     pub(super) pool: Pool,
     pub(super) shutdown: ShutdownFlag,
-    /// Clock of the worker, read once per turn.
+    /// Read once per turn.
     now: Cell<Instant>,
     touched: RefCell<Vec<Key>>,
     sleepers: RefCell<BTreeMap<(Instant, u64), Waker>>,
@@ -50,14 +48,13 @@ impl Executor {
         })
     }
 
-    /// Returns the worker services that a borrowed stack gets beside its stream.
     pub(super) fn worker_handle(self: &Rc<Executor>) -> WorkerHandle {
         let executor = Rc::clone(self);
         let sleep = move |at| Box::pin(Sleep::new(&executor, at)) as Task;
         WorkerHandle::new(sleep, self.shutdown.clone())
     }
 
-    /// Starts a task, which is first polled in this turn or the next one.
+    /// Starts a task, polled in this turn or the next one.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.spawned.borrow_mut().push(Box::pin(task));
         self.woken.raise();
@@ -68,17 +65,14 @@ impl Executor {
         self.touched.borrow_mut().push(key);
     }
 
-    /// Moves the requested connections to `into`.
     pub(super) fn take_touched(&self, into: &mut Vec<Key>) {
         into.append(&mut self.touched.borrow_mut());
     }
 
-    /// Returns the time of the first sleeper.
     pub(super) fn next_sleeper(&self) -> Option<Instant> {
         self.sleepers.borrow().first_key_value().map(|(&(at, _), _)| at)
     }
 
-    /// Sets the clock and wakes sleepers whose time has come.
     pub(super) fn tick(&self, now: Instant) {
         self.now.set(now);
         let mut sleepers = self.sleepers.borrow_mut();
@@ -98,7 +92,6 @@ impl Tasks {
         Tasks { running: FuturesUnordered::new(), waker: Waker::from(Arc::clone(&executor.woken)) }
     }
 
-    /// Polls woken tasks until none is left.
     pub(super) fn run(&mut self, executor: &Executor) {
         while executor.woken.lower() {
             self.running.extend(executor.spawned.borrow_mut().drain(..));
@@ -108,7 +101,6 @@ impl Tasks {
     }
 }
 
-/// Flag that wakers of tasks raise.
 #[derive(Debug, Default)]
 struct Flag(AtomicBool);
 
@@ -133,7 +125,6 @@ impl Wake for Flag {
     }
 }
 
-/// Future that resolves at a time of the worker's clock.
 struct Sleep {
     executor: Rc<Executor>,
     slot: (Instant, u64),

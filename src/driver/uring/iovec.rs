@@ -6,7 +6,6 @@ use std::mem::MaybeUninit;
 
 use crate::driver::SLICES_MAX;
 
-/// List on the heap, so that it does not move.
 pub(super) struct IoVector(Box<List>);
 
 struct List {
@@ -23,8 +22,8 @@ impl IoVector {
         IoVector(Box::new(List { header, slices: [empty; SLICES_MAX] }))
     }
 
-    /// Lists `slices` up to `bytes_max` in all, and returns the number of listed bytes. The pointer
-    /// is valid while `self` and the bytes of the slices are neither moved nor changed.
+    /// Lists at most `bytes_max`, and returns their number. The pointer is valid while `self` and
+    /// the bytes of the slices are neither moved nor changed.
     pub(super) fn list(
         &mut self,
         slices: &[IoSlice<'_>],

@@ -14,9 +14,8 @@
 //! | `timers` | deadlines of connections and listeners |
 //! | `slots` | the table of connections |
 //!
-//! Not used, on purpose: zero-copy sends (on loopback the kernel copies anyway, later), a polling
-//! kernel thread (it takes a core; [`crate::driver::Options::busy_poll`] is the worker's own),
-//! bundles and incremental buffers (buffers of 32 KiB leave them nothing to gain).
+//! Not used: zero-copy sends (on loopback the kernel copies anyway, later), a polling kernel thread
+//! (it takes a core), bundles and incremental buffers (32 KiB leave them nothing to gain).
 
 use std::rc::Rc;
 
@@ -44,10 +43,8 @@ pub use stream::UringStream;
 use executor::Task;
 use reactor::ConnectionFactory;
 
-/// Worker with a ring of its own.
 pub struct Uring(Reactor);
 
-/// Listener with the factory of its connections.
 pub struct Endpoint {
     listener: Listener,
     factory: ConnectionFactory,

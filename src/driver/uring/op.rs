@@ -8,12 +8,10 @@
 //! |   kind   |          index         |          generation           |
 //! +----------+------------------------+-------------------------------+
 //! ```
-//! Index and generation are a [`Key`]. A slot is reused under the next generation, so a late
-//! completion cannot reach the next tenant.
+//! A slot is reused under the next generation, so a late completion cannot reach the next tenant.
 
 use std::os::fd::RawFd;
 
-/// Name of one tenancy of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Place in the table, below [`Key::INDEX_END`].
@@ -22,20 +20,17 @@ pub struct Key {
 }
 
 impl Key {
-    /// End of the indices that a token has room for.
     pub const INDEX_END: u32 = 1 << 24;
 }
 
-/// Kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
     Accept = 1,
     Receive = 2,
     Send = 3,
-    /// Cancel. Only the completion of the cancelled operation has a useful result.
+    /// Only the completion of the cancelled operation has a useful result.
     Cancel = 4,
-    /// Poll of the stop signal.
     Stop = 5,
 }
 
@@ -46,7 +41,6 @@ pub struct Token {
 }
 
 impl Token {
-    /// Packs the token into `user_data`.
     pub fn bits(self) -> u64 {
         debug_assert!(self.key.index < Key::INDEX_END);
         u64::from(self.kind as u8) << 56
@@ -69,22 +63,21 @@ impl Token {
     }
 }
 
-/// One operation. The kernel owns the memory behind pointers until the operation's last completion.
+/// Operation; the kernel owns the memory behind pointers until its last completion.
 #[derive(Clone, Copy, Debug)]
 pub enum Op {
-    /// Accepts connections until cancelled; the result of each completion is a descriptor.
+    /// Accepts until cancelled; each result is a descriptor.
     Accept { fd: RawFd },
     /// Receives into provided buffers until cancelled.
     ReceiveMulti { fd: RawFd },
-    /// Receives once, at most `len` bytes, into one provided buffer.
+    /// Receives once into one provided buffer.
     ReceiveOnce {
         fd: RawFd,
         len: u32,
         /// Polls before the first attempt; for a socket that was empty after the last receive.
         wait_first: bool,
     },
-    /// Receives exactly `len` bytes to `at`; fewer only at the end of the stream, on an error or
-    /// when cancelled.
+    /// Receives exactly `len` bytes; fewer only at the end of the stream, on an error or a cancel.
     ReceiveInto { fd: RawFd, at: *mut u8, len: u32, wait_first: bool },
     /// Sends `len` bytes from `at`.
     Send {
@@ -99,7 +92,6 @@ pub enum Op {
         fd: RawFd,
         /// Header, which leads to slices and bytes.
         message: *const libc::msghdr,
-        /// Bytes of all slices.
         len: u32,
         at_once: bool,
     },
@@ -110,7 +102,6 @@ pub enum Op {
 }
 
 impl Op {
-    /// Returns true for a non-blocking send.
     pub fn is_at_once(&self) -> bool {
         matches!(self, Op::Send { at_once: true, .. } | Op::SendVectored { at_once: true, .. })
     }
@@ -121,11 +112,9 @@ pub struct Completion {
     pub token: Token,
     /// Count or descriptor, or a negated error number.
     pub result: i32,
-    /// Filled provided buffer; the reactor owns it until it recycles it.
+    /// Filled provided buffer, the reactor's until recycled.
     pub buffer: Option<u16>,
-    /// More completions of the operation follow.
     pub more: bool,
-    /// The socket had more bytes to read.
     pub nonempty: bool,
 }
 

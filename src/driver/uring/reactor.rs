@@ -1,17 +1,14 @@
-//! Loop of a worker. One system call per turn submits queued operations and waits. Then the reactor
-//! handles every completion, polls every woken task, and gives each changed connection its next
-//! operations, among them one send for all output of the turn. If nothing remains to do until the
-//! peer acts, that send asks for no completion: then a request takes one system call.
+//! Loop of a worker. One system call per turn submits operations and waits. Then every changed
+//! connection gets its next operations, among them one send for all output of the turn. If nothing
+//! remains until the peer acts, that send has no completion: a request takes one system call.
 //!
 //! ```text
 //!  ┌▶ wait ──▶ completions ──▶ deadlines ──▶ tasks ◀──▶ settle each changed connection ─┐
 //!  └────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
-//! A server gives it listeners. The load generator gives it connected sockets by [`Reactor::adopt`]
-//! and calls [`Reactor::turn`] until the run is over.
-//!
-//! The drop of a reactor cancels operations in flight and waits for them, since the kernel may
-//! still write into their buffers. If the kernel does not answer, the buffers are leaked.
+//! The load generator gives it connected sockets by [`Reactor::adopt`] and calls [`Reactor::turn`].
+//! The drop of a reactor cancels operations and waits for them, since the kernel may still write
+//! into their buffers; without an answer the buffers are leaked.
 #![allow(unsafe_code)] // Takes over accepted descriptors and queues operations without pointers.
 
 use std::collections::VecDeque;
@@ -37,30 +34,27 @@ use crate::driver::{
 use crate::sys::listener::Listener;
 use crate::wire::Pool;
 
-/// Longest wait for operations in flight when a reactor is dropped.
 const QUIESCE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Name of a connection, never reused for another one.
+/// Never reused for another connection.
 pub type ConnectionId = Key;
 
-/// Maker of the protocol or stack of each accepted connection.
 #[derive(Clone)]
 pub(super) enum ConnectionFactory {
     Machine(Rc<dyn Fn() -> Box<dyn Connected>>),
     Service(Rc<dyn Fn(UringStream, WorkerHandle) -> Task>),
 }
 
-/// Worker with one ring, its connections and its tasks.
 pub struct Reactor<R: Ring = KernelRing> {
     core: ManuallyDrop<Core<R>>,
     connections: ManuallyDrop<Slots<RingConnection>>,
     tasks: Tasks,
     acceptors: Vec<Acceptor>,
-    /// Sockets accepted while there was no room, with the number of their listener.
+    /// Sockets accepted without room, with the number of their listener.
     waiting: VecDeque<(usize, OwnedFd)>,
     options: Options,
     dirty: Vec<Key>,
-    /// Scratch list, kept for its capacity.
+    /// Scratch list.
     keys: Vec<Key>,
     completed: Vec<Completion>,
     stop: Option<UnixStream>,
@@ -73,24 +67,20 @@ struct Acceptor {
     factory: ConnectionFactory,
     accepting: bool,
     cancelled: bool,
-    /// End of the pause after a failed accept.
     paused: Option<Instant>,
 }
 
 impl Reactor<KernelRing> {
-    /// Makes a reactor for the calling thread.
     pub fn new(options: Options) -> Result<Reactor<KernelRing>, DriverError> {
         Reactor::sharing(options, Pool::default())
     }
 
-    /// Makes a reactor for the calling thread on a shared pool.
     pub fn sharing(options: Options, pool: Pool) -> Result<Reactor<KernelRing>, DriverError> {
         Ok(Reactor::on(KernelRing::open()?, options, pool))
     }
 }
 
 impl<R: Ring> Reactor<R> {
-    /// Makes a reactor on a ring of the calling thread.
     pub fn on(ring: R, options: Options, pool: Pool) -> Reactor<R> {
         let core = Core::new(ring, pool);
         let tasks = Tasks::new(&core.executor);
@@ -111,8 +101,7 @@ impl<R: Ring> Reactor<R> {
         }
     }
 
-    /// Drives `machine` on a connected socket in blocking mode, and calls
-    /// [`crate::wire::Machine::open`] at once.
+    /// Drives `machine` on a connected socket in blocking mode.
     pub fn adopt(
         &mut self,
         socket: OwnedFd,
@@ -121,7 +110,6 @@ impl<R: Ring> Reactor<R> {
         self.insert(socket, |_| machine)
     }
 
-    /// Returns the number of connections that are open or closing.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
@@ -143,7 +131,7 @@ impl<R: Ring> Reactor<R> {
         &self.core.counters
     }
 
-    /// Runs one turn: waits for events, at most until `until`, and handles them.
+    /// Waits for events, at most until `until`, and handles them.
     pub fn turn(&mut self, until: Option<Instant>) -> Result<(), DriverError> {
         self.settle()?;
         let mut completed = std::mem::take(&mut self.completed);
@@ -158,7 +146,6 @@ impl<R: Ring> Reactor<R> {
         self.settle()
     }
 
-    /// Waits for completions and takes them, after busy polling if the options ask for it.
     fn wait(
         &mut self,
         until: Option<Instant>,
@@ -187,9 +174,8 @@ impl<R: Ring> Reactor<R> {
         Ok(())
     }
 
-    /// Polls for completions until there are some, at most for [`Options::busy_poll`] and until the
-    /// next deadline. Polls that find nothing count as idle. The first poll, which submits queued
-    /// operations, and the last one count as work.
+    /// Polls until there are completions, at most for [`Options::busy_poll`] and until the next
+    /// deadline. Idle time excludes the first poll, which submits, and the last one.
     fn busy_poll(
         &mut self,
         until: Option<Instant>,
@@ -260,7 +246,6 @@ impl<R: Ring> Reactor<R> {
         }
     }
 
-    /// Runs tasks and gives connections their operations until nothing changes.
     fn settle(&mut self) -> Result<(), DriverError> {
         let mut keys = std::mem::take(&mut self.keys);
         loop {
@@ -325,9 +310,7 @@ impl<R: Ring> Reactor<R> {
     }
 }
 
-/// Server half: listeners, accepts and drain.
 impl<R: Ring> Reactor<R> {
-    /// Serves connections of `listener` from the next turn on.
     pub(super) fn serve(
         &mut self,
         listener: Listener,
@@ -343,7 +326,6 @@ impl<R: Ring> Reactor<R> {
         Ok(())
     }
 
-    /// Runs turns until `stop`, then drains.
     pub(super) fn run(&mut self, stop: StopSignal) -> Result<Counters, DriverError> {
         let stop = stop.into_stream();
         let token = Token { kind: Kind::Stop, key: Key { index: 0, generation: 0 } };
@@ -407,7 +389,6 @@ impl<R: Ring> Reactor<R> {
         Ok(())
     }
 
-    /// Starts accepted connections in order, while there is room.
     fn admit_waiting(&mut self) -> Result<(), DriverError> {
         if self.core.executor.shutdown.is_set() {
             self.waiting.clear();

@@ -1,10 +1,9 @@
 //! Interface to the kernel: operations go in, completions come out.
 //!
-//! [`KernelRing`] is io_uring; the simulator in the tests is another [`Ring`]. A ring knows neither
-//! connections nor the owners of the memory that its operations point to.
+//! [`KernelRing`] is io_uring; the simulator in the tests is another [`Ring`].
 //!
-//! One thread makes and drives a ring (`SINGLE_ISSUER`). The kernel does its work inside
-//! [`Ring::wait`] (`DEFER_TASKRUN`) and never interrupts that thread. A flag announces pending work
+//! One thread makes and drives a ring (`SINGLE_ISSUER`). The kernel works inside [`Ring::wait`]
+//! (`DEFER_TASKRUN`) and never interrupts that thread. A flag announces pending work
 //! (`TASKRUN_FLAG`), so [`Ring::look`] costs no system call without it.
 #![allow(unsafe_code)] // Operations carry pointers, and the queues are shared with the kernel.
 
@@ -21,16 +20,15 @@ use super::buffers::{self, Buffers};
 use super::op::{Completion, Kind, Op, Token};
 use crate::driver::error::{DriverError, io_uring_unavailable};
 
-/// Length of the submission queue. A full one is submitted at once, so it only bounds a batch.
+/// A full queue is submitted at once, so this only bounds a batch.
 const SUBMISSIONS: u32 = 512;
 
-/// Length of the completion queue: longer, since a multishot operation completes many times.
+/// Longer, since a multishot operation completes many times.
 const COMPLETIONS: u32 = 4096;
 
 /// `IORING_RECVSEND_POLL_FIRST`; the io-uring crate has no name for it.
 const POLL_FIRST: u16 = 1;
 
-/// Kernel interface of the reactor.
 pub trait Ring {
     /// Queues `op`, which starts at the next [`Ring::wait`] or before.
     ///
@@ -39,28 +37,24 @@ pub trait Ring {
     /// (for a send: unchanged) until the completion without `more` that carries `token`.
     unsafe fn push(&mut self, op: Op, token: Token);
 
-    /// Submits queued operations and waits for a completion or for `timeout`. A successful
-    /// non-blocking send ends no wait; its completion is available afterwards.
+    /// Submits operations and waits for a completion. A successful non-blocking send ends no wait;
+    /// its completion is available afterwards.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Submits queued operations and lets the kernel do pending work, without waiting.
+    /// Submits operations and lets the kernel do pending work, without waiting.
     fn look(&mut self) -> io::Result<()>;
 
     /// Takes all completions in order, after those of non-blocking sends.
     fn completions(&mut self, into: &mut Vec<Completion>);
 
-    /// Returns the first `len` bytes of a provided buffer that a completion has filled.
     fn buffer(&self, id: u16, len: usize) -> &[u8];
 
-    /// Returns a provided buffer to the kernel.
     fn recycle(&mut self, id: u16);
 
-    /// Shuts down the sending side of a socket, by a plain call: it never blocks, and as an
-    /// operation of the ring it would cost a kernel thread.
+    /// Shuts down the sending side by a plain call: as an operation it would cost a kernel thread.
     fn shut_down(&mut self, socket: BorrowedFd<'_>);
 }
 
-/// Instance of io_uring with its provided buffers.
 pub struct KernelRing {
     /// Borrower of `ring`, dropped first.
     submitter: ManuallyDrop<Submitter<'static>>,
@@ -74,7 +68,6 @@ pub struct KernelRing {
 }
 
 impl KernelRing {
-    /// Makes a ring for the calling thread.
     pub fn open() -> Result<KernelRing, DriverError> {
         let ring = build().map_err(|error| io_uring_unavailable(&error))?;
         if !ring.params().is_feature_nodrop() || !ring.params().is_feature_submit_stable() {
@@ -119,8 +112,8 @@ impl KernelRing {
         false
     }
 
-    /// Synthesizes completions for SKIP_SUCCESS sends, in front of `into[start..]`: once the
-    /// submission queue is empty, every such send without an error CQE has succeeded.
+    /// Makes completions for SKIP_SUCCESS sends, in front of `into[start..]`: once the submission
+    /// queue is empty, every such send without an error CQE has succeeded.
     fn conclude(&mut self, start: usize, into: &mut Vec<Completion>) {
         let of_sends =
             into[start..].iter().filter(|completion| completion.token.kind == Kind::Send);
@@ -235,7 +228,7 @@ impl Ring for KernelRing {
     }
 
     fn shut_down(&mut self, socket: BorrowedFd<'_>) {
-        // A socket that the peer has reset is not connected; there is nothing left to shut down.
+        // A socket that the peer has reset is not connected.
         let _ = nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Write);
     }
 }
@@ -255,7 +248,7 @@ impl Drop for KernelRing {
     }
 }
 
-/// Returns true for a full completion queue, a signal or the end of the time: not failures.
+/// Returns true for a full completion queue, a signal or the end of the time.
 fn is_passing(error: &io::Error) -> bool {
     let code = error.raw_os_error().unwrap_or(0);
     [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN].contains(&code)
@@ -303,14 +296,13 @@ fn entry(op: Op) -> squeue::Entry {
     }
 }
 
-/// Flags of a send: a partial send counts as an error (`MSG_WAITALL`), and a non-blocking send is
-/// never deferred (`MSG_DONTWAIT`).
+/// A partial send counts as an error (`MSG_WAITALL`), and a non-blocking send is never deferred
+/// (`MSG_DONTWAIT`).
 fn send_flags(at_once: bool) -> i32 {
     let wait = if at_once { libc::MSG_DONTWAIT } else { 0 };
     libc::MSG_NOSIGNAL | libc::MSG_WAITALL | wait
 }
 
-/// Suppresses the CQE of success.
 fn quiet(at_once: bool, entry: squeue::Entry) -> squeue::Entry {
     if at_once { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry }
 }
@@ -326,7 +318,7 @@ mod tests {
     const SENDING: Token = Token { kind: Kind::Send, key: Key { index: 1, generation: 1 } };
     const SOON: Option<Duration> = Some(Duration::from_millis(1));
 
-    /// Sends `bytes` without blocking, waits for 1 ms, and returns the completions.
+    /// Sends without blocking, waits for 1 ms, and returns the completions.
     fn send_at_once(ring: &mut KernelRing, socket: &UnixStream, bytes: &[u8]) -> Vec<Completion> {
         let (at, len) = (bytes.as_ptr(), bytes.len() as u32);
         let op = Op::Send { fd: socket.as_raw_fd(), at, len, at_once: true };

@@ -1,11 +1,10 @@
 //! Table whose places are reused, each time under a new generation.
 //!
-//! The place freed last is taken first, so that a busy table stays dense and in the cache. A key of
-//! an earlier tenant finds nothing.
+//! The place freed last is taken first, so that a busy table stays dense. A key of an earlier
+//! tenant finds nothing.
 
 use super::op::Key;
 
-/// Table of tenants by [`Key`].
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     places: Vec<Place<T>>,
@@ -33,8 +32,7 @@ impl<T> Slots<T> {
         self.len() == 0
     }
 
-    /// Inserts the tenant that `make` builds from its key; `None` if tokens have no room for the
-    /// index.
+    /// Inserts the tenant; `None` if tokens have no room for the index.
     pub(super) fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Option<Key> {
         let index = match self.free.last() {
             Some(&index) => index,
@@ -51,13 +49,11 @@ impl<T> Slots<T> {
         Some(key)
     }
 
-    /// Returns the tenant, unless it is gone.
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let place = self.places.get_mut(key.index as usize)?;
         if place.generation == key.generation { place.tenant.as_mut() } else { None }
     }
 
-    /// Takes the tenant out, unless it is gone.
     pub(super) fn remove(&mut self, key: Key) -> Option<T> {
         let tenant = self.places.get_mut(key.index as usize).and_then(|place| {
             let tenant = place.tenant.take_if(|_| place.generation == key.generation)?;
@@ -68,7 +64,6 @@ impl<T> Slots<T> {
         Some(tenant)
     }
 
-    /// Lists the keys of all tenants.
     pub(super) fn keys(&self) -> Vec<Key> {
         let occupied = self.places.iter().enumerate().filter(|(_, place)| place.tenant.is_some());
         occupied

@@ -4,12 +4,9 @@
 //!  ring ──completion──▶ StreamMachine ──▶ inbound ──poll_read──▶ task
 //!  ring ◀──one send a turn── outbox ◀── StreamMachine ◀── outbound ◀──poll_write── task
 //! ```
-//! Operations need buffers that do not move, but a poll lends a buffer for one call only. So bytes
-//! are copied in both directions, and no lent pointer is kept. Writes are gathered: a flush does
+//! Operations need buffers that do not move, so bytes are copied in both directions. A flush does
 //! nothing, since the reactor sends all output of a turn at its end. `poll_write` is pending only
-//! while `OUTBOUND_BYTES_MAX` wait.
-//!
-//! A shutdown closes both directions: later bytes of the peer are discarded.
+//! while `OUTBOUND_BYTES_MAX` wait. A shutdown discards later bytes of the peer.
 
 use std::cell::RefCell;
 use std::io;
@@ -30,10 +27,8 @@ const OUTBOUND_BYTES_MAX: usize = 1024 * 1024;
 /// Unread bytes at which receiving stops. One turn may add as many again.
 const INBOUND_BYTES_MAX: usize = 1024 * 1024;
 
-/// Task's end of the stream.
 pub struct UringStream(Rc<Pipe>);
 
-/// Reactor's end of the stream.
 pub(super) struct StreamMachine(Rc<Pipe>);
 
 struct Pipe {
@@ -45,11 +40,9 @@ struct Pipe {
 #[derive(Default)]
 struct State {
     inbound: PooledBuf,
-    /// Number of read bytes of `inbound`.
     read: usize,
     outbound: PooledBuf,
-    /// Recent lengths of both buffers. The next buffer from the pool gets as much room, so that it
-    /// is not moved at every doubling.
+    /// Recent lengths of both buffers, for the room of the next ones.
     inbound_room: usize,
     outbound_room: usize,
     /// The peer sends no more.
@@ -63,7 +56,6 @@ struct State {
     writer: Option<Waker>,
 }
 
-/// Makes both ends of the stream on connection `key`.
 pub(super) fn pipe(executor: &Rc<Executor>, key: Key) -> (StreamMachine, UringStream) {
     let pipe = Rc::new(Pipe { executor: Rc::clone(executor), key, state: RefCell::default() });
     (StreamMachine(Rc::clone(&pipe)), UringStream(pipe))
@@ -264,7 +256,6 @@ impl Drop for UringStream {
     }
 }
 
-/// Returns a decaying maximum of lengths, after the length `len`.
 fn lately(greatest: usize, len: usize) -> usize {
     len.max(greatest - greatest / 16)
 }

@@ -1,18 +1,16 @@
 //! Deadlines of one worker, in order of time.
 //!
-//! A later deadline does not move an armed one, which fires, finds nothing due and is armed again.
-//! So a connection with a million requests a second costs one timer operation per idle timeout.
+//! A later deadline does not move an armed one, which fires early and is armed again. So a million
+//! requests a second cost one timer operation per idle timeout.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::op::Key;
 
-/// Owner of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
     Connection(Key),
-    /// Listener in a pause after a failed accept, by its number.
     Listener(usize),
 }
 
@@ -22,8 +20,7 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// Arms a deadline at `want` or before. The caller keeps `armed`, the deadline that it armed
-    /// last.
+    /// Arms a deadline at `want` or before; `armed` is the caller's record of it.
     pub(super) fn arm(&mut self, want: Option<Instant>, due: Due, armed: &mut Option<Instant>) {
         let Some(want) = want else {
             return;
@@ -45,7 +42,6 @@ impl Timers {
         self.armed.first().map(|&(at, _)| at)
     }
 
-    /// Takes the owner of a passed deadline.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Due> {
         self.next().filter(|&at| at <= now)?;
         self.armed.pop_first().map(|(_, due)| due)

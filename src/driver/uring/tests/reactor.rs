@@ -14,7 +14,6 @@ use crate::sys::address::Address;
 use crate::sys::listener::Listener;
 use crate::wire::{Context, Loan, Machine, Pool, PooledBuf, WireError};
 
-/// Machine that echoes bytes and often lends a buffer for the next ones.
 #[derive(Default)]
 struct Echo {
     calls: usize,
@@ -80,12 +79,11 @@ fn services() -> ConnectionFactory {
     ConnectionFactory::Service(Rc::new(|stream, _| Box::pin(echo(stream))))
 }
 
-/// Makes bytes that differ at every place and for every seed.
 fn script(seed: u64, len: usize) -> Vec<u8> {
     (0..len as u64).map(|at| ((at * 31) ^ (at >> 8) ^ (seed * 97)) as u8).collect()
 }
 
-/// Makes peers. Patient ones need a stack that answers every byte at once, which [`Echo`] does not.
+/// Patient peers need a stack that answers every byte at once, which [`Echo`] does not.
 fn peers(seed: u64, factory: &ConnectionFactory) -> Vec<Peer> {
     let count = 1 + seed % 7;
     let patience = matches!(factory, ConnectionFactory::Service(_));

@@ -1,8 +1,8 @@
 //! Simulated kernel that does everything a kernel may do, in an order drawn from a seed.
 //!
-//! Completions come in any order, late, short or failing. Multishot operations end for no reason.
-//! Provided buffers and descriptors run out. Cancels lose races. Like the kernel, it keeps pointers
-//! and uses them only when an operation advances. [`World::violations`] lists broken contracts.
+//! Completions arrive in any order, late, short or failing. Multishot operations end for no reason.
+//! Provided buffers and descriptors run out. Cancels lose races. [`World::violations`] lists broken
+//! contracts.
 #![allow(unsafe_code)] // Reads and writes the memory of operations, like the kernel.
 
 use std::cell::RefCell;
@@ -19,34 +19,27 @@ use rand_pcg::rand_core::Rng as _;
 use super::super::op::{Completion, Op, Token};
 use super::super::ring::Ring;
 
-/// Few and small, so that they run out.
+/// Few, so that they run out.
 const BUFFERS: u16 = 3;
 const BUFFER_BYTES: usize = 700;
 
-/// Peers on the other side of the kernel, shared with the test.
 #[derive(Default)]
 pub(super) struct World {
-    /// Peers before their connect; the last one comes first.
+    /// Peers before their connect; the last one is first.
     pub(super) arrivals: Vec<Peer>,
-    /// Connected peers by descriptor.
     pub(super) peers: BTreeMap<RawFd, Peer>,
-    /// Peers whose descriptor was reused.
     pub(super) gone: Vec<Peer>,
-    /// Broken contracts of the reactor.
     pub(super) violations: Vec<String>,
 }
 
-/// Peer with its script.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
-    /// All bytes that it sends.
     pub(super) script: Vec<u8>,
     /// Number of script bytes that have arrived.
     pub(super) sent: usize,
     pub(super) received: Vec<u8>,
-    /// The script ends with a reset instead of a FIN.
     pub(super) resets: bool,
-    /// The script ends only after as many bytes came back.
+    /// The script ends only after as many bytes returned.
     pub(super) patient: bool,
     pub(super) was_shut: bool,
 }
@@ -80,9 +73,7 @@ pub(super) struct Sim {
 struct Flying {
     op: Op,
     token: Token,
-    /// Bytes that a receive into a loan has written so far.
     written: usize,
-    /// Bytes of a send when it was queued.
     seen: Vec<u8>,
 }
 
@@ -99,12 +90,10 @@ impl Sim {
         }
     }
 
-    /// Returns true about once in `times`.
     fn chance(&mut self, times: u32) -> bool {
         self.random.next_u32().is_multiple_of(times)
     }
 
-    /// Draws a number from 1 to `most`.
     fn upto(&mut self, most: usize) -> usize {
         1 + self.random.next_u32() as usize % most
     }
@@ -114,13 +103,11 @@ impl Sim {
         self.done.push(Completion { token, result, buffer, more, nonempty });
     }
 
-    /// Ends operation `at`.
     fn end(&mut self, at: usize, result: i32) {
         let flying = self.flying.swap_remove(at);
         self.complete(flying.token, result);
     }
 
-    /// Advances operation `at`, perhaps.
     fn step(&mut self, at: usize) {
         match self.flying[at].op {
             Op::Accept { .. } => self.accept(at),
@@ -153,7 +140,6 @@ impl Sim {
         self.done.push(Completion { token, result: fd, buffer: None, more, nonempty: false });
     }
 
-    /// Writes bytes into a provided buffer.
     fn receive(&mut self, at: usize, fd: RawFd, most: usize, multi: bool) {
         let pending = self.world.borrow().peers[&fd].pending();
         if pending == 0 {
@@ -178,7 +164,6 @@ impl Sim {
         self.done.push(Completion { token, result, buffer, more, nonempty });
     }
 
-    /// Writes bytes to the memory of the operation.
     fn receive_into(&mut self, at: usize, fd: RawFd, to: *mut u8, len: usize) {
         let written = self.flying[at].written;
         let pending = self.world.borrow().peers[&fd].pending();
@@ -232,7 +217,6 @@ impl Sim {
         });
     }
 
-    /// Does all non-blocking sends.
     fn hand_over(&mut self) {
         while let Some(at) = self.flying.iter().position(|flying| flying.op.is_at_once()) {
             self.step(at);
@@ -272,7 +256,6 @@ impl Sim {
     }
 }
 
-/// Copies the bytes of a send.
 fn bytes_of(op: &Op) -> Vec<u8> {
     let slice = |at: *const u8, len: usize| {
         // SAFETY: by the contract of `push`, `at` leads to `len` bytes until the last completion.
