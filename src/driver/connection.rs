@@ -28,7 +28,7 @@ use crate::wire::{
 /// Time without a sent byte; the default of nginx and h2o.
 pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Lingering during shutdown: peers that do not close cannot delay it.
+/// Longest lingering during shutdown, which slow peers cannot delay.
 pub(crate) const LINGER_DRAINING: Duration = Duration::from_millis(250);
 
 pub(crate) struct WorkerCx<'a> {
@@ -45,16 +45,12 @@ pub(crate) enum Step {
     Close,
 }
 
+/// State of a connection; `told` is true once [`Step::ShutDown`] has been returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
     Flushing,
-    /// True once [`Step::ShutDown`] has been returned.
-    Lingering {
-        told: bool,
-        idle: Instant,
-        total: Instant,
-    },
+    Lingering { told: bool, idle: Instant, total: Instant },
     Closed,
 }
 

@@ -172,7 +172,6 @@ impl Counters {
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
 pub(crate) const SLICES_MAX: usize = 64;
-
 pub(crate) const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Returns zero if only that one connection is lost, else time for descriptors or memory to become

@@ -19,7 +19,6 @@
 use std::ops::Range;
 
 pub const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
-
 pub const NO_CONTENT_CODING: &str = "content codings are not supported; send the body without one";
 
 /// Head of a request, before its body.

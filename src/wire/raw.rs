@@ -26,11 +26,8 @@ use super::{
 };
 
 pub const HEAD_BYTES: usize = 5;
-
 pub const CODEC_ERROR: u8 = 0xFF;
-
 const PROTOCOL: &str = "raw";
-
 const AROUND_BYTES: usize = 128;
 
 #[derive(Debug)]
@@ -289,9 +286,7 @@ impl<H: Handler> Machine for Raw<H> {
     }
 
     fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let Stage::Body(_, body) = &mut self.stage else {
-            return Ok(());
-        };
+        let Stage::Body(_, body) = &mut self.stage else { return Ok(()) };
         let gained = body.repay(buffer);
         self.answer_if_whole(cx);
         if gained > 0 {

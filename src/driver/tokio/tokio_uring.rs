@@ -139,9 +139,7 @@ fn poll_operation<T>(
     operation: &mut Option<Operation<T>>,
     cx: &mut TaskContext<'_>,
 ) -> Poll<(io::Result<usize>, T)> {
-    let Some(running) = operation else {
-        return Poll::Pending;
-    };
+    let Some(running) = operation else { return Poll::Pending };
     let done = ready!(running.as_mut().poll(cx));
     *operation = None;
     Poll::Ready(done)

@@ -256,9 +256,7 @@ impl<S: Socket> Serving<S> {
     }
 
     fn poll_deadline(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let Some(deadline) = self.connection.deadline() else {
-            return Poll::Pending;
-        };
+        let Some(deadline) = self.connection.deadline() else { return Poll::Pending };
         if self.sleeping_until.is_none_or(|at| at > deadline) {
             self.sleep.as_mut().reset(deadline.into());
             self.sleeping_until = Some(deadline);

@@ -24,7 +24,6 @@ pub(super) const COUNT: u16 = 64;
 pub(super) const BYTES: usize = 32 * 1024;
 
 pub(super) const GROUP: u16 = 0;
-
 const RING_ALIGN: usize = 4096;
 
 #[derive(Debug)]

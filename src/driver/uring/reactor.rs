@@ -272,9 +272,7 @@ impl<R: Ring> Reactor<R> {
     }
 
     fn settle_connection(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.settle(key, &mut self.core)
             && let Some(connection) = self.connections.remove(key)
         {

@@ -22,9 +22,7 @@ pub(super) struct Timers {
 impl Timers {
     /// Arms a deadline at `want` or before; `armed` is the caller's record of it.
     pub(super) fn arm(&mut self, want: Option<Instant>, due: Due, armed: &mut Option<Instant>) {
-        let Some(want) = want else {
-            return;
-        };
+        let Some(want) = want else { return };
         if armed.is_none_or(|at| at > want) {
             self.disarm(due, armed);
             self.armed.insert((want, due));

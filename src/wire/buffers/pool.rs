@@ -17,9 +17,7 @@ use std::rc::Rc;
 const IDLE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 const SMALL_BYTES_MAX: usize = 128 * 1024;
-
 const KEPT_BYTES_MIN: usize = 512;
-
 pub(super) const GROWTH_BYTES_MIN: usize = 64 * 1024;
 
 /// Number of large buffers, from the top, that are searched.

@@ -20,7 +20,6 @@ use super::slice::Slice;
 use super::{DIRECT_BYTES_MIN, LOAN_BYTES_MAX, OWN_BYTES_MIN};
 
 const PAGE_BYTES: usize = 4096;
-
 const BEGIN: usize = PAGE_BYTES / 2;
 
 #[derive(Debug)]

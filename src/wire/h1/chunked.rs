@@ -13,7 +13,6 @@ use super::encode::Status;
 use super::fields::{Fault, bad, is_value};
 
 const OVERHEAD_BYTES_MAX: usize = 16 * 1024;
-
 const SIZE_DIGITS_MAX: u8 = 16;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

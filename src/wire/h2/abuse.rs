@@ -18,9 +18,7 @@ use crate::wire::grpc::{Code, Status};
 use crate::wire::{Limit, LimitCounts};
 
 pub(crate) const RESETS_BURST: u32 = 200;
-
 pub(crate) const RESETS_RATE_HZ: f64 = 50.0;
-
 pub(crate) const CONTROL_FRAMES_MAX: u32 = 1_000;
 
 /// Longest DATA frame that is charged for the missing bytes, unless it ends its stream.

@@ -26,11 +26,8 @@
 use super::error::{ErrorCode, Fault};
 
 pub(crate) const HEAD_BYTES: usize = 9;
-
 const WORD_FRAME_BYTES: usize = HEAD_BYTES + 4;
-
 const PING_FRAME_BYTES: usize = HEAD_BYTES + PING_BYTES;
-
 pub(crate) const PING_BYTES: usize = 8;
 
 /// Payload of GOAWAY before its text.
@@ -41,13 +38,9 @@ pub(crate) const ACK: u8 = 0x1;
 pub(crate) const END_HEADERS: u8 = 0x4;
 pub(crate) const PADDED: u8 = 0x8;
 pub(crate) const PRIORITY: u8 = 0x20;
-
 pub(crate) const PRIORITY_BYTES: usize = 5;
-
 pub(crate) const SELF_DEPENDENT: &str = "a stream cannot depend on itself";
-
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 pub(crate) const SETTINGS_ACK: [u8; HEAD_BYTES] = head_bytes(0, Kind::Settings, ACK, 0);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,7 +38,6 @@ pub use server::H2;
 pub use settings::Settings;
 
 const PROTOCOL: &str = "h2";
-
 const STREAM_ID_MAX: u32 = (1 << 31) - 1;
 
 /// The original benchmark has 1000 parallel calls; memory is bounded by bytes, not by this number.
@@ -51,9 +50,7 @@ pub const STREAM_UNSENT_BYTES_MAX: usize = 1024 * 1024;
 pub const STREAM_WINDOW: u32 = 1024 * 1024 + 16 * 1024;
 
 pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-
 pub const CONNECTION_WINDOW_MAX: u64 = 64 * 1024 * 1024;
-
 pub const FRAME_BYTES_MAX: u32 = STREAM_WINDOW;
 
 /// Largest compressed header block, and largest frame other than DATA.

@@ -5,11 +5,8 @@ use super::flow::WINDOW_MAX;
 use super::frame::{HEAD_BYTES, Kind, head_bytes};
 
 pub(crate) const FRAME_BYTES_MIN: u32 = 16 * 1024;
-
 pub(crate) const FRAME_BYTES_MAX: u32 = (1 << 24) - 1;
-
 pub(crate) const WINDOW_DEFAULT: u32 = 65_535;
-
 const HEADER_TABLE_SIZE: u16 = 1;
 const ENABLE_PUSH: u16 = 2;
 const MAX_CONCURRENT_STREAMS: u16 = 3;

@@ -126,9 +126,7 @@ impl Sim {
             let gone = if self.chance(50) { libc::EMFILE } else { libc::ECONNABORTED };
             return self.end(at, -gone);
         }
-        let Some(peer) = self.world.borrow_mut().arrivals.pop() else {
-            return;
-        };
+        let Some(peer) = self.world.borrow_mut().arrivals.pop() else { return };
         let fd = File::open("/dev/null").expect("a descriptor").into_raw_fd();
         let world = &mut *self.world.borrow_mut();
         world.gone.extend(world.peers.insert(fd, peer));
@@ -146,9 +144,7 @@ impl Sim {
             let ending = self.world.borrow().peers[&fd].ending();
             return ending.map_or((), |result| self.end(at, result));
         }
-        let Some(id) = self.free.pop() else {
-            return self.end(at, -libc::ENOBUFS);
-        };
+        let Some(id) = self.free.pop() else { return self.end(at, -libc::ENOBUFS) };
         let count = self.upto(most.min(pending).min(BUFFER_BYTES));
         let more = multi && !self.chance(6);
         let world = &mut *self.world.borrow_mut();
@@ -232,9 +228,7 @@ impl Sim {
             matches!(self.flying[found].op, Op::Send { .. } | Op::SendVectored { .. })
         });
         let token = self.flying[at].token;
-        let Some(found) = found else {
-            return self.end(at, -libc::ENOENT);
-        };
+        let Some(found) = found else { return self.end(at, -libc::ENOENT) };
         // A send that is already running ends by itself.
         if sending && self.chance(2) {
             return self.end(at, -libc::EALREADY);

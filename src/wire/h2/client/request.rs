@@ -20,11 +20,10 @@ impl H2Client {
         self.next_stream += 2;
         self.connection.history.open(stream);
         let window = self.connection.peer.initial_window_size;
-        let call = Call { id, has_head: false, failure: None };
         let opened = self.connection.streams.open(stream, cx.now);
         opened.inbound.open(self.window, None, None);
         opened.outbound.open(window);
-        opened.data = call;
+        opened.data = Call { id, has_head: false, failure: None };
         let len = PREFIX_BYTES + parts.iter().map(Part::len).sum::<usize>();
         let bytes_max = self.connection.send.available().min(window as usize);
         if len > bytes_max.min(self.connection.peer.max_frame_size as usize) {

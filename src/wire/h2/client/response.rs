@@ -5,8 +5,7 @@
 //! from there. RFC 9113 section 8.1.
 
 use super::H2Client;
-use crate::wire::grpc::MessageReader;
-use crate::wire::grpc::{self, Status};
+use crate::wire::grpc::{self, MessageReader, Status};
 use crate::wire::h2::HEAD_BYTES_FATAL_FACTOR;
 use crate::wire::h2::connection::errors::Removed;
 use crate::wire::h2::connection::event::HeaderBlock;

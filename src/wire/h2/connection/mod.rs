@@ -308,9 +308,8 @@ impl<T: Default> Connection<T> {
 
     /// Gives a stream its message, for [`Connection::send_next`].
     pub(crate) fn enqueue(&mut self, id: u32, message: Outgoing, cx: &mut Context<'_>) {
-        match self.streams.get(id) {
-            Some(stream) => self.send.enqueue(stream, message, cx),
-            None => drop(message),
+        if let Some(stream) = self.streams.get(id) {
+            self.send.enqueue(stream, message, cx);
         }
     }
 

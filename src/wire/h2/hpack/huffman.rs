@@ -12,7 +12,6 @@
 const SYMBOLS: usize = 257;
 
 const CODE_BITS_MIN: usize = 5;
-
 const CODE_BITS_MAX: usize = 30;
 
 #[rustfmt::skip]

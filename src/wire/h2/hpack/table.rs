@@ -12,7 +12,6 @@
 use std::collections::VecDeque;
 
 pub(crate) const ENTRY_OVERHEAD: usize = 32;
-
 pub(crate) const STATIC_ENTRIES: usize = 61;
 
 /// Default size; the fields of an echo fit ten times.

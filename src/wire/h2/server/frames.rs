@@ -19,13 +19,9 @@ const STATUS: usize = 8;
 const ALLOW: usize = 22;
 const CONTENT_LENGTH: usize = 28;
 const CONTENT_TYPE: usize = 31;
-
 const STATUS_200: u8 = 0x88;
-
 pub(super) const OK_TRAILERS: &[u8] = b"\x00\x0bgrpc-status\x010";
-
 pub(super) const AROUND_BYTES: usize = 128;
-
 const TEXT_BYTES_MAX: usize = 1024;
 
 #[derive(Debug)]

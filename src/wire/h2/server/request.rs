@@ -16,8 +16,7 @@ use super::head::Method;
 use super::shutdown::Shutdown;
 use super::state::{Request, RequestState, StreamCall};
 use super::timeouts::{STREAMS_KEPT, TRIM_TIME, due};
-use crate::wire::grpc::MessageReader;
-use crate::wire::grpc::{Code, Status};
+use crate::wire::grpc::{Code, MessageReader, Status};
 use crate::wire::h2::connection::event::HeaderBlock;
 use crate::wire::h2::connection::history::GoneStream;
 use crate::wire::h2::connection::inbound::WRONG_LENGTH;
@@ -187,15 +186,16 @@ impl<H: Handler> H2<H> {
         state: Result<RequestState, Status>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        let state = match state {
-            Ok(state) => state,
+        match state {
+            Ok(state) => {
+                self.open(id, state, false, cx);
+                Ok(())
+            }
             Err(status) => {
                 frames::send_status(id, &status, cx);
-                return self.connection.reset(id, ErrorCode::NoError, cx);
+                self.connection.reset(id, ErrorCode::NoError, cx)
             }
-        };
-        self.open(id, state, false, cx);
-        Ok(())
+        }
     }
 
     /// Opens a stream for the response to an ended request.

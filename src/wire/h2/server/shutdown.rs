@@ -15,9 +15,7 @@ use crate::wire::h2::error::ErrorCode;
 use crate::wire::h2::frame::{self, PING_BYTES};
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-
 const DRAIN_PING: [u8; PING_BYTES] = *b"draining";
-
 const TEXT: &str = "shutting down";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
