@@ -46,9 +46,8 @@ pub struct RunOptions {
     pub seed: u64,
 }
 
-/// Polling time before a sleep. A server that has to wake the core for each reply pays half the
-/// cost of a lone small request on a virtual machine. After a pause this long, a wake-up is 1 % of
-/// it.
+/// Polling time before a sleep. On a virtual machine, a wake-up of the core for each reply is half
+/// the cost of a lone small request. After a pause this long, a wake-up is 1 % of the pause.
 pub const BUSY_POLL: Duration = Duration::from_millis(1);
 
 /// Longest warm-up whose rate shows a trend, as a multiple of the usual one.

@@ -1,9 +1,8 @@
 //! Arrival schedule of an open loop. Pure, with time as an argument.
 //!
-//! Requests are due at even steps from the first one on, whatever happens to earlier requests.
-//! When a server stalls, the requests that fall due meanwhile wait, and the latency of each counts
-//! from its intended send time. A latency that began when a connection was free would omit most of
-//! the stall.
+//! Requests are due at even steps from the first one on. When a server stalls, the requests that
+//! fall due meanwhile wait, and the latency of each counts from its intended send time. A latency
+//! that began when a connection was free would omit most of the stall.
 
 use std::time::{Duration, Instant};
 
@@ -23,14 +22,13 @@ impl Arrivals {
         self.rate_hz
     }
 
-    /// Returns the intended time of the next request. The first one is due at once.
+    /// The first request is due at once.
     pub fn due(&mut self, now: Instant) -> Instant {
         let first = *self.first.get_or_insert(now);
         // Computed from the first request, so that rounding does not accumulate.
         first + Duration::from_secs_f64(self.taken as f64 / self.rate_hz)
     }
 
-    /// Takes the next request if it is due, and returns its intended time.
     pub fn take(&mut self, now: Instant) -> Option<Instant> {
         let due = self.due(now);
         (due <= now).then(|| {

@@ -1,12 +1,11 @@
 //! Connection of the load generator over a client half of our own protocols, for the reactor.
 //!
-//! A reply is checked in place and frees its slot. After all replies of a call, the free slots are
-//! filled again, so the requests of one turn go out together. A connection never exceeds its share
-//! of the requests in flight, and the first error ends the run.
+//! A reply is checked in place and frees its slot. The free slots are filled after all replies of a
+//! call, so the requests of one turn go out together. The first error ends the run.
 //!
-//! Times are those of the reactor, read once a turn. A latency begins with the turn that queued
-//! the request and ends with the turn that brought the last byte of the reply. It is a whole
-//! number of turns and includes the work of the client in them.
+//! Times are those of the reactor, read once a turn. A latency begins with the turn that queued the
+//! request and ends with the turn that brought the last byte of the reply, so it includes the work
+//! of the client in these turns.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -25,7 +24,7 @@ use crate::wire::{
 use super::LoadError;
 use super::run::{Reply, Run, Ticket};
 
-/// Least length at which the bytes after the nonce are shared and not copied.
+/// Shorter rests of a message are copied.
 const SHARE_BYTES_MIN: usize = 8 * 1024;
 
 #[derive(Debug)]
@@ -36,30 +35,24 @@ pub struct LoadConnection<C> {
     stamped: Vec<u8>,
     /// Number among the connections of the run.
     index: usize,
-    /// Length of the lent buffer at the time of the loan.
     lent_len: usize,
 }
 
-/// Requests in flight, by id.
 #[derive(Debug)]
 struct Slots {
     tickets: Vec<Option<Ticket>>,
     free: Vec<u32>,
-    /// Time since which a slot is free.
     free_since: Instant,
 }
 
-/// Sink for the replies of one call.
 struct Replies<'a> {
     run: &'a mut Run,
     slots: &'a mut Slots,
     now: Instant,
 }
 
-/// A client half as the load generator drives it.
 pub trait LoadClient: Client {
-    /// SETTINGS of the server, once they have come, and of the client, for the record; none without
-    /// HTTP/2.
+    /// Returns the SETTINGS of the server, once they have come, and of the client.
     fn http2_settings(&self) -> (Option<Http2Settings>, Option<Http2Settings>) {
         (None, None)
     }
@@ -75,8 +68,7 @@ impl LoadClient for H2Client {
 }
 
 impl<C: LoadClient> LoadConnection<C> {
-    /// Makes connection `index` of `run`. It keeps `share` requests in flight, or as many as
-    /// `client` can carry, or in an open loop as many as are due.
+    /// Keeps `share` requests in flight, or as many as `client` can carry; fewer in an open loop.
     pub fn new(client: C, run: Rc<RefCell<Run>>, index: usize, share: u32) -> LoadConnection<C> {
         let slots = Slots {
             tickets: vec![None; share as usize],
@@ -110,7 +102,6 @@ impl<C: LoadClient> LoadConnection<C> {
         }
     }
 
-    /// Passes input to the client, checks the replies, and sends further requests.
     fn take(
         &mut self,
         cx: &mut Context<'_>,
@@ -184,8 +175,7 @@ impl<C: LoadClient> Machine for LoadConnection<C> {
 }
 
 impl<C: LoadClient> Connected for LoadConnection<C> {
-    /// Sends the request that is due. The clock of the turn is older than the request, so it is
-    /// read again.
+    /// Sends the request that is due. The clock of the turn is older, so it is read again.
     fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         let queued = cx.out.len();
         self.fill(Instant::now(), cx);
@@ -195,8 +185,7 @@ impl<C: LoadClient> Connected for LoadConnection<C> {
 }
 
 impl<C> Drop for LoadConnection<C> {
-    /// The reactor drops a connection that was reset or refused. The run must not wait for its
-    /// replies.
+    /// Ends the wait for replies if the reactor drops a connection that was reset or refused.
     fn drop(&mut self) {
         self.run.borrow_mut().closed();
     }
@@ -228,7 +217,6 @@ impl Sink for Replies<'_> {
     }
 }
 
-/// SETTINGS in the form of a record.
 fn http2(settings: Settings) -> Http2Settings {
     let default = Settings::default();
     let changed = |value, default| (value != default).then_some(value);

@@ -1,10 +1,9 @@
 //! Conformance arrays, which a server has to echo before it is measured.
 //!
-//! A server that knew its requests could skip work: it need not read a length, a type or a head
-//! that never changes. So these arrays differ in every way that the contract allows: items of
-//! every type and byte order, none or thousands of them, no dimension or several, one of them
-//! perhaps 0. They use one connection one after another, so that leftovers of one message meet the
-//! next. The same seed gives the same arrays.
+//! A server that knew its requests could skip work. So these arrays differ in every way that the
+//! contract allows: types, byte orders, numbers of items and of dimensions, dimensions of 0. They
+//! use one connection one after another, so that leftovers of one message meet the next. The same
+//! seed gives the same arrays.
 
 use rand::{RngExt as _, SeedableRng};
 use rand_pcg::Pcg64;
@@ -16,15 +15,14 @@ use super::message::Body;
 
 pub const ARRAYS: usize = 48;
 
-/// Most items of an array; a JSON list of as many doubles has 100 KiB.
+/// A JSON list of as many doubles has 100 KiB.
 const ITEMS_MAX: f64 = 4096.0;
 
 const RANK_MAX: usize = 5;
 
-/// One dimension in this many is 0.
 const EMPTY_ONE_IN: u32 = 12;
 
-/// Draws the arrays of `seed` that `body` can carry. The first is 0-d, the second empty.
+/// Draws arrays that `body` can carry. The first is 0-d, the second empty.
 pub fn arrays(body: Body, seed: u64) -> Vec<NdArray> {
     let mut random = Pcg64::seed_from_u64(seed);
     let dtypes: Vec<DType> = DType::all().collect();
@@ -49,7 +47,6 @@ pub fn arrays(body: Body, seed: u64) -> Vec<NdArray> {
     arrays
 }
 
-/// Formats the type and the shape of `array`.
 pub fn name(array: &ArrayView<'_>) -> String {
     format!("{} {:?}", array.dtype().name(), array.shape().dims())
 }
@@ -65,8 +62,7 @@ fn dims(random: &mut Pcg64) -> Vec<u64> {
     (0..rank).map(|_| dim()).collect()
 }
 
-/// Returns whether `codec` can carry `array`. A JSON list has no complex numbers, and no shape if
-/// a dimension other than the last is 0.
+/// A JSON list has no complex numbers, and no shape if a dimension other than the last is 0.
 fn is_carried(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> bool {
     let Ok(message) = codec::message(codec, array) else { return false };
     let mut scratch = Vec::new();

@@ -1,9 +1,8 @@
 //! The message that every request carries, encoded once and stamped with a nonce for each request.
 //!
 //! A [`Form`] is a complete message with known places of the nonce. The bytes up to the last place
-//! are copied and stamped; the other bytes are shared. The request has one form. Replies are
-//! compared with the forms of earlier correct replies, which compares bytes and decodes nothing
-//! (see [`super::verify`]).
+//! are copied and stamped; the other bytes are shared. Replies are compared with the forms of
+//! earlier correct replies, which decodes nothing (see [`super::verify`]).
 //!
 //! ```text
 //! | head | nonce | rest of the payload, tail |
@@ -23,16 +22,12 @@ use crate::wire::PooledBuf;
 
 use super::nonce::Nonce;
 
-/// Content of a message.
 #[derive(Clone, Copy, Debug)]
 pub enum Body {
-    /// The array's own bytes, for `reflect`.
     Reflect,
-    /// The array in one of our own codecs.
     Codec(&'static dyn ArrayCodec),
 }
 
-/// Array, its encoding, and the nonce.
 #[derive(Debug)]
 pub struct Message {
     body: Body,
@@ -41,7 +36,6 @@ pub struct Message {
     form: Form,
 }
 
-/// Complete message and the places of the nonce in it.
 #[derive(Clone, Debug)]
 pub struct Form {
     bytes: Rc<PooledBuf>,
@@ -55,16 +49,14 @@ pub(super) enum Places {
     None,
     /// Bytes of the array, from here.
     Bytes { at: usize },
-    /// Base64 from here. `padding` are the bytes after the nonce that complete its last group of
-    /// three.
+    /// Base64 from here. `padding` completes the last group of three of the nonce.
     Base64 { at: usize, padding: Vec<u8>, text_len: usize },
     /// Text of each number at its place.
     Text { at: Vec<usize> },
 }
 
 impl From<Encoding> for Body {
-    /// Selects our own codec, whatever codec the server uses, so that the cost of the client is
-    /// the same for every rung.
+    /// Selects our own codec, so that the cost of the client is the same for every rung.
     fn from(encoding: Encoding) -> Body {
         codec::implementation(encoding.own()).map_or(Body::Reflect, Body::Codec)
     }
@@ -80,7 +72,6 @@ impl Body {
 }
 
 impl Message {
-    /// Encodes `array` and finds the places of the nonce.
     pub fn new(body: Body, array: NdArray, nonce_base: u64) -> Result<Message, CodecError> {
         let nonce = Nonce::new(&array.view(), nonce_base);
         let mut array = array;
@@ -97,7 +88,6 @@ impl Message {
         self.body
     }
 
-    /// The array, with the nonce of some request.
     pub fn array(&self) -> ArrayView<'_> {
         self.array.view()
     }
@@ -112,7 +102,7 @@ impl Message {
 }
 
 impl Form {
-    /// Finds the form of `bytes`, a message that holds `array`; `None` if the nonce is not found.
+    /// Returns `None` if the nonce is not found in `bytes`, a message that holds `array`.
     pub fn find(body: Body, nonce: &Nonce, array: &ArrayView<'_>, bytes: Vec<u8>) -> Option<Form> {
         let (places, stamped_len) = match body.encoding().spec().payload {
             _ if nonce.byte_len() == 0 => (Places::None, 0),
@@ -135,12 +125,11 @@ impl Form {
         self.bytes.is_empty()
     }
 
-    /// Bytes that [`Form::stamp`] appends. The bytes after them are the same for every request.
+    /// Returns the number of bytes that differ from request to request: those of [`Form::stamp`].
     pub fn stamped_len(&self) -> usize {
         self.stamped_len
     }
 
-    /// Message of some request.
     pub fn bytes(&self) -> &Rc<PooledBuf> {
         &self.bytes
     }
@@ -187,7 +176,6 @@ fn write(body: Body, array: &ArrayView<'_>) -> Result<Vec<u8>, CodecError> {
     }
 }
 
-/// Finds the array's bytes in a message that holds them unchanged.
 fn payload_at(body: Body, message: &[u8]) -> Option<usize> {
     let Body::Codec(codec) = body else {
         return Some(0);
@@ -226,8 +214,7 @@ pub(super) fn text_places(message: &[u8], nonce: &Nonce) -> Option<(Places, usiz
     Some((Places::Text { at: places }, at))
 }
 
-/// Finds the value of `key`. The same text can occur earlier in a string only, and no field of a
-/// message holds such a string.
+/// Finds the value of `key`. No field before it holds a string with the same text.
 pub(super) fn value_at(message: &[u8], key: &[u8]) -> Option<usize> {
     let after_key = memmem::find(message, key)? + key.len();
     let is_space = |byte: &u8| byte.is_ascii_whitespace();

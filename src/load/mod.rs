@@ -6,8 +6,8 @@
 //!                  conformance: arrays of every kind   └ verify: every byte of every reply
 //! ```
 //!
-//! A wrong reply, a closed connection or a timeout fails the run. A
-//! [`Measurement`](crate::record::Measurement) exists only if every reply was correct.
+//! A [`Measurement`](crate::record::Measurement) exists only if every reply was correct. A wrong
+//! reply, a closed connection or a timeout fails the run.
 
 use std::time::Duration;
 
@@ -36,14 +36,13 @@ pub use worker::run;
 #[cfg(test)]
 mod tests;
 
-/// Reason why a run has no measurement.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("request {request}: wrong reply: {wrong}")]
     Reply { request: u64, wrong: verify::WrongReply },
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// Failure of one of several arrays; `number` is from 1.
+    /// `number` counts from 1.
     #[error("array {number} of {count}, {array}: {source}")]
     Array { number: usize, count: usize, array: String, source: Box<LoadError> },
     #[error("a reply to id {id}, which belongs to no request")]

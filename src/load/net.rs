@@ -21,14 +21,14 @@ use super::LoadError;
 use super::client::LoadConnection;
 use super::run::Run;
 
-/// Most bytes of a reply, as a multiple of its request, since JSON may contain spaces.
+/// Largest reply as a multiple of its request, since JSON may contain spaces.
 const REPLY_FACTOR_MAX: usize = 4;
 
-/// Bytes that a reply may have in addition, e.g. for the text of an error.
+/// Additional bytes of a reply, e.g. for the text of an error.
 const REPLY_BYTES_MORE: usize = 64 * 1024;
 
-/// Makes a reactor for a client. It reads even while requests wait to be sent: a server that waits
-/// for its replies to be read would never read the requests.
+/// Reads even while requests wait to be sent: a server that waits for its replies to be read would
+/// never read the requests.
 pub fn reactor(busy_poll: Duration) -> Result<Reactor, LoadError> {
     let options = driver::Options {
         outbox_bytes_max: usize::MAX,
@@ -39,7 +39,6 @@ pub fn reactor(busy_poll: Duration) -> Result<Reactor, LoadError> {
     Ok(Reactor::new(options)?)
 }
 
-/// Makes all connections of `spec`, with the same socket options as a server's, before `end`.
 pub fn connect(spec: &LoadSpec, end: Instant) -> Result<Vec<OwnedFd>, LoadError> {
     let address = match &spec.target().url.place {
         Place::Unix(path) => Address::Unix(path.clone()),
@@ -56,7 +55,6 @@ pub fn connect(spec: &LoadSpec, end: Instant) -> Result<Vec<OwnedFd>, LoadError>
     (0..spec.connections).map(connect).collect()
 }
 
-/// Adds every socket to the reactor, which sends the first requests, and returns the ids.
 pub fn start(
     reactor: &mut Reactor,
     spec: &LoadSpec,

@@ -1,8 +1,7 @@
-//! Nonce: a number inside the array that differs for every request, which reveals a reply to
-//! another request.
+//! Nonce: a number inside the array that differs for every request and reveals a mixed-up reply.
 //!
-//! The nonce is in the first items. Every encoding carries its values exactly and in a fixed
-//! number of characters, so a template is stamped and nothing is encoded again.
+//! Every encoding carries the first items exactly and in a fixed number of characters, so a
+//! template is stamped and nothing is encoded again.
 //!
 //! | items | value | text |
 //! |---|---|---|
@@ -12,23 +11,20 @@
 //! | integers | whole numbers of 3, 5, 10 or 16 digits | `1000000042` |
 //! | bools | one bit each | `false`, or `true` and a space |
 //!
-//! An 8-byte `f8` array consists of its nonce. An array of few small items repeats its nonces
-//! after as many requests as it has values. An empty array has none.
+//! An array of few small items repeats its nonces after as many requests as it has values. An empty
+//! array has none.
 
 use crate::array::{ArrayView, DType, Kind, Order};
 
-/// Wanted number of nonces: more than the requests of any run.
+/// More than the requests of any run.
 const SPACE_WANTED: u64 = 1 << 40;
 
-/// Mapping of numbers to the first items of an array.
 #[derive(Clone, Debug)]
 pub struct Nonce {
     scalar: Scalar,
     order: Order,
     scalars: usize,
-    /// Number of different nonces.
     space: u64,
-    /// First nonce of this run.
     base: u64,
 }
 
@@ -43,8 +39,7 @@ enum Scalar {
 }
 
 impl Nonce {
-    /// Makes nonces for arrays like `array`. Runs with different `base` use different nonces
-    /// first.
+    /// Runs with different `base` use different nonces first.
     pub fn new(array: &ArrayView<'_>, base: u64) -> Nonce {
         let scalar = Scalar::new(array.dtype());
         let available = array.data().len() / scalar.size();
@@ -57,22 +52,20 @@ impl Nonce {
         Nonce { scalar, order: array.dtype().order(), scalars, space, base: base % space }
     }
 
-    /// Bytes of the array that the nonce takes, from the first one.
+    /// Returns the number of bytes from the first one that the nonce takes.
     pub fn byte_len(&self) -> usize {
         self.scalars * self.scalar.size()
     }
 
-    /// Numbers of the nonce. Each has a place of its own in text.
+    /// Returns the number of scalars. Each has a place of its own in text.
     pub fn scalars(&self) -> usize {
         self.scalars
     }
 
-    /// Characters of each number's text.
     pub fn text_width(&self) -> usize {
         self.scalar.text_width()
     }
 
-    /// Appends the nonce of `request` in the form of the array.
     pub fn bytes(&self, request: u64, out: &mut Vec<u8>) {
         self.each_digit(request, |digit| self.scalar_bytes(digit, out));
     }
@@ -82,7 +75,6 @@ impl Nonce {
         (0..self.scalars).for_each(|_| self.scalar_bytes(0, out));
     }
 
-    /// Writes the nonce of `request` as text, each number at its place in `message`.
     pub fn text(&self, request: u64, message: &mut [u8], places: &[usize]) {
         let width = self.text_width();
         let mut places = places.iter();
@@ -104,8 +96,7 @@ impl Nonce {
     fn each_digit(&self, request: u64, mut take: impl FnMut(u64)) {
         let radix = self.scalar.radix();
         let mut left = self.base.wrapping_add(request);
-        // A division would cost more than the rest of this function, and a single double never
-        // needs it.
+        // A division would cost more than all of this. A single double never needs one.
         if left >= self.space {
             left %= self.space;
         }
@@ -162,7 +153,7 @@ impl Scalar {
         self.range().1
     }
 
-    /// Returns the bits of the value and their length in bytes.
+    /// Returns the bits and their length in bytes.
     fn bits(self, digit: u64) -> (u64, usize) {
         let value = self.range().0 + digit;
         let bits = match self {
@@ -206,14 +197,12 @@ impl Scalar {
     }
 }
 
-/// 10^14 plus a fraction's 14 digits, of which the last is not 0. The quotient by 10^14 is rounded
-/// correctly, and 15 significant digits are always the shortest text that reads back as the same
-/// double.
+/// Returns 10^14 plus 14 digits, the last not 0. The quotient by 10^14 is rounded correctly, and 15
+/// significant digits are always the shortest text that reads back as the same double.
 fn double_numerator(digit: u64) -> u64 {
     100_000_000_000_000 + digit / 9 * 10 + digit % 9 + 1
 }
 
-/// Fills `out` with the last digits of `value`.
 fn decimal(mut value: u64, out: &mut [u8]) {
     for place in out.iter_mut().rev() {
         *place = b'0' + (value % 10) as u8;

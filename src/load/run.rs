@@ -1,7 +1,7 @@
 //! State that the connections of one run share: schedule, checks, counts, and the first failure.
 //!
-//! One thread owns it, so an `Rc<RefCell<Run>>` is enough. Time is an argument. The CPU clocks and
-//! counters of the machine are read at the two boundaries of the window only.
+//! Time is an argument. The CPU clocks and counters of the machine are read at the two boundaries
+//! of the window only.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -21,12 +21,10 @@ use super::verify::{Verifier, WrongReply};
 use super::{LoadError, conformance};
 use crate::record::trial_spec::LoadSpec;
 
-/// State of a run, from its first request to its last reply.
 #[derive(Debug)]
 pub struct Run {
     schedule: Schedule,
-    /// One for each message; the requests carry the messages in turns. There is one in all runs
-    /// except the conformance run.
+    /// One for each message, taken in turns. Only the conformance run has several.
     verifiers: Vec<Verifier>,
     latencies: Histogram,
     open: Option<OpenLoop>,
@@ -36,29 +34,25 @@ pub struct Run {
     closed: Option<Reading>,
     failure: Option<LoadError>,
     started: Option<Instant>,
-    /// Time of busy polling, up to the last turn of the reactor.
     spun: Duration,
     delay: Duration,
 }
 
-/// Process of the server, whose CPU time is read.
 #[derive(Debug)]
 struct Watched {
     pid: u32,
     cpu_clock_sync: CpuClockSync,
 }
 
-/// State of an open loop.
 #[derive(Debug)]
 struct OpenLoop {
     arrivals: Arrivals,
-    /// Delays of the load generator itself.
     lags: Histogram,
     /// Connections that can send while nothing is due.
     idle: Vec<usize>,
 }
 
-/// Bytes on the wire of all connections, with framing, and the SETTINGS of both sides.
+/// Bytes with framing, over all connections.
 #[derive(Debug, Default)]
 pub struct Traffic {
     pub bytes_out: Cell<u64>,
@@ -67,25 +61,20 @@ pub struct Traffic {
     pub client_settings: Cell<Option<Http2Settings>>,
 }
 
-/// Reply to a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Reply<'a> {
-    /// A complete body, not yet checked.
+    /// Complete body, not yet checked.
     Body(&'a [u8]),
-    /// Text of a refusal.
     Refused(&'a str),
 }
 
-/// Request without a reply.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticket {
-    /// Number, from 0.
     pub request: u64,
     /// Time at which the connection got the request; in an open loop, the intended time.
     pub sent: Instant,
 }
 
-/// Clocks and counters at a boundary of the window.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     at: Instant,
@@ -96,7 +85,6 @@ struct Reading {
 }
 
 impl Run {
-    /// Makes a run of `spec` whose requests carry `messages` in turns.
     pub fn new(spec: &LoadSpec, messages: Vec<Message>) -> Result<Run, LoadError> {
         Ok(Run {
             schedule: Schedule::new(spec.warmup, spec.window).settling(spec.settle),
@@ -118,7 +106,6 @@ impl Run {
         })
     }
 
-    /// Returns the message of `request`.
     pub fn message(&self, request: u64) -> &Message {
         self.verifiers[self.turn(request)].message()
     }
@@ -129,8 +116,7 @@ impl Run {
     }
 
     fn turn(&self, request: u64) -> usize {
-        // A division would cost more than the rest of this function, and timed runs have one
-        // message.
+        // A division would cost more than the rest of this function. Timed runs have one message.
         if let [_] = self.verifiers.as_slice() {
             0
         } else {
@@ -143,7 +129,7 @@ impl Run {
     }
 
     /// Takes the next request, if one is wanted. The connection `index` could have sent it since
-    /// `free`. A connection that gets none because none is due is remembered as idle.
+    /// `free`. It is marked as idle if no request is due.
     pub fn next(&mut self, now: Instant, free: Instant, index: usize) -> Option<Ticket> {
         if self.started.is_none() {
             self.started = Some(now);
@@ -176,14 +162,12 @@ impl Run {
         Some((index, open.arrivals.due(now)))
     }
 
-    /// Marks the connection from [`Run::waiting`] as busy.
     pub fn woken(&mut self) {
         if let Some(open) = &mut self.open {
             open.idle.pop();
         }
     }
 
-    /// Checks a complete reply to `ticket` and counts it.
     pub fn reply(&mut self, ticket: Ticket, reply: Reply<'_>, now: Instant) {
         let turn = self.turn(ticket.request);
         let checked = match reply {
@@ -198,8 +182,8 @@ impl Run {
         }
         let verdict = self.schedule.answered(now);
         self.read(verdict.boundary, now);
-        // In an open loop, a request belongs to the window of its intended time. Otherwise a
-        // request that a stall delayed beyond the window would not count.
+        // In an open loop, a request belongs to the window of its intended time, so that a request
+        // that a stall delayed beyond the window counts.
         let counts = match (&self.open, self.opened) {
             (None, _) => verdict.counts,
             (Some(_), None) => false,
@@ -213,7 +197,7 @@ impl Run {
         }
     }
 
-    /// Ends the run with `error`, unless it has failed before.
+    /// Keeps the first error.
     pub fn fail(&mut self, error: LoadError) {
         self.failure.get_or_insert(error);
     }
@@ -224,20 +208,17 @@ impl Run {
         self.broken(LoadError::Closed { outstanding });
     }
 
-    /// Reports a broken connection: a failure if the run is not over. Connections of a finished
-    /// run are closed without a farewell.
+    /// Reports a broken connection. Connections of a finished run are closed without a farewell.
     pub fn broken(&mut self, error: LoadError) {
         if !self.over() {
             self.fail(error);
         }
     }
 
-    /// Updates the total time of busy polling.
     pub fn spun(&mut self, spun: Duration) {
         self.spun = spun;
     }
 
-    /// Ends the run because its time is up.
     pub fn timed_out(&mut self, after: Duration) {
         let outstanding = self.schedule.outstanding();
         self.fail(LoadError::Timeout { after, outstanding, counted: self.schedule.counted() });
@@ -248,7 +229,6 @@ impl Run {
         self.failure.is_some() || self.schedule.finished()
     }
 
-    /// Returns the measurement, or the failure.
     pub fn finish(&mut self, socket: SocketOptions) -> Result<Measurement, LoadError> {
         if let Some(failure) = self.failure.take() {
             return Err(self.named(failure));
@@ -289,8 +269,7 @@ impl Run {
         })
     }
 
-    /// Adds to `failure` the array that caused it, where there are several: they are sent one
-    /// after another.
+    /// Adds the array that caused `failure`. Several arrays are sent one after another.
     fn named(&self, failure: LoadError) -> LoadError {
         let count = self.verifiers.len();
         let sent = self.schedule.sent_in_all();
@@ -299,8 +278,8 @@ impl Run {
         LoadError::Array { number: self.turn(last) + 1, count, array, source: Box::new(failure) }
     }
 
-    /// Share of the window in the run's `bytes`, by requests. Messages across a boundary would
-    /// blur a count between the two boundaries by all bytes in flight.
+    /// Returns the window's share of the run's `bytes`, by requests. A count between the two
+    /// boundaries would be off by the bytes in flight.
     fn share_of(&self, bytes: u64) -> u64 {
         let (counted, answered) = (self.schedule.counted(), self.schedule.answered_in_all());
         let share = u128::from(bytes) * u128::from(counted) / u128::from(answered.max(1));
@@ -351,7 +330,6 @@ impl Traffic {
     }
 }
 
-/// Busy wait.
 fn wait(time: Duration) {
     let until = Instant::now() + time;
     while Instant::now() < until {
@@ -367,7 +345,6 @@ fn reading_server(source: std::io::Error) -> LoadError {
     LoadError::Io { what: "reading CPU time and memory of the server's process", source }
 }
 
-/// Reduces a text of the peer to one line of bounded length.
 fn one_line(text: &str) -> String {
     const CHARS_MAX: usize = 300;
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CHARS_MAX).collect()

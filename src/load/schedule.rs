@@ -5,11 +5,9 @@
 //!   start ─────────────▶ open ───────────▶ close ─────────▶ finished
 //!          sent, checked       and counted       checked only
 //! ```
-//! Both boundaries of the window fall on a reply, so its length is measured and not assumed, and a
-//! slow server has at least one reply in it. Replies at the instant of the opening reply, which
-//! belong to the same turn of the loop, are not counted; those at the instant of the closing reply
-//! are. The window is open at its start and closed at its end, so costs and replies belong to the
-//! same turns.
+//! Both boundaries of the window fall on a reply, so its length is measured and a slow server has
+//! at least one reply in it. Replies at the instant of the opening reply are not counted; those at
+//! the instant of the closing reply are. So costs and replies belong to the same turns of the loop.
 
 use std::time::{Duration, Instant};
 
@@ -37,16 +35,13 @@ enum Phase {
     Drain { since: Instant },
 }
 
-/// Consequence of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// True if the reply belongs to the window.
     pub counts: bool,
     /// Boundary that this reply crosses, where costs are read.
     pub boundary: Option<Boundary>,
 }
 
-/// Boundary of the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Boundary {
     Open,
@@ -73,13 +68,13 @@ impl Schedule {
         Schedule { settle, ..self }
     }
 
-    /// Returns whether the warm-up ended without a trend; `None` before its end, or without
+    /// Returns false for a warm-up that ended with a trend; `None` before its end or without
     /// detection.
     pub fn is_steady(&self) -> Option<bool> {
         self.is_steady
     }
 
-    /// Starts the run, at the first request. Without a warm-up the window opens here.
+    /// Opens the window at once if there is no warm-up.
     pub fn start(&mut self, now: Instant) -> Option<Boundary> {
         if self.warmup.is_reached(0, Duration::ZERO) {
             self.phase = Phase::Window { since: now };
@@ -92,7 +87,6 @@ impl Schedule {
         None
     }
 
-    /// Returns whether one more request is wanted.
     pub fn may_send(&self) -> bool {
         match (self.phase, self.window) {
             (Phase::Idle | Phase::Drain { .. }, _) => false,
@@ -103,13 +97,12 @@ impl Schedule {
         }
     }
 
-    /// Counts a request and returns its number, from 0.
+    /// Returns the number of the request, from 0.
     pub fn sent(&mut self) -> u64 {
         self.sent += 1;
         self.sent - 1
     }
 
-    /// Counts a correct reply.
     pub fn answered(&mut self, now: Instant) -> Verdict {
         self.answered += 1;
         match self.phase {
@@ -130,12 +123,11 @@ impl Schedule {
         }
     }
 
-    /// Correct replies in the window.
     pub fn counted(&self) -> u64 {
         self.counted
     }
 
-    /// Correct replies, including those outside the window.
+    /// Returns the number of correct replies, including those outside the window.
     pub fn answered_in_all(&self) -> u64 {
         self.answered
     }

@@ -1,22 +1,18 @@
-//! Steady-state detection: a warm-up ends once the rate of replies shows no trend. Pure, with time
-//! as an argument.
+//! Steady-state detection: a warm-up ends once the rate of replies shows no trend. Pure.
 //!
-//! The warm-up is cut into slices. From `SLICES` slices on, the latest ones are tested for a
-//! [`trend`] at the end of each. A rate that still changes in one direction is not that of the
-//! warm server, so the warm-up goes on, up to its bound. A server that is slow for its slices has
-//! the same small count in most of them, which is no trend.
+//! From `SLICES` slices of the warm-up on, the latest ones are tested for a [`trend`] at the end of
+//! each. The warm-up goes on while there is one, up to its bound. A server that is slow for its
+//! slices has the same small count in most of them, which is no trend.
 
 use std::time::{Duration, Instant};
 
 use crate::stats::trend;
 
-/// Slices of the shortest warm-up. Fewer slices show no trend in any order.
+/// Fewer slices show no trend in any order.
 const SLICES: u32 = 5;
 
-/// Latest slices that are tested.
 const SLICES_LOOKED_AT: usize = 8;
 
-/// Detector for a warm-up with a least and a greatest length.
 #[derive(Clone, Debug)]
 pub struct SteadyState {
     slice: Duration,
@@ -33,7 +29,7 @@ impl SteadyState {
         SteadyState { slice, slice_end, max_end, replies: Vec::new(), in_slice: 0 }
     }
 
-    /// Counts a reply. `Some` ends the warm-up and tells whether it became steady.
+    /// Counts a reply. `Some` ends the warm-up and tells if it became steady.
     pub fn answered(&mut self, now: Instant) -> Option<bool> {
         let mut ended = None;
         while now >= self.slice_end && ended.is_none() {
@@ -54,7 +50,6 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Returns the time and the result of a warm-up of 50 to 500 ms with replies at these gaps.
     fn end(mut gap: impl FnMut(Duration) -> Duration) -> (Duration, bool) {
         let begin = Instant::now();
         let mut settling = SteadyState::new(50 * MS, 500 * MS, begin);

@@ -1,10 +1,9 @@
 //! Verification of replies: every byte has to be that of the request's array.
 //!
 //! A reply in a known form is compared byte by byte with that form, stamped with the request's
-//! nonce, and not decoded. Any other reply is decoded with our own codec and compared bit by bit.
-//! A correct reply's form is remembered, since a server writes all its replies alike. So every
-//! byte of every reply is checked, at the cost of a comparison in every encoding. A reflected body
-//! has only one correct form.
+//! nonce. Any other reply is decoded with our own codec and compared bit by bit, and its form is
+//! remembered, since a server writes all its replies alike. So every byte of every reply is
+//! checked, at the cost of a comparison. A reflected body has only one correct form.
 
 use std::fmt;
 
@@ -13,23 +12,20 @@ use crate::codec::{ArrayCodec, CodecError};
 
 use super::message::{Body, Form, Message};
 
-/// Forms to remember. A server has one form, or two when it is replaced under the same address.
+/// A server has one form, or two when it is replaced under the same address.
 const FORMS_MAX: usize = 4;
 
 /// Distance of the requests whose nonces are searched in a wrong reply, for the message.
 const SWAP_SEARCH: u64 = 100_000;
 
-/// Checker of the replies of one run.
 #[derive(Debug)]
 pub struct Verifier {
     message: Message,
-    /// The latest form first.
     pub(super) forms: Vec<Form>,
     stamped: Vec<u8>,
     scratch: Vec<u8>,
 }
 
-/// Difference of a reply from its request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongReply {
     #[error("refused: {0}")]
@@ -46,7 +42,7 @@ pub enum WrongReply {
     Byte { at: usize, expected: u8, got: u8, whose: Whose },
 }
 
-/// Request whose nonce is in a wrong reply, if found.
+/// Request whose nonce is in a wrong reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whose(pub(super) Option<u64>);
 
@@ -69,7 +65,6 @@ impl Verifier {
         &self.message
     }
 
-    /// Compares `reply` with the message of `request`.
     pub fn check(&mut self, request: u64, reply: &[u8]) -> Result<(), WrongReply> {
         if let Some(place) = self.known_form(request, reply) {
             self.forms.swap(0, place);
@@ -146,7 +141,6 @@ impl Verifier {
         Err(WrongReply::Byte { at, expected: expected[at], got: got[at], whose })
     }
 
-    /// Finds the nearest other request whose nonce `data` begins with.
     fn nonce_of(&self, request: u64, data: &[u8]) -> Option<u64> {
         let nonce = self.message.nonce();
         let mut bytes = Vec::new();
@@ -161,7 +155,7 @@ impl Verifier {
             .find(|&candidate| carries(candidate))
     }
 
-    /// Remembers the form of a correct reply, if stamping the form reproduces the reply.
+    /// Remembers the form of a correct reply if stamping it reproduces the reply.
     fn remember(&mut self, request: u64, reply: &[u8]) {
         let message = &self.message;
         let Some(form) =

@@ -1,5 +1,4 @@
-//! Runs one load: makes the arrays and messages, connects, and drives the connections to the end
-//! of the run.
+//! Runs one load: makes the messages, connects, and drives the connections to the end of the run.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -18,13 +17,13 @@ use super::message::{Body, Message};
 use super::run::Run;
 use super::{LoadError, conformance, net};
 
-/// Time before a request is due at which the thread stops sleeping. A sleep ends some 50 us late.
+/// A sleep ends some 50 us late.
 const AWAKE: Duration = Duration::from_micros(100);
 
 /// Just below 32 MiB, the largest threshold of glibc.
 const MAPPED_BYTES: usize = 31 << 20;
 
-/// Runs one load on the calling thread, which is pinned if `spec` names a core.
+/// Pins the calling thread if `spec` names a core.
 pub fn run(spec: &LoadSpec) -> Result<Measurement, LoadError> {
     spec.check()?;
     if let Some(core) = spec.cpu {
@@ -51,7 +50,7 @@ pub fn run(spec: &LoadSpec) -> Result<Measurement, LoadError> {
 }
 
 /// Wakes an idle connection if a request of an open loop is due. Returns the time until which the
-/// reactor may sleep, [`AWAKE`] before the next request.
+/// reactor may sleep.
 fn wake(reactor: &mut Reactor, connections: &[ConnectionId], run: &mut Run) -> Option<Instant> {
     let now = Instant::now();
     let (index, due) = run.waiting(now)?;
@@ -63,29 +62,26 @@ fn wake(reactor: &mut Reactor, connections: &[ConnectionId], run: &mut Run) -> O
     Some(due.checked_sub(AWAKE).unwrap_or(due))
 }
 
-/// Makes the allocator keep freed memory. glibc returns free memory to the kernel once it exceeds
-/// twice the largest block that was ever mapped and freed. A client whose reply buffers come and
-/// go by the megabyte would spend an eighth of its time on page faults. Other allocators ignore
-/// this.
+/// Makes the allocator keep freed memory. glibc returns it to the kernel beyond twice the largest
+/// block that was ever mapped and freed, so large reply buffers would cost an eighth of the
+/// client's time in page faults. Other allocators ignore the call.
 fn keep_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(MAPPED_BYTES)));
 }
 
-/// First nonce of this run, so that a reply that was cached in an earlier run is not taken for a
-/// reply of this one.
+/// Differs from run to run, so that a cached reply of an earlier run is noticed.
 fn nonce_base() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_micros() as u64
 }
 
-/// Makes the messages that requests carry in turns.
 fn messages(spec: &LoadSpec) -> Result<Vec<Message>, LoadError> {
     let (base, body) = (nonce_base(), Body::from(spec.encoding));
     let message = |array| Ok(Message::new(body, array, base)?);
     arrays(&spec.array, body)?.into_iter().map(message).collect()
 }
 
-/// Makes the arrays that `array` describes; `body` has to be able to carry them.
+/// Makes arrays that `body` can carry.
 pub fn arrays(array: &ArraySpec, body: Body) -> Result<Vec<NdArray>, LoadError> {
     match array {
         ArraySpec::Seeded { dtype, shape, seed } => {

@@ -13,8 +13,7 @@ use crate::wire::{
     Batch, Client, Context, Machine, Outbox, Part, Pool, ResponseEvent, Sink, Slice, WireError,
 };
 
-/// A client half whose messages are their id, their length and their bytes, and whose peer is
-/// [`Peer`].
+/// Messages are an id, a length and bytes; the peer is [`Peer`].
 #[derive(Debug, Default)]
 struct Framed {
     kept: Vec<u8>,
@@ -66,7 +65,7 @@ fn frame(bytes: &[u8]) -> Option<(u32, &[u8], usize)> {
     Some((id, bytes.get(8..8 + len)?, 8 + len))
 }
 
-/// A connection and a peer that answers what it is told to, without any I/O.
+/// A connection and a peer without any I/O.
 struct Bench {
     connection: LoadConnection<Framed>,
     out: Outbox,
@@ -109,7 +108,6 @@ impl Bench {
         Rc::clone(&self.connection.run)
     }
 
-    /// Moves time on, lets the connection do something, and collects its requests.
     fn step(
         &mut self,
         act: impl FnOnce(&mut LoadConnection<Framed>, &mut Context<'_>) -> Result<(), WireError>,

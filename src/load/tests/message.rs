@@ -8,7 +8,6 @@ fn array(dtype: DType, dims: &[u64]) -> NdArray {
     NdArray::seeded(dtype, Shape::new(dims).unwrap(), 7).unwrap()
 }
 
-/// Every body that a run may have.
 fn bodies() -> impl Iterator<Item = Body> {
     Encoding::ALL.into_iter().map(Body::from)
 }

@@ -4,8 +4,7 @@ use crate::codec::{ArrayCodec, CodecError, Encoded, implementations};
 use crate::load::message::{Body, Message};
 use crate::load::verify::{Verifier, Whose, WrongReply};
 
-/// Writes an array as its dtype's name, its rank and dimensions, then the bytes; it tolerates one
-/// leading blank.
+/// Writes dtype, rank, dimensions and bytes; tolerates one leading blank.
 #[derive(Debug)]
 struct Plain;
 
@@ -131,7 +130,6 @@ fn a_wrong_byte_is_named() {
     assert!(error.starts_with("byte 39 of the array is 0x"), "{error}");
 }
 
-/// Returns the reply of a server with `codec` to `request`.
 fn served(codec: &dyn ArrayCodec, request: &[u8]) -> Vec<u8> {
     let (mut scratch, mut out) = (Vec::new(), Vec::new());
     let array = codec.decode(request, &mut scratch).expect("a right request");
