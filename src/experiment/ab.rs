@@ -3,8 +3,7 @@
 //! Every cell becomes one cell for each build, so that a block tries all builds in turns. The costs
 //! that do not depend on time are counted first: bytes, system calls and allocations of a request,
 //! one at a time on one connection. Each count is made with some requests and with twice as many,
-//! so that the costs of a connection cancel out, and all of it twice, to show counts that do not
-//! repeat.
+//! so that the costs of a connection cancel out. Two passes show counts that do not repeat.
 
 use crate::record::trial_spec::Length;
 use crate::record::{Side, Variant};
@@ -22,7 +21,7 @@ const ONE_BUILD_REQUESTS: u64 = 16;
 
 const ONE_BUILD_BYTES_MAX: u64 = 1 << 20;
 
-/// The counts of a larger message depend on how its bytes happen to arrive.
+/// Largest array whose counts are compared. More bytes make counts depend on how they arrive.
 const COUNTED_BYTES_MAX: u64 = 4096;
 
 const COUNTS: u32 = 2;

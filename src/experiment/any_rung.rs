@@ -73,7 +73,7 @@ impl AnyRung {
         }
     }
 
-    /// Reduces `wanted` to the limit of the rung.
+    /// Reduces `wanted` to what the rung takes from `client`.
     pub fn limit(&self, wanted: Concurrency, array_bytes: u64, client: Client) -> Concurrency {
         let AnyRung::External(rung) = self else { return wanted };
         match rung.server.manifest.limits.in_flight_max(array_bytes, client) {
@@ -84,7 +84,7 @@ impl AnyRung {
         }
     }
 
-    /// Returns a reason if the rung cannot carry `array`; encodes some of its items.
+    /// Returns the reason why the rung cannot carry `array`, found by encoding some of its items.
     pub fn obstacle(&self, array: &ArrayInfo) -> Option<String> {
         let codec = match self {
             AnyRung::Own(rung) => rung.codec(),
@@ -116,7 +116,7 @@ impl fmt::Display for AnyRung {
     }
 }
 
-/// Text is as long as its values, so the length of a message is estimated from a sample.
+/// Items that are encoded to estimate the length of a message. Text is as long as its values.
 const SAMPLE_ITEMS: u64 = 1000;
 
 /// Estimates the bytes of `array` in `codec`. Returns `None` for `reflect`, where no codec runs.

@@ -17,7 +17,7 @@ pub struct Cell {
     pub rung: AnyRung,
     pub variant: Variant,
     pub parent: Option<Rung>,
-    /// Tonic, or axum with the usual libraries.
+    /// Standard server for comparison: tonic, or axum with the usual libraries.
     pub reference: Option<Rung>,
     pub array: ArrayInfo,
     pub concurrency: Concurrency,
@@ -26,21 +26,21 @@ pub struct Cell {
     pub offered_hz: Option<f64>,
     /// Null server that shows the highest rate of the load generator.
     pub null: Option<Rung>,
-    /// True if system calls and allocations are counted, and nothing is timed.
+    /// True if system calls and allocations of a request are counted, and nothing is timed.
     pub is_counted: bool,
-    /// True for a cell of a single block.
+    /// True if one block tries the cell and the others do not.
     pub is_once: bool,
     pub window: Length,
     pub skip: Option<String>,
 }
 
-/// Size from which few requests would fit into the time of a window.
+/// Size from which a window is a number of requests, of which few would fit into its time.
 const COUNTED_BYTES_MIN: u64 = 8 << 20;
 
 const COUNTED_BYTES: u64 = 256 << 20;
 
 impl Cell {
-    /// Reduces `wanted` to the limit of the rung.
+    /// A cell under `wanted` concurrency, or as much of it as the rung can take from `client`.
     pub fn new(
         rung: AnyRung,
         array: &ArrayInfo,
@@ -70,7 +70,7 @@ impl Cell {
         }
     }
 
-    /// Compares everything but the load.
+    /// Returns whether `trial` is a trial of this cell, apart from its load.
     pub fn matches(&self, trial: &Trial) -> bool {
         self.rung.is_named(&trial.rung)
             && self.variant == trial.variant
@@ -82,8 +82,7 @@ impl Cell {
     }
 }
 
-/// Returns `time`, or a number of requests where messages are large. Text is slow: it gets a
-/// quarter.
+/// Returns `time`, or a number of requests for large messages. Slow text gets a quarter of them.
 fn window(encoding: Encoding, bytes: u64, time: Duration) -> Length {
     if bytes < COUNTED_BYTES_MIN {
         return Length::Time(time);

@@ -43,7 +43,7 @@ impl Concurrency {
         Concurrency::for_family(family, grpc, rest)
     }
 
-    /// `raw` gets both loads.
+    /// Selects `grpc` or `rest`; `raw` gets both.
     pub fn for_family(family: Family, grpc: Concurrency, rest: Concurrency) -> Vec<Concurrency> {
         match family {
             Family::Grpc => vec![grpc],
@@ -58,7 +58,7 @@ impl Concurrency {
     }
 }
 
-/// `1x1000` or `50x1`: connections and requests in flight on each.
+/// Connections and requests in flight on each, `1x1000` or `50x1`.
 impl fmt::Display for Concurrency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}x{}", self.connections, self.in_flight / self.connections.max(1)))

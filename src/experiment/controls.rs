@@ -13,7 +13,7 @@ use crate::stats::bootstrap::UNITS_MIN;
 use super::any_rung::AnyRung;
 use super::cell::Cell;
 
-/// A shorter run has no controls.
+/// Fewest blocks from which controls can tell anything. A shorter run has none.
 pub const BLOCKS_MIN: u32 = UNITS_MIN as u32;
 
 pub const DELAY_NS: u64 = 500;

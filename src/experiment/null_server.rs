@@ -13,7 +13,7 @@ use super::cell::Cell;
 
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// Makes one cell for each protocol, encoding, array and load of `cells`.
+/// Makes a cell for each protocol, encoding, array and load of `cells`.
 pub fn cells(cells: &[Cell]) -> Vec<Cell> {
     let mut null_cells: Vec<Cell> = Vec::new();
     for cell in cells.iter().filter(|cell| cell.skip.is_none()) {

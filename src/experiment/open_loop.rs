@@ -1,8 +1,7 @@
 //! The open-loop part of a run: the rates that each rung is offered, derived from the closed loop.
 //!
 //! Rungs with the same standard server are offered the same rates, since latencies at different
-//! rates cannot be compared. A rung is skipped at a rate that would show its queue and nothing
-//! else.
+//! rates cannot be compared. A rung is skipped at a rate that would show only its queue.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +21,7 @@ pub const SHARES: [f64; 3] = [0.3, 0.6, 0.8];
 /// Highest share of a rung's own rate.
 const OWN_SHARE_MAX: f64 = 0.9;
 
-/// A 99.9th percentile takes thousands of requests.
+/// Length of a window. A 99.9th percentile takes thousands of requests.
 const WINDOW: Duration = Duration::from_secs(1);
 
 const BLOCKS: u32 = 3;
@@ -53,7 +52,7 @@ pub fn plan(closed: &Plan, trials: &[Trial]) -> Plan {
     }
 }
 
-/// Returns true for the standard server of `cell` under the same load.
+/// Returns whether `other` is the standard server of `cell` under the same load.
 fn is_standard(other: &Cell, cell: &Cell) -> bool {
     let is_usual = |cell: &Cell| cell.variant == Variant::Usual && !cell.is_once;
     is_usual(other)

@@ -22,17 +22,17 @@ use super::plan::Plan;
 use super::preset::{BLOCKS_MAX, Blocks, Preset};
 use super::{ab, controls, null_server};
 
-/// `None` leaves the choice to the preset.
+/// Changes to a preset. `None` leaves the choice to the preset.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     pub preset: Preset,
-    /// Globs over our own rungs and those of `external`.
+    /// Globs over the names of the ladder's rungs and of the rungs of `external`.
     pub rungs: Option<String>,
     pub external: Vec<Arc<ExternalServer>>,
-    /// Adds every rung of `external` to those of the preset.
+    /// True to add every rung of `external` to those of the preset.
     pub every_external: bool,
     pub client: Client,
-    /// Float64 vectors.
+    /// Sizes of float64 vectors, in bytes.
     pub sizes: Option<Vec<u64>>,
     pub array: Option<PathBuf>,
     pub connections: Option<u32>,
@@ -50,7 +50,7 @@ pub struct RunOptions {
 /// the cost of a lone small request. After a pause this long, a wake-up is 1 % of the pause.
 pub const BUSY_POLL: Duration = Duration::from_millis(1);
 
-/// Longest warm-up whose rate shows a trend, as a multiple of the usual one.
+/// Upper bound of a warm-up whose rate shows a trend, as a multiple of the usual warm-up.
 const SETTLE_FACTOR: u32 = 3;
 
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +141,7 @@ impl RunOptions {
         }
     }
 
-    /// Puts our own rungs first.
+    /// Selects the rungs, our own first.
     fn rungs(&self) -> Result<Vec<AnyRung>, OptionsError> {
         let external = external::rungs(&self.external).into_iter().map(AnyRung::External);
         let mut rungs: Vec<AnyRung> = match &self.rungs {

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt as _, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// Draws an order of the cells 0 to `cells` for each round.
+/// Draws for each round the order of the cells 0 to `cells`.
 pub fn rounds(cells: usize, rounds: u32, seed: u64) -> Vec<Vec<usize>> {
     let mut random = Pcg64::seed_from_u64(seed);
     let mut shuffled = || {
@@ -20,8 +20,8 @@ pub fn rounds(cells: usize, rounds: u32, seed: u64) -> Vec<Vec<usize>> {
 
 const ENVIRONMENT_BYTES_MAX: u32 = 4096;
 
-/// Draws the padding of a server's environment. It differs from launch to launch, since the address
-/// of the stack can move a figure by more than the cost of a layer.
+/// Draws the padding of a server's environment, in bytes. It differs from launch to launch, since
+/// the address of the stack can move a figure by more than the cost of a layer.
 pub fn environment_bytes(seed: u64, round: u32, cell: usize) -> u32 {
     let launch = (u64::from(round) << 32) | cell as u64;
     Pcg64::seed_from_u64(seed ^ launch.rotate_left(17)).random_range(0..ENVIRONMENT_BYTES_MAX)

@@ -29,13 +29,13 @@ pub enum Preset {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocks {
     pub min: u32,
-    /// From `min` on, the run ends once every ratio is known well enough.
+    /// Upper bound. From `min` on, the run ends once every ratio is known well enough.
     pub max: u32,
-    /// No block may end later. The longest block so far is the estimate of the next.
+    /// Time after which no block may end. The longest block so far is the estimate of the next.
     pub time: Option<Duration>,
 }
 
-/// Steps of one gRPC chain and one REST chain, then each encoding in a complete server.
+/// Rungs of `quick`: steps of one gRPC and one REST chain, then each encoding in a whole server.
 pub const QUICK: &str = "{uring,tokio}/raw/reflect,uring/raw/{protobuf,msgpack},\
     uring/h2/protobuf,{uring,tokio}/h2-crate/protobuf,tokio/hyper-h2/protobuf*,tokio/tonic*/protobuf:prost,\
     {uring,tokio}/h1/msgpack,tokio/hyper/msgpack,tokio/axum/{msgpack,npy}*,\
@@ -46,13 +46,13 @@ pub const SEED: &str = "uring/raw/reflect,uring/h2/protobuf,{uring,tokio}/h2-cra
 
 pub const SEED_IN_FLIGHT: u32 = 1000;
 
-/// Further requests waited in the original's aiohttp client.
+/// Most connections of the original's aiohttp client. Further requests waited in it.
 pub const SEED_CONNECTIONS: u32 = 100;
 
-/// Upper bound where time ends the run.
+/// Upper bound of blocks where time ends the run.
 pub const BLOCKS_MAX: u32 = 1000;
 
-/// Makes a run of three minutes in all.
+/// Time of the blocks of `quick`, which takes three minutes in all.
 const QUICK_TIME: Duration = Duration::from_secs(175);
 
 impl Preset {

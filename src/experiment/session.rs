@@ -50,13 +50,13 @@ pub struct Totals {
 struct Session<'a> {
     runner: TrialRunner<'a>,
     records: &'a mut Records,
-    /// Includes those of the run that is resumed.
+    /// Completed trials, including those of the run that is resumed.
     trials: Vec<Trial>,
-    /// Round and cell of each trial of the run that is resumed.
+    /// Round and cell of the trials of the run that is resumed.
     earlier: BTreeSet<(u32, u32)>,
-    /// Reasons by cell.
+    /// Reasons not to try a cell.
     skip: Vec<Option<String>>,
-    /// Failure by rung and build; `None` for a rung that passed.
+    /// Conformance failure by rung and build; `None` for a rung that passed.
     conformance: BTreeMap<(String, Option<Variant>), Option<Outcome>>,
     totals: Totals,
 }
@@ -164,7 +164,7 @@ impl<'a> Session<'a> {
 }
 
 impl Session<'_> {
-    /// Checks the rung of `cell` on first use.
+    /// Returns the conformance failure of the rung of `cell`, which is checked on first use.
     fn nonconformance(&mut self, cell: &Cell) -> anyhow::Result<Option<Outcome>> {
         let build = match cell.variant {
             Variant::Null => return Ok(None),

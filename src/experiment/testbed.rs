@@ -10,9 +10,9 @@ use super::plan::Plan;
 
 #[derive(Debug)]
 pub struct Testbed {
-    /// Started as server and as load generator.
+    /// This program, started as server and as load generator.
     pub program: PathBuf,
-    /// Old ones and new ones.
+    /// Builds to compare: the old ones and the new ones.
     pub builds: [Vec<PathBuf>; 2],
     pub cpu_server: usize,
     pub cpu_client: usize,
@@ -26,7 +26,7 @@ impl Testbed {
         self.cpu_server == self.cpu_client
     }
 
-    /// On a shared core the load generator does not poll, which would keep the server off the core.
+    /// Turns polling off on a shared core, where it would keep the server from running.
     pub fn knobs(&self, plan: &Plan) -> Knobs {
         let mut knobs = plan.knobs.clone();
         if self.shares_core() {

@@ -34,9 +34,9 @@ pub(super) struct TrialResult {
     pub(super) server: Option<ServerReport>,
     pub(super) machine: MachineFacts,
     pub(super) counts: Option<Counts>,
-    /// `None` if the Python client loaded the server.
+    /// Document of the children; `None` if the Python client loaded the server.
     pub(super) spec: Option<Box<TrialSpec>>,
-    /// True if every further trial would run out of time too.
+    /// True if the trial ran out of time, as every further one would.
     pub(super) ran_out_of_time: bool,
 }
 
@@ -102,7 +102,7 @@ impl TrialRunner<'_> {
         }
     }
 
-    /// Returns the outcome if a reply was wrong.
+    /// Sends arrays of every kind to the rung of `cell`. Returns the outcome if a reply was wrong.
     pub(super) fn check_conformance(&self, cell: &Cell) -> Option<Outcome> {
         let mut spec = self.commands().document(cell, &self.report());
         let server = match self.start(cell, &mut spec, 0) {

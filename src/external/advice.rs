@@ -1,7 +1,6 @@
 //! Known causes of a failed set-up or server start, with advice for the user.
 //!
-//! The input is text that other programs write for people. The advice is added to it and never
-//! replaces it. Text without a known cause gets no advice.
+//! The advice is added to text that other programs write, and never replaces it.
 
 /// Fragments of messages, in lower case, with the advice for each.
 const KNOWN: &[(&str, &str)] = &[
@@ -30,7 +29,6 @@ const VENV: &str = "python3 cannot create a virtual environment: install its ven
 const NETWORK: &str = "packages cannot be downloaded: the first run needs a network or a package \
                        index that can be reached (PIP_INDEX_URL, PIP_FIND_LINKS)";
 
-/// Finds the advice for the first known fragment in `text`.
 pub fn find(text: &str) -> Option<&'static str> {
     let text = text.to_lowercase();
     KNOWN.iter().find(|(words, _)| text.contains(words)).map(|(_, advice)| *advice)

@@ -1,7 +1,7 @@
 //! Load clients that a trial can use.
 //!
-//! The Python client is the one that the original benchmark had. It lies in the folder of the
-//! external servers and runs in their environment. This module does not start a client.
+//! The Python client of the original benchmark lies in the folder of the external servers and runs
+//! in their environment. This module starts nothing.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use serde::Deserialize;
 
 use crate::axis::Family;
 
-/// Program that loads the server of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Client {
@@ -21,8 +20,7 @@ pub enum Client {
 }
 
 impl Client {
-    /// Default number of rounds. A trial of the Python client takes seconds, one of ours half a
-    /// second.
+    /// Returns the default. A trial of the Python client takes seconds, one of ours half a second.
     pub fn rounds(self) -> u32 {
         match self {
             Client::Own => 5,
@@ -30,8 +28,8 @@ impl Client {
         }
     }
 
-    /// Time limit of a trial that has `usual` with our own client. The Python client needs some
-    /// 15 s on an idle core for 1000 arrays of 64 KiB as JSON text.
+    /// Returns the time limit of a trial. The Python client needs some 15 s on an idle core for
+    /// 1000 arrays of 64 KiB as JSON text.
     pub fn budget(self, usual: Duration) -> Duration {
         match self {
             Client::Own => usual,
@@ -39,7 +37,6 @@ impl Client {
         }
     }
 
-    /// Returns true if the client can load a server of `family`.
     pub fn speaks(self, family: Family) -> bool {
         match self {
             Client::Own => true,

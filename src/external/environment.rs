@@ -8,10 +8,9 @@
 //! FOLDER/NAME.log     output of the steps
 //! ```
 //!
-//! An environment with a `.made` file is complete, because an interrupted set-up leaves none. If
-//! two runs need the same environment, one installs it and the other waits. An environment in use
-//! is never installed again. This module does not know the contents of an environment. A failed
-//! set-up is an error of one line and does not end a run.
+//! An environment with a `.made` file is complete. If two runs need the same environment, one
+//! installs it and the other waits. An environment in use is never installed again. A failed set-up
+//! is an error of one line and does not end a run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -29,30 +28,24 @@ use crate::sys::child::{ChildError, Process};
 /// Time limit of one step. A step can run a compiler or use a slow network.
 const STEP_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// Poll interval for a lock and for a running step.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Start of each line of the log that names a step.
 const PROMPT: &str = "$ ";
 
-/// Bytes at the end of a log that are searched for the reason of a failure.
 const LOG_BYTES: usize = 8192;
 
-/// Folder and programs for the set-up of environments.
 #[derive(Clone, Debug)]
 pub struct Site {
     /// Path of this program. It starts each step, so that the step ends when this process ends.
     pub program: PathBuf,
     /// Absolute path of the folder with all environments.
     pub folder: PathBuf,
-    /// Folders in which programs are searched.
     pub search: Vec<PathBuf>,
 }
 
 /// Complete environment, protected from a new set-up until this value is dropped.
 #[derive(Debug)]
 pub struct Environment {
-    /// Value of the placeholder `{env}`.
     pub path: PathBuf,
     _in_use: Option<File>,
 }
@@ -64,11 +57,9 @@ pub struct Environments(BTreeMap<String, Result<Environment, String>>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     Ready,
-    /// Not installed. The first use installs it.
     NotMade,
     /// Incomplete, or installed from another recipe. The next use installs it again.
     Stale,
-    /// Impossible on this machine, with the reason.
     Missing(String),
 }
 
@@ -95,7 +86,6 @@ pub fn prepare(
     Installer { server, site, stop }.prepare(tell)
 }
 
-/// Returns the state of the environment of `server`.
 pub fn state(server: &ExternalServer, site: &Site) -> State {
     let installer = Installer { server, site, stop: &AtomicBool::new(false) };
     match installer.recipe() {
@@ -107,8 +97,7 @@ pub fn state(server: &ExternalServer, site: &Site) -> State {
 }
 
 impl Environments {
-    /// Prepares the environments of `servers`. A failed set-up is stored with its reason. The only
-    /// error is an interrupt.
+    /// Stores a failed set-up with its reason. The only error is an interrupt.
     pub fn prepare<'a>(
         servers: impl IntoIterator<Item = &'a ExternalServer>,
         site: &Site,
@@ -140,7 +129,6 @@ impl Environments {
     }
 }
 
-/// Set-up of the environment of one server.
 struct Installer<'a> {
     server: &'a ExternalServer,
     site: &'a Site,
@@ -238,7 +226,6 @@ impl Installer<'_> {
         }
     }
 
-    /// Waits for the lock.
     fn lock(
         &self,
         try_lock: fn(&File) -> Result<(), TryLockError>,
@@ -287,7 +274,6 @@ fn file_error(path: &Path) -> impl FnOnce(std::io::Error) -> SetupError {
     |source| SetupError::File { path: path.to_owned(), source }
 }
 
-/// Accepts that the file to remove does not exist.
 fn ignore_missing(removed: std::io::Result<()>) -> std::io::Result<()> {
     match removed {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -299,7 +285,6 @@ fn line(words: &[Template]) -> String {
     words.iter().map(Template::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// Finds the first executable file called `program`.
 fn find(program: &str, search: &[PathBuf]) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let is_program = |path: &PathBuf| {
@@ -308,16 +293,14 @@ fn find(program: &str, search: &[PathBuf]) -> Option<PathBuf> {
     search.iter().map(|folder| folder.join(program)).find(is_program)
 }
 
-/// Returns the first line of `program --version`. An environment that one version has made may not
-/// work with another.
+/// Returns the version, since another one may not work with an existing environment.
 fn version(program: &Path) -> String {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
     let output = output.map(|output| output.stdout).unwrap_or_default();
     String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned()
 }
 
-/// Returns why a step failed: the advice for a known cause, else the last line of `log`, else
-/// `error`.
+/// Explains a failed step: advice for a known cause, else the last line of `log`, else `error`.
 fn reason(log: &Path, error: &ChildError) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_BYTES)..]);

@@ -9,7 +9,6 @@ use super::environment::{self, Site, State};
 use super::manifest::{Limits, Manifest};
 use crate::axis::external::PREFIX;
 
-/// Describes every server: manifest, state of its environment, limits and known faults.
 pub fn list(servers: &[Arc<ExternalServer>], site: &Site) -> String {
     let one = |server: &Arc<ExternalServer>| {
         describe(&server.manifest, &environment::state(server, site))

@@ -1,8 +1,7 @@
 //! Manifest of an external server, `manifest.toml`: description, set-up, start command, limits.
 //!
-//! This module reads and checks manifests and runs nothing. A [`Manifest`] names only encodings of
-//! the contract and only placeholders that have a value later. Each error names the file and the
-//! key. `tools/external/README.md` describes every key.
+//! A [`Manifest`] names only encodings of the contract and only placeholders that have a value
+//! later. Each error names the file and the key. `tools/external/README.md` describes every key.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +12,6 @@ use serde::Deserialize;
 use super::client::Client;
 use crate::axis::{Encoding, Family};
 
-/// Name of the manifest in the folder of its server.
 pub const FILE_NAME: &str = "manifest.toml";
 
 /// Earlier name of the file, which is still read.
@@ -26,14 +24,12 @@ pub struct Manifest {
     pub name: String,
     /// Description in one line.
     pub about: String,
-    /// Programming language.
     pub language: String,
     /// Licence of the libraries, as an SPDX expression.
     pub licence: String,
     /// Versions of the measured libraries.
     pub version: String,
     pub protocol: Protocol,
-    /// Codecs that the server offers. Each is a rung.
     pub codecs: Vec<CodecName>,
     /// Known deviations from the contract.
     #[serde(default)]
@@ -54,14 +50,12 @@ pub struct Manifest {
 pub struct Setup {
     /// Name of the environment. Default: the name of the server.
     pub environment: Option<String>,
-    /// Programs that must be installed.
     #[serde(default)]
     pub needs: Vec<String>,
     /// Input files, relative to the server's folder. A change installs the environment again.
     #[serde(default)]
     pub files: Vec<PathBuf>,
-    /// Commands that install the environment, run in the server's folder. An empty list means that
-    /// the server needs no environment.
+    /// Commands, run in the server's folder. None means that the server needs no environment.
     #[serde(default)]
     pub steps: Vec<Vec<Template>>,
 }
@@ -81,12 +75,10 @@ pub struct Start {
 pub struct Limits {
     pub body_bytes_max: Option<u64>,
     pub in_flight_max: Option<u32>,
-    /// Further limits for some arrays or clients.
     #[serde(default)]
     pub when: Vec<When>,
 }
 
-/// Limit of the requests in flight for large arrays, or for one client.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct When {
@@ -100,11 +92,8 @@ pub struct When {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// REST paths of the contract over HTTP/1.1.
     H1,
-    /// gRPC method of the contract over HTTP/2.
     Grpc,
-    /// Length-prefixed frames.
     Raw,
 }
 
@@ -122,19 +111,16 @@ pub struct CodecName {
 #[serde(transparent)]
 pub struct Template(String);
 
-/// Reason to refuse a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     #[error("{path}: cannot read the manifest: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    /// Text that is not TOML or does not have the fields of a manifest.
     #[error("{path}:{line}: {reason} (in `{text}`)")]
     Form { path: PathBuf, line: usize, text: String, reason: String },
     #[error("{path}: {invalid}")]
     Value { path: PathBuf, invalid: Invalid },
 }
 
-/// Key whose value is invalid, with the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{key}: {reason}")]
 pub struct Invalid {
@@ -148,7 +134,6 @@ pub fn find(folder: &Path) -> Option<PathBuf> {
 }
 
 impl Manifest {
-    /// Reads and checks the manifest at `path`.
     pub fn read(path: &Path) -> Result<Manifest, ManifestError> {
         let path = path.to_owned();
         let text = match std::fs::read_to_string(&path) {
@@ -217,8 +202,6 @@ fn invalid(key: &'static str, reason: String) -> Result<(), Invalid> {
 }
 
 impl Limits {
-    /// Returns the largest allowed number of requests in flight with arrays of `bytes` from
-    /// `client`.
     pub fn in_flight_max(&self, bytes: u64, client: Client) -> Option<u32> {
         let applies = |when: &&When| {
             bytes >= when.array_bytes_min && when.client.is_none_or(|only| only == client)
@@ -289,7 +272,6 @@ impl fmt::Display for CodecName {
     }
 }
 
-/// Placeholder for the address in a ready line.
 const ADDRESS: &str = "{address}";
 
 const STEP_PLACEHOLDERS: &[&str] = &["{env}"];
@@ -303,7 +285,6 @@ impl Template {
         values.iter().fold(self.0.clone(), fill)
     }
 
-    /// Returns the text before and after the address in a ready line.
     pub fn around_address(&self) -> (&str, &str) {
         self.0.split_once(ADDRESS).expect("Manifest::read has checked the ready line")
     }

@@ -1,10 +1,8 @@
-//! External servers: programs in any language that are not part of this crate and join the ladder
-//! as data.
+//! External servers: programs in any language that join the ladder as data.
 //!
 //! A folder with a [`manifest`] is an external server. Each codec in the manifest is a rung,
-//! `external/NAME/CODEC[:FLAVOUR]`. It is measured like every other rung and has no parent, because
-//! it differs from our rungs on more than one axis. [`environment`] installs what a server needs
-//! before its first start. This room starts no server and measures nothing.
+//! `external/NAME/CODEC[:FLAVOUR]`, without a parent, because it differs from our rungs on more
+//! than one axis. [`environment`] installs a server's needs. This room starts no server.
 
 pub mod advice;
 pub mod client;
@@ -23,7 +21,6 @@ use crate::sys::ready_line::ReadyLine;
 
 use manifest::{CodecName, FILE_NAME, Manifest, ManifestError};
 
-/// A server that a manifest describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalServer {
     /// Absolute path of the folder with the manifest.
@@ -31,21 +28,18 @@ pub struct ExternalServer {
     pub manifest: Manifest,
 }
 
-/// An external server with one of its codecs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalRung {
     pub server: Arc<ExternalServer>,
     pub codec: CodecName,
 }
 
-/// Reason to refuse a folder of external servers.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     #[error("{path}: cannot list the folder of external servers: {source}")]
     List { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// Two manifests that use one name for different environments.
     #[error(
         "{path}: setup: the environment {environment:?} differs from that of {other}; use the same \
          needs, files and steps in both, or choose another name"
@@ -113,8 +107,7 @@ impl ExternalRung {
         self.codec.encoding()
     }
 
-    /// Returns the command that starts the server on core `cpu` and a free port, with its
-    /// environment in `env`. The caller runs it in the server's folder.
+    /// Returns the command that starts the server on a free port, to run in the server's folder.
     pub fn command(&self, env: &Path, cpu: usize) -> Vec<String> {
         let (env, cpu, codec) = (env.to_string_lossy(), cpu.to_string(), self.codec.to_string());
         let values = [("{env}", &*env), ("{port}", "0"), ("{cpu}", &cpu), ("{codec}", &codec)];
@@ -126,7 +119,6 @@ impl ExternalRung {
         ReadyLine(before, after)
     }
 
-    /// Returns the name of this rung's row in the original benchmark's table.
     pub fn original(&self) -> Option<&str> {
         self.server.manifest.seed.get(&self.codec).map(String::as_str)
     }

@@ -22,7 +22,7 @@ impl Arrivals {
         self.rate_hz
     }
 
-    /// The first request is due at once.
+    /// Returns the intended time of the next request. The first one is due at once.
     pub fn due(&mut self, now: Instant) -> Instant {
         let first = *self.first.get_or_insert(now);
         // Computed from the first request, so that rounding does not accumulate.

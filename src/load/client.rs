@@ -24,7 +24,7 @@ use crate::wire::{
 use super::LoadError;
 use super::run::{Reply, Run, Ticket};
 
-/// Shorter rests of a message are copied.
+/// Least length at which the bytes after the nonce are shared and not copied.
 const SHARE_BYTES_MIN: usize = 8 * 1024;
 
 #[derive(Debug)]

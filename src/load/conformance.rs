@@ -15,14 +15,14 @@ use super::message::Body;
 
 pub const ARRAYS: usize = 48;
 
-/// A JSON list of as many doubles has 100 KiB.
+/// Most items of an array; a JSON list of as many doubles has 100 KiB.
 const ITEMS_MAX: f64 = 4096.0;
 
 const RANK_MAX: usize = 5;
 
 const EMPTY_ONE_IN: u32 = 12;
 
-/// Draws arrays that `body` can carry. The first is 0-d, the second empty.
+/// Draws the arrays of `seed` that `body` can carry. The first is 0-d, the second empty.
 pub fn arrays(body: Body, seed: u64) -> Vec<NdArray> {
     let mut random = Pcg64::seed_from_u64(seed);
     let dtypes: Vec<DType> = DType::all().collect();
@@ -62,7 +62,7 @@ fn dims(random: &mut Pcg64) -> Vec<u64> {
     (0..rank).map(|_| dim()).collect()
 }
 
-/// A JSON list has no complex numbers, and no shape if a dimension other than the last is 0.
+/// Returns false for a JSON list of complex numbers, or with a 0 before its last dimension.
 fn is_carried(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> bool {
     let Ok(message) = codec::message(codec, array) else { return false };
     let mut scratch = Vec::new();

@@ -102,7 +102,7 @@ impl Message {
 }
 
 impl Form {
-    /// Returns `None` if the nonce is not found in `bytes`, a message that holds `array`.
+    /// Finds the form of `bytes`, a message that holds `array`; `None` if the nonce is not found.
     pub fn find(body: Body, nonce: &Nonce, array: &ArrayView<'_>, bytes: Vec<u8>) -> Option<Form> {
         let (places, stamped_len) = match body.encoding().spec().payload {
             _ if nonce.byte_len() == 0 => (Places::None, 0),
@@ -125,7 +125,7 @@ impl Form {
         self.bytes.is_empty()
     }
 
-    /// Returns the number of bytes that differ from request to request: those of [`Form::stamp`].
+    /// Returns the length of the output of [`Form::stamp`]. All later bytes never differ.
     pub fn stamped_len(&self) -> usize {
         self.stamped_len
     }

@@ -42,7 +42,7 @@ pub enum LoadError {
     Reply { request: u64, wrong: verify::WrongReply },
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// `number` counts from 1.
+    /// Failure of one of several arrays; `number` is from 1.
     #[error("array {number} of {count}, {array}: {source}")]
     Array { number: usize, count: usize, array: String, source: Box<LoadError> },
     #[error("a reply to id {id}, which belongs to no request")]

@@ -21,14 +21,14 @@ use super::LoadError;
 use super::client::LoadConnection;
 use super::run::Run;
 
-/// Largest reply as a multiple of its request, since JSON may contain spaces.
+/// Most bytes of a reply, as a multiple of its request, since JSON may contain spaces.
 const REPLY_FACTOR_MAX: usize = 4;
 
-/// Additional bytes of a reply, e.g. for the text of an error.
+/// Bytes that a reply may have in addition, e.g. for the text of an error.
 const REPLY_BYTES_MORE: usize = 64 * 1024;
 
-/// Reads even while requests wait to be sent: a server that waits for its replies to be read would
-/// never read the requests.
+/// Makes a reactor for a client. It reads even while requests wait to be sent: a server that waits
+/// for its replies to be read would never read the requests.
 pub fn reactor(busy_poll: Duration) -> Result<Reactor, LoadError> {
     let options = driver::Options {
         outbox_bytes_max: usize::MAX,

@@ -16,7 +16,7 @@
 
 use crate::array::{ArrayView, DType, Kind, Order};
 
-/// More than the requests of any run.
+/// Wanted number of nonces: more than the requests of any run.
 const SPACE_WANTED: u64 = 1 << 40;
 
 #[derive(Clone, Debug)]
@@ -153,7 +153,7 @@ impl Scalar {
         self.range().1
     }
 
-    /// Returns the bits and their length in bytes.
+    /// Returns the bits of the value and their length in bytes.
     fn bits(self, digit: u64) -> (u64, usize) {
         let value = self.range().0 + digit;
         let bits = match self {

@@ -52,7 +52,7 @@ struct OpenLoop {
     idle: Vec<usize>,
 }
 
-/// Bytes with framing, over all connections.
+/// Bytes on the wire of all connections, with framing, and the SETTINGS of both sides.
 #[derive(Debug, Default)]
 pub struct Traffic {
     pub bytes_out: Cell<u64>,
@@ -63,7 +63,7 @@ pub struct Traffic {
 
 #[derive(Clone, Copy, Debug)]
 pub enum Reply<'a> {
-    /// Complete body, not yet checked.
+    /// A complete body, not yet checked.
     Body(&'a [u8]),
     Refused(&'a str),
 }
@@ -129,7 +129,7 @@ impl Run {
     }
 
     /// Takes the next request, if one is wanted. The connection `index` could have sent it since
-    /// `free`. It is marked as idle if no request is due.
+    /// `free`. A connection that gets none because none is due is remembered as idle.
     pub fn next(&mut self, now: Instant, free: Instant, index: usize) -> Option<Ticket> {
         if self.started.is_none() {
             self.started = Some(now);
@@ -182,8 +182,8 @@ impl Run {
         }
         let verdict = self.schedule.answered(now);
         self.read(verdict.boundary, now);
-        // In an open loop, a request belongs to the window of its intended time, so that a request
-        // that a stall delayed beyond the window counts.
+        // In an open loop, a request belongs to the window of its intended time. Otherwise a
+        // request that a stall delayed beyond the window would not count.
         let counts = match (&self.open, self.opened) {
             (None, _) => verdict.counts,
             (Some(_), None) => false,
@@ -197,7 +197,7 @@ impl Run {
         }
     }
 
-    /// Keeps the first error.
+    /// Ends the run with `error`, unless it has failed before.
     pub fn fail(&mut self, error: LoadError) {
         self.failure.get_or_insert(error);
     }

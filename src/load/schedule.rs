@@ -68,13 +68,13 @@ impl Schedule {
         Schedule { settle, ..self }
     }
 
-    /// Returns false for a warm-up that ended with a trend; `None` before its end or without
+    /// Returns whether the warm-up ended without a trend; `None` before its end, or without
     /// detection.
     pub fn is_steady(&self) -> Option<bool> {
         self.is_steady
     }
 
-    /// Opens the window at once if there is no warm-up.
+    /// Starts the run, at the first request. Without a warm-up the window opens here.
     pub fn start(&mut self, now: Instant) -> Option<Boundary> {
         if self.warmup.is_reached(0, Duration::ZERO) {
             self.phase = Phase::Window { since: now };
@@ -97,7 +97,7 @@ impl Schedule {
         }
     }
 
-    /// Returns the number of the request, from 0.
+    /// Counts a request and returns its number, from 0.
     pub fn sent(&mut self) -> u64 {
         self.sent += 1;
         self.sent - 1

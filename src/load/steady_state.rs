@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::stats::trend;
 
-/// Fewer slices show no trend in any order.
+/// Slices of the shortest warm-up. Fewer slices show no trend in any order.
 const SLICES: u32 = 5;
 
 const SLICES_LOOKED_AT: usize = 8;
@@ -29,7 +29,7 @@ impl SteadyState {
         SteadyState { slice, slice_end, max_end, replies: Vec::new(), in_slice: 0 }
     }
 
-    /// Counts a reply. `Some` ends the warm-up and tells if it became steady.
+    /// Counts a reply. `Some` ends the warm-up and tells whether it became steady.
     pub fn answered(&mut self, now: Instant) -> Option<bool> {
         let mut ended = None;
         while now >= self.slice_end && ended.is_none() {

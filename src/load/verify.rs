@@ -12,7 +12,7 @@ use crate::codec::{ArrayCodec, CodecError};
 
 use super::message::{Body, Form, Message};
 
-/// A server has one form, or two when it is replaced under the same address.
+/// Forms to remember. A server has one form, or two when it is replaced under the same address.
 const FORMS_MAX: usize = 4;
 
 /// Distance of the requests whose nonces are searched in a wrong reply, for the message.
@@ -42,7 +42,7 @@ pub enum WrongReply {
     Byte { at: usize, expected: u8, got: u8, whose: Whose },
 }
 
-/// Request whose nonce is in a wrong reply.
+/// Request whose nonce is in a wrong reply, if found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whose(pub(super) Option<u64>);
 
@@ -155,7 +155,7 @@ impl Verifier {
             .find(|&candidate| carries(candidate))
     }
 
-    /// Remembers the form of a correct reply if stamping it reproduces the reply.
+    /// Remembers the form of a correct reply, if stamping the form reproduces the reply.
     fn remember(&mut self, request: u64, reply: &[u8]) {
         let message = &self.message;
         let Some(form) =

@@ -17,13 +17,13 @@ use super::message::{Body, Message};
 use super::run::Run;
 use super::{LoadError, conformance, net};
 
-/// A sleep ends some 50 us late.
+/// Time before a request is due at which the thread stops sleeping. A sleep ends some 50 us late.
 const AWAKE: Duration = Duration::from_micros(100);
 
 /// Just below 32 MiB, the largest threshold of glibc.
 const MAPPED_BYTES: usize = 31 << 20;
 
-/// Pins the calling thread if `spec` names a core.
+/// Runs one load on the calling thread, which is pinned if `spec` names a core.
 pub fn run(spec: &LoadSpec) -> Result<Measurement, LoadError> {
     spec.check()?;
     if let Some(core) = spec.cpu {
@@ -50,7 +50,7 @@ pub fn run(spec: &LoadSpec) -> Result<Measurement, LoadError> {
 }
 
 /// Wakes an idle connection if a request of an open loop is due. Returns the time until which the
-/// reactor may sleep.
+/// reactor may sleep, [`AWAKE`] before the next request.
 fn wake(reactor: &mut Reactor, connections: &[ConnectionId], run: &mut Run) -> Option<Instant> {
     let now = Instant::now();
     let (index, due) = run.waiting(now)?;
@@ -69,7 +69,7 @@ fn keep_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(MAPPED_BYTES)));
 }
 
-/// Differs from run to run, so that a cached reply of an earlier run is noticed.
+/// Returns a nonce that differs from run to run, so that a cached reply is noticed.
 fn nonce_base() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_micros() as u64
@@ -81,7 +81,7 @@ fn messages(spec: &LoadSpec) -> Result<Vec<Message>, LoadError> {
     arrays(&spec.array, body)?.into_iter().map(message).collect()
 }
 
-/// Makes arrays that `body` can carry.
+/// Makes the arrays that `array` describes; `body` has to be able to carry them.
 pub fn arrays(array: &ArraySpec, body: Body) -> Result<Vec<NdArray>, LoadError> {
     match array {
         ArraySpec::Seeded { dtype, shape, seed } => {

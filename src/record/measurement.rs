@@ -14,7 +14,7 @@ pub const CLIENT_BUSY: f64 = 0.85;
 pub struct Measurement {
     pub requests: u64,
     pub wall_ns: u64,
-    /// Framing included.
+    /// Bytes sent, framing included.
     pub bytes_out: u64,
     pub bytes_in: u64,
     /// Time from handing a request to the connection until its reply was complete.

@@ -27,7 +27,7 @@ pub use measurement::{CLIENT_BUSY, Http2Settings, Measurement, ScheduleReport};
 pub use server::{DelayTotals, ServerReport};
 pub use trial::{ArrayInfo, Counts, Outcome, RequestCounts, Side, Trial, Variant};
 
-/// A reader refuses other versions.
+/// Version of the format. A reader refuses other versions.
 pub const VERSION: u32 = 3;
 
 /// A line of a run's file.
@@ -42,7 +42,7 @@ pub enum Line {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     pub version: u32,
-    /// UTC.
+    /// Start, in seconds since 1970, UTC.
     pub started_unix_s: u64,
     pub preset: String,
     pub argv: Vec<String>,
@@ -50,10 +50,10 @@ pub struct Header {
     pub rounds: u32,
     pub cpu_server: u32,
     pub cpu_client: u32,
-    /// Polling time before a sleep.
+    /// Time for which the load generator polls for replies before it sleeps.
     #[serde(default)]
     pub client_busy_poll_ns: u64,
-    /// Load generator other than ours.
+    /// Load generator, if it is not ours.
     #[serde(default)]
     pub client: Option<String>,
     #[serde(default)]

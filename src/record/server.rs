@@ -12,7 +12,7 @@ pub struct ServerReport {
     pub accepted: u64,
     /// Connections closed for a fault of the peer.
     pub peer_faults: u64,
-    /// Times that peers reached a limit, by the limit's name; zeros are left out.
+    /// Number of times that peers reached a limit, by the limit's name; zeros are left out.
     #[serde(default)]
     pub limits: BTreeMap<String, u32>,
     /// Options of the first accepted socket, read back.

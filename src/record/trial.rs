@@ -17,13 +17,13 @@ pub struct Trial {
     #[serde(deserialize_with = "crate::axis::external::deserialize")]
     pub rung: String,
     pub parent: Option<String>,
-    /// Standard server that the rung is compared with.
+    /// The standard server that the rung is compared with.
     pub reference: Option<String>,
     #[serde(default)]
     pub null: Option<String>,
     #[serde(default)]
     pub variant: Variant,
-    /// Row of numpy_rpc_benchmark's table.
+    /// The corresponding row of numpy_rpc_benchmark's table.
     #[serde(default)]
     pub original: Option<String>,
     pub array: ArrayInfo,
@@ -43,17 +43,17 @@ pub struct Trial {
     pub spec: Option<Box<TrialSpec>>,
     pub outcome: Outcome,
     pub server: Option<ServerReport>,
-    /// Use of the machine by others during the load.
+    /// Use of the machine by others while the load ran.
     pub disturbance: Option<Disturbance>,
     #[serde(rename = "waits")]
     pub sched_stats: Option<SchedStats>,
     /// Times of a fixed piece of work on the server's core just before and just after the load.
     #[serde(default, rename = "piece_ns")]
     pub reference_work_ns: Option<[u64; 2]>,
-    /// `None` for a timed trial.
+    /// Activity per request; `None` for a timed trial.
     #[serde(default)]
     pub counts: Option<Counts>,
-    /// Reason that [`validity`](super::validity) found.
+    /// Reason for which the figures do not count ([`validity`](super::validity)).
     #[serde(default)]
     pub discarded: Option<String>,
 }
@@ -91,7 +91,7 @@ pub enum Side {
 pub struct ArrayInfo {
     pub dtype: String,
     pub shape: Vec<u64>,
-    /// Size without framing.
+    /// Size of the array without framing.
     pub bytes: u64,
 }
 
@@ -114,12 +114,12 @@ pub enum Outcome {
     },
 }
 
-/// Activity of a server that answers requests one at a time. It does not depend on speed. The
-/// difference of the two counts does not contain what happens once per connection.
+/// Activity of a server that answers requests one at a time on one connection. It does not depend
+/// on speed. The difference of the two counts does not contain what happens once per connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub few: RequestCounts,
-    /// Twice as many requests.
+    /// Counts of twice as many requests.
     pub many: RequestCounts,
 }
 

@@ -49,20 +49,20 @@ pub struct Figures {
     pub status: Status,
     pub to_parent: Option<Ratio>,
     pub to_reference: Option<Ratio>,
-    /// Rate of the load generator against a null server.
+    /// Requests per second that the load generator reaches against a null server.
     pub ceiling_hz: Option<f64>,
 }
 
-/// Costs and bytes are per request.
+/// Figures of a cell by itself. Costs and bytes are per request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellFigures {
     pub server_cpu_ns: Option<Interval>,
     /// Share of `server_cpu_ns` in the kernel, by the kernel's tick; `None` without a tick.
     pub system_share: Option<f64>,
-    /// Without idle polling.
+    /// CPU of the load generator, without idle polling.
     pub client_cpu_ns: Interval,
     pub rate_hz: Interval,
-    /// Median over the requests of all blocks.
+    /// Median latency over the requests of all blocks.
     pub p50_ns: Option<u64>,
     pub p99_ns: Option<u64>,
     pub bytes_in: f64,
@@ -72,7 +72,7 @@ pub struct CellFigures {
     pub discarded: usize,
 }
 
-/// The intervals of all ratios of a section hold together.
+/// Ratio of costs. The intervals of all ratios of a section hold together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratio {
     pub ratio: Interval,
@@ -97,8 +97,8 @@ pub fn sections(trials: &[Trial]) -> Vec<Section> {
         .collect()
 }
 
-/// Returns true if no ratio is less certain than the noise floor of its section or
-/// [`WIDTH_WANTED`].
+/// Returns true if every ratio is known to within the noise floor of its section or
+/// [`WIDTH_WANTED`], whichever is larger. Further blocks would add nothing.
 pub fn is_resolved(trials: &[Trial]) -> bool {
     let is_known = |ratio: &Ratio, section: &Section| {
         let width = ratio.ratio.half_width().map(|half| half / ratio.ratio.estimate);
@@ -183,8 +183,8 @@ impl CellFigures {
     }
 }
 
-/// Returns the rungs to compare with, parent and reference. A rung that is both counts once, as the
-/// parent. A rung is not compared with itself.
+/// Returns the rung to compare with the parent, and the one to compare with the reference. A rung
+/// that is both counts once, as the parent. A rung is not compared with itself.
 fn compared_with(trial: &Trial) -> [Option<&str>; 2] {
     let reference = trial.reference.as_ref().filter(|_| trial.reference != trial.parent);
     [trial.parent.as_ref(), reference]

@@ -7,7 +7,7 @@ use crate::record::CLIENT_BUSY;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ceiling {
-    /// Null server.
+    /// Rung of the null server.
     pub null: String,
     pub rate_hz: f64,
     /// True if the load generator was the busy side, so that the rate is its limit.

@@ -20,7 +20,7 @@ pub(super) fn section_key(trial: &Trial) -> SectionKey<'_> {
     (array.bytes, &array.dtype, &array.shape, trial.connections, trial.in_flight)
 }
 
-/// Trials, one per block. Cells of a section have at least one.
+/// Trials of one cell, one per block. Cells of a section have at least one trial.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CellTrials<'a>(pub(super) Vec<&'a Trial>);
 
@@ -77,7 +77,7 @@ impl<'a> CellTrials<'a> {
         self.measured().into_iter().filter_map(cost).collect()
     }
 
-    /// Averages over all blocks. Most windows have no fault, so a median would hide the few.
+    /// Averages the page faults of all blocks. Most windows have none, so a median would be 0.
     pub(super) fn page_faults(&self) -> Option<f64> {
         let measured = self.measured();
         let faults = measured.iter().map(|(_, m)| m.server_faults).sum::<Option<u64>>()?;
@@ -85,7 +85,7 @@ impl<'a> CellTrials<'a> {
         (requests > 0).then(|| faults as f64 / requests as f64)
     }
 
-    /// Merges all blocks. A quantile of quantiles would mean nothing.
+    /// Merges the latencies of all blocks. A quantile of quantiles would mean nothing.
     pub(super) fn latencies(&self) -> Option<Histogram> {
         let mut all: Option<Histogram> = None;
         for (_, measurement) in self.measured() {

@@ -1,7 +1,6 @@
 //! Columns of a row, derived from its figures.
 //!
-//! An entry of [`COLUMNS`] has the head and the text for people, and the names and values of the
-//! CSV.
+//! An entry of [`COLUMNS`] has head and text for people, and the names and values of the CSV.
 
 use crate::axis::{Axis, Rung};
 use crate::stats::bootstrap::Interval;
@@ -15,7 +14,7 @@ pub(super) struct View<'a> {
     pub(super) section: &'a Section,
     pub(super) row: &'a Row,
     pub(super) figures: &'a Figures,
-    /// Rates and latencies are hidden if server and load generator shared a core.
+    /// Server and load generator shared a core, so rates and latencies are hidden.
     pub(super) shares_core: bool,
 }
 
@@ -29,7 +28,7 @@ pub(super) struct Shown {
     pub(super) text: fn(&View<'_>) -> String,
 }
 
-/// Plain numbers, empty if unknown.
+/// Fields of a column in the CSV: plain numbers, empty if unknown.
 pub(super) enum Field {
     Value(&'static str, fn(&View<'_>) -> String),
     /// Three fields: the estimate, and the ends with `_low` and `_high` appended to the name.
@@ -38,7 +37,7 @@ pub(super) enum Field {
 
 use Field::{Interval as Range, Value};
 
-/// Order of the tables and of the CSV.
+/// All columns, in the order of the tables and of the CSV.
 pub(super) const COLUMNS: &[Column] = &[
     shown(
         "CPU/request",
@@ -179,7 +178,7 @@ fn ratio(to: &Ratio) -> String {
     format!("{same}{}", units::ratio(&to.ratio))
 }
 
-/// Returns the one axis that differs; `None` if a name is not a rung of this program.
+/// Returns the axis in which two rungs differ; `None` if a name is not a rung of this program.
 fn changed_axis(rung: &str, parent: &str) -> Option<Axis> {
     let (rung, parent): (Rung, Rung) = (rung.parse().ok()?, parent.parse().ok()?);
     rung.differs(parent).into_iter().next()

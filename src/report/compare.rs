@@ -23,8 +23,8 @@ use super::{Run, core_speed, units};
 /// Share by which a count must grow to be reported. Bytes that only pace a connection vary.
 const COUNT_GROWTH_MIN: f64 = 0.01;
 
-/// Absolute growth per request that is also allowed: a wait that the tracing ends early is one more
-/// call in about fifty requests.
+/// Absolute growth per request that is allowed on top: a wait that the tracing ends early is one
+/// more call in about fifty requests.
 const COUNT_SLACK: f64 = 0.25;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -193,8 +193,8 @@ impl ComparedCount {
     }
 }
 
-/// Name, value, and whether growth is an objection. A larger buffer that is kept is not worse, so
-/// allocated bytes may grow.
+/// Name of a count, its value, and whether it must not grow. Allocated bytes may grow, since a
+/// larger buffer that is kept is not worse.
 type What = (&'static str, fn(&RequestCounts) -> Option<u64>, bool);
 
 const WHATS: [What; 5] = [
@@ -205,7 +205,7 @@ const WHATS: [What; 5] = [
     ("bytes to the server", |counts| Some(counts.bytes_out), true),
 ];
 
-/// Takes the least over the builds of a side.
+/// Compares the counts of one request, by rung and array: the least over the builds of a side.
 fn compare_counts(trials: &[Trial]) -> Vec<ComparedCount> {
     type Builds<'a> = BTreeMap<(Side, u32), Vec<&'a Counts>>;
     let mut cells: BTreeMap<(u64, &str), Builds<'_>> = BTreeMap::new();

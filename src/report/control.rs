@@ -18,7 +18,7 @@ use super::units;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Control {
     pub rung: String,
-    /// By the servers' clocks.
+    /// Injected delay per request, by the servers' clocks.
     pub added_ns: f64,
     pub found_ns: Interval,
     pub base: Base,
@@ -27,14 +27,14 @@ pub struct Control {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
     Busy,
-    /// The rung with a first delay.
+    /// The rung with a first delay, because the plain server waits for the load generator.
     KeptBusy,
     /// The plain rung, although its server waits for the load generator.
     Idle,
 }
 
 impl Control {
-    /// Evaluates the delayed cells; `None` if there are none.
+    /// Evaluates the delayed cells among `cells`; `None` if there is no such cell.
     pub(super) fn evaluate(cells: &[CellTrials<'_>]) -> Option<Control> {
         let mut delayed: Vec<&CellTrials<'_>> = cells.iter().collect();
         delayed.retain(|cell| requested_ns(cell).is_some() && !cell.server_costs().is_empty());
@@ -93,8 +93,8 @@ fn requested_ns(cell: &CellTrials<'_>) -> Option<u64> {
     }
 }
 
-/// Returns the injected delay per request, by block. A server that waited for its core counted that
-/// time too, so its count is left out. The requested delay stands in for missing counts.
+/// Returns the injected delay per request, by block. If no server counted it, the requested delay
+/// stands. A server that waited for its core counted that time too, so its count is left out.
 fn injected(cell: &CellTrials<'_>) -> Vec<Sample> {
     let requested = requested_ns(cell).unwrap_or_default() as f64;
     let counted = |trial: &Trial| match trial.server.as_ref()?.injected_delay? {

@@ -11,17 +11,17 @@ const SLOWED: f64 = 1.1;
 
 const SLOWED_SHARE: f64 = 0.1;
 
-/// An error of the clock can make one in so many pieces quicker than the best.
+/// One in so many pieces may be quicker than the best, by an error of the clock.
 const BEST_OF: usize = 50;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slowdown {
     pub share: f64,
-    /// Median over these trials, as a share of the best time.
+    /// Median slowdown of these trials, as a share of the best time.
     pub median: f64,
 }
 
-/// Returns `None` if few trials were slowed.
+/// Returns the slowdown, if many trials were slowed.
 pub(super) fn slowdown(trials: &[Trial]) -> Option<Slowdown> {
     let pairs = || trials.iter().filter_map(|trial| trial.reference_work_ns);
     let mut pieces: Vec<u64> = pairs().flatten().collect();

@@ -16,7 +16,7 @@ struct Place<'a> {
     timed: CellTrials<'a>,
 }
 
-/// `None` if no rung was counted.
+/// Renders the table of all counted rungs; `None` if no rung was counted.
 pub fn render(run: &Run) -> Option<String> {
     let usual = || run.trials.iter().filter(|trial| trial.variant == Variant::Usual);
     let counted: BTreeSet<(u64, &str)> =

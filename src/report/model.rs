@@ -15,10 +15,10 @@ use super::{Run, units};
 
 const KIB: f64 = 1024.0;
 
-/// Connections, requests in flight over all of them, rung.
+/// Key of a line: connections, requests in flight over all of them, rung.
 type Line<'a> = (u32, u32, &'a str);
 
-/// `None` without a rung that was tried at two sizes or more under one load.
+/// Returns `None` without a rung that was tried at two sizes or more under one load.
 pub fn render(run: &Run) -> Option<String> {
     let fits = fits(&run.trials);
     if fits.is_empty() {

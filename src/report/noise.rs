@@ -26,12 +26,12 @@ pub struct Twins {
 }
 
 impl Noise {
-    /// `family` holds the ratios of the section.
+    /// Evaluates the controls among `cells`. `family` holds the ratios of the section.
     pub(super) fn evaluate(cells: &[CellTrials<'_>], family: &Family) -> Noise {
         Noise { twins: Twins::evaluate(cells, family), control: Control::evaluate(cells) }
     }
 
-    /// Returns the largest difference that is not shown; zero without twins.
+    /// Returns the noise floor: the largest difference that is not shown. It is zero without twins.
     pub fn floor(&self) -> Floor {
         let floor = self.twins.as_ref().and_then(|twins| Floor::of_twins(&twins.log_ratio));
         floor.unwrap_or_default()

@@ -12,7 +12,7 @@ use super::cell::{CellTrials, section_key};
 use super::text::{align, connections};
 use super::{Run, units};
 
-/// `None` without open-loop trials.
+/// Renders a table for each array and load with open-loop trials; `None` without such trials.
 pub fn render(run: &Run) -> Option<String> {
     let mut tables: BTreeMap<_, Vec<&Trial>> = BTreeMap::new();
     for trial in run.trials.iter().filter(|trial| trial.offered_hz.is_some()) {
@@ -22,7 +22,7 @@ pub fn render(run: &Run) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("\n") + &os_noise(run))
 }
 
-/// Describes the noise that limits the punctuality of the load generator.
+/// Describes the noise of the load generator's core, which limits its punctuality.
 fn os_noise(run: &Run) -> String {
     let Some(OsNoise { watched_ns, count, lost_ns }) = run.header.os_noise else {
         return String::new();

@@ -13,7 +13,7 @@ pub struct Run {
     pub conformance: Vec<Conformance>,
 }
 
-/// Part of a first line that every version has.
+/// The part of a first line that every version has.
 #[derive(Deserialize)]
 struct FirstLine {
     header: Versioned,
@@ -38,7 +38,7 @@ pub enum ReportError {
 }
 
 impl Run {
-    /// Ignores a last line without its end, which a killed run leaves.
+    /// Parses a file of records. Ignores a last line without its end, which a killed run leaves.
     pub fn parse(text: &str) -> Result<Run, ReportError> {
         let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
         let mut lines = whole.lines().enumerate();
@@ -89,7 +89,7 @@ impl Run {
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
     }
 
-    /// `None` if no rung was checked.
+    /// Summarizes the conformance results; `None` if no rung was checked.
     pub fn conformance(&self) -> Option<String> {
         let name = |result: &Conformance| match &result.build {
             Some(Variant::Build { side: Side::Old, .. }) => format!("old {}", result.rung),
@@ -113,12 +113,12 @@ impl Run {
         })
     }
 
-    /// The last block may be incomplete.
+    /// Counts the blocks. The last one may be incomplete.
     pub fn blocks(&self) -> u32 {
         self.trials.iter().map(|trial| trial.round + 1).max().unwrap_or(0)
     }
 
-    /// Only CPU per request can be compared if server and load generator shared a core.
+    /// Returns true for a shared core. Only CPU per request can then be compared.
     pub fn shares_core(&self) -> bool {
         self.header.cpu_server == self.header.cpu_client
     }

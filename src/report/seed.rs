@@ -2,8 +2,7 @@
 //!
 //! A figure is wall time over requests, as in the original. There it contained the work of one
 //! Python client, here that of our load generator, or with `--client python` of a Python client
-//! again. gRPC has all calls on one connection. REST has 100 connections, the limit of aiohttp's
-//! client.
+//! again. gRPC has all calls on one connection. REST has 100 connections, as aiohttp's client had.
 
 use std::collections::BTreeMap;
 
@@ -88,7 +87,7 @@ fn milliseconds(rate_hz: f64) -> String {
     format!("{ms:.places$}")
 }
 
-/// Appends the load to raw rungs, since they are tried under two.
+/// Returns the rung, for raw rungs with the load, since they are tried under two.
 fn name((section, row): (&Section, &Row)) -> String {
     if row.rung.parse::<Rung>().is_ok_and(|rung| rung.family() == Family::Raw) {
         return format!("{} {} conn", row.rung, section.connections);

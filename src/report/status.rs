@@ -23,7 +23,7 @@ const CEILING_FACTOR: f64 = 1.5;
 /// Relative difference below which two rates are the same.
 const PLATEAU: f64 = 0.01;
 
-/// Other stacks at the same rate that cannot be an accident.
+/// Number of other stacks at the same rate that cannot be an accident.
 const PLATEAU_OTHERS: usize = 3;
 
 #[derive(Clone, Debug, PartialEq, Eq)]

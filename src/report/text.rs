@@ -40,7 +40,7 @@ pub(super) fn load(connections: u32, in_flight: u32) -> String {
     format!("{connections}x{}", in_flight / connections.max(1))
 }
 
-/// Describes the controls of a section, then the load generator's ceilings.
+/// Returns the notes below a section's table: its controls, then the load generator's ceilings.
 pub(super) fn notes(section: &Section) -> Vec<String> {
     let mut notes = section.noise.lines();
     let ceilings: Vec<String> = section

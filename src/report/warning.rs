@@ -57,7 +57,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Orders warnings by weight.
+/// Returns the warnings about a run, in the order of their weight.
 pub fn warnings(run: &Run) -> Vec<Warning> {
     let foreign = run.header.client.clone().map(|name| Warning::ForeignClient { name });
     let (discarded, all) = discarded(&run.trials);

@@ -16,15 +16,15 @@ use super::student::{normal_beyond, reach};
 
 pub const CONFIDENCE: f64 = 0.95;
 
-/// Units of the outermost level that an interval needs.
+/// Number of units of the outermost level that an interval needs.
 pub const UNITS_MIN: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     pub estimate: f64,
-    /// `None` for too few units.
+    /// Ends of the interval; `None` for too few units.
     pub range: Option<(f64, f64)>,
-    /// Number of blocks, or of builds if there are many.
+    /// Number of units: blocks, or builds if there are many.
     pub units: usize,
 }
 
@@ -113,7 +113,7 @@ impl Bootstrap {
 }
 
 impl Draws {
-    /// A draw that is not a number leaves no range.
+    /// Returns the interval. It has no range if a draw is not a number.
     pub(super) fn interval(mut self) -> Interval {
         let is_number = self.values.iter().all(|draw| draw.is_finite());
         let level = level(self.units).filter(|_| is_number && !self.values.is_empty());
@@ -121,7 +121,7 @@ impl Draws {
         Interval { estimate: self.estimate, range, units: self.units }
     }
 
-    /// Returns the standard deviation of the draws.
+    /// Returns the standard error: the standard deviation of the draws.
     pub(super) fn error(&self) -> f64 {
         let count = self.values.len().max(1) as f64;
         let mean = self.values.iter().sum::<f64>() / count;

@@ -31,7 +31,7 @@ impl Family {
     }
 
     /// Returns the center of each member with intervals that hold together. A member with too few
-    /// blocks has no range and does not widen the others.
+    /// blocks has no range and does not widen the others; a member without values has no interval.
     pub fn intervals(&self) -> Vec<Option<Interval>> {
         let counted = self.drawn.iter().flatten().filter(|draws| self.is_known(draws)).count();
         let interval = |draws: &Draws| self.interval(draws, counted);
@@ -52,7 +52,7 @@ impl Family {
         Interval { estimate, range, units }
     }
 
-    /// Returns true with enough degrees of freedom for an interval, own and lent.
+    /// Returns whether a figure has enough degrees of freedom for an interval, own and lent.
     fn is_known(&self, draws: &Draws) -> bool {
         let degrees = self.common.lend(variance(draws)).degrees;
         draws.units >= UNITS_OWN_MIN && degrees + 1 >= UNITS_MIN

@@ -10,7 +10,7 @@ pub const TRIM: f64 = 0.2;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
-    /// Round of the ladder, from 0.
+    /// Block (a round of the ladder), from 0.
     pub round: u32,
     pub value: f64,
 }
@@ -32,7 +32,7 @@ pub fn differences(ours: &[Sample], theirs: &[Sample]) -> Vec<Sample> {
     paired(ours, theirs, |our, their| Some(our - their))
 }
 
-/// Merges two series by block: the mean of both values, or the only value.
+/// Merges two series of one figure, by block: the mean of both values, or the only value.
 pub fn means(some: &[Sample], more: &[Sample]) -> Vec<Sample> {
     let mut by_round: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for sample in some.iter().chain(more) {
@@ -42,7 +42,7 @@ pub fn means(some: &[Sample], more: &[Sample]) -> Vec<Sample> {
     by_round.into_iter().map(|(round, values)| Sample { round, value: mean(values) }).collect()
 }
 
-/// Skips values that are not positive.
+/// Returns the logarithm of each positive value.
 pub fn logs(values: &[Sample]) -> Vec<Sample> {
     let log = |sample: &Sample| {
         (sample.value > 0.0).then(|| Sample { value: sample.value.ln(), ..*sample })

@@ -37,8 +37,8 @@ pub struct Knee {
     pub after_ns: f64,
 }
 
-/// Fits `points`, which have ascending sizes; `None` for fewer than two points, or if one has no
-/// costs.
+/// Fits `points`, which have different sizes in ascending order; `None` for fewer than two points,
+/// or if a point has no costs.
 pub fn fit(bootstrap: &Bootstrap, points: &[Point]) -> Option<Model> {
     let rounds: BTreeSet<u32> =
         points.iter().flat_map(|point| &point.costs_ns).map(|sample| sample.round).collect();

@@ -29,11 +29,11 @@ const ROUNDING: f64 = 1e-5;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Variance {
     pub value: f64,
-    /// Number of values minus one.
+    /// Degrees of freedom: number of values minus one.
     pub degrees: usize,
 }
 
-/// Variance common to the figures. Fewer than [`LENDERS_MIN`] figures lend nothing.
+/// Common variance of the figures. Fewer than [`LENDERS_MIN`] figures lend nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Common(Variance);
 
@@ -44,7 +44,7 @@ impl Default for Common {
 }
 
 impl Common {
-    /// Estimates from `variances`, without those that are rounding errors.
+    /// Estimates the common variance. A rounding error does not count as a variance.
     pub fn estimate(variances: &[Variance]) -> Common {
         let mut sorted: Vec<f64> = variances.iter().map(|variance| variance.value).collect();
         sorted.sort_unstable_by(f64::total_cmp);

@@ -5,7 +5,7 @@
 
 use std::f64::consts::{FRAC_2_PI, TAU};
 
-/// At this bound, t with one degree of freedom leaves out 3e-10.
+/// Upper bound of every quantile in use: t with one degree of freedom leaves out 3e-10 there.
 const REACH_MAX: f64 = 1e9;
 
 /// Returns the standard errors of `units` values that leave out `beyond` (0 to 0.5) on one side.

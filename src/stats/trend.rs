@@ -5,8 +5,8 @@
 /// Probability below which an order counts as a trend.
 pub const SIGNIFICANCE: f64 = 0.05;
 
-/// Returns true if `values` rise or fall more clearly than a share [`SIGNIFICANCE`] of all orders.
-/// Fewer than five values never have a trend.
+/// Returns true if `values` rise or fall more clearly than in a share [`SIGNIFICANCE`] of all
+/// orders. Fewer than five values never have a trend.
 pub fn has_trend(values: &[f64]) -> bool {
     chance(values) < SIGNIFICANCE
 }

@@ -23,7 +23,7 @@ impl Floor {
         Floor(share.max(0.0).ln_1p())
     }
 
-    /// Takes the farther end of the interval of the log ratio of a rung to itself.
+    /// Creates the floor from the log ratio of a rung to itself: the farther end of its interval.
     pub fn of_twins(log_ratio: &Interval) -> Option<Floor> {
         log_ratio.range.map(|(low, high)| Floor(low.abs().max(high.abs())))
     }

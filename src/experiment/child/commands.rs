@@ -33,8 +33,7 @@ pub(in crate::experiment) struct Commands<'a> {
 }
 
 impl Commands<'_> {
-    /// Builds the document of a trial. The targets of the load are not known before the server
-    /// listens.
+    /// Builds the document of a trial. The targets are not known before the server listens.
     pub(in crate::experiment) fn document(&self, cell: &Cell, report: &Path) -> TrialSpec {
         TrialSpec { servers: vec![self.server(cell, report)], load: self.load_spec(cell) }
     }
@@ -90,8 +89,8 @@ impl Commands<'_> {
         load.window = Length::Requests(conformance::ARRAYS as u64);
     }
 
-    /// Starts the server of `spec`. A build that is compared may be older than the document, so it
-    /// gets the flags that every build has.
+    /// Returns the command for the server of `spec`. A build that is compared may be older than the
+    /// document, so it gets the flags that every build has.
     pub(in crate::experiment) fn serve(
         &self,
         cell: &Cell,
@@ -155,7 +154,7 @@ impl Commands<'_> {
         command
     }
 
-    /// Returns the launcher of a foreign program.
+    /// Returns the launcher of a foreign program, which pins it to core `cpu`.
     fn pinned(&self, cpu: usize) -> Command {
         let mut command = child(&self.testbed.program, "exec");
         command.args(["--cpu", &cpu.to_string(), "--"]);

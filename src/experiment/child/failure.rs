@@ -13,7 +13,7 @@ const HUNG_SHARE: f64 = 0.01;
 
 pub(in crate::experiment) struct Judgement {
     pub(in crate::experiment) outcome: Outcome,
-    /// True if every further trial would run out of time too.
+    /// True if the trial ran out of time, as every further one would.
     pub(in crate::experiment) ran_out_of_time: bool,
 }
 
@@ -70,7 +70,7 @@ fn failed(reason: String, stderr: String) -> Outcome {
     Outcome::Failed { reason, stderr }
 }
 
-/// Returns one line, with advice for known causes.
+/// Explains a server's failure on one line, with advice for known causes.
 fn server_reason(failure: &Failure) -> String {
     let mut reason = failure.error.to_string();
     for more in [cause(&failure.stderr), advice::find(&failure.stderr)].into_iter().flatten() {

@@ -20,10 +20,10 @@ use crate::sys::address::Address;
 use crate::sys::child::{ChildError, Process};
 use crate::sys::ready_line::ReadyLine;
 
-/// An interpreter reads its libraries before it prints the ready line.
+/// Time for a server's ready line. An interpreter reads its libraries first.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The drain timeout of our own servers is 5 s.
+/// Time for a server to drain and exit. The drain timeout of our own servers is 5 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Interval between checks for an interrupt. Short intervals would cost the measured cores time.
@@ -32,7 +32,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Time for a dead server to be seen as such. The load generator may notice first.
 const DEATH_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A grandchild could hold a child's stderr open.
+/// Time for the end of a child's stderr, which a grandchild could hold open.
 const STDERR_TIMEOUT: Duration = Duration::from_millis(200);
 
 const STDERR_LINES: usize = 12;
@@ -190,7 +190,7 @@ fn first_line(stdout: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// Reads to the end on a thread and sends the last lines.
+/// Reads to the end on a thread of its own and sends the last lines, each cut to a readable length.
 fn last_lines(stderr: impl Read + Send + 'static) -> Receiver<VecDeque<String>> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use super::*;
 use crate::external;
 
-/// Folder with one external server, and the site for its environment. Here a shell script starts
-/// the steps, because a unit test does not have this crate's program.
+/// Site of one server. A shell script starts the steps: a unit test lacks this crate's program.
 struct Bench {
     home: tempfile::TempDir,
     site: Site,
@@ -54,7 +53,6 @@ impl Bench {
         state(&self.server(), &self.site)
     }
 
-    /// Returns the number of times that [`MAKE`] ran.
     fn runs(&self) -> usize {
         let runs = self.home.path().join("servers/some/runs");
         std::fs::read_to_string(runs).unwrap_or_default().lines().count()

@@ -13,7 +13,7 @@ use crate::wire::{
     Batch, Client, Context, Machine, Outbox, Part, Pool, ResponseEvent, Sink, Slice, WireError,
 };
 
-/// Messages are an id, a length and bytes; the peer is [`Peer`].
+/// Client half for messages of an id, a length and bytes. Its peer is [`Peer`].
 #[derive(Debug, Default)]
 struct Framed {
     kept: Vec<u8>,
@@ -65,7 +65,7 @@ fn frame(bytes: &[u8]) -> Option<(u32, &[u8], usize)> {
     Some((id, bytes.get(8..8 + len)?, 8 + len))
 }
 
-/// A connection and a peer without any I/O.
+/// A connection and a peer that answers what it is told to, without any I/O.
 struct Bench {
     connection: LoadConnection<Framed>,
     out: Outbox,

@@ -18,7 +18,7 @@ use crate::sys::address::Address;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadSpec {
-    /// One target for each server of the trial, in the same order.
+    /// One for each server of the trial, in the same order.
     pub targets: Vec<Target>,
     pub encoding: Encoding,
     pub array: ArraySpec,
@@ -32,7 +32,7 @@ pub struct LoadSpec {
     pub settle: Option<Duration>,
     /// Load that is counted. Of a number of requests, none is sent beyond it.
     pub window: Length,
-    /// Bound from the first connect to the last reply.
+    /// Bound of the whole run, from the first connect to the last reply.
     #[serde(rename = "timeout_ns", with = "nanoseconds")]
     pub timeout: Duration,
     #[serde(default)]
@@ -41,17 +41,17 @@ pub struct LoadSpec {
     pub knobs: Knobs,
 }
 
-/// Settings that are the same for every trial of a run.
+/// Settings of the load generator itself, the same for every trial of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Knobs {
-    /// Window of each stream and of the connection. The default holds no server up, so that the
-    /// server's own settings decide how it sends.
+    /// HTTP/2 window of each stream and of the connection, announced to a gRPC server. By default
+    /// it holds no server up, so that the server's own settings decide how it sends.
     pub h2_window_bytes: u32,
     pub h2_frame_bytes_max: u32,
     #[serde(rename = "busy_poll_ns", with = "nanoseconds")]
     pub busy_poll: Duration,
-    /// Busy wait for every reply, for the control that a slow load generator is found.
+    /// Busy wait for every reply, which makes a load generator that is too slow.
     #[serde(rename = "delay_ns", with = "nanoseconds")]
     pub delay: Duration,
 }
@@ -74,7 +74,7 @@ pub struct ServerUrl {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// `HOST:PORT`.
+    /// `HOST:PORT`, over TCP.
     Host(String),
     Unix(PathBuf),
 }
@@ -90,7 +90,7 @@ pub enum ArraySpec {
     File {
         path: PathBuf,
     },
-    /// Arrays of every type, byte order and shape, each sent once.
+    /// Arrays of every type, byte order and shape, each of them once.
     Conformance {
         seed: u64,
     },
@@ -130,13 +130,13 @@ pub const WINDOWS: RangeInclusive<u32> = 1..=(1 << 31) - 1;
 /// Frame sizes of HTTP/2 (RFC 9113 section 6.5.2).
 pub const FRAME_SIZES: RangeInclusive<u32> = 1 << 14..=(1 << 24) - 1;
 
-/// Sockets fit the usual descriptor limit of 1024.
+/// Most connections of one run: their sockets fit the usual descriptor limit of 1024.
 pub const CONNECTIONS_MAX: u32 = 1000;
 
-/// Refuses a mistyped number at once.
+/// Most requests in flight, so that a mistyped number is refused at once.
 pub const IN_FLIGHT_MAX: u32 = 100_000;
 
-/// A clock of nanoseconds still resolves the steps between requests.
+/// Highest rate of an open loop: a clock of nanoseconds still resolves the steps between requests.
 pub const RATE_HZ_MAX: f64 = 1e8;
 
 impl LoadSpec {

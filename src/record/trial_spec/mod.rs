@@ -26,7 +26,7 @@ pub struct TrialSpec {
 }
 
 impl TrialSpec {
-    /// Parses a document; the error names the line and column of the mistake.
+    /// Reads a document; the error names the line and column of the mistake.
     pub fn from_json(text: &str) -> Result<TrialSpec, String> {
         serde_json::from_str(text)
             .map_err(|error| format!("the trial's document is not valid: {error}"))

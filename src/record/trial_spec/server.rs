@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::nanoseconds;
 use crate::sys::address::Address;
 
-/// `None` leaves a setting at the default of the server.
+/// Rung to serve, its address and its limits. `None` leaves a setting at the default of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSpec {
-    /// `driver/protocol/codec` or `external/NAME/CODEC`.
+    /// Name of a rung, `driver/protocol/codec` or `external/NAME/CODEC`.
     pub rung: String,
-    /// `None` means a free address of the rung's transport.
+    /// Address to listen on; `None` means a free one of the transport of the rung.
     pub listen: Option<Address>,
     pub cores: Vec<usize>,
     /// True for a null server, which returns the bytes that came without decoding them.
@@ -27,10 +27,10 @@ pub struct ServerSpec {
     pub head_fields_max: Option<usize>,
     #[serde(rename = "head_timeout_ns", with = "nanoseconds::option")]
     pub head_timeout: Option<Duration>,
-    /// Longest pause.
+    /// Longest pause inside a body.
     #[serde(rename = "body_timeout_ns", with = "nanoseconds::option")]
     pub body_timeout: Option<Duration>,
-    /// Longest pause.
+    /// Longest pause between requests.
     #[serde(rename = "idle_timeout_ns", with = "nanoseconds::option")]
     pub idle_timeout: Option<Duration>,
     pub connections_max: Option<usize>,

@@ -7,7 +7,7 @@ use crate::record::{DelayTotals, Outcome, ServerReport, Trial, Variant};
 use crate::report::cell::CellTrials;
 use crate::report::control::{Base, Control};
 
-/// Busy for `busy_percent` of the time, with `delay_ns` of delay counted per message.
+/// Trial with `delay_ns` of counted delay per message and a server busy for `busy_percent`.
 fn delayed(round: u32, requested_ns: u64, cost_ns: u64, delay_ns: u64, busy_percent: u64) -> Trial {
     let mut trial = trial("tokio/tonic/npy", round, cost_ns);
     if let Outcome::Measured(measured) = &mut trial.outcome {

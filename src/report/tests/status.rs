@@ -63,7 +63,7 @@ fn one_wrong_reply_makes_a_cell_invalid() {
     assert_eq!(cell(&[&good]).obstacle(), None);
 }
 
-/// Against the null server the load generator was `busy` and reached `times` the rate.
+/// Section with a null server. Its load generator was `busy` and reached `times` the rate.
 fn beside_null(times: f64, busy: f64) -> Section {
     let (mut usual, mut null) = (trial("tokio/h1/npy", 0, 9_900), trial("uring/h1/npy", 0, 1));
     usual.null = Some(null.rung.clone());
