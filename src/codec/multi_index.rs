@@ -2,6 +2,7 @@
 
 use crate::array::RANK_MAX;
 
+/// Index into an array without dimensions of length 0.
 pub(super) struct MultiIndex<'a> {
     dims: &'a [u64],
     index: [u64; RANK_MAX],
