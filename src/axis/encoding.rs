@@ -131,7 +131,6 @@ impl Encoding {
         self.spec().path
     }
 
-    /// Returns the content type of a gRPC response; both JSON forms share one.
     pub const fn grpc_content_type(self) -> &'static str {
         self.spec().grpc_content_type
     }

@@ -4,7 +4,6 @@
 
 use serde::{Deserialize, Deserializer};
 
-/// Start of the name of every external rung.
 pub const PREFIX: &str = "external/";
 
 const OLD_PREFIX: &str = "peer/";
@@ -25,13 +24,11 @@ pub fn renamed(globs: &str) -> Option<String> {
     (new != globs).then_some(new)
 }
 
-/// Reads a rung's name from a record and replaces an old one.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let name = String::deserialize(from)?;
     Ok(renamed(&name).unwrap_or(name))
 }
 
-/// Returns true if `records`, the lines of a run, contain an old name.
 pub fn are_old(records: &str) -> bool {
     records.contains(r#""rung":"peer/"#)
 }

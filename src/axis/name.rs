@@ -1,6 +1,5 @@
 //! The macro [`axis!`], which makes the enum of an axis, its list and its table from one list.
 
-/// Text that names no point of an axis.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {axis} {got:?}: expected {}; did you mean {nearest:?}?", known.join(", "))]
 pub struct UnknownName {
@@ -42,7 +41,6 @@ macro_rules! axis {
                 }
             }
 
-            /// Name as in a rung.
             pub const fn name(self) -> &'static str {
                 self.spec().name
             }

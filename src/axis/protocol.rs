@@ -123,7 +123,6 @@ impl Protocol {
         self.spec().family
     }
 
-    /// Returns the driver of a standalone stack.
     pub const fn only_driver(self) -> Option<Driver> {
         match self.spec().shape {
             Shape::Standalone { driver } => Some(driver),
@@ -139,7 +138,6 @@ impl Protocol {
 impl Family {
     pub const ALL: [Family; 3] = [Family::Raw, Family::Rest, Family::Grpc];
 
-    /// Returns the scheme of a server's URL over TCP.
     pub const fn scheme(self) -> &'static str {
         match self {
             Family::Raw => "raw",

@@ -11,7 +11,6 @@ pub struct TransportSpec {
 }
 
 axis! {
-    /// Carrier of bytes.
     Transport, "transport", TransportSpec;
 
     Tcp {

@@ -72,7 +72,6 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads `byte` if it is the next one after white space.
     pub(super) fn accept(&mut self, byte: u8) -> bool {
         self.skip_space();
         let found = self.peek() == Some(byte);
@@ -84,7 +83,6 @@ impl<'a> Cursor<'a> {
         if self.accept(byte) { Ok(()) } else { Err(self.fail(what)) }
     }
 
-    /// Skips the rest, which must be white space.
     pub(super) fn expect_end(&mut self, what: &'static str) -> Result<()> {
         self.skip_space();
         if self.is_empty() { Ok(()) } else { Err(self.fail(what)) }

@@ -68,7 +68,6 @@ impl ArrayCodec for Protobuf {
     }
 }
 
-/// Fields read so far, with the offsets of bytes and text.
 struct Fields<'a> {
     buffer: (&'a [u8], usize),
     dtype: (&'a str, usize),

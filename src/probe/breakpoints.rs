@@ -3,7 +3,7 @@
 //! `int3` replaces the first byte of a function and stops a thread that calls it. The byte is
 //! restored for one step of the thread; calls of other threads during that step are not counted. A
 //! process must be linked dynamically with the C library that allocates for it; for others, and on
-//! other processors than x86-64, no breakpoint is found. Each `stopped` thread is stopped under us.
+//! other processors than x86-64, no breakpoint is found. The tracer has stopped each `stopped`.
 
 use std::io;
 
@@ -36,7 +36,6 @@ pub(super) struct Breakpoints {
 struct Breakpoint {
     function: &'static str,
     address: u64,
-    /// Original code at the address.
     code: [u8; 8],
 }
 

@@ -13,9 +13,7 @@ use super::host::read;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
     pub version: String,
-    /// Compiler version, from the signature in the binary.
     pub rustc: String,
-    /// `release` or `debug`.
     pub profile: String,
     /// The release profile of `Cargo.toml`, which every rung shares.
     pub settings: String,
@@ -73,7 +71,6 @@ fn libc_version(library: &[u8]) -> Option<String> {
     Some(version.trim_end_matches('.').to_owned())
 }
 
-/// Returns the lines of a TOML section as one line.
 fn section(toml: &str, head: &str) -> String {
     let lines = toml.lines().skip_while(|line| line.trim() != head).skip(1);
     let body: Vec<&str> =

@@ -35,7 +35,6 @@ fn time(work: impl FnOnce()) -> Option<u64> {
     now().map(|ended| ended - begun)
 }
 
-/// Runs four independent chains of arithmetic.
 fn work(steps: u64) {
     let mut chains: [u64; 4] = black_box([1, 2, 3, 4]);
     for _ in 0..steps {

@@ -19,7 +19,6 @@ pub struct CpuTime {
     pub system_ns: u64,
 }
 
-/// Reads the processor time of process `pid` and its descendants since they started.
 pub fn process_cpu(pid: u32) -> std::io::Result<CpuTime> {
     let mut total = with_ended_children(pid)?;
     for descendant in descendants(pid)? {
@@ -29,7 +28,6 @@ pub fn process_cpu(pid: u32) -> std::io::Result<CpuTime> {
     Ok(total)
 }
 
-/// Reads the processor time of this process since it started.
 pub fn own_cpu() -> std::io::Result<CpuTime> {
     read(ClockId::CLOCK_PROCESS_CPUTIME_ID, std::process::id())
 }

@@ -78,7 +78,6 @@ mod tests {
 
     const STEP: Duration = Duration::from_micros(300);
 
-    /// Number of times that a process was scheduled, if it is running now.
     fn arrivals(pid: u32) -> Option<u64> {
         let process = process_tree::process(pid).ok()?;
         let (arrived, status) = (process.schedstat().ok()?.pcount, process.status().ok()?);
@@ -102,7 +101,6 @@ mod tests {
         }
     }
 
-    /// Share of up to 50 steps in which `busy` ran throughout and its clock did not move.
     fn stood_still(Busy(busy): &Busy, sync: Option<&CpuClockSync>) -> f64 {
         let (mut steps, mut still) = (0, 0);
         let mut before = 0;

@@ -54,7 +54,6 @@ impl MachineSnapshot {
     }
 }
 
-/// Returns the total of the `some` line.
 fn waited_us(pressure: &str) -> Option<u64> {
     let some = pressure.lines().find(|line| line.starts_with("some "))?;
     some.split(' ').find_map(|word| word.strip_prefix("total="))?.parse().ok()

@@ -16,7 +16,6 @@ const GAP_MIN: Duration = Duration::from_micros(5);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OsNoise {
     pub watched_ns: u64,
-    /// Gaps of 5 us or more.
     pub count: u64,
     pub lost_ns: u64,
 }

@@ -34,7 +34,6 @@ pub(super) fn threads(pid: u32) -> io::Result<Vec<Task>> {
     Ok(threads)
 }
 
-/// Lists the cores on which threads of process `pid` and of its descendants run or are queued.
 pub(super) fn busy_cores(pid: u32) -> io::Result<BTreeSet<usize>> {
     let core = |task: Task| {
         let stat = task.stat().ok().filter(|stat| stat.state == 'R')?;

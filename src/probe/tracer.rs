@@ -25,7 +25,6 @@ const PAUSE: Duration = Duration::from_micros(20);
 /// Polls without a stop before the first sleep, since a resumed thread stops again soon.
 const YIELDS: u32 = 100;
 
-/// Longest wait for the first stop of all threads of a process.
 const START_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -34,7 +33,6 @@ pub struct Tracer {
     thread: JoinHandle<nix::Result<Activity>>,
 }
 
-/// Counted activity of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
     pub calls: u64,
@@ -68,7 +66,6 @@ impl Tracer {
         }
     }
 
-    /// Detaches from the process and returns the count.
     pub fn stop(self) -> io::Result<Activity> {
         self.stop.store(true, Ordering::Relaxed);
         Ok(self.thread.join().expect("it does not panic")?)
@@ -90,7 +87,6 @@ struct Tracing {
     held: BTreeSet<Pid>,
     breakpoints: Breakpoints,
     phase: Phase,
-    /// Threads that step over a breakpoint.
     stepping: BTreeMap<Pid, BreakpointId>,
     call_stops: u64,
     is_ending: bool,
@@ -153,7 +149,6 @@ impl Tracing {
                     self.threads.push(thread);
                 }
                 if self.held.remove(&thread) && self.held.is_empty() {
-                    // All threads run again and stop at their next call.
                     let _ = ready.send(());
                 }
             }
@@ -168,7 +163,6 @@ impl Tracing {
         Ok(Activity { calls: self.call_stops / 2, allocations })
     }
 
-    /// Handles the stop or the end of a thread.
     fn stopped(&mut self, thread: Pid, status: nix::Result<WaitStatus>) -> nix::Result<Fate> {
         let mut signal = match status {
             Ok(WaitStatus::PtraceSyscall(_)) => {
@@ -240,7 +234,6 @@ mod tests {
         }
     }
 
-    /// Counts the system calls of `cat` while it copies `lines` lines, one by one.
     fn calls_of_cat(lines: u64) -> u64 {
         let mut cat = Command::new("cat");
         let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -39,7 +39,6 @@ pub(super) struct WorkerConfig {
 /// Function that runs a worker from its start to its end and sends once the worker is up.
 pub(super) type Build = fn(WorkerConfig, Sender<()>) -> Result<Counters, ServerError>;
 
-/// Returns the function that serves `plan`, or says why there is none.
 pub(super) fn choose(plan: &Plan) -> Result<Build, ServerError> {
     let protocols = plan.listens.iter().map(|listen| listen.protocol);
     let standalone: Vec<_> =

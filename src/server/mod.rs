@@ -54,7 +54,6 @@ pub struct Options {
 #[derive(Debug)]
 pub enum Event {
     Signal,
-    /// A worker ended without being told to.
     Ended,
 }
 
@@ -136,7 +135,6 @@ impl Server {
         &self.addresses
     }
 
-    /// Drains every worker, waits for all of them and returns the report.
     pub fn stop(self) -> Result<ServerReport, ServerError> {
         let Server { workers, delays, .. } = self;
         let (stoppers, threads): (Vec<_>, Vec<_>) =

@@ -43,7 +43,6 @@ impl CodecSet {
         self
     }
 
-    /// Returns the codec of `encoding`; `None` for [`Encoding::Reflect`].
     pub fn get(&self, encoding: Encoding) -> Option<&'static dyn ArrayCodec> {
         self.codecs[usize::from(encoding.id())]
     }

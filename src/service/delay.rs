@@ -6,7 +6,6 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Calibration runs; their median counts.
 const TRIES: usize = 25;
 
 const DELAYS_OF_TRY: u32 = 1000;
@@ -68,7 +67,6 @@ impl InjectedDelay {
         }
     }
 
-    /// Returns the sum over all copies; `None` without a delay.
     pub fn sum(self) -> Option<DelaySum> {
         self.0.map(|account| {
             let messages = account.messages.load(Ordering::Relaxed);

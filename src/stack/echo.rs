@@ -41,7 +41,6 @@ impl StackEcho {
         &self.service
     }
 
-    /// Echoes the body of a REST request; also returns the encoding of the response.
     pub fn rest(&self, encoding: Encoding, body: Slice) -> Result<(Encoding, Message), Refused> {
         let Buffers { out, block } = &mut *self.buffers.borrow_mut();
         out.clear();

@@ -87,7 +87,6 @@ struct Serving<S: Stream> {
     connection: Connection<S, Queued>,
     echo: GrpcEcho,
     worker: WorkerHandle,
-    /// `None` once it has resolved.
     drained: Option<Sleep>,
     arrived: VecDeque<Arrival>,
     calls: FuturesUnordered<Open>,
@@ -136,7 +135,6 @@ impl<S: Stream> Serving<S> {
         }
     }
 
-    /// Sends GOAWAY once, when the worker shuts down.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let Some(drained) = &mut self.drained else { return };
         if drained.as_mut().poll(cx).is_ready() {
@@ -227,7 +225,6 @@ impl<S: Stream> Serving<S> {
 
 type Begun = (Call, MessageReader);
 
-/// Answers a call that is whole already, or returns the begun call.
 fn begin(
     echo: &GrpcEcho,
     request: &mut Request<RecvStream>,
@@ -300,7 +297,6 @@ struct Open {
     call: Call,
     body: RecvStream,
     respond: SendResponse<Queued>,
-    /// `None` once the message is whole.
     reader: Option<MessageReader>,
     fed: Instant,
     deadline: Option<Instant>,

@@ -114,7 +114,6 @@ fn response(
     response
 }
 
-/// Reads the whole body; refuses an announced length over the limit before it reads any byte.
 async fn collect(service: &EchoService, request: Request<Incoming>) -> Result<Slice, Refused> {
     let limit = service.limits().body_bytes_max;
     let (head, mut body) = request.into_parts();

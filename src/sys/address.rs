@@ -31,7 +31,6 @@ pub enum Address {
 pub struct AddressError(String);
 
 impl Address {
-    /// Port 0 of the loopback interface: a free port, chosen by the kernel.
     pub const FREE_PORT: Address =
         Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
 

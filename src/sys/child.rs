@@ -49,7 +49,6 @@ impl Process {
         self.child.id()
     }
 
-    /// Takes stdout and stderr, if they are pipes and not yet taken.
     pub(crate) fn pipes(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
         (self.child.stdout.take(), self.child.stderr.take())
     }
@@ -63,7 +62,6 @@ impl Process {
         Err(self.died("was gone before its end".to_owned()))
     }
 
-    /// Waits for the exit, at most `within`.
     pub(crate) fn exit(&mut self, within: Duration) -> Result<ExitStatus, ChildError> {
         let deadline = Instant::now() + within;
         loop {
@@ -78,7 +76,6 @@ impl Process {
         }
     }
 
-    /// Waits for the exit as [`Process::exit`]; any status but success is an error.
     pub(crate) fn succeed(&mut self, within: Duration) -> Result<(), ChildError> {
         match self.exit(within)? {
             status if status.success() => Ok(()),
@@ -90,7 +87,6 @@ impl Process {
         ChildError::Died { who: self.who, how }
     }
 
-    /// Kills the child, if it still runs, and its descendants.
     pub(crate) fn end(&mut self) {
         if self.ended.is_none() {
             // It fails only for a process that is not our child.
@@ -135,7 +131,6 @@ mod tests {
 
     use super::*;
 
-    /// Starts a shell with a child, and returns the number of that child.
     fn family(more: &str) -> (Process, Pid) {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("sleep 60 & echo $!; {more}")]);

@@ -49,7 +49,6 @@ impl Listener {
         bind(address, false).map_err(|source| SocketError::listen(address, source))
     }
 
-    /// Listens on `address` for each of `workers`, at least one.
     pub fn bind_all(address: &Address, workers: usize) -> Result<Vec<Listener>, SocketError> {
         if workers == 1 {
             return Ok(vec![Listener::bind(address)?]);
@@ -78,7 +77,6 @@ impl Listener {
         SockRef::from(self).set_nonblocking(nonblocking)
     }
 
-    /// Makes a listener on the same address for another worker.
     fn share(&self) -> io::Result<Listener> {
         match self {
             Listener::Tcp(listener) => bind_tcp(listener.local_addr()?, true).map(Listener::Tcp),

@@ -80,7 +80,6 @@ fn connect_within(address: &SockAddr, timeout: Duration) -> io::Result<OwnedFd> 
     Ok(socket.into())
 }
 
-/// Makes the kernel's form of a Unix address, or refuses a path that it has no room for.
 pub(super) fn unix_address(path: &Path) -> io::Result<SockAddr> {
     let len = path.as_os_str().as_bytes().len();
     if len > UNIX_PATH_BYTES_MAX {
@@ -97,7 +96,6 @@ pub fn tune(socket: &impl AsFd) -> Result<(), SocketError> {
     result.map_err(|source| SocketError { action: Action::SetOptions, source })
 }
 
-/// Sets the options on a socket; returns the plain error.
 pub(super) fn apply(socket: &SockRef<'_>) -> io::Result<()> {
     if is_unix(socket)? {
         return Ok(());

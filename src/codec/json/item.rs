@@ -55,7 +55,6 @@ fn named_float(text: &[u8], at: usize) -> Result<(f64, usize), Fault> {
     Err(no_item(rest, at, "expected a number"))
 }
 
-/// Reads an integer; returns the sign, the magnitude and the end.
 pub(super) fn integer(text: &[u8], at: usize) -> Result<(bool, u64, usize), Fault> {
     let (first, len) = whole(text, at)?;
     let end = first + len;

@@ -20,12 +20,10 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// Starts after the value of the first member.
     pub(crate) fn begun() -> Members {
         Members { begun: true }
     }
 
-    /// Reads up to the next value and returns its name; `None` after the closing brace.
     pub(crate) fn next<'a>(&mut self, cursor: &mut Cursor<'a>) -> Result<Option<Text<'a>>> {
         if !self.begun {
             cursor.expect(b'{', "expected an object")?;
@@ -56,7 +54,6 @@ pub(crate) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// Reads a string up to its closing quote; `None` if the next value is not a string.
     pub(crate) fn read(cursor: &mut Cursor<'a>) -> Result<Option<Text<'a>>> {
         if !cursor.accept(b'"') {
             return Ok(None);
@@ -144,7 +141,6 @@ fn quote_or_escape(text: &[u8]) -> Option<usize> {
     found.or_else(|| memchr::memchr2(b'"', b'\\', rest).map(|at| at + SHORT_BYTES))
 }
 
-/// Reads the escape at the start of `text`; returns the character and the length.
 pub(crate) fn escape(text: &[u8]) -> Result<(char, usize), &'static str> {
     let char = match text.get(1) {
         Some(&same @ (b'"' | b'\\' | b'/')) => char::from(same),

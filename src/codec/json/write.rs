@@ -13,7 +13,6 @@ use crate::codec::simd::write_integers::write_integers;
 /// Limit of empty lists in the output: no bytes of the message pay for their number.
 const EMPTY_LISTS_MAX: u64 = 1 << 20;
 
-/// Checks that a list can represent the array; the error says what it cannot.
 pub(crate) fn check(array: &ArrayView<'_>) -> Result<(), String> {
     let dims = array.shape().dims();
     let outer = dims.split_last().map_or(&[][..], |(_, outer)| outer);

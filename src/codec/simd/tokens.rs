@@ -37,7 +37,6 @@ impl Tokens {
         Tokens { starts: [0; ROOM], ends: [0; ROOM], begun: 0, ended: 0 }
     }
 
-    /// Iterates over the complete tokens in batches.
     pub(crate) fn batches(&self) -> impl Iterator<Item = Batch<'_>> {
         (0..self.ended).step_by(BATCH).map(|at| Batch {
             starts: self.starts[at..].first_chunk().expect("room for a batch"),
@@ -74,7 +73,6 @@ pub(crate) enum Next {
     /// Start of the next token.
     Token(usize),
     End,
-    /// Invalid text.
     Fault,
 }
 
@@ -215,7 +213,6 @@ fn classify(block: &[u8; BLOCK]) -> Block {
     kinds
 }
 
-/// Writes the place of each bit, plus `base`.
 #[inline(always)]
 fn emit(mut mask: u64, base: u32, to: &mut [u32]) {
     for place in to {

@@ -32,7 +32,6 @@ pub(crate) fn write_floats(isa: Isa, values: &[f64], ends: u64, out: &mut Vec<u8
 
 #[cfg(target_arch = "x86_64")]
 mod tables {
-    /// Length limit of a number with its sign and the end of its row.
     pub(super) const NUMBER_BYTES_MAX: usize = 27;
 
     /// Biased exponents from 2^-14, below 1e-4, to 2^54, above 1e16.

@@ -22,7 +22,6 @@ fn assert_read_alike(text: &[u8], at: usize, dtype: DType) {
     _ = read_alike(text, at, dtype);
 }
 
-/// Reads with every instruction set, between guard pages, and returns the common result.
 fn read_alike(text: &[u8], at: usize, dtype: DType) -> Read {
     let want = read(Isa::Portable, text, at, dtype);
     for isa in Isa::all() {
@@ -208,7 +207,6 @@ fn rows_are_counted_alike() {
     }
 }
 
-/// Returns the first and last of each binary exponent, neighbours of powers of ten, and others.
 fn corners() -> Vec<f64> {
     let mut values = Vec::new();
     for exponent in 0..0x7ff_u64 {
@@ -284,7 +282,6 @@ fn rows_of_any_length_are_written_alike_and_read_back() {
     );
 }
 
-/// Returns the neighbours of powers of ten and of two, and some words between them.
 fn whole_corners() -> Vec<u64> {
     let tens = (0..20).map(|power| 10u64.pow(power));
     let twos = (0..64).map(|power| 1 << power);

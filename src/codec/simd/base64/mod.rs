@@ -2,9 +2,8 @@
 //! first group with a character outside the alphabet: a closing quote, padding, an escape or
 //! invalid text. So no pass over the text looks for its end. Neither function zeroes its room.
 //!
-//! Vector forms: W. Mula and D. Lemire, "Faster Base64 Encoding and Decoding Using AVX2
-//! Instructions" (2018) and "Base64 encoding and decoding at almost the speed of a memory copy"
-//! (2020).
+//! Vector forms: W. Mula, D. Lemire, "Faster Base64 Encoding and Decoding Using AVX2 Instructions"
+//! (2018), "Base64 encoding and decoding at almost the speed of a memory copy" (2020).
 #![allow(unsafe_code)] // `Vec::set_len` after a kernel has no safe form.
 
 #[cfg(target_arch = "x86_64")]

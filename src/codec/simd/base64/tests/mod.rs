@@ -24,7 +24,6 @@ fn encoded(isa: Isa, bytes: &[u8]) -> String {
     text.strip_prefix("before ").expect("it is appended").to_owned()
 }
 
-/// Returns the number of decoded characters, and the bytes.
 fn decoded(isa: Isa, text: &[u8]) -> (usize, Vec<u8>) {
     let mut out = b"before ".to_vec();
     let taken = decode(isa, text, &mut out);
