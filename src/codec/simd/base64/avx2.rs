@@ -8,6 +8,7 @@ use std::arch::x86_64::*;
 
 use super::portable::{self, Room};
 use crate::codec::simd::Avx2;
+use crate::codec::simd::lanes::{load32, write32};
 
 const CHARS: usize = 32;
 
@@ -32,8 +33,8 @@ fn decode_vectors(text: &[u8], room: &mut Room) -> usize {
     for chars in text.as_chunks::<CHARS>().0 {
         // The next bytes overwrite the last quarter of the vector, which is meaningless.
         let Some(room) = room.get_mut(groups * 3..).and_then(Room::first_chunk_mut) else { break };
-        let Some(values) = values(load(chars)) else { break };
-        store(room, pack(values));
+        let Some(values) = values(load32(chars)) else { break };
+        write32(room, pack(values));
         groups += CHARS / 4;
     }
     groups + portable::decode(&text[groups * 4..], &mut room[groups * 3..])
@@ -81,7 +82,7 @@ fn encode_vectors(bytes: &[u8], room: &mut Room) {
     let rooms = room.as_chunks_mut::<CHARS>().0.iter_mut();
     for room in rooms {
         let Some(bytes) = bytes.get(vectors * BYTES..vectors * BYTES + READ) else { break };
-        store(room, chars(load_halves(bytes.first_chunk().expect("it was cut so"))));
+        write32(room, chars(load_halves(bytes.first_chunk().expect("it was cut so"))));
         vectors += 1;
     }
     portable::encode(&bytes[vectors * BYTES..], &mut room[vectors * CHARS..]);
@@ -114,21 +115,7 @@ fn both(half: __m128i) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load(bytes: &[u8; 32]) -> __m256i {
-    // SAFETY: the reference covers 32 readable bytes, and the load needs no alignment.
-    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
 fn load_halves(bytes: &[u8; READ]) -> __m256i {
     // SAFETY: 28 readable bytes; the halves are 0..16 and 12..28 and need no alignment.
     unsafe { _mm256_loadu2_m128i(bytes.as_ptr().add(12).cast(), bytes.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn store(room: &mut [std::mem::MaybeUninit<u8>; 32], vector: __m256i) {
-    // SAFETY: the reference covers 32 writable bytes, and the store needs no alignment.
-    unsafe { _mm256_storeu_si256(room.as_mut_ptr().cast(), vector) };
 }

@@ -11,6 +11,7 @@ use std::mem::MaybeUninit;
 
 use super::portable::{ALPHABET, Room};
 use crate::codec::simd::Avx512;
+use crate::codec::simd::lanes::{load64, write64};
 
 const CHARS: usize = 64;
 
@@ -165,8 +166,7 @@ fn chars(bytes: __m512i, order: __m512i, alphabet: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw")]
 fn load(bytes: &[u8]) -> __m512i {
     match bytes.first_chunk::<64>() {
-        // SAFETY: the reference covers 64 readable bytes, and the load needs no alignment.
-        Some(whole) => unsafe { _mm512_loadu_si512(whole.as_ptr().cast()) },
+        Some(whole) => load64(whole),
         // SAFETY: a byte whose mask bit is 0 is not accessed (Intel SDM, masked loads).
         None => unsafe {
             _mm512_maskz_loadu_epi8((1u64 << bytes.len()) - 1, bytes.as_ptr().cast())
@@ -180,8 +180,7 @@ fn load(bytes: &[u8]) -> __m512i {
 fn store(room: &mut Room, vector: __m512i, len: usize) {
     let room = &mut room[..len];
     match room.first_chunk_mut::<64>() {
-        // SAFETY: the reference covers 64 writable bytes, and the store needs no alignment.
-        Some(whole) => unsafe { _mm512_storeu_si512(whole.as_mut_ptr().cast(), vector) },
+        Some(whole) => write64(whole, vector),
         // SAFETY: a byte whose mask bit is 0 is not accessed; the others lie in the slice.
         None => unsafe {
             _mm512_mask_storeu_epi8(room.as_mut_ptr().cast(), (1u64 << room.len()) - 1, vector);
