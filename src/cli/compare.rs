@@ -83,7 +83,6 @@ pub struct CompareArgs {
     out: Option<PathBuf>,
 }
 
-/// One side: builds, or a folder.
 #[derive(Clone, Debug)]
 struct Places(Vec<PathBuf>);
 
@@ -213,7 +212,6 @@ impl CompareArgs {
     }
 }
 
-/// Checks that `program` serves the rungs of `plan`.
 fn check(program: &Path, plan: &Plan) -> Result<(), String> {
     let explain = |what: &str| format!("{}: {what}", program.display());
     let mut list = Command::new(program);

@@ -22,7 +22,7 @@ pub struct ExecArgs {
 }
 
 impl ExecArgs {
-    /// Runs the program in place of this one; returns only on failure.
+    /// Returns only on failure.
     pub fn run(&self) -> ExitCode {
         if let Some(core) = self.cpu
             && let Err(error) = affinity::pin(core)

@@ -8,10 +8,8 @@ use clap::Args;
 use crate::external::environment::Site;
 use crate::external::{self, ExternalServer};
 
-/// Folder of the external servers, from the root of the sources.
 const SERVERS_DIR: &str = "tools/external";
 
-/// Folder of the environments in cargo's target folder.
 const ENVIRONMENTS_DIR: &str = "ndecho-external";
 
 /// File that cargo writes to a target folder.
@@ -49,7 +47,6 @@ impl ExternalArgs {
             .map_err(|error| error.to_string())
     }
 
-    /// The site where environments are made.
     pub fn site(&self) -> Result<Site, String> {
         let program = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
         let usual = || target(&program).join(ENVIRONMENTS_DIR);

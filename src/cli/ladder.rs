@@ -1,8 +1,7 @@
 //! Flags of `ndecho ladder`, and the course of a run.
 //!
-//! On a machine with one core, server and load generator share it. The CPU time of a process is
-//! still exact, but rates and latencies would be those of two programs that take turns, so reports
-//! omit them.
+//! Server and load generator share a core if there is only one. The CPU time of a process is still
+//! exact, but rates and latencies are those of two programs that take turns; reports omit them.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -215,7 +214,6 @@ impl LadderArgs {
         self.options()?.plan().map_err(|error| error.to_string())
     }
 
-    /// Reads the external servers, if a flag, a glob or the preset asks for them.
     fn external(&self, globs: Option<&str>) -> Result<Vec<Arc<ExternalServer>>, String> {
         let is_named = globs.is_some_and(|globs| select::names_any(globs, PREFIX));
         let is_usual = self.preset == Preset::Seed && self.rungs.is_none();
@@ -225,8 +223,7 @@ impl LadderArgs {
         Ok(Vec::new())
     }
 
-    /// Makes the environments of the external servers and of the Python client. A server without an
-    /// environment is skipped with the reason; without its client there is no run.
+    /// Makes the environments. A server without one is skipped; the Python client must have one.
     fn set_up(
         &self,
         testbed: &mut Testbed,
@@ -251,7 +248,6 @@ impl LadderArgs {
         Ok(())
     }
 
-    /// Finds a server in whose environment the Python client runs.
     fn python_server(&self) -> Result<Arc<ExternalServer>, String> {
         let mut servers = self.folders.read()?.into_iter();
         let found = servers.find(|server| server.manifest.environment() == python::ENVIRONMENT);
@@ -294,7 +290,6 @@ impl LadderArgs {
     }
 }
 
-/// Runs `plan`, and then the open loop that follows from its rates, if asked for.
 fn measure(
     testbed: &Testbed,
     plan: &Plan,
@@ -319,10 +314,8 @@ fn measure(
     Ok(Totals { blocks: totals.blocks, ..opened? })
 }
 
-/// A run whose records are open.
 struct OpenRun {
     records: Records,
-    /// Trials of the run that is resumed.
     trials: Vec<Trial>,
 }
 

@@ -55,7 +55,6 @@ pub(super) fn make_testbed(
     })
 }
 
-/// Makes the header of the records of a run.
 pub(super) fn header(plan: &Plan, testbed: &Testbed, preset: &str, started_unix_s: u64) -> Header {
     Header {
         version: VERSION,
@@ -79,8 +78,7 @@ pub(super) fn header(plan: &Plan, testbed: &Testbed, preset: &str, started_unix_
     }
 }
 
-/// Makes a flag that the first SIGINT or SIGTERM raises. The second signal ends this process at
-/// once, and the kernel ends the children with it.
+/// Makes a flag that the first SIGINT or SIGTERM raises. The second signal ends this process.
 pub(super) fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -90,7 +88,6 @@ pub(super) fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Prints what is about to run, and warnings about it.
 pub(super) fn announce(testbed: &Testbed, plan: &Plan) {
     let blocks = match (plan.blocks.time, plan.blocks.min == plan.blocks.max) {
         (_, true) => format!("{} times", plan.blocks.max),
@@ -124,7 +121,7 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// A bar for a run that needs no further block once `is_enough`.
+    /// Creates a bar. The run needs no further block once `is_enough`.
     pub(super) fn new(is_enough: fn(&[Trial]) -> bool) -> Screen {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}");
         let style = style.expect("the template is a constant");

@@ -1,7 +1,5 @@
-//! The command line of `ndecho`: one enum of commands, each a set of flags and the call that does
-//! the work.
-//!
-//! Without a command it is `ladder`, so that `cargo run --release` is the main job.
+//! The command line of `ndecho`: one enum of commands. Without a command it is `ladder`, so that
+//! `cargo run --release` is the main job.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -125,7 +123,6 @@ impl Cli {
     }
 }
 
-/// Inserts `ladder` into a command line that has flags only.
 fn with_command(mut argv: Vec<OsString>) -> Vec<OsString> {
     let is_flag = |argument: &OsString| argument.to_string_lossy().starts_with('-');
     let is_about = ["-h", "--help", "-V", "--version"];

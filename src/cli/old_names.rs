@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 
-/// Old and new name of each flag.
 const FLAGS: [(&str, &str); 5] = [
     ("--peers", "--external"),
     ("--peers-dir", "--external-dir"),
@@ -11,8 +10,7 @@ const FLAGS: [(&str, &str); 5] = [
     ("--spin-per-reply", "--client-delay"),
 ];
 
-/// Replaces old names in a command line and reports each to `tell`. Arguments after `--` belong to
-/// another program and stay.
+/// Replaces old names and reports each to `tell`. Arguments after `--` belong to another program.
 pub(super) fn renamed(argv: Vec<OsString>, tell: &mut dyn FnMut(&str)) -> Vec<OsString> {
     let mut is_ours = true;
     let mut rename = |argument: OsString| {

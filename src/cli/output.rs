@@ -8,7 +8,6 @@ use clap::ValueEnum;
 
 use crate::report::{self, Run};
 
-/// Layout of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For a terminal
@@ -21,7 +20,6 @@ pub(super) enum Format {
     Seed,
 }
 
-/// Renders `run` in `format`, or in the usual one of its preset.
 pub(super) fn render(run: &Run, format: Option<Format>) -> String {
     let usual = if run.header.preset == "seed" { Format::Seed } else { Format::Table };
     match format.unwrap_or(usual) {
@@ -40,13 +38,11 @@ pub(super) fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Reports a failure: exit code 1.
 pub(super) fn fail(why: impl Display) -> ExitCode {
     eprintln!("ndecho: {why}");
     ExitCode::FAILURE
 }
 
-/// Reports wrong usage: exit code 2.
 pub(super) fn wrong_usage(why: impl Display) -> ExitCode {
     eprintln!("ndecho: {why}");
     ExitCode::from(2)

@@ -1,4 +1,4 @@
-//! Reading the records of a run from its folder.
+//! Records of a run, read from its folder.
 
 use std::path::Path;
 

@@ -1,5 +1,4 @@
-//! Flags of the three server programs. Each becomes a [`ServerSpec`], and one conversion turns that
-//! into the options of a server.
+//! Flags of the three server programs. One conversion makes the options of a server of them.
 //!
 //! stdout gets one ready line and nothing else. At the end, stderr gets the limits that peers
 //! reached. The first SIGTERM or SIGINT drains and exits with 0, the second exits at once with 1.
@@ -45,7 +44,6 @@ pub struct UringServerArgs {
     common: CommonArgs,
 }
 
-/// Implementation of HTTP/2 in `uring-server`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum GrpcEngine {
     /// Own HTTP/2
@@ -162,7 +160,6 @@ struct CommonArgs {
 }
 
 impl UringServerArgs {
-    /// Serves until told to stop: 0 done, 1 failed, 2 wrong usage.
     pub fn run(&self) -> ExitCode {
         let mut listens = vec![
             (
@@ -182,7 +179,6 @@ impl UringServerArgs {
 }
 
 impl TonicServerArgs {
-    /// Serves until told to stop: 0 done, 1 failed, 2 wrong usage.
     pub fn run(&self) -> ExitCode {
         let tonic = if self.tuned { Protocol::TonicTuned } else { Protocol::Tonic };
         let listens = [
@@ -194,7 +190,6 @@ impl TonicServerArgs {
 }
 
 impl ServeArgs {
-    /// Serves until told to stop: 0 done, 1 failed, 2 wrong usage.
     pub fn run(&self) -> ExitCode {
         exit("ndecho serve", self.serve())
     }
@@ -237,7 +232,6 @@ impl ServeFlags {
     }
 }
 
-/// Takes the one server of a document.
 fn only_server(spec: TrialSpec) -> Result<ServerSpec, String> {
     let got = spec.servers.len();
     let [server] = <[ServerSpec; 1]>::try_from(spec.servers)
@@ -245,7 +239,6 @@ fn only_server(spec: TrialSpec) -> Result<ServerSpec, String> {
     Ok(server)
 }
 
-/// Calibrates a busy wait of `time` on the core of the server.
 fn delay(time: Duration, cores: &[usize]) -> Result<InjectedDelay, Failure> {
     let calibrated = || {
         cores.first().map(|core| affinity::pin(*core)).transpose()?;
@@ -292,7 +285,6 @@ fn serve(
     run(&plan, &options, &names, spec.report.as_ref()).map_err(Failure::Run)
 }
 
-/// Checks `spec` and makes the options of a server.
 fn options(spec: &ServerSpec) -> anyhow::Result<Options> {
     let mut limits = Limits::default();
     set_size(&mut limits.body_bytes_max, spec.body_bytes_max)?;
@@ -316,7 +308,7 @@ fn options(spec: &ServerSpec) -> anyhow::Result<Options> {
 }
 
 impl CommonArgs {
-    /// The settings that all servers share, without a rung.
+    /// Returns the settings that all servers share.
     fn spec(&self) -> anyhow::Result<ServerSpec> {
         Ok(ServerSpec {
             cores: self.cores()?,
@@ -344,7 +336,6 @@ impl CommonArgs {
         serve(&self.spec().map_err(Failure::Usage)?, driver, listens, codecs)
     }
 
-    /// Selects the core of each worker.
     fn cores(&self) -> anyhow::Result<Vec<usize>> {
         let given = self.cpu.as_ref().map(|cores| cores.0.clone());
         let workers = self.workers.or(given.as_ref().map(Vec::len)).unwrap_or(1);

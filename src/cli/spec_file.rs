@@ -1,4 +1,4 @@
-//! Reading the document of a trial from a file or from stdin.
+//! Document of a trial, read from a file or from stdin.
 
 use std::path::Path;
 

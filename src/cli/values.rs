@@ -1,7 +1,6 @@
 //! Values on a command line: sizes (`64KiB`), durations (`200ms`), lists of cores (`2-5,7`).
 //!
-//! A bare number of bytes is a size; a duration always names its unit, since a bare `10` would have
-//! to be guessed.
+//! A duration always names its unit, since a bare `10` would have to be guessed.
 
 use std::time::Duration;
 
@@ -39,7 +38,6 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_nanos(total))
 }
 
-/// Core numbers, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cores(pub Vec<usize>);
 
@@ -64,7 +62,6 @@ pub fn cores(text: &str) -> Result<Cores, String> {
     }
 }
 
-/// Number and unit.
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     (&text[..end], text[end..].trim_start())
