@@ -22,8 +22,8 @@ impl IoVector {
         IoVector(Box::new(List { header, slices: [empty; SLICES_MAX] }))
     }
 
-    /// Lists at most `bytes_max`, and returns their number. The pointer is valid while `self` and
-    /// the bytes of the slices are neither moved nor changed.
+    /// Lists at most `bytes_max` bytes and returns their number. The pointer is valid while `self`
+    /// and the bytes are neither moved nor changed.
     pub(super) fn list(
         &mut self,
         slices: &[IoSlice<'_>],

@@ -92,14 +92,18 @@ impl KernelRing {
         })
     }
 
+    fn submissions(&mut self) -> squeue::SubmissionQueue<'_> {
+        // SAFETY: the mutable borrow of `self` makes this the only queue object.
+        unsafe { self.ring.as_ref().submission_shared() }
+    }
+
     /// Queues `entry`; returns false if the kernel takes no more for now.
     ///
     /// # Safety
     /// As for [`Ring::push`].
     unsafe fn try_push(&mut self, entry: &squeue::Entry) -> bool {
         for _ in 0..2 {
-            // SAFETY: `self` is borrowed mutably and no other queue object lives past this block.
-            let mut queue = unsafe { self.ring.as_ref().submission_shared() };
+            let mut queue = self.submissions();
             // SAFETY: the caller vouches for what the entry points to.
             if unsafe { queue.push(entry) }.is_ok() {
                 return true;
@@ -122,9 +126,7 @@ impl KernelRing {
             told.sort_unstable();
             self.at_once.retain(|(token, _)| told.binary_search(&token.bits()).is_err());
         }
-        // SAFETY: `self` is borrowed mutably and no other queue object lives past this block.
-        let taken = unsafe { self.ring.as_ref().submission_shared() }.is_empty();
-        if taken && self.overflow.is_empty() {
+        if self.submissions().is_empty() && self.overflow.is_empty() {
             let sent = self.at_once.drain(..).map(|(token, len)| Completion {
                 token,
                 result: len as i32,
@@ -172,27 +174,20 @@ impl Ring for KernelRing {
                 self.submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time))
             }
         };
-        match waited {
-            Err(error) if !is_passing(&error) => Err(error),
-            _ => Ok(()),
-        }
+        failure(waited)
     }
 
     fn look(&mut self) -> io::Result<()> {
         if !self.overflow.is_empty() {
             self.push_overflow();
         }
-        // SAFETY: `self` is borrowed mutably and no other queue object lives past this block.
-        let queue = unsafe { self.ring.as_ref().submission_shared() };
+        let queue = self.submissions();
         let due = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
         drop(queue);
         if !due {
             return Ok(());
         }
-        match self.submitter.submit() {
-            Err(error) if !is_passing(&error) => Err(error),
-            _ => Ok(()),
-        }
+        failure(self.submitter.submit())
     }
 
     fn completions(&mut self, into: &mut Vec<Completion>) {
@@ -248,10 +243,13 @@ impl Drop for KernelRing {
     }
 }
 
-/// Returns true for a full completion queue, a signal or the end of the time.
-fn is_passing(error: &io::Error) -> bool {
-    let code = error.raw_os_error().unwrap_or(0);
-    [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN].contains(&code)
+/// Returns the error unless it is the end of the time, a signal or a full completion queue.
+fn failure(result: io::Result<usize>) -> io::Result<()> {
+    const PASSING: [i32; 4] = [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN];
+    match result {
+        Err(error) if !PASSING.contains(&error.raw_os_error().unwrap_or(0)) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn build() -> io::Result<IoUring> {
