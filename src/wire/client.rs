@@ -54,8 +54,7 @@ pub trait Sink {
     fn response(&mut self, id: u32, event: ResponseEvent<'_>);
 }
 
-/// Event of a response: one `Whole`; or any number of `Message`, then `End`; or `Failed` at any
-/// time.
+/// Event of a response: `Whole`, or `Message`s and an `End`, or `Failed` at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseEvent<'a> {
     Whole(&'a [u8]),

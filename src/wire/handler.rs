@@ -43,8 +43,7 @@ pub struct Head<'a> {
 pub struct Route(pub u32);
 
 pub enum Routed {
-    /// Call that [`Handler::answer`] answers. Equal heads have equal routes, so a machine may reuse
-    /// a route.
+    /// Call that [`Handler::answer`] answers; equal heads have equal routes.
     Unary(Route),
     Stream(Box<dyn Call>),
 }
@@ -95,8 +94,7 @@ pub trait Handler {
     /// Decides before the machine keeps any of the body.
     fn route(&mut self, head: &Head<'_>) -> Result<Routed, Refused>;
 
-    /// Answers a unary call; appends to `out` what is not borrowed from `body`, and nothing on
-    /// error.
+    /// Answers a unary call; appends to `out` what `body` does not hold, and nothing on error.
     fn answer(&mut self, route: Route, body: &[u8], out: &mut Vec<u8>)
     -> Result<Response, Refused>;
 }

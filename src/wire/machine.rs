@@ -10,16 +10,17 @@
 //! 1. `receive` consumes all of its input. The machine keeps the beginning of an unfinished
 //!    message.
 //! 2. After every call the caller calls [`Machine::lend`]. On `Some(loan)` it owns the buffer,
-//!    receives at most `loan.want` more bytes at its end, and returns it by [`Machine::repay`] before
-//!    it feeds anything else: also when nothing came, when the peer ended (`repay`, then `end`) and
-//!    when the deadline passes (`repay`, then [`Machine::deadline`] again before `expire`).
+//!    receives at most `loan.want` more bytes at its end, and returns it by [`Machine::repay`]
+//!    before it feeds anything else: also when nothing came, when the peer ended (`repay`, then
+//!    `end`) and when the deadline passes (`repay`, then [`Machine::deadline`] again before
+//!    `expire`).
 //! 3. The caller sends the outbox in order, and stops reading while the outbox is over its limit.
 //! 4. After [`Machine::finished`] is true or a call has returned an error (the peer's fault), the
 //!    caller feeds nothing more, sends the rest of the outbox (perhaps a refusal) and closes.
 //! 5. Closing lingers: a socket that is closed with unread input sends RST, and the peer loses the
-//!    last response. The caller shuts its write side down and discards input until the peer ends, no
-//!    byte has come for [`LINGER_GAP`], or [`LINGER_TIME`] is over. It closes at once when the peer
-//!    has ended or the worker is draining.
+//!    last response. The caller shuts its write side down and discards input until the peer ends,
+//!    no byte has come for [`LINGER_GAP`], or [`LINGER_TIME`] is over. It closes at once when the
+//!    peer has ended or the worker is draining.
 //! 6. The caller calls [`Pool::trim`] about once a second, to give memory back.
 
 use std::time::{Duration, Instant};

@@ -29,8 +29,7 @@ const FIT_SLACK_MAX: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub struct Pool(Rc<RefCell<Idle>>);
 
-/// Owner of a buffer, which returns to its pool when dropped. A buffer made from a `Vec` has no
-/// pool.
+/// Owner that returns its buffer to the pool when dropped, unless made from a `Vec`.
 #[derive(Debug, Default)]
 pub struct PooledBuf {
     bytes: Vec<u8>,
@@ -48,8 +47,7 @@ struct Idle {
 }
 
 impl Pool {
-    /// Returns an empty buffer, with room for `hint` bytes if an idle one has it. `hint` may come
-    /// from a peer.
+    /// Returns an empty buffer, if possible with room for `hint` bytes, a peer's number perhaps.
     pub fn take(&self, hint: usize) -> PooledBuf {
         let idle = self.0.borrow_mut().pop(hint);
         let bytes = idle.unwrap_or_else(|| Vec::with_capacity(hint.min(GROWTH_BYTES_MIN)));

@@ -44,8 +44,7 @@ pub(crate) struct RecvBuffer {
 pub(crate) struct SizedBody {
     buffer: RecvBuffer,
     remaining: usize,
-    /// True after the first loan: the rest comes the same way, because a change costs more than it
-    /// saves.
+    /// True after the first loan: a change of the way to receive costs more than it saves.
     direct: bool,
 }
 
@@ -78,8 +77,7 @@ impl RecvBuffer {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// Offers the buffer for up to `most` of the `remaining` bytes; `None` for no bytes or a lent
-    /// buffer.
+    /// Offers the buffer for up to `most` bytes; `None` for no bytes or a lent buffer.
     pub(crate) fn lend(&mut self, remaining: usize, most: usize) -> Option<Loan> {
         if self.lent.is_some() || most == 0 {
             return None;

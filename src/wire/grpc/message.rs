@@ -42,8 +42,7 @@ pub fn is_compression(value: &[u8]) -> bool {
     !value.eq_ignore_ascii_case(b"identity")
 }
 
-/// Returns the message of `body`, or `None` when more must follow. `encoded` means a compression in
-/// the head.
+/// Returns the message of a whole request; `encoded` means a compression in the head.
 pub fn whole(body: &[u8], encoded: bool, limit: usize) -> Result<Option<&[u8]>, Status> {
     let Some((prefix, message)) = body.split_first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
     let want = message_len(prefix, encoded, limit)?;

@@ -1,5 +1,4 @@
-//! Parser of the framing of a chunked body: sizes, extensions, line ends, trailers (RFC 9112
-//! section 7.1).
+//! Parser of the framing of a chunked body (RFC 9112 section 7.1).
 //!
 //! The parser returns the number of data bytes that follow, and the caller continues behind them.
 //! Extensions and trailers are dropped; their length is limited, because it does not count as body.

@@ -1,8 +1,7 @@
 //! Client half: one POST at a time on a connection that stays open.
 //!
-//! The client stays in step with any server: Content-Length or chunked bodies, interim responses
-//! are skipped. It refuses a response that only the end of the connection would end. A status other
-//! than 200 is a refusal.
+//! The client takes Content-Length or chunked bodies, and skips interim responses. A response that
+//! only the end of the connection would end is an error; a status other than 200 is a refusal.
 
 use super::PROTOCOL;
 use super::body::Body;

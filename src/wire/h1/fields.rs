@@ -1,7 +1,5 @@
-//! Fields of a head that frame its message or control its connection.
-//!
-//! All other fields are checked for their grammar alone. RFC 9110 section 5, RFC 9112 sections 5
-//! and 6.
+//! Fields of a head that frame its message or control its connection; all others are checked for
+//! their grammar alone. RFC 9110 section 5, RFC 9112 sections 5 and 6.
 
 use std::ops::Range;
 

@@ -6,10 +6,8 @@
 //!                  └─ refused: response ───▶ Skip (body discarded, to stay in step) ─▶ Head
 //!                  └─ broken framing: response with its reason, then closed
 //! ```
-//! Requests may be pipelined and are answered in order. A body that lies whole in the caller's
-//! buffer is answered from there. The parser is strict where leniency has led to attacks: see
-//! `parse.rs`. Not here: TLS, upgrades, compression, ranges, trailers (read and dropped),
-//! `CONNECT`.
+//! Requests may be pipelined and are answered in order. The parser is strict where leniency has led
+//! to attacks: see `parse.rs`. Not here: TLS, upgrades, compression, ranges, trailers, `CONNECT`.
 
 mod body;
 mod chunked;

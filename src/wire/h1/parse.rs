@@ -24,8 +24,7 @@ const EMPTY_LINES_MAX: u8 = 4;
 
 /// Parser of one kind of head. Ranges count from the first byte of the head.
 pub(super) trait HeadParser: Default {
-    /// Continues in `head`, which begins with the bytes of earlier calls; returns the length of a
-    /// whole head.
+    /// Continues in `head`, which begins with all earlier bytes; returns a whole head's length.
     fn advance(&mut self, head: &[u8], limits: &Limits) -> Result<Option<usize>, Fault>;
 
     /// Returns true when the first `len` bytes are only empty lines.

@@ -219,8 +219,7 @@ impl<H: Handler> H1<H> {
         rest: &'a [u8],
         cx: &mut Context<'_>,
     ) -> Result<&'a [u8], WireError> {
-        // A client that waits for 100 may send its body after this response or leave it out: only
-        // closing is safe.
+        // A client that waits for 100 may or may not send its body now: only closing is safe.
         let in_step = head.fields.expect == Expect::Nothing || head.framing() == Framing::None;
         let skip = SkippedBody::new(head.framing(), SKIPPED_BYTES_MAX).filter(|_| in_step);
         exchange.keep_alive &= skip.is_some() && rejection.status != Status::TooLarge;

@@ -1,7 +1,6 @@
 //! Faults of a peer, and the error codes of HTTP/2.
 //!
-//! A stream fault ends one stream by RST_STREAM, a connection fault all of them by GOAWAY. RFC 9113
-//! sections 5.4 and 7.
+//! A stream fault sends RST_STREAM, a connection fault GOAWAY. RFC 9113 sections 5.4 and 7.
 
 use std::borrow::Cow;
 

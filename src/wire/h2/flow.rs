@@ -60,8 +60,7 @@ impl ReceiveWindow {
         self.size = self.size.max(i64::try_from(size).unwrap_or(WINDOW_MAX)).min(WINDOW_MAX);
     }
 
-    /// Returns the increment to grant, once half of the window is used up and the rest does not
-    /// hold all `expected` bytes.
+    /// Returns the increment, once half of the window is used and `expected` exceeds the rest.
     pub(crate) fn update(&mut self, expected: u64) -> Option<u32> {
         let half = self.size - self.size / 2;
         let enough = i64::try_from(expected).unwrap_or(WINDOW_MAX).min(half);

@@ -17,10 +17,9 @@
 //! and only the response is copied, into the outbox. A large message has its own buffer.
 //!
 //! Past a limit of a stream the stream is refused. Past a limit that no honest peer reaches the
-//! connection ends with ENHANCE_YOUR_CALM (`abuse.rs`, [`crate::wire::Limits`]). Tests:
-//! `tests/h2/`.
+//! connection ends with ENHANCE_YOUR_CALM (`abuse.rs`, [`crate::wire::Limits`]).
 //!
-//! RFC 9113, RFC 7541, and `doc/PROTOCOL-HTTP2.md` of the gRPC project.
+//! RFC 9113, RFC 7541, and `doc/PROTOCOL-HTTP2.md` of the gRPC project. Tests: `tests/h2/`.
 
 mod abuse;
 mod client;
@@ -58,8 +57,7 @@ pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
 
 pub const CONTINUATIONS_MAX: usize = 8;
 
-/// Multiple of `head_bytes_max` at which a decoded header block ends the connection, not only its
-/// stream.
+/// Multiple of `head_bytes_max` at which a block ends the connection, not only its stream.
 pub const HEAD_BYTES_FATAL_FACTOR: usize = 4;
 
 /// Multiple of the largest message, for the bytes of arriving messages and again for unsent ones.

@@ -1,7 +1,7 @@
 //! Response head and trailers: the fields that a client needs, and the rules for them.
 //!
-//! Most responses of a server are alike: a block that equals one of the last two, over an unchanged
-//! decoder table, is not decoded again. RFC 9113 section 8.3.2; `doc/PROTOCOL-HTTP2.md` of gRPC.
+//! A block that equals one of the last two, over an unchanged decoder table, is not decoded again.
+//! RFC 9113 section 8.3.2; `doc/PROTOCOL-HTTP2.md` of gRPC.
 
 use crate::wire::grpc;
 use crate::wire::h2::hpack::{Decoder, Field, HpackError, Name};

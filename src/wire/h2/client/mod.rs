@@ -1,5 +1,4 @@
-//! Client half: calls one method of one server, many at once, and hands each response to a
-//! [`Sink`].
+//! Client half: calls one method of one server, and hands each response to a [`Sink`].
 //!
 //! `request.rs` opens streams, `response.rs` takes what comes back. No call is held back here or
 //! sent again; [`Client::in_flight_max`] tells the caller when to ask. Once the server goes away or
@@ -90,8 +89,7 @@ impl H2Client {
         self.connection.ours
     }
 
-    /// Handles `handled` and all events of `input`; fails once nothing is in flight and nothing can
-    /// be.
+    /// Handles `handled` and all events of `input`; fails once no call is in flight or possible.
     fn run(
         &mut self,
         mut handled: Result<(), Fault>,

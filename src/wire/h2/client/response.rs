@@ -164,8 +164,7 @@ impl H2Client {
         }
     }
 
-    /// Removes a call and tells the sink its result: an earlier failure, else `failure`, else the
-    /// message.
+    /// Removes a call; reports an earlier failure, else `failure`, else the message.
     fn report(
         &mut self,
         id: u32,

@@ -44,8 +44,7 @@ impl ReceiveBudget {
         self.window.spend(bytes).map_err(|_| Fault::connection(ErrorCode::FlowControl, text))
     }
 
-    /// Reserves `bytes`. The reservation stands even over the budget, so that its release is the
-    /// same.
+    /// Reserves `bytes`, even over the budget, so that the release is the same.
     pub(super) fn reserve(
         &mut self,
         bytes: usize,

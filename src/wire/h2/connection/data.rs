@@ -1,8 +1,7 @@
 //! DATA frames: content on its way to the message of its stream.
 //!
-//! The head of a frame takes its whole length off the windows; `inbound.rs` and `budget.rs` grant
-//! more. Content that lies whole in the input is handed on from there. RFC 9113 sections 5.2 and
-//! 6.1.
+//! A frame's whole length leaves the windows; `inbound.rs` and `budget.rs` grant more. Content that
+//! lies whole in the input is handed on from there. RFC 9113 sections 5.2 and 6.1.
 
 use super::Connection;
 use super::budget::OverBudget;
@@ -11,8 +10,7 @@ use super::history::GoneStream;
 use super::inbound::WRONG_LENGTH;
 use super::stage::{DataFrame, Stage};
 use super::stream::Stream;
-use crate::wire::grpc::MessageReader;
-use crate::wire::grpc::{Code, PREFIX_BYTES, Status};
+use crate::wire::grpc::{Code, MessageReader, PREFIX_BYTES, Status};
 use crate::wire::h2::STREAM_UNSENT_BYTES_MAX;
 use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::frame::{
@@ -28,8 +26,7 @@ pub(crate) struct StreamEnd<'i> {
 }
 
 impl<T: Default> Connection<T> {
-    /// Takes the whole content of `id`, not yet in the table, off the front of `input`, if one DATA
-    /// frame has all of it.
+    /// Takes all content of `id`, not yet in the table, off `input`, if one DATA frame has it.
     #[inline(always)]
     pub(crate) fn take_content<'i>(
         &mut self,
@@ -48,8 +45,7 @@ impl<T: Default> Connection<T> {
         Ok(Some(content))
     }
 
-    /// Finds the end of stream `id` in front of `input`: all content in one DATA frame, and
-    /// trailers.
+    /// Finds the end of `id` in front of `input`: all content in one DATA frame, and trailers.
     #[inline]
     pub(crate) fn peek_end<'i>(&self, id: u32, input: &'i [u8]) -> Option<StreamEnd<'i>> {
         let (head, rest) = input.split_first_chunk()?;
@@ -241,8 +237,7 @@ impl<T: Default> Connection<T> {
         Ok(true)
     }
 
-    /// Grants a stream's peer more window if its message needs it, and the other direction is not
-    /// held up.
+    /// Grants a stream's peer more window if its message needs it and few bytes are unsent.
     pub(crate) fn grant_stream(&mut self, id: u32, granted: usize, cx: &mut Context<'_>) {
         if let Some(stream) = self.streams.get(id).filter(|stream| stream.state.receives())
             && stream.unsent_bytes() < STREAM_UNSENT_BYTES_MAX

@@ -1,12 +1,10 @@
 //! Early ends: RST_STREAM for a fault of one stream, GOAWAY for a fault of the connection.
 //!
-//! A reset that the peer has caused counts against it, no matter who sends it. RFC 9113 section
-//! 5.4.
+//! A reset that the peer caused counts against it, no matter who sends it (RFC 9113 section 5.4).
 
 use super::Connection;
-use crate::wire::h2::PROTOCOL;
 use crate::wire::h2::error::{ErrorCode, Fault};
-use crate::wire::h2::frame;
+use crate::wire::h2::{PROTOCOL, frame};
 use crate::wire::{Context, WireError};
 
 #[derive(Debug)]
@@ -18,8 +16,7 @@ pub(crate) struct Removed<T> {
 }
 
 impl<T: Default> Connection<T> {
-    /// Resets the stream at fault, and returns its state if it was in the table, and the reason;
-    /// passes a fault of the connection on.
+    /// Resets the stream at fault; returns its state, if any, and the reason, else the fault.
     pub(crate) fn contain(
         &mut self,
         fault: Fault,

@@ -4,8 +4,7 @@ use crate::wire::Pool;
 use crate::wire::grpc::Status;
 use crate::wire::response::Received;
 
-/// Fact that a half has to act on. `T` is the half's state of a stream. An event borrows at most
-/// the input.
+/// Fact that a half has to act on; `T` is the half's state of a stream.
 #[derive(Debug)]
 pub(crate) enum Event<'i, T> {
     /// Whole block, which the half must decode even if it refuses the stream.

@@ -92,8 +92,7 @@ impl Inbound {
         self.message.take()
     }
 
-    /// Returns true if `len` bytes that end the stream are free of faults and may stay in the
-    /// input.
+    /// Returns true if `len` bytes end the stream without a fault and may stay in the input.
     #[inline]
     pub(super) fn takes_whole(&self, len: usize) -> bool {
         self.window.allows(len)
@@ -123,8 +122,7 @@ impl Inbound {
         self.window.widen((bytes + PADDING_BYTES_MAX) as u64);
     }
 
-    /// Returns the increment for the rest of the message; `granted` bytes are already off the
-    /// window.
+    /// Returns the increment for the message's rest, `granted` bytes of it already spent.
     pub(super) fn window_update(&mut self, granted: usize) -> Option<u32> {
         let is_last = |message: &&MessageReader| !self.is_stream && message.announced().is_some();
         let announced = self.message.as_ref().filter(is_last);

@@ -106,8 +106,7 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    /// Takes the front of `input` up to the next event; `None` when the input is used up or the
-    /// connection finished. The caller may go on after a fault of a stream.
+    /// Takes `input` up to the next event, if any. The caller may go on after a stream's fault.
     #[inline]
     pub(crate) fn next_event<'i>(
         &mut self,

@@ -15,8 +15,7 @@ use bytes::Buf as _;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
 use crate::wire::{Outbox, Pool, Slice};
 
-/// Shortest part of a frame that is sent from its own buffer: copying a shorter one costs less than
-/// a slot in the vectored write.
+/// Shortest part of a frame in its own buffer: a copy of less is cheaper than a write's slot.
 const SHARE_BYTES_MIN: usize = 4 * 1024;
 
 const PIECES: usize = 3;
@@ -74,8 +73,7 @@ impl Outgoing {
         self.left
     }
 
-    /// Sends `bytes` in frames of at most `frame_max`, and the end of the stream after the last
-    /// byte.
+    /// Sends `bytes` in frames of at most `frame_max`, and the stream's end after the last byte.
     pub(crate) fn send(
         &mut self,
         stream: u32,

@@ -112,8 +112,7 @@ fn decode_into(input: &[u8], output: &mut [u8]) -> Result<usize, BadHuffman> {
     if is_padding { Ok(len_out) } else { Err(BadHuffman) }
 }
 
-/// Returns the symbol at the top of `window` and its length. Bits past the end read as 0, so the
-/// length may exceed the input.
+/// Returns the top symbol of `window` and its length, which may exceed the input.
 fn next_symbol(window: u64) -> Result<(u8, u32), BadHuffman> {
     let (symbol, len) = CODE.short[(window >> 56) as usize];
     if len > 0 {

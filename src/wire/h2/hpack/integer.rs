@@ -1,5 +1,4 @@
-//! HPACK integers: a prefix of 4 to 7 bits, then seven bits per byte, lowest first. RFC 7541
-//! section 5.1.
+//! HPACK integers (RFC 7541 section 5.1): 4 to 7 bits, then seven bits per byte, lowest first.
 
 use super::HpackError;
 

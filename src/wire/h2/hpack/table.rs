@@ -72,8 +72,7 @@ impl Name {
     }
 }
 
-/// Returns true for visible ASCII without capitals, and a colon only at the start (RFC 9113 section
-/// 8.2.1).
+/// Returns true for lower-case visible ASCII, colon only in front (RFC 9113 section 8.2.1).
 pub(crate) fn is_sound_name(name: &[u8]) -> bool {
     let rest = name.strip_prefix(b":").unwrap_or(name);
     let allowed =

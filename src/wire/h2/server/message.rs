@@ -47,9 +47,7 @@ pub(super) struct MessageWriter {
 impl MessageWriter {
     /// Writes a short message, which `answer` appends as [`crate::wire::Handler::answer`] does.
     ///
-    /// The previous prologue is written first, as a guess. A message over the terms is taken back
-    /// out.
-    /// than the terms allow is taken back out of the outbox and returned.
+    /// The previous prologue goes first, as a guess; a message over the terms is taken back out.
     #[inline]
     pub(super) fn write_short(
         &mut self,
@@ -127,8 +125,7 @@ impl MessageWriter {
     }
 }
 
-/// HEADERS, the head of a DATA frame, and the message's prefix. The next response likely has the
-/// same but for its numbers, so it is copied from here.
+/// HEADERS, the head of a DATA frame and the message's prefix, copied into the next response.
 #[derive(Debug, Default)]
 struct Prologue {
     content_type: &'static str,
@@ -181,8 +178,7 @@ fn undo(out: &mut Vec<u8>, start: usize, unsent: Unsent) -> Result<usize, Box<Un
     Err(Box::new(unsent))
 }
 
-/// Completes the DATA frame at `at` and ends the response, or moves the message out if the terms
-/// forbid it.
+/// Completes the DATA frame at `at` and the response, or moves out a message over the terms.
 #[inline]
 fn finish_short(
     terms: Terms,

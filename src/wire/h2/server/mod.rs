@@ -7,8 +7,7 @@
 //! responses ▶ message.rs, frames.rs
 //! time ─────▶ expire.rs (timeouts.rs, shutdown.rs)
 //! ```
-//! The half answers each event before the next, so responses leave in the order in which requests
-//! end.
+//! The half answers each event before the next: responses leave in the order of requests' ends.
 
 use std::rc::Rc;
 use std::time::Instant;
