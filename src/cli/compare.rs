@@ -88,10 +88,10 @@ struct Places(Vec<PathBuf>);
 
 fn places(text: &str) -> Result<Places, String> {
     let places: Vec<PathBuf> = text.split(',').map(PathBuf::from).collect();
-    match places.iter().any(|place| place.as_os_str().is_empty()) {
-        true => Err(format!("{text:?} has an empty path, expected paths separated by commas")),
-        false => Ok(Places(places)),
+    if places.iter().any(|place| place.as_os_str().is_empty()) {
+        return Err(format!("{text:?} has an empty path, expected paths separated by commas"));
     }
+    Ok(Places(places))
 }
 
 impl CompareArgs {

@@ -9,7 +9,6 @@ use crate::external::environment::Site;
 use crate::external::{self, ExternalServer};
 
 const SERVERS_DIR: &str = "tools/external";
-
 const ENVIRONMENTS_DIR: &str = "ndecho-external";
 
 /// File that cargo writes to a target folder.

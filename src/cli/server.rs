@@ -161,19 +161,13 @@ struct CommonArgs {
 
 impl UringServerArgs {
     pub fn run(&self) -> ExitCode {
+        let listen = |protocol, address: &Address| Listen { protocol, address: address.clone() };
+        let Addresses { grpc, rest } = &self.addresses;
         let mut listens = vec![
-            (
-                "grpc",
-                Listen {
-                    protocol: self.grpc_engine.protocol(),
-                    address: self.addresses.grpc.clone(),
-                },
-            ),
-            ("rest", Listen { protocol: Protocol::H1, address: self.addresses.rest.clone() }),
+            ("grpc", listen(self.grpc_engine.protocol(), grpc)),
+            ("rest", listen(Protocol::H1, rest)),
         ];
-        listens.extend(
-            self.raw.clone().map(|address| ("raw", Listen { protocol: Protocol::Raw, address })),
-        );
+        listens.extend(self.raw.iter().map(|address| ("raw", listen(Protocol::Raw, address))));
         exit("uring-server", self.common.serve(Driver::Uring, &listens, CodecSet::own()))
     }
 }
@@ -207,10 +201,8 @@ impl ServeArgs {
                 "{rung} needs an address of {wanted}, got {address}: {got}"
             )));
         }
-        let codecs = match spec.is_null {
-            true => CodecSet::none(),
-            false => CodecSet::own().with(rung.codec()),
-        };
+        let codecs =
+            if spec.is_null { CodecSet::none() } else { CodecSet::own().with(rung.codec()) };
         let codecs = match spec.delay {
             Some(time) => codecs.delayed(delay(time, &spec.cores)?),
             None => codecs,
@@ -344,11 +336,10 @@ impl CommonArgs {
             bail!("--workers must be at least 1");
         }
         if workers > cores.len() {
-            let (have, list) =
-                (cores.len(), cores.iter().map(usize::to_string).collect::<Vec<_>>());
-            let list = list.join(",");
+            let list = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
             bail!(
-                "--workers {workers} needs as many cores, but there are {have} ({list}); name cores with --cpu"
+                "--workers {workers} needs as many cores, but there are {} ({list}); name cores with --cpu",
+                cores.len()
             );
         }
         Ok(cores.into_iter().take(workers).collect())

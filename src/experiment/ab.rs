@@ -18,7 +18,6 @@ use super::preset::Blocks;
 pub const COUNTED_REQUESTS: u64 = 200;
 
 const ONE_BUILD_REQUESTS: u64 = 16;
-
 const ONE_BUILD_BYTES_MAX: u64 = 1 << 20;
 
 /// Largest array whose counts are compared. More bytes make counts depend on how they arrive.

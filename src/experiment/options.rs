@@ -1,5 +1,4 @@
 //! Options of a run. A preset and the changes to it become a [`Plan`].
-//!
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -29,9 +29,7 @@ use crate::sys::child::{ChildError, Process};
 const STEP_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-
 const PROMPT: &str = "$ ";
-
 const LOG_BYTES: usize = 8192;
 
 #[derive(Clone, Debug)]

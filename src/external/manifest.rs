@@ -273,9 +273,7 @@ impl fmt::Display for CodecName {
 }
 
 const ADDRESS: &str = "{address}";
-
 const STEP_PLACEHOLDERS: &[&str] = &["{env}"];
-
 const START_PLACEHOLDERS: &[&str] = &["{env}", "{port}", "{cpu}", "{codec}"];
 
 impl Template {

@@ -19,7 +19,6 @@ pub const ARRAYS: usize = 48;
 const ITEMS_MAX: f64 = 4096.0;
 
 const RANK_MAX: usize = 5;
-
 const EMPTY_ONE_IN: u32 = 12;
 
 /// Draws the arrays of `seed` that `body` can carry. The first is 0-d, the second empty.

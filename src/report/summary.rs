@@ -98,7 +98,6 @@ fn cpu(cpu: CpuTime, measured: &Measurement) -> String {
 mod tests {
     use super::*;
     use crate::stats::histogram::Quantiles;
-    use crate::sys::socket::SocketOptions;
 
     fn measured(client_ns: u64) -> Measurement {
         Measurement {
@@ -107,9 +106,7 @@ mod tests {
             bytes_out: 98_000,
             bytes_in: 105_000,
             latency_ns: Quantiles { p50: 12_340, max: 2_000_000, ..Quantiles::default() },
-            latency_histogram: String::new(),
             client_cpu: CpuTime { total_ns: client_ns, user_ns: 0, system_ns: 0 },
-            client_busy_poll_idle_ns: 0,
             server_cpu: Some(CpuTime {
                 total_ns: 2_000_000,
                 user_ns: 1_500_000,
@@ -117,12 +114,7 @@ mod tests {
             }),
             server_rss_peak_bytes: Some(3 << 20),
             server_faults: Some(250),
-            socket: SocketOptions::default(),
-            server_settings: None,
-            client_settings: None,
-            warmup_ns: 0,
-            is_steady: None,
-            schedule: None,
+            ..Measurement::default()
         }
     }
 

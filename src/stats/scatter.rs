@@ -14,7 +14,6 @@
 use std::f64::consts::{LN_2, PI};
 
 const GAMMA: f64 = 0.577_215_664_901_532_9;
-
 pub const LENDERS_MIN: usize = 4;
 
 /// Largest number of degrees of freedom that are lent. Twenty variances may look alike by chance:

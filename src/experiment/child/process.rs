@@ -36,7 +36,6 @@ const DEATH_TIMEOUT: Duration = Duration::from_millis(200);
 const STDERR_TIMEOUT: Duration = Duration::from_millis(200);
 
 const STDERR_LINES: usize = 12;
-
 const LINE_BYTES_MAX: u64 = 4096;
 
 #[derive(Debug)]
@@ -131,8 +130,7 @@ pub fn take_file(path: &Path) -> Option<String> {
 impl Guard {
     fn start(who: &'static str, command: &mut Command) -> Result<Guard, Failure> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let started = Process::start(who, command);
-        let mut process = started?;
+        let mut process = Process::start(who, command)?;
         let (stdout, stderr) = process.pipes();
         let stdout = first_line(stdout.expect("stdout is piped"));
         let stderr = last_lines(stderr.expect("stderr is piped"));

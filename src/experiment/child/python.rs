@@ -14,7 +14,6 @@ use crate::external::environment::Environments;
 use crate::record::Measurement;
 
 pub const SCRIPT: &str = "client.py";
-
 pub const ENVIRONMENT: &str = "python";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
