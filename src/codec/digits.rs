@@ -39,6 +39,13 @@ fn leading(text: &[u8]) -> Option<(u64, &[u8])> {
     is_plain.then(|| (value, &text[len..]))
 }
 
+/// Returns the value of ASCII digits; `None` if it exceeds 64 bits.
+pub(super) fn value(digits: &[u8]) -> Option<u64> {
+    digits
+        .iter()
+        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+}
+
 /// Writes `value` to the start of `room` and returns the number of digits, if they fit.
 #[inline]
 pub(super) fn put(mut value: u64, room: &mut [u8]) -> Option<usize> {

@@ -25,7 +25,6 @@ const NAME: &str = "json_binary";
 /// Characters decoded at a time; text, data and new text fit a first-level cache of 32 KiB. A
 /// multiple of 4, so a block ends between groups.
 const BLOCK: usize = 8 * 1024;
-
 const HEAD: &[u8] = b"{\"buffer\": \"";
 const BEFORE_DTYPE: &[u8] = b", \"dtype\": \"";
 const BEFORE_SHAPE: &[u8] = b"\", \"shape\": [";
@@ -270,17 +269,12 @@ fn read_shape(cursor: &mut Cursor<'_>) -> Result<Shape> {
 fn read_dim(cursor: &mut Cursor<'_>) -> Result<u64> {
     cursor.skip_space();
     let at = cursor.offset();
-    let digits = cursor.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let text = cursor.take(digits as u64)?;
+    let len = cursor.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let text = cursor.take(len as u64)?;
     if text.is_empty() || (text.len() > 1 && text[0] == b'0') {
         return Err(cursor.fail_at(at, "expected an integer that is not negative"));
     }
-    let mut dim = 0u64;
-    for digit in text {
-        let next = dim.checked_mul(10).and_then(|dim| dim.checked_add(u64::from(digit - b'0')));
-        dim = next.ok_or_else(|| CodecError::array(NAME)(ArrayError::Overflow))?;
-    }
-    Ok(dim)
+    digits::value(text).ok_or_else(|| CodecError::array(NAME)(ArrayError::Overflow))
 }
 
 #[cfg(test)]
@@ -288,11 +282,7 @@ mod tests {
     use super::*;
 
     fn decode(body: &str) -> Result<(String, Vec<u64>, Vec<u8>), String> {
-        let mut scratch = Vec::new();
-        let array = JsonBinary.decode(body.as_bytes(), &mut scratch);
-        let array = array.map_err(|error| error.to_string())?;
-        let dims = array.shape().dims().to_vec();
-        Ok((array.dtype().name().to_owned(), dims, array.data().to_vec()))
+        crate::codec::tests::decode(&JsonBinary, body.as_bytes())
     }
 
     #[test]

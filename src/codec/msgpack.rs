@@ -147,7 +147,6 @@ fn kind(cursor: &mut Cursor<'_>) -> Result<()> {
 }
 
 const STRUCTURED: &str = "expected a type string; structured dtypes are not supported";
-
 const KIND_SHOWN: usize = 16;
 
 fn set<T>(slot: &mut Option<T>, field: &'static str, value: T) -> Result<()> {
@@ -295,10 +294,7 @@ mod tests {
     use crate::array::NdArray;
 
     fn decode(body: &[u8]) -> Result<(String, Vec<u64>, Vec<u8>), String> {
-        let mut scratch = Vec::new();
-        let array = Msgpack.decode(body, &mut scratch).map_err(|error| error.to_string())?;
-        let dims = array.shape().dims().to_vec();
-        Ok((array.dtype().name().to_owned(), dims, array.data().to_vec()))
+        crate::codec::tests::decode(&Msgpack, body)
     }
 
     #[test]

@@ -25,12 +25,10 @@ use super::transpose::{is_both_orders, to_c_order};
 pub struct Npy;
 
 const NAME: &str = "npy";
-
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
 /// Limit of the header length, which format 1.0 cannot exceed.
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
-
 const ALIGN: usize = 64;
 
 /// Digits that NumPy reserves for the first dimension, so that it can grow in place.
@@ -74,7 +72,6 @@ impl ArrayCodec for Npy {
 /// Bytes before and after the dtype in a header of NumPy, for dtypes with names of three bytes.
 const BEFORE_DTYPE: &[u8] = b"\x93NUMPY\x01\x00v\x00{'descr': '";
 const BEFORE_SHAPE: &[u8] = b"', 'fortran_order': False, 'shape': (";
-
 const PLAIN_BYTES: usize = 2 * ALIGN;
 
 /// Header of 128 bytes with blanks for the shape. [`BEFORE_DTYPE`] contains its length.
@@ -278,16 +275,12 @@ fn tuple(text: &mut Cursor<'_>) -> Result<Shape> {
 
 fn integer(text: &mut Cursor<'_>) -> Result<u64> {
     text.skip_space();
-    let digits = text.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if digits == 0 {
+    let len = text.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if len == 0 {
         return Err(text.fail("expected a dimension"));
     }
-    let mut value = 0u64;
-    for &digit in text.take(digits as u64)? {
-        let next = value.checked_mul(10).and_then(|v| v.checked_add(u64::from(digit - b'0')));
-        value = next.ok_or_else(|| CodecError::array(NAME)(ArrayError::Overflow))?;
-    }
-    Ok(value)
+    let value = digits::value(text.take(len as u64)?);
+    value.ok_or_else(|| CodecError::array(NAME)(ArrayError::Overflow))
 }
 
 #[cfg(test)]
@@ -301,10 +294,7 @@ mod tests {
     }
 
     fn decode(body: &[u8]) -> Result<(String, Vec<u64>, Vec<u8>), String> {
-        let mut scratch = Vec::new();
-        let array = Npy.decode(body, &mut scratch).map_err(|error| error.to_string())?;
-        let dims = array.shape().dims().to_vec();
-        Ok((array.dtype().name().to_owned(), dims, array.data().to_vec()))
+        crate::codec::tests::decode(&Npy, body)
     }
 
     #[test]

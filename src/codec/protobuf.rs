@@ -19,7 +19,6 @@ use super::error::{CodecError, Result};
 pub struct Protobuf;
 
 const NAME: &str = "protobuf";
-
 const BUFFER: u32 = 1;
 const DTYPE: u32 = 2;
 const SHAPE: u32 = 3;
@@ -208,10 +207,7 @@ mod tests {
     use super::*;
 
     fn decode(body: &[u8]) -> Result<(String, Vec<u64>, Vec<u8>), String> {
-        let mut scratch = Vec::new();
-        let array = Protobuf.decode(body, &mut scratch).map_err(|error| error.to_string())?;
-        let dims = array.shape().dims().to_vec();
-        Ok((array.dtype().name().to_owned(), dims, array.data().to_vec()))
+        crate::codec::tests::decode(&Protobuf, body)
     }
 
     #[test]

@@ -16,7 +16,6 @@
 use super::Isa;
 
 const PAUSE: usize = 256;
-
 const BLOCK: usize = 64;
 
 /// Number of tokens that a kernel reads in one call.

@@ -40,10 +40,8 @@ mod tables {
 
     /// Exponent of 1.0, counted from [`EXPONENT_MIN`].
     pub(super) const ONE: u64 = 1023 - EXPONENT_MIN;
-
     const DECIMAL_MIN: i32 = -4;
     const DECIMAL_MAX: i32 = 15;
-
     pub(super) const FORMS: u64 = 2 * (DECIMAL_MAX - DECIMAL_MIN + 1) as u64;
 
     /// `k + 20` for each binary exponent.

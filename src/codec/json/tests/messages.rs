@@ -4,10 +4,7 @@ use crate::array::Shape;
 use crate::codec::json::*;
 
 fn decode(body: &str) -> Result<(String, Vec<u64>, Vec<u8>), String> {
-    let mut scratch = b"old".to_vec();
-    let array = Json.decode(body.as_bytes(), &mut scratch).map_err(|error| error.to_string())?;
-    let dims = array.shape().dims().to_vec();
-    Ok((array.dtype().name().to_owned(), dims, array.data().to_vec()))
+    crate::codec::tests::decode(&Json, body.as_bytes())
 }
 
 fn message(data: &str, dtype: &str) -> String {
@@ -76,22 +73,16 @@ fn floats_are_exact() {
     let values = |data: &str| doubles(data).unwrap().1;
     let got = values("[0.1, -0.0, -0, 5e-324, 1.7976931348623157e308, 1e400, -1E+400, 1e-400]");
     let want = [0.1, -0.0, 0.0, 5e-324, f64::MAX, f64::INFINITY, f64::NEG_INFINITY, 0.0];
-    assert_eq!(got.map_bits(), want.map_bits());
+    assert_eq!(bits(&got), bits(&want));
     let got =
         values("[NaN, Infinity, -Infinity, 9007199254740993, 123456789012345678901234567890]");
     let want =
         [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 9007199254740992.0, 1.2345678901234568e29];
-    assert_eq!(got.map_bits(), want.map_bits());
+    assert_eq!(bits(&got), bits(&want));
 }
 
-trait MapBits {
-    fn map_bits(&self) -> Vec<u64>;
-}
-
-impl MapBits for [f64] {
-    fn map_bits(&self) -> Vec<u64> {
-        self.iter().map(|value| value.to_bits()).collect()
-    }
+fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|value| value.to_bits()).collect()
 }
 
 #[test]

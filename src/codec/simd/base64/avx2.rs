@@ -11,7 +11,6 @@ use crate::codec::simd::Avx2;
 use crate::codec::simd::lanes::{load32, write32};
 
 const CHARS: usize = 32;
-
 const BYTES: usize = 24;
 
 /// Bytes that the encoder reads to encode 24: two halves of 16, the second one from byte 12 on.

@@ -14,14 +14,11 @@ use crate::codec::simd::Avx512;
 use crate::codec::simd::lanes::{load64, write64};
 
 const CHARS: usize = 64;
-
 const BYTES: usize = 48;
-
 const TOGETHER: usize = 4;
 
 /// Bytes that the stores of one pass touch: each vector is written as 64 bytes.
 const REACH: usize = BYTES * (TOGETHER - 1) + CHARS;
-
 const BAD: u8 = 0x80;
 
 static VALUES: [u8; 128] = {
