@@ -5,7 +5,6 @@
 use serde::{Deserialize, Deserializer};
 
 pub const PREFIX: &str = "external/";
-
 const OLD_PREFIX: &str = "peer/";
 
 /// Replaces old names in `globs`, which commas separate. Returns `None` if it contains none.

@@ -13,7 +13,6 @@ use crate::sys::affinity;
 
 /// Steps of a piece, about 0.1 ms, so few pieces contain a tick of the kernel.
 const STEPS: u64 = 50_000;
-
 const PIECES: usize = 9;
 
 /// Times the work on `core`, in processor time; `None` if this process may not run there. Takes

@@ -24,7 +24,6 @@ const PAUSE: Duration = Duration::from_micros(20);
 
 /// Polls without a stop before the first sleep, since a resumed thread stops again soon.
 const YIELDS: u32 = 100;
-
 const START_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]

@@ -124,10 +124,10 @@ pub fn start(
         server.workers.push(Worker { stopper, thread });
     }
     drop(up);
-    match ups.iter().take(server.workers.len()).count() == server.workers.len() {
-        true => Ok(server),
-        false => Err(server.stop().err().unwrap_or(ServerError::Panicked)),
+    if ups.iter().take(server.workers.len()).count() == server.workers.len() {
+        return Ok(server);
     }
+    Err(server.stop().err().unwrap_or(ServerError::Panicked))
 }
 
 impl Server {

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const TRIES: usize = 25;
-
 const DELAYS_OF_TRY: u32 = 1000;
 
 #[derive(Clone, Copy, Debug, Default)]

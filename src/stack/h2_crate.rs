@@ -247,10 +247,7 @@ fn at_once(
 ) -> Option<Answer> {
     let Poll::Ready(Some(Ok(piece))) = body.poll_data(cx) else { return None };
     // Many clients end a call by an extra empty frame.
-    let next = match body.is_end_stream() {
-        true => Poll::Pending,
-        false => body.poll_data(cx),
-    };
+    let next = if body.is_end_stream() { Poll::Pending } else { body.poll_data(cx) };
     let next = if let Poll::Ready(Some(Ok(next))) = next { next } else { Bytes::new() };
     if next.is_empty()
         && body.is_end_stream()
@@ -307,10 +304,8 @@ impl Future for Open {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let answer = match self.late(cx) {
-            true => Some(grpc::expired().into()),
-            false => ready!(self.collect(cx)),
-        };
+        let answer =
+            if self.late(cx) { Some(grpc::expired().into()) } else { ready!(self.collect(cx)) };
         if let Some(answer) = answer {
             let Open { respond, unsent, .. } = &mut *self;
             send(respond, unsent, answer);

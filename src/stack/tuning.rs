@@ -6,7 +6,6 @@
 
 /// SETTINGS_INITIAL_WINDOW_SIZE.
 pub const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-
 pub const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 /// SETTINGS_MAX_FRAME_SIZE, for received frames; sent frames follow the peer's setting.
