@@ -11,7 +11,7 @@
 //! | [`disturbance`] | use of the machine by other programs and guests during a trial |
 //! | [`os_noise`] | interruptions of an idle core |
 //! | [`core_speed`] | speed of a core at the moment |
-//! | [`tracer`], [`breakpoints`] | system calls and allocations of a traced process |
+//! | [`tracer`], `breakpoints` | system calls and allocations of a traced process |
 
 mod breakpoints;
 pub mod build;

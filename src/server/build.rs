@@ -7,8 +7,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::axis::{Driver, Protocol};
-use crate::driver::tokio::Tokio;
-use crate::driver::tokio::TokioUring;
+use crate::driver::tokio::{Tokio, TokioUring};
 use crate::driver::uring::Uring;
 use crate::driver::{self, Counters, StopSignal};
 use crate::server::{Plan, ServerError};
@@ -63,7 +62,7 @@ pub(super) fn choose(plan: &Plan) -> Result<Build, ServerError> {
 }
 
 fn serve<D: driver::Driver>(config: WorkerConfig, up: Sender<()>) -> Result<Counters, ServerError> {
-    pin(config.core)?;
+    config.core.map_or(Ok(()), affinity::pin)?;
     let pool = Pool::default();
     let service = EchoService::new(config.codecs, config.limits, pool.clone());
     let (mut hosted, mut standalone) = (Vec::new(), Vec::new());
@@ -130,8 +129,4 @@ fn clock() -> DateClock {
 /// Tells `start` that this worker is up. `start` counts the workers until every sender is gone.
 fn report_up(up: Sender<()>) {
     let _ = up.send(());
-}
-
-fn pin(core: Option<usize>) -> Result<(), ServerError> {
-    core.map_or(Ok(()), |core| Ok(affinity::pin(core)?))
 }
