@@ -118,6 +118,13 @@ pub struct Completion {
     pub nonempty: bool,
 }
 
+impl Completion {
+    /// Makes the last completion of an operation without a provided buffer.
+    pub fn last(token: Token, result: i32) -> Completion {
+        Completion { token, result, buffer: None, more: false, nonempty: false }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

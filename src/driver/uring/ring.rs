@@ -127,13 +127,8 @@ impl KernelRing {
             self.at_once.retain(|(token, _)| told.binary_search(&token.bits()).is_err());
         }
         if self.submissions().is_empty() && self.overflow.is_empty() {
-            let sent = self.at_once.drain(..).map(|(token, len)| Completion {
-                token,
-                result: len as i32,
-                buffer: None,
-                more: false,
-                nonempty: false,
-            });
+            let sent = self.at_once.drain(..);
+            let sent = sent.map(|(token, len)| Completion::last(token, len as i32));
             into.splice(start..start, sent);
         }
     }
@@ -334,13 +329,7 @@ mod tests {
     fn a_non_blocking_send_is_done_when_submitted_and_reports_a_remainder() {
         let mut ring = KernelRing::open().expect("a ring");
         let (ours, mut theirs) = UnixStream::pair().expect("two sockets");
-        let completion = |result| Completion {
-            token: SENDING,
-            result,
-            buffer: None,
-            more: false,
-            nonempty: false,
-        };
+        let completion = |result| Completion::last(SENDING, result);
         assert_eq!(send_at_once(&mut ring, &ours, b"all of it"), [completion(9)]);
         let mut got = [0; 9];
         theirs.read_exact(&mut got).expect("it was sent");

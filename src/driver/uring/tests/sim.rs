@@ -99,8 +99,7 @@ impl Sim {
     }
 
     fn complete(&mut self, token: Token, result: i32) {
-        let (buffer, more, nonempty) = (None, false, false);
-        self.done.push(Completion { token, result, buffer, more, nonempty });
+        self.done.push(Completion::last(token, result));
     }
 
     fn end(&mut self, at: usize, result: i32) {
@@ -204,13 +203,7 @@ impl Sim {
         let peer = world.peers.get_mut(&fd).expect("a peer");
         peer.received.extend_from_slice(&bytes[..count]);
         let token = self.flying.swap_remove(at).token;
-        into.push(Completion {
-            token,
-            result: count as i32,
-            buffer: None,
-            more: false,
-            nonempty: false,
-        });
+        into.push(Completion::last(token, count as i32));
     }
 
     fn hand_over(&mut self) {
