@@ -10,7 +10,7 @@
 //! | [`handler`] | the contract between a server half and the work behind it |
 //! | [`client`] | the contract between a client half and the code that calls it |
 //! | [`buffers`] | the worker's pool, shared ranges, output, messages on their way in |
-//! | [`limits`], [`error`], [`timeouts`] | limits and their counts, peer errors, read timeouts |
+//! | [`limits`], [`error`], `timeouts` | limits and their counts, peer errors, read timeouts |
 //! | [`raw`], [`h1`], [`h2`], [`grpc`] | the protocols |
 
 pub mod buffers;

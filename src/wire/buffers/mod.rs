@@ -5,7 +5,7 @@
 //! | [`Pool`], [`PooledBuf`] | idle buffers of a worker; owner of a buffer, which returns it |
 //! | [`Slice`] | a range of a buffer, shared or not |
 //! | [`Outbox`], [`Batch`] | slices to send |
-//! | [`RecvBuffer`], [`SizedBody`] | a message that is arriving; a [`Loan`] of its buffer |
+//! | `RecvBuffer`, `SizedBody` | a message that is arriving; a [`Loan`] of its buffer |
 //!
 //! Nothing here knows a protocol.
 

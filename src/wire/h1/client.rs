@@ -90,10 +90,8 @@ impl H1Client {
             None => sink.response(id, ResponseEvent::Whole(body)),
             Some(status) => {
                 let reason = String::from_utf8_lossy(body);
-                sink.response(
-                    id,
-                    ResponseEvent::Failed(&format!("{status}: {}", reason.trim_end())),
-                );
+                let text = format!("{status}: {}", reason.trim_end());
+                sink.response(id, ResponseEvent::Failed(&text));
             }
         }
     }

@@ -166,12 +166,8 @@ impl<H: Handler> H2<H> {
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         if self.has_head(id) {
-            return self.finish_call(
-                id,
-                PooledBuf::default(),
-                frames::status_trailers(status).into(),
-                cx,
-            );
+            let trailers = frames::status_trailers(status).into();
+            return self.finish_call(id, PooledBuf::default(), trailers, cx);
         }
         frames::send_status(id, status, cx);
         self.close(id, cx)
@@ -189,12 +185,12 @@ impl<H: Handler> H2<H> {
     /// Sends the response to a request that is not a call, once.
     pub(super) fn send_refusal(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Some(stream) = self.connection.streams.get(id) else { return Ok(()) };
-        if !matches!(stream.data.state, RequestState::Text(_)) {
-            return Ok(());
-        }
         match std::mem::replace(&mut stream.data.state, RequestState::Answered) {
             RequestState::Text(response) => self.send_text(id, *response, cx),
-            _ => Ok(()),
+            other => {
+                stream.data.state = other;
+                Ok(())
+            }
         }
     }
 
