@@ -68,8 +68,7 @@ impl Schedule {
         Schedule { settle, ..self }
     }
 
-    /// Returns whether the warm-up ended without a trend; `None` before its end, or without
-    /// detection.
+    /// Returns true if the warm-up ended without a trend; `None` before its end or undetected.
     pub fn is_steady(&self) -> Option<bool> {
         self.is_steady
     }

@@ -1,5 +1,4 @@
-//! The delay control: a check that a run finds a known delay, injected into every request of a
-//! rung.
+//! The delay control: a check that a run finds a known delay in every request of a rung.
 //!
 //! The server's own clock counts the injected delay, so the expected difference is known to a few
 //! nanoseconds. The difference to the plain rung and its twin is measured ([`Base::Busy`]). A plain

@@ -1,6 +1,6 @@
 //! Activity per request other than time: page faults under load, and the counts of a traced server.
 //!
-//! Requests are counted one at a time on one connection ([`Counts`](crate::record::Counts)).
+//! Requests are counted one at a time on one connection ([`Counts`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
