@@ -8,7 +8,7 @@
 //! | `DNF` | a trial exceeded its time budget |
 //! | `INVALID` | a reply was wrong, or a process failed: no figures |
 //!
-//! A rate is also a lower bound if it is close to the load generator's [`Ceiling`], or if several
+//! A rate is also a lower bound if it is close to the load generator's `Ceiling`, or if several
 //! servers of other stacks reach the same rate: the load generator is all that they share.
 
 use crate::record::CLIENT_BUSY;
