@@ -26,8 +26,6 @@ pub struct Npy;
 
 const NAME: &str = "npy";
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
-
-/// Limit of the header length, which format 1.0 cannot exceed.
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
 const ALIGN: usize = 64;
 

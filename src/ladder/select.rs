@@ -73,8 +73,6 @@ fn split_outside_braces(patterns: &str) -> Vec<&str> {
         .filter(|pattern| !pattern.is_empty())
         .collect()
 }
-
-/// Name with the least edit distance from `text`; the first of equals.
 fn nearest<'a>(text: &str, names: &'a [String]) -> &'a str {
     names.iter().min_by_key(|name| strsim::levenshtein(text, name)).map_or("", String::as_str)
 }

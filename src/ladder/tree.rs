@@ -45,8 +45,6 @@ pub fn json() -> String {
     };
     table::rungs().into_iter().map(|rung| format!("{}\n", object(rung))).collect()
 }
-
-/// Prints the stacks and the codecs as two Markdown tables; a rung is one of each.
 pub fn markdown() -> String {
     let mut text = String::from("| stack | comes from | changes | codecs |\n|---|---|---|---|\n");
     for stack in STACKS {

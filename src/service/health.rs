@@ -6,8 +6,6 @@ use crate::wire::{Refusal, Refused};
 pub const PATH: &str = "/healthz";
 pub const BODY: &str = "ok\n";
 pub const GRPC_PATH: &str = "/grpc.health.v1.Health/Check";
-
-/// Service that [`GRPC_PATH`] knows, in addition to the server itself.
 const SERVICE: &str = "Calculator";
 
 /// `HealthCheckResponse { status: SERVING }`.

@@ -128,8 +128,6 @@ impl ShapeTracker {
         }
         Ok(())
     }
-
-    /// Records that a number, or an empty list's end, stands at this depth.
     fn innermost(&mut self) -> Result<(), &'static str> {
         if *self.rank.get_or_insert(self.depth) != self.depth {
             return Err("a number where a list is expected: lists have different depths");

@@ -1,8 +1,6 @@
 //! Conversions between digits and words, shared by the kernels for numbers.
 
 pub(super) use x86::*;
-
-/// Length limit of a token for the kernels.
 pub(super) const TOKEN_BYTES_MAX: usize = 32;
 
 pub(super) mod weights {

@@ -17,8 +17,6 @@ use super::Isa;
 
 const PAUSE: usize = 256;
 const BLOCK: usize = 64;
-
-/// Number of tokens that a kernel reads in one call.
 pub(crate) const BATCH: usize = 64;
 
 /// Capacity for a token that is still open, the tokens of a last block, and a batch at any place.

@@ -3,8 +3,6 @@
 use super::ArrayCodec;
 
 mod bounds;
-
-/// Decodes `body` to the dtype, the shape and the data, or to the text of the error.
 pub(super) fn decode(
     codec: &dyn ArrayCodec,
     body: &[u8],
