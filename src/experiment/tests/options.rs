@@ -109,7 +109,7 @@ fn external_servers() -> Vec<Arc<ExternalServer>> {
 }
 
 #[test]
-fn peers_are_tried_where_they_are_asked_for_and_the_seed_has_rows_for_some() {
+fn external_rungs_are_tried_where_they_are_asked_for_and_the_seed_has_rows_for_some() {
     let rungs = |preset, every_external, globs: Option<&str>| {
         let rungs = globs.map(str::to_owned);
         let options = RunOptions {
@@ -141,7 +141,7 @@ fn peers_are_tried_where_they_are_asked_for_and_the_seed_has_rows_for_some() {
 }
 
 #[test]
-fn peers_have_a_standard_and_no_parent() {
+fn external_rungs_have_a_standard_and_no_parent() {
     let globs = Some("external/{grpcio/protobuf,aiohttp/json}".to_owned());
     let plan = plan(RunOptions {
         external: external_servers(),

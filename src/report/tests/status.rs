@@ -64,7 +64,7 @@ fn one_wrong_reply_makes_a_cell_invalid() {
 }
 
 /// Section with a null server. Its load generator was `busy` and reached `times` the rate.
-fn beside_null(times: f64, busy: f64) -> Section {
+fn against_null(times: f64, busy: f64) -> Section {
     let (mut usual, mut null) = (trial("tokio/h1/npy", 0, 9_900), trial("uring/h1/npy", 0, 1));
     usual.null = Some(null.rung.clone());
     null.variant = Variant::Null;
@@ -78,14 +78,14 @@ fn beside_null(times: f64, busy: f64) -> Section {
 #[test]
 fn a_rate_close_to_the_ceiling_is_the_load_generators() {
     let status = |section: &Section| section.rows[0].result.as_ref().unwrap().status.clone();
-    let near = beside_null(1.25, 0.99);
+    let near = against_null(1.25, 0.99);
     assert_eq!(near.rows.len(), 1, "a null server is no row");
     assert_eq!(
         status(&near).reason(),
         "80 % of the 125k/s that the load generator reaches against a null server (uring/h1/npy)"
     );
-    assert_eq!(status(&beside_null(1.6, 0.99)), Status::Valid);
-    let unproved = beside_null(1.25, 0.5);
+    assert_eq!(status(&against_null(1.6, 0.99)), Status::Valid);
+    let unproved = against_null(1.25, 0.5);
     assert_eq!(status(&unproved), Status::Valid);
     assert!(!unproved.ceilings[0].is_proved);
 }
