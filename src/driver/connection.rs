@@ -13,9 +13,9 @@
 //! Lingering discards input for a bounded time after our shutdown: a close with unread input would
 //! send a reset, and the peer might lose the last response (RFC 9112 section 9.6).
 //!
-//! A driver handles one event by one call, then asks [`Connection::step`],
-//! [`Connection::wants_input`], [`Connection::batch`] and [`Connection::deadline`] for the next
-//! operation.
+//! A driver handles an event by one call, and then asks for the next operation by
+//! [`Connection::step`], [`Connection::wants_input`], [`Connection::batch`] and
+//! [`Connection::deadline`].
 
 use std::ops::Range;
 use std::time::{Duration, Instant};

@@ -39,8 +39,7 @@ pub trait Stream: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'st
 
 impl<T: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static> Stream for T {}
 
-/// Machine with hooks for a second side that the driver does not see, such as the byte stream of a
-/// borrowed stack. A protocol keeps the defaults.
+/// Machine with hooks for a second side, such as the byte stream of a borrowed stack.
 pub trait Connected: Machine {
     /// Handles changes from outside of the driver's calls, for instance bytes written by a task.
     fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
@@ -129,8 +128,7 @@ pub struct Options {
     /// More connections wait in the listener's backlog.
     pub connections_max: usize,
     pub drain_timeout: Duration,
-    /// Time for which `uring` polls before it sleeps: processor time for latency. The other drivers
-    /// sleep at once.
+    /// Longest busy poll of `uring` before it sleeps; the other drivers sleep at once.
     pub busy_poll: Duration,
 }
 
@@ -174,8 +172,7 @@ pub(crate) const READ_BYTES: usize = 64 * 1024;
 pub(crate) const SLICES_MAX: usize = 64;
 pub(crate) const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Returns zero if only that one connection is lost, else time for descriptors or memory to become
-/// free. A listener is never given up.
+/// Returns zero if only one connection is lost, else time for descriptors to become free.
 pub(crate) fn accept_pause(error: &std::io::Error) -> Duration {
     const GONE: [i32; 4] = [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EAGAIN];
     if error.raw_os_error().is_some_and(|code| GONE.contains(&code)) {

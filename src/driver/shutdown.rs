@@ -5,7 +5,6 @@
 //! drop(Stopper) ─EOF─▶ StopSignal readable ─set─▶ ShutdownFlag ─wakes─▶ drain
 //! ```
 //! [`StopSignal`] is a socket, so that a ring and an epoll set can both wait for it.
-//! [`ShutdownFlag`] stays on the worker's thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -1,6 +1,4 @@
 //! Drivers on a tokio runtime: [`Tokio`] on epoll, [`TokioUring`] on the tokio-uring crate.
-//!
-//! They share the worker and differ in how the bytes of one connection move.
 
 mod epoll;
 mod net;

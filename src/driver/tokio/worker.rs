@@ -215,8 +215,7 @@ struct Serving<S> {
     socket: S,
     connection: Connection,
     sleep: Pin<Box<Sleep>>,
-    /// Time that `sleep` is set to. A later deadline does not move it: it fires early and is set
-    /// again, which is cheaper than a timer operation per message.
+    /// Time of `sleep`. A later deadline does not move it, which saves an operation per message.
     sleeping_until: Option<Instant>,
     drained: Option<ShutdownWait>,
     worker: Rc<Worker>,

@@ -33,12 +33,10 @@ const ONCE_BYTES: u32 = 4096;
 
 const ONCE_READS: u8 = 4;
 
-/// Each completed send proves that the peer reads, so this sets the slowest accepted peer: 4 MiB
-/// per stall timeout of a minute.
+/// Bytes that a peer must take per stall timeout: the slowest accepted one takes 4 MiB a minute.
 const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Longest send without a completion: one segment of the kernel on loopback. A socket that is read
-/// nearly always has room for it.
+/// Longest send without a completion, for which a socket that is read nearly always has room.
 const AT_ONCE_BYTES_MAX: usize = 64 * 1024;
 
 pub(super) struct RingConnection {
@@ -229,8 +227,7 @@ impl RingConnection {
             count <= loan.want && len <= loan.buffer.capacity(),
             "the kernel wrote more bytes than the receive asked for"
         );
-        // SAFETY: the completed receive wrote `count` bytes at the buffer's end, within its
-        // capacity.
+        // SAFETY: the completed receive wrote `count` bytes there, within the capacity.
         unsafe { loan.buffer.set_len(len) };
         core.with_cx(|cx| self.inner.received(loan, count, cx));
     }

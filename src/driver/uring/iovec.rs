@@ -15,8 +15,7 @@ struct List {
 
 impl IoVector {
     pub(super) fn new() -> IoVector {
-        // SAFETY: a header of zeros and null pointers is valid and empty; some targets pad it with
-        // private fields.
+        // SAFETY: a header of zeros and null pointers is valid and empty.
         let header = unsafe { MaybeUninit::<libc::msghdr>::zeroed().assume_init() };
         let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         IoVector(Box::new(List { header, slices: [empty; SLICES_MAX] }))

@@ -1,7 +1,5 @@
 //! Interface to the kernel: operations go in, completions come out.
 //!
-//! [`KernelRing`] is io_uring; the simulator in the tests is another [`Ring`].
-//!
 //! One thread makes and drives a ring (`SINGLE_ISSUER`). The kernel works inside [`Ring::wait`]
 //! (`DEFER_TASKRUN`) and never interrupts that thread. A flag announces pending work
 //! (`TASKRUN_FLAG`), so [`Ring::look`] costs no system call without it.
@@ -37,8 +35,7 @@ pub trait Ring {
     /// (for a send: unchanged) until the completion without `more` that carries `token`.
     unsafe fn push(&mut self, op: Op, token: Token);
 
-    /// Submits operations and waits for a completion. A successful non-blocking send ends no wait;
-    /// its completion is available afterwards.
+    /// Submits operations and waits for a completion; a successful non-blocking send ends no wait.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Submits operations and lets the kernel do pending work, without waiting.
@@ -74,8 +71,7 @@ impl KernelRing {
             return Err(io_uring_unavailable(&io::Error::from_raw_os_error(libc::EINVAL)));
         }
         let ring = NonNull::from(Box::leak(Box::new(ring)));
-        // SAFETY: the ring is on the heap and stays there until `drop`, which ends this borrow
-        // first.
+        // SAFETY: the ring is on the heap until `drop`, which ends this borrow first.
         let mut submitter = unsafe { ring.as_ref() }.submitter();
         // Saves a look-up in the descriptor table per call; optional.
         let _ = submitter.register_ring_fd();
@@ -289,8 +285,7 @@ fn entry(op: Op) -> squeue::Entry {
     }
 }
 
-/// A partial send counts as an error (`MSG_WAITALL`), and a non-blocking send is never deferred
-/// (`MSG_DONTWAIT`).
+/// Makes a partial send an error (`MSG_WAITALL`), and a non-blocking one immediate.
 fn send_flags(at_once: bool) -> i32 {
     let wait = if at_once { libc::MSG_DONTWAIT } else { 0 };
     libc::MSG_NOSIGNAL | libc::MSG_WAITALL | wait

@@ -1,7 +1,6 @@
 //! Table whose places are reused, each time under a new generation.
 //!
-//! The place freed last is taken first, so that a busy table stays dense. A key of an earlier
-//! tenant finds nothing.
+//! The place freed last is taken first. A key of an earlier tenant finds nothing.
 
 use super::op::Key;
 

@@ -1,7 +1,6 @@
 //! Deadlines of one worker, in order of time.
 //!
-//! A later deadline does not move an armed one, which fires early and is armed again. So a million
-//! requests a second cost one timer operation per idle timeout.
+//! A later deadline does not move an armed one, which fires early and is armed again.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
