@@ -73,6 +73,7 @@ fn split_outside_braces(patterns: &str) -> Vec<&str> {
         .filter(|pattern| !pattern.is_empty())
         .collect()
 }
+
 fn nearest<'a>(text: &str, names: &'a [String]) -> &'a str {
     names.iter().min_by_key(|name| strsim::levenshtein(text, name)).map_or("", String::as_str)
 }

@@ -45,6 +45,7 @@ pub fn json() -> String {
     };
     table::rungs().into_iter().map(|rung| format!("{}\n", object(rung))).collect()
 }
+
 pub fn markdown() -> String {
     let mut text = String::from("| stack | comes from | changes | codecs |\n|---|---|---|---|\n");
     for stack in STACKS {

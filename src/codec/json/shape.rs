@@ -128,6 +128,7 @@ impl ShapeTracker {
         }
         Ok(())
     }
+
     fn innermost(&mut self) -> Result<(), &'static str> {
         if *self.rank.get_or_insert(self.depth) != self.depth {
             return Err("a number where a list is expected: lists have different depths");

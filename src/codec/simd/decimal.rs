@@ -1,6 +1,7 @@
 //! Conversions between digits and words, shared by the kernels for numbers.
 
 pub(super) use x86::*;
+
 pub(super) const TOKEN_BYTES_MAX: usize = 32;
 
 pub(super) mod weights {

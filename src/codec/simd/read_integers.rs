@@ -46,6 +46,7 @@ mod avx512 {
     use crate::codec::simd::decimal::weights::{HUNDREDS, TENS};
     use crate::codec::simd::decimal::{TOKEN_BYTES_MAX, join, windows};
     use crate::codec::simd::lanes;
+
     const REACH: usize = 128;
 
     #[target_feature(
@@ -180,6 +181,7 @@ mod avx512 {
     const LAST_OF_8: u64 = 0x8080_8080_8080_8080;
     const LAST_OF_32: u64 = 0x8000_0000_8000_0000;
     const FIRST_OF_32: u64 = 0x0000_0001_0000_0001;
+
     #[inline(always)]
     fn faults(token: u64, first: u64, digits: u64, zeros: u64, minuses: u64, last: u64) -> u64 {
         let first_digits = (minuses & !last) << 1 | first & !minuses;

@@ -3,6 +3,7 @@
 use super::ArrayCodec;
 
 mod bounds;
+
 pub(super) fn decode(
     codec: &dyn ArrayCodec,
     body: &[u8],

@@ -147,6 +147,7 @@ fn encode_vectors(bytes: &[u8], room: &mut Room) {
     let padding = (3 - bytes.len() % 3) % 3;
     room[to - padding..to].fill(MaybeUninit::new(b'='));
 }
+
 #[inline]
 #[target_feature(enable = "avx512f,avx512vbmi")]
 fn chars(bytes: __m512i, order: __m512i, alphabet: __m512i) -> __m512i {
