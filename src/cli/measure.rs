@@ -67,7 +67,7 @@ pub(super) fn header(plan: &Plan, testbed: &Testbed, preset: &str, started_unix_
         cpu_client: testbed.cpu_client as u32,
         client_busy_poll_ns: testbed.knobs(plan).busy_poll.as_nanos() as u64,
         client: testbed.python.as_ref().map(|_| "the Python client (client.py)".to_owned()),
-        peers: plan
+        external_versions: plan
             .external()
             .iter()
             .map(|server| (server.manifest.name.clone(), server.manifest.version.clone()))

@@ -34,7 +34,7 @@ pub struct Run {
     closed: Option<Reading>,
     failure: Option<LoadError>,
     started: Option<Instant>,
-    spun: Duration,
+    busy_poll_idle: Duration,
     delay: Duration,
 }
 
@@ -79,7 +79,7 @@ pub struct Ticket {
 struct Reading {
     at: Instant,
     client: CpuTime,
-    spun: Duration,
+    busy_poll_idle: Duration,
     server: Option<CpuTime>,
     server_faults: Option<u64>,
 }
@@ -101,7 +101,7 @@ impl Run {
             closed: None,
             failure: None,
             started: None,
-            spun: Duration::ZERO,
+            busy_poll_idle: Duration::ZERO,
             delay: spec.knobs.delay,
         })
     }
@@ -215,8 +215,8 @@ impl Run {
         }
     }
 
-    pub fn spun(&mut self, spun: Duration) {
-        self.spun = spun;
+    pub fn set_busy_poll_idle(&mut self, idle: Duration) {
+        self.busy_poll_idle = idle;
     }
 
     pub fn timed_out(&mut self, after: Duration) {
@@ -246,7 +246,7 @@ impl Run {
             latency_ns: self.latencies.quantiles(),
             latency_histogram: self.latencies.to_text(),
             client_cpu: cpu_clock::used(opened.client, closed.client),
-            client_busy_poll_idle_ns: nanoseconds(closed.spun - opened.spun),
+            client_busy_poll_idle_ns: nanoseconds(closed.busy_poll_idle - opened.busy_poll_idle),
             server_cpu: opened
                 .server
                 .zip(closed.server)
@@ -301,7 +301,7 @@ impl Run {
         let server = self.server.as_ref().map(Watched::cpu).transpose().map_err(reading_server)?;
         let faults = |server: &Watched| memory::page_faults(server.pid);
         let server_faults = self.server.as_ref().map(faults).transpose().map_err(reading_server)?;
-        Ok(Reading { at: now, client, spun: self.spun, server, server_faults })
+        Ok(Reading { at: now, client, busy_poll_idle: self.busy_poll_idle, server, server_faults })
     }
 }
 

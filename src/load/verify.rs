@@ -38,15 +38,15 @@ pub enum WrongReply {
     DType { expected: &'static str, got: &'static str },
     #[error("shape {got:?}, expected {expected:?}")]
     Shape { expected: Vec<u64>, got: Vec<u64> },
-    #[error("byte {at} of the array is {got:#04x}, expected {expected:#04x}{whose}")]
-    Byte { at: usize, expected: u8, got: u8, whose: Whose },
+    #[error("byte {at} of the array is {got:#04x}, expected {expected:#04x}{owner}")]
+    Byte { at: usize, expected: u8, got: u8, owner: NonceOwner },
 }
 
 /// Request whose nonce is in a wrong reply, if found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Whose(pub(super) Option<u64>);
+pub struct NonceOwner(pub(super) Option<u64>);
 
-impl fmt::Display for Whose {
+impl fmt::Display for NonceOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(request) => write!(f, ": it carries the nonce of request {request}"),
@@ -137,8 +137,8 @@ impl Verifier {
         expected.extend_from_slice(&sent[nonce_len..]);
         let at = expected.iter().zip(got).position(|(expected, got)| expected != got);
         let at = at.expect("they differ somewhere");
-        let whose = Whose(if at < nonce_len { self.nonce_of(request, got) } else { None });
-        Err(WrongReply::Byte { at, expected: expected[at], got: got[at], whose })
+        let owner = NonceOwner(if at < nonce_len { self.nonce_of(request, got) } else { None });
+        Err(WrongReply::Byte { at, expected: expected[at], got: got[at], owner })
     }
 
     fn nonce_of(&self, request: u64, data: &[u8]) -> Option<u64> {

@@ -38,7 +38,7 @@ pub fn run(spec: &LoadSpec) -> Result<Measurement, LoadError> {
     let mut reactor = net::reactor(spec.knobs.busy_poll)?;
     let connections = net::start(&mut reactor, spec, sockets, &run)?;
     while !run.borrow().over() {
-        run.borrow_mut().spun(reactor.counters().busy_poll_idle);
+        run.borrow_mut().set_busy_poll_idle(reactor.counters().busy_poll_idle);
         let until = wake(&mut reactor, &connections, &mut run.borrow_mut());
         reactor.turn(Some(until.map_or(end, |until| until.min(end))))?;
         if Instant::now() >= end {

@@ -56,8 +56,8 @@ pub struct Header {
     /// Load generator, if it is not ours.
     #[serde(default)]
     pub client: Option<String>,
-    #[serde(default)]
-    pub peers: BTreeMap<String, String>,
+    #[serde(default, rename = "peers")]
+    pub external_versions: BTreeMap<String, String>,
     #[serde(default, rename = "interruptions")]
     pub os_noise: Option<OsNoise>,
     pub host: Host,

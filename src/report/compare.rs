@@ -195,9 +195,9 @@ impl ComparedCount {
 
 /// Name of a count, its value, and whether it must not grow. Allocated bytes may grow, since a
 /// larger buffer that is kept is not worse.
-type What = (&'static str, fn(&RequestCounts) -> Option<u64>, bool);
+type GatedCount = (&'static str, fn(&RequestCounts) -> Option<u64>, bool);
 
-const WHATS: [What; 5] = [
+const GATED_COUNTS: [GatedCount; 5] = [
     ("system calls", |counts| Some(counts.calls), true),
     ("allocations", |counts| Some(counts.allocations?.count), true),
     ("bytes allocated", |counts| Some(counts.allocations?.bytes), false),
@@ -217,7 +217,7 @@ fn compare_counts(trials: &[Trial]) -> Vec<ComparedCount> {
     }
     let mut all = Vec::new();
     for ((bytes, rung), builds) in cells {
-        for (what, count, is_gate) in WHATS {
+        for (what, count, is_gate) in GATED_COUNTS {
             let least = |side| {
                 let of_side = builds.iter().filter(|((its_side, _), _)| *its_side == side);
                 of_side.filter_map(|(_, passes)| per_request(passes, count)).reduce(f64::min)

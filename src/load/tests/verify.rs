@@ -2,7 +2,7 @@ use crate::array::{ArrayView, DType, NdArray, Shape};
 use crate::axis::Codec;
 use crate::codec::{ArrayCodec, CodecError, Encoded, implementations};
 use crate::load::message::{Body, Message};
-use crate::load::verify::{Verifier, Whose, WrongReply};
+use crate::load::verify::{NonceOwner, Verifier, WrongReply};
 
 /// Writes dtype, rank, dimensions and bytes; tolerates one leading blank.
 #[derive(Debug)]
@@ -65,8 +65,8 @@ fn the_same_message_is_right_and_only_for_its_request() {
             let reply = right(&verifier, request);
             assert_eq!(verifier.check(request, &reply), Ok(()));
             let error = verifier.check(request + 3, &reply).unwrap_err();
-            let WrongReply::Byte { whose, .. } = error else { panic!("{error}") };
-            assert_eq!(whose, Whose(Some(request)));
+            let WrongReply::Byte { owner, .. } = error else { panic!("{error}") };
+            assert_eq!(owner, NonceOwner(Some(request)));
             assert!(error.to_string().contains(&format!("nonce of request {request}")), "{error}");
         }
     }
