@@ -174,7 +174,7 @@ fn a_rung_has_a_fresh_socket_or_the_given_one() {
 
     let (code, text) = refused(NDECHO, &["serve", rung, "--listen", "127.0.0.1:0"]);
     assert_eq!(code, 2);
-    assert!(text.contains("needs an address of"), "{text}");
+    assert!(text.contains("needs the address of a Unix socket"), "{text}");
 }
 
 #[test]
@@ -251,6 +251,7 @@ fn a_bad_path_gets_one_clear_line() {
 
     let text = refused_at(&folder.path().join("missing/echo.sock"));
     assert!(text.contains("create the folder"), "{text}");
+    assert_eq!(text.matches("No such file").count(), 1, "{text}");
 
     // Nobody may create a file there, not even root.
     let text = refused_at(Path::new("/sys/echo.sock"));

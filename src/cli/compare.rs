@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::measure::{Screen, announce, header, interruptible, make_testbed, now_unix_s};
-use crate::cli::output::{fail, print, wrong_usage};
+use crate::cli::output::{chain, fail, print, wrong_usage};
 use crate::cli::run_folder::read;
 use crate::cli::values;
 use crate::experiment::ab;
@@ -164,7 +164,7 @@ impl CompareArgs {
             Ok(None) => {
                 fail(format!("stopped before its end; records in {}", testbed.out.display()))
             }
-            Err(error) => fail(format!("{error:#}")),
+            Err(error) => fail(chain(&error)),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::cli::external::ExternalArgs;
 use crate::cli::load::KnobArgs;
 use crate::cli::measure::{Screen, announce, header, interruptible, make_testbed, now_unix_s};
 use crate::cli::old_names;
-use crate::cli::output::{fail, print, render, wrong_usage};
+use crate::cli::output::{chain, fail, print, render, wrong_usage};
 use crate::cli::run_folder::read;
 use crate::cli::values;
 use crate::experiment::cell::Cell;
@@ -200,7 +200,7 @@ impl LadderArgs {
         });
         match run {
             Ok(totals) => finish(&testbed, totals, plan.preset),
-            Err(error) => fail(format!("{error:#}")),
+            Err(error) => fail(chain(&error)),
         }
     }
 

@@ -38,6 +38,14 @@ pub(super) fn print(text: &str) -> ExitCode {
     }
 }
 
+/// Joins the causes of `error`. Errors of this crate contain the text of their source, which is not
+/// repeated.
+pub(super) fn chain(error: &anyhow::Error) -> String {
+    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |text, cause| {
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
+}
+
 pub(super) fn fail(why: impl Display) -> ExitCode {
     eprintln!("ndecho: {why}");
     ExitCode::FAILURE

@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::axis::{Driver, Protocol, Rung};
-use crate::cli::{spec_file, values};
+use crate::cli::{output, spec_file, values};
 use crate::driver;
 use crate::record::trial_spec::{ServerSpec, TrialSpec};
 use crate::server::{self, Event, Listen, Options, Plan};
@@ -196,10 +196,8 @@ impl ServeArgs {
         let rung: Rung = spec.rung.parse().map_err(usage)?;
         let address = spec.listen.clone().unwrap_or_else(|| Address::unused(rung.transport()));
         if address.transport() != rung.transport() {
-            let (wanted, got) = (rung.transport().spec().about, address.transport().spec().about);
-            return Err(usage(format!(
-                "{rung} needs an address of {wanted}, got {address}: {got}"
-            )));
+            let wanted = rung.transport().spec().about;
+            return Err(usage(format!("{rung} needs the address of a {wanted}, got {address}")));
         }
         let codecs =
             if spec.is_null { CodecSet::none() } else { CodecSet::own().with(rung.codec()) };
@@ -253,7 +251,7 @@ fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
         Err(Failure::Usage(error)) => (error, 2),
         Err(Failure::Run(error)) => (error, 1),
     };
-    eprintln!("{program}: {error:#}");
+    eprintln!("{program}: {}", output::chain(&error));
     ExitCode::from(code)
 }
 
