@@ -61,7 +61,7 @@ pub fn hpack(data: &[u8]) {
 pub fn grpc(data: &[u8]) {
     let (cuts, input) = cuts(data);
     let assembled = |chunks: &[&[u8]]| {
-        let mut pool = Pool::default();
+        let pool = Pool::default();
         let mut message = MessageReader::new(BODY_BYTES_MAX, false);
         for chunk in chunks {
             message.feed(chunk, &pool)?;
