@@ -70,6 +70,7 @@ impl EchoService {
         &self.0.pool
     }
 
+    #[inline]
     pub fn echo(
         &self,
         encoding: Encoding,
@@ -96,7 +97,9 @@ pub fn echo_once(
 }
 
 /// Echoes one message; either JSON encoding stands for both forms, and the response has the form of
-/// the request. Appends head and tail to `out`, which is unchanged after an error.
+/// the request. Appends head and tail to `out`, which is unchanged after an error. Inlined, so that
+/// the result is made where it is used: copies of it stall on the stores before them.
+#[inline(always)]
 pub fn echo(
     codecs: &CodecSet,
     encoding: Encoding,
@@ -120,6 +123,7 @@ pub fn echo(
     echoed
 }
 
+#[inline(always)]
 fn exchange(
     codec: &dyn ArrayCodec,
     body: &[u8],

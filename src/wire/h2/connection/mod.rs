@@ -114,14 +114,22 @@ impl<T: Default> Connection<T> {
         cx: &mut Context<'_>,
     ) -> Result<Option<Event<'i, T>>, Fault> {
         loop {
-            let event = match self.stage {
-                Stage::Data(frame) if frame.is_complete() => self.end_data_frame(frame, cx)?,
-                _ if input.is_empty() || self.finished => return Ok(None),
+            // `stage` is matched by reference: a copy would load bytes that were just stored.
+            let event = match &self.stage {
+                Stage::Head if input.is_empty() || self.finished => return Ok(None),
                 Stage::Head => match self.frame_head(input) {
                     Some(head) => self.frame(head, input, cx)?,
                     None => None,
                 },
-                stage => self.continue_frame(stage, input, cx)?,
+                Stage::Data(frame) if frame.is_complete() => {
+                    let frame = *frame;
+                    self.end_data_frame(frame, cx)?
+                }
+                _ if input.is_empty() || self.finished => return Ok(None),
+                stage => {
+                    let stage = *stage;
+                    self.continue_frame(stage, input, cx)?
+                }
             };
             if let Some(event) = event {
                 return Ok(Some(event));
