@@ -4,7 +4,7 @@
 //! sections 4.3, 6.2 and 6.10.
 
 use super::Connection;
-use super::event::HeaderBlock;
+use super::event::{Event, HeaderBlock};
 use super::stage::OpenBlock;
 use crate::wire::h2::error::Fault;
 use crate::wire::h2::frame::{self, END_HEADERS, END_STREAM, FrameHead, Kind};
@@ -20,9 +20,9 @@ impl<T: Default> Connection<T> {
         head: FrameHead,
         payload: &'p [u8],
         cx: &mut Context<'_>,
-    ) -> Result<Option<HeaderBlock<'p>>, Fault> {
+    ) -> Result<Option<Event<'p, T>>, Fault> {
         if head.kind == Kind::Continuation {
-            return self.continuation(head, payload);
+            return Ok(self.continuation(head, payload)?.map(Event::Headers));
         }
         if head.stream == 0 {
             return Err(Fault::protocol("HEADERS on stream 0"));
@@ -31,7 +31,8 @@ impl<T: Default> Connection<T> {
         let (stream, end_stream) = (head.stream, head.has(END_STREAM));
         if head.has(END_HEADERS) {
             let bytes = Received::Borrowed(fragment);
-            return Ok(Some(HeaderBlock { stream, end_stream, fault, bytes }));
+            let block = HeaderBlock { stream, end_stream, fault, bytes };
+            return Ok(Some(Event::Headers(block)));
         }
         let mut bytes = cx.pool.take(fragment.len());
         bytes.extend_from_slice(fragment);

@@ -117,10 +117,18 @@ impl<T: Default> Connection<T> {
             // `stage` is matched by reference: a copy would load bytes that were just stored.
             let event = match &self.stage {
                 Stage::Head if input.is_empty() || self.finished => return Ok(None),
-                Stage::Head => match self.frame_head(input) {
-                    Some(head) => self.frame(head, input, cx)?,
-                    None => None,
-                },
+                Stage::Head => {
+                    if self.partial.is_empty()
+                        && let Some((head, rest)) = input.split_first_chunk()
+                    {
+                        *input = rest;
+                        self.frame(FrameHead::read(head), input, cx)?
+                    } else if let Some(head) = self.cut_head(input) {
+                        self.frame(head, input, cx)?
+                    } else {
+                        None
+                    }
+                }
                 Stage::Data(frame) if frame.is_complete() => {
                     let frame = *frame;
                     self.end_data_frame(frame, cx)?
@@ -162,14 +170,8 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    #[inline]
-    fn frame_head(&mut self, input: &mut &[u8]) -> Option<FrameHead> {
-        if self.partial.is_empty()
-            && let Some((head, rest)) = input.split_first_chunk()
-        {
-            *input = rest;
-            return Some(FrameHead::read(head));
-        }
+    /// Completes a frame head that arrived in pieces.
+    fn cut_head(&mut self, input: &mut &[u8]) -> Option<FrameHead> {
         self.collect(input, HEAD_BYTES);
         let head = FrameHead::read(self.partial.first_chunk()?);
         self.partial.clear();
@@ -225,7 +227,7 @@ impl<T: Default> Connection<T> {
         };
         *input = rest;
         if matches!(head.kind, Kind::Headers | Kind::Continuation) {
-            return Ok(self.header_frame(head, payload, cx)?.map(Event::Headers));
+            return self.header_frame(head, payload, cx);
         }
         self.control_frame(head, payload, cx)
     }
@@ -245,8 +247,10 @@ impl<T: Default> Connection<T> {
         let mut payload = std::mem::take(&mut self.partial);
         let event = match head.kind {
             Kind::Headers | Kind::Continuation => {
-                let block = self.header_frame(head, &payload, cx);
-                block.map(|block| block.map(|block| Event::Headers(block.into_owned(cx.pool))))
+                self.header_frame(head, &payload, cx).map(|event| match event {
+                    Some(Event::Headers(block)) => Some(Event::Headers(block.into_owned(cx.pool))),
+                    _ => None,
+                })
             }
             _ => self.control_frame(head, &payload, cx),
         };

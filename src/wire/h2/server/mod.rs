@@ -94,7 +94,7 @@ impl<H: Handler> H2<H> {
                 contained.map_err(|fault| self.connection.abort(fault, cx))?;
             }
             handled = match self.connection.next_event(&mut input, cx) {
-                Ok(Some(event)) => self.handle(event, &mut input, cx),
+                Ok(Some(event)) => self.handle(&event, &mut input, cx),
                 Ok(None) => break,
                 Err(fault) => Err(fault),
             };
@@ -108,17 +108,17 @@ impl<H: Handler> H2<H> {
     #[inline]
     fn handle(
         &mut self,
-        event: Event<'_, Request>,
+        event: &Event<'_, Request>,
         input: &mut &[u8],
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         match event {
-            Event::Headers(block) => self.request(&block, input, cx),
-            Event::Content { stream, bytes } => self.answer_content(stream, bytes, cx),
-            Event::Message { stream } => self.pass_message(stream, cx),
-            Event::StreamEnded { stream } => self.answer_ended(stream, cx),
-            Event::Discarded { stream } => self.refuse_large(stream, cx),
-            Event::Refused { stream, status } => self.fail(stream, &status, cx),
+            Event::Headers(block) => self.request(block, input, cx),
+            &Event::Content { stream, bytes } => self.answer_content(stream, bytes, cx),
+            &Event::Message { stream } => self.pass_message(stream, cx),
+            &Event::StreamEnded { stream } => self.answer_ended(stream, cx),
+            &Event::Discarded { stream } => self.refuse_large(stream, cx),
+            Event::Refused { stream, status } => self.fail(*stream, status, cx),
             Event::Settings | Event::WindowOpened => self.flush(cx),
             Event::Pong => {
                 self.shutdown.confirm(self.connection.history.last(), cx);
