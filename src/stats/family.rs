@@ -1,6 +1,6 @@
 //! Intervals of many figures that hold together at [`CONFIDENCE`].
 //!
-//! Of forty true 95 % intervals, two are wrong on average. So the share of errors is divided by the
+//! Two of forty true 95 % intervals are wrong on average. So the share of errors is divided by the
 //! number of figures (Bonferroni), and Student's t gives the width in standard errors. The variance
 //! of a figure is moderated by the variances of the others ([`scatter`](super::scatter)).
 
