@@ -4,10 +4,10 @@
 //! interprets only the fields that frame a message or control a connection.
 //!
 //! The parser is strict where two readers could disagree on the end of a message (request
-//! smuggling). It refuses: a line that ends in LF alone, CR or NUL anywhere else, a folded field, space before the
-//! colon, a name that is no token, two Content-Length fields or one that is not plain digits,
-//! Content-Length together with Transfer-Encoding, a Transfer-Encoding other than `chunked`, no
-//! Host or two of them. RFC 9112 sections 2 to 6.
+//! smuggling). It refuses: a line that ends in LF alone, CR or NUL anywhere else, a folded field,
+//! space before the colon, a name that is no token, two Content-Length fields or one that is not
+//! plain digits, Content-Length together with Transfer-Encoding, a Transfer-Encoding other than
+//! `chunked`, no Host or two of them. RFC 9112 sections 2 to 6.
 
 use std::ops::Range;
 
