@@ -122,6 +122,9 @@ pub mod external;
 #[rustfmt::skip]
 #[path = "../proto/generated.rs"]
 pub mod generated;
+#[rustfmt::skip]
+#[path = "../proto/generated_bytes.rs"]
+pub mod generated_bytes;
 pub mod ladder;
 pub mod load;
 pub mod probe;

@@ -1,33 +1,60 @@
-//! `proto/generated.rs` equals the output of the compiler for `proto/ndecho.proto`, byte for byte.
+//! `proto/generated.rs` and `proto/generated_bytes.rs` equal the output of the compiler for
+//! `proto/ndecho.proto`, byte for byte.
 //!
 //! The compiler is protox, which is pure Rust, so this test does not need protoc. After a change of
 //! the proto file, run `cargo test --test generated -- --ignored rewrite`.
 
 use std::path::{Path, PathBuf};
 
-const HEAD: &str = "\
+use tonic_prost_build::Builder;
+
+/// File of generated code: its name, the first sentence of its doc, and its options.
+struct Generated {
+    file: &'static str,
+    summary: &'static str,
+    options: fn(Builder) -> Builder,
+}
+
+const FILES: [Generated; 2] = [
+    Generated {
+        file: "generated.rs",
+        summary: "\
 //! `NDArray` and `Calculator` as prost and tonic generate them, with the defaults of prost
 //! (`buffer` is a `Vec<u8>`).
+",
+        options: |builder| builder,
+    },
+    Generated {
+        file: "generated_bytes.rs",
+        summary: "\
+//! `NDArray` and `Calculator` as prost and tonic generate them with `.bytes(\".\")` (`buffer` is a
+//! `Bytes`).
+",
+        options: |builder| builder.bytes("."),
+    },
+];
+
+const HEAD: &str = "\
 //!
 //! @generated from `proto/ndecho.proto`. `tests/generated.rs` compares and rewrites this file.
 #![allow(clippy::all, missing_docs, reason = \"generated code keeps its generator's habits\")]
 
 ";
 
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+fn proto() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("proto")
 }
 
-fn remake() -> String {
-    let proto = root().join("proto");
+fn remake(generated: &Generated) -> String {
+    let proto = proto();
     let files = protox::compile([proto.join("ndecho.proto")], [proto]).expect("the proto compiles");
     let out = tempfile::tempdir().expect("a temporary directory");
-    tonic_prost_build::configure()
+    (generated.options)(tonic_prost_build::configure())
         .out_dir(out.path())
         .emit_rerun_if_changed(false)
         .compile_fds(files)
         .expect("code generation");
-    HEAD.to_owned() + &only_file(out.path())
+    [generated.summary, HEAD, &only_file(out.path())].concat()
 }
 
 fn only_file(folder: &Path) -> String {
@@ -39,15 +66,21 @@ fn only_file(folder: &Path) -> String {
 
 #[test]
 fn committed_code_is_what_the_proto_gives() {
-    let committed = std::fs::read_to_string(root().join("proto/generated.rs")).expect("it exists");
-    assert!(
-        committed == remake(),
-        "proto/generated.rs differs from its source: cargo test --test generated -- --ignored rewrite"
-    );
+    for generated in FILES {
+        let committed = std::fs::read_to_string(proto().join(generated.file)).expect("it exists");
+        assert!(
+            committed == remake(&generated),
+            "proto/{} differs from its source: cargo test --test generated -- --ignored rewrite",
+            generated.file
+        );
+    }
 }
 
 #[test]
-#[ignore = "writes proto/generated.rs"]
+#[ignore = "writes proto/generated.rs and proto/generated_bytes.rs"]
 fn rewrite() {
-    std::fs::write(root().join("proto/generated.rs"), remake()).expect("src is writable");
+    for generated in FILES {
+        let text = remake(&generated);
+        std::fs::write(proto().join(generated.file), text).expect("proto is writable");
+    }
 }
