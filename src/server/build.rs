@@ -14,10 +14,12 @@ use crate::server::{Plan, ServerError};
 use crate::service::codecs::CodecSet;
 use crate::service::echo::EchoService;
 use crate::service::handler::EchoHandler;
+use crate::stack::axum::Axum;
 use crate::stack::h2_crate::H2Crate;
 use crate::stack::hyper::Hyper;
 use crate::stack::hyper_h2::HyperH2;
 use crate::stack::standalone::{self, Stack};
+use crate::stack::tonic::{Tonic, TonicTuned};
 use crate::sys::affinity;
 use crate::sys::listener::Listener;
 use crate::wire::h1::{DateClock, H1};
@@ -94,10 +96,6 @@ fn endpoint<D: driver::Driver>(
     let service = service.clone();
     let limits = Rc::new(service.limits().clone());
     let handler = EchoHandler::new(protocol.family(), service.clone());
-    let standalone = |stack, listener| {
-        let (codecs, limits) = (*service.codecs(), service.limits().clone());
-        Endpoint::Standalone(Box::new(standalone::Endpoint { listener, stack, codecs, limits }))
-    };
     Endpoint::Hosted(match protocol {
         Protocol::Raw => {
             D::machine(listener, move || Raw::new(handler.clone(), Rc::clone(&limits)))
@@ -114,10 +112,18 @@ fn endpoint<D: driver::Driver>(
         Protocol::H2Crate => D::service(listener, H2Crate::new(service)),
         Protocol::HyperH2 => D::service(listener, HyperH2::new(service)),
         Protocol::HyperH2Tuned => D::service(listener, HyperH2::tuned(service)),
-        Protocol::Axum => return standalone(Stack::Axum, listener),
-        Protocol::Tonic => return standalone(Stack::Tonic, listener),
-        Protocol::TonicTuned => return standalone(Stack::TonicTuned, listener),
+        Protocol::Axum => return standalone::<D, Axum>(listener, &service),
+        Protocol::Tonic => return standalone::<D, Tonic>(listener, &service),
+        Protocol::TonicTuned => return standalone::<D, TonicTuned>(listener, &service),
     })
+}
+
+fn standalone<D: driver::Driver, S: Stack>(
+    listener: Listener,
+    service: &EchoService,
+) -> Endpoint<D> {
+    let (codecs, limits) = (*service.codecs(), service.limits().clone());
+    Endpoint::Standalone(Box::new(standalone::Endpoint::new::<S>(listener, codecs, limits)))
 }
 
 /// Reads the wall clock once; a machine counts on from here.

@@ -17,15 +17,20 @@ use crate::axis::Encoding;
 use crate::service::codecs::CodecSet;
 use crate::service::echo::echo_once;
 use crate::service::{health, routes};
+use crate::stack::standalone::{Drained, Serving, Stack};
 use crate::wire::{Limits, Refused};
 
-pub async fn serve<L: Listener<Addr: std::fmt::Debug>>(
-    listener: L,
-    codecs: CodecSet,
-    limits: Limits,
-    drained: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(codecs, &limits)).with_graceful_shutdown(drained).await
+#[derive(Debug)]
+pub struct Axum;
+
+impl Stack for Axum {
+    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
+    where
+        L: Listener<Addr: std::fmt::Debug>,
+    {
+        let router = router(codecs, &limits);
+        Box::pin(axum::serve(listener, router).with_graceful_shutdown(drained).into_future())
+    }
 }
 
 fn router(codecs: CodecSet, limits: &Limits) -> Router {

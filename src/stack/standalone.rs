@@ -12,36 +12,41 @@ use std::time::Duration;
 use ::axum::serve::{Listener as Accepts, ListenerExt as _};
 use ::tonic::transport::server::Connected;
 use futures_util::future::{Either, join_all, select};
-use futures_util::stream::{Stream, unfold};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use crate::driver::{Counters, DriverError, StopSignal};
 use crate::service::codecs::CodecSet;
-use crate::stack::{axum, tonic};
 use crate::sys::listener::Listener;
 use crate::sys::socket;
 use crate::wire::Limits;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stack {
-    Axum,
-    Tonic,
-    TonicTuned,
+pub trait Stack {
+    /// Serves until `drained` resolves, and ends once the calls in progress are answered.
+    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
+    where
+        L: Accepts<Io: Connected, Addr: std::fmt::Debug>;
 }
 
-#[derive(Debug)]
 pub struct Endpoint {
-    pub listener: Listener,
-    pub stack: Stack,
-    pub codecs: CodecSet,
-    /// Only `body_bytes_max` is applied; the rest are the stacks' defaults.
-    pub limits: Limits,
+    listener: Listener,
+    codecs: CodecSet,
+    limits: Limits,
+    start: fn(Endpoint, SharedCounters, Drained) -> io::Result<Serving>,
 }
+
+pub type Serving = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
+pub type Drained = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 type SharedCounters = Arc<Mutex<Counters>>;
 
-type Serving = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+impl Endpoint {
+    /// Of `limits`, only `body_bytes_max` is applied; the rest are the stack's defaults.
+    pub fn new<S: Stack>(listener: Listener, codecs: CodecSet, limits: Limits) -> Endpoint {
+        Endpoint { listener, codecs, limits, start: start::<S> }
+    }
+}
 
 /// Serves until `stop` is signalled, then drains and returns within `drain_timeout`.
 pub fn run(
@@ -68,7 +73,11 @@ async fn serve(
     let (drain, drained) = watch::channel(false);
     let mut serving = Vec::new();
     for endpoint in endpoints {
-        let started = start(endpoint, Arc::clone(counters), drained.clone());
+        let mut drained = drained.clone();
+        let drained = Box::pin(async move {
+            let _ = drained.wait_for(|drained| *drained).await;
+        });
+        let started = (endpoint.start)(endpoint, Arc::clone(counters), drained);
         serving
             .push(started.map_err(|source| DriverError::Io { what: "watch a listener", source })?);
     }
@@ -87,21 +96,21 @@ async fn serve(
 }
 
 /// Puts the listener on the runtime as the type that a user would have.
-fn start(
+fn start<S: Stack>(
     endpoint: Endpoint,
     counters: SharedCounters,
-    drained: watch::Receiver<bool>,
+    drained: Drained,
 ) -> io::Result<Serving> {
-    let Endpoint { listener, stack, codecs, limits } = endpoint;
+    let Endpoint { listener, codecs, limits, .. } = endpoint;
     listener.set_nonblocking(true)?;
     match listener {
         Listener::Tcp(listener) => {
-            let listener = TcpListener::from_std(listener)?;
-            Ok(start_on(listener, stack, codecs, limits, counters, drained))
+            let listener = counted(TcpListener::from_std(listener)?, counters);
+            Ok(S::serve(listener, codecs, limits, drained))
         }
         Listener::Unix(listener, file) => {
-            let listener = UnixListener::from_std(listener)?;
-            let serving = start_on(listener, stack, codecs, limits, counters, drained);
+            let listener = counted(UnixListener::from_std(listener)?, counters);
+            let serving = S::serve(listener, codecs, limits, drained);
             Ok(Box::pin(async move {
                 let result = serving.await;
                 drop(file);
@@ -111,38 +120,13 @@ fn start(
     }
 }
 
-fn start_on<L>(
+fn counted<L: Accepts<Io: AsFd>>(
     listener: L,
-    stack: Stack,
-    codecs: CodecSet,
-    limits: Limits,
     counters: SharedCounters,
-    mut drained: watch::Receiver<bool>,
-) -> Serving
-where
-    L: Accepts<Io: AsFd + Connected, Addr: std::fmt::Debug>,
-{
-    let listener = listener.tap_io(move |stream| {
+) -> impl Accepts<Io = L::Io, Addr = L::Addr> {
+    listener.tap_io(move |stream| {
         // Inherited from the listener; a stream that is gone fails its first read.
         let _ = socket::tune(stream);
         counters.lock().expect("nothing panics while it counts").accept(stream);
-    });
-    let drained = async move {
-        let _ = drained.wait_for(|drained| *drained).await;
-    };
-    match stack {
-        Stack::Axum => Box::pin(axum::serve(listener, codecs, limits, drained)),
-        Stack::Tonic | Stack::TonicTuned => Box::pin(async move {
-            let tuned = stack == Stack::TonicTuned;
-            let incoming = Box::pin(incoming(listener));
-            tonic::serve(incoming, codecs, limits, tuned, drained).await.map_err(io::Error::other)
-        }),
-    }
-}
-
-fn incoming<L: Accepts>(listener: L) -> impl Stream<Item = io::Result<L::Io>> {
-    unfold(listener, |mut listener| async move {
-        let (stream, _) = listener.accept().await;
-        Some((Ok(stream), listener))
     })
 }

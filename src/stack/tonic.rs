@@ -7,17 +7,19 @@
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use axum::serve::Listener as Accepts;
 use bytes::{Buf, BufMut, Bytes};
-use futures_util::stream::Stream;
+use futures_util::stream::unfold;
 use http::header::CONTENT_TYPE;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::Service;
 use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic::{Code, Request, Response, Status};
 
@@ -30,31 +32,55 @@ use crate::service::codecs::CodecSet;
 use crate::service::delay::InjectedDelay;
 use crate::service::echo::{Echoed, echo_once};
 use crate::service::routes::{self, Target};
+use crate::stack::standalone::{Drained, Serving, Stack};
 use crate::stack::tuning;
 use crate::wire::{Limits, Refusal, Refused, grpc};
 
-pub async fn serve<S>(
-    incoming: impl Stream<Item = std::io::Result<S>>,
-    codecs: CodecSet,
-    limits: Limits,
-    tuned: bool,
-    drained: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error>
-where
-    S: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-{
-    let mut server = tonic::transport::Server::builder();
-    if tuned {
-        server = server
+#[derive(Debug)]
+pub struct Tonic;
+
+#[derive(Debug)]
+pub struct TonicTuned;
+
+impl Stack for Tonic {
+    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
+    where
+        L: Accepts<Io: Connected>,
+    {
+        serve(Server::builder(), listener, codecs, limits, drained)
+    }
+}
+
+impl Stack for TonicTuned {
+    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
+    where
+        L: Accepts<Io: Connected>,
+    {
+        let server = Server::builder()
             .initial_stream_window_size(tuning::STREAM_WINDOW_BYTES)
             .initial_connection_window_size(tuning::CONNECTION_WINDOW_BYTES)
             .max_frame_size(tuning::FRAME_BYTES_MAX)
             .max_concurrent_streams(tuning::STREAMS_MAX);
+        serve(server, listener, codecs, limits, drained)
     }
-    server
-        .add_service(Dispatch::new(codecs, limits.body_bytes_max))
-        .serve_with_incoming_shutdown(incoming, drained)
-        .await
+}
+
+fn serve<L: Accepts<Io: Connected>>(
+    mut server: Server,
+    listener: L,
+    codecs: CodecSet,
+    limits: Limits,
+    drained: Drained,
+) -> Serving {
+    let incoming = unfold(listener, |mut listener| async move {
+        let (stream, _) = listener.accept().await;
+        Some((Ok::<_, io::Error>(stream), listener))
+    });
+    let server = server.add_service(Dispatch::new(codecs, limits.body_bytes_max));
+    Box::pin(async move {
+        let serving = server.serve_with_incoming_shutdown(Box::pin(incoming), drained);
+        serving.await.map_err(io::Error::other)
+    })
 }
 
 #[derive(Debug)]
