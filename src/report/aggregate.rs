@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use crate::record::{ArrayInfo, Measurement, Outcome, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::family::{Family, Member};
+use crate::stats::histogram::Histogram;
 use crate::stats::location::{self, Sample};
 use crate::stats::verdict::{Floor, Verdict};
 
@@ -62,9 +63,8 @@ pub struct CellFigures {
     /// CPU of the load generator, without idle polling.
     pub client_cpu_ns: Interval,
     pub rate_hz: Interval,
-    /// Median latency over the requests of all blocks.
-    pub p50_ns: Option<u64>,
-    pub p99_ns: Option<u64>,
+    /// Over the requests of all blocks.
+    pub latencies: Option<Histogram>,
     pub bytes_in: f64,
     pub bytes_out: f64,
     pub rss_peak_bytes: Option<u64>,
@@ -162,7 +162,6 @@ impl CellFigures {
             let none = Interval { estimate: 0.0, range: None, units: 0 };
             cell::geometric_center(&samples).unwrap_or(none)
         };
-        let latencies = cell.latencies();
         let (system, user) = measured
             .iter()
             .filter_map(|(_, m)| m.server_cpu)
@@ -172,8 +171,7 @@ impl CellFigures {
             system_share: (system + user > 0).then(|| system as f64 / (system + user) as f64),
             client_cpu_ns: center(&|m| m.client_work_ns() as f64 / m.requests as f64),
             rate_hz: center(&|m| m.requests as f64 * 1e9 / m.wall_ns as f64),
-            p50_ns: latencies.as_ref().map(|all| all.quantile(0.5)),
-            p99_ns: latencies.as_ref().map(|all| all.quantile(0.99)),
+            latencies: cell.latencies(),
             bytes_in: center(&|m| m.bytes_in as f64 / m.requests as f64).estimate,
             bytes_out: center(&|m| m.bytes_out as f64 / m.requests as f64).estimate,
             rss_peak_bytes: measured.iter().filter_map(|(_, m)| m.server_rss_peak_bytes).max(),

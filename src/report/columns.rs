@@ -86,13 +86,13 @@ pub(super) const COLUMNS: &[Column] = &[
     ),
     shown(
         "p50",
-        |view| or_dash(view.figures.cell.p50_ns, |ns| unless_shared(view, units::time(ns as f64))),
-        &[Value("p50_ns", |view| plain(view.figures.cell.p50_ns))],
+        |view| latency_text(view, 0.5),
+        &[Value("p50_ns", |view| plain(latency_ns(view, 0.5)))],
     ),
     shown(
         "p99",
-        |view| or_dash(view.figures.cell.p99_ns, |ns| unless_shared(view, units::time(ns as f64))),
-        &[Value("p99_ns", |view| plain(view.figures.cell.p99_ns))],
+        |view| latency_text(view, 0.99),
+        &[Value("p99_ns", |view| plain(latency_ns(view, 0.99)))],
     ),
     csv_only(&[
         Value("bytes_in", |view| view.figures.cell.bytes_in.to_string()),
@@ -166,6 +166,14 @@ fn plain(value: Option<impl ToString>) -> String {
 
 fn unless_shared(view: &View<'_>, text: String) -> String {
     if view.shares_core { "-".to_owned() } else { text }
+}
+
+fn latency_ns(view: &View<'_>, quantile: f64) -> Option<u64> {
+    view.figures.cell.latencies.as_ref().map(|all| all.quantile(quantile))
+}
+
+fn latency_text(view: &View<'_>, quantile: f64) -> String {
+    or_dash(latency_ns(view, quantile), |ns| unless_shared(view, units::time(ns as f64)))
 }
 
 fn verdict(ratio: Option<Ratio>) -> String {

@@ -21,7 +21,7 @@ pub struct Quantiles {
     pub mean: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Histogram(hdrhistogram::Histogram<u64>);
 
 #[derive(Debug, thiserror::Error)]

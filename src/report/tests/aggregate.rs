@@ -28,7 +28,7 @@ fn a_row_has_its_cost_and_its_ratio_to_its_parent() {
     assert!((ratio.estimate - 7.5_f64.sqrt()).abs() < 1e-9);
     assert_eq!((ratio.range, verdict), (None, Verdict::Unknown));
     assert!((figures.cell.rate_hz.estimate - 100_000.0).abs() < 1e-6);
-    assert!(figures.cell.p50_ns.unwrap().abs_diff(50_000) < 100);
+    assert!(figures.cell.latencies.as_ref().unwrap().quantile(0.5).abs_diff(50_000) < 100);
 }
 
 #[test]
