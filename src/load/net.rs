@@ -41,7 +41,7 @@ pub fn reactor(busy_poll: Duration) -> Result<Reactor, LoadError> {
 
 pub fn connect(spec: &LoadSpec, end: Instant) -> Result<Vec<OwnedFd>, LoadError> {
     let address = match &spec.target().url.place {
-        Place::Unix(path) => Address::Unix(path.clone()),
+        Place::Local(address) => address.clone(),
         Place::Host(host) => {
             let failed = |source| LoadError::Resolve { host: host.clone(), source };
             Address::resolve(host).map_err(failed)?

@@ -64,7 +64,8 @@ pub struct Target {
     pub pid: Option<u32>,
 }
 
-/// URL `SCHEME://HOST:PORT` or `SCHEME+unix:PATH`. The scheme is `grpc`, `http` or `raw`.
+/// URL `SCHEME://HOST:PORT`, or `SCHEME+ADDRESS` with an address of another transport:
+/// `grpc+unix:PATH`. The scheme is `grpc`, `http` or `raw`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServerUrl {
@@ -76,7 +77,8 @@ pub struct ServerUrl {
 pub enum Place {
     /// `HOST:PORT`, over TCP.
     Host(String),
-    Unix(PathBuf),
+    /// Never TCP.
+    Local(Address),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -214,18 +216,16 @@ impl FromStr for ServerUrl {
     /// Parses a URL. A slash after `HOST:PORT` is accepted, a path is not: the contract fixes it.
     fn from_str(url: &str) -> Result<ServerUrl, SpecError> {
         let bad = || SpecError::Url(url.to_owned());
-        let family = |scheme| Family::of_scheme(scheme).ok_or_else(bad);
-        if let Some((scheme, path)) = url.split_once("+unix:") {
-            let place = Place::Unix(path.into());
-            return if path.is_empty() {
-                Err(bad())
-            } else {
-                Ok(ServerUrl { family: family(scheme)?, place })
-            };
+        let (scheme, rest) = url.split_at(url.find([':', '+']).ok_or_else(bad)?);
+        let family = Family::of_scheme(scheme).ok_or_else(bad)?;
+        if let Some(address) = rest.strip_prefix('+') {
+            let address: Address = address.parse().map_err(|_| bad())?;
+            let is_tcp = address.tcp().is_some();
+            let place = Place::Local(address);
+            return if is_tcp { Err(bad()) } else { Ok(ServerUrl { family, place }) };
         }
-        let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
-        let family = family(scheme)?;
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let authority = rest.strip_prefix("://").ok_or_else(bad)?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
         let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;
         if host.is_empty() || host.contains(['/', '@']) || port.parse::<u16>().is_err() {
             return Err(bad());
@@ -239,7 +239,7 @@ impl fmt::Display for ServerUrl {
         let scheme = self.family.scheme();
         match &self.place {
             Place::Host(authority) => write!(f, "{scheme}://{authority}"),
-            Place::Unix(path) => write!(f, "{scheme}+unix:{}", path.display()),
+            Place::Local(address) => write!(f, "{scheme}+{address}"),
         }
     }
 }
@@ -248,7 +248,7 @@ impl ServerUrl {
     pub fn new(family: Family, address: &Address) -> ServerUrl {
         let place = match address {
             Address::Tcp(address) => Place::Host(address.to_string()),
-            Address::Unix(path) => Place::Unix(path.clone()),
+            local => Place::Local(local.clone()),
         };
         ServerUrl { family, place }
     }
@@ -257,7 +257,7 @@ impl ServerUrl {
     pub fn authority(&self) -> &str {
         match &self.place {
             Place::Host(authority) => authority,
-            Place::Unix(_) => "localhost",
+            Place::Local(_) => "localhost",
         }
     }
 }
