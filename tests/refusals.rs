@@ -49,157 +49,269 @@ fn what_is_cut_or_changed_anywhere_is_refused_with_a_place() {
 /// Encoding, message, byte in the error, and a part of the cause.
 type Case = (Encoding, Vec<u8>, usize, &'static str);
 
-fn cases_of<B: AsRef<[u8]> + ?Sized>(
+fn cases_of<B: AsRef<[u8]>>(
     encoding: Encoding,
-    cases: &[(&B, usize, &'static str)],
+    cases: impl IntoIterator<Item = (B, usize, &'static str)>,
 ) -> Vec<Case> {
-    cases.iter().map(|(body, at, what)| (encoding, body.as_ref().to_vec(), *at, *what)).collect()
+    let case = |(body, at, what): (B, usize, _)| (encoding, body.as_ref().to_vec(), at, what);
+    cases.into_iter().map(case).collect()
+}
+
+fn lists() -> Vec<Case> {
+    let deep = "[".repeat(65);
+    let (too_deep, long) = (deep.clone() + "1" + &"]".repeat(65), "1".repeat(400));
+    let floats = [
+        ("[[1],[2,3]]", 18, "a list whose length differs from the others at its depth"),
+        ("[[1,2],[3]]", 18, "length differs"),
+        ("[[],[1]]", 15, "length differs"),
+        ("[1,[2]]", 12, "a list where a number is expected"),
+        ("[[],[[]]]", 14, "a list where a number is expected"),
+        ("[[1],2]", 14, "a number where a list is expected"),
+        ("[[],1]", 13, "a number where a list is expected"),
+        ("[[[]],[]]", 16, "a number where a list is expected"),
+        ("[null]", 10, "null is not valid in an array"),
+        ("[1, null]", 13, "null is not valid in an array"),
+        ("[true]", 10, "true and false are valid in arrays of dtype |b1 only"),
+        ("[1, \"2\"]", 13, "a string inside data: expected numbers only"),
+        ("\"abc\"", 9, "a string inside data: expected numbers only"),
+        ("{\"a\": 1}", 9, "an object inside data: expected numbers only"),
+        ("[{}]", 10, "an object inside data: expected numbers only"),
+        ("[1,]", 12, "expected a number"),
+        ("[1,,2]", 12, "expected a number"),
+        ("[,1]", 10, "expected a number"),
+        ("[1 2]", 12, "expected a comma or the end of the list"),
+        ("[1", 13, "a string inside data: expected numbers only"),
+        ("1]", 10, "unexpected text after the list"),
+        ("[1]]", 12, "unexpected text after the list"),
+        ("", 9, "the list ends early"),
+        ("[01]", 10, "a number with a leading zero"),
+        ("[-01]", 11, "a number with a leading zero"),
+        ("[1.]", 12, "expected a digit after the point"),
+        ("[1.e5]", 12, "expected a digit after the point"),
+        ("[.5]", 10, "expected a number"),
+        ("[+1]", 10, "expected a number"),
+        ("[-]", 10, "expected a number"),
+        ("[- 1]", 10, "expected a number"),
+        ("[1e]", 11, "expected a comma or the end of the list"),
+        ("[1e+]", 11, "expected a comma or the end of the list"),
+        ("[0x10]", 11, "expected a comma or the end of the list"),
+        ("[1_000]", 11, "expected a comma or the end of the list"),
+        ("[inf]", 10, "expected a number"),
+        ("[nan]", 10, "null is not valid"),
+        ("[-NaN]", 10, "expected a number"),
+        ("[Infinit]", 10, "NaN and Infinity are valid"),
+        ("[NaNN]", 13, "expected a comma or the end of the list"),
+        (long.as_str(), 9, "an integer beyond the range of a double"),
+        (deep.as_str(), 76, "a string inside data: expected numbers only"),
+        (too_deep.as_str(), 73, "lists nest deeper than 64"),
+    ];
+    let others = [
+        ("[1.0]", "<i8", 10, "a float in an array of integers"),
+        ("[1e2]", "<i8", 10, "a float in an array of integers"),
+        ("[true]", "<i8", 10, "true and false are valid in arrays of dtype |b1 only"),
+        ("[NaN]", "<i8", 10, "NaN and Infinity are valid in arrays of floats only"),
+        ("[null]", "<i8", 10, "null is not valid"),
+        ("[0, 128]", "|i1", 13, "out of range"),
+        ("[0, -1]", "<u8", 13, "out of range"),
+        ("[1]", "|b1", 10, "expected true or false in an array of bools"),
+        ("[truely]", "|b1", 14, "expected a comma or the end of the list"),
+        ("[1]", "|O", 23, "dtype \"|O\" is not supported"),
+        ("[[1, 2]]", "<c16", 28, "cannot carry complex numbers (dtype <c16)"),
+    ];
+    let floats = floats.into_iter().map(|(data, at, what)| (data, "<f8", at, what));
+    let cases = floats.chain(others).map(|(data, dtype, at, what)| {
+        (format!(r#"{{"data": {data}, "dtype": "{dtype}"}}"#), at, what)
+    });
+    cases_of(Encoding::Json, cases)
 }
 
 fn json() -> Vec<Case> {
-    let deep = format!("{{\"data\": {}", "[".repeat(65));
-    let cases: &[(&str, usize, &'static str)] = &[
+    let [deep_list, deep_value] =
+        ["data", "x"].map(|name| format!("{{\"{name}\": {}", "[".repeat(65)));
+    let texts = [
         ("", 0, "expected an object"),
         ("[1]", 0, "expected an object"),
-        (r#"{"data" [1]}"#, 8, "expected a colon"),
+        ("\u{feff}{}", 0, "expected an object"),
+        ("{data: 1}", 1, "expected a name in quotes"),
+        (r#"{"data" [1]}"#, 8, "expected a colon after the name"),
+        (r#"{"data": [1]"#, 12, "the message ends early"),
+        (r#"{"data": [1.0, 2.0"#, 18, "ends early"),
         (r#"{"data": [1.0], "dtype": "<f8""#, 30, "expected a comma or the end of the object"),
         (r#"{"data": [1.0], "dtype": "<f8"}}"#, 31, "unexpected text after the object"),
-        (r#"{"data": [1.0, 2.0"#, 18, "ends early"),
-        (r#"{"data": [1.0,, 2.0], "dtype": "<f8"}"#, 14, "expected a number"),
-        (r#"{"data": [1.0, 2.0,], "dtype": "<f8"}"#, 19, "expected a number"),
-        (r#"{"data": [01.0], "dtype": "<f8"}"#, 10, "leading zero"),
-        (r#"{"data": [1.], "dtype": "<f8"}"#, 12, "expected a digit after the point"),
-        (r#"{"data": [+1.0], "dtype": "<f8"}"#, 10, "expected a number"),
-        (r#"{"data": [.5], "dtype": "<f8"}"#, 10, "expected a number"),
-        (r#"{"data": [null], "dtype": "<f8"}"#, 10, "null is not valid"),
-        (r#"{"data": [true], "dtype": "<f8"}"#, 10, "true and false"),
-        (r#"{"data": ["1"], "dtype": "<f8"}"#, 10, "a string inside data"),
-        (r#"{"data": [{}], "dtype": "<f8"}"#, 10, "an object inside data"),
-        (r#"{"data": [NaN], "dtype": "<i8"}"#, 10, "NaN and Infinity"),
-        (r#"{"data": [1.5], "dtype": "<i8"}"#, 10, "a float in an array of integers"),
-        (r#"{"data": [0, 128], "dtype": "|i1"}"#, 13, "out of range"),
-        (r#"{"data": [0, -1], "dtype": "<u8"}"#, 13, "out of range"),
-        (r#"{"data": [1], "dtype": "|b1"}"#, 10, "expected true or false"),
-        (r#"{"data": [[1.0], [2.0, 3.0]], "dtype": "<f8"}"#, 26, "length differs"),
-        (r#"{"data": [[1.0], 2.0], "dtype": "<f8"}"#, 17, "different depths"),
-        (r#"{"data": [1.0, [2.0]], "dtype": "<f8"}"#, 15, "different depths"),
-        (r#"{"data": [1.0], "dtype": "<c8"}"#, 25, "cannot carry complex numbers"),
-        (r#"{"data": [1.0], "dtype": "|O"}"#, 25, "dtype \"|O\" is not supported"),
-        (r#"{"data": [1.0], "dtype": 8}"#, 25, "\"dtype\": expected a string"),
-        (r#"{"data": [1.0], "data": [1.0]}"#, 24, "given twice"),
+        (r#"{"data": [1.0], "dtype": "<f8"},"#, 31, "unexpected text after the object"),
+        (r#"{"dtype": "<f8", "data": 1,}"#, 26, "unexpected text after the list"),
+        (r#"{"data": 1, "dtype": "<f8",}"#, 27, "expected a name in quotes"),
+        (r#"{"data": [1.0], "dtype": 8}"#, 25, "field \"dtype\": expected a string"),
+        (r#"{"data": [1.0], "data": [1.0]}"#, 24, "field \"data\": given twice"),
         (r#"{"data": [1.0], "buffer": ""}"#, 26, "not allowed together with data"),
-        (r#"{"data": [1.0]}"#, 15, "\"dtype\": missing"),
-        (r#"{"dtype": "<f8"}"#, 16, "\"data\": missing"),
+        (r#"{"data": [1.0]}"#, 15, "field \"dtype\": missing"),
+        (r#"{"dtype": "<f8"}"#, 16, "field \"data\": missing"),
         ("{\"dt\u{1}\": 1}", 4, "a control character"),
-        ("{\"x\": \"\\ud800\"}", 7, "an unpaired surrogate"),
+        ("{\"x\": \"\n\"}", 7, "a control character in a string"),
+        (r#"{"x": "\ud800"}"#, 7, "an unpaired surrogate"),
+        (r#"{"x": "\u12g4"}"#, 7, "four hexadecimal digits"),
+        (r#"{"x": [1}}"#, 8, "expected a comma or a closing bracket"),
+        (r#"{"x": 01}"#, 6, "expected a value"),
+        (deep_list.as_str(), 74, "ends early"),
+        (deep_value.as_str(), 70, "values nest deeper than 64"),
     ];
-    let mut cases = cases_of(Encoding::Json, cases);
-    cases.push((Encoding::Json, deep.into_bytes(), 74, "ends early"));
-    cases.push((Encoding::Json, b"{\"x\": \"\xff\"}".to_vec(), 7, "not UTF-8"));
-    cases
+    let bytes: [(&[u8], _, _); 2] =
+        [(b"{\"\xff\": 1}", 2, "not UTF-8"), (b"{\"x\": \"\xff\"}", 7, "not UTF-8")];
+    [cases_of(Encoding::Json, texts), cases_of(Encoding::Json, bytes)].concat()
 }
 
 fn json_binary() -> Vec<Case> {
-    let cases: &[(&str, usize, &'static str)] = &[
-        (r#"{"buffer": "AA!=", "dtype": "|u1", "shape": [1]}"#, 14, "not a base64 character"),
-        (r#"{"buffer": "AAA", "dtype": "|u1", "shape": [1]}"#, 15, "not a multiple of 4"),
-        (r#"{"buffer": "AB==", "dtype": "|u1", "shape": [1]}"#, 14, "nonzero bits"),
-        (r#"{"buffer": "AA==AA==", "dtype": "|u1", "shape": [1]}"#, 16, "not a base64 character"),
-        (r#"{"buffer": "AAAA"#, 11, "the string does not end"),
-        (r#"{"buffer": 1}"#, 11, "expected a string of base64"),
-        (r#"{"buffer": "AA==", "dtype": "<f8", "shape": [1]}"#, 11, "need 8 bytes of data, got 1"),
-        (
-            r#"{"buffer": "AA==", "dtype": "|V8", "shape": [1]}"#,
-            28,
-            "dtype \"|V8\" is not supported",
-        ),
-        (r#"{"buffer": "AA==", "dtype": "|u1", "shape": 1}"#, 44, "expected a list of integers"),
-        (r#"{"buffer": "AA==", "dtype": "|u1", "shape": [-1]}"#, 45, "that is not negative"),
-        (r#"{"buffer": "AA==", "dtype": "|u1", "shape": [1 1]}"#, 47, "expected a comma"),
-        (r#"{"buffer": "AA==", "dtype": "|u1"}"#, 34, "\"shape\": missing"),
-        (r#"{"buffer": "AA==", "shape": [1]}"#, 32, "\"dtype\": missing"),
-        (r#"{"dtype": "|u1", "shape": [1]}"#, 30, "\"buffer\": missing"),
-        (r#"{"buffer": "", "data": []}"#, 23, "not allowed together with buffer"),
-        (r#"{"buffer": "", "buffer": ""}"#, 25, "given twice"),
-        (
-            r#"{"buffer": "", "dtype": "|u1", "shape": [4294967296, 4294967296]}"#,
-            11,
-            "array size overflows",
-        ),
+    let message = |buffer: &str, dtype: &str, shape: &str| {
+        format!(r#"{{"buffer": "{buffer}", "dtype": "{dtype}", "shape": {shape}}}"#)
+    };
+    let buffers = [
+        ("Bw!=", 14, "not a base64 character, or not at this place"),
+        ("Bwg", 15, "the length of the base64 is not a multiple of 4"),
+        ("Bwh=", 15, "nonzero bits before the base64 padding"),
+        ("Bw==", 11, "need 2 bytes of data, got 1"),
+        ("=wgg", 12, "not a base64 character"),
+        ("Bwg=Bwg=", 16, "not a base64 character"),
+        ("B_8=", 13, "not a base64 character"),
+        (r"Bwg=\n", 16, "not a base64 character, or not at this place"),
+        (r"Bw\u0068=", 20, "nonzero bits before the base64 padding"),
+        (r"B\u0077", 19, "the length of the base64 is not a multiple of 4"),
+        ("Bw=", 15, "the length of the base64 is not a multiple of 4"),
+        ("Bw=g", 15, "not a base64 character"),
+        ("Bx==", 14, "nonzero bits before the base64 padding"),
+        ("\u{e9}", 12, "not a base64 character"),
+        ("Bwg==", 16, "not a base64 character"),
+        (r"Bw\x8=", 14, "an unknown escape sequence"),
     ];
-    cases_of(Encoding::JsonBinary, cases)
+    let many = format!("[{}1]", "1, ".repeat(64));
+    let shapes = [
+        ("2", 44, "field \"shape\": expected a list of integers"),
+        ("[-2]", 45, "expected an integer that is not negative"),
+        ("[02]", 45, "expected an integer that is not negative"),
+        ("[2,]", 47, "expected an integer that is not negative"),
+        ("[2.0]", 46, "expected a comma or the end of the shape"),
+        ("[1 1]", 47, "expected a comma or the end of the shape"),
+        ("[18446744073709551616]", 44, "array size overflows"),
+        ("[4294967296, 4294967296]", 11, "array size overflows"),
+        (many.as_str(), 44, "65 dimensions"),
+    ];
+    let others = [
+        (message("Bwg=", "|V8", "[1]"), 28, "dtype \"|V8\" is not supported"),
+        (message("Bwg=", "|u1", "[2]") + "x", 48, "unexpected text after the object"),
+        (r#"{"buffer": "AAAA"#.to_owned(), 11, "the string does not end"),
+        (r#"{"buffer": 1}"#.to_owned(), 11, "field \"buffer\": expected a string of base64"),
+        (r#"{"buffer": "AA==", "dtype": "|u1"}"#.to_owned(), 34, "\"shape\": missing"),
+        (r#"{"buffer": "AA==", "shape": [1]}"#.to_owned(), 32, "\"dtype\": missing"),
+        (r#"{"dtype": "|u1", "shape": [1]}"#.to_owned(), 30, "\"buffer\": missing"),
+        (r#"{"buffer": "", "data": []}"#.to_owned(), 23, "not allowed together with buffer"),
+        (r#"{"buffer": "", "buffer": ""}"#.to_owned(), 25, "field \"buffer\": given twice"),
+    ];
+    let buffers = buffers.map(|(text, at, what)| (message(text, "|u1", "[2]"), at, what));
+    let shapes = shapes.map(|(text, at, what)| (message("Bwg=", "|u1", text), at, what));
+    cases_of(Encoding::JsonBinary, buffers.into_iter().chain(shapes).chain(others))
 }
 
 fn msgpack() -> Vec<Case> {
-    let cases: &[(&[u8], usize, &'static str)] = &[
+    let cases: [(&[u8], _, _); 28] = [
         (b"", 0, "the message ends early"),
         (b"\x90", 0, "expected msgpack_numpy's map"),
+        (b"\x93\x01\x02\x03", 0, "expected msgpack_numpy's map"),
         (b"\x81\xa2nd", 4, "the message ends early"),
-        (b"\x81\xa2nd\x01", 1, "\"nd\": expected true or false"),
-        (b"\x81\xa9nd", 2, "a length exceeds the rest"),
+        (b"\xdf\xff\xff\xff\xff", 5, "the message ends early"),
+        (b"\x81\xa1x\xdf\xff\xff\xff\xff\x91", 9, "the message ends early"),
+        (b"\x81\xa2nd\x01", 1, "field \"nd\": expected true or false"),
+        (b"\x81\xa9nd", 2, "a length exceeds the rest of the message"),
+        (b"\x81\xa4data\xc6\xff\xff\xff\xff", 11, "a length exceeds the rest of the message"),
         (b"\x81\xa4type\x01", 1, "expected a type string"),
+        (b"\x82\xa2nd\xc3\xa4type\x91\x01", 5, "structured dtypes are not supported"),
         (b"\x81\xa4type\xa2|O", 1, "dtype \"|O\" is not supported"),
+        (b"\x82\xa2nd\xc3\xa4type\xa3|O8", 5, "dtype \"|O8\" is not supported"),
         (b"\x81\xa4type\xa1\xff", 1, "\"type\": not UTF-8"),
         (b"\x81\xa4kind\xa1V", 1, "\"kind\": \"V\" is not supported"),
+        (b"\x82\xa2nd\xc3\xa4kind\xc4\x01O", 5, "\"kind\": \"O\" is not supported"),
         (b"\x81\xa5shape\xa1x", 1, "expected an array of integers"),
-        (b"\x81\xa5shape\x91\xff", 1, "a negative dimension"),
+        (b"\x81\xa5shape\x91\xff", 1, "field \"shape\": a negative dimension"),
         (b"\x81\xa5shape\xdc\x00\x41", 1, "65 dimensions"),
-        (b"\x82\xa2nd\xc3\xa2nd\xc3", 5, "given twice"),
+        (b"\x81\xa5shape\xdd\xff\xff\xff\xff", 1, "4294967295 dimensions"),
+        (b"\x82\xa2nd\xc3\xa2nd\xc3", 5, "field \"nd\": given twice"),
         (b"\x81\xa2nd\xc3\x00", 5, "unexpected bytes after the map"),
-        (b"\x81\xa2nd\xc3", 5, "\"type\": missing"),
+        (b"\x83\xa2nd\xc2\xa4type\xa3|b1\xa4data\xa1\x01\x00", 21, "unexpected bytes after"),
+        (b"\x80", 1, "field \"nd\": missing"),
+        (b"\x81\xa2nd\xc3", 5, "field \"type\": missing"),
+        (b"\x82\xa2nd\xc3\xa4type\xa3<f8", 14, "field \"shape\": missing"),
+        (b"\x82\xa2nd\xc2\xa4type\xa3<f8", 14, "field \"data\": missing"),
         (b"\x83\xa2nd\xc2\xa4type\xa3<f8\xa4data\xa1x", 20, "need 8 bytes of data, got 1"),
     ];
     cases_of(Encoding::Msgpack, cases)
 }
 
 fn protobuf() -> Vec<Case> {
-    let cases: &[(&[u8], usize, &'static str)] = &[
-        (b"", 0, "\"dtype\": missing"),
+    let deep = [[0x23; 101], [0x24; 101]].concat();
+    let many = [&b"\x0a\x01\x09\x12\x03|u1\x1a\x41"[..], &[1; 65]].concat();
+    let cases: [(&[u8], _, _); 15] = [
+        (b"", 0, "field \"dtype\": missing"),
         (b"\x0a", 1, "the message ends early"),
-        (b"\x0a\x05abc", 2, "a length exceeds the rest"),
+        (b"\x0a\x05abc", 2, "a length exceeds the rest of the message"),
+        (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11, "a length exceeds the rest"),
         (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 1, "a varint beyond 64 bits"),
+        (b"\x00\x01", 0, "expected a field number of at least 1"),
         (b"\x12\x03<f8\x00\x01", 5, "expected a field number of at least 1"),
         (b"\x12\x03<f8\x0e", 5, "expected a wire type from 0 to 5"),
         (b"\x12\x03<f8\x24", 6, "the end of a group that is not open"),
+        (b"\x23\x2c", 2, "the end of a group that is not open"),
+        (&deep, 101, "groups nest deeper than 100"),
+        (&many, 8, "65 dimensions"),
         (b"\x12\x03<x8", 2, "dtype \"<x8\" is not supported"),
-        (b"\x12\x01\xff", 0, "\"dtype\": not UTF-8"),
+        (b"\x12\x01\xff", 0, "field \"dtype\": not UTF-8"),
         (b"\x0a\x01x\x12\x03<f8", 2, "need 8 bytes of data, got 1"),
     ];
     cases_of(Encoding::Protobuf, cases)
 }
 
 fn npy() -> Vec<Case> {
-    let whole =
-        |shape: &str| format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}");
-    let mut cases: Vec<Case> = vec![
-        (Encoding::Npy, b"\x93NUMPX\x01\x00\x00\x00".to_vec(), 0, "expected \\x93NUMPY"),
-        (Encoding::Npy, b"\x93NUMPY\x04\x00".to_vec(), 6, "expected format 1.0, 2.0 or 3.0"),
-        (Encoding::Npy, b"\x93NUMPY\x01\x00\x09\x00".to_vec(), 10, "a length exceeds the rest"),
-        (Encoding::Npy, b"\x93NUMPY\x02\x00\xff\xff\xff\x00".to_vec(), 12, "longer than 64 KiB"),
+    let files: [(&[u8], _, _); 6] = [
+        (b"", 0, "the message ends early"),
+        (b"\x93NUMPX\x01\x00\x00\x00", 0, "expected \\x93NUMPY"),
+        (b"\x93NUMPY\x04\x00\x00\x00", 6, "expected format 1.0, 2.0 or 3.0"),
+        (b"\x93NUMPY\x01\x00\x09\x00", 10, "a length exceeds the rest"),
+        (b"\x93NUMPY\x01\x00\xff\xff{", 10, "a length exceeds the rest"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", 12, "longer than 64 KiB"),
     ];
-    for (dict, at, what) in [
-        ("[]".to_owned(), 10, "expected a dict"),
-        ("{'evil': 1}".to_owned(), 11, "unknown key"),
-        ("{'descr': '|O'}".to_owned(), 20, "dtype \"|O\" is not supported"),
-        ("{'descr': [('a', '<f8')]}".to_owned(), 20, "structured dtypes are not supported"),
-        ("{'descr': '\\x3c'}".to_owned(), 21, "escapes in strings are not supported"),
-        ("{'fortran_order': 0}".to_owned(), 28, "expected True or False"),
-        ("{}".to_owned(), 12, "\"descr\": missing"),
-        (whole("(1)"), 62, "a tuple of one item ends with one"),
-        (whole("(-1,)"), 61, "expected a dimension"),
-        (whole("[1]"), 60, "expected a tuple"),
-        (whole("(99999999999999999999,)"), 60, "array size overflows"),
-        (whole("(2,)"), 65, "need 16 bytes of data, got 8"),
-        (whole("(1,)") + "x", 65, "unexpected text after the dict"),
-    ] {
-        cases.push((Encoding::Npy, file(&dict), at, what));
-    }
-    cases
+    let dicts = [
+        ("[]", 10, "expected a dict"),
+        ("{}", 12, "field \"descr\": missing"),
+        ("{'evil': 1}", 11, "unknown key"),
+        ("{'descr': '|O'}", 20, "dtype \"|O\" is not supported"),
+        ("{'descr': [('a', '<f8')]}", 20, "structured dtypes are not supported"),
+        (r"{'descr': '<f\x38'}", 23, "escapes in strings are not supported"),
+        ("{'descr': '<f8", 21, "the string does not end"),
+        ("{'descr': '<f8', 'descr': '<f8'}", 27, "a key is given twice"),
+        ("{'descr': '<f8' 'shape': ()}", 26, "expected a comma or the end of the dict"),
+        ("{'fortran_order': 1}", 28, "expected True or False"),
+    ];
+    let many = format!("({})", "1, ".repeat(65));
+    let shapes = [
+        ("3", 60, "expected a tuple"),
+        ("[1]", 60, "expected a tuple"),
+        ("(3)", 62, "a tuple of one item ends with one"),
+        ("(-3,)", 61, "expected a dimension"),
+        ("(,)", 61, "expected a dimension"),
+        ("(99999999999999999999,)", 60, "array size overflows"),
+        ("(4294967296, 4294967296)", 85, "array size overflows"),
+        (many.as_str(), 60, "65 dimensions"),
+        ("(2,)", 65, "need 16 bytes of data, got 8"),
+        ("()} x", 64, "unexpected text after the dict"),
+    ];
+    let dicts = dicts.map(|(dict, at, what)| (file(dict), at, what));
+    let shapes = shapes.map(|(shape, at, what)| {
+        (file(&format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}")), at, what)
+    });
+    [cases_of(Encoding::Npy, files), cases_of(Encoding::Npy, dicts.into_iter().chain(shapes))]
+        .concat()
 }
 
 #[test]
 fn every_cause_has_its_words_and_its_byte() {
-    let cases = [json(), json_binary(), msgpack(), protobuf(), npy()].concat();
+    let cases = [lists(), json(), json_binary(), msgpack(), protobuf(), npy()].concat();
     let mut wrong = Vec::new();
     for (encoding, body, at, what) in cases {
         let codec = codec::implementation(encoding.own()).unwrap();

@@ -301,17 +301,9 @@ mod tests {
     #[test]
     fn a_message_that_is_changed_anywhere_means_the_same_behind_a_space() {
         let body = r#"{"buffer": "BwhaBwgd", "dtype": "|u1", "shape": [2, 3]}"#;
-        let moved = |error: CodecError| match error {
-            CodecError::Syntax { encoding, at, what } => {
-                CodecError::Syntax { encoding, at: at + 1, what }
-            }
-            CodecError::Field { encoding, at, field, what } => {
-                CodecError::Field { encoding, at: at.map(|at| at + 1), field, what }
-            }
-            CodecError::Array { encoding, at, source } => {
-                CodecError::Array { encoding, at: at.map(|at| at + 1), source }
-            }
-            other => other,
+        let told = |error: CodecError| {
+            let text = error.to_string();
+            (error.offset(), text.split_once(": ").map(|(_, what)| what.to_owned()))
         };
         let (mut scratch, mut other) = (Vec::new(), Vec::new());
         for at in 0..body.len() {
@@ -319,9 +311,11 @@ mod tests {
                 let mut body = body.as_bytes().to_vec();
                 body[at] = byte;
                 for body in [&body[..], &body[..at]] {
-                    let plain = JsonBinary.decode(body, &mut scratch).map_err(moved);
+                    let plain = JsonBinary.decode(body, &mut scratch).map_err(told);
+                    let plain = plain.map_err(|(at, what)| (at.map(|at| at + 1), what));
                     let behind = [b" ", body].concat();
-                    assert_eq!(plain, JsonBinary.decode(&behind, &mut other), "{at} {byte}");
+                    let behind = JsonBinary.decode(&behind, &mut other).map_err(told);
+                    assert_eq!(plain, behind, "{at} {byte}");
                 }
             }
         }
@@ -334,57 +328,6 @@ mod tests {
         assert_eq!(JsonBinary.decode(body, &mut scratch).unwrap().data(), [7, 8]);
         let body = br#"{"buffer": "Bw\u0067=", "dtype": "|u1", "shape": [2]}"#;
         assert_eq!(JsonBinary.decode(body, &mut scratch).unwrap().data(), [7, 8]);
-    }
-
-    #[test]
-    fn bad_messages_are_refused_with_the_place() {
-        let message =
-            |buffer: &str| format!(r#"{{"buffer": "{buffer}", "dtype": "|u1", "shape": [2]}}"#);
-        let shaped =
-            |shape: &str| format!(r#"{{"buffer": "Bwg=", "dtype": "|u1", "shape": {shape}}}"#);
-        let cases = [
-            (message("Bw!="), "at byte 14: not a base64 character, or not at this place"),
-            (message("Bwg"), "at byte 15: the length of the base64 is not a multiple of 4"),
-            (message("Bwh="), "nonzero bits before the base64 padding"),
-            (message("Bw=="), "need 2 bytes of data, got 1"),
-            (message("=wgg"), "at byte 12: not a base64 character"),
-            (message("Bwg=Bwg="), "at byte 16: not a base64 character"),
-            (message("B_8="), "at byte 13: not a base64 character"),
-            (message("Bwg=\\n"), "at byte 16: not a base64 character, or not at this place"),
-            (message("Bw\\u0068="), "at byte 20: nonzero bits before the base64 padding"),
-            (message("B\\u0077"), "at byte 19: the length of the base64 is not a multiple of 4"),
-            (message("Bw="), "at byte 15: the length of the base64 is not a multiple of 4"),
-            (message("Bw=g"), "at byte 15: not a base64 character"),
-            (message("Bx=="), "at byte 14: nonzero bits before the base64 padding"),
-            (message("\u{e9}"), "at byte 12: not a base64 character"),
-            (message("Bwg=="), "at byte 16: not a base64 character"),
-            (message("Bw\\x8="), "at byte 14: an unknown escape sequence"),
-            (message("Bwg=") + "x", "unexpected text after the object"),
-            (shaped("2"), "field \"shape\": expected a list of integers"),
-            (shaped("[-2]"), "expected an integer that is not negative"),
-            (shaped("[02]"), "expected an integer that is not negative"),
-            (shaped("[2.0]"), "expected a comma or the end of the shape"),
-            (shaped("[2,]"), "expected an integer that is not negative"),
-            (shaped("[18446744073709551616]"), "array size overflows"),
-            (shaped("[4294967296, 4294967296]"), "array size overflows"),
-            (shaped(&format!("[{}1]", "1, ".repeat(64))), "65 dimensions"),
-            (r#"{"buffer": 1}"#.to_owned(), "field \"buffer\": expected a string of base64"),
-            (r#"{"buffer": "", "buffer": ""}"#.to_owned(), "field \"buffer\": given twice"),
-            (
-                r#"{"buffer": "", "data": []}"#.to_owned(),
-                "field \"data\": not allowed together with buffer",
-            ),
-            (r#"{"buffer": "", "shape": []}"#.to_owned(), "field \"dtype\": missing"),
-            (r#"{"dtype": "|O"}"#.to_owned(), "dtype \"|O\" is not supported"),
-            (r#"{"buffer": "AAAA"#.to_owned(), "at byte 11: the string does not end"),
-        ];
-        for (body, want) in cases {
-            let error = decode(&body).unwrap_err();
-            assert!(
-                error.starts_with("json_binary") && error.contains(want),
-                "{error}, not {want}"
-            );
-        }
     }
 
     #[test]
