@@ -310,7 +310,7 @@ impl Connection {
     }
 
     /// Ends the connection and counts the limits that it reached.
-    pub(crate) fn close(self, cx: &mut WorkerCx<'_>) {
+    pub(crate) fn close(&self, cx: &mut WorkerCx<'_>) {
         cx.counters.limits.add(&self.machine.limits());
     }
 

@@ -40,10 +40,9 @@ pub trait Stream: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'st
 impl<T: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static> Stream for T {}
 
 /// Machine with hooks for a second side, such as the byte stream of a borrowed stack.
-pub trait Connected: Machine {
+pub trait Connected: Machine + 'static {
     /// Handles changes from outside of the driver's calls, for instance bytes written by a task.
-    fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let _ = cx;
+    fn resume(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
         Ok(())
     }
 
@@ -58,10 +57,10 @@ pub trait Connected: Machine {
     }
 }
 
-impl<H: Handler> Connected for Raw<H> {}
-impl<H: Handler> Connected for H1<H> {}
+impl<H: Handler + 'static> Connected for Raw<H> {}
+impl<H: Handler + 'static> Connected for H1<H> {}
 
-impl<H: Handler> Connected for H2<H> {
+impl<H: Handler + 'static> Connected for H2<H> {
     fn awaits_flush(&self) -> bool {
         self.has_paused_calls()
     }
@@ -106,10 +105,7 @@ impl WorkerHandle {
 pub trait Driver: Sized {
     type Endpoint;
 
-    fn machine<M: Connected + 'static>(
-        listener: Listener,
-        make: impl Fn() -> M + 'static,
-    ) -> Self::Endpoint;
+    fn machine<M: Connected>(listener: Listener, make: impl Fn() -> M + 'static) -> Self::Endpoint;
 
     fn service<S: Service>(listener: Listener, service: S) -> Self::Endpoint;
 

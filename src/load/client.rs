@@ -174,7 +174,7 @@ impl<C: LoadClient> Machine for LoadConnection<C> {
     }
 }
 
-impl<C: LoadClient> Connected for LoadConnection<C> {
+impl<C: LoadClient + 'static> Connected for LoadConnection<C> {
     /// Sends the request that is due. The clock of the turn is older, so it is read again.
     fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         let queued = cx.out.len();

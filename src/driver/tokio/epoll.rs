@@ -8,7 +8,8 @@
 use std::future::Future;
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
-use std::task::{Context as TaskContext, Poll, ready};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use ::tokio::io::{AsyncReadExt as _, AsyncWrite as _};
@@ -16,8 +17,7 @@ use ::tokio::task::LocalSet;
 use bytes::BufMut as _;
 
 use super::net::TokioStream;
-use super::worker::{self, Endpoint, Socket, Worker};
-use crate::driver::connection::Connection;
+use super::worker::{self, Endpoint, Served, Socket, Worker};
 use crate::driver::{
     Connected, Counters, Driver, DriverError, Options, SLICES_MAX, Service, StopSignal,
 };
@@ -34,10 +34,7 @@ pub struct Tokio {
 impl Driver for Tokio {
     type Endpoint = Endpoint;
 
-    fn machine<M: Connected + 'static>(
-        listener: Listener,
-        make: impl Fn() -> M + 'static,
-    ) -> Endpoint {
+    fn machine<M: Connected>(listener: Listener, make: impl Fn() -> M + 'static) -> Endpoint {
         Endpoint::machine(listener, make, Ok)
     }
 
@@ -63,40 +60,31 @@ impl Driver for Tokio {
 }
 
 impl Socket for TokioStream {
-    fn poll_send(
-        &mut self,
-        connection: &mut Connection,
-        worker: &Worker,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()> {
-        if connection.pending() == 0 {
+    fn poll_send(&mut self, served: &mut Served, cx: &mut Context<'_>) -> Poll<()> {
+        if served.connection.pending() == 0 {
             return Poll::Pending;
         }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let filled = connection.batch(Instant::now()).slices(&mut slices);
+        let filled = served.connection.batch(Instant::now()).slices(&mut slices);
         let sent = ready!(Pin::new(self).poll_write_vectored(cx, &slices[..filled]));
-        worker.with_cx(|cx| match sent {
+        served.act(|connection, cx| match sent {
             Ok(count) => connection.sent(count, cx),
             Err(_) => connection.vanish(cx),
         });
         Poll::Ready(())
     }
 
-    fn poll_receive(
-        &mut self,
-        connection: &mut Connection,
-        worker: &Worker,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()> {
-        if !connection.wants_input() {
+    fn poll_receive(&mut self, served: &mut Served, cx: &mut Context<'_>) -> Poll<()> {
+        if !served.connection.wants_input() {
             return Poll::Pending;
         }
-        if let Some(loan) = connection.take_loan() {
-            return poll_receive_loan(self, loan, connection, worker, cx);
+        if let Some(loan) = served.connection.take_loan() {
+            return poll_receive_loan(self, loan, served, cx);
         }
+        let worker = Rc::clone(&served.worker);
         let mut scratch = worker.scratch.borrow_mut();
         let read = ready!(pin!(self.read(&mut scratch[..])).poll(cx));
-        worker.with_cx(|cx| match read {
+        served.act(|connection, cx| match read {
             Ok(0) => connection.end(cx),
             Ok(count) => connection.feed(&scratch[..count], cx),
             Err(_) => connection.vanish(cx),
@@ -108,7 +96,7 @@ impl Socket for TokioStream {
         TokioStream::shut_down(self);
     }
 
-    fn poll_close(&mut self, _: &mut TaskContext<'_>) -> Poll<()> {
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 }
@@ -116,14 +104,13 @@ impl Socket for TokioStream {
 fn poll_receive_loan(
     stream: &mut TokioStream,
     mut loan: Loan,
-    connection: &mut Connection,
-    worker: &Worker,
-    cx: &mut TaskContext<'_>,
+    served: &mut Served,
+    cx: &mut Context<'_>,
 ) -> Poll<()> {
     let mut room = (&mut *loan.buffer).limit(loan.want);
     let read = pin!(stream.read_buf(&mut room)).poll(cx);
     let count = if let Poll::Ready(Ok(count)) = read { count } else { 0 };
-    worker.with_cx(|cx| {
+    served.act(|connection, cx| {
         connection.received(loan, count, cx);
         match read {
             Poll::Ready(Ok(0)) => connection.end(cx),

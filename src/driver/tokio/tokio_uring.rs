@@ -11,7 +11,7 @@ use std::net::Shutdown;
 use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio_uring::BufResult;
@@ -19,7 +19,7 @@ use ::tokio_uring::buf::{BoundedBuf, BoundedBufMut, Slice};
 use ::tokio_uring::net::{TcpStream, UnixStream};
 
 use super::net::TokioStream;
-use super::worker::{self, Endpoint, Socket, Worker};
+use super::worker::{self, Endpoint, Served, Socket, Worker};
 use crate::driver::connection::Connection;
 use crate::driver::error::io_uring_unavailable;
 use crate::driver::{
@@ -43,10 +43,7 @@ pub struct TokioUring {
 impl Driver for TokioUring {
     type Endpoint = Endpoint;
 
-    fn machine<M: Connected + 'static>(
-        listener: Listener,
-        make: impl Fn() -> M + 'static,
-    ) -> Endpoint {
+    fn machine<M: Connected>(listener: Listener, make: impl Fn() -> M + 'static) -> Endpoint {
         Endpoint::machine(listener, make, |stream| Ok(OwnedSocket::new(attach(stream)?)))
     }
 
@@ -137,7 +134,7 @@ type Operation<T> = Pin<Box<dyn Future<Output = (io::Result<usize>, T)>>>;
 
 fn poll_operation<T>(
     operation: &mut Option<Operation<T>>,
-    cx: &mut TaskContext<'_>,
+    cx: &mut Context<'_>,
 ) -> Poll<(io::Result<usize>, T)> {
     let Some(running) = operation else { return Poll::Pending };
     let done = ready!(running.as_mut().poll(cx));
@@ -183,14 +180,9 @@ impl OwnedSocket {
 }
 
 impl Socket for OwnedSocket {
-    fn poll_send(
-        &mut self,
-        connection: &mut Connection,
-        worker: &Worker,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()> {
+    fn poll_send(&mut self, served: &mut Served, cx: &mut Context<'_>) -> Poll<()> {
         if self.write.is_none() {
-            let detach = || worker.with_cx(|cx| connection.detach(cx));
+            let detach = || served.act(Connection::detach);
             let pieces = std::iter::from_fn(detach).take(SLICES_MAX);
             let pieces: Vec<_> = pieces.map(|(buffer, range)| buffer.slice(range)).collect();
             if pieces.is_empty() {
@@ -202,30 +194,25 @@ impl Socket for OwnedSocket {
         let (written, pieces) = ready!(poll_operation(&mut self.write, cx));
         for piece in pieces.into_iter().rev() {
             let range = piece.begin()..piece.end();
-            worker.with_cx(|cx| connection.reattach(piece.into_inner(), range, cx));
+            served.act(|connection, cx| connection.reattach(piece.into_inner(), range, cx));
         }
-        worker.with_cx(|cx| match written {
+        served.act(|connection, cx| match written {
             Ok(count) => connection.sent(count, cx),
             Err(_) => connection.vanish(cx),
         });
         Poll::Ready(())
     }
 
-    fn poll_receive(
-        &mut self,
-        connection: &mut Connection,
-        worker: &Worker,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()> {
+    fn poll_receive(&mut self, served: &mut Served, cx: &mut Context<'_>) -> Poll<()> {
         if self.read.is_none() {
-            if !connection.wants_input() {
+            if !served.connection.wants_input() {
                 return Poll::Pending;
             }
-            self.read = Some(self.start_read(connection.take_loan()));
+            self.read = Some(self.start_read(served.connection.take_loan()));
         }
         let (read, into) = ready!(poll_operation(&mut self.read, cx));
         let count = *read.as_ref().unwrap_or(&0);
-        worker.with_cx(|cx| {
+        served.act(|connection, cx| {
             match into {
                 Received::Loan(buffer, want) => {
                     let loan = Loan { buffer: cx.pool.adopt(buffer), want };
@@ -251,7 +238,7 @@ impl Socket for OwnedSocket {
         self.stream.shut_down(Shutdown::Write);
     }
 
-    fn poll_close(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.read.is_some() || self.write.is_some() {
             self.stream.shut_down(Shutdown::Both);
         }
@@ -294,7 +281,7 @@ impl OwnedStream {
         self.write = Some(Box::pin(async move { stream.write(piece).await }));
     }
 
-    fn poll_drained(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.write.is_none() {
                 if self.outbound.is_empty() {
@@ -308,7 +295,7 @@ impl OwnedStream {
         }
     }
 
-    fn poll_write_operation(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+    fn poll_write_operation(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (written, piece) = ready!(poll_operation(&mut self.write, cx));
         let (begin, end) = (piece.begin() + written?, piece.end());
         let mut buffer = piece.into_inner();
@@ -325,7 +312,7 @@ impl OwnedStream {
 impl AsyncRead for OwnedStream {
     fn poll_read(
         mut self: Pin<&mut OwnedStream>,
-        cx: &mut TaskContext<'_>,
+        cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.unread.is_empty() {
@@ -350,7 +337,7 @@ impl AsyncRead for OwnedStream {
 impl AsyncWrite for OwnedStream {
     fn poll_write(
         self: Pin<&mut OwnedStream>,
-        cx: &mut TaskContext<'_>,
+        cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
@@ -358,7 +345,7 @@ impl AsyncWrite for OwnedStream {
 
     fn poll_write_vectored(
         mut self: Pin<&mut OwnedStream>,
-        cx: &mut TaskContext<'_>,
+        cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.outbound.len() >= READ_BYTES {
@@ -374,16 +361,13 @@ impl AsyncWrite for OwnedStream {
         true
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut OwnedStream>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut OwnedStream>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_drained(cx)
     }
 
     fn poll_shutdown(
         mut self: Pin<&mut OwnedStream>,
-        cx: &mut TaskContext<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(self.poll_drained(cx))?;
         self.stream.shut_down(Shutdown::Write);

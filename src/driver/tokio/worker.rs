@@ -11,7 +11,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use ::tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -45,33 +45,46 @@ pub(crate) struct Worker {
     room: Arc<Semaphore>,
 }
 
+/// Connection, and the worker that it belongs to.
+pub(crate) struct Served {
+    pub(crate) connection: Connection,
+    pub(crate) worker: Rc<Worker>,
+}
+
 /// Socket of one connection; each call does one operation, or is pending.
 pub(crate) trait Socket {
     /// Sends output. Ready when bytes were sent, or the socket has failed.
-    fn poll_send(
-        &mut self,
-        connection: &mut Connection,
-        worker: &Worker,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()>;
+    fn poll_send(&mut self, served: &mut Served, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Ready when bytes arrived, the peer has ended, or the socket has failed.
-    fn poll_receive(
-        &mut self,
-        connection: &mut Connection,
-        worker: &Worker,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()>;
+    fn poll_receive(&mut self, served: &mut Served, cx: &mut Context<'_>) -> Poll<()>;
 
     fn shut_down(&mut self);
 
     /// Resolves when no operation in flight keeps the socket open.
-    fn poll_close(&mut self, cx: &mut TaskContext<'_>) -> Poll<()>;
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl Served {
+    pub(crate) fn act<T>(
+        &mut self,
+        event: impl FnOnce(&mut Connection, &mut WorkerCx<'_>) -> T,
+    ) -> T {
+        let Served { connection, worker } = self;
+        event(
+            connection,
+            &mut WorkerCx {
+                pool: &worker.pool,
+                counters: &mut worker.counters.borrow_mut(),
+                now: Instant::now(),
+            },
+        )
+    }
 }
 
 impl Endpoint {
     /// Makes an endpoint of an own protocol; `attach` makes the driver's socket.
-    pub(crate) fn machine<M: Connected + 'static, S: Socket + 'static>(
+    pub(crate) fn machine<M: Connected, S: Socket + 'static>(
         listener: Listener,
         make: impl Fn() -> M + 'static,
         attach: impl Fn(TokioStream) -> std::io::Result<S> + 'static,
@@ -114,14 +127,6 @@ impl Worker {
 
     pub(crate) fn counters(&self) -> Counters {
         self.counters.borrow().clone()
-    }
-
-    pub(crate) fn with_cx<T>(&self, work: impl FnOnce(&mut WorkerCx<'_>) -> T) -> T {
-        work(&mut WorkerCx {
-            pool: &self.pool,
-            counters: &mut self.counters.borrow_mut(),
-            now: Instant::now(),
-        })
     }
 
     fn handle(&self) -> WorkerHandle {
@@ -195,75 +200,64 @@ async fn accept(listener: TokioListener, factory: Rc<ConnectionFactory>, worker:
     }
 }
 
-async fn serve<S: Socket>(socket: S, mut connection: Connection, worker: Rc<Worker>) {
-    worker.with_cx(|cx| connection.open(cx));
+async fn serve<S: Socket>(socket: S, connection: Connection, worker: Rc<Worker>) {
     let mut serving = Serving {
         socket,
-        connection,
         sleep: Box::pin(::tokio::time::sleep(Duration::ZERO)),
         sleeping_until: None,
         drained: Some(worker.shutdown.wait()),
-        worker,
+        served: Served { connection, worker },
     };
+    serving.served.act(Connection::open);
     poll_fn(|cx| serving.poll(cx)).await;
     poll_fn(|cx| serving.socket.poll_close(cx)).await;
-    let Serving { worker, connection, .. } = serving;
-    worker.with_cx(|cx| connection.close(cx));
+    serving.served.act(|connection, cx| connection.close(cx));
 }
 
 struct Serving<S> {
     socket: S,
-    connection: Connection,
+    served: Served,
     sleep: Pin<Box<Sleep>>,
     /// Time of `sleep`. A later deadline does not move it, which saves an operation per message.
     sleeping_until: Option<Instant>,
     drained: Option<ShutdownWait>,
-    worker: Rc<Worker>,
 }
 
 impl<S: Socket> Serving<S> {
-    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_drain(cx);
         loop {
-            let sent = {
-                let Serving { socket, connection, worker, .. } = self;
-                socket.poll_send(connection, worker, cx).is_ready()
-            };
-            match self.connection.step(Instant::now()) {
+            let sent = self.socket.poll_send(&mut self.served, cx).is_ready();
+            match self.served.connection.step(Instant::now()) {
                 Step::Close => return Poll::Ready(()),
                 Step::ShutDown => self.socket.shut_down(),
                 Step::Go => {}
             }
-            let received = {
-                let Serving { socket, connection, worker, .. } = self;
-                socket.poll_receive(connection, worker, cx).is_ready()
-            };
+            let received = self.socket.poll_receive(&mut self.served, cx).is_ready();
             if !sent && !received && self.poll_deadline(cx).is_pending() {
                 return Poll::Pending;
             }
         }
     }
 
-    fn poll_drain(&mut self, cx: &mut TaskContext<'_>) {
+    fn poll_drain(&mut self, cx: &mut Context<'_>) {
         if let Some(drained) = &mut self.drained
             && Pin::new(drained).poll(cx).is_ready()
         {
             self.drained = None;
-            let Serving { worker, connection, .. } = self;
-            worker.with_cx(|cx| connection.drain(cx));
+            self.served.act(Connection::drain);
         }
     }
 
-    fn poll_deadline(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let Some(deadline) = self.connection.deadline() else { return Poll::Pending };
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.served.connection.deadline() else { return Poll::Pending };
         if self.sleeping_until.is_none_or(|at| at > deadline) {
             self.sleep.as_mut().reset(deadline.into());
             self.sleeping_until = Some(deadline);
         }
         ready!(self.sleep.as_mut().poll(cx));
         self.sleeping_until = None;
-        let Serving { worker, connection, .. } = self;
-        worker.with_cx(|cx| connection.expire(cx));
+        self.served.act(Connection::expire);
         Poll::Ready(())
     }
 }

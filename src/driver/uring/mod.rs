@@ -53,10 +53,7 @@ pub struct Endpoint {
 impl Driver for Uring {
     type Endpoint = Endpoint;
 
-    fn machine<M: Connected + 'static>(
-        listener: Listener,
-        make: impl Fn() -> M + 'static,
-    ) -> Endpoint {
+    fn machine<M: Connected>(listener: Listener, make: impl Fn() -> M + 'static) -> Endpoint {
         let factory = move || Box::new(make()) as Box<dyn Connected>;
         Endpoint { listener, factory: ConnectionFactory::Machine(Rc::new(factory)) }
     }
