@@ -9,9 +9,7 @@ use super::machine::Context;
 
 pub trait Client {
     /// Writes the bytes that precede the first request; the connection is established.
-    fn open(&mut self, cx: &mut Context<'_>) {
-        let _ = cx;
-    }
+    fn open(&mut self, _cx: &mut Context<'_>) {}
 
     /// Returns the number of requests that the connection can carry at once; 0 means none any more.
     fn in_flight_max(&self) -> usize;
@@ -27,19 +25,17 @@ pub trait Client {
         sink: &mut dyn Sink,
     ) -> Result<(), WireError>;
 
-    fn lend(&mut self, pool: &Pool) -> Option<Loan> {
-        let _ = pool;
+    fn lend(&mut self, _pool: &Pool) -> Option<Loan> {
         None
     }
 
     /// Takes a buffer back and delivers the responses that its bytes complete.
     fn repay(
         &mut self,
-        buffer: PooledBuf,
-        cx: &mut Context<'_>,
-        sink: &mut dyn Sink,
+        _buffer: PooledBuf,
+        _cx: &mut Context<'_>,
+        _sink: &mut dyn Sink,
     ) -> Result<(), WireError> {
-        let _ = (buffer, cx, sink);
         Ok(())
     }
 

@@ -42,27 +42,23 @@ pub struct Context<'a> {
 }
 
 pub trait Machine {
-    fn open(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let _ = cx;
+    fn open(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
         Ok(())
     }
 
     fn receive(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError>;
 
     /// Offers the buffer of a large message that is arriving; `None` asks for [`Machine::receive`].
-    fn lend(&mut self, pool: &Pool) -> Option<Loan> {
-        let _ = pool;
+    fn lend(&mut self, _pool: &Pool) -> Option<Loan> {
         None
     }
 
     /// Takes back a buffer that has gained 0 to `want` bytes.
-    fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let _ = (buffer, cx);
+    fn repay(&mut self, _buffer: PooledBuf, _cx: &mut Context<'_>) -> Result<(), WireError> {
         Ok(())
     }
 
-    fn flushed(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let _ = cx;
+    fn flushed(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
         Ok(())
     }
 
@@ -75,8 +71,7 @@ pub trait Machine {
         None
     }
 
-    fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let _ = cx;
+    fn expire(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
         Ok(())
     }
 
