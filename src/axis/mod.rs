@@ -23,6 +23,7 @@ use std::collections::BTreeSet;
 pub use driver::Driver;
 pub use encoding::{Codec, Encoding, Payload};
 pub use name::UnknownName;
+pub(crate) use name::serde_by_name;
 pub use protocol::{Family, Protocol, Shape};
 pub use rung::{Axis, Rung, RungError};
 pub use transport::Transport;

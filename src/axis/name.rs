@@ -85,4 +85,5 @@ macro_rules! serde_by_name {
     };
 }
 
-pub(super) use {axis, serde_by_name};
+pub(super) use axis;
+pub(crate) use serde_by_name;

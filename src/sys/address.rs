@@ -10,19 +10,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::axis::Transport;
-
-use serde::{Deserialize, Serialize};
+use crate::axis::{Transport, serde_by_name};
 
 const UNIX: &str = "unix:";
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     Tcp(SocketAddr),
     /// Path of the socket's file; a relative one starts at the working directory.
     Unix(PathBuf),
 }
+
+serde_by_name!(Address);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -68,20 +67,6 @@ impl Address {
             Address::Tcp(address) => Some(*address),
             Address::Unix(_) => None,
         }
-    }
-}
-
-impl TryFrom<String> for Address {
-    type Error = AddressError;
-
-    fn try_from(text: String) -> Result<Address, AddressError> {
-        text.parse()
-    }
-}
-
-impl From<Address> for String {
-    fn from(address: Address) -> String {
-        address.to_string()
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nanoseconds;
 use crate::array::{ArrayError, DType, Shape};
-use crate::axis::{Encoding, Family};
+use crate::axis::{Encoding, Family, serde_by_name};
 use crate::sys::address::Address;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,12 +66,13 @@ pub struct Target {
 
 /// URL `SCHEME://HOST:PORT`, or `SCHEME+ADDRESS` with an address of another transport:
 /// `grpc+unix:PATH`. The scheme is `grpc`, `http` or `raw`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerUrl {
     pub family: Family,
     pub place: Place,
 }
+
+serde_by_name!(ServerUrl);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -259,20 +260,6 @@ impl ServerUrl {
             Place::Host(authority) => authority,
             Place::Local(_) => "localhost",
         }
-    }
-}
-
-impl TryFrom<String> for ServerUrl {
-    type Error = SpecError;
-
-    fn try_from(text: String) -> Result<ServerUrl, SpecError> {
-        text.parse()
-    }
-}
-
-impl From<ServerUrl> for String {
-    fn from(url: ServerUrl) -> String {
-        url.to_string()
     }
 }
 
