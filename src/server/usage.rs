@@ -6,7 +6,7 @@ use crate::driver::Counters;
 use crate::probe::memory;
 use crate::record::{DelayTotals, ServerReport};
 use crate::server::ServerError;
-use crate::service::delay::{DelaySum, InjectedDelay};
+use crate::service::delay::InjectedDelay;
 
 /// Raises the soft limit of descriptors, usually 1024, to the hard one.
 pub fn raise_descriptor_limit() -> Result<(), ServerError> {
@@ -34,14 +34,10 @@ pub(super) fn report(
         minor_faults: count(usage.minor_page_faults()),
         voluntary_switches: count(usage.voluntary_context_switches()),
         involuntary_switches: count(usage.involuntary_context_switches()),
-        injected_delay: delays.iter().filter_map(|delay| delay.sum()).reduce(add).map(totals),
+        injected_delay: delays.iter().filter_map(|delay| delay.sum()).reduce(add),
     })
 }
 
-fn add(some: DelaySum, more: DelaySum) -> DelaySum {
-    DelaySum { messages: some.messages + more.messages, ns: some.ns + more.ns }
-}
-
-fn totals(DelaySum { messages, ns }: DelaySum) -> DelayTotals {
-    DelayTotals { messages, ns }
+fn add(some: DelayTotals, more: DelayTotals) -> DelayTotals {
+    DelayTotals { messages: some.messages + more.messages, ns: some.ns + more.ns }
 }

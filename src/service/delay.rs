@@ -6,6 +6,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::record::DelayTotals;
+
 const TRIES: usize = 25;
 const DELAYS_OF_TRY: u32 = 1000;
 
@@ -22,12 +24,6 @@ struct Account {
     messages: AtomicU64,
     /// Time between the first and the last reading.
     seen_ns: AtomicU64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DelaySum {
-    pub messages: u64,
-    pub ns: u64,
 }
 
 impl InjectedDelay {
@@ -66,11 +62,11 @@ impl InjectedDelay {
         }
     }
 
-    pub fn sum(self) -> Option<DelaySum> {
+    pub fn sum(self) -> Option<DelayTotals> {
         self.0.map(|account| {
             let messages = account.messages.load(Ordering::Relaxed);
             let seen_ns = account.seen_ns.load(Ordering::Relaxed);
-            DelaySum { messages, ns: seen_ns + (account.unseen_ns * messages as f64) as u64 }
+            DelayTotals { messages, ns: seen_ns + (account.unseen_ns * messages as f64) as u64 }
         })
     }
 }
@@ -126,7 +122,7 @@ mod tests {
         let begun = Instant::now();
         (0..MESSAGES).for_each(|_| copy.wait());
         let went_by = begun.elapsed().as_nanos() as u64;
-        let DelaySum { messages, ns } = delay.sum().expect("it is one");
+        let DelayTotals { messages, ns } = delay.sum().expect("it is one");
         assert_eq!(messages, MESSAGES);
         let asked = MESSAGES * time.as_nanos() as u64;
         assert!(ns > asked * 9 / 10 && ns < went_by + went_by / 10, "{asked} {ns} {went_by}");
