@@ -35,65 +35,46 @@ impl Default for Limits {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Limit {
-    Head,
-    /// Bytes or frames of a header block, encoded or decoded.
-    HeaderBlock,
-    Message,
-    /// Bytes of all messages that are arriving on a connection.
-    Messages,
-    Streams,
-    /// Streams that were reset by the peer, or because of it.
-    Resets,
-    /// Frames that answer the peer's and wait unread.
-    ControlFrames,
-    /// DATA frames with little content.
-    SmallData,
-    HeadTime,
-    MessageTime,
-    /// Time for a send window to open.
-    WindowTime,
-    IdleTime,
-    /// Time in which a peer takes no byte.
-    StallTime,
+/// Declares [`Limit`] with a name for each variant.
+macro_rules! limits {
+    ($($(#[$doc:meta])* $Limit:ident $name:literal,)+) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Limit {
+            $($(#[$doc])* $Limit,)+
+        }
+
+        impl Limit {
+            pub const ALL: [Limit; [$($name),+].len()] = [$(Limit::$Limit),+];
+
+            pub fn name(self) -> &'static str {
+                [$($name),+][self as usize]
+            }
+        }
+    };
 }
 
-impl Limit {
-    pub const ALL: [Limit; 13] = [
-        Limit::Head,
-        Limit::HeaderBlock,
-        Limit::Message,
-        Limit::Messages,
-        Limit::Streams,
-        Limit::Resets,
-        Limit::ControlFrames,
-        Limit::SmallData,
-        Limit::HeadTime,
-        Limit::MessageTime,
-        Limit::WindowTime,
-        Limit::IdleTime,
-        Limit::StallTime,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Limit::Head => "head",
-            Limit::HeaderBlock => "header_block",
-            Limit::Message => "message",
-            Limit::Messages => "messages",
-            Limit::Streams => "streams",
-            Limit::Resets => "resets",
-            Limit::ControlFrames => "control_frames",
-            Limit::SmallData => "small_data",
-            Limit::HeadTime => "head_time",
-            Limit::MessageTime => "message_time",
-            Limit::WindowTime => "window_time",
-            Limit::IdleTime => "idle_time",
-            Limit::StallTime => "stall_time",
-        }
-    }
+limits! {
+    Head "head",
+    /// Bytes or frames of a header block, encoded or decoded.
+    HeaderBlock "header_block",
+    Message "message",
+    /// Bytes of all messages that are arriving on a connection.
+    Messages "messages",
+    Streams "streams",
+    /// Streams that were reset by the peer, or because of it.
+    Resets "resets",
+    /// Frames that answer the peer's and wait unread.
+    ControlFrames "control_frames",
+    /// DATA frames with little content.
+    SmallData "small_data",
+    HeadTime "head_time",
+    MessageTime "message_time",
+    /// Time for a send window to open.
+    WindowTime "window_time",
+    IdleTime "idle_time",
+    /// Time in which a peer takes no byte.
+    StallTime "stall_time",
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,13 +99,13 @@ impl LimitCounts {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn each_limit_is_counted_under_its_own_name() {
-        let mut names: Vec<&str> = Limit::ALL.iter().map(|limit| limit.name()).collect();
-        names.sort_unstable();
-        names.dedup();
+        let names = BTreeSet::from(Limit::ALL.map(Limit::name));
         assert_eq!(names.len(), Limit::ALL.len());
         for (at, limit) in Limit::ALL.into_iter().enumerate() {
             let (mut counts, mut total) = (LimitCounts::default(), LimitCounts::default());

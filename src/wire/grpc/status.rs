@@ -32,18 +32,9 @@ pub struct Status {
 
 impl Code {
     pub fn text(self) -> &'static str {
-        match self {
-            Code::Ok => "0",
-            Code::Cancelled => "1",
-            Code::Unknown => "2",
-            Code::InvalidArgument => "3",
-            Code::DeadlineExceeded => "4",
-            Code::NotFound => "5",
-            Code::ResourceExhausted => "8",
-            Code::Unimplemented => "12",
-            Code::Internal => "13",
-            Code::Unavailable => "14",
-        }
+        const TEXTS: [&str; 15] =
+            ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14"];
+        TEXTS[self as usize]
     }
 }
 
