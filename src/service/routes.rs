@@ -10,8 +10,6 @@
 //! ```
 //! `Encoding::Json` means both JSON forms here: the body decides, and the response has its form.
 
-use http::StatusCode;
-
 use crate::axis::{Encoding, Family};
 use crate::wire::handler::NO_CONTENT_CODING;
 use crate::wire::{Head, Refusal, Refused, grpc};
@@ -114,18 +112,6 @@ pub fn length_refused() -> Refused {
 
 pub fn coding_refused() -> Refused {
     Refused::new(Refusal::UnsupportedMediaType, NO_CONTENT_CODING)
-}
-
-pub fn status(refusal: Refusal) -> StatusCode {
-    match refusal {
-        Refusal::BadRequest => StatusCode::BAD_REQUEST,
-        Refusal::NoSuchRoute | Refusal::NoSuchResource => StatusCode::NOT_FOUND,
-        Refusal::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-        Refusal::LengthRequired => StatusCode::LENGTH_REQUIRED,
-        Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Refusal::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    }
 }
 
 fn method_refused(method: &[u8], allowed: &'static str) -> Refused {

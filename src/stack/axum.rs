@@ -73,6 +73,6 @@ struct Refusal(Refused);
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Refused { kind, detail } = self.0;
-        (routes::status(kind), detail + "\n").into_response()
+        (StatusCode::from(kind), detail + "\n").into_response()
     }
 }

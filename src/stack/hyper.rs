@@ -23,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use crate::driver::{Service, Stream, WorkerHandle};
 use crate::service::echo::EchoService;
 use crate::service::health;
-use crate::service::routes::{self, Target, status};
+use crate::service::routes::{self, Target};
 use crate::stack::echo::StackEcho;
 use crate::stack::message::Message;
 use crate::stack::tuning;
@@ -79,7 +79,7 @@ async fn respond(echo: &StackEcho, request: Request<Incoming>) -> Response<Full<
         Ok((content_type, message)) => response(StatusCode::OK, content_type, message),
         Err(Refused { kind, detail }) => {
             let text = Message::from(Bytes::from(detail + "\n"));
-            let mut response = response(status(kind), PLAIN_TEXT, text);
+            let mut response = response(kind.into(), PLAIN_TEXT, text);
             if let Refusal::MethodNotAllowed(allowed) = kind {
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             }

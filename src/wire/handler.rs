@@ -18,6 +18,8 @@
 
 use std::ops::Range;
 
+use http::StatusCode;
+
 pub const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 pub const NO_CONTENT_CODING: &str = "content codings are not supported; send the body without one";
 
@@ -76,6 +78,20 @@ pub enum Refusal {
     UnsupportedMediaType,
     /// 500, INTERNAL: the server's own fault.
     Internal,
+}
+
+impl From<Refusal> for StatusCode {
+    fn from(refusal: Refusal) -> StatusCode {
+        match refusal {
+            Refusal::BadRequest => StatusCode::BAD_REQUEST,
+            Refusal::NoSuchRoute | Refusal::NoSuchResource => StatusCode::NOT_FOUND,
+            Refusal::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::LengthRequired => StatusCode::LENGTH_REQUIRED,
+            Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

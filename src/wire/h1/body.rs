@@ -1,7 +1,8 @@
 //! Body of an HTTP/1.1 message on its way in, with one length or in chunks.
 
+use http::StatusCode;
+
 use super::chunked::{Chunked, Next};
-use super::encode::Status;
 use super::fields::{Fault, Framing};
 use crate::wire::buffers::{Loan, Pool, PooledBuf, SizedBody, Slice};
 
@@ -55,7 +56,7 @@ impl Body {
         let room = self.limit - self.received.len();
         let len = usize::try_from(len).ok().filter(|len| *len <= room);
         let what = "the body is over the limit";
-        self.received.expect(len.ok_or(Fault { status: Status::TooLarge, what })?);
+        self.received.expect(len.ok_or(Fault { status: StatusCode::PAYLOAD_TOO_LARGE, what })?);
         Ok(())
     }
 
@@ -112,7 +113,7 @@ impl SkippedBody {
                     Next::More => {}
                     Next::Data(len) => {
                         let what = "the body of a refused request is too long";
-                        let over = Fault { status: Status::TooLarge, what };
+                        let over = Fault { status: StatusCode::PAYLOAD_TOO_LARGE, what };
                         self.allowance = self.allowance.checked_sub(len).ok_or(over)?;
                         self.left = len;
                     }

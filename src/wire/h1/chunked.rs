@@ -8,7 +8,8 @@
 //! └─── advance ────┘               └─────── advance ───────────┘
 //! ```
 
-use super::encode::Status;
+use http::StatusCode;
+
 use super::fields::{Fault, bad, is_value};
 
 const OVERHEAD_BYTES_MAX: usize = 16 * 1024;
@@ -107,7 +108,7 @@ impl Chunked {
         self.overhead += 1;
         if self.overhead > OVERHEAD_BYTES_MAX {
             let what = "the extensions and trailers of a chunked body are too long";
-            return Err(Fault { status: Status::FieldsTooLarge, what });
+            return Err(Fault { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, what });
         }
         Ok(position)
     }

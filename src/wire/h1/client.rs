@@ -5,7 +5,6 @@
 
 use super::PROTOCOL;
 use super::body::Body;
-use super::encode::write_decimal;
 use super::fields::{Fault, Framing};
 use super::parse::{HeadReader, ResponseHead, WholeHead};
 use crate::wire::{
@@ -114,10 +113,10 @@ impl Client for H1Client {
 
     fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
         debug_assert!(self.in_flight.is_none());
-        let len = parts.iter().map(Part::len).sum();
+        let len: usize = parts.iter().map(Part::len).sum();
         cx.out.compose(self.head.len() + 24, cx.pool, |out| {
             out.extend_from_slice(&self.head);
-            write_decimal(len, out);
+            out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
             out.extend_from_slice(b"\r\n\r\n");
         });
         cx.out.parts(parts, cx.pool);

@@ -3,13 +3,14 @@
 
 use std::ops::Range;
 
-use super::encode::Status;
+use http::StatusCode;
+
 use crate::wire::limits::Limits;
 
 /// Fault of framing, which ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    pub(super) status: Status,
+    pub(super) status: StatusCode,
     pub(super) what: &'static str,
 }
 
@@ -51,7 +52,10 @@ impl Fields {
     ) -> Result<(), Fault> {
         self.count += 1;
         if self.count > limits.head_fields_max {
-            return Err(Fault { status: Status::FieldsTooLarge, what: "too many fields" });
+            return Err(Fault {
+                status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                what: "too many fields",
+            });
         }
         let text = &head[line.clone()];
         let name_len = text.iter().take_while(|byte| is_token(**byte)).count();
@@ -137,7 +141,7 @@ impl Fields {
         }
         if codings.next().is_some() {
             let what = "no transfer coding but chunked is supported";
-            return Err(Fault { status: Status::NotImplemented, what });
+            return Err(Fault { status: StatusCode::NOT_IMPLEMENTED, what });
         }
         self.chunked = true;
         Ok(())
@@ -170,7 +174,7 @@ impl Fields {
 }
 
 pub(super) fn bad(what: &'static str) -> Fault {
-    Fault { status: Status::BadRequest, what }
+    Fault { status: StatusCode::BAD_REQUEST, what }
 }
 
 /// Compares a token to `known` in lower case. Setting a bit lowers letters; it also changes CR into

@@ -11,9 +11,9 @@
 
 use std::ops::Range;
 
+use http::StatusCode;
 use memchr::memchr;
 
-use super::encode::Status;
 use super::fields::{Fault, Fields, Framing, bad, is_token, is_value};
 use crate::wire::buffers::{Pool, PooledBuf};
 use crate::wire::limits::Limits;
@@ -161,7 +161,8 @@ impl HeadParser for RequestHead {
             if !self.line_read {
                 self.read_first_line(head, line)?;
             } else if line.is_empty() {
-                self.check()?;
+                self.fields.check()?;
+                self.fields.check_request(self.minor)?;
                 return Ok(Some(self.lines.start));
             } else {
                 self.fields.read(head, line, limits)?;
@@ -182,9 +183,12 @@ impl HeadParser for RequestHead {
 impl RequestHead {
     fn too_long(&self) -> Fault {
         if self.line_read {
-            Fault { status: Status::FieldsTooLarge, what: "the head is too long" }
+            Fault {
+                status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                what: "the head is too long",
+            }
         } else {
-            Fault { status: Status::UriTooLong, what: "the request line is too long" }
+            Fault { status: StatusCode::URI_TOO_LONG, what: "the request line is too long" }
         }
     }
 
@@ -249,15 +253,6 @@ impl RequestHead {
         Ok(target.start + path.start..target.start + end)
     }
 
-    fn check(&self) -> Result<(), Fault> {
-        self.fields.check()?;
-        self.fields.check_request(self.minor)
-    }
-
-    pub(super) fn framing(&self) -> Framing {
-        self.fields.framing()
-    }
-
     pub(super) fn keep_alive(&self) -> bool {
         !self.fields.close && (self.minor > 0 || self.fields.keep_alive)
     }
@@ -296,7 +291,7 @@ fn read_version(text: &[u8]) -> Result<u8, Fault> {
                 b'1' => Ok(minor - b'0'),
                 _ => {
                     let what = "only HTTP/1.0 and HTTP/1.1 are supported";
-                    Err(Fault { status: Status::VersionNotSupported, what })
+                    Err(Fault { status: StatusCode::HTTP_VERSION_NOT_SUPPORTED, what })
                 }
             }
         }

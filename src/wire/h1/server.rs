@@ -8,9 +8,11 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
+use http::StatusCode;
+
 use super::PROTOCOL;
 use super::body::{Body, SkippedBody};
-use super::encode::{Connection, DateClock, HEAD_BYTES_HINT, ResponseHead, Status};
+use super::encode::{Connection, DateClock, HEAD_BYTES_HINT, ResponseHead};
 use super::fields::{Expect, Fault, Framing, bad};
 use super::parse::{HeadReader, Method, RequestHead, WholeHead};
 use crate::wire::handler::{NO_CONTENT_CODING, PLAIN_TEXT};
@@ -54,13 +56,13 @@ struct Exchange {
 
 /// Response that the protocol makes without the handler.
 struct Rejection {
-    status: Status,
+    status: StatusCode,
     allow: &'static str,
     text: Cow<'static, str>,
 }
 
 impl Rejection {
-    fn new(status: Status, text: impl Into<Cow<'static, str>>) -> Rejection {
+    fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Rejection {
         Rejection { status, allow: "", text: text.into() }
     }
 }
@@ -141,7 +143,7 @@ impl<H: Handler> H1<H> {
         cx: &mut Context<'_>,
     ) -> Result<&'a [u8], WireError> {
         let WholeHead { head, bytes, rest } = whole;
-        let framing = head.framing();
+        let framing = head.fields.framing();
         let exchange = Exchange::new(&head);
         let routed = self.route(&head, bytes.bytes());
         let route = match routed {
@@ -167,45 +169,49 @@ impl<H: Handler> H1<H> {
     }
 
     fn route(&mut self, head: &RequestHead, bytes: &[u8]) -> Result<Route, Rejection> {
-        let body_len = match head.framing() {
+        let body_len = match head.fields.framing() {
             Framing::Length(len) => Some(len),
             _ => None,
         };
         if body_len.is_some_and(|len| len > self.limits.body_bytes_max as u64) {
             let limit = self.limits.body_bytes_max;
             let text = format!("the body is over the limit of {limit} bytes");
-            return Err(Rejection::new(Status::TooLarge, text));
+            return Err(Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
         if head.method == Method::Unknown {
-            return Err(Rejection::new(Status::NotImplemented, "the method is not implemented"));
+            return Err(Rejection::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "the method is not implemented",
+            ));
         }
         if head.fields.expect == Expect::Unknown {
             let text = "no expectation but 100-continue can be met";
-            return Err(Rejection::new(Status::ExpectationFailed, text));
+            return Err(Rejection::new(StatusCode::EXPECTATION_FAILED, text));
         }
         if head.fields.coded {
-            return Err(Rejection::new(Status::UnsupportedMediaType, NO_CONTENT_CODING));
+            return Err(Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, NO_CONTENT_CODING));
         }
         if head.method == Method::Options && head.path.is_empty() {
-            return Err(Rejection { status: Status::Ok, allow: ALLOW_ANY, text: "".into() });
+            return Err(Rejection { status: StatusCode::OK, allow: ALLOW_ANY, text: "".into() });
         }
         let is_head = head.method == Method::Head;
         let routed = self.handler.route(&Head {
             method: if is_head { b"GET" } else { &bytes[head.method_name.clone()] },
             path: &bytes[head.path.clone()],
             content_type: &bytes[head.fields.content_type.clone()],
-            has_body: head.framing() != Framing::None,
+            has_body: head.fields.framing() != Framing::None,
             body_len,
         });
         match routed {
             Ok(Routed::Unary(route)) => Ok(route),
-            Ok(Routed::Stream(_)) => {
-                Err(Rejection::new(Status::NotImplemented, "a stream of messages needs HTTP/2"))
-            }
+            Ok(Routed::Stream(_)) => Err(Rejection::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "a stream of messages needs HTTP/2",
+            )),
             Err(Refused { kind: Refusal::MethodNotAllowed(allow), .. })
                 if head.method == Method::Options =>
             {
-                Err(Rejection { status: Status::Ok, allow, text: "".into() })
+                Err(Rejection { status: StatusCode::OK, allow, text: "".into() })
             }
             Err(refused) => Err(refused.into()),
         }
@@ -220,11 +226,12 @@ impl<H: Handler> H1<H> {
         cx: &mut Context<'_>,
     ) -> Result<&'a [u8], WireError> {
         // A client that waits for 100 may or may not send its body now: only closing is safe.
-        let in_step = head.fields.expect == Expect::Nothing || head.framing() == Framing::None;
-        let skip = SkippedBody::new(head.framing(), SKIPPED_BYTES_MAX).filter(|_| in_step);
-        exchange.keep_alive &= skip.is_some() && rejection.status != Status::TooLarge;
+        let in_step =
+            head.fields.expect == Expect::Nothing || head.fields.framing() == Framing::None;
+        let skip = SkippedBody::new(head.fields.framing(), SKIPPED_BYTES_MAX).filter(|_| in_step);
+        exchange.keep_alive &= skip.is_some() && rejection.status != StatusCode::PAYLOAD_TOO_LARGE;
         self.send_text(&rejection, exchange, cx);
-        if rejection.status == Status::TooLarge {
+        if rejection.status == StatusCode::PAYLOAD_TOO_LARGE {
             self.finished = true;
             return Err(WireError::violation(PROTOCOL, rejection.text));
         }
@@ -247,7 +254,7 @@ impl<H: Handler> H1<H> {
             Ok(response) => {
                 exchange.keep_alive &= !self.draining;
                 let head = ResponseHead {
-                    status: Status::Ok,
+                    status: StatusCode::OK,
                     content_type: response.content_type,
                     len: response::message_len(&answer, &response),
                     allow: "",
@@ -383,7 +390,7 @@ impl<H: Handler> Machine for H1<H> {
             Phase::Head => "timed out waiting for the rest of a request's head",
             Phase::Body => "timed out waiting for the rest of a request's body",
         };
-        self.fail(Fault { status: Status::Timeout, what }, cx);
+        self.fail(Fault { status: StatusCode::REQUEST_TIMEOUT, what }, cx);
         Err(WireError::timeout(PROTOCOL, what))
     }
 
