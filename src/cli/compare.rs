@@ -3,21 +3,21 @@
 //! The load generator is always that of the program that compares, so that only servers differ.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::cli::measure::{Screen, announce, header, interruptible, make_testbed, now_unix_s};
-use crate::cli::output::{chain, fail, print, wrong_usage};
+use crate::cli::measure::{self, TestbedArgs, header, interruptible, now_unix_s};
+use crate::cli::output::{Failure, print, usage};
 use crate::cli::run_folder::read;
 use crate::cli::values;
 use crate::experiment::ab;
-use crate::experiment::options::RunOptions;
+use crate::experiment::options::{OptionsError, RunOptions};
 use crate::experiment::plan::Plan;
 use crate::experiment::preset::{Blocks, Preset};
 use crate::experiment::records::Records;
-use crate::experiment::session;
 use crate::experiment::testbed::Testbed;
 use crate::record::Line;
 use crate::report::Run;
@@ -70,17 +70,8 @@ pub struct CompareArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Core of every server [default: the first there is]
-    #[arg(long, value_name = "CORE")]
-    cpu_server: Option<usize>,
-
-    /// Core of the load generator [default: the second there is]
-    #[arg(long, value_name = "CORE")]
-    cpu_client: Option<usize>,
-
-    /// Folder for the records [default: target/ndecho/DATE-TIME]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    testbed: TestbedArgs,
 }
 
 #[derive(Clone, Debug)]
@@ -95,17 +86,16 @@ fn places(text: &str) -> Result<Places, String> {
 }
 
 impl CompareArgs {
-    /// Compares: 0 not worse, 1 worse or failed, 2 wrong usage.
-    pub fn run(&self) -> ExitCode {
+    pub(super) fn run(&self) -> Result<(), Failure> {
         if !(0.0..=100.0).contains(&self.threshold) {
-            return wrong_usage(format!("--threshold {}: expected 0 to 100", self.threshold));
+            return Err(usage(format!("--threshold {}: expected 0 to 100", self.threshold)));
         }
         let (old, new) = (&self.old.0, &self.new.0);
         let is_run = |places: &[PathBuf]| places.len() == 1 && places[0].is_dir();
         match (is_run(old), is_run(new)) {
-            (true, true) => self.runs(&old[0], &new[0]),
+            (true, true) => Ok(self.runs(&old[0], &new[0])?),
             (false, false) => self.builds(),
-            _ => wrong_usage("compare two folders of records, or two programs"),
+            _ => Err(usage("compare two folders of records, or two programs")),
         }
     }
 
@@ -113,18 +103,15 @@ impl CompareArgs {
         Floor::of_share(self.threshold / 100.0)
     }
 
-    fn runs(&self, old: &Path, new: &Path) -> ExitCode {
-        let (old, new) = match (read(old), read(new)) {
-            (Ok(old), Ok(new)) => (old, new),
-            (Err(error), _) | (_, Err(error)) => return fail(error),
-        };
+    fn runs(&self, old: &Path, new: &Path) -> anyhow::Result<()> {
+        let (old, new) = (read(old)?, read(new)?);
         if old.header.host != new.header.host {
-            return fail(
+            bail!(
                 "the two runs are from different machines, or the machine was changed: they cannot be compared",
             );
         }
         if old.header.client_busy_poll_ns != new.header.client_busy_poll_ns {
-            return fail(
+            bail!(
                 "the load generator polled in one of the two runs and slept in the other, which changes the cost of a \
                  server: they cannot be compared; repeat one with the --client-busy-poll of the other",
             );
@@ -135,40 +122,28 @@ impl CompareArgs {
         finish(&Comparison::of_runs(&old, &new, self.threshold()))
     }
 
-    fn builds(&self) -> ExitCode {
+    fn builds(&self) -> Result<(), Failure> {
         let (old, new) = (&self.old.0, &self.new.0);
         if old.len() != new.len() {
             let (old, new) = (old.len(), new.len());
-            return wrong_usage(format!(
+            return Err(usage(format!(
                 "{old} old builds and {new} new ones: expected the same number of both"
-            ));
+            )));
         }
-        let plan = match self.plan() {
-            Ok(plan) => plan,
-            Err(error) => return wrong_usage(error),
-        };
+        let plan = self.plan().map_err(usage)?;
         for program in old.iter().chain(new) {
-            if let Err(error) = check(program, &plan) {
-                return wrong_usage(error);
-            }
+            check(program, &plan).map_err(Failure::Usage)?;
         }
         let started_unix_s = now_unix_s();
-        let testbed =
-            make_testbed(self.cpu_server, self.cpu_client, self.out.as_ref(), started_unix_s);
-        let testbed = match testbed {
-            Ok(testbed) => Testbed { builds: [old.clone(), new.clone()], ..testbed },
-            Err(error) => return wrong_usage(error),
-        };
-        match self.measure(&testbed, &plan, started_unix_s) {
-            Ok(Some(run)) => finish(&Comparison::of_builds(&run, self.threshold())),
-            Ok(None) => {
-                fail(format!("stopped before its end; records in {}", testbed.out.display()))
-            }
-            Err(error) => fail(chain(&error)),
-        }
+        let testbed = self.testbed.testbed(started_unix_s).map_err(Failure::Usage)?;
+        let testbed = Testbed { builds: [old.clone(), new.clone()], ..testbed };
+        let run = self.measure(&testbed, &plan, started_unix_s)?.with_context(|| {
+            format!("stopped before its end; records in {}", testbed.out.display())
+        })?;
+        Ok(finish(&Comparison::of_builds(&run, self.threshold()))?)
     }
 
-    fn plan(&self) -> Result<Plan, String> {
+    fn plan(&self) -> Result<Plan, OptionsError> {
         let options = RunOptions {
             rungs: Some(self.rungs.clone()),
             sizes: Some(self.sizes.clone()),
@@ -177,7 +152,7 @@ impl CompareArgs {
             seed: self.seed,
             ..RunOptions::new(Preset::Quick)
         };
-        let plan = options.plan().map_err(|error| error.to_string())?;
+        let plan = options.plan()?;
         let blocks = match self.rounds {
             Some(_) => Blocks { time: Some(self.time), ..plan.blocks },
             None => Blocks { min: 10, max: plan.blocks.max, time: Some(self.time) },
@@ -199,41 +174,39 @@ impl CompareArgs {
         let builds = self.old.0.len() as u32;
         let counted = ab::counted(plan, builds);
         let timed = ab::timed(plan, builds, counted.cells.len() as u32);
-        let mut screen = Screen::new(is_resolved);
         for plan in [counted, timed] {
-            announce(testbed, &plan);
-            let totals = session::run(testbed, &plan, &mut records, Vec::new(), &stop, &mut screen);
-            screen.clear();
-            if totals?.interrupted {
+            let earlier = Vec::new();
+            let totals = measure::run(testbed, &plan, &mut records, earlier, &stop, is_resolved)?;
+            if totals.interrupted {
                 return Ok(None);
             }
         }
-        read(&testbed.out).map(Some).map_err(anyhow::Error::msg)
+        read(&testbed.out).map(Some)
     }
 }
 
-fn check(program: &Path, plan: &Plan) -> Result<(), String> {
-    let explain = |what: &str| format!("{}: {what}", program.display());
+fn check(program: &Path, plan: &Plan) -> anyhow::Result<()> {
+    let name = program.display();
     let mut list = Command::new(program);
     list.args(["rungs", "--list"]).stdin(Stdio::null()).stderr(Stdio::null());
-    let output = list.output().map_err(|error| explain(&error.to_string()))?;
+    let output = list.output().with_context(|| name.to_string())?;
     let names = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || !names.contains('/') {
-        return Err(explain("not a build of ndecho: it does not list its rungs"));
+        bail!("{name}: not a build of ndecho: it does not list its rungs");
     }
     let has = |name: &str| names.lines().any(|line| line == name);
-    let wanted = plan.cells.iter().map(|cell| cell.rung.to_string());
-    let missing = wanted.into_iter().find(|name| !has(name));
-    missing.map_or(Ok(()), |name| {
-        Err(explain(&format!("this build has no rung {name}; narrow --rungs")))
-    })
+    let mut wanted = plan.cells.iter().map(|cell| cell.rung.to_string());
+    if let Some(rung) = wanted.find(|rung| !has(rung)) {
+        bail!("{name}: this build has no rung {rung}; narrow --rungs");
+    }
+    Ok(())
 }
 
-fn finish(comparison: &Comparison) -> ExitCode {
-    let printed = print(&comparison.render());
+fn finish(comparison: &Comparison) -> anyhow::Result<()> {
+    print(&comparison.render())?;
     let objections = comparison.objections();
-    if objections.is_empty() {
-        return printed;
+    if !objections.is_empty() {
+        bail!(objections.join("; "));
     }
-    fail(objections.join("; "))
+    Ok(())
 }

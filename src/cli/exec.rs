@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
+use anyhow::anyhow;
 use clap::Args;
 
-use crate::cli::output::fail;
 use crate::sys::affinity;
 
 /// Becomes another program, pinned to a core, which ends together with the ladder.
@@ -23,14 +23,10 @@ pub struct ExecArgs {
 
 impl ExecArgs {
     /// Returns only on failure.
-    pub fn run(&self) -> ExitCode {
-        if let Some(core) = self.cpu
-            && let Err(error) = affinity::pin(core)
-        {
-            return fail(error);
-        }
+    pub fn run(&self) -> anyhow::Result<()> {
+        self.cpu.map(affinity::pin).transpose()?;
         let (program, args) = self.command.split_first().expect("clap asks for one");
         let error = Command::new(program).args(args).exec();
-        fail(format!("cannot start {}: {error}", program.to_string_lossy()))
+        Err(anyhow!("cannot start {}: {error}", program.to_string_lossy()))
     }
 }

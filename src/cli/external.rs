@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context;
 use clap::Args;
 
 use crate::external::environment::Site;
@@ -28,7 +29,7 @@ pub struct ExternalArgs {
 }
 
 impl ExternalArgs {
-    pub fn folder(&self) -> Result<PathBuf, String> {
+    pub fn folder(&self) -> anyhow::Result<PathBuf> {
         if let Some(folder) = &self.external_dir {
             return Ok(folder.clone());
         }
@@ -36,22 +37,20 @@ impl ExternalArgs {
         let program = std::env::current_exe().unwrap_or_default();
         let above = here.ancestors().chain(program.ancestors());
         let found = above.map(|folder| folder.join(SERVERS_DIR)).find(|folder| folder.is_dir());
-        found.ok_or_else(|| {
+        found.with_context(|| {
             format!("there is no {SERVERS_DIR} here or above, nor above this program: name it with --external-dir")
         })
     }
 
-    pub fn read(&self) -> Result<Vec<Arc<ExternalServer>>, String> {
-        external::read(&self.folder()?, &mut |line| eprintln!("{line}"))
-            .map_err(|error| error.to_string())
+    pub fn read(&self) -> anyhow::Result<Vec<Arc<ExternalServer>>> {
+        Ok(external::read(&self.folder()?, &mut |line| eprintln!("{line}"))?)
     }
 
-    pub fn site(&self) -> Result<Site, String> {
-        let program = std::env::current_exe().map_err(|error| format!("own path: {error}"))?;
+    pub fn site(&self) -> anyhow::Result<Site> {
+        let program = std::env::current_exe().context("own path")?;
         let usual = || target(&program).join(ENVIRONMENTS_DIR);
         let folder = self.environments.clone().unwrap_or_else(usual);
-        let folder = std::path::absolute(&folder)
-            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        let folder = std::path::absolute(&folder).with_context(|| folder.display().to_string())?;
         let path = std::env::var_os("PATH").unwrap_or_default();
         Ok(Site { program, folder, search: std::env::split_paths(&path).collect() })
     }

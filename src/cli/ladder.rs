@@ -4,20 +4,19 @@
 //! exact, but rates and latencies are those of two programs that take turns; reports omit them.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser};
 
 use crate::axis::external::{self as names, PREFIX};
 use crate::cli::external::ExternalArgs;
 use crate::cli::load::KnobArgs;
-use crate::cli::measure::{Screen, announce, header, interruptible, make_testbed, now_unix_s};
+use crate::cli::measure::{self, TestbedArgs, header, interruptible, now_unix_s};
 use crate::cli::old_names;
-use crate::cli::output::{chain, fail, print, render, wrong_usage};
+use crate::cli::output::{Failure, print, render};
 use crate::cli::run_folder::read;
 use crate::cli::values;
 use crate::experiment::cell::Cell;
@@ -27,7 +26,7 @@ use crate::experiment::options::{BUSY_POLL, RunOptions};
 use crate::experiment::plan::Plan;
 use crate::experiment::preset::Preset;
 use crate::experiment::records::{RECORDS, Records};
-use crate::experiment::session::{self, Totals};
+use crate::experiment::session::Totals;
 use crate::experiment::testbed::Testbed;
 use crate::external::ExternalServer;
 use crate::external::client::Client;
@@ -90,13 +89,8 @@ pub struct LadderArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// Core of every server [default: the first there is]
-    #[arg(long, value_name = "CORE")]
-    pub cpu_server: Option<usize>,
-
-    /// Core of the load generator [default: the second there is]
-    #[arg(long, value_name = "CORE")]
-    pub cpu_client: Option<usize>,
+    #[command(flatten)]
+    pub testbed: TestbedArgs,
 
     /// Time for which the load generator polls for replies before it sleeps, so that no server has
     /// to wake it; 0us on a core that it shares with the server [default: 1ms]
@@ -126,10 +120,6 @@ pub struct LadderArgs {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub budget: Option<Duration>,
 
-    /// Folder for the records [default: target/ndecho/DATE-TIME]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-
     /// Lists the cells and tries nothing
     #[arg(long)]
     pub list: bool,
@@ -144,22 +134,19 @@ struct RecordedArgs {
 }
 
 impl LadderArgs {
-    /// Runs the ladder: 0 done, 1 a trial failed or the run was stopped, 2 wrong usage.
-    pub fn run(&self) -> ExitCode {
+    pub(super) fn run(&self) -> Result<(), Failure> {
         let Some(folder) = &self.resume else {
             return self.start(None);
         };
-        let run = match read(folder) {
-            Ok(run) => run,
-            Err(error) => return fail(error),
-        };
-        match LadderArgs::recorded(&run.header.argv) {
-            Some(args) => LadderArgs { out: Some(folder.clone()), ..args }.start(Some(run)),
-            None => fail(format!(
+        let run = read(folder)?;
+        let mut args = LadderArgs::recorded(&run.header.argv).with_context(|| {
+            format!(
                 "{}: not a run of `ndecho ladder`, which alone can be resumed",
                 folder.display()
-            )),
-        }
+            )
+        })?;
+        args.testbed.out = Some(folder.clone());
+        args.start(Some(run))
     }
 
     /// Reads the command line of a recorded run; `None` if another command made it.
@@ -172,49 +159,35 @@ impl LadderArgs {
         RecordedArgs::try_parse_from(argv).ok().map(|recorded| recorded.args)
     }
 
-    fn start(&self, earlier: Option<Run>) -> ExitCode {
-        let mut plan = match self.plan() {
-            Ok(plan) => plan,
-            Err(error) => return wrong_usage(error),
-        };
+    fn start(&self, earlier: Option<Run>) -> Result<(), Failure> {
+        let mut plan = self.plan().map_err(Failure::Usage)?;
         if self.list {
-            return print(&listing(&plan));
+            return Ok(print(&listing(&plan))?);
         }
         let started_unix_s = now_unix_s();
-        let testbed =
-            make_testbed(self.cpu_server, self.cpu_client, self.out.as_ref(), started_unix_s);
-        let mut testbed = match testbed {
-            Ok(testbed) => testbed,
-            Err(error) => return wrong_usage(error),
+        let mut testbed = self.testbed.testbed(started_unix_s).map_err(Failure::Usage)?;
+        let stop = interruptible()?;
+        self.set_up(&mut testbed, &mut plan, &stop)?;
+        let opened = match earlier {
+            Some(run) => OpenRun::resume(run, &testbed.out, &plan)?,
+            None => {
+                let header = header(&plan, &testbed, plan.preset.name(), started_unix_s);
+                OpenRun::create(&testbed.out, header)?
+            }
         };
-        let run = interruptible().and_then(|stop| {
-            self.set_up(&mut testbed, &mut plan, &stop)?;
-            let opened = match earlier {
-                Some(run) => OpenRun::resume(run, &testbed.out, &plan)?,
-                None => {
-                    let header = header(&plan, &testbed, plan.preset.name(), started_unix_s);
-                    OpenRun::create(&testbed.out, header)?
-                }
-            };
-            measure(&testbed, &plan, opened, self.open_loop, &stop)
-        });
-        match run {
-            Ok(totals) => finish(&testbed, totals, plan.preset),
-            Err(error) => fail(chain(&error)),
-        }
+        let totals = measure(&testbed, &plan, opened, self.open_loop, &stop)?;
+        Ok(finish(&testbed, totals, plan.preset)?)
     }
 
-    fn plan(&self) -> Result<Plan, String> {
-        if self.client == Client::Python && self.preset != Preset::Seed {
-            return Err(
-                "--client python needs --preset seed, whose requests are those of the original"
-                    .to_owned(),
-            );
-        }
-        self.options()?.plan().map_err(|error| error.to_string())
+    fn plan(&self) -> anyhow::Result<Plan> {
+        ensure!(
+            self.client != Client::Python || self.preset == Preset::Seed,
+            "--client python needs --preset seed, whose requests are those of the original"
+        );
+        Ok(self.options()?.plan()?)
     }
 
-    fn external(&self, globs: Option<&str>) -> Result<Vec<Arc<ExternalServer>>, String> {
+    fn external(&self, globs: Option<&str>) -> anyhow::Result<Vec<Arc<ExternalServer>>> {
         let is_named = globs.is_some_and(|globs| select::names_any(globs, PREFIX));
         let is_usual = self.preset == Preset::Seed && self.rungs.is_none();
         if self.external || is_named || (is_usual && self.folders.folder().is_ok()) {
@@ -231,13 +204,12 @@ impl LadderArgs {
         stop: &AtomicBool,
     ) -> anyhow::Result<()> {
         let mut needed = plan.external();
-        let python = (plan.client == Client::Python).then(|| self.python_server()).transpose();
-        let python = python.map_err(anyhow::Error::msg)?;
+        let python = (plan.client == Client::Python).then(|| self.python_server()).transpose()?;
         needed.extend(python.clone());
         if needed.is_empty() {
             return Ok(());
         }
-        let site = self.folders.site().map_err(anyhow::Error::msg)?;
+        let site = self.folders.site()?;
         let servers = needed.iter().map(|server| &**server);
         testbed.environments =
             Environments::prepare(servers, &site, stop, &mut |line| eprintln!("{line}"))?;
@@ -248,10 +220,10 @@ impl LadderArgs {
         Ok(())
     }
 
-    fn python_server(&self) -> Result<Arc<ExternalServer>, String> {
+    fn python_server(&self) -> anyhow::Result<Arc<ExternalServer>> {
         let mut servers = self.folders.read()?.into_iter();
         let found = servers.find(|server| server.manifest.environment() == python::ENVIRONMENT);
-        found.ok_or_else(|| {
+        found.with_context(|| {
             format!(
                 "--client python needs an external server with the environment {:?}",
                 python::ENVIRONMENT
@@ -267,7 +239,7 @@ impl LadderArgs {
         Some(new)
     }
 
-    fn options(&self) -> Result<RunOptions, String> {
+    fn options(&self) -> anyhow::Result<RunOptions> {
         let globs = self.globs();
         Ok(RunOptions {
             preset: self.preset,
@@ -298,20 +270,14 @@ fn measure(
     stop: &AtomicBool,
 ) -> anyhow::Result<Totals> {
     let OpenRun { mut records, trials } = run;
-    announce(testbed, plan);
-    let mut screen = Screen::new(is_resolved);
-    let totals = session::run(testbed, plan, &mut records, trials.clone(), stop, &mut screen);
-    screen.clear();
-    let totals = totals?;
+    let earlier = trials.clone();
+    let totals = measure::run(testbed, plan, &mut records, earlier, stop, is_resolved)?;
     if !open_loop || totals.interrupted {
         return Ok(totals);
     }
-    let so_far = read(&testbed.out).map_err(anyhow::Error::msg)?.trials;
-    let plan = open_loop::plan(plan, &so_far);
-    announce(testbed, &plan);
-    let opened = session::run(testbed, &plan, &mut records, trials, stop, &mut screen);
-    screen.clear();
-    Ok(Totals { blocks: totals.blocks, ..opened? })
+    let plan = open_loop::plan(plan, &read(&testbed.out)?.trials);
+    let opened = measure::run(testbed, &plan, &mut records, trials, stop, is_resolved)?;
+    Ok(Totals { blocks: totals.blocks, ..opened })
 }
 
 struct OpenRun {
@@ -363,23 +329,18 @@ fn listing(plan: &Plan) -> String {
     plan.cells.iter().map(line).collect()
 }
 
-fn finish(testbed: &Testbed, totals: Totals, preset: Preset) -> ExitCode {
-    let run = match read(&testbed.out) {
-        Ok(run) => run,
-        Err(error) => return fail(error),
-    };
+fn finish(testbed: &Testbed, totals: Totals, preset: Preset) -> anyhow::Result<()> {
+    let run = read(&testbed.out)?;
     let path = testbed.out.join(RECORDS);
-    let printed = print(&format!("{}\nrecords: {}\n", render(&run, None), path.display()));
+    print(&format!("{}\nrecords: {}\n", render(&run, None), path.display()))?;
     // The preset `full` has cells that nobody expects to finish; elsewhere that is a failure.
     let unfinished = if preset == Preset::Full { 0 } else { totals.unfinished };
     if totals.interrupted {
         let out = testbed.out.display();
-        return fail(format!(
-            "stopped before its end; resume with `ndecho ladder --continue {out}`"
-        ));
+        bail!("stopped before its end; resume with `ndecho ladder --continue {out}`");
     }
     if totals.failed + unfinished > 0 {
-        return fail(format!("{} trials failed, {unfinished} did not finish", totals.failed));
+        bail!("{} trials failed, {unfinished} did not finish", totals.failed);
     }
-    printed
+    Ok(())
 }

@@ -2,13 +2,14 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
 
 use crate::array::{DType, Shape};
 use crate::axis::{Codec, Encoding, Family, UnknownName};
+use crate::cli::output::{Failure, print};
 use crate::cli::{spec_file, values};
 use crate::load::{self, conformance};
 use crate::record::Measurement;
@@ -147,33 +148,19 @@ impl KnobArgs {
 }
 
 impl LoadArgs {
-    /// Runs the load and prints its measurement: 0 done, 1 failed, 2 wrong usage.
-    pub fn run(&self) -> ExitCode {
-        let spec = match self.spec() {
-            Ok(spec) => spec,
-            Err(error) => {
-                eprintln!("ndecho load: {error}");
-                return ExitCode::from(2);
-            }
-        };
-        match load::run(&spec) {
-            Ok(measured) => {
-                println!("{}", self.text(&measured));
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                eprintln!("ndecho load: {}: {error}", spec.target().url);
-                ExitCode::FAILURE
-            }
-        }
+    /// Runs the load and prints its measurement.
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let spec = self.spec().map_err(Failure::Usage)?;
+        let measured = load::run(&spec).with_context(|| spec.target().url.to_string())?;
+        Ok(print(&(self.text(&measured) + "\n"))?)
     }
 
-    fn spec(&self) -> Result<LoadSpec, String> {
+    fn spec(&self) -> anyhow::Result<LoadSpec> {
         let spec = match &self.spec {
             Some(path) => spec_file::read(path)?.load,
-            None => self.flags.spec().map_err(|error| error.to_string())?,
+            None => self.flags.spec()?,
         };
-        spec.check().map_err(|error| error.to_string())?;
+        spec.check()?;
         Ok(spec)
     }
 

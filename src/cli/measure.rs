@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::{Context, bail};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::experiment::plan::Plan;
-use crate::experiment::session::{Observer, Progress};
+use crate::experiment::records::Records;
+use crate::experiment::session::{self, Observer, Progress, Totals};
 use crate::experiment::testbed::Testbed;
 use crate::external::environment::Environments;
 use crate::probe::build::Build;
@@ -21,38 +24,48 @@ use crate::sys::affinity;
 /// Time for which the noise on the load generator's core is watched before a run.
 const NOISE_TIME: Duration = Duration::from_millis(200);
 
-/// Makes a testbed of this program. The records go to `out`, or to a folder named by the time.
-pub(super) fn make_testbed(
+/// Flags of a run that `ladder` and `compare` share.
+#[derive(Args, Clone, Debug)]
+pub struct TestbedArgs {
+    /// Core of every server [default: the first there is]
+    #[arg(long, value_name = "CORE")]
     cpu_server: Option<usize>,
+
+    /// Core of the load generator [default: the second there is]
+    #[arg(long, value_name = "CORE")]
     cpu_client: Option<usize>,
-    out: Option<&PathBuf>,
-    started_unix_s: u64,
-) -> Result<Testbed, String> {
-    let cores = affinity::cores();
-    let first = *cores.first().ok_or("this process may run on no core; check its affinity")?;
-    let cpu_server = cpu_server.unwrap_or(first);
-    let other = cores.iter().copied().find(|core| *core != cpu_server);
-    let cpu_client = cpu_client.or(other).unwrap_or(cpu_server);
-    for core in [cpu_server, cpu_client] {
-        if !cores.contains(&core) {
-            return Err(format!(
-                "core {core} is not available to this process (allowed: {})",
-                cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
-            ));
+
+    /// Folder for the records [default: target/ndecho/DATE-TIME]
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+impl TestbedArgs {
+    /// Makes a testbed of this program.
+    pub(super) fn testbed(&self, started_unix_s: u64) -> anyhow::Result<Testbed> {
+        let cores = affinity::cores();
+        let first = cores.first().context("this process may run on no core; check its affinity")?;
+        let cpu_server = self.cpu_server.unwrap_or(*first);
+        let other = cores.iter().copied().find(|core| *core != cpu_server);
+        let cpu_client = self.cpu_client.or(other).unwrap_or(cpu_server);
+        for core in [cpu_server, cpu_client] {
+            if !cores.contains(&core) {
+                let allowed = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+                bail!("core {core} is not available to this process (allowed: {allowed})");
+            }
         }
+        let program = std::env::current_exe().context("cannot find the path of this program")?;
+        let folder = || PathBuf::from("target/ndecho").join(units::stamp(started_unix_s));
+        Ok(Testbed {
+            program,
+            builds: [Vec::new(), Vec::new()],
+            cpu_server,
+            cpu_client,
+            out: self.out.clone().unwrap_or_else(folder),
+            environments: Environments::default(),
+            python: None,
+        })
     }
-    let program = std::env::current_exe()
-        .map_err(|error| format!("cannot find the path of this program: {error}"))?;
-    let folder = || PathBuf::from("target/ndecho").join(units::stamp(started_unix_s));
-    Ok(Testbed {
-        program,
-        builds: [Vec::new(), Vec::new()],
-        cpu_server,
-        cpu_client,
-        out: out.cloned().unwrap_or_else(folder),
-        environments: Environments::default(),
-        python: None,
-    })
 }
 
 pub(super) fn header(plan: &Plan, testbed: &Testbed, preset: &str, started_unix_s: u64) -> Header {
@@ -88,7 +101,25 @@ pub(super) fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-pub(super) fn announce(testbed: &Testbed, plan: &Plan) {
+/// Announces `plan` and runs it under a progress bar, until nothing is left or it `is_enough`.
+pub(super) fn run(
+    testbed: &Testbed,
+    plan: &Plan,
+    records: &mut Records,
+    earlier: Vec<Trial>,
+    stop: &AtomicBool,
+    is_enough: fn(&[Trial]) -> bool,
+) -> anyhow::Result<Totals> {
+    announce(testbed, plan);
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}");
+    let bar = ProgressBar::no_length().with_style(style.expect("the template is a constant"));
+    let mut screen = Screen { bar, is_enough };
+    let totals = session::run(testbed, plan, records, earlier, stop, &mut screen);
+    screen.bar.finish_and_clear();
+    totals
+}
+
+fn announce(testbed: &Testbed, plan: &Plan) {
     let blocks = match (plan.blocks.time, plan.blocks.min == plan.blocks.max) {
         (_, true) => format!("{} times", plan.blocks.max),
         (Some(time), _) => format!("for {time:?}, or until every ratio is known"),
@@ -115,22 +146,9 @@ pub(super) fn announce(testbed: &Testbed, plan: &Plan) {
 }
 
 /// Progress bar of a run. It changes between trials only, so that nothing of ours runs during one.
-pub(super) struct Screen {
+struct Screen {
     bar: ProgressBar,
     is_enough: fn(&[Trial]) -> bool,
-}
-
-impl Screen {
-    /// Creates a bar. The run needs no further block once `is_enough`.
-    pub(super) fn new(is_enough: fn(&[Trial]) -> bool) -> Screen {
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}");
-        let style = style.expect("the template is a constant");
-        Screen { bar: ProgressBar::no_length().with_style(style), is_enough }
-    }
-
-    pub(super) fn clear(&self) {
-        self.bar.finish_and_clear();
-    }
 }
 
 impl Observer for Screen {

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::{Args, Parser, Subcommand};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -16,7 +17,7 @@ use crate::cli::external::ExternalArgs;
 use crate::cli::ladder::LadderArgs;
 use crate::cli::load::LoadArgs;
 use crate::cli::old_names;
-use crate::cli::output::{Format, fail, print, render, wrong_usage};
+use crate::cli::output::{Failure, Format, exit, print, render};
 use crate::cli::run_folder::read;
 use crate::cli::server::ServeArgs;
 use crate::external::listing;
@@ -110,16 +111,17 @@ impl Cli {
     }
 
     pub fn run(self) -> ExitCode {
-        match self.command {
-            Command::Ladder(args) => args.run(),
-            Command::Serve(child) => child.run(Signal::SIGTERM, ServeArgs::run),
-            Command::Load(child) => child.run(Signal::SIGTERM, LoadArgs::run),
-            Command::Rungs(args) => args.run(),
-            Command::Report(args) => args.run(),
-            Command::Compare(args) => args.run(),
+        let (program, result) = match self.command {
+            Command::Ladder(args) => ("ndecho", args.run()),
+            Command::Serve(child) => ("ndecho serve", child.run(Signal::SIGTERM, ServeArgs::run)),
+            Command::Load(child) => ("ndecho load", child.run(Signal::SIGTERM, LoadArgs::run)),
+            Command::Rungs(args) => ("ndecho", args.run()),
+            Command::Report(args) => ("ndecho", args.run()),
+            Command::Compare(args) => ("ndecho", args.run()),
             // An external program may ignore anything milder.
-            Command::Exec(child) => child.run(Signal::SIGKILL, ExecArgs::run),
-        }
+            Command::Exec(child) => ("ndecho", child.run(Signal::SIGKILL, |args| Ok(args.run()?))),
+        };
+        exit(program, result)
     }
 }
 
@@ -135,12 +137,16 @@ fn with_command(mut argv: Vec<OsString>) -> Vec<OsString> {
 
 impl<T: Args> Child<T> {
     /// Does the work. The kernel sends `signal` when the parent ends.
-    fn run(&self, signal: Signal, work: impl FnOnce(&T) -> ExitCode) -> ExitCode {
+    fn run(
+        &self,
+        signal: Signal,
+        work: impl FnOnce(&T) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         if let Some(parent) = self.die_with {
             let asked = prctl::set_pdeathsig(signal);
             // The parent may have died between the start of this process and the line above.
             if asked.is_err() || getppid().as_raw() != parent {
-                return fail(format!("parent {parent} is gone"));
+                return Err(anyhow!("parent {parent} is gone").into());
             }
         }
         work(&self.args)
@@ -148,31 +154,25 @@ impl<T: Args> Child<T> {
 }
 
 impl RungsArgs {
-    fn run(&self) -> ExitCode {
+    fn run(&self) -> Result<(), Failure> {
         let text = match (self.list, self.markdown, self.external) {
-            (true, ..) => Ok(tree::names()),
-            (_, true, _) => Ok(tree::markdown()),
-            (_, _, true) => self.external(),
-            _ if self.json => Ok(tree::json()),
-            _ => Ok(tree::tree()),
+            (true, ..) => tree::names(),
+            (_, true, _) => tree::markdown(),
+            (_, _, true) => self.external().map_err(Failure::Usage)?,
+            _ if self.json => tree::json(),
+            _ => tree::tree(),
         };
-        match text {
-            Ok(text) => print(&text),
-            Err(error) => wrong_usage(error),
-        }
+        Ok(print(&text)?)
     }
 
-    fn external(&self) -> Result<String, String> {
+    fn external(&self) -> anyhow::Result<String> {
         Ok(listing::list(&self.folders.read()?, &self.folders.site()?))
     }
 }
 
 impl ReportArgs {
-    fn run(&self) -> ExitCode {
-        match read(&self.dir) {
-            Ok(run) => print(&render(&run, self.format)),
-            Err(error) => fail(error),
-        }
+    fn run(&self) -> Result<(), Failure> {
+        Ok(print(&render(&read(&self.dir)?, self.format))?)
     }
 }
 

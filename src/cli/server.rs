@@ -3,7 +3,6 @@
 //! stdout gets one ready line and nothing else. At the end, stderr gets the limits that peers
 //! reached. The first SIGTERM or SIGINT drains and exits with 0, the second exits at once with 1.
 
-use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,7 +16,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::axis::{Driver, Protocol, Rung};
-use crate::cli::{output, spec_file, values};
+use crate::cli::output::{Failure, exit, usage};
+use crate::cli::{spec_file, values};
 use crate::driver;
 use crate::record::trial_spec::{ServerSpec, TrialSpec};
 use crate::server::{self, Event, Listen, Options, Plan};
@@ -184,15 +184,12 @@ impl TonicServerArgs {
 }
 
 impl ServeArgs {
-    pub fn run(&self) -> ExitCode {
-        exit("ndecho serve", self.serve())
-    }
-
-    fn serve(&self) -> Result<(), Failure> {
+    pub(super) fn run(&self) -> Result<(), Failure> {
         let spec = match &self.spec {
-            Some(path) => only_server(spec_file::read(path).map_err(usage)?).map_err(usage)?,
-            None => self.flags.spec().map_err(Failure::Usage)?,
+            Some(path) => spec_file::read(path).and_then(only_server),
+            None => self.flags.spec(),
         };
+        let spec = spec.map_err(Failure::Usage)?;
         let rung: Rung = spec.rung.parse().map_err(usage)?;
         let address = spec.listen.clone().unwrap_or_else(|| Address::unused(rung.transport()));
         if address.transport() != rung.transport() {
@@ -222,10 +219,10 @@ impl ServeFlags {
     }
 }
 
-fn only_server(spec: TrialSpec) -> Result<ServerSpec, String> {
-    let got = spec.servers.len();
-    let [server] = <[ServerSpec; 1]>::try_from(spec.servers)
-        .map_err(|_| format!("{got} servers in the document, expected exactly 1"))?;
+fn only_server(spec: TrialSpec) -> anyhow::Result<ServerSpec> {
+    let [server] = <[ServerSpec; 1]>::try_from(spec.servers).map_err(|servers| {
+        anyhow!("{} servers in the document, expected exactly 1", servers.len())
+    })?;
     Ok(server)
 }
 
@@ -238,25 +235,6 @@ fn delay(time: Duration, cores: &[usize]) -> Result<InjectedDelay, Failure> {
     let calibrated =
         thread::scope(|scope| scope.spawn(calibrated).join().expect("nothing in it panics"));
     calibrated.map_err(|error: affinity::AffinityError| Failure::Run(error.into()))
-}
-
-enum Failure {
-    Usage(anyhow::Error),
-    Run(anyhow::Error),
-}
-
-fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
-    let (error, code) = match result {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Usage(error)) => (error, 2),
-        Err(Failure::Run(error)) => (error, 1),
-    };
-    eprintln!("{program}: {}", output::chain(&error));
-    ExitCode::from(code)
-}
-
-fn usage(why: impl Display) -> Failure {
-    Failure::Usage(anyhow!("{why}"))
 }
 
 /// Serves `listens`, each with its name in the ready line, within the limits of `spec`.
@@ -272,7 +250,7 @@ fn serve(
     }
     let (names, listens): (Vec<_>, Vec<_>) = listens.iter().cloned().unzip();
     let plan = Plan { driver, listens, codecs };
-    run(&plan, &options, &names, spec.report.as_ref()).map_err(Failure::Run)
+    Ok(run(&plan, &options, &names, spec.report.as_ref())?)
 }
 
 fn options(spec: &ServerSpec) -> anyhow::Result<Options> {

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use anyhow::Context;
+
 use crate::record::trial_spec::TrialSpec;
 
 /// Reads the document at `path`; `-` is stdin.
-pub(super) fn read(path: &Path) -> Result<TrialSpec, String> {
+pub(super) fn read(path: &Path) -> anyhow::Result<TrialSpec> {
     let is_stdin = path == Path::new("-");
     let text = if is_stdin {
         std::io::read_to_string(std::io::stdin())
@@ -13,6 +15,6 @@ pub(super) fn read(path: &Path) -> Result<TrialSpec, String> {
         std::fs::read_to_string(path)
     };
     let name = if is_stdin { "stdin".to_owned() } else { path.display().to_string() };
-    let text = text.map_err(|error| format!("cannot read {name}: {error}"))?;
-    TrialSpec::from_json(&text).map_err(|error| format!("{name}: {error}"))
+    let text = text.with_context(|| format!("cannot read {name}"))?;
+    TrialSpec::from_json(&text).map_err(anyhow::Error::msg).context(name)
 }
