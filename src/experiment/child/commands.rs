@@ -27,14 +27,14 @@ const MESSAGE_PER_ARRAY: u64 = 8;
 
 const MESSAGE_BYTES_MIN: u64 = 192 << 20;
 
-pub(in crate::experiment) struct Commands<'a> {
-    pub(in crate::experiment) testbed: &'a Testbed,
-    pub(in crate::experiment) plan: &'a Plan,
+pub struct Commands<'a> {
+    pub testbed: &'a Testbed,
+    pub plan: &'a Plan,
 }
 
 impl Commands<'_> {
     /// Builds the document of a trial. The targets are not known before the server listens.
-    pub(in crate::experiment) fn document(&self, cell: &Cell, report: &Path) -> TrialSpec {
+    pub fn document(&self, cell: &Cell, report: &Path) -> TrialSpec {
         TrialSpec { servers: vec![self.server(cell, report)], load: self.load_spec(cell) }
     }
 
@@ -82,7 +82,7 @@ impl Commands<'_> {
         }
     }
 
-    pub(in crate::experiment) fn conformance(&self, load: &mut LoadSpec) {
+    pub fn conformance(&self, load: &mut LoadSpec) {
         load.array = ArraySpec::Conformance { seed: self.plan.seed };
         (load.connections, load.in_flight, load.rate_hz) = (1, 1, None);
         load.warmup = Length::Requests(0);
@@ -91,11 +91,7 @@ impl Commands<'_> {
 
     /// Returns the command for the server of `spec`. A build that is compared may be older than the
     /// document, so it gets the flags that every build has.
-    pub(in crate::experiment) fn serve(
-        &self,
-        cell: &Cell,
-        spec: &TrialSpec,
-    ) -> Result<Command, Failure> {
+    pub fn serve(&self, cell: &Cell, spec: &TrialSpec) -> Result<Command, Failure> {
         let Variant::Build { side, number } = cell.variant else {
             return with_document(child(&self.testbed.program, "serve"), spec);
         };
@@ -114,7 +110,7 @@ impl Commands<'_> {
         Ok(command)
     }
 
-    pub(in crate::experiment) fn external(&self, rung: &ExternalRung) -> Command {
+    pub fn external(&self, rung: &ExternalRung) -> Command {
         let environment =
             self.testbed.environments.path(&rung.server).expect("a cell without one is skipped");
         let mut command = self.pinned(self.testbed.cpu_server);
@@ -123,18 +119,13 @@ impl Commands<'_> {
         command
     }
 
-    pub(in crate::experiment) fn load(&self, spec: &TrialSpec) -> Result<Command, Failure> {
+    pub fn load(&self, spec: &TrialSpec) -> Result<Command, Failure> {
         let mut command = child(&self.testbed.program, "load");
         command.arg("--json");
         with_document(command, spec)
     }
 
-    pub(in crate::experiment) fn python(
-        &self,
-        client: &PythonClient,
-        cell: &Cell,
-        url: &ServerUrl,
-    ) -> Command {
+    pub fn python(&self, client: &PythonClient, cell: &Cell, url: &ServerUrl) -> Command {
         let cpu = self.testbed.cpu_client;
         let mut command = self.pinned(cpu);
         command.arg(&client.python).arg(&client.script).arg(url.to_string());

@@ -11,13 +11,13 @@ use super::process::{Failure, Server};
 /// Least share of a trial's time that a slow server spends on its CPU. A hung server is below it.
 const HUNG_SHARE: f64 = 0.01;
 
-pub(in crate::experiment) struct Judgement {
-    pub(in crate::experiment) outcome: Outcome,
+pub struct Judgement {
+    pub outcome: Outcome,
     /// True if the trial ran out of time, as every further one would.
-    pub(in crate::experiment) ran_out_of_time: bool,
+    pub ran_out_of_time: bool,
 }
 
-pub(in crate::experiment) fn not_ready(failure: Failure) -> Judgement {
+pub fn not_ready(failure: Failure) -> Judgement {
     let reason = match &failure.error {
         ChildError::Late { after, .. } => format!("the server was not ready after {after:?}"),
         _ => server_reason(&failure),
@@ -26,14 +26,14 @@ pub(in crate::experiment) fn not_ready(failure: Failure) -> Judgement {
     Judgement { outcome: failed(reason, failure.stderr), ran_out_of_time }
 }
 
-pub(in crate::experiment) fn not_stopped(failure: Failure) -> Judgement {
+pub fn not_stopped(failure: Failure) -> Judgement {
     let reason = server_reason(&failure);
     Judgement { outcome: failed(reason, failure.stderr), ran_out_of_time: false }
 }
 
 /// Judges a client that failed. The server is at fault if it has died, or if it still runs and
 /// spent no CPU; `spent` is its CPU time, `budget` the time of the trial.
-pub(in crate::experiment) fn not_loaded(
+pub fn not_loaded(
     server: Server,
     failure: Failure,
     spent: Duration,
@@ -62,7 +62,7 @@ pub(in crate::experiment) fn not_loaded(
     Judgement { outcome: failed(reason, left.stderr), ran_out_of_time: false }
 }
 
-pub(in crate::experiment) fn untraced(error: std::io::Error) -> Failure {
+pub fn untraced(error: std::io::Error) -> Failure {
     ChildError::Died { who: "server", how: format!("cannot be traced: {error}") }.into()
 }
 
