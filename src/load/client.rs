@@ -22,6 +22,7 @@ use crate::wire::{
 };
 
 use super::LoadError;
+use super::message::Message;
 use super::run::{Reply, Run, Ticket};
 
 /// Least length at which the bytes after the nonce are shared and not copied.
@@ -87,16 +88,15 @@ impl<C: LoadClient> LoadConnection<C> {
             let Some(ticket) = run.next(now, self.slots.free_since, self.index) else { break };
             self.slots.free.pop();
             self.slots.tickets[slot as usize] = Some(ticket);
-            let message = run.message(ticket.request);
-            let (form, nonce) = (message.form(), message.nonce());
+            let Message { form, nonce, .. } = run.message(ticket.request);
             self.stamped.clear();
             form.stamp(nonce, ticket.request, &mut self.stamped);
-            let rest = form.stamped_len()..form.len();
+            let rest = form.stamped_len..form.bytes.len();
             if rest.len() >= SHARE_BYTES_MIN {
-                let rest = Part::Share(form.bytes(), rest);
+                let rest = Part::Share(&form.bytes, rest);
                 self.client.request(slot, &[Part::Copy(&self.stamped), rest], cx);
             } else {
-                self.stamped.extend_from_slice(&form.bytes()[rest]);
+                self.stamped.extend_from_slice(&form.bytes[rest]);
                 self.client.request(slot, &[Part::Copy(&self.stamped)], cx);
             }
         }

@@ -30,17 +30,18 @@ pub enum Body {
 
 #[derive(Debug)]
 pub struct Message {
-    body: Body,
+    pub body: Body,
     array: NdArray,
-    nonce: Nonce,
-    form: Form,
+    pub nonce: Nonce,
+    pub form: Form,
 }
 
 #[derive(Clone, Debug)]
 pub struct Form {
-    bytes: Rc<PooledBuf>,
+    pub bytes: Rc<PooledBuf>,
     places: Places,
-    stamped_len: usize,
+    /// Length of the output of [`Form::stamp`]. All later bytes never differ.
+    pub stamped_len: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -84,20 +85,8 @@ impl Message {
         Ok(Message { body, array, nonce, form })
     }
 
-    pub fn body(&self) -> Body {
-        self.body
-    }
-
     pub fn array(&self) -> ArrayView<'_> {
         self.array.view()
-    }
-
-    pub fn nonce(&self) -> &Nonce {
-        &self.nonce
-    }
-
-    pub fn form(&self) -> &Form {
-        &self.form
     }
 }
 
@@ -114,24 +103,6 @@ impl Form {
             }
         };
         Some(Form { bytes: Rc::new(bytes.into()), places, stamped_len })
-    }
-
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Returns true for an empty array under `reflect`.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// Returns the length of the output of [`Form::stamp`]. All later bytes never differ.
-    pub fn stamped_len(&self) -> usize {
-        self.stamped_len
-    }
-
-    pub fn bytes(&self) -> &Rc<PooledBuf> {
-        &self.bytes
     }
 
     /// Appends the beginning of the message of `request`.

@@ -107,11 +107,11 @@ impl Run {
     }
 
     pub fn message(&self, request: u64) -> &Message {
-        self.verifiers[self.turn(request)].message()
+        &self.verifiers[self.turn(request)].message
     }
 
     pub fn request_len_max(&self) -> usize {
-        let lens = self.verifiers.iter().map(|verifier| verifier.message().form().len());
+        let lens = self.verifiers.iter().map(|verifier| verifier.message.form.bytes.len());
         lens.max().unwrap_or_default()
     }
 

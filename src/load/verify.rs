@@ -20,7 +20,7 @@ const SWAP_SEARCH: u64 = 100_000;
 
 #[derive(Debug)]
 pub struct Verifier {
-    message: Message,
+    pub message: Message,
     pub(super) forms: Vec<Form>,
     stamped: Vec<u8>,
     scratch: Vec<u8>,
@@ -57,12 +57,8 @@ impl fmt::Display for NonceOwner {
 
 impl Verifier {
     pub fn new(message: Message) -> Verifier {
-        let forms = vec![message.form().clone()];
+        let forms = vec![message.form.clone()];
         Verifier { message, forms, stamped: Vec::new(), scratch: Vec::new() }
-    }
-
-    pub fn message(&self) -> &Message {
-        &self.message
     }
 
     pub fn check(&mut self, request: u64, reply: &[u8]) -> Result<(), WrongReply> {
@@ -70,7 +66,7 @@ impl Verifier {
             self.forms.swap(0, place);
             return Ok(());
         }
-        let Body::Codec(codec) = self.message.body() else {
+        let Body::Codec(codec) = self.message.body else {
             return self.check_data(request, reply);
         };
         self.check_decoded(codec, request, reply)?;
@@ -80,15 +76,15 @@ impl Verifier {
 
     fn known_form(&mut self, request: u64, reply: &[u8]) -> Option<usize> {
         let stamped = &mut self.stamped;
-        let nonce = self.message.nonce();
+        let nonce = &self.message.nonce;
         self.forms.iter().position(|form| {
-            if form.len() != reply.len() {
+            if form.bytes.len() != reply.len() {
                 return false;
             }
             stamped.clear();
             form.stamp(nonce, request, stamped);
-            let (start, rest) = reply.split_at(form.stamped_len());
-            start == stamped && rest == &form.bytes()[form.stamped_len()..]
+            let (start, rest) = reply.split_at(form.stamped_len);
+            start == stamped && rest == &form.bytes[form.stamped_len..]
         })
     }
 
@@ -129,7 +125,7 @@ impl Verifier {
             return Err(WrongReply::Length { expected: sent.len(), got: got.len() });
         }
         let mut expected = Vec::new();
-        self.message.nonce().bytes(request, &mut expected);
+        self.message.nonce.bytes(request, &mut expected);
         let nonce_len = expected.len();
         if got[..nonce_len] == expected && got[nonce_len..] == sent[nonce_len..] {
             return Ok(());
@@ -142,7 +138,7 @@ impl Verifier {
     }
 
     fn nonce_of(&self, request: u64, data: &[u8]) -> Option<u64> {
-        let nonce = self.message.nonce();
+        let nonce = &self.message.nonce;
         let mut bytes = Vec::new();
         let mut carries = |candidate: u64| {
             bytes.clear();
@@ -157,14 +153,11 @@ impl Verifier {
 
     /// Remembers the form of a correct reply, if stamping the form reproduces the reply.
     fn remember(&mut self, request: u64, reply: &[u8]) {
-        let message = &self.message;
-        let Some(form) =
-            Form::find(message.body(), message.nonce(), &message.array(), reply.to_vec())
-        else {
-            return;
-        };
+        let Message { body, nonce, .. } = &self.message;
+        let found = Form::find(*body, nonce, &self.message.array(), reply.to_vec());
+        let Some(form) = found else { return };
         self.stamped.clear();
-        form.stamp(message.nonce(), request, &mut self.stamped);
+        form.stamp(nonce, request, &mut self.stamped);
         if reply.starts_with(&self.stamped) {
             self.forms.truncate(FORMS_MAX - 1);
             self.forms.insert(0, form);

@@ -10,7 +10,7 @@ use crate::load::run::Run;
 use crate::load::worker;
 use crate::record::trial_spec::{ArraySpec, Length, LoadSpec, Target};
 use crate::wire::{
-    Batch, Client, Context, Machine, Outbox, Part, Pool, ResponseEvent, Sink, Slice, WireError,
+    Batch, Client, Context, Machine, Outbox, Part, Pool, ResponseEvent, Sink, WireError,
 };
 
 /// Client half for messages of an id, a length and bytes. Its peer is [`Peer`].
@@ -30,14 +30,7 @@ impl Client for Framed {
         let len: usize = parts.iter().map(Part::len).sum();
         cx.out.copy(&id.to_be_bytes(), cx.pool);
         cx.out.copy(&(len as u32).to_be_bytes(), cx.pool);
-        for part in parts {
-            match part {
-                Part::Copy(bytes) => cx.out.copy(bytes, cx.pool),
-                Part::Share(bytes, range) => {
-                    cx.out.push(Slice::shared(Rc::clone(bytes), range.clone()));
-                }
-            }
-        }
+        cx.out.parts(parts, cx.pool);
     }
 
     fn receive(

@@ -3,6 +3,7 @@ use crate::axis::Encoding;
 use crate::codec::ArrayCodec;
 use crate::load::message::{Body, Message, text_places, value_at};
 use crate::load::nonce::Nonce;
+use crate::load::tests::whole;
 
 fn array(dtype: DType, dims: &[u64]) -> NdArray {
     NdArray::seeded(dtype, Shape::new(dims).unwrap(), 7).unwrap()
@@ -10,13 +11,6 @@ fn array(dtype: DType, dims: &[u64]) -> NdArray {
 
 fn bodies() -> impl Iterator<Item = Body> {
     Encoding::ALL.into_iter().map(Body::from)
-}
-
-fn whole(message: &Message, request: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    message.form().stamp(message.nonce(), request, &mut bytes);
-    bytes.extend_from_slice(&message.form().bytes()[message.form().stamped_len()..]);
-    bytes
 }
 
 fn decoded(codec: &dyn ArrayCodec, message: &[u8]) -> NdArray {
@@ -37,7 +31,7 @@ fn stamping_is_what_encoding_again_would_give() {
             for request in [0, 1, 1234] {
                 let mut expected = array(dtype, dims);
                 let mut nonce = Vec::new();
-                message.nonce().bytes(request, &mut nonce);
+                message.nonce.bytes(request, &mut nonce);
                 expected.data_mut()[..nonce.len()].copy_from_slice(&nonce);
                 let sent = whole(&message, request);
                 match body {
@@ -53,15 +47,15 @@ fn stamping_is_what_encoding_again_would_give() {
 fn only_the_beginning_is_copied() {
     for body in bodies() {
         let message = Message::new(body, array(DType::F8, &[8192]), 0).unwrap();
-        assert!(message.form().stamped_len() < 200, "{:?}", body.encoding());
-        assert!(message.form().len() >= 65_536);
+        assert!(message.form.stamped_len < 200, "{:?}", body.encoding());
+        assert!(message.form.bytes.len() >= 65_536);
     }
 }
 
 #[test]
 fn an_eight_byte_reflection_is_nothing_but_its_nonce() {
     let message = Message::new(Body::Reflect, array(DType::F8, &[1]), 0).unwrap();
-    assert_eq!((message.form().len(), message.form().stamped_len()), (8, 8));
+    assert_eq!((message.form.bytes.len(), message.form.stamped_len), (8, 8));
 }
 
 #[test]

@@ -2,6 +2,7 @@ use crate::array::{ArrayView, DType, NdArray, Shape};
 use crate::axis::Codec;
 use crate::codec::{ArrayCodec, CodecError, Encoded, implementations};
 use crate::load::message::{Body, Message};
+use crate::load::tests::whole;
 use crate::load::verify::{NonceOwner, Verifier, WrongReply};
 
 /// Writes dtype, rank, dimensions and bytes; tolerates one leading blank.
@@ -49,20 +50,12 @@ fn plain() -> Verifier {
     verifier(Body::Codec(&Plain))
 }
 
-fn right(verifier: &Verifier, request: u64) -> Vec<u8> {
-    let form = verifier.message().form();
-    let mut bytes = Vec::new();
-    form.stamp(verifier.message().nonce(), request, &mut bytes);
-    bytes.extend_from_slice(&form.bytes()[form.stamped_len()..]);
-    bytes
-}
-
 #[test]
 fn the_same_message_is_right_and_only_for_its_request() {
     for body in [Body::Reflect, Body::Codec(&Plain)] {
         let mut verifier = verifier(body);
         for request in [0, 1, 77] {
-            let reply = right(&verifier, request);
+            let reply = whole(&verifier.message, request);
             assert_eq!(verifier.check(request, &reply), Ok(()));
             let error = verifier.check(request + 3, &reply).unwrap_err();
             let WrongReply::Byte { owner, .. } = error else { panic!("{error}") };
@@ -76,7 +69,7 @@ fn the_same_message_is_right_and_only_for_its_request() {
 fn every_flipped_byte_is_caught() {
     for body in [Body::Reflect, Body::Codec(&Plain)] {
         let mut verifier = verifier(body);
-        let reply = right(&verifier, 3);
+        let reply = whole(&verifier.message, 3);
         for at in 0..reply.len() {
             let mut wrong = reply.clone();
             wrong[at] ^= 0x10;
@@ -94,12 +87,14 @@ fn every_flipped_byte_is_caught() {
 #[test]
 fn a_right_reply_in_another_form_is_decoded_once() {
     let mut verifier = plain();
-    let other = |verifier: &Verifier, request| [b" ", right(verifier, request).as_slice()].concat();
+    let other = |verifier: &Verifier, request| {
+        [b" ", whole(&verifier.message, request).as_slice()].concat()
+    };
     for request in 0..3 {
         let reply = other(&verifier, request);
         assert_eq!(verifier.check(request, &reply), Ok(()));
         assert_eq!(verifier.forms.len(), 2);
-        assert_eq!(verifier.forms[0].len(), reply.len(), "the latest form is tried first");
+        assert_eq!(verifier.forms[0].bytes.len(), reply.len(), "the latest form is tried first");
     }
     let swapped = other(&verifier, 9);
     assert!(verifier.check(8, &swapped).is_err());
@@ -108,7 +103,7 @@ fn a_right_reply_in_another_form_is_decoded_once() {
 #[test]
 fn dtype_shape_and_length_are_told_apart() {
     let mut verifier = plain();
-    let reply = right(&verifier, 0);
+    let reply = whole(&verifier.message, 0);
     let mut wrong = reply.clone();
     wrong[1] = b'i';
     let error = verifier.check(0, &wrong).unwrap_err();
@@ -123,7 +118,7 @@ fn dtype_shape_and_length_are_told_apart() {
 #[test]
 fn a_wrong_byte_is_named() {
     let mut verifier = plain();
-    let mut reply = right(&verifier, 0);
+    let mut reply = whole(&verifier.message, 0);
     let last = reply.len() - 1;
     reply[last] ^= 1;
     let error = verifier.check(0, &reply).unwrap_err().to_string();
@@ -147,7 +142,7 @@ fn replies_of_every_codec_are_right_for_every_dtype() {
         let Ok(message) = Message::new(body, array, 1000) else { continue };
         let mut verifier = Verifier::new(message);
         for request in 0..4 {
-            let reply = served(server, &right(&verifier, request));
+            let reply = served(server, &whole(&verifier.message, request));
             let checked = verifier.check(request, &reply);
             assert_eq!(checked, Ok(()), "{} {}", server.name(), dtype.name());
             let swapped = verifier.check(request + 1, &reply);
