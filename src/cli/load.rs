@@ -122,11 +122,11 @@ struct LoadFlags {
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct KnobArgs {
     /// Over gRPC, window of each stream and of the connection [default: 64MiB]
-    #[arg(long, value_name = "SIZE", value_parser = window)]
+    #[arg(long, value_name = "SIZE", value_parser = within(WINDOWS))]
     h2_window: Option<u32>,
 
     /// Over gRPC, largest frame the server may send; most clients leave it at 16KiB [default: 1MiB]
-    #[arg(long, value_name = "SIZE", value_parser = frame_size)]
+    #[arg(long, value_name = "SIZE", value_parser = within(FRAME_SIZES))]
     h2_frame_size: Option<u32>,
 
     /// Keeps the load generator busy for this long with every reply, to show that one that is too
@@ -239,15 +239,10 @@ fn warmup(text: &str) -> Result<Length, String> {
     }
 }
 
-fn window(text: &str) -> Result<u32, String> {
-    size_within(text, WINDOWS)
-}
-
-fn frame_size(text: &str) -> Result<u32, String> {
-    size_within(text, FRAME_SIZES)
-}
-
-fn size_within(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
-    let size = u32::try_from(values::size(text)?).ok().filter(|size| range.contains(size));
-    size.ok_or_else(|| format!("expected {} to {} bytes", range.start(), range.end()))
+/// Makes a reader of a size within `range`.
+fn within(range: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> + Clone {
+    move |text| {
+        let size = u32::try_from(values::size(text)?).ok().filter(|size| range.contains(size));
+        size.ok_or_else(|| format!("expected {} to {} bytes", range.start(), range.end()))
+    }
 }
