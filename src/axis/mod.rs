@@ -2,13 +2,6 @@
 //!
 //! This is the only place that spells a name. Code that turns a point into something else (a type,
 //! a codec, a socket) matches the enum exhaustively; lists of points iterate over `ALL`.
-//!
-//! | axis | question | file |
-//! |---|---|---|
-//! | [`Driver`] | who moves bytes | `driver.rs` |
-//! | [`Transport`] | what carries them | `transport.rs` |
-//! | [`Protocol`] | how a connection is spoken | `protocol.rs` |
-//! | [`Codec`], an [`Encoding`] and its implementation | how an array is written | `encoding.rs` |
 
 mod driver;
 mod encoding;

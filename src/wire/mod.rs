@@ -3,15 +3,6 @@
 //! A machine takes bytes, hands whole messages to a [`Handler`] or [`Sink`], and writes to an
 //! [`Outbox`], which the caller sends. It never reads a clock, blocks, spawns or logs, and never
 //! allocates a length that was only announced. Incomplete input is not an error.
-//!
-//! | file | holds |
-//! |---|---|
-//! | [`machine`] | the contract between a machine and the caller that drives it |
-//! | [`handler`] | the contract between a server half and the work behind it |
-//! | [`client`] | the contract between a client half and the code that calls it |
-//! | [`buffers`] | the worker's pool, shared ranges, output, messages on their way in |
-//! | [`limits`], [`error`], `timeouts` | limits and their counts, peer errors, read timeouts |
-//! | [`raw`], [`h1`], [`h2`], [`grpc`] | the protocols |
 
 pub mod buffers;
 pub mod client;

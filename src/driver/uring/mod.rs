@@ -1,19 +1,5 @@
 //! `uring`: own reactor on io_uring, one ring per worker.
 //!
-//! | file | holds |
-//! |---|---|
-//! | [`op`] | operations, completions and their tokens |
-//! | [`ring`] | the kernel behind a narrow trait |
-//! | `buffers` | provided buffers, which the kernel picks by itself |
-//! | `iovec` | lists of slices for vectored sends |
-//! | `connection` | one connection: its operations and the memory that they own |
-//! | `core` | state that the reactor lends to a connection |
-//! | [`reactor`] | the loop; listeners; drain |
-//! | [`stream`] | byte stream for borrowed stacks |
-//! | `executor` | tasks and sleepers |
-//! | `timers` | deadlines of connections and listeners |
-//! | `slots` | the table of connections |
-//!
 //! Not used: zero-copy sends (on loopback the kernel copies anyway, later), a polling kernel thread
 //! (it takes a core), bundles and incremental buffers (32 KiB leave them nothing to gain).
 
