@@ -14,7 +14,7 @@ use crate::cli::output::{Failure, print, usage};
 use crate::cli::run_folder::read;
 use crate::cli::values;
 use crate::experiment::ab;
-use crate::experiment::options::{OptionsError, RunOptions};
+use crate::experiment::options::RunOptions;
 use crate::experiment::plan::Plan;
 use crate::experiment::preset::{Blocks, Preset};
 use crate::experiment::records::Records;
@@ -130,7 +130,7 @@ impl CompareArgs {
                 "{old} old builds and {new} new ones: expected the same number of both"
             )));
         }
-        let plan = self.plan().map_err(usage)?;
+        let plan = self.plan().map_err(Failure::Usage)?;
         for program in old.iter().chain(new) {
             check(program, &plan).map_err(Failure::Usage)?;
         }
@@ -143,7 +143,7 @@ impl CompareArgs {
         Ok(finish(&Comparison::of_builds(&run, self.threshold()))?)
     }
 
-    fn plan(&self) -> Result<Plan, OptionsError> {
+    fn plan(&self) -> anyhow::Result<Plan> {
         let options = RunOptions {
             rungs: Some(self.rungs.clone()),
             sizes: Some(self.sizes.clone()),

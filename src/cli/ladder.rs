@@ -184,7 +184,7 @@ impl LadderArgs {
             self.client != Client::Python || self.preset == Preset::Seed,
             "--client python needs --preset seed, whose requests are those of the original"
         );
-        Ok(self.options()?.plan()?)
+        self.options()?.plan()
     }
 
     fn external(&self, globs: Option<&str>) -> anyhow::Result<Vec<Arc<ExternalServer>>> {

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context, bail, ensure};
+
 use crate::axis::{Encoding, Family};
-use crate::codec::{self, ArrayCodec as _};
+use crate::codec::ArrayCodec as _;
+use crate::codec::npy::Npy;
 use crate::external::client::Client;
 use crate::external::{self, ExternalServer};
-use crate::ladder::select::{SelectError, select};
+use crate::ladder::select::select;
 use crate::ladder::table;
 use crate::record::ArrayInfo;
 use crate::record::trial_spec::Knobs;
@@ -52,27 +55,6 @@ pub const BUSY_POLL: Duration = Duration::from_millis(1);
 /// Upper bound of a warm-up whose rate shows a trend, as a multiple of the usual warm-up.
 const SETTLE_FACTOR: u32 = 3;
 
-#[derive(Debug, thiserror::Error)]
-pub enum OptionsError {
-    #[error(transparent)]
-    Rungs(#[from] SelectError),
-    #[error("size {0} is not a multiple of 8 bytes, an item of <f8")]
-    Size(u64),
-    #[error(
-        "{rung} carries one request at a time on a connection: {in_flight} in flight need as many \
-         connections, not {connections}; leave one of the two flags out, or narrow --rungs"
-    )]
-    Load { rung: String, connections: u32, in_flight: u32 },
-    #[error(
-        "--client python speaks gRPC and REST, and none of the chosen rungs does; widen --rungs"
-    )]
-    Client,
-    #[error("{path}: {source}")]
-    Open { path: PathBuf, source: std::io::Error },
-    #[error("{path}: not a .npy file that ndecho can send: {source}")]
-    Array { path: PathBuf, source: codec::CodecError },
-}
-
 impl RunOptions {
     pub fn new(preset: Preset) -> RunOptions {
         RunOptions {
@@ -95,7 +77,7 @@ impl RunOptions {
         }
     }
 
-    pub fn plan(&self) -> Result<Plan, OptionsError> {
+    pub fn plan(&self) -> anyhow::Result<Plan> {
         let rungs = self.rungs()?;
         self.check_load(&rungs)?;
         let mut cells = Vec::new();
@@ -141,7 +123,7 @@ impl RunOptions {
     }
 
     /// Selects the rungs, our own first.
-    fn rungs(&self) -> Result<Vec<AnyRung>, OptionsError> {
+    fn rungs(&self) -> anyhow::Result<Vec<AnyRung>> {
         let external = external::rungs(&self.external).into_iter().map(AnyRung::External);
         let mut rungs: Vec<AnyRung> = match &self.rungs {
             Some(globs) => {
@@ -156,7 +138,11 @@ impl RunOptions {
             }
         };
         rungs.retain(|rung| self.client.speaks(rung.family()));
-        if rungs.is_empty() { Err(OptionsError::Client) } else { Ok(rungs) }
+        ensure!(
+            !rungs.is_empty(),
+            "--client python speaks gRPC and REST, and none of the chosen rungs does; widen --rungs"
+        );
+        Ok(rungs)
     }
 
     pub(super) fn cells(&self, rungs: &[AnyRung], array: &ArrayInfo) -> Vec<Cell> {
@@ -205,19 +191,20 @@ impl RunOptions {
         vec![Concurrency { connections, in_flight }]
     }
 
-    fn check_load(&self, rungs: &[AnyRung]) -> Result<(), OptionsError> {
-        let (Some(connections), Some(in_flight)) = (self.connections, self.in_flight) else {
-            return Ok(());
-        };
-        match rungs.iter().find(|rung| rung.family() == Family::Rest) {
-            Some(rung) if connections != in_flight => {
-                Err(OptionsError::Load { rung: rung.to_string(), connections, in_flight })
-            }
-            _ => Ok(()),
+    fn check_load(&self, rungs: &[AnyRung]) -> anyhow::Result<()> {
+        if let (Some(connections), Some(in_flight)) = (self.connections, self.in_flight)
+            && connections != in_flight
+            && let Some(rung) = rungs.iter().find(|rung| rung.family() == Family::Rest)
+        {
+            bail!(
+                "{rung} carries one request at a time on a connection: {in_flight} in flight need as many \
+                 connections, not {connections}; leave one of the two flags out, or narrow --rungs"
+            );
         }
+        Ok(())
     }
 
-    fn arrays(&self) -> Result<Vec<ArrayInfo>, OptionsError> {
+    fn arrays(&self) -> anyhow::Result<Vec<ArrayInfo>> {
         if let Some(path) = &self.array {
             return Ok(vec![read_array(path)?]);
         }
@@ -226,21 +213,18 @@ impl RunOptions {
     }
 }
 
-fn vector(bytes: u64) -> Result<ArrayInfo, OptionsError> {
-    if !bytes.is_multiple_of(8) {
-        return Err(OptionsError::Size(bytes));
-    }
+fn vector(bytes: u64) -> anyhow::Result<ArrayInfo> {
+    ensure!(bytes.is_multiple_of(8), "size {bytes} is not a multiple of 8 bytes, an item of <f8");
     Ok(ArrayInfo { dtype: "<f8".to_owned(), shape: vec![bytes / 8], bytes })
 }
 
-fn read_array(path: &Path) -> Result<ArrayInfo, OptionsError> {
-    let body = Mapping::open(path)
-        .map_err(|source| OptionsError::Open { path: path.to_owned(), source })?;
-    let npy = codec::npy::Npy;
+fn read_array(path: &Path) -> anyhow::Result<ArrayInfo> {
+    let name = path.display();
+    let body = Mapping::open(path).with_context(|| name.to_string())?;
     let mut scratch = Vec::new();
-    let array = npy
+    let array = Npy
         .decode(&body, &mut scratch)
-        .map_err(|source| OptionsError::Array { path: path.to_owned(), source })?;
+        .with_context(|| format!("{name}: not a .npy file that ndecho can send"))?;
     Ok(ArrayInfo {
         dtype: array.dtype().name().to_owned(),
         shape: array.shape().dims().to_vec(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::axis::{Encoding, Family, Rung};
 use crate::experiment::any_rung::AnyRung;
 use crate::experiment::cell::Cell;
-use crate::experiment::options::{OptionsError, RunOptions};
+use crate::experiment::options::RunOptions;
 use crate::experiment::plan::Plan;
 use crate::experiment::preset::Preset;
 use crate::external::client::Client;
@@ -162,13 +162,13 @@ fn the_python_client_leaves_out_what_it_cannot_speak_to() {
     let plan = plan(options.clone());
     assert!(plan.cells.iter().all(|cell| cell.rung.family() != Family::Raw));
     let raw = RunOptions { rungs: Some("uring/raw/*".to_owned()), ..options };
-    assert!(matches!(raw.plan(), Err(OptionsError::Client)));
+    assert!(raw.plan().unwrap_err().to_string().contains("none of the chosen rungs does"));
 }
 
 #[test]
 fn a_size_that_is_no_vector_is_refused() {
     let options = RunOptions { sizes: Some(vec![12]), ..RunOptions::new(Preset::Quick) };
-    assert!(matches!(options.plan(), Err(OptionsError::Size(12))));
+    assert!(options.plan().unwrap_err().to_string().starts_with("size 12 is not a multiple"));
 }
 
 #[test]
@@ -186,6 +186,6 @@ fn what_a_codec_cannot_carry_is_skipped_with_the_reason() {
 fn an_array_that_is_not_there_is_named() {
     let options =
         RunOptions { array: Some("/no/such.npy".into()), ..RunOptions::new(Preset::Quick) };
-    let error = options.plan().unwrap_err().to_string();
+    let error = format!("{:#}", options.plan().unwrap_err());
     assert!(error.starts_with("/no/such.npy: "), "{error}");
 }
