@@ -17,7 +17,6 @@ pub struct H1Client {
     limits: Limits,
     in_flight: Option<u32>,
     stage: Stage,
-    closing: bool,
 }
 
 #[derive(Debug)]
@@ -38,12 +37,7 @@ impl H1Client {
         );
         let stage = Stage::Head(HeadReader::default());
         let limits = limits.clone();
-        H1Client { head: head.into_bytes(), limits, in_flight: None, stage, closing: false }
-    }
-
-    /// Returns true once the peer has announced that it closes the connection.
-    pub fn is_closing(&self) -> bool {
-        self.closing
+        H1Client { head: head.into_bytes(), limits, in_flight: None, stage }
     }
 
     fn begin<'a>(
@@ -65,7 +59,6 @@ impl H1Client {
             let reason = String::from_utf8_lossy(&bytes.bytes()[head.reason.clone()]);
             format!("{}{reason}", head.status)
         });
-        self.closing |= head.fields.close;
         match framing {
             Framing::Length(len) if len <= rest.len() as u64 => {
                 let (body, rest) = rest.split_at(len as usize);
