@@ -379,21 +379,6 @@ mod tests {
     }
 
     #[test]
-    fn fortran_order_becomes_c_order() {
-        let header = "{'descr': '|u1', 'fortran_order': True, 'shape': (2, 1, 3, 2)}";
-        let at = |i: u8, k: u8, l: u8| i + 2 * (k + 3 * l);
-        let mut want = Vec::new();
-        for i in 0..2 {
-            for k in 0..3 {
-                want.extend([at(i, k, 0), at(i, k, 1)]);
-            }
-        }
-        let data: Vec<u8> = (0..12).collect();
-        let scratch = &mut b"old".to_vec();
-        assert_eq!(Npy.decode(&file(header, &data), scratch).unwrap().data(), want);
-    }
-
-    #[test]
     fn every_item_of_a_transposed_array_finds_its_place() {
         for (descr, size) in [("|u1", 1), ("<i2", 2), ("<f4", 4), ("<f8", 8), ("<c16", 16)] {
             for dims in [&[2, 3][..], &[200, 70], &[1, 33, 1, 130], &[5, 3, 2, 7], &[17, 16, 9]] {
