@@ -94,15 +94,18 @@ pub(super) const COLUMNS: &[Column] = &[
         |view| latency_text(view, 0.99),
         &[Value("p99_ns", |view| plain(latency_ns(view, 0.99)))],
     ),
-    csv_only(&[
-        Value("bytes_in", |view| view.figures.cell.bytes_in.to_string()),
-        Value("bytes_out", |view| view.figures.cell.bytes_out.to_string()),
-        Value("server_rss_peak_bytes", |view| plain(view.figures.cell.rss_peak_bytes)),
-        Value("server_faults", |view| plain(view.figures.cell.page_faults)),
-        Value("ceiling_per_s", |view| plain(view.figures.ceiling_hz)),
-        Value("blocks", |view| view.figures.cell.rate_hz.units.to_string()),
-        Value("discarded", |view| view.figures.cell.discarded.to_string()),
-    ]),
+    Column {
+        shown: None,
+        csv: &[
+            Value("bytes_in", |view| view.figures.cell.bytes_in.to_string()),
+            Value("bytes_out", |view| view.figures.cell.bytes_out.to_string()),
+            Value("server_rss_peak_bytes", |view| plain(view.figures.cell.rss_peak_bytes)),
+            Value("server_faults", |view| plain(view.figures.cell.page_faults)),
+            Value("ceiling_per_s", |view| plain(view.figures.ceiling_hz)),
+            Value("blocks", |view| view.figures.cell.rate_hz.units.to_string()),
+            Value("discarded", |view| view.figures.cell.discarded.to_string()),
+        ],
+    },
     shown(
         "status",
         |view| view.figures.status.word().to_owned(),
@@ -130,10 +133,6 @@ pub(super) fn shown_columns() -> impl Iterator<Item = &'static Shown> {
 
 const fn shown(head: &'static str, text: fn(&View<'_>) -> String, csv: &'static [Field]) -> Column {
     Column { shown: Some(Shown { head, text }), csv }
-}
-
-const fn csv_only(csv: &'static [Field]) -> Column {
-    Column { shown: None, csv }
 }
 
 impl Field {
