@@ -25,7 +25,7 @@ const ALIKE: usize = 1000;
 /// Share of the median variance below which a variance is a rounding error.
 const ROUNDING: f64 = 1e-5;
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Variance {
     pub value: f64,
     /// Degrees of freedom: number of values minus one.
@@ -33,14 +33,8 @@ pub struct Variance {
 }
 
 /// Common variance of the figures. Fewer than [`LENDERS_MIN`] figures lend nothing.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Common(Variance);
-
-impl Default for Common {
-    fn default() -> Common {
-        Common(Variance { value: 0.0, degrees: 0 })
-    }
-}
 
 impl Common {
     /// Estimates the common variance. A rounding error does not count as a variance.
