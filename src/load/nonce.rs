@@ -22,10 +22,20 @@ const SPACE_WANTED: u64 = 1 << 40;
 #[derive(Clone, Debug)]
 pub struct Nonce {
     scalar: Scalar,
+    numbers: Numbers,
     order: Order,
     scalars: usize,
     space: u64,
     base: u64,
+}
+
+/// Numbers of a scalar whose texts are equally long.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    size: usize,
+    least: u64,
+    count: u64,
+    text_width: usize,
 }
 
 /// Number in memory. A complex item is two.
@@ -42,19 +52,21 @@ impl Nonce {
     /// Runs with different `base` use different nonces first.
     pub fn new(array: &ArrayView<'_>, base: u64) -> Nonce {
         let scalar = Scalar::new(array.dtype());
-        let available = array.data().len() / scalar.size();
+        let numbers = scalar.numbers();
+        let available = array.data().len() / numbers.size;
         let mut space = 1_u64;
         let mut scalars = 0;
         while scalars < available && space < SPACE_WANTED {
-            space = space.saturating_mul(scalar.radix());
+            space = space.saturating_mul(numbers.count);
             scalars += 1;
         }
-        Nonce { scalar, order: array.dtype().order(), scalars, space, base: base % space }
+        let (order, base) = (array.dtype().order(), base % space);
+        Nonce { scalar, numbers, order, scalars, space, base }
     }
 
     /// Returns the number of bytes from the first one that the nonce takes.
     pub fn byte_len(&self) -> usize {
-        self.scalars * self.scalar.size()
+        self.scalars * self.numbers.size
     }
 
     /// Returns the number of scalars. Each has a place of its own in text.
@@ -63,7 +75,7 @@ impl Nonce {
     }
 
     pub fn text_width(&self) -> usize {
-        self.scalar.text_width()
+        self.numbers.text_width
     }
 
     pub fn bytes(&self, request: u64, out: &mut Vec<u8>) {
@@ -86,7 +98,7 @@ impl Nonce {
     }
 
     fn scalar_bytes(&self, digit: u64, out: &mut Vec<u8>) {
-        let (value, size) = self.scalar.bits(digit);
+        let (value, size) = (self.scalar.bits(digit), self.numbers.size);
         match self.order {
             Order::Big => out.extend_from_slice(&value.to_be_bytes()[8 - size..]),
             Order::Little | Order::None => out.extend_from_slice(&value.to_le_bytes()[..size]),
@@ -94,7 +106,7 @@ impl Nonce {
     }
 
     fn each_digit(&self, request: u64, mut take: impl FnMut(u64)) {
-        let radix = self.scalar.radix();
+        let radix = self.numbers.count;
         let mut left = self.base.wrapping_add(request);
         // A division would cost more than all of this. A single double never needs one.
         if left >= self.space {
@@ -121,65 +133,37 @@ impl Scalar {
         }
     }
 
-    fn size(self) -> usize {
-        match self {
-            Scalar::Bool => 1,
-            Scalar::Int { size, .. } => size,
-            Scalar::Half => 2,
-            Scalar::Single => 4,
-            Scalar::Double => 8,
-        }
-    }
-
-    /// Returns the least value, and the number of values from it on with equally long texts.
-    fn range(self) -> (u64, u64) {
-        match self {
-            Scalar::Bool => (0, 2),
-            Scalar::Int { size: 1, signed: true } => (100, 28),
-            Scalar::Int { size: 1, signed: false } => (100, 156),
-            Scalar::Int { size: 2, signed: true } => (10_000, 22_768),
-            Scalar::Int { size: 2, signed: false } => (10_000, 55_536),
-            Scalar::Int { size: 4, signed: true } => (1_000_000_000, 1_147_483_648),
-            Scalar::Int { size: 4, signed: false } => (1_000_000_000, 3_294_967_296),
+    fn numbers(self) -> Numbers {
+        let (size, least, count, text_width) = match self {
+            Scalar::Bool => (1, 0, 2, 5),
+            Scalar::Int { size: 1, signed: true } => (1, 100, 28, 3),
+            Scalar::Int { size: 1, signed: false } => (1, 100, 156, 3),
+            Scalar::Int { size: 2, signed: true } => (2, 10_000, 22_768, 5),
+            Scalar::Int { size: 2, signed: false } => (2, 10_000, 55_536, 5),
+            Scalar::Int { size: 4, signed: true } => (4, 1_000_000_000, 1_147_483_648, 10),
+            Scalar::Int { size: 4, signed: false } => (4, 1_000_000_000, 3_294_967_296, 10),
             // Below 2^53, so that a peer whose numbers are doubles could carry them too.
-            Scalar::Int { .. } => (1_000_000_000_000_000, 8_000_000_000_000_000),
-            Scalar::Half => (1024, 1024),
-            Scalar::Single => (1_000_000, 9_000_000),
-            Scalar::Double => (0, 90_000_000_000_000),
-        }
+            Scalar::Int { .. } => (8, 1_000_000_000_000_000, 8_000_000_000_000_000, 16),
+            Scalar::Half => (2, 1024, 1024, 6),
+            Scalar::Single => (4, 1_000_000, 9_000_000, 9),
+            Scalar::Double => (8, 0, 90_000_000_000_000, 16),
+        };
+        Numbers { size, least, count, text_width }
     }
 
-    fn radix(self) -> u64 {
-        self.range().1
-    }
-
-    /// Returns the bits of the value and their length in bytes.
-    fn bits(self, digit: u64) -> (u64, usize) {
-        let value = self.range().0 + digit;
-        let bits = match self {
+    fn bits(self, digit: u64) -> u64 {
+        let value = self.numbers().least + digit;
+        match self {
             Scalar::Bool | Scalar::Int { .. } => value,
             // 1024 + digit as a half: exponent 10, biased 25, and the digit is the mantissa.
             Scalar::Half => (25 << 10) | digit,
             Scalar::Single => u64::from((value as f32).to_bits()),
             Scalar::Double => (double_numerator(digit) as f64 / 1e14).to_bits(),
-        };
-        (bits, self.size())
-    }
-
-    fn text_width(self) -> usize {
-        match self {
-            Scalar::Bool => 5,
-            Scalar::Int { size: 1, .. } => 3,
-            Scalar::Int { size: 2, .. } => 5,
-            Scalar::Int { size: 4, .. } => 10,
-            Scalar::Int { .. } | Scalar::Double => 16,
-            Scalar::Half => 6,
-            Scalar::Single => 9,
         }
     }
 
     fn text(self, digit: u64, out: &mut [u8]) {
-        let value = self.range().0 + digit;
+        let value = self.numbers().least + digit;
         match self {
             Scalar::Bool if digit == 0 => out.copy_from_slice(b"false"),
             Scalar::Bool => out.copy_from_slice(b"true "),
@@ -237,7 +221,7 @@ mod tests {
             let all: HashSet<Vec<u8>> = (0..5000).map(|n| stamped(&nonce, n)).collect();
             assert_eq!(all.len(), 5000, "{}", dtype.name());
             assert!(all.iter().all(|bytes| bytes.len() == nonce.byte_len()));
-            assert_eq!(nonce.byte_len() % nonce.scalar.size(), 0);
+            assert_eq!(nonce.byte_len() % nonce.numbers.size, 0);
         }
     }
 
@@ -259,11 +243,11 @@ mod tests {
         let mut text = [0; 9];
         Scalar::Single.text(42, &mut text);
         assert_eq!(&text, b"1000042.0");
-        assert_eq!(f32::from_bits(Scalar::Single.bits(42).0 as u32), 1_000_042.0);
+        assert_eq!(f32::from_bits(Scalar::Single.bits(42) as u32), 1_000_042.0);
         let mut text = [0; 6];
         Scalar::Half.text(1023, &mut text);
         assert_eq!(&text, b"2047.0");
-        assert_eq!(Scalar::Half.bits(0).0, 0x6400, "1024.0 as a half");
+        assert_eq!(Scalar::Half.bits(0), 0x6400, "1024.0 as a half");
     }
 
     #[test]
@@ -271,10 +255,10 @@ mod tests {
         for size in [1, 2, 4, 8] {
             for signed in [true, false] {
                 let scalar = Scalar::Int { size, signed };
-                let (least, count) = scalar.range();
+                let Numbers { least, count, text_width, .. } = scalar.numbers();
                 let most = least + count - 1;
-                assert_eq!(least.to_string().len(), scalar.text_width());
-                assert_eq!(most.to_string().len(), scalar.text_width());
+                assert_eq!(least.to_string().len(), text_width);
+                assert_eq!(most.to_string().len(), text_width);
                 let bits = 8 * size as u32 - u32::from(signed);
                 assert!(bits == 64 || most < 1 << bits, "{scalar:?}");
             }
