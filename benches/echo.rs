@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 
 /// Our servers and the standard servers: tonic for gRPC and axum for REST, both as documented
 /// and tuned or bare.
-const RUNGS: &str = "uring/{h2,h2-crate}/protobuf,tokio/h2-crate/protobuf,tokio/tonic*/protobuf:prost,\
+const RUNGS: &str = "uring/{h2,h2-crate:tuned}/protobuf,tokio/h2-crate:tuned/protobuf,tokio/tonic*/protobuf:prost,\
     uring/h1/{msgpack,npy,json_binary,json},tokio/hyper/{msgpack,npy},\
     tokio/axum/{npy,msgpack:serde,json_binary:serde,json:serde}";
 

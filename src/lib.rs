@@ -4,7 +4,8 @@
 //! Unix socket), **protocol** (rules of a connection) and **codec** (form of an array). Such a
 //! point is called a *rung* and has a name, `driver/protocol/codec`, with `@transport` if that is
 //! not TCP: `uring/h2/protobuf`, `tokio/tonic/protobuf:prost@unix`. Each rung differs from its
-//! parent on exactly one axis, so the difference of the two is the price of one layer.
+//! parent on exactly one axis, so the difference of the two is the price of one layer. The settings
+//! of a borrowed stack (`tokio/tonic:tuned`) count as an axis of their own.
 //!
 //! # Arrows
 //!

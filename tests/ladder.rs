@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use ndecho::axis::{Axis, Codec, Driver, Protocol, Rung, Transport};
+use ndecho::axis::{Axis, Codec, Driver, Protocol, Rung, Shape, Transport, Tuning};
 use ndecho::ladder::table::{STACKS, adds, parent, rungs};
 use ndecho::ladder::tree;
 
@@ -30,6 +30,32 @@ fn a_rung_differs_from_its_parent_in_exactly_one_axis() {
     for rung in rungs() {
         let Some(parent) = parent(rung) else { continue };
         assert_eq!(rung.differs(parent).len(), 1, "{rung} comes from {parent}");
+    }
+}
+
+#[test]
+fn the_settings_of_a_stack_are_an_axis() {
+    let differs = |a: &str, b: &str| {
+        let rung = |name: &str| name.parse::<Rung>().expect(name);
+        rung(a).differs(rung(b))
+    };
+    let (documented, tuned) = ("tokio/hyper-h2/protobuf", "tokio/hyper-h2:tuned/protobuf");
+    assert_eq!(differs(documented, tuned), [Axis::Tuning]);
+    assert_eq!(differs(documented, "tokio/h2-crate/protobuf"), [Axis::Protocol]);
+    let planted = differs(documented, "tokio/h2-crate:tuned/protobuf");
+    assert_eq!(planted, [Axis::Protocol, Axis::Tuning]);
+}
+
+#[test]
+fn a_name_tells_the_settings_of_a_borrowed_stack() {
+    for protocol in Protocol::ALL.into_iter().filter(|p| p.spec().shape != Shape::Machine) {
+        let form = protocol.name().strip_prefix(protocol.stack());
+        let tuning = match protocol.spec().tuning {
+            Tuning::Default => "",
+            Tuning::Tuned => ":tuned",
+            Tuning::Best => ":best",
+        };
+        assert_eq!(form, Some(tuning), "{protocol}");
     }
 }
 

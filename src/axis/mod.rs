@@ -17,7 +17,7 @@ pub use driver::Driver;
 pub use encoding::{Codec, Encoding, Payload};
 pub use name::UnknownName;
 pub(crate) use name::serde_by_name;
-pub use protocol::{Family, Protocol, Shape};
+pub use protocol::{Family, Protocol, Shape, Tuning};
 pub use rung::{Axis, Rung, RungError};
 pub use transport::Transport;
 

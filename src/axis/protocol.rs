@@ -1,6 +1,8 @@
 //! Axis of protocols: how a connection is spoken, and by whose code.
 //!
-//! `STACK:tuned` is the same borrowed stack with its windows and buffers raised the way ours are.
+//! A borrowed stack has up to three forms. `STACK` is as its documentation has it, `STACK:tuned`
+//! has windows, frames and buffers like ours, and `STACK:best` has every setting that measurably
+//! helps.
 
 use super::driver::Driver;
 use super::encoding::Encoding;
@@ -11,6 +13,7 @@ pub struct ProtocolSpec {
     pub name: &'static str,
     pub shape: Shape,
     pub family: Family,
+    pub tuning: Tuning,
     pub about: &'static str,
     pub crates: &'static [&'static str],
 }
@@ -24,6 +27,14 @@ pub enum Shape {
     Service,
     /// Borrowed stack with its own accept loop; runs on one driver only.
     Standalone { driver: Driver },
+}
+
+/// Settings of a stack. Own protocols have no documentation to follow and count as tuned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tuning {
+    Default,
+    Tuned,
+    Best,
 }
 
 /// Kind of message framing; a client needs to know no more than this of a protocol.
@@ -43,6 +54,7 @@ axis! {
         name: "raw",
         shape: Shape::Machine,
         family: Family::Raw,
+        tuning: Tuning::Tuned,
         about: "length-prefixed frames, the floor",
         crates: &[],
     }
@@ -50,6 +62,7 @@ axis! {
         name: "h1",
         shape: Shape::Machine,
         family: Family::Rest,
+        tuning: Tuning::Tuned,
         about: "own HTTP/1.1",
         crates: &[],
     }
@@ -57,6 +70,7 @@ axis! {
         name: "hyper",
         shape: Shape::Service,
         family: Family::Rest,
+        tuning: Tuning::Default,
         about: "hyper HTTP/1.1, defaults",
         crates: &["hyper", "hyper-util"],
     }
@@ -64,6 +78,7 @@ axis! {
         name: "hyper:tuned",
         shape: Shape::Service,
         family: Family::Rest,
+        tuning: Tuning::Tuned,
         about: "hyper with pipeline flush and larger buffers",
         crates: &["hyper", "hyper-util"],
     }
@@ -71,6 +86,7 @@ axis! {
         name: "axum",
         shape: Shape::Standalone { driver: Driver::Tokio },
         family: Family::Rest,
+        tuning: Tuning::Default,
         about: "axum router, as its documentation has it",
         crates: &["axum", "hyper", "hyper-util"],
     }
@@ -78,6 +94,7 @@ axis! {
         name: "h2",
         shape: Shape::Machine,
         family: Family::Grpc,
+        tuning: Tuning::Tuned,
         about: "own HTTP/2 with own gRPC",
         crates: &[],
     }
@@ -85,13 +102,23 @@ axis! {
         name: "h2-crate",
         shape: Shape::Service,
         family: Family::Grpc,
-        about: "hand-written gRPC framing over the h2 crate, tuned by nature",
+        tuning: Tuning::Default,
+        about: "hand-written gRPC framing over the h2 crate, defaults and 100 streams",
+        crates: &["h2"],
+    }
+    H2CrateTuned {
+        name: "h2-crate:tuned",
+        shape: Shape::Service,
+        family: Family::Grpc,
+        tuning: Tuning::Tuned,
+        about: "the h2 crate with windows, frames and streams raised",
         crates: &["h2"],
     }
     HyperH2 {
         name: "hyper-h2",
         shape: Shape::Service,
         family: Family::Grpc,
+        tuning: Tuning::Default,
         about: "the same framing over hyper's HTTP/2, defaults",
         crates: &["h2", "hyper", "hyper-util"],
     }
@@ -99,6 +126,7 @@ axis! {
         name: "hyper-h2:tuned",
         shape: Shape::Service,
         family: Family::Grpc,
+        tuning: Tuning::Tuned,
         about: "hyper's HTTP/2 with windows and frames raised",
         crates: &["h2", "hyper", "hyper-util"],
     }
@@ -106,6 +134,7 @@ axis! {
         name: "tonic",
         shape: Shape::Standalone { driver: Driver::Tokio },
         family: Family::Grpc,
+        tuning: Tuning::Default,
         about: "tonic, generated service for protobuf:prost, its Codec trait for others; defaults",
         crates: &["h2", "hyper", "hyper-util", "tonic"],
     }
@@ -113,6 +142,7 @@ axis! {
         name: "tonic:tuned",
         shape: Shape::Standalone { driver: Driver::Tokio },
         family: Family::Grpc,
+        tuning: Tuning::Tuned,
         about: "tonic with windows and frames raised",
         crates: &["h2", "hyper", "hyper-util", "tonic"],
     }
@@ -128,6 +158,11 @@ impl Protocol {
             Shape::Standalone { driver } => Some(driver),
             Shape::Machine | Shape::Service => None,
         }
+    }
+
+    /// Returns the name without the form of its settings.
+    pub fn stack(self) -> &'static str {
+        self.name().split_once(':').map_or(self.name(), |(stack, _)| stack)
     }
 
     pub fn runs_on(self, driver: Driver) -> bool {

@@ -27,8 +27,9 @@ serde_by_name!(Rung);
 pub enum Axis {
     Driver,
     Transport,
-    /// A `:tuned` form is another protocol.
     Protocol,
+    /// Settings of a protocol: as documented, `:tuned` or `:best`.
+    Tuning,
     /// A library's form is another codec.
     Codec,
 }
@@ -92,7 +93,8 @@ impl Rung {
         let pairs = [
             (Axis::Driver, self.driver != other.driver),
             (Axis::Transport, self.transport != other.transport),
-            (Axis::Protocol, self.protocol != other.protocol),
+            (Axis::Protocol, self.protocol.stack() != other.protocol.stack()),
+            (Axis::Tuning, self.protocol.spec().tuning != other.protocol.spec().tuning),
             (Axis::Codec, self.codec != other.codec),
         ];
         pairs.into_iter().filter(|(_, differs)| *differs).map(|(axis, _)| axis).collect()
@@ -160,6 +162,7 @@ impl fmt::Display for Axis {
             Axis::Driver => "driver",
             Axis::Transport => "transport",
             Axis::Protocol => "protocol",
+            Axis::Tuning => "tuning",
             Axis::Codec => "codec",
         })
     }

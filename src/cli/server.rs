@@ -56,7 +56,7 @@ impl GrpcEngine {
     fn protocol(self) -> Protocol {
         match self {
             GrpcEngine::H2 => Protocol::H2,
-            GrpcEngine::H2Crate => Protocol::H2Crate,
+            GrpcEngine::H2Crate => Protocol::H2CrateTuned,
         }
     }
 }

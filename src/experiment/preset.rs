@@ -37,11 +37,12 @@ pub struct Blocks {
 
 /// Rungs of `quick`: steps of one gRPC and one REST chain, then each encoding in a whole server.
 pub const QUICK: &str = "{uring,tokio}/raw/reflect,uring/raw/{protobuf,msgpack},\
-    uring/h2/protobuf,{uring,tokio}/h2-crate/protobuf,tokio/hyper-h2/protobuf*,tokio/tonic*/protobuf:prost,\
+    uring/h2/protobuf,{uring,tokio}/h2-crate:tuned/protobuf,tokio/hyper-h2:tuned/protobuf:prost,\
+    tokio/{tonic,tonic:tuned}/protobuf:prost,\
     {uring,tokio}/h1/msgpack,tokio/hyper/msgpack,tokio/axum/{msgpack,npy}*,\
     uring/h1/{npy,json,json_binary},tokio/axum/{json,json_binary}:serde";
 
-pub const SEED: &str = "uring/raw/reflect,uring/h2/protobuf,{uring,tokio}/h2-crate/protobuf,tokio/tonic*/protobuf:prost,\
+pub const SEED: &str = "uring/raw/reflect,uring/h2/protobuf,{uring,tokio}/h2-crate:tuned/protobuf,tokio/{tonic,tonic:tuned}/protobuf:prost,\
     uring/h1/{msgpack,json_binary,json},tokio/axum/{msgpack,json_binary,json}:serde";
 
 pub const SEED_IN_FLIGHT: u32 = 1000;

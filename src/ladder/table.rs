@@ -3,7 +3,8 @@
 //! A row of [`STACKS`] makes a rung of every codec that it carries. The parent of a rung is the
 //! same codec on the parent stack. On the root stack the parent is the codec a step simpler: a
 //! library's form comes from our own form, and our own form from `reflect`. Invariant, checked by
-//! `tests/ladder.rs`: a rung differs from its parent, also a rung, on exactly one axis.
+//! `tests/ladder.rs`: a rung differs from its parent, also a rung, on exactly one axis. The tuning
+//! of a stack is an axis, so a tuned stack has a tuned parent.
 //!
 //! ```text
 //! uring/raw/reflect ── codec ──▶ uring/raw/json ── codec ──▶ uring/raw/json:serde
@@ -46,7 +47,8 @@ const UNIX_GRPC: &[Codec] = &[Codec::Reflect, Codec::Protobuf, Codec::ProtobufPr
 
 use Driver::{Tokio, TokioUring, Uring};
 use Protocol::{
-    Axum, H1, H2, H2Crate, Hyper, HyperH2, HyperH2Tuned, HyperTuned, Raw, Tonic, TonicTuned,
+    Axum, H1, H2, H2Crate, H2CrateTuned, Hyper, HyperH2, HyperH2Tuned, HyperTuned, Raw, Tonic,
+    TonicTuned,
 };
 
 /// Every stack of the ladder, parents first.
@@ -55,25 +57,27 @@ pub static STACKS: &[Stack] = &[
     on(Tokio, Raw, (Uring, Raw)),
     on(TokioUring, Raw, (Uring, Raw)),
     on(Uring, H1, (Uring, Raw)),
-    on(Uring, Hyper, (Uring, H1)),
-    on(Uring, HyperTuned, (Uring, Hyper)),
+    on(Uring, HyperTuned, (Uring, H1)),
+    on(Uring, Hyper, (Uring, HyperTuned)),
     on(Tokio, H1, (Uring, H1)),
-    on(Tokio, Hyper, (Tokio, H1)),
-    on(Tokio, HyperTuned, (Tokio, Hyper)),
+    on(Tokio, HyperTuned, (Tokio, H1)),
+    on(Tokio, Hyper, (Tokio, HyperTuned)),
     on(Tokio, Axum, (Tokio, Hyper)),
     on(TokioUring, H1, (Uring, H1)),
     on(Uring, H2, (Uring, Raw)),
-    on(Uring, H2Crate, (Uring, H2)),
+    on(Uring, H2CrateTuned, (Uring, H2)),
+    on(Uring, H2Crate, (Uring, H2CrateTuned)),
     on(Uring, HyperH2, (Uring, H2Crate)),
-    on(Uring, HyperH2Tuned, (Uring, HyperH2)),
+    on(Uring, HyperH2Tuned, (Uring, H2CrateTuned)),
     on(Tokio, H2, (Uring, H2)),
+    on(Tokio, H2CrateTuned, (Uring, H2CrateTuned)),
     on(Tokio, H2Crate, (Uring, H2Crate)),
     on(Tokio, HyperH2, (Tokio, H2Crate)),
-    on(Tokio, HyperH2Tuned, (Tokio, HyperH2)),
+    on(Tokio, HyperH2Tuned, (Tokio, H2CrateTuned)),
     on(Tokio, Tonic, (Tokio, HyperH2)),
-    on(Tokio, TonicTuned, (Tokio, Tonic)),
+    on(Tokio, TonicTuned, (Tokio, HyperH2Tuned)),
     on(TokioUring, H2, (Uring, H2)),
-    on(TokioUring, H2Crate, (Uring, H2Crate)),
+    on(TokioUring, H2CrateTuned, (Uring, H2CrateTuned)),
     on_unix(Uring, Raw, UNIX_RAW),
     on_unix(Uring, H1, UNIX_REST),
     on_unix(Tokio, Hyper, UNIX_REST),
@@ -116,7 +120,7 @@ pub fn adds(rung: Rung, parent: Option<Rung>) -> String {
     let about = |axis| match axis {
         Axis::Driver => rung.driver().spec().about.to_owned(),
         Axis::Transport => rung.transport().spec().about.to_owned(),
-        Axis::Protocol => rung.protocol().spec().about.to_owned(),
+        Axis::Protocol | Axis::Tuning => rung.protocol().spec().about.to_owned(),
         Axis::Codec => rung.codec().about(),
     };
     let added = rung.differs(parent).into_iter().map(|axis| format!("{axis}: {}", about(axis)));

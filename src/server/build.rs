@@ -110,6 +110,7 @@ fn endpoint<D: driver::Driver>(
         Protocol::Hyper => D::service(listener, Hyper::new(service)),
         Protocol::HyperTuned => D::service(listener, Hyper::tuned(service)),
         Protocol::H2Crate => D::service(listener, H2Crate::new(service)),
+        Protocol::H2CrateTuned => D::service(listener, H2Crate::tuned(service)),
         Protocol::HyperH2 => D::service(listener, HyperH2::new(service)),
         Protocol::HyperH2Tuned => D::service(listener, HyperH2::tuned(service)),
         Protocol::Axum => return standalone::<D, Axum>(listener, &service),

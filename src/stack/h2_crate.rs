@@ -3,6 +3,9 @@
 //! it let h2 write, so that responses leave together. A request in several DATA frames becomes a
 //! future of its own (`Open`).
 //!
+//! The default form has h2's own windows of 64 KiB and frames of 16 KiB. Its guard against small
+//! DATA frames then allows some 140 of them in a row, so the form also limits the streams to 100.
+//!
 //! h2 keeps the duties of HTTP/2: it holds DATA back until the peer's windows have room, returns
 //! connection window when the handles of a stream are dropped, and resets a stream that was
 //! answered early with NO_ERROR. While `UNSENT_BYTES_MAX` bytes wait for a peer that does not read,
@@ -41,12 +44,36 @@ const TURNS_MAX: usize = 16;
 /// Unsent bytes at which no further call is answered; the peer may send as many.
 const UNSENT_BYTES_MAX: usize = tuning::CONNECTION_WINDOW_BYTES as usize;
 
+/// SETTINGS_MAX_CONCURRENT_STREAMS of the default form, the least that RFC 9113 recommends.
+const STREAMS_DEFAULT: u32 = 100;
+
 #[derive(Debug)]
-pub struct H2Crate(GrpcEcho);
+pub struct H2Crate {
+    echo: GrpcEcho,
+    builder: Builder,
+}
 
 impl H2Crate {
     pub fn new(service: EchoService) -> H2Crate {
-        H2Crate(GrpcEcho::new(service))
+        let mut builder = Builder::new();
+        builder.max_concurrent_streams(STREAMS_DEFAULT);
+        H2Crate::with(builder, service)
+    }
+
+    pub fn tuned(service: EchoService) -> H2Crate {
+        let mut builder = Builder::new();
+        builder
+            .initial_window_size(tuning::STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(tuning::CONNECTION_WINDOW_BYTES)
+            .max_frame_size(tuning::FRAME_BYTES_MAX)
+            .max_concurrent_streams(tuning::STREAMS_MAX);
+        H2Crate::with(builder, service)
+    }
+
+    fn with(mut builder: Builder, service: EchoService) -> H2Crate {
+        let head_bytes_max = u32::try_from(service.limits().head_bytes_max).unwrap_or(u32::MAX);
+        builder.max_header_list_size(head_bytes_max);
+        H2Crate { echo: GrpcEcho::new(service), builder }
     }
 }
 
@@ -56,27 +83,15 @@ impl Service for H2Crate {
         stream: S,
         worker: WorkerHandle,
     ) -> impl Future<Output = ()> + 'static {
-        let echo = self.0.clone();
+        let echo = self.echo.clone();
+        let handshake = self.builder.handshake(stream);
         async move {
             let late = worker.sleep_until(Instant::now() + echo.service().limits().head_timeout);
-            let handshake = builder(&echo).handshake(stream);
             if let Either::Left((Ok(connection), _)) = select(handshake, pin!(late)).await {
                 Serving::new(connection, echo, worker).await;
             }
         }
     }
-}
-
-fn builder(echo: &GrpcEcho) -> Builder {
-    let head_bytes_max = u32::try_from(echo.service().limits().head_bytes_max).unwrap_or(u32::MAX);
-    let mut builder = Builder::new();
-    builder
-        .initial_window_size(tuning::STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(tuning::CONNECTION_WINDOW_BYTES)
-        .max_frame_size(tuning::FRAME_BYTES_MAX)
-        .max_concurrent_streams(tuning::STREAMS_MAX)
-        .max_header_list_size(head_bytes_max);
-    builder
 }
 
 type Sleep = Pin<Box<dyn Future<Output = ()>>>;

@@ -1,4 +1,4 @@
-//! Windows, frames and buffers of the `tuned` stacks and of `h2-crate`, which has no other form.
+//! Windows, frames and buffers of the `tuned` and `best` stacks.
 //!
 //! Reasons: h2's guard against small DATA frames allows half a connection window of them, so 1000
 //! parallel small calls need at least 1 MiB. A body of 64 MiB should not wait for window updates. A
