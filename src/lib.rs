@@ -29,7 +29,7 @@
 //! array/                dtype, shape and checked view of the bytes; seeded arrays
 //!                       [seeded]
 //! axis/                 enums of the axes with one table each; the only room that spells a name
-//!                       [driver encoding external name protocol rung transport]
+//!                       [driver encoding external malloc name protocol rung transport]
 //! codec/                one implementation of an encoding per file
 //!                       [array_codec cursor digits error json_binary json_binary_serde json_serde
 //!                       msgpack msgpack_serde multi_index npy protobuf protobuf_prost transpose]
@@ -62,7 +62,7 @@
 //!                       [expire frames head heads message request response shutdown state stream
 //!                       timeouts]
 //! sys/                  requests to the machine: cores, sockets, mappings, child processes
-//!                       [address affinity child listener mapping ready_line socket]
+//!                       [address affinity child listener malloc mapping ready_line socket]
 //! probe/                facts from the machine: clocks, scheduler, noise, host, tracing
 //!                       [breakpoints build core_speed cpu_clock cpu_clock_sync disturbance elf
 //!                       host memory os_noise process_tree sched_stats tracer]
@@ -99,7 +99,7 @@
 //!                       [commands failure process python]
 //! report/               records to text, tables and CSV
 //!                       [aggregate ceiling cell columns compare control core_speed counts csv
-//!                       markdown model noise open run seed status summary table text units
+//!                       malloc markdown model noise open run seed status summary table text units
 //!                       warning]
 //! cli/                  flags of the programs, and all output
 //!                       [compare exec external ladder load measure ndecho old_names output

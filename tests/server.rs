@@ -151,6 +151,30 @@ fn a_core_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_server_gets_the_allocator_that_was_asked_for() {
+    let environment = |flags: &[&str]| {
+        let flags = [&["serve", "tokio/h1/reflect"], flags].concat();
+        let mut program = Program::start(NDECHO, &flags);
+        let path = format!("/proc/{}/environ", program.child.id());
+        let environment = std::fs::read_to_string(path).expect("it runs");
+        let reply = Rest::connect(program.addresses()[0]).post("/echo_reflect", b"some bytes");
+        assert_eq!(reply.body, b"some bytes");
+        program.signal(Signal::SIGTERM);
+        assert_eq!(program.ended(), 0);
+        environment
+    };
+    for (flags, variable) in [
+        (&["--malloc", "mimalloc"][..], "NDECHO_MALLOC=mimalloc"),
+        (&["--malloc", "keep"], "MALLOC_TOP_PAD_="),
+    ] {
+        assert!(environment(flags).contains(variable), "{flags:?}");
+        assert!(!environment(&[]).contains(variable), "without a flag");
+    }
+    let (code, said) = outcome(NDECHO, &["serve", "tokio/h1/reflect", "--malloc", "jemalloc"]);
+    assert!(code == 2 && said.contains("default, keep, mimalloc"), "{said}");
+}
+
+#[test]
 fn a_taken_port_gives_advice() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound").to_string();

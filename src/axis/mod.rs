@@ -6,6 +6,7 @@
 mod driver;
 mod encoding;
 pub mod external;
+mod malloc;
 mod name;
 mod protocol;
 mod rung;
@@ -15,6 +16,7 @@ use std::collections::BTreeSet;
 
 pub use driver::Driver;
 pub use encoding::{Codec, Encoding, Payload};
+pub use malloc::Malloc;
 pub use name::UnknownName;
 pub(crate) use name::serde_by_name;
 pub use protocol::{Family, Protocol, Shape, Tuning};

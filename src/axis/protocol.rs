@@ -6,6 +6,7 @@
 
 use super::driver::Driver;
 use super::encoding::Encoding;
+use super::malloc::Malloc;
 use super::name::axis;
 
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +158,14 @@ impl Protocol {
         match self.spec().shape {
             Shape::Standalone { driver } => Some(driver),
             Shape::Machine | Shape::Service => None,
+        }
+    }
+
+    /// Returns the allocator that a server gets if nobody chooses one.
+    pub const fn malloc(self) -> Malloc {
+        match self.spec().tuning {
+            Tuning::Default | Tuning::Tuned => Malloc::Default,
+            Tuning::Best => Malloc::Keep,
         }
     }
 

@@ -4,6 +4,10 @@
 use std::process::ExitCode;
 
 use ndecho::cli::ndecho::Cli;
+use ndecho::sys::malloc::ChosenMalloc;
+
+#[global_allocator]
+static MALLOC: ChosenMalloc = ChosenMalloc;
 
 fn main() -> ExitCode {
     Cli::from_args().run()

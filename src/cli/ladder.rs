@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser};
 
+use crate::axis::Malloc;
 use crate::axis::external::{self as names, PREFIX};
 use crate::cli::external::ExternalArgs;
 use crate::cli::load::KnobArgs;
@@ -104,6 +105,11 @@ pub struct LadderArgs {
     /// Requests in flight over all connections, the same for every rung
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub in_flight: Option<u32>,
+
+    /// Memory allocator of every server: default, keep or mimalloc; a server that is not ours gets
+    /// default instead of mimalloc [default: keep for rungs with :best, default for others]
+    #[arg(long, value_name = "NAME")]
+    pub malloc: Option<Malloc>,
 
     #[command(flatten)]
     pub knobs: KnobArgs,
@@ -251,6 +257,7 @@ impl LadderArgs {
             array: self.array.clone(),
             connections: self.connections,
             in_flight: self.in_flight,
+            malloc: self.malloc,
             knobs: self.knobs.knobs(self.client_busy_poll.unwrap_or(BUSY_POLL)),
             counts: self.counts,
             rounds: self.rounds,

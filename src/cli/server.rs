@@ -15,7 +15,7 @@ use clap::{Args, Parser, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::axis::{Driver, Protocol, Rung};
+use crate::axis::{Driver, Malloc, Protocol, Rung};
 use crate::cli::output::{Failure, exit, usage};
 use crate::cli::{spec_file, values};
 use crate::driver;
@@ -24,7 +24,7 @@ use crate::server::{self, Event, Listen, Options, Plan};
 use crate::service::codecs::CodecSet;
 use crate::service::delay::InjectedDelay;
 use crate::sys::address::Address;
-use crate::sys::affinity;
+use crate::sys::{affinity, malloc};
 use crate::wire::Limits;
 
 /// Serves the echo on io_uring, hand-written: gRPC, REST and, if asked, raw frames on one ring per
@@ -123,6 +123,10 @@ struct CommonArgs {
     /// --cpu]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// Memory allocator of this process: default (the C library's), keep (glibc's, which keeps its
+    /// pages) or mimalloc [default: keep for a rung with :best, default for others]
+    #[arg(long, value_name = "NAME")]
+    malloc: Option<Malloc>,
     /// Largest message body [default: 192MiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     max_message: Option<u64>,
@@ -248,6 +252,9 @@ fn serve(
     if !options.driver.busy_poll.is_zero() && driver != Driver::Uring {
         return Err(usage(format!("--busy-poll needs the driver uring, got {driver}")));
     }
+    let usual = || listens.iter().map(|(_, listen)| listen.protocol.malloc()).max();
+    let malloc = spec.malloc.or_else(usual).unwrap_or(Malloc::Default);
+    malloc::adopt(malloc).context("cannot start again with another allocator")?;
     let (names, listens): (Vec<_>, Vec<_>) = listens.iter().cloned().unzip();
     let plan = Plan { driver, listens, codecs };
     Ok(run(&plan, &options, &names, spec.report.as_ref())?)
@@ -280,6 +287,7 @@ impl CommonArgs {
     fn spec(&self) -> anyhow::Result<ServerSpec> {
         Ok(ServerSpec {
             cores: self.cores()?,
+            malloc: self.malloc,
             body_bytes_max: self.max_message,
             head_bytes_max: self.max_head,
             head_fields_max: self.max_fields,

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::array::{DType, NdArray, Shape};
 use crate::axis::external as names;
-use crate::axis::{Codec, Driver, Encoding, Family, Rung, Transport};
+use crate::axis::{Codec, Driver, Encoding, Family, Malloc, Rung, Transport};
 use crate::codec;
 use crate::external::ExternalRung;
 use crate::external::client::Client;
@@ -62,6 +62,14 @@ impl AnyRung {
         let codec = self.encoding().own();
         Rung::new(Driver::Uring, self.family().own(), codec, self.transport())
             .expect("our own stacks run on the ring")
+    }
+
+    /// Returns the allocator of the server if `wanted` is the choice of the run.
+    pub fn malloc(&self, wanted: Option<Malloc>) -> Malloc {
+        match self {
+            AnyRung::Own(rung) => wanted.unwrap_or(rung.protocol().malloc()),
+            AnyRung::External(rung) => rung.malloc(wanted),
+        }
     }
 
     pub fn is_named(&self, name: &str) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
-use crate::axis::{Encoding, Family};
+use crate::axis::{Encoding, Family, Malloc};
 use crate::codec::ArrayCodec as _;
 use crate::codec::npy::Npy;
 use crate::external::client::Client;
@@ -39,6 +39,8 @@ pub struct RunOptions {
     pub array: Option<PathBuf>,
     pub connections: Option<u32>,
     pub in_flight: Option<u32>,
+    /// Allocator of every server.
+    pub malloc: Option<Malloc>,
     pub knobs: Knobs,
     pub counts: bool,
     pub rounds: Option<u32>,
@@ -67,6 +69,7 @@ impl RunOptions {
             array: None,
             connections: None,
             in_flight: None,
+            malloc: None,
             knobs: Knobs { busy_poll: BUSY_POLL, ..Knobs::default() },
             counts: false,
             rounds: None,
@@ -105,6 +108,7 @@ impl RunOptions {
             budget: self.budget.unwrap_or(self.client.budget(self.preset.budget())),
             array: self.array.clone(),
             client: self.client,
+            malloc: self.malloc,
             knobs: self.knobs.clone(),
         })
     }

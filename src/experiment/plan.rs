@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::axis::Malloc;
 use crate::external::ExternalServer;
 use crate::external::client::Client;
 use crate::external::environment::Environments;
@@ -26,6 +27,8 @@ pub struct Plan {
     pub budget: Duration,
     pub array: Option<PathBuf>,
     pub client: Client,
+    /// Allocator of every server; `None` leaves the choice to each rung.
+    pub malloc: Option<Malloc>,
     pub knobs: Knobs,
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::axis::external::PREFIX;
-use crate::axis::{Encoding, Family};
+use crate::axis::{Encoding, Family, Malloc};
 use crate::sys::ready_line::ReadyLine;
 
 use manifest::{CodecName, FILE_NAME, Manifest, ManifestError};
@@ -105,6 +105,12 @@ impl ExternalRung {
 
     pub fn encoding(&self) -> Encoding {
         self.codec.encoding()
+    }
+
+    /// Returns the allocator if `wanted` is the choice of the run. Only the forms of glibc's malloc
+    /// can be chosen from outside of a program.
+    pub fn malloc(&self, wanted: Option<Malloc>) -> Malloc {
+        wanted.filter(|malloc| *malloc != Malloc::Mimalloc).unwrap_or(Malloc::Default)
     }
 
     /// Returns the command that starts the server on a free port, to run in the server's folder.

@@ -21,6 +21,7 @@ use crate::stats::verdict::{Floor, Verdict};
 
 use super::ceiling::Ceiling;
 use super::cell::{self, CellTrials, SectionKey, section_key};
+use super::malloc;
 use super::noise::{Noise, WIDTH_WANTED};
 use super::status::Status;
 
@@ -29,6 +30,8 @@ pub struct Section {
     pub array: ArrayInfo,
     pub connections: u32,
     pub in_flight: u32,
+    /// Allocators of the servers, in words; empty for records that do not tell them.
+    pub malloc: String,
     pub rows: Vec<Row>,
     pub noise: Noise,
     pub ceilings: Vec<Ceiling>,
@@ -136,7 +139,8 @@ fn section(cells: &[CellTrials<'_>]) -> Section {
     let rows = rows.collect();
     let Trial { array, connections, in_flight, .. } = cells[0].first();
     let (connections, in_flight) = (*connections, *in_flight);
-    Section { array: array.clone(), connections, in_flight, rows, noise, ceilings }
+    let (array, malloc) = (array.clone(), malloc::names(&usual));
+    Section { array, connections, in_flight, malloc, rows, noise, ceilings }
 }
 
 impl Row {

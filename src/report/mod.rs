@@ -18,6 +18,7 @@ pub mod control;
 mod core_speed;
 pub mod counts;
 pub mod csv;
+mod malloc;
 pub mod markdown;
 pub mod model;
 pub mod noise;

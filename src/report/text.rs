@@ -26,9 +26,10 @@ pub(super) fn align(lines: &[Vec<String>]) -> String {
 }
 
 pub(super) fn title(section: &Section) -> String {
-    let Section { array, connections, in_flight, .. } = section;
+    let Section { array, connections, in_flight, malloc, .. } = section;
     let connections = self::connections(*connections);
-    format!("{}, {connections}, {in_flight} in flight", units::array(array))
+    let malloc = if malloc.is_empty() { String::new() } else { format!(", malloc: {malloc}") };
+    format!("{}, {connections}, {in_flight} in flight{malloc}", units::array(array))
 }
 
 pub(super) fn connections(count: u32) -> String {

@@ -6,6 +6,7 @@ pub mod address;
 pub mod affinity;
 pub mod child;
 pub mod listener;
+pub mod malloc;
 pub mod mapping;
 pub mod ready_line;
 pub mod socket;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::axis::Family;
+use crate::axis::{Family, Malloc};
 use crate::experiment::any_rung::AnyRung;
 use crate::experiment::cell::Cell;
 use crate::experiment::plan::Plan;
@@ -17,6 +17,7 @@ use crate::record::Variant;
 use crate::record::trial_spec::{ArraySpec, Length, LoadSpec, ServerSpec, ServerUrl, TrialSpec};
 use crate::sys::address::Address;
 use crate::sys::child::ChildError;
+use crate::sys::malloc;
 
 use super::process::Failure;
 use super::python::PythonClient;
@@ -42,6 +43,7 @@ impl Commands<'_> {
         let server = ServerSpec {
             rung: cell.rung.to_string(),
             cores: vec![self.testbed.cpu_server],
+            malloc: Some(self.malloc(cell)),
             ..ServerSpec::default()
         };
         if matches!(cell.rung, AnyRung::External(_)) {
@@ -58,6 +60,11 @@ impl Commands<'_> {
             report: Some(report.to_owned()),
             ..server
         }
+    }
+
+    /// Returns the allocator of the server. Only the C library's allocations can be counted.
+    fn malloc(&self, cell: &Cell) -> Malloc {
+        if cell.is_counted { Malloc::Default } else { cell.rung.malloc(self.plan.malloc) }
     }
 
     fn load_spec(&self, cell: &Cell) -> LoadSpec {
@@ -92,10 +99,17 @@ impl Commands<'_> {
     /// Returns the command for the server of `spec`. A build that is compared may be older than the
     /// document, so it gets the flags that every build has.
     pub fn serve(&self, cell: &Cell, spec: &TrialSpec) -> Result<Command, Failure> {
-        let Variant::Build { side, number } = cell.variant else {
-            return with_document(child(&self.testbed.program, "serve"), spec);
+        let build = match cell.variant {
+            Variant::Build { side, number } => {
+                Some(&self.testbed.builds[side as usize][number as usize])
+            }
+            _ => None,
         };
-        let mut command = child(&self.testbed.builds[side as usize][number as usize], "serve");
+        let mut command = child(build.unwrap_or(&self.testbed.program), "serve");
+        malloc::set(&mut command, self.malloc(cell));
+        if build.is_none() {
+            return with_document(command, spec);
+        }
         let server = &spec.servers[0];
         command.arg(&server.rung).args(["--cpu", &self.testbed.cpu_server.to_string()]);
         if let Some(listen) = &server.listen {
@@ -116,6 +130,7 @@ impl Commands<'_> {
         let mut command = self.pinned(self.testbed.cpu_server);
         command.args(rung.command(environment, self.testbed.cpu_server));
         command.current_dir(&rung.server.folder);
+        malloc::set(&mut command, rung.malloc(self.plan.malloc));
         command
     }
 

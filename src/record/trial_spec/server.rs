@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::nanoseconds;
+use crate::axis::Malloc;
 use crate::sys::address::Address;
 
 /// Rung to serve, its address and its limits. `None` leaves a setting at the default of the server.
@@ -14,6 +15,8 @@ use crate::sys::address::Address;
 pub struct ServerSpec {
     /// Name of a rung, `driver/protocol/codec` or `external/NAME/CODEC`.
     pub rung: String,
+    /// Allocator of the process; `None` means that of the rung's protocol.
+    pub malloc: Option<Malloc>,
     /// Address to listen on; `None` means a free one of the transport of the rung.
     pub listen: Option<Address>,
     pub cores: Vec<usize>,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::array::DType;
-use crate::axis::{Encoding, Family};
+use crate::axis::{Encoding, Family, Malloc};
 
 fn load(url: &str, connections: u32, in_flight: u32) -> LoadSpec {
     let url = url.parse().expect("a URL");
@@ -12,6 +12,7 @@ fn load(url: &str, connections: u32, in_flight: u32) -> LoadSpec {
 fn trial() -> TrialSpec {
     let server = ServerSpec {
         rung: "uring/h2/protobuf".to_owned(),
+        malloc: Some(Malloc::Keep),
         cores: vec![0],
         delay: Some(Duration::from_nanos(501)),
         ..ServerSpec::default()
