@@ -14,8 +14,8 @@ use ndecho::wire::h1::{DateClock, H1};
 use ndecho::wire::h2::{Allowance, H2, H2Client};
 use ndecho::wire::raw::Raw;
 use ndecho::wire::{
-    Batch, Client, Context, Handler, Head, Limits, Loan, Machine, Outbox, Part, Pool, PooledBuf,
-    Refused, Response, ResponseEvent, Route, Routed, Sink, WireError,
+    Batch, ChangingFields, Client, Context, Handler, Head, Limits, Loan, Machine, Outbox, Part,
+    Pool, PooledBuf, Refused, Response, ResponseEvent, Route, Routed, Sink, WireError,
 };
 
 /// Body sizes of the original benchmark.
@@ -213,11 +213,12 @@ impl Sink for Count {
 }
 
 impl Caller {
-    fn new(count: u32, size: usize) -> Caller {
+    fn new(count: u32, size: usize, changing: Option<ChangingFields>) -> Caller {
         let body: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
         let body = Rc::new(body.into());
         let (limits, allowance) = (Rc::new(Limits::default()), Allowance::default());
-        let client = H2Client::new("127.0.0.1:50051", PATH, GRPC, allowance, limits);
+        let client = H2Client::new("127.0.0.1:50051", PATH, GRPC, allowance, limits)
+            .with_changing_fields(changing);
         Caller { client, body, count, replies: Count { len: size, count: 0 } }
     }
 
@@ -297,12 +298,18 @@ fn drained(out: &mut Outbox) -> Vec<u8> {
 
 /// A turn of many calls on one connection, calls as throughput: `wire/h2/bytes` is the server half,
 /// which answers them, `wire/h2-client/bytes` the client half, which takes the replies and asks
-/// again.
+/// again. `equal` in the name stands for heads that are all the same; others have a trace and a
+/// timeout that change.
 fn h2(c: &mut Criterion) {
+    h2_with(c, ["h2", "h2-client"], Some(ChangingFields::new(1, Duration::from_secs(60), false)));
+    h2_with(c, ["h2-equal", "h2-client-equal"], None);
+}
+
+fn h2_with(c: &mut Criterion, names: [&str; 2], changing: Option<ChangingFields>) {
     let mut group = c.benchmark_group("wire");
     for (size, count) in SIZES.into_iter().zip(STREAMS) {
         let mut server = Wired::new(H2::new(Reflect, Rc::new(Limits::default())));
-        let mut client = Wired::new(Caller::new(count, size));
+        let mut client = Wired::new(Caller::new(count, size, changing.clone()));
         let carry = |input: &[u8], server: &mut Wired<H2<Reflect>>| {
             server.feed(input);
             drained(&mut server.out)
@@ -318,13 +325,13 @@ fn h2(c: &mut Criterion) {
         let mut calls = Turns::new(&calls, count, bytes);
         let mut replies = Turns::new(&replies, count, bytes);
         group.throughput(Throughput::Elements(u64::from(count)));
-        group.bench_function(BenchmarkId::new("h2", size), |b| {
+        group.bench_function(BenchmarkId::new(names[0], size), |b| {
             b.iter(|| {
                 server.feed(black_box(calls.turn()));
                 assert!(server.sent() > bytes);
             });
         });
-        group.bench_function(BenchmarkId::new("h2-client", size), |b| {
+        group.bench_function(BenchmarkId::new(names[1], size), |b| {
             b.iter(|| {
                 client.with(|machine, cx| machine.flushed(cx));
                 assert!(client.sent() > bytes);

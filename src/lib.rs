@@ -42,7 +42,8 @@
 //!         read_floats/  text to doubles
 //!                       [avx2 avx512 scale]
 //! wire/                 own protocols as state machines without clock, socket or thread
-//!                       [client error handler limits machine raw response timeouts]
+//!                       [changing_fields client error handler limits machine raw response
+//!                       timeouts]
 //!     buffers/          pool, shared ranges of a buffer, output and input
 //!                       [outbox pool recv slice]
 //!     grpc/             status, message prefix and timeout of gRPC

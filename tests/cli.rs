@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ndecho::ladder::table::rungs;
 use ndecho::probe::tracer::Allocations;
+use ndecho::record::trial_spec::RequestHeaders;
 use ndecho::record::{Counts, Line, Outcome, Trial, Variant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -223,7 +224,15 @@ fn a_ladder_asks_for_the_frames_it_is_told_to() {
 
 #[test]
 fn a_record_holds_the_document_of_its_trial() {
-    let rungs = ["--rungs", "uring/h2/reflect", "--sizes", "8", "--client-delay", "1001ns"];
+    let rungs = [
+        "--rungs",
+        "uring/h2/reflect",
+        "--sizes",
+        "8",
+        "--index-headers",
+        "--client-delay",
+        "1001ns",
+    ];
     let (output, _folder, out) = tiny_ladder(&rungs);
     assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
     let trial = trials(&out).pop().expect("a trial");
@@ -231,6 +240,7 @@ fn a_record_holds_the_document_of_its_trial() {
     assert_eq!(spec.servers[0].rung, trial.rung);
     assert_eq!(spec.load.in_flight, trial.in_flight);
     assert_eq!(spec.load.knobs.delay, Duration::from_nanos(1001));
+    assert_eq!(spec.load.knobs.headers, RequestHeaders::Indexed);
     assert!(spec.load.target().pid.is_some());
 }
 

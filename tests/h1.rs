@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use common::{Calling, Driven, Shapes};
 use ndecho::wire::h1::{DateClock, H1, H1Client};
-use ndecho::wire::{Client, ErrorKind, Limits, Machine, Part, PooledBuf, WireError};
+use ndecho::wire::{
+    ChangingFields, Client, ErrorKind, Limits, Machine, Part, PooledBuf, WireError,
+};
 use proptest::prelude::*;
 
 const BODY_MAX: usize = 3_000_000;
@@ -546,6 +548,28 @@ fn client_and_server_understand_each_other() {
         assert_eq!(client.replies[3], (3, refused));
         assert_eq!(client.client.end(), Ok(()));
     }
+}
+
+#[test]
+fn a_client_sends_a_trace_that_differs_in_each_request() {
+    let fields = ChangingFields::new(1, Duration::ZERO, false);
+    let client = H1Client::new("host:1", "/reflect", "application/x-test", &limits());
+    let mut client = Calling::new(client.with_changing_fields(Some(fields)), true);
+    let mut traces = Vec::new();
+    for id in 0..10 {
+        client.request(id, &[Part::Copy(b"body")]);
+        let sent = std::mem::take(&mut client.sent);
+        let head = String::from_utf8(sent.clone()).unwrap();
+        let (_, value) = head.split_once("\r\ntraceparent: ").expect("one is there");
+        traces.push(value.lines().next().unwrap().to_owned());
+        let mut driven = server(true);
+        driven.feed(&sent);
+        client.feed(&driven.sent).unwrap();
+        assert_eq!(client.replies.pop(), Some((id, Ok(b"body".to_vec()))));
+    }
+    traces.sort();
+    traces.dedup();
+    assert_eq!(traces.len(), 10);
 }
 
 #[test]

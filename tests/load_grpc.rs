@@ -3,6 +3,7 @@
 //! The servers use the h2 crate, which is independent of our HTTP/2. Frames that this crate never
 //! sends are written by hand. Each server has one fault, which depends on the number of the call.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -14,8 +15,8 @@ use http::{HeaderMap, HeaderValue, Response};
 use ndecho::codec::Encoding;
 use ndecho::load::{self, LoadError};
 use ndecho::record::Measurement;
-use ndecho::record::trial_spec::{ArraySpec, Knobs, Length, LoadSpec};
-use ndecho::wire::grpc::PREFIX_BYTES;
+use ndecho::record::trial_spec::{ArraySpec, Knobs, Length, LoadSpec, RequestHeaders};
+use ndecho::wire::grpc::{PREFIX_BYTES, parse_timeout};
 use tokio::task::LocalSet;
 
 #[path = "peers/ring.rs"]
@@ -50,8 +51,12 @@ struct Server {
 const SERVER: Server = Server { answer: echo, streams: 1024, window: 1 << 20, calls: u32::MAX };
 
 impl Server {
-    /// Serves on a thread that ends with the test.
     fn start(self) -> SocketAddr {
+        self.start_noting(|_| {})
+    }
+
+    /// Serves on a thread that ends with the test; `note` gets the head of each call.
+    fn start_noting(self, note: impl Fn(HeaderMap) + Clone + Send + 'static) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -61,19 +66,20 @@ impl Server {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 while let Ok((stream, _)) = listener.accept().await {
                     stream.set_nodelay(true).unwrap();
-                    tokio::task::spawn_local(self.serve(stream));
+                    tokio::task::spawn_local(self.serve(stream, note.clone()));
                 }
             });
         });
         address
     }
 
-    async fn serve(self, stream: tokio::net::TcpStream) {
+    async fn serve(self, stream: tokio::net::TcpStream, note: impl Fn(HeaderMap)) {
         let mut builder = Builder::new();
         builder.max_concurrent_streams(self.streams).initial_window_size(self.window);
         let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
         let mut number = 0;
         while let Some(Ok((request, respond))) = connection.accept().await {
+            note(request.headers().clone());
             tokio::task::spawn_local(call(request.into_body(), respond, number, self.answer));
             number += 1;
             if number == self.calls {
@@ -147,6 +153,40 @@ fn an_echo_is_measured_at_every_size_and_depth() {
             (Some(64 << 20), Some(1 << 20))
         );
     }
+}
+
+/// Returns the heads of 200 calls.
+fn heads(headers: RequestHeaders) -> Vec<HeaderMap> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let address = SERVER.start_noting(move |head| sender.send(head).unwrap());
+    let mut spec = spec(address, 8, 30);
+    spec.warmup = Length::Requests(0);
+    spec.knobs = Knobs { headers, ..Knobs::default() };
+    load::run(&spec).unwrap();
+    receiver.try_iter().collect()
+}
+
+#[test]
+fn requests_have_a_trace_and_a_deadline_of_their_own() {
+    if ring::is_missing() {
+        return;
+    }
+    for headers in [Knobs::default().headers, RequestHeaders::Indexed] {
+        let heads = heads(headers);
+        assert_eq!(heads.len(), 200);
+        let values = |name| -> HashSet<&str> {
+            heads.iter().map(|head| head[name].to_str().unwrap()).collect()
+        };
+        assert_eq!(values("traceparent").len(), 200, "{headers:?}");
+        let timeouts = values("grpc-timeout");
+        assert!(timeouts.len() > 100, "{headers:?}");
+        let limit = Duration::from_secs(60);
+        assert!(timeouts.iter().all(|text| parse_timeout(text.as_bytes()).unwrap() >= limit));
+        assert_eq!(values("content-type").len(), 1);
+    }
+    let heads = heads(RequestHeaders::Equal);
+    assert_eq!(heads.len(), 200);
+    assert!(heads.iter().all(|head| *head == heads[0] && !head.contains_key("traceparent")));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use ndecho::service::handler::EchoHandler;
 use ndecho::wire::h1::{DateClock, H1, H1Client};
 use ndecho::wire::h2::{Allowance, H2, H2Client};
 use ndecho::wire::raw::{Raw, RawClient};
-use ndecho::wire::{Batch, Context, Limits, Machine, Outbox, Pool};
+use ndecho::wire::{Batch, ChangingFields, Context, Limits, Machine, Outbox, Pool};
 
 /// Bytes that arrive at once.
 const ARRIVAL: usize = 64 * 1024;
@@ -146,11 +146,16 @@ fn raw_frames() {
     }
 }
 
+fn changing() -> Option<ChangingFields> {
+    Some(ChangingFields::new(1, Duration::from_secs(60), false))
+}
+
 #[test]
 fn http1() {
     for (size, _) in LOADS {
         let (path, kind) = (Encoding::Protobuf.path(), Encoding::Protobuf.content_type());
-        let client = H1Client::new("localhost:1", path, kind, &Limits::default());
+        let client = H1Client::new("localhost:1", path, kind, &Limits::default())
+            .with_changing_fields(changing());
         let clock = DateClock::new(Instant::now(), Duration::from_secs(784_111_777));
         let server = H1::new(handler(Family::Rest), Limits::default().into(), clock);
         settle("h1", client, server, (size, 1));
@@ -163,7 +168,8 @@ fn grpc() {
         let (path, kind) = ("/Calculator/Echo", Encoding::Protobuf.grpc_content_type());
         let limits = Limits::default().into();
         let allowance = Allowance { window: 64 << 20, frame_bytes_max: 1 << 20 };
-        let client = H2Client::new("localhost:1", path, kind, allowance, limits);
+        let client = H2Client::new("localhost:1", path, kind, allowance, limits)
+            .with_changing_fields(changing());
         let server = H2::new(handler(Family::Grpc), Limits::default().into());
         settle("h2", client, server, load);
     }

@@ -14,7 +14,8 @@ use crate::cli::{spec_file, values};
 use crate::load::{self, conformance};
 use crate::record::Measurement;
 use crate::record::trial_spec::{
-    ArraySpec, FRAME_SIZES, Knobs, Length, LoadSpec, ServerUrl, SpecError, Target, WINDOWS,
+    ArraySpec, FRAME_SIZES, Knobs, Length, LoadSpec, RequestHeaders, ServerUrl, SpecError, Target,
+    WINDOWS,
 };
 use crate::report::summary;
 
@@ -129,6 +130,16 @@ pub struct KnobArgs {
     #[arg(long, value_name = "SIZE", value_parser = within(FRAME_SIZES))]
     h2_frame_size: Option<u32>,
 
+    /// Sends the same head in every request; otherwise each has another traceparent, and over gRPC
+    /// another grpc-timeout
+    #[arg(long)]
+    equal_headers: bool,
+
+    /// Over gRPC, puts the changing fields into the server's table of fields, as the clients of
+    /// tonic and Go do; they are literals otherwise
+    #[arg(long, conflicts_with = "equal_headers")]
+    index_headers: bool,
+
     /// Keeps the load generator busy for this long with every reply, to show that one that is too
     /// slow is found
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0ns", hide = true)]
@@ -141,6 +152,11 @@ impl KnobArgs {
         Knobs {
             h2_window_bytes: self.h2_window.unwrap_or(usual.h2_window_bytes),
             h2_frame_bytes_max: self.h2_frame_size.unwrap_or(usual.h2_frame_bytes_max),
+            headers: match (self.equal_headers, self.index_headers) {
+                (true, _) => RequestHeaders::Equal,
+                (_, true) => RequestHeaders::Indexed,
+                _ => RequestHeaders::Changing,
+            },
             busy_poll,
             delay: self.client_delay,
         }

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use crate::axis::Family;
 use crate::driver::uring::{ConnectionId, Reactor};
 use crate::driver::{self, Connected};
-use crate::record::trial_spec::{CONNECTIONS_MAX, LoadSpec, Place};
+use crate::record::trial_spec::{CONNECTIONS_MAX, LoadSpec, Place, RequestHeaders};
 use crate::service::routes::GRPC_PATH;
 use crate::sys::address::Address;
 use crate::sys::socket;
-use crate::wire::Limits;
 use crate::wire::h1::H1Client;
 use crate::wire::h2::{Allowance, H2Client};
 use crate::wire::raw::RawClient;
+use crate::wire::{ChangingFields, Limits};
 
 use super::LoadError;
 use super::client::LoadConnection;
@@ -71,6 +71,7 @@ fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Con
     let request_len = run.borrow().request_len_max();
     let body_bytes_max = request_len.saturating_mul(REPLY_FACTOR_MAX) + REPLY_BYTES_MORE;
     let limits = Limits { body_bytes_max, ..Limits::default() };
+    let changing = changing_fields(spec, index);
     match spec.target().url.family {
         Family::Raw => {
             let client = RawClient::new(encoding.id(), &limits);
@@ -78,7 +79,8 @@ fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Con
         }
         Family::Rest => {
             let (host, path) = (spec.target().url.authority(), encoding.path());
-            let client = H1Client::new(host, path, encoding.content_type(), &limits);
+            let client = H1Client::new(host, path, encoding.content_type(), &limits)
+                .with_changing_fields(changing);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
         Family::Grpc => {
@@ -89,8 +91,20 @@ fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Con
                 frame_bytes_max: spec.knobs.h2_frame_bytes_max,
             };
             let limits = Rc::new(limits);
-            let client = H2Client::new(authority, GRPC_PATH, content_type, allowance, limits);
+            let client = H2Client::new(authority, GRPC_PATH, content_type, allowance, limits)
+                .with_changing_fields(changing);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
     }
+}
+
+/// Returns the source of the fields that differ in each request. A deadline lies behind the bound
+/// of the run, so no request expires.
+fn changing_fields(spec: &LoadSpec, index: usize) -> Option<ChangingFields> {
+    let indexed = match spec.knobs.headers {
+        RequestHeaders::Equal => return None,
+        RequestHeaders::Changing => false,
+        RequestHeaders::Indexed => true,
+    };
+    Some(ChangingFields::new(index as u64, spec.timeout, indexed))
 }

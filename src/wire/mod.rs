@@ -5,6 +5,7 @@
 //! allocates a length that was only announced. Incomplete input is not an error.
 
 pub mod buffers;
+mod changing_fields;
 pub mod client;
 pub mod error;
 pub mod grpc;
@@ -19,6 +20,7 @@ mod timeouts;
 
 pub use buffers::{Batch, Loan, Outbox, Part, Pool, PooledBuf, Slice};
 pub use buffers::{DIRECT_BYTES_MIN, LOAN_BYTES_MAX, OWN_BYTES_MIN};
+pub use changing_fields::ChangingFields;
 pub use client::{Client, ResponseEvent, Sink};
 pub use error::{ErrorKind, WireError};
 pub use handler::{Call, Handler, Head, Refusal, Refused, Replies, Response, Route, Routed};

@@ -1,10 +1,12 @@
 //! Both halves against each other, and the client half against a server written by hand.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use ndecho::wire::h2::{Allowance, H2, H2Client};
 use ndecho::wire::{
-    Client, Handler, Head, Limits, Part, PooledBuf, Refused, Response, Route, Routed,
+    ChangingFields, Client, Handler, Head, Limits, Part, PooledBuf, Refused, Response, Route,
+    Routed,
 };
 
 use crate::common::{Calling, Driven, Shapes};
@@ -104,6 +106,26 @@ fn a_thousand_calls_at_once_and_again() {
             assert_eq!(reply.as_deref(), Ok(&(round * 1000 + id).to_be_bytes()[..]));
         }
         assert!(round == 0 || sent == 1000 * (9 + 6 + 9 + 5 + 4), "{sent} bytes");
+    }
+}
+
+#[test]
+fn fields_that_change_leave_the_replies_alone() {
+    for indexed in [false, true] {
+        let fields = ChangingFields::new(1, Duration::from_secs(60), indexed);
+        let limits = Rc::new(Limits::default());
+        let (host, kind) = ("localhost:50051", "application/grpc+npy");
+        let client = H2Client::new(host, "/text", kind, Allowance::default(), limits);
+        let mut client = Calling::new(client.with_changing_fields(Some(fields)), true);
+        let mut server = server_for(&mut client);
+        for round in 0..10 {
+            (0..100).for_each(|id| client.request(id, &[Part::Copy(b"changing")]));
+            let sent = client.sent.len() / 100;
+            assert!(round == 0 || (85..130).contains(&sent), "{sent} bytes, indexed: {indexed}");
+            exchange(&mut client, &mut server, 3001);
+            assert_eq!(client.replies.len(), 100);
+            assert!(client.replies.drain(..).all(|(_, reply)| reply == Ok(b"CHANGING".to_vec())));
+        }
     }
 }
 

@@ -49,11 +49,26 @@ pub struct Knobs {
     /// it holds no server up, so that the server's own settings decide how it sends.
     pub h2_window_bytes: u32,
     pub h2_frame_bytes_max: u32,
+    /// Older records do not name it: their requests had equal heads.
+    #[serde(default = "RequestHeaders::before_they_changed")]
+    pub headers: RequestHeaders,
     #[serde(rename = "busy_poll_ns", with = "nanoseconds")]
     pub busy_poll: Duration,
     /// Busy wait for every reply, which makes a load generator that is too slow.
     #[serde(rename = "delay_ns", with = "nanoseconds")]
     pub delay: Duration,
+}
+
+/// Heads of the requests of a gRPC or REST connection. Raw frames have none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestHeaders {
+    Equal,
+    /// A `traceparent`, and over gRPC a `grpc-timeout`, that differ in each request. Over HTTP/2
+    /// they are literals that no table keeps.
+    Changing,
+    /// The same, but over HTTP/2 the literals enter the table of the server.
+    Indexed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -280,6 +295,12 @@ impl ArraySpec {
     }
 }
 
+impl RequestHeaders {
+    fn before_they_changed() -> RequestHeaders {
+        RequestHeaders::Equal
+    }
+}
+
 impl Length {
     pub fn is_reached(self, replies: u64, time: Duration) -> bool {
         match self {
@@ -294,6 +315,7 @@ impl Default for Knobs {
         Knobs {
             h2_window_bytes: 64 << 20,
             h2_frame_bytes_max: 1 << 20,
+            headers: RequestHeaders::Changing,
             busy_poll: Duration::ZERO,
             delay: Duration::ZERO,
         }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use load::{
     ArraySpec, CONNECTIONS_MAX, FRAME_SIZES, IN_FLIGHT_MAX, Knobs, Length, LoadSpec, Place,
-    RATE_HZ_MAX, ServerUrl, SpecError, Target, WINDOWS,
+    RATE_HZ_MAX, RequestHeaders, ServerUrl, SpecError, Target, WINDOWS,
 };
 pub use server::ServerSpec;
 

@@ -7,13 +7,19 @@ use super::PROTOCOL;
 use super::body::Body;
 use super::fields::{Fault, Framing};
 use super::parse::{HeadReader, ResponseHead, WholeHead};
+use crate::wire::changing_fields::TRACEPARENT;
 use crate::wire::{
-    Client, Context, Limits, Loan, Part, Pool, PooledBuf, ResponseEvent, Sink, WireError,
+    ChangingFields, Client, Context, Limits, Loan, Part, Pool, PooledBuf, ResponseEvent, Sink,
+    WireError,
 };
+
+/// Room for the fields that differ in each request.
+const AROUND_BYTES: usize = 128;
 
 #[derive(Debug)]
 pub struct H1Client {
     head: Vec<u8>,
+    changing: Option<ChangingFields>,
     limits: Limits,
     in_flight: Option<u32>,
     stage: Stage,
@@ -32,12 +38,17 @@ fn broken(fault: Fault) -> WireError {
 
 impl H1Client {
     pub fn new(host: &str, path: &str, content_type: &str, limits: &Limits) -> H1Client {
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\nContent-Length: "
-        );
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\n");
         let stage = Stage::Head(HeadReader::default());
         let limits = limits.clone();
-        H1Client { head: head.into_bytes(), limits, in_flight: None, stage }
+        H1Client { head: head.into_bytes(), changing: None, limits, in_flight: None, stage }
+    }
+
+    /// Adds a `traceparent` that differs in each request.
+    #[must_use]
+    pub fn with_changing_fields(self, fields: Option<ChangingFields>) -> H1Client {
+        H1Client { changing: fields, ..self }
     }
 
     fn begin<'a>(
@@ -107,8 +118,16 @@ impl Client for H1Client {
     fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
         debug_assert!(self.in_flight.is_none());
         let len: usize = parts.iter().map(Part::len).sum();
-        cx.out.compose(self.head.len() + 24, cx.pool, |out| {
-            out.extend_from_slice(&self.head);
+        let (head, changing) = (&self.head, &mut self.changing);
+        cx.out.compose(head.len() + AROUND_BYTES, cx.pool, |out| {
+            out.extend_from_slice(head);
+            if let Some(fields) = changing {
+                out.extend_from_slice(TRACEPARENT);
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(&fields.next_traceparent());
+                out.extend_from_slice(b"\r\n");
+            }
+            out.extend_from_slice(b"Content-Length: ");
             out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
             out.extend_from_slice(b"\r\n\r\n");
         });

@@ -60,6 +60,16 @@ fn a_mistake_is_named_with_its_place() {
 }
 
 #[test]
+fn older_documents_had_equal_headers() {
+    let text = trial().to_json();
+    let field = "\"headers\":\"changing\",";
+    assert!(text.contains(field), "{text}");
+    let older = TrialSpec::from_json(&text.replace(field, "")).expect("it is optional");
+    assert_eq!(older.load.knobs.headers, RequestHeaders::Equal);
+    assert_eq!(trial().load.knobs.headers, RequestHeaders::Changing);
+}
+
+#[test]
 fn a_url_is_protocol_and_place() {
     let url: ServerUrl = "grpc://127.0.0.1:50051".parse().expect("a URL");
     assert_eq!((url.family, url.authority()), (Family::Grpc, "127.0.0.1:50051"));

@@ -17,7 +17,8 @@ use super::frame::{self, PREFACE};
 use super::settings::{FRAME_BYTES_MAX, Settings, WINDOW_DEFAULT};
 use super::{PROTOCOL, STREAM_ID_MAX};
 use crate::wire::{
-    Client, Context, Limits, Loan, Part, Pool, PooledBuf, ResponseEvent, Sink, WireError,
+    ChangingFields, Client, Context, Limits, Loan, Part, Pool, PooledBuf, ResponseEvent, Sink,
+    WireError,
 };
 
 mod head;
@@ -79,6 +80,15 @@ impl H2Client {
             window,
             away: None,
         }
+    }
+
+    /// Adds fields that differ in each request.
+    #[must_use]
+    pub fn with_changing_fields(mut self, fields: Option<ChangingFields>) -> H2Client {
+        if let Some(fields) = fields {
+            self.block.set_changing(fields);
+        }
+        self
     }
 
     pub fn peer_settings(&self) -> Option<Settings> {

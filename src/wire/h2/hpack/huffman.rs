@@ -1,4 +1,4 @@
-//! Decoder of the Huffman code of HPACK strings. Repeated fields are indexed, so no encoder exists.
+//! Huffman code of HPACK strings.
 //!
 //! The code is canonical: the lengths are the whole table. A code of up to eight bits, nearly all
 //! text, takes one look-up; a longer one is compared with the first code of each length.
@@ -31,6 +31,8 @@ const LENGTHS: [u8; SYMBOLS] = [
 
 struct Code {
     symbols: [u16; SYMBOLS],
+    /// Code of each symbol, in the low bits.
+    codes: [u32; SYMBOLS],
     first: [u32; CODE_BITS_MAX + 1],
     count: [u32; CODE_BITS_MAX + 1],
     offset: [u32; CODE_BITS_MAX + 1],
@@ -46,6 +48,7 @@ pub(crate) struct BadHuffman;
 const fn derive() -> Code {
     let mut code = Code {
         symbols: [0; SYMBOLS],
+        codes: [0; SYMBOLS],
         first: [0; CODE_BITS_MAX + 1],
         count: [0; CODE_BITS_MAX + 1],
         offset: [0; CODE_BITS_MAX + 1],
@@ -60,6 +63,7 @@ const fn derive() -> Code {
         while symbol < SYMBOLS {
             if LENGTHS[symbol] as usize == bits {
                 code.symbols[placed] = symbol as u16;
+                code.codes[symbol] = next;
                 placed += 1;
                 code.count[bits] += 1;
                 if bits <= 8 {
@@ -129,28 +133,26 @@ fn next_symbol(window: u64) -> Result<(u8, u32), BadHuffman> {
     Err(BadHuffman)
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) fn encode(text: &[u8], output: &mut Vec<u8>) {
-        let (mut window, mut bits) = (0u64, 0);
-        for &byte in text {
-            let len = usize::from(LENGTHS[usize::from(byte)]);
-            let rank = CODE.symbols.iter().position(|&s| s == u16::from(byte)).unwrap() as u32;
-            let code = CODE.first[len] + rank - CODE.offset[len];
-            window |= u64::from(code) << (64 - len - bits);
-            bits += len;
-            while bits >= 8 {
-                output.push((window >> 56) as u8);
-                window <<= 8;
-                bits -= 8;
-            }
-        }
-        if bits > 0 {
-            output.push((window >> 56) as u8 | (0xFF >> bits));
+/// Appends the code of `text`.
+pub(crate) fn encode(text: &[u8], output: &mut Vec<u8>) {
+    let (mut window, mut bits) = (0u64, 0);
+    for &byte in text {
+        let len = LENGTHS[usize::from(byte)];
+        window = window << len | u64::from(CODE.codes[usize::from(byte)]);
+        bits += len;
+        while bits >= 8 {
+            bits -= 8;
+            output.push((window >> bits) as u8);
         }
     }
+    if bits > 0 {
+        output.push((window << (8 - bits)) as u8 | 0xFF >> bits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn decoded(input: &[u8]) -> Result<Vec<u8>, BadHuffman> {
         let mut output = Vec::new();

@@ -4,7 +4,7 @@
 //! crate does that: `fluke-hpack` and `httlib-hpack` build owned pairs, and the h2 crate fills an
 //! `http::HeaderMap`, which is a third of the cost of its small call.
 //!
-//! Servers write literals, which suit any table size; the client indexes its one request head
+//! Servers write literals, which suit any table size; the client indexes its request head
 //! (`client/request_block.rs`). A field over the limits of a head is still decoded, because all
 //! streams share the table. [`Decoder::decode`] stops only past `bytes_max`, which ends the
 //! connection.
@@ -148,15 +148,29 @@ pub(crate) fn write_literal(index: usize, name: &[u8], value: &[u8], block: &mut
 
 /// Appends a literal that the peer's table keeps; `index` as in [`write_literal`].
 pub(crate) fn write_indexed_literal(index: usize, name: &[u8], value: &[u8], block: &mut Vec<u8>) {
-    let start = block.len();
+    write_indexed_name(index, name, block);
+    write_integer(0x00, 7, value.len(), block);
+    block.extend_from_slice(value);
+}
+
+/// Appends a literal that the peer's table keeps, with its value in Huffman code, which is shorter
+/// than 127 bytes. `index` may also be that of a name in the peer's table.
+pub(crate) fn write_coded_literal(index: usize, name: &[u8], value: &[u8], block: &mut Vec<u8>) {
+    write_indexed_name(index, name, block);
+    let at = block.len();
+    block.push(0);
+    huffman::encode(value, block);
+    let len = block.len() - at - 1;
+    debug_assert!(len < 0x7F, "the length fits in seven bits");
+    block[at] = 0x80 | len as u8;
+}
+
+fn write_indexed_name(index: usize, name: &[u8], block: &mut Vec<u8>) {
     write_integer(0x40, 6, index, block);
-    debug_assert!(block.len() == start + 1, "static indices fit in six bits");
     if index == 0 {
         write_integer(0x00, 7, name.len(), block);
         block.extend_from_slice(name);
     }
-    write_integer(0x00, 7, value.len(), block);
-    block.extend_from_slice(value);
 }
 
 #[cfg(test)]
