@@ -1,5 +1,5 @@
-//! Property of the protocols: the cuts between the arrivals of a connection do not change the
-//! output.
+//! Properties of the protocols: the cuts between the arrivals of a connection do not change the
+//! output, nor does the head that an HTTP/2 server remembers.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -64,6 +64,7 @@ pub fn hpack(data: &[u8]) {
         frame(&mut bytes, 0x0, 0x1, stream, b"\0\0\0\0\x02hi");
     }
     h2_alike(cuts, &bytes);
+    forgetful([first, second, input, second, input]);
     // A block in two frames equals the block.
     let mut bytes = HELLO.to_vec();
     frame(&mut bytes, 0x1, 0x0, 1, first);
@@ -71,6 +72,45 @@ pub fn hpack(data: &[u8]) {
     let mut whole = HELLO.to_vec();
     frame(&mut whole, 0x1, 0x4, 1, input);
     h2_same(&[&bytes], &[&whole]);
+}
+
+/// Checks that a server answers `blocks` alike whether or not it remembers the last one: a call
+/// between two of them has a head of other fields, which enter no table.
+fn forgetful(blocks: [&[u8]; 5]) {
+    const OTHER: &[u8] = b"\x83\x86\x04\x05/wrap\x0f\x10\x10application/grpc";
+    let calls = |between: bool| {
+        let mut bytes = HELLO.to_vec();
+        for (stream, block) in (1..).step_by(4).zip(blocks) {
+            for (stream, block) in [(stream, block), (stream + 2, OTHER)] {
+                if between || block != OTHER {
+                    frame(&mut bytes, 0x1, 0x4, stream, block);
+                    frame(&mut bytes, 0x0, 0x1, stream, b"\0\0\0\0\x02hi");
+                }
+            }
+        }
+        let (sent, error) = output(&[&bytes], H2::new(Shapes, limits()));
+        (answers(&sent), error)
+    };
+    let (got, want) = (calls(false), calls(true));
+    assert!(got == want, "{got:?}\n is not what a server without memory sends, \n{want:?}");
+}
+
+/// Returns the frames on the streams of [`forgetful`]'s blocks, and the code of a GOAWAY.
+fn answers(sent: &[u8]) -> Vec<&[u8]> {
+    const GOAWAY: u8 = 7;
+    let (mut answers, mut rest) = (Vec::new(), sent);
+    while let Some(head) = rest.first_chunk::<9>() {
+        let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let (frame, later) = rest.split_at(9 + len);
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        match head[3] {
+            GOAWAY => answers.push(&frame[13..]),
+            _ if stream % 4 == 1 => answers.push(frame),
+            _ => {}
+        }
+        rest = later;
+    }
+    answers
 }
 
 /// Checks the prefix of gRPC messages and the texts in its fields.

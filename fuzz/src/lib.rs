@@ -5,7 +5,7 @@
 //!   written and read again unchanged.
 //! - `npy`: an accepted array is written and read again unchanged.
 //! - `raw`, `h1`, `h2`, `hpack`, `grpc`: the cuts between arrivals change neither the output nor
-//!   the end.
+//!   the end. `hpack` also checks that the last head does not change the meaning of the next one.
 
 #[path = "../../tests/common/agreement.rs"]
 mod agreement;

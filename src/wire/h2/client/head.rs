@@ -53,7 +53,7 @@ impl ResponseHeads {
         let Known { block: kept, table_changes, head } = &mut self.known[self.latest];
         kept.clear();
         head.clear();
-        decoder.decode(block, bytes_max, |field| head.take(field))?;
+        decoder.decode(block, bytes_max, |field: &Field<'_>| head.take(field))?;
         *table_changes = before;
         if decoder.table_changes() == before && block.len() <= KNOWN_BYTES_MAX {
             kept.extend_from_slice(block);

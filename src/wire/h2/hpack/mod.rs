@@ -14,7 +14,7 @@ mod integer;
 mod table;
 
 pub(crate) use integer::write_integer;
-pub(crate) use table::{ENTRY_OVERHEAD, Field, Name, STATIC_ENTRIES, TABLE_BYTES};
+pub(crate) use table::{ENTRY_OVERHEAD, EntryId, Field, Name, STATIC_ENTRIES, TABLE_BYTES};
 
 use integer::read_integer;
 use table::{Table, is_sound_name, is_sound_value};
@@ -39,6 +39,40 @@ pub(crate) enum HpackError {
     TooLarge(usize),
 }
 
+/// Receiver of the fields of a block. One that has kept earlier fields need not see them again.
+pub(crate) trait FieldSink {
+    /// Takes an indexed field that is known by its entry, and returns its size.
+    fn known_entry(&mut self, entry: EntryId) -> Option<usize> {
+        let _ = entry;
+        None
+    }
+
+    /// Takes a known literal that `block` begins with, and returns its length there and its size.
+    fn known_literal(&mut self, block: &[u8]) -> Option<(usize, usize)> {
+        let _ = block;
+        None
+    }
+
+    fn field(&mut self, field: &Field<'_>, origin: Origin<'_>);
+}
+
+impl<F: FnMut(&Field<'_>)> FieldSink for F {
+    fn field(&mut self, field: &Field<'_>, _: Origin<'_>) {
+        self(field);
+    }
+}
+
+/// Form of a field in its block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin<'a> {
+    /// Entry of a table, into which the field may have come just now.
+    Entry(EntryId),
+    /// Bytes of a literal that mean the same in every block.
+    Literal(&'a [u8]),
+    /// Literal with the index of a name in the dynamic table.
+    NamedByIndex,
+}
+
 /// Decoder of all header blocks of a connection, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
@@ -55,12 +89,12 @@ impl Decoder {
         self.table.changes()
     }
 
-    /// Calls `each` with every field; fails past `bytes_max` by HPACK's measure.
+    /// Hands every field to `sink`; fails past `bytes_max` by HPACK's measure.
     pub(crate) fn decode(
         &mut self,
         mut block: &[u8],
         bytes_max: usize,
-        mut each: impl FnMut(&Field<'_>),
+        mut sink: impl FieldSink,
     ) -> Result<(), HpackError> {
         let (mut bytes, mut at_start) = (0, true);
         while let Some(&first) = block.first() {
@@ -75,9 +109,19 @@ impl Decoder {
             at_start = false;
             bytes += if first & 0x80 != 0 {
                 let index = read_integer(&mut block, 7)?;
-                self.table.show(index, &mut each).ok_or(HpackError::Index(index))?
+                let entry = self.table.entry_id(index).ok_or(HpackError::Index(index))?;
+                match sink.known_entry(entry) {
+                    Some(bytes) => bytes,
+                    None => {
+                        let mut show = |field: &Field<'_>| sink.field(field, Origin::Entry(entry));
+                        self.table.show(index, &mut show).ok_or(HpackError::Index(index))?
+                    }
+                }
+            } else if let Some((len, bytes)) = sink.known_literal(block) {
+                block = &block[len..];
+                bytes
             } else {
-                self.literal(&mut block, first & 0x40 != 0, &mut each)?
+                self.literal(&mut block, first & 0x40 != 0, &mut sink)?
             };
             if bytes > bytes_max {
                 return Err(HpackError::TooLarge(bytes_max));
@@ -95,8 +139,9 @@ impl Decoder {
         &mut self,
         block: &mut &[u8],
         indexed: bool,
-        each: &mut impl FnMut(&Field<'_>),
+        sink: &mut impl FieldSink,
     ) -> Result<usize, HpackError> {
+        let start = *block;
         let index = read_integer(block, if indexed { 6 } else { 4 })?;
         let name = match index {
             0 => read_string(block, &mut self.name)?,
@@ -107,7 +152,12 @@ impl Decoder {
         let sound = (class != Name::Other && class != Name::UnknownPseudo || is_sound_name(name))
             && is_sound_value(value);
         let bytes = name.len() + value.len() + ENTRY_OVERHEAD;
-        each(&Field { name: class, value, sound, bytes });
+        let origin = match index {
+            _ if indexed => Origin::Entry(self.table.next_id()),
+            0..=STATIC_ENTRIES => Origin::Literal(&start[..start.len() - block.len()]),
+            _ => Origin::NamedByIndex,
+        };
+        sink.field(&Field { name: class, value, sound, bytes }, origin);
         if indexed {
             self.kept.clear();
             self.kept.extend_from_slice(name);

@@ -38,6 +38,11 @@ pub(crate) enum Name {
     Other,
 }
 
+/// Entry of the static table by its index, or of the dynamic table by its place among all
+/// insertions, evicted ones too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryId(u64);
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field<'a> {
     pub(crate) name: Name,
@@ -111,7 +116,8 @@ pub(crate) struct Table {
     entries: VecDeque<Entry>,
     size: usize,
     size_max: usize,
-    changes: u64,
+    inserted: u64,
+    resized: u64,
 }
 
 impl Default for Table {
@@ -122,7 +128,8 @@ impl Default for Table {
             entries: VecDeque::new(),
             size: 0,
             size_max: TABLE_BYTES,
-            changes: 0,
+            inserted: 0,
+            resized: 0,
         }
     }
 }
@@ -158,13 +165,28 @@ impl Table {
         self.entries.get(self.entries.len().checked_sub(age + 1)?)
     }
 
+    /// Returns the entry that `index` stands for now. Unlike an index, it stands for the same field
+    /// as long as the table exists.
+    #[inline]
+    pub(crate) fn entry_id(&self, index: usize) -> Option<EntryId> {
+        let Some(age) = index.checked_sub(STATIC_ENTRIES + 1) else {
+            return (index > 0).then_some(EntryId(index as u64));
+        };
+        (age < self.entries.len()).then(|| EntryId(self.next_id().0 - 1 - age as u64))
+    }
+
+    /// Returns the entry of the next insertion.
+    pub(crate) fn next_id(&self) -> EntryId {
+        EntryId(STATIC_ENTRIES as u64 + 1 + self.inserted)
+    }
+
     pub(crate) fn changes(&self) -> u64 {
-        self.changes
+        self.inserted + self.resized
     }
 
     /// Inserts a field and evicts the oldest. A field larger than the table empties it.
     pub(crate) fn insert(&mut self, name: &[u8], value: &[u8], class: Name, sound: bool) {
-        self.changes += 1;
+        self.inserted += 1;
         let bytes = name.len() + value.len() + ENTRY_OVERHEAD;
         if bytes > self.size_max {
             self.shrink_to(0);
@@ -181,7 +203,7 @@ impl Table {
     }
 
     pub(crate) fn resize(&mut self, size_max: usize) {
-        self.changes += 1;
+        self.resized += 1;
         self.size_max = size_max;
         self.shrink_to(size_max);
     }

@@ -16,6 +16,7 @@ const METHOD: u8 = 1;
 const SCHEME: u8 = 2;
 const AUTHORITY: u8 = 4;
 const PATH: u8 = 8;
+const CONTENT_TYPE: u8 = 0x10;
 /// Bit of all regular fields, which no pseudo-field may follow.
 const REGULAR: u8 = 0x80;
 
@@ -28,41 +29,74 @@ pub(crate) enum Method {
     Other,
 }
 
+/// State of a head between two fields, without its texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    method: Method,
+    encoded: bool,
+    content_length: Option<u64>,
+    seen: u8,
+}
+
 /// Head of a request; its buffers are reused.
 #[derive(Debug, Default)]
 pub(crate) struct RequestHead {
-    pub(crate) method: Method,
+    marks: Marks,
     pub(crate) path: Vec<u8>,
     pub(crate) content_type: Vec<u8>,
     authority: Vec<u8>,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) encoded: bool,
-    pub(crate) content_length: Option<u64>,
     pub(crate) bytes: usize,
     pub(crate) fields: usize,
-    seen: u8,
     fault: Option<&'static str>,
 }
 
+impl Marks {
+    /// Returns true if no regular field has come yet.
+    pub(crate) fn is_before_regular(self) -> bool {
+        self.seen & REGULAR == 0
+    }
+}
+
 impl RequestHead {
-    pub(crate) fn clear(&mut self) {
-        self.method = Method::Post;
-        self.path.clear();
-        self.content_type.clear();
-        self.authority.clear();
+    /// Begins a new block. The fields that [`Marks`] stand for remain until [`Self::restore`].
+    pub(crate) fn begin(&mut self) {
         self.timeout = None;
-        self.encoded = false;
-        self.content_length = None;
         self.bytes = 0;
         self.fields = 0;
-        self.seen = 0;
         self.fault = None;
+    }
+
+    /// Goes back to the state that `marks` describe, which the last block has passed.
+    pub(crate) fn restore(&mut self, marks: Marks) {
+        self.marks = marks;
+        let texts = [
+            (PATH, &mut self.path),
+            (AUTHORITY, &mut self.authority),
+            (CONTENT_TYPE, &mut self.content_type),
+        ];
+        for (bit, text) in texts {
+            if marks.seen & bit == 0 {
+                text.clear();
+            }
+        }
+    }
+
+    /// Notes a regular field without a meaning.
+    pub(crate) fn note_regular(&mut self) {
+        self.marks.seen |= REGULAR;
+    }
+
+    /// Counts a field that the marks contain.
+    #[inline]
+    pub(crate) fn count(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.fields += 1;
     }
 
     #[inline]
     pub(crate) fn take(&mut self, field: &Field<'_>) {
-        self.bytes += field.bytes;
-        self.fields += 1;
+        self.count(field.bytes);
         if !field.sound {
             return self.blame("a field holds a forbidden byte");
         }
@@ -70,7 +104,7 @@ impl RequestHead {
         match field.name {
             Name::Method => {
                 self.pseudo(METHOD);
-                self.method = match value {
+                self.marks.method = match value {
                     b"POST" => Method::Post,
                     b"HEAD" => Method::Head,
                     b"CONNECT" => Method::Connect,
@@ -94,20 +128,23 @@ impl RequestHead {
     }
 
     fn regular(&mut self, name: Name, value: &[u8]) {
-        self.seen |= REGULAR;
+        self.marks.seen |= REGULAR;
         match name {
-            Name::ContentType => replace(&mut self.content_type, value),
+            Name::ContentType => {
+                self.marks.seen |= CONTENT_TYPE;
+                replace(&mut self.content_type, value);
+            }
             Name::GrpcTimeout => self.timeout = grpc::parse_timeout(value),
-            Name::GrpcEncoding => self.encoded = grpc::is_compression(value),
+            Name::GrpcEncoding => self.marks.encoded = grpc::is_compression(value),
             Name::Te if value != b"trailers" => self.blame("te may only be trailers"),
             Name::Hop => self.blame("a connection-specific field of HTTP/1.1"),
             Name::ContentLength => match parse_length(value) {
-                Some(length) if self.content_length.is_none_or(|known| known == length) => {
-                    self.content_length = Some(length);
+                Some(length) if self.marks.content_length.is_none_or(|known| known == length) => {
+                    self.marks.content_length = Some(length);
                 }
                 _ => self.blame("content-length is not one number"),
             },
-            Name::Host if self.seen & AUTHORITY != 0 && front(value) != self.authority => {
+            Name::Host if self.marks.seen & AUTHORITY != 0 && front(value) != self.authority => {
                 self.blame("host differs from :authority");
             }
             _ => {}
@@ -115,27 +152,35 @@ impl RequestHead {
     }
 
     fn pseudo(&mut self, bit: u8) {
-        if self.seen & bit != 0 {
+        if self.marks.seen & bit != 0 {
             self.blame("a pseudo-field occurs twice");
         }
-        if self.seen & !(METHOD | SCHEME | AUTHORITY | PATH) != 0 {
+        if self.marks.seen & !(METHOD | SCHEME | AUTHORITY | PATH) != 0 {
             self.blame("a pseudo-field after a regular field");
         }
-        self.seen |= bit;
+        self.marks.seen |= bit;
     }
 
     fn blame(&mut self, what: &'static str) {
         self.fault.get_or_insert(what);
     }
 
+    pub(crate) fn has_content_type(&self) -> bool {
+        self.marks.seen & CONTENT_TYPE != 0
+    }
+
+    pub(crate) fn is_blamed(&self) -> bool {
+        self.fault.is_some()
+    }
+
     pub(crate) fn fault(&self) -> Option<&'static str> {
-        let has = |bits: u8| self.seen & bits == bits;
+        let has = |bits: u8| self.marks.seen & bits == bits;
         if self.fault.is_some() {
             return self.fault;
         }
-        match self.method {
+        match self.marks.method {
             _ if !has(METHOD) => Some(":method is missing"),
-            Method::Connect if self.seen & (SCHEME | PATH) != 0 || !has(AUTHORITY) => {
+            Method::Connect if self.marks.seen & (SCHEME | PATH) != 0 || !has(AUTHORITY) => {
                 Some("CONNECT has an :authority and nothing else")
             }
             Method::Connect => None,
@@ -146,8 +191,24 @@ impl RequestHead {
     }
 
     pub(crate) fn trailers_fault(&self) -> Option<&'static str> {
-        let pseudo = self.seen & (METHOD | SCHEME | AUTHORITY | PATH) != 0;
+        let pseudo = self.marks.seen & (METHOD | SCHEME | AUTHORITY | PATH) != 0;
         self.fault.or(pseudo.then_some("a pseudo-field in trailers"))
+    }
+
+    pub(crate) fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    pub(crate) fn method(&self) -> Method {
+        self.marks.method
+    }
+
+    pub(crate) fn encoded(&self) -> bool {
+        self.marks.encoded
+    }
+
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.marks.content_length
     }
 
     pub(crate) fn is_grpc(&self) -> bool {
@@ -215,11 +276,12 @@ mod tests {
         let mut head = head(&[&GOOD[..], &more].concat());
         assert_eq!(head.fault(), None);
         assert_eq!((&head.path[..], &head.content_type[..]), (&b"/a/b"[..], more[1].1.as_bytes()));
-        assert!(head.is_grpc() && head.encoded && head.method == Method::Post);
-        assert_eq!((head.timeout, head.content_length), (Some(Duration::from_secs(2)), Some(12)));
+        assert!(head.is_grpc() && head.encoded() && head.method() == Method::Post);
+        assert_eq!((head.timeout, head.content_length()), (Some(Duration::from_secs(2)), Some(12)));
         assert_eq!((head.fields, head.bytes > 11 * 32), (11, true));
-        head.clear();
-        assert!(head.fault().is_some() && head.timeout.is_none() && !head.encoded);
+        head.begin();
+        head.restore(Marks::default());
+        assert!(head.fault().is_some() && head.timeout.is_none() && !head.encoded());
     }
 
     #[test]

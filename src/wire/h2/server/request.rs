@@ -115,24 +115,29 @@ impl<H: Handler> H2<H> {
     #[inline]
     fn classify(&mut self) -> Result<RequestState, Status> {
         match self.heads.route() {
-            Some(route) => Ok(RequestState::Call(route)),
-            None => self.classify_new(),
+            Some(route) if !self.is_head_too_large() => Ok(RequestState::Call(route)),
+            _ => self.classify_new(),
         }
+    }
+
+    fn is_head_too_large(&self) -> bool {
+        let (head, limits) = (self.heads.latest(), &self.connection.limits);
+        head.bytes > limits.head_bytes_max || head.fields > limits.head_fields_max
     }
 
     fn classify_new(&mut self) -> Result<RequestState, Status> {
         let head = self.heads.latest();
         let text = |status, text| {
-            let is_head = head.method == Method::Head;
+            let is_head = head.method() == Method::Head;
             Ok(RequestState::Text(Box::new(TextResponse::new(status, text, is_head))))
         };
-        let limits = &self.connection.limits;
-        let (bytes_max, fields_max) = (limits.head_bytes_max, limits.head_fields_max);
-        if head.bytes > bytes_max || head.fields > fields_max {
+        if self.is_head_too_large() {
+            let limits = &self.connection.limits;
+            let (bytes_max, fields_max) = (limits.head_bytes_max, limits.head_fields_max);
             self.connection.abuse.counts.hit(Limit::Head);
             return text("431", format!("over {bytes_max} bytes or {fields_max} fields of header"));
         }
-        if head.method != Method::Post {
+        if head.method() != Method::Post {
             return text("405", "gRPC calls are POST".to_owned());
         }
         if !head.is_grpc() {
@@ -145,7 +150,7 @@ impl<H: Handler> H2<H> {
             path: &head.path[..path_len],
             content_type: &head.content_type,
             has_body: true,
-            body_len: head.content_length,
+            body_len: head.content_length(),
         };
         match self.handler.route(&seen).map_err(Status::from)? {
             Routed::Unary(route) => {
@@ -164,7 +169,7 @@ impl<H: Handler> H2<H> {
         state: Result<RequestState, Status>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        if self.heads.latest().content_length.is_some_and(|length| length > 0) {
+        if self.heads.latest().content_length().is_some_and(|length| length > 0) {
             return Err(Fault::Stream(id, ErrorCode::Protocol, WRONG_LENGTH));
         }
         let status = match state {
@@ -215,8 +220,8 @@ impl<H: Handler> H2<H> {
         } else {
             let is_text = matches!(state, RequestState::Text(_));
             let message =
-                (!is_text).then(|| MessageReader::new(limits.body_bytes_max, head.encoded));
-            stream.inbound.open(STREAM_WINDOW, head.content_length, message);
+                (!is_text).then(|| MessageReader::new(limits.body_bytes_max, head.encoded()));
+            stream.inbound.open(STREAM_WINDOW, head.content_length(), message);
             stream.inbound.set_many(matches!(state, RequestState::Stream(_)));
         }
         stream.data = Request { state, deadline };

@@ -25,7 +25,7 @@ impl<H: Handler> H2<H> {
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         let head = self.heads.latest();
-        if head.content_length.is_some_and(|length| length != content.len() as u64) {
+        if head.content_length().is_some_and(|length| length != content.len() as u64) {
             return Err(Fault::Stream(id, ErrorCode::Protocol, WRONG_LENGTH));
         }
         let written = match state {
@@ -34,7 +34,7 @@ impl<H: Handler> H2<H> {
             }
             Ok(RequestState::Call(route)) => {
                 let window = self.connection.peer.initial_window_size as usize;
-                self.answer(id, route, content, head.encoded, window, cx)
+                self.answer(id, route, content, head.encoded(), window, cx)
             }
             Ok(RequestState::Text(response)) => return self.send_text_inline(id, *response, cx),
             Ok(RequestState::Stream(_) | RequestState::Answered) => return Ok(()),

@@ -8,7 +8,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(Name, String)>, HpackError> {
     let mut fields = Vec::new();
-    decoder.decode(block, 64 * 1024, |field| {
+    decoder.decode(block, 64 * 1024, |field: &Field<'_>| {
         assert!(field.sound);
         fields.push((field.name, String::from_utf8(field.value.to_vec()).unwrap()));
     })?;
@@ -159,11 +159,11 @@ fn a_bomb_is_counted_before_it_is_kept() {
     write_indexed_literal(0, b"x", &[b'y'; 4000], &mut block);
     block.extend(std::iter::repeat_n(0xBE, 16 * 1024));
     let mut shown = 0;
-    let result = decoder.decode(&block, 64 * 1024, |_| shown += 1);
+    let result = decoder.decode(&block, 64 * 1024, |_: &Field<'_>| shown += 1);
     assert_eq!(result, Err(HpackError::TooLarge(64 * 1024)));
     assert!(shown < 20, "{shown}");
     let empty_names = [0x40, 0x00, 0x00].repeat(3000);
-    let result = decoder.decode(&empty_names, 64 * 1024, |_| {});
+    let result = decoder.decode(&empty_names, 64 * 1024, |_: &Field<'_>| {});
     assert_eq!(result, Err(HpackError::TooLarge(64 * 1024)), "an empty field counts 32 bytes");
 }
 
@@ -188,6 +188,6 @@ fn unsound_fields_are_shown_as_such_and_stay_so_in_the_table() {
     write_literal(31, b"", b" padded", &mut block);
     block.push(0xBE);
     let mut sound = Vec::new();
-    decoder.decode(&block, 64 * 1024, |field| sound.push(field.sound)).unwrap();
+    decoder.decode(&block, 64 * 1024, |field: &Field<'_>| sound.push(field.sound)).unwrap();
     assert_eq!(sound, [false, false, false]);
 }
