@@ -116,6 +116,9 @@ fn stack_gives_back(driver: Driver, protocol: Protocol, codecs: CodecSet) {
             );
         }
     }
+    let sent = b"\x85\xa2nd\xc3\xa4type\xa3|u1\xa4kind\xc4\0\xa5shape\x91\x02\xa4data\xc4\x02ab";
+    let got = peer.echo(Encoding::Msgpack, sent);
+    assert_eq!(got, sent, "{driver}/{protocol} answers str keys with str keys");
     drop(peer);
     assert_eq!(server.stop().accepted, 1);
 }

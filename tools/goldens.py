@@ -6,13 +6,15 @@
 
 One file per encoding, one array per line: its dtype, shape and C-order bytes (hex), and the message (`text` for the
 JSON forms, `body` in hex for the others). `decode_only` marks messages that a client may send, but that we write
-differently. With the pinned versions every run gives the same files.
+differently. `dtypes.json` has what numpy.dtype makes of a name, or null. The .npy files are inputs: Python 2 wrote
+them, or a program with its own spelling of the dtype. With the pinned versions every run gives the same files.
 """
 
 import base64
 import io
 import json
 import pathlib
+import warnings
 
 import msgpack
 import msgpack_numpy
@@ -25,6 +27,7 @@ DTYPES = ["|b1", "|i1", "|u1"] + [
     for name in ["i2", "u2", "f2", "i4", "u4", "f4", "i8", "u8", "f8", "c8", "c16"]
     for order in "<>"
 ]
+SPELLINGS = ["float64", "f8", "=f8", "d", ">d", "|f8", "<u1", "uint8", "?", "bool", "int32", "l", "half", "complex64", "c16"]
 SHAPES = [(), (0,), (1,), (3,), (2, 3), (2, 0, 3), (3, 2, 2)]
 
 
@@ -63,6 +66,31 @@ def arrays():
     yield (rng.standard_normal(60) * 100).astype("<f4").reshape(5, 4, 3)
 
 
+def spelled():
+    """Yields spellings of dtypes, each with an array of it."""
+    rng = np.random.default_rng(3)
+    for spelling in SPELLINGS:
+        yield spelling, (rng.random(6) * 2).astype(np.dtype(spelling)).reshape(2, 3)
+
+
+def dtypes():
+    """What numpy.dtype makes of every combination of a mark, a code and a size, and of names."""
+    codes = [kind + size for kind in "biufcOSUVMmgG" for size in ["", "1", "2", "3", "4", "8", "16", "32"]]
+    codes += list("?BhHIlLqQpPnNedFDaw")
+    codes += [name for name in dir(np) if isinstance(getattr(np, name), type)]
+    codes += [name for name in np.sctypeDict if isinstance(name, str)]
+    table = {}
+    for text in [mark + code for mark in ["", "<", ">", "=", "|"] for code in codes]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                name = np.dtype(text).str
+        except TypeError:
+            name = None
+        table[text] = name if name in DTYPES else None
+    return table
+
+
 def line(array, **message):
     return {"dtype": array.dtype.str, "shape": list(array.shape), "data": array.tobytes().hex(), **message}
 
@@ -93,6 +121,14 @@ def npy_lines():
     for version in [(2, 0), (3, 0)]:
         array = values("<f8", 6, rng).reshape(2, 3)
         yield line(array, body=npy(array, version).hex(), decode_only=True)
+    for spelling, array in spelled():
+        body = npy(array).replace(f"'{array.dtype.str}'".encode(), f"'{spelling}'".encode())
+        length = len(body) - array.nbytes - 10
+        yield line(array, body=(body[:8] + length.to_bytes(2, "little") + body[10:]).hex(), decode_only=True)
+    for path in sorted(DATA.glob("*.npy")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy.load warns of Python 2.
+            yield line(np.load(path), body=path.read_bytes().hex(), decode_only=True)
 
 
 def msgpack_lines():
@@ -106,6 +142,10 @@ def msgpack_lines():
             body = msgpack.packb(array[()], default=msgpack_numpy.encode, use_bin_type=True)
             if body[:1] == b"\x83":  # float64 and complex128 are Python's own numbers too, and written as such
                 yield line(array, body=body.hex(), decode_only=True)
+    for spelling, array in spelled():
+        for kind in [b"", None, array.dtype.kind]:
+            message = {"nd": True, "type": spelling, "kind": kind, "shape": array.shape, "data": array.tobytes()}
+            yield line(array, body=msgpack.packb(message).hex(), decode_only=True)
 
 
 def message_class(name, packed):
@@ -131,6 +171,9 @@ def protobuf_lines():
         if array.shape == (2, 3):
             body = other(**parts, later="unknown").SerializeToString(deterministic=True)
             yield line(array, body=body.hex(), decode_only=True)
+    for spelling, array in spelled():
+        body = current(buffer=array.tobytes(), dtype=spelling, shape=array.shape).SerializeToString(deterministic=True)
+        yield line(array, body=body.hex(), decode_only=True)
     yield line(array := np.empty((0, 2**56), "|b1"), body=current(dtype="|b1", shape=array.shape).SerializeToString().hex())
 
 
@@ -157,6 +200,17 @@ def json_lines():
             with np.errstate(over="ignore"):
                 array = np.array(json.loads(text), dtype)
             yield line(array, text=f'{{"data": {text}, "dtype": "{dtype}"}}', decode_only=True)
+    for spelling, array in spelled():
+        if array.dtype.kind != "c":
+            yield line(array, text=json.dumps({"data": array.tolist(), "dtype": spelling}), decode_only=True)
+    for text, dtypes in [
+        ("[1.0, 1e2, 0.0, -0.0, 12.5e1, 1200e-2]", ["|u1", "<i2", ">i4", "<u8", "<f8"]),
+        ("[[1e3, -1E3], [9007199254740991.0, 2]]", ["<i8", ">i8"]),
+        ("[[0, 1, true], [false, 1.0, 0e5]]", ["|b1"]),
+    ]:
+        for dtype in dtypes:
+            array = np.array(json.loads(text)).astype(dtype)
+            yield line(array, text=f'{{"data": {text}, "dtype": "{dtype}"}}', decode_only=True)
 
 
 def json_binary_lines():
@@ -172,6 +226,10 @@ def json_binary_lines():
                 json.dumps(message).replace("/", "\\/"),
             ]:
                 yield line(array, text=text, decode_only=True)
+    for spelling, array in spelled():
+        text64 = base64.b64encode(array.tobytes()).decode()
+        text = json.dumps({"buffer": text64, "dtype": spelling, "shape": list(array.shape)})
+        yield line(array, text=text, decode_only=True)
 
 
 def main():
@@ -179,6 +237,7 @@ def main():
     for lines in [npy_lines, msgpack_lines, protobuf_lines, json_lines, json_binary_lines]:
         path = DATA / (lines.__name__.removesuffix("_lines") + ".jsonl")
         path.write_text("".join(json.dumps(entry) + "\n" for entry in lines()))
+    (DATA / "dtypes.json").write_text(json.dumps(dtypes(), indent=0, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

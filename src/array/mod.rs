@@ -97,14 +97,18 @@ impl DType {
         NAMES.iter().map(|name| DType::from_bytes(name).expect("the list holds supported names"))
     }
 
-    /// Parses a NumPy type string such as `<f8`; `=` means little-endian.
+    /// Parses a NumPy type string such as `<f8`, or another spelling that `numpy.dtype` accepts.
     pub fn parse(text: &str) -> Result<DType, ArrayError> {
         DType::from_bytes(text.as_bytes()).ok_or_else(|| ArrayError::DType(excerpt(text)))
     }
 
     pub(crate) fn from_bytes(text: &[u8]) -> Option<DType> {
-        let (mark, rest) = text.split_first()?;
-        let (kind, size) = match rest {
+        let (mark, code) = text.split_first()?;
+        DType::from_code(*mark, code).or_else(|| spelled(text))
+    }
+
+    fn from_code(mark: u8, code: &[u8]) -> Option<DType> {
+        let (kind, size) = match code {
             b"b1" => (Kind::Bool, 1),
             b"i1" => (Kind::Int, 1),
             b"i2" => (Kind::Int, 2),
@@ -162,6 +166,40 @@ impl DType {
     pub fn order(self) -> Order {
         self.order
     }
+}
+
+/// Codes of the closed list with their other spellings. C types have the sizes of Linux on x86-64,
+/// and `int` is that of NumPy 2.
+const SPELLINGS: [(&[u8], &[&str]); 14] = [
+    (b"b1", &["?", "bool", "bool_"]),
+    (b"i1", &["b", "int8", "byte"]),
+    (b"i2", &["h", "int16", "short"]),
+    (b"i4", &["i", "int32", "intc"]),
+    (b"i8", &["l", "q", "p", "n", "int64", "int", "int_", "intp", "long", "longlong"]),
+    (b"u1", &["B", "uint8", "ubyte"]),
+    (b"u2", &["H", "uint16", "ushort"]),
+    (b"u4", &["I", "uint32", "uintc"]),
+    (b"u8", &["L", "Q", "P", "N", "uint64", "uint", "uintp", "ulong", "ulonglong"]),
+    (b"f2", &["e", "float16", "half"]),
+    (b"f4", &["f", "float32", "single"]),
+    (b"f8", &["d", "float64", "float", "double"]),
+    (b"c8", &["F", "complex64", "csingle"]),
+    (b"c16", &["D", "complex128", "complex", "cdouble"]),
+];
+
+/// Reads the spellings of `numpy.dtype` other than its type strings. As in NumPy, a single
+/// character may follow a mark of the byte order, but a name may not.
+#[cold]
+fn spelled(text: &[u8]) -> Option<DType> {
+    let (mark, code) = match text {
+        [mark @ (b'<' | b'>' | b'=' | b'|'), code @ ..] => (*mark, code),
+        code => (b'=', code),
+    };
+    let is_marked = code.len() < text.len();
+    let is_it = |name: &&str| name.as_bytes() == code && !(is_marked && name.len() > 1);
+    let known = SPELLINGS.iter().find(|(_, names)| names.iter().any(is_it));
+    let code = known.map_or(code, |(code, _)| code);
+    DType::from_code(if mark == b'|' { b'=' } else { mark }, code)
 }
 
 /// Cuts text from a peer, which must not choose the length of an error message.
@@ -344,7 +382,26 @@ mod tests {
 
     #[test]
     fn other_spellings_become_what_numpy_writes() {
-        for (text, name) in [("=f8", "<f8"), (">u1", "|u1"), ("<b1", "|b1"), ("=i1", "|i1")] {
+        for (text, name) in [
+            ("=f8", "<f8"),
+            (">u1", "|u1"),
+            ("<b1", "|b1"),
+            ("=i1", "|i1"),
+            ("f8", "<f8"),
+            ("|f8", "<f8"),
+            ("c16", "<c16"),
+            ("?", "|b1"),
+            (">d", ">f8"),
+            ("<B", "|u1"),
+            ("float64", "<f8"),
+            ("float", "<f8"),
+            ("int32", "<i4"),
+            ("int", "<i8"),
+            ("uint8", "|u1"),
+            ("bool", "|b1"),
+            ("half", "<f2"),
+            ("complex64", "<c8"),
+        ] {
             assert_eq!(DType::parse(text).unwrap().name(), name, "{text}");
         }
     }
@@ -352,8 +409,40 @@ mod tests {
     #[test]
     fn anything_off_the_list_is_refused_by_name() {
         let refused = [
-            "", "|", "<", "f8", "|f8", "<f16", "|O", "|O8", "<U4", "|S3", "|V8", "<M8[ns]", "<m8",
-            "<i3", "<c32", "<f08", "<f8 ", " <f8", "<F8", "float64", "<b2", "|b1\0",
+            "",
+            "|",
+            "<",
+            "f16",
+            "<f16",
+            "O",
+            "|O",
+            "|O8",
+            "<U4",
+            "|S3",
+            "|V8",
+            "<M8[ns]",
+            "<m8",
+            "<i3",
+            "<c32",
+            "<f08",
+            "<f8 ",
+            " <f8",
+            "<F8",
+            "<float64",
+            "Float64",
+            "float128",
+            "g",
+            "longdouble",
+            "object",
+            "str",
+            "u",
+            "c",
+            "<b2",
+            "|b1\0",
+            "<<f8",
+            "=|u1",
+            "1f8",
+            "f8,f8",
         ];
         for text in refused {
             assert_eq!(DType::parse(text), Err(ArrayError::DType(text.to_owned())));

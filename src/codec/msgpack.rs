@@ -4,10 +4,12 @@
 //! {nd: true, type: "<f8", kind: b"", shape: [2, 3], data: b"..."}
 //! ```
 //! Output keys are bin, as in msgpack_numpy 0.4.8. In the input, keys, `type`, `kind` and `data`
-//! may be bin or str, in any order; other keys are skipped. `kind` must be empty or absent: `V`
-//! marks a structured array and `O` a pickle, and neither is ever decoded. The form of a NumPy
-//! scalar, `{nd: false, type, data}`, is read as a 0-d array. Bare numbers, as msgpack_numpy writes
-//! Python's floats, have no dtype and are refused. `data` is borrowed in both directions.
+//! may be bin or str, in any order; other keys are skipped. An echo has keys of the request's kind,
+//! since readers of other languages look for str. `kind` must be absent, nil, empty or a number's,
+//! e.g. `f`: `V` marks a structured array and `O` a pickle, and neither is ever decoded. The form
+//! of a NumPy scalar, `{nd: false, type, data}`, is read as a 0-d array. Bare numbers, as
+//! msgpack_numpy writes Python's floats, have no dtype and are refused. `data` is borrowed in both
+//! directions.
 
 use rmp::Marker;
 
@@ -33,51 +35,92 @@ impl ArrayCodec for Msgpack {
     }
 
     fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
-        let start = out.len();
-        let payload = array.data();
-        let len = u32::try_from(payload.len()).map_err(|_| CodecError::Unsupported {
-            encoding: NAME,
-            at: None,
-            what: format!("{} bytes in one bin value, whose length has 32 bits", payload.len()),
-        })?;
-        write(array, len, out).expect("a Vec takes all that is written to it");
-        Ok(Encoded { head_len: out.len() - start, payload })
+        put(array, &BIN_KEYS, out)
+    }
+
+    fn echo<'a>(
+        &self,
+        body: &'a [u8],
+        _scratch: &'a mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded<'a>> {
+        if let Some(array) = plain(body) {
+            return self.encode(&array, out);
+        }
+        put(&careful(body)?, if has_str_keys(body) { &STR_KEYS } else { &BIN_KEYS }, out)
     }
 }
 
+/// Writes the head. Inlined, so that the keys of [`ArrayCodec::encode`] are constants.
+#[inline(always)]
+fn put<'a>(array: &ArrayView<'a>, keys: &Keys, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
+    let start = out.len();
+    let payload = array.data();
+    let len = u32::try_from(payload.len()).map_err(|_| CodecError::Unsupported {
+        encoding: NAME,
+        at: None,
+        what: format!("{} bytes in one bin value, whose length has 32 bits", payload.len()),
+    })?;
+    write(array, keys, len, out).expect("a Vec takes all that is written to it");
+    Ok(Encoded { head_len: out.len() - start, payload })
+}
+
+#[inline(always)]
 fn write(
     array: &ArrayView<'_>,
+    keys: &Keys,
     len: u32,
     out: &mut Vec<u8>,
 ) -> Result<(), rmp::encode::ValueWriteError> {
     use rmp::encode as put;
-    out.extend_from_slice(BEFORE_TYPE);
+    out.extend_from_slice(keys.before_type);
     put::write_str(out, array.dtype().name())?;
-    out.extend_from_slice(BEFORE_SHAPE);
+    out.extend_from_slice(keys.before_shape);
     let dims = array.shape().dims();
     put::write_array_len(out, dims.len() as u32)?;
     for &dim in dims {
         put::write_uint(out, dim)?;
     }
-    out.extend_from_slice(BEFORE_DATA);
+    out.extend_from_slice(keys.before_data);
     put::write_bin_len(out, len)?;
     Ok(())
 }
 
 /// Map of five, `nd` with true, and the other keys around type, shape and data.
-const BEFORE_TYPE: &[u8] = b"\x85\xc4\x02nd\xc3\xc4\x04type";
-const BEFORE_SHAPE: &[u8] = b"\xc4\x04kind\xc4\x00\xc4\x05shape";
-const BEFORE_DATA: &[u8] = b"\xc4\x04data";
+struct Keys {
+    before_type: &'static [u8],
+    before_shape: &'static [u8],
+    before_data: &'static [u8],
+}
+
+const BIN_KEYS: Keys = Keys {
+    before_type: b"\x85\xc4\x02nd\xc3\xc4\x04type",
+    before_shape: b"\xc4\x04kind\xc4\x00\xc4\x05shape",
+    before_data: b"\xc4\x04data",
+};
+
+const STR_KEYS: Keys = Keys {
+    before_type: b"\x85\xa2nd\xc3\xa4type",
+    before_shape: b"\xa4kind\xc4\x00\xa5shape",
+    before_data: b"\xa4data",
+};
+
+/// Returns true if the first key of the map is a str.
+pub(super) fn has_str_keys(body: &[u8]) -> bool {
+    let mut cursor = Cursor::new(NAME, body);
+    let key = map_len(&mut cursor).and_then(|_| marker(&mut cursor));
+    matches!(key, Ok(Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32))
+}
 
 /// Reads a message in the form of msgpack_numpy; `None` leaves others and faults to [`careful`].
 fn plain(body: &[u8]) -> Option<ArrayView<'_>> {
     const STR: u8 = 0xa0;
-    let (mark, rest) = body.strip_prefix(BEFORE_TYPE)?.split_first()?;
+    let (mark, rest) = body.strip_prefix(BIN_KEYS.before_type)?.split_first()?;
     let (name, rest) = rest.split_at_checked(if *mark == STR | 3 { 3 } else { 4 })?;
     let dtype = DType::from_bytes(name).filter(|_| usize::from(*mark ^ STR) == name.len())?;
-    let mut cursor = Cursor::new(NAME, rest.strip_prefix(BEFORE_SHAPE)?);
+    let mut cursor = Cursor::new(NAME, rest.strip_prefix(BIN_KEYS.before_shape)?);
     let shape = shape(&mut cursor).ok()?;
-    let mut cursor = Cursor::new(NAME, cursor.rest().strip_prefix(BEFORE_DATA)?);
+    let mut cursor = Cursor::new(NAME, cursor.rest().strip_prefix(BIN_KEYS.before_data)?);
     let data = raw(&mut cursor).ok()??;
     ArrayView::new(dtype, shape, data).ok().filter(|_| cursor.is_empty())
 }
@@ -137,13 +180,22 @@ fn dtype(cursor: &mut Cursor<'_>) -> Result<DType> {
 }
 
 fn kind(cursor: &mut Cursor<'_>) -> Result<()> {
-    let kind = bytes(cursor, "kind", "expected bin or str")?;
-    if kind.is_empty() {
+    const NIL: u8 = 0xc0;
+    if cursor.peek() == Some(NIL) {
+        return skip(cursor);
+    }
+    let kind = bytes(cursor, "kind", "expected bin, str or nil")?;
+    if is_plain_kind(kind) {
         return Ok(());
     }
     let kind = kind.escape_ascii().take(KIND_SHOWN).collect::<Vec<u8>>();
     let what = format!("{:?} is not supported", String::from_utf8_lossy(&kind));
     Err(CodecError::field(NAME, "kind", what))
+}
+
+/// Returns true for no kind and for those of the listed dtypes.
+pub(super) fn is_plain_kind(kind: &[u8]) -> bool {
+    matches!(kind, b"" | b"b" | b"i" | b"u" | b"f" | b"c")
 }
 
 const STRUCTURED: &str = "expected a type string; structured dtypes are not supported";
@@ -299,10 +351,12 @@ mod tests {
 
     #[test]
     fn keys_and_values_may_be_bin_or_str_in_any_order() {
-        let bodies: [&[u8]; 3] = [
+        let bodies: [&[u8]; 5] = [
             b"\x85\xc4\x02nd\xc3\xc4\x04type\xa3|u1\xc4\x04kind\xc4\0\xc4\x05shape\x91\x02\xc4\x04data\xc4\x02\x07\x08",
             b"\xde\x00\x05\xa4data\xa2\x07\x08\xa4kind\xa0\xd9\x04type\xc4\x03|u1\xa5shape\xdc\x00\x01\xd3\0\0\0\0\0\0\0\x02\xa2nd\xc3",
             b"\xdf\0\0\0\x04\xa2nd\xc3\xa4type\xa3|u1\xa5shape\xdd\0\0\0\x01\xcd\0\x02\xa4data\xda\0\x02\x07\x08",
+            b"\x85\xa2nd\xc3\xa4kind\xc0\xa4type\xa5uint8\xa5shape\x91\x02\xa4data\xa2\x07\x08",
+            b"\x85\xa2nd\xc3\xa4kind\xa1u\xa4type\xc4\x01B\xa5shape\x91\x02\xa4data\xa2\x07\x08",
         ];
         for body in bodies {
             assert_eq!(decode(body), Ok(("|u1".to_owned(), vec![2], vec![7, 8])));

@@ -7,8 +7,8 @@
 //! ```
 //! Formats 1.0 to 3.0 are read; 1.0 is written, byte for byte as NumPy does. The header, a literal
 //! of a Python dict, is parsed, not evaluated: three known keys in any order, plain strings,
-//! booleans and a tuple of integers. Data in Fortran order is transposed into scratch; other data
-//! is borrowed in both directions. Source: `numpy.lib.format`.
+//! booleans and a tuple of integers (also Python 2's `3L`). Data in Fortran order is transposed
+//! into scratch; other data is borrowed in both directions. Source: `numpy.lib.format`.
 
 use std::io::Write;
 
@@ -278,6 +278,10 @@ fn integer(text: &mut Cursor<'_>) -> Result<u64> {
         return Err(text.fail("expected a dimension"));
     }
     let value = digits::value(text.take(len as u64)?);
+    // Python 2 writes a long integer as `3L`.
+    if text.peek() == Some(b'L') {
+        text.seek(text.offset() + 1);
+    }
     value.ok_or_else(|| CodecError::array(NAME)(ArrayError::Overflow))
 }
 
@@ -301,6 +305,8 @@ mod tests {
             "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }\n",
             "{\"shape\":(2 ,),\"fortran_order\":True,\"descr\":\"|u1\"}",
             "  { 'shape' : ( 2, ) , 'descr' : '>u1' ,\n 'fortran_order' : False }   \n",
+            "{'descr': '|u1', 'fortran_order': False, 'shape': (2L,), }\n",
+            "{'descr': 'uint8', 'fortran_order': False, 'shape': (2,), }\n",
         ] {
             let want = Ok(("|u1".to_owned(), vec![2], vec![7, 8]));
             assert_eq!(decode(&file(header, &[7, 8])), want, "{header}");

@@ -1,6 +1,7 @@
 //! Parsers of single list items: the complete grammar, and the text of its errors.
 
 use super::error::Fault;
+use super::scan::number_len;
 
 fn digits(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
@@ -62,15 +63,56 @@ pub(super) fn integer(text: &[u8], at: usize) -> Result<(bool, u64, usize), Faul
         return Err(no_item(text.get(at..).unwrap_or_default(), at, "expected an integer"));
     }
     if let Some(b'.' | b'e' | b'E') = text.get(end) {
-        return Err(Fault { at, what: "a float in an array of integers" });
+        return integral_float(text, at, first);
     }
     // Nineteen digits fit 64 bits.
     let (sure, more) = text[first..end].split_at(len.min(19));
     let add = |value: u64, digit: &u8| value.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
     let magnitude = sure.iter().fold(0, |value, digit| 10 * value + u64::from(digit - b'0'));
     let magnitude = more.iter().try_fold(magnitude, add);
-    let magnitude = magnitude.ok_or(Fault { at, what: "an integer out of range for its dtype" })?;
+    let magnitude = magnitude.ok_or(Fault { at, what: OUT_OF_RANGE })?;
     Ok((first > at, magnitude, end))
+}
+
+pub(super) const OUT_OF_RANGE: &str = "an integer out of range for its dtype";
+
+/// Reads a number with a point or an exponent, e.g. `1.0` or `1e3`, if it is an integer. Its digits
+/// begin at `first`. The decimal is evaluated exactly, not as a double.
+#[cold]
+fn integral_float(text: &[u8], at: usize, first: usize) -> Result<(bool, u64, usize), Fault> {
+    let len = number_len(&text[at..]);
+    let end = at + len.ok_or(Fault { at, what: "expected digits after the point or exponent" })?;
+    let number = &text[first..end];
+    let e = number.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(number.len());
+    let digits = &number[..e];
+    let point = digits.iter().position(|byte| *byte == b'.').unwrap_or(e);
+    // Number of digits before the point after the exponent has moved it.
+    let mut whole = point as i64 + number.get(e + 1..).map_or(0, exponent);
+    let mut magnitude = Some(0u64);
+    for digit in digits.iter().filter(|byte| **byte != b'.').map(|byte| u64::from(byte - b'0')) {
+        whole -= 1;
+        if whole >= 0 {
+            magnitude = magnitude.and_then(|value| value.checked_mul(10)?.checked_add(digit));
+        } else if digit != 0 {
+            return Err(Fault { at, what: "a fraction in an array of integers" });
+        }
+    }
+    while whole > 0 && magnitude.is_some_and(|value| value > 0) {
+        whole -= 1;
+        magnitude = magnitude.and_then(|value| value.checked_mul(10));
+    }
+    Ok((first > at, magnitude.ok_or(Fault { at, what: OUT_OF_RANGE })?, end))
+}
+
+/// Reads an exponent, limited to a value that no digits of a message can compensate.
+fn exponent(text: &[u8]) -> i64 {
+    const EXPONENT_MAX: i64 = 1 << 40;
+    let (sign, digits) = match text {
+        [b'-', digits @ ..] => (-1, digits),
+        [b'+', digits @ ..] | digits => (1, digits),
+    };
+    let add = |value: i64, digit: &u8| (value * 10 + i64::from(digit - b'0')).min(EXPONENT_MAX);
+    sign * digits.iter().fold(0, add)
 }
 
 pub(super) fn boolean(text: &[u8], at: usize) -> Result<(bool, usize), Fault> {
@@ -80,7 +122,11 @@ pub(super) fn boolean(text: &[u8], at: usize) -> Result<(bool, usize), Fault> {
             return Ok((value, at + word.len()));
         }
     }
-    Err(no_item(rest, at, "expected true or false in an array of bools"))
+    match integer(text, at) {
+        Ok((_, 0, end)) => Ok((false, end)),
+        Ok((false, 1, end)) => Ok((true, end)),
+        _ => Err(no_item(rest, at, "expected true, false, 0 or 1 in an array of bools")),
+    }
 }
 
 fn no_item(rest: &[u8], at: usize, expected: &'static str) -> Fault {

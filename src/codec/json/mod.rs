@@ -9,8 +9,9 @@
 //! | a number in a float array | the nearest double, rounded to `f4` or `f2`; `1e400` is inf |
 //! | `NaN`, `Infinity`, `-Infinity` in a float array | the value; a NaN loses sign and payload |
 //! | an integer in an integer array | the exact value; refused if out of range of the dtype |
-//! | `true`, `false` in a `\|b1` array | 1 and 0 |
-//! | a float in an integer array, a bool among numbers, a number among bools | refused |
+//! | `1.0`, `1e3` in an integer array | the exact value of the decimal; refused if a fraction |
+//! | `true`, `false`, `1`, `0` in a `\|b1` array | 1 and 0; other numbers are refused |
+//! | `true`, `false` in an array of numbers | refused |
 //! | `null`, a string, an object, lists of different lengths or depths | refused |
 //! | an integer beyond all doubles in a float array | refused, as in Python |
 //! | `-0` | +0.0, as in Python |

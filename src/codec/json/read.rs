@@ -81,7 +81,7 @@ impl List<'_> {
         let one = |at| {
             let (negative, magnitude, end) = item::integer(self.text, at)?;
             if magnitude > if negative { range.negative } else { range.positive } {
-                return Err(Fault { at, what: "an integer out of range for its dtype" });
+                return Err(Fault { at, what: item::OUT_OF_RANGE });
             }
             Ok((bytes(if negative { magnitude.wrapping_neg() } else { magnitude }), end))
         };

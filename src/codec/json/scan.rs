@@ -254,7 +254,8 @@ fn skip_scalar(cursor: &mut Cursor<'_>) -> Result<()> {
     Ok(())
 }
 
-fn number_len(text: &[u8]) -> Option<usize> {
+/// Returns the length of the number at the start of `text`; `None` if there is none.
+pub(super) fn number_len(text: &[u8]) -> Option<usize> {
     let digits = |at: usize| {
         let rest = text.get(at..).unwrap_or_default();
         rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
