@@ -3,7 +3,10 @@
 //!
 //! `tools/goldens.py` writes `tests/data`: one file per encoding, one array per line.
 
+use std::collections::BTreeMap;
+
 use ndecho::array::{ArrayView, DType, Shape};
+use ndecho::axis::Codec;
 use ndecho::codec::{self, ArrayCodec, Encoding, implementations};
 use serde::Deserialize;
 
@@ -96,7 +99,13 @@ fn library_codecs_read_every_golden_that_their_libraries_can() {
         for golden in goldens(codec.encoding()) {
             let (data, message) = (golden.data(), golden.message());
             let text = golden.text.as_deref().unwrap_or_default();
-            let beyond = ["NaN", "Infinity", "1e400"].iter().any(|word| text.contains(word));
+            let has_any = |words: &[&str]| words.iter().any(|word| text.contains(word));
+            let is_sonic = codec.id() == Codec::JsonSonic;
+            // sonic-rs loses the sign of -0.0 and gets no unknown members.
+            if is_sonic && has_any(&["-0.0"]) {
+                continue;
+            }
+            let beyond = has_any(&["NaN", "Infinity", "1e400"]) || is_sonic && has_any(&["\"id\""]);
             let got = codec.decode(&message, &mut scratch);
             match got {
                 Ok(array) => assert_eq!(array, golden.array(&data), "{} {text}", codec.name()),
@@ -117,6 +126,18 @@ fn binary_library_codecs_write_the_same_bytes() {
             let got = codec::message(codec, &golden.array(&data)).unwrap();
             assert!(got == golden.message(), "{} {:?}", codec.name(), golden.shape);
         }
+    }
+}
+
+#[test]
+fn dtypes_have_the_spellings_of_numpy() {
+    let path = format!("{}/tests/data/dtypes.json", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).expect(&path);
+    let spellings: BTreeMap<String, Option<String>> = serde_json::from_str(&text).expect(&path);
+    assert!(spellings.values().flatten().count() > 200 && spellings.len() > 500);
+    for (spelling, name) in spellings {
+        let got = DType::parse(&spelling).ok().map(DType::name);
+        assert_eq!(got, name.as_deref(), "{spelling}");
     }
 }
 

@@ -84,28 +84,76 @@ axis! {
 pub struct CodecSpec {
     pub name: &'static str,
     pub encoding: Encoding,
+    /// Form that a library gives the encoding; empty for our own.
+    pub form: &'static str,
     pub crates: &'static [&'static str],
 }
 
 axis! {
-    /// Implementation of an encoding; our own stands before the libraries'. `reflect` is a point
-    /// of the axis at which no codec runs.
+    /// Implementation of an encoding; our own stands first, and the usual library's second.
+    /// `reflect` is a point of the axis at which no codec runs.
     Codec, "codec", CodecSpec;
 
-    Reflect { name: "reflect", encoding: Encoding::Reflect, crates: &[] }
-    Protobuf { name: "protobuf", encoding: Encoding::Protobuf, crates: &[] }
-    ProtobufProst { name: "protobuf:prost", encoding: Encoding::Protobuf, crates: &["prost"] }
-    Json { name: "json", encoding: Encoding::Json, crates: &[] }
-    JsonSerde { name: "json:serde", encoding: Encoding::Json, crates: &["serde_json"] }
-    JsonBinary { name: "json_binary", encoding: Encoding::JsonBinary, crates: &[] }
+    Reflect { name: "reflect", encoding: Encoding::Reflect, form: "", crates: &[] }
+    Protobuf { name: "protobuf", encoding: Encoding::Protobuf, form: "", crates: &[] }
+    ProtobufProst {
+        name: "protobuf:prost",
+        encoding: Encoding::Protobuf,
+        form: "by prost",
+        crates: &["prost"],
+    }
+    ProtobufProstBytes {
+        name: "protobuf:prost_bytes",
+        encoding: Encoding::Protobuf,
+        form: "by prost with Bytes",
+        crates: &["bytes", "prost"],
+    }
+    Json { name: "json", encoding: Encoding::Json, form: "", crates: &[] }
+    JsonSerde {
+        name: "json:serde",
+        encoding: Encoding::Json,
+        form: "by serde_json with declared types",
+        crates: &["serde_json"],
+    }
+    JsonSerdeValue {
+        name: "json:serde_value",
+        encoding: Encoding::Json,
+        form: "by serde_json as a tree",
+        crates: &["serde_json"],
+    }
+    JsonSonic {
+        name: "json:sonic",
+        encoding: Encoding::Json,
+        form: "by sonic-rs",
+        crates: &["sonic-rs"],
+    }
+    JsonSimd {
+        name: "json:simd",
+        encoding: Encoding::Json,
+        form: "by simd-json",
+        crates: &["simd-json"],
+    }
+    JsonBinary { name: "json_binary", encoding: Encoding::JsonBinary, form: "", crates: &[] }
     JsonBinarySerde {
         name: "json_binary:serde",
         encoding: Encoding::JsonBinary,
+        form: "by serde_json and base64",
         crates: &["base64", "serde_json"],
     }
-    Msgpack { name: "msgpack", encoding: Encoding::Msgpack, crates: &[] }
-    MsgpackSerde { name: "msgpack:serde", encoding: Encoding::Msgpack, crates: &["rmp-serde"] }
-    Npy { name: "npy", encoding: Encoding::Npy, crates: &[] }
+    JsonBinaryBest {
+        name: "json_binary:best",
+        encoding: Encoding::JsonBinary,
+        form: "by serde_json and base64's SIMD engine",
+        crates: &["base64", "serde_json"],
+    }
+    Msgpack { name: "msgpack", encoding: Encoding::Msgpack, form: "", crates: &[] }
+    MsgpackSerde {
+        name: "msgpack:serde",
+        encoding: Encoding::Msgpack,
+        form: "by rmp-serde",
+        crates: &["rmp-serde"],
+    }
+    Npy { name: "npy", encoding: Encoding::Npy, form: "", crates: &[] }
 }
 
 impl Encoding {
@@ -145,7 +193,7 @@ impl Encoding {
 
     /// Returns the implementation by the usual library, or our own where there is none.
     pub fn library(self) -> Codec {
-        self.codecs().last().expect("a test finds a codec for every encoding")
+        self.codecs().nth(1).unwrap_or(self.own())
     }
 
     fn codecs(self) -> impl Iterator<Item = Codec> {
@@ -168,6 +216,9 @@ impl Codec {
 
     pub fn about(self) -> String {
         let about = self.encoding().spec().about;
-        self.library().map_or(about.to_owned(), |library| format!("{about}, by {library}"))
+        match self.spec().form {
+            "" => about.to_owned(),
+            form => format!("{about}, {form}"),
+        }
     }
 }

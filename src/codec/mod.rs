@@ -10,14 +10,20 @@ mod digits;
 mod error;
 pub mod json;
 pub mod json_binary;
+pub mod json_binary_best;
 pub mod json_binary_serde;
+mod json_library;
 pub mod json_serde;
+pub mod json_serde_value;
+pub mod json_simd;
+pub mod json_sonic;
 pub mod msgpack;
 pub mod msgpack_serde;
 mod multi_index;
 pub mod npy;
 pub mod protobuf;
 pub mod protobuf_prost;
+pub mod protobuf_prost_bytes;
 mod simd;
 #[cfg(test)]
 mod tests;
@@ -33,10 +39,15 @@ pub fn implementation(codec: Codec) -> Option<&'static dyn ArrayCodec> {
         Codec::Reflect => None,
         Codec::Protobuf => Some(&protobuf::Protobuf),
         Codec::ProtobufProst => Some(&protobuf_prost::ProtobufProst),
+        Codec::ProtobufProstBytes => Some(&protobuf_prost_bytes::ProtobufProstBytes),
         Codec::Json => Some(&json::Json),
         Codec::JsonSerde => Some(&json_serde::JsonSerde),
+        Codec::JsonSerdeValue => Some(&json_serde_value::JsonSerdeValue),
+        Codec::JsonSonic => Some(&json_sonic::JsonSonic),
+        Codec::JsonSimd => Some(&json_simd::JsonSimd),
         Codec::JsonBinary => Some(&json_binary::JsonBinary),
         Codec::JsonBinarySerde => Some(&json_binary_serde::JsonBinarySerde),
+        Codec::JsonBinaryBest => Some(&json_binary_best::JsonBinaryBest),
         Codec::Msgpack => Some(&msgpack::Msgpack),
         Codec::MsgpackSerde => Some(&msgpack_serde::MsgpackSerde),
         Codec::Npy => Some(&npy::Npy),
