@@ -289,8 +289,8 @@ impl Copy {
     }
 }
 
-/// Prints a line for each own codec, kind of numbers, size and level that `picked` names; for all
-/// if it names none.
+/// Prints a line for each own codec, library form of its encoding, kind of numbers, size and level
+/// that `picked` names; for all if it names none.
 fn print_table(picked: &[&str]) {
     println!(
         "\nOwn codecs: time, and how many times as long the library form takes (npy has none)."
@@ -301,8 +301,9 @@ fn print_table(picked: &[&str]) {
     println!("the payload copied to where its head is, how many times as long as that copy.");
     println!("CPU time, median of {ROUNDS} turns; the allocator is the system's.\n");
     println!(
-        "{:<12}{:<13}{:>7}{:>11}{:>7}{:>11}{:>7}{:>11}{:>7}{:>9}{:>13}",
+        "{:<12}{:<21}{:<13}{:>7}{:>11}{:>7}{:>11}{:>7}{:>11}{:>7}{:>9}{:>13}",
         "codec",
+        "library",
         "array",
         "size",
         "decode",
@@ -327,8 +328,12 @@ fn print_table(picked: &[&str]) {
         let is_library = |codec: &&dyn ArrayCodec| {
             codec.encoding() == own.encoding() && codec.name() != own.name()
         };
-        let library = implementations().find(is_library);
-        for &data in &kinds {
+        let libraries = pick(picked, implementations().filter(is_library).collect(), |c| c.name());
+        let libraries: Vec<_> = match libraries.is_empty() {
+            true => vec![None],
+            false => libraries.into_iter().map(Some).collect(),
+        };
+        for (&library, &data) in libraries.iter().flat_map(|l| kinds.iter().map(move |k| (l, k))) {
             for &(size, bytes) in &sizes {
                 for level in levels {
                     level.limit();
@@ -368,7 +373,8 @@ fn print_line(
         };
         times.push(medians([&mut || work(&mut own), &mut theirs]));
     }
-    print!("{:<12}{:<13}{size:>7}", own.codec.name(), data.name());
+    let library_name = library.as_ref().map_or("-", |case| case.codec.name());
+    print!("{:<12}{library_name:<21}{:<13}{size:>7}", own.codec.name(), data.name());
     let echoed = own.echo();
     let own = RefCell::new(own);
     let [memcpy, payload, whole] =
