@@ -43,6 +43,17 @@ pub trait ArrayCodec: fmt::Debug + Send + Sync {
     /// Appends head and tail to `out`. Fails if the encoding cannot represent the array.
     fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>>;
 
+    /// Refuses an array that [`ArrayCodec::encode`] would refuse, or that would not come back as it
+    /// was.
+    fn check(&self, _array: &ArrayView<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Names the dtypes and shapes that [`ArrayCodec::check`] refuses; empty for none.
+    fn left_out(&self) -> &'static str {
+        ""
+    }
+
     /// Does the work of [`ArrayCodec::decode`] and [`ArrayCodec::encode`]; after an error the new
     /// part of `out` is undefined. A codec overrides it to encode a part of the array while it
     /// decodes the next one. The array is complete and checked before this returns.

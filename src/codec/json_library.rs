@@ -32,6 +32,9 @@ pub(super) trait JsonLibrary: Debug + Send + Sync {
     /// False to parse every list as a tree.
     const IS_TYPED: bool = true;
 
+    /// False if the library reads `-0.0` as +0.0.
+    const HAS_NEGATIVE_ZERO: bool = true;
+
     fn read<T: DeserializeOwned>(body: &[u8]) -> Result<Message<T>>;
 
     fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<()>;
@@ -93,13 +96,17 @@ impl<L: JsonLibrary> ArrayCodec for L {
 
     fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
         let start = out.len();
-        check(array).map_err(unsupported::<L>)?;
+        self.check(array)?;
         let (dtype, dims, data) = (array.dtype(), array.shape().dims(), array.data());
         with_item_of!(dtype, Item => {
             let data = Rows { dims, data, dtype, items: PhantomData::<Item> };
             L::write(&Reply { data, dtype: dtype.name() }, out)
         })?;
         Ok(Encoded { head_len: out.len() - start, payload: &[] })
+    }
+
+    fn check(&self, array: &ArrayView<'_>) -> Result<()> {
+        check(array, L::HAS_NEGATIVE_ZERO).map_err(unsupported::<L>)
     }
 }
 
@@ -250,8 +257,8 @@ impl<T: Item> Serialize for Rows<'_, T> {
     }
 }
 
-/// Finds a reason why a JSON library cannot write `array`; serde_json would write NaN as null.
-fn check(array: &ArrayView<'_>) -> Result<(), String> {
+/// Finds a reason why a JSON library cannot carry `array`; serde_json would write NaN as null.
+fn check(array: &ArrayView<'_>, has_negative_zero: bool) -> Result<(), String> {
     check_lists(array)?;
     let (dtype, data) = (array.dtype(), array.data());
     if dtype.kind() == Kind::Bool && data.iter().any(|byte| *byte > 1) {
@@ -261,7 +268,10 @@ fn check(array: &ArrayView<'_>) -> Result<(), String> {
         return Ok(());
     }
     let mut floats = data.chunks_exact(dtype.item_size()).map(|item| f64::get(item, dtype));
-    floats.find(|value| !value.is_finite()).map_or(Ok(()), |value| Err(value.to_string()))
+    let is_carried = |value: &f64| {
+        value.is_finite() && (has_negative_zero || *value != 0.0 || value.is_sign_positive())
+    };
+    floats.find(|value| !is_carried(value)).map_or(Ok(()), |value| Err(format!("{value:?}")))
 }
 
 /// Reads a message whose list may have any rank, or that has a fault.

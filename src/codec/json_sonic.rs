@@ -1,7 +1,7 @@
 //! `json:sonic`: sonic-rs through its interface for serde.
 //!
 //! The library skips unknown members by recursion without a limit, so a message with any other
-//! member is refused. It reads `-0.0` as +0.0.
+//! member is refused. It reads `-0.0` as +0.0, so an array with that value is refused, too.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,8 @@ struct Strict<T> {
 
 impl JsonLibrary for JsonSonic {
     const CODEC: Codec = Codec::JsonSonic;
+
+    const HAS_NEGATIVE_ZERO: bool = false;
 
     fn read<T: DeserializeOwned>(body: &[u8]) -> Result<Message<T>> {
         let message = sonic_rs::from_slice(body);

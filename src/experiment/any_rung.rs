@@ -36,6 +36,14 @@ impl AnyRung {
         }
     }
 
+    /// Returns the codec of the rung; for an external one, our own of the same encoding.
+    pub fn codec(&self) -> Codec {
+        match self {
+            AnyRung::Own(rung) => rung.codec(),
+            AnyRung::External(rung) => rung.encoding().own(),
+        }
+    }
+
     pub fn transport(&self) -> Transport {
         match self {
             AnyRung::Own(rung) => rung.transport(),
@@ -92,13 +100,14 @@ impl AnyRung {
         }
     }
 
+    /// Names the arrays that the load generator cannot send to the rung; empty for none.
+    pub fn left_out(&self) -> &'static str {
+        codec::implementation(self.encoding().own()).map_or("", |codec| codec.left_out())
+    }
+
     /// Returns the reason why the rung cannot carry `array`, found by encoding some of its items.
     pub fn obstacle(&self, array: &ArrayInfo) -> Option<String> {
-        let codec = match self {
-            AnyRung::Own(rung) => rung.codec(),
-            AnyRung::External(rung) => rung.encoding().own(),
-        };
-        let body_bytes = match body_bytes(codec, array)? {
+        let body_bytes = match body_bytes(self.codec(), array)? {
             Ok(bytes) => bytes,
             Err(reason) => return Some(reason),
         };

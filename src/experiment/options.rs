@@ -1,14 +1,15 @@
 //! Options of a run. A preset and the changes to it become a [`Plan`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
-use crate::axis::{Encoding, Family, Malloc};
-use crate::codec::ArrayCodec as _;
+use crate::axis::{Codec, Encoding, Family, Malloc};
 use crate::codec::npy::Npy;
+use crate::codec::{self, ArrayCodec as _};
 use crate::external::client::Client;
 use crate::external::{self, ExternalServer};
 use crate::ladder::select::select;
@@ -83,10 +84,10 @@ impl RunOptions {
     pub fn plan(&self) -> anyhow::Result<Plan> {
         let rungs = self.rungs()?;
         self.check_load(&rungs)?;
-        let mut cells = Vec::new();
-        for array in self.arrays()? {
-            cells.extend(self.cells(&rungs, &array));
-        }
+        let mut cells = match &self.array {
+            Some(path) => self.cells_of_file(&rungs, path)?,
+            None => self.cells_of_sizes(&rungs)?,
+        };
         let blocks = self.blocks();
         let counted = if self.counts { ab::counts_of_one_build(&cells) } else { Vec::new() };
         if blocks.max >= controls::BLOCKS_MIN && self.preset != Preset::Seed {
@@ -149,11 +150,49 @@ impl RunOptions {
         Ok(rungs)
     }
 
-    pub(super) fn cells(&self, rungs: &[AnyRung], array: &ArrayInfo) -> Vec<Cell> {
+    fn cells_of_sizes(&self, rungs: &[AnyRung]) -> anyhow::Result<Vec<Cell>> {
+        let mut cells = Vec::new();
+        for bytes in self.sizes.as_deref().unwrap_or(self.preset.sizes()) {
+            cells.extend(self.cells(rungs, &vector(*bytes)?, |_| None));
+        }
+        Ok(cells)
+    }
+
+    fn cells_of_file(&self, rungs: &[AnyRung], path: &Path) -> anyhow::Result<Vec<Cell>> {
+        let name = path.display();
+        let body = Mapping::open(path).with_context(|| name.to_string())?;
+        let mut scratch = Vec::new();
+        let array = Npy
+            .decode(&body, &mut scratch)
+            .with_context(|| format!("{name}: not a .npy file that ndecho can send"))?;
+        let info = ArrayInfo {
+            dtype: array.dtype().name().to_owned(),
+            shape: array.shape().dims().to_vec(),
+            bytes: array.data().len() as u64,
+        };
+        let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
+        let refusal = |codec: Codec| {
+            let find = || codec::implementation(codec)?.check(&array).err();
+            known.entry(codec.name()).or_insert_with(|| Some(find()?.to_string())).clone()
+        };
+        Ok(self.cells(rungs, &info, refusal))
+    }
+
+    /// Makes the cells of one array. `refusal` returns the reason why a codec cannot carry its
+    /// items, if they are known.
+    pub(super) fn cells(
+        &self,
+        rungs: &[AnyRung],
+        array: &ArrayInfo,
+        mut refusal: impl FnMut(Codec) -> Option<String>,
+    ) -> Vec<Cell> {
         let time = self.duration.unwrap_or(self.preset.duration(array.bytes));
         let mut cells = Vec::new();
         for rung in rungs {
-            let skip = rung.obstacle(array);
+            // The load generator writes the request with our own codec.
+            let skip = refusal(rung.encoding().own())
+                .or_else(|| refusal(rung.codec()))
+                .or_else(|| rung.obstacle(array));
             for wanted in self.loads(rung, array.bytes) {
                 if rung.family() != Family::Raw || self.is_wanted(rung, wanted, rungs, array.bytes)
                 {
@@ -207,31 +246,9 @@ impl RunOptions {
         }
         Ok(())
     }
-
-    fn arrays(&self) -> anyhow::Result<Vec<ArrayInfo>> {
-        if let Some(path) = &self.array {
-            return Ok(vec![read_array(path)?]);
-        }
-        let sizes = self.sizes.as_deref().unwrap_or(self.preset.sizes());
-        sizes.iter().map(|bytes| vector(*bytes)).collect()
-    }
 }
 
 fn vector(bytes: u64) -> anyhow::Result<ArrayInfo> {
     ensure!(bytes.is_multiple_of(8), "size {bytes} is not a multiple of 8 bytes, an item of <f8");
     Ok(ArrayInfo { dtype: "<f8".to_owned(), shape: vec![bytes / 8], bytes })
-}
-
-fn read_array(path: &Path) -> anyhow::Result<ArrayInfo> {
-    let name = path.display();
-    let body = Mapping::open(path).with_context(|| name.to_string())?;
-    let mut scratch = Vec::new();
-    let array = Npy
-        .decode(&body, &mut scratch)
-        .with_context(|| format!("{name}: not a .npy file that ndecho can send"))?;
-    Ok(ArrayInfo {
-        dtype: array.dtype().name().to_owned(),
-        shape: array.shape().dims().to_vec(),
-        bytes: array.data().len() as u64,
-    })
 }

@@ -83,8 +83,7 @@ impl ArrayCodec for Json {
     }
 
     fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
-        let unsupported = |what| CodecError::Unsupported { encoding: NAME, at: None, what };
-        write::check(array).map_err(unsupported)?;
+        self.check(array)?;
         let start = out.len();
         out.extend_from_slice(b"{\"data\": ");
         write::list(Isa::best(), array, out).map_err(unsupported)?;
@@ -93,6 +92,18 @@ impl ArrayCodec for Json {
         out.extend_from_slice(b"\"}");
         Ok(Encoded { head_len: out.len() - start, payload: &[] })
     }
+
+    fn check(&self, array: &ArrayView<'_>) -> Result<()> {
+        write::check(array).map_err(unsupported)
+    }
+
+    fn left_out(&self) -> &'static str {
+        "complex numbers and shapes with a 0 before the last dimension"
+    }
+}
+
+fn unsupported(what: String) -> CodecError {
+    CodecError::Unsupported { encoding: NAME, at: None, what }
 }
 
 const BOTH: &str = "not allowed together with data: expected either data or buffer";

@@ -1,8 +1,12 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::array::{DType, NdArray, Shape};
 use crate::axis::{Encoding, Family, Rung};
+use crate::codec;
+use crate::codec::npy::Npy;
 use crate::experiment::any_rung::AnyRung;
 use crate::experiment::cell::Cell;
 use crate::experiment::options::RunOptions;
@@ -175,11 +179,41 @@ fn a_size_that_is_no_vector_is_refused() {
 fn what_a_codec_cannot_carry_is_skipped_with_the_reason() {
     let array = ArrayInfo { dtype: "<c16".to_owned(), shape: vec![2], bytes: 32 };
     let rungs: Vec<AnyRung> = table::rungs().into_iter().map(AnyRung::Own).collect();
-    let cells = RunOptions::new(Preset::Full).cells(&rungs, &array);
+    let cells = RunOptions::new(Preset::Full).cells(&rungs, &array, |_| None);
     for cell in cells {
         let is_list = cell.rung.encoding() == Encoding::Json;
         assert_eq!(cell.skip.is_some(), is_list, "{cell}: {:?}", cell.skip);
     }
+}
+
+/// Writes an array to a file and returns the reason of each cell that is skipped, by codec.
+fn skipped(dtype: &str, dims: &[u64], data: Vec<u8>) -> BTreeMap<String, String> {
+    let shape = Shape::new(dims).expect("few dimensions");
+    let array = NdArray::new(DType::parse(dtype).expect("listed"), shape, data).expect("whole");
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let message = codec::message(&Npy, &array.view()).expect("npy carries every array");
+    std::fs::write(file.path(), message).expect("it is writable");
+    let array = Some(file.path().to_owned());
+    let plan = plan(RunOptions {
+        rungs: Some("uring/raw/*".to_owned()),
+        array,
+        ..RunOptions::new(Preset::Full)
+    });
+    let reason = |cell: &Cell| Some((cell.rung.codec().to_string(), cell.skip.clone()?));
+    usual(&plan).filter_map(reason).collect()
+}
+
+#[test]
+fn what_the_values_or_the_shape_forbid_is_skipped_with_the_reason() {
+    let all = |reasons: &BTreeMap<String, String>| reasons.keys().cloned().collect::<Vec<_>>();
+    let lists = ["json", "json:serde", "json:serde_value", "json:simd", "json:sonic"];
+    assert_eq!(all(&skipped("<f8", &[0, 5], vec![])), lists);
+    let nan = skipped("<f8", &[1], f64::NAN.to_le_bytes().to_vec());
+    assert_eq!(all(&nan), lists[1..]);
+    assert_eq!(nan["json:serde"], "json:serde: cannot carry NaN");
+    let zero = skipped("<f8", &[1], (-0.0_f64).to_le_bytes().to_vec());
+    assert_eq!(all(&zero), ["json:sonic"]);
+    assert_eq!(all(&skipped("<f8", &[1], 0.5_f64.to_le_bytes().to_vec())), [""; 0]);
 }
 
 #[test]
