@@ -97,7 +97,7 @@
 //!                       [bind build usage]
 //! experiment/           plan, order of trials, child processes, records
 //!                       [ab any_rung cell concurrency controls null_server open_loop options
-//!                       order plan preset records session testbed trial]
+//!                       order plan preflight preset records session testbed trial]
 //!     child/            child processes: server, load generator, Python client
 //!                       [commands failure process python]
 //! report/               records to text, tables and CSV

@@ -20,6 +20,7 @@ pub mod open_loop;
 pub mod options;
 pub mod order;
 pub mod plan;
+mod preflight;
 pub mod preset;
 pub mod records;
 pub mod session;

@@ -12,12 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::load::conformance;
 use crate::record::validity;
 use crate::record::{Conformance, Line, Outcome, Trial, VERSION, Variant};
 
 use super::cell::Cell;
 use super::order;
 use super::plan::Plan;
+use super::preflight;
 use super::records::Records;
 use super::testbed::Testbed;
 use super::trial::{TrialResult, TrialRunner};
@@ -70,6 +72,7 @@ pub fn run(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<Totals> {
+    preflight::check(testbed, plan)?;
     let mut session = Session::new(TrialRunner { testbed, plan, stop }, records, earlier);
     let begun = Instant::now();
     let mut longest = Duration::ZERO;
@@ -180,14 +183,16 @@ impl Session<'_> {
             return Ok(outcome);
         }
         let seed = self.runner.plan.seed;
-        let conformance = Conformance {
+        let checked = Conformance {
             version: VERSION,
             rung: key.0.clone(),
             build,
             seed,
+            arrays: conformance::ARRAYS as u32,
+            left_out: cell.rung.left_out().to_owned(),
             failure: outcome.clone(),
         };
-        self.records.append(&Line::Conformance(Box::new(conformance)))?;
+        self.records.append(&Line::Conformance(Box::new(checked)))?;
         self.conformance.insert(key, outcome.clone());
         Ok(outcome)
     }

@@ -72,5 +72,11 @@ pub struct Conformance {
     pub rung: String,
     pub build: Option<Variant>,
     pub seed: u64,
+    /// Number of arrays; 0 in older records.
+    #[serde(default)]
+    pub arrays: u32,
+    /// Kinds of arrays that the encoding cannot carry, as words.
+    #[serde(default)]
+    pub left_out: String,
     pub failure: Option<Outcome>,
 }

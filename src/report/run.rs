@@ -1,5 +1,7 @@
 //! A recorded run, read from its lines.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Deserialize;
 
 use crate::record::{Conformance, Header, Line, Side, Trial, VERSION, Variant};
@@ -105,10 +107,25 @@ impl Run {
         } else {
             format!("; failed: {}", failed.join(", "))
         };
+        let arrays = self.conformance.iter().map(|result| result.arrays).max().unwrap_or(0);
+        let arrays = if arrays > 0 { format!("{arrays} arrays of ") } else { String::new() };
+        let mut left_out: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for result in self.conformance.iter().filter(|result| !result.left_out.is_empty()) {
+            let codec = result.rung.rsplit('/').next().unwrap_or_default();
+            let encoding = codec.split([':', '@']).next().unwrap_or_default();
+            left_out.entry(&result.left_out).or_default().insert(encoding);
+        }
+        let left_out: String = left_out
+            .into_iter()
+            .map(|(kinds, encodings)| {
+                let encodings: Vec<&str> = encodings.into_iter().collect();
+                format!("; {} without {kinds}", encodings.join(", "))
+            })
+            .collect();
         (all > 0).then(|| {
             format!(
-                "conformance (every dtype, byte order and kind of shape): \
-                 {passed} of {all} rungs passed{which}"
+                "conformance ({arrays}every dtype, byte order and kind of shape): \
+                 {passed} of {all} rungs passed{which}{left_out}"
             )
         })
     }
@@ -163,6 +180,28 @@ mod tests {
         let run = Run { conformance: vec![right, wrong], ..run };
         let text = run.conformance().unwrap();
         assert!(text.ends_with("1 of 2 rungs passed; failed: new uring/h1/npy"), "{text}");
+    }
+
+    #[test]
+    fn arrays_that_an_encoding_did_not_get_are_named() {
+        let result = |rung: &str, left_out: &str| Conformance {
+            rung: rung.into(),
+            arrays: 48,
+            left_out: left_out.into(),
+            ..Conformance::default()
+        };
+        let conformance = vec![
+            result("uring/h1/json", "complex numbers"),
+            result("tokio/h1/json", "complex numbers"),
+            result("tokio/axum/json:serde", "complex numbers"),
+            result("uring/h1/npy", ""),
+        ];
+        let text = Run { conformance, ..Run::new(header(), Vec::new()) }.conformance().unwrap();
+        assert_eq!(
+            text,
+            "conformance (48 arrays of every dtype, byte order and kind of shape): \
+             4 of 4 rungs passed; json without complex numbers"
+        );
     }
 
     #[test]
