@@ -70,7 +70,8 @@
 //!                       [breakpoints build core_speed cpu_clock cpu_clock_sync disturbance elf
 //!                       host memory os_noise process_tree sched_stats tracer]
 //! stats/                pure numbers: estimates, intervals, verdicts
-//!                       [bootstrap family histogram location model scatter student trend verdict]
+//!                       [bootstrap components family histogram location model scatter student
+//!                       trend verdict]
 //! record/               schema of a run, composed of structs of the rooms that measure
 //!                       [measurement server trial validity]
 //!     trial_spec/       document that describes a trial
@@ -95,15 +96,15 @@
 //!                       verify worker]
 //! server/               builds a rung: matches every axis once
 //!                       [bind build usage]
-//! experiment/           plan, order of trials, child processes, records
-//!                       [ab any_rung cell concurrency controls null_server open_loop options
-//!                       order plan preflight preset records session testbed trial]
+//! experiment/           plan, order of launches, child processes, records
+//!                       [ab any_rung cell concurrency controls group launch null_server open_loop
+//!                       options order plan preflight preset records session testbed trial]
 //!     child/            child processes: server, load generator, Python client
 //!                       [commands failure process python]
 //! report/               records to text, tables and CSV
 //!                       [aggregate ceiling cell columns compare control core_speed counts csv
-//!                       malloc markdown model noise open run seed status summary table text units
-//!                       warning]
+//!                       malloc markdown model noise open run scatter seed status summary table
+//!                       text units warning]
 //! cli/                  flags of the programs, and all output
 //!                       [compare exec external ladder load measure ndecho old_names output
 //!                       run_folder server spec_file values]

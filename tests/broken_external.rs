@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use ndecho::record::{Line, Outcome, Trial, Variant};
+use ndecho::record::{Line, Outcome, Slice, Trial, Variant};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
@@ -114,7 +114,7 @@ fn a_failing_server_is_a_row_with_its_reason_and_the_run_continues() {
         return;
     }
     let servers = Servers::new();
-    for mode in ["right", "wrong", "learnt", "dies", "dies-early", "hangs", "mute"] {
+    for mode in ["right", "wrong", "learnt", "dies", "dies-early", "dies-late", "hangs", "mute"] {
         servers.add(mode, mode, "{port}", "");
     }
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -122,12 +122,17 @@ fn a_failing_server_is_a_row_with_its_reason_and_the_run_continues() {
     servers.add("no-port", "right", &port, "");
     let output = servers.ladder(&[]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    assert!(matches!(servers.outcome("right"), Outcome::Measured(_)), "{:?}", servers.trials());
+    let Outcome::Measured(right) = servers.outcome("right") else {
+        panic!("{:?}", servers.trials())
+    };
+    let is_whole = |slice: &Slice| slice.requests > 0 && slice.cost_ns().is_some();
+    assert!(right.slices.len() == 5 && right.slices.iter().all(is_whole), "{:?}", right.slices);
 
     let cases = [
         ("wrong", "wrong reply", "about to serve"),
         ("learnt", "array 1 of 48, ", "about to serve"),
         ("dies", "the server died: out of luck", "out of luck"),
+        ("dies-late", "the server died: tired of it", "tired of it"),
         ("dies-early", "exit status: 1: no luck at all", "no luck at all"),
         ("hangs", "the server hangs", "about to serve"),
         ("mute", "the server was not ready after 3s", ""),

@@ -25,7 +25,7 @@ use crate::experiment::child::python::{self, PythonClient};
 use crate::experiment::open_loop;
 use crate::experiment::options::{BUSY_POLL, RunOptions};
 use crate::experiment::plan::Plan;
-use crate::experiment::preset::Preset;
+use crate::experiment::preset::{Preset, SLICES, Slicing};
 use crate::experiment::records::{RECORDS, Records};
 use crate::experiment::session::Totals;
 use crate::experiment::testbed::Testbed;
@@ -118,9 +118,13 @@ pub struct LadderArgs {
     #[arg(long)]
     pub counts: bool,
 
-    /// Time for which replies are counted in a trial
+    /// Time for which replies of a cell are counted in a block, over all its slices
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub duration: Option<Duration>,
+
+    /// Length of a slice: the load visits the servers of a group in turns, for this long each
+    #[arg(long, value_name = "TIME", value_parser = slice, default_value = "40ms")]
+    pub slice: Duration,
 
     /// Time limit of one trial; a cell that needs more is DNF
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
@@ -263,6 +267,7 @@ impl LadderArgs {
             rounds: self.rounds,
             time: self.time,
             duration: self.duration,
+            slicing: Slicing { slice: self.slice, ..Slicing::default() },
             budget: self.budget,
             seed: self.seed,
         })
@@ -326,6 +331,15 @@ impl OpenRun {
         }
         Ok(OpenRun { records: Records::resume(out)?, trials: run.trials })
     }
+}
+
+fn slice(text: &str) -> Result<Duration, String> {
+    let slice = values::duration(text)?;
+    let range = SLICES;
+    if range.contains(&slice) {
+        return Ok(slice);
+    }
+    Err(format!("expected {:?} to {:?}", range.start(), range.end()))
 }
 
 fn listing(plan: &Plan) -> String {

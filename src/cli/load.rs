@@ -11,7 +11,7 @@ use crate::array::{DType, Shape};
 use crate::axis::{Codec, Encoding, Family, UnknownName};
 use crate::cli::output::{Failure, print};
 use crate::cli::{spec_file, values};
-use crate::load::{self, conformance};
+use crate::load::{self, Load, LoadError, WARM, conformance};
 use crate::record::Measurement;
 use crate::record::trial_spec::{
     ArraySpec, FRAME_SIZES, Knobs, Length, LoadSpec, RequestHeaders, ServerUrl, SpecError, Target,
@@ -167,7 +167,8 @@ impl LoadArgs {
     /// Runs the load and prints its measurement.
     pub(super) fn run(&self) -> Result<(), Failure> {
         let spec = self.spec().map_err(Failure::Usage)?;
-        let measured = load::run(&spec).with_context(|| spec.target().url.to_string())?;
+        let measured = if spec.slice_head.is_some() { in_slices(&spec) } else { load::run(&spec) };
+        let measured = measured.with_context(|| spec.target().url.to_string())?;
         Ok(print(&(self.text(&measured) + "\n"))?)
     }
 
@@ -202,6 +203,7 @@ impl LoadFlags {
             warmup: if self.conformance { Length::Requests(0) } else { self.warmup },
             settle: self.settle,
             window: self.window(),
+            slice_head: None,
             timeout: self.timeout,
             cpu: self.cpu,
             knobs: self.knobs.knobs(self.busy_poll),
@@ -241,6 +243,19 @@ impl LoadFlags {
         let dims = dims.map_err(|_| SpecError::Shape(text.clone()))?;
         Ok(ArraySpec::Seeded { dtype, shape: Shape::new(&dims)?, seed: self.seed })
     }
+}
+
+/// Loads a server for one slice per line of stdin, and prints each slice as JSON. The first line of
+/// output says that the server is warm.
+fn in_slices(spec: &LoadSpec) -> Result<Measurement, LoadError> {
+    let mut load = Load::in_slices(spec)?;
+    println!("{WARM}");
+    let what = "reading stdin";
+    for line in std::io::stdin().lines() {
+        line.map_err(|source| LoadError::Io { what, source })?;
+        println!("{}", serde_json::to_string(&load.slice()?).expect("a slice is plain data"));
+    }
+    load.finish()
 }
 
 /// Reads an encoding, or the name of a library's codec for it.

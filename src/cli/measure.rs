@@ -152,10 +152,14 @@ struct Screen {
 }
 
 impl Observer for Screen {
-    fn trial_starts(&mut self, progress: Progress<'_>) {
+    fn launch_starts(&mut self, progress: Progress<'_>) {
         self.bar.set_length(progress.total as u64);
         self.bar.set_position(progress.done as u64);
-        self.bar.set_message(format!("block {}: {}", progress.round + 1, progress.next));
+        let others = match progress.others {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        self.bar.set_message(format!("block {}: {}{others}", progress.round + 1, progress.next));
     }
 
     fn is_enough(&mut self, trials: &[Trial]) -> bool {

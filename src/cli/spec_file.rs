@@ -6,11 +6,12 @@ use anyhow::Context;
 
 use crate::record::trial_spec::TrialSpec;
 
-/// Reads the document at `path`; `-` is stdin.
+/// Reads the document at `path`; `-` is the first line of stdin, behind which commands may follow.
 pub(super) fn read(path: &Path) -> anyhow::Result<TrialSpec> {
     let is_stdin = path == Path::new("-");
     let text = if is_stdin {
-        std::io::read_to_string(std::io::stdin())
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
     } else {
         std::fs::read_to_string(path)
     };

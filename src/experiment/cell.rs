@@ -77,6 +77,16 @@ impl Cell {
             && self.array == trial.array
     }
 
+    /// Returns whether the load visits the cell in slices. A null server is tried only once, and
+    /// the latencies of an open loop need a whole window.
+    pub fn is_sliced(&self) -> bool {
+        self.offered_hz.is_none() && !self.is_counted && !self.is_once
+    }
+
+    pub fn is_usual(&self, rung: Rung) -> bool {
+        self.variant == Variant::Usual && self.rung == rung.into()
+    }
+
     pub fn is_same_load(&self, other: &Cell) -> bool {
         (self.concurrency, &self.array) == (other.concurrency, &other.array)
     }

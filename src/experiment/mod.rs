@@ -5,8 +5,8 @@
 //! ```text
 //! ladder ───┐
 //! external ─┴▶ options ─▶ plan (rungs x arrays x loads = cells) ─▶ session (blocks) ─▶ records
-//!              │ controls, null_server, ab, open_loop: more cells     └─▶ trial ─▶ child
-//!              └ preset
+//!              │ controls, null_server, ab, open_loop: more cells   ├─▶ launch (group) ─▶ child
+//!              └ preset                                             └─▶ trial (window) ─▶ child
 //! ```
 
 pub mod ab;
@@ -15,6 +15,8 @@ pub mod cell;
 pub mod child;
 pub mod concurrency;
 pub mod controls;
+pub mod group;
+mod launch;
 pub mod null_server;
 pub mod open_loop;
 pub mod options;

@@ -22,7 +22,7 @@ use super::any_rung::AnyRung;
 use super::cell::Cell;
 use super::concurrency::Concurrency;
 use super::plan::Plan;
-use super::preset::{BLOCKS_MAX, Blocks, Preset};
+use super::preset::{BLOCKS_MAX, Blocks, Preset, Slicing};
 use super::{ab, controls, null_server};
 
 /// Changes to a preset. `None` leaves the choice to the preset.
@@ -47,6 +47,7 @@ pub struct RunOptions {
     pub rounds: Option<u32>,
     pub time: Option<Duration>,
     pub duration: Option<Duration>,
+    pub slicing: Slicing,
     pub budget: Option<Duration>,
     pub seed: u64,
 }
@@ -76,6 +77,7 @@ impl RunOptions {
             rounds: None,
             time: None,
             duration: None,
+            slicing: Slicing::default(),
             budget: None,
             seed: 1,
         }
@@ -103,6 +105,7 @@ impl RunOptions {
             cells,
             first_cell: 0,
             blocks,
+            slicing: (self.client == Client::Own).then_some(self.slicing),
             seed: self.seed,
             warmup,
             settle: Some(SETTLE_FACTOR * warmup),

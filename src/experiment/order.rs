@@ -27,6 +27,11 @@ pub fn environment_bytes(seed: u64, round: u32, cell: usize) -> u32 {
     Pcg64::seed_from_u64(seed ^ launch.rotate_left(17)).random_range(0..ENVIRONMENT_BYTES_MAX)
 }
 
+/// Draws the seed of the order in which a launch visits its servers.
+pub fn visits_seed(seed: u64, round: u32, cell: usize) -> u64 {
+    seed ^ ((u64::from(round) << 32) | cell as u64).rotate_left(41)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use crate::record::trial_spec::Knobs;
 
 use super::any_rung::AnyRung;
 use super::cell::Cell;
-use super::preset::{Blocks, Preset};
+use super::preset::{Blocks, Preset, Slicing};
 
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -20,6 +20,8 @@ pub struct Plan {
     pub cells: Vec<Cell>,
     pub first_cell: u32,
     pub blocks: Blocks,
+    /// `None` if the client can only load a server for a whole window.
+    pub slicing: Option<Slicing>,
     pub seed: u64,
     pub warmup: Duration,
     /// Upper bound of a warm-up that goes on until the rate shows no trend.

@@ -6,6 +6,7 @@
 //! | `seed` | [`SEED`], and external rungs of the original table | 8 B, 2 KiB, 64 KiB |
 //! | `full` | all | 8 B to 256 MiB |
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -13,6 +14,7 @@ use clap::ValueEnum;
 use crate::axis::{Family, Rung};
 use crate::ladder::select::select;
 use crate::ladder::table;
+use crate::record::trial_spec::Length;
 
 use super::concurrency::Concurrency;
 
@@ -24,6 +26,39 @@ pub enum Preset {
     Seed,
     /// Every rung and codec, 8 B to 256 MiB; hours
     Full,
+}
+
+/// Lengths of the slices in which the load visits the servers of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slicing {
+    /// Part of a slice that counts.
+    pub slice: Duration,
+    /// Part at the start of a slice that does not count, because caches are cold.
+    pub head: Duration,
+}
+
+/// Lengths of a slice. A shorter one is mostly head, a longer one meets slow phases of the machine.
+pub const SLICES: RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_secs(1);
+
+/// Fewest slices of a server in a launch, so that a launch has some scatter of its own.
+const SLICES_MIN: u32 = 2;
+
+impl Default for Slicing {
+    fn default() -> Slicing {
+        Slicing { slice: Duration::from_millis(40), head: Duration::from_millis(4) }
+    }
+}
+
+impl Slicing {
+    /// Returns the slices of a launch that together have the length of `window`. Large messages
+    /// have few requests in a window, and a slice takes at least two.
+    pub fn rounds(self, window: Length) -> u32 {
+        let rounds = match window {
+            Length::Time(time) => time.as_secs_f64() / self.slice.as_secs_f64(),
+            Length::Requests(requests) => requests as f64 / 2.0,
+        };
+        (rounds.round() as u32).max(SLICES_MIN)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

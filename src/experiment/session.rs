@@ -1,41 +1,46 @@
-//! A session: the blocks of a run. Each block tries every cell once.
+//! A session: the blocks of a run. Each block launches every group once, in a random order.
 //!
 //! A rung that does not echo arrays of every kind is not measured. Cells that are tried once are
 //! spread over the blocks, since one disturbance of the machine would otherwise spoil all of them.
 //!
-//! This process starts children, waits and writes a line after each trial. A trial that fails is a
-//! record like any other. A cell that ran out of time is not tried again. The [`Observer`] is
-//! called between trials only, and may end the session between blocks, by the rule that
-//! [`Blocks`](super::preset::Blocks) fixes beforehand.
+//! This process starts children, waits and writes a line for each cell after a launch. A trial that
+//! fails is a record like any other. A cell that ran out of time is not tried again. The
+//! [`Observer`] is called between launches only. It may end the session between blocks, by the rule
+//! that [`Blocks`](super::preset::Blocks) fixes beforehand; a group whose figures are known well
+//! enough is left out while others are not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::load::conformance;
+use crate::probe::memory;
 use crate::record::validity;
 use crate::record::{Conformance, Line, Outcome, Trial, VERSION, Variant};
 
 use super::cell::Cell;
-use super::order;
+use super::group::{self, Group};
 use super::plan::Plan;
 use super::preflight;
 use super::records::Records;
 use super::testbed::Testbed;
 use super::trial::{TrialResult, TrialRunner};
+use super::{launch, order};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
     pub done: usize,
     pub total: usize,
     pub next: &'a Cell,
+    /// Cells that the launch measures together with the next one.
+    pub others: usize,
     pub round: u32,
 }
 
 pub trait Observer {
-    fn trial_starts(&mut self, progress: Progress<'_>);
+    fn launch_starts(&mut self, progress: Progress<'_>);
 
-    /// Returns true if no further block is needed.
+    /// Returns true if the figures of `trials` need no further block.
     fn is_enough(&mut self, trials: &[Trial]) -> bool;
 }
 
@@ -54,8 +59,8 @@ struct Session<'a> {
     records: &'a mut Records,
     /// Completed trials, including those of the run that is resumed.
     trials: Vec<Trial>,
-    /// Round and cell of the trials of the run that is resumed.
-    earlier: BTreeSet<(u32, u32)>,
+    /// Round, cell and part of the trials of the run that is resumed.
+    earlier: BTreeSet<(u32, u32, u32)>,
     /// Reasons not to try a cell.
     skip: Vec<Option<String>>,
     /// Conformance failure by rung and build; `None` for a rung that passed.
@@ -74,27 +79,40 @@ pub fn run(
 ) -> anyhow::Result<Totals> {
     preflight::check(testbed, plan)?;
     let mut session = Session::new(TrialRunner { testbed, plan, stop }, records, earlier);
+    let groups = group::groups(plan, memory::available_bytes());
     let begun = Instant::now();
     let mut longest = Duration::ZERO;
-    for (round, order) in (0..).zip(order::rounds(plan.cells.len(), plan.blocks.max, plan.seed)) {
+    let mut is_known = vec![false; groups.len()];
+    for (round, order) in (0..).zip(order::rounds(groups.len(), plan.blocks.max, plan.seed)) {
         let block_begun = Instant::now();
         let is_late = |time| round > 0 && begun.elapsed() + longest > time;
         if plan.blocks.time.is_some_and(is_late) {
             break;
         }
         let is_due = |index: &usize| {
-            !plan.cells[*index].is_once || *index as u32 % plan.blocks.min.max(1) == round
+            let cell = groups[*index].cells[0];
+            !is_known[*index]
+                && (!plan.cells[cell].is_once || cell as u32 % plan.blocks.min.max(1) == round)
         };
-        for (position, index) in (0..).zip(order.into_iter().filter(is_due)) {
-            session.step(round, position, index, observer)?;
+        let mut done = 0;
+        for index in order.into_iter().filter(is_due) {
+            session.step(round, done, &groups[index], observer)?;
+            done += groups[index].cells.len();
             if stop.load(Ordering::Relaxed) {
                 return Ok(Totals { interrupted: true, ..session.totals });
             }
         }
         longest = longest.max(block_begun.elapsed());
         session.totals.blocks += 1;
-        if round + 1 >= plan.blocks.min && observer.is_enough(&session.trials) {
-            break;
+        if round + 1 >= plan.blocks.min {
+            if observer.is_enough(&session.trials) {
+                break;
+            }
+            is_known = groups.iter().map(|group| session.is_known(group, observer)).collect();
+            // Each group may be known by itself before all of them are known together.
+            if is_known.iter().all(|known| *known) {
+                is_known.fill(false);
+            }
         }
     }
     Ok(session.totals)
@@ -116,43 +134,78 @@ impl<'a> Session<'a> {
                 reason.get_or_insert_with(|| out_of_time(trial.round));
             }
         }
-        let earlier = trials.iter().map(|trial| (trial.round, trial.cell)).collect();
+        let earlier = trials.iter().map(|trial| (trial.round, trial.cell, trial.part)).collect();
         let conformance = BTreeMap::new();
         Session { runner, records, trials, earlier, skip, conformance, totals }
     }
 
+    /// Launches the cells of `group` that have no trial in this round yet.
     fn step(
         &mut self,
         round: u32,
-        position: u32,
-        index: usize,
+        done: usize,
+        group: &Group,
         observer: &mut dyn Observer,
     ) -> anyhow::Result<()> {
         let plan = self.runner.plan;
-        let number = plan.first_cell + index as u32;
-        if self.earlier.contains(&(round, number)) {
+        let number = |index: usize| plan.first_cell + index as u32;
+        let is_new = |index: &usize| !self.earlier.contains(&(round, number(*index), group.part));
+        let cells: Vec<usize> = group.cells.iter().copied().filter(is_new).collect();
+        let Some(&first) = cells.first() else { return Ok(()) };
+        let (total, others) = (plan.cells.len(), cells.len() - 1);
+        observer.launch_starts(Progress { done, total, next: &plan.cells[first], others, round });
+        let mut results = Vec::new();
+        let mut entries = Vec::new();
+        for (position, &index) in (0..).zip(&cells) {
+            let environment_bytes = order::environment_bytes(plan.seed, round, index);
+            let (cell, part) = (number(index), group.part);
+            let place = Place { cell, round, part, position, environment_bytes };
+            let cell = &plan.cells[index];
+            match self.obstacle(index)? {
+                Some(outcome) => results.push((index, place, outcome.into())),
+                None => entries.push((index, place, launch::Entry { cell, environment_bytes })),
+            }
+            if self.runner.is_stopped() {
+                return Ok(());
+            }
+        }
+        results.extend(self.launch(group, entries, order::visits_seed(plan.seed, round, first)));
+        if self.runner.is_stopped() {
             return Ok(());
         }
-        let cell = &plan.cells[index];
-        let (done, total) = (position as usize, plan.cells.len());
-        observer.trial_starts(Progress { done, total, next: cell, round });
-        let environment_bytes = order::environment_bytes(plan.seed, round, index);
-        let result = match &self.skip[index] {
-            Some(reason) => Outcome::Skipped { reason: reason.clone() }.into(),
-            None => match self.nonconformance(cell)? {
-                Some(outcome) => outcome.into(),
-                None => self.runner.run(cell, environment_bytes),
-            },
+        results.into_iter().try_for_each(|(index, place, result)| self.record(index, place, result))
+    }
+
+    fn launch(
+        &self,
+        group: &Group,
+        entries: Vec<(usize, Place, launch::Entry<'_>)>,
+        seed: u64,
+    ) -> Vec<(usize, Place, TrialResult)> {
+        let (places, entries): (Vec<_>, Vec<_>) =
+            entries.into_iter().map(|(index, place, entry)| ((index, place), entry)).unzip();
+        let results = match self.runner.plan.slicing.filter(|_| group.is_sliced) {
+            Some(slicing) => launch::run(&self.runner, &entries, slicing, seed),
+            None => {
+                let run = |entry: &launch::Entry<'_>| {
+                    self.runner.run(entry.cell, entry.environment_bytes)
+                };
+                entries.iter().map(run).collect()
+            }
         };
-        if self.runner.stop.load(Ordering::Relaxed) {
-            return Ok(());
-        }
+        places
+            .into_iter()
+            .zip(results)
+            .map(|((index, place), result)| (index, place, result))
+            .collect()
+    }
+
+    fn record(&mut self, index: usize, place: Place, result: TrialResult) -> anyhow::Result<()> {
         self.totals.count(&result.outcome);
         if result.ran_out_of_time {
-            self.skip[index] = Some(out_of_time(round));
+            self.skip[index] = Some(out_of_time(place.round));
         }
-        let place = Place { cell: number, round, position, environment_bytes };
-        let mut trial = trial(cell, place, result);
+        let mut trial = trial(&self.runner.plan.cells[index], place, result);
         let is_shared = self.runner.testbed.shares_core();
         if trial.counts.is_none() {
             trial.discarded = validity::objection(&trial, is_shared);
@@ -163,6 +216,25 @@ impl<'a> Session<'a> {
             self.trials.push(*trial);
         }
         Ok(())
+    }
+
+    /// Returns whether the group's figures by themselves are known well enough.
+    fn is_known(&self, group: &Group, observer: &mut dyn Observer) -> bool {
+        let first_cell = self.runner.plan.first_cell;
+        let is_member = |trial: &&Trial| {
+            let index = trial.cell.checked_sub(first_cell);
+            index.is_some_and(|index| group.cells.contains(&(index as usize)))
+        };
+        let trials: Vec<Trial> = self.trials.iter().filter(is_member).cloned().collect();
+        group.is_sliced && observer.is_enough(&trials)
+    }
+
+    /// Returns the outcome of a cell that cannot be measured.
+    fn obstacle(&mut self, index: usize) -> anyhow::Result<Option<Outcome>> {
+        match &self.skip[index] {
+            Some(reason) => Ok(Some(Outcome::Skipped { reason: reason.clone() })),
+            None => self.nonconformance(&self.runner.plan.cells[index]),
+        }
     }
 }
 
@@ -216,6 +288,7 @@ impl Totals {
 struct Place {
     cell: u32,
     round: u32,
+    part: u32,
     position: u32,
     environment_bytes: u32,
 }
@@ -236,6 +309,7 @@ fn trial(cell: &Cell, place: Place, result: TrialResult) -> Trial {
         in_flight_wanted: cell.in_flight_wanted,
         offered_hz: cell.offered_hz,
         round: place.round,
+        part: place.part,
         position: place.position,
         environment_bytes: place.environment_bytes,
         spec: result.spec,

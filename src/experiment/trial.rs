@@ -4,8 +4,10 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use serde::de::DeserializeOwned;
 
 use crate::probe::disturbance::{Disturbance, MachineSnapshot};
 use crate::probe::sched_stats::{SchedSnapshot, SchedStats};
@@ -20,7 +22,7 @@ use super::any_rung::AnyRung;
 use super::cell::Cell;
 use super::child::commands::Commands;
 use super::child::failure::{self, Judgement};
-use super::child::process::{self, Failure, READY_TIMEOUT, Server};
+use super::child::process::{self, Failure, LOAD, READY_TIMEOUT, Server};
 use super::child::python::PythonClient;
 use super::plan::Plan;
 use super::testbed::Testbed;
@@ -150,7 +152,7 @@ impl TrialRunner<'_> {
         Ok((measured, Counts { few, many }))
     }
 
-    fn start(
+    pub(super) fn start(
         &self,
         cell: &Cell,
         spec: &mut TrialSpec,
@@ -170,7 +172,7 @@ impl TrialRunner<'_> {
 
     fn measure(&self, cell: &Cell, spec: &TrialSpec) -> Result<Measurement, Failure> {
         let Some(client) = &self.testbed.python else {
-            return measurement(&self.load(spec)?);
+            return parse(LOAD, &self.load(spec)?);
         };
         let mut command = self.commands().python(client, cell, &spec.load.target().url);
         let line = match self.ask("Python client", &mut command) {
@@ -186,14 +188,19 @@ impl TrialRunner<'_> {
     }
 
     fn load(&self, spec: &TrialSpec) -> Result<String, Failure> {
-        self.ask("load generator", &mut self.commands().load(spec)?)
+        let (mut command, _) = self.commands().load(spec)?;
+        self.ask(LOAD, &mut command)
     }
 
     fn ask(&self, who: &'static str, command: &mut Command) -> Result<String, Failure> {
         process::ask(who, command, self.plan.budget, self.stop)
     }
 
-    fn commands(&self) -> Commands<'_> {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn commands(&self) -> Commands<'_> {
         Commands { testbed: self.testbed, plan: self.plan }
     }
 
@@ -202,11 +209,12 @@ impl TrialRunner<'_> {
     }
 }
 
-fn measurement(line: &str) -> Result<Measurement, Failure> {
+/// Reads a line of JSON that `who` printed.
+pub(super) fn parse<T: DeserializeOwned>(who: &'static str, line: &str) -> Result<T, Failure> {
     serde_json::from_str(line).map_err(|_| Failure {
         said: Some(line.to_owned()),
         ..ChildError::Answer {
-            who: "load generator",
+            who,
             got: line.chars().take(200).collect(),
             expected: "a measurement as JSON".to_owned(),
         }
@@ -214,17 +222,17 @@ fn measurement(line: &str) -> Result<Measurement, Failure> {
     })
 }
 
-struct CpuMeter {
+pub(super) struct CpuMeter {
     pid: u32,
     start_ns: u64,
 }
 
 impl CpuMeter {
-    fn start(pid: u32) -> CpuMeter {
+    pub(super) fn start(pid: u32) -> CpuMeter {
         CpuMeter { pid, start_ns: total_cpu_ns(pid) }
     }
 
-    fn spent(&self) -> Duration {
+    pub(super) fn spent(&self) -> Duration {
         Duration::from_nanos(total_cpu_ns(self.pid).saturating_sub(self.start_ns))
     }
 }

@@ -31,7 +31,10 @@ pub mod steady_state;
 pub mod verify;
 pub mod worker;
 
-pub use worker::run;
+pub use worker::{Load, run};
+
+/// Line of output that says that a load in slices waits for its first slice.
+pub const WARM: &str = "warm";
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! State that the connections of one run share: schedule, checks, counts, and the first failure.
 //!
 //! Time is an argument. The CPU clocks and counters of the machine are read at the two boundaries
-//! of the window only.
+//! of a window only. A run has one window, or one for each slice.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use crate::probe::cpu_clock::{self, CpuTime};
 use crate::probe::cpu_clock_sync::CpuClockSync;
 use crate::probe::memory;
-use crate::record::{Http2Settings, Measurement, ScheduleReport};
+use crate::record::trial_spec::{Length, LoadSpec};
+use crate::record::{Http2Settings, Measurement, ScheduleReport, Slice};
 use crate::stats::histogram::Histogram;
 use crate::sys::socket::SocketOptions;
 
@@ -19,7 +20,6 @@ use super::message::Message;
 use super::schedule::{Boundary, Schedule};
 use super::verify::{Verifier, WrongReply};
 use super::{LoadError, conformance};
-use crate::record::trial_spec::LoadSpec;
 
 #[derive(Debug)]
 pub struct Run {
@@ -32,16 +32,35 @@ pub struct Run {
     server: Option<Watched>,
     opened: Option<Reading>,
     closed: Option<Reading>,
+    totals: Totals,
+    slices: Vec<Slice>,
+    /// True while another slice may follow, so that connections stay open.
+    is_sliced: bool,
+    /// True in a window of which nothing counts.
+    is_head: bool,
     failure: Option<LoadError>,
     started: Option<Instant>,
+    warmup: Option<Duration>,
     busy_poll_idle: Duration,
     delay: Duration,
+}
+
+/// Sums over the windows that have ended.
+#[derive(Debug, Default)]
+struct Totals {
+    requests: u64,
+    wall: Duration,
+    client: CpuTime,
+    busy_poll_idle: Duration,
+    server: Option<CpuTime>,
+    server_faults: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Watched {
     pid: u32,
-    cpu_clock_sync: CpuClockSync,
+    /// `None` for slices: the clock of an idle server is up to date.
+    cpu_clock_sync: Option<CpuClockSync>,
 }
 
 #[derive(Debug)]
@@ -96,11 +115,16 @@ impl Run {
                 idle: Vec::new(),
             }),
             traffic: Rc::default(),
-            server: spec.target().pid.map(Watched::new).transpose()?,
+            server: spec.target().pid.map(|pid| Watched::new(pid, spec)).transpose()?,
             opened: None,
             closed: None,
+            totals: Totals::default(),
+            slices: Vec::new(),
+            is_sliced: spec.slice_head.is_some(),
+            is_head: spec.slice_head.is_some(),
             failure: None,
             started: None,
+            warmup: None,
             busy_poll_idle: Duration::ZERO,
             delay: spec.knobs.delay,
         })
@@ -192,7 +216,7 @@ impl Run {
                 ticket.sent >= opened.at && self.closed.is_none_or(is_before_end)
             }
         };
-        if counts {
+        if counts && !self.is_head {
             self.latencies.record(nanoseconds(now.saturating_duration_since(ticket.sent)));
         }
     }
@@ -224,48 +248,107 @@ impl Run {
         self.fail(LoadError::Timeout { after, outstanding, counted: self.schedule.counted() });
     }
 
-    /// Returns true when nothing more is sent or awaited.
-    pub fn over(&self) -> bool {
+    /// Returns true when nothing more is sent or awaited, in this slice at least.
+    pub fn is_idle(&self) -> bool {
         self.failure.is_some() || self.schedule.finished()
     }
 
-    pub fn finish(&mut self, socket: SocketOptions) -> Result<Measurement, LoadError> {
+    /// Returns true when nothing more will be sent or awaited.
+    pub fn over(&self) -> bool {
+        self.failure.is_some() || (self.schedule.finished() && !self.is_sliced)
+    }
+
+    /// Ends a window of which nothing counts: a warm-up, or the head of a slice.
+    pub fn forget_window(&mut self) -> Result<(), LoadError> {
+        let totals = std::mem::take(&mut self.totals);
+        self.end_window()?;
+        self.totals = totals;
+        Ok(())
+    }
+
+    /// Prepares a slice, or its head.
+    pub fn start_slice(&mut self, window: Length, is_head: bool) {
+        self.schedule.next_slice(window);
+        self.is_head = is_head;
+        (self.started, self.opened, self.closed) = (None, None, None);
+    }
+
+    pub fn end_slice(&mut self) -> Result<Slice, LoadError> {
+        if let (Some(server), Some(closed)) = (&self.server, &mut self.closed) {
+            closed.server = Some(cpu_clock::idle_cpu(server.pid).map_err(reading_server)?);
+        }
+        let slice = self.end_window()?;
+        self.slices.push(slice);
+        Ok(slice)
+    }
+
+    /// Lets the connections be closed after the last slice.
+    pub fn end_slices(&mut self) {
+        self.is_sliced = false;
+    }
+
+    fn end_window(&mut self) -> Result<Slice, LoadError> {
         if let Some(failure) = self.failure.take() {
             return Err(self.named(failure));
         }
-        let opened = self.opened.expect("a finished run has opened its window");
-        let closed = self.closed.expect("a finished run has closed its window");
+        let opened = self.opened.expect("a window that has ended was opened");
+        let closed = self.closed.expect("a window that has ended was closed");
+        let started = self.started.expect("a window that has ended was started");
+        self.warmup.get_or_insert(opened.at - started);
+        let requests = self.schedule.counted();
+        let client = cpu_clock::used(opened.client, closed.client);
+        let busy_poll_idle = closed.busy_poll_idle - opened.busy_poll_idle;
+        let server =
+            opened.server.zip(closed.server).map(|(before, after)| cpu_clock::used(before, after));
+        let faults = opened.server_faults.zip(closed.server_faults);
+        let faults = faults.map(|(before, after)| after.saturating_sub(before));
+        let totals = &mut self.totals;
+        totals.requests += requests;
+        totals.wall += closed.at - opened.at;
+        totals.client = cpu_clock::sum(totals.client, client);
+        totals.busy_poll_idle += busy_poll_idle;
+        totals.server =
+            server.map(|server| cpu_clock::sum(totals.server.unwrap_or_default(), server));
+        totals.server_faults = faults.map(|faults| totals.server_faults.unwrap_or(0) + faults);
+        Ok(Slice {
+            requests,
+            wall_ns: nanoseconds(closed.at - opened.at),
+            server_cpu_ns: server.map(|server| server.total_ns),
+            client_work_ns: client.total_ns.saturating_sub(nanoseconds(busy_poll_idle)),
+            ..Slice::default()
+        })
+    }
+
+    pub fn finish(&mut self, socket: SocketOptions) -> Result<Measurement, LoadError> {
+        if self.slices.is_empty() {
+            self.end_window()?;
+        }
         let rss_peak = |server: &Watched| memory::rss_peak_bytes(server.pid);
         let server_rss_peak_bytes =
             self.server.as_ref().map(rss_peak).transpose().map_err(reading_server)?;
         Ok(Measurement {
-            requests: self.schedule.counted(),
-            wall_ns: (closed.at - opened.at).as_nanos() as u64,
+            requests: self.totals.requests,
+            wall_ns: nanoseconds(self.totals.wall),
             bytes_out: self.share_of(self.traffic.bytes_out.get()),
             bytes_in: self.share_of(self.traffic.bytes_in.get()),
             latency_ns: self.latencies.quantiles(),
             latency_histogram: self.latencies.to_text(),
-            client_cpu: cpu_clock::used(opened.client, closed.client),
-            client_busy_poll_idle_ns: nanoseconds(closed.busy_poll_idle - opened.busy_poll_idle),
-            server_cpu: opened
-                .server
-                .zip(closed.server)
-                .map(|(before, after)| cpu_clock::used(before, after)),
+            client_cpu: self.totals.client,
+            client_busy_poll_idle_ns: nanoseconds(self.totals.busy_poll_idle),
+            server_cpu: self.totals.server,
             server_rss_peak_bytes,
-            server_faults: opened
-                .server_faults
-                .zip(closed.server_faults)
-                .map(|(before, after)| after.saturating_sub(before)),
+            server_faults: self.totals.server_faults,
             socket,
             server_settings: self.traffic.server_settings.get(),
             client_settings: self.traffic.client_settings.get(),
-            warmup_ns: self.started.map_or(0, |started| nanoseconds(opened.at - started)),
+            warmup_ns: self.warmup.map_or(0, nanoseconds),
             is_steady: self.schedule.is_steady(),
             schedule: self.open.as_ref().map(|open| ScheduleReport {
                 offered_hz: open.arrivals.rate_hz(),
                 lag_ns: open.lags.quantiles(),
                 lag_histogram: open.lags.to_text(),
             }),
+            slices: std::mem::take(&mut self.slices),
         })
     }
 
@@ -278,10 +361,10 @@ impl Run {
         LoadError::Array { number: self.turn(last) + 1, count, array, source: Box::new(failure) }
     }
 
-    /// Returns the window's share of the run's `bytes`, by requests. A count between the two
+    /// Returns the share of the windows in the run's `bytes`, by requests. A count between the two
     /// boundaries would be off by the bytes in flight.
     fn share_of(&self, bytes: u64) -> u64 {
-        let (counted, answered) = (self.schedule.counted(), self.schedule.answered_in_all());
+        let (counted, answered) = (self.totals.requests, self.schedule.answered_in_all());
         let share = u128::from(bytes) * u128::from(counted) / u128::from(answered.max(1));
         u64::try_from(share).expect("a share is no more than the whole")
     }
@@ -306,16 +389,17 @@ impl Run {
 }
 
 impl Watched {
-    fn new(pid: u32) -> Result<Watched, LoadError> {
+    fn new(pid: u32, spec: &LoadSpec) -> Result<Watched, LoadError> {
         let what = "starting the thread that syncs the server's CPU clock";
-        let cpu_clock_sync =
-            CpuClockSync::start().map_err(|source| LoadError::Io { what, source })?;
-        Ok(Watched { pid, cpu_clock_sync })
+        let sync = spec.slice_head.is_none().then(CpuClockSync::start).transpose();
+        Ok(Watched { pid, cpu_clock_sync: sync.map_err(|source| LoadError::Io { what, source })? })
     }
 
     fn cpu(&self) -> std::io::Result<CpuTime> {
-        // If the sync fails, the time is up to a tick old.
-        self.cpu_clock_sync.sync(self.pid)?;
+        if let Some(sync) = &self.cpu_clock_sync {
+            // If the sync fails, the time is up to a tick old.
+            sync.sync(self.pid)?;
+        }
         cpu_clock::process_cpu(self.pid)
     }
 }

@@ -8,6 +8,15 @@
 //! Both boundaries of the window fall on a reply, so its length is measured and a slow server has
 //! at least one reply in it. Replies at the instant of the opening reply are not counted; those at
 //! the instant of the closing reply are. So costs and replies belong to the same turns of the loop.
+//!
+//! A load in slices goes on from slice to slice. A slice has no warm-up, starts with an idle
+//! server, counts every request, and closes at the last reply, when the server is idle again:
+//!
+//! ```text
+//!             window         closing
+//!   open ───────────────▶ ───────────▶ close, finished
+//!        sent and counted   counted only
+//! ```
 
 use std::time::{Duration, Instant};
 
@@ -24,15 +33,25 @@ pub struct Schedule {
     phase: Phase,
     sent: u64,
     answered: u64,
+    /// True in a slice, which closes at its last reply.
+    counts_all: bool,
     counted: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Idle,
-    Warmup { since: Instant },
-    Window { since: Instant },
-    Drain { since: Instant },
+    Warmup {
+        since: Instant,
+    },
+    Window {
+        since: Instant,
+    },
+    /// The window is over, and requests of a slice that count are without a reply.
+    Closing,
+    Drain {
+        since: Instant,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +67,8 @@ pub enum Boundary {
     Close,
 }
 
+const COUNTS: Verdict = Verdict { counts: true, boundary: None };
+
 impl Schedule {
     pub fn new(warmup: Length, window: Length) -> Schedule {
         Schedule {
@@ -59,8 +80,17 @@ impl Schedule {
             phase: Phase::Idle,
             sent: 0,
             answered: 0,
+            counts_all: false,
             counted: 0,
         }
+    }
+
+    /// Prepares the next slice, once the schedule is [`Schedule::finished`].
+    pub fn next_slice(&mut self, window: Length) {
+        debug_assert!(self.finished());
+        (self.warmup, self.settling) = (Length::Requests(0), None);
+        (self.window, self.counts_all) = (window, true);
+        (self.phase, self.counted) = (Phase::Idle, 0);
     }
 
     /// Extends the warm-up until there is no trend, at most to `settle`.
@@ -88,7 +118,7 @@ impl Schedule {
 
     pub fn may_send(&self) -> bool {
         match (self.phase, self.window) {
-            (Phase::Idle | Phase::Drain { .. }, _) => false,
+            (Phase::Idle | Phase::Closing | Phase::Drain { .. }, _) => false,
             (Phase::Window { .. }, Length::Requests(wanted)) => {
                 self.counted + self.outstanding() < wanted
             }
@@ -113,7 +143,16 @@ impl Schedule {
                 self.phase = Phase::Window { since: now };
                 Verdict { counts: false, boundary: Some(Boundary::Open) }
             }
+            Phase::Window { since } if self.counts_all => {
+                self.counted += 1;
+                let is_over = self.window.is_reached(self.counted, now - since);
+                if is_over { self.close(now) } else { COUNTS }
+            }
             Phase::Window { since } => self.in_window(since, now),
+            Phase::Closing => {
+                self.counted += 1;
+                self.close(now)
+            }
             Phase::Drain { since } => {
                 let counts = now == since && !matches!(self.window, Length::Requests(_));
                 self.counted += u64::from(counts);
@@ -152,6 +191,16 @@ impl Schedule {
             }
             None => self.warmup.is_reached(self.answered, now - since),
         }
+    }
+
+    /// Closes a slice once every request has its reply.
+    fn close(&mut self, now: Instant) -> Verdict {
+        if self.outstanding() > 0 {
+            self.phase = Phase::Closing;
+            return COUNTS;
+        }
+        self.phase = Phase::Drain { since: now };
+        Verdict { boundary: Some(Boundary::Close), ..COUNTS }
     }
 
     fn in_window(&mut self, since: Instant, now: Instant) -> Verdict {
@@ -251,6 +300,29 @@ mod tests {
             schedule.answered(start + ms * MS).boundary == Some(Boundary::Open)
         });
         assert_eq!((opened, schedule.is_steady()), (Some(5), Some(true)));
+    }
+
+    #[test]
+    fn a_slice_counts_every_request_and_closes_at_the_last_reply() {
+        let now = Instant::now();
+        let mut schedule = by_time(Duration::ZERO, MS);
+        schedule.start(now);
+        schedule.sent();
+        schedule.answered(now + MS);
+        assert!(schedule.finished());
+        schedule.next_slice(Length::Time(2 * MS));
+        assert!(!schedule.finished() && !schedule.may_send());
+        let start = now + 9 * MS;
+        assert_eq!(schedule.start(start), Some(Boundary::Open));
+        assert_eq!([schedule.sent(), schedule.sent(), schedule.sent()], [1, 2, 3]);
+        assert_eq!(schedule.answered(start), COUNTS);
+        assert!(schedule.may_send());
+        assert_eq!(schedule.answered(start + 2 * MS), COUNTS);
+        assert!(!schedule.may_send() && !schedule.finished());
+        let close = verdict(true, Some(Boundary::Close));
+        assert_eq!(schedule.answered(start + 5 * MS), close);
+        assert!(schedule.finished());
+        assert_eq!((schedule.counted(), schedule.answered_in_all()), (3, 4));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Runs one load: makes the messages, connects, and drives the connections to the end of the run.
+//! Runs a load: makes the messages, connects, and drives the connections to the end of a window, or
+//! of each slice.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -8,9 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::array::NdArray;
 use crate::codec::{self, ArrayCodec as _};
 use crate::driver::uring::{ConnectionId, Reactor};
-use crate::record::Measurement;
-use crate::record::trial_spec::{ArraySpec, LoadSpec};
+use crate::record::trial_spec::{ArraySpec, Length, LoadSpec};
+use crate::record::{Measurement, Slice};
 use crate::sys::mapping::Mapping;
+use crate::sys::socket::SocketOptions;
 use crate::sys::{affinity, socket};
 
 use super::message::{Body, Message};
@@ -23,30 +25,86 @@ const AWAKE: Duration = Duration::from_micros(100);
 /// Just below 32 MiB, the largest threshold of glibc.
 const MAPPED_BYTES: usize = 31 << 20;
 
-/// Runs one load on the calling thread, which is pinned if `spec` names a core.
+/// A load with its connections. The calling thread is pinned if the document names a core.
+pub struct Load {
+    spec: LoadSpec,
+    run: Rc<RefCell<Run>>,
+    reactor: Reactor,
+    connections: Vec<ConnectionId>,
+    socket: SocketOptions,
+}
+
+/// Runs one load with one window.
 pub fn run(spec: &LoadSpec) -> Result<Measurement, LoadError> {
-    spec.check()?;
-    if let Some(core) = spec.cpu {
-        affinity::pin(core)?;
-    }
-    keep_freed_memory();
-    let messages = messages(spec)?;
-    let end = Instant::now() + spec.timeout;
-    let sockets = net::connect(spec, end)?;
-    let read_back = socket::read_back(&sockets[0])?;
-    let run = Rc::new(RefCell::new(Run::new(spec, messages)?));
-    let mut reactor = net::reactor(spec.knobs.busy_poll)?;
-    let connections = net::start(&mut reactor, spec, sockets, &run)?;
-    while !run.borrow().over() {
-        run.borrow_mut().set_busy_poll_idle(reactor.counters().busy_poll_idle);
-        let until = wake(&mut reactor, &connections, &mut run.borrow_mut());
-        reactor.turn(Some(until.map_or(end, |until| until.min(end))))?;
-        if Instant::now() >= end {
-            run.borrow_mut().timed_out(spec.timeout);
+    let mut load = Load::connect(spec)?;
+    load.drive()?;
+    load.finish()
+}
+
+impl Load {
+    fn connect(spec: &LoadSpec) -> Result<Load, LoadError> {
+        spec.check()?;
+        if let Some(core) = spec.cpu {
+            affinity::pin(core)?;
         }
+        keep_freed_memory();
+        let messages = messages(spec)?;
+        let sockets = net::connect(spec, Instant::now() + spec.timeout)?;
+        let socket = socket::read_back(&sockets[0])?;
+        let run = Rc::new(RefCell::new(Run::new(spec, messages)?));
+        let mut reactor = net::reactor(spec.knobs.busy_poll)?;
+        let connections = net::start(&mut reactor, spec, sockets, &run)?;
+        Ok(Load { spec: spec.clone(), run, reactor, connections, socket })
     }
-    drop(reactor);
-    run.borrow_mut().finish(read_back)
+
+    /// Connects, warms the server up, and waits until it has answered everything.
+    pub fn in_slices(spec: &LoadSpec) -> Result<Load, LoadError> {
+        let warmup_only = LoadSpec { window: Length::Time(Duration::ZERO), ..spec.clone() };
+        let mut load = Load::connect(&warmup_only)?;
+        load.drive()?;
+        load.run.borrow_mut().forget_window()?;
+        Ok(Load { spec: spec.clone(), ..load })
+    }
+
+    /// Loads the server for the head of a slice, then for the slice. Waits until everything has
+    /// been answered.
+    pub fn slice(&mut self) -> Result<Slice, LoadError> {
+        let head = self.spec.slice_head.unwrap_or_default();
+        if !head.is_zero() {
+            self.window(Length::Time(head), true)?;
+            self.run.borrow_mut().forget_window()?;
+        }
+        self.window(self.spec.window, false)?;
+        self.run.borrow_mut().end_slice()
+    }
+
+    fn window(&mut self, window: Length, is_head: bool) -> Result<(), LoadError> {
+        self.run.borrow_mut().start_slice(window, is_head);
+        for connection in &self.connections {
+            self.reactor.resume(*connection);
+        }
+        self.drive()
+    }
+
+    pub fn finish(self) -> Result<Measurement, LoadError> {
+        self.run.borrow_mut().end_slices();
+        drop(self.reactor);
+        self.run.borrow_mut().finish(self.socket)
+    }
+
+    fn drive(&mut self) -> Result<(), LoadError> {
+        let Load { spec, run, reactor, connections, .. } = self;
+        let end = Instant::now() + spec.timeout;
+        while !run.borrow().is_idle() {
+            run.borrow_mut().set_busy_poll_idle(reactor.counters().busy_poll_idle);
+            let until = wake(reactor, connections, &mut run.borrow_mut());
+            reactor.turn(Some(until.map_or(end, |until| until.min(end))))?;
+            if Instant::now() >= end {
+                run.borrow_mut().timed_out(spec.timeout);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Wakes an idle connection if a request of an open loop is due. Returns the time until which the

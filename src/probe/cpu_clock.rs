@@ -6,11 +6,18 @@
 //! [`CpuClockSync`](super::cpu_clock_sync::CpuClockSync) updates the clocks of running threads. The
 //! split into user and system time is sampled by the tick, so the parts do not add up to the total.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use super::process_tree::{checked, descendants, io_error, process};
+use super::process_tree::{busy_cores, checked, descendants, io_error, process};
+
+const IDLE_WAIT_MAX: Duration = Duration::from_millis(5);
+
+const IDLE_LOOK_INTERVAL: Duration = Duration::from_micros(100);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuTime {
@@ -26,6 +33,18 @@ pub fn process_cpu(pid: u32) -> std::io::Result<CpuTime> {
         total = sum(total, with_ended_children(descendant).unwrap_or_default());
     }
     Ok(total)
+}
+
+/// Reads the clock of a process once it sleeps, when the clock is exact: a server works for a
+/// moment after its last reply. A process that goes on is read in the end, up to a tick too early.
+pub fn idle_cpu(pid: u32) -> std::io::Result<CpuTime> {
+    let end = Instant::now() + IDLE_WAIT_MAX;
+    loop {
+        thread::sleep(IDLE_LOOK_INTERVAL);
+        if busy_cores(pid)?.is_empty() || Instant::now() >= end {
+            return process_cpu(pid);
+        }
+    }
 }
 
 pub fn own_cpu() -> std::io::Result<CpuTime> {
@@ -62,7 +81,7 @@ fn ended_children(pid: u32) -> std::io::Result<CpuTime> {
     Ok(CpuTime { total_ns: user_ns + system_ns, user_ns, system_ns })
 }
 
-fn sum(a: CpuTime, b: CpuTime) -> CpuTime {
+pub fn sum(a: CpuTime, b: CpuTime) -> CpuTime {
     CpuTime {
         total_ns: a.total_ns + b.total_ns,
         user_ns: a.user_ns + b.user_ns,

@@ -33,6 +33,18 @@ struct Ticks {
     stolen: u64,
 }
 
+impl Disturbance {
+    pub fn plus(self, other: Option<Disturbance>) -> Disturbance {
+        let other = other.unwrap_or_default();
+        Disturbance {
+            wall_ns: self.wall_ns + other.wall_ns,
+            waited_ns: self.waited_ns + other.waited_ns,
+            stolen_ns: self.stolen_ns + other.stolen_ns,
+            busy_ns: self.busy_ns + other.busy_ns,
+        }
+    }
+}
+
 impl MachineSnapshot {
     /// Reads the counters; `None` on a kernel without pressure stall information (`psi=0`).
     pub fn read() -> Option<MachineSnapshot> {

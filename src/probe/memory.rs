@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::host::read;
 use super::process_tree::{self, io_error, process};
 
 pub fn page_faults(pid: u32) -> io::Result<u64> {
@@ -9,6 +10,14 @@ pub fn page_faults(pid: u32) -> io::Result<u64> {
         let stat = process(pid)?.stat().map_err(io_error)?;
         Ok(stat.minflt + stat.majflt)
     })
+}
+
+/// Returns the memory that new programs can have without swapping; 0 if it is unknown.
+pub fn available_bytes() -> u64 {
+    let meminfo = read("/proc/meminfo");
+    let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = kib.and_then(|kib| kib.trim().strip_suffix(" kB")?.parse().ok());
+    kib.map_or(0, |kib: u64| kib * 1024)
 }
 
 /// Returns the peak resident set so far: the sum of the peaks of the processes.

@@ -38,6 +38,24 @@ pub struct Measurement {
     pub is_steady: Option<bool>,
     #[serde(default)]
     pub schedule: Option<ScheduleReport>,
+    /// Parts of the window of a load in slices; the totals above are their sums.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<Slice>,
+}
+
+/// Part of a window, between two readings of the server's CPU clock under load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    pub requests: u64,
+    pub wall_ns: u64,
+    pub server_cpu_ns: Option<u64>,
+    pub client_work_ns: u64,
+    /// Time of a fixed piece of work on the server's core just before the slice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_work_ns: Option<u64>,
+    /// True if another program disturbed the slice, and its repetitions too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_disturbed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +75,13 @@ pub struct Http2Settings {
     pub initial_window_size: Option<u32>,
     pub max_frame_size: Option<u32>,
     pub max_header_list_size: Option<u32>,
+}
+
+impl Slice {
+    /// CPU time of the server for a request, in nanoseconds; `None` if it was not read.
+    pub fn cost_ns(&self) -> Option<f64> {
+        Some(self.server_cpu_ns? as f64 / self.requests as f64).filter(|cost| *cost > 0.0)
+    }
 }
 
 impl Measurement {

@@ -23,7 +23,7 @@ mod trial;
 pub mod trial_spec;
 pub mod validity;
 
-pub use measurement::{CLIENT_BUSY, Http2Settings, Measurement, ScheduleReport};
+pub use measurement::{CLIENT_BUSY, Http2Settings, Measurement, ScheduleReport, Slice};
 pub use server::{DelayTotals, ServerReport};
 pub use trial::{ArrayInfo, Counts, Outcome, RequestCounts, Side, Trial, Variant};
 

@@ -10,6 +10,9 @@ use super::measurement::Measurement;
 use super::server::ServerReport;
 use super::trial_spec::TrialSpec;
 
+/// Bits of a launch's number that hold its part.
+const PART_BITS: u32 = 8;
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     pub version: u32,
@@ -35,6 +38,9 @@ pub struct Trial {
     #[serde(default)]
     pub offered_hz: Option<f64>,
     pub round: u32,
+    /// Number among the parts of a group whose servers do not fit into memory together.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub part: u32,
     pub position: u32,
     /// Padding of the server's environment, which moves its stack from launch to launch.
     #[serde(default)]
@@ -132,7 +138,28 @@ pub struct RequestCounts {
     pub allocations: Option<Allocations>,
 }
 
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl Trial {
+    /// Returns the number of the launch, which the trials of its group share.
+    pub fn launch(&self) -> u32 {
+        self.round << PART_BITS | self.part
+    }
+
+    /// Returns the requests that were in flight at most: those beyond the server's limit of
+    /// concurrent streams wait in the load generator.
+    pub fn in_flight_sent(&self) -> u32 {
+        let settings = match &self.outcome {
+            Outcome::Measured(measured) => measured.server_settings,
+            _ => None,
+        };
+        let streams = settings.and_then(|settings| settings.max_concurrent_streams);
+        let most = streams.map_or(u32::MAX, |streams| streams.saturating_mul(self.connections));
+        self.in_flight.min(most)
+    }
+
     pub fn is_timed(&self) -> bool {
         self.offered_hz.is_none() && self.counts.is_none()
     }

@@ -4,6 +4,8 @@
 //! generator's figures, never at the result. A discarded trial stays in the record with its reason.
 //! The report judges by cell whether a rate is the server's or the load generator's.
 
+use crate::probe::disturbance::Disturbance;
+
 use super::{Measurement, Outcome, Trial};
 
 /// Largest share of a trial in which some task waited for a processor. The share was 0.01 to 0.05
@@ -32,10 +34,12 @@ pub const LAG_MAX: f64 = 0.1;
 pub const ACHIEVED_MIN: f64 = 0.99;
 
 /// Returns the reason to discard `trial`, if there is one. On a shared core, waiting and preemption
-/// are normal and no reason.
+/// are normal and no reason. A launch in slices is not discarded for a disturbance, since both
+/// sides of its ratios met it; its disturbed slices were repeated.
 pub fn objection(trial: &Trial, shares_core: bool) -> Option<String> {
     let Outcome::Measured(measured) = &trial.outcome else { return None };
-    let disturbed = || if shares_core { None } else { disturbance(trial) };
+    let is_sliced = !measured.slices.is_empty();
+    let disturbed = || if shares_core || is_sliced { None } else { disturbance(trial) };
     disturbed().or_else(|| schedule(measured)).or_else(|| little(trial, measured))
 }
 
@@ -44,17 +48,8 @@ fn disturbance(trial: &Trial) -> Option<String> {
     let stats = trial.sched_stats.unwrap_or_default();
     let wall = disturbance.wall_ns as f64;
     // Waits of a server's threads for each other are part of the server's cost.
-    let waited = disturbance.waited_ns.saturating_sub(stats.own_ns) as f64 / wall;
-    if waited > WAITED_MAX {
-        return Some(format!(
-            "tasks waited for a processor in {:.0} % of the time",
-            waited * 100.0
-        ));
-    }
-    let stolen = disturbance.stolen_ns as f64;
-    if stolen > STOLEN_MAX * wall + TICK_NS {
-        let percent = stolen / wall * 100.0;
-        return Some(format!("other guests took {percent:.1} % of the time"));
+    if let Some(reason) = disturbed(&disturbance, stats.own_ns) {
+        return Some(reason);
     }
     let rate_hz = stats.preemptions as f64 * 1e9 / wall;
     let others = stats.others_ns as f64 / wall;
@@ -65,6 +60,22 @@ fn disturbance(trial: &Trial) -> Option<String> {
             others * 100.0
         )
     })
+}
+
+/// Returns the reason why other programs or guests disturbed a load. `own_ns` is the time in which
+/// threads of the server waited for each other.
+pub fn disturbed(disturbance: &Disturbance, own_ns: u64) -> Option<String> {
+    let wall = disturbance.wall_ns as f64;
+    let waited = disturbance.waited_ns.saturating_sub(own_ns) as f64 / wall;
+    if waited > WAITED_MAX {
+        return Some(format!(
+            "tasks waited for a processor in {:.0} % of the time",
+            waited * 100.0
+        ));
+    }
+    let stolen = disturbance.stolen_ns as f64;
+    (stolen > STOLEN_MAX * wall + TICK_NS)
+        .then(|| format!("other guests took {:.1} % of the time", stolen / wall * 100.0))
 }
 
 fn schedule(measured: &Measurement) -> Option<String> {
@@ -81,13 +92,11 @@ fn schedule(measured: &Measurement) -> Option<String> {
 
 fn little(trial: &Trial, measured: &Measurement) -> Option<String> {
     let has_latency = measured.latency_ns.mean > 0 && measured.schedule.is_none();
-    // Requests beyond the server's limit of concurrent streams wait unsent.
-    let streams = measured.server_settings.and_then(|settings| settings.max_concurrent_streams);
-    let sent = streams.map_or(u32::MAX, |streams| streams.saturating_mul(trial.connections));
-    let in_flight = f64::from(trial.in_flight.min(sent));
+    let in_flight = f64::from(trial.in_flight_sent());
     let off = rate_hz(measured) * measured.latency_ns.mean as f64 / 1e9 / in_flight - 1.0;
-    // At each end of the window, the requests in flight belong to it only in part.
-    let blur = in_flight / measured.requests as f64;
+    // At each end of a window, the requests in flight belong to it only in part.
+    let windows = measured.slices.len().max(1) as f64;
+    let blur = in_flight * windows / measured.requests as f64;
     (has_latency && off.abs() > LITTLE_MAX + blur).then(|| {
         format!("rate times latency differs from the requests in flight by {:+.0} %", off * 100.0)
     })

@@ -16,13 +16,14 @@ use crate::record::{ArrayInfo, Measurement, Outcome, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::family::{Family, Member};
 use crate::stats::histogram::Histogram;
-use crate::stats::location::{self, Sample};
+use crate::stats::location::Sample;
 use crate::stats::verdict::{Floor, Verdict};
 
 use super::ceiling::Ceiling;
 use super::cell::{self, CellTrials, SectionKey, section_key};
 use super::malloc;
 use super::noise::{Noise, WIDTH_WANTED};
+use super::scatter::Scatter;
 use super::status::Status;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,7 @@ pub struct Section {
     pub malloc: String,
     pub rows: Vec<Row>,
     pub noise: Noise,
+    pub scatter: Option<Scatter>,
     pub ceilings: Vec<Ceiling>,
 }
 
@@ -137,10 +139,26 @@ fn section(cells: &[CellTrials<'_>]) -> Section {
         Row::new(cell.first(), result)
     });
     let rows = rows.collect();
-    let Trial { array, connections, in_flight, .. } = cells[0].first();
-    let (connections, in_flight) = (*connections, *in_flight);
-    let (array, malloc) = (array.clone(), malloc::names(&usual));
-    Section { array, connections, in_flight, malloc, rows, noise, ceilings }
+    let first = cells[0].first();
+    Section {
+        array: first.array.clone(),
+        connections: first.connections,
+        in_flight: first.in_flight_sent(),
+        malloc: malloc::names(&usual),
+        rows,
+        noise,
+        scatter: scatter(&usual),
+        ceilings,
+    }
+}
+
+fn scatter(usual: &[&CellTrials<'_>]) -> Option<Scatter> {
+    let other =
+        |name: Option<&str>| usual.iter().find(|other| Some(other.first().rung.as_str()) == name);
+    let pairs = usual.iter().flat_map(|cell| {
+        compared_with(cell.first()).into_iter().filter_map(|name| Some((*cell, *other(name)?)))
+    });
+    Scatter::evaluate(usual.iter().copied(), pairs)
 }
 
 impl Row {
@@ -194,17 +212,15 @@ fn compared_with(trial: &Trial) -> [Option<&str>; 2] {
 }
 
 fn family(usual: &[&CellTrials<'_>]) -> Family {
-    let costs: BTreeMap<&str, Vec<Sample>> =
-        usual.iter().map(|cell| (cell.first().rung.as_str(), cell.server_costs())).collect();
-    let ratio = |ours: &str, other: Option<&str>| -> Member {
-        let pair = other.and_then(|other| Some((costs.get(ours)?, costs.get(other)?)));
-        let ratios = pair.map_or_else(Vec::new, |(ours, other)| location::log_ratios(ours, other));
+    let by_rung: BTreeMap<&str, &CellTrials<'_>> =
+        usual.iter().map(|cell| (cell.first().rung.as_str(), *cell)).collect();
+    let ratio = |cell: &CellTrials<'_>, other: Option<&str>| -> Member {
+        let other = other.and_then(|other| by_rung.get(other));
+        let ratios = other.map_or_else(Vec::new, |other| cell.log_ratios(other));
         vec![ratios.into_iter().map(|sample| sample.value).collect()]
     };
-    let ratios = |cell: &&CellTrials<'_>| {
-        let trial = cell.first();
-        compared_with(trial).map(|other| ratio(&trial.rung, other))
-    };
+    let ratios =
+        |cell: &&CellTrials<'_>| compared_with(cell.first()).map(|other| ratio(cell, other));
     Family::new(Bootstrap::default(), &usual.iter().flat_map(ratios).collect::<Vec<_>>())
 }
 

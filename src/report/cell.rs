@@ -4,7 +4,7 @@
 //! speed. Discarded trials do not count, unless more than half were discarded; the cell is then
 //! noisy and all of its trials count.
 
-use crate::record::{Measurement, Outcome, Trial, Variant};
+use crate::record::{Measurement, Outcome, Slice, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::histogram::Histogram;
 use crate::stats::location::{self, Sample};
@@ -17,7 +17,7 @@ pub(super) type SectionKey<'a> = (u64, &'a str, &'a [u64], u32, u32);
 
 pub(super) fn section_key(trial: &Trial) -> SectionKey<'_> {
     let array = &trial.array;
-    (array.bytes, &array.dtype, &array.shape, trial.connections, trial.in_flight)
+    (array.bytes, &array.dtype, &array.shape, trial.connections, trial.in_flight_sent())
 }
 
 /// Trials of one cell, one per block. Cells of a section have at least one trial.
@@ -60,7 +60,7 @@ impl<'a> CellTrials<'a> {
         let is_noisy = self.is_noisy();
         let kept = self.0.iter().filter(|trial| trial.discarded.is_none() || is_noisy);
         let measured = kept.filter_map(|trial| match &trial.outcome {
-            Outcome::Measured(measured) => Some((trial.round, &**measured)),
+            Outcome::Measured(measured) => Some((trial.launch(), &**measured)),
             _ => None,
         });
         measured.filter(|(_, measured)| measured.requests > 0).collect()
@@ -71,10 +71,49 @@ impl<'a> CellTrials<'a> {
             return Vec::new();
         }
         let cost = |(round, m): (u32, &Measurement)| {
-            let value = m.server_cpu?.total_ns as f64 / m.requests as f64;
+            let slices: Vec<f64> = slice_costs(m).into_iter().flatten().map(f64::ln).collect();
+            let value = match slices.as_slice() {
+                [] => m.server_cpu?.total_ns as f64 / m.requests as f64,
+                slices => mean(slices).exp(),
+            };
             Some(Sample { round, value })
         };
         self.measured().into_iter().filter_map(cost).collect()
+    }
+
+    /// Returns the logarithm of the ratio of costs to `other`, by launch: the mean over the rounds
+    /// of slices, in each of which the load visited both servers.
+    pub(super) fn log_ratios(&self, other: &CellTrials<'_>) -> Vec<Sample> {
+        let launches = self.round_log_ratios(other);
+        if launches.is_empty() {
+            return location::log_ratios(&self.server_costs(), &other.server_costs());
+        }
+        let sample = |(round, logs): (u32, Vec<f64>)| Sample { round, value: mean(&logs) };
+        launches.into_iter().map(sample).collect()
+    }
+
+    /// Returns the logarithms of the ratios of costs to `other`: by launch, then by round.
+    pub(super) fn round_log_ratios(&self, other: &CellTrials<'_>) -> Vec<(u32, Vec<f64>)> {
+        if self.obstacle().is_some() || other.obstacle().is_some() {
+            return Vec::new();
+        }
+        let theirs = other.measured();
+        let of_launch = |(launch, ours): (u32, &Measurement)| {
+            let (_, theirs) = theirs.iter().find(|(other, _)| *other == launch)?;
+            let pairs = slice_costs(ours).into_iter().zip(slice_costs(theirs));
+            let logs: Vec<f64> =
+                pairs.filter_map(|(our, their)| Some((our? / their?).ln())).collect();
+            (!logs.is_empty()).then_some((launch, logs))
+        };
+        self.measured().into_iter().filter_map(of_launch).collect()
+    }
+
+    /// Returns the logarithms of the slices' costs, by launch.
+    pub(super) fn slice_logs(&self) -> Vec<Vec<f64>> {
+        let logs = |(_, m): (u32, &Measurement)| {
+            slice_costs(m).into_iter().flatten().map(f64::ln).collect()
+        };
+        self.measured().into_iter().map(logs).collect()
     }
 
     /// Averages the page faults of all blocks. Most windows have none, so a median would be 0.
@@ -127,6 +166,14 @@ pub(super) fn find<'a, 'b>(
 
 pub(super) fn geometric_center(samples: &[Sample]) -> Option<Interval> {
     Bootstrap::default().blocks(&location::logs(samples)).map(Interval::exp)
+}
+
+fn slice_costs(measured: &Measurement) -> Vec<Option<f64>> {
+    measured.slices.iter().map(Slice::cost_ns).collect()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 fn failure(trial: &Trial) -> Option<&str> {

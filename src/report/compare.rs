@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use crate::record::{Counts, Header, RequestCounts, Side, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::family::{Family, Member};
-use crate::stats::location;
 use crate::stats::verdict::{Floor, Verdict};
 
 use super::cell::{self, CellTrials, section_key};
@@ -161,8 +160,7 @@ fn compare(cells: Vec<Vec<Pair<'_>>>, threshold: Floor) -> Vec<ComparedCell> {
 
 fn log_ratios(builds: &[Pair<'_>]) -> Member {
     let of_build = |[old, new]: &Pair<'_>| {
-        let ratios = location::log_ratios(&new.server_costs(), &old.server_costs());
-        ratios.into_iter().map(|sample| sample.value).collect()
+        new.log_ratios(old).into_iter().map(|sample| sample.value).collect()
     };
     builds.iter().map(of_build).collect()
 }

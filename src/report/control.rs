@@ -106,12 +106,12 @@ fn injected(cell: &CellTrials<'_>) -> Vec<Sample> {
         })
     };
     if cell.0.iter().all(|trial| counted(trial).is_none()) {
-        let sample = |trial: &&Trial| Sample { round: trial.round, value: requested };
+        let sample = |trial: &&Trial| Sample { round: trial.launch(), value: requested };
         return cell.0.iter().map(sample).collect();
     }
     let sample = |trial: &&Trial| {
         let value = counted(trial).filter(|_| !has_waited(trial))?;
-        Some(Sample { round: trial.round, value })
+        Some(Sample { round: trial.launch(), value })
     };
     cell.0.iter().filter_map(sample).collect()
 }

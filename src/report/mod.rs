@@ -5,7 +5,7 @@
 //! | stage | files |
 //! |---|---|
 //! | records to trials by cell | [`run`], `cell` |
-//! | trials to rows | [`aggregate`], with [`status`], `ceiling`, [`noise`], [`control`] |
+//! | trials to rows | [`aggregate`]: [`status`], `ceiling`, [`noise`], [`control`], [`scatter`] |
 //! | figures over several cells | [`model`], [`open`], [`counts`], [`compare`] |
 //! | rows to text | `columns`, [`table`], [`markdown`], [`csv`], [`seed`], [`warning`] |
 
@@ -24,6 +24,7 @@ pub mod model;
 pub mod noise;
 pub mod open;
 pub mod run;
+pub mod scatter;
 pub mod seed;
 pub mod status;
 pub mod summary;

@@ -3,7 +3,6 @@
 use crate::record::Variant;
 use crate::stats::bootstrap::Interval;
 use crate::stats::family::Family;
-use crate::stats::location;
 use crate::stats::verdict::Floor;
 
 use super::cell::{self, CellTrials};
@@ -57,8 +56,7 @@ impl Twins {
         let twin = cells.iter().find(|cell| cell.first().variant == Variant::Twin)?;
         let rung = twin.first().rung.clone();
         let usual = cell::find(cells, &rung, Variant::Usual)?;
-        let ratios = location::log_ratios(&twin.server_costs(), &usual.server_costs());
-        let values = ratios.into_iter().map(|sample| sample.value).collect();
+        let values = twin.log_ratios(usual).into_iter().map(|sample| sample.value).collect();
         let log_ratio = family.non_member(&vec![values])?;
         Some(Twins { rung, log_ratio })
     }

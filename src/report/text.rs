@@ -1,6 +1,7 @@
 //! Layout that the tables share: aligned columns, titles, notes below a table.
 
 use super::aggregate::Section;
+use super::scatter::Scatter;
 use super::units;
 
 /// Aligns columns two spaces apart: the first to the left, the others to the right. A line with
@@ -41,9 +42,11 @@ pub(super) fn load(connections: u32, in_flight: u32) -> String {
     format!("{connections}x{}", in_flight / connections.max(1))
 }
 
-/// Returns the notes below a section's table: its controls, then the load generator's ceilings.
+/// Returns the notes below a section's table: its controls, the sources of scatter, then the load
+/// generator's ceilings.
 pub(super) fn notes(section: &Section) -> Vec<String> {
     let mut notes = section.noise.lines();
+    notes.extend(section.scatter.as_ref().map(Scatter::line));
     let ceilings: Vec<String> = section
         .ceilings
         .iter()

@@ -5,6 +5,7 @@
 //! the analysis is right on thousands of simulated runs with a known truth.
 
 pub mod bootstrap;
+pub mod components;
 pub mod family;
 pub mod histogram;
 pub mod location;

@@ -1,6 +1,6 @@
 //! The document of a trial, and the command lines of its children.
 
-use std::io::{PipeReader, Write as _};
+use std::io::{PipeWriter, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::axis::{Family, Malloc};
 use crate::experiment::any_rung::AnyRung;
 use crate::experiment::cell::Cell;
 use crate::experiment::plan::Plan;
-use crate::experiment::preset::SEED_IN_FLIGHT;
+use crate::experiment::preset::{SEED_IN_FLIGHT, Slicing};
 use crate::experiment::testbed::Testbed;
 use crate::external::ExternalRung;
 use crate::load::conformance;
@@ -82,11 +82,18 @@ impl Commands<'_> {
             warmup: if cell.is_counted { Length::Requests(0) } else { Length::Time(plan.warmup) },
             settle: plan.settle,
             window: cell.window,
+            slice_head: None,
             // Longer than this process waits, so that a slow trial is told from one that fails.
             timeout: 2 * plan.budget,
             cpu: Some(self.testbed.cpu_client),
             knobs: self.testbed.knobs(plan),
         }
+    }
+
+    /// Changes the load of a trial to slices.
+    pub fn in_slices(&self, load: &mut LoadSpec, slicing: Slicing) {
+        load.window = Length::Time(slicing.slice);
+        load.slice_head = Some(slicing.head);
     }
 
     pub fn conformance(&self, load: &mut LoadSpec) {
@@ -108,7 +115,7 @@ impl Commands<'_> {
         let mut command = child(build.unwrap_or(&self.testbed.program), "serve");
         malloc::set(&mut command, self.malloc(cell));
         if build.is_none() {
-            return with_document(command, spec);
+            return Ok(with_document(command, spec)?.0);
         }
         let server = &spec.servers[0];
         command.arg(&server.rung).args(["--cpu", &self.testbed.cpu_server.to_string()]);
@@ -134,7 +141,9 @@ impl Commands<'_> {
         command
     }
 
-    pub fn load(&self, spec: &TrialSpec) -> Result<Command, Failure> {
+    /// Returns the command of the load generator, and the end of its stdin that takes the commands
+    /// of a load in slices.
+    pub fn load(&self, spec: &TrialSpec) -> Result<(Command, PipeWriter), Failure> {
         let mut command = child(&self.testbed.program, "load");
         command.arg("--json");
         with_document(command, spec)
@@ -177,18 +186,17 @@ fn child(program: &Path, command_name: &str) -> Command {
     command
 }
 
-fn with_document(mut command: Command, spec: &TrialSpec) -> Result<Command, Failure> {
-    let stdin = pipe(&spec.to_json()).map_err(|error| {
+/// Gives `command` a pipe as stdin, which holds the document: at most the 64 KiB that a pipe takes
+/// at once.
+fn with_document(mut command: Command, spec: &TrialSpec) -> Result<(Command, PipeWriter), Failure> {
+    let pipe = std::io::pipe().and_then(|(reader, mut writer)| {
+        writeln!(writer, "{}", spec.to_json())?;
+        Ok((reader, writer))
+    });
+    let (stdin, writer) = pipe.map_err(|error| {
         let program = command.get_program().to_string_lossy().into_owned();
         Failure::from(ChildError::Spawn { program, reason: error.to_string() })
     })?;
     command.args(["--spec", "-"]).stdin(stdin);
-    Ok(command)
-}
-
-/// Returns a pipe that holds `text`, at most the 64 KiB that a pipe takes at once.
-fn pipe(text: &str) -> std::io::Result<PipeReader> {
-    let (reader, mut writer) = std::io::pipe()?;
-    writer.write_all(text.as_bytes())?;
-    Ok(reader)
+    Ok((command, writer))
 }

@@ -9,16 +9,20 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, PipeWriter, Read, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::time::{Duration, Instant};
 
+use crate::load::WARM;
 use crate::sys::address::Address;
 use crate::sys::child::{ChildError, Process};
 use crate::sys::ready_line::ReadyLine;
+
+/// Name of the load generator in messages.
+pub const LOAD: &str = "load generator";
 
 /// Time for a server's ready line. An interpreter reads its libraries first.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,6 +40,9 @@ const DEATH_TIMEOUT: Duration = Duration::from_millis(200);
 const STDERR_TIMEOUT: Duration = Duration::from_millis(200);
 
 const STDERR_LINES: usize = 12;
+
+/// Lines of stdout that may wait to be received. The load generator prints one for each command.
+const STDOUT_LINES: usize = 4;
 const LINE_BYTES_MAX: u64 = 4096;
 
 #[derive(Debug)]
@@ -106,13 +113,57 @@ impl Server {
     }
 }
 
+/// Load generator that waits for a command before each slice.
+#[derive(Debug)]
+pub struct SlicedLoad {
+    guard: Guard,
+    commands: PipeWriter,
+}
+
+impl SlicedLoad {
+    /// Starts the load generator and waits until it has warmed its server up.
+    pub fn start(
+        command: &mut Command,
+        commands: PipeWriter,
+        budget: Duration,
+        stop: &AtomicBool,
+    ) -> Result<SlicedLoad, Failure> {
+        let mut load = SlicedLoad { guard: Guard::start(LOAD, command)?, commands };
+        match load.guard.line(budget, stop) {
+            Ok(line) if line == WARM => Ok(load),
+            Ok(got) => {
+                let expected = format!("{WARM:?}");
+                Err(load.guard.fail(ChildError::Answer { who: LOAD, got, expected }, None))
+            }
+            Err(error) => Err(load.guard.fail(error, None)),
+        }
+    }
+
+    /// Loads the server for one slice and returns the line that describes it.
+    pub fn slice(&mut self, budget: Duration, stop: &AtomicBool) -> Result<String, Failure> {
+        // A load generator that has ended is noticed by its missing answer.
+        let _ = self.commands.write_all(b"slice\n");
+        self.guard.line(budget, stop).map_err(|error| self.guard.fail(error, None))
+    }
+
+    /// Ends the load and returns its measurement.
+    pub fn finish(self, budget: Duration, stop: &AtomicBool) -> Result<String, Failure> {
+        let SlicedLoad { mut guard, commands } = self;
+        drop(commands);
+        last(&mut guard, budget, stop)
+    }
+}
+
 pub fn ask(
     who: &'static str,
     command: &mut Command,
     budget: Duration,
     stop: &AtomicBool,
 ) -> Result<String, Failure> {
-    let mut guard = Guard::start(who, command)?;
+    last(&mut Guard::start(who, command)?, budget, stop)
+}
+
+fn last(guard: &mut Guard, budget: Duration, stop: &AtomicBool) -> Result<String, Failure> {
     let line = guard.line(budget, stop).map_err(|error| guard.fail(error, None))?;
     match guard.process.succeed(DRAIN_TIMEOUT) {
         Ok(()) => Ok(line),
@@ -132,7 +183,7 @@ impl Guard {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process::start(who, command)?;
         let (stdout, stderr) = process.pipes();
-        let stdout = first_line(stdout.expect("stdout is piped"));
+        let stdout = lines(stdout.expect("stdout is piped"));
         let stderr = last_lines(stderr.expect("stderr is piped"));
         Ok(Guard { who, process, stdout, stderr })
     }
@@ -173,15 +224,20 @@ impl Guard {
     }
 }
 
-/// Reads the first line on a thread, then the rest, so that the child never meets a closed pipe.
-fn first_line(stdout: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
+/// Reads lines on a thread to the end, so that the child never meets a closed pipe. Lines beyond
+/// those that wait to be received are dropped.
+fn lines(stdout: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = sync_channel(STDOUT_LINES);
     std::thread::spawn(move || {
         let mut reader = BufReader::new(stdout);
         let mut line = String::new();
-        if reader.read_line(&mut line).is_ok() {
-            // Fails if the guard has given up.
-            let _ = sender.send(line.trim_end().to_owned());
+        while reader.read_line(&mut line).is_ok() {
+            // The end is an empty line. A guard that has given up receives nothing.
+            let _ = sender.try_send(line.trim_end().to_owned());
+            if line.is_empty() {
+                return;
+            }
+            line.clear();
         }
         let _ = std::io::copy(&mut reader, &mut std::io::sink());
     });

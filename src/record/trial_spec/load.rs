@@ -32,6 +32,10 @@ pub struct LoadSpec {
     pub settle: Option<Duration>,
     /// Load that is counted. Of a number of requests, none is sent beyond it.
     pub window: Length,
+    /// Makes the window one slice of many, each of which waits for a line on stdin. This is the
+    /// part at the start of a slice that is not counted.
+    #[serde(default, rename = "slice_head_ns", with = "nanoseconds::option")]
+    pub slice_head: Option<Duration>,
     /// Bound of the whole run, from the first connect to the last reply.
     #[serde(rename = "timeout_ns", with = "nanoseconds")]
     pub timeout: Duration,
@@ -170,6 +174,7 @@ impl LoadSpec {
             warmup: Length::Time(Duration::from_millis(200)),
             settle: None,
             window: Length::Time(Duration::from_secs(1)),
+            slice_head: None,
             timeout: Duration::from_secs(60),
             cpu: None,
             knobs: Knobs::default(),

@@ -12,10 +12,14 @@ import threading
 import time
 
 REPLIES_BEFORE_DEATH = 20
+# More than the conformance run has, and longer than a warm-up.
+REPLIES_BEFORE_LATE_DEATH = 100
+LATE_S = 0.5
 WORK_S = 0.002
 
 mode, port = sys.argv[1], int(sys.argv[2])
 replies = 0
+first_reply = None
 
 
 def spin():
@@ -25,12 +29,17 @@ def spin():
 
 
 def answer(body):
-    global replies
+    global replies, first_reply
     replies += 1
+    first_reply = first_reply or time.monotonic()
     if mode == "hangs":
         time.sleep(600)
     if mode == "dies" and replies > REPLIES_BEFORE_DEATH:
         print("out of luck", file=sys.stderr, flush=True)
+        os._exit(3)
+    is_late = replies > REPLIES_BEFORE_LATE_DEATH and time.monotonic() > first_reply + LATE_S
+    if mode == "dies-late" and is_late:
+        print("tired of it", file=sys.stderr, flush=True)
         os._exit(3)
     if mode in ("forks", "threads"):
         spin()

@@ -1,0 +1,137 @@
+//! Groups: the cells that one launch measures together.
+//!
+//! Cells of one array under one load are compared with each other, so their servers live at the
+//! same time. If they do not fit into memory together, the group has several parts, and one cell
+//! is in each of them. A cell that needs a whole window is a group by itself: an open loop, a
+//! count, a null server, and any cell that another client loads.
+
+use std::collections::BTreeMap;
+
+use crate::axis::Payload;
+
+use super::cell::Cell;
+use super::plan::Plan;
+
+/// Share of the free memory that the servers and load generators of a group may take.
+const MEMORY_SHARE: f64 = 0.6;
+
+/// Memory of a server and its load generator without any message.
+const IDLE_BYTES: u64 = 48 << 20;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Numbers of the cells in the plan.
+    pub cells: Vec<usize>,
+    pub is_sliced: bool,
+    /// Number among the parts of cells that would not fit into memory together.
+    pub part: u32,
+}
+
+/// Groups the cells of `plan`, in the order of their first cells.
+pub fn groups(plan: &Plan, free_bytes: u64) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, cell) in plan.cells.iter().enumerate() {
+        let is_sliced = plan.slicing.is_some() && cell.is_sliced();
+        let same = groups.iter_mut().find(|group| {
+            is_sliced && group.is_sliced && plan.cells[group.cells[0]].is_same_load(cell)
+        });
+        match same {
+            Some(group) => group.cells.push(index),
+            None => groups.push(Group { cells: vec![index], is_sliced, part: 0 }),
+        }
+    }
+    let budget = (free_bytes as f64 * MEMORY_SHARE) as u64;
+    groups.into_iter().flat_map(|group| parts(plan, &group, budget)).collect()
+}
+
+fn parts(plan: &Plan, group: &Group, budget: u64) -> Vec<Group> {
+    let need = |index: usize| memory_bytes(&plan.cells[index]);
+    if !group.is_sliced || group.cells.iter().map(|index| need(*index)).sum::<u64>() <= budget {
+        return vec![group.clone()];
+    }
+    let common = common(plan, &group.cells);
+    let mut parts = vec![vec![common]];
+    for index in group.cells.iter().copied().filter(|index| *index != common) {
+        let last = parts.last_mut().expect("there is a first part");
+        let taken: u64 = last.iter().map(|index| need(*index)).sum();
+        if last.len() > 1 && taken + need(index) > budget {
+            parts.push(vec![common, index]);
+        } else {
+            last.push(index);
+        }
+    }
+    let part = |(part, cells)| Group { cells, is_sliced: true, part };
+    (0..).zip(parts).map(part).collect()
+}
+
+/// Finds the cell that most of `cells` name as their reference; the first one if none does.
+fn common(plan: &Plan, cells: &[usize]) -> usize {
+    let mut named: BTreeMap<usize, usize> = BTreeMap::new();
+    for cell in cells {
+        let Some(reference) = plan.cells[*cell].reference else { continue };
+        let is_reference = |index: &&usize| plan.cells[**index].is_usual(reference);
+        if let Some(index) = cells.iter().find(is_reference) {
+            *named.entry(*index).or_default() += 1;
+        }
+    }
+    named.into_iter().max_by_key(|(_, times)| *times).map_or(cells[0], |(index, _)| index)
+}
+
+/// Estimates the memory of a cell's server and load generator: the messages in flight, and some
+/// copies of one message.
+fn memory_bytes(cell: &Cell) -> u64 {
+    let text_factor = match cell.rung.encoding().spec().payload {
+        Payload::Bytes => 1,
+        Payload::Base64 => 2,
+        Payload::Numbers => 3,
+    };
+    let message = cell.array.bytes * text_factor;
+    IDLE_BYTES + message * (4 + 2 * u64::from(cell.concurrency.in_flight))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::options::RunOptions;
+    use crate::experiment::preset::Preset;
+
+    fn plan(rungs: &str, sizes: &[u64]) -> Plan {
+        let options = RunOptions {
+            rungs: Some(rungs.into()),
+            sizes: Some(sizes.to_vec()),
+            ..RunOptions::new(Preset::Quick)
+        };
+        options.plan().unwrap()
+    }
+
+    fn names(plan: &Plan, group: &Group) -> Vec<String> {
+        group.cells.iter().map(|index| plan.cells[*index].to_string()).collect()
+    }
+
+    #[test]
+    fn cells_of_one_load_are_one_group_and_null_servers_are_alone() {
+        let plan = plan("uring/{h1,h2}/*,tokio/tonic/protobuf:prost", &[8, 65_536]);
+        let groups = groups(&plan, 64 << 30);
+        let (sliced, alone): (Vec<&Group>, Vec<&Group>) =
+            groups.iter().partition(|group| group.is_sliced);
+        assert_eq!(sliced.len(), 4, "two sizes and two kinds of load");
+        assert!(sliced.iter().all(|group| group.cells.len() > 3 && group.part == 0));
+        assert!(alone.iter().all(|group| plan.cells[group.cells[0]].is_once));
+        let mut all: Vec<usize> = groups.iter().flat_map(|group| group.cells.clone()).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..plan.cells.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_group_that_does_not_fit_is_split_and_the_reference_is_in_each_part() {
+        let plan = plan("uring/{raw,h2}/protobuf,tokio/tonic*/protobuf:prost", &[64 << 20]);
+        let groups = groups(&plan, 2 << 30);
+        let sliced: Vec<&Group> = groups.iter().filter(|group| group.is_sliced).collect();
+        assert!(sliced.len() > 1, "{groups:?}");
+        for (part, group) in sliced.iter().enumerate() {
+            let names = names(&plan, group);
+            assert_eq!(names[0], "tokio/tonic/protobuf:prost 67108864 B 1x1", "{names:?}");
+            assert!(names.len() > 1 && group.part == part as u32, "{names:?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! One launch of a group: its servers live at the same time, and the load visits them in turns.
+//!
+//! The load visits one server at a time, in short slices and in a fresh random order each round.
+//! So the two sides of a ratio lie milliseconds apart, and a slow phase of the machine meets both.
+//! A member that fails has its outcome and leaves the group; the others go on. A slice that another
+//! program disturbed is repeated.
+
+use std::path::PathBuf;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64;
+
+use crate::probe::core_speed;
+use crate::probe::disturbance::{Disturbance, MachineSnapshot};
+use crate::probe::sched_stats::SchedSnapshot;
+use crate::record::trial_spec::TrialSpec;
+use crate::record::{Measurement, Outcome, Slice, validity};
+
+use super::cell::Cell;
+use super::child::failure;
+use super::child::process::{self, Failure, LOAD, Server, SlicedLoad};
+use super::preset::Slicing;
+use super::trial::{CpuMeter, MachineFacts, TrialResult, TrialRunner, parse};
+
+/// Repetitions in a launch, as a share of its slices.
+const REPETITIONS_MAX: f64 = 0.25;
+
+/// A cell of the group, with the padding of its server's environment.
+pub(super) struct Entry<'a> {
+    pub(super) cell: &'a Cell,
+    pub(super) environment_bytes: u32,
+}
+
+struct Member {
+    spec: TrialSpec,
+    report: PathBuf,
+    server: Server,
+    load: SlicedLoad,
+    cpu: CpuMeter,
+    threads: Option<SchedSnapshot>,
+    slices: Vec<Slice>,
+    disturbance: Option<Disturbance>,
+}
+
+/// Member of a group, until it fails.
+type State = Result<Member, Box<TrialResult>>;
+
+/// Launches the group and returns the results in the order of `entries`. `seed` decides the order
+/// of visits.
+pub(super) fn run(
+    runner: &TrialRunner<'_>,
+    entries: &[Entry<'_>],
+    slicing: Slicing,
+    seed: u64,
+) -> Vec<TrialResult> {
+    let start =
+        |(number, entry): (usize, &Entry<'_>)| Member::start(runner, entry, number, slicing);
+    let mut members: Vec<State> = entries.iter().enumerate().map(start).collect();
+    let mut random = Pcg64::seed_from_u64(seed);
+    let mut order: Vec<usize> = (0..members.len()).collect();
+    let rounds = entries.iter().map(|entry| slicing.rounds(entry.cell.window)).max().unwrap_or(0);
+    let slices = rounds as usize * members.len();
+    let mut repetitions = (REPETITIONS_MAX * slices as f64) as usize;
+    for _ in 0..rounds {
+        order.shuffle(&mut random);
+        for &index in &order {
+            if runner.is_stopped() {
+                break;
+            }
+            let state = std::mem::replace(&mut members[index], Err(Box::default()));
+            members[index] = state.and_then(|member| member.visit(runner, &mut repetitions));
+        }
+    }
+    let finish = |state: State| state.map_or_else(|failed| *failed, |member| member.finish(runner));
+    members.into_iter().map(finish).collect()
+}
+
+impl Member {
+    fn start(
+        runner: &TrialRunner<'_>,
+        entry: &Entry<'_>,
+        number: usize,
+        slicing: Slicing,
+    ) -> State {
+        let cell = entry.cell;
+        let report = runner.testbed.out.join(format!("server-report-{number}.json"));
+        let mut spec = runner.commands().document(cell, &report);
+        runner.commands().in_slices(&mut spec.load, slicing);
+        let server = runner
+            .start(cell, &mut spec, entry.environment_bytes)
+            .map_err(|failure| Box::new(failure::not_ready(failure).into()))?;
+        let cpu = CpuMeter::start(server.pid());
+        let budget = runner.plan.budget;
+        let load = runner.commands().load(&spec).and_then(|(mut command, lines)| {
+            SlicedLoad::start(&mut command, lines, budget, runner.stop)
+        });
+        match load {
+            Ok(load) => Ok(Member {
+                threads: SchedSnapshot::read(server.pid()).ok(),
+                spec,
+                report,
+                server,
+                load,
+                cpu,
+                slices: Vec::new(),
+                disturbance: None,
+            }),
+            Err(failure) => Err(Box::new(failed(server, failure, &cpu, runner))),
+        }
+    }
+
+    /// Loads the server for one slice, and again while `repetitions` last and others disturb it.
+    fn visit(mut self, runner: &TrialRunner<'_>, repetitions: &mut usize) -> State {
+        loop {
+            let reference_work_ns = core_speed::reference_work_ns(runner.testbed.cpu_server);
+            self.cpu = CpuMeter::start(self.server.pid());
+            let snapshot = MachineSnapshot::read();
+            let line = self.load.slice(runner.plan.budget, runner.stop);
+            let slice = match line.and_then(|line| parse::<Slice>(LOAD, &line)) {
+                Ok(slice) => slice,
+                Err(failure) => {
+                    return Err(Box::new(failed(self.server, failure, &self.cpu, runner)));
+                }
+            };
+            let disturbance = snapshot.and_then(MachineSnapshot::until_now);
+            let is_disturbed = !runner.testbed.shares_core()
+                && disturbance.is_some_and(|found| validity::disturbed(&found, 0).is_some());
+            if is_disturbed && *repetitions > 0 {
+                *repetitions -= 1;
+                continue;
+            }
+            self.disturbance = disturbance.map(|found| found.plus(self.disturbance));
+            self.slices.push(Slice { reference_work_ns, is_disturbed, ..slice });
+            return Ok(self);
+        }
+    }
+
+    fn finish(self, runner: &TrialRunner<'_>) -> TrialResult {
+        let Member { spec, report, server, load, cpu, threads, slices, disturbance } = self;
+        let after = SchedSnapshot::read(server.pid()).ok();
+        let line = load.finish(runner.plan.budget, runner.stop);
+        let measured = match line.and_then(|line| parse::<Measurement>(LOAD, &line)) {
+            Ok(measured) => Measurement { slices, ..measured },
+            Err(failure) => return failed(server, failure, &cpu, runner),
+        };
+        if let Err(failure) = server.stop() {
+            return failure::not_stopped(failure).into();
+        }
+        let reference = |slice: Option<&Slice>| slice?.reference_work_ns;
+        let (first, last) = (measured.slices.first(), measured.slices.last());
+        let reference_work_ns = reference(first).zip(reference(last));
+        TrialResult {
+            outcome: Outcome::Measured(Box::new(measured)),
+            server: process::take_file(&report).and_then(|text| serde_json::from_str(&text).ok()),
+            machine: MachineFacts {
+                disturbance,
+                sched_stats: threads.zip(after).map(|(before, after)| after.since(&before)),
+                reference_work_ns: reference_work_ns.map(<[u64; 2]>::from),
+            },
+            spec: Some(Box::new(spec)),
+            ..TrialResult::default()
+        }
+    }
+}
+
+fn failed(
+    server: Server,
+    failure: Failure,
+    cpu: &CpuMeter,
+    runner: &TrialRunner<'_>,
+) -> TrialResult {
+    failure::not_loaded(server, failure, cpu.spent(), runner.plan.budget).into()
+}
