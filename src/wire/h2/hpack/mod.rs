@@ -14,10 +14,12 @@ mod integer;
 mod table;
 
 pub(crate) use integer::write_integer;
-pub(crate) use table::{ENTRY_OVERHEAD, EntryId, Field, Name, STATIC_ENTRIES, TABLE_BYTES};
+pub(crate) use table::{
+    ENTRY_OVERHEAD, EntryId, Field, Name, STATIC_ENTRIES, TABLE_BYTES, is_sound_value,
+};
 
 use integer::read_integer;
-use table::{Table, is_sound_name, is_sound_value};
+use table::{Table, is_sound_name};
 
 /// Scratch capacity that outlives a block; longer strings are rare.
 const SCRATCH_BYTES_KEPT: usize = 512;
@@ -41,6 +43,13 @@ pub(crate) enum HpackError {
 
 /// Receiver of the fields of a block. One that has kept earlier fields need not see them again.
 pub(crate) trait FieldSink {
+    /// Takes the known front of `block`, and returns its length there and its size. The table has
+    /// changed `table_changes` times.
+    fn known_front(&mut self, block: &[u8], table_changes: u64) -> Option<(usize, usize)> {
+        let _ = (block, table_changes);
+        None
+    }
+
     /// Takes an indexed field that is known by its entry, and returns its size.
     fn known_entry(&mut self, entry: EntryId) -> Option<usize> {
         let _ = entry;
@@ -67,8 +76,8 @@ impl<F: FnMut(&Field<'_>)> FieldSink for F {
 pub(crate) enum Origin<'a> {
     /// Entry of a table, into which the field may have come just now.
     Entry(EntryId),
-    /// Bytes of a literal that mean the same in every block.
-    Literal(&'a [u8]),
+    /// Literal whose bytes mean the same in every block, and where the string of its value starts.
+    Literal { bytes: &'a [u8], value_start: usize },
     /// Literal with the index of a name in the dynamic table.
     NamedByIndex,
 }
@@ -96,7 +105,10 @@ impl Decoder {
         bytes_max: usize,
         mut sink: impl FieldSink,
     ) -> Result<(), HpackError> {
-        let (mut bytes, mut at_start) = (0, true);
+        let front = sink.known_front(block, self.table.changes());
+        let (front_len, mut bytes) = front.unwrap_or((0, 0));
+        let mut at_start = front.is_none();
+        block = &block[front_len..];
         while let Some(&first) = block.first() {
             if first & 0xE0 == 0x20 {
                 let size = read_integer(&mut block, 5)?;
@@ -143,18 +155,22 @@ impl Decoder {
     ) -> Result<usize, HpackError> {
         let start = *block;
         let index = read_integer(block, if indexed { 6 } else { 4 })?;
-        let name = match index {
-            0 => read_string(block, &mut self.name)?,
+        let (name, class, sound) = match index {
+            0 => {
+                let name = read_string(block, &mut self.name)?;
+                (name, Name::classify(name), is_sound_name(name))
+            }
             _ => self.table.name(index).ok_or(HpackError::Index(index))?,
         };
+        let value_start = start.len() - block.len();
         let value = read_string(block, &mut self.value)?;
-        let class = Name::classify(name);
-        let sound = (class != Name::Other && class != Name::UnknownPseudo || is_sound_name(name))
-            && is_sound_value(value);
+        let sound = sound && is_sound_value(value);
         let bytes = name.len() + value.len() + ENTRY_OVERHEAD;
         let origin = match index {
             _ if indexed => Origin::Entry(self.table.next_id()),
-            0..=STATIC_ENTRIES => Origin::Literal(&start[..start.len() - block.len()]),
+            0..=STATIC_ENTRIES => {
+                Origin::Literal { bytes: &start[..start.len() - block.len()], value_start }
+            }
             _ => Origin::NamedByIndex,
         };
         sink.field(&Field { name: class, value, sound, bytes }, origin);

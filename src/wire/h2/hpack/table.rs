@@ -82,15 +82,15 @@ pub(crate) fn is_sound_name(name: &[u8]) -> bool {
     let rest = name.strip_prefix(b":").unwrap_or(name);
     let allowed =
         |&byte: &u8| matches!(byte, 0x21..=0x7E) && !byte.is_ascii_uppercase() && byte != b':';
-    !rest.is_empty() && rest.iter().all(allowed)
+    !rest.is_empty() && rest.iter().fold(true, |sound, byte| sound & allowed(byte))
 }
 
 /// Returns true without NUL, CR, LF, and a blank at either end.
 pub(crate) fn is_sound_value(value: &[u8]) -> bool {
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    !value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
-        && !blank(value.first())
-        && !blank(value.last())
+    // Without an early exit, so that many bytes are checked at a time.
+    let forbidden = value.iter().fold(false, |any, byte| any | matches!(byte, 0 | b'\r' | b'\n'));
+    !forbidden && !blank(value.first()) && !blank(value.last())
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -151,12 +151,14 @@ impl Table {
         Some(bytes)
     }
 
-    pub(crate) fn name(&self, index: usize) -> Option<&[u8]> {
+    /// Returns the name at `index`, its class, and whether it is sound.
+    pub(crate) fn name(&self, index: usize) -> Option<(&[u8], Name, bool)> {
         if let Some(line) = STATIC.get(index.wrapping_sub(1)) {
-            return Some(line.text.as_bytes());
+            return Some((line.text.as_bytes(), line.field.name, true));
         }
         let entry = self.entry(index)?;
-        Some(&self.text[entry.start - self.text_start..][..entry.name_len as usize])
+        let name = &self.text[entry.start - self.text_start..][..entry.name_len as usize];
+        Some((name, entry.name, entry.sound || is_sound_name(name)))
     }
 
     #[inline]
@@ -329,7 +331,7 @@ pub(crate) mod tests {
             let value = format!("value-{round}");
             table.insert(b"name", value.as_bytes(), Name::Other, true);
             assert_eq!(self::value(&table, 62).as_ref(), Some(&value));
-            assert_eq!(table.name(62), Some(&b"name"[..]));
+            assert_eq!(table.name(62), Some((&b"name"[..], Name::Other, true)));
             assert!(table.size <= TABLE_BYTES && table.text.len() <= 2 * TABLE_BYTES);
         }
         let oldest = table.entries.len() - 1;

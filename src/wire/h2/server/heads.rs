@@ -2,23 +2,34 @@
 //!
 //! The fields of a call that mean something to a server are mostly those of the last one: indexes
 //! of the same table entries, or literals of the same bytes. They are remembered in order, each
-//! with the state of the head after it. Other fields may stand between them and change at will.
+//! with the state of the head after it. Free fields, which mean nothing, may stand between them and
+//! change at will; of a free literal, the name is remembered.
 //!
 //! ```text
 //!            :method  :scheme  :path  :authority      te  content-type
 //! remembered    3        6      #70      #71         #72      #73       numbers of table entries
 //! new block    0x83     0x86    0xc3     0xc2  trace 0xc2    0xc1       decoded: the trace
 //! ```
+//! While the table does not change, the bytes before the first free literal are compared at once.
 //! A field that is not the remembered one ends the repetition: the head goes back to the state
 //! before it, and what follows is decoded and remembered. The route of the head
 //! ([`crate::wire::Handler::route`]) holds while all fields are repeated.
 
+use std::time::Duration;
+
 use super::head::{Marks, RequestHead};
 use crate::wire::Route;
-use crate::wire::h2::hpack::{Decoder, EntryId, Field, FieldSink, HpackError, Name, Origin};
+use crate::wire::h2::hpack::{
+    Decoder, EntryId, Field, FieldSink, HpackError, Name, Origin, is_sound_value,
+};
 
-const KNOWN_FIELDS_MAX: usize = 16;
+pub(super) const KNOWN_FIELDS_MAX: usize = 16;
 const LITERAL_BYTES_MAX: usize = 512;
+const FREE_NAMES_MAX: usize = 8;
+const FREE_BYTES_MAX: usize = 64;
+
+/// First byte of a string from which on it is in Huffman code or its length has more bytes.
+const LONG_LENGTH: u8 = 0x7F;
 
 #[derive(Debug, Default)]
 pub(super) struct RequestHeads {
@@ -30,6 +41,40 @@ pub(super) struct RequestHeads {
     passed: usize,
     stage: Stage,
     route: Option<Route>,
+    front: Front,
+    /// Free literals in their order in the latest block.
+    free_names: Vec<FreeName>,
+    free_passed: usize,
+    /// State before the first free literal of the block.
+    before_free: Option<FrontState>,
+    block_len: usize,
+}
+
+/// Bytes of the latest block up to its first free literal, which equal bytes repeat while the table
+/// does not change; empty if it has changed.
+#[derive(Debug, Default)]
+struct Front {
+    block: Vec<u8>,
+    table_changes: u64,
+    state: FrontState,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct FrontState {
+    len: usize,
+    passed: usize,
+    bytes: usize,
+    fields: usize,
+    timeout: Option<Duration>,
+}
+
+/// Literal without a meaning up to its value, as the block has it.
+#[derive(Debug)]
+struct FreeName {
+    encoded: Vec<u8>,
+    name: Name,
+    /// Size of the field without its value.
+    bytes: usize,
 }
 
 /// Field that the latest block had, and the state of the head after it.
@@ -63,11 +108,23 @@ impl RequestHeads {
     ) -> Result<(), HpackError> {
         self.latest.begin();
         self.passed = 0;
+        self.free_passed = 0;
+        self.before_free = None;
+        self.block_len = block.len();
         self.stage = Stage::Repeating;
+        let table_changes = decoder.table_changes();
+        let front = self.front.state;
+        let is_whole = front.len == block.len() && front.passed == self.known.len();
+        if is_whole && (&mut *self).known_front(block, table_changes).is_some() {
+            return Ok(());
+        }
         decoder.decode(block, bytes_max, &mut *self)?;
         match self.stage {
             Stage::Repeating if self.passed == self.known.len() => {
                 self.latest.restore(self.marks());
+                if self.front.block.is_empty() && decoder.table_changes() == table_changes {
+                    self.keep_front(block, table_changes);
+                }
             }
             Stage::Repeating => self.diverge(),
             Stage::Learning => {}
@@ -107,6 +164,63 @@ impl RequestHeads {
         self.known.truncate(self.passed);
         self.literals.truncate(self.known.last().map_or(0, |known| known.literals_end));
         self.route = None;
+        self.front.block.clear();
+    }
+
+    #[inline(never)]
+    fn keep_front(&mut self, block: &[u8], table_changes: u64) {
+        let state = self.before_free.unwrap_or_else(|| self.front_state(block.len()));
+        if state.len <= LITERAL_BYTES_MAX {
+            self.front.block.extend_from_slice(&block[..state.len]);
+            self.front.table_changes = table_changes;
+            self.front.state = state;
+        }
+    }
+
+    fn front_state(&self, len: usize) -> FrontState {
+        let RequestHead { bytes, fields, timeout, .. } = self.latest;
+        FrontState { len, passed: self.passed, bytes, fields, timeout }
+    }
+
+    /// Remembers the name of a free literal.
+    fn learn_free(&mut self, field: &Field<'_>, literal: &[u8], value_start: usize) {
+        self.free_names.truncate(self.free_passed);
+        let encoded = &literal[..value_start];
+        if encoded.len() <= FREE_BYTES_MAX && self.free_passed < FREE_NAMES_MAX {
+            let (encoded, bytes) = (encoded.to_vec(), field.bytes - field.value.len());
+            self.free_names.push(FreeName { encoded, name: field.name, bytes });
+            self.free_passed += 1;
+        }
+    }
+
+    fn repeated_literal(&mut self, block: &[u8]) -> Option<(usize, usize)> {
+        let known = self.known.get(self.passed).filter(|known| known.entry.is_none())?;
+        let start = self.passed.checked_sub(1).map_or(0, |last| self.known[last].literals_end);
+        let literal = &self.literals[start..known.literals_end];
+        if !block.starts_with(literal) {
+            return None;
+        }
+        let (len, bytes) = (literal.len(), known.bytes);
+        self.pass(bytes);
+        Some((len, bytes))
+    }
+
+    /// Takes a literal with the name of the last block's, and any value of one length byte.
+    #[inline]
+    fn free_literal(&mut self, block: &[u8]) -> Option<(usize, usize)> {
+        if self.before_free.is_none() {
+            self.before_free = Some(self.front_state(self.block_len - block.len()));
+        }
+        let free = self.free_names.get(self.free_passed)?;
+        let (&value_len, rest) = block.strip_prefix(free.encoded.as_slice())?.split_first()?;
+        let value = rest.get(..usize::from(value_len))?;
+        if value_len >= LONG_LENGTH || !is_sound_value(value) || self.is_inside_pseudo_fields() {
+            return None;
+        }
+        let (len, bytes) = (free.encoded.len() + 1 + value.len(), free.bytes + value.len());
+        self.latest.take(&Field { name: free.name, value, sound: true, bytes });
+        self.free_passed += 1;
+        Some((len, bytes))
     }
 
     fn forget(&mut self) {
@@ -118,7 +232,7 @@ impl RequestHeads {
     fn learn(&mut self, bytes: usize, origin: Origin<'_>) {
         let (entry, literal) = match origin {
             Origin::Entry(entry) => (Some(entry), &[][..]),
-            Origin::Literal(literal) => (None, literal),
+            Origin::Literal { bytes, .. } => (None, bytes),
             Origin::NamedByIndex => {
                 self.stage = Stage::Unknown;
                 return;
@@ -151,6 +265,19 @@ impl RequestHeads {
 
 impl FieldSink for &mut RequestHeads {
     #[inline]
+    fn known_front(&mut self, block: &[u8], table_changes: u64) -> Option<(usize, usize)> {
+        let Front { block: front, table_changes: then, state } = &self.front;
+        if front.is_empty() || *then != table_changes || !block.starts_with(front) {
+            return None;
+        }
+        self.passed = state.passed;
+        self.latest.bytes = state.bytes;
+        self.latest.fields = state.fields;
+        self.latest.timeout = state.timeout;
+        Some((state.len, state.bytes))
+    }
+
+    #[inline]
     fn known_entry(&mut self, entry: EntryId) -> Option<usize> {
         let known = self.known.get(self.passed).filter(|known| known.entry == Some(entry))?;
         let bytes = known.bytes;
@@ -160,15 +287,7 @@ impl FieldSink for &mut RequestHeads {
 
     #[inline]
     fn known_literal(&mut self, block: &[u8]) -> Option<(usize, usize)> {
-        let known = self.known.get(self.passed).filter(|known| known.entry.is_none())?;
-        let start = self.passed.checked_sub(1).map_or(0, |last| self.known[last].literals_end);
-        let literal = &self.literals[start..known.literals_end];
-        if !block.starts_with(literal) {
-            return None;
-        }
-        let (len, bytes) = (literal.len(), known.bytes);
-        self.pass(bytes);
-        Some((len, bytes))
+        self.repeated_literal(block).or_else(|| self.free_literal(block))
     }
 
     #[inline]
@@ -186,238 +305,12 @@ impl FieldSink for &mut RequestHeads {
                 return self.learn(field.bytes, origin);
             }
         }
+        if let Origin::Literal { bytes, value_start } = origin
+            && bytes[value_start] < LONG_LENGTH
+            && is_free
+        {
+            self.learn_free(field, bytes, value_start);
+        }
         self.latest.take(field);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-
-    use rand::{RngExt as _, SeedableRng as _};
-    use rand_pcg::Pcg64;
-
-    use super::*;
-    use crate::wire::h2::hpack::{write_coded_literal, write_indexed_literal, write_literal};
-
-    const BYTES_MAX: usize = 8192;
-
-    /// Decodes blocks as [`RequestHeads`] does, and anew each time.
-    #[derive(Default)]
-    struct Pair {
-        heads: RequestHeads,
-        decoder: Decoder,
-        plain: Decoder,
-        /// Path, content type and length of the head that was routed last.
-        routed: Option<String>,
-    }
-
-    impl Pair {
-        /// Checks that both read `block` alike; returns true if the route was known.
-        fn decode(&mut self, block: &[u8]) -> Result<bool, HpackError> {
-            let mut head = RequestHead::default();
-            let take = |field: &Field<'_>| head.take(field);
-            let want = self.plain.decode(block, BYTES_MAX, take);
-            let got = self.heads.decode(block, &mut self.decoder, BYTES_MAX);
-            assert_eq!(got, want, "{}", block.escape_ascii());
-            want?;
-            assert_eq!(state(self.heads.latest()), state(&head), "{}", block.escape_ascii());
-            assert_eq!(self.decoder.table_changes(), self.plain.table_changes());
-            let is_routed = self.heads.route().is_some();
-            let route = route_of(&head);
-            if is_routed {
-                assert_eq!(self.routed.as_ref(), Some(&route), "{}", block.escape_ascii());
-            } else if head.fault().is_none() {
-                self.heads.set_route(Route(0));
-                self.routed = Some(route);
-            }
-            Ok(is_routed)
-        }
-    }
-
-    fn route_of(head: &RequestHead) -> String {
-        let texts = [&head.path, &head.content_type].map(|text| text.escape_ascii().to_string());
-        format!("{texts:?} {:?} {:?}", head.method(), head.content_length())
-    }
-
-    fn state(head: &RequestHead) -> String {
-        let faults = (head.fault(), head.trailers_fault());
-        let size = (head.bytes, head.fields);
-        let more = (head.timeout, head.encoded(), head.is_grpc());
-        format!("{} {faults:?} {size:?} {more:?}", route_of(head))
-    }
-
-    fn literal(name: &str, value: &str) -> Vec<u8> {
-        let mut block = Vec::new();
-        write_literal(0, name.as_bytes(), value.as_bytes(), &mut block);
-        block
-    }
-
-    fn kept(name: &str, value: &str) -> Vec<u8> {
-        let mut block = Vec::new();
-        write_indexed_literal(0, name.as_bytes(), value.as_bytes(), &mut block);
-        block
-    }
-
-    /// The fields of a call that enter the table: path 65, authority 64, te 63, content type 62.
-    fn first() -> Vec<u8> {
-        let call = [
-            kept(":path", "/a/b"),
-            kept(":authority", "host:1"),
-            kept("te", "trailers"),
-            kept("content-type", "application/grpc"),
-        ];
-        [&[0x83, 0x86][..], &call.concat()].concat()
-    }
-
-    const AGAIN: [u8; 6] = [0x83, 0x86, 0xC1, 0xC0, 0xBF, 0xBE];
-
-    fn routed_after(blocks: &[&[u8]]) -> bool {
-        let mut pair = Pair::default();
-        pair.decode(&first()).unwrap();
-        blocks.iter().map(|block| pair.decode(block).unwrap()).last().expect("a block")
-    }
-
-    #[test]
-    fn changing_fields_do_not_change_a_route() {
-        assert!(routed_after(&[&AGAIN]));
-        for at in [4, 5, 6] {
-            let (front, back) = AGAIN.split_at(at);
-            let with = |more: &[u8]| [front, more, back].concat();
-            assert!(routed_after(&[
-                &with(&literal("x", "1")),
-                &with(&literal("grpc-timeout", "2S"))
-            ]));
-        }
-        // Each insertion moves the indexes of the others by one.
-        let moved = |by: u8| [0x83, 0x86, 0xC1 + by, 0xC0 + by, 0xBF + by, 0xBE + by];
-        let inserting = |by, value| [&moved(by)[..], &kept("x", value)].concat();
-        assert!(routed_after(&[&inserting(0, "1"), &inserting(1, "2"), &inserting(2, "3")]));
-    }
-
-    #[test]
-    fn literals_of_the_same_bytes_are_known() {
-        let block =
-            [&[0x83, 0x86][..], &literal(":path", "/c"), &literal("te", "trailers")].concat();
-        assert!(routed_after(&[&block, &block]));
-        let other =
-            [&[0x83, 0x86][..], &literal(":path", "/d"), &literal("te", "trailers")].concat();
-        assert!(!routed_after(&[&block, &other]));
-    }
-
-    #[test]
-    fn a_field_that_means_something_ends_the_repetition() {
-        for more in [
-            literal(":path", "/late"),
-            literal("content-type", "application/grpc+npy"),
-            literal("content-length", "5"),
-            literal("grpc-encoding", "gzip"),
-            literal("host", "other"),
-            literal("te", "gzip"),
-            literal("connection", "close"),
-            literal("x", " unsound"),
-            vec![0xBE],
-        ] {
-            let block = [&AGAIN[..], &more].concat();
-            assert!(!routed_after(&[&block]));
-            assert!(!routed_after(&[&AGAIN, &block]));
-            assert!(!routed_after(&[&block, &AGAIN[..5]]));
-        }
-        assert!(!routed_after(&[&[&literal("x", "1"), &AGAIN[..]].concat()]));
-        assert!(!routed_after(&[&[&AGAIN[..3], &literal("x", "1"), &AGAIN[3..]].concat()]));
-        assert!(!routed_after(&[&AGAIN[..5]]) && !routed_after(&[&[]]));
-        let twice = literal("content-type", "application/grpc+npy");
-        assert!(!routed_after(&[&[&AGAIN[..], &twice].concat(), &AGAIN]));
-    }
-
-    #[test]
-    fn an_index_stands_for_another_entry_after_an_insertion_or_an_eviction() {
-        let inserted = kept("content-type", "application/grpc+npy");
-        assert!(!routed_after(&[&inserted, &[0x83, 0x86, 0xC2, 0xC1, 0xC0, 0xBE]]));
-        let mut pair = Pair::default();
-        pair.decode(&first()).unwrap();
-        // A field larger than the table empties it.
-        let large = kept("x", &"y".repeat(5000));
-        pair.decode(&[&AGAIN[..], &large].concat()).unwrap();
-        assert_eq!(pair.decode(&AGAIN), Err(HpackError::Index(65)));
-        let mut pair = Pair::default();
-        pair.decode(&first()).unwrap();
-        assert_eq!(pair.decode(&[&[0x20], &AGAIN[..]].concat()), Err(HpackError::Index(65)));
-        let mut pair = Pair::default();
-        pair.decode(&first()).unwrap();
-        let late = [&AGAIN[..], &[0x20]].concat();
-        assert_eq!(pair.decode(&late), Err(HpackError::TableSize));
-    }
-
-    #[test]
-    fn many_and_long_fields_are_not_remembered() {
-        let long = [&[0x83, 0x86][..], &literal(":path", &"/x".repeat(400))].concat();
-        assert!(!routed_after(&[&long, &long]));
-        let many = [&AGAIN[..], &literal("te", "trailers").repeat(KNOWN_FIELDS_MAX)].concat();
-        assert!(!routed_after(&[&many, &many]));
-        assert!(routed_after(&[&many, &AGAIN, &AGAIN]));
-    }
-
-    #[test]
-    fn any_blocks_read_as_a_plain_decoder_reads_them() {
-        let mut random = Pcg64::seed_from_u64(7);
-        let mut routed = 0;
-        for _ in 0..3000 {
-            let mut pair = Pair::default();
-            let mut latest = first();
-            pair.decode(&latest).unwrap();
-            for _ in 0..20 {
-                latest = random_block(&mut random, &latest);
-                match pair.decode(&latest) {
-                    Ok(known) => routed += u32::from(known),
-                    Err(_) => break,
-                }
-            }
-        }
-        assert!(routed > 1000, "the route was known {routed} times");
-    }
-
-    /// Makes a new block, or one that differs little from `latest`.
-    fn random_block(random: &mut Pcg64, latest: &[u8]) -> Vec<u8> {
-        let mut block = match random.random_range(0..4) {
-            0 => AGAIN.to_vec(),
-            1 => [&AGAIN[..2], &random_field(random)].concat(),
-            2 => first(),
-            _ => latest.to_vec(),
-        };
-        if random.random_bool(0.02) {
-            block.insert(0, [0x20, 0x3F][random.random_range(0..2)]);
-        }
-        for _ in 0..[0, 0, 0, 1, 2][random.random_range(0..5)] {
-            block.extend(random_field(random));
-        }
-        block
-    }
-
-    fn random_field(random: &mut Pcg64) -> Vec<u8> {
-        const NAMES: [&str; 10] = [
-            ":path",
-            ":authority",
-            "x",
-            "te",
-            "content-type",
-            "host",
-            "content-length",
-            "grpc-timeout",
-            "grpc-encoding",
-            "traceparent",
-        ];
-        const VALUES: [&str; 7] =
-            ["/a", "host:1", "trailers", "application/grpc", "5", "2S", "gzip"];
-        let name = NAMES[random.random_range(0..NAMES.len())].as_bytes();
-        let value = VALUES[random.random_range(0..VALUES.len())].as_bytes();
-        let index = if random.random_bool(0.5) { 0 } else { random.random_range(1..66) };
-        let mut field = Vec::new();
-        match random.random_range(0..4) {
-            0 => write_literal(index, name, value, &mut field),
-            1 => write_indexed_literal(index, name, value, &mut field),
-            2 => write_coded_literal(index, name, value, &mut field),
-            _ => field.push(0x80 | random.random_range(1..66)),
-        }
-        field
     }
 }

@@ -198,3 +198,6 @@ impl<H: Handler> Machine for H2<H> {
         self.connection.abuse.counts
     }
 }
+
+#[cfg(test)]
+mod tests;

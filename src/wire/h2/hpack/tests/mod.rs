@@ -19,7 +19,7 @@ fn table_of(decoder: &Decoder) -> Vec<(String, String)> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (table::STATIC_ENTRIES + 1..)
         .map_while(|at| {
-            Some((text(decoder.table.name(at)?), table::tests::value(&decoder.table, at)?))
+            Some((text(decoder.table.name(at)?.0), table::tests::value(&decoder.table, at)?))
         })
         .collect()
 }
