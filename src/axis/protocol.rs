@@ -80,7 +80,15 @@ axis! {
         shape: Shape::Service,
         family: Family::Rest,
         tuning: Tuning::Tuned,
-        about: "hyper with pipeline flush and larger buffers",
+        about: "hyper HTTP/1.1 with larger buffers",
+        crates: &["hyper", "hyper-util"],
+    }
+    HyperBest {
+        name: "hyper:best",
+        shape: Shape::Service,
+        family: Family::Rest,
+        tuning: Tuning::Best,
+        about: "hyper HTTP/1.1 without a date field; malloc keeps its pages",
         crates: &["hyper", "hyper-util"],
     }
     Axum {
@@ -89,6 +97,14 @@ axis! {
         family: Family::Rest,
         tuning: Tuning::Default,
         about: "axum router, as its documentation has it",
+        crates: &["axum", "hyper", "hyper-util"],
+    }
+    AxumBest {
+        name: "axum:best",
+        shape: Shape::Standalone { driver: Driver::Tokio },
+        family: Family::Rest,
+        tuning: Tuning::Best,
+        about: "axum router under hyper's builder, payload not copied; malloc keeps its pages",
         crates: &["axum", "hyper", "hyper-util"],
     }
     H2 {
@@ -131,6 +147,14 @@ axis! {
         about: "hyper's HTTP/2 with windows and frames raised",
         crates: &["h2", "hyper", "hyper-util"],
     }
+    HyperH2Best {
+        name: "hyper-h2:best",
+        shape: Shape::Service,
+        family: Family::Grpc,
+        tuning: Tuning::Best,
+        about: "the tuned form without a date field; malloc keeps its pages",
+        crates: &["h2", "hyper", "hyper-util"],
+    }
     Tonic {
         name: "tonic",
         shape: Shape::Standalone { driver: Driver::Tokio },
@@ -145,6 +169,14 @@ axis! {
         family: Family::Grpc,
         tuning: Tuning::Tuned,
         about: "tonic with windows and frames raised",
+        crates: &["h2", "hyper", "hyper-util", "tonic"],
+    }
+    TonicBest {
+        name: "tonic:best",
+        shape: Shape::Standalone { driver: Driver::Tokio },
+        family: Family::Grpc,
+        tuning: Tuning::Best,
+        about: "tonic's codec and service under hyper's HTTP/2; malloc keeps its pages",
         crates: &["h2", "hyper", "hyper-util", "tonic"],
     }
 }

@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn rungs_are_offered_parts_of_what_their_standard_reached_unless_it_is_too_much_for_them() {
         let options = RunOptions {
-            rungs: Some("uring/h2/protobuf,tokio/tonic*/protobuf:prost".into()),
+            rungs: Some("uring/h2/protobuf,tokio/{tonic,tonic:tuned}/protobuf:prost".into()),
             sizes: Some(vec![8]),
             rounds: Some(1),
             ..RunOptions::new(Preset::Quick)

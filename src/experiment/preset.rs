@@ -73,7 +73,7 @@ pub struct Blocks {
 /// Rungs of `quick`: steps of one gRPC and one REST chain, then each encoding in a whole server.
 pub const QUICK: &str = "{uring,tokio}/raw/reflect,uring/raw/{protobuf,msgpack},\
     uring/h2/protobuf,{uring,tokio}/h2-crate:tuned/protobuf,tokio/hyper-h2:tuned/protobuf:prost,\
-    tokio/{tonic,tonic:tuned}/protobuf:prost,\
+    tokio/{tonic,tonic:tuned}/protobuf:prost,tokio/tonic:best/protobuf:prost_bytes,\
     {uring,tokio}/h1/msgpack,tokio/hyper/msgpack,tokio/axum/{msgpack,npy}*,\
     uring/h1/{npy,json,json_binary},tokio/axum/{json,json_binary}:serde";
 

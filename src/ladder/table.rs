@@ -47,8 +47,8 @@ const UNIX_GRPC: &[Codec] = &[Codec::Reflect, Codec::Protobuf, Codec::ProtobufPr
 
 use Driver::{Tokio, TokioUring, Uring};
 use Protocol::{
-    Axum, H1, H2, H2Crate, H2CrateTuned, Hyper, HyperH2, HyperH2Tuned, HyperTuned, Raw, Tonic,
-    TonicTuned,
+    Axum, AxumBest, H1, H2, H2Crate, H2CrateTuned, Hyper, HyperBest, HyperH2, HyperH2Best,
+    HyperH2Tuned, HyperTuned, Raw, Tonic, TonicBest, TonicTuned,
 };
 
 /// Every stack of the ladder, parents first.
@@ -59,23 +59,29 @@ pub static STACKS: &[Stack] = &[
     on(Uring, H1, (Uring, Raw)),
     on(Uring, HyperTuned, (Uring, H1)),
     on(Uring, Hyper, (Uring, HyperTuned)),
+    on(Uring, HyperBest, (Uring, HyperTuned)),
     on(Tokio, H1, (Uring, H1)),
     on(Tokio, HyperTuned, (Tokio, H1)),
     on(Tokio, Hyper, (Tokio, HyperTuned)),
+    on(Tokio, HyperBest, (Tokio, HyperTuned)),
     on(Tokio, Axum, (Tokio, Hyper)),
+    on(Tokio, AxumBest, (Tokio, HyperBest)),
     on(TokioUring, H1, (Uring, H1)),
     on(Uring, H2, (Uring, Raw)),
     on(Uring, H2CrateTuned, (Uring, H2)),
     on(Uring, H2Crate, (Uring, H2CrateTuned)),
     on(Uring, HyperH2, (Uring, H2Crate)),
     on(Uring, HyperH2Tuned, (Uring, H2CrateTuned)),
+    on(Uring, HyperH2Best, (Uring, HyperH2Tuned)),
     on(Tokio, H2, (Uring, H2)),
     on(Tokio, H2CrateTuned, (Uring, H2CrateTuned)),
     on(Tokio, H2Crate, (Uring, H2Crate)),
     on(Tokio, HyperH2, (Tokio, H2Crate)),
     on(Tokio, HyperH2Tuned, (Tokio, H2CrateTuned)),
+    on(Tokio, HyperH2Best, (Tokio, HyperH2Tuned)),
     on(Tokio, Tonic, (Tokio, HyperH2)),
     on(Tokio, TonicTuned, (Tokio, HyperH2Tuned)),
+    on(Tokio, TonicBest, (Tokio, HyperH2Best)),
     on(TokioUring, H2, (Uring, H2)),
     on(TokioUring, H2CrateTuned, (Uring, H2CrateTuned)),
     on_unix(Uring, Raw, UNIX_RAW),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::axis::{Driver, Protocol};
+use crate::axis::{Driver, Protocol, Tuning};
 use crate::driver::tokio::{Tokio, TokioUring};
 use crate::driver::uring::Uring;
 use crate::driver::{self, Counters, StopSignal};
@@ -14,12 +14,12 @@ use crate::server::{Plan, ServerError};
 use crate::service::codecs::CodecSet;
 use crate::service::echo::EchoService;
 use crate::service::handler::EchoHandler;
-use crate::stack::axum::Axum;
+use crate::stack::axum::{Axum, AxumBest};
 use crate::stack::h2_crate::H2Crate;
 use crate::stack::hyper::Hyper;
 use crate::stack::hyper_h2::HyperH2;
 use crate::stack::standalone::{self, Stack};
-use crate::stack::tonic::{Tonic, TonicTuned};
+use crate::stack::tonic::{Tonic, TonicBest, TonicTuned};
 use crate::sys::affinity;
 use crate::sys::listener::Listener;
 use crate::wire::h1::{DateClock, H1};
@@ -109,13 +109,17 @@ fn endpoint<D: driver::Driver>(
         Protocol::H2 => D::machine(listener, move || H2::new(handler.clone(), Rc::clone(&limits))),
         Protocol::Hyper => D::service(listener, Hyper::new(service)),
         Protocol::HyperTuned => D::service(listener, Hyper::tuned(service)),
+        Protocol::HyperBest => D::service(listener, Hyper::best(service)),
         Protocol::H2Crate => D::service(listener, H2Crate::new(service)),
         Protocol::H2CrateTuned => D::service(listener, H2Crate::tuned(service)),
-        Protocol::HyperH2 => D::service(listener, HyperH2::new(service)),
-        Protocol::HyperH2Tuned => D::service(listener, HyperH2::tuned(service)),
+        Protocol::HyperH2 => D::service(listener, HyperH2::new(service, Tuning::Default)),
+        Protocol::HyperH2Tuned => D::service(listener, HyperH2::new(service, Tuning::Tuned)),
+        Protocol::HyperH2Best => D::service(listener, HyperH2::new(service, Tuning::Best)),
         Protocol::Axum => return standalone::<D, Axum>(listener, &service),
+        Protocol::AxumBest => return standalone::<D, AxumBest>(listener, &service),
         Protocol::Tonic => return standalone::<D, Tonic>(listener, &service),
         Protocol::TonicTuned => return standalone::<D, TonicTuned>(listener, &service),
+        Protocol::TonicBest => return standalone::<D, TonicBest>(listener, &service),
     })
 }
 

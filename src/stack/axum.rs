@@ -2,7 +2,12 @@
 //!
 //! axum's `Json` is `Bytes` and serde_json after a check of the content type, which the contract
 //! does not enforce, so handlers take `Bytes`. Only the body limit, and a line of text with each
-//! 404 and 405, differ from axum's defaults.
+//! 404 and 405, differ from axum's defaults. The best form runs the router under hyper's own
+//! builder and sends the payload of a response from the request's buffer.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -12,12 +17,16 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::Listener;
+use http_body::{Frame, SizeHint};
+use hyper::server::conn::http1;
+use hyper_util::service::TowerToHyperService;
 
 use crate::axis::Encoding;
 use crate::service::codecs::CodecSet;
-use crate::service::echo::echo_once;
+use crate::service::echo::{Echoed, echo_once};
 use crate::service::{health, routes};
-use crate::stack::standalone::{Drained, Serving, Stack};
+use crate::stack::echo::COPY_BYTES_MAX;
+use crate::stack::standalone::{Drained, Serving, Stack, serve_connections};
 use crate::wire::{Limits, Refused};
 
 #[derive(Debug)]
@@ -28,16 +37,37 @@ impl Stack for Axum {
     where
         L: Listener<Addr: std::fmt::Debug>,
     {
-        let router = router(codecs, &limits);
+        let router = router(codecs, &limits, in_one_piece);
         Box::pin(axum::serve(listener, router).with_graceful_shutdown(drained).into_future())
     }
 }
 
-fn router(codecs: CodecSet, limits: &Limits) -> Router {
+#[derive(Debug)]
+pub struct AxumBest;
+
+impl Stack for AxumBest {
+    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
+    where
+        L: Listener,
+    {
+        let router = router(codecs, &limits, in_pieces);
+        let mut builder = http1::Builder::new();
+        builder.auto_date_header(false);
+        let connect = move |stream| {
+            builder.serve_connection(stream, TowerToHyperService::new(router.clone()))
+        };
+        Box::pin(serve_connections(listener, drained, connect))
+    }
+}
+
+/// Makes the body of a response of the request's body and of head and tail, cut at the payload.
+type Compose = fn(&Bytes, Echoed, Vec<u8>) -> Body;
+
+fn router(codecs: CodecSet, limits: &Limits, compose: Compose) -> Router {
     let mut router = Router::new().route(health::PATH, get(|| async { health::BODY }));
     for encoding in Encoding::by_path() {
         let handler = move |State(codecs): State<CodecSet>, body: Bytes| async move {
-            echo(&codecs, encoding, &body)
+            echo(&codecs, encoding, &body, compose)
         };
         router = router.route(encoding.path(), post(handler));
     }
@@ -48,17 +78,56 @@ fn router(codecs: CodecSet, limits: &Limits) -> Router {
         .with_state(codecs)
 }
 
-fn echo(codecs: &CodecSet, encoding: Encoding, body: &Bytes) -> Result<Response, Refusal> {
-    let (echoed, mut out) = echo_once(codecs, encoding, body).map_err(Refusal)?;
-    let payload = &body[echoed.payload.clone()];
-    let reply = if out.is_empty() {
-        Body::from(body.slice(echoed.payload))
-    } else {
-        out.splice(echoed.head_len..echoed.head_len, payload.iter().copied());
-        Body::from(out)
-    };
+fn echo(
+    codecs: &CodecSet,
+    encoding: Encoding,
+    body: &Bytes,
+    compose: Compose,
+) -> Result<Response, Refusal> {
+    let (echoed, out) = echo_once(codecs, encoding, body).map_err(Refusal)?;
     let content_type = HeaderValue::from_static(echoed.encoding.content_type());
-    Ok(([(CONTENT_TYPE, content_type)], reply).into_response())
+    Ok(([(CONTENT_TYPE, content_type)], compose(body, echoed, out)).into_response())
+}
+
+fn in_one_piece(body: &Bytes, echoed: Echoed, mut out: Vec<u8>) -> Body {
+    if out.is_empty() {
+        return Body::from(body.slice(echoed.payload));
+    }
+    out.splice(echoed.head_len..echoed.head_len, body[echoed.payload].iter().copied());
+    Body::from(out)
+}
+
+fn in_pieces(body: &Bytes, echoed: Echoed, out: Vec<u8>) -> Body {
+    if echoed.payload.len() < COPY_BYTES_MAX {
+        return in_one_piece(body, echoed, out);
+    }
+    let mut head = Bytes::from(out);
+    let tail = head.split_off(echoed.head_len);
+    Body::new(Pieces([head, body.slice(echoed.payload), tail]))
+}
+
+/// Body of a response whose pieces are sent without joining them.
+struct Pieces([Bytes; 3]);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.0.iter_mut().find(|piece| !piece.is_empty());
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(std::mem::take(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.iter().all(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().map(|piece| piece.len() as u64).sum())
+    }
 }
 
 async fn unserved(method: Method, uri: Uri) -> Response {

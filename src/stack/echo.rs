@@ -15,7 +15,7 @@ use crate::wire::{Refused, Slice, grpc};
 use super::message::Message;
 
 /// Shorter payloads are copied behind their head: one piece to send is cheaper than three.
-const COPY_BYTES_MAX: usize = 1024;
+pub(super) const COPY_BYTES_MAX: usize = 1024;
 
 /// Shorter responses share one allocation; a longer one takes its buffer with it.
 const BLOCK_BYTES: usize = 16 * 1024;

@@ -1,6 +1,6 @@
 //! `hyper`: hyper's HTTP/1.1 server over one lent stream, a *service*.
 //!
-//! The tuned form raises its buffer and lets pipelined responses leave together. Keep-alive,
+//! The tuned form raises its buffer. The best form leaves out the `date` field. Keep-alive,
 //! chunked bodies, `Expect` and the 4xx of broken framing are hyper's own. `Host` is not checked,
 //! and a head has no timeout, because hyper wants a timer that crosses threads for it. Several
 //! pieces of a body are joined in a buffer of the worker's pool, which grows with arrived bytes.
@@ -43,7 +43,13 @@ impl Hyper {
 
     pub fn tuned(service: EchoService) -> Hyper {
         let mut builder = Builder::new();
-        builder.pipeline_flush(true).max_buf_size(tuning::HTTP1_BUFFER_BYTES);
+        builder.max_buf_size(tuning::HTTP1_BUFFER_BYTES);
+        Hyper { echo: StackEcho::new(service), builder }
+    }
+
+    pub fn best(service: EchoService) -> Hyper {
+        let mut builder = Builder::new();
+        builder.auto_date_header(false);
         Hyper { echo: StackEcho::new(service), builder }
     }
 }

@@ -1,6 +1,7 @@
 //! `hyper-h2`: the gRPC framing of `h2-crate` over hyper's HTTP/2 server, a *service*.
 //!
-//! The default form keeps hyper's settings (windows of 1 MiB, frames of 16 KiB, 200 streams).
+//! The default form keeps hyper's settings (windows of 1 MiB, frames of 16 KiB, 200 streams). The
+//! best form has those of the tuned one and leaves out the `date` field.
 //! hyper's executor, `Calls`, belongs to its connection, so no future crosses threads.
 
 use std::cell::RefCell;
@@ -22,6 +23,7 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
+use crate::axis::Tuning;
 use crate::driver::{Service, Stream, WorkerHandle};
 use crate::service::echo::EchoService;
 use crate::stack::grpc::{self, Answer, Call, GrpcEcho};
@@ -32,28 +34,20 @@ use crate::wire::grpc::{Code, Status};
 #[derive(Debug)]
 pub struct HyperH2 {
     echo: GrpcEcho,
-    tuned: bool,
+    tuning: Tuning,
 }
 
 impl HyperH2 {
-    pub fn new(service: EchoService) -> HyperH2 {
-        HyperH2 { echo: GrpcEcho::new(service), tuned: false }
-    }
-
-    pub fn tuned(service: EchoService) -> HyperH2 {
-        HyperH2 { echo: GrpcEcho::new(service), tuned: true }
+    pub fn new(service: EchoService, tuning: Tuning) -> HyperH2 {
+        HyperH2 { echo: GrpcEcho::new(service), tuning }
     }
 
     fn builder(&self, calls: Calls) -> Builder<Calls> {
         let mut builder = Builder::new(calls);
-        if self.tuned {
-            builder
-                .initial_stream_window_size(tuning::STREAM_WINDOW_BYTES)
-                .initial_connection_window_size(tuning::CONNECTION_WINDOW_BYTES)
-                .max_frame_size(tuning::FRAME_BYTES_MAX)
-                .max_concurrent_streams(tuning::STREAMS_MAX)
-                .max_send_buf_size(tuning::SEND_BUFFER_BYTES);
+        if self.tuning != Tuning::Default {
+            tuning::raise(&mut builder);
         }
+        builder.auto_date_header(self.tuning != Tuning::Best);
         builder
     }
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 use ::axum::serve::{Listener as Accepts, ListenerExt as _};
 use ::tonic::transport::server::Connected;
 use futures_util::future::{Either, join_all, select};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
 
@@ -92,6 +94,31 @@ async fn serve(
     drain.send_replace(true);
     // Work that is not done by then is dropped with the runtime.
     let _ = tokio::time::timeout(drain_timeout, serving).await;
+    Ok(())
+}
+
+/// Serves each connection with what `connect` makes of it, as a user of hyper does.
+pub async fn serve_connections<L, C>(
+    mut listener: L,
+    mut drained: Drained,
+    connect: impl Fn(TokioIo<L::Io>) -> C,
+) -> io::Result<()>
+where
+    L: Accepts,
+    C: GracefulConnection<Error = hyper::Error> + Send + 'static,
+{
+    let graceful = GracefulShutdown::new();
+    loop {
+        let (stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut drained => break,
+        };
+        let connection = graceful.watch(connect(TokioIo::new(stream)));
+        // The peer is at fault, and hyper has answered it as far as possible.
+        tokio::spawn(async move { connection.await.unwrap_or_default() });
+    }
+    drop(listener);
+    graceful.shutdown().await;
     Ok(())
 }
 

@@ -1,7 +1,11 @@
 //! `tonic`: the generated service, served as in tonic's documentation. *Standalone*, on tokio.
 //!
 //! The default form changes only the message limits. The tuned form raises windows, frames and
-//! streams. If the server's protobuf codec is `protobuf:prost`, protobuf calls go to the generated
+//! streams. The best form replaces tonic's server by hyper's, as tonic's example `h2c` does, and
+//! encodes into a buffer of the right size. It applies `grpc-timeout` itself, which tonic's server
+//! does in a layer.
+//!
+//! If the server's protobuf codec is one of prost, protobuf calls go to the generated
 //! `CalculatorServer`. All other calls run through tonic's `Codec` trait with `EchoCodec`, which
 //! hands the message over undecoded, so that tonic carries every codec.
 
@@ -10,37 +14,49 @@ use std::future::{Future, ready};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::serve::Listener as Accepts;
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::stream::unfold;
 use http::header::CONTENT_TYPE;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioExecutor;
+use prost::Message as _;
 use tonic::body::Body;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::Service;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic::{Code, Request, Response, Status};
+use tonic_prost::ProstDecoder;
 
-use crate::array::{ArrayError, ArrayView, DType, Shape};
+use crate::array::{ArrayView, DType, Shape};
 use crate::axis::{self, Encoding};
 use crate::codec::ArrayCodec;
-use crate::generated::NdArray;
-use crate::generated::calculator_server::{Calculator, CalculatorServer, SERVICE_NAME};
+use crate::generated::calculator_server::{CalculatorServer, SERVICE_NAME};
+use crate::generated_bytes::calculator_server as bytes_server;
 use crate::service::codecs::CodecSet;
 use crate::service::delay::InjectedDelay;
 use crate::service::echo::{Echoed, echo_once};
 use crate::service::routes::{self, Target};
-use crate::stack::standalone::{Drained, Serving, Stack};
+use crate::stack::grpc::GRPC_TIMEOUT;
+use crate::stack::standalone::{Drained, Serving, Stack, serve_connections};
 use crate::stack::tuning;
 use crate::wire::{Limits, Refusal, Refused, grpc};
+use crate::{generated, generated_bytes};
 
 #[derive(Debug)]
 pub struct Tonic;
 
 #[derive(Debug)]
 pub struct TonicTuned;
+
+#[derive(Debug)]
+pub struct TonicBest;
 
 impl Stack for Tonic {
     fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
@@ -63,6 +79,38 @@ impl Stack for TonicTuned {
             .max_concurrent_streams(tuning::STREAMS_MAX);
         serve(server, listener, codecs, limits, drained)
     }
+}
+
+impl Stack for TonicBest {
+    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
+    where
+        L: Accepts,
+    {
+        let dispatch = Dispatch { is_best: true, ..Dispatch::new(codecs, limits.body_bytes_max) };
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        tuning::raise(&mut builder);
+        builder.auto_date_header(false);
+        let connect = move |stream| {
+            let dispatch = dispatch.clone();
+            let respond = move |request: http::Request<Incoming>| {
+                let timeout = request.headers().get(GRPC_TIMEOUT);
+                let timeout = timeout.and_then(|value| grpc::parse_timeout(value.as_bytes()));
+                within(timeout, dispatch.respond(request.map(Body::new)))
+            };
+            builder.serve_connection(stream, service_fn(respond))
+        };
+        Box::pin(serve_connections(listener, drained, connect))
+    }
+}
+
+async fn within(
+    timeout: Option<Duration>,
+    responding: Responding,
+) -> Result<http::Response<Body>, Infallible> {
+    let Some(timeout) = timeout else { return responding.await };
+    tokio::time::timeout(timeout, responding)
+        .await
+        .unwrap_or_else(|_| Ok(Status::deadline_exceeded("the deadline passed").into_http()))
 }
 
 fn serve<L: Accepts<Io: Connected>>(
@@ -88,58 +136,78 @@ struct Echo {
     delay: InjectedDelay,
 }
 
-#[tonic::async_trait]
-impl Calculator for Echo {
-    async fn echo(&self, request: Request<NdArray>) -> Result<Response<NdArray>, Status> {
-        let NdArray { buffer, dtype, shape } = request.into_inner();
+impl Echo {
+    /// Checks a message, which the handler then sends back, and makes the dtype's name canonical.
+    fn check(&self, buffer: &[u8], dtype: &mut String, shape: &[u64]) -> Result<(), Status> {
         self.delay.wait();
-        let (dtype, shape) = check(&buffer, &dtype, &shape)
-            .map_err(|error| Status::invalid_argument(format!("protobuf: {error}")))?;
-        let (dtype, shape) = (dtype.name().to_owned(), shape.dims().to_vec());
-        Ok(Response::new(NdArray { buffer, dtype, shape }))
+        let checked = DType::parse(dtype).and_then(|dtype| {
+            ArrayView::new(dtype, Shape::new(shape)?, buffer).map(|array| array.dtype().name())
+        });
+        let name =
+            checked.map_err(|error| Status::invalid_argument(format!("protobuf: {error}")))?;
+        if dtype != name {
+            name.clone_into(dtype);
+        }
+        Ok(())
     }
 }
 
-fn check(buffer: &[u8], dtype: &str, shape: &[u64]) -> Result<(DType, Shape), ArrayError> {
-    let (dtype, shape) = (DType::parse(dtype)?, Shape::new(shape)?);
-    let array = ArrayView::new(dtype, shape, buffer)?;
-    Ok((array.dtype(), array.shape().clone()))
+#[tonic::async_trait]
+impl generated::calculator_server::Calculator for Echo {
+    async fn echo(
+        &self,
+        request: Request<generated::NdArray>,
+    ) -> Result<Response<generated::NdArray>, Status> {
+        let mut message = request.into_inner();
+        self.check(&message.buffer, &mut message.dtype, &message.shape)?;
+        Ok(Response::new(message))
+    }
+}
+
+#[tonic::async_trait]
+impl bytes_server::Calculator for Echo {
+    async fn echo(
+        &self,
+        request: Request<generated_bytes::NdArray>,
+    ) -> Result<Response<generated_bytes::NdArray>, Status> {
+        let mut message = request.into_inner();
+        self.check(&message.buffer, &mut message.dtype, &message.shape)?;
+        Ok(Response::new(message))
+    }
 }
 
 #[derive(Clone, Debug)]
 struct Dispatch {
-    generated: Option<CalculatorServer<Echo>>,
+    generated: Option<Generated>,
     codecs: CodecSet,
     message_bytes_max: usize,
+    is_best: bool,
+}
+
+/// Generated service, in which `buffer` is a `Vec<u8>` or a `Bytes`.
+#[derive(Clone, Debug)]
+enum Generated {
+    Vec(CalculatorServer<Echo>),
+    Bytes(bytes_server::CalculatorServer<Echo>),
 }
 
 impl Dispatch {
     fn new(codecs: CodecSet, message_bytes_max: usize) -> Dispatch {
-        let protobuf = codecs.get(Encoding::Protobuf).map(ArrayCodec::id);
-        let generated = (protobuf == Some(axis::Codec::ProtobufProst)).then(|| {
-            CalculatorServer::new(Echo { delay: codecs.delay() })
-                .max_decoding_message_size(message_bytes_max)
-        });
-        Dispatch { generated, codecs, message_bytes_max }
-    }
-}
-
-impl NamedService for Dispatch {
-    const NAME: &'static str = SERVICE_NAME;
-}
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-impl Service<http::Request<Body>> for Dispatch {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Result<http::Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+        let echo = Echo { delay: codecs.delay() };
+        let generated = match codecs.get(Encoding::Protobuf).map(ArrayCodec::id) {
+            Some(axis::Codec::ProtobufProst) => Some(Generated::Vec(
+                CalculatorServer::new(echo).max_decoding_message_size(message_bytes_max),
+            )),
+            Some(axis::Codec::ProtobufProstBytes) => Some(Generated::Bytes(
+                bytes_server::CalculatorServer::new(echo)
+                    .max_decoding_message_size(message_bytes_max),
+            )),
+            _ => None,
+        };
+        Dispatch { generated, codecs, message_bytes_max, is_best: false }
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn respond(&self, request: http::Request<Body>) -> Responding {
         let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
         let method = request.method().as_str().as_bytes();
         let path = request.uri().path().as_bytes();
@@ -151,23 +219,111 @@ impl Service<http::Request<Body>> for Dispatch {
             }
             Err(refused) => return Box::pin(ready(Ok(status(refused).into_http()))),
         };
-        match &mut self.generated {
-            Some(generated) if encoding == Encoding::Protobuf => generated.call(request),
-            _ => {
-                let method = EchoCodec { codecs: self.codecs, encoding };
-                let limit = self.message_bytes_max;
-                Box::pin(async move {
-                    let mut grpc = Grpc::new(method).max_decoding_message_size(limit);
-                    Ok(grpc.unary(method, request).await)
-                })
+        let generated = self.generated.as_ref().filter(|_| encoding == Encoding::Protobuf);
+        match generated {
+            Some(Generated::Bytes(_)) if self.is_best => {
+                self.call(ExactCodec, Echo { delay: self.codecs.delay() }, request)
+            }
+            Some(Generated::Vec(server)) => server.clone().call(request),
+            Some(Generated::Bytes(server)) => server.clone().call(request),
+            None => {
+                let codec = EchoCodec { codecs: self.codecs, encoding };
+                self.call(codec, codec, request)
             }
         }
+    }
+
+    /// Serves a call as generated code does.
+    fn call<C, S>(&self, codec: C, service: S, request: http::Request<Body>) -> Responding
+    where
+        C: Codec + Send + 'static,
+        S: UnaryService<C::Decode, Response = C::Encode, Future: Send> + Send + 'static,
+    {
+        let mut grpc = Grpc::new(codec).max_decoding_message_size(self.message_bytes_max);
+        Box::pin(async move { Ok(grpc.unary(service, request).await) })
+    }
+}
+
+impl NamedService for Dispatch {
+    const NAME: &'static str = SERVICE_NAME;
+}
+
+type Responding = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+
+impl Service<http::Request<Body>> for Dispatch {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Responding;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Responding {
+        self.respond(request)
     }
 }
 
 fn status(refused: Refused) -> Status {
     let grpc::Status { code, text } = refused.into();
     Status::new(Code::from_i32(code as i32), text)
+}
+
+/// Codec of the generated message with `Bytes` that allocates each buffer once and in the right
+/// size. Before the first frame the size is not known, so a buffer begins with nothing.
+#[derive(Clone, Copy, Debug)]
+struct ExactCodec;
+
+impl ExactCodec {
+    /// A message leaves whole, however long it is.
+    fn settings() -> BufferSettings {
+        BufferSettings::new(0, usize::MAX)
+    }
+}
+
+impl UnaryService<generated_bytes::NdArray> for Echo {
+    type Response = generated_bytes::NdArray;
+    type Future = std::future::Ready<Result<Response<generated_bytes::NdArray>, Status>>;
+
+    fn call(&mut self, request: Request<generated_bytes::NdArray>) -> Self::Future {
+        let mut message = request.into_inner();
+        let checked = self.check(&message.buffer, &mut message.dtype, &message.shape);
+        ready(checked.map(|()| Response::new(message)))
+    }
+}
+
+impl Codec for ExactCodec {
+    type Encode = generated_bytes::NdArray;
+    type Decode = generated_bytes::NdArray;
+    type Encoder = ExactCodec;
+    type Decoder = ProstDecoder<generated_bytes::NdArray>;
+
+    fn encoder(&mut self) -> ExactCodec {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::new(ExactCodec::settings())
+    }
+}
+
+impl Encoder for ExactCodec {
+    type Item = generated_bytes::NdArray;
+    type Error = Status;
+
+    fn encode(
+        &mut self,
+        message: generated_bytes::NdArray,
+        into: &mut EncodeBuf<'_>,
+    ) -> Result<(), Status> {
+        into.reserve(message.encoded_len());
+        message.encode_raw(into);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        ExactCodec::settings()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,8 @@
 //! parallel small calls need at least 1 MiB. A body of 64 MiB should not wait for window updates. A
 //! frame of 16 KiB costs one write in h2.
 
+use hyper::server::conn::http2::Builder;
+
 /// SETTINGS_INITIAL_WINDOW_SIZE.
 pub const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 pub const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
@@ -19,3 +21,13 @@ pub const SEND_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Read and write buffer of hyper's HTTP/1.1; its default is about 400 KiB.
 pub const HTTP1_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Raises the settings of hyper's HTTP/2.
+pub fn raise<E>(builder: &mut Builder<E>) {
+    builder
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_send_buf_size(SEND_BUFFER_BYTES);
+}
