@@ -73,7 +73,7 @@ fn every_stack_answers(family: Family, codecs: impl Fn() -> CodecSet) {
         }
         for encoding in Encoding::ALL {
             let spec = LoadSpec {
-                array: ArraySpec::Conformance { seed: 1 },
+                array: ArraySpec::Conformance { seed: 1, body_bytes_max: None },
                 connections: 1,
                 in_flight: 1,
                 window: Length::Requests(conformance::ARRAYS as u64),

@@ -264,7 +264,7 @@ fn arrays_of_every_kind_are_told_apart_by_what_they_are() {
         return;
     }
     let conformance = |fault| LoadSpec {
-        array: ArraySpec::Conformance { seed: 5 },
+        array: ArraySpec::Conformance { seed: 5, body_bytes_max: None },
         connections: 1,
         in_flight: 1,
         window: Length::Requests(conformance::ARRAYS as u64),

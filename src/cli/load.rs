@@ -229,7 +229,7 @@ impl LoadFlags {
 
     fn array(&self) -> Result<ArraySpec, SpecError> {
         if self.conformance {
-            return Ok(ArraySpec::Conformance { seed: self.seed });
+            return Ok(ArraySpec::Conformance { seed: self.seed, body_bytes_max: None });
         }
         if let Some(path) = &self.array {
             return Ok(ArraySpec::File { path: path.clone() });

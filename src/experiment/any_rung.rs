@@ -11,6 +11,7 @@ use crate::codec;
 use crate::external::ExternalRung;
 use crate::external::client::Client;
 use crate::ladder::table;
+use crate::load::conformance;
 use crate::record::ArrayInfo;
 
 use super::concurrency::Concurrency;
@@ -100,9 +101,23 @@ impl AnyRung {
         }
     }
 
-    /// Names the arrays that the load generator cannot send to the rung; empty for none.
-    pub fn left_out(&self) -> &'static str {
-        codec::implementation(self.encoding().own()).map_or("", |codec| codec.left_out())
+    /// Returns the size of the largest message that the rung accepts, if its manifest limits it.
+    pub fn body_bytes_max(&self) -> Option<u64> {
+        match self {
+            AnyRung::Own(_) => None,
+            AnyRung::External(rung) => rung.server.manifest.limits.body_bytes_max,
+        }
+    }
+
+    /// Names the arrays that the conformance check does not send to the rung; empty for none.
+    pub fn left_out(&self) -> String {
+        match self.body_bytes_max() {
+            Some(most) if most < conformance::BODY_BYTES_MAX => format!("messages above {most} B"),
+            _ => {
+                let codec = codec::implementation(self.encoding().own());
+                codec.map_or("", |codec| codec.left_out()).to_owned()
+            }
+        }
     }
 
     /// Returns the reason why the rung cannot carry `array`, found by encoding some of its items.
@@ -112,9 +127,10 @@ impl AnyRung {
             Err(reason) => return Some(reason),
         };
         let AnyRung::External(rung) = self else { return None };
-        let most = rung.server.manifest.limits.body_bytes_max?;
-        (body_bytes > most)
-            .then(|| format!("the message has about {body_bytes} B; the server accepts {most} B"))
+        let limits = &rung.server.manifest.limits;
+        let most = limits.body_bytes_max.filter(|most| body_bytes > *most)?;
+        let reason = limits.reason.as_ref().map_or_else(String::new, |why| format!(", as {why}"));
+        Some(format!("the message has about {body_bytes} B; the server accepts {most} B{reason}"))
     }
 }
 

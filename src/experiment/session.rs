@@ -261,7 +261,7 @@ impl Session<'_> {
             build,
             seed,
             arrays: conformance::ARRAYS as u32,
-            left_out: cell.rung.left_out().to_owned(),
+            left_out: cell.rung.left_out(),
             failure: outcome.clone(),
         };
         self.records.append(&Line::Conformance(Box::new(checked)))?;

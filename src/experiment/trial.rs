@@ -111,7 +111,7 @@ impl TrialRunner<'_> {
             Ok(server) => server,
             Err(failure) => return Some(failure::not_ready(failure).outcome),
         };
-        self.commands().conformance(&mut spec.load);
+        self.commands().conformance(&cell.rung, &mut spec.load);
         let cpu = CpuMeter::start(server.pid());
         if let Err(failure) = self.load(&spec) {
             let spent = cpu.spent();

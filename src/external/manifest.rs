@@ -75,6 +75,8 @@ pub struct Start {
 pub struct Limits {
     pub body_bytes_max: Option<u64>,
     pub in_flight_max: Option<u32>,
+    /// Cause of `body_bytes_max`, as words that complete "as".
+    pub reason: Option<String>,
     #[serde(default)]
     pub when: Vec<When>,
 }

@@ -18,11 +18,15 @@ pub const ARRAYS: usize = 48;
 /// Most items of an array; a JSON list of as many doubles has 100 KiB.
 const ITEMS_MAX: f64 = 4096.0;
 
+/// Bound of the messages: no text of an array has more than 25 bytes for an item.
+pub const BODY_BYTES_MAX: u64 = 1 << 20;
+
 const RANK_MAX: usize = 5;
 const EMPTY_ONE_IN: u32 = 12;
 
-/// Draws the arrays of `seed` that `body` can carry. The first is 0-d, the second empty.
-pub fn arrays(body: Body, seed: u64) -> Vec<NdArray> {
+/// Draws the arrays of `seed` that `body` can carry in a message of at most `body_bytes_max`. The
+/// first is 0-d, the second empty.
+pub fn arrays(body: Body, seed: u64, body_bytes_max: u64) -> Vec<NdArray> {
     let mut random = Pcg64::seed_from_u64(seed);
     let dtypes: Vec<DType> = DType::all().collect();
     let mut arrays: Vec<NdArray> = Vec::with_capacity(ARRAYS);
@@ -35,11 +39,11 @@ pub fn arrays(body: Body, seed: u64) -> Vec<NdArray> {
         let dtype = dtypes[random.random_range(0..dtypes.len())];
         let shape = Shape::new(&dims).expect("a few dimensions");
         let array = NdArray::seeded(dtype, shape, random.random()).expect("a few items");
-        let is_carried = match body {
-            Body::Reflect => true,
-            Body::Codec(codec) => is_carried(codec, &array.view()),
+        let body_bytes = match body {
+            Body::Reflect => Some(array.view().data().len()),
+            Body::Codec(codec) => body_bytes(codec, &array.view()),
         };
-        if is_carried {
+        if body_bytes.is_some_and(|bytes| bytes as u64 <= body_bytes_max) {
             arrays.push(array);
         }
     }
@@ -61,13 +65,14 @@ fn dims(random: &mut Pcg64) -> Vec<u64> {
     (0..rank).map(|_| dim()).collect()
 }
 
-/// Returns false for a JSON list of complex numbers, or with a 0 before its last dimension.
-fn is_carried(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> bool {
-    let Ok(message) = codec::message(codec, array) else { return false };
+/// Returns `None` for a JSON list of complex numbers, or with a 0 before its last dimension.
+fn body_bytes(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Option<usize> {
+    let message = codec::message(codec, array).ok()?;
     let mut scratch = Vec::new();
-    codec.decode(&message, &mut scratch).is_ok_and(|back| {
-        (back.dtype(), back.shape(), back.data()) == (array.dtype(), array.shape(), array.data())
-    })
+    let back = codec.decode(&message, &mut scratch).ok()?;
+    let is_same =
+        (back.dtype(), back.shape(), back.data()) == (array.dtype(), array.shape(), array.data());
+    is_same.then_some(message.len())
 }
 
 #[cfg(test)]
@@ -80,9 +85,9 @@ mod tests {
 
     #[test]
     fn they_differ_in_every_way_and_a_seed_draws_them_again() {
-        let drawn = arrays(Body::Reflect, 1);
-        assert_eq!(drawn, arrays(Body::Reflect, 1));
-        assert_ne!(drawn, arrays(Body::Reflect, 2));
+        let drawn = arrays(Body::Reflect, 1, u64::MAX);
+        assert_eq!(drawn, arrays(Body::Reflect, 1, u64::MAX));
+        assert_ne!(drawn, arrays(Body::Reflect, 2, u64::MAX));
         assert_eq!(drawn.len(), ARRAYS);
         let count = |is_it: &dyn Fn(&ArrayView<'_>) -> bool| {
             drawn.iter().filter(|array| is_it(&array.view())).count()
@@ -102,8 +107,9 @@ mod tests {
     #[test]
     fn every_codec_carries_its_own() {
         for codec in implementations() {
-            for array in arrays(Body::Codec(codec), 7) {
-                assert!(is_carried(codec, &array.view()), "{}", name(&array.view()));
+            for array in arrays(Body::Codec(codec), 7, 4000) {
+                let bytes = body_bytes(codec, &array.view());
+                assert!(bytes.is_some_and(|bytes| bytes <= 4000), "{}", name(&array.view()));
             }
         }
     }

@@ -146,7 +146,9 @@ pub fn arrays(array: &ArraySpec, body: Body) -> Result<Vec<NdArray>, LoadError> 
             Ok(vec![NdArray::seeded(*dtype, shape.clone(), *seed)?])
         }
         ArraySpec::File { path } => Ok(vec![read(path)?]),
-        ArraySpec::Conformance { seed } => Ok(conformance::arrays(body, *seed)),
+        ArraySpec::Conformance { seed, body_bytes_max } => {
+            Ok(conformance::arrays(body, *seed, body_bytes_max.unwrap_or(u64::MAX)))
+        }
     }
 }
 

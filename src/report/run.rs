@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use crate::axis::external::PREFIX;
 use crate::record::{Conformance, Header, Line, Side, Trial, VERSION, Variant};
 
 use super::units;
@@ -113,7 +114,8 @@ impl Run {
         for result in self.conformance.iter().filter(|result| !result.left_out.is_empty()) {
             let codec = result.rung.rsplit('/').next().unwrap_or_default();
             let encoding = codec.split([':', '@']).next().unwrap_or_default();
-            left_out.entry(&result.left_out).or_default().insert(encoding);
+            let who = if result.rung.starts_with(PREFIX) { result.rung.as_str() } else { encoding };
+            left_out.entry(&result.left_out).or_default().insert(who);
         }
         let left_out: String = left_out
             .into_iter()
@@ -195,12 +197,14 @@ mod tests {
             result("tokio/h1/json", "complex numbers"),
             result("tokio/axum/json:serde", "complex numbers"),
             result("uring/h1/npy", ""),
+            result("external/pajamax/protobuf", "messages above 16000 B"),
         ];
         let text = Run { conformance, ..Run::new(header(), Vec::new()) }.conformance().unwrap();
         assert_eq!(
             text,
             "conformance (48 arrays of every dtype, byte order and kind of shape): \
-             4 of 4 rungs passed; json without complex numbers"
+             5 of 5 rungs passed; json without complex numbers; \
+             external/pajamax/protobuf without messages above 16000 B"
         );
     }
 

@@ -96,8 +96,9 @@ impl Commands<'_> {
         load.slice_head = Some(slicing.head);
     }
 
-    pub fn conformance(&self, load: &mut LoadSpec) {
-        load.array = ArraySpec::Conformance { seed: self.plan.seed };
+    pub fn conformance(&self, rung: &AnyRung, load: &mut LoadSpec) {
+        let body_bytes_max = rung.body_bytes_max();
+        load.array = ArraySpec::Conformance { seed: self.plan.seed, body_bytes_max };
         (load.connections, load.in_flight, load.rate_hz) = (1, 1, None);
         load.warmup = Length::Requests(0);
         load.window = Length::Requests(conformance::ARRAYS as u64);

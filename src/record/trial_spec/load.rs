@@ -115,6 +115,9 @@ pub enum ArraySpec {
     /// Arrays of every type, byte order and shape, each of them once.
     Conformance {
         seed: u64,
+        /// Size of the largest message that the server accepts; `None` for no limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body_bytes_max: Option<u64>,
     },
 }
 

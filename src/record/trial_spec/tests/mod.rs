@@ -31,7 +31,7 @@ fn a_document_comes_back_as_it_was_sent() {
     let arrays = [
         ArraySpec::vector(24, DType::parse("<c8").expect("a type"), 5).expect("3 items"),
         ArraySpec::File { path: "/a/b.npy".into() },
-        ArraySpec::Conformance { seed: 9 },
+        ArraySpec::Conformance { seed: 9, body_bytes_max: Some(16_000) },
     ];
     for array in arrays {
         let spec = TrialSpec { load: LoadSpec { array, ..trial().load }, ..trial() };
