@@ -65,7 +65,8 @@
 //!                       [expire frames head heads message request response shutdown state stream
 //!                       timeouts]
 //! sys/                  requests to the machine: cores, sockets, mappings, child processes
-//!                       [address affinity child listener malloc mapping ready_line socket]
+//!                       [address affinity child foreign_sockets listener malloc mapping ready_line
+//!                       socket]
 //! probe/                facts from the machine: clocks, scheduler, noise, host, tracing
 //!                       [breakpoints build core_speed cpu_clock cpu_clock_sync disturbance elf
 //!                       host memory os_noise process_tree sched_stats tracer]
@@ -103,8 +104,8 @@
 //!                       [commands failure process python]
 //! report/               records to text, tables and CSV
 //!                       [aggregate ceiling cell columns compare control core_speed counts csv
-//!                       malloc markdown model noise open run scatter seed status summary table
-//!                       text units warning]
+//!                       malloc markdown model noise open run scatter seed sockets status summary
+//!                       table text units warning]
 //! cli/                  flags of the programs, and all output
 //!                       [compare exec external ladder load measure ndecho old_names output
 //!                       run_folder server spec_file values]

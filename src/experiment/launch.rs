@@ -21,7 +21,7 @@ use super::cell::Cell;
 use super::child::failure;
 use super::child::process::{self, Failure, LOAD, Server, SlicedLoad};
 use super::preset::Slicing;
-use super::trial::{CpuMeter, MachineFacts, TrialResult, TrialRunner, parse};
+use super::trial::{CpuMeter, MachineFacts, TrialResult, TrialRunner, accepted_socket, parse};
 
 /// Repetitions in a launch, as a share of its slices.
 const REPETITIONS_MAX: f64 = 0.25;
@@ -139,6 +139,7 @@ impl Member {
     fn finish(self, runner: &TrialRunner<'_>) -> TrialResult {
         let Member { spec, report, server, load, cpu, threads, slices, disturbance } = self;
         let after = SchedSnapshot::read(server.pid()).ok();
+        let socket = accepted_socket(&server);
         let line = load.finish(runner.plan.budget, runner.stop);
         let measured = match line.and_then(|line| parse::<Measurement>(LOAD, &line)) {
             Ok(measured) => Measurement { slices, ..measured },
@@ -158,6 +159,7 @@ impl Member {
                 sched_stats: threads.zip(after).map(|(before, after)| after.since(&before)),
                 reference_work_ns: reference_work_ns.map(<[u64; 2]>::from),
             },
+            socket,
             spec: Some(Box::new(spec)),
             ..TrialResult::default()
         }

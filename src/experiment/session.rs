@@ -315,6 +315,7 @@ fn trial(cell: &Cell, place: Place, result: TrialResult) -> Trial {
         spec: result.spec,
         outcome: result.outcome,
         server: result.server,
+        socket: result.socket,
         disturbance: result.machine.disturbance,
         sched_stats: result.machine.sched_stats,
         reference_work_ns: result.machine.reference_work_ns,

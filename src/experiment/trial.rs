@@ -16,7 +16,9 @@ use crate::probe::{core_speed, cpu_clock};
 use crate::record::trial_spec::{Length, ServerUrl, Target, TrialSpec};
 use crate::record::{Counts, Measurement, Outcome, RequestCounts, ServerReport};
 use crate::sys::child::ChildError;
+use crate::sys::foreign_sockets;
 use crate::sys::ready_line::READY_LINE;
+use crate::sys::socket::SocketOptions;
 
 use super::any_rung::AnyRung;
 use super::cell::Cell;
@@ -34,6 +36,8 @@ const PADDING: &str = "NDECHO_PADDING";
 pub(super) struct TrialResult {
     pub(super) outcome: Outcome,
     pub(super) server: Option<ServerReport>,
+    /// Options of a socket that the server accepted, read from outside of it.
+    pub(super) socket: Option<SocketOptions>,
     pub(super) machine: MachineFacts,
     pub(super) counts: Option<Counts>,
     /// Document of the children; `None` if the Python client loaded the server.
@@ -90,11 +94,13 @@ impl TrialRunner<'_> {
                 return failure::not_loaded(server, failure, spent, self.plan.budget).into();
             }
         };
+        let socket = accepted_socket(&server);
         if let Err(failure) = server.stop() {
             return failure::not_stopped(failure).into();
         }
         TrialResult {
             outcome: Outcome::Measured(Box::new(measured)),
+            socket,
             server: process::take_file(&self.report())
                 .and_then(|text| serde_json::from_str(&text).ok()),
             machine,
@@ -165,6 +171,10 @@ impl TrialRunner<'_> {
         command.env(PADDING, "-".repeat(environment_bytes as usize));
         let within = READY_TIMEOUT.min(self.plan.budget);
         let server = Server::start(&mut command, ready, within, self.stop)?;
+        if let AnyRung::External(_) = cell.rung {
+            // If it fails, the table names the options that the server has.
+            let _ = foreign_sockets::tune_listeners(server.pid());
+        }
         let url = ServerUrl::new(cell.rung.family(), server.address());
         spec.load.targets = vec![Target { url, pid: Some(server.pid()) }];
         Ok(server)
@@ -207,6 +217,11 @@ impl TrialRunner<'_> {
     fn report(&self) -> PathBuf {
         self.testbed.out.join("server-report.json")
     }
+}
+
+/// Returns `None` for a Unix socket, or if the system does not allow to look.
+pub(super) fn accepted_socket(server: &Server) -> Option<SocketOptions> {
+    foreign_sockets::read_accepted(server.pid(), server.address().tcp()?).ok()?
 }
 
 /// Reads a line of JSON that `who` printed.

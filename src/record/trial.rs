@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::probe::disturbance::Disturbance;
 use crate::probe::sched_stats::SchedStats;
 use crate::probe::tracer::Allocations;
+use crate::sys::socket::SocketOptions;
 
 use super::measurement::Measurement;
 use super::server::ServerReport;
@@ -49,6 +50,9 @@ pub struct Trial {
     pub spec: Option<Box<TrialSpec>>,
     pub outcome: Outcome,
     pub server: Option<ServerReport>,
+    /// Options of a TCP socket that the server accepted, read from outside of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<SocketOptions>,
     /// Use of the machine by others while the load ran.
     pub disturbance: Option<Disturbance>,
     #[serde(rename = "waits")]

@@ -24,6 +24,7 @@ use super::cell::{self, CellTrials, SectionKey, section_key};
 use super::malloc;
 use super::noise::{Noise, WIDTH_WANTED};
 use super::scatter::Scatter;
+use super::sockets;
 use super::status::Status;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,8 @@ pub struct Section {
     pub noise: Noise,
     pub scatter: Option<Scatter>,
     pub ceilings: Vec<Ceiling>,
+    /// Line about servers whose sockets have other options than those of most.
+    pub sockets: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -149,6 +152,7 @@ fn section(cells: &[CellTrials<'_>]) -> Section {
         noise,
         scatter: scatter(&usual),
         ceilings,
+        sockets: sockets::differences(&usual),
     }
 }
 

@@ -59,5 +59,6 @@ pub(super) fn notes(section: &Section) -> Vec<String> {
         let ceilings = ceilings.join(", ");
         notes.push(format!("load generator alone, requests/s against null servers: {ceilings}"));
     }
+    notes.extend(section.sockets.clone());
     notes
 }
