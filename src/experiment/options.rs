@@ -199,7 +199,11 @@ impl RunOptions {
             for wanted in self.loads(rung, array.bytes) {
                 if rung.family() != Family::Raw || self.is_wanted(rung, wanted, rungs, array.bytes)
                 {
-                    let cell = Cell::new(rung.clone(), array, wanted, self.client, time);
+                    let mut cell = Cell::new(rung.clone(), array, wanted, self.client, time);
+                    if skip.is_some() {
+                        // Its row stands in the table of the load that was wanted.
+                        (cell.concurrency, cell.in_flight_wanted) = (wanted, None);
+                    }
                     cells.push(Cell { skip: skip.clone(), ..cell });
                 }
             }
