@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Checks on a real, quiet machine how often the results of ndecho are right.
 
-    tools/proofs.py aa            40 comparisons of a build with itself: at most 4 verdicts other than `same`
+    tools/proofs.py aa            40 comparisons of a build with itself: at most 2 verdicts other than `same`
+    tools/proofs.py tonic         20 times tonic against itself, malloc keep, 60 s at 8 B, 64 KiB and 1 MiB each:
+                                  within 3 % in 19 of 20 at each size
+    tools/proofs.py slices        slices of 10 to 200 ms: the ratio of own HTTP/2 to tonic does not move
     tools/proofs.py control       20 ladders of 12 blocks with a delay of 500 ns added to tonic: found in at least 18
     tools/proofs.py control-long  the same with 40 blocks
     tools/proofs.py control-h2    the same with own HTTP/2, which has a fiftieth of the cost
@@ -14,6 +17,7 @@ Prints a line for each try; exits with 1 if a bound is missed.
 import csv
 import io
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,7 +33,7 @@ def ndecho(*args, expect=(0,)):
     return done.stdout
 
 
-def aa(folder, tries, most=0.1):
+def aa(folder, tries, most=0.05):
     wrong = 0
     for number in tries or range(40):
         out = ndecho("compare", NDECHO, NDECHO, "--rungs", "uring/h2/protobuf", "--sizes", "8", "--rounds", "10",
@@ -38,6 +42,39 @@ def aa(folder, tries, most=0.1):
         wrong += verdicts != ["same"]
         print(f"A/A {number + 1}: {verdicts}, {wrong} wrong so far", flush=True)
     return wrong <= most * len(tries or range(40))
+
+
+def table(folder, name, *args):
+    """Runs a ladder and returns its printed report and the rows of its CSV."""
+    text = ndecho("ladder", *args, "--out", f"{folder}/{name}")
+    rows = ndecho("report", f"{folder}/{name}", "--format", "csv")
+    return text, list(csv.DictReader(io.StringIO(rows)))
+
+
+def tonic(folder, tries, least=0.95):
+    tries = tries or range(20)
+    within = dict.fromkeys(("8", "64KiB", "1MiB"), 0)
+    for number in tries:
+        for size in within:
+            text, _ = table(folder, f"tonic{number}-{size}", "--rungs", "tokio/tonic/protobuf:prost", "--sizes", size,
+                            "--malloc", "keep", "--time", "60s", "--seed", str(number + 1))
+            line = next(line.strip() for line in text.splitlines() if line.strip().startswith("A/A: "))
+            ratio = float(re.search(r"against itself ([0-9.]+)", line)[1])
+            within[size] += abs(ratio - 1) <= 0.03
+            print(f"{number + 1}, {size}: {line}; {within[size]} within 3 % so far", flush=True)
+    return all(count >= least * len(tries) for count in within.values())
+
+
+def slices(folder, _):
+    intervals = []
+    for length in ("10ms", "20ms", "40ms", "100ms", "200ms"):
+        _, rows = table(folder, f"slices{length}", "--rungs", "uring/h2/protobuf,tokio/tonic/protobuf:prost", "--sizes",
+                        "8", "--malloc", "keep", "--slice", length, "--duration", "400ms", "--rounds", "8")
+        row = next(row for row in rows if row["rung"] == "uring/h2/protobuf")
+        interval = [float(row[f"to_reference{end}"]) for end in ("", "_low", "_high")]
+        intervals.append(interval)
+        print(f"slices of {length}: {interval[0]:.4f} [{interval[1]:.4f}-{interval[2]:.4f}]", flush=True)
+    return max(low for _, low, _ in intervals) <= min(high for _, _, high in intervals)
 
 
 def control_h2(folder, tries):
@@ -81,7 +118,8 @@ def order(folder, _):
 
 
 def main():
-    proofs = {"aa": aa, "control": control, "control-h2": control_h2, "control-long": control_long, "order": order}
+    proofs = {"aa": aa, "tonic": tonic, "slices": slices, "control": control, "control-h2": control_h2,
+              "control-long": control_long, "order": order}
     if len(sys.argv) not in (2, 3) or sys.argv[1] not in proofs:
         sys.exit(__doc__)
     tries = None
