@@ -189,7 +189,7 @@ impl RunOptions {
         array: &ArrayInfo,
         mut refusal: impl FnMut(Codec) -> Option<String>,
     ) -> Vec<Cell> {
-        let time = self.duration.unwrap_or(self.preset.duration(array.bytes));
+        let time = self.duration.unwrap_or(self.preset.duration());
         let mut cells = Vec::new();
         for rung in rungs {
             // The load generator writes the request with our own codec.

@@ -66,7 +66,7 @@ pub struct Blocks {
     pub min: u32,
     /// Upper bound. From `min` on, the run ends once every ratio is known well enough.
     pub max: u32,
-    /// Time after which no block may end. The longest block so far is the estimate of the next.
+    /// Time after which no block may end. The last block is the estimate of the next.
     pub time: Option<Duration>,
 }
 
@@ -135,11 +135,11 @@ impl Preset {
         }
     }
 
-    /// Returns longer windows for long requests, so that a part of one weighs less.
-    pub(super) fn duration(self, bytes: u64) -> Duration {
+    /// Returns the time of a cell's slices in a block. The time of `quick` allows five blocks with
+    /// three slices of every cell.
+    pub(super) fn duration(self) -> Duration {
         Duration::from_millis(match self {
-            Preset::Quick if bytes < 1 << 20 => 230,
-            Preset::Quick => 330,
+            Preset::Quick => 120,
             Preset::Seed => 500,
             Preset::Full => 1000,
         })
@@ -147,7 +147,7 @@ impl Preset {
 
     pub(super) fn warmup(self) -> Duration {
         Duration::from_millis(match self {
-            Preset::Quick => 100,
+            Preset::Quick => 60,
             Preset::Seed | Preset::Full => 200,
         })
     }

@@ -81,11 +81,12 @@ pub fn run(
     let mut session = Session::new(TrialRunner { testbed, plan, stop }, records, earlier);
     let groups = group::groups(plan, memory::available_bytes());
     let begun = Instant::now();
-    let mut longest = Duration::ZERO;
+    // The first block is longer, since it checks the rungs first.
+    let mut last = Duration::ZERO;
     let mut is_known = vec![false; groups.len()];
     for (round, order) in (0..).zip(order::rounds(groups.len(), plan.blocks.max, plan.seed)) {
         let block_begun = Instant::now();
-        let is_late = |time| round > 0 && begun.elapsed() + longest > time;
+        let is_late = |time| round > 0 && begun.elapsed() + last > time;
         if plan.blocks.time.is_some_and(is_late) {
             break;
         }
@@ -102,7 +103,7 @@ pub fn run(
                 return Ok(Totals { interrupted: true, ..session.totals });
             }
         }
-        longest = longest.max(block_begun.elapsed());
+        last = block_begun.elapsed();
         session.totals.blocks += 1;
         if round + 1 >= plan.blocks.min {
             if observer.is_enough(&session.trials) {
