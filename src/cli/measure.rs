@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::experiment::group;
 use crate::experiment::plan::Plan;
 use crate::experiment::records::Records;
 use crate::experiment::session::{self, Observer, Progress, Totals};
@@ -16,6 +17,7 @@ use crate::experiment::testbed::Testbed;
 use crate::external::environment::Environments;
 use crate::probe::build::Build;
 use crate::probe::host::Host;
+use crate::probe::memory;
 use crate::probe::os_noise;
 use crate::record::{Header, Trial, VERSION};
 use crate::report::units;
@@ -134,6 +136,9 @@ fn announce(testbed: &Testbed, plan: &Plan) {
         testbed.cpu_client,
         testbed.out.display()
     );
+    for split in group::splits(plan, &group::groups(plan, memory::available_bytes())) {
+        eprintln!("{split}");
+    }
     if testbed.shares_core() {
         eprintln!(
             "warning: server and load generator share a core and take turns on it, so rates and latencies are not \

@@ -44,6 +44,25 @@ pub fn groups(plan: &Plan, free_bytes: u64) -> Vec<Group> {
     groups.into_iter().flat_map(|group| parts(plan, &group, budget)).collect()
 }
 
+/// Describes the groups that have several parts, a line each.
+pub fn splits(plan: &Plan, groups: &[Group]) -> Vec<String> {
+    let is_last = |index: usize| groups.get(index + 1).is_none_or(|next| next.part == 0);
+    let line = |(index, group): (usize, &Group)| {
+        let common = &plan.cells[group.cells[0]];
+        (group.part > 0 && is_last(index)).then(|| {
+            format!(
+                "the servers of {} B {} do not fit into memory together: they are launched in {} \
+                 parts, with {} in each",
+                common.array.bytes,
+                common.concurrency,
+                group.part + 1,
+                common.rung
+            )
+        })
+    };
+    groups.iter().enumerate().filter_map(line).collect()
+}
+
 fn parts(plan: &Plan, group: &Group, budget: u64) -> Vec<Group> {
     let need = |index: usize| memory_bytes(&plan.cells[index]);
     if !group.is_sliced || group.cells.iter().map(|index| need(*index)).sum::<u64>() <= budget {
@@ -133,5 +152,9 @@ mod tests {
             assert_eq!(names[0], "tokio/tonic/protobuf:prost 67108864 B 1x1", "{names:?}");
             assert!(names.len() > 1 && group.part == part as u32, "{names:?}");
         }
+        let parts = format!("in {} parts, with tokio/tonic/protobuf:prost in each", sliced.len());
+        let splits = splits(&plan, &groups);
+        assert!(splits.len() == 1 && splits[0].ends_with(&parts), "{splits:?}");
+        assert_eq!(super::splits(&plan, &super::groups(&plan, 64 << 30)), [""; 0]);
     }
 }
