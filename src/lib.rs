@@ -100,8 +100,8 @@
 //! experiment/           plan, order of launches, child processes, records
 //!                       [ab any_rung cell concurrency controls group launch null_server open_loop
 //!                       options order plan preflight preset records session testbed trial]
-//!     child/            child processes: server, load generator, Python client
-//!                       [commands failure process python]
+//!     child/            child processes: server and load clients
+//!                       [commands failure h2load process python]
 //! report/               records to text, tables and CSV
 //!                       [aggregate ceiling cell columns compare control core_speed counts csv
 //!                       malloc markdown model noise open run scatter seed sockets status summary

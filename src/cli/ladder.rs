@@ -21,6 +21,7 @@ use crate::cli::output::{Failure, print, render};
 use crate::cli::run_folder::read;
 use crate::cli::values;
 use crate::experiment::cell::Cell;
+use crate::experiment::child::h2load;
 use crate::experiment::child::python::{self, PythonClient};
 use crate::experiment::open_loop;
 use crate::experiment::options::{BUSY_POLL, RunOptions};
@@ -123,8 +124,9 @@ pub struct LadderArgs {
     pub duration: Option<Duration>,
 
     /// Length of a slice: the load visits the servers of a group in turns, for this long each
-    #[arg(long, value_name = "TIME", value_parser = slice, default_value = "40ms")]
-    pub slice: Duration,
+    /// [default: 40ms; 200ms with h2load]
+    #[arg(long, value_name = "TIME", value_parser = slice)]
+    pub slice: Option<Duration>,
 
     /// Time limit of one trial; a cell that needs more is DNF
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
@@ -194,6 +196,11 @@ impl LadderArgs {
             self.client != Client::Python || self.preset == Preset::Seed,
             "--client python needs --preset seed, whose requests are those of the original"
         );
+        let is_usual = self.preset != Preset::Seed && !self.open_loop && !self.counts;
+        ensure!(
+            self.client != Client::H2load || is_usual,
+            "--client h2load has no form for --preset seed, --open-loop or --counts; leave it out"
+        );
         self.options()?.plan()
     }
 
@@ -213,6 +220,9 @@ impl LadderArgs {
         plan: &mut Plan,
         stop: &AtomicBool,
     ) -> anyhow::Result<()> {
+        if plan.client == Client::H2load {
+            testbed.foreign_client = Some(h2load::version()?);
+        }
         let mut needed = plan.external();
         let python = (plan.client == Client::Python).then(|| self.python_server()).transpose()?;
         needed.extend(python.clone());
@@ -225,6 +235,7 @@ impl LadderArgs {
             Environments::prepare(servers, &site, stop, &mut |line| eprintln!("{line}"))?;
         plan.skip_without(&testbed.environments);
         if let Some(server) = python {
+            testbed.foreign_client = Some("the Python client (client.py)".to_owned());
             testbed.python = Some(PythonClient::new(&server, &testbed.environments)?);
         }
         Ok(())
@@ -267,7 +278,10 @@ impl LadderArgs {
             rounds: self.rounds,
             time: self.time,
             duration: self.duration,
-            slicing: Slicing { slice: self.slice, ..Slicing::default() },
+            slicing: Slicing {
+                slice: self.slice.unwrap_or(self.client.slice()),
+                ..Slicing::default()
+            },
             budget: self.budget,
             seed: self.seed,
         })

@@ -66,6 +66,7 @@ impl TestbedArgs {
             out: self.out.clone().unwrap_or_else(folder),
             environments: Environments::default(),
             python: None,
+            foreign_client: None,
         })
     }
 }
@@ -81,7 +82,7 @@ pub(super) fn header(plan: &Plan, testbed: &Testbed, preset: &str, started_unix_
         cpu_server: testbed.cpu_server as u32,
         cpu_client: testbed.cpu_client as u32,
         client_busy_poll_ns: testbed.knobs(plan).busy_poll.as_nanos() as u64,
-        client: testbed.python.as_ref().map(|_| "the Python client (client.py)".to_owned()),
+        client: testbed.foreign_client.clone(),
         external_versions: plan
             .external()
             .iter()

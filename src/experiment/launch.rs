@@ -11,6 +11,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 
+use crate::external::client::Client;
 use crate::probe::core_speed;
 use crate::probe::disturbance::{Disturbance, MachineSnapshot};
 use crate::probe::sched_stats::SchedSnapshot;
@@ -19,6 +20,7 @@ use crate::record::{Measurement, Outcome, Slice, validity};
 
 use super::cell::Cell;
 use super::child::failure;
+use super::child::h2load::H2load;
 use super::child::process::{self, Failure, LOAD, Server, SlicedLoad};
 use super::preset::Slicing;
 use super::trial::{CpuMeter, MachineFacts, TrialResult, TrialRunner, accepted_socket, parse};
@@ -36,11 +38,17 @@ struct Member {
     spec: TrialSpec,
     report: PathBuf,
     server: Server,
-    load: SlicedLoad,
+    load: Load,
     cpu: CpuMeter,
     threads: Option<SchedSnapshot>,
     slices: Vec<Slice>,
     disturbance: Option<Disturbance>,
+}
+
+/// Client that loads a server in slices.
+enum Load {
+    Own(SlicedLoad),
+    H2load(Box<H2load>),
 }
 
 /// Member of a group, until it fails.
@@ -91,11 +99,7 @@ impl Member {
             .start(cell, &mut spec, entry.environment_bytes)
             .map_err(|failure| Box::new(failure::not_ready(failure).into()))?;
         let cpu = CpuMeter::start(server.pid());
-        let budget = runner.plan.budget;
-        let load = runner.commands().load(&spec).and_then(|(mut command, lines)| {
-            SlicedLoad::start(&mut command, lines, budget, runner.stop)
-        });
-        match load {
+        match Load::start(runner, &spec, number) {
             Ok(load) => Ok(Member {
                 threads: SchedSnapshot::read(server.pid()).ok(),
                 spec,
@@ -116,8 +120,7 @@ impl Member {
             let reference_work_ns = core_speed::reference_work_ns(runner.testbed.cpu_server);
             self.cpu = CpuMeter::start(self.server.pid());
             let snapshot = MachineSnapshot::read();
-            let line = self.load.slice(runner.plan.budget, runner.stop);
-            let slice = match line.and_then(|line| parse::<Slice>(LOAD, &line)) {
+            let slice = match self.load.slice(runner) {
                 Ok(slice) => slice,
                 Err(failure) => {
                     return Err(Box::new(failed(self.server, failure, &self.cpu, runner)));
@@ -140,8 +143,7 @@ impl Member {
         let Member { spec, report, server, load, cpu, threads, slices, disturbance } = self;
         let after = SchedSnapshot::read(server.pid()).ok();
         let socket = accepted_socket(&server);
-        let line = load.finish(runner.plan.budget, runner.stop);
-        let measured = match line.and_then(|line| parse::<Measurement>(LOAD, &line)) {
+        let measured = match load.finish(runner) {
             Ok(measured) => Measurement { slices, ..measured },
             Err(failure) => return failed(server, failure, &cpu, runner),
         };
@@ -162,6 +164,33 @@ impl Member {
             socket,
             spec: Some(Box::new(spec)),
             ..TrialResult::default()
+        }
+    }
+}
+
+impl Load {
+    fn start(runner: &TrialRunner<'_>, spec: &TrialSpec, number: usize) -> Result<Load, Failure> {
+        let commands = runner.commands();
+        if runner.plan.client == Client::H2load {
+            let body = runner.testbed.out.join(format!("request-{number}"));
+            let load = H2load::start(&commands, &spec.load, body, runner.stop)?;
+            return Ok(Load::H2load(Box::new(load)));
+        }
+        let (mut command, lines) = commands.load(spec)?;
+        SlicedLoad::start(&mut command, lines, runner.plan.budget, runner.stop).map(Load::Own)
+    }
+
+    fn slice(&mut self, runner: &TrialRunner<'_>) -> Result<Slice, Failure> {
+        match self {
+            Load::Own(load) => parse(LOAD, &load.slice(runner.plan.budget, runner.stop)?),
+            Load::H2load(load) => load.slice(&runner.commands(), runner.stop),
+        }
+    }
+
+    fn finish(self, runner: &TrialRunner<'_>) -> Result<Measurement, Failure> {
+        match self {
+            Load::Own(load) => parse(LOAD, &load.finish(runner.plan.budget, runner.stop)?),
+            Load::H2load(load) => Ok(load.finish()),
         }
     }
 }

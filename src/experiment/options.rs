@@ -105,7 +105,7 @@ impl RunOptions {
             cells,
             first_cell: 0,
             blocks,
-            slicing: (self.client == Client::Own).then_some(self.slicing),
+            slicing: (self.client != Client::Python).then_some(self.slicing),
             seed: self.seed,
             warmup,
             settle: Some(SETTLE_FACTOR * warmup),
@@ -145,10 +145,10 @@ impl RunOptions {
                 self.preset.rungs().into_iter().map(AnyRung::Own).chain(external).collect()
             }
         };
-        rungs.retain(|rung| self.client.speaks(rung.family()));
+        rungs.retain(|rung| self.client.speaks(rung.family(), rung.transport()));
         ensure!(
             !rungs.is_empty(),
-            "--client python speaks gRPC and REST, and none of the chosen rungs does; widen --rungs"
+            "this --client speaks gRPC and REST, and none of the chosen rungs does; widen --rungs"
         );
         Ok(rungs)
     }

@@ -19,6 +19,8 @@ pub struct Testbed {
     pub out: PathBuf,
     pub environments: Environments,
     pub python: Option<PythonClient>,
+    /// Name of the client that loads the servers, if it is not ours.
+    pub foreign_client: Option<String>,
 }
 
 impl Testbed {

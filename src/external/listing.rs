@@ -50,6 +50,7 @@ fn limits(limits: &Limits) -> String {
     let when = limits.when.iter().map(|when| {
         let client = match when.client {
             Some(Client::Python) => " with the Python client",
+            Some(Client::H2load) => " with h2load",
             Some(Client::Own) => " with ndecho's client",
             None => "",
         };

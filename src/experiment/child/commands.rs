@@ -171,7 +171,7 @@ impl Commands<'_> {
     }
 
     /// Returns the launcher of a foreign program, which pins it to core `cpu`.
-    fn pinned(&self, cpu: usize) -> Command {
+    pub fn pinned(&self, cpu: usize) -> Command {
         let mut command = child(&self.testbed.program, "exec");
         command.args(["--cpu", &cpu.to_string(), "--"]);
         command

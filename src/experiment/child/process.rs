@@ -5,13 +5,14 @@
 //! ```text
 //! ladder ── spawn ──▶ server        "ready ADDR" on stdout ──▶ ladder
 //!        ── spawn ──▶ load ADDR      one JSON line on stdout ──▶ ladder
+//!        ── spawn ──▶ h2load         a whole text on stdout ──▶ ladder
 //!        ── SIGTERM ▶ server        drains, writes --report FILE, exits 0
 //! ```
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, PipeWriter, Read, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::time::{Duration, Instant};
@@ -44,6 +45,9 @@ const STDERR_LINES: usize = 12;
 /// Lines of stdout that may wait to be received. The load generator prints one for each command.
 const STDOUT_LINES: usize = 4;
 const LINE_BYTES_MAX: u64 = 4096;
+
+/// Most bytes of a text that a program prints as a whole.
+const TEXT_BYTES_MAX: u64 = 65_536;
 
 #[derive(Debug)]
 struct Guard {
@@ -154,6 +158,16 @@ impl SlicedLoad {
     }
 }
 
+/// Runs a program to its end and returns its whole stdout.
+pub fn output(
+    who: &'static str,
+    command: &mut Command,
+    budget: Duration,
+    stop: &AtomicBool,
+) -> Result<String, Failure> {
+    last(&mut Guard::start_with(who, command, whole)?, budget, stop)
+}
+
 pub fn ask(
     who: &'static str,
     command: &mut Command,
@@ -180,10 +194,18 @@ pub fn take_file(path: &Path) -> Option<String> {
 
 impl Guard {
     fn start(who: &'static str, command: &mut Command) -> Result<Guard, Failure> {
+        Guard::start_with(who, command, lines)
+    }
+
+    fn start_with(
+        who: &'static str,
+        command: &mut Command,
+        read: fn(ChildStdout) -> Receiver<String>,
+    ) -> Result<Guard, Failure> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process::start(who, command)?;
         let (stdout, stderr) = process.pipes();
-        let stdout = lines(stdout.expect("stdout is piped"));
+        let stdout = read(stdout.expect("stdout is piped"));
         let stderr = last_lines(stderr.expect("stderr is piped"));
         Ok(Guard { who, process, stdout, stderr })
     }
@@ -226,7 +248,7 @@ impl Guard {
 
 /// Reads lines on a thread to the end, so that the child never meets a closed pipe. Lines beyond
 /// those that wait to be received are dropped.
-fn lines(stdout: impl Read + Send + 'static) -> Receiver<String> {
+fn lines(stdout: ChildStdout) -> Receiver<String> {
     let (sender, receiver) = sync_channel(STDOUT_LINES);
     std::thread::spawn(move || {
         let mut reader = BufReader::new(stdout);
@@ -240,6 +262,21 @@ fn lines(stdout: impl Read + Send + 'static) -> Receiver<String> {
             line.clear();
         }
         let _ = std::io::copy(&mut reader, &mut std::io::sink());
+    });
+    receiver
+}
+
+/// Reads to the end on a thread and sends the text at once. What is beyond the limit is dropped.
+fn whole(stdout: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = sync_channel(1);
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(stdout);
+        let mut text = Vec::new();
+        // A text that cannot be read to its end is judged by what came.
+        let _ = reader.by_ref().take(TEXT_BYTES_MAX).read_to_end(&mut text);
+        let _ = std::io::copy(&mut reader, &mut std::io::sink());
+        // Fails if the guard has given up.
+        let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
     });
     receiver
 }
