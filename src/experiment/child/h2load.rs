@@ -4,8 +4,8 @@
 //! reads nothing of a reply but its HTTP status. So this module also compares the bytes of the
 //! replies; what they hold was checked before the first trial.
 //!
-//! The CPU time of a slice is the difference between two readings of the idle server's clock, before
-//! and after the process. It contains the set-up of the connections.
+//! The CPU time of a slice is the difference between two readings of the idle server's clock,
+//! before and after the process. It contains the set-up of the connections.
 
 use std::fmt::Display;
 use std::fs;
