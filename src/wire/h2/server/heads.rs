@@ -113,11 +113,6 @@ impl RequestHeads {
         self.block_len = block.len();
         self.stage = Stage::Repeating;
         let table_changes = decoder.table_changes();
-        let front = self.front.state;
-        let is_whole = front.len == block.len() && front.passed == self.known.len();
-        if is_whole && (&mut *self).known_front(block, table_changes).is_some() {
-            return Ok(());
-        }
         decoder.decode(block, bytes_max, &mut *self)?;
         match self.stage {
             Stage::Repeating if self.passed == self.known.len() => {
