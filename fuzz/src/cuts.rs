@@ -96,7 +96,7 @@ fn forgetful(blocks: [&[u8]; 5]) {
 }
 
 /// Returns the frames on the streams of [`forgetful`]'s blocks, and the code of a GOAWAY.
-fn answers(sent: &[u8]) -> Vec<&[u8]> {
+fn answers(sent: &[u8]) -> Vec<Vec<u8>> {
     const GOAWAY: u8 = 7;
     let (mut answers, mut rest) = (Vec::new(), sent);
     while let Some(head) = rest.first_chunk::<9>() {
@@ -104,8 +104,8 @@ fn answers(sent: &[u8]) -> Vec<&[u8]> {
         let (frame, later) = rest.split_at(9 + len);
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         match head[3] {
-            GOAWAY => answers.push(&frame[13..]),
-            _ if stream % 4 == 1 => answers.push(frame),
+            GOAWAY => answers.push(frame[13..17].to_vec()),
+            _ if stream % 4 == 1 => answers.push(frame.to_vec()),
             _ => {}
         }
         rest = later;
