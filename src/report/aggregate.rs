@@ -8,7 +8,7 @@
 //! | 2 | ratios between cells, taken within blocks: one [`Family`] of intervals |
 //! | 3 | [`Noise`] of the controls; verdicts of the ratios above its floor |
 //! | 4 | `Ceiling`s of the load generator: null servers, raised by the rows |
-//! | 5 | [`Status`] of each row: by itself, then against its ceiling and the other rows |
+//! | 5 | `Status` of each row: by itself, then against its ceiling and the other rows |
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@
 //! | stage | files |
 //! |---|---|
 //! | records to trials by cell | [`run`], `cell` |
-//! | trials to rows | [`aggregate`]: [`status`], `ceiling`, [`noise`], [`control`], [`scatter`] |
+//! | trials to rows | [`aggregate`]: `status`, `ceiling`, [`noise`], [`control`], [`scatter`] |
 //! | figures over several cells | [`model`], [`open`], [`counts`], [`compare`] |
 //! | rows to text | `columns`, [`table`], [`markdown`], [`csv`], [`seed`], [`warning`] |
 
