@@ -35,75 +35,96 @@ impl ArrayCodec for Msgpack {
     }
 
     fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
-        put(array, &BIN_KEYS, out)
+        let start = out.len();
+        let payload = array.data();
+        let len = u32::try_from(payload.len()).map_err(|_| CodecError::Unsupported {
+            encoding: NAME,
+            at: None,
+            what: format!("{} bytes in one bin value, whose length has 32 bits", payload.len()),
+        })?;
+        write(array, len, out);
+        Ok(Encoded { head_len: out.len() - start, payload })
     }
 
     fn echo<'a>(
         &self,
         body: &'a [u8],
-        _scratch: &'a mut Vec<u8>,
+        scratch: &'a mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded<'a>> {
-        if let Some(array) = plain(body) {
+        let array = self.decode(body, scratch)?;
+        // The usual start, a map of five and a short bin, needs no closer look.
+        if body.first_chunk() == Some(b"\x85\xc4") || !has_str_keys(body) {
             return self.encode(&array, out);
         }
-        put(&careful(body)?, if has_str_keys(body) { &STR_KEYS } else { &BIN_KEYS }, out)
+        encode_with_str_keys(&array, out)
     }
 }
 
-/// Writes the head. Inlined, so that the keys of [`ArrayCodec::encode`] are constants.
-#[inline(always)]
-fn put<'a>(array: &ArrayView<'a>, keys: &Keys, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
-    let start = out.len();
-    let payload = array.data();
-    let len = u32::try_from(payload.len()).map_err(|_| CodecError::Unsupported {
-        encoding: NAME,
-        at: None,
-        what: format!("{} bytes in one bin value, whose length has 32 bits", payload.len()),
-    })?;
-    write(array, keys, len, out).expect("a Vec takes all that is written to it");
-    Ok(Encoded { head_len: out.len() - start, payload })
-}
-
-#[inline(always)]
-fn write(
-    array: &ArrayView<'_>,
-    keys: &Keys,
-    len: u32,
-    out: &mut Vec<u8>,
-) -> Result<(), rmp::encode::ValueWriteError> {
-    use rmp::encode as put;
-    out.extend_from_slice(keys.before_type);
-    put::write_str(out, array.dtype().name())?;
-    out.extend_from_slice(keys.before_shape);
-    let dims = array.shape().dims();
-    put::write_array_len(out, dims.len() as u32)?;
+/// Writes the head by hand: the functions of `rmp::encode` are shared with rmp-serde, so the
+/// compiler does not inline them.
+fn write(array: &ArrayView<'_>, len: u32, out: &mut Vec<u8>) {
+    let (name, dims) = (array.dtype().name(), array.shape().dims());
+    out.extend_from_slice(BEFORE_TYPE);
+    out.push(Marker::FixStr(name.len() as u8).to_u8());
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(BEFORE_SHAPE);
+    match dims.len() {
+        rank @ 0..16 => out.push(Marker::FixArray(rank as u8).to_u8()),
+        rank => out.extend_from_slice(&[Marker::Array16.to_u8(), 0, rank as u8]),
+    }
     for &dim in dims {
-        put::write_uint(out, dim)?;
+        match dim {
+            0..0x80 => out.push(dim as u8),
+            _ => put(dim, [Marker::U8, Marker::U16, Marker::U32, Marker::U64], out),
+        }
     }
-    out.extend_from_slice(keys.before_data);
-    put::write_bin_len(out, len)?;
-    Ok(())
+    out.extend_from_slice(BEFORE_DATA);
+    put(u64::from(len), [Marker::Bin8, Marker::Bin16, Marker::Bin32, Marker::Reserved], out);
+}
+
+/// Writes the marker of the least width, of 1, 2, 4 and 8 bytes, and `value` in this width.
+#[inline]
+fn put(value: u64, [one, two, four, eight]: [Marker; 4], out: &mut Vec<u8>) {
+    match value {
+        0..=0xff => out.extend_from_slice(&[one.to_u8(), value as u8]),
+        0x100..=0xffff => {
+            out.push(two.to_u8());
+            out.extend_from_slice(&(value as u16).to_be_bytes());
+        }
+        0x1_0000..=0xffff_ffff => {
+            out.push(four.to_u8());
+            out.extend_from_slice(&(value as u32).to_be_bytes());
+        }
+        _ => {
+            out.push(eight.to_u8());
+            out.extend_from_slice(&value.to_be_bytes());
+        }
+    }
 }
 
 /// Map of five, `nd` with true, and the other keys around type, shape and data.
-struct Keys {
-    before_type: &'static [u8],
-    before_shape: &'static [u8],
-    before_data: &'static [u8],
+const BEFORE_TYPE: &[u8] = b"\x85\xc4\x02nd\xc3\xc4\x04type";
+const BEFORE_SHAPE: &[u8] = b"\xc4\x04kind\xc4\x00\xc4\x05shape";
+const BEFORE_DATA: &[u8] = b"\xc4\x04data";
+
+/// Writes the head with bin keys and copies it around str keys.
+#[cold]
+fn encode_with_str_keys<'a>(array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
+    let mut head = Vec::new();
+    let Encoded { payload, .. } = Msgpack.encode(array, &mut head)?;
+    let start = out.len();
+    let (dtype, rest) = head[BEFORE_TYPE.len()..].split_at(1 + array.dtype().name().len());
+    // The length of the data is shorter than the bytes before it.
+    let data_at = memchr::memmem::rfind(rest, BEFORE_DATA).expect("the head has a key for data");
+    out.extend_from_slice(b"\x85\xa2nd\xc3\xa4type");
+    out.extend_from_slice(dtype);
+    out.extend_from_slice(b"\xa4kind\xc4\x00\xa5shape");
+    out.extend_from_slice(&rest[BEFORE_SHAPE.len()..data_at]);
+    out.extend_from_slice(b"\xa4data");
+    out.extend_from_slice(&rest[data_at + BEFORE_DATA.len()..]);
+    Ok(Encoded { head_len: out.len() - start, payload })
 }
-
-const BIN_KEYS: Keys = Keys {
-    before_type: b"\x85\xc4\x02nd\xc3\xc4\x04type",
-    before_shape: b"\xc4\x04kind\xc4\x00\xc4\x05shape",
-    before_data: b"\xc4\x04data",
-};
-
-const STR_KEYS: Keys = Keys {
-    before_type: b"\x85\xa2nd\xc3\xa4type",
-    before_shape: b"\xa4kind\xc4\x00\xa5shape",
-    before_data: b"\xa4data",
-};
 
 /// Returns true if the first key of the map is a str.
 pub(super) fn has_str_keys(body: &[u8]) -> bool {
@@ -115,12 +136,12 @@ pub(super) fn has_str_keys(body: &[u8]) -> bool {
 /// Reads a message in the form of msgpack_numpy; `None` leaves others and faults to [`careful`].
 fn plain(body: &[u8]) -> Option<ArrayView<'_>> {
     const STR: u8 = 0xa0;
-    let (mark, rest) = body.strip_prefix(BIN_KEYS.before_type)?.split_first()?;
+    let (mark, rest) = body.strip_prefix(BEFORE_TYPE)?.split_first()?;
     let (name, rest) = rest.split_at_checked(if *mark == STR | 3 { 3 } else { 4 })?;
     let dtype = DType::from_bytes(name).filter(|_| usize::from(*mark ^ STR) == name.len())?;
-    let mut cursor = Cursor::new(NAME, rest.strip_prefix(BIN_KEYS.before_shape)?);
+    let mut cursor = Cursor::new(NAME, rest.strip_prefix(BEFORE_SHAPE)?);
     let shape = shape(&mut cursor).ok()?;
-    let mut cursor = Cursor::new(NAME, cursor.rest().strip_prefix(BIN_KEYS.before_data)?);
+    let mut cursor = Cursor::new(NAME, cursor.rest().strip_prefix(BEFORE_DATA)?);
     let data = raw(&mut cursor).ok()??;
     ArrayView::new(dtype, shape, data).ok().filter(|_| cursor.is_empty())
 }
