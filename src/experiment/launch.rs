@@ -1,7 +1,8 @@
 //! One launch of a group: its servers live at the same time, and the load visits them in turns.
 //!
 //! The load visits one server at a time, in short slices and in a fresh random order each round.
-//! So the two sides of a ratio lie milliseconds apart, and a slow phase of the machine meets both.
+//! So the two sides of a ratio lie less than a round apart, and a slow phase of the machine meets
+//! both.
 //! A member that fails has its outcome and leaves the group; the others go on. A slice that another
 //! program disturbed is repeated.
 

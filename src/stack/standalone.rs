@@ -44,7 +44,7 @@ pub type Drained = Pin<Box<dyn Future<Output = ()> + Send>>;
 type SharedCounters = Arc<Mutex<Counters>>;
 
 impl Endpoint {
-    /// Of `limits`, only `body_bytes_max` is applied; the rest are the stack's defaults.
+    /// Applies `body_bytes_max` of `limits`; the stack's own defaults replace the other limits.
     pub fn new<S: Stack>(listener: Listener, codecs: CodecSet, limits: Limits) -> Endpoint {
         Endpoint { listener, codecs, limits, start: start::<S> }
     }
