@@ -68,8 +68,8 @@
 //!                       [address affinity child foreign_sockets listener malloc mapping ready_line
 //!                       socket]
 //! probe/                facts from the machine: clocks, scheduler, noise, host, tracing
-//!                       [breakpoints build core_speed cpu_clock cpu_clock_sync disturbance elf
-//!                       host memory os_noise process_tree sched_stats tracer]
+//!                       [background_load breakpoints build core_speed cpu_clock cpu_clock_sync
+//!                       disturbance elf host memory os_noise process_tree sched_stats tracer]
 //! stats/                pure numbers: estimates, intervals, verdicts
 //!                       [bootstrap components family histogram location model scatter student
 //!                       trend verdict]
@@ -103,9 +103,9 @@
 //!     child/            child processes: server and load clients
 //!                       [commands failure h2load process python]
 //! report/               records to text, tables and CSV
-//!                       [aggregate ceiling cell columns compare control core_speed counts csv
-//!                       malloc markdown model noise open run scatter seed sockets status summary
-//!                       table text units warning]
+//!                       [aggregate background_load ceiling cell columns compare control
+//!                       core_speed counts csv malloc markdown model noise open run scatter seed
+//!                       sockets status summary table text units warning]
 //! cli/                  flags of the programs, and all output
 //!                       [compare exec external ladder load measure ndecho old_names output
 //!                       run_folder server spec_file values]

@@ -433,6 +433,41 @@ fn npy(dtype: &str, shape: &str, data_len: usize) -> Vec<u8> {
     file
 }
 
+/// Program that keeps a core busy until it is dropped.
+struct BusyProgram(Child);
+
+impl BusyProgram {
+    fn start() -> BusyProgram {
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-c", "while :; do :; done"]).spawn();
+        BusyProgram(shell.expect("there is a shell"))
+    }
+}
+
+impl Drop for BusyProgram {
+    fn drop(&mut self) {
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("ours");
+    }
+}
+
+#[test]
+fn a_busy_machine_is_told_before_the_run_and_in_its_report() {
+    let busy = BusyProgram::start();
+    let (output, _folder, out) = tiny_ladder(&["--rungs", "uring/raw/npy", "--sizes", "8"]);
+    drop(busy);
+    let stderr = stderr(&output);
+    let (start, _) = stderr.split_once(" cells, ").expect("an announcement");
+    assert!(start.starts_with("warning: "), "{start}");
+    assert!(start.contains(" of a core"), "{start}");
+    assert!(start.contains("the run goes on, and its intervals will be wider"), "{start}");
+    // Another program on this machine may be busier still.
+    assert!(stdout(&output).contains("warning: before the first launch, "), "{}", stdout(&output));
+    let Some(Line::Header(header)) = records(&out).into_iter().next() else { panic!("no header") };
+    let load = header.background_load.expect("Linux counts ticks");
+    assert!(load.is_busy() && load.busiest.is_some(), "{load:?}");
+}
+
 /// Lists the children of `pid`.
 fn children(pid: u32) -> Vec<i32> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));

@@ -181,7 +181,10 @@ impl LadderArgs {
         let stop = interruptible()?;
         self.set_up(&mut testbed, &mut plan, &stop)?;
         let opened = match earlier {
-            Some(run) => OpenRun::resume(run, &testbed.out, &plan)?,
+            Some(run) => {
+                measure::watch(&testbed);
+                OpenRun::resume(run, &testbed.out, &plan)?
+            }
             None => {
                 let header = header(&plan, &testbed, plan.preset.name(), started_unix_s);
                 OpenRun::create(&testbed.out, header)?

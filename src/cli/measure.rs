@@ -15,11 +15,13 @@ use crate::experiment::records::Records;
 use crate::experiment::session::{self, Observer, Progress, Totals};
 use crate::experiment::testbed::Testbed;
 use crate::external::environment::Environments;
+use crate::probe::background_load::{self, BackgroundLoad};
 use crate::probe::build::Build;
 use crate::probe::host::Host;
 use crate::probe::memory;
 use crate::probe::os_noise;
 use crate::record::{Header, Trial, VERSION};
+use crate::report::background_load::{Tense, guests, programs};
 use crate::report::units;
 use crate::sys::affinity;
 
@@ -89,9 +91,20 @@ pub(super) fn header(plan: &Plan, testbed: &Testbed, preset: &str, started_unix_
             .map(|server| (server.manifest.name.clone(), server.manifest.version.clone()))
             .collect(),
         os_noise: os_noise::measure(testbed.cpu_client, NOISE_TIME),
+        background_load: watch(testbed),
         host: Host::read(testbed.cpu_server),
         build: Build::read(),
     }
+}
+
+/// Watches the machine for about a second, and warns of programs and guests that keep it busy.
+pub(super) fn watch(testbed: &Testbed) -> Option<BackgroundLoad> {
+    let load = background_load::watch(testbed.cpu_server, testbed.cpu_client)?;
+    let found = [programs(&load, Tense::Present), guests(&load, Tense::Present)];
+    for sentence in found.into_iter().flatten() {
+        eprintln!("warning: {sentence}; the run goes on, and its intervals will be wider");
+    }
+    Some(load)
 }
 
 /// Makes a flag that the first SIGINT or SIGTERM raises. The second signal ends this process.

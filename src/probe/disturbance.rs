@@ -1,5 +1,6 @@
 //! Use of the machine by other programs and guests during a trial, from the kernel's counters.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -28,9 +29,9 @@ pub struct MachineSnapshot {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Ticks {
-    busy: u64,
-    stolen: u64,
+pub(super) struct Ticks {
+    pub(super) busy: u64,
+    pub(super) stolen: u64,
 }
 
 impl Disturbance {
@@ -72,15 +73,29 @@ fn waited_us(pressure: &str) -> Option<u64> {
 }
 
 impl Ticks {
-    /// Parses the `cpu` line: user, nice, system, idle, iowait, irq, softirq, steal.
+    /// Parses the `cpu` line, the sum over all cores.
     fn parse(stat: &str) -> Ticks {
-        let all = stat.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
-        let counts: Vec<u64> =
-            all.split_whitespace().map_while(|count| count.parse().ok()).take(8).collect();
-        let [user, nice, system, _idle, _iowait, irq, softirq, stolen] = counts[..] else {
-            return Ticks::default();
+        let all = stat.lines().find_map(|line| line.strip_prefix("cpu "));
+        all.and_then(Ticks::parse_counts).unwrap_or_default()
+    }
+
+    /// Parses the line of each core.
+    pub(super) fn parse_cores(stat: &str) -> BTreeMap<usize, Ticks> {
+        let core = |line: &str| {
+            let (number, counts) = line.strip_prefix("cpu")?.split_once(' ')?;
+            Some((number.parse().ok()?, Ticks::parse_counts(counts)?))
         };
-        Ticks { busy: user + nice + system + irq + softirq, stolen }
+        stat.lines().filter_map(core).collect()
+    }
+
+    /// Parses user, nice, system, idle, iowait, irq, softirq, steal.
+    fn parse_counts(counts: &str) -> Option<Ticks> {
+        let counts: Vec<u64> =
+            counts.split_whitespace().map_while(|count| count.parse().ok()).take(8).collect();
+        let [user, nice, system, _idle, _iowait, irq, softirq, stolen] = counts[..] else {
+            return None;
+        };
+        Some(Ticks { busy: user + nice + system + irq + softirq, stolen })
     }
 }
 
@@ -96,5 +111,13 @@ mod tests {
         let ticks = Ticks { busy: 1 + 2 + 3 + 6 + 7, stolen: 8 };
         assert_eq!(Ticks::parse("cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1\n"), ticks);
         assert_eq!(Ticks::parse(""), Ticks::default());
+    }
+
+    #[test]
+    fn each_core_has_its_own_ticks() {
+        // Core 1 is offline and has no line.
+        let stat = "cpu  2 0 0 4 0 0 0 2\ncpu0 2 0 0 1 0 0 0 0\ncpu2 0 0 0 3 0 0 0 2\nintr 5\n";
+        let [first, third] = [Ticks { busy: 2, stolen: 0 }, Ticks { busy: 0, stolen: 2 }];
+        assert_eq!(Ticks::parse_cores(stat), BTreeMap::from([(0, first), (2, third)]));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Each file measures one kind of fact and owns its struct. Nothing here changes a setting.
 
+pub mod background_load;
 mod breakpoints;
 pub mod build;
 pub mod core_speed;

@@ -34,12 +34,19 @@ pub(super) fn threads(pid: u32) -> io::Result<Vec<Task>> {
     Ok(threads)
 }
 
+/// Returns the cores on which the tree has a thread that runs.
 pub(super) fn busy_cores(pid: u32) -> io::Result<BTreeSet<usize>> {
     let core = |task: Task| {
         let stat = task.stat().ok().filter(|stat| stat.state == 'R')?;
         usize::try_from(stat.processor?).ok()
     };
     Ok(threads(pid)?.into_iter().filter_map(core).collect())
+}
+
+/// Returns the cores on which the threads of the process alone ran last.
+pub(super) fn cores(pid: u32) -> io::Result<BTreeSet<usize>> {
+    let core = |task: Task| usize::try_from(task.stat().ok()?.processor?).ok();
+    Ok(process(pid)?.tasks().map_err(io_error)?.flatten().filter_map(core).collect())
 }
 
 fn children(pid: u32) -> io::Result<Vec<u32>> {

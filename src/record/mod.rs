@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::probe::background_load::BackgroundLoad;
 use crate::probe::build::Build;
 use crate::probe::host::Host;
 use crate::probe::os_noise::OsNoise;
@@ -60,6 +61,9 @@ pub struct Header {
     pub external_versions: BTreeMap<String, String>,
     #[serde(default, rename = "interruptions")]
     pub os_noise: Option<OsNoise>,
+    /// Use of the machine by others just before the first launch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background_load: Option<BackgroundLoad>,
     pub host: Host,
     pub build: Build,
 }

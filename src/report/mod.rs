@@ -7,9 +7,11 @@
 //! | records to trials by cell | [`run`], `cell` |
 //! | trials to rows | [`aggregate`]: `status`, `ceiling`, [`noise`], [`control`], [`scatter`] |
 //! | figures over several cells | [`model`], [`open`], [`counts`], [`compare`] |
-//! | rows to text | `columns`, [`table`], [`markdown`], [`csv`], [`seed`], [`warning`] |
+//! | facts to sentences | [`background_load`], [`warning`] |
+//! | rows to text | `columns`, [`table`], [`markdown`], [`csv`], [`seed`] |
 
 pub mod aggregate;
+pub mod background_load;
 mod ceiling;
 mod cell;
 mod columns;

@@ -2,20 +2,34 @@
 
 use std::fmt;
 
+use crate::probe::background_load::BackgroundLoad;
 use crate::record::Trial;
 use crate::stats::bootstrap::UNITS_MIN;
 
 use super::Run;
 use super::aggregate::discarded;
+use super::background_load::{self, Tense};
 use super::core_speed::{self, Slowdown};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Warning {
-    ForeignClient { name: String },
+    ForeignClient {
+        name: String,
+    },
     SharedCore,
-    Discarded { discarded: usize, all: usize, reason: String },
+    Discarded {
+        discarded: usize,
+        all: usize,
+        reason: String,
+    },
     SlowedCore(Slowdown),
-    FewBlocks { blocks: u32 },
+    /// Use of the machine by others before the first launch, as a sentence.
+    BackgroundLoad {
+        sentence: String,
+    },
+    FewBlocks {
+        blocks: u32,
+    },
     DebugBuild,
 }
 
@@ -44,6 +58,11 @@ impl fmt::Display for Warning {
                 share * 100.0,
                 median * 100.0
             ),
+            Warning::BackgroundLoad { sentence } => write!(
+                f,
+                "before the first launch, {sentence}; if it went on, the intervals are wider than \
+                 on a quiet machine"
+            ),
             Warning::FewBlocks { blocks } => write!(
                 f,
                 "only {blocks} block{}: an interval needs {UNITS_MIN}, so no difference is shown; \
@@ -63,12 +82,18 @@ pub fn warnings(run: &Run) -> Vec<Warning> {
     let (discarded, all) = discarded(&run.trials);
     let reason = || frequent_reason(&run.trials).to_owned();
     let blocks = run.blocks();
+    let load = run.header.background_load.as_ref();
+    let background = |sentence: fn(&BackgroundLoad, Tense) -> Option<String>| {
+        Some(Warning::BackgroundLoad { sentence: sentence(load?, Tense::Past)? })
+    };
     let is_debug = run.header.build.profile == "debug";
     [
         foreign,
         run.shares_core().then_some(Warning::SharedCore),
         (discarded > 0).then(|| Warning::Discarded { discarded, all, reason: reason() }),
         core_speed::slowdown(&run.trials).map(Warning::SlowedCore),
+        background(background_load::programs),
+        background(background_load::guests),
         (blocks < UNITS_MIN as u32).then_some(Warning::FewBlocks { blocks }),
         is_debug.then_some(Warning::DebugBuild),
     ]
@@ -88,6 +113,8 @@ fn frequent_reason(trials: &[Trial]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::background_load::BusyProcess;
+    use crate::record::Header;
     use crate::record::tests::{header, trial};
 
     #[test]
@@ -106,5 +133,22 @@ mod tests {
         let warnings = warnings(&Run::new(header(), trials));
         let reason = "tasks waited in 20 % of it".to_owned();
         assert_eq!(warnings, [Warning::Discarded { discarded: 3, all: 5, reason }]);
+    }
+
+    #[test]
+    fn a_program_that_kept_the_machine_busy_is_named() {
+        let busiest = BusyProcess { name: "rustc".into(), pid: 7, cpu_ns: 900 };
+        let load = BackgroundLoad {
+            watched_ns: 1000,
+            server_core_ns: 900,
+            all_cores_ns: 900,
+            busiest: Some(busiest),
+            ..BackgroundLoad::default()
+        };
+        let header = Header { background_load: Some(load), ..header() };
+        let trials = (0..5).map(|round| trial("uring/raw/npy", round, 1000)).collect();
+        let warnings = warnings(&Run::new(header, trials));
+        let [Warning::BackgroundLoad { sentence }] = &warnings[..] else { panic!("{warnings:?}") };
+        assert_eq!(sentence, "rustc (pid 7) used 90 % of a core");
     }
 }
