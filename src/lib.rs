@@ -71,8 +71,8 @@
 //!                       [background_load breakpoints build core_speed cpu_clock cpu_clock_sync
 //!                       disturbance elf host memory os_noise process_tree sched_stats tracer]
 //! stats/                pure numbers: estimates, intervals, verdicts
-//!                       [bootstrap components family histogram location model scatter student
-//!                       trend verdict]
+//!                       [bootstrap components family forecast histogram location model scatter
+//!                       student trend verdict]
 //! record/               schema of a run, composed of structs of the rooms that measure
 //!                       [measurement server trial validity]
 //!     trial_spec/       document that describes a trial
@@ -104,8 +104,8 @@
 //!                       [commands failure h2load process python]
 //! report/               records to text, tables and CSV
 //!                       [aggregate background_load ceiling cell columns compare control
-//!                       core_speed counts csv malloc markdown model noise open run scatter seed
-//!                       sockets status summary table text units warning]
+//!                       core_speed counts csv forecast malloc markdown model noise open run
+//!                       scatter seed sockets status summary table text units warning]
 //! cli/                  flags of the programs, and all output
 //!                       [compare exec external ladder load measure ndecho old_names output
 //!                       run_folder server spec_file values]

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use crate::record::{ArrayInfo, Measurement, Outcome, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::family::{Family, Member};
+use crate::stats::forecast::Launches;
 use crate::stats::histogram::Histogram;
 use crate::stats::location::Sample;
 use crate::stats::verdict::{Floor, Verdict};
@@ -94,15 +95,32 @@ pub fn discarded(trials: &[Trial]) -> (usize, usize) {
 
 /// Returns the sections, by array from small to large, then by load.
 pub fn sections(trials: &[Trial]) -> Vec<Section> {
+    cells_by_section(trials).iter().map(|cells| section(cells)).collect()
+}
+
+/// Returns the logarithms of the ratios that each section shows, by launch, then by round.
+pub(super) fn round_log_ratios(trials: &[Trial]) -> Vec<Vec<Launches>> {
+    let ratios = |cells: &Vec<CellTrials<'_>>| {
+        let usual = usual(cells);
+        let launches = |(ours, theirs): (&CellTrials<'_>, &CellTrials<'_>)| -> Launches {
+            ours.round_log_ratios(theirs).into_iter().map(|(_, logs)| logs).collect()
+        };
+        pairs(&usual).map(launches).collect()
+    };
+    cells_by_section(trials).iter().map(ratios).collect()
+}
+
+fn cells_by_section(trials: &[Trial]) -> Vec<Vec<CellTrials<'_>>> {
     let mut by_section: BTreeMap<SectionKey<'_>, BTreeMap<u32, CellTrials<'_>>> = BTreeMap::new();
     for trial in trials.iter().filter(|trial| trial.is_timed()) {
         let cells = by_section.entry(section_key(trial)).or_default();
         cells.entry(trial.cell).or_default().0.push(trial);
     }
-    by_section
-        .into_values()
-        .map(|cells| section(&cells.into_values().collect::<Vec<_>>()))
-        .collect()
+    by_section.into_values().map(|cells| cells.into_values().collect()).collect()
+}
+
+fn usual<'a, 'b>(cells: &'a [CellTrials<'b>]) -> Vec<&'a CellTrials<'b>> {
+    cells.iter().filter(|cell| cell.first().variant == Variant::Usual).collect()
 }
 
 /// Returns true if every ratio is known to within the noise floor of its section or
@@ -120,8 +138,7 @@ pub fn is_resolved(trials: &[Trial]) -> bool {
 }
 
 fn section(cells: &[CellTrials<'_>]) -> Section {
-    let usual: Vec<&CellTrials<'_>> =
-        cells.iter().filter(|cell| cell.first().variant == Variant::Usual).collect();
+    let usual = usual(cells);
     let figures: Vec<Result<CellFigures, String>> = usual
         .iter()
         .map(|cell| cell.obstacle().map_or_else(|| Ok(CellFigures::compute(cell)), Err))
@@ -150,19 +167,21 @@ fn section(cells: &[CellTrials<'_>]) -> Section {
         malloc: malloc::names(&usual),
         rows,
         noise,
-        scatter: scatter(&usual),
+        scatter: Scatter::evaluate(usual.iter().copied(), pairs(&usual)),
         ceilings,
         sockets: sockets::differences(&usual),
     }
 }
 
-fn scatter(usual: &[&CellTrials<'_>]) -> Option<Scatter> {
+/// Returns the pairs of cells that are compared.
+fn pairs<'a, 'b>(
+    usual: &[&'a CellTrials<'b>],
+) -> impl Iterator<Item = (&'a CellTrials<'b>, &'a CellTrials<'b>)> {
     let other =
         |name: Option<&str>| usual.iter().find(|other| Some(other.first().rung.as_str()) == name);
-    let pairs = usual.iter().flat_map(|cell| {
-        compared_with(cell.first()).into_iter().filter_map(|name| Some((*cell, *other(name)?)))
-    });
-    Scatter::evaluate(usual.iter().copied(), pairs)
+    usual.iter().flat_map(move |cell| {
+        compared_with(cell.first()).into_iter().filter_map(move |name| Some((*cell, *other(name)?)))
+    })
 }
 
 impl Row {

@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 
 use crate::record::{Counts, Header, RequestCounts, Side, Trial, Variant};
-use crate::stats::bootstrap::{Bootstrap, Interval};
+use crate::stats::bootstrap::{Bootstrap, Interval, UNITS_MIN};
 use crate::stats::family::{Family, Member};
+use crate::stats::forecast::Launches;
 use crate::stats::verdict::{Floor, Verdict};
 
 use super::cell::{self, CellTrials, section_key};
@@ -54,16 +55,8 @@ pub struct ComparedCount {
 
 impl Comparison {
     pub fn of_builds(run: &Run, threshold: Floor) -> Comparison {
-        let mut cells: BTreeMap<_, BTreeMap<u32, Pair<'_>>> = BTreeMap::new();
-        for trial in run.trials.iter().filter(|trial| trial.is_timed()) {
-            if let Variant::Build { side, number } = trial.variant {
-                let builds = cells.entry((section_key(trial), trial.rung.as_str())).or_default();
-                builds.entry(number).or_default()[side as usize].0.push(trial);
-            }
-        }
-        let pairs = cells.into_values().map(|builds| builds.into_values().collect()).collect();
         Comparison {
-            cells: compare(pairs, threshold),
+            cells: compare(pairs_of_builds(&run.trials), threshold),
             counts: compare_counts(&run.trials),
             threshold,
             warning: core_speed::slowdown(&run.trials).map(Warning::SlowedCore),
@@ -129,6 +122,40 @@ impl Comparison {
 }
 
 type Pair<'a> = [CellTrials<'a>; 2];
+
+/// Returns for each cell the pair of each build's number.
+fn pairs_of_builds(trials: &[Trial]) -> Vec<Vec<Pair<'_>>> {
+    let mut cells: BTreeMap<_, BTreeMap<u32, Pair<'_>>> = BTreeMap::new();
+    for trial in trials.iter().filter(|trial| trial.is_timed()) {
+        if let Variant::Build { side, number } = trial.variant {
+            let builds = cells.entry((section_key(trial), trial.rung.as_str())).or_default();
+            builds.entry(number).or_default()[side as usize].0.push(trial);
+        }
+    }
+    cells.into_values().map(|builds| builds.into_values().collect()).collect()
+}
+
+/// Returns the logarithms of each cell's ratios, by launch, then by round: the mean over the builds.
+/// `None` for so many builds that their differences make the interval.
+pub(super) fn round_log_ratios(trials: &[Trial]) -> Option<Vec<Launches>> {
+    let cells = pairs_of_builds(trials);
+    let has_few = |builds: &Vec<Pair<'_>>| builds.len() < UNITS_MIN;
+    let launches = |builds: &Vec<Pair<'_>>| -> Launches {
+        let mut by_launch: BTreeMap<u32, Vec<Vec<f64>>> = BTreeMap::new();
+        for (launch, logs) in builds.iter().flat_map(|[old, new]| new.round_log_ratios(old)) {
+            by_launch.entry(launch).or_default().push(logs);
+        }
+        by_launch.into_values().map(|builds| means_by_round(&builds)).collect()
+    };
+    cells.iter().all(has_few).then(|| cells.iter().map(launches).collect())
+}
+
+fn means_by_round(builds: &[Vec<f64>]) -> Vec<f64> {
+    let rounds = builds.iter().map(Vec::len).min().unwrap_or(0);
+    let mean =
+        |round: usize| builds.iter().map(|logs| logs[round]).sum::<f64>() / builds.len() as f64;
+    (0..rounds).map(mean).collect()
+}
 
 fn compare(cells: Vec<Vec<Pair<'_>>>, threshold: Floor) -> Vec<ComparedCell> {
     let members: Vec<Member> = cells.iter().map(|builds| log_ratios(builds)).collect();

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | records to trials by cell | [`run`], `cell` |
 //! | trials to rows | [`aggregate`]: `status`, `ceiling`, [`noise`], [`control`], [`scatter`] |
-//! | figures over several cells | [`model`], [`open`], [`counts`], [`compare`] |
+//! | figures over several cells | [`model`], [`open`], [`counts`], [`compare`], [`forecast`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
 //! | rows to text | `columns`, [`table`], [`markdown`], [`csv`], [`seed`] |
 
@@ -20,6 +20,7 @@ pub mod control;
 mod core_speed;
 pub mod counts;
 pub mod csv;
+pub mod forecast;
 mod malloc;
 pub mod markdown;
 pub mod model;

@@ -27,6 +27,19 @@ pub(super) fn time(ns: f64) -> String {
     }
 }
 
+/// `40 s`, `2 min 50 s`, `1 h 5 min`.
+pub fn minutes(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes, seconds) {
+        (0, 0, _) => format!("{seconds} s"),
+        (0, _, 0) => format!("{minutes} min"),
+        (0, _, _) => format!("{minutes} min {seconds} s"),
+        (_, 0, _) => format!("{hours} h"),
+        _ => format!("{hours} h {minutes} min"),
+    }
+}
+
 /// `0`, `0.5`, `0.012`, `17`.
 pub(super) fn count(each: f64) -> String {
     match each.abs() {
@@ -111,6 +124,20 @@ fn rfc3339(unix_s: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_times_have_two_units() {
+        for (ms, want) in [
+            (400, "0 s"),
+            (59_400, "59 s"),
+            (59_600, "1 min"),
+            (170_000, "2 min 50 s"),
+            (3_600_000, "1 h"),
+            (3_930_000, "1 h 5 min"),
+        ] {
+            assert_eq!(minutes(Duration::from_millis(ms)), want);
+        }
+    }
 
     #[test]
     fn three_digits_and_a_unit() {

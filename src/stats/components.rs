@@ -52,7 +52,7 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 /// Returns the sum of the squared differences from the mean.
-fn squares(values: &[f64]) -> f64 {
+pub(super) fn squares(values: &[f64]) -> f64 {
     let mean = mean(values);
     values.iter().map(|value| (value - mean).powi(2)).sum()
 }

@@ -7,6 +7,7 @@
 pub mod bootstrap;
 pub mod components;
 pub mod family;
+pub mod forecast;
 pub mod histogram;
 pub mod location;
 pub mod model;

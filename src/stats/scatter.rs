@@ -64,6 +64,11 @@ impl Common {
         Common(Variance { value, degrees })
     }
 
+    /// Returns the degrees of freedom that are lent to each figure.
+    pub fn degrees(&self) -> usize {
+        self.0.degrees
+    }
+
     pub fn lend(&self, own: Variance) -> Variance {
         let Common(common) = self;
         let degrees = own.degrees + common.degrees;
