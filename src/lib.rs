@@ -99,7 +99,7 @@
 //!                       [bind build usage]
 //! experiment/           plan, order of launches, child processes, records
 //!                       [ab any_rung cell concurrency controls group launch null_server open_loop
-//!                       options order plan preflight preset records session testbed trial]
+//!                       options order pace plan preflight preset records session testbed trial]
 //!     child/            child processes: server and load clients
 //!                       [commands failure h2load process python]
 //! report/               records to text, tables and CSV
@@ -108,7 +108,7 @@
 //!                       scatter seed sockets status summary table text units warning]
 //! cli/                  flags of the programs, and all output
 //!                       [compare exec external ladder load measure ndecho old_names output
-//!                       run_folder server spec_file values]
+//!                       progress run_folder server spec_file values]
 //! bin/                  the programs
 //!                       [ndecho tonic-server uring-server]
 //! ```

@@ -457,7 +457,7 @@ fn a_busy_machine_is_told_before_the_run_and_in_its_report() {
     let (output, _folder, out) = tiny_ladder(&["--rungs", "uring/raw/npy", "--sizes", "8"]);
     drop(busy);
     let stderr = stderr(&output);
-    let (start, _) = stderr.split_once(" cells, ").expect("an announcement");
+    let (start, _) = stderr.split_once(" group").expect("an announcement");
     assert!(start.starts_with("warning: "), "{start}");
     assert!(start.contains(" of a core"), "{start}");
     assert!(start.contains("the run goes on, and its intervals will be wider"), "{start}");
@@ -466,6 +466,19 @@ fn a_busy_machine_is_told_before_the_run_and_in_its_report() {
     let Some(Line::Header(header)) = records(&out).into_iter().next() else { panic!("no header") };
     let load = header.background_load.expect("Linux counts ticks");
     assert!(load.is_busy() && load.busiest.is_some(), "{load:?}");
+}
+
+#[test]
+fn the_first_block_forecasts_the_last_one_and_nothing_is_drawn_in_a_pipe() {
+    let args = ["--rungs", "uring/raw/npy,tokio/raw/npy", "--sizes", "8", "--rounds", "6"];
+    let (output, _folder, _out) = tiny_ladder_of(&args);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let lines = stderr(&output);
+    let lines: Vec<&str> = lines.lines().filter(|line| !line.starts_with("warning: ")).collect();
+    let [announced, forecast] = lines[..] else { panic!("{lines:?}") };
+    assert!(announced.contains("; 6 blocks of one launch per group; "), "{announced}");
+    assert!(forecast.starts_with("after block 1 of 6: "), "{forecast}");
+    assert!(forecast.contains(" ratios will be known to about ±"), "{forecast}");
 }
 
 /// Lists the children of `pid`.

@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::cli::measure::{self, TestbedArgs, header, interruptible, now_unix_s};
 use crate::cli::output::{Failure, print, usage};
+use crate::cli::progress::Analysis;
 use crate::cli::run_folder::read;
 use crate::cli::values;
 use crate::experiment::ab;
@@ -20,8 +21,8 @@ use crate::experiment::preset::{Blocks, Preset};
 use crate::experiment::records::Records;
 use crate::experiment::testbed::Testbed;
 use crate::record::Line;
-use crate::report::Run;
 use crate::report::compare::{Comparison, is_resolved};
+use crate::report::{Run, forecast};
 use crate::stats::verdict::Floor;
 
 /// Default rungs: each own protocol, and an encoding that takes work.
@@ -174,9 +175,10 @@ impl CompareArgs {
         let builds = self.old.0.len() as u32;
         let counted = ab::counted(plan, builds);
         let timed = ab::timed(plan, builds, counted.cells.len() as u32);
+        let analysis = Analysis { is_enough: is_resolved, forecast: forecast::of_builds };
         for plan in [counted, timed] {
             let earlier = Vec::new();
-            let totals = measure::run(testbed, &plan, &mut records, earlier, &stop, is_resolved)?;
+            let totals = measure::run(testbed, &plan, &mut records, earlier, &stop, analysis)?;
             if totals.interrupted {
                 return Ok(None);
             }

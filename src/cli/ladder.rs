@@ -18,6 +18,7 @@ use crate::cli::load::KnobArgs;
 use crate::cli::measure::{self, TestbedArgs, header, interruptible, now_unix_s};
 use crate::cli::old_names;
 use crate::cli::output::{Failure, print, render};
+use crate::cli::progress::Analysis;
 use crate::cli::run_folder::read;
 use crate::cli::values;
 use crate::experiment::cell::Cell;
@@ -36,8 +37,8 @@ use crate::external::environment::Environments;
 use crate::ladder::select;
 use crate::probe::build::Build;
 use crate::record::{Header, Line, Trial};
-use crate::report::Run;
 use crate::report::aggregate::is_resolved;
+use crate::report::{Run, forecast};
 
 /// Runs rungs in turns and prints the cost of each.
 #[derive(Args, Clone, Debug)]
@@ -300,12 +301,13 @@ fn measure(
 ) -> anyhow::Result<Totals> {
     let OpenRun { mut records, trials } = run;
     let earlier = trials.clone();
-    let totals = measure::run(testbed, plan, &mut records, earlier, stop, is_resolved)?;
+    let analysis = Analysis { is_enough: is_resolved, forecast: forecast::of_ladder };
+    let totals = measure::run(testbed, plan, &mut records, earlier, stop, analysis)?;
     if !open_loop || totals.interrupted {
         return Ok(totals);
     }
     let plan = open_loop::plan(plan, &read(&testbed.out)?.trials);
-    let opened = measure::run(testbed, &plan, &mut records, trials, stop, is_resolved)?;
+    let opened = measure::run(testbed, &plan, &mut records, trials, stop, analysis)?;
     Ok(Totals { blocks: totals.blocks, ..opened })
 }
 

@@ -1,4 +1,4 @@
-//! Common parts of `ladder` and `compare`: the testbed, the header of a run, signals and progress.
+//! Common parts of `ladder` and `compare`: the testbed, the header of a run, signals and warnings.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::progress::{self, Analysis, Screen};
 use crate::experiment::group;
 use crate::experiment::plan::Plan;
 use crate::experiment::records::Records;
-use crate::experiment::session::{self, Observer, Progress, Totals};
+use crate::experiment::session::{self, Totals};
 use crate::experiment::testbed::Testbed;
 use crate::external::environment::Environments;
 use crate::probe::background_load::{self, BackgroundLoad};
@@ -117,40 +117,26 @@ pub(super) fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Announces `plan` and runs it under a progress bar, until nothing is left or it `is_enough`.
+/// Announces `plan` and runs it under a progress bar, until nothing is left or the figures are known.
 pub(super) fn run(
     testbed: &Testbed,
     plan: &Plan,
     records: &mut Records,
     earlier: Vec<Trial>,
     stop: &AtomicBool,
-    is_enough: fn(&[Trial]) -> bool,
+    analysis: Analysis,
 ) -> anyhow::Result<Totals> {
     announce(testbed, plan);
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}");
-    let bar = ProgressBar::no_length().with_style(style.expect("the template is a constant"));
-    let mut screen = Screen { bar, is_enough };
+    let mut screen = Screen::new(analysis);
     let totals = session::run(testbed, plan, records, earlier, stop, &mut screen);
-    screen.bar.finish_and_clear();
+    screen.finish();
     totals
 }
 
 fn announce(testbed: &Testbed, plan: &Plan) {
-    let blocks = match (plan.blocks.time, plan.blocks.min == plan.blocks.max) {
-        (_, true) => format!("{} times", plan.blocks.max),
-        (Some(time), _) => format!("for {time:?}, or until every ratio is known"),
-        (None, false) => {
-            format!("{} to {} times, until every ratio is known", plan.blocks.min, plan.blocks.max)
-        }
-    };
-    eprintln!(
-        "{} cells, each tried {blocks}; server on core {}, load generator on core {}; records in {}",
-        plan.cells.len(),
-        testbed.cpu_server,
-        testbed.cpu_client,
-        testbed.out.display()
-    );
-    for split in group::splits(plan, &group::groups(plan, memory::available_bytes())) {
+    let groups = group::groups(plan, memory::available_bytes());
+    eprintln!("{}", progress::announcement(testbed, plan, &groups));
+    for split in group::splits(plan, &groups) {
         eprintln!("{split}");
     }
     if testbed.shares_core() {
@@ -161,28 +147,6 @@ fn announce(testbed: &Testbed, plan: &Plan) {
     }
     if cfg!(debug_assertions) {
         eprintln!("warning: this is a debug build, whose figures mean nothing; use --release");
-    }
-}
-
-/// Progress bar of a run. It changes between trials only, so that nothing of ours runs during one.
-struct Screen {
-    bar: ProgressBar,
-    is_enough: fn(&[Trial]) -> bool,
-}
-
-impl Observer for Screen {
-    fn launch_starts(&mut self, progress: Progress<'_>) {
-        self.bar.set_length(progress.total as u64);
-        self.bar.set_position(progress.done as u64);
-        let others = match progress.others {
-            0 => String::new(),
-            others => format!(" and {others} more"),
-        };
-        self.bar.set_message(format!("block {}: {}{others}", progress.round + 1, progress.next));
-    }
-
-    fn is_enough(&mut self, trials: &[Trial]) -> bool {
-        (self.is_enough)(trials)
     }
 }
 

@@ -11,6 +11,7 @@ mod measure;
 pub mod ndecho;
 mod old_names;
 mod output;
+mod progress;
 mod run_folder;
 pub mod server;
 mod spec_file;

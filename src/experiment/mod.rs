@@ -21,6 +21,7 @@ pub mod null_server;
 pub mod open_loop;
 pub mod options;
 pub mod order;
+pub mod pace;
 pub mod plan;
 mod preflight;
 pub mod preset;

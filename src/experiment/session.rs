@@ -20,6 +20,7 @@ use crate::record::{Conformance, Line, Outcome, Trial, VERSION, Variant};
 
 use super::cell::Cell;
 use super::group::{self, Group};
+use super::pace::{Pace, Rest};
 use super::plan::Plan;
 use super::preflight;
 use super::records::Records;
@@ -27,18 +28,31 @@ use super::testbed::Testbed;
 use super::trial::{TrialResult, TrialRunner};
 use super::{launch, order};
 
+/// Position of a run between two launches.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub round: u32,
+    /// Cells of the block that were tried.
+    pub done: usize,
+    /// Cells that are due in the block.
+    pub total: usize,
+    /// `None` before the first launch has ended.
+    pub rest: Option<Rest>,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    pub done: usize,
-    pub total: usize,
+    pub place: Place,
     pub next: &'a Cell,
     /// Cells that the launch measures together with the next one.
     pub others: usize,
-    pub round: u32,
 }
 
 pub trait Observer {
     fn launch_starts(&mut self, progress: Progress<'_>);
+
+    /// Takes the completed trials after a block with at least one launch. `place` is its end.
+    fn block_ends(&mut self, place: Place, trials: &[Trial]);
 
     /// Returns true if the figures of `trials` need no further block.
     fn is_enough(&mut self, trials: &[Trial]) -> bool;
@@ -59,6 +73,10 @@ struct Session<'a> {
     records: &'a mut Records,
     /// Completed trials, including those of the run that is resumed.
     trials: Vec<Trial>,
+    groups: Vec<Group>,
+    /// Groups whose figures are known well enough, while others are not.
+    is_known: Vec<bool>,
+    pace: Pace,
     /// Round, cell and part of the trials of the run that is resumed.
     earlier: BTreeSet<(u32, u32, u32)>,
     /// Reasons not to try a cell.
@@ -79,41 +97,36 @@ pub fn run(
 ) -> anyhow::Result<Totals> {
     preflight::check(testbed, plan)?;
     let mut session = Session::new(TrialRunner { testbed, plan, stop }, records, earlier);
-    let groups = group::groups(plan, memory::available_bytes());
     let begun = Instant::now();
     // The first block is longer, since it checks the rungs first.
     let mut last = Duration::ZERO;
-    let mut is_known = vec![false; groups.len()];
-    for (round, order) in (0..).zip(order::rounds(groups.len(), plan.blocks.max, plan.seed)) {
+    let groups = session.groups.len();
+    for (round, order) in (0..).zip(order::rounds(groups, plan.blocks.max, plan.seed)) {
         let block_begun = Instant::now();
         let is_late = |time| round > 0 && begun.elapsed() + last > time;
         if plan.blocks.time.is_some_and(is_late) {
             break;
         }
-        let is_due = |index: &usize| {
-            let cell = groups[*index].cells[0];
-            !is_known[*index]
-                && (!plan.cells[cell].is_once || cell as u32 % plan.blocks.min.max(1) == round)
-        };
-        let mut done = 0;
-        for index in order.into_iter().filter(is_due) {
-            session.step(round, done, &groups[index], observer)?;
-            done += groups[index].cells.len();
+        let due: Vec<usize> =
+            order.into_iter().filter(|index| session.is_due(*index, round)).collect();
+        for started in 0..due.len() {
+            let place = session.place(round, begun.elapsed(), &due, started);
+            session.step(place, due[started], observer)?;
             if stop.load(Ordering::Relaxed) {
                 return Ok(Totals { interrupted: true, ..session.totals });
             }
         }
         last = block_begun.elapsed();
         session.totals.blocks += 1;
+        if !due.is_empty() {
+            let place = session.place(round, begun.elapsed(), &due, due.len());
+            observer.block_ends(place, &session.trials);
+        }
         if round + 1 >= plan.blocks.min {
             if observer.is_enough(&session.trials) {
                 break;
             }
-            is_known = groups.iter().map(|group| session.is_known(group, observer)).collect();
-            // Each group may be known by itself before all of them are known together.
-            if is_known.iter().all(|known| *known) {
-                is_known.fill(false);
-            }
+            session.leave_out_known(observer);
         }
     }
     Ok(session.totals)
@@ -136,31 +149,71 @@ impl<'a> Session<'a> {
             }
         }
         let earlier = trials.iter().map(|trial| (trial.round, trial.cell, trial.part)).collect();
-        let conformance = BTreeMap::new();
-        Session { runner, records, trials, earlier, skip, conformance, totals }
+        let groups = group::groups(plan, memory::available_bytes());
+        Session {
+            runner,
+            records,
+            trials,
+            is_known: vec![false; groups.len()],
+            pace: Pace::new(groups.iter().map(|group| group.cells.len()).collect()),
+            groups,
+            earlier,
+            skip,
+            conformance: BTreeMap::new(),
+            totals,
+        }
     }
 
-    /// Launches the cells of `group` that have no trial in this round yet.
+    /// Returns whether a group has cells to try in a round.
+    fn is_due(&self, index: usize, round: u32) -> bool {
+        let plan = self.runner.plan;
+        let cell = self.groups[index].cells[0];
+        let is_its_block =
+            !plan.cells[cell].is_once || cell as u32 % plan.blocks.min.max(1) == round;
+        is_its_block && !self.is_known[index] && !self.new_cells(index, round).is_empty()
+    }
+
+    /// Returns the cells of a group that have no trial in the round yet.
+    fn new_cells(&self, index: usize, round: u32) -> Vec<usize> {
+        let Group { cells, part, .. } = &self.groups[index];
+        let first = self.runner.plan.first_cell;
+        let is_new = |cell: &usize| !self.earlier.contains(&(round, first + *cell as u32, *part));
+        cells.iter().copied().filter(is_new).collect()
+    }
+
+    /// Returns the position before launch number `started` of the block whose groups are `due`.
+    fn place(&self, round: u32, elapsed: Duration, due: &[usize], started: usize) -> Place {
+        let (launched, waiting) = due.split_at(started);
+        let cells = |groups: &[usize]| -> usize {
+            groups.iter().map(|index| self.new_cells(*index, round).len()).sum()
+        };
+        let later =
+            |round| (0..self.groups.len()).filter(|index| self.is_due(*index, round)).collect();
+        let rest = self.pace.rest(self.runner.plan.blocks, round, elapsed, waiting, later);
+        Place { round, done: cells(launched), total: cells(due), rest }
+    }
+
+    /// Launches the cells of a group that have no trial in this round yet.
     fn step(
         &mut self,
-        round: u32,
-        done: usize,
-        group: &Group,
+        place: Place,
+        index: usize,
         observer: &mut dyn Observer,
     ) -> anyhow::Result<()> {
         let plan = self.runner.plan;
+        let round = place.round;
+        let group = self.groups[index].clone();
         let number = |index: usize| plan.first_cell + index as u32;
-        let is_new = |index: &usize| !self.earlier.contains(&(round, number(*index), group.part));
-        let cells: Vec<usize> = group.cells.iter().copied().filter(is_new).collect();
+        let cells = self.new_cells(index, round);
         let Some(&first) = cells.first() else { return Ok(()) };
-        let (total, others) = (plan.cells.len(), cells.len() - 1);
-        observer.launch_starts(Progress { done, total, next: &plan.cells[first], others, round });
+        let others = cells.len() - 1;
+        observer.launch_starts(Progress { place, next: &plan.cells[first], others });
         let mut results = Vec::new();
         let mut entries = Vec::new();
         for (position, &index) in (0..).zip(&cells) {
             let environment_bytes = order::environment_bytes(plan.seed, round, index);
             let (cell, part) = (number(index), group.part);
-            let place = Place { cell, round, part, position, environment_bytes };
+            let place = TrialPlace { cell, round, part, position, environment_bytes };
             let cell = &plan.cells[index];
             match self.obstacle(index)? {
                 Some(outcome) => results.push((index, place, outcome.into())),
@@ -170,7 +223,10 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         }
-        results.extend(self.launch(group, entries, order::visits_seed(plan.seed, round, first)));
+        // The checks of the rungs above belong to the first block only.
+        let begun = Instant::now();
+        results.extend(self.launch(&group, entries, order::visits_seed(plan.seed, round, first)));
+        self.pace.record(index, begun.elapsed());
         if self.runner.is_stopped() {
             return Ok(());
         }
@@ -180,9 +236,9 @@ impl<'a> Session<'a> {
     fn launch(
         &self,
         group: &Group,
-        entries: Vec<(usize, Place, launch::Entry<'_>)>,
+        entries: Vec<(usize, TrialPlace, launch::Entry<'_>)>,
         seed: u64,
-    ) -> Vec<(usize, Place, TrialResult)> {
+    ) -> Vec<(usize, TrialPlace, TrialResult)> {
         let (places, entries): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|(index, place, entry)| ((index, place), entry)).unzip();
         let results = match self.runner.plan.slicing.filter(|_| group.is_sliced) {
@@ -201,7 +257,12 @@ impl<'a> Session<'a> {
             .collect()
     }
 
-    fn record(&mut self, index: usize, place: Place, result: TrialResult) -> anyhow::Result<()> {
+    fn record(
+        &mut self,
+        index: usize,
+        place: TrialPlace,
+        result: TrialResult,
+    ) -> anyhow::Result<()> {
         self.totals.count(&result.outcome);
         if result.ran_out_of_time {
             self.skip[index] = Some(out_of_time(place.round));
@@ -217,6 +278,15 @@ impl<'a> Session<'a> {
             self.trials.push(*trial);
         }
         Ok(())
+    }
+
+    /// Marks the groups that are known well enough. Each group may be known by itself before all of
+    /// them are known together; then none is left out.
+    fn leave_out_known(&mut self, observer: &mut dyn Observer) {
+        self.is_known = self.groups.iter().map(|group| self.is_known(group, observer)).collect();
+        if self.is_known.iter().all(|known| *known) {
+            self.is_known.fill(false);
+        }
     }
 
     /// Returns whether the group's figures by themselves are known well enough.
@@ -286,7 +356,7 @@ impl Totals {
     }
 }
 
-struct Place {
+struct TrialPlace {
     cell: u32,
     round: u32,
     part: u32,
@@ -294,7 +364,7 @@ struct Place {
     environment_bytes: u32,
 }
 
-fn trial(cell: &Cell, place: Place, result: TrialResult) -> Trial {
+fn trial(cell: &Cell, place: TrialPlace, result: TrialResult) -> Trial {
     Trial {
         version: VERSION,
         cell: place.cell,
