@@ -28,6 +28,7 @@ type Answer = fn(u32, Bytes) -> Reply;
 struct Reply {
     status: u16,
     content_type: &'static str,
+    encoding: Option<&'static str>,
     pieces: Vec<Bytes>,
     grpc_status: Option<&'static str>,
     reset: Option<Reason>,
@@ -35,7 +36,14 @@ struct Reply {
 
 fn echo(_: u32, body: Bytes) -> Reply {
     let content_type = "application/grpc+reflect";
-    Reply { status: 200, content_type, pieces: vec![body], grpc_status: Some("0"), reset: None }
+    Reply {
+        status: 200,
+        content_type,
+        encoding: None,
+        pieces: vec![body],
+        grpc_status: Some("0"),
+        reset: None,
+    }
 }
 
 /// Behaviour of a server.
@@ -99,11 +107,12 @@ async fn call(mut body: RecvStream, mut respond: SendResponse<Bytes>, number: u3
     if let Some(reason) = reply.reset {
         return respond.send_reset(reason);
     }
-    let head = Response::builder()
-        .status(reply.status)
-        .header("content-type", reply.content_type)
-        .body(())
-        .unwrap();
+    let mut head =
+        Response::builder().status(reply.status).header("content-type", reply.content_type);
+    if let Some(encoding) = reply.encoding {
+        head = head.header("grpc-encoding", encoding);
+    }
+    let head = head.body(()).unwrap();
     let mut send = respond.send_response(head, false).unwrap();
     for piece in reply.pieces {
         let _ = send.send_data(piece, false);
@@ -261,6 +270,11 @@ fn wrong_bodies_are_caught() {
     assert!(longer.contains("request 0: wrong reply: refused: "), "{longer}");
 }
 
+/// Marks a message as compressed.
+fn flagged(body: &Bytes) -> Bytes {
+    [&[1], &body[1..]].concat().into()
+}
+
 #[test]
 fn refusals_say_what_the_server_said() {
     if ring::is_missing() {
@@ -273,6 +287,16 @@ fn refusals_say_what_the_server_said() {
         kind.ends_with("refused: content type \"text/html\" is not application/grpc"),
         "{kind}"
     );
+    let unnamed = failure(|number, body| {
+        let pieces = vec![flagged(&body)];
+        Reply { pieces, ..echo(number, body) }
+    });
+    assert!(unnamed.contains("grpc-encoding names no compression"), "{unnamed}");
+    let gzip = failure(|number, body| {
+        let (pieces, encoding) = (vec![flagged(&body)], Some("gzip"));
+        Reply { pieces, encoding, ..echo(number, body) }
+    });
+    assert!(gzip.contains("the message is compressed, which is not supported"), "{gzip}");
     let status = failure(|number, body| Reply { grpc_status: Some("13"), ..echo(number, body) });
     assert!(status.ends_with("grpc-status 13: so there"), "{status}");
     let missing = failure(|number, body| Reply { grpc_status: None, ..echo(number, body) });

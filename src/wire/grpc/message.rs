@@ -123,7 +123,7 @@ fn message_len(prefix: &[u8; PREFIX_BYTES], encoded: bool, limit: usize) -> Resu
     match flag {
         0 => {}
         1 if encoded => {
-            let text = "compression is not supported; send identity";
+            let text = "the message is compressed, which is not supported; send identity";
             return Err(Status::new(Code::Unimplemented, text));
         }
         1 => {

@@ -30,6 +30,7 @@ pub(crate) struct ResponseHead {
     status: Option<u16>,
     grpc_content: bool,
     other_content: Vec<u8>,
+    encoded: bool,
     grpc_status: Option<u32>,
     grpc_message: Vec<u8>,
     regular: bool,
@@ -71,6 +72,7 @@ impl ResponseHead {
         self.status = None;
         self.grpc_content = false;
         self.other_content.clear();
+        self.encoded = false;
         self.grpc_status = None;
         self.grpc_message.clear();
         self.regular = false;
@@ -103,6 +105,7 @@ impl ResponseHead {
                             self.other_content.extend_from_slice(field.value);
                         }
                     }
+                    Name::GrpcEncoding => self.encoded = grpc::is_compression(field.value),
                     Name::GrpcStatus => self.grpc_status = Some(number().unwrap_or(2)),
                     Name::GrpcMessage => self.grpc_message.extend_from_slice(field.value),
                     _ => {}
@@ -122,6 +125,11 @@ impl ResponseHead {
 
     pub(crate) fn trailers_fault(&self) -> Option<&'static str> {
         self.fault.or(self.status.is_some().then_some(":status in trailers"))
+    }
+
+    /// Returns true if the head names a compression of messages.
+    pub(crate) fn encoded(&self) -> bool {
+        self.encoded
     }
 
     /// Returns the reason why the content is not a message.

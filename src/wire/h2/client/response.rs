@@ -44,12 +44,13 @@ impl H2Client {
         if block.end_stream {
             return self.deliver(id, head.failure(), cx, sink);
         }
-        if stream.data.failure.is_some() || self.deliver_inline(id, input, cx, sink)? {
+        let encoded = head.encoded();
+        if stream.data.failure.is_some() || self.deliver_inline(id, encoded, input, cx, sink)? {
             return Ok(());
         }
         if let Some(stream) = self.connection.streams.get(id) {
             let bytes_max = self.connection.limits.body_bytes_max;
-            stream.inbound.expect(MessageReader::new(bytes_max, false));
+            stream.inbound.expect(MessageReader::new(bytes_max, encoded));
         }
         Ok(())
     }
@@ -96,13 +97,14 @@ impl H2Client {
     fn deliver_inline(
         &mut self,
         id: u32,
+        encoded: bool,
         input: &mut &[u8],
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<bool, Fault> {
         let Some(end) = self.connection.peek_end(id, input) else { return Ok(false) };
         let bytes_max = self.connection.limits.body_bytes_max;
-        let Ok(Some(message)) = grpc::whole(end.content, false, bytes_max) else {
+        let Ok(Some(message)) = grpc::whole(end.content, encoded, bytes_max) else {
             return Ok(false);
         };
         *input = end.rest;
