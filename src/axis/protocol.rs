@@ -226,6 +226,15 @@ impl Family {
         Family::ALL.into_iter().find(|family| family.scheme() == scheme)
     }
 
+    /// Returns the length of the longest message; `None` if there is no limit. Raw frames and gRPC
+    /// messages have a length field of 32 bits.
+    pub const fn message_bytes_max(self) -> Option<u64> {
+        match self {
+            Family::Raw | Family::Grpc => Some(u32::MAX as u64),
+            Family::Rest => None,
+        }
+    }
+
     pub const fn own(self) -> Protocol {
         match self {
             Family::Raw => Protocol::Raw,

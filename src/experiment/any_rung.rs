@@ -122,10 +122,17 @@ impl AnyRung {
 
     /// Returns the reason why the rung cannot carry `array`, found by encoding some of its items.
     pub fn obstacle(&self, array: &ArrayInfo) -> Option<String> {
-        let body_bytes = match body_bytes(self.codec(), array)? {
-            Ok(bytes) => bytes,
-            Err(reason) => return Some(reason),
+        let body_bytes = match body_bytes(self.codec(), array) {
+            None => array.bytes,
+            Some(Ok(bytes)) => bytes,
+            Some(Err(reason)) => return Some(reason),
         };
+        if let Some(most) = self.family().message_bytes_max().filter(|most| body_bytes > *most) {
+            return Some(format!(
+                "the message has about {body_bytes} B; the length field of {}:// takes {most} B",
+                self.family().scheme()
+            ));
+        }
         let AnyRung::External(rung) = self else { return None };
         let limits = &rung.server.manifest.limits;
         let most = limits.body_bytes_max.filter(|most| body_bytes > *most)?;
@@ -165,14 +172,31 @@ fn body_bytes(codec: Codec, array: &ArrayInfo) -> Option<Result<u64, String>> {
         Ok(encoded) => encoded.payload,
         Err(error) => return Some(Err(error.to_string())),
     };
-    let body_bytes = (text.len() + payload.len()) as u64;
-    let sample_bytes = items * dtype.item_size() as u64;
-    Some(Ok(body_bytes * array.bytes / sample_bytes))
+    let body_bytes = (text.len() + payload.len()) as u128;
+    let sample_bytes = u128::from(items * dtype.item_size() as u64);
+    let whole = body_bytes * u128::from(array.bytes) / sample_bytes;
+    Some(Ok(u64::try_from(whole).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_that_no_frame_can_hold_is_an_obstacle() {
+        let array = |bytes| ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes };
+        let obstacle = |rung: &str, bytes| {
+            AnyRung::from(rung.parse::<Rung>().unwrap()).obstacle(&array(bytes))
+        };
+        for rung in ["uring/h2/protobuf", "uring/raw/reflect", "tokio/tonic/protobuf:prost"] {
+            assert_eq!(obstacle(rung, 1 << 30), None, "{rung}");
+            let reason = obstacle(rung, 4 << 30).unwrap();
+            assert!(reason.contains("takes 4294967295 B"), "{reason}");
+        }
+        assert!(obstacle("uring/h2/json", 2 << 30).is_some(), "its text is longer than the array");
+        assert_eq!(obstacle("uring/h1/npy", 8 << 30), None);
+        assert_eq!(obstacle("uring/h1/npy", u64::MAX - 7), None, "no overflow");
+    }
 
     #[test]
     fn the_length_of_a_message_is_near_the_truth() {

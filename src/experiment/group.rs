@@ -65,15 +65,17 @@ pub fn splits(plan: &Plan, groups: &[Group]) -> Vec<String> {
 
 fn parts(plan: &Plan, group: &Group, budget: u64) -> Vec<Group> {
     let need = |index: usize| memory_bytes(&plan.cells[index]);
-    if !group.is_sliced || group.cells.iter().map(|index| need(*index)).sum::<u64>() <= budget {
+    if !group.is_sliced
+        || group.cells.iter().map(|index| need(*index)).fold(0, u64::saturating_add) <= budget
+    {
         return vec![group.clone()];
     }
     let common = common(plan, &group.cells);
     let mut parts = vec![vec![common]];
     for index in group.cells.iter().copied().filter(|index| *index != common) {
         let last = parts.last_mut().expect("there is a first part");
-        let taken: u64 = last.iter().map(|index| need(*index)).sum();
-        if last.len() > 1 && taken + need(index) > budget {
+        let taken = last.iter().map(|index| need(*index)).fold(need(index), u64::saturating_add);
+        if last.len() > 1 && taken > budget {
             parts.push(vec![common, index]);
         } else {
             last.push(index);
@@ -98,14 +100,15 @@ fn common(plan: &Plan, cells: &[usize]) -> usize {
 
 /// Estimates the memory of a cell's server and load generator: the messages in flight, and some
 /// copies of one message.
-fn memory_bytes(cell: &Cell) -> u64 {
+pub(super) fn memory_bytes(cell: &Cell) -> u64 {
     let text_factor = match cell.rung.encoding().spec().payload {
         Payload::Bytes => 1,
         Payload::Base64 => 2,
         Payload::Numbers => 3,
     };
-    let message = cell.array.bytes * text_factor;
-    IDLE_BYTES + message * (4 + 2 * u64::from(cell.concurrency.in_flight))
+    let message = cell.array.bytes.saturating_mul(text_factor);
+    let messages = 4 + 2 * u64::from(cell.concurrency.in_flight);
+    message.saturating_mul(messages).saturating_add(IDLE_BYTES)
 }
 
 #[cfg(test)]

@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 
 use crate::axis::{Codec, Encoding, Family, Malloc};
-use crate::codec::npy::Npy;
-use crate::codec::{self, ArrayCodec as _};
+use crate::codec;
 use crate::external::client::Client;
 use crate::external::{self, ExternalServer};
 use crate::ladder::select::select;
 use crate::ladder::table;
+use crate::load::array_file::ArrayFile;
 use crate::record::ArrayInfo;
 use crate::record::trial_spec::Knobs;
-use crate::sys::mapping::Mapping;
 
 use super::any_rung::AnyRung;
 use super::cell::Cell;
@@ -162,12 +161,9 @@ impl RunOptions {
     }
 
     fn cells_of_file(&self, rungs: &[AnyRung], path: &Path) -> anyhow::Result<Vec<Cell>> {
-        let name = path.display();
-        let body = Mapping::open(path).with_context(|| name.to_string())?;
+        let file = ArrayFile::open(path)?;
         let mut scratch = Vec::new();
-        let array = Npy
-            .decode(&body, &mut scratch)
-            .with_context(|| format!("{name}: not a .npy file that ndecho can send"))?;
+        let array = file.view(&mut scratch)?;
         let info = ArrayInfo {
             dtype: array.dtype().name().to_owned(),
             shape: array.shape().dims().to_vec(),

@@ -12,7 +12,7 @@ use crate::axis::Transport;
 pub enum SelectError {
     #[error("pattern {got:?} is not a glob: {reason}")]
     Pattern { got: String, reason: String },
-    #[error("no rung matches {got:?}; the nearest is {nearest}")]
+    #[error("no rung matches {got:?}; the nearest is {nearest}, and `ndecho rungs` lists them all")]
     NoMatch { got: String, nearest: String },
 }
 

@@ -19,6 +19,9 @@ use crate::sys::affinity::AffinityError;
 use crate::sys::socket::SocketError;
 use crate::wire::WireError;
 
+use self::array_file::ArrayFileError;
+
+pub mod array_file;
 pub mod arrivals;
 pub mod client;
 pub mod conformance;
@@ -68,6 +71,8 @@ pub enum LoadError {
     Driver(#[from] DriverError),
     #[error(transparent)]
     NoArray(#[from] ArrayError),
+    #[error(transparent)]
+    File(#[from] ArrayFileError),
     #[error(transparent)]
     Codec(#[from] CodecError),
     #[error("{what}: {source}")]

@@ -7,14 +7,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::array::NdArray;
-use crate::codec::{self, ArrayCodec as _};
 use crate::driver::uring::{ConnectionId, Reactor};
 use crate::record::trial_spec::{ArraySpec, Length, LoadSpec};
 use crate::record::{Measurement, Slice};
-use crate::sys::mapping::Mapping;
 use crate::sys::socket::SocketOptions;
 use crate::sys::{affinity, socket};
 
+use super::array_file::ArrayFile;
 use super::message::{Body, Message};
 use super::run::Run;
 use super::{LoadError, conformance, net};
@@ -135,7 +134,11 @@ fn nonce_base() -> u64 {
 
 fn messages(spec: &LoadSpec) -> Result<Vec<Message>, LoadError> {
     let (base, body) = (nonce_base(), Body::from(spec.encoding));
-    let message = |array| Ok(Message::new(body, array, base)?);
+    let message = |array| {
+        let message = Message::new(body, array, base)?;
+        spec.check_message(message.form.bytes.len() as u64)?;
+        Ok(message)
+    };
     arrays(&spec.array, body)?.into_iter().map(message).collect()
 }
 
@@ -153,11 +156,9 @@ pub fn arrays(array: &ArraySpec, body: Body) -> Result<Vec<NdArray>, LoadError> 
 }
 
 fn read(path: &Path) -> Result<NdArray, LoadError> {
-    let what = "reading the array's file";
-    let file = Mapping::open(path).map_err(|source| LoadError::Io { what, source })?;
-    let npy = codec::npy::Npy;
+    let file = ArrayFile::open(path)?;
     let mut scratch = Vec::new();
-    let view = npy.decode(&file, &mut scratch).map_err(LoadError::Codec)?;
+    let view = file.view(&mut scratch)?;
     NdArray::new(view.dtype(), view.shape().clone(), view.data().to_vec())
         .map_err(LoadError::NoArray)
 }

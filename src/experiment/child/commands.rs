@@ -56,7 +56,9 @@ impl Commands<'_> {
                 Variant::Delayed { ns } => Some(Duration::from_nanos(ns)),
                 _ => None,
             },
-            body_bytes_max: Some((cell.array.bytes * MESSAGE_PER_ARRAY).max(MESSAGE_BYTES_MIN)),
+            body_bytes_max: Some(
+                (cell.array.bytes.saturating_mul(MESSAGE_PER_ARRAY)).max(MESSAGE_BYTES_MIN),
+            ),
             report: Some(report.to_owned()),
             ..server
         }

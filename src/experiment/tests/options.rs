@@ -222,5 +222,5 @@ fn an_array_that_is_not_there_is_named() {
     let options =
         RunOptions { array: Some("/no/such.npy".into()), ..RunOptions::new(Preset::Quick) };
     let error = format!("{:#}", options.plan().unwrap_err());
-    assert!(error.starts_with("/no/such.npy: "), "{error}");
+    assert!(error.starts_with("cannot read /no/such.npy: "), "{error}");
 }

@@ -132,7 +132,7 @@ pub enum Length {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SpecError {
     #[error(
-        "URL {0:?}: expected grpc://HOST:PORT, http://HOST:PORT, raw://HOST:PORT, or grpc+unix:PATH, http+unix:PATH, raw+unix:PATH"
+        "URL {0:?}: expected grpc://HOST:PORT, http://HOST:PORT, raw://HOST:PORT, or grpc+unix:PATH, http+unix:PATH, raw+unix:PATH; without the path of a request, which --codec chooses"
     )]
     Url(String),
     #[error("{got} servers to load, expected exactly 1")]
@@ -141,6 +141,10 @@ pub enum SpecError {
     Count { what: &'static str, got: u64, expected: String },
     #[error("--rate is {0}, expected requests per second from 1 to {RATE_HZ_MAX}")]
     Rate(f64),
+    #[error(
+        "a message of {bytes} B does not fit {scheme}://, whose length field takes at most {most} B; send a smaller array, or send it over http://"
+    )]
+    Message { scheme: &'static str, bytes: u64, most: u64 },
     #[error(transparent)]
     Array(#[from] ArrayError),
     #[error("shape {0:?} is not a list of dimensions, expected e.g. 128,64")]
@@ -202,11 +206,26 @@ impl LoadSpec {
         let Knobs { h2_window_bytes, h2_frame_bytes_max, .. } = self.knobs;
         check_range("--h2-window", h2_window_bytes, &WINDOWS, " bytes")?;
         check_range("--h2-frame-size", h2_frame_bytes_max, &FRAME_SIZES, " bytes")?;
+        if let ArraySpec::Seeded { dtype, shape, .. } = &self.array {
+            // The message of an array that is drawn is no shorter than the array.
+            self.check_message(shape.byte_len(*dtype)?)?;
+        }
         match self.rate_hz {
             Some(rate) if !(1.0..=RATE_HZ_MAX).contains(&rate) => Err(SpecError::Rate(rate)),
             _ if self.window == Length::Requests(0) => {
                 let expected = "at least 1".to_owned();
                 Err(SpecError::Count { what: "--requests", got: 0, expected })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a message of `bytes` that the protocol of the target cannot frame.
+    pub fn check_message(&self, bytes: u64) -> Result<(), SpecError> {
+        let family = self.target().url.family;
+        match family.message_bytes_max() {
+            Some(most) if bytes > most => {
+                Err(SpecError::Message { scheme: family.scheme(), bytes, most })
             }
             _ => Ok(()),
         }

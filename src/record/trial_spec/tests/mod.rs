@@ -137,6 +137,19 @@ fn shares_add_up() {
 }
 
 #[test]
+fn a_message_that_does_not_fit_the_length_field_is_refused() {
+    let gib =
+        |url, gib: u64| LoadSpec { array: ArraySpec::float64(gib << 30, 1), ..load(url, 1, 1) };
+    for url in ["grpc://a:1", "raw://a:1"] {
+        assert_eq!(gib(url, 3).check(), Ok(()));
+        let error = gib(url, 4).check().unwrap_err().to_string();
+        assert!(error.contains("a message of 4294967296 B does not fit"), "{error}");
+        assert!(error.contains("at most 4294967295 B"), "{error}");
+    }
+    assert_eq!(gib("http://a:1", 4).check(), Ok(()));
+}
+
+#[test]
 fn a_size_is_whole_items() {
     assert!(ArraySpec::vector(12, DType::F8, 1).is_err());
 }
