@@ -6,8 +6,6 @@
 //! A member that fails has its outcome and leaves the group; the others go on. A slice that another
 //! program disturbed is repeated.
 
-use std::path::PathBuf;
-
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
@@ -22,7 +20,7 @@ use crate::record::{Measurement, Outcome, Slice, validity};
 use super::cell::Cell;
 use super::child::failure;
 use super::child::h2load::H2load;
-use super::child::process::{self, Failure, LOAD, Server, SlicedLoad};
+use super::child::process::{Failure, LOAD, ReportFile, Server, SlicedLoad};
 use super::preset::Slicing;
 use super::trial::{CpuMeter, MachineFacts, TrialResult, TrialRunner, accepted_socket, parse};
 
@@ -37,8 +35,9 @@ pub(super) struct Entry<'a> {
 
 struct Member {
     spec: TrialSpec,
-    report: PathBuf,
     server: Server,
+    /// After the server, which ends before the file is removed.
+    report: ReportFile,
     load: Load,
     cpu: CpuMeter,
     threads: Option<SchedSnapshot>,
@@ -94,7 +93,8 @@ impl Member {
     ) -> State {
         let cell = entry.cell;
         let report = runner.testbed.out.join(format!("server-report-{number}.json"));
-        let mut spec = runner.commands().document(cell, &report);
+        let report = ReportFile::new(report);
+        let mut spec = runner.commands().document(cell, report.path());
         runner.commands().in_slices(&mut spec.load, slicing);
         let server = runner
             .start(cell, &mut spec, entry.environment_bytes)
@@ -156,7 +156,7 @@ impl Member {
         let reference_work_ns = reference(first).zip(reference(last));
         TrialResult {
             outcome: Outcome::Measured(Box::new(measured)),
-            server: process::take_file(&report).and_then(|text| serde_json::from_str(&text).ok()),
+            server: report.read(),
             machine: MachineFacts {
                 disturbance,
                 sched_stats: threads.zip(after).map(|(before, after)| after.since(&before)),

@@ -22,7 +22,6 @@ use super::cell::Cell;
 use super::group::{self, Group};
 use super::pace::{Pace, Rest};
 use super::plan::Plan;
-use super::preflight;
 use super::records::Records;
 use super::testbed::Testbed;
 use super::trial::{TrialResult, TrialRunner};
@@ -95,7 +94,6 @@ pub fn run(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<Totals> {
-    preflight::check(testbed, plan)?;
     let mut session = Session::new(TrialRunner { testbed, plan, stop }, records, earlier);
     let begun = Instant::now();
     // The first block is longer, since it checks the rungs first.
@@ -365,6 +363,11 @@ struct TrialPlace {
 }
 
 fn trial(cell: &Cell, place: TrialPlace, result: TrialResult) -> Trial {
+    let (socket, socket_failure) = match result.socket {
+        Some(Ok(socket)) => (Some(socket), None),
+        Some(Err(reason)) => (None, Some(reason)),
+        None => (None, None),
+    };
     Trial {
         version: VERSION,
         cell: place.cell,
@@ -386,7 +389,8 @@ fn trial(cell: &Cell, place: TrialPlace, result: TrialResult) -> Trial {
         spec: result.spec,
         outcome: result.outcome,
         server: result.server,
-        socket: result.socket,
+        socket,
+        socket_failure,
         disturbance: result.machine.disturbance,
         sched_stats: result.machine.sched_stats,
         reference_work_ns: result.machine.reference_work_ns,

@@ -2,7 +2,6 @@
 //!
 //! Every failure of a server or client is an outcome with a reason on one line and ends no run.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,7 +23,7 @@ use super::any_rung::AnyRung;
 use super::cell::Cell;
 use super::child::commands::Commands;
 use super::child::failure::{self, Judgement};
-use super::child::process::{self, Failure, LOAD, READY_TIMEOUT, Server};
+use super::child::process::{self, Failure, LOAD, READY_TIMEOUT, ReportFile, Server};
 use super::child::python::PythonClient;
 use super::plan::Plan;
 use super::testbed::Testbed;
@@ -36,8 +35,9 @@ const PADDING: &str = "NDECHO_PADDING";
 pub(super) struct TrialResult {
     pub(super) outcome: Outcome,
     pub(super) server: Option<ServerReport>,
-    /// Options of a socket that the server accepted, read from outside of it.
-    pub(super) socket: Option<SocketOptions>,
+    /// Options of a TCP socket that the server accepted, read from outside of it, or the reason why
+    /// they are unknown.
+    pub(super) socket: Option<Result<SocketOptions, String>>,
     pub(super) machine: MachineFacts,
     pub(super) counts: Option<Counts>,
     /// Document of the children; `None` if the Python client loaded the server.
@@ -74,7 +74,8 @@ impl From<Judgement> for TrialResult {
 
 impl TrialRunner<'_> {
     pub(super) fn run(&self, cell: &Cell, environment_bytes: u32) -> TrialResult {
-        let mut spec = self.commands().document(cell, &self.report());
+        let report = self.report();
+        let mut spec = self.commands().document(cell, report.path());
         let server = match self.start(cell, &mut spec, environment_bytes) {
             Ok(server) => server,
             Err(failure) => return failure::not_ready(failure).into(),
@@ -101,8 +102,7 @@ impl TrialRunner<'_> {
         TrialResult {
             outcome: Outcome::Measured(Box::new(measured)),
             socket,
-            server: process::take_file(&self.report())
-                .and_then(|text| serde_json::from_str(&text).ok()),
+            server: report.read(),
             machine,
             counts,
             spec: self.testbed.python.is_none().then(|| Box::new(spec)),
@@ -112,7 +112,8 @@ impl TrialRunner<'_> {
 
     /// Sends arrays of every kind to the rung of `cell`. Returns the outcome if a reply was wrong.
     pub(super) fn check_conformance(&self, cell: &Cell) -> Option<Outcome> {
-        let mut spec = self.commands().document(cell, &self.report());
+        let report = self.report();
+        let mut spec = self.commands().document(cell, report.path());
         let server = match self.start(cell, &mut spec, 0) {
             Ok(server) => server,
             Err(failure) => return Some(failure::not_ready(failure).outcome),
@@ -123,9 +124,7 @@ impl TrialRunner<'_> {
             let spent = cpu.spent();
             return Some(failure::not_loaded(server, failure, spent, self.plan.budget).outcome);
         }
-        let stopped = server.stop();
-        process::take_file(&self.report());
-        stopped.err().map(|failure| failure::not_stopped(failure).outcome)
+        server.stop().err().map(|failure| failure::not_stopped(failure).outcome)
     }
 
     fn count(
@@ -172,7 +171,7 @@ impl TrialRunner<'_> {
         let within = READY_TIMEOUT.min(self.plan.budget);
         let server = Server::start(&mut command, ready, within, self.stop)?;
         if let AnyRung::External(_) = cell.rung {
-            // If it fails, the table names the options that the server has.
+            // If it fails, so does the look at them later, and the report tells the reason.
             let _ = foreign_sockets::tune_listeners(server.pid());
         }
         let url = ServerUrl::new(cell.rung.family(), server.address());
@@ -214,14 +213,20 @@ impl TrialRunner<'_> {
         Commands { testbed: self.testbed, plan: self.plan }
     }
 
-    fn report(&self) -> PathBuf {
-        self.testbed.out.join("server-report.json")
+    fn report(&self) -> ReportFile {
+        ReportFile::new(self.testbed.out.join("server-report.json"))
     }
 }
 
-/// Returns `None` for a Unix socket, or if the system does not allow to look.
-pub(super) fn accepted_socket(server: &Server) -> Option<SocketOptions> {
-    foreign_sockets::read_accepted(server.pid(), server.address().tcp()?).ok()?
+/// Returns the options of a socket of `server`, or the reason why they are unknown; `None` for a
+/// Unix socket.
+pub(super) fn accepted_socket(server: &Server) -> Option<Result<SocketOptions, String>> {
+    let read = foreign_sockets::read_accepted(server.pid(), server.address().tcp()?);
+    Some(match read {
+        Ok(Some(options)) => Ok(options),
+        Ok(None) => Err("the server accepted no further connection".to_owned()),
+        Err(error) => Err(error.to_string()),
+    })
 }
 
 /// Reads a line of JSON that `who` printed.

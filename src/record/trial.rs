@@ -53,6 +53,9 @@ pub struct Trial {
     /// Options of a TCP socket that the server accepted, read from outside of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<SocketOptions>,
+    /// Reason why the options of a TCP socket are unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket_failure: Option<String>,
     /// Use of the machine by others while the load ran.
     pub disturbance: Option<Disturbance>,
     #[serde(rename = "waits")]

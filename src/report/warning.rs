@@ -1,7 +1,9 @@
 //! Warnings of a report: properties of a run that limit its figures, each with the next step.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::axis::external::PREFIX;
 use crate::probe::background_load::BackgroundLoad;
 use crate::record::Trial;
 use crate::stats::bootstrap::UNITS_MIN;
@@ -17,6 +19,11 @@ pub enum Warning {
         name: String,
     },
     SharedCore,
+    /// TCP options that could not be read, nor set on the servers in `external`.
+    UnknownSockets {
+        reason: String,
+        external: Vec<String>,
+    },
     Discarded {
         discarded: usize,
         all: usize,
@@ -46,6 +53,18 @@ impl fmt::Display for Warning {
                 "server and load generator shared one core, so rates and latencies are not shown; \
                  run on two cores to see them"
             ),
+            Warning::UnknownSockets { reason, external } => {
+                write!(f, "the TCP options of servers could not be read from outside: {reason}")?;
+                if !external.is_empty() {
+                    let names = external.join(", ");
+                    write!(f, "; nor could those of {names} be set, which have their own")?;
+                }
+                write!(
+                    f,
+                    "; allow pidfd_getfd in the seccomp profile, and a parent to trace its \
+                     children (kernel.yama.ptrace_scope 0 or 1)"
+                )
+            }
             Warning::Discarded { discarded, all, reason } => write!(
                 f,
                 "{discarded} of {all} trials were discarded (most frequent reason: {reason}); \
@@ -90,6 +109,7 @@ pub fn warnings(run: &Run) -> Vec<Warning> {
     [
         foreign,
         run.shares_core().then_some(Warning::SharedCore),
+        unknown_sockets(&run.trials),
         (discarded > 0).then(|| Warning::Discarded { discarded, all, reason: reason() }),
         core_speed::slowdown(&run.trials).map(Warning::SlowedCore),
         background(background_load::programs),
@@ -100,6 +120,15 @@ pub fn warnings(run: &Run) -> Vec<Warning> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+fn unknown_sockets(trials: &[Trial]) -> Option<Warning> {
+    let failed = || trials.iter().filter(|trial| trial.socket_failure.is_some());
+    let reason = failed().find_map(|trial| trial.socket_failure.clone())?;
+    let external: BTreeSet<&str> =
+        failed().map(|trial| trial.rung.as_str()).filter(|rung| rung.starts_with(PREFIX)).collect();
+    let external = external.into_iter().map(str::to_owned).collect();
+    Some(Warning::UnknownSockets { reason, external })
 }
 
 fn frequent_reason(trials: &[Trial]) -> &str {
@@ -116,6 +145,32 @@ mod tests {
     use crate::probe::background_load::BusyProcess;
     use crate::record::Header;
     use crate::record::tests::{header, trial};
+
+    #[test]
+    fn sockets_that_cannot_be_looked_at_are_one_line() {
+        let of = |rung: &str, reason: Option<&str>| Trial {
+            socket_failure: reason.map(str::to_owned),
+            ..trial(rung, 0, 1000)
+        };
+        let warnings = |trials: Vec<Trial>| {
+            let warnings = warnings(&Run::new(header(), trials));
+            let lines = warnings.iter().map(Warning::to_string);
+            lines.filter(|line| line.contains("TCP options")).collect::<Vec<_>>()
+        };
+        let denied = Some("Operation not permitted (os error 1)");
+        let [line] = warnings(vec![
+            of("external/grpcio/protobuf", denied),
+            of("uring/raw/npy", denied),
+            of("external/grpcio/protobuf", denied),
+        ])
+        .try_into()
+        .expect("one line");
+        assert!(line.contains("Operation not permitted"), "{line}");
+        assert!(line.contains("nor could those of external/grpcio/protobuf be set"), "{line}");
+        let [line] = warnings(vec![of("uring/raw/npy", denied)]).try_into().expect("one line");
+        assert!(!line.contains("be set"), "{line}");
+        assert_eq!(warnings(vec![of("uring/raw/npy", None)]), [""; 0]);
+    }
 
     #[test]
     fn the_frequent_reason_is_named_with_its_first_figures() {

@@ -11,11 +11,13 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, PipeWriter, Read, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
 
 use crate::load::WARM;
 use crate::sys::address::Address;
@@ -185,11 +187,30 @@ fn last(guard: &mut Guard, budget: Duration, stop: &AtomicBool) -> Result<String
     }
 }
 
-/// Reads a file that a child wrote, and removes it.
-pub fn take_file(path: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
-    std::fs::remove_file(path).ok();
-    Some(text)
+/// File that a server writes at its end. A drop removes it, so the server must have ended before.
+#[derive(Debug)]
+pub struct ReportFile(PathBuf);
+
+impl ReportFile {
+    pub fn new(path: PathBuf) -> ReportFile {
+        ReportFile(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Reads the report; `None` if the server wrote none, or not a whole one.
+    pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(&std::fs::read_to_string(&self.0).ok()?).ok()
+    }
+}
+
+impl Drop for ReportFile {
+    fn drop(&mut self) {
+        // A server that was killed has written none.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 impl Guard {
@@ -385,6 +406,18 @@ mod tests {
         let budget = Duration::from_secs(60);
         let failure = ask("load", &mut shell("exec sleep 60"), budget, &stop).unwrap_err();
         assert_eq!(failure.error, ChildError::Interrupted);
+    }
+
+    #[test]
+    fn a_report_is_removed_with_its_owner() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("report.json");
+        let report = ReportFile::new(path.clone());
+        assert_eq!(report.read::<Vec<u32>>(), None);
+        std::fs::write(&path, "[1, 2]").expect("its own folder");
+        assert_eq!(report.read(), Some(vec![1, 2]));
+        drop(report);
+        assert!(!path.exists());
     }
 
     #[test]
