@@ -65,11 +65,12 @@
 //!                       [expire frames head heads message request response shutdown state stream
 //!                       timeouts]
 //! sys/                  requests to the machine: cores, sockets, mappings, child processes
-//!                       [address affinity child foreign_sockets listener malloc mapping ready_line
-//!                       socket]
+//!                       [address affinity child descriptors foreign_sockets listener malloc
+//!                       mapping ready_line socket]
 //! probe/                facts from the machine: clocks, scheduler, noise, host, tracing
 //!                       [background_load breakpoints build core_speed cpu_clock cpu_clock_sync
-//!                       disturbance elf host memory os_noise process_tree sched_stats tracer]
+//!                       disturbance elf host memory neighbours os_noise process_tree sched_stats
+//!                       tracer]
 //! stats/                pure numbers: estimates, intervals, verdicts
 //!                       [bootstrap components family forecast histogram location model scatter
 //!                       student trend verdict]
@@ -93,8 +94,8 @@
 //! external/             manifests and environments of servers that are not part of this crate
 //!                       [advice client environment listing manifest]
 //! load/                 load generator: connections, schedule, verification of every reply
-//!                       [arrivals client conformance message net nonce run schedule steady_state
-//!                       verify worker]
+//!                       [array_file arrivals client conformance message net nonce run schedule
+//!                       steady_state verify worker]
 //! server/               builds a rung: matches every axis once
 //!                       [bind build usage]
 //! experiment/           plan, order of launches, child processes, records
@@ -103,12 +104,12 @@
 //!     child/            child processes: server and load clients
 //!                       [commands failure h2load process python]
 //! report/               records to text, tables and CSV
-//!                       [aggregate background_load ceiling cell columns compare control
-//!                       core_speed counts csv forecast malloc markdown model noise open run
-//!                       scatter seed sockets status summary table text units warning]
+//!                       [aggregate background_load ceiling cell columns comparable compare
+//!                       control core_speed counts csv forecast malloc markdown model noise open
+//!                       run scatter seed sockets status summary table text units warning]
 //! cli/                  flags of the programs, and all output
-//!                       [compare exec external ladder load measure ndecho old_names output
-//!                       progress run_folder server spec_file values]
+//!                       [compare exec external interrupt ladder load measure ndecho old_names
+//!                       output progress run_folder server spec_file values]
 //! bin/                  the programs
 //!                       [ndecho tonic-server uring-server]
 //! ```

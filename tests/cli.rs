@@ -54,7 +54,7 @@ fn wrong_usage_exits_with_2_and_the_reason() {
         (&["serve", "tonic"], &["driver/protocol/codec", "tokio/tonic/protobuf:prost"]),
         (&["serve", "uring/axum/json"], &["own accept loop", "tokio/axum/json"]),
         (&["load", "ftp://x:1"], &["grpc://HOST:PORT"]),
-        (&["ladder", "--rungs", "uring/h1/npi"], &["no rung", "uring/h1/npy"]),
+        (&["ladder", "--rungs", "uring/h1/npi"], &["no rung", "uring/h1/npy", "`ndecho rungs`"]),
         (&["ladder", "--sizes", "12"], &["size 12", "multiple of 8"]),
         (&["ladder", "--sizes", "8x"], &["unknown unit"]),
         (&["load", "grpc://x:1", "--h2-window", "0"], &["1 to 2147483647 bytes"]),
@@ -62,6 +62,16 @@ fn wrong_usage_exits_with_2_and_the_reason() {
         (&["ladder", "--rounds", "0"], &["--rounds"]),
         (&["ladder", "--preset", "quik"], &["quick"]),
         (&["ladder", "--cpu-server", "9999"], &["core 9999 is not available", "allowed: "]),
+        (&["ladder", "--cpu-server", "9999", "--list"], &["core 9999 is not available"]),
+        (&["serve", "tokio/h1/npy", "--cpu", "9999"], &["core 9999 is not available"]),
+        (&["load", "raw://127.0.0.1:1", "--cpu", "9999"], &["core 9999 is not available"]),
+        (&["load", "http://127.0.0.1:1/echo_npy"], &["without the path", "--codec"]),
+        (&["load", "raw://127.0.0.1:1", "--size", "4GiB"], &["4294967296 B does not fit raw://"]),
+        (&["load", "raw://127.0.0.1:1", "--duration", "0s"], &["more than zero"]),
+        (&["load", "raw://127.0.0.1:1", "--array", "/"], &["/ is a folder", ".npy"]),
+        (&["ladder", "--array", "/"], &["/ is a folder", ".npy"]),
+        (&["ladder", "--duration", "0ms"], &["more than zero"]),
+        (&["compare", NDECHO, NDECHO, "--time", "0s"], &["more than zero"]),
         (&["ladder", "--array", "/no/such.npy"], &["/no/such.npy"]),
         (&["ladder", "--connections", "2", "--in-flight", "4"], &["one request at a time"]),
         (&["load", "raw://127.0.0.1:1", "--rate", "0"], &["--rate is 0", "requests per second"]),
@@ -262,8 +272,9 @@ fn a_ladders_client_stays_awake_unless_told_otherwise() {
     assert_eq!(asleep, 0);
     let [one, other] = [&one, &other].map(|out| out.to_str().expect("text"));
     let compared = ndecho(&["compare", one, other]);
-    assert!(is_shared || code(&compared) == 1, "{}", stdout(&compared));
-    assert!(is_shared || stderr(&compared).contains("polled in one"), "{}", stderr(&compared));
+    assert!(is_shared || code(&compared) == 3, "{}", stdout(&compared));
+    let polling = "polling of the load generator: --client-busy-poll 1000000ns in the old run";
+    assert!(is_shared || stderr(&compared).contains(polling), "{}", stderr(&compared));
 }
 
 #[test]
@@ -515,13 +526,15 @@ fn is_gone(pid: i32) -> bool {
 }
 
 #[test]
-fn an_interrupt_ends_the_run_and_its_children() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (mut ladder, children) = long_ladder(&folder.path().join("run"));
-    kill(Pid::from_raw(ladder.id().cast_signed()), Signal::SIGINT).expect("it runs");
-    let status = wait_for("its end", || ladder.try_wait().expect("ours"));
-    assert_eq!(status.code(), Some(1));
-    assert!(children.into_iter().all(is_gone));
+fn a_signal_ends_the_run_and_its_children_with_its_own_status() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut ladder, children) = long_ladder(&folder.path().join("run"));
+        kill(Pid::from_raw(ladder.id().cast_signed()), signal).expect("it runs");
+        let status = wait_for("its end", || ladder.try_wait().expect("ours"));
+        assert_eq!(status.code(), Some(code));
+        assert!(children.into_iter().all(is_gone));
+    }
 }
 
 #[test]

@@ -4,13 +4,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use clap::Args;
+use anyhow::{Context, anyhow, bail};
+use clap::{Args, Parser};
 
-use crate::cli::measure::{self, TestbedArgs, header, interruptible, now_unix_s};
-use crate::cli::output::{Failure, print, usage};
+use crate::cli::interrupt::Interrupt;
+use crate::cli::measure::{self, TestbedArgs, header, now_unix_s};
+use crate::cli::output::{Failure, print, tell, usage};
 use crate::cli::progress::Analysis;
 use crate::cli::run_folder::read;
 use crate::cli::values;
@@ -18,9 +20,9 @@ use crate::experiment::ab;
 use crate::experiment::options::RunOptions;
 use crate::experiment::plan::Plan;
 use crate::experiment::preset::{Blocks, Preset};
-use crate::experiment::records::Records;
 use crate::experiment::testbed::Testbed;
 use crate::record::Line;
+use crate::report::comparable::{self, Differences};
 use crate::report::compare::{Comparison, is_resolved};
 use crate::report::{Run, forecast};
 use crate::stats::verdict::Floor;
@@ -28,10 +30,17 @@ use crate::stats::verdict::Floor;
 /// Default rungs: each own protocol, and an encoding that takes work.
 const RUNGS: &str = "uring/raw/reflect,uring/h1/{npy,json},uring/h2/protobuf";
 
+/// Difference up to which two builds count as the same.
+const THRESHOLD_PERCENT: f64 = 2.0;
+
+/// Name of the command, which the header of its records has as preset.
+const COMMAND: &str = "compare";
+
 /// Compares two builds of this program, or two recorded runs: faster, slower or the same
 ///
-/// Exit code 1 if NEW is slower than the threshold allows, needs more system calls or bytes for a
-/// request, or fails where OLD does not; 2 for wrong usage; 0 otherwise.
+/// Exit status 1 if NEW is slower than the threshold allows, needs more system calls or bytes for a
+/// request, or fails where OLD does not; 2 for wrong usage; 3 if nothing was compared, if all
+/// verdicts are unknown, or if two runs differ in their load; 0 otherwise.
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
     /// The program as it was, or several builds of it, separated by commas; or a folder of records
@@ -56,15 +65,15 @@ pub struct CompareArgs {
     rounds: Option<u32>,
 
     /// Time for all blocks
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "5m")]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration, default_value = "5m")]
     time: Duration,
 
     /// Time for which replies are counted in a trial
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     duration: Option<Duration>,
 
     /// Difference in per cent up to which two builds count as the same
-    #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
+    #[arg(long, value_name = "PERCENT", default_value_t = THRESHOLD_PERCENT)]
     threshold: f64,
 
     /// Seed of the order of trials
@@ -73,6 +82,13 @@ pub struct CompareArgs {
 
     #[command(flatten)]
     testbed: TestbedArgs,
+}
+
+/// The flags alone, for the command line in a record.
+#[derive(Parser)]
+struct RecordedArgs {
+    #[command(flatten)]
+    args: CompareArgs,
 }
 
 #[derive(Clone, Debug)]
@@ -94,7 +110,7 @@ impl CompareArgs {
         let (old, new) = (&self.old.0, &self.new.0);
         let is_run = |places: &[PathBuf]| places.len() == 1 && places[0].is_dir();
         match (is_run(old), is_run(new)) {
-            (true, true) => Ok(self.runs(&old[0], &new[0])?),
+            (true, true) => self.runs(&old[0], &new[0]),
             (false, false) => self.builds(),
             _ => Err(usage("compare two folders of records, or two programs")),
         }
@@ -104,21 +120,21 @@ impl CompareArgs {
         Floor::of_share(self.threshold / 100.0)
     }
 
-    fn runs(&self, old: &Path, new: &Path) -> anyhow::Result<()> {
+    fn runs(&self, old: &Path, new: &Path) -> Result<(), Failure> {
         let (old, new) = (read(old)?, read(new)?);
-        if old.header.host != new.header.host {
-            bail!(
-                "the two runs are from different machines, or the machine was changed: they cannot be compared",
-            );
+        let Differences { fatal, minor } = comparable::differences(&old, &new);
+        if !fatal.is_empty() {
+            return Err(Failure::NoVerdict(anyhow!(
+                "the two runs cannot be compared, because they differ in more than the servers:\n  \
+                 {}\nrepeat one of them with the flags of the other",
+                fatal.join("\n  ")
+            )));
         }
-        if old.header.client_busy_poll_ns != new.header.client_busy_poll_ns {
-            bail!(
-                "the load generator polled in one of the two runs and slept in the other, which changes the cost of a \
-                 server: they cannot be compared; repeat one with the --client-busy-poll of the other",
-            );
+        for difference in minor {
+            tell(format!("warning: {difference}"));
         }
-        eprintln!(
-            "warning: the two runs were not made in turns, so changes of the machine between them count as differences"
+        tell(
+            "warning: the two runs were not made in turns, so changes of the machine between them count as differences",
         );
         finish(&Comparison::of_runs(&old, &new, self.threshold()))
     }
@@ -138,10 +154,10 @@ impl CompareArgs {
         let started_unix_s = now_unix_s();
         let testbed = self.testbed.testbed(started_unix_s).map_err(Failure::Usage)?;
         let testbed = Testbed { builds: [old.clone(), new.clone()], ..testbed };
-        let run = self.measure(&testbed, &plan, started_unix_s)?.with_context(|| {
-            format!("stopped before its end; records in {}", testbed.out.display())
-        })?;
-        Ok(finish(&Comparison::of_builds(&run, self.threshold()))?)
+        let interrupt = Interrupt::watch()?;
+        let measured = self.measure(testbed, &plan, started_unix_s, interrupt.flag());
+        let run = interrupt.attribute(measured.map_err(Failure::Run))?;
+        finish(&Comparison::of_builds(&run, self.threshold()))
     }
 
     fn plan(&self) -> anyhow::Result<Plan> {
@@ -161,16 +177,17 @@ impl CompareArgs {
         Ok(Plan { blocks, ..plan })
     }
 
-    /// Counts, then times; returns `None` if the run was stopped.
+    /// Counts, then times; fails if the run was stopped.
     fn measure(
         &self,
-        testbed: &Testbed,
+        mut testbed: Testbed,
         plan: &Plan,
         started_unix_s: u64,
-    ) -> anyhow::Result<Option<Run>> {
-        let stop = interruptible()?;
-        let mut records = Records::create(&testbed.out)?;
-        let header = header(plan, testbed, "compare", started_unix_s);
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Run> {
+        measure::preflight(&testbed, plan)?;
+        let header = header(plan, &testbed, COMMAND, started_unix_s);
+        let mut records = self.testbed.create_records(&mut testbed)?;
         records.append(&Line::Header(Box::new(header)))?;
         let builds = self.old.0.len() as u32;
         let counted = ab::counted(plan, builds);
@@ -178,13 +195,25 @@ impl CompareArgs {
         let analysis = Analysis { is_enough: is_resolved, forecast: forecast::of_builds };
         for plan in [counted, timed] {
             let earlier = Vec::new();
-            let totals = measure::run(testbed, &plan, &mut records, earlier, &stop, analysis)?;
+            let totals = measure::run(&testbed, &plan, &mut records, earlier, stop, analysis)?;
             if totals.interrupted {
-                return Ok(None);
+                bail!("stopped before its end; records in {}", testbed.out.display());
             }
         }
-        read(&testbed.out).map(Some)
+        read(&testbed.out)
     }
+}
+
+/// Compares the builds of a recorded run again, with the threshold of its command line. `None` if
+/// the run is not a comparison.
+pub(super) fn recorded(run: &Run) -> Option<Comparison> {
+    if run.header.preset != COMMAND {
+        return None;
+    }
+    // Flags of an older program may be unknown today.
+    let args = RecordedArgs::try_parse_from(run.header.argv.iter().skip(1));
+    let percent = args.map_or(THRESHOLD_PERCENT, |recorded| recorded.args.threshold);
+    Some(Comparison::of_builds(run, Floor::of_share(percent / 100.0)))
 }
 
 fn check(program: &Path, plan: &Plan) -> anyhow::Result<()> {
@@ -204,11 +233,11 @@ fn check(program: &Path, plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn finish(comparison: &Comparison) -> anyhow::Result<()> {
+fn finish(comparison: &Comparison) -> Result<(), Failure> {
     print(&comparison.render())?;
     let objections = comparison.objections();
     if !objections.is_empty() {
-        bail!(objections.join("; "));
+        return Err(anyhow!(objections.join("; ")).into());
     }
-    Ok(())
+    comparison.no_verdict().map_or(Ok(()), |reason| Err(Failure::NoVerdict(anyhow!(reason))))
 }

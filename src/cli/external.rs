@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Args;
 
+use crate::cli::output::tell;
 use crate::external::environment::Site;
 use crate::external::{self, ExternalServer};
 
@@ -43,7 +44,7 @@ impl ExternalArgs {
     }
 
     pub fn read(&self) -> anyhow::Result<Vec<Arc<ExternalServer>>> {
-        Ok(external::read(&self.folder()?, &mut |line| eprintln!("{line}"))?)
+        Ok(external::read(&self.folder()?, &mut |line| tell(line))?)
     }
 
     pub fn site(&self) -> anyhow::Result<Site> {

@@ -14,10 +14,11 @@ use clap::{Args, Parser};
 use crate::axis::Malloc;
 use crate::axis::external::{self as names, PREFIX};
 use crate::cli::external::ExternalArgs;
+use crate::cli::interrupt::Interrupt;
 use crate::cli::load::KnobArgs;
-use crate::cli::measure::{self, TestbedArgs, header, interruptible, now_unix_s};
+use crate::cli::measure::{self, TestbedArgs, header, now_unix_s};
 use crate::cli::old_names;
-use crate::cli::output::{Failure, print, render};
+use crate::cli::output::{Failure, print, render, tell};
 use crate::cli::progress::Analysis;
 use crate::cli::run_folder::read;
 use crate::cli::values;
@@ -77,7 +78,7 @@ pub struct LadderArgs {
     pub rounds: Option<u32>,
 
     /// Time for all blocks
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     pub time: Option<Duration>,
 
     /// Then offers 30, 60 and 80 % of the rate of the standard server, and prints latencies
@@ -121,7 +122,7 @@ pub struct LadderArgs {
     pub counts: bool,
 
     /// Time for which replies of a cell are counted in a block, over all its slices
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     pub duration: Option<Duration>,
 
     /// Length of a slice: the load visits the servers of a group in turns, for this long each
@@ -130,7 +131,7 @@ pub struct LadderArgs {
     pub slice: Option<Duration>,
 
     /// Time limit of one trial; a cell that needs more is DNF
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     pub budget: Option<Duration>,
 
     /// Lists the cells and tries nothing
@@ -173,14 +174,27 @@ impl LadderArgs {
     }
 
     fn start(&self, earlier: Option<Run>) -> Result<(), Failure> {
-        let mut plan = self.plan().map_err(Failure::Usage)?;
+        let plan = self.plan().map_err(Failure::Usage)?;
+        let started_unix_s = now_unix_s();
+        let testbed = self.testbed.testbed(started_unix_s).map_err(Failure::Usage)?;
         if self.list {
             return Ok(print(&listing(&plan))?);
         }
-        let started_unix_s = now_unix_s();
-        let mut testbed = self.testbed.testbed(started_unix_s).map_err(Failure::Usage)?;
-        let stop = interruptible()?;
-        self.set_up(&mut testbed, &mut plan, &stop)?;
+        let interrupt = Interrupt::watch()?;
+        let ended = self.carry_out(plan, testbed, started_unix_s, earlier, interrupt.flag());
+        interrupt.attribute(ended.map_err(Failure::Run))
+    }
+
+    fn carry_out(
+        &self,
+        mut plan: Plan,
+        mut testbed: Testbed,
+        started_unix_s: u64,
+        earlier: Option<Run>,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<()> {
+        self.set_up(&mut testbed, &mut plan, stop)?;
+        measure::preflight(&testbed, &plan)?;
         let opened = match earlier {
             Some(run) => {
                 measure::watch(&testbed);
@@ -188,11 +202,11 @@ impl LadderArgs {
             }
             None => {
                 let header = header(&plan, &testbed, plan.preset.name(), started_unix_s);
-                OpenRun::create(&testbed.out, header)?
+                OpenRun::start(self.testbed.create_records(&mut testbed)?, header)?
             }
         };
-        let totals = measure(&testbed, &plan, opened, self.open_loop, &stop)?;
-        Ok(finish(&testbed, totals, plan.preset)?)
+        let totals = measure(&testbed, &plan, opened, self.open_loop, stop)?;
+        finish(&testbed, totals, plan.preset)
     }
 
     fn plan(&self) -> anyhow::Result<Plan> {
@@ -235,8 +249,7 @@ impl LadderArgs {
         }
         let site = self.folders.site()?;
         let servers = needed.iter().map(|server| &**server);
-        testbed.environments =
-            Environments::prepare(servers, &site, stop, &mut |line| eprintln!("{line}"))?;
+        testbed.environments = Environments::prepare(servers, &site, stop, &mut |line| tell(line))?;
         plan.skip_without(&testbed.environments);
         if let Some(server) = python {
             testbed.foreign_client = Some("the Python client (client.py)".to_owned());
@@ -260,7 +273,7 @@ impl LadderArgs {
     fn globs(&self) -> Option<String> {
         let given = self.rungs.clone()?;
         let Some(new) = names::renamed(&given) else { return Some(given) };
-        eprintln!("--rungs: external servers are now named external/...: reading {new}");
+        tell(format!("--rungs: external servers are now named external/...: reading {new}"));
         Some(new)
     }
 
@@ -317,8 +330,7 @@ struct OpenRun {
 }
 
 impl OpenRun {
-    fn create(out: &Path, header: Header) -> anyhow::Result<OpenRun> {
-        let mut records = Records::create(out)?;
+    fn start(mut records: Records, header: Header) -> anyhow::Result<OpenRun> {
         records.append(&Line::Header(Box::new(header)))?;
         Ok(OpenRun { records, trials: Vec::new() })
     }
@@ -372,7 +384,9 @@ fn listing(plan: &Plan) -> String {
 fn finish(testbed: &Testbed, totals: Totals, preset: Preset) -> anyhow::Result<()> {
     let run = read(&testbed.out)?;
     let path = testbed.out.join(RECORDS);
-    print(&format!("{}\nrecords: {}\n", render(&run, None), path.display()))?;
+    print(&format!("{}\nrecords: {}\n", render(&run, None), path.display())).with_context(
+        || format!("the report was not printed; the records are in {}", path.display()),
+    )?;
     // The preset `full` has cells that nobody expects to finish; elsewhere that is a failure.
     let unfinished = if preset == Preset::Full { 0 } else { totals.unfinished };
     if totals.interrupted {

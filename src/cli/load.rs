@@ -4,7 +4,6 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 
 use crate::array::{DType, Shape};
@@ -18,6 +17,7 @@ use crate::record::trial_spec::{
     WINDOWS,
 };
 use crate::report::summary;
+use crate::sys::affinity;
 
 /// Puts a server under load, checks every reply, and prints what it cost.
 #[derive(Args, Clone, Debug)]
@@ -92,7 +92,7 @@ struct LoadFlags {
     rate: Option<f64>,
 
     /// Time for which replies are counted
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "1s", conflicts_with = "requests")]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration, default_value = "1s", conflicts_with = "requests")]
     duration: Duration,
 
     /// Counts this many replies instead, and sends no more requests
@@ -100,7 +100,7 @@ struct LoadFlags {
     requests: Option<u64>,
 
     /// Bound of the whole run; a server that hangs fails it
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "60s")]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration, default_value = "60s")]
     timeout: Duration,
 
     #[command(flatten)]
@@ -167,8 +167,11 @@ impl LoadArgs {
     /// Runs the load and prints its measurement.
     pub(super) fn run(&self) -> Result<(), Failure> {
         let spec = self.spec().map_err(Failure::Usage)?;
-        let measured = if spec.slice_head.is_some() { in_slices(&spec) } else { load::run(&spec) };
-        let measured = measured.with_context(|| spec.target().url.to_string())?;
+        let measured = match spec.slice_head {
+            Some(_) => in_slices(&spec),
+            None => load::run(&spec).map_err(Into::into),
+        };
+        let measured = measured.map_err(|error| failure(error, &spec))?;
         Ok(print(&(self.text(&measured) + "\n"))?)
     }
 
@@ -178,6 +181,7 @@ impl LoadArgs {
             None => self.flags.spec()?,
         };
         spec.check()?;
+        spec.cpu.map(affinity::check).transpose()?;
         Ok(spec)
     }
 
@@ -245,17 +249,26 @@ impl LoadFlags {
     }
 }
 
+/// Tells a mistake in the command line from a failed load.
+fn failure(error: anyhow::Error, spec: &LoadSpec) -> Failure {
+    match error.downcast_ref() {
+        Some(LoadError::File(_) | LoadError::Spec(_)) => Failure::Usage(error),
+        _ => Failure::Run(error.context(spec.target().url.to_string())),
+    }
+}
+
 /// Loads a server for one slice per line of stdin, and prints each slice as JSON. The first line of
 /// output says that the server is warm.
-fn in_slices(spec: &LoadSpec) -> Result<Measurement, LoadError> {
+fn in_slices(spec: &LoadSpec) -> anyhow::Result<Measurement> {
     let mut load = Load::in_slices(spec)?;
-    println!("{WARM}");
+    print(&format!("{WARM}\n"))?;
     let what = "reading stdin";
     for line in std::io::stdin().lines() {
         line.map_err(|source| LoadError::Io { what, source })?;
-        println!("{}", serde_json::to_string(&load.slice()?).expect("a slice is plain data"));
+        let slice = serde_json::to_string(&load.slice()?).expect("a slice is plain data");
+        print(&(slice + "\n"))?;
     }
-    load.finish()
+    Ok(load.finish()?)
 }
 
 /// Reads an encoding, or the name of a library's codec for it.

@@ -1,16 +1,17 @@
-//! Common parts of `ladder` and `compare`: the testbed, the header of a run, signals and warnings.
+//! Common parts of `ladder` and `compare`: the testbed, the header of a run, and warnings.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::cli::output::tell;
 use crate::cli::progress::{self, Analysis, Screen};
 use crate::experiment::group;
 use crate::experiment::plan::Plan;
+use crate::experiment::preflight::{self, Findings};
 use crate::experiment::records::Records;
 use crate::experiment::session::{self, Totals};
 use crate::experiment::testbed::Testbed;
@@ -53,10 +54,7 @@ impl TestbedArgs {
         let other = cores.iter().copied().find(|core| *core != cpu_server);
         let cpu_client = self.cpu_client.or(other).unwrap_or(cpu_server);
         for core in [cpu_server, cpu_client] {
-            if !cores.contains(&core) {
-                let allowed = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-                bail!("core {core} is not available to this process (allowed: {allowed})");
-            }
+            affinity::check(core)?;
         }
         let program = std::env::current_exe().context("cannot find the path of this program")?;
         let folder = || PathBuf::from("target/ndecho").join(units::stamp(started_unix_s));
@@ -71,6 +69,25 @@ impl TestbedArgs {
             foreign_client: None,
         })
     }
+
+    /// Creates the file of records. The default folder gets a number if another run has its name.
+    pub(super) fn create_records(&self, testbed: &mut Testbed) -> anyhow::Result<Records> {
+        let records = match &self.out {
+            Some(out) => Records::create(out)?,
+            None => Records::create_numbered(&testbed.out)?,
+        };
+        testbed.out = records.folder().to_owned();
+        Ok(records)
+    }
+}
+
+/// Reports what limits the figures of a run on this machine; fails if it cannot measure anything.
+pub(super) fn preflight(testbed: &Testbed, plan: &Plan) -> anyhow::Result<()> {
+    let Findings { fatal, warnings } = preflight::check(testbed, plan);
+    for warning in warnings {
+        tell(format!("warning: {warning}"));
+    }
+    if fatal.is_empty() { Ok(()) } else { bail!(fatal.join("\n")) }
 }
 
 pub(super) fn header(plan: &Plan, testbed: &Testbed, preset: &str, started_unix_s: u64) -> Header {
@@ -102,19 +119,9 @@ pub(super) fn watch(testbed: &Testbed) -> Option<BackgroundLoad> {
     let load = background_load::watch(testbed.cpu_server, testbed.cpu_client)?;
     let found = [programs(&load, Tense::Present), guests(&load, Tense::Present)];
     for sentence in found.into_iter().flatten() {
-        eprintln!("warning: {sentence}; the run goes on, and its intervals will be wider");
+        tell(format!("warning: {sentence}; the run goes on, and its intervals will be wider"));
     }
     Some(load)
-}
-
-/// Makes a flag that the first SIGINT or SIGTERM raises. The second signal ends this process.
-pub(super) fn interruptible() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
 }
 
 /// Announces `plan` and runs it under a progress bar, until nothing is left or the figures are known.
@@ -135,18 +142,9 @@ pub(super) fn run(
 
 fn announce(testbed: &Testbed, plan: &Plan) {
     let groups = group::groups(plan, memory::available_bytes());
-    eprintln!("{}", progress::announcement(testbed, plan, &groups));
+    tell(progress::announcement(testbed, plan, &groups));
     for split in group::splits(plan, &groups) {
-        eprintln!("{split}");
-    }
-    if testbed.shares_core() {
-        eprintln!(
-            "warning: server and load generator share a core and take turns on it, so rates and latencies are not \
-             shown; CPU per request is still that of the server alone"
-        );
-    }
-    if cfg!(debug_assertions) {
-        eprintln!("warning: this is a debug build, whose figures mean nothing; use --release");
+        tell(split);
     }
 }
 

@@ -11,13 +11,13 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 
-use crate::cli::compare::CompareArgs;
+use crate::cli::compare::{self, CompareArgs};
 use crate::cli::exec::ExecArgs;
 use crate::cli::external::ExternalArgs;
 use crate::cli::ladder::LadderArgs;
 use crate::cli::load::LoadArgs;
 use crate::cli::old_names;
-use crate::cli::output::{Failure, Format, exit, print, render};
+use crate::cli::output::{Failure, Format, exit, leave, print, render, tell, usage};
 use crate::cli::run_folder::read;
 use crate::cli::server::ServeArgs;
 use crate::external::listing;
@@ -29,7 +29,10 @@ Examples:
   ndecho ladder --rungs 'uring/*' --sizes 1MiB  chosen rungs and sizes
   ndecho serve uring/h2/protobuf                one rung as a server; `ndecho load` loads it
 
-Without a command, ndecho runs `ladder`, whose flags `ndecho ladder --help` lists.";
+Without a command, ndecho runs `ladder`, whose flags `ndecho ladder --help` lists.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 no verdict (compare), 130 stopped by SIGINT,
+143 stopped by SIGTERM. A server exits with 0 after the first of these signals.";
 
 /// Measures what your RPC framework costs when the payload is a NumPy array
 #[derive(Debug, Parser)]
@@ -102,12 +105,12 @@ struct ReportArgs {
 }
 
 impl Cli {
-    /// Reads the command line of this process; exits with 2 on wrong usage.
+    /// Reads the command line of this process; ends it with 2 on wrong usage.
     pub fn from_args() -> Cli {
         let argv = old_names::renamed(std::env::args_os().collect(), &mut |line| {
-            eprintln!("ndecho: {line}");
+            tell(format!("ndecho: {line}"));
         });
-        Cli::parse_from(with_command(argv))
+        Cli::try_parse_from(with_command(argv)).unwrap_or_else(|answer| leave("ndecho", &answer))
     }
 
     pub fn run(self) -> ExitCode {
@@ -172,7 +175,14 @@ impl RungsArgs {
 
 impl ReportArgs {
     fn run(&self) -> Result<(), Failure> {
-        Ok(print(&render(&read(&self.dir)?, self.format))?)
+        let run = read(&self.dir)?;
+        let Some(comparison) = compare::recorded(&run) else {
+            return Ok(print(&render(&run, self.format))?);
+        };
+        match self.format {
+            None | Some(Format::Table) => Ok(print(&comparison.render())?),
+            Some(_) => Err(usage("a comparison of builds has the format table only")),
+        }
     }
 }
 

@@ -1,10 +1,20 @@
-//! Output of every command: results on stdout, messages on stderr, exit codes 0, 1 and 2.
+//! Output of every command: results on stdout, messages on stderr, exit statuses.
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed |
+//! | 2 | wrong usage |
+//! | 3 | a comparison without a verdict |
+//! | 128 + N | stopped by signal N: 130 for SIGINT, 143 for SIGTERM |
+//!
+//! A message that cannot be written is dropped: a run does not end because nobody reads stderr.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 
 use crate::report::{self, Run};
@@ -33,10 +43,32 @@ pub(super) fn render(run: &Run, format: Option<Format>) -> String {
 
 /// Writes a result to stdout. A reader that has gone (`| head`) is no error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to stdout")
+        }
         _ => Ok(()),
     }
+}
+
+/// Writes a line for people to stderr, or drops it.
+pub(super) fn tell(line: impl Display) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Ends the process with what clap has to say: help for stdout, or wrong usage.
+pub(super) fn leave(program: &str, answer: &clap::Error) -> ! {
+    let printed = answer.print();
+    let status = match printed {
+        _ if answer.use_stderr() => 2,
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            tell(format!("{program}: cannot write to stdout: {error}"));
+            1
+        }
+        _ => 0,
+    };
+    std::process::exit(status)
 }
 
 /// Joins the causes of `error`. Errors of this crate contain the text of their source, which is not
@@ -50,6 +82,23 @@ fn chain(error: &anyhow::Error) -> String {
 pub(super) enum Failure {
     Usage(anyhow::Error),
     Run(anyhow::Error),
+    /// Comparison that compared nothing, or of which no verdict is known.
+    NoVerdict(anyhow::Error),
+    Stopped {
+        signal: u8,
+        error: anyhow::Error,
+    },
+}
+
+impl Failure {
+    /// Returns the same failure as the end of a run that `signal` stopped.
+    pub(super) fn stopped_by(self, signal: u8) -> Failure {
+        let (Failure::Usage(error)
+        | Failure::Run(error)
+        | Failure::NoVerdict(error)
+        | Failure::Stopped { error, .. }) = self;
+        Failure::Stopped { signal, error }
+    }
 }
 
 impl From<anyhow::Error> for Failure {
@@ -64,11 +113,18 @@ pub(super) fn usage(why: impl Display) -> Failure {
 
 /// Ends a command; a failure is explained on stderr.
 pub(super) fn exit(program: &str, result: Result<(), Failure>) -> ExitCode {
-    let (error, code) = match result {
+    let (error, status) = match result {
         Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Usage(error)) => (error, 2),
         Err(Failure::Run(error)) => (error, 1),
+        Err(Failure::Usage(error)) => (error, 2),
+        Err(Failure::NoVerdict(error)) => (error, 3),
+        Err(Failure::Stopped { signal, error }) => (error, status_of(signal)),
     };
-    eprintln!("{program}: {}", chain(&error));
-    ExitCode::from(code)
+    tell(format!("{program}: {}", chain(&error)));
+    ExitCode::from(status)
+}
+
+/// Returns the exit status of a program that `signal` stopped, as a shell reports it.
+pub(super) fn status_of(signal: u8) -> u8 {
+    128 + signal
 }

@@ -2,6 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::output::tell;
 use crate::experiment::group::Group;
 use crate::experiment::pace::Rest;
 use crate::experiment::plan::Plan;
@@ -106,7 +107,7 @@ impl Observer for Screen {
         self.is_forecast = true;
         if let Some(words) = (self.analysis.forecast)(trials, rest.blocks) {
             let line = format!("after {}: {words}", position(place.round, rest));
-            self.bar.suspend(|| eprintln!("{line}"));
+            self.bar.suspend(|| tell(&line));
         }
     }
 

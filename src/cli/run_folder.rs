@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::axis::external;
+use crate::cli::output::tell;
 use crate::experiment::records::RECORDS;
 use crate::report::Run;
 
@@ -16,7 +17,7 @@ pub(super) fn read(place: &Path) -> anyhow::Result<Run> {
     // Bytes that are not text make an invalid line, whose error names the line.
     let text = String::from_utf8_lossy(&text);
     if external::are_old(&text) {
-        eprintln!("{name}: external servers are now named external/..., not peer/...");
+        tell(format!("{name}: external servers are now named external/..., not peer/..."));
     }
     Run::parse(&text).with_context(|| name.to_string())
 }

@@ -1,7 +1,8 @@
 //! Flags of the three server programs. One conversion makes the options of a server of them.
 //!
 //! stdout gets one ready line and nothing else. At the end, stderr gets the limits that peers
-//! reached. The first SIGTERM or SIGINT drains and exits with 0, the second exits at once with 1.
+//! reached. The first SIGTERM or SIGINT drains and exits with 0. The second exits at once with 128
+//! plus its number.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,11 +17,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::axis::{Driver, Malloc, Protocol, Rung};
-use crate::cli::output::{Failure, exit, usage};
+use crate::cli::interrupt::number;
+use crate::cli::output::{Failure, exit, status_of, tell, usage};
 use crate::cli::{spec_file, values};
-use crate::driver;
+use crate::driver::{self, DriverError};
 use crate::record::trial_spec::{ServerSpec, TrialSpec};
-use crate::server::{self, Event, Listen, Options, Plan};
+use crate::server::{self, Event, Listen, Options, Plan, ServerError};
 use crate::service::codecs::CodecSet;
 use crate::service::delay::InjectedDelay;
 use crate::sys::address::Address;
@@ -137,13 +139,13 @@ struct CommonArgs {
     #[arg(long, value_name = "N")]
     max_fields: Option<usize>,
     /// Time for a complete request head to arrive [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     head_timeout: Option<Duration>,
     /// Longest pause inside a body [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     body_timeout: Option<Duration>,
     /// Longest pause between requests [default: 75s]
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     idle_timeout: Option<Duration>,
     /// Most connections of a worker; others wait [default: 16384]
     #[arg(long, value_name = "N")]
@@ -208,6 +210,7 @@ impl ServeArgs {
         };
         let listen = Listen { protocol: rung.protocol(), address };
         serve(&spec, rung.driver(), &[("", listen)], codecs)
+            .map_err(|failure| without_ring(failure, rung))
     }
 }
 
@@ -220,6 +223,23 @@ impl ServeFlags {
             delay: self.delay,
             ..self.common.spec()?
         })
+    }
+}
+
+/// Adds the rung that needs no ring to the error of one that has none.
+fn without_ring(failure: Failure, rung: Rung) -> Failure {
+    let is_missing = |error: &anyhow::Error| {
+        let unavailable =
+            |error| matches!(error, &ServerError::Driver(DriverError::Unavailable { .. }));
+        error.downcast_ref().is_some_and(unavailable)
+    };
+    match failure {
+        Failure::Run(error) if is_missing(&error) => {
+            let other = Rung::new(Driver::Tokio, rung.protocol(), rung.codec(), rung.transport());
+            let other = other.expect("every protocol runs on tokio");
+            Failure::Run(anyhow!("{error}; or serve {other}, which needs no io_uring"))
+        }
+        failure => failure,
     }
 }
 
@@ -314,6 +334,7 @@ impl CommonArgs {
 
     fn cores(&self) -> anyhow::Result<Vec<usize>> {
         let given = self.cpu.as_ref().map(|cores| cores.0.clone());
+        given.iter().flatten().try_for_each(|core| affinity::check(*core))?;
         let workers = self.workers.or(given.as_ref().map(Vec::len)).unwrap_or(1);
         let cores = given.unwrap_or_else(affinity::cores);
         if workers == 0 {
@@ -362,7 +383,7 @@ fn run(
     let said = server.stop()?;
     if !said.limits.is_empty() {
         let limits = said.limits.iter().map(|(name, count)| format!("{name} {count}"));
-        eprintln!("limits that peers reached: {}", limits.collect::<Vec<_>>().join(", "));
+        tell(format!("limits that peers reached: {}", limits.collect::<Vec<_>>().join(", ")));
     }
     if let Some(path) = report {
         let json = serde_json::to_string(&said).expect("a report is plain data");
@@ -393,8 +414,8 @@ fn watch_signals(events: Sender<Event>) -> std::io::Result<()> {
         if signals.next().is_some() {
             let _ = events.send(Event::Signal);
         }
-        if signals.next().is_some() {
-            std::process::exit(1);
+        if let Some(signal) = signals.next() {
+            std::process::exit(status_of(number(signal)).into());
         }
     })?;
     Ok(())

@@ -38,6 +38,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_nanos(total))
 }
 
+/// Reads a duration that is not zero.
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("expected more than zero".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cores(pub Vec<usize>);
 
@@ -98,5 +106,8 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert!(duration("10").unwrap_err().contains("200ms"));
         assert!(duration("-1s").is_err());
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        assert_eq!(positive_duration("1ns"), Ok(Duration::from_nanos(1)));
+        assert!(positive_duration("0ms").unwrap_err().contains("more than zero"));
     }
 }

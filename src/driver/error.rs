@@ -19,26 +19,23 @@ pub(crate) fn io_uring_unavailable(error: &io::Error) -> DriverError {
 /// Chooses the advice; `disabled` is the sysctl `kernel.io_uring_disabled`, or empty.
 fn explain(error: &io::Error, disabled: &str) -> DriverError {
     let advice = match (error.raw_os_error(), disabled) {
-        (Some(libc::EPERM), "2") => {
-            "the sysctl kernel.io_uring_disabled is 2; set it to 0, or use the driver tokio"
-        }
+        (Some(libc::EPERM), "2") => "the sysctl kernel.io_uring_disabled is 2; set it to 0",
         (Some(libc::EPERM), "1") => {
-            "the sysctl kernel.io_uring_disabled is 1; set it to 0, join the group in \
-             kernel.io_uring_group, or use the driver tokio"
+            "the sysctl kernel.io_uring_disabled is 1; set it to 0, or join the group in \
+             kernel.io_uring_group"
         }
         (Some(libc::EPERM), _) => {
             "a seccomp filter forbids it, as containers do by default; run with a profile that \
-             allows io_uring_setup, io_uring_enter and io_uring_register, or use the driver tokio"
+             allows io_uring_setup, io_uring_enter and io_uring_register"
         }
         (Some(libc::ENOSYS), _) => {
-            "the kernel was built without it, or a seccomp filter hides it; use the driver tokio"
+            "the kernel was built without it, or a seccomp filter hides it; use another kernel, or a \
+             profile that allows io_uring_setup, io_uring_enter and io_uring_register"
         }
-        (Some(libc::EINVAL), _) => {
-            "the kernel is too old: expected Linux 6.1 or newer; use the driver tokio"
-        }
+        (Some(libc::EINVAL), _) => "the kernel is too old: use Linux 6.1 or newer",
         (Some(libc::ENOMEM), _) => "raise the limit of locked memory (ulimit -l)",
         (Some(libc::EMFILE | libc::ENFILE), _) => "raise the limit of open files (ulimit -n)",
-        _ => "use the driver tokio",
+        _ => "see io_uring_setup(2)",
     };
     DriverError::Unavailable { cause: error.to_string(), advice }
 }
@@ -57,9 +54,11 @@ mod tests {
             (libc::EINVAL, "0", "6.1"),
             (libc::ENOMEM, "0", "ulimit -l"),
             (libc::EMFILE, "0", "ulimit -n"),
+            (libc::EIO, "0", "io_uring_setup(2)"),
         ] {
             let error = explain(&io::Error::from_raw_os_error(code), disabled).to_string();
             assert!(error.contains(word), "{error}");
+            assert!(!error.contains("tokio"), "not every program can choose a driver: {error}");
         }
     }
 }

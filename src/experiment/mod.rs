@@ -23,7 +23,7 @@ pub mod options;
 pub mod order;
 pub mod pace;
 pub mod plan;
-mod preflight;
+pub mod preflight;
 pub mod preset;
 pub mod records;
 pub mod session;

@@ -1,28 +1,165 @@
-//! Checks before the first trial, so that no rung is blamed for a fault of this machine.
+//! Checks before the first launch, so that no rung is blamed for a fault of this machine.
+//!
+//! Each finding is one line that names the remedy. A fatal one means that nothing can be measured;
+//! any other limits the figures, and the run goes on.
 
-use std::fs;
-
-use anyhow::Context;
-
+use crate::driver::DriverError;
 use crate::driver::uring::ring::KernelRing;
-use crate::external::client::Client;
+use crate::probe::neighbours::{self, Neighbour};
+use crate::probe::{host, memory};
+use crate::sys::descriptors;
 
+use super::cell::Cell;
+use super::group::{self, Group};
 use super::plan::Plan;
 use super::testbed::Testbed;
 
-/// Bytes that must fit on the disk of the records.
-const ROOM_BYTES: usize = 1024 * 1024;
+/// Descriptors of a process without connections and children: standard streams, rings, listeners,
+/// and the files that a start opens for a moment.
+const USUAL_DESCRIPTORS: u64 = 32;
 
-pub(super) fn check(testbed: &Testbed, plan: &Plan) -> anyhow::Result<()> {
-    let path = testbed.out.join("room");
-    let written = fs::write(&path, vec![0; ROOM_BYTES]);
-    // A part of the file may be there after an error.
-    let removed = fs::remove_file(&path);
-    written.and(removed).with_context(|| {
-        format!("{}: no room for the records; free some space", testbed.out.display())
-    })?;
-    if plan.client != Client::Python {
-        KernelRing::open().context("the load generator cannot run")?;
+/// Pipes to a server and to its load generator.
+const MEMBER_DESCRIPTORS: u64 = 5;
+
+/// Governors that keep a core below its highest frequency.
+const SAVING_GOVERNORS: [&str; 2] = ["powersave", "conservative"];
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    pub fatal: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Checks this machine for `plan`. Raises the soft limit of descriptors if the plan needs it.
+pub fn check(testbed: &Testbed, plan: &Plan) -> Findings {
+    let mut findings = Findings::default();
+    findings.fatal.extend(KernelRing::open().err().map(|error| no_ring(&error)));
+    findings.warnings.extend(shared_core(testbed));
+    findings.warnings.extend(debug_build());
+    let free_bytes = memory::available_bytes();
+    let need = descriptors_needed(plan, &group::groups(plan, free_bytes));
+    if let Err(limit) = descriptors::raise_to(need) {
+        findings.fatal.push(too_few_descriptors(need, limit));
     }
-    Ok(())
+    let cores = [testbed.cpu_server, testbed.cpu_client];
+    findings.warnings.extend(neighbours::find(&cores).iter().map(neighbour));
+    findings.warnings.extend(too_little_memory(plan, free_bytes));
+    let core = testbed.cpu_server;
+    findings.warnings.extend(saving_governor(core, &host::governor(core)));
+    findings
+}
+
+fn shared_core(testbed: &Testbed) -> Option<String> {
+    testbed.shares_core().then(|| {
+        "server and load generator share a core and take turns on it, so rates and latencies are \
+         not shown; CPU per request is still that of the server alone; run on two cores to see all"
+            .to_owned()
+    })
+}
+
+fn debug_build() -> Option<String> {
+    cfg!(debug_assertions)
+        .then(|| "this is a debug build, whose figures mean nothing; use --release".to_owned())
+}
+
+/// The load generator needs a ring, for the conformance check at least.
+fn no_ring(error: &DriverError) -> String {
+    format!("the load generator cannot run, so nothing can be measured: {error}")
+}
+
+/// Returns the most descriptors that a process of the run has open at a time.
+fn descriptors_needed(plan: &Plan, groups: &[Group]) -> u64 {
+    let connections = plan.cells.iter().map(|cell| u64::from(cell.concurrency.connections));
+    let members = groups.iter().map(|group| group.cells.len() as u64 * MEMBER_DESCRIPTORS);
+    USUAL_DESCRIPTORS + connections.chain(members).max().unwrap_or(0)
+}
+
+fn too_few_descriptors(need: u64, limit: u64) -> String {
+    format!(
+        "a process of this run opens up to {need} files, and the limit is {limit}: raise it with \
+         `ulimit -n {need}`"
+    )
+}
+
+fn neighbour(neighbour: &Neighbour) -> String {
+    let Neighbour { program, pid, core } = neighbour;
+    format!(
+        "another {program} (process {pid}) runs on core {core}, so the figures of both are \
+         disturbed: wait for its end, or choose other cores with --cpu-server and --cpu-client"
+    )
+}
+
+fn too_little_memory(plan: &Plan, free_bytes: u64) -> Option<String> {
+    let tried = plan.cells.iter().filter(|cell| cell.skip.is_none());
+    let (need, cell) = tried
+        .map(|cell: &Cell| (group::memory_bytes(cell), cell))
+        .max_by_key(|(need, _)| *need)
+        .filter(|(need, _)| free_bytes > 0 && *need > free_bytes)?;
+    Some(format!(
+        "{cell} needs about {} MiB of memory, and {} MiB are free: send a smaller array, or keep \
+         fewer requests in flight with --in-flight",
+        need >> 20,
+        free_bytes >> 20
+    ))
+}
+
+fn saving_governor(core: usize, governor: &str) -> Option<String> {
+    SAVING_GOVERNORS.contains(&governor).then(|| {
+        format!(
+            "core {core} has the frequency governor {governor}, which keeps it slow: choose \
+             another with `cpupower frequency-set -g performance`"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::options::RunOptions;
+    use crate::experiment::preset::Preset;
+
+    fn plan() -> Plan {
+        let options = RunOptions {
+            rungs: Some("uring/h2/protobuf,tokio/axum/npy".into()),
+            sizes: Some(vec![8]),
+            ..RunOptions::new(Preset::Quick)
+        };
+        options.plan().unwrap()
+    }
+
+    #[test]
+    fn a_missing_ring_is_one_line_with_advice() {
+        let (cause, advice) = ("Operation not permitted".to_owned(), "allow it");
+        let line = no_ring(&DriverError::Unavailable { cause, advice });
+        assert!(line.starts_with("the load generator cannot run"), "{line}");
+        assert!(line.ends_with("Operation not permitted; allow it"), "{line}");
+    }
+
+    #[test]
+    fn descriptors_are_needed_for_connections_and_for_children() {
+        let plan = plan();
+        let one = [Group { cells: vec![0], is_sliced: true, part: 0 }];
+        assert_eq!(descriptors_needed(&plan, &one), USUAL_DESCRIPTORS + 50);
+        let many = [Group { cells: vec![0; 30], is_sliced: true, part: 0 }];
+        assert_eq!(descriptors_needed(&plan, &many), USUAL_DESCRIPTORS + 150);
+        let line = too_few_descriptors(82, 20);
+        assert!(line.contains("the limit is 20") && line.contains("`ulimit -n 82`"), "{line}");
+    }
+
+    #[test]
+    fn a_cell_that_does_not_fit_into_memory_is_named() {
+        let plan = plan();
+        assert_eq!(too_little_memory(&plan, 64 << 30), None);
+        assert_eq!(too_little_memory(&plan, 0), None, "unknown");
+        let line = too_little_memory(&plan, 40 << 20).unwrap();
+        assert!(line.contains("40 MiB are free") && line.contains("--in-flight"), "{line}");
+    }
+
+    #[test]
+    fn only_a_saving_governor_is_named() {
+        assert!(saving_governor(3, "powersave").unwrap().contains("core 3"));
+        for fine in ["performance", "schedutil", ""] {
+            assert_eq!(saving_governor(3, fine), None, "{fine}");
+        }
+    }
 }

@@ -3,15 +3,18 @@
 //! An existing file is never overwritten. To resume a run, the incomplete last line that a full
 //! disk or a killed process leaves is cut off, so at most one trial is lost.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use crate::record::Line;
 
 pub const RECORDS: &str = "records.jsonl";
+
+/// Bytes that must fit on the disk of the records.
+const ROOM_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub struct Records<W: Write = File> {
@@ -21,8 +24,8 @@ pub struct Records<W: Write = File> {
 
 impl Records {
     pub fn create(folder: &Path) -> anyhow::Result<Records> {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+        create_folder(folder)?;
+        check_room(folder)?;
         let path = folder.join(RECORDS);
         let file = File::create_new(&path).with_context(|| {
             format!(
@@ -33,10 +36,31 @@ impl Records {
         Ok(Records { file, path })
     }
 
+    /// Creates the file in `folder`, or in the first of `folder-2`, `folder-3` and so on that does
+    /// not exist.
+    pub fn create_numbered(folder: &Path) -> anyhow::Result<Records> {
+        create_folder(folder.parent().unwrap_or(Path::new(".")))?;
+        let mut numbered = folder.to_owned();
+        let mut number = 1_u32;
+        while let Err(error) = fs::create_dir(&numbered) {
+            if error.kind() != ErrorKind::AlreadyExists {
+                return Err(no_folder(&numbered, &error));
+            }
+            number += 1;
+            numbered = PathBuf::from(format!("{}-{number}", folder.display()));
+        }
+        Records::create(&numbered)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.path.parent().expect("the path ends with the name of the file")
+    }
+
     pub fn resume(folder: &Path) -> anyhow::Result<Records> {
+        check_room(folder)?;
         let path = folder.join(RECORDS);
-        let open = || -> std::io::Result<File> {
-            let text = std::fs::read(&path)?;
+        let open = || -> io::Result<File> {
+            let text = fs::read(&path)?;
             let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             let mut file = OpenOptions::new().write(true).open(&path)?;
             file.set_len(whole as u64)?;
@@ -59,6 +83,29 @@ impl<W: Write> Records<W> {
             )
         })
     }
+}
+
+fn create_folder(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).map_err(|error| no_folder(folder, &error))
+}
+
+fn no_folder(folder: &Path, error: &io::Error) -> anyhow::Error {
+    let folder = folder.display();
+    anyhow!("cannot create the folder {folder}: {error}; choose another one with --out DIR")
+}
+
+fn check_room(folder: &Path) -> anyhow::Result<()> {
+    let path = folder.join("room");
+    let written = fs::write(&path, vec![0; ROOM_BYTES]);
+    // A part of the file may be there after an error.
+    let removed = fs::remove_file(&path);
+    written.and(removed).map_err(|error| {
+        anyhow!(
+            "{}: no room for the records: {error}; free some space, or choose another folder with \
+             --out DIR",
+            folder.display()
+        )
+    })
 }
 
 #[cfg(test)]
@@ -91,6 +138,30 @@ mod tests {
         let error = format!("{:#}", records.append(&line()).unwrap_err());
         assert!(error.contains("run/records.jsonl") && error.contains("--continue"), "{error}");
         assert!(error.contains("no storage space"), "{error}");
+    }
+
+    #[test]
+    fn runs_of_the_same_second_have_numbered_folders() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("runs").join("2026-01-01-000000");
+        let names: Vec<String> = (0..3)
+            .map(|_| {
+                let records = Records::create_numbered(&folder).unwrap();
+                records.folder().file_name().unwrap().to_string_lossy().into_owned()
+            })
+            .collect();
+        assert_eq!(names, ["2026-01-01-000000", "2026-01-01-000000-2", "2026-01-01-000000-3"]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_comes_with_the_flag_for_another() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let inside = file.path().join("run");
+        let created = [Records::create(&inside), Records::create_numbered(&inside)];
+        for error in created.map(|created| created.unwrap_err().to_string()) {
+            assert!(error.contains("cannot create the folder"), "{error}");
+            assert!(error.ends_with("; choose another one with --out DIR"), "{error}");
+        }
     }
 
     #[test]

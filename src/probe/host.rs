@@ -56,7 +56,7 @@ impl Host {
             memory_bytes: memory_bytes(&read("/proc/meminfo")),
             mitigations: mitigations(),
             clocksource: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
-            governor: read(format!("/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor")),
+            governor: governor(core),
             sysctl: SYSCTLS
                 .iter()
                 .map(|name| ((*name).to_owned(), read(Path::new("/proc/sys").join(name))))
@@ -65,6 +65,11 @@ impl Host {
             loopback_mtu: read("/sys/class/net/lo/mtu").parse().unwrap_or_default(),
         }
     }
+}
+
+/// Returns the frequency governor of `core`; most virtual machines have none.
+pub fn governor(core: usize) -> String {
+    read(format!("/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor"))
 }
 
 /// Reads a file without its line end; empty if it cannot be read.

@@ -12,6 +12,7 @@ pub mod disturbance;
 mod elf;
 pub mod host;
 pub mod memory;
+pub mod neighbours;
 pub mod os_noise;
 mod process_tree;
 pub mod sched_stats;

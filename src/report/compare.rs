@@ -6,6 +6,7 @@
 //! interleaved, so a change of the machine between the runs counts as a difference.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::record::{Counts, Header, RequestCounts, Side, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval, UNITS_MIN};
@@ -38,10 +39,21 @@ pub struct Comparison {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComparedCell {
     pub name: String,
-    pub result: Result<(Interval, Verdict), String>,
+    pub result: Result<(Interval, Verdict), Obstacle>,
     pub old_ns: Option<Interval>,
     /// Old and new. No objection, since faults depend on memory that a process has touched before.
     pub faults: [Option<f64>; 2],
+}
+
+/// Reason why a cell has no ratio.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    NotTried(Side),
+    /// The old side has no figure, so nothing is known of the new one.
+    Old(String),
+    /// The new side has no figure where the old one has.
+    New(String),
+    NoCommonBlock,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -86,10 +98,39 @@ impl Comparison {
         let grown = self.counts.iter().filter(|count| count.has_grown()).map(ComparedCount::line);
         let slower = self.cells.iter().filter_map(|cell| match &cell.result {
             Ok((_, Verdict::Slower)) => Some(format!("{} is slower", cell.name)),
-            Ok(_) => None,
-            Err(reason) => Some(format!("{}: {reason}", cell.name)),
+            Err(obstacle @ Obstacle::New(_)) => Some(format!("{}: {obstacle}", cell.name)),
+            Ok(_) | Err(_) => None,
         });
         grown.chain(slower).collect()
+    }
+
+    /// Returns the reason why no verdict is known; `None` if there is one for a cell at least.
+    pub fn no_verdict(&self) -> Option<String> {
+        let verdicts: Vec<Verdict> = self.verdicts().collect();
+        if verdicts.is_empty() {
+            let all_are = |wanted: fn(&Obstacle) -> bool| {
+                self.cells.iter().all(|cell| cell.result.as_ref().is_err_and(wanted))
+            };
+            let why = match self.cells.len() {
+                0 => "there is no timed trial on either side",
+                _ if all_are(|obstacle| matches!(obstacle, Obstacle::NotTried(_))) => {
+                    "the two sides have no cell in common"
+                }
+                _ => "no cell has a figure on both sides",
+            };
+            return Some(format!("nothing was compared: {why}"));
+        }
+        let is_unknown = verdicts.iter().all(|verdict| *verdict == Verdict::Unknown);
+        is_unknown.then(|| {
+            format!(
+                "no verdict: all cells that were compared are unknown, because a verdict needs \
+                 {UNITS_MIN} blocks in which both sides were measured; repeat with more --rounds"
+            )
+        })
+    }
+
+    fn verdicts(&self) -> impl Iterator<Item = Verdict> {
+        self.cells.iter().filter_map(|cell| Some(cell.result.as_ref().ok()?.1))
     }
 
     pub fn render(&self) -> String {
@@ -104,7 +145,7 @@ impl Comparison {
                     let (ratio, faults) = (units::ratio(ratio), format!("{before} -> {now}"));
                     lines.push(vec![name.clone(), old, ratio, faults, verdict.word().to_owned()]);
                 }
-                Err(reason) => lines.push(vec![name.clone(), reason.clone()]),
+                Err(obstacle) => lines.push(vec![name.clone(), obstacle.to_string()]),
             }
         }
         let warning = self.warning.iter().map(|warning| format!("warning: {warning}\n"));
@@ -112,11 +153,22 @@ impl Comparison {
         for count in &self.counts {
             text.push_str(&format!("  {}\n", count.line()));
         }
+        if let Some(reason) = self.no_verdict() {
+            return text + &reason + "\n";
+        }
         text.push_str(&format!(
             "same: no difference beyond {:.1} % was shown; the intervals of all cells hold together \
              at 95 %\n",
             self.threshold.share() * 100.0
         ));
+        let unknown = self.verdicts().filter(|verdict| *verdict == Verdict::Unknown).count();
+        if unknown > 0 {
+            text.push_str(&format!(
+                "unknown: fewer than {UNITS_MIN} blocks in which both sides were measured; there \
+                 is no verdict on {unknown} of {} cells\n",
+                self.cells.len()
+            ));
+        }
         text
     }
 }
@@ -165,15 +217,11 @@ fn compare(cells: Vec<Vec<Pair<'_>>>, threshold: Floor) -> Vec<ComparedCell> {
             CellTrials(builds.iter().flat_map(|pair| pair[side].0.iter().copied()).collect())
         };
         let (old, new) = (merged(0), merged(1));
-        let obstacle = |which, cell: &CellTrials<'_>| match cell.obstacle() {
-            None if cell.0.is_empty() => Some(format!("not tried on the {which} side")),
-            reason => reason.map(|reason| format!("{which}: {reason}")),
-        };
-        let result = match obstacle("old", &old).or_else(|| obstacle("new", &new)) {
-            Some(reason) => Err(reason),
+        let result = match obstacle(&old, &new) {
+            Some(obstacle) => Err(obstacle),
             None => log
                 .map(|log| (log.exp(), Verdict::judge(&log, threshold)))
-                .ok_or_else(|| "no block in which both were measured".to_owned()),
+                .ok_or(Obstacle::NoCommonBlock),
         };
         ComparedCell {
             name: old.0.first().or(new.0.first()).map_or_else(String::new, |trial| name(trial)),
@@ -183,6 +231,15 @@ fn compare(cells: Vec<Vec<Pair<'_>>>, threshold: Floor) -> Vec<ComparedCell> {
         }
     };
     cells.into_iter().zip(intervals).map(compared).collect()
+}
+
+fn obstacle(old: &CellTrials<'_>, new: &CellTrials<'_>) -> Option<Obstacle> {
+    let untried =
+        |side, cell: &CellTrials<'_>| cell.0.is_empty().then_some(Obstacle::NotTried(side));
+    untried(Side::Old, old)
+        .or_else(|| untried(Side::New, new))
+        .or_else(|| old.obstacle().map(Obstacle::Old))
+        .or_else(|| new.obstacle().map(Obstacle::New))
 }
 
 fn log_ratios(builds: &[Pair<'_>]) -> Member {
@@ -195,6 +252,18 @@ fn log_ratios(builds: &[Pair<'_>]) -> Member {
 fn name(trial: &Trial) -> String {
     let Trial { rung, array, connections, in_flight, .. } = trial;
     format!("{rung} {} {}", units::bytes(array.bytes), load(*connections, *in_flight))
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::NotTried(Side::Old) => f.write_str("not tried on the old side"),
+            Obstacle::NotTried(Side::New) => f.write_str("not tried on the new side"),
+            Obstacle::Old(reason) => write!(f, "old: {reason}"),
+            Obstacle::New(reason) => write!(f, "new: {reason}"),
+            Obstacle::NoCommonBlock => f.write_str("no block in which both were measured"),
+        }
+    }
 }
 
 impl ComparedCount {

@@ -6,7 +6,8 @@
 //! |---|---|
 //! | records to trials by cell | [`run`], `cell` |
 //! | trials to rows | [`aggregate`]: `status`, `ceiling`, [`noise`], [`control`], [`scatter`] |
-//! | figures over several cells | [`model`], [`open`], [`counts`], [`compare`], [`forecast`] |
+//! | figures over several cells | [`model`], [`open`], [`counts`], [`forecast`] |
+//! | two builds or runs | [`compare`], [`comparable`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
 //! | rows to text | `columns`, [`table`], [`markdown`], [`csv`], [`seed`] |
 
@@ -15,6 +16,7 @@ pub mod background_load;
 mod ceiling;
 mod cell;
 mod columns;
+pub mod comparable;
 pub mod compare;
 pub mod control;
 mod core_speed;

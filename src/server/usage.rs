@@ -1,21 +1,18 @@
 //! Descriptor limit and resource usage of the server process.
 
-use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::driver::Counters;
 use crate::probe::memory;
 use crate::record::{DelayTotals, ServerReport};
 use crate::server::ServerError;
 use crate::service::delay::InjectedDelay;
+use crate::sys::descriptors;
 
 /// Raises the soft limit of descriptors, usually 1024, to the hard one.
 pub fn raise_descriptor_limit() -> Result<(), ServerError> {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    raised.map_err(|error| ServerError::System {
-        what: "raise the descriptor limit",
-        source: error.into(),
-    })
+    let what = "raise the descriptor limit";
+    descriptors::raise().map_err(|source| ServerError::System { what, source })
 }
 
 pub(super) fn report(

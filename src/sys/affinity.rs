@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AffinityError {
     /// The core does not exist, or a cpuset or container forbids it.
-    #[error("cannot pin to core {core}: expected one of the cores {allowed:?}")]
+    #[error("core {core} is not available to this process (allowed: {})", list(allowed))]
     Refused { core: usize, allowed: Vec<usize> },
     /// The kernel accepted the pin, but the mask has other cores.
     #[error("pinned to core {core}, but the thread may run on {got:?}")]
@@ -20,6 +20,16 @@ pub enum AffinityError {
 pub fn cores() -> Vec<usize> {
     let mask = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
     (0..CpuSet::count()).filter(|&core| mask.is_set(core).unwrap_or(false)).collect()
+}
+
+/// Fails for a core that the calling thread may not run on.
+pub fn check(core: usize) -> Result<(), AffinityError> {
+    let allowed = cores();
+    if allowed.contains(&core) { Ok(()) } else { Err(AffinityError::Refused { core, allowed }) }
+}
+
+fn list(cores: &[usize]) -> String {
+    cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Pins the calling thread, and threads that it starts later, to `core`.

@@ -5,6 +5,7 @@
 pub mod address;
 pub mod affinity;
 pub mod child;
+pub mod descriptors;
 pub mod foreign_sockets;
 pub mod listener;
 pub mod malloc;

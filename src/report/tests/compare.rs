@@ -106,8 +106,53 @@ fn runs_are_compared_by_their_cells() {
     let of = |cost| run((0..8).map(|round| trial("uring/h1/npy", round, cost)).collect());
     let comparison = Comparison::of_runs(&of(1000), &of(1200), Floor::of_share(0.02));
     assert_eq!(comparison.objections(), ["uring/h1/npy 8 B 1x1000 is slower"]);
-    let other = run(vec![trial("uring/h1/json", 0, 1)]);
-    let comparison = Comparison::of_runs(&of(1000), &other, Floor::of_share(0.02));
-    assert_eq!(comparison.cells.len(), 2);
-    assert!(comparison.objections().iter().all(|line| line.contains("not tried on the")));
+}
+
+#[test]
+fn a_comparison_without_a_verdict_says_why() {
+    let threshold = Floor::of_share(0.02);
+    let of = |rung: &str, rounds| run((0..rounds).map(|round| trial(rung, round, 1000)).collect());
+    let compared = |old: &Run, new: &Run| Comparison::of_runs(old, new, threshold);
+    let decided = compared(&of("uring/h1/npy", 8), &of("uring/h1/npy", 8));
+    assert_eq!(decided.no_verdict(), None);
+    assert!(decided.render().contains("same: no difference"));
+    let nothing = compared(&run(Vec::new()), &run(Vec::new()));
+    let apart = compared(&of("uring/h1/npy", 8), &of("uring/h1/json", 8));
+    let failed = Outcome::Failed { reason: "died".into(), stderr: String::new() };
+    let failed = run(vec![with(trial("uring/h1/npy", 0, 1), failed)]);
+    let failed = compared(&failed, &failed);
+    let few = compared(&of("uring/h1/npy", 2), &of("uring/h1/npy", 2));
+    for (comparison, why) in [
+        (nothing, "nothing was compared: there is no timed trial on either side"),
+        (apart, "nothing was compared: the two sides have no cell in common"),
+        (failed, "nothing was compared: no cell has a figure on both sides"),
+        (few, "no verdict: all cells that were compared are unknown"),
+    ] {
+        let reason = comparison.no_verdict().expect(why);
+        assert!(reason.starts_with(why), "{reason}");
+        assert_eq!(comparison.objections(), [""; 0]);
+        let text = comparison.render();
+        assert!(text.ends_with(&(reason + "\n")) && !text.contains("same: no"), "{text}");
+    }
+}
+
+#[test]
+fn cells_without_a_verdict_are_counted_where_others_have_one() {
+    let mut trials = builds(1.0);
+    let other = |side| Trial { rung: "uring/h1/json".into(), ..build(side, 0, 0, 1000) };
+    trials.extend([other(Side::Old), other(Side::New)]);
+    let comparison = Comparison::of_builds(&run(trials), Floor::of_share(0.02));
+    assert_eq!(comparison.no_verdict(), None);
+    let text = comparison.render();
+    assert!(text.ends_with("there is no verdict on 1 of 2 cells\n"), "{text}");
+}
+
+#[test]
+fn a_cell_that_fails_on_the_old_side_only_is_no_objection() {
+    let mut trials = builds(1.0);
+    let failed = Outcome::Failed { reason: "died".into(), stderr: String::new() };
+    trials.push(with(build(Side::Old, 0, 10, 1), failed));
+    let comparison = Comparison::of_builds(&run(trials), Floor::of_share(0.02));
+    assert_eq!(comparison.objections(), [""; 0]);
+    assert!(comparison.render().contains("old: INVALID in 1 of 11 rounds: died"));
 }
