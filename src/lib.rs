@@ -79,7 +79,7 @@
 //!     trial_spec/       document that describes a trial
 //!                       [load nanoseconds server]
 //! driver/               sockets and event loops, one policy for all connections
-//!                       [connection error shutdown]
+//!                       [connection error poll shutdown]
 //!     tokio/            tokio and tokio-uring
 //!                       [epoll net tokio_uring worker]
 //!     uring/            own reactor over io_uring
@@ -94,8 +94,8 @@
 //! external/             manifests and environments of servers that are not part of this crate
 //!                       [advice client environment listing manifest]
 //! load/                 load generator: connections, schedule, verification of every reply
-//!                       [array_file arrivals client conformance message net nonce run schedule
-//!                       steady_state verify worker]
+//!                       [array_file arrivals client conformance message net nonce reactor run
+//!                       schedule steady_state verify worker]
 //! server/               builds a rung: matches every axis once
 //!                       [bind build usage]
 //! experiment/           plan, order of launches, child processes, records

@@ -187,3 +187,73 @@ fn the_report_of_a_comparison_is_the_comparison() {
     assert_eq!((report.status.code(), text(&report.stdout)), (Some(0), table));
     assert_eq!(output(&["report", out, "--format", "csv"]).status.code(), Some(2));
 }
+
+/// Runs `program` without a system call; `None` if this machine has no means to forbid it.
+fn without_call(number: u32, program: &str, args: &[&str]) -> Option<Output> {
+    let mut python = Command::new("python3");
+    python.args(["tests/data/without_call.py", &number.to_string(), program]).args(args);
+    let output = python.stdin(Stdio::null()).output().ok();
+    output.filter(|output| !text(&output.stderr).starts_with("no seccomp filter"))
+}
+
+const IO_URING_SETUP: u32 = 425;
+const PIDFD_GETFD: u32 = 438;
+
+#[test]
+fn without_io_uring_the_other_rungs_are_measured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("run");
+    let rungs = "tokio/{raw,h1,h2}/npy,tokio/{axum,tonic}/reflect,uring/h1/npy";
+    let args = ["ladder", "--rungs", rungs, "--sizes", "8,1MiB", "--in-flight", "4", "--rounds"];
+    let short = ["1", "--duration", "20ms", "--out", out.to_str().expect("text")];
+    let Some(output) = without_call(IO_URING_SETUP, NDECHO, &[&args[..], &short].concat()) else {
+        return;
+    };
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
+    assert_eq!(stderr.matches("io_uring is not available").count(), 1, "{stderr}");
+    assert!(stdout.contains("the load generator ran on poll(2)"), "{stdout}");
+    for trial in trials(&out) {
+        match &trial.outcome {
+            Outcome::Measured(measured) => {
+                assert!(measured.is_client_on_poll && measured.requests > 0, "{}", trial.rung);
+            }
+            outcome => {
+                let is_skipped = matches!(outcome, Outcome::Skipped { .. });
+                assert!(is_skipped && trial.rung.starts_with("uring"), "{}", trial.rung);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_program_that_needs_io_uring_gives_advice_that_it_can_follow() {
+    let addresses = ["--grpc", "127.0.0.1:0", "--rest", "127.0.0.1:0"];
+    let serve = ["serve", "uring/h2/protobuf"];
+    let uring_server = env!("CARGO_BIN_EXE_uring-server");
+    for (program, args, other) in
+        [(NDECHO, &serve[..], Some("or serve tokio/h2/protobuf")), (uring_server, &addresses, None)]
+    {
+        let Some(output) = without_call(IO_URING_SETUP, program, args) else { return };
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("io_uring is not available"), "{message}");
+        assert_eq!(message.contains("tokio"), other.is_some(), "{message}");
+        assert!(other.is_none_or(|other| message.contains(other)), "{message}");
+    }
+}
+
+#[test]
+fn sockets_that_cannot_be_looked_at_are_one_line_of_the_report() {
+    if ring::is_missing() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("run");
+    let args = tiny(out.to_str().expect("text"), &[]);
+    let Some(output) = without_call(PIDFD_GETFD, NDECHO, &args) else { return };
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{stdout}{}", text(&output.stderr));
+    let line = "the TCP options of servers could not be read from outside: Operation not permitted";
+    assert_eq!(stdout.matches(line).count(), 1, "{stdout}");
+}

@@ -155,7 +155,7 @@ impl CompareArgs {
         let testbed = self.testbed.testbed(started_unix_s).map_err(Failure::Usage)?;
         let testbed = Testbed { builds: [old.clone(), new.clone()], ..testbed };
         let interrupt = Interrupt::watch()?;
-        let measured = self.measure(testbed, &plan, started_unix_s, interrupt.flag());
+        let measured = self.measure(testbed, plan, started_unix_s, interrupt.flag());
         let run = interrupt.attribute(measured.map_err(Failure::Run))?;
         finish(&Comparison::of_builds(&run, self.threshold()))
     }
@@ -181,17 +181,17 @@ impl CompareArgs {
     fn measure(
         &self,
         mut testbed: Testbed,
-        plan: &Plan,
+        mut plan: Plan,
         started_unix_s: u64,
         stop: &AtomicBool,
     ) -> anyhow::Result<Run> {
-        measure::preflight(&testbed, plan)?;
-        let header = header(plan, &testbed, COMMAND, started_unix_s);
+        measure::preflight(&testbed, &mut plan)?;
+        let header = header(&plan, &testbed, COMMAND, started_unix_s);
         let mut records = self.testbed.create_records(&mut testbed)?;
         records.append(&Line::Header(Box::new(header)))?;
         let builds = self.old.0.len() as u32;
-        let counted = ab::counted(plan, builds);
-        let timed = ab::timed(plan, builds, counted.cells.len() as u32);
+        let counted = ab::counted(&plan, builds);
+        let timed = ab::timed(&plan, builds, counted.cells.len() as u32);
         let analysis = Analysis { is_enough: is_resolved, forecast: forecast::of_builds };
         for plan in [counted, timed] {
             let earlier = Vec::new();

@@ -194,7 +194,7 @@ impl LadderArgs {
         stop: &AtomicBool,
     ) -> anyhow::Result<()> {
         self.set_up(&mut testbed, &mut plan, stop)?;
-        measure::preflight(&testbed, &plan)?;
+        measure::preflight(&testbed, &mut plan)?;
         let opened = match earlier {
             Some(run) => {
                 measure::watch(&testbed);

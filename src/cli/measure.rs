@@ -82,7 +82,7 @@ impl TestbedArgs {
 }
 
 /// Reports what limits the figures of a run on this machine; fails if it cannot measure anything.
-pub(super) fn preflight(testbed: &Testbed, plan: &Plan) -> anyhow::Result<()> {
+pub(super) fn preflight(testbed: &Testbed, plan: &mut Plan) -> anyhow::Result<()> {
     let Findings { fatal, warnings } = preflight::check(testbed, plan);
     for warning in warnings {
         tell(format!("warning: {warning}"));

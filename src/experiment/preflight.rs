@@ -1,14 +1,17 @@
 //! Checks before the first launch, so that no rung is blamed for a fault of this machine.
 //!
 //! Each finding is one line that names the remedy. A fatal one means that nothing can be measured;
-//! any other limits the figures, and the run goes on.
+//! any other limits the figures, and the run goes on. Rungs that this machine cannot serve are
+//! skipped.
 
+use crate::axis::Driver;
 use crate::driver::DriverError;
 use crate::driver::uring::ring::KernelRing;
 use crate::probe::neighbours::{self, Neighbour};
 use crate::probe::{host, memory};
 use crate::sys::descriptors;
 
+use super::any_rung::AnyRung;
 use super::cell::Cell;
 use super::group::{self, Group};
 use super::plan::Plan;
@@ -31,9 +34,11 @@ pub struct Findings {
 }
 
 /// Checks this machine for `plan`. Raises the soft limit of descriptors if the plan needs it.
-pub fn check(testbed: &Testbed, plan: &Plan) -> Findings {
+pub fn check(testbed: &Testbed, plan: &mut Plan) -> Findings {
     let mut findings = Findings::default();
-    findings.fatal.extend(KernelRing::open().err().map(|error| no_ring(&error)));
+    if let Err(error) = KernelRing::open() {
+        findings.skip_rungs_on_rings(&error, plan);
+    }
     findings.warnings.extend(shared_core(testbed));
     findings.warnings.extend(debug_build());
     let free_bytes = memory::available_bytes();
@@ -62,9 +67,27 @@ fn debug_build() -> Option<String> {
         .then(|| "this is a debug build, whose figures mean nothing; use --release".to_owned())
 }
 
-/// The load generator needs a ring, for the conformance check at least.
-fn no_ring(error: &DriverError) -> String {
-    format!("the load generator cannot run, so nothing can be measured: {error}")
+impl Findings {
+    /// Skips the rungs that need a ring. The load generator does without one.
+    fn skip_rungs_on_rings(&mut self, error: &DriverError, plan: &mut Plan) {
+        let mut skipped = 0;
+        for cell in plan.cells.iter_mut().filter(|cell| cell.skip.is_none()) {
+            if matches!(&cell.rung, AnyRung::Own(rung) if rung.driver() != Driver::Tokio) {
+                cell.skip = Some("io_uring is not available".to_owned());
+                skipped += 1;
+            }
+        }
+        if plan.cells.iter().all(|cell| cell.skip.is_some()) {
+            self.fatal.push(format!(
+                "{error}; all chosen rungs need it: choose others with --rungs 'tokio/*'"
+            ));
+        } else {
+            self.warnings.push(format!(
+                "{error}; {skipped} cells on io_uring are skipped, and the load generator runs on \
+                 poll(2)"
+            ));
+        }
+    }
 }
 
 /// Returns the most descriptors that a process of the run has open at a time.
@@ -97,7 +120,7 @@ fn too_little_memory(plan: &Plan, free_bytes: u64) -> Option<String> {
         .filter(|(need, _)| free_bytes > 0 && *need > free_bytes)?;
     Some(format!(
         "{cell} needs about {} MiB of memory, and {} MiB are free: send a smaller array, or keep \
-         fewer requests in flight with --in-flight",
+         fewer requests in flight",
         need >> 20,
         free_bytes >> 20
     ))
@@ -128,11 +151,22 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_ring_is_one_line_with_advice() {
+    fn without_a_ring_the_rungs_that_need_one_are_skipped_in_one_line() {
         let (cause, advice) = ("Operation not permitted".to_owned(), "allow it");
-        let line = no_ring(&DriverError::Unavailable { cause, advice });
-        assert!(line.starts_with("the load generator cannot run"), "{line}");
-        assert!(line.ends_with("Operation not permitted; allow it"), "{line}");
+        let error = DriverError::Unavailable { cause, advice };
+        let (mut findings, mut plan) = (Findings::default(), plan());
+        findings.skip_rungs_on_rings(&error, &mut plan);
+        assert_eq!((findings.fatal.len(), findings.warnings.len()), (0, 1), "{findings:?}");
+        let line = &findings.warnings[0];
+        assert!(line.contains("Operation not permitted; allow it;"), "{line}");
+        assert!(line.contains("are skipped, and the load generator runs on poll(2)"), "{line}");
+        for cell in &plan.cells {
+            assert_eq!(cell.skip.is_some(), cell.rung.to_string().starts_with("uring"), "{cell}");
+        }
+        plan.cells.retain(|cell| cell.skip.is_some());
+        let mut findings = Findings::default();
+        findings.skip_rungs_on_rings(&error, &mut plan);
+        assert!(findings.fatal[0].contains("--rungs 'tokio/*'"), "{findings:?}");
     }
 
     #[test]
@@ -152,7 +186,7 @@ mod tests {
         assert_eq!(too_little_memory(&plan, 64 << 30), None);
         assert_eq!(too_little_memory(&plan, 0), None, "unknown");
         let line = too_little_memory(&plan, 40 << 20).unwrap();
-        assert!(line.contains("40 MiB are free") && line.contains("--in-flight"), "{line}");
+        assert!(line.contains("40 MiB are free") && line.contains("fewer requests"), "{line}");
     }
 
     #[test]

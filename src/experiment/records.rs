@@ -29,7 +29,7 @@ impl Records {
         let path = folder.join(RECORDS);
         let file = File::create_new(&path).with_context(|| {
             format!(
-                "cannot create {}: choose another --out, or resume the run with --continue",
+                "cannot create {}: choose another --out; `ndecho ladder --continue` resumes a run",
                 path.display()
             )
         })?;
@@ -78,7 +78,7 @@ impl<W: Write> Records<W> {
         text.push('\n');
         self.file.write_all(text.as_bytes()).with_context(|| {
             format!(
-                "cannot write to {}: its trials are complete; make room and resume the run with --continue",
+                "cannot write to {}: its trials are complete; make room; `ndecho ladder --continue` resumes a run",
                 self.path.display()
             )
         })

@@ -28,6 +28,7 @@ pub mod conformance;
 pub mod message;
 pub mod net;
 pub mod nonce;
+pub mod reactor;
 pub mod run;
 pub mod schedule;
 pub mod steady_state;
@@ -71,6 +72,10 @@ pub enum LoadError {
     Driver(#[from] DriverError),
     #[error(transparent)]
     NoArray(#[from] ArrayError),
+    #[error(
+        "the array and its message need {need_mib} MiB, and {free_mib} MiB of memory are free; send a smaller array"
+    )]
+    Memory { need_mib: u64, free_mib: u64 },
     #[error(transparent)]
     File(#[from] ArrayFileError),
     #[error(transparent)]

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::axis::Family;
-use crate::driver::uring::{ConnectionId, Reactor};
+use crate::driver::uring::ConnectionId;
 use crate::driver::{self, Connected};
 use crate::record::trial_spec::{CONNECTIONS_MAX, LoadSpec, Place, RequestHeaders};
 use crate::service::routes::GRPC_PATH;
@@ -19,6 +19,7 @@ use crate::wire::{ChangingFields, Limits};
 
 use super::LoadError;
 use super::client::LoadConnection;
+use super::reactor::ClientReactor;
 use super::run::Run;
 
 /// Most bytes of a reply, as a multiple of its request, since JSON may contain spaces.
@@ -29,14 +30,14 @@ const REPLY_BYTES_MORE: usize = 64 * 1024;
 
 /// Makes a reactor for a client. It reads even while requests wait to be sent: a server that waits
 /// for its replies to be read would never read the requests.
-pub fn reactor(busy_poll: Duration) -> Result<Reactor, LoadError> {
+pub fn reactor(busy_poll: Duration) -> ClientReactor {
     let options = driver::Options {
         outbox_bytes_max: usize::MAX,
         connections_max: CONNECTIONS_MAX as usize,
         drain_timeout: Duration::ZERO,
         busy_poll,
     };
-    Ok(Reactor::new(options)?)
+    ClientReactor::new(options)
 }
 
 pub fn connect(spec: &LoadSpec, end: Instant) -> Result<Vec<OwnedFd>, LoadError> {
@@ -56,7 +57,7 @@ pub fn connect(spec: &LoadSpec, end: Instant) -> Result<Vec<OwnedFd>, LoadError>
 }
 
 pub fn start(
-    reactor: &mut Reactor,
+    reactor: &mut ClientReactor,
     spec: &LoadSpec,
     sockets: Vec<OwnedFd>,
     run: &Rc<RefCell<Run>>,

@@ -349,6 +349,7 @@ impl Run {
                 lag_histogram: open.lags.to_text(),
             }),
             slices: std::mem::take(&mut self.slices),
+            is_client_on_poll: false,
         })
     }
 

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::array::NdArray;
-use crate::driver::uring::{ConnectionId, Reactor};
+use crate::driver::uring::ConnectionId;
+use crate::probe::memory;
 use crate::record::trial_spec::{ArraySpec, Length, LoadSpec};
 use crate::record::{Measurement, Slice};
 use crate::sys::socket::SocketOptions;
@@ -15,6 +16,7 @@ use crate::sys::{affinity, socket};
 
 use super::array_file::ArrayFile;
 use super::message::{Body, Message};
+use super::reactor::ClientReactor;
 use super::run::Run;
 use super::{LoadError, conformance, net};
 
@@ -28,7 +30,7 @@ const MAPPED_BYTES: usize = 31 << 20;
 pub struct Load {
     spec: LoadSpec,
     run: Rc<RefCell<Run>>,
-    reactor: Reactor,
+    reactor: ClientReactor,
     connections: Vec<ConnectionId>,
     socket: SocketOptions,
 }
@@ -51,7 +53,7 @@ impl Load {
         let sockets = net::connect(spec, Instant::now() + spec.timeout)?;
         let socket = socket::read_back(&sockets[0])?;
         let run = Rc::new(RefCell::new(Run::new(spec, messages)?));
-        let mut reactor = net::reactor(spec.knobs.busy_poll)?;
+        let mut reactor = net::reactor(spec.knobs.busy_poll);
         let connections = net::start(&mut reactor, spec, sockets, &run)?;
         Ok(Load { spec: spec.clone(), run, reactor, connections, socket })
     }
@@ -87,8 +89,10 @@ impl Load {
 
     pub fn finish(self) -> Result<Measurement, LoadError> {
         self.run.borrow_mut().end_slices();
+        let is_on_poll = !self.reactor.is_ring();
         drop(self.reactor);
-        self.run.borrow_mut().finish(self.socket)
+        let measured = self.run.borrow_mut().finish(self.socket)?;
+        Ok(Measurement { is_client_on_poll: is_on_poll, ..measured })
     }
 
     fn drive(&mut self) -> Result<(), LoadError> {
@@ -108,7 +112,11 @@ impl Load {
 
 /// Wakes an idle connection if a request of an open loop is due. Returns the time until which the
 /// reactor may sleep, [`AWAKE`] before the next request.
-fn wake(reactor: &mut Reactor, connections: &[ConnectionId], run: &mut Run) -> Option<Instant> {
+fn wake(
+    reactor: &mut ClientReactor,
+    connections: &[ConnectionId],
+    run: &mut Run,
+) -> Option<Instant> {
     let now = Instant::now();
     let (index, due) = run.waiting(now)?;
     if due <= now {
@@ -146,6 +154,7 @@ fn messages(spec: &LoadSpec) -> Result<Vec<Message>, LoadError> {
 pub fn arrays(array: &ArraySpec, body: Body) -> Result<Vec<NdArray>, LoadError> {
     match array {
         ArraySpec::Seeded { dtype, shape, seed } => {
+            check_memory(shape.byte_len(*dtype)?)?;
             Ok(vec![NdArray::seeded(*dtype, shape.clone(), *seed)?])
         }
         ArraySpec::File { path } => Ok(vec![read(path)?]),
@@ -153,6 +162,15 @@ pub fn arrays(array: &ArraySpec, body: Body) -> Result<Vec<NdArray>, LoadError> 
             Ok(conformance::arrays(body, *seed, body_bytes_max.unwrap_or(u64::MAX)))
         }
     }
+}
+
+/// Refuses an array that does not fit into memory together with its message.
+fn check_memory(array_bytes: u64) -> Result<(), LoadError> {
+    let (need, free) = (array_bytes.saturating_mul(2), memory::available_bytes());
+    if free > 0 && need > free {
+        return Err(LoadError::Memory { need_mib: need >> 20, free_mib: free >> 20 });
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<NdArray, LoadError> {

@@ -41,6 +41,9 @@ pub struct Measurement {
     /// Parts of the window of a load in slices; the totals above are their sums.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slices: Vec<Slice>,
+    /// True if the load generator ran on poll(2), because it could not have a ring.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_client_on_poll: bool,
 }
 
 /// Part of a window, between two readings of the server's CPU clock under load.

@@ -10,6 +10,7 @@ use crate::record::trial_spec::{Length, LoadSpec, RequestHeaders};
 use crate::record::{Trial, Variant};
 
 use super::Run;
+use super::warning::is_client_on_poll;
 
 /// Differences between two runs, one line each: what differs, the old value and the new one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub fn differences(old: &Run, new: &Run) -> Differences {
         machine,
         line("the client", runs.map(client)),
         line("polling of the load generator", runs.map(busy_poll)),
+        line("system calls of the load generator", runs.map(system_calls)),
         line("request headers", runs.map(|run| of_loads(run, headers))),
         line("HTTP/2 settings of the load generator", runs.map(|run| of_loads(run, http2))),
     ];
@@ -51,6 +53,11 @@ fn busy_poll(run: &Run) -> Option<String> {
         0 => "none (--client-busy-poll 0us)".to_owned(),
         ns => format!("--client-busy-poll {ns}ns"),
     })
+}
+
+fn system_calls(run: &Run) -> Option<String> {
+    let name = if is_client_on_poll(&run.trials) { "poll(2)" } else { "io_uring" };
+    Some(name.to_owned())
 }
 
 fn loads(run: &Run) -> impl Iterator<Item = (&Trial, &LoadSpec)> {

@@ -39,6 +39,9 @@ pub fn summary(measured: &Measurement) -> String {
     let (out, into) = (wire(measured.bytes_out), wire(measured.bytes_in));
     line("wire", format!("{out:.0} bytes out, {into:.0} bytes in per request"));
     line("client CPU", cpu(measured.client_cpu, measured));
+    if measured.is_client_on_poll {
+        line("", "on poll(2), since io_uring is not available".to_owned());
+    }
     if measured.client_busy_poll_idle_ns > 0 {
         let share = 100.0 * busy(measured.client_busy_poll_idle_ns, measured.wall_ns);
         line("", format!("{share:.0} % of a core looked for replies and found none"));

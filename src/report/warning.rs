@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::axis::external::PREFIX;
 use crate::probe::background_load::BackgroundLoad;
-use crate::record::Trial;
+use crate::record::{Outcome, Trial};
 use crate::stats::bootstrap::UNITS_MIN;
 
 use super::Run;
@@ -19,6 +19,7 @@ pub enum Warning {
         name: String,
     },
     SharedCore,
+    ClientOnPoll,
     /// TCP options that could not be read, nor set on the servers in `external`.
     UnknownSockets {
         reason: String,
@@ -52,6 +53,11 @@ impl fmt::Display for Warning {
                 f,
                 "server and load generator shared one core, so rates and latencies are not shown; \
                  run on two cores to see them"
+            ),
+            Warning::ClientOnPoll => write!(
+                f,
+                "io_uring was not available, so the load generator ran on poll(2), which costs it \
+                 more; compare rates and latencies only with such runs"
             ),
             Warning::UnknownSockets { reason, external } => {
                 write!(f, "the TCP options of servers could not be read from outside: {reason}")?;
@@ -109,6 +115,7 @@ pub fn warnings(run: &Run) -> Vec<Warning> {
     [
         foreign,
         run.shares_core().then_some(Warning::SharedCore),
+        is_client_on_poll(&run.trials).then_some(Warning::ClientOnPoll),
         unknown_sockets(&run.trials),
         (discarded > 0).then(|| Warning::Discarded { discarded, all, reason: reason() }),
         core_speed::slowdown(&run.trials).map(Warning::SlowedCore),
@@ -120,6 +127,11 @@ pub fn warnings(run: &Run) -> Vec<Warning> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+pub(super) fn is_client_on_poll(trials: &[Trial]) -> bool {
+    let is_on_poll = |trial: &Trial| matches!(&trial.outcome, Outcome::Measured(measured) if measured.is_client_on_poll);
+    trials.iter().any(is_on_poll)
 }
 
 fn unknown_sockets(trials: &[Trial]) -> Option<Warning> {

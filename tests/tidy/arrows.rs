@@ -27,8 +27,8 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("probe", "sys"),
 ];
 
-/// Forbidden imports of single modules. The load generator has one I/O path for all rungs, which is
-/// the ring.
+/// Forbidden imports of single modules. The load generator has one I/O path for all rungs: the
+/// ring, or poll(2) where there is none.
 const NEVER: &[(&str, &str)] = &[("load", "crate::driver::tokio")];
 
 /// Reports imports of rooms on the same level or above.
