@@ -124,7 +124,8 @@ pub(super) fn watch(testbed: &Testbed) -> Option<BackgroundLoad> {
     Some(load)
 }
 
-/// Announces `plan` and runs it under a progress bar, until nothing is left or the figures are known.
+/// Announces `plan` and runs it under a progress bar, until nothing is left or the figures are
+/// known.
 pub(super) fn run(
     testbed: &Testbed,
     plan: &Plan,

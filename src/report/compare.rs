@@ -187,7 +187,7 @@ fn pairs_of_builds(trials: &[Trial]) -> Vec<Vec<Pair<'_>>> {
     cells.into_values().map(|builds| builds.into_values().collect()).collect()
 }
 
-/// Returns the logarithms of each cell's ratios, by launch, then by round: the mean over the builds.
+/// Returns the logarithms of each cell's ratios, by launch and round, as means over the builds.
 /// `None` for so many builds that their differences make the interval.
 pub(super) fn round_log_ratios(trials: &[Trial]) -> Option<Vec<Launches>> {
     let cells = pairs_of_builds(trials);
