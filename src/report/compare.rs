@@ -18,7 +18,7 @@ use super::cell::{self, CellTrials, section_key};
 use super::counts::per_request;
 use super::noise::WIDTH_WANTED;
 use super::text::{align, load};
-use super::warning::Warning;
+use super::warning::{Warning, background_load};
 use super::{Run, core_speed, units};
 
 /// Share by which a count must grow to be reported. Bytes that only pace a connection vary.
@@ -33,7 +33,7 @@ pub struct Comparison {
     pub cells: Vec<ComparedCell>,
     pub counts: Vec<ComparedCount>,
     pub threshold: Floor,
-    pub warning: Option<Warning>,
+    pub warnings: Vec<Warning>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +71,7 @@ impl Comparison {
             cells: compare(pairs_of_builds(&run.trials), threshold),
             counts: compare_counts(&run.trials),
             threshold,
-            warning: core_speed::slowdown(&run.trials).map(Warning::SlowedCore),
+            warnings: warnings(&[run]),
         }
     }
 
@@ -85,12 +85,11 @@ impl Comparison {
             }
         }
         let pairs = cells.into_values().map(|pair| vec![pair]).collect();
-        let slowdown = [old, new].into_iter().find_map(|run| core_speed::slowdown(&run.trials));
         Comparison {
             cells: compare(pairs, threshold),
             counts: Vec::new(),
             threshold,
-            warning: slowdown.map(Warning::SlowedCore),
+            warnings: warnings(&[old, new]),
         }
     }
 
@@ -148,8 +147,8 @@ impl Comparison {
                 Err(obstacle) => lines.push(vec![name.clone(), obstacle.to_string()]),
             }
         }
-        let warning = self.warning.iter().map(|warning| format!("warning: {warning}\n"));
-        let mut text = warning.collect::<String>() + &align(&lines);
+        let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+        let mut text = warnings.collect::<String>() + &align(&lines);
         for count in &self.counts {
             text.push_str(&format!("  {}\n", count.line()));
         }
@@ -174,6 +173,14 @@ impl Comparison {
 }
 
 type Pair<'a> = [CellTrials<'a>; 2];
+
+/// Returns the first slowdown of the server's core among `runs`, and the use of the machine before
+/// each of them.
+fn warnings(runs: &[&Run]) -> Vec<Warning> {
+    let slowdown = runs.iter().find_map(|run| core_speed::slowdown(&run.trials));
+    let background = runs.iter().flat_map(|run| background_load(&run.header));
+    slowdown.map(Warning::SlowedCore).into_iter().chain(background).collect()
+}
 
 /// Returns for each cell the pair of each build's number.
 fn pairs_of_builds(trials: &[Trial]) -> Vec<Vec<Pair<'_>>> {

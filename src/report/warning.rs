@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::axis::external::PREFIX;
-use crate::probe::background_load::BackgroundLoad;
-use crate::record::{Outcome, Trial};
+use crate::record::{Header, Outcome, Trial};
 use crate::stats::bootstrap::UNITS_MIN;
 
 use super::Run;
 use super::aggregate::discarded;
-use super::background_load::{self, Tense};
+use super::background_load::{Tense, guests, programs};
 use super::core_speed::{self, Slowdown};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -107,26 +106,28 @@ pub fn warnings(run: &Run) -> Vec<Warning> {
     let (discarded, all) = discarded(&run.trials);
     let reason = || frequent_reason(&run.trials).to_owned();
     let blocks = run.blocks();
-    let load = run.header.background_load.as_ref();
-    let background = |sentence: fn(&BackgroundLoad, Tense) -> Option<String>| {
-        Some(Warning::BackgroundLoad { sentence: sentence(load?, Tense::Past)? })
-    };
     let is_debug = run.header.build.profile == "debug";
-    [
+    let first = [
         foreign,
         run.shares_core().then_some(Warning::SharedCore),
         is_client_on_poll(&run.trials).then_some(Warning::ClientOnPoll),
         unknown_sockets(&run.trials),
         (discarded > 0).then(|| Warning::Discarded { discarded, all, reason: reason() }),
         core_speed::slowdown(&run.trials).map(Warning::SlowedCore),
-        background(background_load::programs),
-        background(background_load::guests),
+    ];
+    let last = [
         (blocks < UNITS_MIN as u32).then_some(Warning::FewBlocks { blocks }),
         is_debug.then_some(Warning::DebugBuild),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ];
+    let background = background_load(&run.header);
+    first.into_iter().flatten().chain(background).chain(last.into_iter().flatten()).collect()
+}
+
+/// Returns the warnings about programs and guests that used the machine before a run.
+pub(super) fn background_load(header: &Header) -> Vec<Warning> {
+    let Some(load) = &header.background_load else { return Vec::new() };
+    let found = [programs(load, Tense::Past), guests(load, Tense::Past)];
+    found.into_iter().flatten().map(|sentence| Warning::BackgroundLoad { sentence }).collect()
 }
 
 pub(super) fn is_client_on_poll(trials: &[Trial]) -> bool {
@@ -154,8 +155,7 @@ fn frequent_reason(trials: &[Trial]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::background_load::BusyProcess;
-    use crate::record::Header;
+    use crate::probe::background_load::{BackgroundLoad, BusyProcess};
     use crate::record::tests::{header, trial};
 
     #[test]

@@ -1,8 +1,9 @@
 //! Tests of comparisons.
 
+use crate::probe::background_load::BackgroundLoad;
 use crate::probe::tracer::Allocations;
 use crate::record::tests::{header, trial, with};
-use crate::record::{Counts, Outcome, RequestCounts, Side, Trial, Variant};
+use crate::record::{Counts, Header, Outcome, RequestCounts, Side, Trial, Variant};
 use crate::report::Run;
 use crate::report::compare::{Comparison, is_resolved};
 use crate::stats::verdict::Floor;
@@ -50,6 +51,23 @@ fn a_slower_build_is_an_objection_and_an_equal_build_is_not() {
     assert_eq!(verdict(0.9).objections(), [""; 0]);
     assert!(verdict(0.9).render().contains("faster"));
     assert!(is_resolved(&builds(1.0)) && !is_resolved(&builds(1.0)[..4]));
+}
+
+#[test]
+fn a_comparison_tells_of_a_busy_machine() {
+    let load = BackgroundLoad {
+        watched_ns: 100,
+        client_core_ns: 70,
+        all_cores_ns: 70,
+        ..BackgroundLoad::default()
+    };
+    let header = Header { background_load: Some(load), ..header() };
+    let run = Run::new(header, builds(1.0));
+    let text = Comparison::of_builds(&run, Floor::default()).render();
+    assert!(
+        text.starts_with("warning: before the first launch, other programs used 70 %"),
+        "{text}"
+    );
 }
 
 fn comparison(counted: impl IntoIterator<Item = Trial>) -> Comparison {
