@@ -2,8 +2,8 @@
 //!
 //! - A twin, in every table: one rung again. The difference of the two is noise alone.
 //! - A delay, where the array is smallest: a known cost of every request that the run has to find.
-//! - A double delay, if the rung is no standard server and so may be faster than the load
-//!   generator: the second delay has to be found on top of the first.
+//! - A second delay, if the rung is no standard server and so may be faster than the load generator.
+//!   The first one keeps its server busy, and the second has to be found on top of it.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,9 @@ use super::cell::Cell;
 pub const BLOCKS_MIN: u32 = UNITS_MIN as u32;
 
 pub const DELAY_NS: u64 = 500;
+
+/// Second delay, which comes on top of the first.
+pub const SECOND_DELAY_NS: u64 = 200;
 
 pub fn cells(cells: &[Cell]) -> Vec<Cell> {
     let tried = |cell: &&Cell| cell.skip.is_none() && matches!(cell.rung, AnyRung::Own(_));
@@ -39,7 +42,7 @@ pub fn cells(cells: &[Cell]) -> Vec<Cell> {
         if Some(*bytes) == smallest {
             controls.push(control(Variant::Delayed { ns: DELAY_NS }));
             if times == 0 {
-                controls.push(control(Variant::Delayed { ns: 2 * DELAY_NS }));
+                controls.push(control(Variant::Delayed { ns: DELAY_NS + SECOND_DELAY_NS }));
             }
         }
     }
@@ -89,7 +92,7 @@ mod tests {
         let delays: Vec<String> = cells.iter().filter(is_delayed).map(Cell::to_string).collect();
         assert_eq!(
             delays,
-            ["uring/h2/protobuf 8 B 1x1000 +500 ns", "uring/h2/protobuf 8 B 1x1000 +1000 ns"]
+            ["uring/h2/protobuf 8 B 1x1000 +500 ns", "uring/h2/protobuf 8 B 1x1000 +700 ns"]
         );
     }
 

@@ -22,6 +22,7 @@ use crate::stats::verdict::{Floor, Verdict};
 
 use super::ceiling::Ceiling;
 use super::cell::{self, CellTrials, SectionKey, section_key};
+use super::control::Control;
 use super::malloc;
 use super::noise::{Noise, WIDTH_WANTED};
 use super::scatter::Scatter;
@@ -124,7 +125,8 @@ fn usual<'a, 'b>(cells: &'a [CellTrials<'b>]) -> Vec<&'a CellTrials<'b>> {
 }
 
 /// Returns true if every ratio is known to within the noise floor of its section or
-/// [`WIDTH_WANTED`], whichever is larger. Further blocks would add nothing.
+/// [`WIDTH_WANTED`], whichever is larger, and every known delay was found. Further blocks would add
+/// nothing.
 pub fn is_resolved(trials: &[Trial]) -> bool {
     let is_known = |ratio: &Ratio, section: &Section| {
         let width = ratio.ratio.half_width().map(|half| half / ratio.ratio.estimate);
@@ -132,8 +134,9 @@ pub fn is_resolved(trials: &[Trial]) -> bool {
     };
     sections(trials).iter().all(|section| {
         let figures = section.rows.iter().filter_map(|row| row.result.as_ref().ok());
-        let ratios = figures.flat_map(|f| [&f.to_parent, &f.to_reference]).flatten();
-        ratios.into_iter().all(|ratio| is_known(ratio, section))
+        let mut ratios = figures.flat_map(|f| [&f.to_parent, &f.to_reference]).flatten();
+        let is_control_known = section.noise.control.as_ref().is_none_or(Control::is_decided);
+        is_control_known && ratios.all(|ratio| is_known(ratio, section))
     })
 }
 

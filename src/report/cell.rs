@@ -4,6 +4,8 @@
 //! speed. Discarded trials do not count, unless more than half were discarded; the cell is then
 //! noisy and all of its trials count.
 
+use std::collections::BTreeMap;
+
 use crate::record::{Measurement, Outcome, Slice, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::histogram::Histogram;
@@ -88,21 +90,50 @@ impl<'a> CellTrials<'a> {
         if launches.is_empty() {
             return location::log_ratios(&self.server_costs(), &other.server_costs());
         }
-        let sample = |(round, logs): (u32, Vec<f64>)| Sample { round, value: mean(&logs) };
-        launches.into_iter().map(sample).collect()
+        means(launches)
+    }
+
+    /// Like [`log_ratios`](Self::log_ratios), after a part of the cost that is known for a launch
+    /// was subtracted from the costs of this cell. Other launches are left out.
+    pub(super) fn log_ratios_without(
+        &self,
+        other: &CellTrials<'_>,
+        known_ns: &[Sample],
+    ) -> Vec<Sample> {
+        let known_ns: BTreeMap<u32, f64> = known_ns.iter().map(|s| (s.round, s.value)).collect();
+        let launches = self.paired_logs(other, |launch| known_ns.get(&launch).copied());
+        if launches.is_empty() {
+            let known = |s: Sample| Some(Sample { value: s.value - known_ns.get(&s.round)?, ..s });
+            let costs: Vec<Sample> = self.server_costs().into_iter().filter_map(known).collect();
+            return location::log_ratios(&costs, &other.server_costs());
+        }
+        means(launches)
     }
 
     /// Returns the logarithms of the ratios of costs to `other`: by launch, then by round.
     pub(super) fn round_log_ratios(&self, other: &CellTrials<'_>) -> Vec<(u32, Vec<f64>)> {
+        self.paired_logs(other, |_| Some(0.0))
+    }
+
+    /// `known_ns` is the part of this cell's cost that does not count, by launch.
+    fn paired_logs(
+        &self,
+        other: &CellTrials<'_>,
+        known_ns: impl Fn(u32) -> Option<f64>,
+    ) -> Vec<(u32, Vec<f64>)> {
         if self.obstacle().is_some() || other.obstacle().is_some() {
             return Vec::new();
         }
         let theirs = other.measured();
         let of_launch = |(launch, ours): (u32, &Measurement)| {
+            let known_ns = known_ns(launch)?;
             let (_, theirs) = theirs.iter().find(|(other, _)| *other == launch)?;
             let pairs = slice_costs(ours).into_iter().zip(slice_costs(theirs));
-            let logs: Vec<f64> =
-                pairs.filter_map(|(our, their)| Some((our? / their?).ln())).collect();
+            let log = |(our, their): (Option<f64>, Option<f64>)| {
+                let ratio = (our? - known_ns) / their?;
+                (ratio > 0.0).then(|| ratio.ln())
+            };
+            let logs: Vec<f64> = pairs.filter_map(log).collect();
             (!logs.is_empty()).then_some((launch, logs))
         };
         self.measured().into_iter().filter_map(of_launch).collect()
@@ -170,6 +201,11 @@ pub(super) fn geometric_center(samples: &[Sample]) -> Option<Interval> {
 
 fn slice_costs(measured: &Measurement) -> Vec<Option<f64>> {
     measured.slices.iter().map(Slice::cost_ns).collect()
+}
+
+fn means(launches: Vec<(u32, Vec<f64>)>) -> Vec<Sample> {
+    let sample = |(round, logs): (u32, Vec<f64>)| Sample { round, value: mean(&logs) };
+    launches.into_iter().map(sample).collect()
 }
 
 fn mean(values: &[f64]) -> f64 {

@@ -1,14 +1,17 @@
 //! The delay control: a check that a run finds a known delay in every request of a rung.
 //!
 //! The server's own clock counts the injected delay, so the expected difference is known to a few
-//! nanoseconds. The difference to the plain rung and its twin is measured ([`Base::Busy`]). A plain
-//! server that waits for the load generator also pays for sleeping, waking and small batches, which
-//! hides part of the delay; the difference is then taken to the same rung with a first delay that
-//! keeps the server busy ([`Base::KeptBusy`]), if there is one.
+//! nanoseconds. What is uncertain is the ratio of the remaining cost to the cost of the plain rung
+//! and its twin ([`Base::Busy`]): its logarithm is taken slice by slice, like every ratio of the
+//! table, and has an interval like theirs. A plain server that waits for the load generator also
+//! pays for sleeping, waking and small batches, which hides part of the delay; the ratio is then
+//! taken to the same rung with a first delay that keeps the server busy ([`Base::KeptBusy`]), if
+//! there is one.
 
 use crate::record::validity::OTHERS_MAX;
 use crate::record::{DelayTotals, Trial, Variant};
-use crate::stats::bootstrap::{Bootstrap, Interval};
+use crate::stats::bootstrap::Interval;
+use crate::stats::family::Family;
 use crate::stats::location::{self, Sample};
 
 use super::cell::{self, CellTrials};
@@ -33,8 +36,9 @@ pub enum Base {
 }
 
 impl Control {
-    /// Evaluates the delayed cells among `cells`; `None` if there is no such cell.
-    pub(super) fn evaluate(cells: &[CellTrials<'_>]) -> Option<Control> {
+    /// Evaluates the delayed cells among `cells`; `None` if there is no such cell. `family` holds
+    /// the ratios of the section.
+    pub(super) fn evaluate(cells: &[CellTrials<'_>], family: &Family) -> Option<Control> {
         let mut delayed: Vec<&CellTrials<'_>> = cells.iter().collect();
         delayed.retain(|cell| requested_ns(cell).is_some() && !cell.server_costs().is_empty());
         delayed.sort_by_key(|cell| requested_ns(cell));
@@ -46,22 +50,35 @@ impl Control {
             true if delayed.len() > 1 && !less.is_server_idle() => Base::KeptBusy,
             true => Base::Idle,
         };
-        let (costs, added) = if base == Base::KeptBusy {
-            let costs = location::differences(&more.server_costs(), &less.server_costs());
-            (costs, location::differences(&injected(more), &injected(less)))
-        } else {
-            // The twin is the same rung, so each block has two trials of it.
-            let twin = cell::find(cells, rung, Variant::Twin).map(CellTrials::server_costs);
-            let usual = location::means(&usual.server_costs(), &twin.unwrap_or_default());
-            (location::differences(&less.server_costs(), &usual), injected(less))
+        let (delayed, bases, added) = match base {
+            Base::KeptBusy => {
+                let added = location::differences(&injected(more), &injected(less));
+                (more, vec![less], added)
+            }
+            Base::Busy | Base::Idle => {
+                // The twin is the same rung, so each launch has two cells of it.
+                let twin = cell::find(cells, rung, Variant::Twin);
+                (less, [Some(usual), twin].into_iter().flatten().collect(), injected(less))
+            }
         };
-        // The delay itself is known; only the rest of the difference is uncertain.
-        let beyond = location::differences(&costs, &added);
+        let beyond = bases
+            .iter()
+            .map(|base| delayed.log_ratios_without(base, &added))
+            .reduce(|some, more| location::means(&some, &more))?;
         let is_used = |added: &&Sample| beyond.iter().any(|used| used.round == added.round);
         let mut added: Vec<f64> = added.iter().filter(is_used).map(|added| added.value).collect();
         let added_ns = location::location(&mut added);
-        let found_ns = Bootstrap::default().blocks(&beyond)?.plus(added_ns);
+        let costs = bases.iter().flat_map(|base| base.server_costs()).collect::<Vec<_>>();
+        let base_ns = cell::geometric_center(&costs)?.estimate;
+        let beyond = family.non_member(&vec![beyond.into_iter().map(|log| log.value).collect()])?;
+        // Subtracting 1 first keeps a ratio of exactly 1 exact.
+        let found_ns = beyond.map(|log| log.exp_m1() * base_ns + added_ns);
         Some(Control { rung: rung.clone(), added_ns, found_ns, base })
+    }
+
+    /// Returns false if more launches could still tell whether the delay is found.
+    pub(super) fn is_decided(&self) -> bool {
+        self.found_ns.contains(0.0) == Some(false)
     }
 
     pub(super) fn line(&self) -> String {

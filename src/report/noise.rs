@@ -27,7 +27,8 @@ pub struct Twins {
 impl Noise {
     /// Evaluates the controls among `cells`. `family` holds the ratios of the section.
     pub(super) fn evaluate(cells: &[CellTrials<'_>], family: &Family) -> Noise {
-        Noise { twins: Twins::evaluate(cells, family), control: Control::evaluate(cells) }
+        let twins = Twins::evaluate(cells, family);
+        Noise { twins, control: Control::evaluate(cells, family) }
     }
 
     /// Returns the noise floor: the largest difference that is not shown. It is zero without twins.

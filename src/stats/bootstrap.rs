@@ -50,13 +50,13 @@ impl Default for Bootstrap {
 impl Interval {
     /// Converts an interval of log ratios to one of ratios.
     pub fn exp(self) -> Interval {
-        let range = self.range.map(|(low, high)| (low.exp(), high.exp()));
-        Interval { estimate: self.estimate.exp(), range, ..self }
+        self.map(f64::exp)
     }
 
-    pub fn plus(self, more: f64) -> Interval {
-        let range = self.range.map(|(low, high)| (low + more, high + more));
-        Interval { estimate: self.estimate + more, range, ..self }
+    /// Converts the estimate and the ends by a function that rises.
+    pub fn map(self, convert: impl Fn(f64) -> f64) -> Interval {
+        let range = self.range.map(|(low, high)| (convert(low), convert(high)));
+        Interval { estimate: convert(self.estimate), range, ..self }
     }
 
     pub fn half_width(&self) -> Option<f64> {

@@ -6,6 +6,8 @@ use crate::record::tests::trial;
 use crate::record::{DelayTotals, Outcome, ServerReport, Trial, Variant};
 use crate::report::cell::CellTrials;
 use crate::report::control::{Base, Control};
+use crate::stats::bootstrap::Bootstrap;
+use crate::stats::family::Family;
 
 /// Trial with `delay_ns` of counted delay per message and a server busy for `busy_percent`.
 fn delayed(round: u32, requested_ns: u64, cost_ns: u64, delay_ns: u64, busy_percent: u64) -> Trial {
@@ -24,9 +26,10 @@ fn delayed(round: u32, requested_ns: u64, cost_ns: u64, delay_ns: u64, busy_perc
 
 fn control(trials: &[Trial]) -> Control {
     let cell = |cell| CellTrials(trials.iter().filter(|trial| trial.cell == cell).collect());
-    let mut cells = [0, 1, 500, 1000].map(cell).to_vec();
+    let mut cells = [0, 1, 500, 700].map(cell).to_vec();
     cells.retain(|cell| !cell.0.is_empty());
-    Control::evaluate(&cells).expect("a delayed cell is among them")
+    Control::evaluate(&cells, &Family::new(Bootstrap::default(), &[]))
+        .expect("a delayed cell is among them")
 }
 
 /// Ten blocks of a busy rung, and of the rung with a delay of 500 ns that costs `found_ns`.
@@ -60,14 +63,14 @@ fn the_counted_delay_stands_not_the_requested_one() {
     assert_eq!(control.found_ns.range, Some((520.0, 520.0)));
 }
 
-/// A rung at 200 ns, which costs 470 ns more with a delay of 500 ns, and 970 more with 1000 ns.
+/// A rung at 200 ns, which costs 470 ns more with a delay of 500 ns, and 670 more with 700 ns.
 fn idle(busy_percent: u64, delayed_percent: u64) -> Vec<Trial> {
     let block = |round| {
         let scatter = u64::from(round * 7 % 5) * 2;
         [
             delayed(round, 0, 200 + scatter, 0, busy_percent),
             delayed(round, 500, 674 - scatter, 500, delayed_percent),
-            delayed(round, 1000, 1170, 1000, 99),
+            delayed(round, 700, 870, 700, 99),
         ]
     };
     (0..10).flat_map(block).collect()
@@ -77,7 +80,7 @@ fn idle(busy_percent: u64, delayed_percent: u64) -> Vec<Trial> {
 fn a_waiting_server_is_kept_busy_by_a_first_delay() {
     let line = |busy, delayed| control(&idle(busy, delayed)).line();
     let kept = line(60, 99);
-    assert!(kept.contains("npy with 500 ns") && kept.contains("keeps the server busy"), "{kept}");
+    assert!(kept.contains("npy with 200 ns") && kept.contains("keeps the server busy"), "{kept}");
     assert!(kept.ends_with("more: found"), "{kept}");
     let busy = line(99, 99);
     assert!(busy.contains("npy with 500 ns") && busy.contains("NOT found"), "{busy}");
@@ -93,11 +96,11 @@ fn a_waiting_server_is_kept_busy_by_a_first_delay() {
 fn without_a_second_delay_the_first_is_compared_with_the_plain_rung() {
     let mut trials = idle(60, 99);
     let failed = Outcome::Failed { reason: "it fell over".into(), stderr: String::new() };
-    for trial in trials.iter_mut().filter(|trial| trial.cell == 1000) {
+    for trial in trials.iter_mut().filter(|trial| trial.cell == 700) {
         trial.outcome = failed.clone();
     }
     assert_eq!(control(&trials).base, Base::Idle);
-    trials.retain(|trial| trial.cell != 1000);
+    trials.retain(|trial| trial.cell != 700);
     assert_eq!(control(&trials).base, Base::Idle);
 }
 
