@@ -279,8 +279,11 @@ impl LadderArgs {
 
     fn options(&self) -> anyhow::Result<RunOptions> {
         let globs = self.globs();
+        // The answer of the main job has no place for latencies and counts.
+        let has_answer = !self.open_loop && !self.counts;
+        let is_quick = self.preset == Preset::Quick;
         Ok(RunOptions {
-            preset: self.preset,
+            preset: if is_quick && !has_answer { Preset::Broad } else { self.preset },
             external: self.external(globs.as_deref())?,
             rungs: globs,
             every_external: self.external,
@@ -397,4 +400,20 @@ fn finish(testbed: &Testbed, totals: Totals, preset: Preset) -> anyhow::Result<(
         bail!("{} trials failed, {unfinished} did not finish", totals.failed);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::report::answer;
+
+    #[test]
+    fn the_answer_has_a_place_for_every_rung_of_the_main_job() {
+        let plan = RunOptions::new(Preset::Quick).plan().unwrap();
+        let tried: BTreeSet<String> = plan.cells.iter().map(|cell| cell.rung.to_string()).collect();
+        let shown: BTreeSet<String> = answer::rungs().into_iter().map(str::to_owned).collect();
+        assert_eq!(tried, shown);
+    }
 }

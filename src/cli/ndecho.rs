@@ -102,6 +102,10 @@ struct ReportArgs {
     /// Layout [default: the one in which the run was printed]
     #[arg(long, value_enum)]
     format: Option<Format>,
+
+    /// All tables, also of a run that ends in an answer; the same as --format table
+    #[arg(long, conflicts_with = "format")]
+    full: bool,
 }
 
 impl Cli {
@@ -176,10 +180,11 @@ impl RungsArgs {
 impl ReportArgs {
     fn run(&self) -> Result<(), Failure> {
         let run = read(&self.dir)?;
+        let format = if self.full { Some(Format::Table) } else { self.format };
         let Some(comparison) = compare::recorded(&run) else {
-            return Ok(print(&render(&run, self.format))?);
+            return Ok(print(&render(&run, format))?);
         };
-        match self.format {
+        match format {
             None | Some(Format::Table) => Ok(print(&comparison.render())?),
             Some(_) => Err(usage("a comparison of builds has the format table only")),
         }

@@ -31,7 +31,13 @@ pub(super) enum Format {
     Seed,
 }
 
+/// Prints the answer of a main job, or the tables of another run.
 pub(super) fn render(run: &Run, format: Option<Format>) -> String {
+    if format.is_none()
+        && let Some(answer) = report::answer::render(run, width())
+    {
+        return answer;
+    }
     let usual = if run.header.preset == "seed" { Format::Seed } else { Format::Table };
     match format.unwrap_or(usual) {
         Format::Table => report::table::render(run),
@@ -39,6 +45,13 @@ pub(super) fn render(run: &Run, format: Option<Format>) -> String {
         Format::Csv => report::csv::render(run),
         Format::Seed => report::seed::render(run),
     }
+}
+
+/// Returns the width of the terminal at stdout, or of the usual layout without one.
+fn width() -> usize {
+    let terminal = console::Term::stdout();
+    let columns = terminal.size_checked().map(|(_, columns)| usize::from(columns));
+    columns.filter(|_| terminal.is_term()).unwrap_or(report::answer::WIDTH_MAX)
 }
 
 /// Writes a result to stdout. A reader that has gone (`| head`) is no error.

@@ -17,6 +17,9 @@ use std::fmt;
 
 use crate::axis::Family;
 
+/// Largest array whose cost per call depends much on how many calls are in flight.
+const ONE_BYTES_MAX: u64 = 256 << 10;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Concurrency {
     pub connections: u32,
@@ -41,6 +44,15 @@ impl Concurrency {
         };
         let (grpc, rest) = (Concurrency::streams(streams), Concurrency::connections(connections));
         Concurrency::for_family(family, grpc, rest)
+    }
+
+    /// Returns the default of a call over gRPC, and one call in flight if that is another load.
+    pub fn many_and_one(_: Family, bytes: u64) -> Vec<Concurrency> {
+        let mut loads = Concurrency::defaults(Family::Grpc, bytes);
+        if bytes <= ONE_BYTES_MAX {
+            loads.push(Concurrency::streams(1));
+        }
+        loads
     }
 
     /// Selects `grpc` or `rest`; `raw` gets both.

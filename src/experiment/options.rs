@@ -21,7 +21,7 @@ use super::any_rung::AnyRung;
 use super::cell::Cell;
 use super::concurrency::Concurrency;
 use super::plan::Plan;
-use super::preset::{BLOCKS_MAX, Blocks, Preset, Slicing};
+use super::preset::{BLOCKS_MAX, Blocks, Part, Preset, Slicing};
 use super::{ab, controls, null_server};
 
 /// Changes to a preset. `None` leaves the choice to the preset.
@@ -83,24 +83,24 @@ impl RunOptions {
     }
 
     pub fn plan(&self) -> anyhow::Result<Plan> {
-        let rungs = self.rungs()?;
-        self.check_load(&rungs)?;
+        let parts = self.parts()?;
         let mut cells = match &self.array {
-            Some(path) => self.cells_of_file(&rungs, path)?,
-            None => self.cells_of_sizes(&rungs)?,
+            Some(path) => self.cells_of_file(&parts, path)?,
+            None => self.cells_of_sizes(&parts)?,
         };
         let blocks = self.blocks();
         let counted = if self.counts { ab::counts_of_one_build(&cells) } else { Vec::new() };
         if blocks.max >= controls::BLOCKS_MIN && self.preset != Preset::Seed {
             cells.extend(controls::cells(&cells));
         }
-        if self.client == Client::Own {
+        // The main job prints no rates, which a null server would bound.
+        if self.client == Client::Own && self.preset() != Preset::Quick {
             cells.extend(null_server::cells(&cells));
         }
         cells.extend(counted);
-        let warmup = self.preset.warmup();
+        let warmup = self.preset().warmup();
         Ok(Plan {
-            preset: self.preset,
+            preset: self.preset(),
             cells,
             first_cell: 0,
             blocks,
@@ -108,7 +108,7 @@ impl RunOptions {
             seed: self.seed,
             warmup,
             settle: Some(SETTLE_FACTOR * warmup),
-            budget: self.budget.unwrap_or(self.client.budget(self.preset.budget())),
+            budget: self.budget.unwrap_or(self.client.budget(self.preset().budget())),
             array: self.array.clone(),
             client: self.client,
             malloc: self.malloc,
@@ -129,38 +129,55 @@ impl RunOptions {
         }
     }
 
-    /// Selects the rungs, our own first.
-    fn rungs(&self) -> anyhow::Result<Vec<AnyRung>> {
-        let external = external::rungs(&self.external).into_iter().map(AnyRung::External);
-        let mut rungs: Vec<AnyRung> = match &self.rungs {
-            Some(globs) => {
-                let own = table::rungs().into_iter().map(AnyRung::Own);
-                select(globs, own.chain(external).collect())?
-            }
-            None => {
-                let is_original =
-                    |rung: &AnyRung| self.preset == Preset::Seed && rung.original().is_some();
-                let external = external.filter(|rung| self.every_external || is_original(rung));
-                self.preset.rungs().into_iter().map(AnyRung::Own).chain(external).collect()
-            }
-        };
-        rungs.retain(|rung| self.client.speaks(rung.family(), rung.transport()));
-        ensure!(
-            !rungs.is_empty(),
-            "this --client speaks gRPC and REST, and none of the chosen rungs does; widen --rungs"
-        );
-        Ok(rungs)
+    /// Returns the preset whose choices are used. `quick` has no others than its own rungs.
+    fn preset(&self) -> Preset {
+        let has_others = self.rungs.is_some() || self.every_external;
+        if self.preset == Preset::Quick && has_others { Preset::Broad } else { self.preset }
     }
 
-    fn cells_of_sizes(&self, rungs: &[AnyRung]) -> anyhow::Result<Vec<Cell>> {
+    /// Selects the rungs of each part of the preset, our own first.
+    fn parts(&self) -> anyhow::Result<Vec<(Part, Vec<AnyRung>)>> {
+        let external = external::rungs(&self.external).into_iter().map(AnyRung::External);
+        let is_original = |rung: &AnyRung| self.preset == Preset::Seed && rung.original().is_some();
+        let mut parts = Vec::new();
+        for part in self.preset().parts() {
+            let external = external.clone();
+            let mut rungs: Vec<AnyRung> = match &self.rungs {
+                Some(globs) => {
+                    let own = table::rungs().into_iter().map(AnyRung::Own);
+                    select(globs, own.chain(external).collect())?
+                }
+                None => {
+                    let external = external.filter(|rung| self.every_external || is_original(rung));
+                    part.rungs().into_iter().map(AnyRung::Own).chain(external).collect()
+                }
+            };
+            rungs.retain(|rung| self.client.speaks(rung.family(), rung.transport()));
+            self.check_load(&rungs)?;
+            parts.push((part, rungs));
+        }
+        ensure!(
+            parts.iter().any(|(_, rungs)| !rungs.is_empty()),
+            "this --client speaks gRPC and REST, and none of the chosen rungs does; widen --rungs"
+        );
+        Ok(parts)
+    }
+
+    fn cells_of_sizes(&self, parts: &[(Part, Vec<AnyRung>)]) -> anyhow::Result<Vec<Cell>> {
         let mut cells = Vec::new();
-        for bytes in self.sizes.as_deref().unwrap_or(self.preset.sizes()) {
-            cells.extend(self.cells(rungs, &vector(*bytes)?, |_| None));
+        for (part, rungs) in parts {
+            for bytes in self.sizes.as_deref().unwrap_or(part.sizes) {
+                cells.extend(self.cells(part, rungs, &vector(*bytes)?, |_| None));
+            }
         }
         Ok(cells)
     }
 
-    fn cells_of_file(&self, rungs: &[AnyRung], path: &Path) -> anyhow::Result<Vec<Cell>> {
+    fn cells_of_file(
+        &self,
+        parts: &[(Part, Vec<AnyRung>)],
+        path: &Path,
+    ) -> anyhow::Result<Vec<Cell>> {
         let file = ArrayFile::open(path)?;
         let mut scratch = Vec::new();
         let array = file.view(&mut scratch)?;
@@ -170,31 +187,34 @@ impl RunOptions {
             bytes: array.data().len() as u64,
         };
         let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
-        let refusal = |codec: Codec| {
+        let mut refusal = |codec: Codec| {
             let find = || codec::implementation(codec)?.check(&array).err();
             known.entry(codec.name()).or_insert_with(|| Some(find()?.to_string())).clone()
         };
-        Ok(self.cells(rungs, &info, refusal))
+        let cells =
+            |(part, rungs): &(Part, Vec<AnyRung>)| self.cells(part, rungs, &info, &mut refusal);
+        Ok(parts.iter().flat_map(cells).collect())
     }
 
     /// Makes the cells of one array. `refusal` returns the reason why a codec cannot carry its
     /// items, if they are known.
     pub(super) fn cells(
         &self,
+        part: &Part,
         rungs: &[AnyRung],
         array: &ArrayInfo,
         mut refusal: impl FnMut(Codec) -> Option<String>,
     ) -> Vec<Cell> {
-        let time = self.duration.unwrap_or(self.preset.duration());
+        let time = self.duration.unwrap_or(self.preset().duration());
         let mut cells = Vec::new();
         for rung in rungs {
             // The load generator writes the request with our own codec.
             let skip = refusal(rung.encoding().own())
                 .or_else(|| refusal(rung.codec()))
                 .or_else(|| rung.obstacle(array));
-            for wanted in self.loads(rung, array.bytes) {
-                if rung.family() != Family::Raw || self.is_wanted(rung, wanted, rungs, array.bytes)
-                {
+            for wanted in self.loads(part, rung, array.bytes) {
+                let is_wanted = || self.is_wanted(part, rung, wanted, rungs, array.bytes);
+                if rung.family() != Family::Raw || is_wanted() {
                     let mut cell = Cell::new(rung.clone(), array, wanted, self.client, time);
                     if skip.is_some() {
                         // Its row stands in the table of the load that was wanted.
@@ -209,7 +229,14 @@ impl RunOptions {
 
     /// Returns false for a raw rung under the load of an HTTP family whose rungs of the same codec
     /// are not tried, if rungs of the other family are. `reflect` is the floor of every codec.
-    fn is_wanted(&self, raw: &AnyRung, wanted: Concurrency, rungs: &[AnyRung], bytes: u64) -> bool {
+    fn is_wanted(
+        &self,
+        part: &Part,
+        raw: &AnyRung,
+        wanted: Concurrency,
+        rungs: &[AnyRung],
+        bytes: u64,
+    ) -> bool {
         let http: Vec<&AnyRung> =
             rungs.iter().filter(|rung| rung.family() != Family::Raw).collect();
         let has_its_codec = |rung: &AnyRung| match (rung, raw) {
@@ -218,13 +245,13 @@ impl RunOptions {
         };
         let above = |rung: &AnyRung| {
             (raw.encoding() == Encoding::Reflect || has_its_codec(rung))
-                && self.loads(rung, bytes).contains(&wanted)
+                && self.loads(part, rung, bytes).contains(&wanted)
         };
         http.is_empty() || http.into_iter().any(above)
     }
 
-    fn loads(&self, rung: &AnyRung, bytes: u64) -> Vec<Concurrency> {
-        let usual = self.preset.loads(rung.family(), bytes);
+    fn loads(&self, part: &Part, rung: &AnyRung, bytes: u64) -> Vec<Concurrency> {
+        let usual = (part.loads)(rung.family(), bytes);
         let (connections, in_flight) = match (self.connections, self.in_flight) {
             (None, None) => return usual,
             (connections, in_flight) if rung.family() == Family::Rest => {

@@ -2,9 +2,14 @@
 //!
 //! | preset | rungs | arrays |
 //! |---|---|---|
-//! | `quick` | [`QUICK`] | 8 B, 64 KiB, 1 MiB |
+//! | `quick` | [`LAYERS`] with many calls in flight and with one | 8 B, 1 MiB |
+//! | | [`ENCODINGS`] with one request on each of eight connections | 64 KiB |
+//! | `broad` | [`BROAD`] | 8 B, 64 KiB, 1 MiB |
 //! | `seed` | [`SEED`], and external rungs of the original table | 8 B, 2 KiB, 64 KiB |
 //! | `full` | all | 8 B to 256 MiB |
+//!
+//! `quick` is the main job: its tables answer what each layer and each encoding costs. Other rungs
+//! than its own are tried like those of `broad`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -20,8 +25,10 @@ use super::concurrency::Concurrency;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
-    /// Representative rungs at 8 B, 64 KiB and 1 MiB
+    /// What each layer and each encoding costs; three minutes
     Quick,
+    /// Representative rungs at 8 B, 64 KiB and 1 MiB; ten minutes
+    Broad,
     /// The original's sizes and its 1000 parallel requests, in its form
     Seed,
     /// Every rung and codec, 8 B to 256 MiB; hours
@@ -70,8 +77,22 @@ pub struct Blocks {
     pub time: Option<Duration>,
 }
 
-/// Rungs of `quick`: steps of one gRPC and one REST chain, then each encoding in a whole server.
-pub const QUICK: &str = "{uring,tokio}/raw/reflect,uring/raw/{protobuf,msgpack},\
+/// Steps from bytes on a ring up to tonic, each of which changes one axis; then our own server and
+/// the best tonic.
+pub const LAYERS: &str = "uring/{raw,h2,h2-crate:tuned}/protobuf:prost,\
+    tokio/{h2-crate:tuned,hyper-h2:tuned,tonic:tuned,tonic}/protobuf:prost,\
+    uring/h2/protobuf,tokio/tonic:best/protobuf:prost_bytes";
+
+/// Each encoding in axum, with the usual library and at its best, and in our own server; and gRPC.
+pub const ENCODINGS: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},tokio/axum:best/npy,\
+    uring/h1/{npy,msgpack,json_binary,json},\
+    tokio/tonic/protobuf:prost,tokio/tonic:best/protobuf:prost_bytes,uring/h2/protobuf";
+
+/// Connections of the encodings, each with one request in flight, over gRPC as well.
+const ENCODINGS_CONNECTIONS: u32 = 8;
+
+/// Rungs of `broad`: steps of one gRPC and one REST chain, then each encoding in a whole server.
+pub const BROAD: &str = "{uring,tokio}/raw/reflect,uring/raw/{protobuf,msgpack},\
     uring/h2/protobuf,{uring,tokio}/h2-crate:tuned/protobuf,tokio/hyper-h2:tuned/protobuf:prost,\
     tokio/{tonic,tonic:tuned}/protobuf:prost,tokio/tonic:best/protobuf:prost_bytes,\
     {uring,tokio}/h1/msgpack,tokio/hyper/msgpack,tokio/axum/{msgpack,npy}*,\
@@ -91,55 +112,76 @@ pub const BLOCKS_MAX: u32 = 1000;
 /// Time of the blocks of `quick`, which takes three minutes in all.
 const QUICK_TIME: Duration = Duration::from_secs(175);
 
+const BROAD_TIME: Duration = Duration::from_secs(600);
+
+/// Loads of a rung, by its family and the bytes of the array.
+type Loads = fn(Family, u64) -> Vec<Concurrency>;
+
+/// Rungs that are tried with the same arrays and loads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// Globs; `None` for every rung of the ladder.
+    globs: Option<&'static str>,
+    pub(super) sizes: &'static [u64],
+    pub(super) loads: Loads,
+}
+
+impl Part {
+    pub(super) fn rungs(&self) -> Vec<Rung> {
+        let Some(globs) = self.globs else { return table::rungs() };
+        select(globs, table::rungs()).expect("a preset's globs match rungs of the ladder")
+    }
+}
+
 impl Preset {
     pub fn name(self) -> &'static str {
         match self {
             Preset::Quick => "quick",
+            Preset::Broad => "broad",
             Preset::Seed => "seed",
             Preset::Full => "full",
         }
     }
 
-    pub(super) fn rungs(self) -> Vec<Rung> {
-        let chosen = match self {
-            Preset::Quick => select(QUICK, table::rungs()),
-            Preset::Seed => select(SEED, table::rungs()),
-            Preset::Full => Ok(table::rungs()),
-        };
-        chosen.expect("a preset's globs match rungs of the ladder")
-    }
-
-    pub(super) fn sizes(self) -> &'static [u64] {
-        match self {
-            Preset::Quick => &[8, 64 << 10, 1 << 20],
-            Preset::Seed => &[8, 2 << 10, 64 << 10],
-            Preset::Full => &[8, 2 << 10, 64 << 10, 1 << 20, 16 << 20, 64 << 20, 256 << 20],
-        }
-    }
-
-    pub(super) fn loads(self, family: Family, bytes: u64) -> Vec<Concurrency> {
-        match self {
-            Preset::Quick | Preset::Full => Concurrency::defaults(family, bytes),
-            Preset::Seed => {
+    pub(super) fn parts(self) -> Vec<Part> {
+        let (globs, sizes, loads): (_, &[u64], Loads) = match self {
+            Preset::Quick => {
+                let loads = Concurrency::many_and_one;
+                let layers = Part { globs: Some(LAYERS), sizes: &[8, 1 << 20], loads };
+                let loads = |_, _| vec![Concurrency::connections(ENCODINGS_CONNECTIONS)];
+                let encodings = Part { globs: Some(ENCODINGS), sizes: &[64 << 10], loads };
+                return vec![layers, encodings];
+            }
+            Preset::Broad => (Some(BROAD), &[8, 64 << 10, 1 << 20], Concurrency::defaults),
+            Preset::Seed => (Some(SEED), &[8, 2 << 10, 64 << 10], |family, _| {
                 let rest = Concurrency::connections(SEED_CONNECTIONS);
                 Concurrency::for_family(family, Concurrency::streams(SEED_IN_FLIGHT), rest)
-            }
-        }
+            }),
+            Preset::Full => (
+                None,
+                &[8, 2 << 10, 64 << 10, 1 << 20, 16 << 20, 64 << 20, 256 << 20],
+                Concurrency::defaults,
+            ),
+        };
+        vec![Part { globs, sizes, loads }]
     }
 
     pub(super) fn blocks(self, least: u32) -> Blocks {
+        let within = |time| Blocks { min: least, max: BLOCKS_MAX, time: Some(time) };
         match self {
-            Preset::Quick => Blocks { min: least, max: BLOCKS_MAX, time: Some(QUICK_TIME) },
+            Preset::Quick => within(QUICK_TIME),
+            Preset::Broad => within(BROAD_TIME),
             Preset::Seed => Blocks { min: least, max: least, time: None },
             Preset::Full => Blocks { min: least, max: 4 * least, time: None },
         }
     }
 
-    /// Returns the time of a cell's slices in a block. The time of `quick` allows five blocks with
-    /// three slices of every cell.
+    /// Returns the time of a cell's slices in a block. A launch of `quick` starts and warms up for
+    /// 170 ms a server, so ten slices take half of its time. Where slices scatter by 15 to 20 %,
+    /// seven launches of ten slices say more than thirteen of three.
     pub(super) fn duration(self) -> Duration {
         Duration::from_millis(match self {
-            Preset::Quick => 120,
+            Preset::Quick | Preset::Broad => 400,
             Preset::Seed => 500,
             Preset::Full => 1000,
         })
@@ -147,14 +189,14 @@ impl Preset {
 
     pub(super) fn warmup(self) -> Duration {
         Duration::from_millis(match self {
-            Preset::Quick => 60,
+            Preset::Quick | Preset::Broad => 60,
             Preset::Seed | Preset::Full => 200,
         })
     }
 
     pub(super) fn budget(self) -> Duration {
         Duration::from_secs(match self {
-            Preset::Quick => 20,
+            Preset::Quick | Preset::Broad => 20,
             Preset::Seed | Preset::Full => 30,
         })
     }

@@ -111,7 +111,8 @@ pub(super) fn round_log_ratios(trials: &[Trial]) -> Vec<Vec<Launches>> {
     cells_by_section(trials).iter().map(ratios).collect()
 }
 
-fn cells_by_section(trials: &[Trial]) -> Vec<Vec<CellTrials<'_>>> {
+/// Groups the timed trials by section, then by cell.
+pub(super) fn cells_by_section(trials: &[Trial]) -> Vec<Vec<CellTrials<'_>>> {
     let mut by_section: BTreeMap<SectionKey<'_>, BTreeMap<u32, CellTrials<'_>>> = BTreeMap::new();
     for trial in trials.iter().filter(|trial| trial.is_timed()) {
         let cells = by_section.entry(section_key(trial)).or_default();

@@ -82,23 +82,41 @@ impl Control {
     }
 
     pub(super) fn line(&self) -> String {
-        let Control { rung, added_ns, found_ns, base } = self;
-        let found = units::time_interval(found_ns);
-        let base = match base {
-            Base::Busy => "",
-            Base::KeptBusy => " (on top of a first delay that keeps the server busy)",
-            Base::Idle => " (the server waits for requests)",
-        };
-        let verdict = match (found_ns.contains(0.0), found_ns.contains(*added_ns)) {
-            (Some(true), _) => "this run cannot resolve such a difference",
-            (Some(false), Some(true)) => "found",
-            (Some(false), _) => "NOT found; do not trust small differences in this table",
-            (None, _) => "too few blocks to tell",
-        };
+        let Control { rung, added_ns, base, .. } = self;
+        let (found, base, verdict) = (self.found(), base.about(), self.verdict());
         format!(
             "control: {rung} with {added_ns:.0} ns added to each request{base} costs {found} more: \
              {verdict}"
         )
+    }
+
+    /// Returns the result as a sentence.
+    pub(super) fn sentence(&self) -> String {
+        let (found, verdict) = (self.found(), self.verdict());
+        format!("{:.0} ns that were added on purpose cost {found}: {verdict}.", self.added_ns)
+    }
+
+    fn found(&self) -> String {
+        units::time_interval(&self.found_ns)
+    }
+
+    fn verdict(&self) -> &'static str {
+        match (self.found_ns.contains(0.0), self.found_ns.contains(self.added_ns)) {
+            (Some(true), _) => "this run cannot resolve such a difference",
+            (Some(false), Some(true)) => "found",
+            (Some(false), _) => "NOT found; do not trust small differences in this table",
+            (None, _) => "too few blocks to tell",
+        }
+    }
+}
+
+impl Base {
+    fn about(self) -> &'static str {
+        match self {
+            Base::Busy => "",
+            Base::KeptBusy => " (on top of a first delay that keeps the server busy)",
+            Base::Idle => " (the server waits for requests)",
+        }
     }
 }
 

@@ -8,10 +8,12 @@
 //! | trials to rows | [`aggregate`]: `status`, `ceiling`, [`noise`], [`control`], [`scatter`] |
 //! | figures over several cells | [`model`], [`open`], [`counts`], [`forecast`] |
 //! | two builds or runs | [`compare`], [`comparable`] |
+//! | the main job's questions | [`answer`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
 //! | rows to text | `columns`, [`table`], [`markdown`], [`csv`], [`seed`] |
 
 pub mod aggregate;
+pub mod answer;
 pub mod background_load;
 mod ceiling;
 mod cell;

@@ -32,7 +32,7 @@ fn plan(options: RunOptions) -> Plan {
 
 #[test]
 fn every_preset_makes_a_plan() {
-    for preset in [Preset::Quick, Preset::Seed, Preset::Full] {
+    for preset in [Preset::Quick, Preset::Broad, Preset::Seed, Preset::Full] {
         let plan = plan(RunOptions::new(preset));
         assert!(plan.blocks.min >= 5 && !plan.cells.is_empty(), "{}", preset.name());
         assert!(plan.cells.iter().all(|cell| cell.skip.is_none()), "{}", preset.name());
@@ -44,7 +44,7 @@ fn every_preset_makes_a_plan() {
 }
 
 #[test]
-fn quick_ends_within_three_minutes() {
+fn quick_has_few_cells_and_makes_six_blocks_in_three_minutes() {
     let plan = plan(RunOptions::new(Preset::Quick));
     // Starting and ending both processes took 37 ms a trial on a busy machine; a slice takes 5 ms
     // more than its two parts.
@@ -52,16 +52,29 @@ fn quick_ends_within_three_minutes() {
     let slice = slicing.head + slicing.slice + Duration::from_millis(5);
     let trial =
         |cell: &Cell| plan.warmup + slicing.rounds(cell.window) * slice + Duration::from_millis(50);
-    let (once, cells): (Vec<&Cell>, Vec<&Cell>) = plan.cells.iter().partition(|cell| cell.is_once);
-    let null = 2 * plan.warmup + Duration::from_millis(50);
-    let total = cells.iter().copied().map(trial).sum::<Duration>() * plan.blocks.min
-        + null * once.len() as u32;
-    assert!(total < plan.blocks.time.unwrap(), "{total:?}, {} cells", cells.len());
+    let total = 6 * plan.cells.iter().map(trial).sum::<Duration>();
+    assert!(total < plan.blocks.time.unwrap(), "{total:?}, {} cells", plan.cells.len());
+    assert!(plan.cells.iter().all(|cell| !cell.is_once) && plan.cells.len() < 50);
+}
+
+#[test]
+fn quick_asks_the_same_of_an_array_in_a_file() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let shape = Shape::new(&[2, 3]).expect("two dimensions");
+    let array = NdArray::new(DType::parse("|u1").expect("listed"), shape, vec![7; 6]);
+    let message = codec::message(&Npy, &array.expect("whole").view()).expect("npy carries it");
+    std::fs::write(file.path(), message).expect("it is writable");
+    let array = Some(file.path().to_owned());
+    let plan = plan(RunOptions { array, ..RunOptions::new(Preset::Quick) });
+    let count =
+        |load: &str| usual(&plan).filter(|cell| cell.concurrency.to_string() == load).count();
+    assert_eq!((count("1x1000"), count("1x1"), count("8x1")), (9, 9, 12));
+    assert_eq!(usual(&plan).count(), 30);
 }
 
 #[test]
 fn every_rung_of_a_preset_but_the_floor_has_a_ratio() {
-    for preset in [Preset::Quick, Preset::Seed] {
+    for preset in [Preset::Quick, Preset::Broad, Preset::Seed] {
         let plan = plan(RunOptions::new(preset));
         for cell in usual(&plan) {
             let is_there = |rung: Option<Rung>| {
@@ -179,8 +192,9 @@ fn a_size_that_is_no_vector_is_refused() {
 #[test]
 fn what_a_codec_cannot_carry_is_skipped_with_the_reason() {
     let array = ArrayInfo { dtype: "<c16".to_owned(), shape: vec![2], bytes: 32 };
-    let rungs: Vec<AnyRung> = table::rungs().into_iter().map(AnyRung::Own).collect();
-    let cells = RunOptions::new(Preset::Full).cells(&rungs, &array, |_| None);
+    let part = Preset::Full.parts()[0];
+    let rungs: Vec<AnyRung> = part.rungs().into_iter().map(AnyRung::Own).collect();
+    let cells = RunOptions::new(Preset::Full).cells(&part, &rungs, &array, |_| None);
     for cell in cells {
         let is_list = cell.rung.encoding() == Encoding::Json;
         assert_eq!(cell.skip.is_some(), is_list, "{cell}: {:?}", cell.skip);

@@ -1,6 +1,7 @@
 //! Tests of the report over records made by hand.
 
 mod aggregate;
+mod answer;
 mod compare;
 mod control;
 mod status;

@@ -1,0 +1,99 @@
+//! The cheapest server and encoding for an array.
+
+use std::collections::BTreeMap;
+
+use crate::stats::bootstrap::Interval;
+
+use super::super::units;
+use super::bars::bar;
+use super::load_cells::{LoadCells, Ratio};
+use super::wrap::wrap;
+
+/// Stacks that a user chooses from, in words.
+const STACKS: [(&str, &str); 6] = [
+    ("uring/h1", "our HTTP/1.1"),
+    ("uring/h2", "our HTTP/2, gRPC"),
+    ("tokio/axum:best", "axum at its best"),
+    ("tokio/axum", "axum"),
+    ("tokio/tonic:best", "tonic at its best"),
+    ("tokio/tonic", "tonic"),
+];
+
+pub(super) const AXUM_BEST: &str = "tokio/axum:best/npy";
+
+const BAR: usize = 30;
+
+/// Each stack with its cheapest encoding, from cheap to dear.
+pub(super) struct Choice {
+    title: String,
+    pub(super) rows: Vec<Row>,
+}
+
+pub(super) struct Row {
+    pub(super) stack: &'static str,
+    pub(super) encoding: String,
+    pub(super) is_ours: bool,
+    pub(super) cost_ns: Interval,
+    /// Ratio to the cheapest; `None` for the cheapest itself.
+    pub(super) to_cheapest: Option<Ratio>,
+}
+
+impl Choice {
+    /// Returns `None` if the load has not both a gRPC and a REST server to choose from.
+    pub(super) fn of(load: &LoadCells<'_>) -> Option<Choice> {
+        let mut cheapest: BTreeMap<&'static str, (Interval, &str)> = BTreeMap::new();
+        for rung in load.rungs() {
+            let (stack, _) = rung.rsplit_once('/')?;
+            let Some((_, name)) = STACKS.iter().find(|(known, _)| *known == stack) else {
+                continue;
+            };
+            let Some(cost) = load.cost_ns(rung) else { continue };
+            let is_cheaper =
+                cheapest.get(name).is_none_or(|(other, _)| cost.estimate < other.estimate);
+            if is_cheaper {
+                cheapest.insert(name, (cost, rung));
+            }
+        }
+        let has = |part: &str| cheapest.values().any(|(_, rung)| rung.contains(part));
+        if !has("/axum") || !has("/tonic") {
+            return None;
+        }
+        let mut order: Vec<(&'static str, Interval, &str)> =
+            cheapest.into_iter().map(|(name, (cost, rung))| (name, cost, rung)).collect();
+        order.sort_by(|a, b| a.1.estimate.total_cmp(&b.1.estimate));
+        let first = order[0].2;
+        let pairs: Vec<(&str, &str)> =
+            order[1..].iter().map(|(_, _, rung)| (*rung, first)).collect();
+        let ratios = load.ratios(&pairs);
+        let row = |(index, (stack, cost_ns, rung)): (usize, (&'static str, Interval, &str))| Row {
+            stack,
+            encoding: rung.rsplit('/').next().unwrap_or_default().to_owned(),
+            is_ours: rung.starts_with("uring/"),
+            cost_ns,
+            to_cheapest: (index > 0).then(|| ratios.ratio(index - 1)).flatten(),
+        };
+        let rows = order.into_iter().enumerate().map(row).collect();
+        Some(Choice { title: units::array(load.array()), rows })
+    }
+
+    pub(super) fn render(&self, width: usize) -> String {
+        let bar_width = if width < 100 { 10 } else { BAR };
+        let title = format!("The cheapest for {}: each server's best encoding", self.title);
+        let mut text = wrap("3  ", &title, width);
+        let largest = self.rows.iter().map(|row| row.cost_ns.estimate).fold(0.0, f64::max);
+        for row in &self.rows {
+            let cost = row.cost_ns.estimate;
+            let line = format!(
+                "   {:<18}{:<21}{:>8}  {:<bar_width$}  {}",
+                row.stack,
+                row.encoding,
+                units::time(cost),
+                bar(cost / largest, bar_width),
+                row.to_cheapest.map_or("1".to_owned(), |ratio| ratio.text())
+            );
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}

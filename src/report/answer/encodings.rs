@@ -1,0 +1,86 @@
+//! What each encoding costs, compared with `.npy`, in a standard server and in ours.
+
+use crate::record::ArrayInfo;
+use crate::stats::bootstrap::Interval;
+
+use super::super::units;
+use super::bars::bar;
+use super::load_cells::{LoadCells, Ratio, Ratios};
+use super::wrap::wrap;
+
+/// Name, the standard server's rung, and ours.
+pub(super) const ENCODINGS: [(&str, &str, &str); 5] = [
+    (".npy", NPY, "uring/h1/npy"),
+    ("msgpack", "tokio/axum/msgpack:serde", "uring/h1/msgpack"),
+    ("base64 in JSON", "tokio/axum/json_binary:serde", "uring/h1/json_binary"),
+    ("JSON list", "tokio/axum/json:serde", "uring/h1/json"),
+    ("protobuf (tonic)", "tokio/tonic/protobuf:prost", "uring/h2/protobuf"),
+];
+
+const NPY: &str = "tokio/axum/npy";
+
+const BAR: usize = 24;
+
+pub(super) struct Encodings {
+    pub(super) array: ArrayInfo,
+    connections: u32,
+    pub(super) rows: Vec<Row>,
+    pub(super) ratios: Ratios,
+}
+
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) cost_ns: Interval,
+    /// Ratio to `.npy`; `None` for `.npy` itself.
+    pub(super) to_npy: Option<Ratio>,
+    /// Ratio of our server to the standard one, with the same encoding.
+    pub(super) own: Option<Ratio>,
+}
+
+impl Encodings {
+    /// Returns `None` if the load has no `.npy` by axum to compare with, or nothing else.
+    pub(super) fn of(load: &LoadCells<'_>) -> Option<Encodings> {
+        load.cost_ns(NPY)?;
+        let pairs: Vec<(&str, &str)> = ENCODINGS
+            .iter()
+            .flat_map(|(_, standard, own)| [(*standard, NPY), (*own, *standard)])
+            .collect();
+        // `.npy` against itself is no ratio of the family.
+        let ratios = load.ratios(&pairs[1..]);
+        let row = |(index, (name, standard, _)): (usize, &(&'static str, &str, &str))| {
+            let to_npy = (index > 0).then(|| ratios.ratio(2 * index - 1)).flatten();
+            let own = ratios.ratio(2 * index);
+            Some(Row { name, cost_ns: load.cost_ns(standard)?, to_npy, own })
+        };
+        let rows: Vec<Row> = ENCODINGS.iter().enumerate().filter_map(row).collect();
+        (rows.len() > 1).then(|| Encodings {
+            array: load.array().clone(),
+            connections: load.connections(),
+            rows,
+            ratios,
+        })
+    }
+
+    pub(super) fn render(&self, width: usize) -> String {
+        let (array, connections) = (units::array(&self.array), self.connections);
+        let load = format!("{array}, {connections} connections, one request on each");
+        let mut text = wrap("2  ", &format!("What each encoding costs: {load}"), width);
+        let bar_width = if width < 100 { 0 } else { BAR };
+        let mut line = |cells: [&str; 5]| {
+            let [name, cost, bar, to_npy, own] = cells;
+            let line = format!("   {name:<18}{cost:>9}  {bar:<bar_width$}  {to_npy:<21}{own:<21}");
+            text.push_str(line.trim_end());
+            text.push('\n');
+        };
+        line(["", "axum", "", "to .npy", "our server to axum"]);
+        let largest = self.rows.iter().map(|row| row.cost_ns.estimate).fold(0.0, f64::max);
+        let or_dash = |ratio: Option<Ratio>| ratio.map_or("-".to_owned(), |ratio| ratio.text());
+        for row in &self.rows {
+            let cost = row.cost_ns.estimate;
+            let to_npy = row.to_npy.map_or("1".to_owned(), |ratio| ratio.text());
+            let bar = bar(cost / largest, bar_width);
+            line([row.name, &units::time(cost), &bar, &to_npy, &or_dash(row.own)]);
+        }
+        text
+    }
+}

@@ -1,0 +1,138 @@
+//! What each layer between the socket and tonic costs.
+//!
+//! Neighbours of the chain differ in one axis, so the difference of their costs is the price of a
+//! layer. The ratio of the two has the interval; the difference is that ratio less 1, in units of
+//! the lower one's cost.
+
+use crate::stats::bootstrap::Interval;
+use crate::stats::verdict::Verdict;
+
+use super::bars::{Scale, bar};
+use super::load_cells::{LoadCells, Ratio, Ratios};
+
+/// Rungs from tonic down to bytes on a ring, each with the name of what it adds to the next one.
+pub(super) const CHAIN: [(&str, &str); 7] = [
+    ("tokio/tonic/protobuf:prost", "default windows"),
+    ("tokio/tonic:tuned/protobuf:prost", "tonic"),
+    ("tokio/hyper-h2:tuned/protobuf:prost", "hyper"),
+    ("tokio/h2-crate:tuned/protobuf:prost", "epoll, not io_uring"),
+    ("uring/h2-crate:tuned/protobuf:prost", "h2 crate, not ours"),
+    ("uring/h2/protobuf:prost", "HTTP/2 and gRPC, own"),
+    ("uring/raw/protobuf:prost", "bytes on a ring"),
+];
+
+const TONIC: &str = CHAIN[0].0;
+pub(super) const BEST: &str = "tokio/tonic:best/protobuf:prost_bytes";
+pub(super) const OWN: &str = "uring/h2/protobuf";
+
+/// Widths of the first column, of a cell, and of its bar.
+const NAME: usize = 24;
+const CELL: usize = 17;
+const BAR: usize = 6;
+
+/// Prices of the layers under one load.
+pub(super) struct Layers {
+    pub(super) title: String,
+    pub(super) tonic_ns: f64,
+    /// What each rung of [`CHAIN`] adds; `None` if it was not measured. A step down to a rung that
+    /// was not measured goes on to the next one.
+    pub(super) steps: Vec<Option<Step>>,
+    pub(super) best: Option<Ratio>,
+    pub(super) own: Option<Ratio>,
+    pub(super) ratios: Ratios,
+}
+
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) ns: Interval,
+    /// False if the interval holds 0, or the difference is within the noise.
+    pub(super) is_shown: bool,
+}
+
+impl Layers {
+    /// Returns `None` if the load has no chain: tonic and the floor at least.
+    pub(super) fn of(load: &LoadCells<'_>) -> Option<Layers> {
+        if load.connections() != 1 {
+            return None;
+        }
+        let tonic_ns = load.cost_ns(TONIC)?.estimate;
+        let costs: Vec<Option<Interval>> =
+            CHAIN.iter().map(|(rung, _)| load.cost_ns(rung)).collect();
+        let present: Vec<usize> =
+            (0..CHAIN.len()).filter(|index| costs[*index].is_some()).collect();
+        if present.len() < 3 {
+            return None;
+        }
+        let mut pairs: Vec<(&str, &str)> =
+            present.windows(2).map(|pair| (CHAIN[pair[0]].0, CHAIN[pair[1]].0)).collect();
+        pairs.extend([(BEST, TONIC), (OWN, TONIC)]);
+        let ratios = load.ratios(&pairs);
+        let mut steps: Vec<Option<Step>> = CHAIN.iter().map(|_| None).collect();
+        for (pair, window) in present.windows(2).enumerate() {
+            let lower_ns = costs[window[1]].map_or(0.0, |cost| cost.estimate);
+            steps[window[0]] = ratios.log(pair).map(|(log, verdict)| Step {
+                name: CHAIN[window[0]].1,
+                ns: log.map(|log| log.exp_m1() * lower_ns),
+                is_shown: matches!(verdict, Verdict::Faster | Verdict::Slower),
+            });
+        }
+        let last = present[present.len() - 1];
+        steps[last] = costs[last].map(|ns| Step { name: CHAIN[last].1, ns, is_shown: true });
+        let extra = present.len() - 1;
+        let (best, own) = (ratios.ratio(extra), ratios.ratio(extra + 1));
+        Some(Layers { title: load.title(), tonic_ns, steps, best, own, ratios })
+    }
+
+    /// Returns the layer that adds the most.
+    pub(super) fn largest(&self) -> Option<&Step> {
+        let shown = self.steps.iter().flatten().filter(|step| step.is_shown);
+        shown.max_by(|a, b| a.ns.estimate.total_cmp(&b.ns.estimate))
+    }
+
+    pub(super) fn scale(&self) -> Scale {
+        Scale::of(self.tonic_ns)
+    }
+
+    fn cell(&self, index: usize, has_bars: bool) -> String {
+        let Some(step) = &self.steps[index] else {
+            return "-".to_owned();
+        };
+        let text = match step.ns.range {
+            None => "?".to_owned(),
+            Some(range) if !step.is_shown => format!("= {}", self.scale().range(range)),
+            Some(_) => self.scale().interval(&step.ns),
+        };
+        if !has_bars || !step.is_shown {
+            return text;
+        }
+        let bar = bar(step.ns.estimate / self.tonic_ns, BAR);
+        format!("{text:<CELL$} {bar}")
+    }
+}
+
+pub(super) fn table(loads: &[Layers], width: usize) -> String {
+    let has_bars = NAME + loads.len() * (CELL + BAR + 2) <= width;
+    let cell_width = if has_bars { CELL + BAR + 2 } else { CELL + 1 };
+    let mut text = String::from(
+        "1  What each layer costs: gRPC, one connection; CPU of the server per call\n",
+    );
+    let mut line = |name: &str, cells: Vec<String>| {
+        let cells: String = cells.iter().map(|cell| format!("{cell:<cell_width$}")).collect();
+        text.push_str(format!("   {name:<0$}{cells}", NAME - 3).trim_end());
+        text.push('\n');
+    };
+    line("", loads.iter().map(|load| load.title.clone()).collect());
+    line("", loads.iter().map(|load| format!("{} [95 %]", load.scale().unit)).collect());
+    for (index, (_, name)) in CHAIN.iter().enumerate() {
+        line(name, loads.iter().map(|load| load.cell(index, has_bars)).collect());
+    }
+    let total = |load: &Layers| format!("{} in all", load.scale().number(load.tonic_ns));
+    line("tonic as documented", loads.iter().map(total).collect());
+    let of_it = |ratio: Option<Ratio>| match ratio {
+        Some(ratio) => format!("x {}", ratio.text()),
+        None => "-".to_owned(),
+    };
+    line("tonic at its best", loads.iter().map(|load| of_it(load.best)).collect());
+    line("our own server", loads.iter().map(|load| of_it(load.own)).collect());
+    text
+}

@@ -1,0 +1,136 @@
+//! Cells of one array under one load, with the costs and ratios that the tables need.
+
+use crate::record::{ArrayInfo, Variant};
+use crate::stats::bootstrap::{Bootstrap, Interval};
+use crate::stats::family::{Family, Member};
+use crate::stats::verdict::{Floor, Verdict};
+
+use super::super::aggregate;
+use super::super::cell::{self, CellTrials};
+use super::super::control::Control;
+use super::super::noise::Noise;
+use super::super::{Run, malloc, units};
+
+pub(super) struct LoadCells<'a> {
+    cells: Vec<CellTrials<'a>>,
+}
+
+/// Ratios of costs of one load. Their intervals hold together.
+pub(super) struct Ratios {
+    logs: Vec<Option<Interval>>,
+    pub(super) floor: Floor,
+    pub(super) control: Option<Control>,
+}
+
+impl<'a> LoadCells<'a> {
+    pub(super) fn all(run: &'a Run) -> Vec<LoadCells<'a>> {
+        aggregate::cells_by_section(&run.trials)
+            .into_iter()
+            .map(|cells| LoadCells { cells })
+            .collect()
+    }
+
+    pub(super) fn array(&self) -> &'a ArrayInfo {
+        &self.cells[0].first().array
+    }
+
+    pub(super) fn connections(&self) -> u32 {
+        self.cells[0].first().connections
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        self.cells[0].first().in_flight_sent()
+    }
+
+    pub(super) fn malloc(&self) -> String {
+        let usual: Vec<&CellTrials<'_>> = self.usual().collect();
+        malloc::names(&usual)
+    }
+
+    pub(super) fn rungs(&self) -> impl Iterator<Item = &'a str> {
+        self.usual().map(|cell| cell.first().rung.as_str())
+    }
+
+    /// Returns the reasons why rungs have no figures.
+    pub(super) fn obstacles(&self) -> impl Iterator<Item = (&'a str, String)> {
+        self.usual().filter_map(|cell| Some((cell.first().rung.as_str(), cell.obstacle()?)))
+    }
+
+    /// Returns the cost of a request; `None` if the rung was not measured.
+    pub(super) fn cost_ns(&self, rung: &str) -> Option<Interval> {
+        cell::geometric_center(&self.find(rung)?.server_costs())
+    }
+
+    /// Returns the ratios of the costs of rungs, in the order of `pairs`.
+    pub(super) fn ratios(&self, pairs: &[(&str, &str)]) -> Ratios {
+        let member = |(rung, other): &(&str, &str)| -> Member {
+            let pair = self.find(rung).zip(self.find(other));
+            let logs = pair.map_or_else(Vec::new, |(rung, other)| rung.log_ratios(other));
+            vec![logs.into_iter().map(|sample| sample.value).collect()]
+        };
+        let members: Vec<Member> = pairs.iter().map(member).collect();
+        let family = Family::new(Bootstrap::default(), &members);
+        let noise = Noise::evaluate(&self.cells, &family);
+        Ratios { logs: family.intervals(), floor: noise.floor(), control: noise.control }
+    }
+
+    /// Returns the share by which a server differed from itself.
+    pub(super) fn noise_share(&self) -> f64 {
+        self.ratios(&[]).floor.share()
+    }
+
+    /// `8 B, 1000 in flight`.
+    pub(super) fn title(&self) -> String {
+        let in_flight = match self.in_flight() {
+            1 => "one".to_owned(),
+            in_flight => in_flight.to_string(),
+        };
+        format!("{}, {in_flight} in flight", units::bytes(self.array().bytes))
+    }
+
+    fn usual(&self) -> impl Iterator<Item = &CellTrials<'a>> {
+        self.cells.iter().filter(|cell| cell.first().variant == Variant::Usual)
+    }
+
+    fn find(&self, rung: &str) -> Option<&CellTrials<'a>> {
+        cell::find(&self.cells, rung, Variant::Usual)
+    }
+}
+
+impl Ratios {
+    /// Returns the logarithm of a ratio with its interval, and the verdict on it.
+    pub(super) fn log(&self, index: usize) -> Option<(Interval, Verdict)> {
+        let log = self.logs[index]?;
+        Some((log, Verdict::judge(&log, self.floor)))
+    }
+
+    pub(super) fn ratio(&self, index: usize) -> Option<Ratio> {
+        self.log(index).map(|(log, verdict)| Ratio { ratio: log.exp(), verdict })
+    }
+}
+
+/// A ratio of costs. Its text always has the interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ratio {
+    pub(super) ratio: Interval,
+    pub(super) verdict: Verdict,
+}
+
+impl Ratio {
+    /// `0.33 [0.31-0.36]`; `= 0.95-1.04` if no difference was shown; `?` without an interval.
+    pub(super) fn text(&self) -> String {
+        match (self.ratio.range, self.verdict) {
+            (None, _) => "?".to_owned(),
+            (Some(_), Verdict::Same) => format!("= {}", self.text_known()),
+            (Some(_), _) => self.text_known(),
+        }
+    }
+
+    pub(super) fn text_known(&self) -> String {
+        units::ratio(&self.ratio)
+    }
+
+    pub(super) fn is_shown(&self) -> bool {
+        matches!(self.verdict, Verdict::Faster | Verdict::Slower)
+    }
+}

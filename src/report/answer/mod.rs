@@ -1,0 +1,106 @@
+//! The answer of the main job: one table for each question, then sentences.
+//!
+//! | part | question |
+//! |---|---|
+//! | [`layers`] | what does each layer between the socket and tonic cost? |
+//! | [`encodings`] | what does each encoding cost, compared with `.npy`? |
+//! | [`choice`] | which server and encoding are the cheapest for this array? |
+//! | [`sentences`] | what does that say, what limits it, and how sure is it? |
+//!
+//! Every ratio has an interval, and all intervals of one load hold together at 95 %. A difference
+//! that the run could not show is marked with `=` and named in the sentences.
+
+mod bars;
+mod choice;
+mod encodings;
+mod layers;
+mod load_cells;
+mod sentences;
+mod wrap;
+
+use super::warning::{self, Warning};
+use super::{Run, units};
+
+use load_cells::LoadCells;
+
+/// Widest line, and the width without a terminal.
+pub const WIDTH_MAX: usize = 100;
+
+/// Narrowest layout. A narrower terminal breaks lines by itself.
+pub const WIDTH_MIN: usize = 80;
+
+/// The three tables of a run; each is empty if the run has none of its rungs.
+struct Answer<'a> {
+    layers: Vec<layers::Layers>,
+    encodings: Vec<encodings::Encodings>,
+    choices: Vec<choice::Choice>,
+    loads: Vec<LoadCells<'a>>,
+}
+
+impl<'a> Answer<'a> {
+    fn of(run: &'a Run) -> Answer<'a> {
+        let loads = LoadCells::all(run);
+        Answer {
+            layers: loads.iter().filter_map(layers::Layers::of).collect(),
+            encodings: loads.iter().filter_map(encodings::Encodings::of).collect(),
+            choices: loads.iter().filter_map(choice::Choice::of).collect(),
+            loads,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.layers.is_empty() && self.encodings.is_empty()
+    }
+}
+
+/// Returns the answer in lines of at most `width` characters; `None` for a run that asked other
+/// questions than the main job.
+pub fn render(run: &Run, width: usize) -> Option<String> {
+    if run.header.preset != "quick" {
+        return None;
+    }
+    let answer = Answer::of(run);
+    if answer.is_empty() {
+        return None;
+    }
+    let width = width.clamp(WIDTH_MIN, WIDTH_MAX);
+    let mut parts = vec![head(run, &answer, width)];
+    if !answer.layers.is_empty() {
+        parts.push(layers::table(&answer.layers, width));
+    }
+    parts.extend(answer.encodings.iter().map(|table| table.render(width)));
+    parts.extend(answer.choices.iter().map(|table| table.render(width)));
+    parts.push(sentences::render(run, &answer, width));
+    Some(parts.join("\n"))
+}
+
+/// Returns the names of the rungs that the tables have places for.
+pub fn rungs() -> Vec<&'static str> {
+    let layers = layers::CHAIN.iter().map(|(rung, _)| *rung).chain([layers::BEST, layers::OWN]);
+    let encodings = encodings::ENCODINGS.iter().flat_map(|(_, standard, own)| [*standard, *own]);
+    layers.chain(encodings).chain([choice::AXUM_BEST]).collect()
+}
+
+/// Returns the machine, the time, the noise and the warnings.
+fn head(run: &Run, answer: &Answer<'_>, width: usize) -> String {
+    let host = &run.header.host;
+    let noise = answer.loads.iter().map(|load| load.noise_share()).fold(0.0, f64::max);
+    let launches = run.blocks();
+    let facts = [
+        host.cpu_model.clone(),
+        format!("{} cores", host.cores.len()),
+        if host.virtual_machine { "virtual machine".to_owned() } else { String::new() },
+        format!("Linux {}", host.kernel.split(' ').next().unwrap_or_default()),
+        units::date(run.header.started_unix_s),
+        format!("{launches} launch{} of each server", if launches == 1 { "" } else { "es" }),
+        format!("noise up to {:.0} %", noise * 100.0),
+        format!("malloc: {}", answer.loads[0].malloc()),
+    ];
+    let facts: Vec<String> = facts.into_iter().filter(|fact| !fact.is_empty()).collect();
+    let mut text = wrap::wrap("ndecho quick: ", &facts.join(", "), width);
+    let is_grave = |warning: &Warning| !matches!(warning, Warning::ForeignClient { .. });
+    for warning in warning::warnings(run).iter().filter(|warning| is_grave(warning)) {
+        text.push_str(&wrap::wrap("warning: ", &warning.to_string(), width));
+    }
+    text
+}

@@ -1,0 +1,158 @@
+//! Tests of the main job's answer.
+
+use crate::record::tests::{header, trial};
+use crate::record::{ArrayInfo, Header, Outcome, Trial, Variant};
+use crate::report::Run;
+use crate::report::answer;
+
+const CHAIN: [(&str, u64); 9] = [
+    ("tokio/tonic/protobuf:prost", 13_000),
+    ("tokio/tonic:tuned/protobuf:prost", 12_000),
+    ("tokio/hyper-h2:tuned/protobuf:prost", 9_000),
+    ("tokio/h2-crate:tuned/protobuf:prost", 8_000),
+    ("uring/h2-crate:tuned/protobuf:prost", 7_900),
+    ("uring/h2/protobuf:prost", 600),
+    ("uring/raw/protobuf:prost", 200),
+    ("uring/h2/protobuf", 360),
+    ("tokio/tonic:best/protobuf:prost_bytes", 9_100),
+];
+
+const REST: [(&str, u64); 7] = [
+    ("tokio/axum/npy", 24_000),
+    ("tokio/axum/msgpack:serde", 24_100),
+    ("tokio/axum/json:serde", 620_000),
+    ("uring/h1/npy", 20_000),
+    ("uring/h1/json", 160_000),
+    ("tokio/tonic/protobuf:prost", 90_000),
+    ("uring/h2/protobuf", 26_000),
+];
+
+/// Ten launches of every rung, with a scatter of two percent; tonic is tried twice.
+fn run() -> Run {
+    let mut trials = Vec::new();
+    for round in 0..10 {
+        let scattered = |cell: u32, cost: u64| {
+            let percent = u64::from(round * round * 7 + cell * (round + 3)) % 5;
+            cost * (98 + percent) / 100
+        };
+        for (cell, (rung, cost)) in (0..).zip(CHAIN) {
+            trials.push(Trial { cell, ..trial(rung, round, scattered(cell, cost)) });
+        }
+        let twin = Trial {
+            cell: 21,
+            variant: Variant::Twin,
+            ..trial(CHAIN[0].0, round, scattered(21, 13_000))
+        };
+        trials.push(twin);
+        for (cell, (rung, cost)) in (30..).zip(REST) {
+            let array = ArrayInfo { dtype: "<f8".into(), shape: vec![8192], bytes: 65_536 };
+            let load = Trial {
+                cell,
+                array,
+                connections: 8,
+                in_flight: 8,
+                ..trial(rung, round, scattered(cell, cost))
+            };
+            trials.push(load);
+        }
+    }
+    Run::new(Header { preset: "quick".into(), ..header() }, trials)
+}
+
+fn text(run: &Run) -> String {
+    answer::render(run, 100).expect("the run has the rungs of the main job")
+}
+
+/// Returns the line of `text` that begins with `start` after its indent.
+fn line<'a>(text: &'a str, start: &str) -> &'a str {
+    let found = text.lines().find(|line| line.trim_start().starts_with(start));
+    found.unwrap_or_else(|| panic!("no line {start:?} in\n{text}"))
+}
+
+/// Asserts that the first figure with an interval in a line is within 3 % of `expected`.
+fn assert_figure(text: &str, start: &str, expected: f64) {
+    let line = line(text, start);
+    let before = line.split(" [").next().and_then(|before| before.rsplit(' ').next());
+    let figure: Option<f64> = before.and_then(|before| before.parse().ok());
+    let is_near = figure.is_some_and(|figure| (figure / expected - 1.0).abs() < 0.03);
+    assert!(line.contains(" [") && is_near, "{line}: expected {expected}\n{text}");
+}
+
+#[test]
+fn each_layer_has_its_price_with_an_interval_or_is_marked() {
+    let text = text(&run());
+    assert_figure(&text, "h2 crate", 7.30);
+    assert_figure(&text, "bytes on a ring", 0.20);
+    assert_figure(&text, "our own server", 0.0277);
+    assert_figure(&text, "tonic at its best", 0.70);
+    assert!(line(&text, "epoll").contains("= "), "100 of 8000 ns are within the noise\n{text}");
+}
+
+#[test]
+fn encodings_are_compared_with_npy_and_servers_with_the_cheapest() {
+    let text = text(&run());
+    assert_figure(&text, "JSON list", 25.8);
+    assert_figure(&text, "protobuf (tonic)", 3.75);
+    assert_figure(&text, "axum              npy", 1.20);
+    assert!(line(&text, "msgpack").contains("= 1.0"), "{text}");
+    assert!(line(&text, "our HTTP/1.1").trim_end().ends_with(" 1"), "{text}");
+}
+
+#[test]
+fn sentences_say_what_the_tables_say_and_what_is_open() {
+    let text = text(&run());
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for sentence in [
+        "8 B, 1000 in flight: h2 crate, not ours takes most, 7.",
+        "JSON list costs 25.",
+        "between .npy and msgpack no difference was shown",
+        "The cheapest was our HTTP/1.1 with npy (20.",
+        "of servers that everyone has, axum with npy (24.",
+        "epoll, not io_uring (8 B, 1000 in flight)",
+        "JSON.parse in JavaScript refuses NaN",
+        "A server against itself differed by up to",
+    ] {
+        assert!(flat.contains(sentence), "{sentence:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn lines_fit_the_width_and_the_answer_a_screen() {
+    for width in [80, 100] {
+        let text = answer::render(&run(), width).expect("an answer");
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(width), "{widest:?}\n{text}");
+        assert!(text.lines().count() <= 55, "{text}");
+    }
+}
+
+#[test]
+fn a_rung_that_failed_is_named_and_its_layer_joins_the_next() {
+    let mut run = run();
+    for trial in run.trials.iter_mut().filter(|trial| trial.rung.contains("hyper-h2")) {
+        trial.outcome = Outcome::Failed { reason: "died".into(), stderr: String::new() };
+    }
+    let text = text(&run);
+    assert_figure(&text, "tonic  ", 4.0);
+    assert!(
+        line(&text, "Failed").contains("tokio/hyper-h2:tuned/protobuf:prost: INVALID"),
+        "{text}"
+    );
+}
+
+#[test]
+fn few_launches_have_no_ratio_without_an_interval() {
+    let mut run = run();
+    run.trials.retain(|trial| trial.round < 2);
+    let text = text(&run);
+    assert!(line(&text, "hyper").contains('?') && line(&text, "JSON list").contains('?'), "{text}");
+}
+
+#[test]
+fn other_runs_have_tables_instead() {
+    let mut run = run();
+    run.header.preset = "broad".into();
+    assert_eq!(answer::render(&run, 100), None);
+    let empty = Run::new(Header { preset: "quick".into(), ..header() }, Vec::new());
+    assert_eq!(answer::render(&empty, 100), None);
+}
