@@ -183,6 +183,35 @@ fn a_taken_port_gives_advice() {
     assert!(said.contains(&address) && said.contains("another port"), "{said}");
 }
 
+#[test]
+fn a_server_prints_a_call_that_works() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [grpc, rest] = ["grpc", "rest"].map(|name| {
+        let path = folder.path().join(name);
+        format!("unix:{}", path.to_str().expect("UTF-8"))
+    });
+    let sockets = ["--grpc", &grpc, "--rest", &rest];
+    let started = [
+        Some(Program::start(TONIC_SERVER, &ANY_PORTS)),
+        Program::start_on_ring(URING_SERVER, &ANY_PORTS),
+        Program::start_on_ring(URING_SERVER, &sockets),
+    ];
+    for mut program in started.into_iter().flatten() {
+        let mut said = String::new();
+        let stderr = program.child.stderr.as_mut().expect("it is piped");
+        BufReader::new(stderr).read_line(&mut said).expect("text");
+        let call = said.strip_prefix("try: curl ").unwrap_or_else(|| panic!("{said:?}"));
+        if Command::new("curl").arg("--version").output().is_err() {
+            assert!(std::env::var_os("CI").is_none(), "curl is needed in CI");
+            continue;
+        }
+        let command = format!("curl --silent --show-error {call}");
+        let output = Command::new("sh").args(["-c", &command]).output().expect("every machine");
+        let reply: serde_json::Value = serde_json::from_slice(&output.stdout).expect(&command);
+        assert_eq!(reply, serde_json::json!({"data": [1.5, 2.5], "dtype": "<f8"}));
+    }
+}
+
 fn serves_until_told(mut program: Program, signal: Signal) {
     let (grpc, rest) = (program.addresses()[0], program.addresses()[1]);
     assert_eq!(Rest::connect(rest).post("/echo_reflect", b"some bytes").body, b"some bytes");

@@ -16,7 +16,7 @@ use clap::{Args, Parser, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::axis::{Driver, Malloc, Protocol, Rung};
+use crate::axis::{Driver, Encoding, Malloc, Protocol, Rung};
 use crate::cli::interrupt::number;
 use crate::cli::output::{Failure, exit, status_of, tell, usage};
 use crate::cli::{spec_file, values};
@@ -379,6 +379,9 @@ fn run(
         .and_then(|()| stdout.flush())
         .context("cannot print the ready line")?;
     drop(stdout);
+    if let Some(call) = example_call(names, server.addresses()) {
+        tell(format!("try: {call}"));
+    }
     let event = arrivals.recv().expect("this thread holds a sender");
     let said = server.stop()?;
     if !said.limits.is_empty() {
@@ -404,6 +407,20 @@ fn ready_line(names: &[&str], addresses: &[Address]) -> String {
         line += &format!(" {name}{separator}{address}");
     }
     line
+}
+
+/// Formats a call of the REST listener, for a shell; one rung alone has no listener of this name.
+fn example_call(names: &[&str], addresses: &[Address]) -> Option<String> {
+    const MESSAGE: &str = r#"{"data": [1.5, 2.5], "dtype": "<f8"}"#;
+    let (_, address) = names.iter().zip(addresses).find(|(name, _)| **name == "rest")?;
+    let (socket, host) = match address {
+        Address::Tcp(address) => (String::new(), address.to_string()),
+        Address::Unix(path) => {
+            (format!("--unix-socket '{}' ", path.display()), "localhost".to_owned())
+        }
+    };
+    let path = Encoding::Json.path();
+    Some(format!("curl {socket}--data '{MESSAGE}' http://{host}{path}"))
 }
 
 /// Sends an event at the first signal. The second ends the process at once.
