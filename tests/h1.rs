@@ -602,6 +602,25 @@ fn a_client_reads_what_other_servers_write() {
 }
 
 #[test]
+fn a_client_sends_nothing_after_a_reply_that_closes_the_connection() {
+    let cases = [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", false),
+        ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi", true),
+        ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", true),
+        ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi", false),
+    ];
+    for (input, is_last) in cases {
+        let mut client = client(true);
+        client.request(7, &[Part::Copy(b"x")]);
+        assert!(!client.client.is_leaving());
+        client.feed(input.as_bytes()).unwrap();
+        assert_eq!(client.replies, [(7, Ok(b"hi".to_vec()))]);
+        assert_eq!(client.client.is_leaving(), is_last, "{input:?}");
+        assert_eq!(client.client.in_flight_max(), usize::from(!is_last), "{input:?}");
+    }
+}
+
+#[test]
 fn a_client_refuses_replies_that_it_cannot_delimit() {
     let cases = [
         "HTTP/1.1 200 OK\r\n\r\n",

@@ -14,6 +14,12 @@ pub trait Client {
     /// Returns the number of requests that the connection can carry at once; 0 means none any more.
     fn in_flight_max(&self) -> usize;
 
+    /// Returns true once the peer has announced that it ends the connection without a fault. The
+    /// connection carries no more requests; those in flight are still answered.
+    fn is_leaving(&self) -> bool {
+        false
+    }
+
     /// Writes one request; `id` comes back with its response. Fewer than [`Client::in_flight_max`]
     /// requests may be without a response.
     fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>);
@@ -50,7 +56,8 @@ pub trait Sink {
     fn response(&mut self, id: u32, event: ResponseEvent<'_>);
 }
 
-/// Event of a response: `Whole`, or `Message`s and an `End`, or `Failed` at any time.
+/// Event of a response: `Whole`, or `Message`s and an `End`, or `Failed` or `Unprocessed` at any
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseEvent<'a> {
     Whole(&'a [u8]),
@@ -58,4 +65,7 @@ pub enum ResponseEvent<'a> {
     End,
     /// Status and reason as text. No event follows.
     Failed(&'a str),
+    /// The peer is leaving and has not processed the request, which may be sent again on another
+    /// connection. No event follows.
+    Unprocessed,
 }

@@ -120,6 +120,7 @@ pub(crate) fn whole(event: ResponseEvent<'_>) -> Result<Vec<u8>, String> {
     match event {
         ResponseEvent::Whole(message) => Ok(message.to_vec()),
         ResponseEvent::Failed(why) => Err(why.to_owned()),
+        ResponseEvent::Unprocessed => Err("not processed".to_owned()),
         ResponseEvent::Message(_) | ResponseEvent::End => panic!("a stream for a unary request"),
     }
 }

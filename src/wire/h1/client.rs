@@ -1,7 +1,8 @@
 //! Client half: one POST at a time on a connection that stays open.
 //!
 //! The client takes Content-Length or chunked bodies, and skips interim responses. A response that
-//! only the end of the connection would end is an error; a status other than 200 is a refusal.
+//! only the end of the connection would end is an error; a status other than 200 is a refusal. No
+//! request follows a response that closes the connection (RFC 9112 section 9.6).
 
 use super::PROTOCOL;
 use super::body::Body;
@@ -22,6 +23,8 @@ pub struct H1Client {
     changing: Option<ChangingFields>,
     limits: Limits,
     in_flight: Option<u32>,
+    /// True after a response that closes the connection.
+    is_last: bool,
     stage: Stage,
 }
 
@@ -41,8 +44,14 @@ impl H1Client {
         let head =
             format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\n");
         let stage = Stage::Head(HeadReader::default());
-        let limits = limits.clone();
-        H1Client { head: head.into_bytes(), changing: None, limits, in_flight: None, stage }
+        H1Client {
+            head: head.into_bytes(),
+            changing: None,
+            limits: limits.clone(),
+            in_flight: None,
+            is_last: false,
+            stage,
+        }
     }
 
     /// Adds a `traceparent` that differs in each request.
@@ -61,6 +70,7 @@ impl H1Client {
         if (100..200).contains(&head.status) && head.status != 101 {
             return Ok(rest);
         }
+        self.is_last = !head.keep_alive();
         let framing = head.framing().ok_or_else(|| self.refused("has no length"))?;
         let limit = self.limits.body_bytes_max;
         if matches!(framing, Framing::Length(len) if len > limit as u64) {
@@ -112,7 +122,11 @@ impl H1Client {
 
 impl Client for H1Client {
     fn in_flight_max(&self) -> usize {
-        1
+        usize::from(!self.is_last)
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.is_last
     }
 
     fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {

@@ -35,8 +35,8 @@ pub(super) struct Fields {
     hosts: u8,
     content_length: Option<u64>,
     chunked: bool,
-    pub(super) close: bool,
-    pub(super) keep_alive: bool,
+    close: bool,
+    keep_alive: bool,
     pub(super) expect: Expect,
     /// The body has a content coding other than `identity`.
     pub(super) coded: bool,
@@ -145,6 +145,11 @@ impl Fields {
         }
         self.chunked = true;
         Ok(())
+    }
+
+    /// Returns true if a message of HTTP/1.`minor` leaves the connection open.
+    pub(super) fn keeps_alive(&self, minor: u8) -> bool {
+        !self.close && (minor > 0 || self.keep_alive)
     }
 
     pub(super) fn check(&self) -> Result<(), Fault> {

@@ -254,7 +254,7 @@ impl RequestHead {
     }
 
     pub(super) fn keep_alive(&self) -> bool {
-        !self.fields.close && (self.minor > 0 || self.fields.keep_alive)
+        self.fields.keeps_alive(self.minor)
     }
 }
 
@@ -302,6 +302,7 @@ fn read_version(text: &[u8]) -> Result<u8, Fault> {
 #[derive(Debug, Default)]
 pub(super) struct ResponseHead {
     lines: Lines,
+    minor: u8,
     pub(super) status: u16,
     pub(super) reason: Range<usize>,
     pub(super) fields: Fields,
@@ -337,7 +338,7 @@ impl ResponseHead {
     fn read_status_line(&mut self, head: &[u8], line: Range<usize>) -> Result<(), Fault> {
         let text = &head[line.clone()];
         let (version, rest) = text.split_at_checked(8).ok_or(bad("the status line is cut"))?;
-        read_version(version)?;
+        self.minor = read_version(version)?;
         let [b' ', a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', reason @ ..] = rest else {
             return Err(bad("the status line has no status"));
         };
@@ -348,6 +349,11 @@ impl ResponseHead {
         self.status = a * 100 + b * 10 + c;
         self.reason = line.end - reason.len()..line.end;
         Ok(())
+    }
+
+    /// Returns true if the connection stays open after the response (RFC 9112 section 9.3).
+    pub(super) fn keep_alive(&self) -> bool {
+        self.fields.keeps_alive(self.minor)
     }
 
     /// Returns the framing; `None` when only the end of the connection would end the body.

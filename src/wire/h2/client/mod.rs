@@ -2,7 +2,9 @@
 //!
 //! `request.rs` opens streams, `response.rs` takes what comes back. No call is held back here or
 //! sent again; [`Client::in_flight_max`] tells the caller when to ask. Once the server goes away or
-//! the stream numbers are used up, the connection ends with an error after the last response.
+//! the stream numbers are used up, the connection ends with an error after the last response. If
+//! the server goes away without an error, [`Client::is_leaving`] says so, and the calls that it has
+//! not processed are handed back (RFC 9113 section 6.8).
 
 use std::rc::Rc;
 
@@ -11,7 +13,7 @@ use self::request_block::RequestBlock;
 use self::state::Call;
 use super::connection::Connection;
 use super::connection::event::Event;
-use super::error::{Fault, code_name};
+use super::error::{ErrorCode, Fault, code_name};
 use super::flow::WINDOW_MAX;
 use super::frame::{self, PREFACE};
 use super::settings::{FRAME_BYTES_MAX, Settings, WINDOW_DEFAULT};
@@ -159,8 +161,9 @@ impl H2Client {
                 Ok(())
             }
             Event::GoAway { last, code, reason } => {
-                self.drop_calls_after(last, &reason, sink);
-                self.away = Some(WireError::violation(PROTOCOL, reason).with_code(code));
+                let away = WireError::violation(PROTOCOL, reason).with_code(code);
+                self.drop_calls_after(last, &away, sink);
+                self.away = Some(away);
                 Ok(())
             }
             Event::Message { .. } | Event::Pong => Ok(()),
@@ -183,6 +186,10 @@ impl Client for H2Client {
             _ if !self.connection.has_peer_settings() => STREAMS_BEFORE_SETTINGS,
             allowed => allowed.map_or(usize::MAX, |streams| streams as usize),
         }
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.away.as_ref().is_some_and(is_graceful)
     }
 
     fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
@@ -229,6 +236,11 @@ impl Client for H2Client {
     }
 }
 
+/// Returns true for NO_ERROR, and for stream numbers that are used up, which has no code.
+fn is_graceful(away: &WireError) -> bool {
+    away.code.is_none_or(|code| code == ErrorCode::NoError as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -243,7 +255,7 @@ mod tests {
             self.0 = match event {
                 ResponseEvent::Whole(message) => Some(Ok(message.to_vec())),
                 ResponseEvent::Failed(why) => Some(Err(why.to_owned())),
-                ResponseEvent::Message(_) | ResponseEvent::End => None,
+                ResponseEvent::Message(_) | ResponseEvent::End | ResponseEvent::Unprocessed => None,
             };
         }
     }

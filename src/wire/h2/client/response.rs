@@ -4,14 +4,14 @@
 //! sink gets the fault of any other as text. A short response that lies in one input is handed on
 //! from there. RFC 9113 section 8.1.
 
-use super::H2Client;
+use super::{H2Client, is_graceful};
 use crate::wire::grpc::{self, MessageReader, Status};
 use crate::wire::h2::HEAD_BYTES_FATAL_FACTOR;
 use crate::wire::h2::connection::errors::Removed;
 use crate::wire::h2::connection::event::HeaderBlock;
 use crate::wire::h2::connection::history::GoneStream;
 use crate::wire::h2::error::{ErrorCode, Fault};
-use crate::wire::{Context, ResponseEvent, Sink};
+use crate::wire::{Context, ResponseEvent, Sink, WireError};
 
 impl H2Client {
     /// Takes a header block, and a message and trailers that follow it in `input`.
@@ -143,10 +143,14 @@ impl H2Client {
     }
 
     /// Ends the calls that a departing server has not processed.
-    pub(super) fn drop_calls_after(&mut self, last: u32, reason: &str, sink: &mut dyn Sink) {
+    pub(super) fn drop_calls_after(&mut self, last: u32, away: &WireError, sink: &mut dyn Sink) {
         for id in self.connection.streams.ids().into_iter().filter(|id| *id > last) {
             if let Some(Removed { data: call, .. }) = self.connection.remove(id) {
-                sink.response(call.id, ResponseEvent::Failed(reason));
+                let event = match is_graceful(away) {
+                    true => ResponseEvent::Unprocessed,
+                    false => ResponseEvent::Failed(&away.detail),
+                };
+                sink.response(call.id, event);
             }
         }
     }
