@@ -3,6 +3,13 @@
 //! A reply is checked in place and frees its slot. The free slots are filled after all replies of a
 //! call, so the requests of one turn go out together. The first error ends the run.
 //!
+//! A server may end a connection between two requests: by `Connection: close`, by a GOAWAY with
+//! NO_ERROR, or because no request is in flight. The connection then asks the run for a successor,
+//! once its requests have been answered, and hands back those that the server has not processed. A
+//! connection that ends with a request that may have been processed is a failure: sent again, the
+//! request could be counted twice. So is one that ends before its first reply, because its
+//! successors would end as well.
+//!
 //! Times are those of the reactor, read once a turn. A latency begins with the turn that queued the
 //! request and ends with the turn that brought the last byte of the reply, so it includes the work
 //! of the client in these turns.
@@ -37,6 +44,8 @@ pub struct LoadConnection<C> {
     /// Number among the connections of the run.
     index: usize,
     lent_len: usize,
+    /// True once the run knows that the connection takes no more requests.
+    has_left: bool,
 }
 
 #[derive(Debug)]
@@ -44,6 +53,7 @@ struct Slots {
     tickets: Vec<Option<Ticket>>,
     free: Vec<u32>,
     free_since: Instant,
+    has_answered: bool,
 }
 
 struct Replies<'a> {
@@ -75,8 +85,10 @@ impl<C: LoadClient> LoadConnection<C> {
             tickets: vec![None; share as usize],
             free: (0..share).rev().collect(),
             free_since: Instant::now(),
+            has_answered: false,
         };
-        LoadConnection { client, run, slots, stamped: Vec::new(), index, lent_len: 0 }
+        let (stamped, lent_len, has_left) = (Vec::new(), 0, false);
+        LoadConnection { client, run, slots, stamped, index, lent_len, has_left }
     }
 
     fn fill(&mut self, now: Instant, cx: &mut Context<'_>) {
@@ -114,13 +126,26 @@ impl<C: LoadClient> LoadConnection<C> {
         if run.traffic().server_settings.get().is_none() {
             run.traffic().server_settings.set(self.client.http2_settings().0);
         }
-        if let Err(error) = &taken {
-            run.broken(LoadError::Wire(error.clone()));
+        let leaves = self.client.is_leaving() && self.slots.are_idle();
+        match &taken {
+            Err(error) if !leaves => run.broken(LoadError::Wire(error.clone())),
+            _ => {}
         }
         drop(run);
-        self.fill(cx.now, cx);
+        if leaves {
+            self.leave();
+        } else {
+            self.fill(cx.now, cx);
+        }
         self.run.borrow().traffic().sent(cx.out.len() - queued);
-        taken
+        if leaves { Ok(()) } else { taken }
+    }
+
+    /// Asks for a successor of a connection that the server has ended.
+    fn leave(&mut self) {
+        if !std::mem::replace(&mut self.has_left, true) {
+            self.run.borrow_mut().ended(self.index);
+        }
     }
 }
 
@@ -156,6 +181,12 @@ impl<C: LoadClient> Machine for LoadConnection<C> {
 
     fn end(&mut self, _: &mut Context<'_>) -> Result<(), WireError> {
         let ended = self.client.end();
+        if self.slots.are_idle() && (ended.is_ok() || self.client.is_leaving()) {
+            self.leave();
+        }
+        if self.has_left {
+            return Ok(());
+        }
         let mut run = self.run.borrow_mut();
         match &ended {
             Err(why) if why.kind == ErrorKind::Violation => {
@@ -170,7 +201,7 @@ impl<C: LoadClient> Machine for LoadConnection<C> {
     fn drain(&mut self, _: &mut Context<'_>) {}
 
     fn finished(&self) -> bool {
-        self.run.borrow().over()
+        self.has_left || self.run.borrow().over()
     }
 }
 
@@ -187,11 +218,18 @@ impl<C: LoadClient + 'static> Connected for LoadConnection<C> {
 impl<C> Drop for LoadConnection<C> {
     /// Ends the wait for replies if the reactor drops a connection that was reset or refused.
     fn drop(&mut self) {
-        self.run.borrow_mut().closed();
+        if !self.has_left {
+            self.run.borrow_mut().closed();
+        }
     }
 }
 
 impl Slots {
+    /// Returns true if every request has been answered, and there was one.
+    fn are_idle(&self) -> bool {
+        self.has_answered && self.in_flight() == 0
+    }
+
     fn in_flight(&self) -> usize {
         self.tickets.len() - self.free.len()
     }
@@ -207,12 +245,14 @@ impl Sink for Replies<'_> {
         }
         self.slots.free.push(id);
         let reply = match event {
+            ResponseEvent::Unprocessed => return self.run.hand_back(ticket),
             ResponseEvent::Whole(message) => Reply::Body(message),
             ResponseEvent::Failed(why) => Reply::Refused(why),
             ResponseEvent::Message(_) | ResponseEvent::End => {
                 Reply::Refused("a stream of messages came for a unary request")
             }
         };
+        self.slots.has_answered = true;
         self.run.reply(ticket, reply, self.now);
     }
 }

@@ -1,6 +1,7 @@
 //! Connects, and adds each connection to the reactor with the protocol of its target.
 
 use std::cell::RefCell;
+use std::iter;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -40,20 +41,32 @@ pub fn reactor(busy_poll: Duration) -> ClientReactor {
     ClientReactor::new(options)
 }
 
-pub fn connect(spec: &LoadSpec, end: Instant) -> Result<Vec<OwnedFd>, LoadError> {
-    let address = match &spec.target().url.place {
-        Place::Local(address) => address.clone(),
+/// Connects to the first address of the target at which a server listens, and returns it as well.
+pub fn connect(spec: &LoadSpec, end: Instant) -> Result<(Address, Vec<OwnedFd>), LoadError> {
+    let addresses = match &spec.target().url.place {
+        Place::Local(address) => vec![address.clone()],
         Place::Host(host) => {
             let failed = |source| LoadError::Resolve { host: host.clone(), source };
             Address::resolve(host).map_err(failed)?
         }
     };
-    let connect = |_| {
+    let left = || {
         // A timeout of zero would be refused as a mistake.
-        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        Ok(socket::connect(&address, left)?)
+        end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
     };
-    (0..spec.connections).map(connect).collect()
+    let mut failure = None;
+    for (place, address) in addresses.iter().enumerate() {
+        let untried = addresses.len() - place;
+        match socket::connect(address, left() / untried as u32) {
+            Ok(first) => {
+                let others = (1..spec.connections).map(|_| socket::connect(address, left()));
+                let sockets: Result<_, _> = iter::once(Ok(first)).chain(others).collect();
+                return Ok((address.clone(), sockets?));
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.expect("a target has an address").into())
 }
 
 pub fn start(
@@ -66,13 +79,27 @@ pub fn start(
     sockets.into_iter().enumerate().map(&mut start).collect()
 }
 
+/// Connects again to `address`, in place of the connection `index`.
+pub fn replace(
+    reactor: &mut ClientReactor,
+    spec: &LoadSpec,
+    address: &Address,
+    run: &Rc<RefCell<Run>>,
+    index: usize,
+) -> Result<ConnectionId, LoadError> {
+    let socket = socket::start_connect(address)?;
+    Ok(reactor.adopt(socket, machine(spec, run, index))?)
+}
+
 fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Connected> {
     let share = spec.share(index as u32);
     let encoding = spec.encoding;
     let request_len = run.borrow().request_len_max();
     let body_bytes_max = request_len.saturating_mul(REPLY_FACTOR_MAX) + REPLY_BYTES_MORE;
     let limits = Limits { body_bytes_max, ..Limits::default() };
-    let changing = changing_fields(spec, index);
+    // A successor has other fields than the connection before it.
+    let number = index as u64 + run.borrow().reconnects() * u64::from(spec.connections);
+    let changing = changing_fields(spec, number);
     match spec.target().url.family {
         Family::Raw => {
             let client = RawClient::new(encoding.id(), &limits);
@@ -101,11 +128,11 @@ fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Con
 
 /// Returns the source of the fields that differ in each request. A deadline lies behind the bound
 /// of the run, so no request expires.
-fn changing_fields(spec: &LoadSpec, index: usize) -> Option<ChangingFields> {
+fn changing_fields(spec: &LoadSpec, connection: u64) -> Option<ChangingFields> {
     let indexed = match spec.knobs.headers {
         RequestHeaders::Equal => return None,
         RequestHeaders::Changing => false,
         RequestHeaders::Indexed => true,
     };
-    Some(ChangingFields::new(index as u64, spec.timeout, indexed))
+    Some(ChangingFields::new(connection, spec.timeout, indexed))
 }

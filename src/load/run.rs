@@ -4,6 +4,7 @@
 //! of a window only. A run has one window, or one for each slice.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,11 @@ pub struct Run {
     open: Option<OpenLoop>,
     traffic: Rc<Traffic>,
     server: Option<Watched>,
+    /// Requests that a server has not processed, for the next connection that asks.
+    handed_back: VecDeque<Ticket>,
+    /// Connections without a successor yet.
+    ended: Vec<usize>,
+    reconnects: u64,
     opened: Option<Reading>,
     closed: Option<Reading>,
     totals: Totals,
@@ -116,6 +122,9 @@ impl Run {
             }),
             traffic: Rc::default(),
             server: spec.target().pid.map(|pid| Watched::new(pid, spec)).transpose()?,
+            handed_back: VecDeque::new(),
+            ended: Vec::new(),
+            reconnects: 0,
             opened: None,
             closed: None,
             totals: Totals::default(),
@@ -160,7 +169,13 @@ impl Run {
             let boundary = self.schedule.start(now);
             self.read(boundary, now);
         }
-        if self.failure.is_some() || !self.schedule.may_send() {
+        if self.failure.is_some() {
+            return None;
+        }
+        if let Some(ticket) = self.handed_back.pop_front() {
+            return Some(ticket);
+        }
+        if !self.schedule.may_send() {
             return None;
         }
         let sent = match &mut self.open {
@@ -177,6 +192,30 @@ impl Run {
             }
         };
         Some(Ticket { request: self.schedule.sent(), sent })
+    }
+
+    /// Takes a request back that was not processed. It keeps its number and its time.
+    pub fn hand_back(&mut self, ticket: Ticket) {
+        self.handed_back.push_back(ticket);
+    }
+
+    /// Notes that the server has ended the connection `index`, all of whose requests have a reply
+    /// or were handed back.
+    pub fn ended(&mut self, index: usize) {
+        let is_needed = self.schedule.may_send() || !self.handed_back.is_empty();
+        if !self.over() && (is_needed || self.is_sliced) {
+            self.ended.push(index);
+        }
+    }
+
+    /// Takes the connections that need a successor.
+    pub fn take_ended(&mut self) -> Vec<usize> {
+        self.reconnects += self.ended.len() as u64;
+        std::mem::take(&mut self.ended)
+    }
+
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects
     }
 
     /// Returns an idle connection and the time of the next request of an open loop.
@@ -338,6 +377,7 @@ impl Run {
             server_cpu: self.totals.server,
             server_rss_peak_bytes,
             server_faults: self.totals.server_faults,
+            reconnects: self.reconnects,
             socket,
             server_settings: self.traffic.server_settings.get(),
             client_settings: self.traffic.client_settings.get(),

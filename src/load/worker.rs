@@ -11,6 +11,7 @@ use crate::driver::uring::ConnectionId;
 use crate::probe::memory;
 use crate::record::trial_spec::{ArraySpec, Length, LoadSpec};
 use crate::record::{Measurement, Slice};
+use crate::sys::address::Address;
 use crate::sys::socket::SocketOptions;
 use crate::sys::{affinity, socket};
 
@@ -32,6 +33,7 @@ pub struct Load {
     run: Rc<RefCell<Run>>,
     reactor: ClientReactor,
     connections: Vec<ConnectionId>,
+    address: Address,
     socket: SocketOptions,
 }
 
@@ -50,12 +52,12 @@ impl Load {
         }
         keep_freed_memory();
         let messages = messages(spec)?;
-        let sockets = net::connect(spec, Instant::now() + spec.timeout)?;
+        let (address, sockets) = net::connect(spec, Instant::now() + spec.timeout)?;
         let socket = socket::read_back(&sockets[0])?;
         let run = Rc::new(RefCell::new(Run::new(spec, messages)?));
         let mut reactor = net::reactor(spec.knobs.busy_poll);
         let connections = net::start(&mut reactor, spec, sockets, &run)?;
-        Ok(Load { spec: spec.clone(), run, reactor, connections, socket })
+        Ok(Load { spec: spec.clone(), run, reactor, connections, address, socket })
     }
 
     /// Connects, warms the server up, and waits until it has answered everything.
@@ -96,9 +98,13 @@ impl Load {
     }
 
     fn drive(&mut self) -> Result<(), LoadError> {
-        let Load { spec, run, reactor, connections, .. } = self;
+        let Load { spec, run, reactor, connections, address, .. } = self;
         let end = Instant::now() + spec.timeout;
         while !run.borrow().is_idle() {
+            let ended = run.borrow_mut().take_ended();
+            for index in ended {
+                connections[index] = net::replace(reactor, spec, address, run, index)?;
+            }
             run.borrow_mut().set_busy_poll_idle(reactor.counters().busy_poll_idle);
             let until = wake(reactor, connections, &mut run.borrow_mut());
             reactor.turn(Some(until.map_or(end, |until| until.min(end))))?;

@@ -28,6 +28,10 @@ pub struct Measurement {
     pub server_rss_peak_bytes: Option<u64>,
     #[serde(default)]
     pub server_faults: Option<u64>,
+    /// Connections that the server ended between two requests, and that were replaced; of the
+    /// warm-up too.
+    #[serde(default)]
+    pub reconnects: u64,
     pub socket: SocketOptions,
     pub server_settings: Option<Http2Settings>,
     pub client_settings: Option<Http2Settings>,

@@ -38,6 +38,9 @@ pub fn summary(measured: &Measurement) -> String {
     }
     let (out, into) = (wire(measured.bytes_out), wire(measured.bytes_in));
     line("wire", format!("{out:.0} bytes out, {into:.0} bytes in per request"));
+    if measured.reconnects > 0 {
+        line("reconnects", format!("{}, as the server ended connections", measured.reconnects));
+    }
     line("client CPU", cpu(measured.client_cpu, measured));
     if measured.is_client_on_poll {
         line("", "on poll(2), since io_uring is not available".to_owned());
@@ -133,6 +136,13 @@ mod tests {
             text.contains("ceiling     2000 requests/s with all of the client's core"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn reconnects_are_named_if_there_were_any() {
+        assert!(!summary(&measured(1)).contains("reconnects"));
+        let text = summary(&Measurement { reconnects: 2, ..measured(1) });
+        assert!(text.contains("reconnects  2, as the server ended connections"), "{text}");
     }
 
     #[test]

@@ -53,13 +53,14 @@ impl Address {
         }
     }
 
-    /// Reads an address, or looks up a host name: `HOST:PORT`.
-    pub fn resolve(text: &str) -> io::Result<Address> {
+    /// Reads an address, or looks up a host name: `HOST:PORT`. A name such as `localhost` may have
+    /// several addresses, of which a server has one; there is at least one.
+    pub fn resolve(text: &str) -> io::Result<Vec<Address>> {
         if let Ok(address) = text.parse() {
-            return Ok(address);
+            return Ok(vec![address]);
         }
-        let found = text.to_socket_addrs()?.next().map(Address::Tcp);
-        found.ok_or_else(|| io::ErrorKind::NotFound.into())
+        let found: Vec<Address> = text.to_socket_addrs()?.map(Address::Tcp).collect();
+        if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
     }
 
     pub fn tcp(&self) -> Option<SocketAddr> {
@@ -114,6 +115,6 @@ mod tests {
             assert_eq!(error, AddressError(text.to_owned()));
         }
         let resolved = Address::resolve("localhost:7").expect("every machine has it");
-        assert_eq!(resolved.tcp().map(|address| address.port()), Some(7));
+        assert!(resolved.iter().all(|one| one.tcp().is_some_and(|address| address.port() == 7)));
     }
 }

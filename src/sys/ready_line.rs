@@ -13,7 +13,7 @@ impl ReadyLine<'_> {
     pub fn address(self, line: &str) -> Result<Address, ChildError> {
         let ReadyLine(before, after) = self;
         let text = line.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
-        let address = text.and_then(|text| Address::resolve(text).ok());
+        let address = text.and_then(|text| Address::resolve(text).ok()?.into_iter().next());
         address.ok_or_else(|| ChildError::Answer {
             who: "server",
             got: line.to_owned(),

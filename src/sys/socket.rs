@@ -27,6 +27,9 @@ pub const CONGESTION: &str = "cubic";
 /// Most bytes of a Unix socket's path: `sun_path` has 108 and ends with a zero (unix(7)).
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 
+/// Longest wait for a place in the backlog of a Unix socket.
+const LOCAL_TIMEOUT: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketOptions {
     /// TCP_NODELAY; absent on a Unix socket.
@@ -64,6 +67,25 @@ pub fn connect(address: &Address, timeout: Duration) -> Result<OwnedFd, SocketEr
     };
     let action = || Action::Connect(address.clone());
     connected.map_err(|source| SocketError { action: action(), source })
+}
+
+/// Starts to connect to `address`, without a wait for the other end. The socket is in blocking
+/// mode: a read or a write waits until it is connected, and reports the failure if it cannot be.
+pub fn start_connect(address: &Address) -> Result<OwnedFd, SocketError> {
+    let Address::Tcp(tcp) = address else { return connect(address, LOCAL_TIMEOUT) };
+    start(&(*tcp).into())
+        .map_err(|source| SocketError { action: Action::Connect(address.clone()), source })
+}
+
+fn start(address: &SockAddr) -> io::Result<OwnedFd> {
+    let socket = Socket::new(address.domain(), Type::STREAM, None)?;
+    apply(&SockRef::from(&socket))?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(address) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        _ => socket.set_nonblocking(false)?,
+    }
+    Ok(socket.into())
 }
 
 fn connect_within(address: &SockAddr, timeout: Duration) -> io::Result<OwnedFd> {
@@ -191,6 +213,7 @@ impl Error for SocketError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
 
     use super::super::listener::Listener;
@@ -216,6 +239,17 @@ mod tests {
             assert!(options.send_buffer_bytes > 0 && options.receive_buffer_bytes > 0);
             assert_eq!(options.congestion.as_deref() == Some(CONGESTION), available(CONGESTION));
         }
+    }
+
+    #[test]
+    fn a_started_connect_is_finished_by_the_first_write() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("port 0");
+        let address = listener.local_addr().expect("bound");
+        let mut client = TcpStream::from(start_connect(&address.into()).expect("started"));
+        client.write_all(b"x").expect("connected");
+        let mut byte = [0];
+        listener.accept().expect("connected").0.read_exact(&mut byte).expect("one came");
+        assert_eq!((byte, read_back(&client).expect("connected").nodelay), (*b"x", Some(true)));
     }
 
     #[test]

@@ -13,20 +13,29 @@ use crate::wire::{
     Batch, Client, Context, Machine, Outbox, Part, Pool, ResponseEvent, Sink, WireError,
 };
 
-/// Client half for messages of an id, a length and bytes. Its peer is [`Peer`].
+/// Client half for messages of an id, a length and bytes. The id [`AWAY`] ends the connection.
 #[derive(Debug, Default)]
 struct Framed {
     kept: Vec<u8>,
+    unanswered: Vec<u32>,
+    is_leaving: bool,
 }
+
+const AWAY: u32 = u32::MAX;
 
 impl LoadClient for Framed {}
 
 impl Client for Framed {
     fn in_flight_max(&self) -> usize {
-        usize::MAX
+        if self.is_leaving { 0 } else { usize::MAX }
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.is_leaving
     }
 
     fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
+        self.unanswered.push(id);
         let len: usize = parts.iter().map(Part::len).sum();
         cx.out.copy(&id.to_be_bytes(), cx.pool);
         cx.out.copy(&(len as u32).to_be_bytes(), cx.pool);
@@ -41,7 +50,14 @@ impl Client for Framed {
     ) -> Result<(), WireError> {
         self.kept.extend_from_slice(input);
         while let Some((id, body, used)) = frame(&self.kept) {
-            sink.response(id, ResponseEvent::Whole(body));
+            if id == AWAY {
+                self.is_leaving = true;
+                let unanswered = self.unanswered.drain(..);
+                unanswered.for_each(|id| sink.response(id, ResponseEvent::Unprocessed));
+            } else {
+                self.unanswered.retain(|other| *other != id);
+                sink.response(id, ResponseEvent::Whole(body));
+            }
             self.kept.drain(..used);
         }
         Ok(())
@@ -86,8 +102,12 @@ impl Bench {
         let mut arrays = worker::arrays(&spec.array, body).unwrap();
         let message = Message::new(body, arrays.remove(0), 17).unwrap();
         let run = Rc::new(RefCell::new(Run::new(spec, vec![message]).expect("a thread")));
+        Bench::joining(run, 0, spec.in_flight)
+    }
+
+    fn joining(run: Rc<RefCell<Run>>, index: usize, in_flight: u32) -> Bench {
         let mut bench = Bench {
-            connection: LoadConnection::new(Framed::default(), run, 0, spec.in_flight),
+            connection: LoadConnection::new(Framed::default(), run, index, in_flight),
             out: Outbox::default(),
             pool: Pool::default(),
             now: Instant::now(),
@@ -204,5 +224,54 @@ fn an_early_end_is_a_failure_and_a_late_one_is_not() {
 #[test]
 fn a_dropped_connection_ends_the_run() {
     let bench = Bench::new(&spec(8, 2, Length::Requests(2)));
+    assert!(bench.failure().starts_with("the server closed a connection"));
+}
+
+const GOODBYE: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
+
+#[test]
+fn a_request_that_was_not_processed_is_sent_again_and_counted_once() {
+    let mut first = Bench::new(&spec(8, 2, Length::Requests(3)));
+    let answered = first.requests.pop_front().unwrap();
+    first.reply(&answered);
+    let unprocessed = [first.requests[0].clone(), first.requests[1].clone()];
+    first.reply(&GOODBYE);
+    assert!(first.connection.finished());
+    let run = first.run();
+    drop(first);
+    assert_eq!(run.borrow_mut().take_ended(), [0]);
+
+    let mut second = Bench::joining(Rc::clone(&run), 0, 2);
+    let bodies = |requests: &[Vec<u8>]| -> Vec<_> {
+        requests.iter().map(|request| request[8..].to_vec()).collect()
+    };
+    assert_eq!(bodies(second.requests.make_contiguous()), bodies(&unprocessed));
+    while let Some(request) = second.requests.pop_front() {
+        second.reply(&request);
+    }
+    drop(second);
+    let measured = run.borrow_mut().finish(Default::default()).unwrap();
+    assert_eq!((measured.requests, measured.reconnects), (3, 1));
+}
+
+#[test]
+fn an_idle_connection_may_end_and_a_last_one_needs_no_successor() {
+    let mut idle = Bench::new(&LoadSpec { rate_hz: Some(1.0), ..spec(8, 1, Length::Requests(2)) });
+    let reply = idle.requests.pop_front().unwrap();
+    idle.reply(&reply);
+    idle.step(|connection, cx| connection.end(cx));
+    assert_eq!(idle.run().borrow_mut().take_ended(), [0]);
+
+    let mut last = Bench::new(&spec(8, 1, Length::Requests(1)));
+    let reply = last.requests.pop_front().unwrap();
+    last.reply(&[&reply[..], &GOODBYE].concat());
+    assert!(last.run().borrow_mut().take_ended().is_empty());
+}
+
+#[test]
+fn a_connection_that_leaves_before_its_first_reply_is_a_failure() {
+    let mut bench = Bench::new(&spec(8, 2, Length::Requests(3)));
+    bench.reply(&GOODBYE);
+    bench.step(|connection, cx| connection.end(cx));
     assert!(bench.failure().starts_with("the server closed a connection"));
 }
