@@ -7,6 +7,7 @@ use calculator::NdArray;
 use calculator::calculator_client::CalculatorClient;
 
 // A program of your own makes this file in build.rs: tonic_prost_build::compile_protos(...).
+#[rustfmt::skip]
 #[path = "../../../../../proto/generated.rs"]
 mod calculator;
 
