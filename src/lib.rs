@@ -95,7 +95,7 @@
 //!                       [advice client environment listing manifest]
 //! load/                 load generator: connections, schedule, verification of every reply
 //!                       [array_file arrivals client conformance message net nonce reactor run
-//!                       schedule steady_state verify worker]
+//!                       schedule steady_state traffic verify worker]
 //! server/               builds a rung: matches every axis once
 //!                       [bind build usage]
 //! experiment/           plan, order of launches, child processes, records

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ndecho::array::{DType, NdArray, Shape};
@@ -487,13 +488,66 @@ fn an_array_from_a_file_is_sent() {
     let head_len = npy.encode(&view, &mut bytes).expect("npy carries everything").head_len;
     bytes.splice(head_len..head_len, view.data().iter().copied());
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    std::fs::write(file.path(), bytes).expect("room for it");
+    std::fs::write(file.path(), &bytes).expect("room for it");
     let (url, path) = (format!("raw://{}", server(Speech::Raw, echo)), file.path().to_str());
     let path = path.expect("a plain name");
-    let flags = ["load", &url, "--codec", "reflect", "--array", path, "--requests", "50"];
-    let output = ndecho(&flags.map(str::to_owned));
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("all replies right"), "{text}");
+    let bytes_out = |array: &str| {
+        let flags = ["load", &url, "--codec", "reflect", "--requests", "50", "--warmup", "0"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ndecho"));
+        command.args(flags).args(["--json", "--array", array]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program is built");
+        // A program that reads the file has ended or ignores its stdin.
+        let _ = child.stdin.take().expect("piped").write_all(&bytes);
+        let output = child.wait_with_output().expect("it ends");
+        let measured: Measurement = serde_json::from_slice(&output.stdout).expect(array);
+        (measured.requests, measured.bytes_out)
+    };
+    for array in [path, "-", "/dev/stdin"] {
+        assert_eq!(bytes_out(array), (50, 50 * (5 + 5 * 7 * 8)), "{array}");
+    }
+}
+
+static ECHOED: AtomicU64 = AtomicU64::new(0);
+
+fn counted_echo(_: u32, body: Vec<u8>) -> Act {
+    ECHOED.fetch_add(1, Ordering::Relaxed);
+    Act::Reply(body)
+}
+
+#[test]
+fn a_load_that_is_stopped_prints_what_it_has_counted() {
+    if ring::is_missing() {
+        return;
+    }
+    let url = format!("raw://{}", server(Speech::Raw, counted_echo));
+    for (signal, code, warmup) in [
+        (Signal::SIGINT, 130, "0"),
+        (Signal::SIGTERM, 143, "0"),
+        (Signal::SIGINT, 130, "1000000000"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ndecho"));
+        command.args(["load", &url, "--codec", "reflect", "--duration", "50s", "--json"]);
+        command.args(["--warmup", warmup]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = child.expect("the program is built");
+        let enough = ECHOED.load(Ordering::Relaxed) + 100;
+        while ECHOED.load(Ordering::Relaxed) < enough {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        kill(Pid::from_raw(child.id().cast_signed()), signal).expect("it runs");
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        if warmup == "0" {
+            let measured: Measurement = serde_json::from_slice(&output.stdout).expect("a line");
+            assert!(measured.requests >= 99 && measured.wall_ns > 0, "{measured:?}");
+            assert!(said.contains("stopped early; requests without a reply: 1\n"), "{said}");
+        } else {
+            assert!(output.stdout.is_empty());
+            assert!(said.contains("stopped before a reply was counted"), "{said}");
+        }
+    }
 }
 
 #[test]

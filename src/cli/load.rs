@@ -4,13 +4,15 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::Args;
 
 use crate::array::{DType, Shape};
 use crate::axis::{Codec, Encoding, Family, UnknownName};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::output::{Failure, print};
 use crate::cli::{spec_file, values};
-use crate::load::{self, Load, LoadError, WARM, conformance};
+use crate::load::{self, Load, LoadError, Loaded, WARM, conformance};
 use crate::record::Measurement;
 use crate::record::trial_spec::{
     ArraySpec, FRAME_SIZES, Knobs, Length, LoadSpec, RequestHeaders, ServerUrl, SpecError, Target,
@@ -64,7 +66,7 @@ struct LoadFlags {
     #[arg(long, default_value = "<f8", conflicts_with = "array")]
     dtype: String,
 
-    /// Sends the array in this .npy file
+    /// Sends the array in this .npy file; - is stdin
     #[arg(long, value_name = "FILE.npy")]
     array: Option<PathBuf>,
 
@@ -167,12 +169,31 @@ impl LoadArgs {
     /// Runs the load and prints its measurement.
     pub(super) fn run(&self) -> Result<(), Failure> {
         let spec = self.spec().map_err(Failure::Usage)?;
+        if self.spec.is_none() {
+            return self.run_until_stopped(&spec);
+        }
         let measured = match spec.slice_head {
             Some(_) => in_slices(&spec),
             None => load::run(&spec).map_err(Into::into),
         };
-        let measured = measured.map_err(|error| failure(error, &spec))?;
-        Ok(print(&(self.text(&measured) + "\n"))?)
+        self.print(&measured.map_err(|error| failure(error, &spec))?)
+    }
+
+    /// Runs a load of a user, whose result so far is printed when a signal stops it.
+    fn run_until_stopped(&self, spec: &LoadSpec) -> Result<(), Failure> {
+        let interrupt = Interrupt::watch()?;
+        let loaded = load::run_until(spec, interrupt.flag());
+        let loaded = loaded.map_err(|error| failure(error.into(), spec));
+        let Loaded { measured, unanswered } = interrupt.attribute(loaded)?;
+        self.print(&measured)?;
+        let stopped = unanswered.map_or(Ok(()), |count| {
+            Err(anyhow!("stopped early; requests without a reply: {count}").into())
+        });
+        interrupt.attribute(stopped)
+    }
+
+    fn print(&self, measured: &Measurement) -> Result<(), Failure> {
+        Ok(print(&(self.text(measured) + "\n"))?)
     }
 
     fn spec(&self) -> anyhow::Result<LoadSpec> {

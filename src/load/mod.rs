@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A [`Measurement`](crate::record::Measurement) exists only if every reply was correct. A wrong
-//! reply, a closed connection or a timeout fails the run.
+//! reply, a connection that ends before a reply, or a timeout fails the run. A connection that ends
+//! between two requests is replaced.
 
 use std::time::Duration;
 
@@ -32,10 +33,11 @@ pub mod reactor;
 pub mod run;
 pub mod schedule;
 pub mod steady_state;
+pub mod traffic;
 pub mod verify;
 pub mod worker;
 
-pub use worker::{Load, run};
+pub use worker::{Load, Loaded, run, run_until};
 
 /// Line of output that says that a load in slices waits for its first slice.
 pub const WARM: &str = "warm";
@@ -54,6 +56,8 @@ pub enum LoadError {
     Array { number: usize, count: usize, array: String, source: Box<LoadError> },
     #[error("a reply to id {id}, which belongs to no request")]
     Unasked { id: u32 },
+    #[error("stopped before a reply was counted")]
+    Stopped,
     #[error("the server closed a connection, {outstanding} requests were without a reply")]
     Closed { outstanding: u64 },
     #[error(

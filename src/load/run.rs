@@ -3,7 +3,6 @@
 //! Time is an argument. The CPU clocks and counters of the machine are read at the two boundaries
 //! of a window only. A run has one window, or one for each slice.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -12,13 +11,14 @@ use crate::probe::cpu_clock::{self, CpuTime};
 use crate::probe::cpu_clock_sync::CpuClockSync;
 use crate::probe::memory;
 use crate::record::trial_spec::{Length, LoadSpec};
-use crate::record::{Http2Settings, Measurement, ScheduleReport, Slice};
+use crate::record::{Measurement, ScheduleReport, Slice};
 use crate::stats::histogram::Histogram;
 use crate::sys::socket::SocketOptions;
 
 use super::arrivals::Arrivals;
 use super::message::Message;
 use super::schedule::{Boundary, Schedule};
+use super::traffic::Traffic;
 use super::verify::{Verifier, WrongReply};
 use super::{LoadError, conformance};
 
@@ -45,6 +45,8 @@ pub struct Run {
     /// True in a window of which nothing counts.
     is_head: bool,
     failure: Option<LoadError>,
+    /// Requests without a reply when the run was stopped.
+    unanswered_at_stop: Option<u64>,
     started: Option<Instant>,
     warmup: Option<Duration>,
     busy_poll_idle: Duration,
@@ -75,15 +77,6 @@ struct OpenLoop {
     lags: Histogram,
     /// Connections that can send while nothing is due.
     idle: Vec<usize>,
-}
-
-/// Bytes on the wire of all connections, with framing, and the SETTINGS of both sides.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    pub bytes_out: Cell<u64>,
-    pub bytes_in: Cell<u64>,
-    pub server_settings: Cell<Option<Http2Settings>>,
-    pub client_settings: Cell<Option<Http2Settings>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +125,7 @@ impl Run {
             is_sliced: spec.slice_head.is_some(),
             is_head: spec.slice_head.is_some(),
             failure: None,
+            unanswered_at_stop: None,
             started: None,
             warmup: None,
             busy_poll_idle: Duration::ZERO,
@@ -287,14 +281,37 @@ impl Run {
         self.fail(LoadError::Timeout { after, outstanding, counted: self.schedule.counted() });
     }
 
+    /// Ends the run at once. The window then has the replies that have been counted; without any
+    /// the run fails.
+    pub fn stop(&mut self, now: Instant) {
+        if self.is_idle() {
+            return;
+        }
+        if self.schedule.counted() == 0 {
+            return self.fail(LoadError::Stopped);
+        }
+        if self.closed.is_none() {
+            self.read(Some(Boundary::Close), now);
+        }
+        self.unanswered_at_stop = Some(self.schedule.outstanding());
+    }
+
+    pub fn unanswered_at_stop(&self) -> Option<u64> {
+        self.unanswered_at_stop
+    }
+
+    fn has_ended_early(&self) -> bool {
+        self.failure.is_some() || self.unanswered_at_stop.is_some()
+    }
+
     /// Returns true when nothing more is sent or awaited, in this slice at least.
     pub fn is_idle(&self) -> bool {
-        self.failure.is_some() || self.schedule.finished()
+        self.has_ended_early() || self.schedule.finished()
     }
 
     /// Returns true when nothing more will be sent or awaited.
     pub fn over(&self) -> bool {
-        self.failure.is_some() || (self.schedule.finished() && !self.is_sliced)
+        self.has_ended_early() || (self.schedule.finished() && !self.is_sliced)
     }
 
     /// Ends a window of which nothing counts: a warm-up, or the head of a slice.
@@ -442,16 +459,6 @@ impl Watched {
             sync.sync(self.pid)?;
         }
         cpu_clock::process_cpu(self.pid)
-    }
-}
-
-impl Traffic {
-    pub fn sent(&self, bytes: usize) {
-        self.bytes_out.set(self.bytes_out.get() + bytes as u64);
-    }
-
-    pub fn received(&self, bytes: usize) {
-        self.bytes_in.set(self.bytes_in.get() + bytes as u64);
     }
 }
 

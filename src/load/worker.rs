@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::array::NdArray;
@@ -24,6 +25,9 @@ use super::{LoadError, conformance, net};
 /// Time before a request is due at which the thread stops sleeping. A sleep ends some 50 us late.
 const AWAKE: Duration = Duration::from_micros(100);
 
+/// Longest time until a stop is noticed while nothing arrives.
+const STOP_LOOK: Duration = Duration::from_millis(200);
+
 /// Just below 32 MiB, the largest threshold of glibc.
 const MAPPED_BYTES: usize = 31 << 20;
 
@@ -37,11 +41,27 @@ pub struct Load {
     socket: SocketOptions,
 }
 
+/// Measurement of a load that may have been stopped.
+#[derive(Debug)]
+pub struct Loaded {
+    pub measured: Measurement,
+    /// Requests without a reply at the stop; `None` after the whole load.
+    pub unanswered: Option<u64>,
+}
+
 /// Runs one load with one window.
 pub fn run(spec: &LoadSpec) -> Result<Measurement, LoadError> {
     let mut load = Load::connect(spec)?;
-    load.drive()?;
+    load.drive(None)?;
     load.finish()
+}
+
+/// Runs one load with one window, which ends early when `stop` is raised.
+pub fn run_until(spec: &LoadSpec, stop: &AtomicBool) -> Result<Loaded, LoadError> {
+    let mut load = Load::connect(spec)?;
+    load.drive(Some(stop))?;
+    let unanswered = load.run.borrow().unanswered_at_stop();
+    Ok(Loaded { measured: load.finish()?, unanswered })
 }
 
 impl Load {
@@ -64,7 +84,7 @@ impl Load {
     pub fn in_slices(spec: &LoadSpec) -> Result<Load, LoadError> {
         let warmup_only = LoadSpec { window: Length::Time(Duration::ZERO), ..spec.clone() };
         let mut load = Load::connect(&warmup_only)?;
-        load.drive()?;
+        load.drive(None)?;
         load.run.borrow_mut().forget_window()?;
         Ok(Load { spec: spec.clone(), ..load })
     }
@@ -86,7 +106,7 @@ impl Load {
         for connection in &self.connections {
             self.reactor.resume(*connection);
         }
-        self.drive()
+        self.drive(None)
     }
 
     pub fn finish(self) -> Result<Measurement, LoadError> {
@@ -97,7 +117,7 @@ impl Load {
         Ok(Measurement { is_client_on_poll: is_on_poll, ..measured })
     }
 
-    fn drive(&mut self) -> Result<(), LoadError> {
+    fn drive(&mut self, stop: Option<&AtomicBool>) -> Result<(), LoadError> {
         let Load { spec, run, reactor, connections, address, .. } = self;
         let end = Instant::now() + spec.timeout;
         while !run.borrow().is_idle() {
@@ -106,9 +126,14 @@ impl Load {
                 connections[index] = net::replace(reactor, spec, address, run, index)?;
             }
             run.borrow_mut().set_busy_poll_idle(reactor.counters().busy_poll_idle);
-            let until = wake(reactor, connections, &mut run.borrow_mut());
-            reactor.turn(Some(until.map_or(end, |until| until.min(end))))?;
-            if Instant::now() >= end {
+            let due = wake(reactor, connections, &mut run.borrow_mut());
+            let look = stop.map(|_| Instant::now() + STOP_LOOK);
+            reactor.turn([due, look, Some(end)].into_iter().flatten().min())?;
+            let now = Instant::now();
+            if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                run.borrow_mut().stop(now);
+            }
+            if now >= end {
                 run.borrow_mut().timed_out(spec.timeout);
             }
         }
@@ -180,7 +205,7 @@ fn check_memory(array_bytes: u64) -> Result<(), LoadError> {
 }
 
 fn read(path: &Path) -> Result<NdArray, LoadError> {
-    let file = ArrayFile::open(path)?;
+    let file = ArrayFile::read(path)?;
     let mut scratch = Vec::new();
     let view = file.view(&mut scratch)?;
     NdArray::new(view.dtype(), view.shape().clone(), view.data().to_vec())
