@@ -113,7 +113,7 @@ pub(super) const COLUMNS: &[Column] = &[
     ),
 ];
 
-pub(super) const LEGEND: [&str; 6] = [
+pub(super) const LEGEND: [&str; 7] = [
     "CPU/request: user and system time of the server's whole process; center of the blocks, with its \
      95 % interval.",
     "x parent: ratio to the parent rung, which differs in the named axis; x standard: ratio to \
@@ -125,6 +125,8 @@ pub(super) const LEGEND: [&str; 6] = [
      INVALID; the CSV report has the reasons.",
     "p50, p99: latency in a closed loop, which follows from concurrency and rate; compare it only \
      under the same load.",
+    "buffers: axum and tonic take new ones for every request, as their users do; the other stacks \
+     reuse those of the worker. docs/BIAS.md counts the copies.",
 ];
 
 pub(super) fn shown_columns() -> impl Iterator<Item = &'static Shown> {
@@ -189,4 +191,19 @@ fn ratio(to: &Ratio) -> String {
 fn changed_axis(rung: &str, parent: &str) -> Option<Axis> {
     let (rung, parent): (Rung, Rung) = (rung.parse().ok()?, parent.parse().ok()?);
     rung.differs(parent).into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::axis::Protocol;
+
+    #[test]
+    fn the_legend_names_the_stacks_that_take_new_buffers() {
+        let line = LEGEND.iter().find(|line| line.starts_with("buffers: ")).expect("it is there");
+        for protocol in Protocol::ALL {
+            let is_named = line.split(' ').any(|word| word == protocol.stack());
+            assert_eq!(is_named, protocol.only_driver().is_some(), "{protocol}");
+        }
+    }
 }
