@@ -3,7 +3,8 @@
 //! Criterion's groups are `decode`, `encode` and `echo` (both, as in a server), each
 //! `group/codec/size` over arrays of random doubles; `floor/memcpy/size` is one copy of the same
 //! bytes. Throughput counts the bytes of the array, not of the message. Buffers are reused as in a
-//! server. Results are checked before they are timed.
+//! server; an echo of a library whose message owns its payload gets a `Bytes`, as from a stack.
+//! Results are checked before they are timed.
 //!
 //! The table after them compares own and library forms over kinds of numbers and sizes. `cargo
 //! bench --bench codec` prints both, `cargo bench --bench codec -- table` only the table,
@@ -21,13 +22,14 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::Duration;
 
+use bytes::Bytes;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::axis;
 use ndecho::codec::{self, ArrayCodec, Level, implementations};
 use ndecho::service::codecs::CodecSet;
-use ndecho::service::echo::{Echoed, echo};
+use ndecho::service::echo::{Echoed, echo, echo_shared};
 use nix::time::{ClockId, clock_gettime};
 
 const SIZES: [(&str, u64); 5] =
@@ -210,7 +212,7 @@ struct Case {
     codec: &'static dyn ArrayCodec,
     codecs: CodecSet,
     array: NdArray,
-    message: Vec<u8>,
+    message: Bytes,
     scratch: Vec<u8>,
     out: Vec<u8>,
 }
@@ -220,6 +222,7 @@ impl Case {
     fn new(codec: &'static dyn ArrayCodec, data: Data, bytes: u64) -> Case {
         let array = data.array(bytes);
         let message = codec::message(codec, &array.view()).expect("numbers have a message");
+        let message = Bytes::from(message);
         let codecs = CodecSet::own().with(codec.id());
         let (scratch, out) = (Vec::new(), Vec::new());
         let mut case = Case { codec, codecs, array, message, scratch, out };
@@ -244,8 +247,12 @@ impl Case {
 
     fn echo(&mut self) -> Echoed {
         self.out.clear();
-        let (encoding, body) = (self.codec.encoding(), black_box(&self.message));
-        let echoed = echo(&self.codecs, encoding, body, &mut self.scratch, &mut self.out);
+        let (encoding, mut body) = (self.codec.encoding(), black_box(&self.message));
+        let Case { codecs, scratch, out, .. } = self;
+        let echoed = match self.codec.owning_echo() {
+            Some(_) => echo_shared(codecs, encoding, &mut body, scratch, out),
+            None => echo(codecs, encoding, body, scratch, out),
+        };
         black_box(echoed.expect("checked before"))
     }
 

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+
 use crate::array::ArrayView;
 use crate::axis::{Codec, Encoding};
 
@@ -25,6 +27,10 @@ pub struct Encoded<'a> {
     /// Bytes of the array, or empty for a text codec.
     pub payload: &'a [u8],
 }
+
+/// Echo by a library whose message owns its payload. It appends the complete response to the
+/// vector, whose new part is undefined after an error.
+pub type OwningEcho = fn(Bytes, &mut Vec<u8>) -> Result<()>;
 
 pub trait ArrayCodec: fmt::Debug + Send + Sync {
     fn id(&self) -> Codec;
@@ -65,6 +71,12 @@ pub trait ArrayCodec: fmt::Debug + Send + Sync {
     ) -> Result<Encoded<'a>> {
         let array = self.decode(body, scratch)?;
         self.encode(&array, out)
+    }
+
+    /// Returns an echo that does the work of [`ArrayCodec::echo`] and copies less than it, for a
+    /// body that is a `Bytes`; `None` for a codec that borrows.
+    fn owning_echo(&self) -> Option<OwningEcho> {
+        None
     }
 }
 

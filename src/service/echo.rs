@@ -8,9 +8,11 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use crate::axis::Encoding;
 use crate::codec::{ArrayCodec, CodecError, Encoded, json};
-use crate::wire::{Limits, Pool, Refusal, Refused};
+use crate::wire::{Limits, Pool, Refusal, Refused, Slice};
 
 use super::codecs::CodecSet;
 
@@ -32,6 +34,24 @@ pub struct Echoed {
     pub head_len: usize,
     /// Payload of the response, as a part of the request body; empty if the codec wrote everything.
     pub payload: Range<usize>,
+}
+
+/// Body of a request that a message can own a part of.
+pub trait SharedBody: AsRef<[u8]> {
+    /// Calls `work` with the body as a `Bytes`, not copied.
+    fn with_bytes<T>(&mut self, work: impl FnOnce(Bytes) -> T) -> T;
+}
+
+impl SharedBody for Slice {
+    fn with_bytes<T>(&mut self, work: impl FnOnce(Bytes) -> T) -> T {
+        Slice::with_bytes(self, work)
+    }
+}
+
+impl SharedBody for &Bytes {
+    fn with_bytes<T>(&mut self, work: impl FnOnce(Bytes) -> T) -> T {
+        work(self.clone())
+    }
 }
 
 /// Echo of one worker. Clones share its scratch, which one call at a time uses.
@@ -77,9 +97,26 @@ impl EchoService {
         body: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Echoed, Refused> {
+        self.with_scratch(|scratch| echo(&self.0.codecs, encoding, body, scratch, out))
+    }
+
+    pub fn echo_shared(
+        &self,
+        encoding: Encoding,
+        body: &mut impl SharedBody,
+        out: &mut Vec<u8>,
+    ) -> Result<Echoed, Refused> {
+        self.with_scratch(|scratch| echo_shared(&self.0.codecs, encoding, body, scratch, out))
+    }
+
+    #[inline(always)]
+    fn with_scratch(
+        &self,
+        work: impl FnOnce(&mut Vec<u8>) -> Result<Echoed, CodecError>,
+    ) -> Result<Echoed, Refused> {
         let Scratch { bytes, spared } = &mut *self.0.scratch.borrow_mut();
         bytes.clear();
-        let echoed = echo(&self.0.codecs, encoding, body, bytes, out);
+        let echoed = work(bytes);
         trim(bytes, spared);
         echoed.map_err(refused)
     }
@@ -89,11 +126,30 @@ impl EchoService {
 pub fn echo_once(
     codecs: &CodecSet,
     encoding: Encoding,
-    body: &[u8],
+    mut body: &Bytes,
 ) -> Result<(Echoed, Vec<u8>), Refused> {
     let mut out = Vec::new();
-    let echoed = echo(codecs, encoding, body, &mut Vec::new(), &mut out).map_err(refused)?;
-    Ok((echoed, out))
+    let echoed = echo_shared(codecs, encoding, &mut body, &mut Vec::new(), &mut out);
+    Ok((echoed.map_err(refused)?, out))
+}
+
+/// Does the work of [`echo`] on a body that a message can own: a library that takes a `Bytes` then
+/// copies the payload as often as under tonic, which also hands it a `Bytes`.
+pub fn echo_shared(
+    codecs: &CodecSet,
+    encoding: Encoding,
+    body: &mut impl SharedBody,
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<Echoed, CodecError> {
+    let (encoding, codec) = begin(codecs, encoding, body.as_ref())?;
+    let Some(owning_echo) = codec.and_then(ArrayCodec::owning_echo) else {
+        return exchange(encoding, codec, body.as_ref(), scratch, out);
+    };
+    let start = out.len();
+    let written = body.with_bytes(|bytes| owning_echo(bytes, out));
+    written.inspect_err(|_| out.truncate(start))?;
+    Ok(Echoed { encoding, head_len: out.len() - start, payload: 0..0 })
 }
 
 /// Echoes one message; either JSON encoding stands for both forms, and the response has the form of
@@ -107,32 +163,39 @@ pub fn echo(
     scratch: &mut Vec<u8>,
     out: &mut Vec<u8>,
 ) -> Result<Echoed, CodecError> {
+    let (encoding, codec) = begin(codecs, encoding, body)?;
+    exchange(encoding, codec, body, scratch, out)
+}
+
+/// Spends the injected delay, and chooses the codec of a message.
+#[inline(always)]
+fn begin(
+    codecs: &CodecSet,
+    encoding: Encoding,
+    body: &[u8],
+) -> Result<(Encoding, Option<&'static dyn ArrayCodec>), CodecError> {
     codecs.delay().wait();
     let encoding = match encoding {
         Encoding::Json | Encoding::JsonBinary => json::form(body)?,
         other => other,
     };
-    let Some(codec) = codecs.get(encoding) else {
-        return Ok(Echoed { encoding, head_len: 0, payload: 0..body.len() });
-    };
-    let start = out.len();
-    let echoed = exchange(codec, body, scratch, out);
-    if echoed.is_err() {
-        out.truncate(start);
-    }
-    echoed
+    Ok((encoding, codecs.get(encoding)))
 }
 
 #[inline(always)]
 fn exchange(
-    codec: &dyn ArrayCodec,
+    encoding: Encoding,
+    codec: Option<&'static dyn ArrayCodec>,
     body: &[u8],
     scratch: &mut Vec<u8>,
     out: &mut Vec<u8>,
 ) -> Result<Echoed, CodecError> {
+    let Some(codec) = codec else {
+        return Ok(Echoed { encoding, head_len: 0, payload: 0..body.len() });
+    };
     let start = out.len();
-    let Encoded { head_len, payload } = codec.echo(body, scratch, out)?;
-    let encoding = codec.encoding();
+    let Encoded { head_len, payload } =
+        codec.echo(body, scratch, out).inspect_err(|_| out.truncate(start))?;
     if payload.is_empty() {
         return Ok(Echoed { encoding, head_len, payload: 0..0 });
     }
@@ -196,6 +259,28 @@ mod tests {
             assert_eq!(echoed.payload.len(), 32);
             assert_eq!(body[echoed.payload], *array.view().data());
             assert!(scratch.is_empty() && out.len() < body.len());
+        }
+    }
+
+    #[test]
+    fn a_shared_body_is_answered_like_a_slice_and_stays_in_its_pool() {
+        let array = NdArray::seeded(DType::F8, Shape::new(&[100]).unwrap(), 1).unwrap();
+        let pool = Pool::default();
+        for codec in codec::implementations() {
+            let codecs = CodecSet::none().with(codec.id());
+            let whole = codec::message(codec, &array.view()).unwrap();
+            for body in [&whole[..], &whole[..whole.len() - 9]] {
+                let (mut scratch, mut want) = (Vec::new(), b"before".to_vec());
+                let echoed = echo(&codecs, codec.encoding(), body, &mut scratch, &mut want);
+                let mut got = b"before".to_vec();
+                let mut shared = Slice::from(pool.adopt(body.to_vec()));
+                let again =
+                    echo_shared(&codecs, codec.encoding(), &mut shared, &mut scratch, &mut got);
+                assert_eq!((again, got), (echoed, want), "{codec:?}");
+                drop(shared);
+                assert!(pool.idle_bytes() >= body.len(), "{codec:?}");
+                pool.take(0);
+            }
         }
     }
 

@@ -41,22 +41,26 @@ impl StackEcho {
         &self.service
     }
 
-    pub fn rest(&self, encoding: Encoding, body: Slice) -> Result<(Encoding, Message), Refused> {
+    pub fn rest(
+        &self,
+        encoding: Encoding,
+        mut body: Slice,
+    ) -> Result<(Encoding, Message), Refused> {
         let Buffers { out, block } = &mut *self.buffers.borrow_mut();
         out.clear();
         let Echoed { encoding, head_len, payload } =
-            self.service.echo(encoding, body.as_ref(), out)?;
+            self.service.echo_shared(encoding, &mut body, out)?;
         let message = cut(out, block, head_len, body, payload);
         echo::trim(out, &mut 0);
         Ok((encoding, message))
     }
 
-    pub fn grpc(&self, encoding: Encoding, message: Slice) -> Result<Message, grpc::Status> {
+    pub fn grpc(&self, encoding: Encoding, mut message: Slice) -> Result<Message, grpc::Status> {
         let Buffers { out, block } = &mut *self.buffers.borrow_mut();
         out.clear();
         out.resize(grpc::PREFIX_BYTES, 0);
         let Echoed { head_len, payload, .. } =
-            self.service.echo(encoding, message.as_ref(), out)?;
+            self.service.echo_shared(encoding, &mut message, out)?;
         let prefix = grpc::prefix_of(out.len() - grpc::PREFIX_BYTES + payload.len())?;
         out[..grpc::PREFIX_BYTES].copy_from_slice(&prefix);
         let message = cut(out, block, grpc::PREFIX_BYTES + head_len, message, payload);

@@ -191,6 +191,12 @@ fn again(codec: &dyn ArrayCodec, body: &[u8]) {
     let mut scratch = Vec::new();
     let (mut echo_scratch, mut out) = (Vec::new(), Vec::new());
     let echoed = codec.echo(body, &mut echo_scratch, &mut out);
+    if let Some(owning_echo) = codec.owning_echo() {
+        let mut owned = Vec::new();
+        let written = owning_echo(body.to_vec().into(), &mut owned);
+        assert_eq!(written.as_ref().err(), echoed.as_ref().err(), "{}", codec.name());
+        assert!(written.is_err() || owned == out, "{}", codec.name());
+    }
     let array = match codec.decode(body, &mut scratch) {
         Ok(array) => array,
         Err(error) => return assert_eq!(echoed.err(), Some(error)),

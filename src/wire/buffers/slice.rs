@@ -68,6 +68,21 @@ impl Slice {
         self
     }
 
+    /// Calls `work` with a `Bytes` of the slice. A buffer with one owner is lent, not copied, and
+    /// comes back afterwards; it is copied then if `work` kept a clone.
+    pub fn with_bytes<T>(&mut self, work: impl FnOnce(Bytes) -> T) -> T {
+        match &mut self.owner {
+            Owner::Alone(buffer) => {
+                let whole = Bytes::from(std::mem::take(&mut **buffer));
+                let result = work(whole.slice(self.range.clone()));
+                **buffer = Vec::from(whole);
+                result
+            }
+            Owner::Shared(buffer) => work(Bytes::copy_from_slice(&buffer[self.range.clone()])),
+            Owner::Foreign(bytes) => work(bytes.slice(self.range.clone())),
+        }
+    }
+
     /// Cuts off the first `count` bytes as a slice of the same buffer.
     pub(in crate::wire) fn split_to(&mut self, count: usize) -> Slice {
         debug_assert!(count <= self.len());
@@ -194,6 +209,24 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_is_lent_as_bytes_and_comes_back() {
+        let pool = Pool::default();
+        let mut slice = Slice::new(buffer(&pool, b"..abc."), 2..5);
+        let at = slice.as_ref().as_ptr();
+        let lent_at = slice.with_bytes(|bytes| {
+            assert_eq!(bytes, b"abc"[..]);
+            bytes.as_ptr()
+        });
+        assert_eq!((lent_at, slice.as_ref(), slice.as_ref().as_ptr()), (at, &b"abc"[..], at));
+        let kept = slice.with_bytes(|bytes| bytes);
+        assert_eq!((kept.as_ref(), slice.as_ref()), (&b"abc"[..], &b"abc"[..]));
+        let mut slice = Slice::new(buffer(&pool, b"..abc."), 2..5);
+        slice.with_bytes(drop);
+        drop(slice);
+        assert_eq!(pool.idle_bytes(), 1000);
+    }
+
+    #[test]
     fn bytes_of_any_owner_are_read_alike() {
         let pool = Pool::default();
         let shared = Rc::new(buffer(&pool, b"<abc>"));
@@ -205,6 +238,7 @@ mod tests {
         for slice in slices {
             let mut slice = slice.narrow(1..4);
             assert_eq!((slice.len(), slice.chunk()), (3, &b"abc"[..]));
+            assert_eq!(slice.with_bytes(|bytes| bytes), b"abc"[..]);
             slice.advance(1);
             let (bytes, range) = slice.into_vec(&pool);
             assert_eq!(bytes[range], *b"bc");
