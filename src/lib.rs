@@ -107,6 +107,8 @@
 //!                       [aggregate background_load ceiling cell columns comparable compare
 //!                       control core_speed counts csv forecast malloc markdown model noise open
 //!                       run scatter seed sockets status summary table text units warning]
+//!     answer/           what the main job asks, in tables and sentences
+//!                       [bars choice encodings layers load_cells sentences wrap]
 //! cli/                  flags of the programs, and all output
 //!                       [compare exec external interrupt ladder load measure ndecho old_names
 //!                       output progress run_folder server spec_file values]

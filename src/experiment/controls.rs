@@ -3,8 +3,8 @@
 //! - A twin, in every table: one rung again. The difference of the two is noise alone.
 //! - A delay, where the array is smallest and several requests are in flight: a known cost of every
 //!   request that the run has to find.
-//! - A second delay, if the rung is no standard server and so may be faster than the load generator.
-//!   The first one keeps its server busy, and the second has to be found on top of it.
+//! - A second delay, if the rung is no standard server and so may be faster than the load
+//!   generator. The first one keeps its server busy, and the second is found on top of it.
 
 use std::collections::BTreeMap;
 

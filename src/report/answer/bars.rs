@@ -11,7 +11,7 @@ pub(super) struct Scale {
 
 impl Scale {
     /// Chooses the unit. Milliseconds begin at ten, so that small parts of one have digits.
-    pub(super) fn of(largest_ns: f64) -> Scale {
+    pub(super) fn for_largest(largest_ns: f64) -> Scale {
         let steps = [(1e10, 1e9, "s"), (1e7, 1e6, "ms"), (1e3, 1e3, "µs")];
         let step = steps.into_iter().find(|(least, ..)| largest_ns >= *least);
         let (_, divisor, unit) = step.unwrap_or((0.0, 1.0, "ns"));
@@ -63,14 +63,14 @@ mod tests {
 
     #[test]
     fn a_column_has_one_unit() {
-        let scale = Scale::of(13_040.0);
+        let scale = Scale::for_largest(13_040.0);
         assert_eq!((scale.number(13_040.0), scale.unit), ("13.0".to_owned(), "µs"));
         assert_eq!(scale.number(-2.0), "0.00");
         let interval = Interval { estimate: 2510.0, range: Some((-100.0, 2800.0)), units: 5 };
         assert_eq!(scale.interval(&interval), "2.51 [-0.10 to 2.80]");
-        let scale = Scale::of(1_630_000.0);
+        let scale = Scale::for_largest(1_630_000.0);
         assert_eq!((scale.number(281_400.0), scale.number(7120.0)), ("281".into(), "7.12".into()));
-        assert_eq!((Scale::of(27e6).unit, Scale::of(364.0).unit), ("ms", "ns"));
+        assert_eq!((Scale::for_largest(27e6).unit, Scale::for_largest(364.0).unit), ("ms", "ns"));
     }
 
     #[test]

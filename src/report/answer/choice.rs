@@ -40,7 +40,7 @@ pub(super) struct Row {
 
 impl Choice {
     /// Returns `None` if the load has not both a gRPC and a REST server to choose from.
-    pub(super) fn of(load: &LoadCells<'_>) -> Option<Choice> {
+    pub(super) fn evaluate(load: &LoadCells<'_>) -> Option<Choice> {
         let mut cheapest: BTreeMap<&'static str, (Interval, &str)> = BTreeMap::new();
         for rung in load.rungs() {
             let (stack, _) = rung.rsplit_once('/')?;

@@ -39,7 +39,7 @@ pub(super) struct Row {
 
 impl Encodings {
     /// Returns `None` if the load has no `.npy` by axum to compare with, or nothing else.
-    pub(super) fn of(load: &LoadCells<'_>) -> Option<Encodings> {
+    pub(super) fn evaluate(load: &LoadCells<'_>) -> Option<Encodings> {
         load.cost_ns(NPY)?;
         let pairs: Vec<(&str, &str)> = ENCODINGS
             .iter()

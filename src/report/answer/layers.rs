@@ -51,7 +51,7 @@ pub(super) struct Step {
 
 impl Layers {
     /// Returns `None` if the load has no chain: tonic and the floor at least.
-    pub(super) fn of(load: &LoadCells<'_>) -> Option<Layers> {
+    pub(super) fn evaluate(load: &LoadCells<'_>) -> Option<Layers> {
         if load.connections() != 1 {
             return None;
         }
@@ -90,7 +90,7 @@ impl Layers {
     }
 
     pub(super) fn scale(&self) -> Scale {
-        Scale::of(self.tonic_ns)
+        Scale::for_largest(self.tonic_ns)
     }
 
     fn cell(&self, index: usize, has_bars: bool) -> String {

@@ -38,12 +38,12 @@ struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn of(run: &'a Run) -> Answer<'a> {
+    fn evaluate(run: &'a Run) -> Answer<'a> {
         let loads = LoadCells::all(run);
         Answer {
-            layers: loads.iter().filter_map(layers::Layers::of).collect(),
-            encodings: loads.iter().filter_map(encodings::Encodings::of).collect(),
-            choices: loads.iter().filter_map(choice::Choice::of).collect(),
+            layers: loads.iter().filter_map(layers::Layers::evaluate).collect(),
+            encodings: loads.iter().filter_map(encodings::Encodings::evaluate).collect(),
+            choices: loads.iter().filter_map(choice::Choice::evaluate).collect(),
             loads,
         }
     }
@@ -59,7 +59,7 @@ pub fn render(run: &Run, width: usize) -> Option<String> {
     if run.header.preset != "quick" {
         return None;
     }
-    let answer = Answer::of(run);
+    let answer = Answer::evaluate(run);
     if answer.is_empty() {
         return None;
     }
