@@ -28,7 +28,7 @@ pub struct PollReactor {
     options: Options,
     pool: Pool,
     counters: Counters,
-    /// Place of a connection, by the index of its number; `None` after its end.
+    /// Place of a connection, by the index of its number; `None` after its end, for another one.
     connections: Vec<Option<Polled>>,
     resumed: Vec<usize>,
     scratch: Vec<u8>,
@@ -62,8 +62,14 @@ impl PollReactor {
         socket.set_nonblocking(true).map_err(|source| DriverError::Io { what, source })?;
         let mut connection = Connection::new(machine, self.options.outbox_bytes_max);
         connection.open(&mut cx(&self.pool, &mut self.counters));
-        self.connections.push(Some(Polled { socket, connection }));
-        let index = u32::try_from(self.connections.len() - 1).expect("descriptors are fewer");
+        let polled = Some(Polled { socket, connection });
+        let free = self.connections.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.connections.len());
+        match free {
+            Some(_) => self.connections[place] = polled,
+            None => self.connections.push(polled),
+        }
+        let index = u32::try_from(place).expect("descriptors are fewer");
         Ok(ConnectionId { index, generation: 0 })
     }
 
