@@ -77,6 +77,8 @@ fn a_run_survives_streams_that_cannot_be_written() {
         assert_eq!(ended.code(), Some(status), "case {number}");
         let trials = trials(&out);
         assert!(!trials.is_empty(), "case {number}");
+        let files = std::fs::read_dir(&out).expect("a folder").count();
+        assert_eq!(files, 1, "only the records stay");
         let is_measured = |trial: &Trial| matches!(trial.outcome, Outcome::Measured(_));
         assert!(trials.iter().all(is_measured), "case {number}: {trials:?}");
     }

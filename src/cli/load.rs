@@ -161,6 +161,7 @@ impl KnobArgs {
             },
             busy_poll,
             delay: self.client_delay,
+            io: None,
         }
     }
 }

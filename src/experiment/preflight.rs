@@ -9,6 +9,7 @@ use crate::driver::DriverError;
 use crate::driver::uring::ring::KernelRing;
 use crate::probe::neighbours::{self, Neighbour};
 use crate::probe::{host, memory};
+use crate::record::trial_spec::ClientIo;
 use crate::sys::descriptors;
 
 use super::any_rung::AnyRung;
@@ -36,15 +37,14 @@ pub struct Findings {
 /// Checks this machine for `plan`. Raises the soft limit of descriptors if the plan needs it.
 pub fn check(testbed: &Testbed, plan: &mut Plan) -> Findings {
     let mut findings = Findings::default();
-    if let Err(error) = KernelRing::open() {
-        findings.skip_rungs_on_rings(&error, plan);
-    }
     findings.warnings.extend(shared_core(testbed));
     findings.warnings.extend(debug_build());
     let free_bytes = memory::available_bytes();
-    let need = descriptors_needed(plan, &group::groups(plan, free_bytes));
-    if let Err(limit) = descriptors::raise_to(need) {
-        findings.fatal.push(too_few_descriptors(need, limit));
+    let groups = group::groups(plan, free_bytes);
+    let need = descriptors_needed(plan, &groups);
+    match descriptors::raise_to(need) {
+        Ok(()) => findings.check_rings(rings_needed(plan, &groups), plan),
+        Err(limit) => findings.fatal.push(too_few_descriptors(need, limit)),
     }
     let cores = [testbed.cpu_server, testbed.cpu_client];
     findings.warnings.extend(neighbours::find(&cores).iter().map(neighbour));
@@ -68,11 +68,33 @@ fn debug_build() -> Option<String> {
 }
 
 impl Findings {
+    /// Opens as many rings as a launch has at the same time: their memory counts for the user and
+    /// not for a process.
+    fn check_rings(&mut self, need: usize, plan: &mut Plan) {
+        let mut rings = Vec::new();
+        while rings.len() < need {
+            match KernelRing::open() {
+                Ok(ring) => rings.push(ring),
+                Err(error) if rings.is_empty() => return self.skip_rungs_on_rings(&error, plan),
+                Err(error) => {
+                    let some = rings.len();
+                    self.fatal.push(format!(
+                        "a launch needs {need} rings at the same time, and this user can have \
+                         {some}: {error}"
+                    ));
+                    break;
+                }
+            }
+        }
+        plan.knobs.io = Some(ClientIo::Ring);
+    }
+
     /// Skips the rungs that need a ring. The load generator does without one.
     fn skip_rungs_on_rings(&mut self, error: &DriverError, plan: &mut Plan) {
+        plan.knobs.io = Some(ClientIo::Poll);
         let mut skipped = 0;
         for cell in plan.cells.iter_mut().filter(|cell| cell.skip.is_none()) {
-            if matches!(&cell.rung, AnyRung::Own(rung) if rung.driver() != Driver::Tokio) {
+            if needs_ring(cell) {
                 cell.skip = Some("io_uring is not available".to_owned());
                 skipped += 1;
             }
@@ -88,6 +110,18 @@ impl Findings {
             ));
         }
     }
+}
+
+fn needs_ring(cell: &Cell) -> bool {
+    matches!(&cell.rung, AnyRung::Own(rung) if rung.driver() != Driver::Tokio)
+}
+
+/// Returns the most rings that a launch has open at a time: one for each load generator, and one
+/// for each server on a ring. The conformance check needs one in any case.
+fn rings_needed(plan: &Plan, groups: &[Group]) -> usize {
+    let servers =
+        |group: &Group| group.cells.iter().filter(|index| needs_ring(&plan.cells[**index])).count();
+    groups.iter().map(|group| group.cells.len() + servers(group)).max().unwrap_or(0).max(1)
 }
 
 /// Returns the most descriptors that a process of the run has open at a time.
@@ -163,10 +197,23 @@ mod tests {
         for cell in &plan.cells {
             assert_eq!(cell.skip.is_some(), cell.rung.to_string().starts_with("uring"), "{cell}");
         }
+        assert_eq!(plan.knobs.io, Some(ClientIo::Poll));
         plan.cells.retain(|cell| cell.skip.is_some());
         let mut findings = Findings::default();
         findings.skip_rungs_on_rings(&error, &mut plan);
         assert!(findings.fatal[0].contains("--rungs 'tokio/*'"), "{findings:?}");
+    }
+
+    #[test]
+    fn servers_on_rings_and_load_generators_have_a_ring_each() {
+        let plan = plan();
+        let is_sliced = |cell: &&Cell| cell.is_sliced();
+        let all = plan.cells.iter().filter(is_sliced).count();
+        let group = Group { cells: (0..all).collect(), is_sliced: true, part: 0 };
+        let on_rings = plan.cells.iter().filter(is_sliced).filter(|cell| needs_ring(cell)).count();
+        assert!(on_rings > 0 && on_rings < all);
+        assert_eq!(rings_needed(&plan, &[group]), all + on_rings);
+        assert_eq!(rings_needed(&plan, &[]), 1);
     }
 
     #[test]

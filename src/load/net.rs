@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::axis::Family;
 use crate::driver::uring::ConnectionId;
 use crate::driver::{self, Connected};
-use crate::record::trial_spec::{CONNECTIONS_MAX, LoadSpec, Place, RequestHeaders};
+use crate::record::trial_spec::{CONNECTIONS_MAX, Knobs, LoadSpec, Place, RequestHeaders};
 use crate::service::routes::GRPC_PATH;
 use crate::sys::address::Address;
 use crate::sys::socket;
@@ -31,14 +31,14 @@ const REPLY_BYTES_MORE: usize = 64 * 1024;
 
 /// Makes a reactor for a client. It reads even while requests wait to be sent: a server that waits
 /// for its replies to be read would never read the requests.
-pub fn reactor(busy_poll: Duration) -> ClientReactor {
+pub fn reactor(knobs: &Knobs) -> Result<ClientReactor, LoadError> {
     let options = driver::Options {
         outbox_bytes_max: usize::MAX,
         connections_max: CONNECTIONS_MAX as usize,
         drain_timeout: Duration::ZERO,
-        busy_poll,
+        busy_poll: knobs.busy_poll,
     };
-    ClientReactor::new(options)
+    Ok(ClientReactor::new(options, knobs.io)?)
 }
 
 /// Connects to the first address of the target at which a server listens, and returns it as well.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::driver::poll::PollReactor;
 use crate::driver::uring::{ConnectionId, Reactor};
 use crate::driver::{Connected, Counters, DriverError, Options};
+use crate::record::trial_spec::ClientIo;
 
 pub enum ClientReactor {
     Ring(Box<Reactor>),
@@ -14,12 +15,17 @@ pub enum ClientReactor {
 }
 
 impl ClientReactor {
-    /// Makes a reactor on a ring, or on poll(2) if there is none.
-    pub fn new(options: Options) -> ClientReactor {
-        match Reactor::new(options.clone()) {
-            Ok(ring) => ClientReactor::Ring(Box::new(ring)),
-            Err(_) => ClientReactor::Poll(Box::new(PollReactor::new(options))),
-        }
+    /// Makes a reactor on `io`; without a choice on a ring, or on poll(2) if there is none.
+    pub fn new(options: Options, io: Option<ClientIo>) -> Result<ClientReactor, DriverError> {
+        let ring = match io {
+            Some(ClientIo::Poll) => None,
+            Some(ClientIo::Ring) => Some(Reactor::new(options.clone())?),
+            None => Reactor::new(options.clone()).ok(),
+        };
+        Ok(match ring {
+            Some(ring) => ClientReactor::Ring(Box::new(ring)),
+            None => ClientReactor::Poll(Box::new(PollReactor::new(options))),
+        })
     }
 
     pub fn is_ring(&self) -> bool {

@@ -75,7 +75,7 @@ impl Load {
         let (address, sockets) = net::connect(spec, Instant::now() + spec.timeout)?;
         let socket = socket::read_back(&sockets[0])?;
         let run = Rc::new(RefCell::new(Run::new(spec, messages)?));
-        let mut reactor = net::reactor(spec.knobs.busy_poll);
+        let mut reactor = net::reactor(&spec.knobs)?;
         let connections = net::start(&mut reactor, spec, sockets, &run)?;
         Ok(Load { spec: spec.clone(), run, reactor, connections, address, socket })
     }

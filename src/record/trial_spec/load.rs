@@ -61,6 +61,17 @@ pub struct Knobs {
     /// Busy wait for every reply, which makes a load generator that is too slow.
     #[serde(rename = "delay_ns", with = "nanoseconds")]
     pub delay: Duration,
+    /// `None` means the ring, or poll(2) where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io: Option<ClientIo>,
+}
+
+/// System interface of the load generator, the same for every trial of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientIo {
+    Ring,
+    Poll,
 }
 
 /// Heads of the requests of a gRPC or REST connection. Raw frames have none.
@@ -345,6 +356,7 @@ impl Default for Knobs {
             headers: RequestHeaders::Changing,
             busy_poll: Duration::ZERO,
             delay: Duration::ZERO,
+            io: None,
         }
     }
 }

@@ -12,8 +12,8 @@ mod server;
 use serde::{Deserialize, Serialize};
 
 pub use load::{
-    ArraySpec, CONNECTIONS_MAX, FRAME_SIZES, IN_FLIGHT_MAX, Knobs, Length, LoadSpec, Place,
-    RATE_HZ_MAX, RequestHeaders, ServerUrl, SpecError, Target, WINDOWS,
+    ArraySpec, CONNECTIONS_MAX, ClientIo, FRAME_SIZES, IN_FLIGHT_MAX, Knobs, Length, LoadSpec,
+    Place, RATE_HZ_MAX, RequestHeaders, ServerUrl, SpecError, Target, WINDOWS,
 };
 pub use server::ServerSpec;
 
