@@ -106,9 +106,9 @@
 //! report/               records to text, tables and CSV
 //!                       [aggregate background_load ceiling cell columns comparable compare
 //!                       control core_speed counts csv forecast malloc markdown model noise open
-//!                       run scatter seed sockets status summary table text units warning]
+//!                       run scatter seed sockets status summary table text units warning wrap]
 //!     answer/           what the main job asks, in tables and sentences
-//!                       [bars choice encodings layers load_cells sentences wrap]
+//!                       [bars choice encodings layers load_cells sentences]
 //! cli/                  flags of the programs, and all output
 //!                       [compare exec external interrupt ladder load measure ndecho old_names
 //!                       output progress run_folder server spec_file values]

@@ -51,7 +51,7 @@ pub(super) fn render(run: &Run, format: Option<Format>) -> String {
 fn width() -> usize {
     let terminal = console::Term::stdout();
     let columns = terminal.size_checked().map(|(_, columns)| usize::from(columns));
-    columns.filter(|_| terminal.is_term()).unwrap_or(report::answer::WIDTH_MAX)
+    columns.filter(|_| terminal.is_term()).unwrap_or(report::text::WIDTH_MAX)
 }
 
 /// Writes a result to stdout. A reader that has gone (`| head`) is no error.

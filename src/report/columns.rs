@@ -25,7 +25,15 @@ pub(super) struct Column {
 
 pub(super) struct Shown {
     pub(super) head: &'static str,
-    pub(super) text: fn(&View<'_>) -> String,
+    pub(super) table: Table,
+    pub(super) text: Text,
+}
+
+/// Table of a section in which a column stands on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    Costs,
+    Rates,
 }
 
 /// Fields of a column in the CSV: plain numbers, empty if unknown.
@@ -39,34 +47,28 @@ use Field::{Interval as Range, Value};
 
 /// All columns, in the order of the tables and of the CSV.
 pub(super) const COLUMNS: &[Column] = &[
-    shown(
+    costs(
         "CPU/request",
-        |view| or_dash(view.figures.cell.server_cpu_ns, |cpu| units::time(cpu.estimate)),
+        |view| {
+            or_dash(view.figures.cell.server_cpu_ns, |cpu| {
+                format!("{} {}", units::time(cpu.estimate), units::half_width(&cpu))
+            })
+        },
         &[
             Range("server_cpu_ns", |view| view.figures.cell.server_cpu_ns),
             Value("server_system_share", |view| plain(view.figures.cell.system_share)),
             Value("client_cpu_ns", |view| view.figures.cell.client_cpu_ns.estimate.to_string()),
         ],
     ),
-    shown(
-        "95%",
-        |view| or_dash(view.figures.cell.server_cpu_ns, |cpu| units::half_width(&cpu)),
-        &[],
-    ),
-    shown(
+    costs(
         "x parent",
-        |view| {
-            let parent = view.row.parent.as_deref().unwrap_or_default();
-            let axis = changed_axis(&view.row.rung, parent)
-                .map_or_else(String::new, |axis| axis.to_string());
-            or_dash(view.figures.to_parent, |to| format!("{} {axis}", ratio(&to)))
-        },
+        |view| or_dash(view.figures.to_parent, |to| ratio(&to)),
         &[
             Range("to_parent", |view| view.figures.to_parent.map(|to| to.ratio)),
             Value("parent_verdict", |view| verdict(view.figures.to_parent)),
         ],
     ),
-    shown(
+    costs(
         "x standard",
         |view| or_dash(view.figures.to_reference, |to| ratio(&to)),
         &[
@@ -75,7 +77,16 @@ pub(super) const COLUMNS: &[Column] = &[
             Value("noise_floor", |view| view.section.noise.floor().share().to_string()),
         ],
     ),
-    shown(
+    rates(
+        "differs in",
+        |view| {
+            let parent = view.row.parent.as_deref().filter(|_| view.figures.to_parent.is_some());
+            let axis = parent.and_then(|parent| changed_axis(&view.row.rung, parent));
+            or_dash(axis, |axis| axis.to_string())
+        },
+        &[],
+    ),
+    rates(
         "requests/s",
         |view| {
             let bound = if view.figures.status.is_bound() { ">=" } else { "" };
@@ -84,12 +95,12 @@ pub(super) const COLUMNS: &[Column] = &[
         },
         &[Range("requests_per_s", |view| Some(view.figures.cell.rate_hz))],
     ),
-    shown(
+    rates(
         "p50",
         |view| latency_text(view, 0.5),
         &[Value("p50_ns", |view| plain(latency_ns(view, 0.5)))],
     ),
-    shown(
+    rates(
         "p99",
         |view| latency_text(view, 0.99),
         &[Value("p99_ns", |view| plain(latency_ns(view, 0.99)))],
@@ -106,7 +117,7 @@ pub(super) const COLUMNS: &[Column] = &[
             Value("discarded", |view| view.figures.cell.discarded.to_string()),
         ],
     },
-    shown(
+    rates(
         "status",
         |view| view.figures.status.word().to_owned(),
         &[Value("status", |view| view.figures.status.word().to_owned())],
@@ -116,13 +127,13 @@ pub(super) const COLUMNS: &[Column] = &[
 pub(super) const LEGEND: [&str; 7] = [
     "CPU/request: user and system time of the server's whole process; center of the blocks, with its \
      95 % interval.",
-    "x parent: ratio to the parent rung, which differs in the named axis; x standard: ratio to \
+    "x parent: ratio to the parent rung; both differ in one axis (differs in). x standard: ratio to \
      tokio/tonic (gRPC) or tokio/axum (REST) with defaults and the usual library for the encoding. \
      Ratios are taken within blocks; the intervals of all ratios of a table hold together at 95 %.",
     "= before a ratio: no difference was shown, or it is within the noise floor (A/A).",
     "requests/s: >= is a lower bound; the server could do more (status CLIENT-LIMITED).",
     "status: VALID, CLIENT-LIMITED, NOISY (most trials were disturbed; for orientation only), DNF, \
-     INVALID; the CSV report has the reasons.",
+     INVALID; the reasons stand below the table.",
     "p50, p99: latency in a closed loop, which follows from concurrency and rate; compare it only \
      under the same load.",
     "buffers: axum and tonic take new ones for every request, as their users do; the other stacks \
@@ -133,8 +144,14 @@ pub(super) fn shown_columns() -> impl Iterator<Item = &'static Shown> {
     COLUMNS.iter().filter_map(|column| column.shown.as_ref())
 }
 
-const fn shown(head: &'static str, text: fn(&View<'_>) -> String, csv: &'static [Field]) -> Column {
-    Column { shown: Some(Shown { head, text }), csv }
+type Text = fn(&View<'_>) -> String;
+
+const fn costs(head: &'static str, text: Text, csv: &'static [Field]) -> Column {
+    Column { shown: Some(Shown { head, table: Table::Costs, text }), csv }
+}
+
+const fn rates(head: &'static str, text: Text, csv: &'static [Field]) -> Column {
+    Column { shown: Some(Shown { head, table: Table::Rates, text }), csv }
 }
 
 impl Field {

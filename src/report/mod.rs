@@ -10,7 +10,7 @@
 //! | two builds or runs | [`compare`], [`comparable`] |
 //! | the main job's questions | [`answer`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
-//! | rows to text | `columns`, [`table`], [`markdown`], [`csv`], [`seed`] |
+//! | rows to text | `columns`, [`text`], `wrap`, [`table`], [`markdown`], [`csv`], [`seed`] |
 
 pub mod aggregate;
 pub mod answer;
@@ -37,9 +37,10 @@ mod sockets;
 mod status;
 pub mod summary;
 pub mod table;
-mod text;
+pub mod text;
 pub mod units;
 pub mod warning;
+mod wrap;
 
 #[cfg(test)]
 mod tests;

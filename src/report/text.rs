@@ -4,8 +4,15 @@ use super::aggregate::Section;
 use super::scatter::Scatter;
 use super::units;
 
+/// Indent of the columns below a first column that stands on a line of its own.
+const FOLD: usize = 4;
+
+/// Widest line of a report, and the width without a terminal.
+pub const WIDTH_MAX: usize = 100;
+
 /// Aligns columns two spaces apart: the first to the left, the others to the right. A line with
-/// fewer cells than the first line does not widen the columns.
+/// fewer cells than the first line does not widen the columns. If a line would be wider than
+/// [`WIDTH_MAX`], the first column stands on a line of its own, and the others below it.
 pub(super) fn align(lines: &[Vec<String>]) -> String {
     let columns = lines[0].len();
     let is_full = |line: &&Vec<String>| line.len() == columns;
@@ -14,12 +21,25 @@ pub(super) fn align(lines: &[Vec<String>]) -> String {
         texts.map(|line| line[column].chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
+    let is_folded = widths.iter().map(|width| width + 2).sum::<usize>() > WIDTH_MAX;
     let mut text = String::new();
     for line in lines {
-        text.push_str(&format!("  {:<1$}", line[0], widths[0]));
+        let first = if is_folded { FOLD } else { widths[0] + 2 };
+        let name = format!("  {}", line[0]);
+        if is_folded {
+            text.push_str(&format!("{name}\n{:first$}", ""));
+        } else {
+            text.push_str(&format!("{name:<first$}"));
+        }
+        let mut used = first;
         for (cell, width) in line[1..].iter().zip(&widths[1..]) {
             let width = if is_full(&line) { *width } else { 0 };
+            if is_folded && used > FOLD && used + 2 + width > WIDTH_MAX {
+                text.push_str(&format!("\n{:FOLD$}", ""));
+                used = FOLD;
+            }
             text.push_str(&format!("  {cell:>width$}"));
+            used += 2 + width;
         }
         text.push('\n');
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::stats::bootstrap::Interval;
 
 use super::super::units;
+use super::super::wrap::wrap;
 use super::bars::bar;
 use super::load_cells::{LoadCells, Ratio};
-use super::wrap::wrap;
 
 /// Stacks that a user chooses from, in words.
 const STACKS: [(&str, &str); 6] = [

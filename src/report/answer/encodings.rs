@@ -4,9 +4,9 @@ use crate::record::ArrayInfo;
 use crate::stats::bootstrap::Interval;
 
 use super::super::units;
+use super::super::wrap::wrap;
 use super::bars::bar;
 use super::load_cells::{LoadCells, Ratio, Ratios};
-use super::wrap::wrap;
 
 /// Name, the standard server's rung, and ours.
 pub(super) const ENCODINGS: [(&str, &str, &str); 5] = [

@@ -16,15 +16,13 @@ mod encodings;
 mod layers;
 mod load_cells;
 mod sentences;
-mod wrap;
 
+use super::text::WIDTH_MAX;
 use super::warning::{self, Warning};
+use super::wrap::wrap;
 use super::{Run, units};
 
 use load_cells::LoadCells;
-
-/// Widest line, and the width without a terminal.
-pub const WIDTH_MAX: usize = 100;
 
 /// Narrowest layout. A narrower terminal breaks lines by itself.
 pub const WIDTH_MIN: usize = 80;
@@ -97,10 +95,10 @@ fn head(run: &Run, answer: &Answer<'_>, width: usize) -> String {
         format!("malloc: {}", answer.loads[0].malloc()),
     ];
     let facts: Vec<String> = facts.into_iter().filter(|fact| !fact.is_empty()).collect();
-    let mut text = wrap::wrap("ndecho quick: ", &facts.join(", "), width);
+    let mut text = wrap("ndecho quick: ", &facts.join(", "), width);
     let is_grave = |warning: &Warning| !matches!(warning, Warning::ForeignClient { .. });
     for warning in warning::warnings(run).iter().filter(|warning| is_grave(warning)) {
-        text.push_str(&wrap::wrap("warning: ", &warning.to_string(), width));
+        text.push_str(&wrap("warning: ", &warning.to_string(), width));
     }
     text
 }

@@ -3,12 +3,12 @@
 use crate::record::ArrayInfo;
 use crate::stats::verdict::Verdict;
 
+use super::super::wrap::wrap;
 use super::super::{Run, units};
 use super::Answer;
 use super::encodings::Encodings;
 use super::layers::Layers;
 use super::load_cells::Ratio;
-use super::wrap::wrap;
 
 /// Size of a message above which tonic refuses it, if its limits stay as they are.
 const TONIC_BYTES_MAX: u64 = 4 << 20;
