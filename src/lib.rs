@@ -75,7 +75,7 @@
 //!                       [bootstrap components family forecast histogram location model scatter
 //!                       student trend verdict]
 //! record/               schema of a run, composed of structs of the rooms that measure
-//!                       [measurement server trial validity]
+//!                       [client measurement server trial validity]
 //!     trial_spec/       document that describes a trial
 //!                       [load nanoseconds server]
 //! driver/               sockets and event loops, one policy for all connections
@@ -92,21 +92,25 @@
 //! ladder/               the rungs and their parents, and nothing that runs
 //!                       [select table tree]
 //! external/             manifests and environments of servers that are not part of this crate
-//!                       [advice client environment listing manifest]
+//!                       [advice environment listing manifest]
 //! load/                 load generator: connections, schedule, verification of every reply
 //!                       [array_file arrivals client conformance message net nonce reactor run
 //!                       schedule steady_state traffic verify worker]
 //! server/               builds a rung: matches every axis once
 //!                       [bind build usage]
 //! experiment/           plan, order of launches, child processes, records
-//!                       [ab any_rung cell concurrency controls group launch null_server open_loop
-//!                       options order pace plan preflight preset records session testbed trial]
+//!                       [ab any_rung cell client concurrency controls group launch null_server
+//!                       open_loop options order pace plan preflight preset records session
+//!                       testbed trial]
 //!     child/            child processes: server and load clients
-//!                       [commands failure h2load process python]
+//!                       [commands failure process python]
+//!         foreign/      load generators that nobody here wrote
+//!                       [h2load wrk]
 //! report/               records to text, tables and CSV
-//!                       [aggregate background_load ceiling cell columns comparable compare
-//!                       control core_speed counts csv forecast malloc markdown model noise open
-//!                       run scatter seed sockets status summary table text units warning wrap]
+//!                       [aggregate background_load ceiling cell clients columns comparable
+//!                       compare control core_speed counts csv forecast malloc markdown model
+//!                       noise open run scatter seed sockets status summary table text units
+//!                       warning wrap]
 //!     answer/           what the main job asks, in tables and sentences
 //!                       [bars choice encodings layers load_cells sentences]
 //! cli/                  flags of the programs, and all output

@@ -23,21 +23,21 @@ use crate::cli::progress::Analysis;
 use crate::cli::run_folder::read;
 use crate::cli::values;
 use crate::experiment::cell::Cell;
-use crate::experiment::child::h2load;
+use crate::experiment::child::foreign;
 use crate::experiment::child::python::{self, PythonClient};
 use crate::experiment::open_loop;
 use crate::experiment::options::{BUSY_POLL, RunOptions};
 use crate::experiment::plan::Plan;
-use crate::experiment::preset::{Preset, SLICES, Slicing};
+use crate::experiment::preset::{Preset, SLICES};
 use crate::experiment::records::{RECORDS, Records};
 use crate::experiment::session::Totals;
 use crate::experiment::testbed::Testbed;
 use crate::external::ExternalServer;
-use crate::external::client::Client;
 use crate::external::environment::Environments;
 use crate::ladder::select;
 use crate::probe::build::Build;
-use crate::record::{Header, Line, Trial};
+use crate::record::trial_spec::RequestHeaders;
+use crate::record::{Client, Header, Line, Trial};
 use crate::report::aggregate::is_resolved;
 use crate::report::{Run, forecast};
 
@@ -60,9 +60,10 @@ pub struct LadderArgs {
     #[command(flatten)]
     pub folders: ExternalArgs,
 
-    /// Client that loads the servers
-    #[arg(long, value_enum, default_value = "own")]
-    pub client: Client,
+    /// Clients that load the servers, e.g. own,h2load: all of them visit the same processes in
+    /// turns, and each has tables of its own
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "own")]
+    pub client: Vec<Client>,
 
     /// Sizes of the float64 vectors to send, e.g. 8,64KiB,1MiB
     #[arg(long, value_name = "SIZES", value_parser = values::size, value_delimiter = ',', conflicts_with = "array")]
@@ -126,7 +127,7 @@ pub struct LadderArgs {
     pub duration: Option<Duration>,
 
     /// Length of a slice: the load visits the servers of a group in turns, for this long each
-    /// [default: 40ms; 200ms with h2load]
+    /// [default: 40ms; 200ms with h2load and wrk]
     #[arg(long, value_name = "TIME", value_parser = slice)]
     pub slice: Option<Duration>,
 
@@ -210,16 +211,42 @@ impl LadderArgs {
     }
 
     fn plan(&self) -> anyhow::Result<Plan> {
+        self.check_clients()?;
+        self.options()?.plan()
+    }
+
+    fn check_clients(&self) -> anyhow::Result<()> {
+        let is_python = self.client.contains(&Client::Python);
         ensure!(
-            self.client != Client::Python || self.preset == Preset::Seed,
+            !is_python || self.preset == Preset::Seed,
             "--client python needs --preset seed, whose requests are those of the original"
         );
-        let is_usual = self.preset != Preset::Seed && !self.open_loop && !self.counts;
         ensure!(
-            self.client != Client::H2load || is_usual,
-            "--client h2load has no form for --preset seed, --open-loop or --counts; leave it out"
+            !is_python || self.client.len() == 1,
+            "--client python cannot load a server in turns with others; run it by itself"
         );
-        self.options()?.plan()
+        let is_usual = self.preset != Preset::Seed && !self.open_loop && !self.counts;
+        let is_foreign = |client: &&Client| matches!(client, Client::H2load | Client::Wrk);
+        if let Some(client) = self.client.iter().find(is_foreign).filter(|_| !is_usual) {
+            bail!(
+                "--client {} has no form for --preset seed, --open-loop or --counts; leave it out",
+                client.name()
+            );
+        }
+        ensure!(
+            self.headers() != RequestHeaders::Indexed || self.client.contains(&Client::Own),
+            "--index-headers needs headers that change, which only --client own sends"
+        );
+        let is_again = |(at, client)| self.client[..at].contains(client);
+        ensure!(
+            !self.client.iter().enumerate().any(is_again),
+            "--client names a client twice; name each of them once"
+        );
+        Ok(())
+    }
+
+    fn headers(&self) -> RequestHeaders {
+        self.knobs.knobs(BUSY_POLL).headers
     }
 
     fn external(&self, globs: Option<&str>) -> anyhow::Result<Vec<Arc<ExternalServer>>> {
@@ -238,11 +265,13 @@ impl LadderArgs {
         plan: &mut Plan,
         stop: &AtomicBool,
     ) -> anyhow::Result<()> {
-        if plan.client == Client::H2load {
-            testbed.foreign_client = Some(h2load::version()?);
-        }
+        let versions: anyhow::Result<Vec<Option<String>>> =
+            plan.clients.iter().map(|client| foreign::version(*client)).collect();
+        let versions: Vec<String> = versions?.into_iter().flatten().collect();
+        testbed.foreign_client = (!versions.is_empty()).then(|| versions.join(" and "));
         let mut needed = plan.external();
-        let python = (plan.client == Client::Python).then(|| self.python_server()).transpose()?;
+        let is_python = plan.clients.contains(&Client::Python);
+        let python = is_python.then(|| self.python_server()).transpose()?;
         needed.extend(python.clone());
         if needed.is_empty() {
             return Ok(());
@@ -287,7 +316,7 @@ impl LadderArgs {
             external: self.external(globs.as_deref())?,
             rungs: globs,
             every_external: self.external,
-            client: self.client,
+            clients: self.client.clone(),
             sizes: self.sizes.clone(),
             array: self.array.clone(),
             connections: self.connections,
@@ -298,10 +327,7 @@ impl LadderArgs {
             rounds: self.rounds,
             time: self.time,
             duration: self.duration,
-            slicing: Slicing {
-                slice: self.slice.unwrap_or(self.client.slice()),
-                ..Slicing::default()
-            },
+            slice: self.slice,
             budget: self.budget,
             seed: self.seed,
         })
@@ -377,11 +403,18 @@ fn slice(text: &str) -> Result<Duration, String> {
 }
 
 fn listing(plan: &Plan) -> String {
-    let line = |cell: &Cell| match &cell.skip {
-        Some(reason) => format!("{cell}  skipped: {reason}\n"),
-        None => format!("{cell}\n"),
+    let line = |cell: &Cell, client: Client| {
+        let name = match client {
+            Client::Own => String::new(),
+            other => format!(" by {}", other.name()),
+        };
+        let skipped = cell.obstacle(client).map(|reason| format!("  skipped: {reason}"));
+        format!("{cell}{name}{}\n", skipped.unwrap_or_default())
     };
-    plan.cells.iter().map(line).collect()
+    let lines = |cell: &Cell| -> String {
+        plan.clients_of(cell).iter().map(|client| line(cell, *client)).collect()
+    };
+    plan.cells.iter().map(lines).collect()
 }
 
 fn finish(testbed: &Testbed, totals: Totals, preset: Preset) -> anyhow::Result<()> {

@@ -21,7 +21,7 @@ use crate::probe::build::Build;
 use crate::probe::host::Host;
 use crate::probe::memory;
 use crate::probe::os_noise;
-use crate::record::{Header, Trial, VERSION};
+use crate::record::{Client, Header, Trial, VERSION};
 use crate::report::background_load::{Tense, guests, programs};
 use crate::report::units;
 use crate::sys::affinity;
@@ -100,7 +100,11 @@ pub(super) fn header(plan: &Plan, testbed: &Testbed, preset: &str, started_unix_
         rounds: plan.blocks.max,
         cpu_server: testbed.cpu_server as u32,
         cpu_client: testbed.cpu_client as u32,
-        client_busy_poll_ns: testbed.knobs(plan).busy_poll.as_nanos() as u64,
+        client_busy_poll_ns: if plan.clients.contains(&Client::Own) {
+            testbed.knobs(plan).busy_poll.as_nanos() as u64
+        } else {
+            0
+        },
         client: testbed.foreign_client.clone(),
         external_versions: plan
             .external()

@@ -9,10 +9,9 @@ use crate::axis::external as names;
 use crate::axis::{Codec, Driver, Encoding, Family, Malloc, Rung, Transport};
 use crate::codec;
 use crate::external::ExternalRung;
-use crate::external::client::Client;
 use crate::ladder::table;
 use crate::load::conformance;
-use crate::record::ArrayInfo;
+use crate::record::{ArrayInfo, Client};
 
 use super::concurrency::Concurrency;
 
@@ -90,10 +89,12 @@ impl AnyRung {
         }
     }
 
-    /// Reduces `wanted` to what the rung takes from `client`.
-    pub fn limit(&self, wanted: Concurrency, array_bytes: u64, client: Client) -> Concurrency {
+    /// Reduces `wanted` to what the rung takes from each of `clients`.
+    pub fn limit(&self, wanted: Concurrency, array_bytes: u64, clients: &[Client]) -> Concurrency {
         let AnyRung::External(rung) = self else { return wanted };
-        match rung.server.manifest.limits.in_flight_max(array_bytes, client) {
+        let limits = &rung.server.manifest.limits;
+        let most = clients.iter().filter_map(|client| limits.in_flight_max(array_bytes, *client));
+        match most.min() {
             Some(most) if most < wanted.in_flight => {
                 Concurrency { connections: wanted.connections.min(most), in_flight: most }
             }

@@ -4,10 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::axis::{Encoding, Family, Payload, Rung};
-use crate::external::client::Client;
 use crate::ladder::table;
 use crate::record::trial_spec::Length;
-use crate::record::{ArrayInfo, Side, Trial, Variant};
+use crate::record::{ArrayInfo, Client, Side, Trial, Variant};
 
 use super::any_rung::AnyRung;
 use super::concurrency::Concurrency;
@@ -40,19 +39,19 @@ const COUNTED_BYTES_MIN: u64 = 8 << 20;
 const COUNTED_BYTES: u64 = 256 << 20;
 
 impl Cell {
-    /// A cell under `wanted` concurrency, or as much of it as the rung can take from `client`.
+    /// A cell under `wanted` concurrency, or as much of it as the rung can take from each client.
     pub fn new(
         rung: AnyRung,
         array: &ArrayInfo,
         wanted: Concurrency,
-        client: Client,
+        clients: &[Client],
         time: Duration,
     ) -> Cell {
         let family = match rung.family() {
             Family::Raw => wanted.family(),
             family => family,
         };
-        let concurrency = rung.limit(wanted, array.bytes, client);
+        let concurrency = rung.limit(wanted, array.bytes, clients);
         Cell {
             parent: rung.parent(),
             reference: table::reference(rung.encoding(), family, rung.transport()),
@@ -75,6 +74,12 @@ impl Cell {
         self.rung.is_named(&trial.rung)
             && self.variant == trial.variant
             && self.array == trial.array
+    }
+
+    /// Returns the reason not to load the cell with `client`, if there is one.
+    pub fn obstacle(&self, client: Client) -> Option<String> {
+        let obstacle = || client.obstacle(self.rung.family(), self.rung.transport());
+        self.skip.clone().or_else(|| obstacle().map(str::to_owned))
     }
 
     /// Returns whether the load visits the cell in slices. A null server is tried only once, and
@@ -138,7 +143,7 @@ mod tests {
     fn the_reference_of_raw_follows_its_load() {
         let rung: Rung = "uring/raw/reflect".parse().expect("the root");
         let array = ArrayInfo { dtype: "<f8".into(), shape: vec![1], bytes: 8 };
-        let cell = |load| Cell::new(rung.into(), &array, load, Client::Own, Duration::ZERO);
+        let cell = |load| Cell::new(rung.into(), &array, load, &[Client::Own], Duration::ZERO);
         let reference = |load| cell(load).reference.map(|rung| rung.protocol());
         assert_eq!(reference(Concurrency::connections(50)), Some(Protocol::Axum));
         assert_eq!(reference(Concurrency::streams(1000)), Some(Protocol::Tonic));

@@ -3,7 +3,7 @@
 //! Cells of one array under one load are compared with each other, so their servers live at the
 //! same time. If they do not fit into memory together, the group has several parts, and one cell
 //! is in each of them. A cell that needs a whole window is a group by itself: an open loop, a
-//! count, a null server, and any cell that another client loads.
+//! count, a null server, and any cell that the Python client loads.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub struct Group {
 pub fn groups(plan: &Plan, free_bytes: u64) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (index, cell) in plan.cells.iter().enumerate() {
-        let is_sliced = plan.slicing.is_some() && cell.is_sliced();
+        let is_sliced = plan.is_sliced() && cell.is_sliced();
         let same = groups.iter_mut().find(|group| {
             is_sliced && group.is_sliced && plan.cells[group.cells[0]].is_same_load(cell)
         });

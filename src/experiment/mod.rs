@@ -13,6 +13,7 @@ pub mod ab;
 pub mod any_rung;
 pub mod cell;
 pub mod child;
+mod client;
 pub mod concurrency;
 pub mod controls;
 pub mod group;

@@ -9,19 +9,18 @@ use anyhow::{bail, ensure};
 
 use crate::axis::{Codec, Encoding, Family, Malloc};
 use crate::codec;
-use crate::external::client::Client;
 use crate::external::{self, ExternalServer};
 use crate::ladder::select::select;
 use crate::ladder::table;
 use crate::load::array_file::ArrayFile;
-use crate::record::ArrayInfo;
 use crate::record::trial_spec::Knobs;
+use crate::record::{ArrayInfo, Client};
 
 use super::any_rung::AnyRung;
 use super::cell::Cell;
 use super::concurrency::Concurrency;
 use super::plan::Plan;
-use super::preset::{BLOCKS_MAX, Blocks, Part, Preset, Slicing};
+use super::preset::{BLOCKS_MAX, Blocks, Part, Preset};
 use super::{ab, controls, null_server};
 
 /// Changes to a preset. `None` leaves the choice to the preset.
@@ -33,7 +32,8 @@ pub struct RunOptions {
     pub external: Vec<Arc<ExternalServer>>,
     /// True to add every rung of `external` to those of the preset.
     pub every_external: bool,
-    pub client: Client,
+    /// At least one. The Python client is alone.
+    pub clients: Vec<Client>,
     /// Sizes of float64 vectors, in bytes.
     pub sizes: Option<Vec<u64>>,
     pub array: Option<PathBuf>,
@@ -46,7 +46,8 @@ pub struct RunOptions {
     pub rounds: Option<u32>,
     pub time: Option<Duration>,
     pub duration: Option<Duration>,
-    pub slicing: Slicing,
+    /// Length of a slice.
+    pub slice: Option<Duration>,
     pub budget: Option<Duration>,
     pub seed: u64,
 }
@@ -65,7 +66,7 @@ impl RunOptions {
             rungs: None,
             external: Vec::new(),
             every_external: false,
-            client: Client::Own,
+            clients: vec![Client::Own],
             sizes: None,
             array: None,
             connections: None,
@@ -76,7 +77,7 @@ impl RunOptions {
             rounds: None,
             time: None,
             duration: None,
-            slicing: Slicing::default(),
+            slice: None,
             budget: None,
             seed: 1,
         }
@@ -94,7 +95,7 @@ impl RunOptions {
             cells.extend(controls::cells(&cells));
         }
         // The main job prints no rates, which a null server would bound.
-        if self.client == Client::Own && self.preset() != Preset::Quick {
+        if self.clients.contains(&Client::Own) && self.preset() != Preset::Quick {
             cells.extend(null_server::cells(&cells));
         }
         cells.extend(counted);
@@ -104,22 +105,30 @@ impl RunOptions {
             cells,
             first_cell: 0,
             blocks,
-            slicing: (self.client != Client::Python).then_some(self.slicing),
+            slice: self.slice,
             seed: self.seed,
             warmup,
             settle: Some(SETTLE_FACTOR * warmup),
-            budget: self.budget.unwrap_or(self.client.budget(self.preset().budget())),
+            budget: self.budget.unwrap_or(self.usual_budget()),
             array: self.array.clone(),
-            client: self.client,
+            clients: self.clients.clone(),
             malloc: self.malloc,
             knobs: self.knobs.clone(),
         })
     }
 
+    fn usual_budget(&self) -> Duration {
+        let usual = self.preset().budget();
+        self.clients.iter().map(|client| client.budget(usual)).max().unwrap_or(usual)
+    }
+
     fn blocks(&self) -> Blocks {
         let usual = match self.rounds {
             Some(rounds) => Blocks { min: rounds, max: rounds, time: None },
-            None => self.preset.blocks(self.client.rounds()),
+            None => {
+                let rounds = self.clients.iter().map(|client| client.rounds());
+                self.preset.blocks(rounds.max().unwrap_or(1))
+            }
         };
         match self.time {
             Some(time) if self.rounds.is_none() => {
@@ -139,7 +148,12 @@ impl RunOptions {
     fn parts(&self) -> anyhow::Result<Vec<(Part, Vec<AnyRung>)>> {
         let external = external::rungs(&self.external).into_iter().map(AnyRung::External);
         let is_original = |rung: &AnyRung| self.preset == Preset::Seed && rung.original().is_some();
+        let speaks = |rung: &AnyRung| {
+            let obstacle = |client: &Client| client.obstacle(rung.family(), rung.transport());
+            self.clients.iter().any(|client| obstacle(client).is_none())
+        };
         let mut parts = Vec::new();
+        let mut is_any_spoken = false;
         for part in self.preset().parts() {
             let external = external.clone();
             let mut rungs: Vec<AnyRung> = match &self.rungs {
@@ -152,13 +166,14 @@ impl RunOptions {
                     part.rungs().into_iter().map(AnyRung::Own).chain(external).collect()
                 }
             };
-            rungs.retain(|rung| self.client.speaks(rung.family(), rung.transport()));
+            is_any_spoken |= rungs.iter().any(speaks);
+            rungs.retain(|rung| rung.family() != Family::Raw || speaks(rung));
             self.check_load(&rungs)?;
             parts.push((part, rungs));
         }
         ensure!(
-            parts.iter().any(|(_, rungs)| !rungs.is_empty()),
-            "this --client speaks gRPC and REST, and none of the chosen rungs does; widen --rungs"
+            is_any_spoken,
+            "the chosen --client can load none of the chosen rungs; widen --rungs"
         );
         Ok(parts)
     }
@@ -215,7 +230,7 @@ impl RunOptions {
             for wanted in self.loads(part, rung, array.bytes) {
                 let is_wanted = || self.is_wanted(part, rung, wanted, rungs, array.bytes);
                 if rung.family() != Family::Raw || is_wanted() {
-                    let mut cell = Cell::new(rung.clone(), array, wanted, self.client, time);
+                    let mut cell = Cell::new(rung.clone(), array, wanted, &self.clients, time);
                     if skip.is_some() {
                         // Its row stands in the table of the load that was wanted.
                         (cell.concurrency, cell.in_flight_wanted) = (wanted, None);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::axis::Malloc;
 use crate::external::ExternalServer;
-use crate::external::client::Client;
 use crate::external::environment::Environments;
+use crate::record::Client;
 use crate::record::trial_spec::Knobs;
 
 use super::any_rung::AnyRung;
@@ -20,21 +20,37 @@ pub struct Plan {
     pub cells: Vec<Cell>,
     pub first_cell: u32,
     pub blocks: Blocks,
-    /// `None` if the client can only load a server for a whole window.
-    pub slicing: Option<Slicing>,
+    /// Length of a slice; `None` leaves it to each client.
+    pub slice: Option<Duration>,
     pub seed: u64,
     pub warmup: Duration,
     /// Upper bound of a warm-up that goes on until the rate shows no trend.
     pub settle: Option<Duration>,
     pub budget: Duration,
     pub array: Option<PathBuf>,
-    pub client: Client,
+    /// Clients that visit each server in turns, or one that can only load it for a whole window.
+    pub clients: Vec<Client>,
     /// Allocator of every server; `None` leaves the choice to each rung.
     pub malloc: Option<Malloc>,
     pub knobs: Knobs,
 }
 
 impl Plan {
+    /// Returns the slices of `client`; `None` if it can only load a server for a whole window.
+    pub fn slicing(&self, client: Client) -> Option<Slicing> {
+        let slice = self.slice.or(client.slice()).filter(|_| client.slice().is_some())?;
+        Some(Slicing { slice, ..Slicing::default() })
+    }
+
+    pub fn is_sliced(&self) -> bool {
+        self.clients.iter().all(|client| client.slice().is_some())
+    }
+
+    /// Returns the clients of `cell`. Only our own can load a server in slices and for a window.
+    pub fn clients_of(&self, cell: &Cell) -> &[Client] {
+        if self.is_sliced() && !cell.is_sliced() { &[Client::Own] } else { &self.clients }
+    }
+
     pub fn external(&self) -> Vec<Arc<ExternalServer>> {
         let mut servers: Vec<Arc<ExternalServer>> = Vec::new();
         for cell in &self.cells {

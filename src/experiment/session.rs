@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::load::conformance;
 use crate::probe::memory;
 use crate::record::validity;
-use crate::record::{Conformance, Line, Outcome, Trial, VERSION, Variant};
+use crate::record::{Client, Conformance, Line, Outcome, Trial, VERSION, Variant};
 
 use super::cell::Cell;
 use super::group::{self, Group};
@@ -76,10 +76,10 @@ struct Session<'a> {
     /// Groups whose figures are known well enough, while others are not.
     is_known: Vec<bool>,
     pace: Pace,
-    /// Round, cell and part of the trials of the run that is resumed.
-    earlier: BTreeSet<(u32, u32, u32)>,
-    /// Reasons not to try a cell.
-    skip: Vec<Option<String>>,
+    /// Round, cell, part and client of the trials of the run that is resumed.
+    earlier: BTreeSet<(u32, u32, u32, Client)>,
+    /// First round in which a cell did not finish, by its index and client.
+    late: BTreeMap<(usize, Client), u32>,
     /// Conformance failure by rung and build; `None` for a rung that passed.
     conformance: BTreeMap<(String, Option<Variant>), Option<Outcome>>,
     totals: Totals,
@@ -133,20 +133,17 @@ pub fn run(
 impl<'a> Session<'a> {
     fn new(runner: TrialRunner<'a>, records: &'a mut Records, trials: Vec<Trial>) -> Session<'a> {
         let plan = runner.plan;
-        let mut skip: Vec<Option<String>> =
-            plan.cells.iter().map(|cell| cell.skip.clone()).collect();
-        let first = plan.first_cell as usize;
-        let index = |trial: &Trial| (trial.cell as usize).checked_sub(first);
+        let mut late = BTreeMap::new();
         let mut totals = Totals::default();
         for trial in &trials {
             totals.count(&trial.outcome);
-            if let (Outcome::DidNotFinish { .. }, Some(reason)) =
-                (&trial.outcome, index(trial).and_then(|index| skip.get_mut(index)))
-            {
-                reason.get_or_insert_with(|| out_of_time(trial.round));
+            let index = trial.cell.checked_sub(plan.first_cell);
+            if let (Outcome::DidNotFinish { .. }, Some(index)) = (&trial.outcome, index) {
+                late.entry((index as usize, trial.client)).or_insert(trial.round);
             }
         }
-        let earlier = trials.iter().map(|trial| (trial.round, trial.cell, trial.part)).collect();
+        let key = |trial: &Trial| (trial.round, trial.cell, trial.part, trial.client);
+        let earlier = trials.iter().map(key).collect();
         let groups = group::groups(plan, memory::available_bytes());
         Session {
             runner,
@@ -156,7 +153,7 @@ impl<'a> Session<'a> {
             pace: Pace::new(groups.iter().map(|group| group.cells.len()).collect()),
             groups,
             earlier,
-            skip,
+            late,
             conformance: BTreeMap::new(),
             totals,
         }
@@ -171,12 +168,18 @@ impl<'a> Session<'a> {
         is_its_block && !self.is_known[index] && !self.new_cells(index, round).is_empty()
     }
 
-    /// Returns the cells of a group that have no trial in the round yet.
-    fn new_cells(&self, index: usize, round: u32) -> Vec<usize> {
+    /// Returns the cells of a group that have no trial in the round yet, with the clients that have
+    /// not tried them.
+    fn new_cells(&self, index: usize, round: u32) -> Vec<(usize, Vec<Client>)> {
         let Group { cells, part, .. } = &self.groups[index];
-        let first = self.runner.plan.first_cell;
-        let is_new = |cell: &usize| !self.earlier.contains(&(round, first + *cell as u32, *part));
-        cells.iter().copied().filter(is_new).collect()
+        let plan = self.runner.plan;
+        let new_clients = |cell: &usize| {
+            let key = |client| (round, plan.first_cell + *cell as u32, *part, client);
+            let clients = plan.clients_of(&plan.cells[*cell]).iter().copied();
+            (*cell, clients.filter(|client| !self.earlier.contains(&key(*client))).collect())
+        };
+        let cells = cells.iter().map(new_clients);
+        cells.filter(|(_, clients): &(usize, Vec<Client>)| !clients.is_empty()).collect()
     }
 
     /// Returns the position before launch number `started` of the block whose groups are `due`.
@@ -203,19 +206,28 @@ impl<'a> Session<'a> {
         let group = self.groups[index].clone();
         let number = |index: usize| plan.first_cell + index as u32;
         let cells = self.new_cells(index, round);
-        let Some(&first) = cells.first() else { return Ok(()) };
+        let Some(&(first, _)) = cells.first() else { return Ok(()) };
         let others = cells.len() - 1;
         observer.launch_starts(Progress { place, next: &plan.cells[first], others });
         let mut results = Vec::new();
         let mut entries = Vec::new();
-        for (position, &index) in (0..).zip(&cells) {
+        for (position, (index, clients)) in (0..).zip(cells) {
             let environment_bytes = order::environment_bytes(plan.seed, round, index);
             let (cell, part) = (number(index), group.part);
-            let place = TrialPlace { cell, round, part, position, environment_bytes };
-            let cell = &plan.cells[index];
-            match self.obstacle(index)? {
-                Some(outcome) => results.push((index, place, outcome.into())),
-                None => entries.push((index, place, launch::Entry { cell, environment_bytes })),
+            let place =
+                |client| TrialPlace { cell, client, round, part, position, environment_bytes };
+            let mut able = Vec::new();
+            for client in clients {
+                match self.obstacle(index, client)? {
+                    Some(outcome) => results.push((index, place(client), outcome.into())),
+                    None => able.push(client),
+                }
+            }
+            if !able.is_empty() {
+                let places = able.iter().map(|client| (index, place(*client))).collect();
+                let cell = &plan.cells[index];
+                let entry = launch::Entry { cell, clients: able, environment_bytes };
+                entries.push((places, entry));
             }
             if self.runner.is_stopped() {
                 return Ok(());
@@ -234,25 +246,20 @@ impl<'a> Session<'a> {
     fn launch(
         &self,
         group: &Group,
-        entries: Vec<(usize, TrialPlace, launch::Entry<'_>)>,
+        entries: Vec<(Vec<(usize, TrialPlace)>, launch::Entry<'_>)>,
         seed: u64,
     ) -> Vec<(usize, TrialPlace, TrialResult)> {
-        let (places, entries): (Vec<_>, Vec<_>) =
-            entries.into_iter().map(|(index, place, entry)| ((index, place), entry)).unzip();
-        let results = match self.runner.plan.slicing.filter(|_| group.is_sliced) {
-            Some(slicing) => launch::run(&self.runner, &entries, slicing, seed),
-            None => {
-                let run = |entry: &launch::Entry<'_>| {
-                    self.runner.run(entry.cell, entry.environment_bytes)
-                };
-                entries.iter().map(run).collect()
-            }
+        let (places, entries): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        let results = if group.is_sliced {
+            launch::run(&self.runner, &entries, seed)
+        } else {
+            let run = |entry: &launch::Entry<'_>| {
+                vec![self.runner.run(entry.cell, entry.environment_bytes)]
+            };
+            entries.iter().map(run).collect()
         };
-        places
-            .into_iter()
-            .zip(results)
-            .map(|((index, place), result)| (index, place, result))
-            .collect()
+        let all = places.into_iter().flatten().zip(results.into_iter().flatten());
+        all.map(|((index, place), result)| (index, place, result)).collect()
     }
 
     fn record(
@@ -263,7 +270,7 @@ impl<'a> Session<'a> {
     ) -> anyhow::Result<()> {
         self.totals.count(&result.outcome);
         if result.ran_out_of_time {
-            self.skip[index] = Some(out_of_time(place.round));
+            self.late.entry((index, place.client)).or_insert(place.round);
         }
         let mut trial = trial(&self.runner.plan.cells[index], place, result);
         let is_shared = self.runner.testbed.shares_core();
@@ -298,11 +305,14 @@ impl<'a> Session<'a> {
         group.is_sliced && observer.is_enough(&trials)
     }
 
-    /// Returns the outcome of a cell that cannot be measured.
-    fn obstacle(&mut self, index: usize) -> anyhow::Result<Option<Outcome>> {
-        match &self.skip[index] {
-            Some(reason) => Ok(Some(Outcome::Skipped { reason: reason.clone() })),
-            None => self.nonconformance(&self.runner.plan.cells[index]),
+    /// Returns the outcome of a cell that cannot be measured with `client`.
+    fn obstacle(&mut self, index: usize, client: Client) -> anyhow::Result<Option<Outcome>> {
+        let cell = &self.runner.plan.cells[index];
+        let late = self.late.get(&(index, client));
+        let late = late.map(|round| format!("did not finish in round {}", round + 1));
+        match cell.obstacle(client).or(late) {
+            Some(reason) => Ok(Some(Outcome::Skipped { reason })),
+            None => self.nonconformance(cell),
         }
     }
 }
@@ -339,10 +349,6 @@ impl Session<'_> {
     }
 }
 
-fn out_of_time(round: u32) -> String {
-    format!("did not finish in round {}", round + 1)
-}
-
 impl Totals {
     fn count(&mut self, outcome: &Outcome) {
         match outcome {
@@ -356,6 +362,7 @@ impl Totals {
 
 struct TrialPlace {
     cell: u32,
+    client: Client,
     round: u32,
     part: u32,
     position: u32,
@@ -376,6 +383,7 @@ fn trial(cell: &Cell, place: TrialPlace, result: TrialResult) -> Trial {
         reference: cell.reference.map(|rung| rung.to_string()),
         null: cell.null.map(|rung| rung.to_string()),
         variant: cell.variant,
+        client: place.client,
         original: cell.rung.original().map(str::to_owned),
         array: cell.array.clone(),
         connections: cell.concurrency.connections,

@@ -67,7 +67,7 @@ impl From<Outcome> for TrialResult {
 }
 
 impl From<Judgement> for TrialResult {
-    fn from(Judgement { outcome, ran_out_of_time }: Judgement) -> TrialResult {
+    fn from(Judgement { outcome, ran_out_of_time, .. }: Judgement) -> TrialResult {
         TrialResult { outcome, ran_out_of_time, ..TrialResult::default() }
     }
 }
@@ -76,7 +76,7 @@ impl TrialRunner<'_> {
     pub(super) fn run(&self, cell: &Cell, environment_bytes: u32) -> TrialResult {
         let report = self.report();
         let mut spec = self.commands().document(cell, report.path());
-        let server = match self.start(cell, &mut spec, environment_bytes) {
+        let mut server = match self.start(cell, &mut spec, environment_bytes) {
             Ok(server) => server,
             Err(failure) => return failure::not_ready(failure).into(),
         };
@@ -91,8 +91,8 @@ impl TrialRunner<'_> {
         let (measured, counts) = match measured {
             Ok(measured) => measured,
             Err(failure) => {
-                let spent = cpu.spent();
-                return failure::not_loaded(server, failure, spent, self.plan.budget).into();
+                let (spent, left) = (cpu.spent(), server.abandon(false));
+                return failure::not_loaded(left, failure, spent, self.plan.budget).into();
             }
         };
         let socket = accepted_socket(&server);
@@ -114,15 +114,15 @@ impl TrialRunner<'_> {
     pub(super) fn check_conformance(&self, cell: &Cell) -> Option<Outcome> {
         let report = self.report();
         let mut spec = self.commands().document(cell, report.path());
-        let server = match self.start(cell, &mut spec, 0) {
+        let mut server = match self.start(cell, &mut spec, 0) {
             Ok(server) => server,
             Err(failure) => return Some(failure::not_ready(failure).outcome),
         };
         self.commands().conformance(&cell.rung, &mut spec.load);
         let cpu = CpuMeter::start(server.pid());
         if let Err(failure) = self.load(&spec) {
-            let spent = cpu.spent();
-            return Some(failure::not_loaded(server, failure, spent, self.plan.budget).outcome);
+            let (spent, left) = (cpu.spent(), server.abandon(false));
+            return Some(failure::not_loaded(left, failure, spent, self.plan.budget).outcome);
         }
         server.stop().err().map(|failure| failure::not_stopped(failure).outcome)
     }

@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::ExternalServer;
-use super::client::Client;
 use super::environment::{self, Site, State};
 use super::manifest::{Limits, Manifest};
 use crate::axis::external::PREFIX;
+use crate::record::Client;
 
 pub fn list(servers: &[Arc<ExternalServer>], site: &Site) -> String {
     let one = |server: &Arc<ExternalServer>| {
@@ -51,6 +51,7 @@ fn limits(limits: &Limits) -> String {
         let client = match when.client {
             Some(Client::Python) => " with the Python client",
             Some(Client::H2load) => " with h2load",
+            Some(Client::Wrk) => " with wrk",
             Some(Client::Own) => " with ndecho's client",
             None => "",
         };

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::client::Client;
 use crate::axis::{Encoding, Family};
+use crate::record::Client;
 
 pub const FILE_NAME: &str = "manifest.toml";
 

@@ -5,7 +5,6 @@
 //! than one axis. [`environment`] installs a server's needs. This room starts no server.
 
 pub mod advice;
-pub mod client;
 pub mod environment;
 pub mod listing;
 pub mod manifest;

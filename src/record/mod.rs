@@ -16,6 +16,7 @@ use crate::probe::build::Build;
 use crate::probe::host::Host;
 use crate::probe::os_noise::OsNoise;
 
+mod client;
 mod measurement;
 mod server;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod trial;
 pub mod trial_spec;
 pub mod validity;
 
+pub use client::Client;
 pub use measurement::{CLIENT_BUSY, Http2Settings, Measurement, ScheduleReport, Slice};
 pub use server::{DelayTotals, ServerReport};
 pub use trial::{ArrayInfo, Counts, Outcome, RequestCounts, Side, Trial, Variant};
@@ -54,7 +56,7 @@ pub struct Header {
     /// Time for which the load generator polls for replies before it sleeps.
     #[serde(default)]
     pub client_busy_poll_ns: u64,
-    /// Load generator, if it is not ours.
+    /// Versions of the load generators that are not ours.
     #[serde(default)]
     pub client: Option<String>,
     #[serde(default, rename = "peers")]

@@ -7,6 +7,7 @@ use crate::probe::sched_stats::SchedStats;
 use crate::probe::tracer::Allocations;
 use crate::sys::socket::SocketOptions;
 
+use super::client::Client;
 use super::measurement::Measurement;
 use super::server::ServerReport;
 use super::trial_spec::TrialSpec;
@@ -27,6 +28,9 @@ pub struct Trial {
     pub null: Option<String>,
     #[serde(default)]
     pub variant: Variant,
+    /// Load generator. Older records name it in the header only.
+    #[serde(default)]
+    pub client: Client,
     /// The corresponding row of numpy_rpc_benchmark's table.
     #[serde(default)]
     pub original: Option<String>,

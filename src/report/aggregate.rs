@@ -1,6 +1,7 @@
 //! Trials to rows: one row per cell, with its figures over all blocks and its ratios to two others.
 //!
-//! A section holds the cells of one array under one load. Each stage uses earlier stages only:
+//! A section holds the cells of one array under one load of one client. Each stage uses earlier
+//! stages only:
 //!
 //! | stage | result |
 //! |---|---|
@@ -12,7 +13,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{ArrayInfo, Measurement, Outcome, Trial, Variant};
+use crate::record::trial_spec::RequestHeaders;
+use crate::record::{ArrayInfo, Client, Measurement, Outcome, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::family::{Family, Member};
 use crate::stats::forecast::Launches;
@@ -34,6 +36,9 @@ pub struct Section {
     pub array: ArrayInfo,
     pub connections: u32,
     pub in_flight: u32,
+    pub client: Client,
+    /// Headers of the requests, if they have some and the records tell which.
+    pub headers: Option<RequestHeaders>,
     /// Allocators of the servers, in words; empty for records that do not tell them.
     pub malloc: String,
     pub rows: Vec<Row>,
@@ -168,6 +173,8 @@ fn section(cells: &[CellTrials<'_>]) -> Section {
         array: first.array.clone(),
         connections: first.connections,
         in_flight: first.in_flight_sent(),
+        client: first.client,
+        headers: cell::headers(cells),
         malloc: malloc::names(&usual),
         rows,
         noise,

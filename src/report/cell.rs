@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{Measurement, Outcome, Slice, Trial, Variant};
+use crate::axis::Family;
+use crate::record::trial_spec::{LoadSpec, RequestHeaders};
+use crate::record::{Client, Measurement, Outcome, Slice, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::histogram::Histogram;
 use crate::stats::location::{self, Sample};
@@ -14,12 +16,27 @@ use crate::stats::location::{self, Sample};
 /// Share of its core below which a server waited for the load generator.
 pub(super) const SERVER_BUSY: f64 = 0.95;
 
-/// Bytes, dtype, shape, connections, requests in flight. Only cells with equal keys are compared.
-pub(super) type SectionKey<'a> = (u64, &'a str, &'a [u64], u32, u32);
+/// Bytes, dtype, shape, connections, requests in flight, client. Only cells with equal keys are
+/// compared.
+pub(super) type SectionKey<'a> = (u64, &'a str, &'a [u64], u32, u32, Client);
 
 pub(super) fn section_key(trial: &Trial) -> SectionKey<'_> {
     let array = &trial.array;
-    (array.bytes, &array.dtype, &array.shape, trial.connections, trial.in_flight_sent())
+    let in_flight = trial.in_flight_sent();
+    (array.bytes, &array.dtype, &array.shape, trial.connections, in_flight, trial.client)
+}
+
+/// Returns the headers that the client of `cells` sent; `None` if no record tells it, or if raw
+/// frames, which have none, were all that was sent.
+pub(super) fn headers<'a>(
+    cells: impl IntoIterator<Item = &'a CellTrials<'a>>,
+) -> Option<RequestHeaders> {
+    let loads = cells.into_iter().flat_map(|cell| &cell.0);
+    let mut loads = loads.filter_map(|trial| trial.spec.as_ref()).map(|spec| &spec.load);
+    let is_http = |load: &&LoadSpec| {
+        load.targets.first().is_some_and(|target| target.url.family != Family::Raw)
+    };
+    Some(loads.find(is_http)?.knobs.headers)
 }
 
 /// Trials of one cell, one per block. Cells of a section have at least one trial.

@@ -124,7 +124,7 @@ pub(super) const COLUMNS: &[Column] = &[
     ),
 ];
 
-pub(super) const LEGEND: [&str; 7] = [
+pub(super) const LEGEND: [&str; 8] = [
     "CPU/request: user and system time of the server's whole process; center of the blocks, with its \
      95 % interval.",
     "x parent: ratio to the parent rung; both differ in one axis (differs in). x standard: ratio to \
@@ -134,6 +134,9 @@ pub(super) const LEGEND: [&str; 7] = [
     "requests/s: >= is a lower bound; the server could do more (status CLIENT-LIMITED).",
     "status: VALID, CLIENT-LIMITED, NOISY (most trials were disturbed; for orientation only), DNF, \
      INVALID; the reasons stand below the table.",
+    "headers of the requests: changing = another traceparent in each, and over gRPC another \
+     grpc-timeout; indexed = the same, in the server's table of fields; equal = one head again and \
+     again, which is all that h2load and wrk send.",
     "p50, p99: latency in a closed loop, which follows from concurrency and rate; compare it only \
      under the same load.",
     "buffers: axum and tonic take new ones for every request, as their users do; the other stacks \

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::record::{Counts, Header, RequestCounts, Side, Trial, Variant};
+use crate::record::{Client, Counts, Header, RequestCounts, Side, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval, UNITS_MIN};
 use crate::stats::family::{Family, Member};
 use crate::stats::forecast::Launches;
@@ -258,7 +258,12 @@ fn log_ratios(builds: &[Pair<'_>]) -> Member {
 
 fn name(trial: &Trial) -> String {
     let Trial { rung, array, connections, in_flight, .. } = trial;
-    format!("{rung} {} {}", units::bytes(array.bytes), load(*connections, *in_flight))
+    let client = match trial.client {
+        Client::Own => String::new(),
+        other => format!(" by {}", other.name()),
+    };
+    let (bytes, load) = (units::bytes(array.bytes), load(*connections, *in_flight));
+    format!("{rung} {bytes} {load}{client}")
 }
 
 impl fmt::Display for Obstacle {

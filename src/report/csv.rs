@@ -4,8 +4,18 @@ use super::Run;
 use super::aggregate::{Row, Section, sections};
 use super::columns::{COLUMNS, Field, View};
 
-const IDENTITY: [&str; 8] =
-    ["bytes", "dtype", "shape", "connections", "in_flight", "rung", "parent", "reference"];
+const IDENTITY: [&str; 10] = [
+    "bytes",
+    "dtype",
+    "shape",
+    "connections",
+    "in_flight",
+    "client",
+    "headers",
+    "rung",
+    "parent",
+    "reference",
+];
 
 pub fn render(run: &Run) -> String {
     let mut lines = csv::Writer::from_writer(Vec::new());
@@ -44,6 +54,8 @@ fn identity_of(section: &Section, row: &Row) -> Vec<String> {
         dims.join("x"),
         section.connections.to_string(),
         section.in_flight.to_string(),
+        section.client.name().to_owned(),
+        section.headers.map_or("", |headers| headers.name()).to_owned(),
         row.rung.clone(),
         row.parent.clone().unwrap_or_default(),
         row.reference.clone().unwrap_or_default(),
@@ -68,6 +80,7 @@ mod tests {
         assert!(text.ends_with(",,\"skipped: a, \"\"b\"\"\"\n"), "{text}");
         let counts: Vec<usize> =
             text.replace("a, ", "").lines().map(|line| line.split(',').count()).collect();
-        assert_eq!(counts, [36; 3], "{text}");
+        assert_eq!(counts, [38; 3], "{text}");
+        assert!(text.contains(",1000,own,,uring/raw/reflect,"), "{text}");
     }
 }

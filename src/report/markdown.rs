@@ -3,7 +3,7 @@
 use super::aggregate::{Section, sections};
 use super::columns::{LEGEND, View, shown_columns};
 use super::text::{notes, title};
-use super::{Run, counts, model, open, warning};
+use super::{Run, clients, counts, model, open, warning};
 
 pub fn render(run: &Run) -> String {
     let mut text = format!("{}.\n", run.machine());
@@ -17,7 +17,8 @@ pub fn render(run: &Run) -> String {
         text.push('\n');
         text.push_str(&render_section(&section, run.shares_core()));
     }
-    for part in [open::render(run), model::render(run), counts::render(run)].into_iter().flatten() {
+    let parts = [clients::render, open::render, model::render, counts::render];
+    for part in parts.into_iter().filter_map(|render| render(run)) {
         text.push_str(&format!("\n```text\n{part}```\n"));
     }
     text.push('\n');

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | records to trials by cell | [`run`], `cell` |
 //! | trials to rows | [`aggregate`]: `status`, `ceiling`, [`noise`], [`control`], [`scatter`] |
-//! | figures over several cells | [`model`], [`open`], [`counts`], [`forecast`] |
+//! | figures over several cells | [`clients`], [`model`], [`open`], [`counts`], [`forecast`] |
 //! | two builds or runs | [`compare`], [`comparable`] |
 //! | the main job's questions | [`answer`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
@@ -17,6 +17,7 @@ pub mod answer;
 pub mod background_load;
 mod ceiling;
 mod cell;
+pub mod clients;
 mod columns;
 pub mod comparable;
 pub mod compare;

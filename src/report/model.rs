@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{Trial, Variant};
+use crate::record::{Client, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::model::{self, Model, Point};
 
@@ -15,8 +15,8 @@ use super::{Run, units};
 
 const KIB: f64 = 1024.0;
 
-/// Key of a line: connections, requests in flight over all of them, rung.
-type Line<'a> = (u32, u32, &'a str);
+/// Key of a line: client, connections, requests in flight over all of them, rung.
+type Line<'a> = (Client, u32, u32, &'a str);
 
 /// Returns `None` without a rung that was tried at two sizes or more under one load.
 pub fn render(run: &Run) -> Option<String> {
@@ -27,10 +27,11 @@ pub fn render(run: &Run) -> Option<String> {
     let heads =
         ["rung", "load", "ns per request", "ns per KiB", "worst fit", "price of a KiB bends at"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
-    for ((connections, in_flight, rung), model) in &fits {
+    for ((client, connections, in_flight, rung), model) in &fits {
+        let load = load(*connections, *in_flight);
         lines.push(vec![
             (*rung).to_owned(),
-            load(*connections, *in_flight),
+            if *client == Client::Own { load } else { format!("{load} {}", client.name()) },
             range(&model.fixed_ns, 1.0),
             range(&model.byte_ns, KIB),
             format!("{:.0} %", model.error_max * 100.0),
@@ -48,7 +49,8 @@ fn fits(trials: &[Trial]) -> BTreeMap<Line<'_>, Model> {
     let mut cells: BTreeMap<Line<'_>, BTreeMap<u64, CellTrials<'_>>> = BTreeMap::new();
     let usual = trials.iter().filter(|t| t.variant == Variant::Usual && t.is_timed());
     for trial in usual {
-        let line = (trial.connections.max(1), trial.in_flight, trial.rung.as_str());
+        let connections = trial.connections.max(1);
+        let line = (trial.client, connections, trial.in_flight, trial.rung.as_str());
         let sizes = cells.entry(line).or_default();
         sizes.entry(trial.array.bytes).or_default().0.push(trial);
     }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use crate::axis::external::PREFIX;
-use crate::record::{Conformance, Header, Line, Side, Trial, VERSION, Variant};
+use crate::record::trial_spec::RequestHeaders;
+use crate::record::{Client, Conformance, Header, Line, Side, Trial, VERSION, Variant};
 
 use super::units;
 
@@ -68,7 +69,27 @@ impl Run {
                 Err(source) => return Err(ReportError::Line { number: index + 1, source }),
             }
         }
+        run.complete_older_trials();
         Ok(run)
+    }
+
+    /// Completes the trials of a record that names its client in the header only. Its requests had
+    /// equal headers if h2load sent them, although the record calls them changing.
+    fn complete_older_trials(&mut self) {
+        let client = match self.header.client.as_deref() {
+            Some(name) if name.starts_with(Client::H2load.name()) => Client::H2load,
+            Some(_) => Client::Python,
+            None => return,
+        };
+        if self.trials.iter().any(|trial| trial.client != Client::Own) {
+            return;
+        }
+        for trial in &mut self.trials {
+            trial.client = client;
+            if let Some(spec) = &mut trial.spec {
+                spec.load.knobs.headers = RequestHeaders::Equal;
+            }
+        }
     }
 
     pub fn new(header: Header, trials: Vec<Trial>) -> Run {
@@ -146,8 +167,10 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::axis::Encoding;
     use crate::record::Outcome;
     use crate::record::tests::{header, trial};
+    use crate::record::trial_spec::{LoadSpec, TrialSpec};
 
     fn text(lines: &[Line]) -> String {
         lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
@@ -166,6 +189,24 @@ mod tests {
         let run = Run::parse(&text(&lines)).unwrap();
         let want = Run { conformance: vec![conformance], ..Run::new(header(), vec![trial]) };
         assert_eq!(run, want);
+    }
+
+    #[test]
+    fn an_older_record_of_h2load_had_equal_headers() {
+        let url = "grpc://127.0.0.1:7".parse().unwrap();
+        let load = LoadSpec::new(url, Encoding::Protobuf);
+        let spec = Some(Box::new(TrialSpec { servers: Vec::new(), load }));
+        let trial = Trial { spec, ..trial("uring/h2/protobuf", 0, 1000) };
+        let written = |header, trial| {
+            let lines = [Line::Header(Box::new(header)), Line::Trial(Box::new(trial))];
+            let text = text(&lines).replace("\"client\":\"own\",", "");
+            let trial = Run::parse(&text).unwrap().trials.remove(0);
+            (trial.client, trial.spec.unwrap().load.knobs.headers)
+        };
+        let client = Some("h2load nghttp2/1.52.0".to_owned());
+        let by_h2load = written(Header { client, ..header() }, trial.clone());
+        assert_eq!(by_h2load, (Client::H2load, RequestHeaders::Equal));
+        assert_eq!(written(header(), trial), (Client::Own, RequestHeaders::Changing));
     }
 
     #[test]

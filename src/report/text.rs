@@ -3,6 +3,7 @@
 use super::aggregate::Section;
 use super::scatter::Scatter;
 use super::units;
+use crate::record::Client;
 
 /// Indent of the columns below a first column that stands on a line of its own.
 const FOLD: usize = 4;
@@ -47,10 +48,16 @@ pub(super) fn align(lines: &[Vec<String>]) -> String {
 }
 
 pub(super) fn title(section: &Section) -> String {
-    let Section { array, connections, in_flight, malloc, .. } = section;
-    let connections = self::connections(*connections);
-    let malloc = if malloc.is_empty() { String::new() } else { format!(", malloc: {malloc}") };
-    format!("{}, {connections}, {in_flight} in flight{malloc}", units::array(array))
+    let Section { array, connections, in_flight, client, headers, malloc, .. } = section;
+    let mut parts = vec![
+        units::array(array),
+        self::connections(*connections),
+        format!("{in_flight} in flight"),
+    ];
+    parts.extend((*client != Client::Own).then(|| client.name().to_owned()));
+    parts.extend(headers.map(|headers| format!("{} headers", headers.name())));
+    parts.extend((!malloc.is_empty()).then(|| format!("malloc: {malloc}")));
+    parts.join(", ")
 }
 
 pub(super) fn connections(count: u32) -> String {

@@ -45,8 +45,8 @@ impl fmt::Display for Warning {
         match self {
             Warning::ForeignClient { name } => write!(
                 f,
-                "{name} loaded the servers and timed itself, so rates and latencies include its \
-                 own work; compare them only with runs of the same client"
+                "{name} loaded servers; the rates and latencies of such a client include its own \
+                 work, so compare them only with those of the same client"
             ),
             Warning::SharedCore => write!(
                 f,

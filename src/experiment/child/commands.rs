@@ -13,8 +13,10 @@ use crate::experiment::preset::{SEED_IN_FLIGHT, Slicing};
 use crate::experiment::testbed::Testbed;
 use crate::external::ExternalRung;
 use crate::load::conformance;
-use crate::record::Variant;
-use crate::record::trial_spec::{ArraySpec, Length, LoadSpec, ServerSpec, ServerUrl, TrialSpec};
+use crate::record::trial_spec::{
+    ArraySpec, Length, LoadSpec, RequestHeaders, ServerSpec, ServerUrl, TrialSpec,
+};
+use crate::record::{Client, Variant};
 use crate::sys::address::Address;
 use crate::sys::child::ChildError;
 use crate::sys::malloc;
@@ -92,10 +94,17 @@ impl Commands<'_> {
         }
     }
 
-    /// Changes the load of a trial to slices.
-    pub fn in_slices(&self, load: &mut LoadSpec, slicing: Slicing) {
-        load.window = Length::Time(slicing.slice);
-        load.slice_head = Some(slicing.head);
+    /// Changes the load of a trial to slices of `client`. A program of others repeats one request,
+    /// without a head of its slices, and sleeps while it waits.
+    pub fn in_slices(&self, load: &mut LoadSpec, client: Client) {
+        let Some(Slicing { slice, head }) = self.plan.slicing(client) else { return };
+        load.window = Length::Time(slice);
+        load.slice_head = Some(head);
+        if client != Client::Own {
+            load.slice_head = None;
+            load.knobs.headers = RequestHeaders::Equal;
+            load.knobs.busy_poll = Duration::ZERO;
+        }
     }
 
     pub fn conformance(&self, rung: &AnyRung, load: &mut LoadSpec) {

@@ -6,15 +6,18 @@ use crate::external::advice;
 use crate::record::Outcome;
 use crate::sys::child::ChildError;
 
-use super::process::{Failure, Server};
+use super::process::{Abandoned, Failure};
 
 /// Least share of a trial's time that a slow server spends on its CPU. A hung server is below it.
 const HUNG_SHARE: f64 = 0.01;
 
+#[derive(Clone)]
 pub struct Judgement {
     pub outcome: Outcome,
     /// True if the trial ran out of time, as every further one would.
     pub ran_out_of_time: bool,
+    /// True if the server ended by itself.
+    pub server_died: bool,
 }
 
 pub fn not_ready(failure: Failure) -> Judgement {
@@ -23,23 +26,24 @@ pub fn not_ready(failure: Failure) -> Judgement {
         _ => server_reason(&failure),
     };
     let ran_out_of_time = matches!(failure.error, ChildError::Late { .. });
-    Judgement { outcome: failed(reason, failure.stderr), ran_out_of_time }
+    let server_died = !ran_out_of_time;
+    Judgement { outcome: failed(reason, failure.stderr), ran_out_of_time, server_died }
 }
 
 pub fn not_stopped(failure: Failure) -> Judgement {
-    let reason = server_reason(&failure);
-    Judgement { outcome: failed(reason, failure.stderr), ran_out_of_time: false }
+    let outcome = failed(server_reason(&failure), failure.stderr);
+    Judgement { outcome, ran_out_of_time: false, server_died: true }
 }
 
 /// Judges a client that failed. The server is at fault if it has died, or if it still runs and
-/// spent no CPU; `spent` is its CPU time, `budget` the time of the trial.
+/// spent no CPU; `left` is what is known of it, `spent` its CPU time, `budget` the time of the
+/// trial.
 pub fn not_loaded(
-    server: Server,
+    left: Abandoned,
     failure: Failure,
     spent: Duration,
     budget: Duration,
 ) -> Judgement {
-    let left = server.abandon();
     if let ChildError::Late { .. } = failure.error {
         let outcome = if spent < budget.mul_f64(HUNG_SHARE) {
             let reason = format!(
@@ -51,7 +55,7 @@ pub fn not_loaded(
         } else {
             Outcome::DidNotFinish { budget_ns: budget.as_nanos() as u64, stderr: left.stderr }
         };
-        return Judgement { outcome, ran_out_of_time: true };
+        return Judgement { outcome, ran_out_of_time: true, server_died: left.had_died };
     }
     let seen = cause(&failure.stderr).map_or_else(|| failure.error.to_string(), str::to_owned);
     let reason = match cause(&left.stderr) {
@@ -59,7 +63,8 @@ pub fn not_loaded(
         None if left.had_died => format!("the server died without a message: {seen}"),
         _ => seen,
     };
-    Judgement { outcome: failed(reason, left.stderr), ran_out_of_time: false }
+    let outcome = failed(reason, left.stderr);
+    Judgement { outcome, ran_out_of_time: false, server_died: left.had_died }
 }
 
 pub fn untraced(error: std::io::Error) -> Failure {

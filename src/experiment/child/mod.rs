@@ -2,6 +2,6 @@
 
 pub mod commands;
 pub mod failure;
-pub mod h2load;
+pub mod foreign;
 pub mod process;
 pub mod python;

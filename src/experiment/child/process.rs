@@ -5,7 +5,7 @@
 //! ```text
 //! ladder ── spawn ──▶ server        "ready ADDR" on stdout ──▶ ladder
 //!        ── spawn ──▶ load ADDR      one JSON line on stdout ──▶ ladder
-//!        ── spawn ──▶ h2load         a whole text on stdout ──▶ ladder
+//!        ── spawn ──▶ h2load, wrk    a whole text on stdout ──▶ ladder
 //!        ── SIGTERM ▶ server        drains, writes --report FILE, exits 0
 //! ```
 
@@ -113,9 +113,11 @@ impl Server {
         ended.map_err(|error| self.guard.fail(error, None))
     }
 
-    pub fn abandon(mut self) -> Abandoned {
+    /// Ends the server, unless it lives and another client needs it.
+    pub fn abandon(&mut self, is_needed: bool) -> Abandoned {
         let had_died = self.guard.process.exit(DEATH_TIMEOUT).is_ok();
-        Abandoned { had_died, stderr: self.guard.end() }
+        let stderr = if is_needed && !had_died { String::new() } else { self.guard.end() };
+        Abandoned { had_died, stderr }
     }
 }
 

@@ -12,11 +12,9 @@ use crate::experiment::cell::Cell;
 use crate::experiment::options::RunOptions;
 use crate::experiment::plan::Plan;
 use crate::experiment::preset::Preset;
-use crate::external::client::Client;
 use crate::external::{self, ExternalServer};
 use crate::ladder::table;
-use crate::record::ArrayInfo;
-use crate::record::Variant;
+use crate::record::{ArrayInfo, Client, Variant};
 
 fn usual(plan: &Plan) -> impl Iterator<Item = &Cell> {
     plan.cells.iter().filter(|cell| cell.variant == Variant::Usual)
@@ -48,7 +46,7 @@ fn quick_has_few_cells_and_makes_six_blocks_in_three_minutes() {
     let plan = plan(RunOptions::new(Preset::Quick));
     // Starting and ending both processes took 37 ms a trial on a busy machine; a slice takes 5 ms
     // more than its two parts.
-    let slicing = plan.slicing.unwrap();
+    let slicing = plan.slicing(Client::Own).unwrap();
     let slice = slicing.head + slicing.slice + Duration::from_millis(5);
     let trial =
         |cell: &Cell| plan.warmup + slicing.rounds(cell.window) * slice + Duration::from_millis(50);
@@ -176,11 +174,36 @@ fn external_rungs_have_a_standard_and_no_parent() {
 
 #[test]
 fn the_python_client_leaves_out_what_it_cannot_speak_to() {
-    let options = RunOptions { client: Client::Python, ..RunOptions::new(Preset::Seed) };
+    let options = RunOptions { clients: vec![Client::Python], ..RunOptions::new(Preset::Seed) };
     let plan = plan(options.clone());
     assert!(plan.cells.iter().all(|cell| cell.rung.family() != Family::Raw));
     let raw = RunOptions { rungs: Some("uring/raw/*".to_owned()), ..options };
-    assert!(raw.plan().unwrap_err().to_string().contains("none of the chosen rungs does"));
+    assert!(raw.plan().unwrap_err().to_string().contains("none of the chosen rungs"));
+}
+
+#[test]
+fn a_cell_that_one_of_two_clients_cannot_load_stays() {
+    let options = |clients: &[Client]| RunOptions {
+        clients: clients.to_vec(),
+        rungs: Some("uring/{raw,h1}/npy,uring/h2/protobuf".to_owned()),
+        sizes: Some(vec![8]),
+        ..RunOptions::new(Preset::Quick)
+    };
+    let loaded = |clients: &[Client]| -> Vec<(String, Vec<Client>)> {
+        let plan = plan(options(clients));
+        let clients = |cell: &Cell| {
+            let clients = plan.clients_of(cell).iter().copied();
+            clients.filter(|client| cell.obstacle(*client).is_none()).collect()
+        };
+        let first = |cell: &Cell| cell.rung.to_string().split('/').nth(1).map(str::to_owned);
+        usual(&plan).map(|cell| (first(cell).unwrap(), clients(cell))).collect()
+    };
+    let (own, wrk) = (Client::Own, Client::Wrk);
+    let both = loaded(&[own, wrk]);
+    assert!(both.contains(&("raw".to_owned(), vec![own])), "{both:?}");
+    assert!(both.contains(&("h1".to_owned(), vec![own, wrk])), "{both:?}");
+    assert!(both.contains(&("h2".to_owned(), vec![own])), "{both:?}");
+    assert_eq!(loaded(&[wrk]), [("h2".to_owned(), vec![]), ("h1".to_owned(), vec![wrk])]);
 }
 
 #[test]

@@ -78,6 +78,7 @@ pub enum ClientIo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestHeaders {
+    /// The same head in each request. Clients of other projects send no other ones.
     Equal,
     /// A `traceparent`, and over gRPC a `grpc-timeout`, that differ in each request. Over HTTP/2
     /// they are literals that no table keeps.
@@ -334,6 +335,14 @@ impl ArraySpec {
 }
 
 impl RequestHeaders {
+    pub fn name(self) -> &'static str {
+        match self {
+            RequestHeaders::Equal => "equal",
+            RequestHeaders::Changing => "changing",
+            RequestHeaders::Indexed => "indexed",
+        }
+    }
+
     fn before_they_changed() -> RequestHeaders {
         RequestHeaders::Equal
     }
