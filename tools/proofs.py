@@ -44,6 +44,11 @@ def aa(folder, tries, most=0.05):
     return wrong <= most * len(tries or range(40))
 
 
+def flat(text):
+    """Returns a report with its wrapped lines as one line."""
+    return " ".join(text.split())
+
+
 def table(folder, name, *args):
     """Runs a ladder and returns its printed report and the rows of its CSV."""
     text = ndecho("ladder", *args, "--out", f"{folder}/{name}")
@@ -58,7 +63,7 @@ def tonic(folder, tries, least=0.95):
         for size in within:
             text, _ = table(folder, f"tonic{number}-{size}", "--rungs", "tokio/tonic/protobuf:prost", "--sizes", size,
                             "--malloc", "keep", "--time", "60s", "--seed", str(number + 1))
-            line = next(line.strip() for line in text.splitlines() if line.strip().startswith("A/A: "))
+            line = re.search(r"A/A: .*? are noise", flat(text))[0]
             ratio = float(re.search(r"against itself ([0-9.]+)", line)[1])
             within[size] += abs(ratio - 1) <= 0.03
             print(f"{number + 1}, {size}: {line}; {within[size]} within 3 % so far", flush=True)
@@ -90,9 +95,9 @@ def control(folder, tries, least=0.9, rung="tokio/tonic/protobuf:prost", blocks=
     for number in tries or range(20):
         out = ndecho("ladder", "--rungs", rung, "--sizes", "8", "--rounds", str(blocks),
                      "--seed", str(number + 1), "--out", f"{folder}/control{number}")
-        line = next((line for line in out.splitlines() if line.strip().startswith("control: ")), "no control")
-        found += line.endswith(": found")
-        print(f"{number + 1}: {line.strip()}; {found} found so far", flush=True)
+        control = re.search(r"control: .*? more: (found\b)?", flat(out))
+        found += control is not None and control[1] is not None
+        print(f"{number + 1}: {control[0] if control else 'no control'}; {found} found so far", flush=True)
     return found >= least * len(tries or range(20))
 
 
@@ -103,7 +108,7 @@ def order(folder, _):
         ndecho("ladder", "--seed", str(number + 1), "--out", f"{folder}/quick{number}")
         text = ndecho("report", f"{folder}/quick{number}", "--format", "csv")
         rows = csv.DictReader(io.StringIO(text))
-        ladders.append({(row["bytes"], row["connections"], row["rung"]): row for row in rows})
+        ladders.append({(row["bytes"], row["connections"], row["in_flight"], row["rung"]): row for row in rows})
     disagreed = 0
     for key, first in ladders[0].items():
         second = ladders[1].get(key)

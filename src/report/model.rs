@@ -10,7 +10,8 @@ use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::model::{self, Model, Point};
 
 use super::cell::CellTrials;
-use super::text::{align, load};
+use super::text::{WIDTH_MAX, align, load};
+use super::wrap::wrap;
 use super::{Run, units};
 
 const KIB: f64 = 1024.0;
@@ -38,11 +39,9 @@ pub fn render(run: &Run) -> Option<String> {
             knees(model),
         ]);
     }
-    Some(format!(
-        "server CPU per request = a + b x size of the array, under one load (connections x requests in \
-         flight on each), with 95 % intervals\n{}",
-        align(&lines)
-    ))
+    let title = "server CPU per request = a + b x size of the array, under one load (connections x \
+                 requests in flight on each), with 95 % intervals";
+    Some(wrap("", title, WIDTH_MAX) + &align(&lines))
 }
 
 fn fits(trials: &[Trial]) -> BTreeMap<Line<'_>, Model> {

@@ -28,8 +28,8 @@ fn os_noise(run: &Run) -> String {
         return String::new();
     };
     format!(
-        "  before the run the load generator's core was interrupted {:.0} times a second, \
-         {:.1} % of the time in total\n",
+        "  before the run the load generator's core was interrupted {:.0} times a second, {:.1} % of \
+         the time\n",
         count as f64 * 1e9 / watched_ns.max(1) as f64,
         lost_ns as f64 / watched_ns.max(1) as f64 * 100.0
     )
