@@ -176,8 +176,8 @@ impl Preset {
         }
     }
 
-    /// Returns the time of a cell's slices in a block. The time of `quick` allows twelve blocks with
-    /// three slices of every cell, which say more than five blocks with ten.
+    /// Returns the time of a cell's slices in a block. The time of `quick` allows twelve blocks
+    /// with three slices of every cell, which say more than five blocks with ten.
     pub(super) fn duration(self) -> Duration {
         Duration::from_millis(match self {
             Preset::Quick => 120,

@@ -17,8 +17,8 @@ use crate::stats::location::{self, Sample};
 use super::cell::{self, CellTrials};
 use super::units;
 
-/// Share by which a delay may differ from its account. Colder caches and mispredicted branches after
-/// a delay are not in the account: 519 ns were found as 544 to 557 in own HTTP/2, within 5 %.
+/// Share by which a delay may differ from its account. Colder caches and mispredicted branches
+/// after a delay are not in the account: 519 ns were found as 544 to 557 in own HTTP/2.
 const ACCOUNT_ERROR: f64 = 0.1;
 
 #[derive(Clone, Debug, PartialEq)]

@@ -109,9 +109,6 @@ mod tests {
         let header = Header { os_noise: Some(os_noise), ..header() };
         let run = Run::new(header, vec![open("uring/raw/npy", 0, 30_000.0)]);
         let text = render(&run).unwrap();
-        assert!(
-            text.ends_with("interrupted 430 times a second, 1.4 % of the time in total\n"),
-            "{text}"
-        );
+        assert!(text.ends_with("interrupted 430 times a second, 1.4 % of the time\n"), "{text}");
     }
 }
