@@ -1,7 +1,7 @@
 //! Reactor of a client on poll(2), for a machine where io_uring is forbidden.
 //!
 //! It drives connected sockets by the policy that all drivers share
-//! ([`Connection`](super::connection)) and has the calls of the ring's reactor that a load
+//! (`driver::connection`) and has the calls of the ring's reactor that a load
 //! generator needs. Each turn costs a call of poll, and one more for each socket that reads or
 //! writes. It accepts no connections, so no rung is served by it.
 //!

@@ -2,10 +2,10 @@
 //!
 //! | part | question |
 //! |---|---|
-//! | [`layers`] | what does each layer between the socket and tonic cost? |
-//! | [`encodings`] | what does each encoding cost, compared with `.npy`? |
-//! | [`choice`] | which server and encoding are the cheapest for this array? |
-//! | [`sentences`] | what does that say, what limits it, and how sure is it? |
+//! | `layers` | what does each layer between the socket and tonic cost? |
+//! | `encodings` | what does each encoding cost, compared with `.npy`? |
+//! | `choice` | which server and encoding are the cheapest for this array? |
+//! | `sentences` | what does that say, what limits it, and how sure is it? |
 //!
 //! Every ratio has an interval, and all intervals of one load hold together at 95 %. A difference
 //! that the run could not show is marked with `=` and named in the sentences.
