@@ -142,9 +142,9 @@ fn a_failing_server_is_a_row_with_its_reason_and_the_run_continues() {
         let (reason, stderr) = failure(servers.outcome(name));
         assert!(reason.contains(word) && reason.lines().count() == 1, "{name}: {reason}");
         assert!(stderr.contains(last), "{name}: {stderr}");
-        let row = format!("external/{name}/npy");
+        let row = format!("  external/{name}/npy ");
         let printed = text(&output);
-        let row = printed.lines().find(|line| line.trim().starts_with(&row)).expect("a row");
+        let row = printed.lines().find(|line| line.starts_with(&row)).expect("a row");
         assert!(row.contains(word), "{row}");
     }
 }

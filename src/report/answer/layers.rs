@@ -129,7 +129,8 @@ pub(super) fn table(loads: &[Layers], width: usize) -> String {
     let total = |load: &Layers| format!("{} in all", load.scale().number(load.tonic_ns));
     line("tonic as documented", loads.iter().map(total).collect());
     let of_it = |ratio: Option<Ratio>| match ratio {
-        Some(ratio) => format!("x {}", ratio.text()),
+        Some(ratio) if ratio.is_shown() => format!("x {}", ratio.text()),
+        Some(ratio) => ratio.text(),
         None => "-".to_owned(),
     };
     line("tonic at its best", loads.iter().map(|load| of_it(load.best)).collect());
