@@ -17,10 +17,6 @@ use crate::stats::location::{self, Sample};
 use super::cell::{self, CellTrials};
 use super::units;
 
-/// Share by which a delay may differ from its account. Colder caches and mispredicted branches
-/// after a delay are not in the account: 519 ns were found as 544 to 557 in own HTTP/2.
-const ACCOUNT_ERROR: f64 = 0.1;
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct Control {
     pub rung: String,
@@ -105,11 +101,7 @@ impl Control {
     }
 
     fn verdict(&self) -> &'static str {
-        let is_added = self.found_ns.range.map(|(low, high)| {
-            low <= self.added_ns * (1.0 + ACCOUNT_ERROR)
-                && high >= self.added_ns * (1.0 - ACCOUNT_ERROR)
-        });
-        match (self.found_ns.contains(0.0), is_added) {
+        match (self.found_ns.contains(0.0), self.found_ns.contains(self.added_ns)) {
             (Some(true), _) => "this run cannot resolve such a difference",
             (Some(false), Some(true)) => "found",
             (Some(false), _) => "NOT found; do not trust small differences in this table",

@@ -63,14 +63,14 @@ fn the_counted_delay_stands_not_the_requested_one() {
     assert_eq!(control.found_ns.range, Some((520.0, 520.0)));
 }
 
-/// A rung at 200 ns, which costs 400 ns more with a delay of 500 ns, and 600 more with 700 ns.
+/// A rung at 200 ns, which costs 470 ns more with a delay of 500 ns, and 670 more with 700 ns.
 fn idle(busy_percent: u64, delayed_percent: u64) -> Vec<Trial> {
     let block = |round| {
         let scatter = u64::from(round * 7 % 5) * 2;
         [
             delayed(round, 0, 200 + scatter, 0, busy_percent),
-            delayed(round, 500, 604 - scatter, 500, delayed_percent),
-            delayed(round, 700, 800, 700, 99),
+            delayed(round, 500, 674 - scatter, 500, delayed_percent),
+            delayed(round, 700, 870, 700, 99),
         ]
     };
     (0..10).flat_map(block).collect()
