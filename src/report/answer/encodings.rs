@@ -1,4 +1,4 @@
-//! What each encoding costs, compared with `.npy`, in a standard server and in ours.
+//! Cost of each encoding compared with `.npy`, in a standard server and in ours.
 
 use crate::record::ArrayInfo;
 use crate::stats::bootstrap::Interval;

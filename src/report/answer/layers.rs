@@ -1,4 +1,4 @@
-//! What each layer between the socket and tonic costs.
+//! Cost of each layer between the socket and tonic.
 //!
 //! Neighbours of the chain differ in one axis, so the difference of their costs is the price of a
 //! layer. The ratio of the two has the interval; the difference is that ratio less 1, in units of
@@ -34,11 +34,12 @@ const BAR: usize = 6;
 pub(super) struct Layers {
     pub(super) title: String,
     pub(super) tonic_ns: f64,
-    /// What each rung of [`CHAIN`] adds; `None` if it was not measured. A step down to a rung that
-    /// was not measured goes on to the next one.
+    /// Cost that each rung of [`CHAIN`] adds; `None` if the rung was not measured. A step down to a
+    /// rung that was not measured goes on to the next one.
     pub(super) steps: Vec<Option<Step>>,
     pub(super) best: Option<Ratio>,
     pub(super) own: Option<Ratio>,
+    pub(super) own_to_best: Option<Ratio>,
     pub(super) ratios: Ratios,
 }
 
@@ -65,7 +66,7 @@ impl Layers {
         }
         let mut pairs: Vec<(&str, &str)> =
             present.windows(2).map(|pair| (CHAIN[pair[0]].0, CHAIN[pair[1]].0)).collect();
-        pairs.extend([(BEST, TONIC), (OWN, TONIC)]);
+        pairs.extend([(BEST, TONIC), (OWN, TONIC), (OWN, BEST)]);
         let ratios = load.ratios(&pairs);
         let mut steps: Vec<Option<Step>> = CHAIN.iter().map(|_| None).collect();
         for (pair, window) in present.windows(2).enumerate() {
@@ -79,8 +80,8 @@ impl Layers {
         let last = present[present.len() - 1];
         steps[last] = costs[last].map(|ns| Step { name: CHAIN[last].1, ns, is_shown: true });
         let extra = present.len() - 1;
-        let (best, own) = (ratios.ratio(extra), ratios.ratio(extra + 1));
-        Some(Layers { title: load.title(), tonic_ns, steps, best, own, ratios })
+        let [best, own, own_to_best] = [0, 1, 2].map(|index| ratios.ratio(extra + index));
+        Some(Layers { title: load.title(), tonic_ns, steps, best, own, own_to_best, ratios })
     }
 
     /// Returns the layer that adds the most.
@@ -128,6 +129,7 @@ pub(super) fn table(loads: &[Layers], width: usize) -> String {
     }
     let total = |load: &Layers| format!("{} in all", load.scale().number(load.tonic_ns));
     line("tonic as documented", loads.iter().map(total).collect());
+    // Ratio to tonic as documented, and in the last row to the best tonic.
     let of_it = |ratio: Option<Ratio>| match ratio {
         Some(ratio) if ratio.is_shown() => format!("x {}", ratio.text()),
         Some(ratio) => ratio.text(),
@@ -135,5 +137,6 @@ pub(super) fn table(loads: &[Layers], width: usize) -> String {
     };
     line("tonic at its best", loads.iter().map(|load| of_it(load.best)).collect());
     line("our own server", loads.iter().map(|load| of_it(load.own)).collect());
+    line("  to the best tonic", loads.iter().map(|load| of_it(load.own_to_best)).collect());
     text
 }

@@ -65,6 +65,7 @@ fn best(loads: &[Layers]) -> String {
             .collect()
     };
     let (best, own) = (list(|load| load.best), list(|load| load.own));
+    let own_to_best = list(|load| load.own_to_best);
     let mut text = String::new();
     if !best.is_empty() {
         text.push_str(&format!(
@@ -75,6 +76,9 @@ fn best(loads: &[Layers]) -> String {
     }
     if !own.is_empty() {
         text.push_str(&format!(" Our own server costs {} of it.", own.join(", ")));
+    }
+    if !own_to_best.is_empty() {
+        text.push_str(&format!(" To the best tonic that is {}.", own_to_best.join(", ")));
     }
     text.trim_start().to_owned()
 }

@@ -85,6 +85,7 @@ fn each_layer_has_its_price_with_an_interval_or_is_marked() {
     assert_figure(&text, "bytes on a ring", 0.20);
     assert_figure(&text, "our own server", 0.0277);
     assert_figure(&text, "tonic at its best", 0.70);
+    assert_figure(&text, "to the best tonic", 0.0396);
     assert!(line(&text, "epoll").contains("= "), "100 of 8000 ns are within the noise\n{text}");
 }
 
