@@ -1,9 +1,9 @@
 //! Reactor of a client on poll(2), for a machine where io_uring is forbidden.
 //!
-//! It drives connected sockets by the policy that all drivers share
-//! (`driver::connection`) and has the calls of the ring's reactor that a load
-//! generator needs. Each turn costs a call of poll, and one more for each socket that reads or
-//! writes. It accepts no connections, so no rung is served by it.
+//! The reactor drives connected sockets by the policy that all drivers share
+//! (`driver::connection`), and has the calls of the ring's reactor that a load generator needs.
+//! Each turn costs a call of poll, and one more for each socket that reads or writes. The reactor
+//! accepts no connections, so no rung is served by it.
 //!
 //! ```text
 //!  ┌▶ resume ──▶ send all output ──▶ poll ──▶ receive once from each ready socket ──▶ expire ─┐

@@ -25,7 +25,7 @@ use super::concurrency::Concurrency;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
-    /// What each layer and each encoding costs; three minutes
+    /// Cost of each layer and of each encoding; three minutes
     Quick,
     /// Representative rungs at 8 B, 64 KiB and 1 MiB; ten minutes
     Broad,
