@@ -25,7 +25,9 @@ pub(super) fn render(run: &Run, answer: &Answer<'_>, width: usize) -> String {
         ("Failed", obstacles(answer)),
         (
             "Not shown",
-            "a network, more than one core, work in the handler, TLS, memory.".to_owned(),
+            "a network, more than one core, work in the handler, TLS, memory, frames of 16 KiB as \
+             other clients send them (--client own,h2load)."
+                .to_owned(),
         ),
     ];
     let mut text = String::from("In short\n");
