@@ -108,9 +108,9 @@
 //!                       [h2load wrk]
 //! report/               records to text, tables and CSV
 //!                       [aggregate background_load ceiling cell clients columns comparable
-//!                       compare control core_speed counts csv forecast malloc markdown model
-//!                       noise open run scatter seed sockets status summary table text units
-//!                       warning wrap]
+//!                       compare compare_runs control core_speed counts csv forecast malloc
+//!                       markdown model noise open run scatter seed sockets status summary table
+//!                       text units warning wrap]
 //!     answer/           what the main job asks, in tables and sentences
 //!                       [bars choice encodings layers load_cells sentences]
 //! cli/                  flags of the programs, and all output

@@ -24,7 +24,7 @@ use crate::experiment::testbed::Testbed;
 use crate::record::Line;
 use crate::report::comparable::{self, Differences};
 use crate::report::compare::{Comparison, is_resolved};
-use crate::report::{Run, forecast};
+use crate::report::{Run, compare_runs, forecast};
 use crate::stats::verdict::Floor;
 
 /// Default rungs: each own protocol, and an encoding that takes work.
@@ -133,10 +133,15 @@ impl CompareArgs {
         for difference in minor {
             tell(format!("warning: {difference}"));
         }
-        tell(
-            "warning: the two runs were not made in turns, so changes of the machine between them count as differences",
-        );
-        finish(&Comparison::of_runs(&old, &new, self.threshold()))
+        let comparison = compare_runs::compare(&old, &new, self.threshold());
+        if comparison.has_costs() {
+            tell(
+                "warning: the two runs were not made in turns, so changes of the machine between \
+                 them count as differences; rungs whose standard server is in both runs are \
+                 compared by the ratio to it",
+            );
+        }
+        finish(&comparison)
     }
 
     fn builds(&self) -> Result<(), Failure> {

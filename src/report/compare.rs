@@ -2,8 +2,8 @@
 //!
 //! Counts come first: they do not scatter, so a request with one more system call is slower
 //! whatever the clock says. A difference in time counts if its interval (one family over all cells)
-//! does not contain 1 and the ratio is beyond the threshold. The trials of two runs were not
-//! interleaved, so a change of the machine between the runs counts as a difference.
+//! does not contain 1 and the ratio is beyond the threshold. Two runs were not made in turns, so
+//! their cells are compared by the ratio to the standard server of the same run (`compare_runs`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,8 +17,9 @@ use crate::stats::verdict::{Floor, Verdict};
 use super::cell::{self, CellTrials, section_key};
 use super::counts::per_request;
 use super::noise::WIDTH_WANTED;
-use super::text::{align, load};
+use super::text::{WIDTH_MAX, align, load};
 use super::warning::{Warning, background_load};
+use super::wrap::wrap;
 use super::{Run, core_speed, units};
 
 /// Share by which a count must grow to be reported. Bytes that only pace a connection vary.
@@ -27,6 +28,10 @@ const COUNT_GROWTH_MIN: f64 = 0.01;
 /// Absolute growth per request that is allowed on top: a wait that the tracing ends early is one
 /// more call in about fifty requests.
 const COUNT_SLACK: f64 = 0.25;
+
+/// Note below the costs of the standard servers of two runs.
+const STANDARD: &str = "A standard server has no verdict: its cost changes with the machine. If \
+    the server itself changed, all ratios to it did.";
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
@@ -39,10 +44,23 @@ pub struct Comparison {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComparedCell {
     pub name: String,
+    pub measure: Measure,
     pub result: Result<(Interval, Verdict), Obstacle>,
-    pub old_ns: Option<Interval>,
+    /// Old and new: CPU per request in nanoseconds, or the ratio to the standard server.
+    pub figures: [Option<Interval>; 2],
     /// Old and new. No objection, since faults depend on memory that a process has touched before.
     pub faults: [Option<f64>; 2],
+}
+
+/// Figure by which the two sides of a cell are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// CPU per request.
+    Cost,
+    /// Ratio of CPU per request to the standard server of the same run.
+    ToStandard,
+    /// CPU per request of a standard server to which others are compared; it has no verdict.
+    Standard,
 }
 
 /// Reason why a cell has no ratio.
@@ -75,27 +93,14 @@ impl Comparison {
         }
     }
 
-    pub fn of_runs(old: &Run, new: &Run, threshold: Floor) -> Comparison {
-        let mut cells: BTreeMap<_, Pair<'_>> = BTreeMap::new();
-        for (side, run) in [old, new].into_iter().enumerate() {
-            let is_usual = |t: &&Trial| t.variant == Variant::Usual && t.is_timed();
-            for trial in run.trials.iter().filter(is_usual) {
-                let key = (section_key(trial), trial.rung.as_str());
-                cells.entry(key).or_default()[side].0.push(trial);
-            }
-        }
-        let pairs = cells.into_values().map(|pair| vec![pair]).collect();
-        Comparison {
-            cells: compare(pairs, threshold),
-            counts: Vec::new(),
-            threshold,
-            warnings: warnings(&[old, new]),
-        }
+    /// Returns whether cells are compared by a cost that also depends on the time of the run.
+    pub fn has_costs(&self) -> bool {
+        self.cells.iter().any(|cell| cell.measure == Measure::Cost)
     }
 
     pub fn objections(&self) -> Vec<String> {
         let grown = self.counts.iter().filter(|count| count.has_grown()).map(ComparedCount::line);
-        let slower = self.cells.iter().filter_map(|cell| match &cell.result {
+        let slower = self.judged().filter_map(|cell| match &cell.result {
             Ok((_, Verdict::Slower)) => Some(format!("{} is slower", cell.name)),
             Err(obstacle @ Obstacle::New(_)) => Some(format!("{}: {obstacle}", cell.name)),
             Ok(_) | Err(_) => None,
@@ -128,55 +133,94 @@ impl Comparison {
         })
     }
 
+    fn judged(&self) -> impl Iterator<Item = &ComparedCell> {
+        self.cells.iter().filter(|cell| cell.measure != Measure::Standard)
+    }
+
     fn verdicts(&self) -> impl Iterator<Item = Verdict> {
-        self.cells.iter().filter_map(|cell| Some(cell.result.as_ref().ok()?.1))
+        self.judged().filter_map(|cell| Some(cell.result.as_ref().ok()?.1))
     }
 
     pub fn render(&self) -> String {
-        let heads = ["cell", "old CPU/request", "new / old", "page faults/request", "verdict"];
-        let mut lines = vec![heads.map(str::to_owned).to_vec()];
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        for ComparedCell { name, result, old_ns, faults } in &self.cells {
-            let old = or_dash(old_ns.map(|ns| units::time(ns.estimate)));
-            match result {
-                Ok((ratio, verdict)) => {
-                    let [before, now] = faults.map(|faults| or_dash(faults.map(units::count)));
-                    let (ratio, faults) = (units::ratio(ratio), format!("{before} -> {now}"));
-                    lines.push(vec![name.clone(), old, ratio, faults, verdict.word().to_owned()]);
-                }
-                Err(obstacle) => lines.push(vec![name.clone(), obstacle.to_string()]),
+        let warnings = self.warnings.iter();
+        let mut text: String =
+            warnings.map(|warning| wrap("warning: ", &warning.to_string(), WIDTH_MAX)).collect();
+        for measure in [Measure::ToStandard, Measure::Cost, Measure::Standard] {
+            let cells: Vec<&ComparedCell> =
+                self.cells.iter().filter(|cell| cell.measure == measure).collect();
+            if !cells.is_empty() {
+                text.push_str(&table(measure, &cells));
             }
         }
-        let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}\n"));
-        let mut text = warnings.collect::<String>() + &align(&lines);
         for count in &self.counts {
             text.push_str(&format!("  {}\n", count.line()));
         }
         if let Some(reason) = self.no_verdict() {
             return text + &reason + "\n";
         }
-        text.push_str(&format!(
-            "same: no difference beyond {:.1} % was shown; the intervals of all cells hold together \
-             at 95 %\n",
-            self.threshold.share() * 100.0
-        ));
+        let has_standard = self.cells.iter().any(|cell| cell.measure == Measure::Standard);
+        let same = format!(
+            "same: no difference beyond {:.1} %{} was shown; the intervals of all cells hold \
+             together at 95 %",
+            self.threshold.share() * 100.0,
+            if has_standard { " and the noise of both runs (A/A)" } else { "" }
+        );
+        text.push_str(&wrap("", &same, WIDTH_MAX));
         let unknown = self.verdicts().filter(|verdict| *verdict == Verdict::Unknown).count();
         if unknown > 0 {
-            text.push_str(&format!(
+            let unknown = format!(
                 "unknown: fewer than {UNITS_MIN} blocks in which both sides were measured; there \
-                 is no verdict on {unknown} of {} cells\n",
-                self.cells.len()
-            ));
+                 is no verdict on {unknown} of {} cells",
+                self.judged().count()
+            );
+            text.push_str(&wrap("", &unknown, WIDTH_MAX));
         }
         text
     }
+}
+
+/// Lays out the cells that are compared by `measure`.
+fn table(measure: Measure, cells: &[&ComparedCell]) -> String {
+    let heads = match measure {
+        Measure::Cost => ["cell", "old CPU/request", "new / old", "page faults/request", "verdict"],
+        Measure::ToStandard => ["cell", "old x standard", "new x standard", "new / old", "verdict"],
+        Measure::Standard => {
+            ["standard server", "old CPU/request", "new CPU/request", "new / old", ""]
+        }
+    };
+    let mut lines = vec![heads.map(str::to_owned).to_vec()];
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    for ComparedCell { name, result, figures, faults, .. } in cells {
+        let (ratio, verdict) = match result {
+            Ok((ratio, verdict)) => (units::ratio(ratio), verdict.word().to_owned()),
+            Err(obstacle) => {
+                lines.push(vec![name.clone(), obstacle.to_string()]);
+                continue;
+            }
+        };
+        let [old_ns, new_ns] =
+            figures.map(|figure| or_dash(figure.map(|ns| units::time(ns.estimate))));
+        let [old, new] = figures.map(|figure| or_dash(figure.map(|ratio| units::ratio(&ratio))));
+        let [before, now] = faults.map(|faults| or_dash(faults.map(units::count)));
+        let faults = format!("{before} -> {now}");
+        lines.push(match measure {
+            Measure::Cost => vec![name.clone(), old_ns, ratio, faults, verdict],
+            Measure::ToStandard => vec![name.clone(), old, new, ratio, verdict],
+            Measure::Standard => vec![name.clone(), old_ns, new_ns, ratio, String::new()],
+        });
+    }
+    let note = match measure {
+        Measure::Standard => wrap("", STANDARD, WIDTH_MAX),
+        Measure::Cost | Measure::ToStandard => String::new(),
+    };
+    align(&lines) + &note
 }
 
 type Pair<'a> = [CellTrials<'a>; 2];
 
 /// Returns the first slowdown of the server's core among `runs`, and the use of the machine before
 /// each of them.
-fn warnings(runs: &[&Run]) -> Vec<Warning> {
+pub(super) fn warnings(runs: &[&Run]) -> Vec<Warning> {
     let slowdown = runs.iter().find_map(|run| core_speed::slowdown(&run.trials));
     let background = runs.iter().flat_map(|run| background_load(&run.header));
     slowdown.map(Warning::SlowedCore).into_iter().chain(background).collect()
@@ -233,14 +277,15 @@ fn compare(cells: Vec<Vec<Pair<'_>>>, threshold: Floor) -> Vec<ComparedCell> {
         ComparedCell {
             name: old.0.first().or(new.0.first()).map_or_else(String::new, |trial| name(trial)),
             result,
-            old_ns: cell::geometric_center(&old.server_costs()),
+            measure: Measure::Cost,
+            figures: [&old, &new].map(|cell| cell::geometric_center(&cell.server_costs())),
             faults: [&old, &new].map(CellTrials::page_faults),
         }
     };
     cells.into_iter().zip(intervals).map(compared).collect()
 }
 
-fn obstacle(old: &CellTrials<'_>, new: &CellTrials<'_>) -> Option<Obstacle> {
+pub(super) fn obstacle(old: &CellTrials<'_>, new: &CellTrials<'_>) -> Option<Obstacle> {
     let untried =
         |side, cell: &CellTrials<'_>| cell.0.is_empty().then_some(Obstacle::NotTried(side));
     untried(Side::Old, old)
@@ -256,7 +301,7 @@ fn log_ratios(builds: &[Pair<'_>]) -> Member {
     builds.iter().map(of_build).collect()
 }
 
-fn name(trial: &Trial) -> String {
+pub(super) fn name(trial: &Trial) -> String {
     let Trial { rung, array, connections, in_flight, .. } = trial;
     let client = match trial.client {
         Client::Own => String::new(),

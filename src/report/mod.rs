@@ -7,7 +7,7 @@
 //! | records to trials by cell | [`run`], `cell` |
 //! | trials to rows | [`aggregate`]: `status`, `ceiling`, [`noise`], [`control`], [`scatter`] |
 //! | figures over several cells | [`clients`], [`model`], [`open`], [`counts`], [`forecast`] |
-//! | two builds or runs | [`compare`], [`comparable`] |
+//! | two builds or runs | [`compare`], [`comparable`], [`compare_runs`] |
 //! | the main job's questions | [`answer`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
 //! | rows to text | `columns`, [`text`], `wrap`, [`table`], [`markdown`], [`csv`], [`seed`] |
@@ -21,6 +21,7 @@ pub mod clients;
 mod columns;
 pub mod comparable;
 pub mod compare;
+pub mod compare_runs;
 pub mod control;
 mod core_speed;
 pub mod counts;

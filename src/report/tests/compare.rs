@@ -4,9 +4,9 @@ use crate::probe::background_load::BackgroundLoad;
 use crate::probe::tracer::Allocations;
 use crate::record::tests::{header, trial, with};
 use crate::record::{Counts, Header, Outcome, RequestCounts, Side, Trial, Variant};
-use crate::report::Run;
-use crate::report::compare::{Comparison, is_resolved};
-use crate::stats::verdict::Floor;
+use crate::report::compare::{Comparison, Measure, is_resolved};
+use crate::report::{Run, compare_runs};
+use crate::stats::verdict::{Floor, Verdict};
 
 fn run(trials: Vec<Trial>) -> Run {
     Run::new(header(), trials)
@@ -122,15 +122,104 @@ fn a_cell_that_fails_on_one_side_is_an_objection() {
 #[test]
 fn runs_are_compared_by_their_cells() {
     let of = |cost| run((0..8).map(|round| trial("uring/h1/npy", round, cost)).collect());
-    let comparison = Comparison::of_runs(&of(1000), &of(1200), Floor::of_share(0.02));
+    let comparison = compare_runs::compare(&of(1000), &of(1200), Floor::of_share(0.02));
     assert_eq!(comparison.objections(), ["uring/h1/npy 8 B 1x1000 is slower"]);
+    assert!(comparison.has_costs());
+}
+
+const OWN: &str = "uring/h2/protobuf";
+
+const TONIC: &str = "tokio/tonic/protobuf:prost";
+
+/// Launches of a run in which a call to tonic costs `tonic_ns`, and one to our server `ratio` of
+/// it. In each launch, the machine has another speed for both. `twin` is a second tonic's share.
+fn run_with(launches: u32, tonic_ns: f64, ratio: f64, twin: f64) -> Run {
+    let launch = |round: u32| {
+        let speed = 1.0 + 0.1 * f64::from(round * 7 % 5);
+        let scatter = 1.0 + 0.004 * f64::from(round * 3 % 5);
+        let of = |cell: u32, rung: &str, cost_ns: f64| Trial {
+            cell,
+            reference: Some(TONIC.to_owned()),
+            ..trial(rung, round, cost_ns as u64)
+        };
+        let tonic_ns = tonic_ns * speed;
+        let again = of(2, TONIC, tonic_ns * if round.is_multiple_of(2) { twin } else { 1.0 });
+        [
+            of(0, TONIC, tonic_ns),
+            of(1, OWN, tonic_ns * ratio * scatter),
+            Trial { variant: Variant::Twin, ..again },
+        ]
+    };
+    run((0..launches).flat_map(launch).collect())
+}
+
+fn verdicts(old: &Run, new: &Run) -> Vec<(String, Verdict)> {
+    let comparison = compare_runs::compare(old, new, Floor::of_share(0.02));
+    let judged = comparison.cells.iter().filter(|cell| cell.measure == Measure::ToStandard);
+    judged.map(|cell| (cell.name.clone(), cell.result.as_ref().expect("a ratio").1)).collect()
+}
+
+#[test]
+fn a_slower_machine_is_no_slower_server() {
+    let before = run_with(8, 500_000.0, 0.35, 1.0);
+    let own = format!("{OWN} 8 B 1x1000");
+    for (ratio, want) in [
+        (0.35, Verdict::Same),
+        (0.353, Verdict::Same),
+        (0.385, Verdict::Slower),
+        (0.315, Verdict::Faster),
+    ] {
+        // A third less of everything per second, and some launches less.
+        let now = run_with(7, 750_000.0, ratio, 1.0);
+        assert_eq!(verdicts(&before, &now), [(own.clone(), want)], "{ratio}");
+    }
+    let few = run_with(2, 500_000.0, 0.35, 1.0);
+    assert_eq!(verdicts(&before, &few), [(own, Verdict::Unknown)]);
+}
+
+#[test]
+fn a_standard_server_is_shown_without_a_verdict() {
+    let old = run_with(8, 500_000.0, 0.35, 1.0);
+    let comparison =
+        compare_runs::compare(&old, &run_with(8, 750_000.0, 0.35, 1.0), Floor::default());
+    assert_eq!((comparison.objections().len(), comparison.no_verdict()), (0, None));
+    assert!(!comparison.has_costs());
+    let text = comparison.render();
+    let line = |start: &str| text.lines().find(|line| line.starts_with(start)).expect(start);
+    assert!(
+        line("  tokio/tonic").ends_with("]") && line("  tokio/tonic").contains("1.50 ["),
+        "{text}"
+    );
+    assert!(line("  uring/h2").ends_with("same"), "{text}");
+    assert!(text.contains("and the noise of both runs"), "{text}");
+}
+
+#[test]
+fn a_difference_within_the_noise_of_a_run_is_none() {
+    let [old, new] = [1.0, 1.2].map(|twin| run_with(8, 500_000.0, 0.35, twin));
+    let slower = run_with(8, 500_000.0, 0.375, 1.0);
+    assert_eq!(verdicts(&old, &slower)[0].1, Verdict::Slower);
+    assert_eq!(verdicts(&new, &slower)[0].1, Verdict::Same);
+}
+
+#[test]
+fn a_rung_without_its_standard_server_is_compared_by_cost() {
+    let old = run_with(8, 500_000.0, 0.35, 1.0);
+    let mut new = run_with(8, 500_000.0, 0.35, 1.0);
+    for trial in new.trials.iter_mut().filter(|trial| trial.rung == TONIC) {
+        trial.outcome = Outcome::Failed { reason: "died".into(), stderr: String::new() };
+    }
+    let comparison = compare_runs::compare(&old, &new, Floor::of_share(0.02));
+    assert!(comparison.has_costs());
+    let failed = format!("{TONIC} 8 B 1x1000: new: INVALID in 8 of 8 rounds: died");
+    assert_eq!(comparison.objections(), [failed]);
 }
 
 #[test]
 fn a_comparison_without_a_verdict_says_why() {
     let threshold = Floor::of_share(0.02);
     let of = |rung: &str, rounds| run((0..rounds).map(|round| trial(rung, round, 1000)).collect());
-    let compared = |old: &Run, new: &Run| Comparison::of_runs(old, new, threshold);
+    let compared = |old: &Run, new: &Run| compare_runs::compare(old, new, threshold);
     let decided = compared(&of("uring/h1/npy", 8), &of("uring/h1/npy", 8));
     assert_eq!(decided.no_verdict(), None);
     assert!(decided.render().contains("same: no difference"));
