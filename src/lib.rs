@@ -112,7 +112,7 @@
 //!                       markdown model noise open run scatter seed sockets status summary table
 //!                       text units warning wrap]
 //!     answer/           what the main job asks, in tables and sentences
-//!                       [bars choice encodings layers load_cells sentences]
+//!                       [bars choice encodings layers load_cells sentences standards]
 //! cli/                  flags of the programs, and all output
 //!                       [compare exec external interrupt ladder load measure ndecho old_names
 //!                       output progress run_folder server spec_file values]

@@ -1,6 +1,6 @@
 //! Cells of one array under one load, with the costs and ratios that the tables need.
 
-use crate::record::{ArrayInfo, Variant};
+use crate::record::{ArrayInfo, Client, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::family::{Family, Member};
 use crate::stats::verdict::{Floor, Verdict};
@@ -9,7 +9,7 @@ use super::super::aggregate;
 use super::super::cell::{self, CellTrials};
 use super::super::control::Control;
 use super::super::noise::Noise;
-use super::super::{Run, malloc, units};
+use super::super::{Run, malloc, text, units};
 
 pub(super) struct LoadCells<'a> {
     cells: Vec<CellTrials<'a>>,
@@ -51,6 +51,11 @@ impl<'a> LoadCells<'a> {
         self.usual().map(|cell| cell.first().rung.as_str())
     }
 
+    /// Returns the standard server that a rung is compared with.
+    pub(super) fn reference(&self, rung: &str) -> Option<&'a str> {
+        self.find(rung)?.first().reference.as_deref()
+    }
+
     /// Returns the reasons why rungs have no figures.
     pub(super) fn obstacles(&self) -> impl Iterator<Item = (&'a str, String)> {
         self.usual().filter_map(|cell| Some((cell.first().rung.as_str(), cell.obstacle()?)))
@@ -86,6 +91,16 @@ impl<'a> LoadCells<'a> {
             in_flight => in_flight.to_string(),
         };
         format!("{}, {in_flight} in flight", units::bytes(self.array().bytes))
+    }
+
+    /// `8 B <f8 [1], 1 connection, 1000 in flight`.
+    pub(super) fn long_title(&self) -> String {
+        let (array, connections) = (units::array(self.array()), self.connections());
+        let load = format!("{}, {} in flight", text::connections(connections), self.in_flight());
+        match self.cells[0].first().client {
+            Client::Own => format!("{array}, {load}"),
+            other => format!("{array}, {load}, {}", other.name()),
+        }
     }
 
     fn usual(&self) -> impl Iterator<Item = &CellTrials<'a>> {
@@ -128,6 +143,16 @@ impl Ratio {
 
     pub(super) fn text_known(&self) -> String {
         units::ratio(&self.ratio)
+    }
+
+    /// `0.33`; `= 0.99` if no difference was shown; `? 0.33` without an interval.
+    pub(super) fn text_short(&self) -> String {
+        let estimate = units::ratio(&Interval { range: None, ..self.ratio });
+        match self.verdict {
+            Verdict::Faster | Verdict::Slower => estimate,
+            Verdict::Same => format!("= {estimate}"),
+            Verdict::Unknown => format!("? {estimate}"),
+        }
     }
 
     pub(super) fn is_shown(&self) -> bool {

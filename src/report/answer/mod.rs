@@ -7,6 +7,8 @@
 //! | `choice` | which server and encoding are the cheapest for this array? |
 //! | `sentences` | what does that say, what limits it, and how sure is it? |
 //!
+//! `standards` is the answer of `cargo bench`: each server against tonic or axum.
+//!
 //! Every ratio has an interval, and all intervals of one load hold together at 95 %. A difference
 //! that the run could not show is marked with `=` and named in the sentences.
 
@@ -16,6 +18,7 @@ mod encodings;
 mod layers;
 mod load_cells;
 mod sentences;
+mod standards;
 
 use super::text::WIDTH_MAX;
 use super::warning::{self, Warning};
@@ -70,6 +73,12 @@ pub fn render(run: &Run, width: usize) -> Option<String> {
     parts.extend(answer.choices.iter().map(|table| table.render(width)));
     parts.push(sentences::render(run, &answer, width));
     Some(parts.join("\n"))
+}
+
+/// Returns tables of every server against the standard one, as documented and at its best, and a
+/// sentence about our own servers; `None` if no standard server was measured.
+pub fn against_standards(run: &Run) -> Option<String> {
+    standards::render(&LoadCells::all(run))
 }
 
 /// Returns the names of the rungs that the tables have places for.

@@ -149,6 +149,67 @@ fn few_launches_have_no_ratio_without_an_interval() {
     assert!(line(&text, "hyper").contains('?') && line(&text, "JSON list").contains('?'), "{text}");
 }
 
+/// Ten launches of two sizes over gRPC, and of one over REST, with both forms of each standard.
+fn against_standards() -> Run {
+    const GRPC: &str = "tokio/tonic/protobuf:prost";
+    const AXUM: &str = "tokio/axum/npy";
+    let cells: [(&str, &str, u64, u64); 9] = [
+        (GRPC, GRPC, 8, 6000),
+        ("tokio/tonic:best/protobuf:prost_bytes", GRPC, 8, 3000),
+        ("uring/h2/protobuf", GRPC, 8, 300),
+        (GRPC, GRPC, 1 << 20, 800_000),
+        ("tokio/tonic:best/protobuf:prost_bytes", GRPC, 1 << 20, 400_000),
+        ("uring/h2/protobuf", GRPC, 1 << 20, 200_000),
+        (AXUM, AXUM, 8, 10_000),
+        ("tokio/axum:best/npy", AXUM, 8, 8000),
+        ("uring/h1/npy", AXUM, 8, 8000),
+    ];
+    let mut trials = Vec::new();
+    for round in 0..10 {
+        for (cell, (rung, reference, bytes, cost)) in (0..).zip(cells) {
+            let array = ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes };
+            let connections = if reference == AXUM { 50 } else { 1 };
+            let reference = Some(reference.to_owned());
+            // The machine has another speed in each launch.
+            let cost = cost * (98 + u64::from(round * 7) % 5) / 100;
+            trials.push(Trial { cell, array, connections, reference, ..trial(rung, round, cost) });
+        }
+    }
+    Run::new(header(), trials)
+}
+
+#[test]
+fn every_server_stands_against_tonic_or_axum_and_against_their_best() {
+    let text = answer::against_standards(&against_standards()).expect("standards");
+    let widest = text.lines().map(|line| line.chars().count()).max();
+    assert!(widest <= Some(100), "{widest:?}\n{text}");
+    let row = |start: &str| -> Vec<&str> {
+        line(&text, start).split_whitespace().filter(|word| !word.starts_with('[')).collect()
+    };
+    assert_eq!(row("tokio/tonic/protobuf:prost")[1..4], ["6.00", "µs", "1"], "{text}");
+    assert_eq!(row("tokio/tonic:best")[1..5], ["3.00", "µs", "0.50", "1"], "{text}");
+    assert_eq!(row("uring/h2")[3..], ["0.050", "0.10"], "{text}");
+    assert_eq!(row("uring/h1")[3..], ["0.80", "=", "1.00"], "{text}");
+    assert_eq!(text.matches("to the best tonic").count(), 2, "{text}");
+    assert_eq!(text.matches("to the best axum").count(), 1, "{text}");
+}
+
+#[test]
+fn one_sentence_tells_what_our_servers_cost_of_the_standard_ones() {
+    let text = answer::against_standards(&against_standards()).expect("standards");
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        flat.ends_with(
+            "uring/h2/protobuf costs 0.050 of tonic at 8 B (0.10 of tonic at its best), 0.25 at \
+             1 MiB (0.50); uring/h1/npy costs 0.80 of axum at 8 B (= 1.00 of axum at its best)."
+        ),
+        "{text}"
+    );
+    let mut failed = against_standards();
+    failed.trials.retain(|trial| trial.reference.is_none());
+    assert_eq!(answer::against_standards(&failed), None);
+}
+
 #[test]
 fn other_runs_have_tables_instead() {
     let mut run = run();
