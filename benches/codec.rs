@@ -35,6 +35,11 @@ use nix::time::{ClockId, clock_gettime};
 const SIZES: [(&str, u64); 5] =
     [("8B", 8), ("2KiB", 2 << 10), ("64KiB", 64 << 10), ("1MiB", 1 << 20), ("16MiB", 16 << 20)];
 
+const BASELINE: &str = "\
+codec: our reading and writing of arrays, compared with the usual libraries for each encoding and
+with one copy of the bytes (floor/memcpy). Lines \"change\" compare with the run before: improved
+(faster), regressed (slower) or no change (same).";
+
 /// Takes minutes, and gigabytes as a JSON list.
 const LARGE: (&str, u64) = ("256MiB", 256 << 20);
 
@@ -45,6 +50,7 @@ fn main() {
     }
     // Cargo passes `--bench`; further arguments are a filter or another mode.
     let args: Vec<&str> = args.iter().map(String::as_str).filter(|arg| *arg != "--bench").collect();
+    println!("{BASELINE}\n");
     if let Some((_, picked)) = args.split_first().filter(|(first, _)| **first == "table") {
         return print_table(picked);
     }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use ndecho::codec::Encoding;
 use ndecho::driver::tokio::{Tokio, TokioUring};
 use ndecho::driver::uring::Uring;
@@ -22,6 +22,11 @@ use ndecho::sys::listener::Listener;
 use ndecho::sys::{affinity, socket};
 use ndecho::wire::raw::Raw;
 use ndecho::wire::{Handler, Head, Limits, Pool, Refused, Response, Route, Routed};
+
+const BASELINE: &str = "\
+driver: frames over a loopback socket, wall time with the client in it. Compare uring and
+tokio-uring with tokio (epoll) of the same case and size. Lines \"change\" compare with the run
+before: improved (faster), regressed (slower) or no change (same).";
 
 /// Body sizes: one number, the largest of the original benchmark, and one of which two do not fit
 /// into the cache of a core.
@@ -126,4 +131,9 @@ fn drivers(c: &mut Criterion) {
 }
 
 criterion_group!(benches, drivers);
-criterion_main!(benches);
+
+fn main() {
+    println!("{BASELINE}\n");
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

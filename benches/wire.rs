@@ -9,7 +9,7 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use ndecho::wire::h1::{DateClock, H1};
 use ndecho::wire::h2::{Allowance, H2, H2Client};
 use ndecho::wire::raw::Raw;
@@ -17,6 +17,11 @@ use ndecho::wire::{
     Batch, ChangingFields, Client, Context, Handler, Head, Limits, Loan, Machine, Outbox, Part,
     Pool, PooledBuf, Refused, Response, ResponseEvent, Route, Routed, Sink, WireError,
 };
+
+const BASELINE: &str = "\
+wire: requests through our protocols in memory. Compare with wire/raw, frames with a length, which
+is the least that a protocol does. Lines \"change\" compare with the run before: improved (faster),
+regressed (slower) or no change (same).";
 
 /// Body sizes of the original benchmark.
 const SIZES: [usize; 3] = [8, 2048, 65_536];
@@ -343,4 +348,9 @@ fn h2_with(c: &mut Criterion, names: [&str; 2], changing: Option<ChangingFields>
 }
 
 criterion_group!(benches, raw, h1, h2);
-criterion_main!(benches);
+
+fn main() {
+    println!("{BASELINE}\n");
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
