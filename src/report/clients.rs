@@ -13,7 +13,8 @@ use crate::stats::location::{self, Sample};
 use crate::stats::verdict::{Floor, Verdict};
 
 use super::cell::{CellTrials, headers};
-use super::text::{align, connections};
+use super::text::{WIDTH_MAX, align, connections};
+use super::wrap::wrap;
 use super::{Run, units};
 
 /// Cells of one client by their number.
@@ -65,18 +66,22 @@ fn table(clients: [(&Client, &Cells<'_>); 2]) -> Option<String> {
     let (array, connections) = (units::array(&trial.array), connections(trial.connections));
     let load = format!("{array}, {connections}, {} in flight", trial.in_flight);
     let head = format!("x standard by client: {load}, the same processes");
-    (!pairs.is_empty()).then(|| format!("{head}\n{}{}", align(&lines), note(clients)))
+    let head = wrap("", &head, WIDTH_MAX);
+    (!pairs.is_empty()).then(|| head + &align(&lines) + &note(clients))
 }
 
 /// Names the headers of clients that sent different ones.
 fn note(clients: [(&Client, &Cells<'_>); 2]) -> String {
     let sent = clients.map(|(client, cells)| Some((client.name(), headers(cells.values())?)));
     match sent {
-        [Some((first, headers)), Some((second, others))] if headers != others => format!(
-            "  {first} sent {} headers and {second} {} ones; --equal-headers makes both equal\n",
-            headers.name(),
-            others.name()
-        ),
+        [Some((first, headers)), Some((second, others))] if headers != others => {
+            let note = format!(
+                "{first} sent {} headers and {second} {} ones; --equal-headers makes both equal",
+                headers.name(),
+                others.name()
+            );
+            wrap("  ", &note, WIDTH_MAX)
+        }
         _ => String::new(),
     }
 }

@@ -153,10 +153,10 @@ impl Comparison {
             }
         }
         for count in &self.counts {
-            text.push_str(&format!("  {}\n", count.line()));
+            text.push_str(&wrap("  ", &count.line(), WIDTH_MAX));
         }
         if let Some(reason) = self.no_verdict() {
-            return text + &reason + "\n";
+            return text + &wrap("", &reason, WIDTH_MAX);
         }
         let has_standard = self.cells.iter().any(|cell| cell.measure == Measure::Standard);
         let same = format!(
@@ -209,11 +209,12 @@ fn table(measure: Measure, cells: &[&ComparedCell]) -> String {
             Measure::Standard => vec![name.clone(), old_ns, new_ns, ratio, String::new()],
         });
     }
-    let note = match measure {
-        Measure::Standard => wrap("", STANDARD, WIDTH_MAX),
-        Measure::Cost | Measure::ToStandard => String::new(),
-    };
-    align(&lines) + &note
+    if measure != Measure::Standard {
+        return align(&lines);
+    }
+    // It has no verdict.
+    lines.iter_mut().for_each(|line| line.truncate(heads.len() - 1));
+    align(&lines) + &wrap("", STANDARD, WIDTH_MAX)
 }
 
 type Pair<'a> = [CellTrials<'a>; 2];

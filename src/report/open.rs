@@ -9,8 +9,12 @@ use crate::probe::os_noise::OsNoise;
 use crate::record::Trial;
 
 use super::cell::{CellTrials, section_key};
-use super::text::{align, connections};
+use super::text::{WIDTH_MAX, align, connections};
+use super::wrap::wrap;
 use super::{Run, units};
+
+/// Cell whose reason stands below the table.
+const NO_LATENCIES: &str = "see below";
 
 /// Renders a table for each array and load with open-loop trials; `None` without such trials.
 pub fn render(run: &Run) -> Option<String> {
@@ -27,12 +31,13 @@ fn os_noise(run: &Run) -> String {
     let Some(OsNoise { watched_ns, count, lost_ns }) = run.header.os_noise else {
         return String::new();
     };
-    format!(
-        "  before the run the load generator's core was interrupted {:.0} times a second, {:.1} % of \
-         the time\n",
+    let line = format!(
+        "before the run the load generator's core was interrupted {:.0} times a second, {:.1} % of \
+         the time",
         count as f64 * 1e9 / watched_ns.max(1) as f64,
         lost_ns as f64 / watched_ns.max(1) as f64 * 100.0
-    )
+    );
+    wrap("  ", &line, WIDTH_MAX)
 }
 
 fn table(trials: &[&Trial]) -> String {
@@ -47,33 +52,43 @@ fn table(trials: &[&Trial]) -> String {
     lines[0].extend(
         rates.iter().map(|rate| format!("at {}/s: p50 / p99 / p99.9", units::rate(*rate as f64))),
     );
+    let mut notes = String::new();
     for (rung, cells) in &rows {
-        let cell = |rate| cells.get(rate).map_or_else(|| "-".to_owned(), latencies);
-        lines.push(std::iter::once((*rung).to_owned()).chain(rates.iter().map(cell)).collect());
+        let mut line = vec![(*rung).to_owned()];
+        for rate in &rates {
+            let cell = cells.get(rate).map_or_else(|| Ok("-".to_owned()), latencies);
+            line.push(cell.unwrap_or_else(|reason| {
+                let rate = units::rate(*rate as f64);
+                notes.push_str(&wrap("  ", &format!("{rung} at {rate}/s: {reason}"), WIDTH_MAX));
+                NO_LATENCIES.to_owned()
+            }));
+        }
+        lines.push(line);
     }
-    format!(
-        "open loop: {}, {}, at most {} in flight; latency since a request was due\n{}",
+    let head = format!(
+        "open loop: {}, {}, at most {} in flight; latency since a request was due",
         units::array(&first.array),
         connections(first.connections),
         first.in_flight,
-        align(&lines)
-    )
+    );
+    wrap("", &head, WIDTH_MAX) + &align(&lines) + &notes
 }
 
 fn rate(trial: &Trial) -> Option<u64> {
     trial.offered_hz.map(|rate| rate.round() as u64)
 }
 
-fn latencies(cell: &CellTrials<'_>) -> String {
+/// Returns the quantiles, or the reason why there are none.
+fn latencies(cell: &CellTrials<'_>) -> Result<String, String> {
     if let Some(obstacle) = cell.obstacle() {
-        return obstacle;
+        return Err(obstacle);
     }
     if cell.is_noisy() {
-        return format!("refused: {}", cell.discards()[0]);
+        return Err(format!("refused: {}", cell.discards()[0]));
     }
-    let Some(all) = cell.latencies() else { return "-".to_owned() };
+    let Some(all) = cell.latencies() else { return Ok("-".to_owned()) };
     let quantile = |quantile| units::time(all.quantile(quantile) as f64);
-    format!("{} / {} / {}", quantile(0.5), quantile(0.99), quantile(0.999))
+    Ok(format!("{} / {} / {}", quantile(0.5), quantile(0.99), quantile(0.999)))
 }
 
 #[cfg(test)]
@@ -109,6 +124,7 @@ mod tests {
         let header = Header { os_noise: Some(os_noise), ..header() };
         let run = Run::new(header, vec![open("uring/raw/npy", 0, 30_000.0)]);
         let text = render(&run).unwrap();
-        assert!(text.ends_with("interrupted 430 times a second, 1.4 % of the time\n"), "{text}");
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.ends_with("interrupted 430 times a second, 1.4 % of the time"), "{text}");
     }
 }

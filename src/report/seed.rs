@@ -10,6 +10,8 @@ use crate::axis::{Family, Rung};
 
 use super::Run;
 use super::aggregate::{Row, Section, sections};
+use super::text::WIDTH_MAX;
+use super::wrap::wrap;
 
 pub const ORIGINAL_ROWS: [&str; 11] = [
     "grpc",
@@ -45,11 +47,11 @@ fn table(sections: &[Section]) -> String {
         .iter()
         .flat_map(|section| section.rows.iter().map(move |row| (section, row)))
         .collect();
-    let mut lines: Vec<(String, String)> = Vec::new();
+    let mut lines: Vec<(String, Figure)> = Vec::new();
     for name in ORIGINAL_ROWS {
         let row = rows.iter().find(|(_, row)| row.original.as_deref() == Some(name));
         let figure = row.map_or_else(
-            || " skipped: no external server of this run is this row".to_owned(),
+            || Err("skipped: no external server of this run is this row".to_owned()),
             |r| figure(*r),
         );
         lines.push((name.to_owned(), figure));
@@ -61,23 +63,31 @@ fn table(sections: &[Section]) -> String {
         "######### {points} points ({} bytes), {parallel} parallel requests #########\n",
         array.bytes
     );
-    lines.iter().fold(head, |text, (name, figure)| text + &format!("{name:<width$}:{figure}\n"))
+    let line = |(name, figure): &(String, Figure)| match figure {
+        Ok(figure) => format!("{name:<width$}:{figure}\n"),
+        Err(reason) => wrap(&format!("{name:<width$}: "), reason, WIDTH_MAX),
+    };
+    head + &lines.iter().map(line).collect::<String>()
 }
 
 fn is_original(row: &Row) -> bool {
     row.original.as_deref().is_some_and(|name| ORIGINAL_ROWS.contains(&name))
 }
 
-fn figure((section, row): (&Section, &Row)) -> String {
+/// Time of a request as text, or the reason why there is none.
+type Figure = Result<String, String>;
+
+fn figure((section, row): (&Section, &Row)) -> Figure {
     let reduced = match row.in_flight_wanted {
         Some(_) => format!(" ({} in flight)", section.in_flight),
         None => String::new(),
     };
     match &row.result {
         Ok(figures) => {
-            format!("{:>8} ms/request{reduced}", milliseconds(figures.cell.rate_hz.estimate))
+            let ms = milliseconds(figures.cell.rate_hz.estimate);
+            Ok(format!("{ms:>8} ms/request{reduced}"))
         }
-        Err(reason) => format!(" {reason}{reduced}"),
+        Err(reason) => Err(format!("{reason}{reduced}")),
     }
 }
 
@@ -105,11 +115,10 @@ fn notes(run: &Run) -> String {
                  the servers take most of the time."
             .to_owned(),
     };
-    format!(
-        "\ngRPC has all calls in flight on 1 connection. REST has one request in flight on each of 100 \
-         connections, as many as the original's client opened.\n{clock}\n{}\n",
-        run.machine()
-    )
+    let load = "gRPC has all calls in flight on 1 connection. REST has one request in flight on each \
+                of 100 connections, as many as the original's client opened.";
+    let lines = [load, &clock, &run.machine()].map(|line| wrap("", line, WIDTH_MAX));
+    format!("\n{}", lines.concat())
 }
 
 #[cfg(test)]

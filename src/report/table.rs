@@ -71,8 +71,8 @@ fn lines(section: &Section, table: Table, shares_core: bool) -> Vec<Vec<String>>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Outcome;
     use crate::record::tests::{header, trial, with};
+    use crate::record::{ArrayInfo, Outcome, Trial};
 
     fn run() -> Run {
         let failed = Outcome::Failed { reason: "died".into(), stderr: String::new() };
@@ -107,6 +107,36 @@ mod tests {
         let text = render(&run);
         let widest = text.lines().map(|line| line.chars().count()).max();
         assert!(widest <= Some(WIDTH_MAX), "{widest:?}\n{text}");
+    }
+
+    #[test]
+    fn long_reasons_take_several_lines() {
+        let long = format!("cannot start {}: no such file", "/a/long/path".repeat(20));
+        let failed = Outcome::Failed { reason: long.clone(), stderr: String::new() };
+        let mut run = run();
+        for (number, trial) in (0..).zip(run.trials.clone()) {
+            let other = Trial { cell: trial.cell + 10, round: 1, ..trial.clone() };
+            let open = Trial { offered_hz: Some(30_000.0), cell: 20 + number, ..trial.clone() };
+            let noisy = Trial { discarded: Some(long.clone()), ..open.clone() };
+            let skipped = Outcome::Skipped { reason: long.clone() };
+            let socket_failure = Some(long.clone());
+            let shape = vec![1; 60];
+            let array = ArrayInfo { shape, ..trial.array.clone() };
+            run.trials.extend([
+                with(other.clone(), failed.clone()),
+                with(Trial { cell: 30 + number, array, ..other.clone() }, skipped),
+                Trial { cell: 40 + number, discarded: Some(long.clone()), ..other },
+                Trial { socket_failure, ..open.clone() },
+                Trial { rung: "uring/raw/npy".into(), cell: 50 + number, ..noisy },
+                with(Trial { cell: 60 + number, ..open }, failed.clone()),
+            ]);
+        }
+        run.header.client = Some(long);
+        for text in [render(&run), crate::report::seed::render(&run)] {
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(WIDTH_MAX), "{widest:?}\n{text}");
+            assert!(text.contains("cannot start"), "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::aggregate::Section;
 use super::scatter::Scatter;
 use super::units;
+use super::wrap::wrap;
 use crate::record::Client;
 
 /// Indent of the columns below a first column that stands on a line of its own.
@@ -12,8 +13,9 @@ const FOLD: usize = 4;
 pub const WIDTH_MAX: usize = 100;
 
 /// Aligns columns two spaces apart: the first to the left, the others to the right. A line with
-/// fewer cells than the first line does not widen the columns. If a line would be wider than
-/// [`WIDTH_MAX`], the first column stands on a line of its own, and the others below it.
+/// fewer cells than the first line does not widen the columns, and its text may take several lines.
+/// If a line would be wider than [`WIDTH_MAX`], the first column stands on a line of its own, and
+/// the others below it.
 pub(super) fn align(lines: &[Vec<String>]) -> String {
     let columns = lines[0].len();
     let is_full = |line: &&Vec<String>| line.len() == columns;
@@ -25,16 +27,19 @@ pub(super) fn align(lines: &[Vec<String>]) -> String {
     let is_folded = widths.iter().map(|width| width + 2).sum::<usize>() > WIDTH_MAX;
     let mut text = String::new();
     for line in lines {
-        let first = if is_folded { FOLD } else { widths[0] + 2 };
-        let name = format!("  {}", line[0]);
-        if is_folded {
-            text.push_str(&format!("{name}\n{:first$}", ""));
+        let label = if is_folded {
+            text.push_str(&wrap("  ", &line[0], WIDTH_MAX));
+            " ".repeat(FOLD)
         } else {
-            text.push_str(&format!("{name:<first$}"));
+            format!("  {:<width$}", line[0], width = widths[0])
+        };
+        if !is_full(&line) {
+            text.push_str(&wrap(&format!("{label}  "), &line[1..].join("  "), WIDTH_MAX));
+            continue;
         }
-        let mut used = first;
+        let mut used = label.chars().count();
+        text.push_str(&label);
         for (cell, width) in line[1..].iter().zip(&widths[1..]) {
-            let width = if is_full(&line) { *width } else { 0 };
             if is_folded && used > FOLD && used + 2 + width > WIDTH_MAX {
                 text.push_str(&format!("\n{:FOLD$}", ""));
                 used = FOLD;

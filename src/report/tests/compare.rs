@@ -8,6 +8,11 @@ use crate::report::compare::{Comparison, Measure, is_resolved};
 use crate::report::{Run, compare_runs};
 use crate::stats::verdict::{Floor, Verdict};
 
+/// Returns the text on one line.
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn run(trials: Vec<Trial>) -> Run {
     Run::new(header(), trials)
 }
@@ -65,7 +70,7 @@ fn a_comparison_tells_of_a_busy_machine() {
     let run = Run::new(header, builds(1.0));
     let text = Comparison::of_builds(&run, Floor::default()).render();
     assert!(
-        text.starts_with("warning: before the first launch, other programs used 70 %"),
+        flat(&text).starts_with("warning: before the first launch, other programs used 70 %"),
         "{text}"
     );
 }
@@ -101,7 +106,8 @@ fn uncountable_allocations_are_no_objection() {
         comparison([counted(Side::Old, 2, None, 0), counted(Side::New, 2, Some(9), 0)]);
     assert_eq!(comparison.objections(), [""; 0]);
     let text = comparison.render();
-    assert!(text.contains("allocations per request: cannot be counted in the old build"), "{text}");
+    let line = "allocations per request: cannot be counted in the old build";
+    assert!(flat(&text).contains(line), "{text}");
 }
 
 #[test]
@@ -191,7 +197,7 @@ fn a_standard_server_is_shown_without_a_verdict() {
         "{text}"
     );
     assert!(line("  uring/h2").ends_with("same"), "{text}");
-    assert!(text.contains("and the noise of both runs"), "{text}");
+    assert!(flat(&text).contains("and the noise of both runs"), "{text}");
 }
 
 #[test]
@@ -239,7 +245,7 @@ fn a_comparison_without_a_verdict_says_why() {
         assert!(reason.starts_with(why), "{reason}");
         assert_eq!(comparison.objections(), [""; 0]);
         let text = comparison.render();
-        assert!(text.ends_with(&(reason + "\n")) && !text.contains("same: no"), "{text}");
+        assert!(flat(&text).ends_with(&reason) && !text.contains("same: no"), "{text}");
     }
 }
 
@@ -251,7 +257,7 @@ fn cells_without_a_verdict_are_counted_where_others_have_one() {
     let comparison = Comparison::of_builds(&run(trials), Floor::of_share(0.02));
     assert_eq!(comparison.no_verdict(), None);
     let text = comparison.render();
-    assert!(text.ends_with("there is no verdict on 1 of 2 cells\n"), "{text}");
+    assert!(flat(&text).ends_with("there is no verdict on 1 of 2 cells"), "{text}");
 }
 
 #[test]
@@ -262,4 +268,23 @@ fn a_cell_that_fails_on_the_old_side_only_is_no_objection() {
     let comparison = Comparison::of_builds(&run(trials), Floor::of_share(0.02));
     assert_eq!(comparison.objections(), [""; 0]);
     assert!(comparison.render().contains("old: INVALID in 1 of 11 rounds: died"));
+}
+
+#[test]
+fn lines_of_a_comparison_fit_a_hundred_columns() {
+    let reason = format!("ended early: {}", "/a/long/path".repeat(20));
+    let failed = Outcome::Failed { reason, stderr: String::new() };
+    let named = |trial: Trial| Trial { rung: format!("external/{}/npy", "n".repeat(70)), ..trial };
+    let mut trials = builds(1.0);
+    trials.extend([Side::Old, Side::New].map(|side| named(counted(side, 2, None, 0))));
+    trials.extend(builds(1.1).into_iter().map(named));
+    let run = |trials: &[Trial]| run(trials.to_vec());
+    let fine = Comparison::of_builds(&run(&trials), Floor::of_share(0.02)).render();
+    let failed = trials.iter().map(|trial| with(trial.clone(), failed.clone()));
+    let failed =
+        Comparison::of_builds(&run(&failed.collect::<Vec<_>>()), Floor::default()).render();
+    for text in [fine, failed] {
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(100), "{widest:?}\n{text}");
+    }
 }
