@@ -76,6 +76,23 @@ impl Control {
         Some(Control { rung: rung.clone(), added_ns, found_ns, base })
     }
 
+    /// Returns the reason why the delay control among `cells` has no result; `None` if it has one,
+    /// or if no cell is delayed.
+    pub(super) fn obstacle(cells: &[CellTrials<'_>], family: &Family) -> Option<String> {
+        let delayed: Vec<&CellTrials<'_>> =
+            cells.iter().filter(|cell| requested_ns(cell).is_some()).collect();
+        let rung = &delayed.first()?.first().rung;
+        if Control::evaluate(cells, family).is_some() {
+            return None;
+        }
+        let usual = cell::find(cells, rung, Variant::Usual);
+        let reason = delayed.into_iter().chain(usual).find_map(CellTrials::obstacle);
+        Some(reason.map_or_else(
+            || format!("{rung} was not measured with and without the delay in one launch"),
+            |reason| format!("{rung}: {reason}"),
+        ))
+    }
+
     /// Returns false if more launches could still tell whether the delay is found.
     pub(super) fn is_decided(&self) -> bool {
         self.found_ns.contains(0.0) == Some(false)

@@ -16,6 +16,8 @@ pub const WIDTH_WANTED: f64 = 0.02;
 pub struct Noise {
     pub twins: Option<Twins>,
     pub control: Option<Control>,
+    /// Reason why a run with a delayed rung has no control.
+    pub control_obstacle: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +30,8 @@ impl Noise {
     /// Evaluates the controls among `cells`. `family` holds the ratios of the section.
     pub(super) fn evaluate(cells: &[CellTrials<'_>], family: &Family) -> Noise {
         let twins = Twins::evaluate(cells, family);
-        Noise { twins, control: Control::evaluate(cells, family) }
+        let control = Control::evaluate(cells, family);
+        Noise { twins, control, control_obstacle: Control::obstacle(cells, family) }
     }
 
     /// Returns the noise floor: the largest difference that is not shown. It is zero without twins.
@@ -48,7 +51,10 @@ impl Noise {
             };
             format!("A/A: {rung} against itself {ratio}: {floor}")
         });
-        twins.into_iter().chain(self.control.as_ref().map(Control::line)).collect()
+        let control = self.control.as_ref().map(Control::line);
+        let obstacle = self.control_obstacle.as_ref();
+        let obstacle = obstacle.map(|reason| format!("control: it could not be made: {reason}"));
+        [twins, control, obstacle].into_iter().flatten().collect()
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Ratios {
     logs: Vec<Option<Interval>>,
     pub(super) floor: Floor,
     pub(super) control: Option<Control>,
+    /// Reason why a load with a delayed rung has no control.
+    pub(super) control_obstacle: Option<String>,
 }
 
 impl<'a> LoadCells<'a> {
@@ -76,7 +78,9 @@ impl<'a> LoadCells<'a> {
         let members: Vec<Member> = pairs.iter().map(member).collect();
         let family = Family::new(Bootstrap::default(), &members);
         let noise = Noise::evaluate(&self.cells, &family);
-        Ratios { logs: family.intervals(), floor: noise.floor(), control: noise.control }
+        let floor = noise.floor();
+        let Noise { control, control_obstacle, .. } = noise;
+        Ratios { logs: family.intervals(), floor, control, control_obstacle }
     }
 
     /// Returns the share by which a server differed from itself.

@@ -8,7 +8,7 @@ use super::super::{Run, units};
 use super::Answer;
 use super::encodings::Encodings;
 use super::layers::Layers;
-use super::load_cells::Ratio;
+use super::load_cells::{Ratio, Ratios};
 
 /// Size of a message above which tonic refuses it, if its limits stay as they are.
 const TONIC_BYTES_MAX: u64 = 4 << 20;
@@ -159,10 +159,14 @@ fn confidence(answer: &Answer<'_>) -> String {
         .map(|table| &table.ratios)
         .chain(answer.encodings.iter().map(|table| &table.ratios));
     let noise = answer.loads.iter().map(|load| load.noise_share()).fold(0.0, f64::max);
-    let controls: Vec<String> = all
-        .filter_map(|ratios| ratios.control.as_ref())
-        .map(|control| control.sentence())
-        .collect();
+    let control = |ratios: &Ratios| match (&ratios.control, &ratios.control_obstacle) {
+        (Some(control), _) => Some(control.sentence()),
+        (None, Some(reason)) => {
+            Some(format!("The control with an added delay could not be made: {reason}."))
+        }
+        (None, None) => None,
+    };
+    let controls: Vec<String> = all.filter_map(control).collect();
     let twins = format!(
         "A server against itself differed by up to {:.0} %, and smaller differences are marked \
          with =.",

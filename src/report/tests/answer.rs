@@ -2,8 +2,7 @@
 
 use crate::record::tests::{header, trial};
 use crate::record::{ArrayInfo, Header, Outcome, Trial, Variant};
-use crate::report::Run;
-use crate::report::answer;
+use crate::report::{Run, answer, table};
 
 const CHAIN: [(&str, u64); 9] = [
     ("tokio/tonic/protobuf:prost", 13_000),
@@ -139,6 +138,21 @@ fn a_rung_that_failed_is_named_and_its_layer_joins_the_next() {
         line(&text, "Failed").contains("tokio/hyper-h2:tuned/protobuf:prost: INVALID"),
         "{text}"
     );
+}
+
+#[test]
+fn a_control_that_could_not_be_made_is_named_with_its_reason() {
+    let mut run = run();
+    let failed = Outcome::Failed { reason: "died".into(), stderr: String::new() };
+    let delayed = Trial { cell: 22, variant: Variant::Delayed { ns: 500 }, ..trial(CHAIN[0].0, 0, 1) };
+    run.trials.push(Trial { outcome: failed, ..delayed });
+    let control = "could not be made: tokio/tonic/protobuf:prost: INVALID in 1 of 1 rounds: died";
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = text(&run);
+    let sentence = format!("The control with an added delay {control}.");
+    assert!(flat(&text).contains(&sentence), "{text}");
+    let text = table::render(&run);
+    assert!(flat(&text).contains(&format!("control: it {control}")), "{text}");
 }
 
 #[test]
