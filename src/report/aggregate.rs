@@ -318,7 +318,8 @@ fn status(
         Some(ceiling) => status.with_ceiling(ceiling, rate_hz),
         None => status,
     };
-    status.with_plateau(stack(&cell.first().rung), rate_hz, rates)
+    let status = status.with_plateau(stack(&cell.first().rung), rate_hz, rates);
+    status.with_reconnects(cell.reconnects())
 }
 
 fn stack(rung: &str) -> &str {

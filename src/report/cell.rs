@@ -164,6 +164,15 @@ impl<'a> CellTrials<'a> {
         self.measured().into_iter().map(logs).collect()
     }
 
+    /// Returns the number of connections that the server ended and the load generator replaced.
+    pub(super) fn reconnects(&self) -> u64 {
+        let of_trial = |trial: &&Trial| match &trial.outcome {
+            Outcome::Measured(measured) => measured.reconnects,
+            _ => 0,
+        };
+        self.0.iter().map(of_trial).sum()
+    }
+
     /// Averages the page faults of all blocks. Most windows have none, so a median would be 0.
     pub(super) fn page_faults(&self) -> Option<f64> {
         let measured = self.measured();

@@ -132,8 +132,8 @@ pub(super) const LEGEND: [&str; 8] = [
      Ratios are taken within blocks; the intervals of all ratios of a table hold together at 95 %.",
     "= before a ratio: no difference was shown, or it is within the noise floor (A/A).",
     "requests/s: >= is a lower bound; the server could do more (status CLIENT-LIMITED).",
-    "status: VALID, CLIENT-LIMITED, NOISY (most trials were disturbed; for orientation only), DNF, \
-     INVALID; the reasons stand below the table.",
+    "status: VALID, CLIENT-LIMITED, NOISY (most trials were disturbed; for orientation only), \
+     RECONNECTED (the server ended connections), DNF, INVALID; the reasons stand below the table.",
     "headers of the requests: changing = another traceparent in each, and over gRPC another \
      grpc-timeout; indexed = the same, in the server's table of fields; equal = one head again and \
      again, which is all that h2load and wrk send.",

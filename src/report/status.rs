@@ -5,6 +5,7 @@
 //! | `VALID` | the server's core was the busy one: the rate is the server's limit |
 //! | `CLIENT-LIMITED` | it was not: the rate is a lower bound (`>=`); CPU per request stands |
 //! | `NOISY` | most trials were discarded, so all were used: for orientation only |
+//! | `RECONNECTED` | the server ended connections, which were replaced; its figures contain that |
 //! | `DNF` | a trial exceeded its time budget |
 //! | `INVALID` | a reply was wrong, or a process failed: no figures |
 //!
@@ -31,6 +32,7 @@ pub enum Status {
     Valid,
     ClientLimited(String),
     Noisy(String),
+    Reconnected(String),
 }
 
 impl Status {
@@ -76,18 +78,36 @@ impl Status {
         Status::ClientLimited(format!("{} other stacks reach the same rate", others.len()))
     }
 
+    /// Adds that the server ended `count` connections between requests.
+    pub(super) fn with_reconnects(self, count: u64) -> Status {
+        if count == 0 {
+            return self;
+        }
+        let connections = if count == 1 { "connection" } else { "connections" };
+        let said = format!("the server ended {count} {connections}, which were replaced");
+        match self {
+            Status::Valid => Status::Reconnected(said),
+            Status::ClientLimited(reason) => Status::ClientLimited(format!("{reason}; {said}")),
+            Status::Noisy(reason) => Status::Noisy(format!("{reason}; {said}")),
+            Status::Reconnected(_) => self,
+        }
+    }
+
     pub fn word(&self) -> &'static str {
         match self {
             Status::Valid => "VALID",
             Status::ClientLimited(_) => "CLIENT-LIMITED",
             Status::Noisy(_) => "NOISY",
+            Status::Reconnected(_) => "RECONNECTED",
         }
     }
 
     pub fn reason(&self) -> &str {
         match self {
             Status::Valid => "",
-            Status::ClientLimited(reason) | Status::Noisy(reason) => reason,
+            Status::ClientLimited(reason) | Status::Noisy(reason) | Status::Reconnected(reason) => {
+                reason
+            }
         }
     }
 

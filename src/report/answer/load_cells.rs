@@ -63,6 +63,12 @@ impl<'a> LoadCells<'a> {
         self.usual().filter_map(|cell| Some((cell.first().rung.as_str(), cell.obstacle()?)))
     }
 
+    /// Returns the numbers of connections that servers ended.
+    pub(super) fn reconnects(&self) -> impl Iterator<Item = (&'a str, u64)> {
+        let counts = self.usual().map(|cell| (cell.first().rung.as_str(), cell.reconnects()));
+        counts.filter(|(_, count)| *count > 0)
+    }
+
     /// Returns the cost of a request; `None` if the rung was not measured.
     pub(super) fn cost_ns(&self, rung: &str) -> Option<Interval> {
         cell::geometric_center(&self.find(rung)?.server_costs())

@@ -1,5 +1,7 @@
 //! The answer in sentences, made from the figures of the tables.
 
+use std::collections::BTreeMap;
+
 use crate::record::ArrayInfo;
 use crate::stats::verdict::Verdict;
 
@@ -23,6 +25,7 @@ pub(super) fn render(run: &Run, answer: &Answer<'_>, width: usize) -> String {
         ("How sure", confidence(answer)),
         ("Open", unresolved(answer)),
         ("Failed", obstacles(answer)),
+        ("Dropped", reconnects(answer)),
         (
             "Not shown",
             "a network, more than one core, work in the handler, TLS, memory, frames of 16 KiB as \
@@ -213,4 +216,17 @@ fn obstacles(answer: &Answer<'_>) -> String {
         }
     }
     reasons.join(" ")
+}
+
+/// Names the servers that ended connections while they were loaded.
+fn reconnects(answer: &Answer<'_>) -> String {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for (rung, count) in answer.loads.iter().flat_map(|load| load.reconnects()) {
+        *counts.entry(rung).or_default() += count;
+    }
+    let sentence = |(rung, count): (&str, u64)| {
+        let connections = if count == 1 { "connection" } else { "connections" };
+        format!("{rung} ended {count} {connections}, which were replaced.")
+    };
+    counts.into_iter().map(sentence).collect::<Vec<_>>().join(" ")
 }

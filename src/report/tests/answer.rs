@@ -141,10 +141,24 @@ fn a_rung_that_failed_is_named_and_its_layer_joins_the_next() {
 }
 
 #[test]
+fn a_server_that_ended_connections_is_named_with_their_number() {
+    let mut run = run();
+    assert!(!text(&run).contains("Dropped"));
+    for trial in run.trials.iter_mut().filter(|trial| trial.rung == "uring/h1/json").take(2) {
+        let Outcome::Measured(measured) = &mut trial.outcome else { unreachable!() };
+        measured.reconnects = 3;
+    }
+    let text = text(&run);
+    let dropped = "uring/h1/json ended 6 connections, which were replaced.";
+    assert!(line(&text, "Dropped").ends_with(dropped), "{text}");
+}
+
+#[test]
 fn a_control_that_could_not_be_made_is_named_with_its_reason() {
     let mut run = run();
     let failed = Outcome::Failed { reason: "died".into(), stderr: String::new() };
-    let delayed = Trial { cell: 22, variant: Variant::Delayed { ns: 500 }, ..trial(CHAIN[0].0, 0, 1) };
+    let delayed =
+        Trial { cell: 22, variant: Variant::Delayed { ns: 500 }, ..trial(CHAIN[0].0, 0, 1) };
     run.trials.push(Trial { outcome: failed, ..delayed });
     let control = "could not be made: tokio/tonic/protobuf:prost: INVALID in 1 of 1 rounds: died";
     let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -53,6 +53,25 @@ fn a_cell_that_lost_most_of_its_trials_is_noisy() {
 }
 
 #[test]
+fn a_server_that_ended_connections_is_not_just_valid() {
+    let dropping = |reconnects: u64, client: f64| {
+        let mut trial = trial("external/short/npy", 0, 9_900);
+        let Outcome::Measured(measured) = &mut trial.outcome else { unreachable!() };
+        measured.reconnects = reconnects;
+        measured.client_cpu.total_ns = (client * measured.wall_ns as f64) as u64;
+        let again = Trial { round: 1, ..trial.clone() };
+        let figures = sections(&[trial, again]).remove(0).rows.remove(0).result;
+        figures.expect("figures").status
+    };
+    let said = |status: &Status| (status.word(), status.reason().to_owned());
+    assert_eq!(said(&dropping(0, 0.5)), ("VALID", String::new()));
+    let reason = "the server ended 6 connections, which were replaced";
+    assert_eq!(said(&dropping(3, 0.5)), ("RECONNECTED", reason.to_owned()));
+    let limited = said(&dropping(3, 0.9));
+    assert_eq!(limited, ("CLIENT-LIMITED", format!("load generator 90 % busy; {reason}")));
+}
+
+#[test]
 fn one_wrong_reply_makes_a_cell_invalid() {
     let good = trial("uring/raw/reflect", 0, 1000);
     let failed = Outcome::Failed { reason: "wrong reply".into(), stderr: String::new() };
