@@ -1,6 +1,7 @@
 //! A mistake of a user, or a closed stream, ends in one message and an exit status of its own. It
 //! never ends in a panic or in a lost run.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -8,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use ndecho::record::trial_spec::RequestHeaders;
-use ndecho::record::{Line, Outcome, Trial};
+use ndecho::record::{Line, Outcome, Trial, Variant};
 
 #[path = "peers/ring.rs"]
 mod ring;
@@ -215,6 +216,9 @@ fn without_io_uring_the_other_rungs_are_measured() {
     assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
     assert_eq!(stderr.matches("io_uring is not available").count(), 1, "{stderr}");
     assert!(stdout.contains("the load generator ran on poll(2)"), "{stdout}");
+    let nulls = trials(&out).into_iter().filter(|trial| trial.variant == Variant::Null);
+    let nulls: BTreeSet<String> = nulls.map(|trial| trial.rung).collect();
+    assert!(nulls.contains("tokio/h1/npy") && nulls.contains("tokio/h2/npy"), "{nulls:?}");
     for trial in trials(&out) {
         match &trial.outcome {
             Outcome::Measured(measured) => {

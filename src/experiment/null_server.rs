@@ -3,12 +3,17 @@
 //! The null server of a protocol is our own stack on the ring without a codec. It returns the bytes
 //! that came, so its replies pass the same checks and cost the load generator the same work as
 //! those of any server. A rate near that of the null server is the limit of the load generator.
+//!
+//! Where io_uring is not available, the same stack runs on epoll. It is slower, so the load
+//! generator may not be the busy side; the ceiling is then a lower bound.
 
 use std::time::Duration;
 
+use crate::axis::{Driver, Rung};
 use crate::record::Variant;
 use crate::record::trial_spec::Length;
 
+use super::any_rung::AnyRung;
 use super::cell::Cell;
 
 const WINDOW: Duration = Duration::from_millis(100);
@@ -37,6 +42,22 @@ pub fn cells(cells: &[Cell]) -> Vec<Cell> {
         }
     }
     null_cells
+}
+
+/// Moves all null servers to epoll, also as the names by which other cells refer to them.
+pub fn move_to_epoll(cells: &mut [Cell]) {
+    for cell in cells {
+        cell.null = cell.null.and_then(on_epoll);
+        if let (Variant::Null, AnyRung::Own(rung)) = (cell.variant, &cell.rung)
+            && let Some(rung) = on_epoll(*rung)
+        {
+            cell.rung = rung.into();
+        }
+    }
+}
+
+fn on_epoll(rung: Rung) -> Option<Rung> {
+    Rung::new(Driver::Tokio, rung.protocol(), rung.codec(), rung.transport()).ok()
 }
 
 #[cfg(test)]

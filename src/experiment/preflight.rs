@@ -9,12 +9,14 @@ use crate::driver::DriverError;
 use crate::driver::uring::ring::KernelRing;
 use crate::probe::neighbours::{self, Neighbour};
 use crate::probe::{host, memory};
+use crate::record::Variant;
 use crate::record::trial_spec::ClientIo;
 use crate::sys::descriptors;
 
 use super::any_rung::AnyRung;
 use super::cell::Cell;
 use super::group::{self, Group};
+use super::null_server;
 use super::plan::Plan;
 use super::testbed::Testbed;
 
@@ -89,9 +91,10 @@ impl Findings {
         plan.knobs.io = Some(ClientIo::Ring);
     }
 
-    /// Skips the rungs that need a ring. The load generator does without one.
+    /// Skips the rungs that need a ring. The load generator and null servers do without one.
     fn skip_rungs_on_rings(&mut self, error: &DriverError, plan: &mut Plan) {
         plan.knobs.io = Some(ClientIo::Poll);
+        null_server::move_to_epoll(&mut plan.cells);
         let mut skipped = 0;
         for cell in plan.cells.iter_mut().filter(|cell| cell.skip.is_none()) {
             if needs_ring(cell) {
@@ -99,7 +102,8 @@ impl Findings {
                 skipped += 1;
             }
         }
-        if plan.cells.iter().all(|cell| cell.skip.is_some()) {
+        let is_tried = |cell: &Cell| cell.skip.is_none() && cell.variant != Variant::Null;
+        if !plan.cells.iter().any(is_tried) {
             self.fatal.push(format!(
                 "{error}; all chosen rungs need it: choose others with --rungs 'tokio/*'"
             ));
@@ -197,6 +201,12 @@ mod tests {
         for cell in &plan.cells {
             assert_eq!(cell.skip.is_some(), cell.rung.to_string().starts_with("uring"), "{cell}");
         }
+        let is_null = |cell: &&Cell| cell.variant == Variant::Null;
+        let nulls: Vec<String> = plan.cells.iter().filter(is_null).map(Cell::to_string).collect();
+        assert_eq!(nulls, ["tokio/h2/protobuf 8 B 1x1000 null", "tokio/h1/npy 8 B 50x1 null"]);
+        let axum = plan.cells.iter().find(|cell| cell.rung.to_string() == "tokio/axum/npy");
+        let null = axum.and_then(|cell| cell.null).map(|rung| rung.to_string());
+        assert_eq!(null.as_deref(), Some("tokio/h1/npy"), "its ceiling is known");
         assert_eq!(plan.knobs.io, Some(ClientIo::Poll));
         plan.cells.retain(|cell| cell.skip.is_some());
         let mut findings = Findings::default();
