@@ -112,11 +112,14 @@ fn two_clients_load_the_same_processes_and_have_tables_of_their_own() {
         let is_other = |trial: &&Trial| trial.cell == own.cell && trial.client == Client::H2load;
         let other = trials.iter().find(is_other).expect("both clients try each cell");
         if own.rung.starts_with("uring/raw") {
+            assert!(own.sched_stats.is_some(), "no other client visited it");
             let reason = "only our own client speaks raw frames".to_owned();
             assert_eq!(other.outcome, Outcome::Skipped { reason });
             continue;
         }
         assert_eq!(load(own).target().pid, load(other).target().pid, "{}", own.rung);
+        let waits = [own, other].map(|trial| trial.sched_stats);
+        assert_eq!(waits, [None, None], "{}: waits of both clients together", own.rung);
         assert_eq!(measured(own).slices.len(), measured(other).slices.len(), "{}", own.rung);
         assert_eq!(load(own).knobs.headers, RequestHeaders::Changing, "{}", own.rung);
         assert_eq!(load(other).knobs.headers, RequestHeaders::Equal, "{}", own.rung);

@@ -171,8 +171,9 @@ impl Member {
 
     fn finish(mut self, runner: &TrialRunner<'_>) -> Vec<TrialResult> {
         let after = SchedSnapshot::read(self.server.pid()).ok();
-        let sched_stats =
-            self.threads.take().zip(after).map(|(before, after)| after.since(&before));
+        // Waits of the whole launch are those of a client only if no other visited the server.
+        let threads = self.threads.take().filter(|_| self.visitors.len() == 1);
+        let sched_stats = threads.zip(after).map(|(before, after)| after.since(&before));
         let socket = accepted_socket(&self.server);
         let states = std::mem::take(&mut self.visitors);
         let is_needed = states.len() > 1;

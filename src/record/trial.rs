@@ -62,6 +62,7 @@ pub struct Trial {
     pub socket_failure: Option<String>,
     /// Use of the machine by others while the load ran.
     pub disturbance: Option<Disturbance>,
+    /// Waits of the server's threads; `None` if several clients loaded its process in turns.
     #[serde(rename = "waits")]
     pub sched_stats: Option<SchedStats>,
     /// Times of a fixed piece of work on the server's core just before and just after the load.
