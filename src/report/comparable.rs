@@ -1,5 +1,8 @@
 //! Conditions of a run that change the cost of a server. Two runs are compared only if they agree.
 //!
+//! Cells under different clients are never compared. So the conditions count that a client met in
+//! both runs, and a client that is in one of them only changes nothing.
+//!
 //! The length of a slice is the exception: it moves a figure by little, so a difference is only
 //! reported.
 
@@ -7,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::axis::Malloc;
 use crate::record::trial_spec::{Length, LoadSpec, RequestHeaders};
-use crate::record::{Trial, Variant};
+use crate::record::{Client, Trial, Variant};
 
 use super::Run;
 use super::warning::is_client_on_poll;
@@ -24,19 +27,42 @@ pub fn differences(old: &Run, new: &Run) -> Differences {
     let runs = [old, new];
     let machine = (old.header.host != new.header.host)
         .then(|| "the machine, or its settings, changed between the runs".to_owned());
-    let fatal = [
-        machine,
-        line("the client", runs.map(client)),
-        line("polling of the load generator", runs.map(busy_poll)),
-        line("system calls of the load generator", runs.map(system_calls)),
-        line("request headers", runs.map(|run| of_loads(run, headers))),
-        line("HTTP/2 settings of the load generator", runs.map(|run| of_loads(run, http2))),
-    ];
-    let slices = line("the length of a slice", runs.map(|run| of_loads(run, slice)));
+    let common: Vec<Client> = clients(old).intersection(&clients(new)).copied().collect();
+    let other_client = match common.as_slice() {
+        [] => line("the client", runs.map(client_names)),
+        _ => None,
+    };
+    let of_clients = |differences: fn([&Run; 2], Client) -> Vec<Option<String>>| {
+        common.iter().flat_map(move |client| differences(runs, *client)).flatten()
+    };
     Differences {
-        fatal: fatal.into_iter().flatten().chain(mallocs(old, new)).collect(),
-        minor: slices.into_iter().collect(),
+        fatal: [machine, other_client]
+            .into_iter()
+            .flatten()
+            .chain(of_clients(conditions))
+            .chain(mallocs(old, new))
+            .collect(),
+        minor: of_clients(|runs, client| vec![line_of_loads(SLICE, runs, client, slice)]).collect(),
     }
+}
+
+const SLICE: &str = "the length of a slice";
+
+/// Compares the conditions of the trials of one client.
+fn conditions(runs: [&Run; 2], client: Client) -> Vec<Option<String>> {
+    let mut lines = match client {
+        Client::Own => vec![
+            line("polling of the load generator", runs.map(busy_poll)),
+            line("system calls of the load generator", runs.map(system_calls)),
+        ],
+        other => {
+            let what = format!("the version of {}", other.name());
+            vec![line(&what, runs.map(|run| version(run, other)))]
+        }
+    };
+    lines.push(line_of_loads("request headers", runs, client, headers));
+    lines.push(line_of_loads("HTTP/2 settings of the load generator", runs, client, http2));
+    lines
 }
 
 fn line(what: &str, [old, new]: [Option<String>; 2]) -> Option<String> {
@@ -44,8 +70,36 @@ fn line(what: &str, [old, new]: [Option<String>; 2]) -> Option<String> {
     Some(format!("{what}: {old} in the old run, {new} in the new one"))
 }
 
-fn client(run: &Run) -> Option<String> {
-    Some(run.header.client.clone().unwrap_or_else(|| "own".to_owned()))
+/// Compares a value of the loads of one client.
+fn line_of_loads(
+    what: &str,
+    runs: [&Run; 2],
+    client: Client,
+    value: fn(&LoadSpec) -> String,
+) -> Option<String> {
+    let what = match client {
+        Client::Own => what.to_owned(),
+        other => format!("{what}, {}", other.name()),
+    };
+    line(&what, runs.map(|run| of_loads(run, client, value)))
+}
+
+/// Returns the clients of a run; our own for a run without trials.
+fn clients(run: &Run) -> BTreeSet<Client> {
+    let clients: BTreeSet<Client> = usual(run).map(|trial| trial.client).collect();
+    if clients.is_empty() { BTreeSet::from([Client::Own]) } else { clients }
+}
+
+fn client_names(run: &Run) -> Option<String> {
+    let names: Vec<&str> = clients(run).into_iter().map(Client::name).collect();
+    Some(names.join(" and "))
+}
+
+/// Returns what the header of a run says about a client that is not ours.
+fn version(run: &Run, client: Client) -> Option<String> {
+    let names = run.header.client.as_deref()?;
+    let is_named = |name: &&str| name.starts_with(client.name());
+    Some(names.split(" and ").find(is_named).unwrap_or(names).to_owned())
 }
 
 fn busy_poll(run: &Run) -> Option<String> {
@@ -60,14 +114,15 @@ fn system_calls(run: &Run) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn loads(run: &Run) -> impl Iterator<Item = (&Trial, &LoadSpec)> {
-    let usual = run.trials.iter().filter(|trial| trial.variant == Variant::Usual);
-    usual.filter_map(|trial| Some((trial, &trial.spec.as_ref()?.load)))
+fn usual(run: &Run) -> impl Iterator<Item = &Trial> {
+    run.trials.iter().filter(|trial| trial.variant == Variant::Usual)
 }
 
-/// Returns the values of all loads of the run; `None` if no trial tells them.
-fn of_loads(run: &Run, value: fn(&LoadSpec) -> String) -> Option<String> {
-    let values: BTreeSet<String> = loads(run).map(|(_, load)| value(load)).collect();
+/// Returns the values of all loads of a client; `None` if no trial tells them.
+fn of_loads(run: &Run, client: Client, value: fn(&LoadSpec) -> String) -> Option<String> {
+    let trials = usual(run).filter(|trial| trial.client == client);
+    let values: BTreeSet<String> =
+        trials.filter_map(|trial| Some(value(&trial.spec.as_ref()?.load))).collect();
     let values: Vec<String> = values.into_iter().collect();
     (!values.is_empty()).then(|| values.join(" and "))
 }
@@ -104,8 +159,7 @@ fn mallocs(old: &Run, new: &Run) -> Vec<String> {
 }
 
 fn malloc_of_rungs(run: &Run) -> BTreeMap<&str, Malloc> {
-    let timed =
-        run.trials.iter().filter(|trial| trial.variant == Variant::Usual && trial.is_timed());
+    let timed = usual(run).filter(|trial| trial.is_timed());
     let of_trial = |trial: &Trial| trial.spec.as_ref()?.servers.first()?.malloc;
     timed.filter_map(|trial| Some((trial.rung.as_str(), of_trial(trial)?))).collect()
 }
@@ -161,12 +215,49 @@ mod tests {
         let frames = fatal(&run(|spec| spec.load.knobs.h2_frame_bytes_max = 16_384));
         assert!(frames[0].ends_with("frames of 16384 B in the new one"), "{frames:?}");
         let of_header = |header: Header| fatal(&Run { header, ..run(|_| {}) });
-        let client = of_header(Header { client: Some("h2load 1.52".into()), ..header() });
-        assert_eq!(client, ["the client: own in the old run, h2load 1.52 in the new one"]);
         let polls = of_header(Header { client_busy_poll_ns: 1000, ..header() });
         assert!(polls[0].ends_with("--client-busy-poll 1000ns in the new one"), "{polls:?}");
         let host = crate::probe::host::Host { cpu_model: "another".into(), ..header().host };
         assert_eq!(of_header(Header { host, ..header() }).len(), 1);
+    }
+
+    /// Run whose trials are by `clients`, with equal headers by all but our own.
+    fn run_by(clients: &[Client], names: Option<&str>) -> Run {
+        let mut all = run(|_| {});
+        let usual = all.trials.remove(0);
+        for client in clients {
+            let mut trial = Trial { client: *client, ..usual.clone() };
+            if *client != Client::Own {
+                let load = &mut trial.spec.as_mut().unwrap().load;
+                load.knobs.headers = RequestHeaders::Equal;
+            }
+            all.trials.push(trial);
+        }
+        all.header.client = names.map(str::to_owned);
+        all
+    }
+
+    #[test]
+    fn a_client_is_compared_with_itself_only() {
+        let own = run_by(&[Client::Own], None);
+        let both = run_by(&[Client::Own, Client::H2load], Some("h2load 1.52"));
+        assert_eq!(differences(&own, &both), Differences::default());
+        let h2load = run_by(&[Client::H2load], Some("h2load 1.52"));
+        assert_eq!(differences(&both, &h2load), Differences::default());
+        let fatal = differences(&own, &h2load).fatal;
+        assert_eq!(fatal, ["the client: own in the old run, h2load in the new one"]);
+        let newer = run_by(&[Client::H2load, Client::Wrk], Some("h2load 1.60 and wrk 4.1"));
+        let fatal = differences(&both, &newer).fatal;
+        let line = "the version of h2load: h2load 1.52 in the old run, h2load 1.60 in the new one";
+        assert_eq!(fatal, [line]);
+        let mut changed = h2load.clone();
+        let load = &mut changed.trials[0].spec.as_mut().unwrap().load;
+        load.knobs.h2_frame_bytes_max = 16_384;
+        let fatal = differences(&both, &changed).fatal;
+        assert!(
+            fatal[0].starts_with("HTTP/2 settings of the load generator, h2load: "),
+            "{fatal:?}"
+        );
     }
 
     #[test]
