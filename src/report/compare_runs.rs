@@ -109,7 +109,8 @@ fn pairs<'a>(
 }
 
 fn pairs_of_section<'a>(sections: &[Option<Section<'a>>; 2]) -> Vec<Pair<'a>> {
-    let cells = |side: usize| sections[side].as_ref().map_or(&[][..], |section| section.cells.as_slice());
+    let cells =
+        |side: usize| sections[side].as_ref().map_or(&[][..], |section| section.cells.as_slice());
     let floors = sections.iter().flatten().map(|section| section.floor);
     let floor = floors.fold(Floor::default(), Floor::max);
     let all = || [0, 1].into_iter().flat_map(|side| usual(cells(side)).map(CellTrials::first));

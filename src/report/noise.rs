@@ -40,6 +40,11 @@ impl Noise {
         floor.unwrap_or_default()
     }
 
+    /// Returns the share by which a rung differed from itself; `None` if the run does not tell it.
+    pub(super) fn share(&self) -> Option<f64> {
+        Floor::of_twins(&self.twins.as_ref()?.log_ratio).map(Floor::share)
+    }
+
     pub fn lines(&self) -> Vec<String> {
         let twins = self.twins.as_ref().map(|Twins { rung, log_ratio }| {
             let ratio = units::ratio(&log_ratio.exp());

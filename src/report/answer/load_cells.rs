@@ -89,9 +89,9 @@ impl<'a> LoadCells<'a> {
         Ratios { logs: family.intervals(), floor, control, control_obstacle }
     }
 
-    /// Returns the share by which a server differed from itself.
-    pub(super) fn noise_share(&self) -> f64 {
-        self.ratios(&[]).floor.share()
+    /// Returns the share by which a server differed from itself, if the load has such a control.
+    pub(super) fn noise_share(&self) -> Option<f64> {
+        Noise::evaluate(&self.cells, &Family::new(Bootstrap::default(), &[])).share()
     }
 
     /// `8 B, 1000 in flight`.
@@ -132,6 +132,11 @@ impl Ratios {
     pub(super) fn ratio(&self, index: usize) -> Option<Ratio> {
         self.log(index).map(|(log, verdict)| Ratio { ratio: log.exp(), verdict })
     }
+}
+
+/// Returns the largest share by which a server differed from itself; `None` if no load tells it.
+pub(super) fn noise_share(loads: &[LoadCells<'_>]) -> Option<f64> {
+    loads.iter().filter_map(LoadCells::noise_share).reduce(f64::max)
 }
 
 /// A ratio of costs. Its text always has the interval.

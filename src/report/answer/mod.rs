@@ -91,7 +91,10 @@ pub fn rungs() -> Vec<&'static str> {
 /// Returns the machine, the time, the noise and the warnings.
 fn head(run: &Run, answer: &Answer<'_>, width: usize) -> String {
     let host = &run.header.host;
-    let noise = answer.loads.iter().map(|load| load.noise_share()).fold(0.0, f64::max);
+    let noise = match load_cells::noise_share(&answer.loads) {
+        Some(noise) => format!("noise up to {:.0} %", noise * 100.0),
+        None => "noise unknown".to_owned(),
+    };
     let launches = run.blocks();
     let facts = [
         host.cpu_model.clone(),
@@ -100,7 +103,7 @@ fn head(run: &Run, answer: &Answer<'_>, width: usize) -> String {
         format!("Linux {}", host.kernel.split(' ').next().unwrap_or_default()),
         units::date(run.header.started_unix_s),
         format!("{launches} launch{} of each server", if launches == 1 { "" } else { "es" }),
-        format!("noise up to {:.0} %", noise * 100.0),
+        noise,
         format!("malloc: {}", answer.loads[0].malloc()),
     ];
     let facts: Vec<String> = facts.into_iter().filter(|fact| !fact.is_empty()).collect();

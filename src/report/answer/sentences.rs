@@ -10,7 +10,7 @@ use super::super::{Run, units};
 use super::Answer;
 use super::encodings::Encodings;
 use super::layers::Layers;
-use super::load_cells::{Ratio, Ratios};
+use super::load_cells::{self, Ratio, Ratios};
 
 /// Size of a message above which tonic refuses it, if its limits stay as they are.
 const TONIC_BYTES_MAX: u64 = 4 << 20;
@@ -161,7 +161,6 @@ fn confidence(answer: &Answer<'_>) -> String {
         .iter()
         .map(|table| &table.ratios)
         .chain(answer.encodings.iter().map(|table| &table.ratios));
-    let noise = answer.loads.iter().map(|load| load.noise_share()).fold(0.0, f64::max);
     let control = |ratios: &Ratios| match (&ratios.control, &ratios.control_obstacle) {
         (Some(control), _) => Some(control.sentence()),
         (None, Some(reason)) => {
@@ -170,11 +169,14 @@ fn confidence(answer: &Answer<'_>) -> String {
         (None, None) => None,
     };
     let controls: Vec<String> = all.filter_map(control).collect();
-    let twins = format!(
-        "A server against itself differed by up to {:.0} %, and smaller differences are marked \
-         with =.",
-        noise * 100.0
-    );
+    let twins = match load_cells::noise_share(&answer.loads) {
+        Some(noise) => format!(
+            "A server against itself differed by up to {:.0} %, and smaller differences are marked \
+             with =.",
+            noise * 100.0
+        ),
+        None => "This run does not tell how far a server differs from itself.".to_owned(),
+    };
     format!("{twins} {}", controls.join(" ")).trim_end().to_owned()
 }
 

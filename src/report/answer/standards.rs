@@ -8,7 +8,7 @@ use crate::stats::bootstrap::Interval;
 use super::super::text::{WIDTH_MAX, align};
 use super::super::units;
 use super::super::wrap::wrap;
-use super::load_cells::{LoadCells, Ratio};
+use super::load_cells::{self, LoadCells, Ratio};
 
 /// Stacks whose protocol is ours. The sentence names their rungs.
 const OWN: [&str; 2] = ["uring/h2", "uring/h1"];
@@ -109,12 +109,12 @@ pub(super) fn render(loads: &[LoadCells<'_>]) -> Option<String> {
         return None;
     }
     let mut text = tables.iter().map(Standards::render).collect::<Vec<_>>().join("\n");
-    let noise = loads.iter().map(LoadCells::noise_share).fold(0.0, f64::max);
+    let noise = load_cells::noise_share(loads)
+        .map(|noise| format!(" A server against itself differed by up to {:.0} %.", noise * 100.0));
     let legend = format!(
         "Ratios of CPU per request, taken within launches, with intervals that hold together in \
-         each table at 95 %. = before a ratio: no difference was shown. A server against itself \
-         differed by up to {:.0} %.",
-        noise * 100.0
+         each table at 95 %. = before a ratio: no difference was shown.{}",
+        noise.unwrap_or_default()
     );
     text.push('\n');
     text.push_str(&wrap("", &legend, WIDTH_MAX));

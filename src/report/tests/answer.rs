@@ -175,6 +175,8 @@ fn few_launches_have_no_ratio_without_an_interval() {
     run.trials.retain(|trial| trial.round < 2);
     let text = text(&run);
     assert!(line(&text, "hyper").contains('?') && line(&text, "JSON list").contains('?'), "{text}");
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("noise unknown") && !flat.contains("itself differed by"), "{text}");
 }
 
 /// Ten launches of two sizes over gRPC, and of one over REST, with both forms of each standard.
