@@ -113,6 +113,8 @@
 //!                       text units warning wrap]
 //!     answer/           what the main job asks, in tables and sentences
 //!                       [bars choice encodings layers load_cells sentences standards]
+//!         picture/      the tables as an SVG
+//!                       [bar choice encodings layers rows svg]
 //! cli/                  flags of the programs, and all output
 //!                       [compare exec external interrupt ladder load measure ndecho old_names
 //!                       output progress run_folder server spec_file values]

@@ -2,10 +2,10 @@
 //! `cargo run --release` is the main job.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use clap::{Args, Parser, Subcommand};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -22,6 +22,7 @@ use crate::cli::run_folder::read;
 use crate::cli::server::ServeArgs;
 use crate::external::listing;
 use crate::ladder::tree;
+use crate::report::{Run, answer};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,6 +107,10 @@ struct ReportArgs {
     /// All tables, also of a run that ends in an answer; the same as --format table
     #[arg(long, conflicts_with = "format")]
     full: bool,
+
+    /// The answer of a main job as a picture (SVG), on stdout or in FILE
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["format", "full"])]
+    svg: Option<Option<PathBuf>>,
 }
 
 impl Cli {
@@ -180,6 +185,9 @@ impl RungsArgs {
 impl ReportArgs {
     fn run(&self) -> Result<(), Failure> {
         let run = read(&self.dir)?;
+        if let Some(file) = &self.svg {
+            return picture(&run, file.as_deref());
+        }
         let format = if self.full { Some(Format::Table) } else { self.format };
         let Some(comparison) = compare::recorded(&run) else {
             return Ok(print(&render(&run, format))?);
@@ -189,6 +197,15 @@ impl ReportArgs {
             Some(_) => Err(usage("a comparison of builds has the format table only")),
         }
     }
+}
+
+fn picture(run: &Run, file: Option<&Path>) -> Result<(), Failure> {
+    let svg = answer::picture(run).ok_or_else(|| {
+        usage("only a run of the main job has an answer to draw; --full and --format show this run")
+    })?;
+    let Some(file) = file else { return Ok(print(&svg)?) };
+    std::fs::write(file, svg).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(())
 }
 
 #[cfg(test)]

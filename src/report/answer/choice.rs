@@ -25,7 +25,7 @@ const BAR: usize = 30;
 
 /// Each stack with its cheapest encoding, from cheap to dear.
 pub(super) struct Choice {
-    title: String,
+    array: String,
     pub(super) rows: Vec<Row>,
 }
 
@@ -33,6 +33,7 @@ pub(super) struct Row {
     pub(super) stack: &'static str,
     pub(super) encoding: String,
     pub(super) is_ours: bool,
+    pub(super) is_best: bool,
     pub(super) cost_ns: Interval,
     /// Ratio to the cheapest; `None` for the cheapest itself.
     pub(super) to_cheapest: Option<Ratio>,
@@ -69,17 +70,21 @@ impl Choice {
             stack,
             encoding: rung.rsplit('/').next().unwrap_or_default().to_owned(),
             is_ours: rung.starts_with("uring/"),
+            is_best: rung.contains(":best/"),
             cost_ns,
             to_cheapest: (index > 0).then(|| ratios.ratio(index - 1)).flatten(),
         };
         let rows = order.into_iter().enumerate().map(row).collect();
-        Some(Choice { title: units::array(load.array()), rows })
+        Some(Choice { array: units::array(load.array()), rows })
+    }
+
+    pub(super) fn title(&self) -> String {
+        format!("The cheapest for {}: each server's best encoding", self.array)
     }
 
     pub(super) fn render(&self, width: usize) -> String {
         let bar_width = if width < 100 { 10 } else { BAR };
-        let title = format!("The cheapest for {}: each server's best encoding", self.title);
-        let mut text = wrap("3  ", &title, width);
+        let mut text = wrap("3  ", &self.title(), width);
         let largest = self.rows.iter().map(|row| row.cost_ns.estimate).fold(0.0, f64::max);
         for row in &self.rows {
             let cost = row.cost_ns.estimate;

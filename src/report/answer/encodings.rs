@@ -30,7 +30,11 @@ pub(super) struct Encodings {
 
 pub(super) struct Row {
     pub(super) name: &'static str,
+    /// Name of the standard server.
+    pub(super) server: &'static str,
     pub(super) cost_ns: Interval,
+    /// Cost of our server.
+    pub(super) own_ns: Option<f64>,
     /// Ratio to `.npy`; `None` for `.npy` itself.
     pub(super) to_npy: Option<Ratio>,
     /// Ratio of our server to the standard one, with the same encoding.
@@ -47,10 +51,17 @@ impl Encodings {
             .collect();
         // `.npy` against itself is no ratio of the family.
         let ratios = load.ratios(&pairs[1..]);
-        let row = |(index, (name, standard, _)): (usize, &(&'static str, &str, &str))| {
+        let row = |(index, (name, standard, ours)): (usize, &(&'static str, &str, &str))| {
             let to_npy = (index > 0).then(|| ratios.ratio(2 * index - 1)).flatten();
             let own = ratios.ratio(2 * index);
-            Some(Row { name, cost_ns: load.cost_ns(standard)?, to_npy, own })
+            Some(Row {
+                name,
+                server: if standard.contains("/tonic") { "tonic" } else { "axum" },
+                cost_ns: load.cost_ns(standard)?,
+                own_ns: load.cost_ns(ours).map(|cost| cost.estimate),
+                to_npy,
+                own,
+            })
         };
         let rows: Vec<Row> = ENCODINGS.iter().enumerate().filter_map(row).collect();
         (rows.len() > 1).then(|| Encodings {
@@ -61,10 +72,13 @@ impl Encodings {
         })
     }
 
-    pub(super) fn render(&self, width: usize) -> String {
+    pub(super) fn title(&self) -> String {
         let (array, connections) = (units::array(&self.array), self.connections);
-        let load = format!("{array}, {connections} connections, one request on each");
-        let mut text = wrap("2  ", &format!("What each encoding costs: {load}"), width);
+        format!("What each encoding costs: {array}, {connections} connections, one request on each")
+    }
+
+    pub(super) fn render(&self, width: usize) -> String {
+        let mut text = wrap("2  ", &self.title(), width);
         let bar_width = if width < 100 { 0 } else { BAR };
         let mut line = |cells: [&str; 5]| {
             let [name, cost, bar, to_npy, own] = cells;

@@ -25,6 +25,9 @@ const TONIC: &str = CHAIN[0].0;
 pub(super) const BEST: &str = "tokio/tonic:best/protobuf:prost_bytes";
 pub(super) const OWN: &str = "uring/h2/protobuf";
 
+pub(super) const TITLE: &str =
+    "What each layer costs: gRPC, one connection; CPU of the server per call";
+
 /// Widths of the first column, of a cell, and of its bar.
 const NAME: usize = 24;
 const CELL: usize = 17;
@@ -94,29 +97,33 @@ impl Layers {
         Scale::for_largest(self.tonic_ns)
     }
 
-    fn cell(&self, index: usize, has_bars: bool) -> String {
+    /// Returns the price of a rung of [`CHAIN`]: `2.51 [2.20-2.80]`, or `= -0.10 to 0.30`.
+    pub(super) fn price(&self, index: usize) -> String {
         let Some(step) = &self.steps[index] else {
             return "-".to_owned();
         };
-        let text = match step.ns.range {
+        match step.ns.range {
             None => "?".to_owned(),
             Some(range) if !step.is_shown => format!("= {}", self.scale().range(range)),
             Some(_) => self.scale().interval(&step.ns),
-        };
-        if !has_bars || !step.is_shown {
-            return text;
         }
-        let bar = bar(step.ns.estimate / self.tonic_ns, BAR);
-        format!("{text:<CELL$} {bar}")
+    }
+
+    fn cell(&self, index: usize, has_bars: bool) -> String {
+        let price = self.price(index);
+        match &self.steps[index] {
+            Some(step) if has_bars && step.is_shown => {
+                format!("{price:<CELL$} {}", bar(step.ns.estimate / self.tonic_ns, BAR))
+            }
+            _ => price,
+        }
     }
 }
 
 pub(super) fn table(loads: &[Layers], width: usize) -> String {
     let has_bars = NAME + loads.len() * (CELL + BAR + 2) <= width;
     let cell_width = if has_bars { CELL + BAR + 2 } else { CELL + 1 };
-    let mut text = String::from(
-        "1  What each layer costs: gRPC, one connection; CPU of the server per call\n",
-    );
+    let mut text = format!("1  {TITLE}\n");
     let mut line = |name: &str, cells: Vec<String>| {
         let cells: String = cells.iter().map(|cell| format!("{cell:<cell_width$}")).collect();
         text.push_str(format!("   {name:<0$}{cells}", NAME - 3).trim_end());

@@ -6,6 +6,7 @@
 //! | `encodings` | what does each encoding cost, compared with `.npy`? |
 //! | `choice` | which server and encoding are the cheapest for this array? |
 //! | `sentences` | what does that say, what limits it, and how sure is it? |
+//! | `picture` | the tables as an SVG |
 //!
 //! `standards` is the answer of `cargo bench`: each server against tonic or axum.
 //!
@@ -17,6 +18,7 @@ mod choice;
 mod encodings;
 mod layers;
 mod load_cells;
+mod picture;
 mod sentences;
 mod standards;
 
@@ -39,31 +41,27 @@ struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn evaluate(run: &'a Run) -> Answer<'a> {
+    /// Returns `None` for a run that asked other questions than the main job.
+    fn evaluate(run: &'a Run) -> Option<Answer<'a>> {
+        if run.header.preset != "quick" {
+            return None;
+        }
         let loads = LoadCells::all(run);
-        Answer {
+        let answer = Answer {
             layers: loads.iter().filter_map(layers::Layers::evaluate).collect(),
             encodings: loads.iter().filter_map(encodings::Encodings::evaluate).collect(),
             choices: loads.iter().filter_map(choice::Choice::evaluate).collect(),
             loads,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.layers.is_empty() && self.encodings.is_empty()
+        };
+        let is_empty = answer.layers.is_empty() && answer.encodings.is_empty();
+        (!is_empty).then_some(answer)
     }
 }
 
 /// Returns the answer in lines of at most `width` characters; `None` for a run that asked other
 /// questions than the main job.
 pub fn render(run: &Run, width: usize) -> Option<String> {
-    if run.header.preset != "quick" {
-        return None;
-    }
-    let answer = Answer::evaluate(run);
-    if answer.is_empty() {
-        return None;
-    }
+    let answer = Answer::evaluate(run)?;
     let width = width.clamp(WIDTH_MIN, WIDTH_MAX);
     let mut parts = vec![head(run, &answer, width)];
     if !answer.layers.is_empty() {
@@ -81,6 +79,17 @@ pub fn against_standards(run: &Run) -> Option<String> {
     standards::render(&LoadCells::all(run))
 }
 
+/// Returns the answer as an SVG; `None` for a run that has no answer.
+pub fn picture(run: &Run) -> Option<String> {
+    Answer::evaluate(run).map(|answer| picture::render(run, &answer))
+}
+
+/// Returns the sentences of the answer, each group with its name; `None` for a run that has no
+/// answer.
+pub fn in_short(run: &Run) -> Option<Vec<(&'static str, String)>> {
+    Answer::evaluate(run).map(|answer| sentences::parts(&answer))
+}
+
 /// Returns the names of the rungs that the tables have places for.
 pub fn rungs() -> Vec<&'static str> {
     let layers = layers::CHAIN.iter().map(|(rung, _)| *rung).chain([layers::BEST, layers::OWN]);
@@ -90,6 +99,15 @@ pub fn rungs() -> Vec<&'static str> {
 
 /// Returns the machine, the time, the noise and the warnings.
 fn head(run: &Run, answer: &Answer<'_>, width: usize) -> String {
+    let mut text = wrap("ndecho quick: ", &facts(run, answer).join(", "), width);
+    for warning in warnings(run) {
+        text.push_str(&wrap("warning: ", &warning.to_string(), width));
+    }
+    text
+}
+
+/// Returns the machine, the time and the noise.
+fn facts(run: &Run, answer: &Answer<'_>) -> Vec<String> {
     let host = &run.header.host;
     let noise = match load_cells::noise_share(&answer.loads) {
         Some(noise) => format!("noise up to {:.0} %", noise * 100.0),
@@ -106,11 +124,11 @@ fn head(run: &Run, answer: &Answer<'_>, width: usize) -> String {
         noise,
         format!("malloc: {}", answer.loads[0].malloc()),
     ];
-    let facts: Vec<String> = facts.into_iter().filter(|fact| !fact.is_empty()).collect();
-    let mut text = wrap("ndecho quick: ", &facts.join(", "), width);
+    facts.into_iter().filter(|fact| !fact.is_empty()).collect()
+}
+
+/// Returns the warnings that concern the answer, which only our own client measures.
+fn warnings(run: &Run) -> Vec<Warning> {
     let is_grave = |warning: &Warning| !matches!(warning, Warning::ForeignClient { .. });
-    for warning in warning::warnings(run).iter().filter(|warning| is_grave(warning)) {
-        text.push_str(&wrap("warning: ", &warning.to_string(), width));
-    }
-    text
+    warning::warnings(run).into_iter().filter(is_grave).collect()
 }

@@ -15,7 +15,8 @@ use super::load_cells::{self, Ratio, Ratios};
 /// Size of a message above which tonic refuses it, if its limits stay as they are.
 const TONIC_BYTES_MAX: u64 = 4 << 20;
 
-pub(super) fn render(run: &Run, answer: &Answer<'_>, width: usize) -> String {
+/// Returns the sentences, each group with its name. Groups without a sentence are left out.
+pub(super) fn parts(answer: &Answer<'_>) -> Vec<(&'static str, String)> {
     let parts = [
         ("Layers", layers(&answer.layers)),
         ("Best", best(&answer.layers)),
@@ -33,8 +34,12 @@ pub(super) fn render(run: &Run, answer: &Answer<'_>, width: usize) -> String {
                 .to_owned(),
         ),
     ];
+    parts.into_iter().filter(|(_, sentences)| !sentences.is_empty()).collect()
+}
+
+pub(super) fn render(run: &Run, answer: &Answer<'_>, width: usize) -> String {
     let mut text = String::from("In short\n");
-    for (name, sentences) in parts.into_iter().filter(|(_, sentences)| !sentences.is_empty()) {
+    for (name, sentences) in parts(answer) {
         text.push_str(&wrap(&format!("   {name:<11}"), &sentences, width));
     }
     let shared = if run.shares_core() {
@@ -74,8 +79,8 @@ fn best(loads: &[Layers]) -> String {
     let mut text = String::new();
     if !best.is_empty() {
         text.push_str(&format!(
-            "tonic with every setting that helps costs {} of tonic as documented; the README has \
-             the lines.",
+            "tonic with every setting that helps costs {} of tonic as documented; docs/BIAS.md \
+             has the lines.",
             best.join(", ")
         ));
     }

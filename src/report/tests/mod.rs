@@ -4,4 +4,5 @@ mod aggregate;
 mod answer;
 mod compare;
 mod control;
+mod picture;
 mod status;
