@@ -1,23 +1,44 @@
-//! Records of a run, read from its folder.
+//! Records of a run, read from its folder. A kept run may be compressed by gzip.
 
-use std::path::Path;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use flate2::read::MultiGzDecoder;
 
 use crate::axis::external;
 use crate::cli::output::tell;
 use crate::experiment::records::RECORDS;
 use crate::report::Run;
 
+/// First bytes of a file of gzip (RFC 1952, section 2.3.1).
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+
 /// Reads the records in the folder `place`, or in the file of that name.
 pub(super) fn read(place: &Path) -> anyhow::Result<Run> {
-    let path = if place.is_dir() { place.join(RECORDS) } else { place.to_owned() };
+    let path = records_of(place);
     let name = path.display();
-    let text = std::fs::read(&path).with_context(|| name.to_string())?;
+    let mut text = std::fs::read(&path).with_context(|| name.to_string())?;
+    if text.starts_with(GZIP_MAGIC) {
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(text.as_slice())
+            .read_to_end(&mut plain)
+            .with_context(|| format!("{name} cannot be decompressed"))?;
+        text = plain;
+    }
     // Bytes that are not text make an invalid line, whose error names the line.
     let text = String::from_utf8_lossy(&text);
     if external::are_old(&text) {
         tell(format!("{name}: external servers are now named external/..., not peer/..."));
     }
     Run::parse(&text).with_context(|| name.to_string())
+}
+
+fn records_of(place: &Path) -> PathBuf {
+    if !place.is_dir() {
+        return place.to_owned();
+    }
+    let plain = place.join(RECORDS);
+    let compressed = place.join(format!("{RECORDS}.gz"));
+    if compressed.exists() && !plain.exists() { compressed } else { plain }
 }
