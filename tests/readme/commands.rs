@@ -2,11 +2,14 @@
 //! flags below.
 //!
 //! A block is one session in a folder of its own, which has the record of the picture and an array.
-//! A command that serves goes on until the next server starts or the block ends.
+//! A command that serves goes on until the next server starts or the block ends. Another command
+//! with `&` runs beside those that follow it.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::NamedTempFile;
 
 use super::process::Server;
 use super::{NDECHO, PICTURE, RECORD, root};
@@ -21,8 +24,8 @@ const REPLACED: &[(&str, &str)] = &[
     ("DIR", "docs/results/main"),
     // Other servers of this name may be running.
     ("pgrep -x", "pgrep -P $TEST -x"),
-    ("sleep 10", "sleep 0.2"),
-    ("--duration 20s", "--duration 300ms"),
+    ("sleep 10", "sleep 1"),
+    ("--duration 20s", "--duration 3s"),
     // Address of the server in the ready line.
     ("127.0.0.1:50051", "$GRPC"),
     ("127.0.0.1:50055", "$REST"),
@@ -92,6 +95,16 @@ struct Session {
     server: Option<Server>,
     /// Addresses of the last server, for gRPC and REST.
     addresses: [String; 2],
+    background: Vec<Started>,
+}
+
+/// Command that has been started.
+struct Started {
+    command: String,
+    child: Child,
+    /// File with what it prints.
+    printed: PathBuf,
+    statuses: &'static [i32],
 }
 
 impl Session {
@@ -103,7 +116,7 @@ impl Session {
             .expect("it is in the tree");
         fs::copy(root("tests/data/npy_descr_float64.npy"), folder.path().join("some.npy"))
             .expect("it is in the tree");
-        Session { folder, server: None, addresses: Default::default() }
+        Session { folder, server: None, addresses: Default::default(), background: Vec::new() }
     }
 
     fn run(mut self, block: &[String]) {
@@ -115,12 +128,21 @@ impl Session {
                 continue;
             }
             println!("{command}\n    as {text}");
-            match end {
-                End::Serves => self.serve(&text),
-                End::Success => self.finish(command, &text, &[0]),
-                End::Verdict => self.finish(command, &text, &[0, 1, 3]),
+            let statuses: &'static [i32] = match end {
+                End::Serves => {
+                    self.serve(&text);
+                    continue;
+                }
+                End::Success => &[0],
+                End::Verdict => &[0, 1, 3],
+            };
+            let started = self.start(command, &text, statuses);
+            match command.ends_with('&') {
+                true => self.background.push(started),
+                false => started.finish(),
             }
         }
+        self.background.into_iter().for_each(Started::finish);
         let drawn = self.folder.path().join(PICTURE);
         if drawn.exists() {
             let same = fs::read(drawn).ok() == fs::read(root(PICTURE)).ok();
@@ -138,26 +160,39 @@ impl Session {
         self.server = Some(server);
     }
 
-    fn finish(&self, command: &str, text: &str, statuses: &[i32]) {
+    fn start(&self, command: &str, text: &str, statuses: &'static [i32]) -> Started {
+        // Into a pipe, perf would write its records.
+        let (file, printed) =
+            NamedTempFile::new_in(&self.folder).and_then(|file| Ok(file.keep()?)).expect("a file");
         let [grpc, rest] = &self.addresses;
-        let output = Command::new("timeout")
+        let child = Command::new("timeout")
             .args([SECONDS_MAX, "bash", "-c", text])
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a descriptor"))
+            .stderr(file)
             .env("PATH", path())
             .env("NDECHO", NDECHO)
             .env("ROOT", root(""))
             .env("TEST", std::process::id().to_string())
             .env("GRPC", grpc)
             .env("REST", rest)
-            .output()
+            .spawn()
             .expect("timeout and bash are here");
-        let status = output.status.code();
-        let (stdout, stderr) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        Started { command: command.to_owned(), child, printed, statuses }
+    }
+}
+
+impl Started {
+    /// Waits for the end, and checks the status.
+    fn finish(mut self) {
+        let status = self.child.wait().expect("it can be waited for");
+        let printed = fs::read(&self.printed).expect("its output");
         assert!(
-            status.is_some_and(|status| statuses.contains(&status)),
-            "{command}\nas {text}\nended with {status:?}\n{stdout}{stderr}"
+            status.code().is_some_and(|status| self.statuses.contains(&status)),
+            "{}\nended with {status}\n{}",
+            self.command,
+            String::from_utf8_lossy(&printed)
         );
     }
 }

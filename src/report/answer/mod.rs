@@ -99,7 +99,7 @@ pub fn rungs() -> Vec<&'static str> {
 
 /// Returns the machine, the time, the noise and the warnings.
 fn head(run: &Run, answer: &Answer<'_>, width: usize) -> String {
-    let mut text = wrap("ndecho quick: ", &facts(run, answer).join(", "), width);
+    let mut text = wrap("ndecho quick: ", &facts(run, &answer.loads).join(", "), width);
     for warning in warnings(run) {
         text.push_str(&wrap("warning: ", &warning.to_string(), width));
     }
@@ -107,9 +107,9 @@ fn head(run: &Run, answer: &Answer<'_>, width: usize) -> String {
 }
 
 /// Returns the machine, the time and the noise.
-fn facts(run: &Run, answer: &Answer<'_>) -> Vec<String> {
+fn facts(run: &Run, loads: &[LoadCells<'_>]) -> Vec<String> {
     let host = &run.header.host;
-    let noise = match load_cells::noise_share(&answer.loads) {
+    let noise = match load_cells::noise_share(loads) {
         Some(noise) => format!("noise up to {:.0} %", noise * 100.0),
         None => "noise unknown".to_owned(),
     };
@@ -122,7 +122,7 @@ fn facts(run: &Run, answer: &Answer<'_>) -> Vec<String> {
         units::date(run.header.started_unix_s),
         format!("{launches} launch{} of each server", if launches == 1 { "" } else { "es" }),
         noise,
-        format!("malloc: {}", answer.loads[0].malloc()),
+        format!("malloc: {}", loads[0].malloc()),
     ];
     facts.into_iter().filter(|fact| !fact.is_empty()).collect()
 }

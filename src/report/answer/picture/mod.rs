@@ -65,7 +65,7 @@ fn draw_head(svg: &mut Svg, run: &Run, answer: &Answer<'_>) -> f64 {
         }
         y
     };
-    paragraph(svg, "note", &facts(run, answer).join(", "));
+    paragraph(svg, "note", &facts(run, &answer.loads).join(", "));
     for warning in warnings(run) {
         paragraph(svg, "warning", &format!("warning: {warning}"));
     }
