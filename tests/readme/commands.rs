@@ -74,7 +74,7 @@ const KINDS: &[Kind] = &[
     Kind { start: "ndecho ladder", added: ONE_BLOCK, end: End::Success },
     Kind {
         start: "ndecho compare",
-        added: "--rungs uring/raw/reflect --sizes 8 --rounds 1 --duration 20ms",
+        added: "--rungs uring/raw/reflect --sizes 8 --rounds 5 --duration 20ms",
         end: End::Verdict,
     },
     Kind { start: "ndecho", added: ONE_BLOCK, end: End::Success },
