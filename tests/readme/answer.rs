@@ -34,7 +34,7 @@ pub(crate) fn split(readme: &str) -> (&str, &str, &str) {
 }
 
 /// Returns the answer of `run` as a list in Markdown.
-pub(crate) fn of(run: &Run) -> String {
+pub(crate) fn list(run: &Run) -> String {
     let groups = answer::in_short(run).expect("the run has an answer");
     let item = |name: &&str| {
         let (_, sentences) = groups.iter().find(|(group, _)| group == name)?;

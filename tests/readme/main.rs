@@ -53,7 +53,7 @@ fn the_committed_picture_is_drawn_from_the_committed_record() {
 fn the_answer_is_that_of_the_committed_record() {
     let readme = readme();
     let (_, committed, _) = answer::split(&readme);
-    assert_eq!(committed, answer::of(&answer::record()), "-- --ignored rewrite");
+    assert_eq!(committed, answer::list(&answer::record()), "-- --ignored rewrite");
 }
 
 #[test]
@@ -116,6 +116,6 @@ fn rewrite() {
     fs::write(root(PICTURE), drawn).expect("docs is writable");
     let readme = readme();
     let (before, _, after) = answer::split(&readme);
-    let text = [before, &answer::of(&answer::record()), after].concat();
+    let text = [before, &answer::list(&answer::record()), after].concat();
     fs::write(root("README.md"), text).expect("the README is writable");
 }
