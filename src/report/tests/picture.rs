@@ -54,6 +54,16 @@ fn each_kind_of_server_has_bars_and_a_colour_in_both_modes() {
 }
 
 #[test]
+fn servers_have_bars_even_if_few_launches_give_no_interval() {
+    let mut run = run();
+    run.trials.retain(|trial| trial.round < 2);
+    let svg = picture(&run);
+    assert!(svg.matches("<rect class=\"ours\"").count() > 5, "{svg}");
+    assert!(!svg.contains("class=\"whisker"), "{svg}");
+    assert!(texts(&svg).iter().any(|(_, text)| *text == "? times .npy"), "{svg}");
+}
+
+#[test]
 fn everything_lies_within_the_page() {
     let svg = picture(&run());
     let mut count = 0;

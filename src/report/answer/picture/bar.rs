@@ -24,8 +24,10 @@ pub(super) struct Bar {
     pub(super) kind: Kind,
     pub(super) ns: f64,
     pub(super) range: Option<(f64, f64)>,
-    /// False for a difference that was not shown: the interval is drawn, and no bar.
-    pub(super) is_shown: bool,
+    /// False for an estimate that means nothing: only the interval is drawn.
+    pub(super) has_body: bool,
+    /// False for a difference that was not shown, whose whisker is dashed.
+    pub(super) is_resolved: bool,
 }
 
 /// Linear scale from nanoseconds to pixels.
@@ -82,28 +84,34 @@ impl Bar {
     /// Returns the bar of a ratio to something that costs `base_ns`.
     pub(super) fn of_ratio(kind: Kind, ratio: &super::Ratio, base_ns: f64) -> Bar {
         let ns = ratio.ratio.map(|ratio| ratio * base_ns);
-        Bar { kind, ns: ns.estimate, range: ns.range, is_shown: ns.range.is_some() }
+        Bar {
+            kind,
+            ns: ns.estimate,
+            range: ns.range,
+            has_body: true,
+            is_resolved: ratio.is_shown(),
+        }
     }
 
     pub(super) fn without_range(kind: Kind, ns: f64) -> Bar {
-        Bar { kind, ns, range: None, is_shown: true }
+        Bar { kind, ns, range: None, has_body: true, is_resolved: true }
     }
 
     fn ends(&self) -> Vec<f64> {
         let (low, high) = self.range.unwrap_or((self.ns, self.ns));
-        if self.is_shown { vec![self.ns, low, high] } else { vec![low, high] }
+        if self.has_body { vec![self.ns, low, high] } else { vec![low, high] }
     }
 
     /// Draws the bar with its upper edge at `top`.
     pub(super) fn draw(&self, svg: &mut Svg, scale: Scale, top: f64) {
         let middle = top + HEIGHT / 2.0;
-        if self.is_shown {
+        if self.has_body {
             let length = (self.ns.abs() * scale.pixels_per_ns).max(WIDTH_MIN);
             let left = if self.ns < 0.0 { scale.zero - length } else { scale.zero };
             svg.rect(self.kind.class(), (left, top), (length, HEIGHT));
         }
         let Some((low, high)) = self.range else { return };
-        let class = if self.is_shown { "whisker" } else { "whisker faint" };
+        let class = if self.is_resolved { "whisker" } else { "whisker faint" };
         svg.line(class, (scale.x(low), middle), (scale.x(high), middle));
         for end in [low, high].map(|end| scale.x(end)) {
             svg.line(class, (end, middle - WHISKER_END / 2.0), (end, middle + WHISKER_END / 2.0));
@@ -116,7 +124,7 @@ mod tests {
     use super::*;
 
     fn bar(ns: f64, range: (f64, f64)) -> Bar {
-        Bar { kind: Kind::Layer, ns, range: Some(range), is_shown: true }
+        Bar { kind: Kind::Layer, ns, range: Some(range), has_body: true, is_resolved: true }
     }
 
     #[test]
@@ -137,6 +145,6 @@ mod tests {
             svg.document((1.0, 1.0), "", "", "")
         };
         assert!(drawn(all[1]).contains(r#"width="2" height="10""#), "{}", drawn(all[1]));
-        assert!(!drawn(Bar { is_shown: false, ..all[1] }).contains("<rect class=\"layer\""));
+        assert!(!drawn(Bar { has_body: false, ..all[1] }).contains("<rect class=\"layer\""));
     }
 }

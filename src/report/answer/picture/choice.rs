@@ -28,7 +28,7 @@ fn line(row: &Row, cheapest_ns: f64) -> Line {
         detail: row.encoding.clone(),
         cost: units::time(ns),
         bar: match &row.to_cheapest {
-            Some(ratio) => Bar { ns, is_shown: true, ..Bar::of_ratio(kind, ratio, cheapest_ns) },
+            Some(ratio) => Bar { ns, ..Bar::of_ratio(kind, ratio, cheapest_ns) },
             None => Bar::without_range(kind, ns),
         },
         figure: match &row.to_cheapest {

@@ -82,7 +82,10 @@ fn servers(loads: &[Layers]) -> Vec<Row> {
         cells: loads.iter().map(cell).collect(),
     };
     let cell = |ratio: Option<Ratio>, kind: Option<Kind>, base_ns: f64| Cell {
-        bar: ratio.zip(kind).map(|(ratio, kind)| Bar::of_ratio(kind, &ratio, base_ns)),
+        bar: ratio.zip(kind).map(|(ratio, kind)| Bar {
+            has_body: ratio.ratio.range.is_some(),
+            ..Bar::of_ratio(kind, &ratio, base_ns)
+        }),
         figure: match ratio {
             Some(ratio) if ratio.is_shown() => format!("× {}", ratio.text()),
             Some(ratio) => ratio.text(),
@@ -106,7 +109,8 @@ fn layer(loads: &[Layers], index: usize) -> Row {
             kind: Kind::Layer,
             ns: step.ns.estimate,
             range: step.ns.range,
-            is_shown: step.is_shown,
+            has_body: step.is_shown,
+            is_resolved: step.is_shown,
         }),
         figure: load.price(index),
     };

@@ -13,7 +13,7 @@ const GROUP_GAP: f64 = 5.0;
 const DETAILS: f64 = 136.0;
 const COSTS_END: f64 = 326.0;
 const BARS: f64 = 336.0;
-const FIGURES: f64 = 684.0;
+const FIGURES: f64 = 676.0;
 
 const BASELINE: f64 = 13.0;
 
