@@ -183,7 +183,9 @@ impl Comparison {
 fn table(measure: Measure, cells: &[&ComparedCell]) -> String {
     let heads = match measure {
         Measure::Cost => ["cell", "old CPU/request", "new / old", "page faults/request", "verdict"],
-        Measure::ToStandard => ["cell", "old x standard", "new x standard", "new / old", "verdict"],
+        Measure::ToStandard => {
+            ["ratio to the standard server", "old", "new", "new / old", "verdict"]
+        }
         Measure::Standard => {
             ["standard server", "old CPU/request", "new CPU/request", "new / old", ""]
         }
@@ -200,7 +202,9 @@ fn table(measure: Measure, cells: &[&ComparedCell]) -> String {
         };
         let [old_ns, new_ns] =
             figures.map(|figure| or_dash(figure.map(|ns| units::time(ns.estimate))));
-        let [old, new] = figures.map(|figure| or_dash(figure.map(|ratio| units::ratio(&ratio))));
+        // The interval of the change contains the scatter of both ratios.
+        let estimate = |ratio: Interval| units::ratio(&Interval { range: None, ..ratio });
+        let [old, new] = figures.map(|figure| or_dash(figure.map(estimate)));
         let [before, now] = faults.map(|faults| or_dash(faults.map(units::count)));
         let faults = format!("{before} -> {now}");
         lines.push(match measure {

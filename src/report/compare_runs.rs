@@ -5,8 +5,7 @@
 //! cost of the standard server itself says how far the machine, or that server, changed; it has no
 //! verdict. A server without a standard one in both runs is compared by its cost.
 //!
-//! The launches of two runs are independent. They are paired in their order, so the scatter of the
-//! differences is that of both runs.
+//! The launches of two runs are independent, so an interval holds the scatter of both runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,15 +40,15 @@ struct Pair<'a> {
 pub fn compare(old: &Run, new: &Run, threshold: Floor) -> Comparison {
     let pairs = pairs(sections(old), sections(new));
     let of_pair = |pair: &Pair<'_>| match pair.obstacle() {
-        None if !pair.is_standard => vec![pair.differences()],
-        _ => Vec::new(),
+        None if !pair.is_standard => pair.groups(),
+        _ => Default::default(),
     };
-    let members: Vec<Member> = pairs.iter().map(of_pair).collect();
-    let family = Family::new(Bootstrap::default(), &members);
+    let members: Vec<[Vec<f64>; 2]> = pairs.iter().map(of_pair).collect();
+    let family = Family::of_differences(Bootstrap::default(), &members);
     let compared = |(pair, log): (&Pair<'_>, Option<Interval>)| {
         // A standard server has no verdict, so its interval holds by itself.
         let log = match pair.is_standard {
-            true => family.non_member(&vec![pair.differences()]),
+            true => family.non_member_difference(&pair.groups()),
             false => log,
         };
         pair.compared(log, threshold)
@@ -153,9 +152,9 @@ impl Pair<'_> {
         }
     }
 
-    fn differences(&self) -> Vec<f64> {
-        let [old, new] = [0, 1].map(|side| self.logs(side));
-        new.iter().zip(&old).map(|(new, old)| new.value - old.value).collect()
+    /// Returns the logarithms of both runs.
+    fn groups(&self) -> [Vec<f64>; 2] {
+        [0, 1].map(|side| values(self.logs(side)))
     }
 
     fn compared(&self, log: Option<Interval>, threshold: Floor) -> ComparedCell {

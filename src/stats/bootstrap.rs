@@ -104,6 +104,20 @@ impl Bootstrap {
         Some(Draws { estimate, units, values })
     }
 
+    /// Draws the difference of the centers of two independent groups; `None` if one is empty. The
+    /// smaller group counts as the number of units.
+    pub(super) fn draw_difference(&self, [old, new]: &[Vec<f64>; 2]) -> Option<Draws> {
+        if old.is_empty() || new.is_empty() {
+            return None;
+        }
+        // Equal draws of both groups would be paired.
+        let other = Bootstrap { seed: self.seed.wrapping_add(1), ..*self };
+        let (old, new) = (other.draw_flat(old), self.draw_flat(new));
+        let values = new.values.iter().zip(&old.values).map(|(new, old)| new - old).collect();
+        let units = old.units.min(new.units);
+        Some(Draws { estimate: new.estimate - old.estimate, units, values })
+    }
+
     fn draw_flat(&self, units: &[f64]) -> Draws {
         let mut random = Pcg64::seed_from_u64(self.seed);
         let mut buffer = Vec::new();

@@ -24,7 +24,16 @@ pub struct Family {
 
 impl Family {
     pub fn new(bootstrap: Bootstrap, members: &[Member]) -> Family {
-        let drawn: Vec<_> = members.iter().map(|member| bootstrap.draw(member)).collect();
+        Family::of_draws(bootstrap, members.iter().map(|member| bootstrap.draw(member)).collect())
+    }
+
+    /// Makes the family of differences of the centers of two independent groups, new less old.
+    pub fn of_differences(bootstrap: Bootstrap, members: &[[Vec<f64>; 2]]) -> Family {
+        let drawn = members.iter().map(|groups| bootstrap.draw_difference(groups)).collect();
+        Family::of_draws(bootstrap, drawn)
+    }
+
+    fn of_draws(bootstrap: Bootstrap, drawn: Vec<Option<Draws>>) -> Family {
         let whole = drawn.iter().flatten().filter(|draws| draws.units >= UNITS_MIN);
         let variances: Vec<Variance> = whole.map(variance).collect();
         Family { bootstrap, drawn, common: Common::estimate(&variances) }
@@ -41,6 +50,11 @@ impl Family {
     /// Returns the center of values that are not a member, with an interval that holds by itself.
     pub fn non_member(&self, values: &Member) -> Option<Interval> {
         self.bootstrap.draw(values).map(|draws| self.interval(&draws, 1))
+    }
+
+    /// Like [`non_member`](Self::non_member), for the difference of two independent groups.
+    pub fn non_member_difference(&self, groups: &[Vec<f64>; 2]) -> Option<Interval> {
+        self.bootstrap.draw_difference(groups).map(|draws| self.interval(&draws, 1))
     }
 
     fn interval(&self, draws: &Draws, counted: usize) -> Interval {
@@ -90,6 +104,28 @@ mod tests {
         assert_eq!(both[1].unwrap().range, None);
         assert_eq!(both[2], None);
         assert_eq!(intervals(&[]), []);
+    }
+
+    #[test]
+    fn a_difference_of_two_groups_has_the_scatter_of_both() {
+        let of = |old: &[f64], new: &[f64]| {
+            let groups = [old.to_vec(), new.to_vec()];
+            let family =
+                Family::of_differences(Bootstrap::default(), std::slice::from_ref(&groups));
+            let interval = family.intervals()[0];
+            assert_eq!(family.non_member_difference(&groups), interval, "it is alone");
+            interval
+        };
+        let alone = intervals(&[vec![VALUES.to_vec()]])[0].unwrap();
+        assert_eq!(of(&[0.0; 10], &VALUES), Some(alone));
+        let far = VALUES.map(|value| value + 1.0);
+        let both = of(&VALUES, &far).unwrap();
+        assert!((both.estimate - 1.0).abs() < 1e-12, "{both:?}");
+        let factor = both.half_width().unwrap() / alone.half_width().unwrap();
+        assert!((1.35..1.48).contains(&factor), "the root of two: {factor}");
+        let fewer = of(&VALUES, &far[..4]).unwrap();
+        assert_eq!((fewer.units, fewer.range), (4, None));
+        assert_eq!(of(&VALUES, &[]), None);
     }
 
     #[test]
