@@ -5,8 +5,9 @@
 //! and its twin ([`Base::Busy`]): its logarithm is taken slice by slice, like every ratio of the
 //! table, and has an interval like theirs. A plain server that waits for the load generator also
 //! pays for sleeping, waking and small batches, which hides part of the delay; the ratio is then
-//! taken to the same rung with a first delay that keeps the server busy ([`Base::KeptBusy`]), if
-//! there is one.
+//! taken to the same rung with a first delay ([`Base::KeptBusy`]), if that one keeps the server as
+//! busy as the second does. In slices no server is busy for all of its wall time, so the shares are
+//! compared with each other.
 
 use crate::record::validity::OTHERS_MAX;
 use crate::record::{DelayTotals, Trial, Variant};
@@ -16,6 +17,9 @@ use crate::stats::location::{self, Sample};
 
 use super::cell::{self, CellTrials};
 use super::units;
+
+/// Shares of busy time that differ by less belong to servers that wait alike.
+const BUSY_ALIKE: f64 = 0.03;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Control {
@@ -47,7 +51,9 @@ impl Control {
         let usual = cell::find(cells, rung, Variant::Usual)?;
         let base = match usual.is_server_idle() {
             false => Base::Busy,
-            true if delayed.len() > 1 && !less.is_server_idle() => Base::KeptBusy,
+            true if delayed.len() > 1 && is_busier(less, usual) && !is_busier(more, less) => {
+                Base::KeptBusy
+            }
             true => Base::Idle,
         };
         let (delayed, bases, added) = match base {
@@ -137,10 +143,20 @@ impl Base {
     }
 }
 
+/// Returns whether the server of `cell` waits clearly less than that of `other`.
+fn is_busier(cell: &CellTrials<'_>, other: &CellTrials<'_>) -> bool {
+    let busy = cell.server_busy().zip(other.server_busy());
+    busy.is_some_and(|(cell, other)| cell > other + BUSY_ALIKE)
+}
+
 fn requested_ns(cell: &CellTrials<'_>) -> Option<u64> {
     match cell.first().variant {
         Variant::Delayed { ns } => Some(ns),
-        Variant::Usual | Variant::Twin | Variant::Null | Variant::Build { .. } => None,
+        Variant::Usual
+        | Variant::Twin
+        | Variant::Profiled
+        | Variant::Null
+        | Variant::Build { .. } => None,
     }
 }
 

@@ -65,12 +65,17 @@ fn the_counted_delay_stands_not_the_requested_one() {
 
 /// A rung at 200 ns, which costs 470 ns more with a delay of 500 ns, and 670 more with 700 ns.
 fn idle(busy_percent: u64, delayed_percent: u64) -> Vec<Trial> {
+    twice_delayed(busy_percent, delayed_percent, 99)
+}
+
+/// The same, with the share of its time for which each of the three servers is busy.
+fn twice_delayed(busy_percent: u64, delayed_percent: u64, more_percent: u64) -> Vec<Trial> {
     let block = |round| {
         let scatter = u64::from(round * 7 % 5) * 2;
         [
             delayed(round, 0, 200 + scatter, 0, busy_percent),
             delayed(round, 500, 674 - scatter, 500, delayed_percent),
-            delayed(round, 700, 870, 700, 99),
+            delayed(round, 700, 870, 700, more_percent),
         ]
     };
     (0..10).flat_map(block).collect()
@@ -90,6 +95,14 @@ fn a_waiting_server_is_kept_busy_by_a_first_delay() {
         "{idle}"
     );
     assert!(idle.contains("NOT found"), "{idle}");
+}
+
+#[test]
+fn a_first_delay_keeps_a_server_busy_if_a_second_keeps_it_no_busier() {
+    let base = |busy, delayed, more| control(&twice_delayed(busy, delayed, more)).base;
+    assert_eq!(base(75, 88, 90), Base::KeptBusy);
+    assert_eq!(base(75, 83, 90), Base::Idle, "the second delay still fills idle time");
+    assert_eq!(base(40, 42, 43), Base::Idle, "a delay does not keep a server of one call busy");
 }
 
 #[test]
