@@ -32,9 +32,9 @@
 //!                       [driver encoding external malloc name protocol rung transport]
 //! codec/                one implementation of an encoding per file
 //!                       [array_codec cursor digits error json_binary json_binary_best
-//!                       json_binary_serde json_library json_serde json_serde_value json_simd
-//!                       json_sonic msgpack msgpack_serde multi_index npy protobuf protobuf_prost
-//!                       protobuf_prost_bytes transpose]
+//!                       json_binary_serde json_item json_library json_serde json_serde_value
+//!                       json_simd json_sonic msgpack msgpack_serde multi_index npy protobuf
+//!                       protobuf_prost protobuf_prost_bytes transpose]
 //!     json/             lists of numbers as text
 //!                       [error f16 item read scan shape write]
 //!     simd/             kernels for AVX2 and AVX-512, each behind a proof token

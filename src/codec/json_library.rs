@@ -22,8 +22,8 @@ use crate::axis::Codec;
 
 use super::array_codec::{ArrayCodec, Encoded};
 use super::error::{CodecError, Result};
-use super::json::f16;
 use super::json::write::check as check_lists;
+use super::json_item::{Item, is_plain};
 
 /// Library with an interface for serde.
 pub(super) trait JsonLibrary: Debug + Send + Sync {
@@ -147,6 +147,15 @@ trait Data: DeserializeOwned {
     /// Appends the items to `out` and sets the lengths that are not known yet. Returns `None` for
     /// lists of different lengths.
     fn flatten(&self, dims: &mut [Option<u64>], dtype: DType, out: &mut Vec<u8>) -> Option<()>;
+
+    fn flatten_all(
+        all: &[Self],
+        dims: &mut [Option<u64>],
+        dtype: DType,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        all.iter().try_for_each(|data| data.flatten(dims, dtype, out))
+    }
 }
 
 impl<T: Data> Data for Vec<T> {
@@ -156,7 +165,7 @@ impl<T: Data> Data for Vec<T> {
         if *dim.get_or_insert(len) != len {
             return None;
         }
-        self.iter().try_for_each(|list| list.flatten(inner, dtype, out))
+        T::flatten_all(self, inner, dtype, out)
     }
 }
 
@@ -165,72 +174,25 @@ impl<T: Item> Data for T {
         self.put(dtype, out);
         Some(())
     }
-}
 
-/// Number or bool in a list.
-trait Item: DeserializeOwned + Serialize + Copy {
-    fn put(self, dtype: DType, out: &mut Vec<u8>);
-
-    fn get(item: &[u8], dtype: DType) -> Self;
-}
-
-macro_rules! integers {
-    ($($integer:ty)*) => { $(
-        impl Item for $integer {
-            fn put(self, dtype: DType, out: &mut Vec<u8>) {
-                append(self.to_le_bytes(), dtype, out);
-            }
-
-            fn get(item: &[u8], dtype: DType) -> $integer {
-                <$integer>::from_le_bytes(little(item, dtype))
-            }
+    /// Copies the items as a user does who has a list of the right type: without a look at the
+    /// dtype for each.
+    fn flatten_all(
+        all: &[T],
+        _: &mut [Option<u64>],
+        dtype: DType,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        if !is_plain::<T>(dtype) {
+            all.iter().for_each(|item| item.put(dtype, out));
+            return Some(());
         }
-    )* };
-}
-
-integers!(i8 i16 i32 i64 u8 u16 u32 u64);
-
-impl Item for bool {
-    fn put(self, dtype: DType, out: &mut Vec<u8>) {
-        append([u8::from(self)], dtype, out);
+        let start = out.len();
+        out.resize(start + size_of_val(all), 0);
+        let slots = out[start..].chunks_exact_mut(size_of::<T>());
+        slots.zip(all).for_each(|(slot, item)| item.write_little(slot));
+        Some(())
     }
-
-    fn get(item: &[u8], _: DType) -> bool {
-        item != [0]
-    }
-}
-
-impl Item for f64 {
-    fn put(self, dtype: DType, out: &mut Vec<u8>) {
-        match dtype.item_size() {
-            2 => append(f16::narrow(self).to_le_bytes(), dtype, out),
-            4 => append((self as f32).to_le_bytes(), dtype, out),
-            _ => append(self.to_le_bytes(), dtype, out),
-        }
-    }
-
-    fn get(item: &[u8], dtype: DType) -> f64 {
-        match item.len() {
-            2 => f16::widen(u16::from_le_bytes(little(item, dtype))),
-            4 => f64::from(f32::from_le_bytes(little(item, dtype))),
-            _ => f64::from_le_bytes(little(item, dtype)),
-        }
-    }
-}
-
-fn append<const SIZE: usize>(mut item: [u8; SIZE], dtype: DType, out: &mut Vec<u8>) {
-    if dtype.order() == Order::Big {
-        item.reverse();
-    }
-    out.extend_from_slice(&item);
-}
-
-fn little<const SIZE: usize>(item: &[u8], dtype: DType) -> [u8; SIZE] {
-    let mut item = *item.first_chunk().expect("an item of the dtype");
-    if dtype.order() == Order::Big {
-        item.reverse();
-    }
-    item
 }
 
 /// Array that serializes as a nested list of `T`.
@@ -247,6 +209,9 @@ impl<T: Item> Serialize for Rows<'_, T> {
         let size = dtype.item_size();
         match dims {
             [] => T::get(data, dtype).serialize(serializer),
+            [_] if is_plain::<T>(dtype) => {
+                serializer.collect_seq(data.chunks_exact(size_of::<T>()).map(T::read_little))
+            }
             [_] => serializer.collect_seq(data.chunks_exact(size).map(|item| T::get(item, dtype))),
             [len, dims @ ..] => {
                 let bytes = data.len() / *len as usize;
@@ -267,10 +232,17 @@ fn check(array: &ArrayView<'_>, has_negative_zero: bool) -> Result<(), String> {
     if dtype.kind() != Kind::Float {
         return Ok(());
     }
-    let mut floats = data.chunks_exact(dtype.item_size()).map(|item| f64::get(item, dtype));
     let is_carried = |value: &f64| {
         value.is_finite() && (has_negative_zero || *value != 0.0 || value.is_sign_positive())
     };
+    if is_plain::<f64>(dtype) {
+        // Without an early end this is a few instructions for several items.
+        let plain = data.chunks_exact(size_of::<f64>()).map(f64::read_little);
+        if plain.fold(true, |all, value| all & is_carried(&value)) {
+            return Ok(());
+        }
+    }
+    let mut floats = data.chunks_exact(dtype.item_size()).map(|item| f64::get(item, dtype));
     floats.find(|value| !is_carried(value)).map_or(Ok(()), |value| Err(format!("{value:?}")))
 }
 

@@ -12,6 +12,7 @@ pub mod json;
 pub mod json_binary;
 pub mod json_binary_best;
 pub mod json_binary_serde;
+mod json_item;
 mod json_library;
 pub mod json_serde;
 pub mod json_serde_value;
