@@ -6,6 +6,7 @@
 mod driver;
 mod encoding;
 pub mod external;
+mod layer;
 mod malloc;
 mod name;
 mod protocol;
@@ -16,6 +17,7 @@ use std::collections::BTreeSet;
 
 pub use driver::Driver;
 pub use encoding::{Codec, Encoding, Payload};
+pub use layer::Layer;
 pub use malloc::Malloc;
 pub use name::UnknownName;
 pub(crate) use name::serde_by_name;
