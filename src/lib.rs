@@ -29,7 +29,7 @@
 //! array/                dtype, shape and checked view of the bytes; seeded arrays
 //!                       [seeded]
 //! axis/                 enums of the axes with one table each; the only room that spells a name
-//!                       [driver encoding external malloc name protocol rung transport]
+//!                       [driver encoding external layer malloc name protocol rung transport]
 //! codec/                one implementation of an encoding per file
 //!                       [array_codec cursor digits error json_binary json_binary_best
 //!                       json_binary_serde json_item json_library json_serde json_serde_value
@@ -71,6 +71,9 @@
 //!                       [background_load breakpoints build core_speed cpu_clock cpu_clock_sync
 //!                       disturbance elf host memory neighbours os_noise process_tree sched_stats
 //!                       tracer]
+//!     profile/          samples of a process by perf, and the layer of each sample
+//!                       [c_functions classify kernel_symbols modules perf_file recorder resolve
+//!                       rules]
 //! stats/                pure numbers: estimates, intervals, verdicts
 //!                       [bootstrap components family forecast histogram location model scatter
 //!                       student trend verdict]
@@ -100,8 +103,8 @@
 //!                       [bind build usage]
 //! experiment/           plan, order of launches, child processes, records
 //!                       [ab any_rung cell client concurrency controls group launch null_server
-//!                       open_loop options order pace plan preflight preset records session
-//!                       testbed trial]
+//!                       open_loop options order pace plan preflight preset profiled records
+//!                       session testbed trial]
 //!     child/            child processes: server and load clients
 //!                       [commands failure process python]
 //!         foreign/      load generators that nobody here wrote
@@ -109,15 +112,15 @@
 //! report/               records to text, tables and CSV
 //!                       [aggregate background_load ceiling cell clients columns comparable
 //!                       compare compare_runs control core_speed counts csv forecast malloc
-//!                       markdown model noise open run scatter seed sockets status summary table
-//!                       text units warning wrap]
+//!                       markdown model noise open profile run scatter seed sockets status summary
+//!                       table text units warning wrap]
 //!     answer/           what the main job asks, in tables and sentences
 //!                       [bars choice encodings layers load_cells sentences standards]
 //!         picture/      the tables as an SVG
 //!                       [bar choice encodings layers rows svg]
 //! cli/                  flags of the programs, and all output
 //!                       [compare exec external interrupt ladder load measure ndecho old_names
-//!                       output progress run_folder server spec_file values]
+//!                       output profile progress run_folder server spec_file values]
 //! bin/                  the programs
 //!                       [ndecho tonic-server uring-server]
 //! ```

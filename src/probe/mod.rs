@@ -15,6 +15,7 @@ pub mod memory;
 pub mod neighbours;
 pub mod os_noise;
 mod process_tree;
+pub mod profile;
 pub mod sched_stats;
 pub mod tracer;
 

@@ -1,0 +1,177 @@
+//! Profile of a server: the layers in which its CPU time lies, by samples.
+//!
+//! `perf` samples the CPU clock of a process, with the stack of the kernel and the innermost part
+//! of the program's stack. Nothing else of perf is used: symbols, inlined functions and source
+//! files are looked up here. Rules ([`rules.toml`](self)) then map each stack to a [`Layer`].
+//!
+//! ```text
+//! Recorder ─▶ perf.data ─▶ Recording ─▶ Resolver ─▶ stacks ─▶ classify ─▶ Profile
+//! ```
+
+mod c_functions;
+mod classify;
+mod kernel_symbols;
+mod modules;
+mod perf_file;
+mod recorder;
+mod resolve;
+mod rules;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::axis::Layer;
+
+pub use self::classify::Basis;
+use self::classify::{Decision, Frame, Place, is_drop_glue};
+use self::perf_file::Recording;
+pub use self::recorder::{FREQUENCY_HZ, Recorder, RecorderError};
+use self::resolve::Resolver;
+use self::rules::Rules;
+
+/// Functions of a layer that a profile names.
+const FUNCTIONS_MAX: usize = 5;
+
+const UNKNOWN_MAX: usize = 10;
+
+/// Letters of a function that drops a value, whose name holds the whole type.
+const TYPE_LETTERS: usize = 60;
+
+/// Samples of one process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    pub samples: u64,
+    /// Samples that the kernel dropped because nobody read them in time.
+    pub lost: u64,
+    pub layers: BTreeMap<Layer, LayerSamples>,
+    /// Samples by the basis of the decision.
+    pub bases: BTreeMap<Basis, u64>,
+    /// Samples in a function at whose end interrupts are allowed again: they may belong to a
+    /// neighbour.
+    pub interrupts_enabled: u64,
+    /// Innermost functions of samples without a layer, the most frequent first.
+    pub unknown: Vec<FunctionSamples>,
+    /// False if the kernel hid its symbols, so that its samples have no layer.
+    pub has_kernel_symbols: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LayerSamples {
+    pub user: u64,
+    pub kernel: u64,
+    /// Functions that decided, the most frequent first.
+    pub functions: Vec<FunctionSamples>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionSamples {
+    pub function: String,
+    pub samples: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: perf's recording cannot be read: {source}")]
+pub struct ProfileError {
+    path: String,
+    source: linux_perf_data::Error,
+}
+
+impl Profile {
+    /// Reads a recording.
+    pub fn read(path: &Path) -> Result<Profile, ProfileError> {
+        let recording = Recording::read(path)
+            .map_err(|source| ProfileError { path: path.display().to_string(), source })?;
+        let mut resolver = Resolver::new(&recording.mappings);
+        let mut stacks: BTreeMap<Vec<Frame>, u64> = BTreeMap::new();
+        for sample in &recording.samples {
+            *stacks.entry(resolver.stack(sample)).or_default() += 1;
+        }
+        let mut profile = Profile {
+            lost: recording.lost,
+            has_kernel_symbols: resolver.knows_kernel(),
+            ..Profile::default()
+        };
+        let rules = Rules::built_in();
+        let mut functions: BTreeMap<Layer, BTreeMap<String, u64>> = BTreeMap::new();
+        for (stack, samples) in stacks {
+            let decision = classify::classify(rules, &stack);
+            profile.add(&stack, decision, samples);
+            let function = stack.get(decision.frame).map(label).unwrap_or_default();
+            *functions.entry(decision.layer).or_default().entry(function).or_default() += samples;
+        }
+        if let Some(unknown) = functions.get(&Layer::Unattributed) {
+            profile.unknown = most(unknown, UNKNOWN_MAX);
+        }
+        for (layer, samples) in &mut profile.layers {
+            samples.functions = most(&functions[layer], FUNCTIONS_MAX);
+        }
+        Ok(profile)
+    }
+
+    fn add(&mut self, stack: &[Frame], decision: Decision, samples: u64) {
+        let is_kernel = stack.first().is_some_and(|frame| frame.place == Place::Kernel);
+        let layer = self.layers.entry(decision.layer).or_default();
+        *if is_kernel { &mut layer.kernel } else { &mut layer.user } += samples;
+        *self.bases.entry(decision.basis).or_default() += samples;
+        self.samples += samples;
+        let rules = Rules::built_in();
+        let is_enabling = |frame: &Frame| rules.enables_interrupts(&frame.function);
+        if is_kernel && stack.first().is_some_and(is_enabling) {
+            self.interrupts_enabled += samples;
+        }
+    }
+}
+
+/// Returns the name of a function as a table shows it: with its source file, without generic
+/// arguments.
+fn label(frame: &Frame) -> String {
+    let function = if is_drop_glue(&frame.function) {
+        // The type is what matters.
+        frame.function.chars().take(TYPE_LETTERS).collect()
+    } else {
+        plain(&frame.function)
+    };
+    match &frame.place {
+        Place::Source { name, path } => {
+            format!("{name}/{} {function}", path.strip_prefix("src/").unwrap_or(path))
+        }
+        Place::Object(file) => format!("{file} {function}"),
+        Place::Kernel | Place::C => function,
+    }
+}
+
+/// Removes generic arguments, which are longer than a line.
+fn plain(function: &str) -> String {
+    let mut depth = 0_usize;
+    let mut text = String::new();
+    let mut last = ' ';
+    for letter in function.chars() {
+        match letter {
+            '<' => depth += 1,
+            // The arrow in the type of a function closes nothing.
+            '>' if last != '-' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => text.push(letter),
+            _ => {}
+        }
+        last = letter;
+    }
+    if text.trim_matches(':').is_empty() { function.to_owned() } else { text }
+}
+
+fn most(functions: &BTreeMap<String, u64>, count: usize) -> Vec<FunctionSamples> {
+    let mut sorted: Vec<FunctionSamples> = functions
+        .iter()
+        .map(|(function, samples)| FunctionSamples {
+            function: function.clone(),
+            samples: *samples,
+        })
+        .collect();
+    sorted.sort_by_key(|function| std::cmp::Reverse(function.samples));
+    sorted.truncate(count);
+    sorted
+}

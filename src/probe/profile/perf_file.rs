@@ -1,0 +1,123 @@
+//! A recording of `perf record`: the samples of a process and the files that it had mapped.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use linux_perf_data::linux_perf_event_reader::{EventRecord, SampleRecord};
+use linux_perf_data::{Error, PerfFileReader, PerfFileRecord};
+
+/// Entries of a call chain from here on are marks, not addresses (`PERF_CONTEXT_MAX`).
+const CONTEXT_MARKS: u64 = -4095_i64 as u64;
+
+/// Mark in front of the program's part of a call chain (`PERF_CONTEXT_USER`).
+const CONTEXT_USER: u64 = -512_i64 as u64;
+
+/// Numbers of registers in a sample (`enum perf_event_x86_regs`).
+const REGISTERS: Registers = Registers { bp: 6, sp: 7, ip: 8 };
+
+struct Registers {
+    bp: u64,
+    sp: u64,
+    ip: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Recording {
+    pub(super) samples: Vec<Sample>,
+    pub(super) mappings: Vec<Mapping>,
+    pub(super) lost: u64,
+}
+
+/// Stack of one sample.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    /// Addresses in the kernel, the innermost first.
+    pub(super) kernel: Vec<u64>,
+    /// State of the program; `None` if the kernel hid it.
+    pub(super) user: Option<UserState>,
+}
+
+#[derive(Debug)]
+pub(super) struct UserState {
+    pub(super) ip: u64,
+    pub(super) sp: u64,
+    pub(super) bp: u64,
+    /// Bytes from `sp` upwards.
+    pub(super) stack: Vec<u8>,
+}
+
+/// Executable mapping of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mapping {
+    pub(super) path: PathBuf,
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// Offset of `start` in the file.
+    pub(super) file_offset: u64,
+}
+
+impl Recording {
+    pub(super) fn read(path: &Path) -> Result<Recording, Error> {
+        const PROT_EXEC: u32 = 4;
+        let reader = BufReader::new(File::open(path)?);
+        let PerfFileReader { mut perf_file, mut record_iter } = PerfFileReader::parse_file(reader)?;
+        let mut recording = Recording::default();
+        while let Some(record) = record_iter.next_record(&mut perf_file)? {
+            let PerfFileRecord::EventRecord { record, .. } = record else { continue };
+            match record.parse()? {
+                EventRecord::Sample(sample) => recording.samples.push(Sample::new(&sample)),
+                EventRecord::Lost(lost) => recording.lost += lost.count,
+                EventRecord::Mmap2(map) if map.protection & PROT_EXEC != 0 => {
+                    let path = String::from_utf8_lossy(&map.path.as_slice()).into_owned();
+                    recording.mappings.push(Mapping {
+                        path: path.into(),
+                        start: map.address,
+                        end: map.address.saturating_add(map.length),
+                        file_offset: map.page_offset,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(recording)
+    }
+}
+
+impl Sample {
+    fn new(record: &SampleRecord<'_>) -> Sample {
+        let mut kernel = Vec::new();
+        if let Some(chain) = &record.callchain {
+            let entries = (0..chain.len()).filter_map(|index| chain.get(index));
+            let of_kernel = entries.take_while(|entry| *entry != CONTEXT_USER);
+            kernel.extend(of_kernel.filter(|entry| *entry < CONTEXT_MARKS));
+        }
+        // The address of a kernel is in the upper half; a chain without marks holds others too.
+        kernel.retain(|address| address >> 63 == 1);
+        Sample { kernel, user: UserState::new(record) }
+    }
+}
+
+impl UserState {
+    fn new(record: &SampleRecord<'_>) -> Option<UserState> {
+        let registers = record.user_regs.as_ref()?;
+        let (stack, size) = record.user_stack.as_ref().map_or((Vec::new(), 0), |(bytes, size)| {
+            (bytes.as_slice().into_owned(), usize::try_from(*size).unwrap_or(usize::MAX))
+        });
+        let mut stack = stack;
+        stack.truncate(size);
+        Some(UserState {
+            ip: registers.get(REGISTERS.ip)?,
+            sp: registers.get(REGISTERS.sp)?,
+            bp: registers.get(REGISTERS.bp)?,
+            stack,
+        })
+    }
+
+    /// Reads a word of the recorded stack.
+    pub(super) fn word(&self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.checked_sub(self.sp)?).ok()?;
+        let bytes = self.stack.get(at..at.checked_add(8)?)?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+}

@@ -1,0 +1,100 @@
+//! From the addresses of a recording to the functions on each sample's stack.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::rc::Rc;
+
+use framehop::Unwinder as _;
+use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
+
+use super::classify::{Frame, Place};
+use super::kernel_symbols::KernelSymbols;
+use super::modules::{self, Module};
+use super::perf_file::{Mapping, Sample, UserState};
+
+/// Return addresses of a stack that are looked at. The layer is decided near the innermost one.
+const DEPTH_MAX: usize = 64;
+
+pub(super) struct Resolver {
+    modules: Vec<Module>,
+    unwinder: UnwinderX86_64<Vec<u8>>,
+    cache: CacheX86_64,
+    kernel: KernelSymbols,
+    /// Functions at an address that was asked for before.
+    known: HashMap<u64, Rc<[Frame]>>,
+}
+
+impl Resolver {
+    pub(super) fn new(mappings: &[Mapping]) -> Resolver {
+        let library = mappings.iter().map(|it| it.path.as_path()).find(|path| is_c_library(path));
+        let copies = library.map(modules::copies).unwrap_or_default();
+        let mut unwinder = UnwinderX86_64::new();
+        let mut modules = Vec::new();
+        let mut opened: Vec<&Mapping> = Vec::new();
+        for mapping in mappings {
+            if opened.contains(&mapping) {
+                continue;
+            }
+            opened.push(mapping);
+            let (module, unwinding) = Module::open(mapping, &copies);
+            modules.push(module);
+            if let Some(unwinding) = unwinding {
+                unwinder.add_module(unwinding);
+            }
+        }
+        let kernel = KernelSymbols::read().unwrap_or_default();
+        Resolver { modules, unwinder, cache: CacheX86_64::new(), kernel, known: HashMap::new() }
+    }
+
+    pub(super) fn knows_kernel(&self) -> bool {
+        !self.kernel.is_empty()
+    }
+
+    /// Returns the functions on the stack of a sample, the innermost first.
+    pub(super) fn stack(&mut self, sample: &Sample) -> Vec<Frame> {
+        let mut frames: Vec<Frame> = Vec::new();
+        for address in &sample.kernel {
+            let function = self.kernel.name(*address).unwrap_or_default().to_owned();
+            frames.push(Frame { place: Place::Kernel, function });
+        }
+        // A sample in the kernel belongs to the kernel, whoever called it.
+        if let Some(user) = sample.user.as_ref().filter(|_| sample.kernel.is_empty()) {
+            for address in self.unwind(user) {
+                frames.extend(self.functions(address).iter().cloned());
+            }
+        }
+        frames
+    }
+
+    fn unwind(&mut self, user: &UserState) -> Vec<u64> {
+        let registers = UnwindRegsX86_64::new(user.ip, user.sp, user.bp);
+        let mut word = |address| user.word(address).ok_or(());
+        let mut frames = self.unwinder.iter_frames(user.ip, registers, &mut self.cache, &mut word);
+        let mut addresses = Vec::new();
+        // An error is the end of the recorded part of the stack.
+        while let Ok(Some(frame)) = frames.next() {
+            addresses.push(frame.address_for_lookup());
+            if addresses.len() == DEPTH_MAX {
+                break;
+            }
+        }
+        addresses
+    }
+
+    fn functions(&mut self, address: u64) -> Rc<[Frame]> {
+        if let Some(known) = self.known.get(&address) {
+            return Rc::clone(known);
+        }
+        let mut frames = Vec::new();
+        if let Some(module) = self.modules.iter().find(|module| module.contains(address)) {
+            module.frames(address, &mut frames);
+        }
+        let frames: Rc<[Frame]> = frames.into();
+        self.known.insert(address, Rc::clone(&frames));
+        frames
+    }
+}
+
+fn is_c_library(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libc.so"))
+}
