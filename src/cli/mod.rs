@@ -11,6 +11,7 @@ mod measure;
 pub mod ndecho;
 mod old_names;
 mod output;
+pub mod profile;
 mod progress;
 mod run_folder;
 pub mod server;

@@ -18,6 +18,7 @@ use crate::cli::ladder::LadderArgs;
 use crate::cli::load::LoadArgs;
 use crate::cli::old_names;
 use crate::cli::output::{Failure, Format, exit, leave, print, render, tell, usage};
+use crate::cli::profile::ProfileArgs;
 use crate::cli::run_folder::read;
 use crate::cli::server::ServeArgs;
 use crate::external::listing;
@@ -51,6 +52,8 @@ enum Command {
     Serve(Child<ServeArgs>),
     /// Puts a server under load and prints the cost
     Load(Child<LoadArgs>),
+    /// Shows in which layers the CPU time of a request goes
+    Profile(Box<ProfileArgs>),
     /// Lists the rungs, or the external servers
     Rungs(RungsArgs),
     /// Prints the records of a run
@@ -127,6 +130,7 @@ impl Cli {
             Command::Ladder(args) => ("ndecho", args.run()),
             Command::Serve(child) => ("ndecho serve", child.run(Signal::SIGTERM, ServeArgs::run)),
             Command::Load(child) => ("ndecho load", child.run(Signal::SIGTERM, LoadArgs::run)),
+            Command::Profile(args) => ("ndecho", args.run()),
             Command::Rungs(args) => ("ndecho", args.run()),
             Command::Report(args) => ("ndecho", args.run()),
             Command::Compare(args) => ("ndecho", args.run()),

@@ -38,6 +38,11 @@ pub(super) fn render(run: &Run, format: Option<Format>) -> String {
     {
         return answer;
     }
+    if format.is_none_or(|format| format == Format::Table)
+        && let Some(profile) = report::profile::render(run)
+    {
+        return profile;
+    }
     let usual = if run.header.preset == "seed" { Format::Seed } else { Format::Table };
     match format.unwrap_or(usual) {
         Format::Table => report::table::render(run),

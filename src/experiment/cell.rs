@@ -113,6 +113,7 @@ impl fmt::Display for Cell {
             Variant::Usual => {}
             Variant::Twin => write!(f, " again")?,
             Variant::Delayed { ns } => write!(f, " +{ns} ns")?,
+            Variant::Profiled => write!(f, " profiled")?,
             Variant::Null => write!(f, " null")?,
             Variant::Build { side: Side::Old, number } => write!(f, " old {number}")?,
             Variant::Build { side: Side::New, number } => write!(f, " new {number}")?,

@@ -14,9 +14,10 @@ use rand_pcg::Pcg64;
 
 use crate::probe::core_speed;
 use crate::probe::disturbance::{Disturbance, MachineSnapshot};
+use crate::probe::profile::{Profile, Recorder};
 use crate::probe::sched_stats::SchedSnapshot;
 use crate::record::trial_spec::TrialSpec;
-use crate::record::{Client, Measurement, Outcome, ServerReport, Slice, validity};
+use crate::record::{Client, Measurement, Outcome, ServerReport, Slice, Variant, validity};
 
 use super::cell::Cell;
 use super::child::failure::{self, Judgement};
@@ -41,6 +42,8 @@ struct Member {
     /// After the server, which ends before the file is removed.
     report: ReportFile,
     threads: Option<SchedSnapshot>,
+    /// Samples of the server, from the end of the warm-up.
+    recorder: Option<Recorder>,
     visitors: Vec<State>,
 }
 
@@ -141,7 +144,8 @@ impl Member {
                 let judgement = failure::not_ready(failure);
                 entry.clients.iter().map(|_| judgement.clone().into()).collect::<Vec<_>>()
             })?;
-        let mut member = Member { report, server, threads: None, visitors: Vec::new() };
+        let mut member =
+            Member { report, server, threads: None, recorder: None, visitors: Vec::new() };
         for (index, client) in entry.clients.iter().enumerate() {
             let cpu = CpuMeter::start(member.server.pid());
             let state = Visitor::start(runner, &spec, *client, number).map_err(|failure| {
@@ -151,7 +155,24 @@ impl Member {
             member.visitors.push(state);
         }
         member.threads = SchedSnapshot::read(member.server.pid()).ok();
+        if entry.cell.variant == Variant::Profiled && member.has_visitors() {
+            member.record(runner, number)?;
+        }
         Ok(member)
+    }
+
+    /// Starts to sample the server. Returns the results of all clients if that is impossible.
+    fn record(&mut self, runner: &TrialRunner<'_>, number: usize) -> Result<(), Vec<TrialResult>> {
+        let file = runner.testbed.out.join(format!("server-{number}.perf"));
+        let launcher = runner.commands().pinned(runner.testbed.cpu_client);
+        match Recorder::start(launcher, self.server.pid(), &file) {
+            Ok(recorder) => self.recorder = Some(recorder),
+            Err(error) => {
+                let skipped = || Outcome::Skipped { reason: error.to_string() }.into();
+                return Err(self.visitors.iter().map(|_| skipped()).collect());
+            }
+        }
+        Ok(())
     }
 
     /// Loads the server for one slice. A client that fails leaves, and the others go on if the
@@ -174,6 +195,7 @@ impl Member {
         // Waits of the whole launch are those of a client only if no other visited the server.
         let threads = self.threads.take().filter(|_| self.visitors.len() == 1);
         let sched_stats = threads.zip(after).map(|(before, after)| after.since(&before));
+        let profile = self.recorder.take().map(profile);
         let socket = accepted_socket(&self.server);
         let states = std::mem::take(&mut self.visitors);
         let is_needed = states.len() > 1;
@@ -192,9 +214,11 @@ impl Member {
         }
         let stopped = self.server.stop().map_err(failure::not_stopped);
         let report: Option<ServerReport> = self.report.read();
-        let complete = |result: Box<TrialResult>| match &stopped {
-            Err(judgement) => judgement.clone().into(),
-            Ok(()) => TrialResult {
+        let complete = |result: Box<TrialResult>| match (&stopped, &profile) {
+            (Err(judgement), _) => judgement.clone().into(),
+            (Ok(()), Some(Err(reason))) => Outcome::Skipped { reason: reason.clone() }.into(),
+            (Ok(()), profile) => TrialResult {
+                profile: profile.clone().and_then(Result::ok),
                 server: report.clone(),
                 socket: socket.clone(),
                 machine: MachineFacts { sched_stats, ..result.machine },
@@ -308,6 +332,14 @@ impl Load {
             Load::Foreign(load) => Ok(load.finish()),
         }
     }
+}
+
+/// Ends the recording of a server, and attributes its samples.
+fn profile(recorder: Recorder) -> Result<Box<Profile>, String> {
+    let file = recorder.stop().map_err(|error| error.to_string())?;
+    let profile = Profile::read(&file).map_err(|error| error.to_string());
+    let _ = std::fs::remove_file(&file);
+    Ok(Box::new(profile?))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! ```text
 //! ladder ───┐
 //! external ─┴▶ options ─▶ plan (rungs x arrays x loads = cells) ─▶ session (blocks) ─▶ records
-//!              │ controls, null_server, ab, open_loop: more cells   ├─▶ launch (group) ─▶ child
+//!              │ controls, null_server, ab, open_loop, profiled: more├─▶ launch (group) ─▶ child
 //!              └ preset                                             └─▶ trial (window) ─▶ child
 //! ```
 
@@ -26,6 +26,7 @@ pub mod pace;
 pub mod plan;
 pub mod preflight;
 pub mod preset;
+pub mod profiled;
 pub mod records;
 pub mod session;
 pub mod testbed;

@@ -322,7 +322,7 @@ impl Session<'_> {
     fn nonconformance(&mut self, cell: &Cell) -> anyhow::Result<Option<Outcome>> {
         let build = match cell.variant {
             Variant::Null => return Ok(None),
-            Variant::Usual | Variant::Twin | Variant::Delayed { .. } => None,
+            Variant::Usual | Variant::Twin | Variant::Delayed { .. } | Variant::Profiled => None,
             Variant::Build { .. } => Some(cell.variant),
         };
         let key = (cell.rung.to_string(), build);
@@ -403,6 +403,7 @@ fn trial(cell: &Cell, place: TrialPlace, result: TrialResult) -> Trial {
         sched_stats: result.machine.sched_stats,
         reference_work_ns: result.machine.reference_work_ns,
         counts: result.counts,
+        profile: result.profile,
         discarded: None,
     }
 }

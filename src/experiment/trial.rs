@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::probe::disturbance::{Disturbance, MachineSnapshot};
+use crate::probe::profile::Profile;
 use crate::probe::sched_stats::{SchedSnapshot, SchedStats};
 use crate::probe::tracer::Tracer;
 use crate::probe::{core_speed, cpu_clock};
@@ -40,6 +41,7 @@ pub(super) struct TrialResult {
     pub(super) socket: Option<Result<SocketOptions, String>>,
     pub(super) machine: MachineFacts,
     pub(super) counts: Option<Counts>,
+    pub(super) profile: Option<Box<Profile>>,
     /// Document of the children; `None` if the Python client loaded the server.
     pub(super) spec: Option<Box<TrialSpec>>,
     /// True if the trial ran out of time, as every further one would.
@@ -105,6 +107,7 @@ impl TrialRunner<'_> {
             server: report.read(),
             machine,
             counts,
+            profile: None,
             spec: self.testbed.python.is_none().then(|| Box::new(spec)),
             ran_out_of_time: false,
         }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::probe::disturbance::Disturbance;
+use crate::probe::profile::Profile;
 use crate::probe::sched_stats::SchedStats;
 use crate::probe::tracer::Allocations;
 use crate::sys::socket::SocketOptions;
@@ -71,6 +72,9 @@ pub struct Trial {
     /// Activity per request; `None` for a timed trial.
     #[serde(default)]
     pub counts: Option<Counts>,
+    /// Samples of the server, of a cell that is profiled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Box<Profile>>,
     /// Reason for which the figures do not count ([`validity`](super::validity)).
     #[serde(default)]
     pub discarded: Option<String>,
@@ -89,6 +93,9 @@ pub enum Variant {
     /// difference of this size.
     #[serde(rename = "spin")]
     Delayed { ns: u64 },
+    /// Rung whose server is sampled. The samples cost time, so its other figures are not those of
+    /// the rung.
+    Profiled,
     /// Server that returns the bytes undecoded. The rate against it limits the load generator.
     Null,
     Build {

@@ -7,6 +7,7 @@
 //! | records to trials by cell | [`run`], `cell` |
 //! | trials to rows | [`aggregate`]: `status`, `ceiling`, [`noise`], [`control`], [`scatter`] |
 //! | figures over several cells | [`clients`], [`model`], [`open`], [`counts`], [`forecast`] |
+//! | samples to layers | [`profile`] |
 //! | two builds or runs | [`compare`], [`comparable`], [`compare_runs`] |
 //! | the main job's questions | [`answer`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
@@ -32,6 +33,7 @@ pub mod markdown;
 pub mod model;
 pub mod noise;
 pub mod open;
+pub mod profile;
 pub mod run;
 pub mod scatter;
 pub mod seed;

@@ -41,6 +41,11 @@ impl Server {
     pub(crate) fn address(&self, name: &str) -> &str {
         &self.addresses[name]
     }
+
+    #[allow(dead_code)] // Not every test file asks for it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Server {

@@ -1,0 +1,328 @@
+//! Layers of the CPU time of servers, from the profiled cells of a run.
+//!
+//! The shares of the layers come from the profiled server, and the CPU time of a request from the
+//! unprofiled server of the same launch. So what the samples cost does not count.
+
+use std::collections::BTreeMap;
+
+use crate::axis::Layer;
+use crate::probe::profile::{Basis, FunctionSamples, Profile};
+use crate::record::{Trial, Variant};
+use crate::stats::bootstrap::{Bootstrap, Interval};
+use crate::stats::location::Sample;
+
+use super::aggregate;
+use super::cell::{self, CellTrials};
+use super::text::WIDTH_MAX;
+use super::wrap::wrap;
+use super::{Run, units};
+
+/// Rungs beside each other.
+const COLUMNS: usize = 3;
+
+const NAME_WIDTH: usize = 20;
+const COLUMN_WIDTH: usize = (WIDTH_MAX - NAME_WIDTH) / COLUMNS;
+
+/// Share of a layer from which its functions are listed.
+const LISTED_SHARE: f64 = 0.05;
+
+const FUNCTIONS: usize = 3;
+
+/// Share of lost samples from which the rest may be a biased choice.
+const LOST_MAX: f64 = 0.01;
+
+/// One rung of a table.
+struct Column<'a> {
+    rung: &'a str,
+    cost_ns: Option<Interval>,
+    /// CPU time of a request in each layer, and its share.
+    layers: BTreeMap<Layer, (Option<Interval>, f64)>,
+    /// Samples of all launches.
+    sum: Sum<'a>,
+    /// Cost of the profiled server as a ratio to the unprofiled one.
+    of_unprofiled: Option<Interval>,
+}
+
+/// Samples of several launches.
+#[derive(Default)]
+struct Sum<'a> {
+    launches: usize,
+    samples: u64,
+    kernel: u64,
+    lost: u64,
+    interrupts_enabled: u64,
+    bases: BTreeMap<Basis, u64>,
+    functions: BTreeMap<Layer, BTreeMap<&'a str, u64>>,
+    unknown: BTreeMap<&'a str, u64>,
+    has_kernel_symbols: bool,
+}
+
+/// Prints a table for each array and load. Returns `None` for a run without a profile.
+pub fn render(run: &Run) -> Option<String> {
+    let mut text = String::new();
+    for cells in aggregate::cells_by_section(&run.trials) {
+        let columns: Vec<Column<'_>> = cells
+            .iter()
+            .filter(|cell| cell.first().variant == Variant::Profiled)
+            .filter_map(|profiled| Column::new(&cells, profiled))
+            .collect();
+        if columns.is_empty() {
+            continue;
+        }
+        text.push_str(&title(cells[0].first()));
+        for band in columns.chunks(COLUMNS) {
+            text.push('\n');
+            text.push_str(&table(band));
+        }
+        for column in &columns {
+            text.push('\n');
+            text.push_str(&column.details());
+        }
+        text.push('\n');
+    }
+    for (rung, reason) in obstacles(run) {
+        text.push_str(&wrap("", &format!("{rung} was not profiled: {reason}"), WIDTH_MAX));
+    }
+    (!text.is_empty()).then(|| text + &legend())
+}
+
+/// Prints the layers of one process, as shares of its CPU time.
+pub fn of_process(profile: &Profile) -> String {
+    let mut sum = Sum { has_kernel_symbols: true, ..Sum::default() };
+    sum.add(profile);
+    let share = |layer: &Layer| count(profile, *layer) as f64 / profile.samples as f64;
+    let layers = profile.layers.keys().map(|layer| (*layer, (None, share(layer)))).collect();
+    let column = Column { rung: "process", cost_ns: None, layers, sum, of_unprofiled: None };
+    let mut text = String::new();
+    for (layer, (_, share)) in &column.layers {
+        text.push_str(&format!("{:<NAME_WIDTH$}{:>6.1} %\n", layer.name(), share * 100.0));
+    }
+    text + "\n" + &column.details() + "\n" + &legend()
+}
+
+impl<'a> Column<'a> {
+    fn new(cells: &[CellTrials<'a>], profiled: &CellTrials<'a>) -> Option<Column<'a>> {
+        let rung = profiled.first().rung.as_str();
+        let is_used = |trial: &&&Trial| trial.discarded.is_none() || profiled.is_noisy();
+        let launches: Vec<(u32, &'a Profile)> = profiled
+            .0
+            .iter()
+            .filter(is_used)
+            .filter_map(|trial| Some((trial.launch(), trial.profile.as_deref()?)))
+            .filter(|(_, profile)| profile.samples > 0)
+            .collect();
+        if launches.is_empty() {
+            return None;
+        }
+        let usual = cell::find(cells, rung, Variant::Usual);
+        let costs: Vec<Sample> = usual.map(CellTrials::server_costs).unwrap_or_default();
+        let mut sum = Sum { has_kernel_symbols: true, ..Sum::default() };
+        launches.iter().for_each(|(_, profile)| sum.add(profile));
+        let mut layers = BTreeMap::new();
+        for layer in sum.functions.keys() {
+            let share = |profile: &Profile| count(profile, *layer) as f64 / profile.samples as f64;
+            let of_launch = |(launch, profile): &(u32, &Profile)| {
+                let cost = costs.iter().find(|cost| cost.round == *launch)?;
+                Some(Sample { round: *launch, value: share(profile) * cost.value })
+            };
+            let ns: Vec<Sample> = launches.iter().filter_map(of_launch).collect();
+            let all: u64 = launches.iter().map(|(_, profile)| count(profile, *layer)).sum();
+            let interval = Bootstrap::default().blocks(&ns);
+            layers.insert(*layer, (interval, all as f64 / sum.samples as f64));
+        }
+        let of_unprofiled = usual.and_then(|usual| {
+            Bootstrap::default().blocks(&profiled.log_ratios(usual)).map(Interval::exp)
+        });
+        let cost_ns = cell::geometric_center(&costs);
+        Some(Column { rung, cost_ns, layers, sum, of_unprofiled })
+    }
+
+    fn cell(&self, layer: Layer) -> String {
+        match self.layers.get(&layer) {
+            Some((Some(ns), share)) => format!("{} {:>4.1} %", time(ns), share * 100.0),
+            Some((None, share)) => format!("{:.1} %", share * 100.0),
+            None => "-".to_owned(),
+        }
+    }
+
+    fn details(&self) -> String {
+        let Sum { launches, samples, kernel, lost, interrupts_enabled, .. } = self.sum;
+        let share = |part: u64| part as f64 / samples as f64 * 100.0;
+        let own_cost = self.of_unprofiled.map_or(String::new(), |ratio| {
+            format!("; the profiled server costs {} of the other", units::ratio(&ratio))
+        });
+        let bases: Vec<String> = self
+            .sum
+            .bases
+            .iter()
+            .map(|(basis, samples)| format!("{} {:.1} %", words(*basis), share(*samples)))
+            .collect();
+        let mut text = wrap(
+            "",
+            &format!(
+                "{}: {samples} samples in {launches} launches, {:.1} % of them in the kernel{own_cost}; \
+                 {:.1} % lie where interrupts are allowed again and may belong to a neighbour; \
+                 decided by {}",
+                self.rung,
+                share(kernel),
+                share(interrupts_enabled),
+                bases.join(", ")
+            ),
+            WIDTH_MAX,
+        );
+        let warn =
+            |text: &mut String, line: &str| text.push_str(&wrap("  warning: ", line, WIDTH_MAX));
+        if lost as f64 > LOST_MAX * (samples + lost) as f64 {
+            warn(
+                &mut text,
+                &format!("perf lost {lost} samples, so the others may be a biased choice"),
+            );
+        }
+        if !self.sum.has_kernel_symbols {
+            warn(
+                &mut text,
+                "the kernel hides its symbols from this user, so its part has no layers; run as root, or set kernel.kptr_restrict to 0",
+            );
+        }
+        let mut listed: Vec<(&Layer, &(Option<Interval>, f64))> =
+            self.layers.iter().filter(|(_, (_, share))| *share >= LISTED_SHARE).collect();
+        listed.sort_by(|one, other| other.1.1.total_cmp(&one.1.1));
+        for (layer, (_, layer_share)) in listed {
+            let label = format!("  {:<NAME_WIDTH$} {:>4.1} %  ", layer.name(), layer_share * 100.0);
+            let functions = most(&self.sum.functions[layer], FUNCTIONS, samples);
+            text.push_str(&wrap(&label, &functions.join(", "), WIDTH_MAX));
+        }
+        if !self.sum.unknown.is_empty() {
+            let unknown = most(&self.sum.unknown, FUNCTIONS, samples);
+            text.push_str(&wrap("  no rule for           ", &unknown.join(", "), WIDTH_MAX));
+        }
+        text
+    }
+}
+
+impl<'a> Sum<'a> {
+    fn add(&mut self, profile: &'a Profile) {
+        self.launches += 1;
+        self.samples += profile.samples;
+        self.lost += profile.lost;
+        self.interrupts_enabled += profile.interrupts_enabled;
+        self.has_kernel_symbols &= profile.has_kernel_symbols;
+        for (basis, samples) in &profile.bases {
+            *self.bases.entry(*basis).or_default() += samples;
+        }
+        let add = |into: &mut BTreeMap<&'a str, u64>, functions: &'a [FunctionSamples]| {
+            for FunctionSamples { function, samples } in functions {
+                *into.entry(function).or_default() += samples;
+            }
+        };
+        for (layer, samples) in &profile.layers {
+            self.kernel += samples.kernel;
+            add(self.functions.entry(*layer).or_default(), &samples.functions);
+        }
+        add(&mut self.unknown, &profile.unknown);
+    }
+}
+
+fn count(profile: &Profile, layer: Layer) -> u64 {
+    profile.layers.get(&layer).map_or(0, |samples| samples.user + samples.kernel)
+}
+
+fn title(trial: &Trial) -> String {
+    format!(
+        "{}, {} connections, {} in flight: server CPU per request by layer\n",
+        units::array(&trial.array),
+        trial.connections,
+        trial.in_flight_sent()
+    )
+}
+
+fn table(columns: &[Column<'_>]) -> String {
+    let mut text = line("", columns.iter().map(|column| short(column.rung)));
+    for layer in Layer::ALL {
+        if columns.iter().any(|column| column.layers.contains_key(&layer)) {
+            text.push_str(&line(layer.name(), columns.iter().map(|column| column.cell(layer))));
+        }
+    }
+    let total = |column: &Column<'_>| column.cost_ns.map_or("-".to_owned(), |cost| time(&cost));
+    text + &line("CPU/request", columns.iter().map(total))
+}
+
+fn line(name: &str, cells: impl Iterator<Item = String>) -> String {
+    let mut line = format!("{name:<NAME_WIDTH$}");
+    for cell in cells {
+        line.push_str(&format!("{cell:>COLUMN_WIDTH$}"));
+    }
+    line.trim_end().to_owned() + "\n"
+}
+
+/// Shortens the name of a rung to the width of a column, at its codec.
+fn short(rung: &str) -> String {
+    if rung.chars().count() < COLUMN_WIDTH {
+        return rung.to_owned();
+    }
+    rung.rsplit_once('/').map_or(rung, |(stack, _)| stack).to_owned()
+}
+
+/// `6.61 µs [6.20-7.05]`, all in one unit.
+fn time(interval: &Interval) -> String {
+    let steps = [(1e9, "s"), (1e6, "ms"), (1e3, "µs")];
+    let step = steps.into_iter().find(|(step, _)| interval.estimate >= *step);
+    let (step, unit) = step.unwrap_or((1.0, "ns"));
+    let digits = |ns: f64| match ns / step {
+        value if value.abs() >= 99.95 || (step == 1.0 && value.abs() >= 9.95) => {
+            format!("{value:.0}")
+        }
+        value if value.abs() >= 9.995 || step == 1.0 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
+    };
+    let estimate = digits(interval.estimate);
+    match interval.range {
+        Some((low, high)) => format!("{estimate} {unit} [{}-{}]", digits(low), digits(high)),
+        None => format!("{estimate} {unit}"),
+    }
+}
+
+fn most(functions: &BTreeMap<&str, u64>, count: usize, of: u64) -> Vec<String> {
+    let mut sorted: Vec<(&&str, &u64)> = functions.iter().collect();
+    sorted.sort_by_key(|(_, samples)| std::cmp::Reverse(**samples));
+    let text = |(function, samples): (&&str, &u64)| {
+        format!("{function} {:.1} %", *samples as f64 / of as f64 * 100.0)
+    };
+    sorted.into_iter().take(count).map(text).collect()
+}
+
+fn words(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Kernel => "a kernel function",
+        Basis::OwnFrame => "the source file of the function",
+        Basis::CFunction => "a C function",
+        Basis::DropType => "the type that is dropped",
+        Basis::Caller => "the source file of a caller",
+        Basis::AnyType => "a type in a name",
+        Basis::Nothing => "nothing",
+    }
+}
+
+fn obstacles(run: &Run) -> Vec<(&str, String)> {
+    let cells = aggregate::cells_by_section(&run.trials);
+    let profiled = cells.iter().flatten().filter(|cell| cell.first().variant == Variant::Profiled);
+    profiled.filter_map(|cell| Some((cell.first().rung.as_str(), cell.obstacle()?))).collect()
+}
+
+fn legend() -> String {
+    let mut text = wrap(
+        "",
+        "Samples of the CPU clock, as shares of a profiled server, times the CPU time of an \
+         unprofiled one in the same launches; 95 % intervals over launches. The innermost function \
+         with a layer decides; functions of std, alloc, core and bytes belong to their callers.",
+        WIDTH_MAX,
+    );
+    for layer in Layer::ALL {
+        text.push_str(&wrap(
+            &format!("  {:<NAME_WIDTH$}", layer.name()),
+            layer.spec().about,
+            WIDTH_MAX,
+        ));
+    }
+    text
+}
