@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Args;
 
-use crate::array::{DType, Shape};
+use crate::array::DType;
 use crate::axis::{Codec, Encoding, Family, UnknownName};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::{Failure, print};
@@ -264,10 +264,7 @@ impl LoadFlags {
         let Some(text) = &self.shape else {
             return ArraySpec::vector(self.size, dtype, self.seed);
         };
-        let dims: Result<Vec<u64>, _> =
-            text.split(',').filter(|dim| !dim.is_empty()).map(|dim| dim.trim().parse()).collect();
-        let dims = dims.map_err(|_| SpecError::Shape(text.clone()))?;
-        Ok(ArraySpec::Seeded { dtype, shape: Shape::new(&dims)?, seed: self.seed })
+        Ok(ArraySpec::Seeded { dtype, shape: values::shape(text)?, seed: self.seed })
     }
 }
 

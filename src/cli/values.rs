@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+use crate::array::Shape;
+use crate::record::trial_spec::SpecError;
+
 /// Reads `4096`, `64KiB`, `1MiB`, `2GiB` (powers of 1024) or `64kB`, `1MB`, `1GB` (powers of 1000).
 pub fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
@@ -44,6 +47,16 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("expected more than zero".to_owned()),
         duration => Ok(duration),
     }
+}
+
+/// Reads `128,64`, or `(128, 64)` as NumPy prints it; an empty text is the shape of a 0-d array.
+pub fn shape(text: &str) -> Result<Shape, SpecError> {
+    let inner = text.trim();
+    let inner = inner.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(inner);
+    let dims = inner.split(',').map(str::trim).filter(|dim| !dim.is_empty());
+    let dims: Result<Vec<u64>, _> = dims.map(str::parse).collect();
+    let dims = dims.map_err(|_| SpecError::Shape(text.to_owned()))?;
+    Ok(Shape::new(&dims)?)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +101,24 @@ mod tests {
         assert!(size("64K").unwrap_err().contains("KiB"));
         assert!(size("KiB").is_err());
         assert!(size("17179869184GiB").is_err());
+    }
+
+    #[test]
+    fn shapes_are_lists_as_numpy_prints_them_or_bare() {
+        for (text, dims) in [
+            ("", &[][..]),
+            ("()", &[]),
+            ("5", &[5]),
+            ("(5,)", &[5]),
+            ("128,64", &[128, 64]),
+            ("(480, 640, 3)", &[480, 640, 3]),
+            ("0,5", &[0, 5]),
+        ] {
+            assert_eq!(shape(text).unwrap().dims(), dims, "{text:?}");
+        }
+        for wrong in ["x", "-1", "1.5", "(3", "3;4"] {
+            assert!(shape(wrong).unwrap_err().to_string().contains("128,64"), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -121,12 +121,16 @@ impl AnyRung {
         }
     }
 
+    /// Estimates the bytes of a message with `array`, or tells why the codec cannot carry it.
+    pub fn body_bytes(&self, array: &ArrayInfo) -> Result<u64, String> {
+        body_bytes(self.codec(), array).unwrap_or(Ok(array.bytes))
+    }
+
     /// Returns the reason why the rung cannot carry `array`, found by encoding some of its items.
     pub fn obstacle(&self, array: &ArrayInfo) -> Option<String> {
-        let body_bytes = match body_bytes(self.codec(), array) {
-            None => array.bytes,
-            Some(Ok(bytes)) => bytes,
-            Some(Err(reason)) => return Some(reason),
+        let body_bytes = match self.body_bytes(array) {
+            Ok(bytes) => bytes,
+            Err(reason) => return Some(reason),
         };
         if let Some(most) = self.family().message_bytes_max().filter(|most| body_bytes > *most) {
             return Some(format!(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 
+use crate::array::ArrayView;
 use crate::axis::{Codec, Encoding, Family, Malloc};
 use crate::codec;
 use crate::external::{self, ExternalServer};
@@ -57,7 +58,7 @@ pub struct RunOptions {
 pub const BUSY_POLL: Duration = Duration::from_millis(1);
 
 /// Upper bound of a warm-up whose rate shows a trend, as a multiple of the usual warm-up.
-const SETTLE_FACTOR: u32 = 3;
+pub(super) const SETTLE_FACTOR: u32 = 3;
 
 impl RunOptions {
     pub fn new(preset: Preset) -> RunOptions {
@@ -196,16 +197,8 @@ impl RunOptions {
         let file = ArrayFile::open(path)?;
         let mut scratch = Vec::new();
         let array = file.view(&mut scratch)?;
-        let info = ArrayInfo {
-            dtype: array.dtype().name().to_owned(),
-            shape: array.shape().dims().to_vec(),
-            bytes: array.data().len() as u64,
-        };
-        let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
-        let mut refusal = |codec: Codec| {
-            let find = || codec::implementation(codec)?.check(&array).err();
-            known.entry(codec.name()).or_insert_with(|| Some(find()?.to_string())).clone()
-        };
+        let info = ArrayInfo::new(&array);
+        let mut refusal = refusals(&array);
         let cells =
             |(part, rungs): &(Part, Vec<AnyRung>)| self.cells(part, rungs, &info, &mut refusal);
         Ok(parts.iter().flat_map(cells).collect())
@@ -290,6 +283,15 @@ impl RunOptions {
             );
         }
         Ok(())
+    }
+}
+
+/// Returns a function that tells the reason why a codec cannot carry the items of `array`.
+pub(super) fn refusals(array: &ArrayView<'_>) -> impl FnMut(Codec) -> Option<String> {
+    let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    move |codec| {
+        let find = || codec::implementation(codec)?.check(array).err();
+        known.entry(codec.name()).or_insert_with(|| Some(find()?.to_string())).clone()
     }
 }
 

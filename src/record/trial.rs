@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::array::{ArrayError, ArrayView, DType, Shape};
 use crate::probe::disturbance::Disturbance;
 use crate::probe::profile::Profile;
 use crate::probe::sched_stats::SchedStats;
@@ -11,7 +12,7 @@ use crate::sys::socket::SocketOptions;
 use super::client::Client;
 use super::measurement::Measurement;
 use super::server::ServerReport;
-use super::trial_spec::TrialSpec;
+use super::trial_spec::{ArraySpec, TrialSpec};
 
 /// Bits of a launch's number that hold its part.
 const PART_BITS: u32 = 8;
@@ -155,6 +156,27 @@ pub struct RequestCounts {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub allocations: Option<Allocations>,
+}
+
+impl ArrayInfo {
+    pub fn new(array: &ArrayView<'_>) -> ArrayInfo {
+        ArrayInfo {
+            dtype: array.dtype().name().to_owned(),
+            shape: array.shape().dims().to_vec(),
+            bytes: array.data().len() as u64,
+        }
+    }
+
+    pub fn of_shape(dtype: DType, shape: &Shape) -> Result<ArrayInfo, ArrayError> {
+        let bytes = shape.byte_len(dtype)?;
+        Ok(ArrayInfo { dtype: dtype.name().to_owned(), shape: shape.dims().to_vec(), bytes })
+    }
+
+    /// Returns the specification of such an array, drawn from `seed`.
+    pub fn seeded(&self, seed: u64) -> Result<ArraySpec, ArrayError> {
+        let (dtype, shape) = (DType::parse(&self.dtype)?, Shape::new(&self.shape)?);
+        Ok(ArraySpec::Seeded { dtype, shape, seed })
+    }
 }
 
 fn is_zero(number: &u32) -> bool {

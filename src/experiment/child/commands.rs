@@ -78,7 +78,7 @@ impl Commands<'_> {
             encoding: cell.rung.encoding(),
             array: match &plan.array {
                 Some(path) => ArraySpec::File { path: path.clone() },
-                None => ArraySpec::float64(cell.array.bytes, 1),
+                None => cell.array.seeded(1).expect("a cell has an array of the closed list"),
             },
             connections: cell.concurrency.connections,
             in_flight: cell.concurrency.in_flight,
