@@ -102,9 +102,9 @@
 //! server/               builds a rung: matches every axis once
 //!                       [bind build usage]
 //! experiment/           plan, order of launches, child processes, records
-//!                       [ab any_rung cell client concurrency controls group launch null_server
-//!                       open_loop options order pace plan preflight preset profiled records
-//!                       session testbed trial]
+//!                       [ab advice any_rung cell client concurrency controls group launch
+//!                       null_server open_loop options order pace plan preflight preset profiled
+//!                       records session testbed trial]
 //!     child/            child processes: server and load clients
 //!                       [commands failure process python]
 //!         foreign/      load generators that nobody here wrote
@@ -116,11 +116,13 @@
 //!                       table text units warning wrap]
 //!     answer/           what the main job asks, in tables and sentences
 //!                       [bars choice encodings layers load_cells sentences standards]
+//!         advice/       server and encoding for one array, and what would change the choice
+//!                       [clients decision sentences]
 //!         picture/      the tables as an SVG
 //!                       [bar choice encodings layers rows svg]
 //! cli/                  flags of the programs, and all output
-//!                       [compare exec external interrupt ladder load measure ndecho old_names
-//!                       output profile progress run_folder server spec_file values]
+//!                       [advise compare exec external interrupt ladder load measure ndecho
+//!                       old_names output profile progress run_folder server spec_file values]
 //! bin/                  the programs
 //!                       [ndecho tonic-server uring-server]
 //! ```

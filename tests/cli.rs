@@ -35,7 +35,7 @@ fn code(output: &Output) -> i32 {
 fn help_names_every_command() {
     let output = ndecho(&["--help"]);
     assert_eq!(code(&output), 0);
-    for command in ["ladder", "serve", "load", "rungs", "report", "compare"] {
+    for command in ["ladder", "serve", "load", "rungs", "report", "compare", "advise"] {
         assert!(stdout(&output).contains(command), "{command}");
         assert_eq!(code(&ndecho(&[command, "--help"])), 0, "{command}");
     }

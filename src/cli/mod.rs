@@ -1,6 +1,7 @@
 //! Flags of the programs and their checks; no logic. Nothing outside this room reads arguments, and
 //! `output` alone prints.
 
+pub mod advise;
 pub mod compare;
 pub mod exec;
 pub mod external;

@@ -11,6 +11,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 
+use crate::cli::advise::AdviseArgs;
 use crate::cli::compare::{self, CompareArgs};
 use crate::cli::exec::ExecArgs;
 use crate::cli::external::ExternalArgs;
@@ -28,13 +29,14 @@ use crate::report::{Run, answer};
 const EXAMPLES: &str = "\
 Examples:
   ndecho                                        the main job: three minutes, ends in a table
+  ndecho advise --array F.npy --language js     the server and the client to take for an array
   ndecho ladder --rungs 'uring/*' --sizes 1MiB  chosen rungs and sizes
   ndecho serve uring/h2/protobuf                one rung as a server; `ndecho load` loads it
 
 Without a command, ndecho runs `ladder`, whose flags `ndecho ladder --help` lists.
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 3 no verdict (compare), 130 stopped by SIGINT,
-143 stopped by SIGTERM. A server exits with 0 after the first of these signals.";
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 no verdict (compare) or no choice (advise), 130
+stopped by SIGINT, 143 stopped by SIGTERM. A server exits with 0 after the first of these signals.";
 
 /// Measures what your RPC framework costs when the payload is a NumPy array
 #[derive(Debug, Parser)]
@@ -54,6 +56,8 @@ enum Command {
     Load(Child<LoadArgs>),
     /// Shows in which layers the CPU time of a request goes
     Profile(Box<ProfileArgs>),
+    /// Finds server and encoding for an array, and prints a client that works
+    Advise(Box<AdviseArgs>),
     /// Lists the rungs, or the external servers
     Rungs(RungsArgs),
     /// Prints the records of a run
@@ -131,6 +135,7 @@ impl Cli {
             Command::Serve(child) => ("ndecho serve", child.run(Signal::SIGTERM, ServeArgs::run)),
             Command::Load(child) => ("ndecho load", child.run(Signal::SIGTERM, LoadArgs::run)),
             Command::Profile(args) => ("ndecho", args.run()),
+            Command::Advise(args) => ("ndecho", args.run()),
             Command::Rungs(args) => ("ndecho", args.run()),
             Command::Report(args) => ("ndecho", args.run()),
             Command::Compare(args) => ("ndecho", args.run()),

@@ -5,7 +5,7 @@
 //! | 0 | done |
 //! | 1 | failed |
 //! | 2 | wrong usage |
-//! | 3 | a comparison without a verdict |
+//! | 3 | a comparison without a verdict, or no advice |
 //! | 128 + N | stopped by signal N: 130 for SIGINT, 143 for SIGTERM |
 //!
 //! A message that cannot be written is dropped: a run does not end because nobody reads stderr.
@@ -53,7 +53,7 @@ pub(super) fn render(run: &Run, format: Option<Format>) -> String {
 }
 
 /// Returns the width of the terminal at stdout, or of the usual layout without one.
-fn width() -> usize {
+pub(super) fn width() -> usize {
     let terminal = console::Term::stdout();
     let columns = terminal.size_checked().map(|(_, columns)| usize::from(columns));
     columns.filter(|_| terminal.is_term()).unwrap_or(report::text::WIDTH_MAX)
@@ -100,7 +100,8 @@ fn chain(error: &anyhow::Error) -> String {
 pub(super) enum Failure {
     Usage(anyhow::Error),
     Run(anyhow::Error),
-    /// Comparison that compared nothing, or of which no verdict is known.
+    /// Comparison that compared nothing, or of which no verdict is known; or a record that gives no
+    /// advice.
     NoVerdict(anyhow::Error),
     Stopped {
         signal: u8,

@@ -13,7 +13,7 @@ use super::cell::Cell;
 use super::plan::Plan;
 
 /// Share of the free memory that the servers and load generators of a group may take.
-const MEMORY_SHARE: f64 = 0.6;
+pub(super) const MEMORY_SHARE: f64 = 0.6;
 
 /// Memory of a server and its load generator without any message.
 const IDLE_BYTES: u64 = 48 << 20;

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod ab;
+pub mod advice;
 pub mod any_rung;
 pub mod cell;
 pub mod child;

@@ -89,7 +89,7 @@ pub const ENCODINGS: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},t
     tokio/tonic/protobuf:prost,tokio/tonic:best/protobuf:prost_bytes,uring/h2/protobuf";
 
 /// Connections of the encodings, each with one request in flight, over gRPC as well.
-const ENCODINGS_CONNECTIONS: u32 = 8;
+pub const ENCODINGS_CONNECTIONS: u32 = 8;
 
 /// Rungs of `broad`: steps of one gRPC and one REST chain, then each encoding in a whole server.
 pub const BROAD: &str = "{uring,tokio}/raw/reflect,uring/raw/{protobuf,msgpack},\

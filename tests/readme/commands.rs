@@ -71,6 +71,7 @@ const KINDS: &[Kind] = &[
     Kind { start: "ndecho load", added: "", end: End::Success },
     Kind { start: "ndecho report", added: "", end: End::Success },
     Kind { start: "ndecho rungs", added: "", end: End::Success },
+    Kind { start: "ndecho advise", added: "--time 1s", end: End::Success },
     Kind { start: "ndecho ladder", added: ONE_BLOCK, end: End::Success },
     Kind {
         start: "ndecho compare",

@@ -10,7 +10,7 @@ use super::bars::bar;
 use super::load_cells::{LoadCells, Ratio};
 
 /// Stacks that a user chooses from, in words.
-const STACKS: [(&str, &str); 6] = [
+pub(super) const STACKS: [(&str, &str); 6] = [
     ("uring/h1", "our HTTP/1.1"),
     ("uring/h2", "our HTTP/2, gRPC"),
     ("tokio/axum:best", "axum at its best"),

@@ -1,8 +1,12 @@
 //! Cells of one array under one load, with the costs and ratios that the tables need.
 
-use crate::record::{ArrayInfo, Client, Variant};
+use std::collections::BTreeMap;
+
+use crate::record::{ArrayInfo, Client, Measurement, Trial, Variant, validity};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::family::{Family, Member};
+use crate::stats::histogram::Histogram;
+use crate::stats::location::Sample;
 use crate::stats::verdict::{Floor, Verdict};
 
 use super::super::aggregate;
@@ -30,6 +34,29 @@ impl<'a> LoadCells<'a> {
             .into_iter()
             .map(|cells| LoadCells { cells })
             .collect()
+    }
+
+    /// Returns the cells of `array` with one request in flight on each of `connections`, in a
+    /// closed loop or with requests offered at a rate; `None` if the run has none.
+    pub(super) fn find_load(
+        run: &'a Run,
+        array: &ArrayInfo,
+        connections: u32,
+        rate_hz: Option<f64>,
+    ) -> Option<LoadCells<'a>> {
+        let mut cells: BTreeMap<u32, CellTrials<'a>> = BTreeMap::new();
+        let is_wanted = |trial: &&Trial| {
+            (trial.connections, trial.in_flight) == (connections, connections)
+                && trial.array == *array
+                && trial.offered_hz == rate_hz
+                && trial.client == Client::Own
+                && trial.counts.is_none()
+        };
+        for trial in run.trials.iter().filter(is_wanted) {
+            cells.entry(trial.cell).or_default().0.push(trial);
+        }
+        let cells: Vec<CellTrials<'a>> = cells.into_values().collect();
+        (!cells.is_empty()).then_some(LoadCells { cells })
     }
 
     pub(super) fn array(&self) -> &'a ArrayInfo {
@@ -72,6 +99,30 @@ impl<'a> LoadCells<'a> {
     /// Returns the cost of a request; `None` if the rung was not measured.
     pub(super) fn cost_ns(&self, rung: &str) -> Option<Interval> {
         cell::geometric_center(&self.find(rung)?.server_costs())
+    }
+
+    /// Returns the requests per second of a rung; `None` if it was not measured.
+    pub(super) fn rate_hz(&self, rung: &str) -> Option<f64> {
+        let rate = |(round, m): (u32, &Measurement)| Sample {
+            round,
+            value: m.requests as f64 * 1e9 / m.wall_ns as f64,
+        };
+        let rates: Vec<Sample> = self.find(rung)?.measured().into_iter().map(rate).collect();
+        cell::geometric_center(&rates).map(|rate| rate.estimate)
+    }
+
+    /// Returns the share of the requests offered to a rung that it answered, if some are missing.
+    /// At its ends, a window may miss a request.
+    pub(super) fn share_below_offered(&self, rung: &str, offered_hz: f64) -> Option<f64> {
+        let measured = self.find(rung)?.measured();
+        let due: f64 = measured.iter().map(|(_, m)| offered_hz * m.wall_ns as f64 / 1e9).sum();
+        let answered: u64 = measured.iter().map(|(_, m)| m.requests).sum();
+        let at_most = (answered + measured.len() as u64) as f64;
+        (at_most < validity::ACHIEVED_MIN * due).then(|| answered as f64 / due)
+    }
+
+    pub(super) fn latencies(&self, rung: &str) -> Option<Histogram> {
+        self.find(rung)?.latencies()
     }
 
     /// Returns the ratios of the costs of rungs, in the order of `pairs`.

@@ -13,6 +13,7 @@
 //! Every ratio has an interval, and all intervals of one load hold together at 95 %. A difference
 //! that the run could not show is marked with `=` and named in the sentences.
 
+pub mod advice;
 mod bars;
 mod choice;
 mod encodings;

@@ -1,5 +1,6 @@
 //! Tests of the report over records made by hand.
 
+mod advice;
 mod aggregate;
 mod answer;
 mod compare;
