@@ -34,8 +34,15 @@ const REPLACED: &[(&str, &str)] = &[
     ("--bench echo", "'\"name\":\"echo\",\"src_path\":[^,]*/benches/echo.rs'"),
 ];
 
-/// Programs that a user may not have.
-const TOOLS: &[&str] = &["curl", "perf", "h2load", "wrk", "python3"];
+/// Words of a command, each with the program that it needs and that a user may not have.
+const TOOLS: &[(&str, &str)] = &[
+    ("curl", "curl"),
+    ("perf", "perf"),
+    ("profile", "perf"),
+    ("h2load", "h2load"),
+    ("wrk", "wrk"),
+    ("python3", "python3"),
+];
 
 /// Longest time of a command.
 const SECONDS_MAX: &str = "100";
@@ -73,6 +80,7 @@ const KINDS: &[Kind] = &[
     Kind { start: "ndecho rungs", added: "", end: End::Success },
     Kind { start: "ndecho advise", added: "--time 1s", end: End::Success },
     Kind { start: "ndecho ladder", added: ONE_BLOCK, end: End::Success },
+    Kind { start: "ndecho profile", added: ONE_BLOCK, end: End::Success },
     Kind {
         start: "ndecho compare",
         added: "--rungs uring/raw/reflect --sizes 8 --rounds 5 --duration 20ms",
@@ -225,8 +233,8 @@ fn prepare(command: &str) -> Result<(String, End), String> {
 /// Returns a tool that `command` needs and that is not here.
 fn missing_tool(command: &str) -> Option<&'static str> {
     let words: Vec<&str> = command.split([' ', ',']).collect();
-    let needed = TOOLS.iter().filter(|tool| words.contains(tool));
-    needed.copied().find(|tool| !is_here(tool))
+    let needed = TOOLS.iter().filter(|(word, _)| words.contains(word));
+    needed.map(|(_, tool)| *tool).find(|tool| !is_here(tool))
 }
 
 fn is_here(tool: &str) -> bool {
