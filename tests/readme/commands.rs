@@ -22,10 +22,10 @@ const REPLACED: &[(&str, &str)] = &[
     ("target/release/", ""),
     ("OLD/ndecho NEW/ndecho", "$NDECHO $NDECHO"),
     ("DIR", "docs/results/main"),
-    // Other servers of this name may be running.
-    ("pgrep -x", "pgrep -P $TEST -x"),
+    // The session knows the server's process.
+    (" & SERVER=$!", " &"),
     ("sleep 10", "sleep 1"),
-    ("--duration 20s", "--duration 3s"),
+    ("--duration 20s", "--duration 6s"),
     // Address of the server in the ready line.
     ("127.0.0.1:50051", "$GRPC"),
     ("127.0.0.1:50055", "$REST"),
@@ -80,6 +80,7 @@ const KINDS: &[Kind] = &[
     Kind { start: "ndecho rungs", added: "", end: End::Success },
     Kind { start: "ndecho advise", added: "--time 1s", end: End::Success },
     Kind { start: "ndecho ladder", added: ONE_BLOCK, end: End::Success },
+    Kind { start: "ndecho profile --pid", added: "--duration 1s", end: End::Success },
     Kind { start: "ndecho profile", added: ONE_BLOCK, end: End::Success },
     Kind {
         start: "ndecho compare",
@@ -183,7 +184,7 @@ impl Session {
             .env("PATH", path())
             .env("NDECHO", NDECHO)
             .env("ROOT", root(""))
-            .env("TEST", std::process::id().to_string())
+            .env("SERVER", self.server.as_ref().map_or_else(String::new, |it| it.pid().to_string()))
             .env("GRPC", grpc)
             .env("REST", rest)
             .spawn()
