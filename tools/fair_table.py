@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Prints the table of docs/RESULTS.md that compares own HTTP/2 with every form of tonic, as Markdown.
 
-    tools/fair_table.py [--clients own,h2load] [--rounds 6] [--sizes 8,64KiB,1MiB,16MiB]
+    tools/fair_table.py [--clients own,h2load] [--rounds 6] [--sizes 8,64KiB,1MiB,16MiB] [--out DIR]
 
 Every combination of client, allocator (default, keep, mimalloc), headers (changing, equal; h2load sends equal ones
-only) and requests in flight (many, one) is a run of `ndecho ladder`. Ratios are server CPU per request to tonic as documented, in the same
-launches, with 95 % intervals. Needs `cargo build --release`, two cores, and for h2load nghttp2-client.
+only) and requests in flight (many, one) is a run of `ndecho ladder`. Ratios are server CPU per request to tonic as
+documented, in the same launches, with 95 % intervals. With --out the records stay in DIR, and runs that are there are
+not repeated. Needs `cargo build --release`, two cores, and for h2load nghttp2-client.
 """
 
 import argparse
+import contextlib
 import csv
 import io
 import pathlib
@@ -28,9 +30,10 @@ def rows(folder, client, malloc, headers, depth, options):
     command += ["--client", client] if client != "own" else []
     command += ["--equal-headers"] if headers == "equal" else []
     command += ["--in-flight", "1"] if depth == "one" else []
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1):
-        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
+    if not pathlib.Path(out).exists():
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode not in (0, 1):
+            sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
     report = subprocess.run([NDECHO, "report", out, "--format", "csv"], capture_output=True, text=True, check=True)
     head = subprocess.run([NDECHO, "report", out], capture_output=True, text=True, check=True).stdout.splitlines()[0]
     return list(csv.DictReader(io.StringIO(report.stdout))), head
@@ -40,9 +43,12 @@ def ratio(row):
     """The ratio to tonic as documented with its interval; empty without one."""
     if not row["to_reference"]:
         return row["reason"] or "1"
+    def digits(text):
+        return f"{float(text):.3f}" if float(text) < 0.0995 else f"{float(text):.2f}"
+
     ends = [row["to_reference_low"], row["to_reference_high"]]
-    interval = f" [{float(ends[0]):.3f}-{float(ends[1]):.3f}]" if all(ends) else ""
-    return f"{float(row['to_reference']):.3f}{interval}"
+    interval = f" [{digits(ends[0])}-{digits(ends[1])}]" if all(ends) else ""
+    return f"{digits(row['to_reference'])}{interval}"
 
 
 def main():
@@ -50,9 +56,11 @@ def main():
     parser.add_argument("--clients", default="own")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--sizes", default="8,64KiB,1MiB,16MiB")
+    parser.add_argument("--out")
     options = parser.parse_args()
     head, names, lines = None, None, []
-    with tempfile.TemporaryDirectory() as folder:
+    place = contextlib.nullcontext(options.out) if options.out else tempfile.TemporaryDirectory()
+    with place as folder:
         for client in options.clients.split(","):
             for malloc in ("default", "keep", "mimalloc"):
                 for headers in ("changing", "equal") if client == "own" else ("equal",):
