@@ -87,6 +87,11 @@ const KINDS: &[Kind] = &[
         added: "--rungs uring/raw/reflect --sizes 8 --rounds 5 --duration 20ms",
         end: End::Verdict,
     },
+    Kind {
+        start: "ndecho --array",
+        added: "--rounds 1 --duration 20ms --rungs uring/h1/npy,tokio/axum/npy",
+        end: End::Success,
+    },
     Kind { start: "ndecho", added: ONE_BLOCK, end: End::Success },
     Kind { start: "curl", added: "--fail --silent --show-error", end: End::Success },
     Kind { start: "perf record", added: "", end: End::Success },

@@ -6,4 +6,5 @@ mod answer;
 mod compare;
 mod control;
 mod picture;
+mod profile;
 mod status;
