@@ -118,9 +118,7 @@ impl ProfileArgs {
         let testbed = self.testbed.testbed(now_unix_s())?;
         let folder = std::env::temp_dir().join(format!("ndecho-profile-{}", std::process::id()));
         std::fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
-        let mut launcher = Command::new(&testbed.program);
-        launcher.args(["exec", "--cpu", &testbed.cpu_client.to_string(), "--"]);
-        let profile = self.sample(launcher, pid, &folder.join("process.perf"), stop);
+        let profile = self.sample(launcher(&testbed), pid, &folder.join("process.perf"), stop);
         let _ = std::fs::remove_dir_all(&folder);
         let profile = profile.with_context(|| format!("process {pid} was not profiled"))?;
         ensure!(
@@ -179,6 +177,7 @@ impl ProfileArgs {
             plan.skip_without(&testbed.environments);
         }
         measure::preflight(&testbed, &mut plan)?;
+        check_perf(&testbed)?;
         let header = header(&plan, &testbed, COMMAND, started_unix_s);
         let mut records = self.testbed.create_records(&mut testbed)?;
         records.append(&Line::Header(Box::new(header)))?;
@@ -196,4 +195,21 @@ impl ProfileArgs {
         }
         Ok(())
     }
+}
+
+/// Returns the launcher of perf, which pins it to the load generator's core and ends it together
+/// with this process.
+fn launcher(testbed: &Testbed) -> Command {
+    let mut launcher = Command::new(&testbed.program);
+    launcher.args(["exec", "--die-with", &std::process::id().to_string()]);
+    launcher.args(["--cpu", &testbed.cpu_client.to_string(), "--"]);
+    launcher
+}
+
+/// Samples this process for a moment, so that a run without perf fails before it begins.
+fn check_perf(testbed: &Testbed) -> anyhow::Result<()> {
+    let file = std::env::temp_dir().join(format!("ndecho-check-{}.perf", std::process::id()));
+    let recorder = Recorder::start(launcher(testbed), std::process::id(), &file)?;
+    let _ = std::fs::remove_file(recorder.stop()?);
+    Ok(())
 }

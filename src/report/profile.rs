@@ -13,20 +13,24 @@ use crate::stats::location::Sample;
 
 use super::aggregate;
 use super::cell::{self, CellTrials};
-use super::text::WIDTH_MAX;
+use super::text::{WIDTH_MAX, connections};
 use super::wrap::wrap;
 use super::{Run, units};
 
 /// Rungs beside each other.
-const COLUMNS: usize = 3;
+const COLUMNS: usize = 2;
 
 const NAME_WIDTH: usize = 20;
-const COLUMN_WIDTH: usize = (WIDTH_MAX - NAME_WIDTH) / COLUMNS;
+const CELL_WIDTH: usize = (WIDTH_MAX - NAME_WIDTH) / COLUMNS - 2;
 
 /// Share of a layer from which its functions are listed.
 const LISTED_SHARE: f64 = 0.05;
 
 const FUNCTIONS: usize = 3;
+
+/// Rule by which a sample gets its layer.
+const RULE: &str = "The innermost function with a layer decides. A function without one, as in \
+                    std, alloc, core and bytes, belongs to its caller.";
 
 /// Share of lost samples from which the rest may be a biased choice.
 const LOST_MAX: f64 = 0.01;
@@ -55,6 +59,7 @@ struct Sum<'a> {
     functions: BTreeMap<Layer, BTreeMap<&'a str, u64>>,
     unknown: BTreeMap<&'a str, u64>,
     has_kernel_symbols: bool,
+    is_user_only: bool,
 }
 
 /// Prints a table for each array and load. Returns `None` for a run without a profile.
@@ -97,7 +102,7 @@ pub fn of_process(profile: &Profile) -> String {
     for (layer, (_, share)) in &column.layers {
         text.push_str(&format!("{:<NAME_WIDTH$}{:>6.1} %\n", layer.name(), share * 100.0));
     }
-    text + "\n" + &column.details() + "\n" + &legend()
+    text + "\n" + &column.details() + "\n" + &wrap("", RULE, WIDTH_MAX) + &layer_names()
 }
 
 impl<'a> Column<'a> {
@@ -121,7 +126,11 @@ impl<'a> Column<'a> {
         let mut layers = BTreeMap::new();
         for layer in sum.functions.keys() {
             let share = |profile: &Profile| count(profile, *layer) as f64 / profile.samples as f64;
+            // Shares of the program's part alone say nothing about the whole cost.
             let of_launch = |(launch, profile): &(u32, &Profile)| {
+                if profile.is_user_only {
+                    return None;
+                }
                 let cost = costs.iter().find(|cost| cost.round == *launch)?;
                 Some(Sample { round: *launch, value: share(profile) * cost.value })
             };
@@ -151,6 +160,10 @@ impl<'a> Column<'a> {
         let own_cost = self.of_unprofiled.map_or(String::new(), |ratio| {
             format!("; the profiled server costs {} of the other", units::ratio(&ratio))
         });
+        let of_launches = match self.of_unprofiled {
+            Some(_) => format!(" in {launches} launches"),
+            None => String::new(),
+        };
         let bases: Vec<String> = self
             .sum
             .bases
@@ -160,7 +173,7 @@ impl<'a> Column<'a> {
         let mut text = wrap(
             "",
             &format!(
-                "{}: {samples} samples in {launches} launches, {:.1} % of them in the kernel{own_cost}; \
+                "{}: {samples} samples{of_launches}, {:.1} % of them in the kernel{own_cost}; \
                  {:.1} % lie where interrupts are allowed again and may belong to a neighbour; \
                  decided by {}",
                 self.rung,
@@ -178,7 +191,12 @@ impl<'a> Column<'a> {
                 &format!("perf lost {lost} samples, so the others may be a biased choice"),
             );
         }
-        if !self.sum.has_kernel_symbols {
+        if self.sum.is_user_only {
+            warn(
+                &mut text,
+                "this user may not sample the kernel, so the shares are those of the program's own part; run as root, or set kernel.perf_event_paranoid to 1",
+            );
+        } else if !self.sum.has_kernel_symbols {
             warn(
                 &mut text,
                 "the kernel hides its symbols from this user, so its part has no layers; run as root, or set kernel.kptr_restrict to 0",
@@ -207,6 +225,7 @@ impl<'a> Sum<'a> {
         self.lost += profile.lost;
         self.interrupts_enabled += profile.interrupts_enabled;
         self.has_kernel_symbols &= profile.has_kernel_symbols;
+        self.is_user_only |= profile.is_user_only;
         for (basis, samples) in &profile.bases {
             *self.bases.entry(*basis).or_default() += samples;
         }
@@ -228,16 +247,28 @@ fn count(profile: &Profile, layer: Layer) -> u64 {
 }
 
 fn title(trial: &Trial) -> String {
-    format!(
-        "{}, {} connections, {} in flight: server CPU per request by layer\n",
+    let title = format!(
+        "{}, {}, {} in flight: server CPU per request by layer",
         units::array(&trial.array),
-        trial.connections,
+        connections(trial.connections),
         trial.in_flight_sent()
-    )
+    );
+    wrap("", &title, WIDTH_MAX)
 }
 
 fn table(columns: &[Column<'_>]) -> String {
-    let mut text = line("", columns.iter().map(|column| short(column.rung)));
+    let part = |rung: &str, index: usize| match rung.rsplit_once('/') {
+        Some((stack, codec)) => [stack, codec][index].to_owned(),
+        None => {
+            if index == 0 {
+                rung.to_owned()
+            } else {
+                String::new()
+            }
+        }
+    };
+    let mut text = line("", columns.iter().map(|column| part(column.rung, 0)));
+    text.push_str(&line("", columns.iter().map(|column| part(column.rung, 1))));
     for layer in Layer::ALL {
         if columns.iter().any(|column| column.layers.contains_key(&layer)) {
             text.push_str(&line(layer.name(), columns.iter().map(|column| column.cell(layer))));
@@ -250,17 +281,9 @@ fn table(columns: &[Column<'_>]) -> String {
 fn line(name: &str, cells: impl Iterator<Item = String>) -> String {
     let mut line = format!("{name:<NAME_WIDTH$}");
     for cell in cells {
-        line.push_str(&format!("{cell:>COLUMN_WIDTH$}"));
+        line.push_str(&format!("  {cell:>CELL_WIDTH$}"));
     }
     line.trim_end().to_owned() + "\n"
-}
-
-/// Shortens the name of a rung to the width of a column, at its codec.
-fn short(rung: &str) -> String {
-    if rung.chars().count() < COLUMN_WIDTH {
-        return rung.to_owned();
-    }
-    rung.rsplit_once('/').map_or(rung, |(stack, _)| stack).to_owned()
 }
 
 /// `6.61 µs [6.20-7.05]`, all in one unit.
@@ -310,19 +333,14 @@ fn obstacles(run: &Run) -> Vec<(&str, String)> {
 }
 
 fn legend() -> String {
-    let mut text = wrap(
-        "",
-        "Samples of the CPU clock, as shares of a profiled server, times the CPU time of an \
-         unprofiled one in the same launches; 95 % intervals over launches. The innermost function \
-         with a layer decides; functions of std, alloc, core and bytes belong to their callers.",
-        WIDTH_MAX,
-    );
-    for layer in Layer::ALL {
-        text.push_str(&wrap(
-            &format!("  {:<NAME_WIDTH$}", layer.name()),
-            layer.spec().about,
-            WIDTH_MAX,
-        ));
-    }
-    text
+    let figures = "Samples of the CPU clock, as shares of a profiled server, times the CPU time of an \
+                   unprofiled one in the same launches; 95 % intervals over launches.";
+    wrap("", &format!("{figures} {RULE}"), WIDTH_MAX) + &layer_names()
+}
+
+fn layer_names() -> String {
+    let line = |layer: Layer| {
+        wrap(&format!("  {:<NAME_WIDTH$}", layer.name()), layer.spec().about, WIDTH_MAX)
+    };
+    Layer::ALL.into_iter().map(line).collect()
 }

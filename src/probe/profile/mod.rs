@@ -58,6 +58,9 @@ pub struct Profile {
     pub unknown: Vec<FunctionSamples>,
     /// False if the kernel hid its symbols, so that its samples have no layer.
     pub has_kernel_symbols: bool,
+    /// True if the user may not sample the kernel, so that the samples are those of the program.
+    #[serde(default)]
+    pub is_user_only: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,7 +78,7 @@ pub struct FunctionSamples {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: perf's recording cannot be read: {source}")]
+#[error("{path}: perf's recording cannot be read: {source}; try another version of perf")]
 pub struct ProfileError {
     path: String,
     source: linux_perf_data::Error,
@@ -94,6 +97,7 @@ impl Profile {
         let mut profile = Profile {
             lost: recording.lost,
             has_kernel_symbols: resolver.knows_kernel(),
+            is_user_only: recording.is_user_only,
             ..Profile::default()
         };
         let rules = Rules::built_in();
@@ -101,7 +105,7 @@ impl Profile {
         for (stack, samples) in stacks {
             let decision = classify::classify(rules, &stack);
             profile.add(&stack, decision, samples);
-            let function = stack.get(decision.frame).map(label).unwrap_or_default();
+            let function = stack.get(decision.frame).map_or_else(|| "(no stack)".to_owned(), label);
             *functions.entry(decision.layer).or_default().entry(function).or_default() += samples;
         }
         if let Some(unknown) = functions.get(&Layer::Unattributed) {
@@ -141,6 +145,8 @@ fn label(frame: &Frame) -> String {
             format!("{name}/{} {function}", path.strip_prefix("src/").unwrap_or(path))
         }
         Place::Object(file) => format!("{file} {function}"),
+        Place::Kernel if function.is_empty() => "(kernel function without a name)".to_owned(),
+        Place::C if function.is_empty() => "(function without a name)".to_owned(),
         Place::Kernel | Place::C => function,
     }
 }

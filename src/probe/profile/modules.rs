@@ -10,7 +10,7 @@ use object::{Object, ObjectSection as _, ObjectSegment as _};
 use super::c_functions::CFunctions;
 use super::classify::{Frame, Place};
 use super::perf_file::Mapping;
-use super::rules::OWN;
+use super::rules::{OWN, Rules};
 
 /// Programs of this crate, whose source files have the rules of [`OWN`].
 const PROGRAMS: [&str; 3] = ["ndecho", "uring-server", "tonic-server"];
@@ -121,30 +121,26 @@ fn demangled(function: &str) -> String {
     addr2line::demangle_auto(function.into(), None).into_owned()
 }
 
-/// Splits the path of a source file into a crate and the path below its root.
+/// Splits the path of a source file into a crate and the path below its root. A crate outside of a
+/// registry, such as a patched one, has the name of its folder.
 pub(super) fn source(file: &str, is_own: bool) -> Place {
     let place = |name: &str, path: &str| Place::Source { name: name.into(), path: path.into() };
-    let registry = file.split_once("/registry/src/").and_then(|(_, rest)| rest.split_once('/'));
-    if let Some((_, below)) = registry
-        && let Some((folder, path)) = below.split_once('/')
-    {
-        return place(without_version(folder), path);
-    }
-    if let Some((_, below)) = file.split_once("/git/checkouts/") {
-        // A repository has a folder per revision below its own.
-        let mut parts = below.splitn(3, '/');
-        if let (Some(folder), Some(_), Some(path)) = (parts.next(), parts.next(), parts.next()) {
-            return place(folder.rsplit_once('-').map_or(folder, |(name, _)| name), path);
-        }
-    }
-    if let Some((_, below)) = file.split_once("/library/")
+    let is_std = file.contains("/rustc/") || file.contains("/rustlib/src/rust/");
+    if let Some((_, below)) = file.split_once("/library/").filter(|_| is_std)
         && let Some((name, path)) = below.split_once('/')
     {
         return place(name, path);
     }
-    let root = ["/src/", "/proto/"].iter().filter_map(|folder| file.rfind(folder)).max();
-    let path = root.map_or(file, |at| &file[at + 1..]);
-    place(if is_own { OWN } else { PROGRAM }, path)
+    let program = if is_own { OWN } else { PROGRAM };
+    let Some(root) = file.rfind("/src/") else {
+        let proto = file.rfind("/proto/").map_or(file, |at| &file[at + 1..]);
+        return place(program, proto);
+    };
+    let folder = file[..root].rsplit('/').next().unwrap_or_default();
+    let name = without_version(folder);
+    let is_in_registry = file.contains("/registry/src/") || file.contains("/git/checkouts/");
+    let is_crate = is_in_registry || Rules::built_in().knows_crate(name);
+    place(if is_crate { name } else { program }, &file[root + 1..])
 }
 
 /// Returns the name in front of a version, as in `tokio-util-0.7.16`.
@@ -248,7 +244,13 @@ mod tests {
             of(&format!("{registry}/tokio-util-0.7.16/src/codec/framed.rs"), true),
             "tokio-util src/codec/framed.rs"
         );
-        assert_eq!(of("/c/git/checkouts/hyper-27d29c/1ab2/src/lib.rs", true), "hyper src/lib.rs");
+        assert_eq!(
+            of("/c/git/checkouts/tonic-27d29c/1ab2/tonic/src/codec/mod.rs", true),
+            "tonic src/codec/mod.rs"
+        );
+        assert_eq!(of("/home/me/h2/src/proto/mod.rs", true), "h2 src/proto/mod.rs", "patched");
+        assert_eq!(of("/home/me/library/ndecho/src/codec/npy.rs", true), "ndecho src/codec/npy.rs");
+        assert_eq!(of("/home/me/ndecho/proto/generated.rs", true), "ndecho proto/generated.rs");
         assert_eq!(of("/rustc/4a4e/library/core/src/ptr/mod.rs", true), "core src/ptr/mod.rs");
         assert_eq!(of("/home/me/ndecho/src/wire/raw.rs", true), "ndecho src/wire/raw.rs");
         assert_eq!(of("src/wire/raw.rs", true), "ndecho src/wire/raw.rs");

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use linux_perf_data::linux_perf_event_reader::{EventRecord, SampleRecord};
-use linux_perf_data::{Error, PerfFileReader, PerfFileRecord};
+use linux_perf_data::linux_perf_event_reader::{AttrFlags, EventRecord, SampleRecord};
+use linux_perf_data::{AttributeDescription, Error, PerfFileReader, PerfFileRecord};
 
 /// Entries of a call chain from here on are marks, not addresses (`PERF_CONTEXT_MAX`).
 const CONTEXT_MARKS: u64 = -4095_i64 as u64;
@@ -27,6 +27,8 @@ pub(super) struct Recording {
     pub(super) samples: Vec<Sample>,
     pub(super) mappings: Vec<Mapping>,
     pub(super) lost: u64,
+    /// True if this user may not sample the kernel.
+    pub(super) is_user_only: bool,
 }
 
 /// Stack of one sample.
@@ -34,7 +36,7 @@ pub(super) struct Recording {
 pub(super) struct Sample {
     /// Addresses in the kernel, the innermost first.
     pub(super) kernel: Vec<u64>,
-    /// State of the program; `None` if the kernel hid it.
+    /// State of the program; `None` for a sample in the kernel, or if the kernel hid it.
     pub(super) user: Option<UserState>,
 }
 
@@ -62,7 +64,10 @@ impl Recording {
         const PROT_EXEC: u32 = 4;
         let reader = BufReader::new(File::open(path)?);
         let PerfFileReader { mut perf_file, mut record_iter } = PerfFileReader::parse_file(reader)?;
-        let mut recording = Recording::default();
+        let hides_kernel =
+            |event: &AttributeDescription| event.attr.flags.contains(AttrFlags::EXCLUDE_KERNEL);
+        let is_user_only = perf_file.event_attributes().iter().any(hides_kernel);
+        let mut recording = Recording { is_user_only, ..Recording::default() };
         while let Some(record) = record_iter.next_record(&mut perf_file)? {
             let PerfFileRecord::EventRecord { record, .. } = record else { continue };
             match record.parse()? {
@@ -94,7 +99,9 @@ impl Sample {
         }
         // The address of a kernel is in the upper half; a chain without marks holds others too.
         kernel.retain(|address| address >> 63 == 1);
-        Sample { kernel, user: UserState::new(record) }
+        // Whoever called it, a sample in the kernel belongs to the kernel.
+        let user = if kernel.is_empty() { UserState::new(record) } else { None };
+        Sample { kernel, user }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -25,11 +26,16 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub enum RecorderError {
     #[error("perf is not installed (package linux-perf, or linux-tools of your kernel)")]
     NotInstalled,
+    #[error("profiles are for x86-64, whose registers and unwinding they know")]
+    Processor,
     #[error("perf cannot be started: {0}")]
     Io(#[from] io::Error),
     #[error("perf did not {what} within {} s", PATIENCE.as_secs())]
     Late { what: &'static str },
-    #[error("perf ended with {status}: {message}")]
+    #[error(
+        "perf ended with {status}: {message}; an ordinary user may sample only if \
+         kernel.perf_event_paranoid is at most 2"
+    )]
     Ended { status: String, message: String },
 }
 
@@ -47,6 +53,9 @@ impl Recorder {
     /// Samples process `pid` from now on, and writes `file` at the end. `launcher` is a command
     /// that runs another one, whose words follow; it pins perf to a core.
     pub fn start(mut launcher: Command, pid: u32, file: &Path) -> Result<Recorder, RecorderError> {
+        if !cfg!(target_arch = "x86_64") {
+            return Err(RecorderError::Processor);
+        }
         if Command::new("perf")
             .arg("--version")
             .stdout(Stdio::null())
@@ -117,12 +126,10 @@ impl Recorder {
             }
             std::thread::sleep(PAUSE);
         }
-        // A killed perf leaves a file without its end.
-        if self.file.metadata().is_ok_and(|file| file.len() > 0) {
-            Ok(std::mem::take(&mut self.file))
-        } else {
-            Err(self.ended()?)
-        }
+        let status = self.perf.wait()?;
+        // A perf that was killed, or whose disk is full, leaves a file without its end.
+        let is_whole = status.success() || status.signal() == Some(Signal::SIGINT as i32);
+        if is_whole { Ok(std::mem::take(&mut self.file)) } else { Err(self.ended()?) }
     }
 
     fn interrupt(&self) {
@@ -143,7 +150,8 @@ impl Drop for Recorder {
             let _ = self.perf.kill();
             let _ = self.perf.wait();
         }
-        for path in [&self.control, &self.answers, &self.messages] {
+        // The file is taken from a recording that ended well.
+        for path in [&self.file, &self.control, &self.answers, &self.messages] {
             let _ = std::fs::remove_file(path);
         }
     }

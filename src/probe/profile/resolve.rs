@@ -57,8 +57,7 @@ impl Resolver {
             let function = self.kernel.name(*address).unwrap_or_default().to_owned();
             frames.push(Frame { place: Place::Kernel, function });
         }
-        // A sample in the kernel belongs to the kernel, whoever called it.
-        if let Some(user) = sample.user.as_ref().filter(|_| sample.kernel.is_empty()) {
+        if let Some(user) = &sample.user {
             for address in self.unwind(user) {
                 frames.extend(self.functions(address).iter().cloned());
             }

@@ -146,6 +146,11 @@ impl Rules {
         of_part.or_else(|| first(&self.crates, name))
     }
 
+    /// Returns whether a crate has a layer of its own.
+    pub(super) fn knows_crate(&self, name: &str) -> bool {
+        first(&self.crates, name).is_some()
+    }
+
     /// Finds the direction that the name of a function tells.
     pub(super) fn direction(&self, function: &str) -> Option<Layer> {
         // Generic arguments and the crate tell nothing about the function itself.
