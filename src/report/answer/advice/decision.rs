@@ -32,8 +32,9 @@ pub(super) struct Candidate<'a> {
     pub(super) cost_ns: Interval,
     pub(super) latency: Option<Latency>,
     pub(super) objection: Option<Objection>,
-    /// Ratio to the cheapest without an objection; `None` for that one.
+    /// Ratio to the cheapest without an objection; `None` for that one, and without a common launch.
     pub(super) to_cheapest: Option<Ratio>,
+    pub(super) is_cheapest: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,6 +75,7 @@ impl<'a> Decision<'a> {
         rows.sort_by(|a, b| a.cost_ns.estimate.total_cmp(&b.cost_ns.estimate));
         let cheapest = rows.iter().position(|row| row.objection.is_none());
         if let Some(cheapest) = cheapest {
+            rows[cheapest].is_cheapest = true;
             let first = rows[cheapest].name;
             let pairs: Vec<(&str, &str)> =
                 rows.iter().map(|row| (row.name, first)).filter(|pair| pair.0 != first).collect();
@@ -127,6 +129,7 @@ impl<'a> Candidate<'a> {
             latency,
             objection: objection(load, name, rung, latency, question),
             to_cheapest: None,
+            is_cheapest: false,
         })
     }
 
@@ -140,7 +143,9 @@ impl<'a> Candidate<'a> {
 
     fn is_equal(&self) -> bool {
         let is_same = |ratio: Ratio| ratio.verdict == Verdict::Same;
-        self.objection.is_none() && self.to_cheapest.is_none_or(is_same)
+        // Without a common launch there is no ratio, and nobody knows whether they are equal.
+        let is_known_equal = self.is_cheapest || self.to_cheapest.is_some_and(is_same);
+        self.objection.is_none() && is_known_equal
     }
 
     /// Returns whether a candidate that may not be chosen costs less than the choice.
