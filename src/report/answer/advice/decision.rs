@@ -32,7 +32,7 @@ pub(super) struct Candidate<'a> {
     pub(super) cost_ns: Interval,
     pub(super) latency: Option<Latency>,
     pub(super) objection: Option<Objection>,
-    /// Ratio to the cheapest without an objection; `None` for that one, and without a common launch.
+    /// Ratio to the cheapest without an objection; `None` for that one and without a common launch.
     pub(super) to_cheapest: Option<Ratio>,
     pub(super) is_cheapest: bool,
 }
