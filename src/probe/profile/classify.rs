@@ -86,13 +86,9 @@ fn decide(rules: &Rules, index: usize, frame: &Frame) -> Option<(Target, Basis)>
     let by_source = if index == 0 { Basis::OwnFrame } else { Basis::Caller };
     match &frame.place {
         Place::Kernel => None,
-        Place::C => {
-            let layer = rules.c_function(&frame.function)?;
-            let counts = layer != Layer::UserCopies || index < COPY_DEPTH;
-            counts.then_some((Target::Layer(layer), Basis::CFunction))
-        }
-        Place::Object(name) => match rules.c_function(&frame.function) {
-            Some(layer) => Some((Target::Layer(layer), Basis::CFunction)),
+        Place::C => c_function(rules, index, frame),
+        Place::Object(name) => match c_function(rules, index, frame) {
+            Some(decided) => Some(decided),
             None => Some((rules.object(name)?, by_source)),
         },
         Place::Source { name, path } => {
@@ -104,6 +100,12 @@ fn decide(rules: &Rules, index: usize, frame: &Frame) -> Option<(Target, Basis)>
             Some((rules.source(name, path, &frame.function)?, by_source))
         }
     }
+}
+
+fn c_function(rules: &Rules, index: usize, frame: &Frame) -> Option<(Target, Basis)> {
+    let layer = rules.c_function(&frame.function)?;
+    let counts = layer != Layer::UserCopies || index < COPY_DEPTH;
+    counts.then_some((Target::Layer(layer), Basis::CFunction))
 }
 
 /// Completes a target with the direction that the nearest function of the codec tells. Work that

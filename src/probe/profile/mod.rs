@@ -2,7 +2,7 @@
 //!
 //! `perf` samples the CPU clock of a process, with the stack of the kernel and the innermost part
 //! of the program's stack. Nothing else of perf is used: symbols, inlined functions and source
-//! files are looked up here. Rules ([`rules.toml`](self)) then map each stack to a [`Layer`].
+//! files are looked up here. The rules of `rules.toml` then map each stack to a [`Layer`].
 //!
 //! ```text
 //! Recorder ─▶ perf.data ─▶ Recording ─▶ Resolver ─▶ stacks ─▶ classify ─▶ Profile

@@ -62,7 +62,7 @@ impl Module {
         };
         let bias = bias(&object, start, file_offset);
         let unwinding = unwind_module(&object, mapping, bias);
-        let is_c = file_name.starts_with("libc.so") || file_name.starts_with("libc-");
+        let is_c = is_c_library(path);
         let names = if path.as_os_str() == VDSO {
             Names::None
         } else if object.section_by_name(".debug_info").is_some() {
@@ -206,6 +206,12 @@ fn read_vdso() -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Returns whether the C library is at `path`: libc.so.6, or libc-2.31.so before glibc 2.34.
+pub(super) fn is_c_library(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    name.is_some_and(|name| name.starts_with("libc.so") || name.starts_with("libc-"))
+}
+
 /// Returns the addresses in the file of the copies that glibc chose for this processor, and the
 /// names that they go by. Another process on this machine uses the same ones.
 pub(super) fn copies(library: &Path) -> Vec<(u64, &'static str)> {
@@ -235,7 +241,7 @@ mod tests {
             Place::Source { name, path } => format!("{name} {path}"),
             other => panic!("{other:?}"),
         };
-        let registry = "/home/me/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f";
+        let registry = "/home/me/.cargo/registry/src/index.example.org-0123456789abcdef";
         assert_eq!(
             of(&format!("{registry}/h2-0.4.20/src/proto/mod.rs"), true),
             "h2 src/proto/mod.rs"

@@ -1,7 +1,6 @@
 //! From the addresses of a recording to the functions on each sample's stack.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::rc::Rc;
 
 use framehop::Unwinder as _;
@@ -26,7 +25,8 @@ pub(super) struct Resolver {
 
 impl Resolver {
     pub(super) fn new(mappings: &[Mapping]) -> Resolver {
-        let library = mappings.iter().map(|it| it.path.as_path()).find(|path| is_c_library(path));
+        let library =
+            mappings.iter().map(|it| it.path.as_path()).find(|path| modules::is_c_library(path));
         let copies = library.map(modules::copies).unwrap_or_default();
         let mut unwinder = UnwinderX86_64::new();
         let mut modules = Vec::new();
@@ -92,8 +92,4 @@ impl Resolver {
         self.known.insert(address, Rc::clone(&frames));
         frames
     }
-}
-
-fn is_c_library(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libc.so"))
 }

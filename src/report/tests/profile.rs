@@ -110,6 +110,17 @@ fn lost_samples_and_hidden_symbols_are_said() {
 }
 
 #[test]
+fn shares_of_the_program_alone_give_no_times() {
+    let mut trials = launches(0, TONIC, 400);
+    for profile in trials.iter_mut().filter_map(|trial| trial.profile.as_mut()) {
+        profile.is_user_only = true;
+    }
+    let text = profile::render(&run(trials)).expect("a profile");
+    assert!(!line(&text, "HTTP framing").contains("µs"), "{text}");
+    assert!(text.contains("warning: this user may not sample the kernel"), "{text}");
+}
+
+#[test]
 fn a_run_without_a_profile_has_no_table() {
     let usual: Vec<Trial> =
         launches(0, TONIC, 400).into_iter().filter(|it| it.variant == Variant::Usual).collect();
