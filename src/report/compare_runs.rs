@@ -32,7 +32,7 @@ struct Section<'a> {
 struct Pair<'a> {
     sides: [CellTrials<'a>; 2],
     standards: Option<[CellTrials<'a>; 2]>,
-    /// Whether the rung is the standard server of others.
+    /// True for the standard server of other rungs.
     is_standard: bool,
     floor: Floor,
 }

@@ -48,9 +48,9 @@ pub(super) struct Latency {
 pub(super) enum Objection {
     /// `tools/clients` has no client for its encoding in the language.
     NoClient,
-    /// It answered only this share of the requests that were offered.
+    /// Share of the offered requests that were answered, if it is too small.
     Behind(f64),
-    /// Its latency is above the limit.
+    /// Latency in ns, if it is above the limit.
     Late(u64),
     /// Too few requests to know its latency.
     FewRequests(u64),

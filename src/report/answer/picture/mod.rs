@@ -1,8 +1,8 @@
 //! Picture of the answer: an SVG with one panel of horizontal bars for each table.
 //!
-//! Its figures are those of the tables. A whisker is the interval of the ratio or price that stands
-//! beside the bar. The file has no script and loads nothing; its colours follow the reader's choice
-//! of light or dark. A viewer chooses the font, so that columns have room for a wide one.
+//! The picture has the figures of the tables. A whisker is the interval of the ratio or price that
+//! stands beside the bar. The file has no script and loads nothing; its colours follow the reader's
+//! choice of light or dark. A viewer chooses the font, so that columns have room for a wide one.
 
 mod bar;
 mod choice;
