@@ -5,6 +5,7 @@
 use crate::axis::Codec;
 
 mod array_codec;
+pub mod bound;
 mod cursor;
 mod digits;
 mod error;

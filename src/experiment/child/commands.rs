@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::array::{DType, Shape};
 use crate::axis::{Family, Malloc};
+use crate::codec::bound;
 use crate::experiment::any_rung::AnyRung;
 use crate::experiment::cell::Cell;
 use crate::experiment::plan::Plan;
@@ -23,10 +25,6 @@ use crate::sys::malloc;
 
 use super::process::Failure;
 use super::python::PythonClient;
-
-/// Largest message a server accepts, as a multiple of the array. A JSON list takes six bytes for an
-/// item of int8, and up to 25 for the 8 of a float64.
-const MESSAGE_PER_ARRAY: u64 = 8;
 
 const MESSAGE_BYTES_MIN: u64 = 192 << 20;
 
@@ -58,9 +56,7 @@ impl Commands<'_> {
                 Variant::Delayed { ns } => Some(Duration::from_nanos(ns)),
                 _ => None,
             },
-            body_bytes_max: Some(
-                (cell.array.bytes.saturating_mul(MESSAGE_PER_ARRAY)).max(MESSAGE_BYTES_MIN),
-            ),
+            body_bytes_max: Some(message_bytes_max(cell).max(MESSAGE_BYTES_MIN)),
             report: Some(report.to_owned()),
             ..server
         }
@@ -187,6 +183,14 @@ impl Commands<'_> {
         command.args(["--cpu", &cpu.to_string(), "--"]);
         command
     }
+}
+
+/// Returns the length of the longest message with the array of `cell`, whatever its items are.
+fn message_bytes_max(cell: &Cell) -> u64 {
+    let array = &cell.array;
+    let parts = (DType::parse(&array.dtype), Shape::new(&array.shape));
+    let (Ok(dtype), Ok(shape)) = parts else { return array.bytes };
+    bound::message_bytes_max(cell.rung.encoding(), dtype, &shape)
 }
 
 /// Returns `program` as a child that ends with this process.
