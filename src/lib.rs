@@ -31,7 +31,7 @@
 //! axis/                 enums of the axes with one table each; the only room that spells a name
 //!                       [driver encoding external layer malloc name protocol rung transport]
 //! codec/                one implementation of an encoding per file
-//!                       [array_codec cursor digits error json_binary json_binary_best
+//!                       [array_codec bound cursor digits error json_binary json_binary_best
 //!                       json_binary_serde json_item json_library json_serde json_serde_value
 //!                       json_simd json_sonic msgpack msgpack_serde multi_index npy protobuf
 //!                       protobuf_prost protobuf_prost_bytes transpose]
@@ -122,7 +122,8 @@
 //!                       [bar choice encodings layers rows svg]
 //! cli/                  flags of the programs, and all output
 //!                       [advise compare exec external interrupt ladder load measure ndecho
-//!                       old_names output profile progress run_folder server spec_file values]
+//!                       old_names output profile progress run_folder server shell snippets
+//!                       spec_file values]
 //! bin/                  the programs
 //!                       [ndecho tonic-server uring-server]
 //! ```

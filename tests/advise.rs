@@ -116,6 +116,29 @@ fn a_limit_that_no_server_keeps_ends_in_a_status_of_its_own() {
 }
 
 #[test]
+fn the_command_that_advises_again_is_read_by_a_shell_and_gives_the_same_advice() {
+    if ring::is_missing() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("it's \"a run\" for $HOME; *");
+    let out = out.to_str().expect("text");
+    let scalar = ["--dtype", "f8", "--shape", "", "--time", "1s", "--rungs", "tokio/axum/npy"];
+    let limits = ["--rate", "200", "--latency", "p50=1m", "--language", "js", "--out", out];
+    let first = advice(&[&scalar[..], &limits].concat());
+    let (_, again) = first.split_once("(`ndecho advise").expect("a hint");
+    let (again, _) = again.split_once("` advises again)").expect("its end");
+    let command = format!("\"$NDECHO\" advise{again}");
+    for flag in ["--rate 200", "--latency p50=60s", "--language js"] {
+        assert!(command.contains(flag), "{command}");
+    }
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &command]).env("NDECHO", NDECHO).stdin(Stdio::null());
+    let again = shell.output().expect("a shell");
+    assert_eq!(text(&again.stdout), first, "{command}\n{}", text(&again.stderr));
+}
+
+#[test]
 fn a_mistake_is_wrong_usage_and_measures_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let object = folder.path().join("object.npy");

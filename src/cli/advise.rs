@@ -3,21 +3,22 @@
 //! The candidates are measured first, or a record of them is read. Every figure of the advice comes
 //! from that record, which the output names.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail, ensure};
-use clap::Args;
+use anyhow::{anyhow, bail, ensure};
+use clap::{Args, ValueEnum as _};
 
 use crate::array::DType;
-use crate::axis::{Family, Payload, Rung};
+use crate::axis::{Family, Rung};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::measure::{self, TestbedArgs, header, now_unix_s};
-use crate::cli::output::{Failure, print, width};
+use crate::cli::output::{Failure, print, tell, width};
 use crate::cli::progress::Analysis;
 use crate::cli::run_folder::read;
+use crate::cli::shell::{quoted, quoted_path};
+use crate::cli::snippets::{self, server, usual_address};
 use crate::cli::values;
 use crate::experiment::advice::{self as plans, Source};
 use crate::experiment::plan::Plan;
@@ -29,18 +30,15 @@ use crate::probe::memory;
 use crate::record::trial_spec::{CONNECTIONS_MAX, RATE_HZ_MAX};
 use crate::record::{ArrayInfo, Line};
 use crate::report::aggregate::is_resolved;
-use crate::report::answer::advice::clients::{Client, Language, SourceFile};
+use crate::report::answer::advice::clients::{Language, SourceFile};
 use crate::report::answer::advice::{self, Advice, Choice, Limit, NoAdvice, Question};
-use crate::report::{Run, forecast};
+use crate::report::{Run, forecast, units};
 
 /// Name of the runs in their records.
 const PRESET: &str = "advise";
 
 /// Quantile that a rate without a limit of the latency gets requests for.
 const USUAL_QUANTILE: f64 = 0.99;
-
-/// Largest message that a server takes without `--max-message`.
-const MESSAGE_BYTES_MAX: u64 = 192 << 20;
 
 /// Measures which server and encoding are the cheapest for an array, and prints a server and a
 /// client that work.
@@ -84,7 +82,8 @@ pub struct AdviseArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["time", "out", "cpu_server", "cpu_client"])]
     from: Option<PathBuf>,
 
-    /// Time of the closed loop [default: 1m; five blocks for an array above 8 MiB]
+    /// Time of the closed loop [default: 1m; at most 2m30s for an array above 8 MiB, after whose
+    /// first block only the candidates near the cheapest go on]
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     time: Option<Duration>,
 
@@ -170,11 +169,15 @@ impl AdviseArgs {
         plan: &Plan,
         mut run: Running<'_>,
     ) -> anyhow::Result<()> {
-        run.measure(plan)?;
+        let question = self.question(asked, array.clone(), self.connections(array), None);
+        if plans::is_narrowed(array.bytes, self.time) {
+            run.measure_narrowing(plan, &question)?;
+        } else {
+            run.measure(plan)?;
+        }
         if self.rate.is_none() && self.latency.is_none() {
             return Ok(());
         }
-        let question = self.question(asked, array.clone(), self.connections(array), None);
         let closed = read(&run.testbed.out)?;
         let (rungs, highest_hz) = advice::candidates_at_rate(&closed, &question)?;
         let quantile = self.latency.as_ref().map_or(USUAL_QUANTILE, |limit| limit.quantile);
@@ -220,7 +223,7 @@ impl AdviseArgs {
         let rate_hz = self.rate_in(run, &array, connections).map_err(|why| no_advice(&why))?;
         let question = self.question(asked, array, connections, rate_hz);
         let advice = advice::advise(run, &question, width()).map_err(|why| no_advice(&why))?;
-        print(&self.text(&question, &advice, folder)?)?;
+        print(&self.text(&question, &advice, run, folder)?)?;
         match advice.choice {
             Some(_) => Ok(()),
             None => Err(no_advice(&"no candidate can be chosen")),
@@ -245,7 +248,13 @@ impl AdviseArgs {
     }
 
     /// Returns the advice with server, client and the record, and writes the snippets.
-    fn text(&self, question: &Question, advice: &Advice, folder: &Path) -> anyhow::Result<String> {
+    fn text(
+        &self,
+        question: &Question,
+        advice: &Advice,
+        run: &Run,
+        folder: &Path,
+    ) -> anyhow::Result<String> {
         let mut parts = vec![advice.text.clone()];
         let mut sources: &[SourceFile] = &[];
         if let Some(Choice { rung, client }) = &advice.choice {
@@ -253,19 +262,45 @@ impl AdviseArgs {
             parts.push(format!("Server\n   {}\n", server(*rung, &question.array, address)?));
             let (needs, command) = (client.needs, client.command(address));
             parts.push(format!("Client (needs {needs})\n   {command}\n"));
-            if let Some(snippets) = &self.snippets {
-                write_snippets(snippets, *rung, &question.array, client)?;
-                let snippets = snippets.display();
-                parts.push(format!(
-                    "   both commands: {snippets}/server.sh, {snippets}/client.sh\n"
-                ));
+            match &self.snippets {
+                Some(snippets) => {
+                    snippets::write(snippets, *rung, &question.array, client)?;
+                    let path = |name: &str| quoted_path(&snippets.join(name));
+                    let (server, client) = (path("server.sh"), path("client.sh"));
+                    parts.push(format!("   both commands: {server}, {client}\n"));
+                }
+                None => parts.push(
+                    "   in the folder of this project; --snippets DIR writes its files elsewhere\n"
+                        .to_owned(),
+                ),
             }
             sources = client.sources;
         }
-        let folder = folder.display();
-        parts.push(format!("From\n   {folder} (`ndecho advise --from {folder}` advises again)\n"));
+        let again = self.again(run, folder);
+        parts.push(format!("From\n   {} (`{again}` advises again)\n", folder.display()));
         parts.extend(sources.iter().map(|file| format!("\n--- {}\n{}", file.path, file.text)));
         Ok(parts.concat())
+    }
+
+    /// Returns the command that answers the same question from the record.
+    fn again(&self, run: &Run, folder: &Path) -> String {
+        let mut words = vec!["ndecho advise --from".to_owned(), quoted_path(folder)];
+        let mut flag = |name: &str, value: Option<String>| {
+            words.extend(value.map(|value| format!("{name} {}", quoted(&value))));
+        };
+        // A record of one array need not be told which.
+        if advice::only_array(run).is_none() {
+            flag("--array", self.array.as_ref().map(|path| path.display().to_string()));
+            flag("--dtype", self.dtype.map(|dtype| dtype.to_string()));
+            flag("--shape", self.shape.clone());
+        }
+        flag("--clients", self.clients.map(|clients| clients.to_string()));
+        flag("--rate", self.rate.map(|rate| rate.to_string()));
+        flag("--latency", self.latency.as_ref().map(limit_flag));
+        let language = self.language.and_then(|language| language.to_possible_value());
+        flag("--language", language.map(|value| value.get_name().to_owned()));
+        flag("--rungs", self.rungs.clone());
+        words.join(" ")
     }
 }
 
@@ -278,71 +313,47 @@ struct Running<'a> {
 
 impl Running<'_> {
     fn measure(&mut self, plan: &Plan) -> anyhow::Result<()> {
-        if plan.cells.iter().all(|cell| cell.skip.is_some()) {
-            let reason = plan.cells.first().and_then(|cell| cell.skip.as_deref());
-            bail!("no candidate can be measured: {}", reason.unwrap_or("there is none"));
-        }
+        check(plan)?;
         let Running { testbed, records, stop } = self;
-        let analysis = Analysis { is_enough: is_resolved, forecast: forecast::of_ladder };
-        let Totals { interrupted, .. } =
-            measure::run(testbed, plan, records, Vec::new(), stop, analysis)?;
-        let out = testbed.out.display();
-        ensure!(!interrupted, "stopped before its end; {out} has the trials so far");
+        let totals = measure::run(testbed, plan, records, Vec::new(), stop, ANALYSIS)?;
+        self.ended(totals)
+    }
+
+    /// Measures all candidates once, and then those that are near the cheapest.
+    fn measure_narrowing(&mut self, plan: &Plan, question: &Question) -> anyhow::Result<()> {
+        check(plan)?;
+        tell(format!(
+            "each call takes long with {}: after the first block, the candidates that cost more \
+             than {} times the cheapest are left out",
+            units::bytes(question.array.bytes),
+            advice::FAR
+        ));
+        let Running { testbed, records, stop } = self;
+        let leave_out = || {
+            // Without an answer all candidates go on.
+            let far = read(&testbed.out).ok().and_then(|run| advice::far(&run, question).ok());
+            far.unwrap_or_default()
+        };
+        let totals = measure::run_narrowing(testbed, plan, records, stop, ANALYSIS, &leave_out)?;
+        self.ended(totals)
+    }
+
+    fn ended(&self, totals: Totals) -> anyhow::Result<()> {
+        let out = self.testbed.out.display();
+        ensure!(!totals.interrupted, "stopped before its end; {out} has the trials so far");
         Ok(())
     }
 }
 
-fn usual_address(family: Family) -> &'static str {
-    if family == Family::Grpc { "127.0.0.1:50051" } else { "127.0.0.1:50055" }
-}
+const ANALYSIS: Analysis = Analysis { is_enough: is_resolved, forecast: forecast::of_ladder };
 
-/// Returns the command that serves `rung` on `address`.
-fn server(rung: Rung, array: &ArrayInfo, address: &str) -> anyhow::Result<String> {
-    let program = std::env::current_exe().context("cannot find the path of this program")?;
-    let here = std::env::current_dir().unwrap_or_default();
-    let program = program.strip_prefix(here).unwrap_or(&program);
-    Ok(format!("{} serve {rung} --addr {address}{}", program.display(), size_flag(rung, array)))
-}
-
-/// Returns the flag for messages above the default limit of a server; empty if none is needed.
-fn size_flag(rung: Rung, array: &ArrayInfo) -> String {
-    let message = match rung.encoding().spec().payload {
-        Payload::Bytes => array.bytes,
-        Payload::Base64 => array.bytes / 3 * 4,
-        Payload::Numbers => array.bytes.saturating_mul(8),
-    };
-    match message.saturating_add(1 << 20) {
-        need if need > MESSAGE_BYTES_MAX => format!(" --max-message {}MiB", need.div_ceil(1 << 20)),
-        _ => String::new(),
+/// Fails if no candidate can be measured.
+fn check(plan: &Plan) -> anyhow::Result<()> {
+    if plan.cells.iter().all(|cell| cell.skip.is_some()) {
+        let reason = plan.cells.first().and_then(|cell| cell.skip.as_deref());
+        bail!("no candidate can be measured: {}", reason.unwrap_or("there is none"));
     }
-}
-
-/// Writes the files of `client` and the two commands. Each command takes another address.
-fn write_snippets(
-    folder: &Path,
-    rung: Rung,
-    array: &ArrayInfo,
-    client: &Client,
-) -> anyhow::Result<()> {
-    let write = |path: &str, text: &str| -> anyhow::Result<()> {
-        let path = folder.join(path);
-        let parent = path.parent().unwrap_or(folder);
-        let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, text));
-        written.with_context(|| format!("cannot write {}", path.display()))
-    };
-    let address = format!("\"${{1:-{}}}\"", usual_address(rung.family()));
-    let program = std::env::current_exe().context("cannot find the path of this program")?;
-    let size = size_flag(rung, array);
-    let server =
-        format!("#!/bin/sh\nexec '{}' serve {rung} --addr {address}{size}\n", program.display());
-    let command = client.command(&address);
-    let client_script = format!(
-        "#!/bin/sh\n# Needs {}.\nset -e\ncd \"$(dirname \"$0\")\"\n{command}\n",
-        client.needs
-    );
-    write("server.sh", &server)?;
-    write("client.sh", &client_script)?;
-    client.files().iter().try_for_each(|file| write(file.path, file.text))
+    Ok(())
 }
 
 fn dtype(text: &str) -> Result<DType, String> {
@@ -368,6 +379,14 @@ fn limit(text: &str) -> Result<Limit, String> {
     Ok(Limit { name: name.to_owned(), quantile: percent / 100.0, ns })
 }
 
+/// Writes a limit as [`limit`] reads it.
+fn limit_flag(limit: &Limit) -> String {
+    let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
+    let fits = |(unit_ns, _): &(u64, &str)| limit.ns.is_multiple_of(*unit_ns);
+    let (unit_ns, unit) = units.into_iter().find(fits).unwrap_or((1, "ns"));
+    format!("{}={}{unit}", limit.name, limit.ns / unit_ns)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,13 +406,10 @@ mod tests {
     }
 
     #[test]
-    fn a_server_gets_a_limit_for_messages_beyond_the_usual_one() {
-        let flag = |rung: &str, bytes| {
-            let array = ArrayInfo { dtype: "<f4".into(), shape: vec![bytes / 4], bytes };
-            size_flag(rung.parse().unwrap(), &array)
-        };
-        assert_eq!(flag("uring/h1/npy", 64 << 20), "");
-        assert_eq!(flag("uring/h1/npy", 256 << 20), " --max-message 257MiB");
-        assert_eq!(flag("uring/h1/json_binary", 180 << 20), " --max-message 241MiB");
+    fn a_limit_is_written_as_it_is_read() {
+        for text in ["p99=5ms", "p50=1ns", "p99.9=2s", "p90=1500us"] {
+            assert_eq!(limit_flag(&limit(text).unwrap()), text);
+        }
+        assert_eq!(limit_flag(&limit("p99=2m").unwrap()), "p99=120s");
     }
 }

@@ -138,8 +138,30 @@ pub(super) fn run(
     stop: &AtomicBool,
     analysis: Analysis,
 ) -> anyhow::Result<Totals> {
+    observe(testbed, plan, records, earlier, stop, Screen::new(analysis, None))
+}
+
+/// Like [`run`] from the start, but leaves out rungs after the first block.
+pub(super) fn run_narrowing(
+    testbed: &Testbed,
+    plan: &Plan,
+    records: &mut Records,
+    stop: &AtomicBool,
+    analysis: Analysis,
+    leave_out: &dyn Fn() -> Vec<(String, String)>,
+) -> anyhow::Result<Totals> {
+    observe(testbed, plan, records, Vec::new(), stop, Screen::new(analysis, Some(leave_out)))
+}
+
+fn observe(
+    testbed: &Testbed,
+    plan: &Plan,
+    records: &mut Records,
+    earlier: Vec<Trial>,
+    stop: &AtomicBool,
+    mut screen: Screen<'_>,
+) -> anyhow::Result<Totals> {
     announce(testbed, plan);
-    let mut screen = Screen::new(analysis);
     let totals = session::run(testbed, plan, records, earlier, stop, &mut screen);
     screen.finish();
     totals

@@ -16,5 +16,7 @@ pub mod profile;
 mod progress;
 mod run_folder;
 pub mod server;
+mod shell;
+mod snippets;
 mod spec_file;
 pub mod values;

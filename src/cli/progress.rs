@@ -73,17 +73,22 @@ fn plural<N: std::fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> 
 
 /// Progress bar of a run. It changes between launches only, so that nothing of ours runs during
 /// one. Nothing is drawn if stderr is no terminal; the forecast is printed all the same.
-pub(super) struct Screen {
+pub(super) struct Screen<'a> {
     bar: ProgressBar,
     analysis: Analysis,
+    /// Names the rungs that are left out after the first block, with reasons.
+    leave_out: Option<&'a dyn Fn() -> Vec<(String, String)>>,
     is_forecast: bool,
 }
 
-impl Screen {
-    pub(super) fn new(analysis: Analysis) -> Screen {
+impl<'a> Screen<'a> {
+    pub(super) fn new(
+        analysis: Analysis,
+        leave_out: Option<&'a dyn Fn() -> Vec<(String, String)>>,
+    ) -> Screen<'a> {
         let style = ProgressStyle::with_template("{bar:20} {pos}/{len}  {wide_msg}");
         let bar = ProgressBar::no_length().with_style(style.expect("the template is a constant"));
-        Screen { bar, analysis, is_forecast: false }
+        Screen { bar, analysis, leave_out, is_forecast: false }
     }
 
     pub(super) fn finish(self) {
@@ -91,7 +96,7 @@ impl Screen {
     }
 }
 
-impl Observer for Screen {
+impl Observer for Screen<'_> {
     fn launch_starts(&mut self, progress: Progress<'_>) {
         self.bar.set_message(message(progress));
         self.bar.set_length(progress.place.total as u64);
@@ -113,6 +118,10 @@ impl Observer for Screen {
 
     fn is_enough(&mut self, trials: &[Trial]) -> bool {
         (self.analysis.is_enough)(trials)
+    }
+
+    fn leave_out(&mut self) -> Vec<(String, String)> {
+        self.leave_out.map_or_else(Vec::new, |leave_out| leave_out())
     }
 }
 

@@ -2,7 +2,8 @@
 //! again at an offered rate.
 //!
 //! A candidate that this machine cannot hold, or whose text a run of a minute cannot carry, is
-//! skipped with the reason.
+//! skipped with the reason. Blocks with a large array take long, so only the first one has all
+//! candidates; the others have those near the cheapest, in a limited time.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,8 +29,15 @@ use super::{controls, group};
 /// Default time of the blocks.
 const TIME: Duration = Duration::from_secs(60);
 
-/// Size from which the blocks are counted instead, since few of them would fit into the time.
-const COUNTED_BYTES_MIN: u64 = 8 << 20;
+/// Size from which the blocks are as few as an interval needs, and later ones have the near
+/// candidates only.
+const LARGE_BYTES_MIN: u64 = 8 << 20;
+
+/// Default time of the blocks with a large array. The first block is finished, whatever it takes.
+const LARGE_TIME: Duration = Duration::from_secs(150);
+
+/// Time of the blocks at a rate.
+const OPEN_TIME: Duration = Duration::from_secs(180);
 
 /// Longest text of numbers that is tried: reading and writing it takes about a second.
 const TEXT_BYTES_MAX: u64 = 128 << 20;
@@ -89,6 +97,12 @@ impl Source {
         );
         Ok(info)
     }
+}
+
+/// Returns whether candidates that are far from the cheapest in the first block are left out of the
+/// others. A time that the user gives is for all of them.
+pub fn is_narrowed(bytes: u64, time: Option<Duration>) -> bool {
+    time.is_none() && bytes > LARGE_BYTES_MIN
 }
 
 impl Options {
@@ -171,7 +185,7 @@ impl Options {
     fn blocks(&self, bytes: u64) -> Blocks {
         let min = controls::BLOCKS_MIN;
         match self.time {
-            None if bytes > COUNTED_BYTES_MIN => Blocks { min, max: min, time: None },
+            None if bytes > LARGE_BYTES_MIN => Blocks { min, max: min, time: Some(LARGE_TIME) },
             time => Blocks { min, max: BLOCKS_MAX, time: Some(time.unwrap_or(TIME)) },
         }
     }
@@ -204,7 +218,7 @@ pub fn at_rate(closed: &Plan, rungs: &[String], rate_hz: f64, quantile: f64) -> 
     let min = controls::BLOCKS_MIN;
     Plan {
         first_cell: closed.first_cell + closed.cells.len() as u32,
-        blocks: Blocks { min, max: min, time: None },
+        blocks: Blocks { min, max: min, time: Some(OPEN_TIME) },
         cells,
         ..closed.clone()
     }
@@ -243,11 +257,16 @@ mod tests {
     }
 
     #[test]
-    fn a_large_array_has_one_connection_and_a_number_of_blocks() {
+    fn a_large_array_has_one_connection_few_blocks_and_a_time() {
         let plan = options("<f4", &[100_000, 32]).plan().unwrap();
         let load = Concurrency::connections(1);
         assert!(plan.cells.iter().all(|cell| cell.concurrency == load && cell.skip.is_none()));
-        assert_eq!((plan.blocks.max, plan.blocks.time), (5, None));
+        assert_eq!((plan.blocks.max, plan.blocks.time), (5, Some(LARGE_TIME)));
+        let longer = Options { time: Some(2 * TIME), ..options("<f4", &[100_000, 32]) };
+        let blocks = longer.plan().unwrap().blocks;
+        assert_eq!((blocks.max, blocks.time), (BLOCKS_MAX, Some(2 * TIME)));
+        assert!(is_narrowed(12_800_000, None) && !is_narrowed(12_800_000, Some(TIME)));
+        assert!(!is_narrowed(LARGE_BYTES_MIN, None));
     }
 
     #[test]
@@ -290,6 +309,7 @@ mod tests {
         let rungs = ["uring/h1/npy".to_owned(), "tokio/axum/npy".to_owned()];
         let open = at_rate(&closed, &rungs, 50.0, 0.99);
         assert_eq!(open.cells.len(), 3);
+        assert_eq!(open.blocks.time, Some(OPEN_TIME));
         assert_eq!(open.first_cell as usize, closed.cells.len());
         let window = Length::Time(Duration::from_secs(4));
         let is_offered = |cell: &Cell| cell.offered_hz == Some(50.0) && cell.window == window;

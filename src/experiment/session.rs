@@ -55,6 +55,12 @@ pub trait Observer {
 
     /// Returns true if the figures of `trials` need no further block.
     fn is_enough(&mut self, trials: &[Trial]) -> bool;
+
+    /// Returns rungs that later blocks leave out, each with the reason. It is asked once, after the
+    /// first block.
+    fn leave_out(&mut self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +86,8 @@ struct Session<'a> {
     earlier: BTreeSet<(u32, u32, u32, Client)>,
     /// First round in which a cell did not finish, by its index and client.
     late: BTreeMap<(usize, Client), u32>,
+    /// Reasons why cells are tried in the first block only, by index of the cell.
+    left_out: BTreeMap<usize, String>,
     /// Conformance failure by rung and build; `None` for a rung that passed.
     conformance: BTreeMap<(String, Option<Variant>), Option<Outcome>>,
     totals: Totals,
@@ -119,6 +127,9 @@ pub fn run(
         if !due.is_empty() {
             let place = session.place(round, begun.elapsed(), &due, due.len());
             observer.block_ends(place, &session.trials);
+            if round == 0 {
+                session.leave_out(observer.leave_out());
+            }
         }
         if round + 1 >= plan.blocks.min {
             if observer.is_enough(&session.trials) {
@@ -154,6 +165,7 @@ impl<'a> Session<'a> {
             groups,
             earlier,
             late,
+            left_out: BTreeMap::new(),
             conformance: BTreeMap::new(),
             totals,
         }
@@ -285,6 +297,17 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Leaves the usual cells of these rungs out of later blocks.
+    fn leave_out(&mut self, rungs: Vec<(String, String)>) {
+        for (index, cell) in self.runner.plan.cells.iter().enumerate() {
+            let is_it = |(rung, _): &&(String, String)| cell.rung.is_named(rung);
+            let found = rungs.iter().find(is_it).filter(|_| cell.variant == Variant::Usual);
+            if let Some((_, reason)) = found {
+                self.left_out.insert(index, reason.clone());
+            }
+        }
+    }
+
     /// Marks the groups that are known well enough. Each group may be known by itself before all of
     /// them are known together; then none is left out.
     fn leave_out_known(&mut self, observer: &mut dyn Observer) {
@@ -310,7 +333,8 @@ impl<'a> Session<'a> {
         let cell = &self.runner.plan.cells[index];
         let late = self.late.get(&(index, client));
         let late = late.map(|round| format!("did not finish in round {}", round + 1));
-        match cell.obstacle(client).or(late) {
+        let left_out = || self.left_out.get(&index).cloned();
+        match cell.obstacle(client).or(late).or_else(left_out) {
             Some(reason) => Ok(Some(Outcome::Skipped { reason })),
             None => self.nonconformance(cell),
         }

@@ -9,7 +9,7 @@ use crate::stats::bootstrap::Interval;
 const ROUNDED_UP: f64 = 0.9995;
 
 /// `8 B`, `64 KiB`, `1.5 MiB`.
-pub(super) fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     let steps = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match steps.into_iter().find(|(step, _)| count >= *step) {
         Some((step, unit)) if count.is_multiple_of(step) => format!("{} {unit}", count / step),

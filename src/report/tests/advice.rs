@@ -5,7 +5,7 @@ use crate::record::{ArrayInfo, Header, Outcome, Trial, Variant};
 use crate::report::Run;
 use crate::report::answer::advice::clients::Language;
 use crate::report::answer::advice::{
-    Advice, Limit, NoAdvice, Question, advise, candidates_at_rate, only_array,
+    Advice, Limit, NoAdvice, Question, advise, candidates_at_rate, far, only_array,
 };
 use crate::stats::histogram::Histogram;
 
@@ -46,16 +46,20 @@ fn closed(costs: &[(&str, u64)], launches: u32) -> Vec<Trial> {
 
 /// Trials at a rate, each with 1000 requests a second of which some take `late_ns`.
 fn open(costs: &[(&str, u64, u64)], rate_hz: f64, answered_hz: u64) -> Vec<Trial> {
+    open_for(1_000_000_000, costs, rate_hz, answered_hz)
+}
+
+/// Trials of windows of `wall_ns`, in each of which `answered` requests are answered.
+fn open_for(wall_ns: u64, costs: &[(&str, u64, u64)], rate_hz: f64, answered: u64) -> Vec<Trial> {
     let trial = |round: u32, cell: u32, (rung, cost, late_ns): (&str, u64, u64)| {
         let mut latencies = Histogram::default();
-        (0..answered_hz)
-            .for_each(|n| latencies.record(if n % 50 == 0 { late_ns } else { 100_000 }));
+        (0..answered).for_each(|n| latencies.record(if n % 50 == 0 { late_ns } else { 100_000 }));
         let mut trial = Trial { offered_hz: Some(rate_hz), ..measured(cell, rung, round, cost) };
         if let Outcome::Measured(measured) = &mut trial.outcome {
-            (measured.requests, measured.wall_ns) = (answered_hz, 1_000_000_000);
+            (measured.requests, measured.wall_ns) = (answered, wall_ns);
             measured.latency_histogram = latencies.to_text();
             if let Some(cpu) = &mut measured.server_cpu {
-                cpu.total_ns = cpu.total_ns / 100 * answered_hz;
+                cpu.total_ns = cpu.total_ns / 100 * answered;
             }
         }
         trial
@@ -114,7 +118,6 @@ fn the_cheapest_is_chosen_and_the_next_has_its_margin() {
             "If it has to be gRPC: our HTTP/2 with protobuf over gRPC, 28.",
             "As a JSON list the array costs at least 3",
             "Another array, or another number of connections than 8, was not measured",
-            "Left out tokio/axum/json:serde: tools/clients has no client for it in any language.",
         ],
     );
     assert_omits(&advice, "No difference");
@@ -180,6 +183,27 @@ fn an_encoding_without_a_client_in_the_language_is_not_chosen() {
 }
 
 #[test]
+fn a_json_list_that_is_chosen_warns_of_what_it_cannot_carry() {
+    let costs = [("tokio/axum/json:serde", 8_000), ("tokio/axum/npy", 12_000)];
+    let advised = |language, dtype: &str| {
+        let array = ArrayInfo { dtype: dtype.into(), ..array() };
+        let mut trials = closed(&costs, 10);
+        trials.iter_mut().for_each(|trial| trial.array = array.clone());
+        let asked = Question { language: Some(language), array, ..question(&costs) };
+        advise(&run(trials), &asked, 100).unwrap()
+    };
+    for language in [Language::JavaScript, Language::Python] {
+        let floats = advised(language, "<f8");
+        assert_eq!(chosen(&floats).as_deref(), Some("tokio/axum/json:serde"));
+        assert_says(&floats, &["NaN and infinities: serde_json and most other readers refuse"]);
+    }
+    assert_omits(&advised(Language::Python, "<i8"), "NaN");
+    let long = advised(Language::JavaScript, "<i8");
+    assert_eq!(chosen(&long).as_deref(), Some("tokio/axum/npy"));
+    assert_says(&long, &["JSON.parse in JavaScript loses digits of integers beyond 2^53"]);
+}
+
+#[test]
 fn a_limit_of_the_latency_decides_before_the_cost() {
     let late = [
         ("uring/h1/npy", 20_000, 9_000_000),
@@ -238,7 +262,78 @@ fn few_requests_do_not_tell_a_quantile() {
     let asked = Question { rate_hz: Some(30.0), limit: p99(5), ..question(&COSTS) };
     let advice = advise(&run(trials), &asked, 100).unwrap();
     assert!(advice.choice.is_none());
-    assert_says(&advice, &["uring/h1/npy: 150 requests are too few to know its p99."]);
+    let none = "Choice none: every candidate got too few requests to know its p99; name a higher";
+    assert_says(&advice, &[none, "uring/h1/npy: 150 requests are too few to know its p99."]);
+}
+
+/// Objections of candidates that no other test combines: a rung each, its trials, the sentence if
+/// all have it, and the words if only some have it.
+fn objections() -> [(&'static str, Vec<Trial>, &'static str, &'static str); 4] {
+    let apart = |first_cell, trials: Vec<Trial>| {
+        trials.into_iter().map(|it| Trial { cell: it.cell + first_cell, ..it }).collect()
+    };
+    let (no_client, slow) = ("uring/h2/protobuf", "uring/h1/npy");
+    let (late, few) = ("tokio/axum/npy", "tokio/axum:best/npy");
+    let second = 1_000_000_000;
+    [
+        (
+            no_client,
+            apart(0, open_for(second, &[(no_client, 20_000, 100_000)], 1000.0, 1000)),
+            "none: tools/clients has no client for any of these encodings in Java.",
+            "1 had no client in Java in tools/clients",
+        ),
+        (
+            slow,
+            apart(1, open_for(second, &[(slow, 21_000, 100_000)], 1000.0, 500)),
+            "none: no candidate answered 1.00k requests/s.",
+            "1 answered fewer than the 1.00k requests/s offered",
+        ),
+        (
+            late,
+            apart(2, open_for(second, &[(late, 22_000, 9_000_000)], 1000.0, 1000)),
+            "none: no candidate had a p99 of at most 5.00 ms at 1.00k/s.",
+            "1 had a p99 above 5.00 ms at 1.00k/s",
+        ),
+        (
+            few,
+            apart(3, open_for(second / 100, &[(few, 23_000, 100_000)], 1000.0, 10)),
+            "none: every candidate got too few requests to know its p99; name a higher --rate or a \
+             lower quantile.",
+            "1 got too few requests to know the p99",
+        ),
+    ]
+}
+
+#[test]
+fn without_a_choice_every_combination_of_objections_is_told_truly() {
+    for combination in 1_u32..1 << 4 {
+        let is_in = |index: &usize| combination >> index & 1 == 1;
+        let all = objections();
+        let chosen: Vec<usize> = (0..all.len()).filter(is_in).collect();
+        let trials = chosen.iter().flat_map(|index| all[*index].1.clone()).collect();
+        let asked = Question {
+            language: Some(Language::Java),
+            rungs: chosen.iter().map(|index| all[*index].0.to_owned()).collect(),
+            rate_hz: Some(1000.0),
+            limit: p99(5),
+            ..question(&COSTS)
+        };
+        let advice = advise(&run(trials), &asked, 100).unwrap();
+        assert!(advice.choice.is_none(), "{}", advice.text);
+        for (index, (_, _, of_all, of_some)) in all.iter().enumerate() {
+            match (is_in(&index), chosen.len()) {
+                (true, 1) => assert_says(&advice, &[of_all]),
+                (true, _) => assert_says(&advice, &[of_some]),
+                (false, _) => {
+                    let flat = advice.text.split_whitespace().collect::<Vec<_>>().join(" ");
+                    assert!(!flat.contains(of_all) && !flat.contains(of_some), "{}", advice.text);
+                }
+            }
+        }
+        if chosen.len() > 1 {
+            assert_says(&advice, &[&format!("none: of {} candidates, ", chosen.len())]);
+        }
+    }
 }
 
 #[test]
@@ -252,10 +347,61 @@ fn the_cheapest_get_requests_at_a_rate_and_one_of_them_is_of_others() {
         ("tokio/tonic/protobuf:prost", 90_000),
     ];
     let run = run(closed(&costs, 10));
-    let (rungs, rate_hz) = candidates_at_rate(&run, &question(&costs)).unwrap();
+    let asked = Question { language: Some(Language::Rust), ..question(&costs) };
+    let (rungs, rate_hz) = candidates_at_rate(&run, &asked).unwrap();
     let few = ["uring/h1/npy", "uring/h2/protobuf", "tokio/axum/npy", "tokio/axum:best/npy"];
-    assert_eq!(rungs, few, "there is no client for msgpack");
+    assert_eq!(rungs, few, "there is no client for msgpack in Rust");
     assert_eq!(rate_hz, 60_000.0, "60 % of the rate of all of them");
+}
+
+#[test]
+fn after_one_launch_the_far_candidates_are_left_out_with_their_factor() {
+    let costs = [
+        ("uring/h2/protobuf", 10_000),
+        ("uring/h1/npy", 20_000),
+        ("uring/h1/msgpack", 21_000),
+        ("tokio/axum/npy", 40_000),
+        ("tokio/axum:best/npy", 42_000),
+        ("tokio/tonic/protobuf:prost", 90_000),
+    ];
+    let names = |far: &[(String, String)]| -> Vec<String> {
+        far.iter().map(|(rung, _)| rung.clone()).collect()
+    };
+    let first = run(closed(&costs, 1));
+    let of_any = far(&first, &question(&costs)).unwrap();
+    // The cheapest server of others stays.
+    assert_eq!(names(&of_any), [costs[1].0, costs[2].0, costs[4].0, costs[5].0]);
+    let in_java = Question { language: Some(Language::Java), ..question(&costs) };
+    let of_java = far(&first, &in_java).unwrap();
+    assert_eq!(names(&of_java), [costs[4].0, costs[5].0], "there is a client for npy only");
+
+    let mut trials = closed(&costs, 5);
+    for trial in trials.iter_mut().filter(|trial| trial.round > 0) {
+        if let Some((_, reason)) = of_java.iter().find(|(rung, _)| *rung == trial.rung) {
+            trial.outcome = Outcome::Skipped { reason: reason.clone() };
+        }
+    }
+    let advice = advise(&run(trials), &in_java, 100).unwrap();
+    assert_eq!(chosen(&advice).as_deref(), Some("uring/h1/npy"));
+    assert_says(
+        &advice,
+        &[
+            "tokio/axum:best/npy: more than 1.5 times the cost of uring/h1/npy in the first launch \
+             (2.1), so later launches were without it.",
+            "The next choice, axum with npy over REST, costs",
+        ],
+    );
+    assert_omits(&advice, "too few for intervals");
+}
+
+#[test]
+fn a_rung_whose_twin_tells_the_noise_is_never_left_out() {
+    let costs = [("uring/h1/json", 90_000), ("uring/h1/npy", 20_000)];
+    let with_twin = run(closed(&costs, 1));
+    assert_eq!(far(&with_twin, &question(&costs)), Ok(Vec::new()));
+    let is_usual = |trial: &Trial| trial.variant == Variant::Usual;
+    let without_twin = with_twin.trials.into_iter().filter(is_usual).collect();
+    assert_eq!(far(&run(without_twin), &question(&costs)).unwrap().len(), 1);
 }
 
 #[test]

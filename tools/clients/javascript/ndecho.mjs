@@ -1,6 +1,6 @@
 // Client for Node and browsers: sends a typed array as a .npy file and returns the reply as one.
 // Typed arrays have the byte order of the machine, which is little-endian wherever Node runs.
-const TYPES = {
+export const TYPES = {
   "|i1": Int8Array, "|u1": Uint8Array, "<i2": Int16Array, "<u2": Uint16Array, "<i4": Int32Array,
   "<u4": Uint32Array, "<i8": BigInt64Array, "<u8": BigUint64Array, "<f4": Float32Array,
   "<f8": Float64Array,
@@ -8,10 +8,11 @@ const TYPES = {
 
 export const bytesOf = (array) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
+export const dtypeOf = (data) => Object.keys(TYPES).find((dtype) => data instanceof TYPES[dtype]);
+
 export function encode({ data, shape }) {
-  const [dtype] = Object.entries(TYPES).find(([, type]) => data instanceof type);
   const tuple = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
-  const text = `{'descr': '${dtype}', 'fortran_order': False, 'shape': (${tuple}), }`;
+  const text = `{'descr': '${dtypeOf(data)}', 'fortran_order': False, 'shape': (${tuple}), }`;
   const length = Math.ceil((text.length + 11) / 64) * 64 - 10;
   const head = new TextEncoder().encode(`?NUMPY\x01\0??${text.padEnd(length - 1)}\n`);
   head[0] = 0x93;

@@ -6,13 +6,16 @@ import { createReadStream } from "node:fs";
 import http from "node:http";
 
 const [host, serverPort] = process.argv[2].split(":");
-const TYPES = { "/": "text/html", "/ndecho.mjs": "text/javascript" };
+const PAGE = "/index.html";
+const TYPES = { [PAGE]: "text/html" };
+for (const name of ["ndecho", "json", "base64"]) TYPES[`/${name}.mjs`] = "text/javascript";
 
 const page = http.createServer((request, response) => {
-  if (request.url in TYPES) {
-    response.setHeader("Content-Type", TYPES[request.url]);
-    const name = request.url === "/" ? "index.html" : "ndecho.mjs";
-    createReadStream(new URL(name, import.meta.url)).pipe(response);
+  const { pathname } = new URL(request.url, "http://page");
+  const file = pathname === "/" ? PAGE : pathname;
+  if (Object.hasOwn(TYPES, file)) {
+    response.setHeader("Content-Type", TYPES[file]);
+    createReadStream(new URL(`.${file}`, import.meta.url)).pipe(response);
     return;
   }
   const { method, url: path, headers } = request;

@@ -4,6 +4,7 @@
 
 use clap::ValueEnum;
 
+use crate::array::{DType, Kind};
 use crate::axis::Encoding;
 
 /// Language of a client. Each has clients of some encodings.
@@ -58,6 +59,14 @@ pub static CLIENTS: &[Client] = &[
         others: &[],
     },
     Client {
+        language: Language::Shell,
+        encoding: Encoding::Json,
+        needs: "curl",
+        command: "sh tools/clients/curl/echo_json.sh ADDRESS",
+        sources: &[file!("tools/clients/curl/echo_json.sh")],
+        others: &[],
+    },
+    Client {
         language: Language::JavaScript,
         encoding: Encoding::Npy,
         needs: "Node 18 or newer; ndecho.mjs works in a browser too",
@@ -67,6 +76,22 @@ pub static CLIENTS: &[Client] = &[
             file!("tools/clients/javascript/ndecho.mjs"),
         ],
         others: &[],
+    },
+    Client {
+        language: Language::JavaScript,
+        encoding: Encoding::Json,
+        needs: "Node 18 or newer; json.mjs works in a browser too",
+        command: "node tools/clients/javascript/echo.mjs ADDRESS json",
+        sources: &[file!("tools/clients/javascript/json.mjs")],
+        others: JAVASCRIPT,
+    },
+    Client {
+        language: Language::JavaScript,
+        encoding: Encoding::JsonBinary,
+        needs: "Node 18 or newer; base64.mjs works in a browser too",
+        command: "node tools/clients/javascript/echo.mjs ADDRESS base64",
+        sources: &[file!("tools/clients/javascript/base64.mjs")],
+        others: JAVASCRIPT,
     },
     Client {
         language: Language::Java,
@@ -93,6 +118,30 @@ pub static CLIENTS: &[Client] = &[
         others: &[file!("tools/clients/python/requirements.txt"), file!("proto/ndecho.proto")],
     },
     Client {
+        language: Language::Python,
+        encoding: Encoding::Msgpack,
+        needs: "pip install msgpack numpy",
+        command: "python3 tools/clients/python/rest_msgpack.py ADDRESS",
+        sources: &[file!("tools/clients/python/rest_msgpack.py")],
+        others: &[file!("tools/clients/python/requirements.txt")],
+    },
+    Client {
+        language: Language::Python,
+        encoding: Encoding::JsonBinary,
+        needs: "NumPy",
+        command: "python3 tools/clients/python/rest_base64.py ADDRESS",
+        sources: &[file!("tools/clients/python/rest_base64.py")],
+        others: &[],
+    },
+    Client {
+        language: Language::Python,
+        encoding: Encoding::Json,
+        needs: "NumPy",
+        command: "python3 tools/clients/python/rest_json.py ADDRESS",
+        sources: &[file!("tools/clients/python/rest_json.py")],
+        others: &[],
+    },
+    Client {
         language: Language::Rust,
         encoding: Encoding::Npy,
         needs: "cargo",
@@ -117,6 +166,10 @@ pub static CLIENTS: &[Client] = &[
         others: &[],
     },
 ];
+
+/// Files that all clients in JavaScript share.
+const JAVASCRIPT: &[SourceFile] =
+    &[file!("tools/clients/javascript/echo.mjs"), file!("tools/clients/javascript/ndecho.mjs")];
 
 /// Files of the package of all clients in Rust.
 const RUST: &[SourceFile] = &[
@@ -146,15 +199,29 @@ impl Language {
     }
 }
 
-/// Finds a client that sends `encoding`, in `language` if one is named.
-pub fn find(language: Option<Language>, encoding: Encoding) -> Option<&'static Client> {
+/// Finds a client that sends `encoding` and keeps each value of `dtype`, in `language` if one is
+/// named.
+pub fn find(
+    language: Option<Language>,
+    encoding: Encoding,
+    dtype: DType,
+) -> Option<&'static Client> {
     let is_right = |client: &&Client| {
-        client.encoding == encoding && language.is_none_or(|language| language == client.language)
+        client.encoding == encoding
+            && language.is_none_or(|language| language == client.language)
+            && client.keeps(dtype)
     };
     CLIENTS.iter().find(is_right)
 }
 
 impl Client {
+    /// Returns whether the language reads each finite value of `dtype` back as it was:
+    /// `JSON.parse` makes a double of every number.
+    fn keeps(&self, dtype: DType) -> bool {
+        let is_long = matches!(dtype.kind(), Kind::Int | Kind::Uint) && dtype.item_size() == 8;
+        !(is_long && self.language == Language::JavaScript && self.encoding == Encoding::Json)
+    }
+
     pub fn command(&self, address: &str) -> String {
         self.command.replace("ADDRESS", address)
     }
@@ -175,7 +242,11 @@ mod tests {
     #[test]
     fn every_language_has_a_client_and_each_command_names_its_file() {
         for language in Language::value_variants() {
-            assert!(find(Some(*language), Encoding::Npy).is_some(), "{}", language.name());
+            assert!(
+                find(Some(*language), Encoding::Npy, DType::F8).is_some(),
+                "{}",
+                language.name()
+            );
         }
         for client in CLIENTS {
             assert_eq!(client.command.matches("ADDRESS").count(), 1, "{}", client.command);
@@ -189,8 +260,40 @@ mod tests {
     }
 
     #[test]
+    fn each_source_is_short_and_each_import_is_among_the_files() {
+        for client in CLIENTS {
+            for source in client.sources {
+                let lines = source.text.lines().count();
+                assert!(lines < 40, "{} has {lines} lines", source.path);
+            }
+            let files = client.files();
+            for file in files.iter().filter(|file| file.path.ends_with(".mjs")) {
+                let imports = file.text.split("from \"./").skip(1);
+                for name in imports.filter_map(|rest| rest.split('"').next()) {
+                    assert!(
+                        files.iter().any(|other| other.path.ends_with(&format!("/{name}"))),
+                        "{} imports {name}, which the advice does not write",
+                        file.path
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn javascript_gets_no_json_list_of_long_integers() {
+        let find = |language, dtype: &str| {
+            let dtype = DType::parse(dtype).unwrap();
+            find(Some(language), Encoding::Json, dtype).is_some()
+        };
+        assert!(find(Language::JavaScript, "<f8") && find(Language::JavaScript, "<u4"));
+        assert!(!find(Language::JavaScript, "<i8") && !find(Language::JavaScript, ">u8"));
+        assert!(find(Language::Python, "<i8"));
+    }
+
+    #[test]
     fn a_file_is_listed_once() {
-        let client = find(Some(Language::Rust), Encoding::Protobuf).unwrap();
+        let client = find(Some(Language::Rust), Encoding::Protobuf, DType::F8).unwrap();
         let mut paths: Vec<&str> = client.files().iter().map(|file| file.path).collect();
         let count = paths.len();
         paths.sort_unstable();

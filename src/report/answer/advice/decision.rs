@@ -17,7 +17,7 @@ use crate::stats::verdict::Verdict;
 
 use super::super::choice::STACKS;
 use super::super::load_cells::{LoadCells, Ratio};
-use super::{Limit, Question, clients};
+use super::{Limit, Question};
 
 /// Fewest requests above a quantile that is known.
 const BEYOND_MIN: f64 = 2.0;
@@ -161,7 +161,7 @@ fn objection(
     latency: Option<Latency>,
     question: &Question,
 ) -> Option<Objection> {
-    if clients::find(question.language, rung.encoding()).is_none() {
+    if question.client(rung.encoding()).is_none() {
         return Some(Objection::NoClient);
     }
     let behind = question
@@ -177,7 +177,8 @@ fn objection(
         }
         _ => None,
     };
-    behind.or_else(|| late(latency?))
+    let unknown = Latency { ns: 0, requests: 0 };
+    behind.or_else(|| late(latency.unwrap_or(unknown)))
 }
 
 /// Ranks equals. A server that others maintain is easier than ours, a stack as documented easier

@@ -13,16 +13,20 @@ mod sentences;
 
 use std::collections::BTreeSet;
 
-use crate::axis::Rung;
-use crate::record::{ArrayInfo, Trial};
+use crate::array::DType;
+use crate::axis::{Encoding, Rung};
+use crate::record::{ArrayInfo, Trial, Variant};
 
 use super::super::{Run, units};
 use super::load_cells::LoadCells;
 use clients::{Client, Language};
-use decision::Decision;
+use decision::{Candidate, Decision};
 
 /// Candidates that get requests at a rate.
 const FEW: usize = 4;
+
+/// Ratio to the cheapest in one launch above which more launches would hardly change the choice.
+pub const FAR: f64 = 1.5;
 
 /// Share of the lowest rate among these that they are offered if nobody names a rate.
 const RATE_SHARE: f64 = 0.6;
@@ -39,6 +43,13 @@ pub struct Question {
     /// Requests per second, over all connections; `None` for a closed loop.
     pub rate_hz: Option<f64>,
     pub limit: Option<Limit>,
+}
+
+impl Question {
+    /// Finds a client for the array in the language.
+    fn client(&self, encoding: Encoding) -> Option<&'static Client> {
+        clients::find(self.language, encoding, DType::parse(&self.array.dtype).ok()?)
+    }
 }
 
 /// Highest latency, as a quantile of all requests.
@@ -95,7 +106,7 @@ pub fn advise(run: &Run, question: &Question, width: usize) -> Result<Advice, No
         return Err(NoAdvice::Candidates { reasons: reasons.join("; ") });
     }
     let choice = decision.chosen().and_then(|row| {
-        let client = clients::find(question.language, row.rung.encoding())?;
+        let client = question.client(row.rung.encoding())?;
         Some(Choice { rung: row.rung, client })
     });
     Ok(Advice { text: sentences::render(run, &load, question, &decision, width), choice })
@@ -121,6 +132,34 @@ pub fn candidates_at_rate(run: &Run, question: &Question) -> Result<(Vec<String>
     }
     let names = few.iter().map(|row| row.name.to_owned()).collect();
     Ok((names, (RATE_SHARE * lowest).round().max(1.0)))
+}
+
+/// Returns the candidates that cost much more than the cheapest one with a client, each with the
+/// reason to leave it out of further launches. The cheapest server of others stays, and so does a
+/// rung with a twin, which tells the noise.
+pub fn far(run: &Run, question: &Question) -> Result<Vec<(String, String)>, NoAdvice> {
+    let closed = Question { rate_hz: None, limit: None, ..question.clone() };
+    let load = find(run, &closed, None)?;
+    let decision = Decision::evaluate(&load, &closed);
+    let Some(cheapest) = decision.cheapest.map(|index| &decision.rows[index]) else {
+        return Ok(Vec::new());
+    };
+    let standard = decision.cheapest_that(|row| !row.is_ours()).map(|row| row.name);
+    let has_twin =
+        |name: &str| run.trials.iter().any(|it| it.variant == Variant::Twin && it.rung == name);
+    let reason = |row: &Candidate<'_>| {
+        let factor = row.cost_ns.estimate / cheapest.cost_ns.estimate;
+        let is_far = factor > FAR && Some(row.name) != standard && !has_twin(row.name);
+        is_far.then(|| {
+            let reason = format!(
+                "more than {FAR} times the cost of {} in the first launch ({factor:.1}), so later \
+                 launches were without it",
+                cheapest.name
+            );
+            (row.name.to_owned(), reason)
+        })
+    };
+    Ok(decision.rows.iter().filter_map(reason).collect())
 }
 
 /// Returns the array of a record that has only one.

@@ -21,6 +21,9 @@ use super::{Limit, Question};
 /// Size of a message above which tonic and grpcio refuse it, if their limits stay as they are.
 const GRPC_BYTES_MAX: u64 = 4 << 20;
 
+/// Size of an array from which a minute holds too few launches.
+const LARGE_BYTES_MIN: u64 = 8 << 20;
+
 /// Width of the names of the sections.
 const LABEL: usize = 17;
 
@@ -39,7 +42,7 @@ pub(super) fn render(
     text.push('\n');
     let parts = [
         ("Choice", choice(question, decision)),
-        ("Margin", margin(run, decision)),
+        ("Margin", margin(run, question, decision)),
         ("Would change it", changes(question, decision)),
         ("Left out", left_out(load, question, decision)),
         ("Not shown", not_shown(run, question)),
@@ -105,7 +108,7 @@ fn table(question: &Question, decision: &Decision<'_>) -> String {
 }
 
 fn choice(question: &Question, decision: &Decision<'_>) -> String {
-    let Some(row) = decision.chosen() else { return none(question) };
+    let Some(row) = decision.chosen() else { return none(question, decision) };
     let mut text =
         format!("{} ({}): {} of server CPU per call.", describe(row), row.name, cost(&row.cost_ns));
     if let (Some(limit), Some(latency)) = (&question.limit, row.latency) {
@@ -126,26 +129,63 @@ fn choice(question: &Question, decision: &Decision<'_>) -> String {
     text
 }
 
-/// Says that no candidate may be chosen.
-fn none(question: &Question) -> String {
-    match (&question.limit, question.rate_hz) {
-        (Some(limit), rate_hz) => format!(
-            "none: no candidate had a {} of at most {}{}.",
-            limit.name,
-            limit.time(),
-            rate_hz.map_or_else(String::new, |rate| format!(" at {}/s", units::rate(rate)))
+/// Says that no candidate may be chosen, and why: each objection with the number of candidates.
+fn none(question: &Question, decision: &Decision<'_>) -> String {
+    let mut kinds: Vec<(String, String, usize)> = Vec::new();
+    for objection in decision.rows.iter().filter_map(|row| row.objection.as_ref()) {
+        let (of_all, of_some) = refusals(objection, question);
+        match kinds.iter_mut().find(|(other, ..)| *other == of_all) {
+            Some((.., count)) => *count += 1,
+            None => kinds.push((of_all, of_some, 1)),
+        }
+    }
+    if let [(of_all, ..)] = kinds.as_slice() {
+        return format!("none: {of_all}.");
+    }
+    let parts: Vec<String> =
+        kinds.iter().map(|(_, of_some, count)| format!("{count} {of_some}")).collect();
+    format!("none: of {} candidates, {}.", decision.rows.len(), parts.join("; "))
+}
+
+/// Returns an objection as that of all candidates, and as the predicate of some of them.
+fn refusals(objection: &Objection, question: &Question) -> (String, String) {
+    let limit = question.limit.as_ref();
+    let rate = question.rate_hz.map(units::rate);
+    let quantile = limit.map_or("latency", |limit| limit.name.as_str());
+    match objection {
+        Objection::NoClient => {
+            let language = question.language.map_or("any language", Language::name);
+            (
+                format!("tools/clients has no client for any of these encodings in {language}"),
+                format!("had no client in {language} in tools/clients"),
+            )
+        }
+        Objection::Behind(_) => {
+            let rate = rate.unwrap_or_default();
+            (
+                format!("no candidate answered {rate} requests/s"),
+                format!("answered fewer than the {rate} requests/s offered"),
+            )
+        }
+        Objection::Late(_) => {
+            let most = limit.map_or_else(String::new, Limit::time);
+            let at_rate = rate.map_or_else(String::new, |rate| format!(" at {rate}/s"));
+            (
+                format!("no candidate had a {quantile} of at most {most}{at_rate}"),
+                format!("had a {quantile} above {most}{at_rate}"),
+            )
+        }
+        Objection::FewRequests(_) => (
+            format!(
+                "every candidate got too few requests to know its {quantile}; name a higher --rate \
+                 or a lower quantile"
+            ),
+            format!("got too few requests to know the {quantile}"),
         ),
-        (None, Some(rate)) => {
-            format!("none: no candidate answered {} requests/s.", units::rate(rate))
-        }
-        (None, None) => {
-            "none: tools/clients has no client for any of these encodings in this language."
-                .to_owned()
-        }
     }
 }
 
-fn margin(run: &Run, decision: &Decision<'_>) -> String {
+fn margin(run: &Run, question: &Question, decision: &Decision<'_>) -> String {
     let Some(chosen) = decision.chosen() else { return String::new() };
     let mut text = String::new();
     let equals: Vec<&Candidate<'_>> =
@@ -155,8 +195,9 @@ fn margin(run: &Run, decision: &Decision<'_>) -> String {
     if decision.rows.iter().any(is_unknown) {
         return format!(
             "unknown: {launches} launch{} of each server are too few for intervals, so the order \
-             may be chance. Measure for longer: --time 1m.",
-            if launches == 1 { "" } else { "es" }
+             may be chance. Measure for longer: --time {}.",
+            if launches == 1 { "" } else { "es" },
+            if question.array.bytes > LARGE_BYTES_MIN { "10m" } else { "1m" }
         );
     }
     if !equals.is_empty() {
@@ -202,6 +243,7 @@ fn changes(question: &Question, decision: &Decision<'_>) -> String {
         parts.extend(text_factor(decision));
     }
     parts.extend(cheaper_without_client(question, decision));
+    parts.extend(decision.chosen().and_then(|chosen| nan_in_json(question, chosen)));
     parts.extend(json_in_javascript(question));
     let is_grpc = |row: &Candidate<'_>| row.rung.family() == Family::Grpc;
     if question.array.bytes > GRPC_BYTES_MAX && decision.rows.iter().any(is_grpc) {
@@ -256,6 +298,13 @@ fn cheaper_without_client(question: &Question, decision: &Decision<'_>) -> Optio
         cost(&row.cost_ns),
         times(decision, row)
     ))
+}
+
+/// Says that an array with NaN needs another choice than a JSON list.
+fn nan_in_json(question: &Question, chosen: &Candidate<'_>) -> Option<String> {
+    let dtype = DType::parse(&question.array.dtype).ok()?;
+    let is_it = chosen.rung.encoding() == Encoding::Json && dtype.kind() == Kind::Float;
+    is_it.then(|| "NaN and infinities: serde_json and most other readers refuse them.".to_owned())
 }
 
 fn json_in_javascript(question: &Question) -> Option<String> {
