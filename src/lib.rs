@@ -114,6 +114,8 @@
 //!                       compare compare_runs control core_speed counts csv forecast malloc
 //!                       markdown model noise open profile run scatter seed sockets status summary
 //!                       table text units warning wrap]
+//!     closure/          differences of rungs by layer, and whether their axis explains them
+//!                       [costs pair text]
 //!     answer/           what the main job asks, in tables and sentences
 //!                       [bars choice encodings layers load_cells sentences standards]
 //!         advice/       server and encoding for one array, and what would change the choice

@@ -1,5 +1,6 @@
 //! Axis of drivers: who moves bytes.
 
+use super::layer::Layer;
 use super::name::axis;
 
 #[derive(Clone, Copy, Debug)]
@@ -28,4 +29,19 @@ axis! {
         about: "the tokio-uring crate",
         crates: &["tokio", "tokio-uring"],
     }
+}
+
+impl Driver {
+    /// Layers in which two drivers may differ. A driver decides how bytes reach a program: calls,
+    /// buffers and wake-ups. It does not see what they mean.
+    pub const LAYERS: &[Layer] = &[
+        Layer::Runtime,
+        Layer::UserCopies,
+        Layer::PageFaults,
+        Layer::SystemCallEntry,
+        Layer::KernelSocket,
+        Layer::KernelCopy,
+        Layer::KernelRing,
+        Layer::Scheduler,
+    ];
 }

@@ -3,6 +3,7 @@
 //!
 //! `ENCODING:LIBRARY` is the form that a user writes with the usual library.
 
+use super::layer::Layer;
 use super::name::axis;
 
 #[derive(Clone, Copy, Debug)]
@@ -202,6 +203,17 @@ impl Encoding {
 }
 
 impl Codec {
+    /// Layers in which two codecs may differ: their own work, its memory, and the check of the
+    /// array, which `reflect` has none of.
+    pub const LAYERS: &[Layer] = &[
+        Layer::CodecDecode,
+        Layer::CodecEncode,
+        Layer::Application,
+        Layer::Allocator,
+        Layer::UserCopies,
+        Layer::PageFaults,
+    ];
+
     pub const fn encoding(self) -> Encoding {
         self.spec().encoding
     }

@@ -1,5 +1,6 @@
 //! Memory allocators of a server process, each chosen by variables of the process's environment.
 
+use super::layer::Layer;
 use super::name::axis;
 
 #[derive(Clone, Copy, Debug)]
@@ -29,4 +30,11 @@ axis! {
         about: "mimalloc, in our own programs",
         environment: &[("NDECHO_MALLOC", "mimalloc")],
     }
+}
+
+impl Malloc {
+    /// Layers in which two allocators may differ: the allocator itself, the copies of a `realloc`,
+    /// and the pages and calls that it takes from the kernel.
+    pub const LAYERS: &[Layer] =
+        &[Layer::Allocator, Layer::UserCopies, Layer::PageFaults, Layer::SystemCallEntry];
 }

@@ -6,6 +6,7 @@
 
 use super::driver::Driver;
 use super::encoding::Encoding;
+use super::layer::Layer;
 use super::malloc::Malloc;
 use super::name::axis;
 
@@ -182,6 +183,23 @@ axis! {
 }
 
 impl Protocol {
+    /// Layers in which two protocols may differ. A protocol adds bytes to each message and decides
+    /// when a batch of them leaves, which the kernel pays for. Array and codec are the same.
+    pub const LAYERS: &[Layer] = &[
+        Layer::GrpcSemantics,
+        Layer::Framework,
+        Layer::HttpFraming,
+        Layer::Runtime,
+        Layer::Allocator,
+        Layer::UserCopies,
+        Layer::PageFaults,
+        Layer::SystemCallEntry,
+        Layer::KernelSocket,
+        Layer::KernelCopy,
+        Layer::KernelRing,
+        Layer::Scheduler,
+    ];
+
     pub const fn family(self) -> Family {
         self.spec().family
     }
@@ -209,6 +227,12 @@ impl Protocol {
     pub fn runs_on(self, driver: Driver) -> bool {
         self.only_driver().is_none_or(|only| only == driver)
     }
+}
+
+impl Tuning {
+    /// Layers in which two settings of a stack may differ: windows, frames and buffers change all
+    /// that the stack does itself, and the number of its calls.
+    pub const LAYERS: &[Layer] = Protocol::LAYERS;
 }
 
 impl Family {

@@ -8,8 +8,9 @@ use std::str::FromStr;
 
 use super::driver::Driver;
 use super::encoding::{Codec, Encoding};
+use super::layer::Layer;
 use super::name::{UnknownName, serde_by_name};
-use super::protocol::{Family, Protocol};
+use super::protocol::{Family, Protocol, Tuning};
 use super::transport::Transport;
 
 /// One server under test.
@@ -98,6 +99,23 @@ impl Rung {
             (Axis::Codec, self.codec != other.codec),
         ];
         pairs.into_iter().filter(|(_, differs)| *differs).map(|(axis, _)| axis).collect()
+    }
+}
+
+impl Axis {
+    pub const ALL: [Axis; 5] =
+        [Axis::Driver, Axis::Transport, Axis::Protocol, Axis::Tuning, Axis::Codec];
+
+    /// Returns the layers in which two rungs that differ on this axis may differ. They are declared
+    /// in advance, with each axis, so that a difference in another layer contradicts them.
+    pub const fn layers(self) -> &'static [Layer] {
+        match self {
+            Axis::Driver => Driver::LAYERS,
+            Axis::Transport => Transport::LAYERS,
+            Axis::Protocol => Protocol::LAYERS,
+            Axis::Tuning => Tuning::LAYERS,
+            Axis::Codec => Codec::LAYERS,
+        }
     }
 }
 
@@ -227,6 +245,26 @@ mod tests {
         }
         let tcp: Rung = "uring/h2/protobuf@tcp".parse().expect("the default may be named");
         assert_eq!(tcp.to_string(), "uring/h2/protobuf");
+    }
+
+    #[test]
+    fn no_axis_explains_everything() {
+        use crate::axis::Malloc;
+
+        let declared = Axis::ALL.map(|axis| (axis.to_string(), axis.layers()));
+        for (axis, layers) in declared.iter().chain([&("malloc".to_owned(), Malloc::LAYERS)]) {
+            let times = |layer: &Layer| layers.iter().filter(|other| *other == layer).count();
+            assert!(layers.iter().all(|layer| times(layer) == 1), "{axis} names a layer twice");
+            for never in [Layer::Unattributed, Layer::Interrupts, Layer::Interpreter] {
+                assert!(!layers.contains(&never), "{axis} declares {never}");
+            }
+        }
+        // The array is the same on both sides of all but one axis.
+        for axis in [Axis::Driver, Axis::Transport, Axis::Protocol, Axis::Tuning] {
+            for layer in [Layer::CodecDecode, Layer::CodecEncode, Layer::Application] {
+                assert!(!axis.layers().contains(&layer), "{axis} declares {layer}");
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! TCP is the default: a rung's name leaves it out, and so does a URL's scheme.
 
+use super::layer::Layer;
 use super::name::axis;
 
 #[derive(Clone, Copy, Debug)]
@@ -21,4 +22,16 @@ axis! {
         name: "unix",
         about: "Unix socket",
     }
+}
+
+impl Transport {
+    /// Layers in which two transports may differ: all of them in the kernel.
+    pub const LAYERS: &[Layer] = &[
+        Layer::PageFaults,
+        Layer::SystemCallEntry,
+        Layer::KernelSocket,
+        Layer::KernelCopy,
+        Layer::KernelRing,
+        Layer::Scheduler,
+    ];
 }

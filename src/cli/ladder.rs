@@ -19,6 +19,7 @@ use crate::cli::load::KnobArgs;
 use crate::cli::measure::{self, TestbedArgs, header, now_unix_s};
 use crate::cli::old_names;
 use crate::cli::output::{Failure, print, render, tell};
+use crate::cli::profile;
 use crate::cli::progress::Analysis;
 use crate::cli::run_folder::read;
 use crate::cli::values;
@@ -29,6 +30,7 @@ use crate::experiment::open_loop;
 use crate::experiment::options::{BUSY_POLL, RunOptions};
 use crate::experiment::plan::Plan;
 use crate::experiment::preset::{Preset, SLICES};
+use crate::experiment::profiled;
 use crate::experiment::records::{RECORDS, Records};
 use crate::experiment::session::Totals;
 use crate::experiment::testbed::Testbed;
@@ -122,6 +124,11 @@ pub struct LadderArgs {
     #[arg(long)]
     pub counts: bool,
 
+    /// Samples a second server of each rung with perf, and splits the difference to the parent rung
+    /// over layers; without --rungs and --preset, the rungs are those of --preset chains
+    #[arg(long, conflicts_with = "open_loop")]
+    pub attribute: bool,
+
     /// Time for which replies of a cell are counted in a block, over all its slices
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     pub duration: Option<Duration>,
@@ -196,6 +203,12 @@ impl LadderArgs {
     ) -> anyhow::Result<()> {
         self.set_up(&mut testbed, &mut plan, stop)?;
         measure::preflight(&testbed, &mut plan)?;
+        if self.attribute
+            && let Err(reason) = profile::check_perf(&testbed)
+        {
+            tell(format!("warning: no server is sampled, so no pair is attributed: {reason:#}"));
+            profiled::skip(&mut plan, &format!("{reason:#}"));
+        }
         let opened = match earlier {
             Some(run) => {
                 measure::watch(&testbed);
@@ -236,6 +249,11 @@ impl LadderArgs {
         ensure!(
             self.headers() != RequestHeaders::Indexed || self.client.contains(&Client::Own),
             "--index-headers needs headers that change, which only --client own sends"
+        );
+        ensure!(
+            !self.attribute || (self.client.len() == 1 && !is_python),
+            "--attribute samples a server for one client that loads it in slices; name one of own, \
+             h2load and wrk"
         );
         let is_again = |(at, client)| self.client[..at].contains(client);
         ensure!(
@@ -310,9 +328,13 @@ impl LadderArgs {
         let globs = self.globs();
         // The answer of the main job has no place for latencies and counts.
         let has_answer = !self.open_loop && !self.counts;
-        let is_quick = self.preset == Preset::Quick;
+        let preset = match self.preset {
+            Preset::Quick if self.attribute && globs.is_none() => Preset::Chains,
+            Preset::Quick if !has_answer => Preset::Broad,
+            preset => preset,
+        };
         Ok(RunOptions {
-            preset: if is_quick && !has_answer { Preset::Broad } else { self.preset },
+            preset,
             external: self.external(globs.as_deref())?,
             rungs: globs,
             every_external: self.external,
@@ -324,6 +346,7 @@ impl LadderArgs {
             malloc: self.malloc,
             knobs: self.knobs.knobs(self.client_busy_poll.unwrap_or(BUSY_POLL)),
             counts: self.counts,
+            attribute: self.attribute,
             rounds: self.rounds,
             time: self.time,
             duration: self.duration,

@@ -38,10 +38,13 @@ pub(super) fn render(run: &Run, format: Option<Format>) -> String {
     {
         return answer;
     }
-    if format.is_none_or(|format| format == Format::Table)
-        && let Some(profile) = report::profile::render(run)
-    {
-        return profile;
+    if format.is_none_or(|format| format == Format::Table) {
+        if let Some(closure) = report::closure::render(run, width()) {
+            return attributed(run, closure, format.is_some());
+        }
+        if let Some(profile) = report::profile::render(run) {
+            return profile;
+        }
     }
     let usual = if run.header.preset == "seed" { Format::Seed } else { Format::Table };
     match format.unwrap_or(usual) {
@@ -50,6 +53,17 @@ pub(super) fn render(run: &Run, format: Option<Format>) -> String {
         Format::Csv => report::csv::render(run),
         Format::Seed => report::seed::render(run),
     }
+}
+
+/// Prints a run with attributed differences. In full, or if no server could be sampled, the layers
+/// of each rung and the tables of the ladder follow.
+fn attributed(run: &Run, closure: String, is_full: bool) -> String {
+    if !is_full && run.trials.iter().any(|trial| trial.profile.is_some()) {
+        let more = "`ndecho report DIR --full` adds the layers of each rung and the ladder.";
+        return format!("{closure}\n{more}\n");
+    }
+    let profile = report::profile::render(run).unwrap_or_default();
+    format!("{closure}\n{profile}\n{}", report::table::render(run))
 }
 
 /// Returns the width of the terminal at stdout, or of the usual layout without one.

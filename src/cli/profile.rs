@@ -206,8 +206,8 @@ fn launcher(testbed: &Testbed) -> Command {
     launcher
 }
 
-/// Samples this process for a moment, so that a run without perf fails before it begins.
-fn check_perf(testbed: &Testbed) -> anyhow::Result<()> {
+/// Samples this process for a moment, so that a run knows before it begins whether it can profile.
+pub(super) fn check_perf(testbed: &Testbed) -> anyhow::Result<()> {
     let file = std::env::temp_dir().join(format!("ndecho-check-{}.perf", std::process::id()));
     let recorder = Recorder::start(launcher(testbed), std::process::id(), &file)?;
     let _ = std::fs::remove_file(recorder.stop()?);

@@ -22,7 +22,7 @@ use super::cell::Cell;
 use super::concurrency::Concurrency;
 use super::plan::Plan;
 use super::preset::{BLOCKS_MAX, Blocks, Part, Preset};
-use super::{ab, controls, null_server};
+use super::{ab, controls, null_server, profiled};
 
 /// Changes to a preset. `None` leaves the choice to the preset.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct RunOptions {
     pub malloc: Option<Malloc>,
     pub knobs: Knobs,
     pub counts: bool,
+    /// True to profile each rung too, and to split its difference to the parent over layers.
+    pub attribute: bool,
     pub rounds: Option<u32>,
     pub time: Option<Duration>,
     pub duration: Option<Duration>,
@@ -75,6 +77,7 @@ impl RunOptions {
             malloc: None,
             knobs: Knobs { busy_poll: BUSY_POLL, ..Knobs::default() },
             counts: false,
+            attribute: false,
             rounds: None,
             time: None,
             duration: None,
@@ -101,7 +104,7 @@ impl RunOptions {
         }
         cells.extend(counted);
         let warmup = self.preset().warmup();
-        Ok(Plan {
+        let plan = Plan {
             preset: self.preset(),
             cells,
             first_cell: 0,
@@ -115,7 +118,8 @@ impl RunOptions {
             clients: self.clients.clone(),
             malloc: self.malloc,
             knobs: self.knobs.clone(),
-        })
+        };
+        Ok(if self.attribute { profiled::add(plan) } else { plan })
     }
 
     fn usual_budget(&self) -> Duration {

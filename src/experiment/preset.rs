@@ -6,6 +6,7 @@
 //! | | [`ENCODINGS`] with one request on each of eight connections | 64 KiB |
 //! | `broad` | [`BROAD`] | 8 B, 64 KiB, 1 MiB |
 //! | `seed` | [`SEED`], and external rungs of the original table | 8 B, 2 KiB, 64 KiB |
+//! | `chains` | [`CHAINS`] | 8 B, 2 KiB, 64 KiB, 1 MiB |
 //! | `full` | all | 8 B to 256 MiB |
 //!
 //! `quick` is the main job: its tables answer what each layer and each encoding costs. Other rungs
@@ -31,6 +32,9 @@ pub enum Preset {
     Broad,
     /// The original's sizes and its 1000 parallel requests, in its form
     Seed,
+    /// A chain of gRPC and one of REST, each rung next to its parent, at 8 B, 2 KiB, 64 KiB and
+    /// 1 MiB; for --attribute
+    Chains,
     /// Every rung and codec, 8 B to 256 MiB; hours
     Full,
 }
@@ -98,6 +102,13 @@ pub const BROAD: &str = "{uring,tokio}/raw/reflect,uring/raw/{protobuf,msgpack},
     {uring,tokio}/h1/msgpack,tokio/hyper/msgpack,tokio/axum/{msgpack,npy}*,\
     uring/h1/{npy,json,json_binary},tokio/axum/{json,json_binary}:serde";
 
+/// Rungs of which each stands next to its parent, from `reflect` on a ring up to tonic, axum and
+/// the best tonic. Both sides of a pair have the same streams, so the stacks over gRPC are tuned.
+pub const CHAINS: &str = "uring/raw/{reflect,protobuf,protobuf:prost,npy},\
+    uring/h2/protobuf,uring/{h2,h2-crate:tuned}/protobuf:prost,\
+    tokio/{h2-crate:tuned,hyper-h2:tuned,hyper-h2:best,tonic:tuned,tonic:best}/protobuf:prost,\
+    {uring,tokio}/h1/npy,tokio/{hyper:tuned,hyper,axum}/npy";
+
 pub const SEED: &str = "uring/raw/reflect,uring/h2/protobuf,{uring,tokio}/h2-crate:tuned/protobuf,tokio/{tonic,tonic:tuned}/protobuf:prost,\
     uring/h1/{msgpack,json_binary,json},tokio/axum/{msgpack,json_binary,json}:serde";
 
@@ -111,6 +122,9 @@ pub const BLOCKS_MAX: u32 = 1000;
 
 /// Time of the blocks of `quick`, which takes three minutes in all.
 const QUICK_TIME: Duration = Duration::from_secs(175);
+
+/// Launches of `chains`: with the 800 samples of each, a layer is known to a point of its rung.
+const CHAINS_BLOCKS: u32 = 8;
 
 const BROAD_TIME: Duration = Duration::from_secs(600);
 
@@ -139,6 +153,7 @@ impl Preset {
             Preset::Quick => "quick",
             Preset::Broad => "broad",
             Preset::Seed => "seed",
+            Preset::Chains => "chains",
             Preset::Full => "full",
         }
     }
@@ -157,6 +172,9 @@ impl Preset {
                 let rest = Concurrency::connections(SEED_CONNECTIONS);
                 Concurrency::for_family(family, Concurrency::streams(SEED_IN_FLIGHT), rest)
             }),
+            Preset::Chains => {
+                (Some(CHAINS), &[8, 2 << 10, 64 << 10, 1 << 20], Concurrency::defaults)
+            }
             Preset::Full => (
                 None,
                 &[8, 2 << 10, 64 << 10, 1 << 20, 16 << 20, 64 << 20, 256 << 20],
@@ -172,6 +190,7 @@ impl Preset {
             Preset::Quick => within(QUICK_TIME),
             Preset::Broad => within(BROAD_TIME),
             Preset::Seed => Blocks { min: least, max: least, time: None },
+            Preset::Chains => Blocks { min: CHAINS_BLOCKS, max: CHAINS_BLOCKS, time: None },
             Preset::Full => Blocks { min: least, max: 4 * least, time: None },
         }
     }
@@ -183,20 +202,21 @@ impl Preset {
             Preset::Quick => 120,
             Preset::Broad => 200,
             Preset::Seed => 500,
+            Preset::Chains => 400,
             Preset::Full => 1000,
         })
     }
 
     pub(super) fn warmup(self) -> Duration {
         Duration::from_millis(match self {
-            Preset::Quick | Preset::Broad => 60,
+            Preset::Quick | Preset::Broad | Preset::Chains => 60,
             Preset::Seed | Preset::Full => 200,
         })
     }
 
     pub(super) fn budget(self) -> Duration {
         Duration::from_secs(match self {
-            Preset::Quick | Preset::Broad => 20,
+            Preset::Quick | Preset::Broad | Preset::Chains => 20,
             Preset::Seed | Preset::Full => 30,
         })
     }

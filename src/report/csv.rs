@@ -1,7 +1,11 @@
 //! One line per cell with plain numbers, for a spreadsheet or a plot.
 
+use crate::axis::Layer;
+use crate::stats::bootstrap::Interval;
+
 use super::Run;
 use super::aggregate::{Row, Section, sections};
+use super::closure::{self, Pair};
 use super::columns::{COLUMNS, Field, View};
 
 const IDENTITY: [&str; 10] = [
@@ -23,8 +27,12 @@ pub fn render(run: &Run) -> String {
     let fields = || COLUMNS.iter().flat_map(|column| column.csv);
     let names: Vec<String> = fields().flat_map(Field::names).collect();
     let identity = IDENTITY.map(str::to_owned).into_iter();
-    write(identity.chain(names.clone()).chain(["reason".to_owned()]).collect());
-    for section in &sections(&run.trials) {
+    let is_attributed = closure::is_attributed(run);
+    let of_pair = if is_attributed { pair_names() } else { Vec::new() };
+    let heads = identity.chain(names.clone()).chain(of_pair.clone());
+    write(heads.chain(["reason".to_owned()]).collect());
+    let pairs = if is_attributed { closure::sections(run) } else { Vec::new() };
+    for (index, section) in sections(&run.trials).iter().enumerate() {
         for row in &section.rows {
             let mut line = identity_of(section, row);
             let reason = match &row.result {
@@ -38,12 +46,36 @@ pub fn render(run: &Run) -> String {
                     obstacle
                 }
             };
+            let pair = pairs.get(index).and_then(|of_section| of_section.pair_of(&row.rung));
+            let values = pair.map(pair_values);
+            line.extend(values.unwrap_or_else(|| vec![String::new(); of_pair.len()]));
             line.push(reason.to_owned());
             write(line);
         }
     }
     let bytes = lines.into_inner().expect("a vector takes all lines");
     String::from_utf8(bytes).expect("all fields are text")
+}
+
+/// Returns the names of the fields of a rung's difference to its parent: in all, in the declared
+/// layers, in the others, and in each layer.
+fn pair_names() -> Vec<String> {
+    let parts = ["difference_ns", "declared_ns", "leak_ns"].map(str::to_owned).into_iter();
+    let layers = Layer::ALL.into_iter().map(|layer| format!("{layer}_ns"));
+    let ends = |name: String| ["", "_low", "_high"].map(|end| format!("{name}{end}"));
+    ["closure".to_owned()].into_iter().chain(parts.chain(layers).flat_map(ends)).collect()
+}
+
+fn pair_values(pair: &Pair) -> Vec<String> {
+    let of_layer = |layer: Layer| pair.layers.iter().find(|it| it.layer == layer).map(|it| it.ns);
+    let parts = [pair.clock, pair.declared, pair.leak].map(Some).into_iter();
+    let plain = |ns: Option<f64>| ns.map_or_else(String::new, |ns| ns.to_string());
+    let ends = |ns: Option<Interval>| {
+        let (low, high) = ns.and_then(|ns| ns.range).unzip();
+        [ns.map(|ns| ns.estimate), low, high].map(plain)
+    };
+    let values = parts.chain(Layer::ALL.into_iter().map(of_layer)).flat_map(ends);
+    [pair.closure.word().to_owned()].into_iter().chain(values).collect()
 }
 
 fn identity_of(section: &Section, row: &Row) -> Vec<String> {

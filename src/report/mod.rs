@@ -7,7 +7,7 @@
 //! | records to trials by cell | [`run`], `cell` |
 //! | trials to rows | [`aggregate`]: `status`, `ceiling`, [`noise`], [`control`], [`scatter`] |
 //! | figures over several cells | [`clients`], [`model`], [`open`], [`counts`], [`forecast`] |
-//! | samples to layers | [`profile`] |
+//! | samples to layers | [`profile`], [`closure`] |
 //! | two builds or runs | [`compare`], [`comparable`], [`compare_runs`] |
 //! | the main job's questions | [`answer`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
@@ -19,6 +19,7 @@ pub mod background_load;
 mod ceiling;
 mod cell;
 pub mod clients;
+pub mod closure;
 mod columns;
 pub mod comparable;
 pub mod compare;

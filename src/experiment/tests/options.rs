@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn plan(options: RunOptions) -> Plan {
 
 #[test]
 fn every_preset_makes_a_plan() {
-    for preset in [Preset::Quick, Preset::Broad, Preset::Seed, Preset::Full] {
+    for preset in [Preset::Quick, Preset::Broad, Preset::Seed, Preset::Chains, Preset::Full] {
         let plan = plan(RunOptions::new(preset));
         assert!(plan.blocks.min >= 5 && !plan.cells.is_empty(), "{}", preset.name());
         assert!(plan.cells.iter().all(|cell| cell.skip.is_none()), "{}", preset.name());
@@ -39,6 +39,25 @@ fn every_preset_makes_a_plan() {
     for rung in table::rungs() {
         assert!(full.cells.iter().any(|cell| cell.rung == rung.into()), "{rung} is not in full");
     }
+}
+
+#[test]
+fn each_rung_of_the_chains_stands_next_to_its_parent_under_the_same_load() {
+    let plan = plan(RunOptions::new(Preset::Chains));
+    let has = |cell: &Cell, rung: Rung| {
+        usual(&plan).any(|other| other.rung == rung.into() && other.is_same_load(cell))
+    };
+    let mut ends = 0;
+    for cell in usual(&plan) {
+        match cell.parent {
+            Some(parent) => assert!(has(cell, parent), "{cell} without {parent}"),
+            None => ends += 1,
+        }
+    }
+    let loads: BTreeSet<String> =
+        usual(&plan).map(|cell| format!("{} {}", cell.array.bytes, cell.concurrency)).collect();
+    assert_eq!(ends, loads.len(), "one root for each array and load");
+    assert_eq!(loads.len(), 8, "four arrays, and one load for each of the two chains");
 }
 
 #[test]

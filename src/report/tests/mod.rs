@@ -3,6 +3,7 @@
 mod advice;
 mod aggregate;
 mod answer;
+mod closure;
 mod compare;
 mod control;
 mod picture;

@@ -1,0 +1,196 @@
+//! Closure of the differences between rungs: does the difference to the parent lie in the layers
+//! that their axis may change?
+//!
+//! A rung and its parent differ on one axis, and each axis declares in advance which layers it may
+//! change ([`Axis::layers`](crate::axis::Axis::layers)). The samples split the difference over all
+//! layers. They add up to the difference by the clock in any case, so the sum proves nothing; the
+//! test is where it lies. The part in undeclared layers is the *leak*. A pair is closed if its leak
+//! is not shown to differ from 0, or is below [`LEAK_MAX`] of the rung's cost; a larger one is
+//! printed as unattributed. Nothing is attributed by guessing.
+//!
+//! Rungs of one section only are compared, so both sides have the same array and the same number of
+//! requests in flight.
+
+mod costs;
+mod pair;
+mod text;
+
+use std::collections::BTreeSet;
+
+use crate::record::Variant;
+
+use super::cell::{self, CellTrials};
+use super::text::{WIDTH_MAX, connections};
+use super::wrap::wrap;
+use super::{Run, aggregate, units, warning};
+
+use self::pair::Side;
+pub(super) use self::pair::{Closure, LEAK_MAX, Pair};
+
+/// Pairs of one array under one load.
+pub(super) struct Section {
+    title: String,
+    pub(super) pairs: Vec<Pair>,
+    /// Pairs that were not split, with the reason.
+    obstacles: Vec<String>,
+}
+
+impl Section {
+    /// Returns the pair of a rung and its parent.
+    pub(super) fn pair_of(&self, rung: &str) -> Option<&Pair> {
+        self.pairs.iter().find(|pair| pair.rung == rung)
+    }
+}
+
+/// Returns whether the differences of a run can be attributed: a ladder with profiled cells.
+pub fn is_attributed(run: &Run) -> bool {
+    let mut variants = run.trials.iter().filter(|trial| trial.variant == Variant::Profiled);
+    run.header.preset != "profile" && variants.next().is_some()
+}
+
+/// Prints the pairs of a run in lines of at most `width` columns, the result first. Returns `None`
+/// for a run that was not attributed.
+pub fn render(run: &Run, width: usize) -> Option<String> {
+    let width = width.min(WIDTH_MAX);
+    if !is_attributed(run) {
+        return None;
+    }
+    let sections = sections(run);
+    let mut text = wrap("", &summary(&sections), width);
+    text.push_str(&wrap("", &run.machine(), width));
+    for warning in warning::warnings(run) {
+        text.push_str(&wrap("warning: ", &warning.to_string(), width));
+    }
+    let is_empty = |it: &&Section| it.pairs.is_empty() && it.obstacles.is_empty();
+    for section in sections.iter().filter(|section| !is_empty(section)) {
+        text.push('\n');
+        text.push_str(&wrap("", &section.title, width));
+        for pair in &section.pairs {
+            text.push('\n');
+            text.push_str(&self::text::pair(pair, width));
+        }
+        if !section.obstacles.is_empty() {
+            text.push('\n');
+        }
+        for obstacle in &section.obstacles {
+            text.push_str(&wrap("not split: ", obstacle, width));
+        }
+    }
+    text.push('\n');
+    for line in LEGEND {
+        text.push_str(&wrap("", line, width));
+    }
+    Some(text)
+}
+
+const LEGEND: [&str; 3] = [
+    "by the clock: CPU time of a request to the rung less that to its parent, of servers that are not \
+     sampled. Below it, the same difference by layer: shares of the samples of a second server in \
+     the same launch, times the CPU time of the first. Per cent are of the rung's CPU time.",
+    "leak: difference in the layers that the axis may not change. A pair is closed if the interval of \
+     its leak, and of each such layer, holds 0, or the figure is below 5 %. Each axis declares its \
+     layers in advance (docs/METHOD.md).",
+    "Intervals are 95 % bootstrap intervals over launches, in each of which both rungs ran. Each \
+     figure is a trimmed mean by itself, so the layers add up to the difference only nearly.",
+];
+
+/// Returns the pairs of each section of a run, in the order of [`aggregate::sections`].
+pub(super) fn sections(run: &Run) -> Vec<Section> {
+    let by_section = aggregate::cells_by_section(&run.trials);
+    by_section.iter().map(|cells| section(cells, &by_section)).collect()
+}
+
+fn section(cells: &[CellTrials<'_>], all: &[Vec<CellTrials<'_>>]) -> Section {
+    let first = cells[0].first();
+    let title = format!(
+        "{}, {}, {} in flight: difference to the parent by layer",
+        units::array(&first.array),
+        connections(first.connections),
+        first.in_flight_sent()
+    );
+    let mut section = Section { title, pairs: Vec::new(), obstacles: Vec::new() };
+    let mut seen = BTreeSet::new();
+    for child in cells.iter().filter(|cell| cell.first().variant == Variant::Usual) {
+        let Some(parent) = child.first().parent.as_deref() else { continue };
+        match cell::find(cells, parent, Variant::Usual) {
+            Some(usual) => match pair(cells, child, usual) {
+                Ok(pair) => section.pairs.push(pair),
+                Err(reason) if seen.insert(reason.clone()) => section.obstacles.push(reason),
+                Err(_) => {}
+            },
+            None => section.obstacles.extend(other_depth(child, parent, all)),
+        }
+    }
+    section
+}
+
+fn pair<'a>(
+    cells: &'a [CellTrials<'a>],
+    child: &'a CellTrials<'a>,
+    parent: &'a CellTrials<'a>,
+) -> Result<Pair, String> {
+    let side = |usual: &'a CellTrials<'a>| {
+        let rung = &usual.first().rung;
+        let profiled = cell::find(cells, rung, Variant::Profiled);
+        let profiled = profiled.ok_or_else(|| format!("{rung} has no server that was sampled"))?;
+        Ok::<_, String>(Side { usual, profiled })
+    };
+    Pair::new(&side(child)?, &side(parent)?)
+}
+
+/// Returns a sentence about a rung whose parent ran with the same array, but under another load.
+fn other_depth(
+    child: &CellTrials<'_>,
+    parent: &str,
+    all: &[Vec<CellTrials<'_>>],
+) -> Option<String> {
+    let trial = child.first();
+    let same_array = || all.iter().filter(|cells| cells[0].first().array == trial.array);
+    let has = |cells: &&Vec<CellTrials<'_>>, rung: &str| {
+        cell::find(cells, rung, Variant::Usual).is_some()
+    };
+    let is_paired = same_array().any(|cells| has(&cells, &trial.rung) && has(&cells, parent));
+    let other = same_array().find(|cells| has(cells, parent)).filter(|_| !is_paired)?;
+    Some(format!(
+        "{} had {} requests in flight and its parent {parent} {}, and another depth is another \
+         cost; give both the lower one with --in-flight, or take the tuned forms",
+        trial.rung,
+        trial.in_flight_sent(),
+        other[0].first().in_flight_sent()
+    ))
+}
+
+/// Returns the result of a run in a few sentences.
+fn summary(sections: &[Section]) -> String {
+    let pairs: Vec<&Pair> = sections.iter().flat_map(|section| &section.pairs).collect();
+    let obstacles: usize = sections.iter().map(|section| section.obstacles.len()).sum();
+    if pairs.is_empty() {
+        return "No difference between rungs was attributed: no pair of a rung and its parent was \
+                sampled under one load. The reasons stand below."
+            .to_owned();
+    }
+    let count = |is: fn(&Closure) -> bool| pairs.iter().filter(|pair| is(&pair.closure)).count();
+    let closed = count(Closure::is_closed);
+    let mut text = format!(
+        "Closed: {closed} of {} pairs of a rung and its parent, whose difference in CPU time lies \
+         in the layers that their axis may change, but for {:.0} % of the rung's time at most.",
+        pairs.len(),
+        LEAK_MAX * 100.0
+    );
+    let wide = count(|closure| *closure == Closure::Wide);
+    if wide > 0 {
+        text.push_str(&format!(" In {wide} of them the interval is too wide to exclude more."));
+    }
+    let unknown = count(|closure| *closure == Closure::TooFewLaunches);
+    if unknown > 0 {
+        text.push_str(&format!(" {unknown} had too few launches to tell."));
+    }
+    let leaks = count(|closure| matches!(closure, Closure::Leaks(_)));
+    if leaks > 0 {
+        text.push_str(&format!(" {leaks} leave a part unattributed."));
+    }
+    if obstacles > 0 {
+        text.push_str(&format!(" {obstacles} were not split; the reasons stand below."));
+    }
+    text
+}
