@@ -128,7 +128,7 @@ pub fn run(
             let place = session.place(round, begun.elapsed(), &due, due.len());
             observer.block_ends(place, &session.trials);
             if round == 0 {
-                session.leave_out(observer.leave_out());
+                last = last.mul_f64(session.leave_out(observer.leave_out()));
             }
         }
         if round + 1 >= plan.blocks.min {
@@ -297,15 +297,19 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Leaves the usual cells of these rungs out of later blocks.
-    fn leave_out(&mut self, rungs: Vec<(String, String)>) {
-        for (index, cell) in self.runner.plan.cells.iter().enumerate() {
+    /// Leaves the usual cells of these rungs out of later blocks. Returns the share of the cells
+    /// that goes on.
+    fn leave_out(&mut self, rungs: Vec<(String, String)>) -> f64 {
+        let cells = &self.runner.plan.cells;
+        for (index, cell) in cells.iter().enumerate() {
             let is_it = |(rung, _): &&(String, String)| cell.rung.is_named(rung);
             let found = rungs.iter().find(is_it).filter(|_| cell.variant == Variant::Usual);
             if let Some((_, reason)) = found {
                 self.left_out.insert(index, reason.clone());
             }
         }
+        let tried = cells.iter().filter(|cell| cell.skip.is_none()).count().max(1);
+        1.0 - self.left_out.len().min(tried) as f64 / tried as f64
     }
 
     /// Marks the groups that are known well enough. Each group may be known by itself before all of
