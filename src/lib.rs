@@ -66,14 +66,14 @@
 //!                       timeouts]
 //! sys/                  requests to the machine: cores, sockets, mappings, child processes
 //!                       [address affinity child descriptors foreign_sockets listener malloc
-//!                       mapping ready_line socket]
+//!                       mapping perf_events ready_line socket]
 //! probe/                facts from the machine: clocks, scheduler, noise, host, tracing
 //!                       [background_load breakpoints build core_speed cpu_clock cpu_clock_sync
 //!                       disturbance elf host memory neighbours os_noise process_tree sched_stats
 //!                       tracer]
-//!     profile/          samples of a process by perf, and the layer of each sample
-//!                       [c_functions classify kernel_symbols modules perf_file recorder resolve
-//!                       rules]
+//!     profile/          samples of a process, and the layer of each sample
+//!                       [c_functions classify kernel_symbols modules perf_file perf_record
+//!                       program_file recorder resolve rules sampler sampling]
 //! stats/                pure numbers: estimates, intervals, verdicts
 //!                       [bootstrap components family forecast histogram location model scatter
 //!                       student trend verdict]

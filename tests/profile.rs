@@ -42,14 +42,28 @@ fn can_profile() -> bool {
     can
 }
 
+/// Folders in which a shell looks for `perf`.
+fn path() -> String {
+    std::env::var("PATH").unwrap_or_default()
+}
+
 /// Returns the shares of the layers of a loaded server in per cent, and the whole text.
 fn profile(server: &Server) -> (Vec<(String, f64)>, String) {
+    profile_in(&path(), server)
+}
+
+/// Like [`profile`], with `perf` only if it is in the folders of `path`.
+fn profile_in(path: &str, server: &Server) -> (Vec<(String, f64)>, String) {
     let _load = load(server);
     let pid = server.pid().to_string();
     let output = Command::new(NDECHO)
         .args(["profile", "--pid", &pid, "--duration", "1500ms"])
+        .env("PATH", path)
         .output()
         .expect("the program is here");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let is_without = stderr.contains("perf is not installed: samples are taken through");
+    assert_eq!(is_without, path.is_empty(), "{stderr}");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let share = |line: &str| {
@@ -82,4 +96,56 @@ fn a_planted_delay_is_found_in_the_application_and_nowhere_else() {
     for (layer, share) in planted.iter().filter(|(layer, _)| layer != "application") {
         assert!(*share < 20.0, "{layer}: {text}");
     }
+}
+
+#[test]
+fn samples_without_perf_have_the_same_layers() {
+    if !can_profile() {
+        return;
+    }
+    let server = Server::start(NDECHO, &["serve", "uring/h2/protobuf", "--cpu", "0"]);
+    let (with, with_text) = profile(&server);
+    let (without, without_text) = profile_in("", &server);
+    let all: f64 = without.iter().map(|(_, share)| share).sum();
+    assert!((99.0..101.0).contains(&all), "{without_text}");
+    assert!(share(&without, "unattributed") < 5.0, "{without_text}");
+    for (layer, of_layer) in with.iter().chain(&without).filter(|(_, share)| *share > 5.0) {
+        let difference = (share(&with, layer) - share(&without, layer)).abs();
+        assert!(difference < of_layer / 2.0, "{layer}\n{with_text}\n{without_text}");
+    }
+}
+
+#[test]
+fn a_flag_without_a_meaning_for_a_running_process_is_wrong_usage() {
+    let pid = std::process::id().to_string();
+    let flags: [&[&str]; 16] = [
+        &["uring/h2/protobuf"],
+        &["--sizes", "8"],
+        &["--array", "a.npy"],
+        &["--rounds", "6"],
+        &["--connections", "1"],
+        &["--in-flight", "1"],
+        &["--malloc", "keep"],
+        &["--seed", "1"],
+        &["--h2-window", "64KiB"],
+        &["--h2-frame-size", "64KiB"],
+        &["--equal-headers"],
+        &["--index-headers"],
+        &["--external-dir", "."],
+        &["--environments", "."],
+        &["--cpu-server", "0"],
+        &["--out", "records"],
+    ];
+    for flag in flags {
+        let args = [&["profile", "--pid", &pid, "--duration", "1ms"], flag].concat();
+        let output = Command::new(NDECHO).args(&args).output().expect("the program is here");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains("cannot be used with"), "{args:?}: {stderr}");
+    }
+    let long = ["profile", "--pid", &pid, "--duration", "601s"];
+    let output = Command::new(NDECHO).args(long).output().expect("the program is here");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("sampled for at most 10m"), "{stderr}");
 }

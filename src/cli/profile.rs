@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
 
 use crate::axis::Malloc;
@@ -35,14 +35,39 @@ const LAUNCH_TIME: Duration = Duration::from_millis(400);
 /// Time for which a running process is sampled.
 const PROCESS_TIME: Duration = Duration::from_secs(5);
 
+/// Longest time for which a running process is sampled. The recording has a limit of its own.
+const PROCESS_TIME_MAX: Duration = Duration::from_secs(600);
+
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Name of the command, which the header of its records has as preset.
 const COMMAND: &str = "profile";
 
+/// Flags that mean nothing for a process that runs already.
+const OF_RUNGS: [&str; 17] = [
+    "rungs",
+    "sizes",
+    "array",
+    "rounds",
+    "connections",
+    "in_flight",
+    "malloc",
+    "seed",
+    "h2_window",
+    "h2_frame_size",
+    "equal_headers",
+    "index_headers",
+    "client_delay",
+    "external_dir",
+    "environments",
+    "cpu_server",
+    "out",
+];
+
 /// Shows in which layers the CPU time of a request goes
 ///
-/// Every rung is served twice: one server is sampled by `perf`, the other is not. The shares of the
+/// Every rung is served twice: one server is sampled by `perf` (or without it, if it is
+/// not installed), the other is not. The shares of the
 /// layers come from the first one, the CPU time of a request from the second. The load visits both
 /// in turns.
 #[derive(Args, Clone, Debug)]
@@ -52,7 +77,7 @@ pub struct ProfileArgs {
     rungs: Vec<String>,
 
     /// Profiles a running process for --duration instead, whatever loads it
-    #[arg(long, value_name = "PID", conflicts_with_all = ["rungs", "sizes", "array", "rounds"])]
+    #[arg(long, value_name = "PID", conflicts_with_all = OF_RUNGS)]
     pid: Option<u32>,
 
     /// Sizes of the float64 vectors to send
@@ -101,6 +126,12 @@ pub struct ProfileArgs {
 impl ProfileArgs {
     pub(super) fn run(&self) -> Result<(), Failure> {
         if let Some(pid) = self.pid {
+            let time = self.duration.unwrap_or(PROCESS_TIME);
+            if time > PROCESS_TIME_MAX {
+                let most = PROCESS_TIME_MAX.as_secs() / 60;
+                let error = anyhow!("a process is sampled for at most {most}m, not {time:?}");
+                return Err(Failure::Usage(error));
+            }
             let interrupt = Interrupt::watch()?;
             let ended = self.process(pid, interrupt.flag());
             return interrupt.attribute(ended.map_err(Failure::Run));
@@ -118,7 +149,7 @@ impl ProfileArgs {
         let testbed = self.testbed.testbed(now_unix_s())?;
         let folder = std::env::temp_dir().join(format!("ndecho-profile-{}", std::process::id()));
         std::fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
-        let profile = self.sample(launcher(&testbed), pid, &folder.join("process.perf"), stop);
+        let profile = self.sample(&testbed, pid, &folder.join("process.perf"), stop);
         let _ = std::fs::remove_dir_all(&folder);
         let profile = profile.with_context(|| format!("process {pid} was not profiled"))?;
         ensure!(
@@ -130,12 +161,12 @@ impl ProfileArgs {
 
     fn sample(
         &self,
-        launcher: Command,
+        testbed: &Testbed,
         pid: u32,
         file: &Path,
         stop: &AtomicBool,
     ) -> anyhow::Result<Profile> {
-        let recorder = Recorder::start(launcher, pid, file)?;
+        let recorder = record(testbed, pid, file)?;
         let end = Instant::now() + self.duration.unwrap_or(PROCESS_TIME);
         while Instant::now() < end && !stop.load(Ordering::Relaxed) {
             std::thread::sleep(PAUSE);
@@ -206,10 +237,18 @@ fn launcher(testbed: &Testbed) -> Command {
     launcher
 }
 
+fn record(testbed: &Testbed, pid: u32, file: &Path) -> anyhow::Result<Recorder> {
+    let recorder = Recorder::start(launcher(testbed), testbed.cpu_client, pid, file)?;
+    if !recorder.is_perf() {
+        tell("perf is not installed: samples are taken through perf_event_open(2) instead");
+    }
+    Ok(recorder)
+}
+
 /// Samples this process for a moment, so that a run knows before it begins whether it can profile.
 pub(super) fn check_perf(testbed: &Testbed) -> anyhow::Result<()> {
     let file = std::env::temp_dir().join(format!("ndecho-check-{}.perf", std::process::id()));
-    let recorder = Recorder::start(launcher(testbed), std::process::id(), &file)?;
+    let recorder = record(testbed, std::process::id(), &file)?;
     let _ = std::fs::remove_file(recorder.stop()?);
     Ok(())
 }

@@ -164,8 +164,9 @@ impl Member {
     /// Starts to sample the server. Returns the results of all clients if that is impossible.
     fn record(&mut self, runner: &TrialRunner<'_>, number: usize) -> Result<(), Vec<TrialResult>> {
         let file = runner.testbed.out.join(format!("server-{number}.perf"));
-        let launcher = runner.commands().pinned(runner.testbed.cpu_client);
-        match Recorder::start(launcher, self.server.pid(), &file) {
+        let core = runner.testbed.cpu_client;
+        let launcher = runner.commands().pinned(core);
+        match Recorder::start(launcher, core, self.server.pid(), &file) {
             Ok(recorder) => self.recorder = Some(recorder),
             Err(error) => {
                 let skipped = || Outcome::Skipped { reason: error.to_string() }.into();

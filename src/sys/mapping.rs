@@ -15,10 +15,14 @@ pub struct Mapping(Mmap);
 impl Mapping {
     /// Maps the file at `path`; it may be empty.
     pub fn open(path: &Path) -> io::Result<Mapping> {
-        let file = File::open(path)?;
+        Mapping::of_file(&File::open(path)?)
+    }
+
+    /// Maps an open file.
+    pub fn of_file(file: &File) -> io::Result<Mapping> {
         // SAFETY: the map is private and read-only. A decoder accepts any bytes, so a change of the
         // file does no harm, and a truncation ends the process instead of a read beyond the file.
-        unsafe { Mmap::map(&file) }.map(Mapping)
+        unsafe { Mmap::map(file) }.map(Mapping)
     }
 }
 

@@ -10,5 +10,6 @@ pub mod foreign_sockets;
 pub mod listener;
 pub mod malloc;
 pub mod mapping;
+pub mod perf_events;
 pub mod ready_line;
 pub mod socket;

@@ -48,32 +48,29 @@ const MALLOC: [&str; 22] = [
 pub(super) struct CFunctions(Vec<(Range<u64>, String)>);
 
 impl CFunctions {
-    /// Reads the functions of the library at `path`. `copies` are the addresses in the file of the
-    /// copies that this process uses, with their names.
-    pub(super) fn read(path: &Path, copies: &[(u64, &str)]) -> CFunctions {
-        let Ok(bytes) = std::fs::read(path) else { return CFunctions::default() };
-        let Ok(library) = object::File::parse(bytes.as_slice()) else {
-            return CFunctions::default();
-        };
-        let mut functions = symbol_table(&library);
+    /// Reads the functions of a library. `copies` are the addresses in the file of the copies that
+    /// this process uses, with their names.
+    pub(super) fn read(library: &object::File<'_>, copies: &[(u64, &str)]) -> CFunctions {
+        let mut functions = symbol_table(library);
         if functions.is_empty()
-            && let Some(bytes) = debug_file(&library).and_then(|path| std::fs::read(path).ok())
+            && let Some(bytes) = debug_file(library).and_then(|path| std::fs::read(path).ok())
             && let Ok(debug) = object::File::parse(bytes.as_slice())
         {
             functions = symbol_table(&debug);
         }
         if functions.is_empty() {
-            functions = from_unwind_table(&library, copies);
+            functions = from_unwind_table(library, copies);
         }
         CFunctions::sorted(functions)
     }
 
     /// Reads the functions of a library as if its symbol table were removed.
     #[cfg(test)]
-    pub(super) fn without_symbol_table(path: &Path, copies: &[(u64, &str)]) -> CFunctions {
-        let bytes = std::fs::read(path).expect("the library can be read");
-        let library = object::File::parse(bytes.as_slice()).expect("it is an object");
-        CFunctions::sorted(from_unwind_table(&library, copies))
+    pub(super) fn without_symbol_table(
+        library: &object::File<'_>,
+        copies: &[(u64, &str)],
+    ) -> CFunctions {
+        CFunctions::sorted(from_unwind_table(library, copies))
     }
 
     #[cfg(test)]

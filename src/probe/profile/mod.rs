@@ -1,8 +1,9 @@
 //! Profile of a server: the layers in which its CPU time lies, by samples.
 //!
-//! `perf` samples the CPU clock of a process, with the stack of the kernel and the innermost part
-//! of the program's stack. Nothing else of perf is used: symbols, inlined functions and source
-//! files are looked up here. The rules of `rules.toml` then map each stack to a [`Layer`].
+//! `perf`, or a sampler of our own where it is missing, samples the CPU clock of a process: the
+//! stack of the kernel, and the innermost part of the program's stack. Nothing else of perf is
+//! used: symbols, inlined functions and source files are looked up here. The rules of `rules.toml`
+//! then map each stack to a [`Layer`].
 //!
 //! ```text
 //! Recorder ─▶ perf.data ─▶ Recording ─▶ Resolver ─▶ stacks ─▶ classify ─▶ Profile
@@ -13,9 +14,13 @@ mod classify;
 mod kernel_symbols;
 mod modules;
 mod perf_file;
+mod perf_record;
+mod program_file;
 mod recorder;
 mod resolve;
 mod rules;
+mod sampler;
+mod sampling;
 
 #[cfg(test)]
 mod tests;
@@ -30,9 +35,10 @@ use crate::axis::Layer;
 pub use self::classify::Basis;
 use self::classify::{Decision, Frame, Place, is_drop_glue};
 use self::perf_file::Recording;
-pub use self::recorder::{FREQUENCY_HZ, Recorder, RecorderError};
+pub use self::recorder::Recorder;
 use self::resolve::Resolver;
 use self::rules::Rules;
+pub use self::sampling::{FILE_BYTES_MAX, FREQUENCY_HZ, RecorderError};
 
 /// Functions of a layer that a profile names.
 const FUNCTIONS_MAX: usize = 5;
@@ -78,7 +84,7 @@ pub struct FunctionSamples {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: perf's recording cannot be read: {source}; try another version of perf")]
+#[error("{path}: the recording cannot be read: {source}; try another version of perf")]
 pub struct ProfileError {
     path: String,
     source: linux_perf_data::Error,

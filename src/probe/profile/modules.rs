@@ -1,15 +1,13 @@
 //! Files that a profiled process had mapped: their functions, source files and unwind tables.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::rc::Rc;
 
 use addr2line::Loader;
-use framehop::ExplicitModuleSectionInfo;
-use object::{Object, ObjectSection as _, ObjectSegment as _};
 
-use super::c_functions::CFunctions;
 use super::classify::{Frame, Place};
 use super::perf_file::Mapping;
+use super::program_file::{self, Names, ProgramFile, is_c_library};
 use super::rules::{OWN, Rules};
 
 /// Programs of this crate, whose source files have the rules of [`OWN`].
@@ -26,84 +24,74 @@ pub(super) struct Module {
     end: u64,
     /// Difference of an address in memory and in the file.
     bias: u64,
-    names: Names,
+    /// `None` if the file is not there or not readable.
+    file: Option<Rc<ProgramFile>>,
     file_name: String,
-}
-
-enum Names {
-    /// With debug information.
-    Lines {
-        loader: Box<Loader>,
-        is_own: bool,
-    },
-    Functions {
-        functions: CFunctions,
-        is_c: bool,
-    },
-    None,
+    is_c: bool,
 }
 
 impl Module {
     /// Opens the file of a mapping. Also returns its unwind table for `framehop`, if there is one.
-    pub(super) fn open(
-        mapping: &Mapping,
-        copies: &[(u64, &str)],
-    ) -> (Module, Option<framehop::Module<Vec<u8>>>) {
+    pub(super) fn open(mapping: &Mapping) -> (Module, Option<framehop::Module<Rc<[u8]>>>) {
         let &Mapping { start, end, file_offset, .. } = mapping;
         let path = &mapping.path;
         let file_name =
             path.file_name().map_or_else(String::new, |it| it.to_string_lossy().into_owned());
-        let nameless =
-            |bias| Module { start, end, bias, names: Names::None, file_name: file_name.clone() };
-        let bytes = if path.as_os_str() == VDSO { read_vdso() } else { std::fs::read(path) };
-        let Ok(bytes) = bytes else { return (nameless(start), None) };
-        let Ok(object) = object::File::parse(bytes.as_slice()) else {
-            return (nameless(start), None);
-        };
-        let bias = bias(&object, start, file_offset);
-        let unwinding = unwind_module(&object, mapping, bias);
+        let file = if path.as_os_str() == VDSO { vdso() } else { program_file::find(mapping) };
+        let bias = file.as_ref().map_or(start, |file| file.bias(start, file_offset));
+        let unwinding = file.as_ref().map(|file| file.unwinding(mapping, bias));
         let is_c = is_c_library(path);
-        let names = if path.as_os_str() == VDSO {
-            Names::None
-        } else if object.section_by_name(".debug_info").is_some() {
-            let is_own = PROGRAMS.contains(&file_name.as_str());
-            Loader::new(path)
-                .map_or(Names::None, |loader| Names::Lines { loader: Box::new(loader), is_own })
-        } else {
-            let copies = if is_c { copies } else { &[] };
-            Names::Functions { functions: CFunctions::read(path, copies), is_c }
-        };
-        (Module { start, end, bias, names, file_name }, Some(unwinding))
+        (Module { start, end, bias, file, file_name, is_c }, unwinding)
     }
 
     pub(super) fn contains(&self, address: u64) -> bool {
         (self.start..self.end).contains(&address)
     }
 
-    /// Appends the functions at an address to `frames`, the innermost inlined one first.
-    pub(super) fn frames(&self, address: u64, frames: &mut Vec<Frame>) {
+    /// Returns the functions at an address, the innermost inlined one first.
+    pub(super) fn frames(&self, address: u64) -> Rc<[Frame]> {
         let at = address.wrapping_sub(self.bias);
-        match &self.names {
-            Names::Lines { loader, is_own } => {
-                let before = frames.len();
-                push_lines(loader, at, *is_own, frames);
-                if frames.len() == before {
+        match &self.file {
+            Some(file) => file.functions(at, || self.find(&file.names, at)),
+            None => [self.in_object(String::new())].into(),
+        }
+    }
+
+    fn find(&self, names: &Names, at: u64) -> Vec<Frame> {
+        match names {
+            Names::Lines(loader) => {
+                let mut frames = Vec::new();
+                let is_own = PROGRAMS.contains(&self.file_name.as_str());
+                push_lines(loader, at, is_own, &mut frames);
+                if frames.is_empty() {
                     // C code that was linked in has no line tables.
                     let function = loader.find_symbol(at).unwrap_or_default();
                     frames.push(Frame { place: Place::C, function: demangled(function) });
                 }
+                frames
             }
-            Names::Functions { functions, is_c } => {
+            Names::Functions(functions) => {
                 let function = functions.name(at).unwrap_or_default().to_owned();
-                let place = if *is_c { Place::C } else { Place::Object(self.file_name.clone()) };
-                frames.push(Frame { place, function });
+                if self.is_c {
+                    vec![Frame { place: Place::C, function }]
+                } else {
+                    vec![self.in_object(function)]
+                }
             }
-            Names::None => frames.push(Frame {
-                place: Place::Object(self.file_name.clone()),
-                function: String::new(),
-            }),
+            Names::None => vec![self.in_object(String::new())],
         }
     }
+
+    fn in_object(&self, function: String) -> Frame {
+        Frame { place: Place::Object(self.file_name.clone()), function }
+    }
+}
+
+/// Reads the code that the kernel maps into every process.
+fn vdso() -> Option<Rc<ProgramFile>> {
+    let bytes = read_vdso().ok()?;
+    let object = object::File::parse(bytes.as_slice()).ok()?;
+    Some(Rc::new(ProgramFile::new(&object, Names::None)))
 }
 
 fn push_lines(loader: &Loader, at: u64, is_own: bool, into: &mut Vec<Frame>) {
@@ -151,45 +139,6 @@ fn without_version(folder: &str) -> &str {
     folder.match_indices('-').find(is_version).map_or(folder, |(at, _)| &folder[..at])
 }
 
-/// Returns the difference of addresses in memory and in the file, for a mapping at `start` of the
-/// file from `file_offset` on.
-fn bias(object: &object::File<'_>, start: u64, file_offset: u64) -> u64 {
-    const PAGE: u64 = 0x1000;
-    // A page may hold the end of one segment and the start of the next, which is the mapped one.
-    let address = object.segments().filter_map(|segment| {
-        let (offset, size) = segment.file_range();
-        let first_page = offset & !(PAGE - 1);
-        let holds = (first_page..offset + size).contains(&file_offset);
-        holds.then(|| segment.address().wrapping_sub(offset).wrapping_add(file_offset))
-    });
-    start.wrapping_sub(address.last().unwrap_or(file_offset))
-}
-
-fn unwind_module(
-    object: &object::File<'_>,
-    mapping: &Mapping,
-    bias: u64,
-) -> framehop::Module<Vec<u8>> {
-    let section = |name: &str| object.section_by_name(name);
-    let range = |name: &str| {
-        section(name).map(|section| section.address()..section.address() + section.size())
-    };
-    let data =
-        |name: &str| section(name).and_then(|it| Some(it.uncompressed_data().ok()?.into_owned()));
-    let info = ExplicitModuleSectionInfo {
-        base_svma: 0,
-        text_svma: range(".text"),
-        got_svma: range(".got"),
-        eh_frame_svma: range(".eh_frame"),
-        eh_frame: data(".eh_frame"),
-        eh_frame_hdr_svma: range(".eh_frame_hdr"),
-        eh_frame_hdr: data(".eh_frame_hdr"),
-        ..Default::default()
-    };
-    let name = mapping.path.to_string_lossy().into_owned();
-    framehop::Module::new(name, mapping.start..mapping.end, bias, info)
-}
-
 /// Reads the code that the kernel maps into every process. It is the same for all of them.
 fn read_vdso() -> io::Result<Vec<u8>> {
     let maps = std::fs::read_to_string("/proc/self/maps")?;
@@ -204,31 +153,6 @@ fn read_vdso() -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(end - start).map_err(|_| io::ErrorKind::InvalidData)?];
     memory.read_exact(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Returns whether the C library is at `path`: libc.so.6, or libc-2.31.so before glibc 2.34.
-pub(super) fn is_c_library(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy());
-    name.is_some_and(|name| name.starts_with("libc.so") || name.starts_with("libc-"))
-}
-
-/// Returns the addresses in the file of the copies that glibc chose for this processor, and the
-/// names that they go by. Another process on this machine uses the same ones.
-pub(super) fn copies(library: &Path) -> Vec<(u64, &'static str)> {
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return Vec::new() };
-    let library = library.to_string_lossy();
-    let base = maps.lines().find(|line| line.ends_with(library.as_ref()));
-    let Some(base) = base.and_then(|line| u64::from_str_radix(line.split('-').next()?, 16).ok())
-    else {
-        return Vec::new();
-    };
-    let chosen = [
-        (libc::memcpy as *const () as u64, "memcpy"),
-        (libc::memmove as *const () as u64, "memmove"),
-        (libc::memset as *const () as u64, "memset"),
-        (libc::memcmp as *const () as u64, "memcmp"),
-    ];
-    chosen.iter().filter_map(|(at, name)| Some((at.checked_sub(base)?, *name))).collect()
 }
 
 #[cfg(test)]
@@ -267,6 +191,6 @@ mod tests {
     fn the_code_of_the_kernel_in_every_process_is_an_object() {
         let bytes = read_vdso().expect("Linux maps it");
         let object = object::File::parse(bytes.as_slice()).expect("it is ELF");
-        assert!(object.section_by_name(".eh_frame").is_some());
+        assert!(object::Object::section_by_name(&object, ".eh_frame").is_some());
     }
 }

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use linux_perf_data::linux_perf_event_reader::{AttrFlags, EventRecord, SampleRecord};
+use linux_perf_data::linux_perf_event_reader::{
+    AttrFlags, EventRecord, Mmap2FileId, Mmap2Record, SampleRecord,
+};
 use linux_perf_data::{AttributeDescription, Error, PerfFileReader, PerfFileRecord};
 
 /// Entries of a call chain from here on are marks, not addresses (`PERF_CONTEXT_MAX`).
@@ -52,11 +54,23 @@ pub(super) struct UserState {
 /// Executable mapping of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mapping {
+    /// Process that had it.
+    pub(super) pid: u32,
     pub(super) path: PathBuf,
+    pub(super) identity: Identity,
     pub(super) start: u64,
     pub(super) end: u64,
     /// Offset of `start` in the file.
     pub(super) file_offset: u64,
+}
+
+/// Identity of a mapped file, which another file at the same path does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    Inode(u64),
+    BuildId(Vec<u8>),
+    /// The code that the kernel maps has neither.
+    Unknown,
 }
 
 impl Recording {
@@ -74,18 +88,30 @@ impl Recording {
                 EventRecord::Sample(sample) => recording.samples.push(Sample::new(&sample)),
                 EventRecord::Lost(lost) => recording.lost += lost.count,
                 EventRecord::Mmap2(map) if map.protection & PROT_EXEC != 0 => {
-                    let path = String::from_utf8_lossy(&map.path.as_slice()).into_owned();
-                    recording.mappings.push(Mapping {
-                        path: path.into(),
-                        start: map.address,
-                        end: map.address.saturating_add(map.length),
-                        file_offset: map.page_offset,
-                    });
+                    recording.mappings.push(Mapping::new(&map));
                 }
                 _ => {}
             }
         }
         Ok(recording)
+    }
+}
+
+impl Mapping {
+    fn new(map: &Mmap2Record<'_>) -> Mapping {
+        let identity = match &map.file_id {
+            Mmap2FileId::InodeAndVersion(file) if file.inode > 0 => Identity::Inode(file.inode),
+            Mmap2FileId::BuildId(id) => Identity::BuildId(id.clone()),
+            Mmap2FileId::InodeAndVersion(_) => Identity::Unknown,
+        };
+        Mapping {
+            pid: map.pid.cast_unsigned(),
+            path: String::from_utf8_lossy(&map.path.as_slice()).into_owned().into(),
+            identity,
+            start: map.address,
+            end: map.address.saturating_add(map.length),
+            file_offset: map.page_offset,
+        }
     }
 }
 

@@ -8,26 +8,24 @@ use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 
 use super::classify::{Frame, Place};
 use super::kernel_symbols::KernelSymbols;
-use super::modules::{self, Module};
+use super::modules::Module;
 use super::perf_file::{Mapping, Sample, UserState};
+use super::program_file;
 
 /// Return addresses of a stack that are looked at. The layer is decided near the innermost one.
 const DEPTH_MAX: usize = 64;
 
 pub(super) struct Resolver {
     modules: Vec<Module>,
-    unwinder: UnwinderX86_64<Vec<u8>>,
+    unwinder: UnwinderX86_64<Rc<[u8]>>,
     cache: CacheX86_64,
-    kernel: KernelSymbols,
+    kernel: Rc<KernelSymbols>,
     /// Functions at an address that was asked for before.
     known: HashMap<u64, Rc<[Frame]>>,
 }
 
 impl Resolver {
     pub(super) fn new(mappings: &[Mapping]) -> Resolver {
-        let library =
-            mappings.iter().map(|it| it.path.as_path()).find(|path| modules::is_c_library(path));
-        let copies = library.map(modules::copies).unwrap_or_default();
         let mut unwinder = UnwinderX86_64::new();
         let mut modules = Vec::new();
         let mut opened: Vec<&Mapping> = Vec::new();
@@ -36,13 +34,13 @@ impl Resolver {
                 continue;
             }
             opened.push(mapping);
-            let (module, unwinding) = Module::open(mapping, &copies);
+            let (module, unwinding) = Module::open(mapping);
             modules.push(module);
             if let Some(unwinding) = unwinding {
                 unwinder.add_module(unwinding);
             }
         }
-        let kernel = KernelSymbols::read().unwrap_or_default();
+        let kernel = program_file::kernel_symbols();
         Resolver { modules, unwinder, cache: CacheX86_64::new(), kernel, known: HashMap::new() }
     }
 
@@ -84,11 +82,8 @@ impl Resolver {
         if let Some(known) = self.known.get(&address) {
             return Rc::clone(known);
         }
-        let mut frames = Vec::new();
-        if let Some(module) = self.modules.iter().find(|module| module.contains(address)) {
-            module.frames(address, &mut frames);
-        }
-        let frames: Rc<[Frame]> = frames.into();
+        let module = self.modules.iter().find(|module| module.contains(address));
+        let frames = module.map_or_else(|| [].into(), |module| module.frames(address));
         self.known.insert(address, Rc::clone(&frames));
         frames
     }

@@ -1,14 +1,17 @@
 //! Tests of the rules on recorded stacks, and of the resolver on this process.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 
 use crate::axis::Layer;
 
 use super::c_functions::CFunctions;
 use super::classify::{Basis, Frame, Place, classify};
-use super::modules;
 use super::plain;
+use super::program_file;
 use super::rules::{Rules, Target};
+
+mod files;
 
 const STACKS: &str = include_str!("stacks.txt");
 
@@ -156,8 +159,10 @@ fn c_library() -> Option<std::path::PathBuf> {
 #[test]
 fn a_stripped_c_library_still_shows_copies_and_malloc() {
     let Some(path) = c_library() else { return };
-    let copies = modules::copies(&path);
-    let functions = CFunctions::without_symbol_table(&path, &copies);
+    let copies = program_file::copies(std::fs::metadata(&path).expect("it is there").ino());
+    let bytes = std::fs::read(&path).expect("the library can be read");
+    let library = object::File::parse(bytes.as_slice()).expect("it is an object");
+    let functions = CFunctions::without_symbol_table(&library, &copies);
     let (copy, _) = copies[0];
     // One function may be both.
     let name = functions.name(copy + 8);
@@ -167,7 +172,7 @@ fn a_stripped_c_library_still_shows_copies_and_malloc() {
     assert!(named("malloc_inner") > 3, "malloc has inner functions");
     // Symbols, where they are installed, tell that these are the functions that matter. Around them
     // stand small ones that no server calls.
-    let known = CFunctions::read(&path, &copies);
+    let known = CFunctions::read(&library, &copies);
     let inner = functions.ranges().filter(|(_, name)| *name == "malloc_inner");
     let inside: Vec<&str> = inner.filter_map(|(range, _)| known.name(range.start + 1)).collect();
     for function in ["_int_malloc", "_int_free", "malloc_consolidate", "unlink_chunk", "sysmalloc"]

@@ -1,0 +1,44 @@
+//! What a recording samples, how long it may become, and the errors of recorders.
+
+use std::io;
+use std::time::Duration;
+
+/// Samples per second of CPU time. The odd number keeps them out of step with timers.
+pub const FREQUENCY_HZ: u32 = 1999;
+
+/// Bytes of the program's stack in a sample: enough for the caller of an allocation.
+pub(super) const STACK_BYTES: u32 = 2048;
+
+/// Length at which a recording ends: 100 s of one busy core. All of it is held in memory later.
+pub const FILE_BYTES_MAX: u64 = 512 << 20;
+
+/// Longest time that perf may take to start, and to write its file at the end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecorderError {
+    #[error(
+        "perf is not installed (package linux-perf, or linux-tools of your kernel), and without it \
+         perf_event_open(2) failed: {0}; an ordinary user may sample only if \
+         kernel.perf_event_paranoid is at most 2"
+    )]
+    NotInstalled(io::Error),
+    #[error("profiles are for x86-64, whose registers and unwinding they know")]
+    Processor,
+    #[error("perf cannot be started: {0}")]
+    Io(#[from] io::Error),
+    #[error("the samples cannot be written: {0}")]
+    Samples(io::Error),
+    #[error("perf did not {what} within {} s", PATIENCE.as_secs())]
+    Late { what: &'static str },
+    #[error(
+        "the recording reached {} MiB before its end; record for a shorter time",
+        FILE_BYTES_MAX >> 20
+    )]
+    Full,
+    #[error(
+        "perf ended with {status}: {message}; an ordinary user may sample only if \
+         kernel.perf_event_paranoid is at most 2"
+    )]
+    Ended { status: String, message: String },
+}
