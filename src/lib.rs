@@ -112,8 +112,8 @@
 //! report/               records to text, tables and CSV
 //!                       [aggregate background_load ceiling cell clients columns comparable
 //!                       compare compare_runs control core_speed counts csv forecast malloc
-//!                       markdown model noise open profile run scatter seed sockets status summary
-//!                       table text units warning wrap]
+//!                       markdown markup model noise open profile run scatter seed sockets status
+//!                       summary table text units warning wrap]
 //!     closure/          differences of rungs by layer, and whether their axis explains them
 //!                       [costs pair text]
 //!     answer/           what the main job asks, in tables and sentences
@@ -122,6 +122,11 @@
 //!                       [clients decision sentences]
 //!         picture/      the tables as an SVG
 //!                       [bar choice encodings layers rows svg]
+//!     page/             one page of HTML with all that a run shows, and its records
+//!                       [cells chart dots environment figure heat kind layers sizes subject text
+//!                       theme waterfall]
+//!         records/      records packed into a page, and read back
+//!                       [columns condense]
 //! cli/                  flags of the programs, and all output
 //!                       [advise compare exec external interrupt ladder load measure ndecho
 //!                       old_names output profile progress run_folder server shell snippets

@@ -14,7 +14,7 @@ use crate::cli::interrupt::Interrupt;
 use crate::cli::measure::{self, TestbedArgs, header, now_unix_s};
 use crate::cli::output::{Failure, print, tell, usage};
 use crate::cli::progress::Analysis;
-use crate::cli::run_folder::read;
+use crate::cli::run_folder::{is_recorded, read};
 use crate::cli::values;
 use crate::experiment::ab;
 use crate::experiment::options::RunOptions;
@@ -43,11 +43,12 @@ const COMMAND: &str = "compare";
 /// verdicts are unknown, or if two runs differ in their load; 0 otherwise.
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
-    /// The program as it was, or several builds of it, separated by commas; or a folder of records
+    /// The program as it was, or several builds of it, separated by commas; or a folder or page of
+    /// records
     #[arg(value_parser = places)]
     old: Places,
 
-    /// The program as it is now, as many builds of it; or a folder of records
+    /// The program as it is now, as many builds of it; or a folder or page of records
     #[arg(value_parser = places)]
     new: Places,
 
@@ -108,11 +109,11 @@ impl CompareArgs {
             return Err(usage(format!("--threshold {}: expected 0 to 100", self.threshold)));
         }
         let (old, new) = (&self.old.0, &self.new.0);
-        let is_run = |places: &[PathBuf]| places.len() == 1 && places[0].is_dir();
+        let is_run = |places: &[PathBuf]| places.len() == 1 && is_recorded(&places[0]);
         match (is_run(old), is_run(new)) {
             (true, true) => self.runs(&old[0], &new[0]),
             (false, false) => self.builds(),
-            _ => Err(usage("compare two folders of records, or two programs")),
+            _ => Err(usage("compare two folders or pages of records, or two programs")),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::cli::run_folder::read;
 use crate::cli::server::ServeArgs;
 use crate::external::listing;
 use crate::ladder::tree;
-use crate::report::{Run, answer};
+use crate::report::{self, Run, answer};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -104,7 +104,7 @@ struct RungsArgs {
 
 #[derive(Debug, Args)]
 struct ReportArgs {
-    /// Folder of a run, or its file of records
+    /// Folder of a run, its file of records, or its page
     dir: PathBuf,
 
     /// Layout [default: the one in which the run was printed]
@@ -118,6 +118,15 @@ struct ReportArgs {
     /// The answer of a main job as a picture (SVG), on stdout or in FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["format", "full"])]
     svg: Option<Option<PathBuf>>,
+
+    /// All of the run as one page (HTML) that needs no network, on stdout or in FILE; the page can
+    /// be read instead of the folder
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["format", "full", "svg"])]
+    html: Option<Option<PathBuf>>,
+
+    /// Every picture of the page as a file (SVG), and its figures (CSV), in FOLDER
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["format", "full", "svg", "html"])]
+    pictures: Option<PathBuf>,
 }
 
 impl Cli {
@@ -197,6 +206,12 @@ impl ReportArgs {
         if let Some(file) = &self.svg {
             return picture(&run, file.as_deref());
         }
+        if let Some(file) = &self.html {
+            return page(&run, file.as_deref());
+        }
+        if let Some(folder) = &self.pictures {
+            return Ok(pictures(&run, folder)?);
+        }
         let format = if self.full { Some(Format::Table) } else { self.format };
         let Some(comparison) = compare::recorded(&run) else {
             return Ok(print(&render(&run, format))?);
@@ -212,9 +227,36 @@ fn picture(run: &Run, file: Option<&Path>) -> Result<(), Failure> {
     let svg = answer::picture(run).ok_or_else(|| {
         usage("only a run of the main job has an answer to draw; --full and --format show this run")
     })?;
-    let Some(file) = file else { return Ok(print(&svg)?) };
-    std::fs::write(file, svg).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(write(&svg, file)?)
+}
+
+fn page(run: &Run, file: Option<&Path>) -> Result<(), Failure> {
+    let page = report::page::render(run);
+    if !page.holds_records {
+        tell(format!(
+            "warning: the page holds no records, which would have made it larger than {} kB; keep \
+             the folder of the run",
+            report::page::PAGE_BYTES_MAX / 1000
+        ));
+    }
+    Ok(write(&page.html, file)?)
+}
+
+fn pictures(run: &Run, folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    for file in report::page::picture_files(run) {
+        let path = folder.join(&file.name);
+        write(&file.text, Some(&path))?;
+        print(&format!("{}\n", path.display()))?;
+    }
     Ok(())
+}
+
+/// Writes `text` to `file`, or to stdout.
+fn write(text: &str, file: Option<&Path>) -> anyhow::Result<()> {
+    let Some(file) = file else { return print(text) };
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Records of a run, read from its folder. A kept run may be compressed by gzip.
+//! Records of a run, read from its folder, or from the page that a report made of it. A kept run
+//! may be compressed by gzip.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -9,10 +10,13 @@ use flate2::read::MultiGzDecoder;
 use crate::axis::external;
 use crate::cli::output::tell;
 use crate::experiment::records::RECORDS;
-use crate::report::Run;
+use crate::report::{Run, page};
 
 /// First bytes of a file of gzip (RFC 1952, section 2.3.1).
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+
+/// First word of a page.
+const PAGE_START: &str = "<!doctype html";
 
 /// Reads the records in the folder `place`, or in the file of that name.
 pub(super) fn read(place: &Path) -> anyhow::Result<Run> {
@@ -28,10 +32,33 @@ pub(super) fn read(place: &Path) -> anyhow::Result<Run> {
     }
     // Bytes that are not text make an invalid line, whose error names the line.
     let text = String::from_utf8_lossy(&text);
+    let text = if is_page(&text) {
+        page::extract(&text).with_context(|| name.to_string())?.into()
+    } else {
+        text
+    };
     if external::are_old(&text) {
         tell(format!("{name}: external servers are now named external/..., not peer/..."));
     }
     Run::parse(&text).with_context(|| name.to_string())
+}
+
+/// Returns true for a folder of a run, and for a file that has records. A program has none.
+pub(super) fn is_recorded(place: &Path) -> bool {
+    let mut start = [0; PAGE_START.len()];
+    place.is_dir()
+        || std::fs::File::open(place).is_ok_and(|mut file| {
+            let length = file.read(&mut start).unwrap_or_default();
+            let start = &start[..length];
+            start.starts_with(GZIP_MAGIC)
+                || start.starts_with(b"{")
+                || is_page(&String::from_utf8_lossy(start))
+        })
+}
+
+fn is_page(text: &str) -> bool {
+    let start = text.get(..PAGE_START.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(PAGE_START))
 }
 
 fn records_of(place: &Path) -> PathBuf {

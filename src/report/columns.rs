@@ -157,6 +157,18 @@ const fn rates(head: &'static str, text: Text, csv: &'static [Field]) -> Column 
     Column { shown: Some(Shown { head, table: Table::Rates, text }), csv }
 }
 
+impl View<'_> {
+    /// Returns the text of each shown column, and the first of its values in the CSV.
+    pub(super) fn cells(&self) -> Vec<(String, String)> {
+        let cell = |column: &Column| {
+            let shown = column.shown.as_ref()?;
+            let value = column.csv.first().and_then(|field| field.values(self).into_iter().next());
+            Some(((shown.text)(self), value.unwrap_or_default()))
+        };
+        COLUMNS.iter().filter_map(cell).collect()
+    }
+}
+
 impl Field {
     pub(super) fn names(&self) -> Vec<String> {
         match self {

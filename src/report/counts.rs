@@ -10,6 +10,9 @@ use super::cell::CellTrials;
 use super::text::align;
 use super::{Run, units};
 
+pub(super) const TITLE: &str =
+    "per request: page faults under load; the other columns for one request at a time";
+
 #[derive(Default)]
 struct Place<'a> {
     counts: Vec<&'a Counts>,
@@ -18,6 +21,12 @@ struct Place<'a> {
 
 /// Renders the table of all counted rungs; `None` if no rung was counted.
 pub fn render(run: &Run) -> Option<String> {
+    let lines = lines(run)?;
+    Some(format!("{TITLE}\n{}", align(&lines)))
+}
+
+/// Returns head and lines of the table; `None` if no rung was counted.
+pub(super) fn lines(run: &Run) -> Option<Vec<Vec<String>>> {
     let usual = || run.trials.iter().filter(|trial| trial.variant == Variant::Usual);
     let counted: BTreeSet<(u64, &str)> =
         usual().filter(|trial| trial.counts.is_some()).map(key).collect();
@@ -36,10 +45,7 @@ pub fn render(run: &Run) -> Option<String> {
     let heads = ["rung", "array", "page faults", "allocations", "bytes allocated", "system calls"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     lines.extend(places.into_iter().map(|(key, place)| line(key, &place)));
-    Some(format!(
-        "per request: page faults under load; the other columns for one request at a time\n{}",
-        align(&lines)
-    ))
+    Some(lines)
 }
 
 /// Returns the count of one request: the difference of two numbers of requests, divided by it. The

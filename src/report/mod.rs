@@ -12,6 +12,7 @@
 //! | the main job's questions | [`answer`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
 //! | rows to text | `columns`, [`text`], `wrap`, [`table`], [`markdown`], [`csv`], [`seed`] |
+//! | a run to a page | [`page`]; `markup` escapes text |
 
 pub mod aggregate;
 pub mod answer;
@@ -31,9 +32,11 @@ pub mod csv;
 pub mod forecast;
 mod malloc;
 pub mod markdown;
+mod markup;
 pub mod model;
 pub mod noise;
 pub mod open;
+pub mod page;
 pub mod profile;
 pub mod run;
 pub mod scatter;

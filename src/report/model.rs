@@ -14,10 +14,17 @@ use super::text::{WIDTH_MAX, align, load};
 use super::wrap::wrap;
 use super::{Run, units};
 
-const KIB: f64 = 1024.0;
+pub(super) const KIB: f64 = 1024.0;
 
 /// Key of a line: client, connections, requests in flight over all of them, rung.
-type Line<'a> = (Client, u32, u32, &'a str);
+pub(super) type Line<'a> = (Client, u32, u32, &'a str);
+
+/// A line with the points that it was fitted to.
+#[derive(Clone, Debug)]
+pub(super) struct Fit {
+    pub(super) points: Vec<Point>,
+    pub(super) model: Model,
+}
 
 /// Returns `None` without a rung that was tried at two sizes or more under one load.
 pub fn render(run: &Run) -> Option<String> {
@@ -28,13 +35,13 @@ pub fn render(run: &Run) -> Option<String> {
     let heads =
         ["rung", "load", "ns per request", "ns per KiB", "worst fit", "price of a KiB bends at"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
-    for ((client, connections, in_flight, rung), model) in &fits {
+    for ((client, connections, in_flight, rung), Fit { model, .. }) in &fits {
         let load = load(*connections, *in_flight);
         lines.push(vec![
             (*rung).to_owned(),
             if *client == Client::Own { load } else { format!("{load} {}", client.name()) },
-            range(&model.fixed_ns, 1.0),
-            range(&model.byte_ns, KIB),
+            text(&model.fixed_ns, 1.0),
+            text(&model.byte_ns, KIB),
             format!("{:.0} %", model.error_max * 100.0),
             knees(model),
         ]);
@@ -44,7 +51,8 @@ pub fn render(run: &Run) -> Option<String> {
     Some(wrap("", title, WIDTH_MAX) + &align(&lines))
 }
 
-fn fits(trials: &[Trial]) -> BTreeMap<Line<'_>, Model> {
+/// Returns the fit of every rung that was tried at two sizes or more under one load.
+pub(super) fn fits(trials: &[Trial]) -> BTreeMap<Line<'_>, Fit> {
     let mut cells: BTreeMap<Line<'_>, BTreeMap<u64, CellTrials<'_>>> = BTreeMap::new();
     let usual = trials.iter().filter(|t| t.variant == Variant::Usual && t.is_timed());
     for trial in usual {
@@ -60,12 +68,14 @@ fn fits(trials: &[Trial]) -> BTreeMap<Line<'_>, Model> {
     let fit = |(name, sizes): (_, BTreeMap<u64, CellTrials<'_>>)| {
         let points: Vec<Point> =
             sizes.iter().map(point).filter(|point| !point.costs_ns.is_empty()).collect();
-        Some((name, model::fit(&Bootstrap::default(), &points)?))
+        let model = model::fit(&Bootstrap::default(), &points)?;
+        Some((name, Fit { points, model }))
     };
     cells.into_iter().filter_map(fit).collect()
 }
 
-fn range(interval: &Interval, times: f64) -> String {
+/// `12.5 [11.9 to 13.1]`, of `times` the interval.
+pub(super) fn text(interval: &Interval, times: f64) -> String {
     let digits = |value: f64| match (value * times).abs() {
         scaled if scaled >= 100.0 => format!("{:.0}", value * times),
         scaled if scaled >= 10.0 => format!("{:.1}", value * times),

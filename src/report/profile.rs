@@ -105,6 +105,24 @@ pub fn of_process(profile: &Profile) -> String {
     text + "\n" + &column.details() + "\n" + &wrap("", RULE, WIDTH_MAX) + &layer_names()
 }
 
+/// Layers of a rung, by its profiled and its unprofiled servers.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct RungLayers {
+    pub(super) rung: String,
+    /// CPU time of a request in each layer, and its share.
+    pub(super) layers: BTreeMap<Layer, (Option<Interval>, f64)>,
+}
+
+/// Returns the layers of each profiled rung among the cells of a load.
+pub(super) fn of_cells(cells: &[CellTrials<'_>]) -> Vec<RungLayers> {
+    let profiled = cells.iter().filter(|cell| cell.first().variant == Variant::Profiled);
+    let layers = |cell: &CellTrials<'_>| {
+        let Column { rung, layers, .. } = Column::new(cells, cell)?;
+        Some(RungLayers { rung: rung.to_owned(), layers })
+    };
+    profiled.filter_map(layers).collect()
+}
+
 impl<'a> Column<'a> {
     fn new(cells: &[CellTrials<'a>], profiled: &CellTrials<'a>) -> Option<Column<'a>> {
         let rung = profiled.first().rung.as_str();
@@ -326,7 +344,8 @@ fn words(basis: Basis) -> &'static str {
     }
 }
 
-fn obstacles(run: &Run) -> Vec<(&str, String)> {
+/// Returns the rungs that could not be profiled, each with the reason.
+pub(super) fn obstacles(run: &Run) -> Vec<(&str, String)> {
     let cells = aggregate::cells_by_section(&run.trials);
     let profiled = cells.iter().flatten().filter(|cell| cell.first().variant == Variant::Profiled);
     profiled.filter_map(|cell| Some((cell.first().rung.as_str(), cell.obstacle()?))).collect()

@@ -4,14 +4,14 @@ use crate::stats::bootstrap::Interval;
 
 /// Unit of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Scale {
+pub(in crate::report) struct Scale {
     divisor: f64,
-    pub(super) unit: &'static str,
+    pub(in crate::report) unit: &'static str,
 }
 
 impl Scale {
     /// Chooses the unit. Milliseconds begin at ten, so that small parts of one have digits.
-    pub(super) fn for_largest(largest_ns: f64) -> Scale {
+    pub(in crate::report) fn for_largest(largest_ns: f64) -> Scale {
         let steps = [(1e10, 1e9, "s"), (1e7, 1e6, "ms"), (1e3, 1e3, "µs")];
         let step = steps.into_iter().find(|(least, ..)| largest_ns >= *least);
         let (_, divisor, unit) = step.unwrap_or((0.0, 1.0, "ns"));
@@ -19,7 +19,7 @@ impl Scale {
     }
 
     /// Three digits, at most two of them decimal places, without the unit: `2.51`.
-    pub(super) fn number(self, ns: f64) -> String {
+    pub(in crate::report) fn number(self, ns: f64) -> String {
         let value = ns / self.divisor;
         let places = match value.abs() {
             value if value >= 99.95 => 0,
@@ -35,7 +35,7 @@ impl Scale {
     }
 
     /// `2.51 [2.20-2.80]`; without the range for too few launches.
-    pub(super) fn interval(self, interval: &Interval) -> String {
+    pub(in crate::report) fn interval(self, interval: &Interval) -> String {
         let estimate = self.number(interval.estimate);
         match interval.range {
             Some(range) => format!("{estimate} [{}]", self.range(range)),
@@ -44,7 +44,7 @@ impl Scale {
     }
 
     /// `2.20-2.80`, or `-0.10 to 0.30`.
-    pub(super) fn range(self, (low, high): (f64, f64)) -> String {
+    pub(in crate::report) fn range(self, (low, high): (f64, f64)) -> String {
         let (low, high) = (self.number(low), self.number(high));
         let to = if low.starts_with('-') { " to " } else { "-" };
         format!("{low}{to}{high}")

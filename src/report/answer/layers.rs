@@ -11,7 +11,7 @@ use super::bars::{Scale, bar};
 use super::load_cells::{LoadCells, Ratio, Ratios};
 
 /// Rungs from tonic down to bytes on a ring, each with the name of what it adds to the next one.
-pub(super) const CHAIN: [(&str, &str); 7] = [
+pub(in crate::report) const CHAIN: [(&str, &str); 7] = [
     ("tokio/tonic/protobuf:prost", "default windows"),
     ("tokio/tonic:tuned/protobuf:prost", "tonic"),
     ("tokio/hyper-h2:tuned/protobuf:prost", "hyper"),
@@ -34,28 +34,32 @@ const CELL: usize = 17;
 const BAR: usize = 6;
 
 /// Prices of the layers under one load.
-pub(super) struct Layers {
+pub(in crate::report) struct Layers {
+    /// Number of the load among those of the run.
+    pub(in crate::report) load: usize,
     pub(super) title: String,
     pub(super) tonic_ns: f64,
+    /// Cost of each rung of [`CHAIN`]; `None` if the rung was not measured.
+    pub(in crate::report) costs: Vec<Option<Interval>>,
     /// Cost that each rung of [`CHAIN`] adds; `None` if the rung was not measured. A step down to a
     /// rung that was not measured goes on to the next one.
-    pub(super) steps: Vec<Option<Step>>,
+    pub(in crate::report) steps: Vec<Option<Step>>,
     pub(super) best: Option<Ratio>,
     pub(super) own: Option<Ratio>,
     pub(super) own_to_best: Option<Ratio>,
     pub(super) ratios: Ratios,
 }
 
-pub(super) struct Step {
-    pub(super) name: &'static str,
-    pub(super) ns: Interval,
+pub(in crate::report) struct Step {
+    pub(in crate::report) name: &'static str,
+    pub(in crate::report) ns: Interval,
     /// False if the interval holds 0, or the difference is within the noise.
-    pub(super) is_shown: bool,
+    pub(in crate::report) is_shown: bool,
 }
 
 impl Layers {
     /// Returns `None` if the load has no chain: tonic and the floor at least.
-    pub(super) fn evaluate(load: &LoadCells<'_>) -> Option<Layers> {
+    pub(super) fn evaluate((number, load): (usize, &LoadCells<'_>)) -> Option<Layers> {
         if load.connections() != 1 {
             return None;
         }
@@ -84,7 +88,17 @@ impl Layers {
         steps[last] = costs[last].map(|ns| Step { name: CHAIN[last].1, ns, is_shown: true });
         let extra = present.len() - 1;
         let [best, own, own_to_best] = [0, 1, 2].map(|index| ratios.ratio(extra + index));
-        Some(Layers { title: load.title(), tonic_ns, steps, best, own, own_to_best, ratios })
+        Some(Layers {
+            load: number,
+            title: load.title(),
+            tonic_ns,
+            costs,
+            steps,
+            best,
+            own,
+            own_to_best,
+            ratios,
+        })
     }
 
     /// Returns the layer that adds the most.

@@ -13,23 +13,24 @@ use super::super::aggregate;
 use super::super::cell::{self, CellTrials};
 use super::super::control::Control;
 use super::super::noise::Noise;
+use super::super::profile::{self, RungLayers};
 use super::super::{Run, malloc, text, units};
 
-pub(super) struct LoadCells<'a> {
+pub(in crate::report) struct LoadCells<'a> {
     cells: Vec<CellTrials<'a>>,
 }
 
 /// Ratios of costs of one load. Their intervals hold together.
-pub(super) struct Ratios {
+pub(in crate::report) struct Ratios {
     logs: Vec<Option<Interval>>,
-    pub(super) floor: Floor,
-    pub(super) control: Option<Control>,
+    pub(in crate::report) floor: Floor,
+    pub(in crate::report) control: Option<Control>,
     /// Reason why a load with a delayed rung has no control.
-    pub(super) control_obstacle: Option<String>,
+    pub(in crate::report) control_obstacle: Option<String>,
 }
 
 impl<'a> LoadCells<'a> {
-    pub(super) fn all(run: &'a Run) -> Vec<LoadCells<'a>> {
+    pub(in crate::report) fn all(run: &'a Run) -> Vec<LoadCells<'a>> {
         aggregate::cells_by_section(&run.trials)
             .into_iter()
             .map(|cells| LoadCells { cells })
@@ -38,7 +39,7 @@ impl<'a> LoadCells<'a> {
 
     /// Returns the cells of `array` with one request in flight on each of `connections`, in a
     /// closed loop or with requests offered at a rate; `None` if the run has none.
-    pub(super) fn find_load(
+    pub(in crate::report) fn find_load(
         run: &'a Run,
         array: &ArrayInfo,
         connections: u32,
@@ -59,50 +60,50 @@ impl<'a> LoadCells<'a> {
         (!cells.is_empty()).then_some(LoadCells { cells })
     }
 
-    pub(super) fn array(&self) -> &'a ArrayInfo {
+    pub(in crate::report) fn array(&self) -> &'a ArrayInfo {
         &self.cells[0].first().array
     }
 
-    pub(super) fn connections(&self) -> u32 {
+    pub(in crate::report) fn connections(&self) -> u32 {
         self.cells[0].first().connections
     }
 
-    pub(super) fn in_flight(&self) -> u32 {
+    pub(in crate::report) fn in_flight(&self) -> u32 {
         self.cells[0].first().in_flight_sent()
     }
 
-    pub(super) fn malloc(&self) -> String {
+    pub(in crate::report) fn malloc(&self) -> String {
         let usual: Vec<&CellTrials<'_>> = self.usual().collect();
         malloc::names(&usual)
     }
 
-    pub(super) fn rungs(&self) -> impl Iterator<Item = &'a str> {
+    pub(in crate::report) fn rungs(&self) -> impl Iterator<Item = &'a str> {
         self.usual().map(|cell| cell.first().rung.as_str())
     }
 
     /// Returns the standard server that a rung is compared with.
-    pub(super) fn reference(&self, rung: &str) -> Option<&'a str> {
+    pub(in crate::report) fn reference(&self, rung: &str) -> Option<&'a str> {
         self.find(rung)?.first().reference.as_deref()
     }
 
     /// Returns the reasons why rungs have no figures.
-    pub(super) fn obstacles(&self) -> impl Iterator<Item = (&'a str, String)> {
+    pub(in crate::report) fn obstacles(&self) -> impl Iterator<Item = (&'a str, String)> {
         self.usual().filter_map(|cell| Some((cell.first().rung.as_str(), cell.obstacle()?)))
     }
 
     /// Returns the numbers of connections that servers ended.
-    pub(super) fn reconnects(&self) -> impl Iterator<Item = (&'a str, u64)> {
+    pub(in crate::report) fn reconnects(&self) -> impl Iterator<Item = (&'a str, u64)> {
         let counts = self.usual().map(|cell| (cell.first().rung.as_str(), cell.reconnects()));
         counts.filter(|(_, count)| *count > 0)
     }
 
     /// Returns the cost of a request; `None` if the rung was not measured.
-    pub(super) fn cost_ns(&self, rung: &str) -> Option<Interval> {
+    pub(in crate::report) fn cost_ns(&self, rung: &str) -> Option<Interval> {
         cell::geometric_center(&self.find(rung)?.server_costs())
     }
 
     /// Returns the requests per second of a rung; `None` if it was not measured.
-    pub(super) fn rate_hz(&self, rung: &str) -> Option<f64> {
+    pub(in crate::report) fn rate_hz(&self, rung: &str) -> Option<f64> {
         let rate = |(round, m): (u32, &Measurement)| Sample {
             round,
             value: m.requests as f64 * 1e9 / m.wall_ns as f64,
@@ -113,7 +114,11 @@ impl<'a> LoadCells<'a> {
 
     /// Returns the share of the requests offered to a rung that it answered, if some are missing.
     /// At its ends, a window may miss a request.
-    pub(super) fn share_below_offered(&self, rung: &str, offered_hz: f64) -> Option<f64> {
+    pub(in crate::report) fn share_below_offered(
+        &self,
+        rung: &str,
+        offered_hz: f64,
+    ) -> Option<f64> {
         let measured = self.find(rung)?.measured();
         let due: f64 = measured.iter().map(|(_, m)| offered_hz * m.wall_ns as f64 / 1e9).sum();
         let answered: u64 = measured.iter().map(|(_, m)| m.requests).sum();
@@ -121,12 +126,12 @@ impl<'a> LoadCells<'a> {
         (at_most < validity::ACHIEVED_MIN * due).then(|| answered as f64 / due)
     }
 
-    pub(super) fn latencies(&self, rung: &str) -> Option<Histogram> {
+    pub(in crate::report) fn latencies(&self, rung: &str) -> Option<Histogram> {
         self.find(rung)?.latencies()
     }
 
     /// Returns the ratios of the costs of rungs, in the order of `pairs`.
-    pub(super) fn ratios(&self, pairs: &[(&str, &str)]) -> Ratios {
+    pub(in crate::report) fn ratios(&self, pairs: &[(&str, &str)]) -> Ratios {
         let member = |(rung, other): &(&str, &str)| -> Member {
             let pair = self.find(rung).zip(self.find(other));
             let logs = pair.map_or_else(Vec::new, |(rung, other)| rung.log_ratios(other));
@@ -141,12 +146,12 @@ impl<'a> LoadCells<'a> {
     }
 
     /// Returns the share by which a server differed from itself, if the load has such a control.
-    pub(super) fn noise_share(&self) -> Option<f64> {
+    pub(in crate::report) fn noise_share(&self) -> Option<f64> {
         Noise::evaluate(&self.cells, &Family::new(Bootstrap::default(), &[])).share()
     }
 
     /// `8 B, 1000 in flight`.
-    pub(super) fn title(&self) -> String {
+    pub(in crate::report) fn title(&self) -> String {
         let in_flight = match self.in_flight() {
             1 => "one".to_owned(),
             in_flight => in_flight.to_string(),
@@ -155,13 +160,18 @@ impl<'a> LoadCells<'a> {
     }
 
     /// `8 B <f8 [1], 1 connection, 1000 in flight`.
-    pub(super) fn long_title(&self) -> String {
+    pub(in crate::report) fn long_title(&self) -> String {
         let (array, connections) = (units::array(self.array()), self.connections());
         let load = format!("{}, {} in flight", text::connections(connections), self.in_flight());
         match self.cells[0].first().client {
             Client::Own => format!("{array}, {load}"),
             other => format!("{array}, {load}, {}", other.name()),
         }
+    }
+
+    /// Returns the layers of the rungs that were profiled under the load.
+    pub(in crate::report) fn profiles(&self) -> Vec<RungLayers> {
+        profile::of_cells(&self.cells)
     }
 
     fn usual(&self) -> impl Iterator<Item = &CellTrials<'a>> {
@@ -175,31 +185,31 @@ impl<'a> LoadCells<'a> {
 
 impl Ratios {
     /// Returns the logarithm of a ratio with its interval, and the verdict on it.
-    pub(super) fn log(&self, index: usize) -> Option<(Interval, Verdict)> {
+    pub(in crate::report) fn log(&self, index: usize) -> Option<(Interval, Verdict)> {
         let log = self.logs[index]?;
         Some((log, Verdict::judge(&log, self.floor)))
     }
 
-    pub(super) fn ratio(&self, index: usize) -> Option<Ratio> {
+    pub(in crate::report) fn ratio(&self, index: usize) -> Option<Ratio> {
         self.log(index).map(|(log, verdict)| Ratio { ratio: log.exp(), verdict })
     }
 }
 
 /// Returns the largest share by which a server differed from itself; `None` if no load tells it.
-pub(super) fn noise_share(loads: &[LoadCells<'_>]) -> Option<f64> {
+pub(in crate::report) fn noise_share(loads: &[LoadCells<'_>]) -> Option<f64> {
     loads.iter().filter_map(LoadCells::noise_share).reduce(f64::max)
 }
 
 /// A ratio of costs. Its text always has the interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Ratio {
-    pub(super) ratio: Interval,
-    pub(super) verdict: Verdict,
+pub(in crate::report) struct Ratio {
+    pub(in crate::report) ratio: Interval,
+    pub(in crate::report) verdict: Verdict,
 }
 
 impl Ratio {
     /// `0.33 [0.31-0.36]`; `= 0.95-1.04` if no difference was shown; `?` without an interval.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::report) fn text(&self) -> String {
         match (self.ratio.range, self.verdict) {
             (None, _) => "?".to_owned(),
             (Some(_), Verdict::Same) => format!("= {}", self.text_known()),
@@ -207,12 +217,12 @@ impl Ratio {
         }
     }
 
-    pub(super) fn text_known(&self) -> String {
+    pub(in crate::report) fn text_known(&self) -> String {
         units::ratio(&self.ratio)
     }
 
     /// `0.33`; `= 0.99` if no difference was shown; `? 0.33` without an interval.
-    pub(super) fn text_short(&self) -> String {
+    pub(in crate::report) fn text_short(&self) -> String {
         let estimate = units::ratio(&Interval { range: None, ..self.ratio });
         match self.verdict {
             Verdict::Faster | Verdict::Slower => estimate,
@@ -221,7 +231,7 @@ impl Ratio {
         }
     }
 
-    pub(super) fn is_shown(&self) -> bool {
+    pub(in crate::report) fn is_shown(&self) -> bool {
         matches!(self.verdict, Verdict::Faster | Verdict::Slower)
     }
 }

@@ -14,11 +14,11 @@
 //! that the run could not show is marked with `=` and named in the sentences.
 
 pub mod advice;
-mod bars;
+pub(super) mod bars;
 mod choice;
 mod encodings;
-mod layers;
-mod load_cells;
+pub(super) mod layers;
+pub(super) mod load_cells;
 mod picture;
 mod sentences;
 mod standards;
@@ -34,8 +34,8 @@ use load_cells::LoadCells;
 pub const WIDTH_MIN: usize = 80;
 
 /// The three tables of a run; each is empty if the run has none of its rungs.
-struct Answer<'a> {
-    layers: Vec<layers::Layers>,
+pub(super) struct Answer<'a> {
+    pub(super) layers: Vec<layers::Layers>,
     encodings: Vec<encodings::Encodings>,
     choices: Vec<choice::Choice>,
     loads: Vec<LoadCells<'a>>,
@@ -43,19 +43,29 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     /// Returns `None` for a run that asked other questions than the main job.
-    fn evaluate(run: &'a Run) -> Option<Answer<'a>> {
+    pub(super) fn evaluate(run: &'a Run) -> Option<Answer<'a>> {
         if run.header.preset != "quick" {
             return None;
         }
         let loads = LoadCells::all(run);
         let answer = Answer {
-            layers: loads.iter().filter_map(layers::Layers::evaluate).collect(),
+            layers: loads.iter().enumerate().filter_map(layers::Layers::evaluate).collect(),
             encodings: loads.iter().filter_map(encodings::Encodings::evaluate).collect(),
             choices: loads.iter().filter_map(choice::Choice::evaluate).collect(),
             loads,
         };
         let is_empty = answer.layers.is_empty() && answer.encodings.is_empty();
         (!is_empty).then_some(answer)
+    }
+
+    /// Returns the sentences, each group with its name.
+    pub(super) fn sentences(&self) -> Vec<(&'static str, String)> {
+        sentences::parts(self)
+    }
+
+    /// Returns the machine, the time and the noise.
+    pub(super) fn facts(&self, run: &Run) -> Vec<String> {
+        facts(run, &self.loads)
     }
 }
 
@@ -88,7 +98,7 @@ pub fn picture(run: &Run) -> Option<String> {
 /// Returns the sentences of the answer, each group with its name; `None` for a run that has no
 /// answer.
 pub fn in_short(run: &Run) -> Option<Vec<(&'static str, String)>> {
-    Answer::evaluate(run).map(|answer| sentences::parts(&answer))
+    Answer::evaluate(run).map(|answer| answer.sentences())
 }
 
 /// Returns the names of the rungs that the tables have places for.
@@ -129,7 +139,7 @@ fn facts(run: &Run, loads: &[LoadCells<'_>]) -> Vec<String> {
 }
 
 /// Returns the warnings that concern the answer, which only our own client measures.
-fn warnings(run: &Run) -> Vec<Warning> {
+pub(super) fn warnings(run: &Run) -> Vec<Warning> {
     let is_grave = |warning: &Warning| !matches!(warning, Warning::ForeignClient { .. });
     warning::warnings(run).into_iter().filter(is_grave).collect()
 }

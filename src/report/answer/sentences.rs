@@ -141,7 +141,9 @@ fn choice(answer: &Answer<'_>) -> String {
 fn limits(answer: &Answer<'_>) -> String {
     let arrays: Vec<&ArrayInfo> = answer.loads.iter().map(|load| load.array()).collect();
     let has = |kinds: &[&str]| {
-        arrays.iter().any(|array| kinds.iter().any(|kind| array.dtype[1..].starts_with(kind)))
+        arrays.iter().any(|array| {
+            kinds.iter().any(|kind| array.dtype.get(1..).is_some_and(|of| of.starts_with(kind)))
+        })
     };
     let is_large = arrays.iter().any(|array| array.bytes > TONIC_BYTES_MAX);
     let mut text = format!(

@@ -27,7 +27,7 @@ const REST: [(&str, u64); 7] = [
 ];
 
 /// Ten launches of every rung, with a scatter of two percent; tonic is tried twice.
-pub(super) fn run() -> Run {
+pub(in crate::report) fn run() -> Run {
     let mut trials = Vec::new();
     for round in 0..10 {
         let scattered = |cell: u32, cost: u64| {

@@ -2,10 +2,11 @@
 
 mod advice;
 mod aggregate;
-mod answer;
+pub(super) mod answer;
 mod closure;
 mod compare;
 mod control;
+mod page;
 mod picture;
 mod profile;
 mod status;

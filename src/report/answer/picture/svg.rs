@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::super::super::markup::{decimal, escape};
+
 /// Elements in drawing order.
 #[derive(Default)]
 pub(super) struct Svg {
@@ -11,13 +13,13 @@ pub(super) struct Svg {
 impl Svg {
     /// Adds a text whose baseline begins at `(x, y)`, or ends there for the class `end`.
     pub(super) fn text(&mut self, class: &str, (x, y): (f64, f64), content: &str) {
-        let (x, y, content) = (pixels(x), pixels(y), escape(content));
+        let (x, y, content) = (decimal(x), decimal(y), escape(content));
         let _ =
             writeln!(self.elements, r#"<text class="{class}" x="{x}" y="{y}">{content}</text>"#);
     }
 
     pub(super) fn rect(&mut self, class: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
-        let [x, y, width, height] = [x, y, width, height].map(pixels);
+        let [x, y, width, height] = [x, y, width, height].map(decimal);
         let _ = writeln!(
             self.elements,
             r#"<rect class="{class}" x="{x}" y="{y}" width="{width}" height="{height}"/>"#
@@ -25,7 +27,7 @@ impl Svg {
     }
 
     pub(super) fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
-        let [x1, y1, x2, y2] = [from.0, from.1, to.0, to.1].map(pixels);
+        let [x1, y1, x2, y2] = [from.0, from.1, to.0, to.1].map(decimal);
         let _ = writeln!(
             self.elements,
             r#"<line class="{class}" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>"#
@@ -40,8 +42,8 @@ impl Svg {
         title: &str,
         description: &str,
     ) -> String {
-        let [page_width, page_height] = [width - 1.0, height - 1.0].map(pixels);
-        let [width, height] = [width, height].map(pixels);
+        let [page_width, page_height] = [width - 1.0, height - 1.0].map(decimal);
+        let [width, height] = [width, height].map(decimal);
         let [title, description] = [title, description].map(escape);
         format!(
             r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-labelledby="title description">
@@ -57,31 +59,6 @@ impl Svg {
     }
 }
 
-/// Replaces what has a meaning in XML, and characters that XML does not allow.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' => escaped.push('\n'),
-            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
-            control if control.is_control() => escaped.push('\u{fffd}'),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
-/// `12`, `12.5`.
-fn pixels(value: f64) -> String {
-    let text = format!("{value:.1}");
-    let text = text.strip_suffix(".0").unwrap_or(&text);
-    if text == "-0" { "0".to_owned() } else { text.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,10 +70,6 @@ mod tests {
         assert_eq!(
             svg.elements,
             "<text class=\"figure\" x=\"1\" y=\"2.2\">&lt;f8 &amp; &quot;x&quot;\u{fffd}</text>\n"
-        );
-        assert_eq!(
-            (pixels(-0.01), pixels(12.0), pixels(0.5)),
-            ("0".into(), "12".into(), "0.5".into())
         );
     }
 }
