@@ -153,5 +153,5 @@ fn grid(figures: &str) -> String {
 }
 
 /// SHA-256 of the style and of the script, by which the policy of the page allows them.
-const STYLE_HASH: &str = "9OA/n4VqBkQ7iG/jwrCpokd25TpayWIS6r8zvnKr7Z8=";
+const STYLE_HASH: &str = "hd8GGE3WzsVJyCK9IikA78cEdYykgoCuR1was6ppBug=";
 const SCRIPT_HASH: &str = "TZLDRzpKL94JBvMzg52FABr+cKEFkUnMuk3f7/TfHQw=";

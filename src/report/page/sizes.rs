@@ -29,6 +29,12 @@ const AXIS: f64 = 22.0;
 /// Points of a curve.
 const POINTS: usize = 24;
 
+/// Room for the figures of the vertical axis, in per cent of the width.
+const MARGIN: f64 = 13.0;
+
+/// Marks of the curves, in the chart and in the table.
+const LETTERS: [&str; CURVES_MAX] = ["A", "B", "C", "D", "E", "F"];
+
 /// Connections, requests in flight, client.
 type Load = (Client, u32, u32);
 
@@ -73,6 +79,7 @@ fn costs(fit: &Fit) -> Vec<(u64, Interval)> {
 fn chart(curves: &[Curve<'_>]) -> Chart {
     let points: Vec<(u64, Interval)> = curves.iter().flat_map(|(_, fit)| costs(fit)).collect();
     let bytes = Scale::log(points.iter().map(|(bytes, _)| *bytes as f64));
+    let x = |size: f64| MARGIN + bytes.x(size) * (1.0 - MARGIN / 100.0);
     let ns = Scale::log(points.iter().map(|(_, cost)| cost.estimate));
     let y = |cost: f64| PLOT_TOP + PLOT * (1.0 - ns.x(cost) / 100.0);
     let mut chart = Chart::new(PLOT_TOP + PLOT + AXIS);
@@ -84,29 +91,29 @@ fn chart(curves: &[Curve<'_>]) -> Chart {
     sizes.sort_unstable();
     sizes.dedup();
     for size in sizes {
-        let x = bytes.x(size as f64);
+        let x = x(size as f64);
         chart.line("grid", (x, PLOT_TOP), (x, PLOT_TOP + PLOT));
         let class = match x {
             x if x > 90.0 => "small end",
-            x if x < 10.0 => "small",
             _ => "small middle",
         };
         chart.text(class, (x, PLOT_TOP + PLOT + 15.0), &units::bytes(size));
     }
-    for (rung, fit) in curves {
+    for ((rung, fit), letter) in curves.iter().zip(LETTERS) {
         let class = Kind::of_rung(rung).class();
         let costs = costs(fit);
         if let (Some((first, _)), Some((last, _))) = (costs.first(), costs.last()) {
             let (first, last) = (*first as f64, *last as f64);
             let at = |step: usize| {
                 let size = first * (last / first).powf(step as f64 / POINTS as f64);
-                (bytes.x(size), y(value(fit, size)))
+                (x(size), y(value(fit, size)))
             };
             let path: Vec<(f64, f64)> = (0..=POINTS).map(at).collect();
             chart.curve(&format!("curve {class}"), &path, (PLOT_TOP, PLOT));
+            chart.text("halo strong end", (x(first) - 2.0, y(value(fit, first)) + 4.0), letter);
         }
         for (size, cost) in costs {
-            chart.dot(&format!("dot {class}"), (bytes.x(size as f64), y(cost.estimate)));
+            chart.dot(&format!("dot {class}"), (x(size as f64), y(cost.estimate)));
         }
     }
     chart
@@ -151,8 +158,12 @@ fn crossovers(curves: &[Curve<'_>]) -> Vec<String> {
             if before != after {
                 let (cheap, dear) =
                     if *before == Verdict::Faster { (one, other) } else { (other, one) };
+                let cross = crossing(&pairs[number], (*low, *high))
+                    .map_or_else(String::new, |size| {
+                        format!(" Their lines cross at about {}.", units::bytes(size))
+                    });
                 sentences.push(format!(
-                    "Up to {} {cheap} is the cheaper, from {} on {dear}.",
+                    "Up to {} {cheap} is the cheaper, from {} on {dear}.{cross}",
                     units::bytes(*low),
                     units::bytes(*high)
                 ));
@@ -162,10 +173,23 @@ fn crossovers(curves: &[Curve<'_>]) -> Vec<String> {
     sentences
 }
 
+/// Returns the size at which two lines cross, to two digits, if it lies between `low` and `high`.
+fn crossing(
+    ((_, one), (_, other)): &(Curve<'_>, Curve<'_>),
+    (low, high): (u64, u64),
+) -> Option<u64> {
+    let fixed = other.model.fixed_ns.estimate - one.model.fixed_ns.estimate;
+    let size = fixed / (one.model.byte_ns.estimate - other.model.byte_ns.estimate);
+    let step = 10_f64.powf(size.log10().floor() - 1.0).max(1.0);
+    let size = (size / step).round() * step;
+    (size > low as f64 && size < high as f64).then_some(size as u64)
+}
+
 fn table(curves: &[Curve<'_>], crossovers: &[String]) -> String {
-    let row = |(rung, fit): &Curve<'_>| {
+    let row = |(index, (rung, fit)): (usize, &Curve<'_>)| {
+        let letter = LETTERS.get(index).map_or_else(String::new, |letter| format!("{letter}: "));
         format!(
-            "<tr><th scope=\"row\"><i class=\"key {}\"></i>{}</th><td>{}</td><td>{}</td>\
+            "<tr><th scope=\"row\"><i class=\"key {}\"></i>{letter}{}</th><td>{}</td><td>{}</td>\
              <td>{:.0} %</td></tr>\n",
             Kind::of_rung(rung).class(),
             breakable(rung),
@@ -174,7 +198,7 @@ fn table(curves: &[Curve<'_>], crossovers: &[String]) -> String {
             fit.model.error_max * 100.0
         )
     };
-    let rows: String = curves.iter().map(row).collect();
+    let rows: String = curves.iter().enumerate().map(row).collect();
     let sentences = match crossovers {
         [] => "<p>No change of order between two sizes was shown.</p>\n".to_owned(),
         all => all.iter().map(|sentence| format!("<p>{}</p>\n", escape(sentence))).collect(),

@@ -104,7 +104,9 @@ fn of_chain<'a>(
             }
         };
         let layers = profiles.iter().find(|profile| profile.rung == *rung);
-        Some(Step { label: rung, rung, cost_ns: cost.estimate, adds, is_shown, layers })
+        // The rungs of a chain share the codec.
+        let label = rung.rsplit_once('/').map_or(*rung, |(stack, _)| stack);
+        Some(Step { label, rung, cost_ns: cost.estimate, adds, is_shown, layers })
     };
     chain.iter().enumerate().filter_map(step).collect()
 }
@@ -188,8 +190,7 @@ fn draw(chart: &mut Chart, scale: Scale, unit: Unit, step: &Step<'_>, (below, to
         let ends = (scale.x(below + low), scale.x(below + high));
         chart.whisker(class, ends, top + BAR_TOP + BAR / 2.0);
     }
-    let name = if step.label == step.rung { "" } else { step.rung };
-    chart.label("halo small", top + RUNG, name);
+    chart.label("halo small", top + RUNG, step.rung);
     let total = format!("{} {} in all", unit.number(step.cost_ns), unit.unit);
     chart.text("halo small end", (100.0, top + RUNG), &total);
     if let Some(layers) = step.layers {

@@ -209,6 +209,8 @@ fn several_sizes_have_lines_and_the_sizes_at_which_the_order_changes() {
     let size = section(&page, "size");
     let want = "Up to 4 KiB uring/h2/protobuf is the cheaper, from 64 KiB on tokio/tonic";
     assert!(size.contains(want), "{size}");
+    // 1000 + n = 9000 + n / 8
+    assert!(size.contains("Their lines cross at about 8.89 KiB."), "{size}");
     assert_eq!(size.matches("<path").count(), 2, "{size}");
     assert_eq!(size.matches("<circle").count(), 6, "{size}");
 }
