@@ -93,7 +93,9 @@ fn short(value: f64) -> String {
 /// Returns the reasons of cells that are not simply valid, the controls of each load, and the
 /// meaning of the columns.
 pub(super) fn validity(subject: &Subject<'_>) -> String {
-    let mut html = String::new();
+    let mut html = "<p>CLIENT-LIMITED concerns the rate: the server could do more. The cost of a \
+                    request counts all the same.</p>\n"
+        .to_owned();
     if let Some(conformance) = subject.run.conformance() {
         let _ = writeln!(html, "<p>{}.</p>", sentence(&conformance));
     }

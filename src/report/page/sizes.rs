@@ -110,7 +110,7 @@ fn chart(curves: &[Curve<'_>]) -> Chart {
             };
             let path: Vec<(f64, f64)> = (0..=POINTS).map(at).collect();
             chart.curve(&format!("curve {class}"), &path, (PLOT_TOP, PLOT));
-            chart.text("halo strong end", (x(first) - 2.0, y(value(fit, first)) + 4.0), letter);
+            chart.text("halo strong", (x(first), y(value(fit, first)) - 7.0), letter);
         }
         for (size, cost) in costs {
             chart.dot(&format!("dot {class}"), (x(size as f64), y(cost.estimate)));
