@@ -135,3 +135,16 @@ fn cell(profile: &RungLayers, layer: Layer) -> String {
         None => format!("<td class=\"h{shade}\">{percent}</td>"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_layer_has_one_colour() {
+        for layer in Layer::ALL {
+            let groups = GROUPS.iter().filter(|(_, _, members)| members.contains(&layer));
+            assert_eq!(groups.count(), 1, "{}", layer.name());
+        }
+    }
+}
