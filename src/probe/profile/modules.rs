@@ -99,10 +99,31 @@ fn push_lines(loader: &Loader, at: u64, is_own: bool, into: &mut Vec<Frame>) {
     while let Ok(Some(frame)) = frames.next() {
         let function =
             frame.function.as_ref().and_then(|name| Some(name.demangle().ok()?.into_owned()));
+        // A function into which no other was inlined has lines, but no entry of its own.
+        let function = function.or_else(|| Some(last_name(&demangled(loader.find_symbol(at)?))));
         let file = frame.location.as_ref().and_then(|location| location.file);
         let (Some(function), Some(file)) = (function, file) else { continue };
         into.push(Frame { place: source(file, is_own), function });
     }
+}
+
+/// Returns the last name of a path, without generic arguments: what an entry of a function has.
+fn last_name(path: &str) -> String {
+    let mut depth = 0_usize;
+    let mut last = String::new();
+    let mut before = ' ';
+    for letter in path.chars() {
+        match letter {
+            '<' => depth += 1,
+            // The arrow in the type of a function closes nothing.
+            '>' if before != '-' => depth = depth.saturating_sub(1),
+            ':' if depth == 0 => last.clear(),
+            _ if depth == 0 => last.push(letter),
+            _ => {}
+        }
+        before = letter;
+    }
+    last
 }
 
 fn demangled(function: &str) -> String {
@@ -158,6 +179,19 @@ fn read_vdso() -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_has_a_last_name() {
+        for (path, name) in [
+            ("ndecho::codec::planted::Planted<T>::decode_late", "decode_late"),
+            ("<ndecho::wire::raw::Raw<H> as ndecho::wire::machine::Machine>::receive", "receive"),
+            ("ndecho::stack::tonic::serve<fn(u8) -> a::B, C>", "serve"),
+            ("ndecho::service::echo::echo::{{closure}}", "{{closure}}"),
+            ("main", "main"),
+        ] {
+            assert_eq!(last_name(path), name);
+        }
+    }
 
     #[test]
     fn a_source_file_tells_its_crate() {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
+use super::super::classify::{Frame, Place};
 use super::super::modules::Module;
 use super::super::perf_file::{Identity, Mapping, Recording};
 use super::super::perf_record::{self, PerfRecord};
@@ -192,4 +193,23 @@ fn events_of_our_own_record_samples_and_mapped_files() {
     assert!(sampler.stop().unwrap(), "the limit was reached");
     let recording = Recording::read(&file).unwrap();
     assert!(recording.samples.len() > 100, "what was written before counts");
+}
+
+/// Function into which no other one is inlined.
+#[inline(never)]
+extern "C" fn leaf(number: u64) -> u64 {
+    number ^ 5
+}
+
+#[test]
+fn a_function_without_inlined_ones_has_its_source_file() {
+    let (module, _) = Module::open(&own_mapping(std::process::id()).unwrap());
+    let frames = module.frames(leaf as *const () as u64);
+    let is_leaf = |frame: &Frame| {
+        let file = "src/probe/profile/tests/files.rs";
+        let is_here = matches!(&frame.place, Place::Source { path, .. } if path == file);
+        is_here && frame.function == "leaf"
+    };
+    assert!(frames.iter().any(is_leaf), "{frames:?}");
+    assert_eq!(leaf(3), 6);
 }
