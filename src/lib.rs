@@ -33,8 +33,8 @@
 //! codec/                one implementation of an encoding per file
 //!                       [array_codec bound cursor digits error json_binary json_binary_best
 //!                       json_binary_serde json_item json_library json_serde json_serde_value
-//!                       json_simd json_sonic msgpack msgpack_serde multi_index npy protobuf
-//!                       protobuf_prost protobuf_prost_bytes transpose]
+//!                       json_simd json_sonic msgpack msgpack_serde multi_index npy planted
+//!                       protobuf protobuf_prost protobuf_prost_bytes transpose]
 //!     json/             lists of numbers as text
 //!                       [error f16 item read scan shape write]
 //!     simd/             kernels for AVX2 and AVX-512, each behind a proof token
@@ -44,8 +44,8 @@
 //!         read_floats/  text to doubles
 //!                       [avx2 avx512 scale]
 //! wire/                 own protocols as state machines without clock, socket or thread
-//!                       [changing_fields client error handler limits machine raw response
-//!                       timeouts]
+//!                       [changing_fields client error handler limits machine planted raw
+//!                       response timeouts]
 //!     buffers/          pool, shared ranges of a buffer, output and input
 //!                       [outbox pool recv slice]
 //!     grpc/             status, message prefix and timeout of gRPC
@@ -69,8 +69,8 @@
 //!                       mapping perf_events ready_line socket]
 //! probe/                facts from the machine: clocks, scheduler, noise, host, tracing
 //!                       [background_load breakpoints build core_speed cpu_clock cpu_clock_sync
-//!                       disturbance elf host memory neighbours os_noise process_tree sched_stats
-//!                       tracer]
+//!                       disturbance elf host injected_delay memory neighbours os_noise
+//!                       process_tree sched_stats tracer]
 //!     profile/          samples of a process, and the layer of each sample
 //!                       [c_functions classify kernel_symbols modules perf_file perf_record
 //!                       program_file recorder resolve rules sampler sampling]
@@ -82,14 +82,14 @@
 //!     trial_spec/       document that describes a trial
 //!                       [load nanoseconds server]
 //! driver/               sockets and event loops, one policy for all connections
-//!                       [connection error poll shutdown]
+//!                       [connection error planted poll shutdown]
 //!     tokio/            tokio and tokio-uring
 //!                       [epoll net tokio_uring worker]
 //!     uring/            own reactor over io_uring
 //!                       [buffers connection core executor iovec op reactor ring slots stream
 //!                       timers]
-//! service/              the work of every rung: echo, routes, health, injected delay
-//!                       [codecs delay echo handler health routes]
+//! service/              the work of every rung: echo, routes, health, places of a delay
+//!                       [codecs echo handler health planted routes]
 //! stack/                borrowed protocol stacks: one file each
 //!                       [axum echo grpc h2_crate hyper hyper_h2 message standalone tonic tuning]
 //! ladder/               the rungs and their parents, and nothing that runs
@@ -103,8 +103,8 @@
 //!                       [bind build usage]
 //! experiment/           plan, order of launches, child processes, records
 //!                       [ab advice any_rung cell client concurrency controls group launch
-//!                       null_server open_loop options order pace plan preflight preset profiled
-//!                       records session testbed trial]
+//!                       null_server open_loop options order pace plan planted preflight preset
+//!                       profiled records session testbed trial]
 //!     child/            child processes: server and load clients
 //!                       [commands failure process python]
 //!         foreign/      load generators that nobody here wrote
@@ -115,7 +115,7 @@
 //!                       markdown markup model noise open profile run scatter seed sockets status
 //!                       summary table text units warning wrap]
 //!     closure/          differences of rungs by layer, and whether their axis explains them
-//!                       [costs pair text]
+//!                       [costs pair planted text]
 //!     answer/           what the main job asks, in tables and sentences
 //!                       [bars choice encodings layers load_cells sentences standards]
 //!         advice/       server and encoding for one array, and what would change the choice

@@ -16,15 +16,16 @@ use clap::{Args, Parser, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::axis::{Driver, Encoding, Malloc, Protocol, Rung};
+use crate::axis::{Driver, Encoding, Layer, Malloc, Protocol, Rung};
 use crate::cli::interrupt::number;
 use crate::cli::output::{Failure, exit, status_of, tell, usage};
 use crate::cli::{spec_file, values};
 use crate::driver::{self, DriverError};
+use crate::probe::injected_delay::InjectedDelay;
 use crate::record::trial_spec::{ServerSpec, TrialSpec};
 use crate::server::{self, Event, Listen, Options, Plan, ServerError};
 use crate::service::codecs::CodecSet;
-use crate::service::delay::InjectedDelay;
+use crate::service::planted;
 use crate::sys::address::Address;
 use crate::sys::{affinity, malloc};
 use crate::wire::Limits;
@@ -99,6 +100,10 @@ struct ServeFlags {
     /// again
     #[arg(long, value_name = "TIME", value_parser = values::duration, hide = true)]
     delay: Option<Duration>,
+    /// Layer that spends --delay: application, codec decode, HTTP framing, framework, runtime,
+    /// allocator or user copies
+    #[arg(long, value_name = "LAYER", requires = "delay", hide = true)]
+    delay_in: Option<Layer>,
     /// Returns the bytes that came, in any encoding, without decoding them: a null server
     #[arg(long, hide = true)]
     undecoded: bool,
@@ -205,7 +210,11 @@ impl ServeArgs {
         let codecs =
             if spec.is_null { CodecSet::none() } else { CodecSet::own().with(rung.codec()) };
         let codecs = match spec.delay {
-            Some(time) => codecs.delayed(delay(time, &spec.cores)?),
+            Some(time) => {
+                let layer = spec.delay_in.unwrap_or(Layer::Application);
+                check_place(rung, layer).map_err(Failure::Usage)?;
+                codecs.delayed(delay(time, layer, &spec.cores)?)
+            }
             None => codecs,
         };
         let listen = Listen { protocol: rung.protocol(), address };
@@ -221,6 +230,7 @@ impl ServeFlags {
             listen: self.addr.clone(),
             is_null: self.undecoded,
             delay: self.delay,
+            delay_in: self.delay_in,
             ..self.common.spec()?
         })
     }
@@ -250,10 +260,23 @@ fn only_server(spec: TrialSpec) -> anyhow::Result<ServerSpec> {
     Ok(server)
 }
 
-fn delay(time: Duration, cores: &[usize]) -> Result<InjectedDelay, Failure> {
+/// Refuses a layer in which a server of `rung` cannot spend a delay.
+fn check_place(rung: Rung, layer: Layer) -> anyhow::Result<()> {
+    let places = planted::layers(rung);
+    if places.contains(&layer) {
+        return Ok(());
+    }
+    let names: Vec<&str> = places.into_iter().map(Layer::name).collect();
+    bail!(
+        "--delay-in: a server of {rung} has no place for a delay in {layer}; choose one of {}",
+        names.join(", ")
+    )
+}
+
+fn delay(time: Duration, layer: Layer, cores: &[usize]) -> Result<InjectedDelay, Failure> {
     let calibrated = || {
         cores.first().map(|core| affinity::pin(*core)).transpose()?;
-        Ok(InjectedDelay::new(time))
+        Ok(InjectedDelay::new(time, layer))
     };
     // On a thread of its own: the threads that this one starts would inherit its core.
     let calibrated =

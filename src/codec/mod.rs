@@ -23,6 +23,7 @@ pub mod msgpack;
 pub mod msgpack_serde;
 mod multi_index;
 pub mod npy;
+pub mod planted;
 pub mod protobuf;
 pub mod protobuf_prost;
 pub mod protobuf_prost_bytes;

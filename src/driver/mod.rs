@@ -23,6 +23,7 @@ use crate::wire::{Context, Handler, LimitCounts, Machine, Pool, WireError};
 
 mod connection;
 mod error;
+pub mod planted;
 pub mod poll;
 mod shutdown;
 #[cfg(test)]

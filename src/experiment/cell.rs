@@ -114,6 +114,10 @@ impl fmt::Display for Cell {
             Variant::Twin => write!(f, " again")?,
             Variant::Delayed { ns } => write!(f, " +{ns} ns")?,
             Variant::Profiled => write!(f, " profiled")?,
+            Variant::Planted { layer, ns, is_profiled } => {
+                let profiled = if is_profiled { ", profiled" } else { "" };
+                write!(f, " +{ns} ns in {layer}{profiled}")?;
+            }
             Variant::Null => write!(f, " null")?,
             Variant::Build { side: Side::Old, number } => write!(f, " old {number}")?,
             Variant::Build { side: Side::New, number } => write!(f, " new {number}")?,

@@ -17,7 +17,7 @@ use crate::probe::disturbance::{Disturbance, MachineSnapshot};
 use crate::probe::profile::{Profile, Recorder};
 use crate::probe::sched_stats::SchedSnapshot;
 use crate::record::trial_spec::TrialSpec;
-use crate::record::{Client, Measurement, Outcome, ServerReport, Slice, Variant, validity};
+use crate::record::{Client, Measurement, Outcome, ServerReport, Slice, validity};
 
 use super::cell::Cell;
 use super::child::failure::{self, Judgement};
@@ -155,7 +155,7 @@ impl Member {
             member.visitors.push(state);
         }
         member.threads = SchedSnapshot::read(member.server.pid()).ok();
-        if entry.cell.variant == Variant::Profiled && member.has_visitors() {
+        if entry.cell.variant.is_profiled() && member.has_visitors() {
             member.record(runner, number)?;
         }
         Ok(member)

@@ -25,6 +25,7 @@ pub mod options;
 pub mod order;
 pub mod pace;
 pub mod plan;
+pub mod planted;
 pub mod preflight;
 pub mod preset;
 pub mod profiled;

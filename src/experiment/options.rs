@@ -22,7 +22,7 @@ use super::cell::Cell;
 use super::concurrency::Concurrency;
 use super::plan::Plan;
 use super::preset::{BLOCKS_MAX, Blocks, Part, Preset};
-use super::{ab, controls, null_server, profiled};
+use super::{ab, controls, null_server, planted, profiled};
 
 /// Changes to a preset. `None` leaves the choice to the preset.
 #[derive(Clone, Debug)]
@@ -101,6 +101,9 @@ impl RunOptions {
         // The main job prints no rates, which a null server would bound.
         if self.clients.contains(&Client::Own) && self.preset() != Preset::Quick {
             cells.extend(null_server::cells(&cells));
+        }
+        if self.attribute && blocks.max >= controls::BLOCKS_MIN {
+            cells.extend(planted::cells(&cells));
         }
         cells.extend(counted);
         let warmup = self.preset().warmup();

@@ -123,7 +123,7 @@ pub const BLOCKS_MAX: u32 = 1000;
 /// Time of the blocks of `quick`, which takes three minutes in all.
 const QUICK_TIME: Duration = Duration::from_secs(175);
 
-/// Launches of `chains`: with the 800 samples of each, a layer is known to a point of its rung.
+/// Launches of `chains`: with the 600 samples of each, a layer is known to a point or two.
 const CHAINS_BLOCKS: u32 = 8;
 
 const BROAD_TIME: Duration = Duration::from_secs(600);
@@ -202,7 +202,7 @@ impl Preset {
             Preset::Quick => 120,
             Preset::Broad => 200,
             Preset::Seed => 500,
-            Preset::Chains => 400,
+            Preset::Chains => 300,
             Preset::Full => 1000,
         })
     }

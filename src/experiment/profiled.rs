@@ -25,7 +25,7 @@ pub fn add(plan: Plan) -> Plan {
 
 /// Skips the profiled cells of `plan`, because this machine cannot sample.
 pub fn skip(plan: &mut Plan, reason: &str) {
-    for cell in plan.cells.iter_mut().filter(|cell| cell.variant == Variant::Profiled) {
+    for cell in plan.cells.iter_mut().filter(|cell| cell.variant.is_profiled()) {
         cell.skip = Some(reason.to_owned());
     }
 }

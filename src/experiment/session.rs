@@ -350,7 +350,11 @@ impl Session<'_> {
     fn nonconformance(&mut self, cell: &Cell) -> anyhow::Result<Option<Outcome>> {
         let build = match cell.variant {
             Variant::Null => return Ok(None),
-            Variant::Usual | Variant::Twin | Variant::Delayed { .. } | Variant::Profiled => None,
+            Variant::Usual
+            | Variant::Twin
+            | Variant::Delayed { .. }
+            | Variant::Planted { .. }
+            | Variant::Profiled => None,
             Variant::Build { .. } => Some(cell.variant),
         };
         let key = (cell.rung.to_string(), build);

@@ -11,6 +11,7 @@ pub mod cpu_clock_sync;
 pub mod disturbance;
 mod elf;
 pub mod host;
+pub mod injected_delay;
 pub mod memory;
 pub mod neighbours;
 pub mod os_noise;

@@ -25,9 +25,10 @@ mod trial;
 pub mod trial_spec;
 pub mod validity;
 
+pub use crate::probe::injected_delay::DelayTotals;
 pub use client::Client;
 pub use measurement::{CLIENT_BUSY, Http2Settings, Measurement, ScheduleReport, Slice};
-pub use server::{DelayTotals, ServerReport};
+pub use server::ServerReport;
 pub use trial::{ArrayInfo, Counts, Outcome, RequestCounts, Side, Trial, Variant};
 
 /// Version of the format. A reader refuses other versions.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::probe::injected_delay::DelayTotals;
 use crate::sys::socket::SocketOptions;
 
 /// Resources that a server used, over all workers.
@@ -24,11 +25,4 @@ pub struct ServerReport {
     /// Total of the delays injected into messages ([`Variant::Delayed`](super::Variant::Delayed)).
     #[serde(default, rename = "spun", skip_serializing_if = "Option::is_none")]
     pub injected_delay: Option<DelayTotals>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DelayTotals {
-    /// Messages, including those of the warm-up.
-    pub messages: u64,
-    pub ns: u64,
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::array::{ArrayError, ArrayView, DType, Shape};
+use crate::axis::Layer;
 use crate::probe::disturbance::Disturbance;
 use crate::probe::profile::Profile;
 use crate::probe::sched_stats::SchedStats;
@@ -94,6 +95,13 @@ pub enum Variant {
     /// difference of this size.
     #[serde(rename = "spin")]
     Delayed { ns: u64 },
+    /// Rung with a delay in every request, spent in one layer. A run must find it there.
+    Planted {
+        layer: Layer,
+        ns: u64,
+        /// True for a server that is sampled too.
+        is_profiled: bool,
+    },
     /// Rung whose server is sampled. The samples cost time, so its other figures are not those of
     /// the rung.
     Profiled,
@@ -104,6 +112,13 @@ pub enum Variant {
         /// Index of the build on its side.
         number: u32,
     },
+}
+
+impl Variant {
+    /// Returns whether the server is sampled.
+    pub fn is_profiled(self) -> bool {
+        matches!(self, Variant::Profiled | Variant::Planted { is_profiled: true, .. })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

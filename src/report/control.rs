@@ -56,15 +56,16 @@ impl Control {
             }
             true => Base::Idle,
         };
+        let added = |cell: &CellTrials<'_>| injected(cell, requested_ns(cell).unwrap_or_default());
         let (delayed, bases, added) = match base {
             Base::KeptBusy => {
-                let added = location::differences(&injected(more), &injected(less));
+                let added = location::differences(&added(more), &added(less));
                 (more, vec![less], added)
             }
             Base::Busy | Base::Idle => {
                 // The twin is the same rung, so each launch has two cells of it.
                 let twin = cell::find(cells, rung, Variant::Twin);
-                (less, [Some(usual), twin].into_iter().flatten().collect(), injected(less))
+                (less, [Some(usual), twin].into_iter().flatten().collect(), added(less))
             }
         };
         let beyond = bases
@@ -155,6 +156,7 @@ fn requested_ns(cell: &CellTrials<'_>) -> Option<u64> {
         Variant::Usual
         | Variant::Twin
         | Variant::Profiled
+        | Variant::Planted { .. }
         | Variant::Null
         | Variant::Build { .. } => None,
     }
@@ -162,8 +164,8 @@ fn requested_ns(cell: &CellTrials<'_>) -> Option<u64> {
 
 /// Returns the injected delay per request, by block. If no server counted it, the requested delay
 /// stands. A server that waited for its core counted that time too, so its count is left out.
-fn injected(cell: &CellTrials<'_>) -> Vec<Sample> {
-    let requested = requested_ns(cell).unwrap_or_default() as f64;
+pub(super) fn injected(cell: &CellTrials<'_>, requested_ns: u64) -> Vec<Sample> {
+    let requested = requested_ns as f64;
     let counted = |trial: &Trial| match trial.server.as_ref()?.injected_delay? {
         DelayTotals { messages: 0, .. } => None,
         DelayTotals { messages, ns } => Some(ns as f64 / messages as f64),

@@ -4,7 +4,7 @@ use crate::axis::Layer;
 use crate::stats::bootstrap::Interval;
 
 use super::Run;
-use super::aggregate::{Row, Section, sections};
+use super::aggregate::{Section, sections};
 use super::closure::{self, Pair};
 use super::columns::{COLUMNS, Field, View};
 
@@ -34,7 +34,8 @@ pub fn render(run: &Run) -> String {
     let pairs = if is_attributed { closure::sections(run) } else { Vec::new() };
     for (index, section) in sections(&run.trials).iter().enumerate() {
         for row in &section.rows {
-            let mut line = identity_of(section, row);
+            let mut line =
+                identity_of(section, &row.rung, row.parent.clone(), row.reference.clone());
             let reason = match &row.result {
                 Ok(figures) => {
                     let view = View { section, row, figures, shares_core: run.shares_core() };
@@ -47,9 +48,17 @@ pub fn render(run: &Run) -> String {
                 }
             };
             let pair = pairs.get(index).and_then(|of_section| of_section.pair_of(&row.rung));
-            let values = pair.map(pair_values);
+            let values = pair.map(|pair| pair_values(pair, pair.closure.word()));
             line.extend(values.unwrap_or_else(|| vec![String::new(); of_pair.len()]));
             line.push(reason.to_owned());
+            write(line);
+        }
+        for planted in pairs.get(index).into_iter().flat_map(|of_section| &of_section.planted) {
+            let (parent, rung) = (Some(planted.rung().to_owned()), planted.name());
+            let mut line = identity_of(section, &rung, parent, None);
+            line.extend(vec![String::new(); names.len()]);
+            line.extend(pair_values(&planted.pair, planted.finding.word()));
+            line.push(planted.sentence());
             write(line);
         }
     }
@@ -66,7 +75,7 @@ fn pair_names() -> Vec<String> {
     ["closure".to_owned()].into_iter().chain(parts.chain(layers).flat_map(ends)).collect()
 }
 
-fn pair_values(pair: &Pair) -> Vec<String> {
+fn pair_values(pair: &Pair, result: &str) -> Vec<String> {
     let of_layer = |layer: Layer| pair.layers.iter().find(|it| it.layer == layer).map(|it| it.ns);
     let parts = [pair.clock, pair.declared, pair.leak].map(Some).into_iter();
     let plain = |ns: Option<f64>| ns.map_or_else(String::new, |ns| ns.to_string());
@@ -75,10 +84,15 @@ fn pair_values(pair: &Pair) -> Vec<String> {
         [ns.map(|ns| ns.estimate), low, high].map(plain)
     };
     let values = parts.chain(Layer::ALL.into_iter().map(of_layer)).flat_map(ends);
-    [pair.closure.word().to_owned()].into_iter().chain(values).collect()
+    [result.to_owned()].into_iter().chain(values).collect()
 }
 
-fn identity_of(section: &Section, row: &Row) -> Vec<String> {
+fn identity_of(
+    section: &Section,
+    rung: &str,
+    parent: Option<String>,
+    reference: Option<String>,
+) -> Vec<String> {
     let dims: Vec<String> = section.array.shape.iter().map(u64::to_string).collect();
     vec![
         section.array.bytes.to_string(),
@@ -88,9 +102,9 @@ fn identity_of(section: &Section, row: &Row) -> Vec<String> {
         section.in_flight.to_string(),
         section.client.name().to_owned(),
         section.headers.map_or("", |headers| headers.name()).to_owned(),
-        row.rung.clone(),
-        row.parent.clone().unwrap_or_default(),
-        row.reference.clone().unwrap_or_default(),
+        rung.to_owned(),
+        parent.unwrap_or_default(),
+        reference.unwrap_or_default(),
     ]
 }
 

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::axis::{Driver, Protocol, Tuning};
+use crate::axis::{Driver, Layer, Protocol, Tuning};
+use crate::driver::planted::{Place, Planted};
 use crate::driver::tokio::{Tokio, TokioUring};
 use crate::driver::uring::Uring;
-use crate::driver::{self, Counters, StopSignal};
+use crate::driver::{self, Connected, Counters, StopSignal};
+use crate::probe::injected_delay::InjectedDelay;
 use crate::server::{Plan, ServerError};
 use crate::service::codecs::CodecSet;
 use crate::service::echo::EchoService;
@@ -96,17 +98,20 @@ fn endpoint<D: driver::Driver>(
     let service = service.clone();
     let limits = Rc::new(service.limits().clone());
     let handler = EchoHandler::new(protocol.family(), service.clone());
+    let delay = service.codecs().delay();
     Endpoint::Hosted(match protocol {
         Protocol::Raw => {
-            D::machine(listener, move || Raw::new(handler.clone(), Rc::clone(&limits)))
+            machine::<D, _>(listener, delay, move || Raw::new(handler.clone(), Rc::clone(&limits)))
         }
         Protocol::H1 => {
             let clock = clock();
-            D::machine(listener, move || {
+            machine::<D, _>(listener, delay, move || {
                 H1::new(handler.clone(), Rc::clone(&limits), clock.clone())
             })
         }
-        Protocol::H2 => D::machine(listener, move || H2::new(handler.clone(), Rc::clone(&limits))),
+        Protocol::H2 => {
+            machine::<D, _>(listener, delay, move || H2::new(handler.clone(), Rc::clone(&limits)))
+        }
         Protocol::Hyper => D::service(listener, Hyper::new(service)),
         Protocol::HyperTuned => D::service(listener, Hyper::tuned(service)),
         Protocol::HyperBest => D::service(listener, Hyper::best(service)),
@@ -121,6 +126,22 @@ fn endpoint<D: driver::Driver>(
         Protocol::TonicTuned => return standalone::<D, TonicTuned>(listener, &service),
         Protocol::TonicBest => return standalone::<D, TonicBest>(listener, &service),
     })
+}
+
+/// Hosts an own protocol, in a machine that spends the delay if it lies around the protocol.
+fn machine<D: driver::Driver, M: Connected>(
+    listener: Listener,
+    delay: InjectedDelay,
+    make: impl Fn() -> M + 'static,
+) -> D::Endpoint {
+    let places = [(Layer::HttpFraming, Place::Framing), (Layer::Runtime, Place::Runtime)];
+    let placed = places.into_iter().find_map(|(layer, at)| Some((delay.placed_in(layer)?, at)));
+    match placed {
+        None => D::machine(listener, make),
+        Some((delay, at)) => {
+            D::machine(listener, move || Planted::new(Box::new(make()), delay, at))
+        }
+    }
 }
 
 fn standalone<D: driver::Driver, S: Stack>(

@@ -15,9 +15,9 @@ use std::thread::JoinHandle;
 
 use crate::axis::{Driver, Protocol};
 use crate::driver::{self, Counters, DriverError};
+use crate::probe::injected_delay::InjectedDelay;
 use crate::record::ServerReport;
 use crate::service::codecs::CodecSet;
-use crate::service::delay::InjectedDelay;
 use crate::sys::address::Address;
 use crate::sys::affinity::AffinityError;
 use crate::sys::socket::SocketError;

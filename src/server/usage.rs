@@ -3,10 +3,10 @@
 use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::driver::Counters;
+use crate::probe::injected_delay::InjectedDelay;
 use crate::probe::memory;
 use crate::record::{DelayTotals, ServerReport};
 use crate::server::ServerError;
-use crate::service::delay::InjectedDelay;
 use crate::sys::descriptors;
 
 /// Raises the soft limit of descriptors, usually 1024, to the hard one.

@@ -1,10 +1,11 @@
-//! The work of every rung: the echo and its codecs, the routes, health, and an injected delay.
+//! The work of every rung: the echo and its codecs, the routes, health, and the places of an
+//! injected delay.
 //!
 //! Nothing here knows a driver or how a protocol writes a response.
 
 pub mod codecs;
-pub mod delay;
 pub mod echo;
 pub mod handler;
 pub mod health;
+pub mod planted;
 pub mod routes;

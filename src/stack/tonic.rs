@@ -32,15 +32,15 @@ use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic::{Code, Request, Response, Status};
-use tonic_prost::ProstDecoder;
+use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use crate::array::{ArrayView, DType, Shape};
-use crate::axis::{self, Encoding};
+use crate::axis::{self, Encoding, Layer};
 use crate::codec::ArrayCodec;
 use crate::generated::calculator_server::{CalculatorServer, SERVICE_NAME};
 use crate::generated_bytes::calculator_server as bytes_server;
+use crate::probe::injected_delay::{InjectedDelay, PlacedDelay};
 use crate::service::codecs::CodecSet;
-use crate::service::delay::InjectedDelay;
 use crate::service::echo::{Echoed, echo_once};
 use crate::service::routes::{self, Target};
 use crate::stack::grpc::GRPC_TIMEOUT;
@@ -124,7 +124,11 @@ fn serve<L: Accepts<Io: Connected>>(
         let (stream, _) = listener.accept().await;
         Some((Ok::<_, io::Error>(stream), listener))
     });
-    let server = server.add_service(Dispatch::new(codecs, limits.body_bytes_max));
+    let dispatch = Dispatch::new(codecs, limits.body_bytes_max);
+    let server = match codecs.delay().placed_in(Layer::Framework) {
+        None => server.add_service(dispatch),
+        Some(delay) => server.add_service(Planted { inner: dispatch, delay }),
+    };
     Box::pin(async move {
         let serving = server.serve_with_incoming_shutdown(Box::pin(incoming), drained);
         serving.await.map_err(io::Error::other)
@@ -138,7 +142,7 @@ struct Echo {
 
 impl Echo {
     /// Checks a message, which the handler then sends back, and makes the dtype's name canonical.
-    fn check(&self, buffer: &[u8], dtype: &mut String, shape: &[u64]) -> Result<(), Status> {
+    fn check_echo(&self, buffer: &[u8], dtype: &mut String, shape: &[u64]) -> Result<(), Status> {
         self.delay.wait();
         let checked = DType::parse(dtype).and_then(|dtype| {
             ArrayView::new(dtype, Shape::new(shape)?, buffer).map(|array| array.dtype().name())
@@ -159,7 +163,7 @@ impl generated::calculator_server::Calculator for Echo {
         request: Request<generated::NdArray>,
     ) -> Result<Response<generated::NdArray>, Status> {
         let mut message = request.into_inner();
-        self.check(&message.buffer, &mut message.dtype, &message.shape)?;
+        self.check_echo(&message.buffer, &mut message.dtype, &message.shape)?;
         Ok(Response::new(message))
     }
 }
@@ -171,7 +175,7 @@ impl bytes_server::Calculator for Echo {
         request: Request<generated_bytes::NdArray>,
     ) -> Result<Response<generated_bytes::NdArray>, Status> {
         let mut message = request.into_inner();
-        self.check(&message.buffer, &mut message.dtype, &message.shape)?;
+        self.check_echo(&message.buffer, &mut message.dtype, &message.shape)?;
         Ok(Response::new(message))
     }
 }
@@ -187,6 +191,8 @@ struct Dispatch {
 /// Generated service, in which `buffer` is a `Vec<u8>` or a `Bytes`.
 #[derive(Clone, Debug)]
 enum Generated {
+    /// A service like the first one, with a delay around its codec.
+    Planted(PlacedDelay),
     Vec(CalculatorServer<Echo>),
     Bytes(bytes_server::CalculatorServer<Echo>),
 }
@@ -194,10 +200,11 @@ enum Generated {
 impl Dispatch {
     fn new(codecs: CodecSet, message_bytes_max: usize) -> Dispatch {
         let echo = Echo { delay: codecs.delay() };
+        let planted = codecs.delay().placed_in(Layer::CodecDecode).map(Generated::Planted);
         let generated = match codecs.get(Encoding::Protobuf).map(ArrayCodec::id) {
-            Some(axis::Codec::ProtobufProst) => Some(Generated::Vec(
+            Some(axis::Codec::ProtobufProst) => Some(planted.unwrap_or(Generated::Vec(
                 CalculatorServer::new(echo).max_decoding_message_size(message_bytes_max),
-            )),
+            ))),
             Some(axis::Codec::ProtobufProstBytes) => Some(Generated::Bytes(
                 bytes_server::CalculatorServer::new(echo)
                     .max_decoding_message_size(message_bytes_max),
@@ -223,6 +230,10 @@ impl Dispatch {
         match generated {
             Some(Generated::Bytes(_)) if self.is_best => {
                 self.call(ExactCodec, Echo { delay: self.codecs.delay() }, request)
+            }
+            Some(Generated::Planted(delay)) => {
+                let echo = Echo { delay: self.codecs.delay() };
+                self.call(PlantedCodec { delay: *delay }, echo, request)
             }
             Some(Generated::Vec(server)) => server.clone().call(request),
             Some(Generated::Bytes(server)) => server.clone().call(request),
@@ -287,7 +298,7 @@ impl UnaryService<generated_bytes::NdArray> for Echo {
 
     fn call(&mut self, request: Request<generated_bytes::NdArray>) -> Self::Future {
         let mut message = request.into_inner();
-        let checked = self.check(&message.buffer, &mut message.dtype, &message.shape);
+        let checked = self.check_echo(&message.buffer, &mut message.dtype, &message.shape);
         ready(checked.map(|()| Response::new(message)))
     }
 }
@@ -304,6 +315,85 @@ impl Codec for ExactCodec {
 
     fn decoder(&mut self) -> Self::Decoder {
         ProstDecoder::new(ExactCodec::settings())
+    }
+}
+
+impl UnaryService<generated::NdArray> for Echo {
+    type Response = generated::NdArray;
+    type Future = std::future::Ready<Result<Response<generated::NdArray>, Status>>;
+
+    fn call(&mut self, request: Request<generated::NdArray>) -> Self::Future {
+        let mut message = request.into_inner();
+        let checked = self.check_echo(&message.buffer, &mut message.dtype, &message.shape);
+        ready(checked.map(|()| Response::new(message)))
+    }
+}
+
+/// Service with a delay in front of each call: a control.
+#[derive(Clone, Debug)]
+struct Planted {
+    inner: Dispatch,
+    delay: PlacedDelay,
+}
+
+impl NamedService for Planted {
+    const NAME: &'static str = SERVICE_NAME;
+}
+
+impl Service<http::Request<Body>> for Planted {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Responding;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Responding {
+        std::hint::black_box(self.delay.spend());
+        self.inner.respond(request)
+    }
+}
+
+/// Codec of the generated service, with a delay in front of its decoder: a control.
+#[derive(Clone, Copy, Debug)]
+struct PlantedCodec {
+    delay: PlacedDelay,
+}
+
+#[derive(Debug)]
+struct PlantedDecoder {
+    inner: ProstDecoder<generated::NdArray>,
+    delay: PlacedDelay,
+}
+
+impl Codec for PlantedCodec {
+    type Encode = generated::NdArray;
+    type Decode = generated::NdArray;
+    type Encoder = ProstEncoder<generated::NdArray>;
+    type Decoder = PlantedDecoder;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::new(BufferSettings::default())
+    }
+
+    fn decoder(&mut self) -> PlantedDecoder {
+        let inner = ProstDecoder::new(BufferSettings::default());
+        PlantedDecoder { inner, delay: self.delay }
+    }
+}
+
+impl Decoder for PlantedDecoder {
+    type Item = generated::NdArray;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<generated::NdArray>, Status> {
+        std::hint::black_box(self.delay.spend());
+        self.inner.decode(from)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.inner.buffer_settings()
     }
 }
 

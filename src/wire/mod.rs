@@ -14,6 +14,7 @@ pub mod h2;
 pub mod handler;
 pub mod limits;
 pub mod machine;
+pub mod planted;
 pub mod raw;
 mod response;
 mod timeouts;

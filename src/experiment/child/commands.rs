@@ -53,7 +53,13 @@ impl Commands<'_> {
             listen: Some(Address::unused(cell.rung.transport())),
             is_null: cell.variant == Variant::Null,
             delay: match cell.variant {
-                Variant::Delayed { ns } => Some(Duration::from_nanos(ns)),
+                Variant::Delayed { ns } | Variant::Planted { ns, .. } => {
+                    Some(Duration::from_nanos(ns))
+                }
+                _ => None,
+            },
+            delay_in: match cell.variant {
+                Variant::Planted { layer, .. } => Some(layer),
                 _ => None,
             },
             body_bytes_max: Some(message_bytes_max(cell).max(MESSAGE_BYTES_MIN)),

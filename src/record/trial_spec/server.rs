@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::nanoseconds;
-use crate::axis::Malloc;
+use crate::axis::{Layer, Malloc};
 use crate::sys::address::Address;
 
 /// Rung to serve, its address and its limits. `None` leaves a setting at the default of the server.
@@ -25,6 +25,9 @@ pub struct ServerSpec {
     /// Busy wait for every message: a known difference, for a run to find again.
     #[serde(rename = "delay_ns", with = "nanoseconds::option")]
     pub delay: Option<Duration>,
+    /// Layer that spends the delay; `None` means the application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_in: Option<Layer>,
     pub body_bytes_max: Option<u64>,
     pub head_bytes_max: Option<u64>,
     pub head_fields_max: Option<usize>,

@@ -8,11 +8,14 @@
 //! is not shown to differ from 0, or is below [`LEAK_MAX`] of the rung's cost; a larger one is
 //! printed as unattributed. Nothing is attributed by guessing.
 //!
+//! Planted servers show whether the split can be trusted: see `planted`.
+//!
 //! Rungs of one section only are compared, so both sides have the same array and the same number of
 //! requests in flight.
 
 mod costs;
 mod pair;
+mod planted;
 mod text;
 
 use std::collections::BTreeSet;
@@ -26,11 +29,13 @@ use super::{Run, aggregate, units, warning};
 
 use self::pair::Side;
 pub(super) use self::pair::{Closure, LEAK_MAX, Pair};
+pub(super) use self::planted::{Finding, Planted};
 
 /// Pairs of one array under one load.
 pub(super) struct Section {
     title: String,
     pub(super) pairs: Vec<Pair>,
+    pub(super) planted: Vec<Planted>,
     /// Pairs that were not split, with the reason.
     obstacles: Vec<String>,
 }
@@ -61,13 +66,18 @@ pub fn render(run: &Run, width: usize) -> Option<String> {
     for warning in warning::warnings(run) {
         text.push_str(&wrap("warning: ", &warning.to_string(), width));
     }
-    let is_empty = |it: &&Section| it.pairs.is_empty() && it.obstacles.is_empty();
+    let is_empty =
+        |it: &&Section| it.pairs.is_empty() && it.planted.is_empty() && it.obstacles.is_empty();
     for section in sections.iter().filter(|section| !is_empty(section)) {
         text.push('\n');
         text.push_str(&wrap("", &section.title, width));
         for pair in &section.pairs {
             text.push('\n');
             text.push_str(&self::text::pair(pair, width));
+        }
+        for planted in &section.planted {
+            text.push('\n');
+            text.push_str(&self::text::planted(planted, width));
         }
         if !section.obstacles.is_empty() {
             text.push('\n');
@@ -108,7 +118,8 @@ fn section(cells: &[CellTrials<'_>], all: &[Vec<CellTrials<'_>>]) -> Section {
         connections(first.connections),
         first.in_flight_sent()
     );
-    let mut section = Section { title, pairs: Vec::new(), obstacles: Vec::new() };
+    let mut section =
+        Section { title, pairs: Vec::new(), planted: Vec::new(), obstacles: Vec::new() };
     let mut seen = BTreeSet::new();
     for child in cells.iter().filter(|cell| cell.first().variant == Variant::Usual) {
         let Some(parent) = child.first().parent.as_deref() else { continue };
@@ -119,6 +130,13 @@ fn section(cells: &[CellTrials<'_>], all: &[Vec<CellTrials<'_>>]) -> Section {
                 Err(_) => {}
             },
             None => section.obstacles.extend(other_depth(child, parent, all)),
+        }
+    }
+    for planted in cells.iter().filter_map(|cell| Planted::new(cells, cell)) {
+        match planted {
+            Ok(planted) => section.planted.push(planted),
+            Err(reason) if seen.insert(reason.clone()) => section.obstacles.push(reason),
+            Err(_) => {}
         }
     }
     section
@@ -165,9 +183,9 @@ fn summary(sections: &[Section]) -> String {
     let pairs: Vec<&Pair> = sections.iter().flat_map(|section| &section.pairs).collect();
     let obstacles: usize = sections.iter().map(|section| section.obstacles.len()).sum();
     if pairs.is_empty() {
-        return "No difference between rungs was attributed: no pair of a rung and its parent was \
-                sampled under one load. The reasons stand below."
-            .to_owned();
+        let none = "No difference between rungs was attributed: no pair of a rung and its parent \
+                    was sampled under one load. The reasons stand below.";
+        return none.to_owned() + &summary_of_planted(sections);
     }
     let count = |is: fn(&Closure) -> bool| pairs.iter().filter(|pair| is(&pair.closure)).count();
     let closed = count(Closure::is_closed);
@@ -189,8 +207,32 @@ fn summary(sections: &[Section]) -> String {
     if leaks > 0 {
         text.push_str(&format!(" {leaks} leave a part unattributed."));
     }
+    text.push_str(&summary_of_planted(sections));
     if obstacles > 0 {
         text.push_str(&format!(" {obstacles} were not split; the reasons stand below."));
+    }
+    text
+}
+
+/// Returns the result of the planted costs in a sentence or two; empty if there were none.
+fn summary_of_planted(sections: &[Section]) -> String {
+    let planted: Vec<&Planted> = sections.iter().flat_map(|section| &section.planted).collect();
+    if planted.is_empty() {
+        return String::new();
+    }
+    let is = |wanted: fn(&Finding) -> bool| planted.iter().filter(|it| wanted(&it.finding)).count();
+    let found = is(|finding| *finding == Finding::Found);
+    let mut text = format!(
+        " Planted: {found} of {} known costs were found in their layers and in their size.",
+        planted.len()
+    );
+    let lost = is(|finding| matches!(finding, Finding::Elsewhere(_) | Finding::WrongSize));
+    if lost > 0 {
+        text.push_str(&format!(" {lost} were NOT found; do not trust the layers of this run."));
+    }
+    let unresolved = planted.len() - found - lost;
+    if unresolved > 0 {
+        text.push_str(&format!(" {unresolved} could not be resolved by this run."));
     }
     text
 }

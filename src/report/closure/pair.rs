@@ -52,10 +52,20 @@ pub(in crate::report) enum Closure {
 }
 
 impl Pair {
-    /// Compares two rungs; fails with a reason if one of them was not sampled.
+    /// Compares a rung with its parent; fails with a reason if one of them was not sampled.
     pub(super) fn new(rung: &Side<'_>, parent: &Side<'_>) -> Result<Pair, String> {
-        let (ours, theirs) = (rung.costs()?, parent.costs()?);
         let (axes, may_differ) = declared(rung.trial(), parent.trial())?;
+        Pair::compare(rung, parent, axes, &may_differ)
+    }
+
+    /// Compares two servers that may differ in some layers.
+    pub(super) fn compare(
+        rung: &Side<'_>,
+        parent: &Side<'_>,
+        axes: Vec<String>,
+        may_differ: &BTreeSet<Layer>,
+    ) -> Result<Pair, String> {
+        let (ours, theirs) = (rung.costs()?, parent.costs()?);
         let center =
             |layers: &[Layer]| Bootstrap::default().blocks(&difference(&ours, &theirs, layers));
         let apart = || {

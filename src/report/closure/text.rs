@@ -6,52 +6,84 @@ use crate::report::wrap::wrap;
 use crate::stats::bootstrap::Interval;
 
 use super::pair::{LayerDifference, Pair};
+use super::planted::Planted;
 
 const NAME_WIDTH: usize = 24;
 
 const TIME_WIDTH: usize = 38;
 
-/// Share of the whole below which a layer that may differ has no line of its own.
+/// Share of a rung's cost from which a layer has a line of its own.
 const LISTED_SHARE: f64 = 0.005;
+
+/// The same, as a share of a planted cost.
+const LISTED_SHARE_PLANTED: f64 = 0.05;
 
 /// Prints a pair: the difference, its layers, the leak with its layers, and the result.
 pub(super) fn pair(pair: &Pair, width: usize) -> String {
-    let unit = Unit::fitting(pair.whole.estimate);
-    let row = |label: &str, ns: &Interval| {
-        let share = ns.estimate / pair.whole.estimate * 100.0;
-        format!("  {label:<NAME_WIDTH$}{:<TIME_WIDTH$}{share:>+7.1} %\n", unit.difference(ns))
-    };
     let title = format!(
         "{} less {}: {}, {} launches, {} a request",
         pair.rung,
         pair.parent,
         pair.axes.join(" and "),
         pair.clock.units,
-        unit.time(pair.whole.estimate)
+        Unit::fitting(pair.whole.estimate).time(pair.whole.estimate)
     );
-    let mut text = wrap("", &title, width);
-    text.push_str(&row("by the clock", &pair.clock));
-    let is_listed =
-        |it: &&LayerDifference| it.ns.estimate.abs() >= LISTED_SHARE * pair.whole.estimate;
-    let (listed, small): (Vec<&LayerDifference>, Vec<&LayerDifference>) =
-        pair.layers.iter().filter(|it| it.may_differ).partition(is_listed);
-    for it in listed {
-        text.push_str(&row(&format!("  {}", it.layer), &it.ns));
-    }
-    if !small.is_empty() {
-        let sum: f64 = small.iter().map(|it| it.ns.estimate).sum();
-        let label = format!("  {} smaller layers", small.len());
-        text.push_str(&row(&label, &Interval { estimate: sum, range: None, units: 0 }));
-    }
-    text.push_str(&row("leak", &pair.leak));
-    for it in pair.layers.iter().filter(|it| !it.may_differ).filter(is_listed) {
-        text.push_str(&row(&format!("  {}", it.layer), &it.ns));
-    }
+    let whole_ns = pair.whole.estimate;
+    let rows = Rows { pair, whole_ns, listed_share: LISTED_SHARE };
+    let mut text = wrap("", &title, width) + &rows.render("leak");
     text.push_str(&wrap("  ", &pair.closure.sentence(), width));
     for warning in &pair.warnings {
         text.push_str(&wrap("  warning: ", warning, width));
     }
     text
+}
+
+/// Prints a planted cost in the same way, in per cent of what was planted.
+pub(super) fn planted(planted: &Planted, width: usize) -> String {
+    let Planted { pair, added_ns, .. } = planted;
+    let name = planted.name();
+    let title = format!("{name} less the same rung without it: {} launches", pair.clock.units);
+    let rows = Rows { pair, whole_ns: *added_ns, listed_share: LISTED_SHARE_PLANTED };
+    wrap("", &title, width) + &rows.render("elsewhere") + &wrap("  ", &planted.sentence(), width)
+}
+
+/// Rows of a difference, each with its share of some whole.
+struct Rows<'a> {
+    pair: &'a Pair,
+    whole_ns: f64,
+    listed_share: f64,
+}
+
+impl Rows<'_> {
+    /// Prints the difference, the layers that may differ, and the others under the name `others`.
+    fn render(&self, others: &str) -> String {
+        let mut text = self.row("by the clock", &self.pair.clock);
+        let (listed, small): (Vec<&LayerDifference>, Vec<&LayerDifference>) =
+            self.pair.layers.iter().filter(|it| it.may_differ).partition(|it| self.is_listed(it));
+        for it in listed {
+            text.push_str(&self.row(&format!("  {}", it.layer), &it.ns));
+        }
+        if !small.is_empty() {
+            let sum: f64 = small.iter().map(|it| it.ns.estimate).sum();
+            let label = format!("  {} smaller layers", small.len());
+            text.push_str(&self.row(&label, &Interval { estimate: sum, range: None, units: 0 }));
+        }
+        text.push_str(&self.row(others, &self.pair.leak));
+        for it in self.pair.layers.iter().filter(|it| !it.may_differ && self.is_listed(it)) {
+            text.push_str(&self.row(&format!("  {}", it.layer), &it.ns));
+        }
+        text
+    }
+
+    fn is_listed(&self, it: &LayerDifference) -> bool {
+        it.ns.estimate.abs() >= self.listed_share * self.whole_ns
+    }
+
+    fn row(&self, label: &str, ns: &Interval) -> String {
+        let unit = Unit::fitting(self.pair.whole.estimate);
+        let share = ns.estimate / self.whole_ns * 100.0;
+        format!("  {label:<NAME_WIDTH$}{:<TIME_WIDTH$}{share:>+7.1} %\n", unit.difference(ns))
+    }
 }
 
 /// Unit in which all times of a pair stand, so that they can be added.

@@ -12,16 +12,16 @@ use crate::report::{Run, csv};
 
 const PARENT: &str = "uring/raw/protobuf";
 const CHILD: &str = "uring/h2/protobuf";
-const LAUNCHES: u32 = 8;
+pub(super) const LAUNCHES: u32 = 8;
 
 /// Nanoseconds of a rung by layer. They add up to its cost.
-type Layers<'a> = &'a [(Layer, u64)];
+pub(super) type Layers<'a> = &'a [(Layer, u64)];
 
 const PARENT_LAYERS: Layers<'_> =
     &[(Layer::CodecDecode, 2000), (Layer::HttpFraming, 1000), (Layer::KernelSocket, 1000)];
 
 /// A profile of ten samples for each nanosecond, and so of any number of layers.
-fn profile(layers: Layers<'_>) -> Profile {
+pub(super) fn profile(layers: Layers<'_>) -> Profile {
     let samples = |ns: u64| LayerSamples { user: 10 * ns, kernel: 0, functions: Vec::new() };
     Profile {
         samples: 10 * layers.iter().map(|(_, ns)| ns).sum::<u64>(),
@@ -65,7 +65,7 @@ fn only_pair(run: &Run) -> Pair {
     pairs.remove(0)
 }
 
-fn flat(text: &str) -> String {
+pub(super) fn flat(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

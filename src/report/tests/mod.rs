@@ -8,5 +8,6 @@ mod compare;
 mod control;
 mod page;
 mod picture;
+mod planted;
 mod profile;
 mod status;

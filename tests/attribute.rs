@@ -1,0 +1,103 @@
+//! `ndecho ladder --attribute` from the first launch to the printed record.
+//!
+//! The tests look at what a run says, not at its figures: those of a short run of a debug build
+//! prove nothing.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
+
+fn can_profile() -> bool {
+    let mut perf = Command::new("perf");
+    perf.args(["record", "-q", "-e", "cpu-clock", "-o", "/dev/null", "true"]);
+    let can = perf.output().is_ok_and(|output| output.status.success());
+    assert!(can || std::env::var_os("CI").is_none(), "perf is needed in CI (package linux-perf)");
+    if !can {
+        eprintln!("skipped: perf is not installed, or this user may not sample");
+    }
+    can
+}
+
+/// A run of `rounds` launches. One of four has no planted costs, which makes it shorter.
+fn attribute(out: &Path, rounds: &str) -> Command {
+    let mut command = Command::new(NDECHO);
+    command.args([
+        "ladder",
+        "--attribute",
+        "--rungs",
+        "tokio/raw/protobuf,uring/{raw,h2}/protobuf",
+    ]);
+    command.args(["--sizes", "8", "--in-flight", "16", "--connections", "1"]);
+    command.args(["--duration", "20ms", "--slice", "10ms", "--rounds", rounds, "--out"]).arg(out);
+    command
+}
+
+fn text(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_run_splits_each_pair_and_is_printed_again_from_its_record() {
+    if !can_profile() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("run");
+    let printed = text(&attribute(&out, "4").output().expect("the program is here"));
+    let said = flat(&printed);
+    for pair in [
+        "uring/h2/protobuf less uring/raw/protobuf: protocol, 4 launches",
+        "tokio/raw/protobuf less uring/raw/protobuf: driver, 4 launches",
+    ] {
+        assert!(said.contains(pair), "{printed}");
+    }
+    let report = |arguments: &[&str]| {
+        let mut command = Command::new(NDECHO);
+        text(&command.arg("report").arg(&out).args(arguments).output().expect("the program"))
+    };
+    let (tables, _) = printed.split_once("\nrecords: ").expect("the path of the records");
+    assert_eq!(report(&[]), tables);
+    let full = report(&["--full"]);
+    assert!(full.contains(printed.lines().next().expect("a line")), "{full}");
+    assert!(full.contains("CPU/request") && full.contains("x parent"), "{full}");
+    let csv = report(&["--format", "csv"]);
+    let heads = csv.lines().next().expect("heads");
+    assert!(heads.contains(",closure,difference_ns,") && heads.contains(",HTTP framing_ns,"));
+}
+
+#[test]
+#[ignore = "takes minutes in a debug build, which reads the program's symbols for each profile"]
+fn a_run_says_of_each_planted_cost_whether_it_was_found() {
+    if !can_profile() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let printed = text(&attribute(&folder.path().join("run"), "5").output().expect("the program"));
+    let said = flat(&printed);
+    for layer in ["codec decode", "HTTP framing", "runtime", "allocator", "user copies"] {
+        assert!(said.contains(&format!("ns were planted in {layer}: ")), "{layer}: {printed}");
+    }
+}
+
+#[test]
+fn where_nobody_may_sample_the_ladder_is_measured_and_the_reason_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let perf = folder.path().join("perf");
+    std::fs::write(&perf, "#!/bin/sh\necho 'no permission' >&2\nexit 1\n").expect("a script");
+    std::fs::set_permissions(&perf, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    let output = attribute(&folder.path().join("run"), "4").env("PATH", folder.path()).output();
+    let output = output.expect("the program is here");
+    let said = flat(&text(&output));
+    assert!(said.contains("No difference between rungs was attributed"), "{said}");
+    assert!(said.contains("no permission"), "{said}");
+    assert!(said.contains("x parent") && said.contains("uring/h2/protobuf"), "{said}");
+    let warned = flat(&String::from_utf8_lossy(&output.stderr));
+    assert!(warned.contains("warning: no server is sampled"), "{warned}");
+}
