@@ -36,6 +36,10 @@ const LARGE_BYTES_MIN: u64 = 8 << 20;
 /// Default time of the blocks with a large array. The first block is finished, whatever it takes.
 const LARGE_TIME: Duration = Duration::from_secs(150);
 
+/// Longest start, warm-up or slice of a server in the default time of a large array. A slower
+/// candidate is left out from then on, so that the first block ends.
+const LARGE_BUDGET: Duration = Duration::from_secs(15);
+
 /// Time of the blocks at a rate.
 const OPEN_TIME: Duration = Duration::from_secs(180);
 
@@ -121,7 +125,11 @@ impl Options {
             seed: self.seed,
             warmup,
             settle: Some(options::SETTLE_FACTOR * warmup),
-            budget: Preset::Full.budget(),
+            budget: if is_narrowed(info.bytes, self.time) {
+                LARGE_BUDGET
+            } else {
+                Preset::Full.budget()
+            },
             array: match &self.source {
                 Source::File(path) => Some(path.clone()),
                 Source::Seeded(..) => None,
@@ -262,8 +270,11 @@ mod tests {
         let load = Concurrency::connections(1);
         assert!(plan.cells.iter().all(|cell| cell.concurrency == load && cell.skip.is_none()));
         assert_eq!((plan.blocks.max, plan.blocks.time), (5, Some(LARGE_TIME)));
+        assert_eq!(plan.budget, LARGE_BUDGET);
         let longer = Options { time: Some(2 * TIME), ..options("<f4", &[100_000, 32]) };
-        let blocks = longer.plan().unwrap().blocks;
+        let longer = longer.plan().unwrap();
+        assert_eq!(longer.budget, Preset::Full.budget());
+        let blocks = longer.blocks;
         assert_eq!((blocks.max, blocks.time), (BLOCKS_MAX, Some(2 * TIME)));
         assert!(is_narrowed(12_800_000, None) && !is_narrowed(12_800_000, Some(TIME)));
         assert!(!is_narrowed(LARGE_BYTES_MIN, None));
