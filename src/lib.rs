@@ -38,11 +38,13 @@
 //!     json/             lists of numbers as text
 //!                       [error f16 item read scan shape write]
 //!     simd/             kernels for AVX2 and AVX-512, each behind a proof token
-//!                       [decimal lanes read_integers tokens write_floats write_integers]
+//!                       [decimal lanes read_integers tokens write_integers]
 //!         base64/       base64 in both directions
 //!                       [avx2 avx512 portable]
 //!         read_floats/  text to doubles
 //!                       [avx2 avx512 scale]
+//!         write_floats/ doubles to text
+//!                       [avx512 tables]
 //! wire/                 own protocols as state machines without clock, socket or thread
 //!                       [changing_fields client error handler limits machine planted raw
 //!                       response timeouts]
