@@ -44,7 +44,7 @@
 //!         read_floats/  text to doubles
 //!                       [avx2 avx512 scale]
 //!         write_floats/ doubles to text
-//!                       [avx512 tables]
+//!                       [avx2 avx512 tables]
 //! wire/                 own protocols as state machines without clock, socket or thread
 //!                       [changing_fields client error handler limits machine planted raw
 //!                       response timeouts]

@@ -5,9 +5,10 @@
 //! `tools/interop/json_floats.py` compares with Python itself.
 
 use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
 
 use ndecho::array::{ArrayView, DType, Shape};
-use ndecho::codec::{self, ArrayCodec as _};
+use ndecho::codec::{self, ArrayCodec as _, Level};
 use rand::Rng;
 use rand_pcg::Pcg64;
 
@@ -78,11 +79,16 @@ fn repr(value: f64, to: &mut String) {
     .expect("a string takes any text");
 }
 
-/// Writes a list and reads it back. Reuses the buffers of the previous list.
+/// Held while one test sets the level, which holds for all threads.
+static LEVEL: Mutex<()> = Mutex::new(());
+
+/// Writes a list and reads it back, with every level of instructions that the processor has. Reuses
+/// the buffers of the previous list.
 #[derive(Default)]
 struct Trip {
     bytes: Vec<u8>,
     text: Vec<u8>,
+    of_level: Vec<u8>,
     scratch: Vec<u8>,
     want: String,
 }
@@ -94,9 +100,10 @@ impl Trip {
         self.bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         let shape = Shape::new(&[values.len() as u64]).expect("one dimension");
         let array = ArrayView::new(DType::F8, shape, &self.bytes).expect("of their size");
+        let _level = LEVEL.lock().unwrap_or_else(PoisonError::into_inner);
+        Level::Portable.limit();
         self.text.clear();
         json.encode(&array, &mut self.text).expect("doubles are numbers");
-
         let text = str::from_utf8(&self.text).expect("JSON is UTF-8");
         let list = text.strip_prefix(PREFIX).and_then(|text| text.strip_suffix(SUFFIX));
         let mut items = list.expect("a list in its message").split(", ");
@@ -110,11 +117,17 @@ impl Trip {
         }
         assert_eq!(items.next(), None);
 
-        let got = json.decode(&self.text, &mut self.scratch).expect("our own message");
-        for (got, value) in got.data().as_chunks().0.iter().zip(values) {
-            assert_eq!(u64::from_le_bytes(*got), value.to_bits(), "{value:e}");
+        for level in Level::all() {
+            level.limit();
+            self.of_level.clear();
+            json.encode(&array, &mut self.of_level).expect("doubles are numbers");
+            assert!(self.of_level == self.text, "{} writes another text", level.name());
+            let got = json.decode(&self.text, &mut self.scratch).expect("our own message");
+            for (got, value) in got.data().as_chunks().0.iter().zip(values) {
+                assert_eq!(u64::from_le_bytes(*got), value.to_bits(), "{value:e}");
+            }
+            assert_eq!(got.data().len(), self.bytes.len());
         }
-        assert_eq!(got.data().len(), self.bytes.len());
     }
 }
 

@@ -144,7 +144,7 @@ fn floats<const SIZE: usize>(
 ) {
     let widen = in_order(array, widen);
     nest(array, out, |rows, out| {
-        if rows.items.len() < KERNEL_ITEMS_MIN || !matches!(isa, Isa::Avx512(_)) {
+        if rows.items.len() < KERNEL_ITEMS_MIN || matches!(isa, Isa::Portable) {
             return rows.put_each(out, |row, out| {
                 for item in row {
                     float(widen(item), out);

@@ -1,4 +1,4 @@
-//! Tables of exponents and of the places of digits.
+//! Tables of exponents and of the places of digits, shared by both forms.
 
 pub(super) const NUMBER_BYTES_MAX: usize = 27;
 
@@ -56,6 +56,11 @@ pub(super) static POWERS: [[u64; 8]; 3] = {
     powers
 };
 
+/// Source of a byte that holds the first digit. The top bit makes a shuffle of AVX2 write 0 for it
+/// and for [`ZERO`]; a permutation of AVX-512 ignores that bit, and finds both behind 64 digits.
+pub(super) const FIRST: u8 = 0x80 | 64;
+const ZERO: u8 = 0x80 | 65;
+
 /// Layout of numbers with one decimal exponent, for 17 digits or for a first digit of 0.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
@@ -88,8 +93,6 @@ pub(super) static LENS: [[u8; 64]; 2] = {
 };
 
 const fn form(at: usize) -> (Form, usize, usize) {
-    const FIRST: u8 = 64;
-    const ZERO: u8 = 65;
     let exponent = at as i32 / 2 + DECIMAL_MIN;
     let point = if exponent < 0 { 1 } else { exponent as usize + 1 };
     let mut form = Form { from: [ZERO; 32], add: [b'0'; 32] };
