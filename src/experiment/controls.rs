@@ -17,10 +17,15 @@ use super::cell::Cell;
 /// Fewest blocks from which controls can tell anything. A shorter run has none.
 pub const BLOCKS_MIN: u32 = UNITS_MIN as u32;
 
+/// Delay of a request with an array below 1 KiB.
 pub const DELAY_NS: u64 = 500;
 
-/// Second delay, which comes on top of the first.
-pub const SECOND_DELAY_NS: u64 = 200;
+/// More for each KiB of the array, a tenth of what tonic costs: no run could find 500 ns in the
+/// price of a mebibyte.
+const DELAY_NS_PER_KIB: u64 = 128;
+
+/// Second delay, as a share of the first, which it contains.
+const SECOND_DELAY: (u64, u64) = (7, 5);
 
 pub fn cells(cells: &[Cell]) -> Vec<Cell> {
     let tried = |cell: &&Cell| cell.skip.is_none() && matches!(cell.rung, AnyRung::Own(_));
@@ -46,9 +51,11 @@ pub fn cells(cells: &[Cell]) -> Vec<Cell> {
         let control = |variant| Cell { variant, parent: None, reference: None, ..rung.clone() };
         controls.push(control(Variant::Twin));
         if Some(*bytes) == smallest && is_deep(*in_flight) {
-            controls.push(control(Variant::Delayed { ns: DELAY_NS }));
+            let ns = DELAY_NS + bytes / 1024 * DELAY_NS_PER_KIB;
+            controls.push(control(Variant::Delayed { ns }));
             if times == 0 {
-                controls.push(control(Variant::Delayed { ns: DELAY_NS + SECOND_DELAY_NS }));
+                let (more, than) = SECOND_DELAY;
+                controls.push(control(Variant::Delayed { ns: ns / than * more }));
             }
         }
     }
@@ -104,6 +111,24 @@ mod tests {
             delays,
             ["uring/h2/protobuf 8 B 1x1000 +500 ns", "uring/h2/protobuf 8 B 1x1000 +700 ns"]
         );
+    }
+
+    #[test]
+    fn a_large_array_has_a_delay_that_can_be_seen_beside_its_cost() {
+        let options = RunOptions {
+            rungs: Some("uring/h2/protobuf".into()),
+            sizes: Some(vec![1 << 20]),
+            ..RunOptions::new(Preset::Quick)
+        };
+        let cells = options.plan().unwrap().cells;
+        let delays: Vec<u64> = cells
+            .iter()
+            .filter_map(|cell| match cell.variant {
+                Variant::Delayed { ns } => Some(ns),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(delays, [131_572, 184_198]);
     }
 
     #[test]

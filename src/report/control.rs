@@ -107,17 +107,18 @@ impl Control {
 
     pub(super) fn line(&self) -> String {
         let Control { rung, added_ns, base, .. } = self;
-        let (found, base, verdict) = (self.found(), base.about(), self.verdict());
+        let (added, found) = (units::time(*added_ns), self.found());
+        let (base, verdict) = (base.about(), self.verdict());
         format!(
-            "control: {rung} with {added_ns:.0} ns added to each request{base} costs {found} more: \
-             {verdict}"
+            "control: {rung} with {added} added to each request{base} costs {found} more: {verdict}"
         )
     }
 
     /// Returns the result as a sentence.
     pub(super) fn sentence(&self) -> String {
         let (found, verdict) = (self.found(), self.verdict());
-        format!("{:.0} ns that were added on purpose cost {found}: {verdict}.", self.added_ns)
+        let added = units::time(self.added_ns);
+        format!("{added} that were added on purpose cost {found}: {verdict}.")
     }
 
     fn found(&self) -> String {

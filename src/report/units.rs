@@ -70,9 +70,17 @@ pub(super) fn ratio(interval: &Interval) -> String {
 
 /// `512 ns [480 to 540]`.
 pub(super) fn time_interval(interval: &Interval) -> String {
-    let estimate = format!("{:.0} ns", interval.estimate);
+    let (low, high) = interval.range.unwrap_or((interval.estimate, interval.estimate));
+    let largest = interval.estimate.abs().max(low.abs()).max(high.abs());
+    let steps = [(1e6, "ms"), (1e3, "µs")];
+    // Below ten of a unit, whole numbers of the next smaller one say more.
+    let (step, unit) =
+        steps.into_iter().find(|(step, _)| largest >= 10.0 * step).unwrap_or((1.0, "ns"));
+    let places = usize::from(largest < 100.0 * step && step > 1.0);
+    let number = |ns: f64| format!("{:.places$}", ns / step);
+    let estimate = format!("{} {unit}", number(interval.estimate));
     match interval.range {
-        Some((low, high)) => format!("{estimate} [{low:.0} to {high:.0}]"),
+        Some((low, high)) => format!("{estimate} [{} to {}]", number(low), number(high)),
         None => estimate,
     }
 }

@@ -53,14 +53,16 @@ pub(super) fn render(run: &Run, answer: &Answer<'_>, width: usize) -> String {
 fn layers(loads: &[Layers]) -> String {
     let sentence = |load: &Layers| {
         let (step, scale) = (load.largest()?, load.scale());
-        Some(format!(
-            "{}: {} takes most, {} of {} {}.",
-            load.title,
-            step.name,
-            scale.interval(&step.ns),
-            scale.number(load.tonic_ns),
-            scale.unit
-        ))
+        let (title, name, price) = (&load.title, step.name, scale.interval(&step.ns));
+        let (whole, unit) = (scale.number(load.tonic_ns), scale.unit);
+        // Another layer can make a call cheaper, so that one costs more than all together.
+        Some(match step.ns.estimate <= load.tonic_ns {
+            true => format!("{title}: {name} takes most, {price} of {whole} {unit}."),
+            false => format!(
+                "{title}: {name} adds most, {price} {unit}; other layers make a call cheaper, and \
+                 all together cost {whole} {unit}."
+            ),
+        })
     };
     loads.iter().filter_map(sentence).collect::<Vec<_>>().join(" ")
 }

@@ -117,6 +117,21 @@ fn sentences_say_what_the_tables_say_and_what_is_open() {
 }
 
 #[test]
+fn a_layer_that_costs_more_than_all_together_is_not_called_a_part() {
+    let mut run = run();
+    for trial in &mut run.trials {
+        let Outcome::Measured(measured) = &mut trial.outcome else { continue };
+        if trial.rung == CHAIN[0].0 && trial.in_flight == 1000 {
+            measured.server_cpu.as_mut().expect("it has a clock").total_ns /= 3;
+        }
+    }
+    let text = text(&run);
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("h2 crate, not ours adds most, 7."), "{text}");
+    assert!(flat.contains("other layers make a call cheaper"), "{text}");
+}
+
+#[test]
 fn lines_fit_the_width_and_the_answer_a_screen() {
     for width in [80, 100] {
         let text = answer::render(&run(), width).expect("an answer");
