@@ -113,7 +113,7 @@ impl CompareArgs {
         match (is_run(old), is_run(new)) {
             (true, true) => self.runs(&old[0], &new[0]),
             (false, false) => self.builds(),
-            _ => Err(usage("compare two folders or pages of records, or two programs")),
+            _ => Err(usage("compare two folders of records, or their pages, or two programs")),
         }
     }
 
