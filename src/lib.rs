@@ -75,12 +75,12 @@
 //!                       process_tree sched_stats tracer]
 //!     profile/          samples of a process, and the layer of each sample
 //!                       [c_functions classify kernel_symbols modules perf_file perf_record
-//!                       program_file recorder resolve rules sampler sampling]
+//!                       program_file recorder resolve rules sampler sampling stacks]
 //! stats/                pure numbers: estimates, intervals, verdicts
 //!                       [bootstrap components family forecast histogram location model scatter
 //!                       student trend verdict]
 //! record/               schema of a run, composed of structs of the rooms that measure
-//!                       [client measurement server trial validity]
+//!                       [client measurement server stacks trial validity]
 //!     trial_spec/       document that describes a trial
 //!                       [load nanoseconds server]
 //! driver/               sockets and event loops, one policy for all connections
@@ -114,8 +114,8 @@
 //! report/               records to text, tables and CSV
 //!                       [aggregate background_load ceiling cell clients columns comparable
 //!                       compare compare_runs control core_speed counts csv forecast malloc
-//!                       markdown markup model noise open profile run scatter seed sockets status
-//!                       summary table text units warning wrap]
+//!                       markdown markup model noise open palette profile run scatter seed sockets
+//!                       status summary svg table text units warning wrap]
 //!     closure/          differences of rungs by layer, and whether their axis explains them
 //!                       [costs pair planted text]
 //!     answer/           what the main job asks, in tables and sentences
@@ -123,7 +123,9 @@
 //!         advice/       server and encoding for one array, and what would change the choice
 //!                       [clients decision sentences]
 //!         picture/      the tables as an SVG
-//!                       [bar choice encodings layers rows svg]
+//!                       [bar choice encodings layers rows]
+//!     stacks/           call stacks of profiles for other viewers, and as a picture
+//!                       [collapsed firefox icicle]
 //!     page/             one page of HTML with all that a run shows, and its records
 //!                       [cells chart dots environment figure heat kind layers sizes subject text
 //!                       theme waterfall]
@@ -132,7 +134,7 @@
 //! cli/                  flags of the programs, and all output
 //!                       [advise compare exec external interrupt ladder load measure ndecho
 //!                       old_names output profile progress run_folder server shell snippets
-//!                       spec_file values]
+//!                       spec_file stacks values]
 //! bin/                  the programs
 //!                       [ndecho tonic-server uring-server]
 //! ```

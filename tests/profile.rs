@@ -6,6 +6,7 @@
 #[path = "common/process.rs"]
 mod process;
 
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 
 use process::Server;
@@ -49,15 +50,16 @@ fn path() -> String {
 
 /// Returns the shares of the layers of a loaded server in per cent, and the whole text.
 fn profile(server: &Server) -> (Vec<(String, f64)>, String) {
-    profile_in(&path(), server)
+    profile_in(&path(), server, &[])
 }
 
-/// Like [`profile`], with `perf` only if it is in the folders of `path`.
-fn profile_in(path: &str, server: &Server) -> (Vec<(String, f64)>, String) {
+/// Like [`profile`], with `flags`, and with `perf` only if it is in the folders of `path`.
+fn profile_in(path: &str, server: &Server, flags: &[&str]) -> (Vec<(String, f64)>, String) {
     let _load = load(server);
     let pid = server.pid().to_string();
     let output = Command::new(NDECHO)
         .args(["profile", "--pid", &pid, "--duration", "1500ms"])
+        .args(flags)
         .env("PATH", path)
         .output()
         .expect("the program is here");
@@ -139,7 +141,7 @@ fn samples_without_perf_have_the_same_layers() {
     }
     let server = Server::start(NDECHO, &["serve", "uring/h2/protobuf", "--cpu", "0"]);
     let (with, with_text) = profile(&server);
-    let (without, without_text) = profile_in("", &server);
+    let (without, without_text) = profile_in("", &server, &[]);
     let all: f64 = without.iter().map(|(_, share)| share).sum();
     assert!((99.0..101.0).contains(&all), "{without_text}");
     assert!(share(&without, "unattributed") < 5.0, "{without_text}");
@@ -201,4 +203,48 @@ fn a_layer_without_a_place_is_refused_with_those_that_have_one() {
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("no place for a delay in HTTP framing"), "{text}");
     assert!(text.contains("codec decode, application, allocator, user copies"), "{text}");
+}
+
+/// Shares in per cent of the layers of collapsed stacks, whose first frame is the layer.
+fn collapsed_shares(text: &str) -> BTreeMap<String, f64> {
+    let stacks: Vec<(&str, f64)> = text
+        .lines()
+        .map(|line| {
+            let (stack, samples) = line.rsplit_once(' ').expect("a stack and its samples");
+            let (layer, _) = stack.split_once(';').expect("a layer and a function");
+            (layer, samples.parse().expect("a number"))
+        })
+        .collect();
+    let all: f64 = stacks.iter().map(|(_, samples)| samples).sum();
+    let mut shares = BTreeMap::new();
+    for (layer, samples) in stacks {
+        *shares.entry(layer.to_owned()).or_default() += samples / all * 100.0;
+    }
+    shares
+}
+
+#[test]
+fn exports_of_a_process_have_the_samples_of_its_table() {
+    if !can_profile() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let [firefox, collapsed, icicle] = [file("a.json"), file("a.txt"), file("a.svg")];
+    let server = Server::start(NDECHO, &["serve", "uring/h2/protobuf", "--cpu", "0"]);
+    let flags = ["--firefox", &firefox, "--collapsed", &collapsed, "--icicle", &icicle];
+    let (table, text) = profile_in(&path(), &server, &flags);
+    let read = |path: &str| std::fs::read_to_string(path).expect("the file is written");
+    let shares = collapsed_shares(&read(&collapsed));
+    let svg = read(&icicle);
+    for (layer, share) in &table {
+        let found = shares.get(layer).copied().unwrap_or(0.0);
+        assert!((found - share).abs() < 0.051, "{layer}: {found} in {text}");
+        assert!(svg.contains(&format!("{layer} {share:.1} %</text>")), "{layer}: {text}");
+    }
+    assert_eq!(shares.len(), table.len(), "{text}");
+    let profile: serde_json::Value = serde_json::from_str(&read(&firefox)).expect("JSON");
+    let weights = profile["threads"][0]["samples"]["weight"].as_array().expect("a column");
+    let samples: u64 = weights.iter().filter_map(serde_json::Value::as_u64).sum();
+    assert!(text.contains(&format!("{samples} samples")), "{samples}: {text}");
 }

@@ -19,4 +19,5 @@ pub mod server;
 mod shell;
 mod snippets;
 mod spec_file;
+mod stacks;
 pub mod values;

@@ -16,7 +16,8 @@ use crate::cli::load::KnobArgs;
 use crate::cli::measure::{self, TestbedArgs, header, now_unix_s};
 use crate::cli::output::{Failure, print, tell};
 use crate::cli::progress::Analysis;
-use crate::cli::run_folder::read;
+use crate::cli::run_folder::{read, read_stacks};
+use crate::cli::stacks::StacksArgs;
 use crate::cli::values;
 use crate::experiment::options::{BUSY_POLL, RunOptions};
 use crate::experiment::plan::Plan;
@@ -29,6 +30,7 @@ use crate::ladder::select;
 use crate::probe::profile::{Profile, Recorder};
 use crate::record::Line;
 use crate::report::profile as report;
+use crate::report::stacks::Profiled;
 
 const LAUNCH_TIME: Duration = Duration::from_millis(400);
 
@@ -120,11 +122,15 @@ pub struct ProfileArgs {
     folders: ExternalArgs,
 
     #[command(flatten)]
+    stacks: StacksArgs,
+
+    #[command(flatten)]
     testbed: TestbedArgs,
 }
 
 impl ProfileArgs {
     pub(super) fn run(&self) -> Result<(), Failure> {
+        self.stacks.check().map_err(Failure::Usage)?;
         if let Some(pid) = self.pid {
             let time = self.duration.unwrap_or(PROCESS_TIME);
             if time > PROCESS_TIME_MAX {
@@ -156,7 +162,8 @@ impl ProfileArgs {
             profile.samples > 0,
             "process {pid} used no CPU time in this while; load it, or take a longer --duration"
         );
-        print(&report::of_process(&profile))
+        print(&report::of_process(&profile))?;
+        self.stacks.write(&[Profiled::of_process(pid, &profile)])
     }
 
     fn sample(
@@ -214,10 +221,15 @@ impl ProfileArgs {
         records.append(&Line::Header(Box::new(header)))?;
         let analysis = Analysis { is_enough: |_| false, forecast: |_, _| None };
         let totals = measure::run(&testbed, &plan, &mut records, Vec::new(), stop, analysis)?;
-        let text = report::render(&read(&testbed.out)?)
+        let mut run = read(&testbed.out)?;
+        let text = report::render(&run)
             .context("no server was profiled; the warnings above and the records tell why")?;
         let path = testbed.out.join(RECORDS);
         print(&format!("{text}\nrecords: {}\n", path.display()))?;
+        if self.stacks.names_files() {
+            read_stacks(&mut run, &testbed.out)?;
+            self.stacks.write(&Profiled::of_run(&run))?;
+        }
         if totals.interrupted {
             bail!("stopped before its end");
         }

@@ -9,7 +9,8 @@ use flate2::read::MultiGzDecoder;
 
 use crate::axis::external;
 use crate::cli::output::tell;
-use crate::experiment::records::RECORDS;
+use crate::experiment::records::{RECORDS, STACKS};
+use crate::record::TrialStacks;
 use crate::report::{Run, page};
 
 /// First bytes of a file of gzip (RFC 1952, section 2.3.1).
@@ -20,23 +21,12 @@ const PAGE_START: &str = "<!doctype html";
 
 /// Reads the records in the folder `place`, or in the file of that name.
 pub(super) fn read(place: &Path) -> anyhow::Result<Run> {
-    let path = records_of(place);
+    let path = if place.is_dir() { file_of(place, RECORDS) } else { place.to_owned() };
     let name = path.display();
-    let mut text = std::fs::read(&path).with_context(|| name.to_string())?;
-    if text.starts_with(GZIP_MAGIC) {
-        let mut plain = Vec::new();
-        MultiGzDecoder::new(text.as_slice())
-            .read_to_end(&mut plain)
-            .with_context(|| format!("{name} cannot be decompressed"))?;
-        text = plain;
+    let mut text = text(&path)?;
+    if is_page(&text) {
+        text = page::extract(&text).with_context(|| name.to_string())?;
     }
-    // Bytes that are not text make an invalid line, whose error names the line.
-    let text = String::from_utf8_lossy(&text);
-    let text = if is_page(&text) {
-        page::extract(&text).with_context(|| name.to_string())?.into()
-    } else {
-        text
-    };
     if external::are_old(&text) {
         tell(format!("{name}: external servers are now named external/..., not peer/..."));
     }
@@ -61,11 +51,38 @@ fn is_page(text: &str) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(PAGE_START))
 }
 
-fn records_of(place: &Path) -> PathBuf {
-    if !place.is_dir() {
-        return place.to_owned();
+/// Reads the call stacks of the run in `folder` into its profiles. Stacks that cannot be read are
+/// left out.
+pub(super) fn read_stacks(run: &mut Run, folder: &Path) -> anyhow::Result<()> {
+    let path = file_of(folder, STACKS);
+    let text = text(&path)?;
+    // A killed run leaves a last line without its end.
+    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+    for (number, line) in (1..).zip(whole.lines()) {
+        match serde_json::from_str::<TrialStacks>(line) {
+            Ok(stacks) => _ = stacks.restore(&mut run.trials),
+            Err(error) => tell(format!("{}: line {number} is left out: {error}", path.display())),
+        }
     }
-    let plain = place.join(RECORDS);
-    let compressed = place.join(format!("{RECORDS}.gz"));
+    Ok(())
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    let name = path.display();
+    let mut bytes = std::fs::read(path).with_context(|| name.to_string())?;
+    if bytes.starts_with(GZIP_MAGIC) {
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(bytes.as_slice())
+            .read_to_end(&mut plain)
+            .with_context(|| format!("{name} cannot be decompressed"))?;
+        bytes = plain;
+    }
+    // Bytes that are not text make an invalid line, whose error names the line.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn file_of(folder: &Path, name: &str) -> PathBuf {
+    let plain = folder.join(name);
+    let compressed = folder.join(format!("{name}.gz"));
     if compressed.exists() && !plain.exists() { compressed } else { plain }
 }

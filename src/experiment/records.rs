@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use crate::record::Line;
+use crate::record::{Line, TrialStacks};
 
 pub const RECORDS: &str = "records.jsonl";
+
+/// File with the call stacks of the profiled trials.
+pub const STACKS: &str = "stacks.jsonl";
 
 /// Bytes that must fit on the disk of the records.
 const ROOM_BYTES: usize = 1024 * 1024;
@@ -54,6 +57,16 @@ impl Records {
 
     pub fn folder(&self) -> &Path {
         self.path.parent().expect("the path ends with the name of the file")
+    }
+
+    /// Appends the stacks of a trial to the file of stacks, which the first one makes.
+    pub fn append_stacks(&self, stacks: &TrialStacks) -> anyhow::Result<()> {
+        let path = self.folder().join(STACKS);
+        let text = serde_json::to_string(stacks).expect("stacks are plain data") + "\n";
+        let open = || OpenOptions::new().append(true).create(true).open(&path);
+        open()
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write to {}; make room", path.display()))
     }
 
     pub fn resume(folder: &Path) -> anyhow::Result<Records> {

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use crate::load::conformance;
 use crate::probe::memory;
+use crate::probe::profile::Stacks;
 use crate::record::validity;
-use crate::record::{Client, Conformance, Line, Outcome, Trial, VERSION, Variant};
+use crate::record::{Client, Conformance, Line, Outcome, Trial, TrialStacks, VERSION, Variant};
 
 use super::cell::Cell;
 use super::group::{self, Group};
@@ -288,6 +289,13 @@ impl<'a> Session<'a> {
         let is_shared = self.runner.testbed.shares_core();
         if trial.counts.is_none() {
             trial.discarded = validity::objection(&trial, is_shared);
+        }
+        if let Some(stacks) = TrialStacks::of_trial(&trial) {
+            self.records.append_stacks(&stacks)?;
+        }
+        if let Some(profile) = &mut trial.profile {
+            // They are not needed any more.
+            profile.stacks = Stacks::default();
         }
         let line = Line::Trial(Box::new(trial));
         self.records.append(&line)?;

@@ -19,6 +19,7 @@ use crate::probe::os_noise::OsNoise;
 mod client;
 mod measurement;
 mod server;
+mod stacks;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trial;
@@ -29,6 +30,7 @@ pub use crate::probe::injected_delay::DelayTotals;
 pub use client::Client;
 pub use measurement::{CLIENT_BUSY, Http2Settings, Measurement, ScheduleReport, Slice};
 pub use server::ServerReport;
+pub use stacks::TrialStacks;
 pub use trial::{ArrayInfo, Counts, Outcome, RequestCounts, Side, Trial, Variant};
 
 /// Version of the format. A reader refuses other versions.

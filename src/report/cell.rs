@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::axis::Family;
+use crate::probe::profile::Profile;
 use crate::record::trial_spec::{LoadSpec, RequestHeaders};
 use crate::record::{Client, Measurement, Outcome, Slice, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
@@ -50,6 +51,14 @@ impl<'a> CellTrials<'a> {
 
     pub(super) fn is(&self, rung: &str, variant: Variant) -> bool {
         self.first().rung == rung && self.first().variant == variant
+    }
+
+    /// Returns the profiles that count, each with the number of its launch.
+    pub(super) fn profiles(&self) -> impl Iterator<Item = (u32, &'a Profile)> {
+        let is_used = |trial: &&&Trial| trial.discarded.is_none() || self.is_noisy();
+        let used = self.0.iter().filter(is_used);
+        let profiles = used.filter_map(|trial| Some((trial.launch(), trial.profile.as_deref()?)));
+        profiles.filter(|(_, profile)| profile.samples > 0)
     }
 
     pub(super) fn obstacle(&self) -> Option<String> {

@@ -8,6 +8,7 @@
 //! | trials to rows | [`aggregate`]: `status`, `ceiling`, [`noise`], [`control`], [`scatter`] |
 //! | figures over several cells | [`clients`], [`model`], [`open`], [`counts`], [`forecast`] |
 //! | samples to layers | [`profile`], [`closure`] |
+//! | call stacks for other viewers, and as a picture | [`stacks`], `palette`, `svg` |
 //! | two builds or runs | [`compare`], [`comparable`], [`compare_runs`] |
 //! | the main job's questions | [`answer`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
@@ -37,13 +38,16 @@ pub mod model;
 pub mod noise;
 pub mod open;
 pub mod page;
+mod palette;
 pub mod profile;
 pub mod run;
 pub mod scatter;
 pub mod seed;
 mod sockets;
+pub mod stacks;
 mod status;
 pub mod summary;
+mod svg;
 pub mod table;
 pub mod text;
 pub mod units;

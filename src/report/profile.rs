@@ -126,14 +126,7 @@ pub(super) fn of_cells(cells: &[CellTrials<'_>]) -> Vec<RungLayers> {
 impl<'a> Column<'a> {
     fn new(cells: &[CellTrials<'a>], profiled: &CellTrials<'a>) -> Option<Column<'a>> {
         let rung = profiled.first().rung.as_str();
-        let is_used = |trial: &&&Trial| trial.discarded.is_none() || profiled.is_noisy();
-        let launches: Vec<(u32, &'a Profile)> = profiled
-            .0
-            .iter()
-            .filter(is_used)
-            .filter_map(|trial| Some((trial.launch(), trial.profile.as_deref()?)))
-            .filter(|(_, profile)| profile.samples > 0)
-            .collect();
+        let launches: Vec<(u32, &'a Profile)> = profiled.profiles().collect();
         if launches.is_empty() {
             return None;
         }

@@ -82,6 +82,15 @@ pub(super) fn classify(rules: &Rules, stack: &[Frame]) -> Decision {
     by_type.unwrap_or(nothing)
 }
 
+/// Returns the layer that a function decides by itself, wherever it stands on a stack.
+pub(super) fn own_layer(rules: &Rules, frame: &Frame) -> Option<Layer> {
+    if frame.place == Place::Kernel {
+        return rules.kernel(&frame.function);
+    }
+    let (target, _) = decide(rules, 0, frame)?;
+    Some(layer(rules, target, std::slice::from_ref(frame)))
+}
+
 fn decide(rules: &Rules, index: usize, frame: &Frame) -> Option<(Target, Basis)> {
     let by_source = if index == 0 { Basis::OwnFrame } else { Basis::Caller };
     match &frame.place {

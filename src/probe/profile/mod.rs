@@ -21,11 +21,12 @@ mod resolve;
 mod rules;
 mod sampler;
 mod sampling;
+mod stacks;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -39,11 +40,15 @@ pub use self::recorder::Recorder;
 use self::resolve::Resolver;
 use self::rules::Rules;
 pub use self::sampling::{FILE_BYTES_MAX, FREQUENCY_HZ, RecorderError};
+pub use self::stacks::{CallStack, StackFunction, Stacks, StacksError};
 
 /// Functions of a layer that a profile names.
 const FUNCTIONS_MAX: usize = 5;
 
 const UNKNOWN_MAX: usize = 10;
+
+/// Name in place of a function of samples without a stack.
+const NO_STACK: &str = "(no stack)";
 
 /// Letters of a function that drops a value, whose name holds the whole type.
 const TYPE_LETTERS: usize = 60;
@@ -67,6 +72,10 @@ pub struct Profile {
     /// True if the user may not sample the kernel, so that the samples are those of the program.
     #[serde(default)]
     pub is_user_only: bool,
+    /// Call stacks of the samples. They are larger than all the rest, so records leave them out and
+    /// a file beside the records holds them.
+    #[serde(skip)]
+    pub stacks: Stacks,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -81,6 +90,13 @@ pub struct LayerSamples {
 pub struct FunctionSamples {
     pub function: String,
     pub samples: u64,
+}
+
+/// Samples with the same stack, whose innermost function is the first one.
+struct Decided {
+    stack: Vec<Frame>,
+    decision: Decision,
+    samples: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -108,10 +124,17 @@ impl Profile {
         };
         let rules = Rules::built_in();
         let mut functions: BTreeMap<Layer, BTreeMap<String, u64>> = BTreeMap::new();
-        for (stack, samples) in stacks {
-            let decision = classify::classify(rules, &stack);
+        let decided: Vec<Decided> = stacks
+            .into_iter()
+            .map(|(stack, samples)| {
+                let decision = classify::classify(rules, &stack);
+                Decided { stack, decision, samples }
+            })
+            .collect();
+        profile.stacks = call_stacks(&decided);
+        for Decided { stack, decision, samples } in decided {
             profile.add(&stack, decision, samples);
-            let function = stack.get(decision.frame).map_or_else(|| "(no stack)".to_owned(), label);
+            let function = stack.get(decision.frame).map_or_else(|| NO_STACK.to_owned(), label);
             *functions.entry(decision.layer).or_default().entry(function).or_default() += samples;
         }
         if let Some(unknown) = functions.get(&Layer::Unattributed) {
@@ -135,6 +158,28 @@ impl Profile {
             self.interrupts_enabled += samples;
         }
     }
+}
+
+/// Names the functions of stacks as a table shows them.
+fn call_stacks(samples: &[Decided]) -> Stacks {
+    let rules = Rules::built_in();
+    let mut known: HashMap<&Frame, StackFunction> = HashMap::new();
+    for frame in samples.iter().flat_map(|sample| &sample.stack) {
+        known.entry(frame).or_insert_with(|| StackFunction {
+            name: label(frame),
+            layer: classify::own_layer(rules, frame),
+        });
+    }
+    let nothing = StackFunction { name: NO_STACK.to_owned(), layer: None };
+    let stacks = samples.iter().map(|Decided { stack, decision, samples }| {
+        let mut functions: Vec<&StackFunction> = stack.iter().rev().map(|it| &known[it]).collect();
+        if functions.is_empty() {
+            functions.push(&nothing);
+        }
+        let decided = functions.len() - 1 - decision.frame;
+        CallStack { functions, decided, layer: decision.layer, samples: *samples }
+    });
+    stacks.collect()
 }
 
 /// Returns the name of a function as a table shows it: with its source file, without generic

@@ -1,6 +1,6 @@
 //! Bars with whiskers on a linear scale.
 
-use super::svg::Svg;
+use crate::report::svg::Svg;
 
 /// Height of a bar, and of the ends of its whisker.
 pub(super) const HEIGHT: f64 = 10.0;

@@ -5,7 +5,7 @@ use super::super::encodings::{Encodings, Row};
 use super::bar::{Bar, Kind};
 use super::draw_title;
 use super::rows::{self, Line};
-use super::svg::Svg;
+use crate::report::svg::Svg;
 
 /// Draws the panel below `top`. Returns its lower edge.
 pub(super) fn draw(svg: &mut Svg, top: f64, table: &Encodings) -> f64 {

@@ -3,8 +3,8 @@
 use super::super::layers::{CHAIN, Layers, TITLE};
 use super::super::load_cells::Ratio;
 use super::bar::{Bar, Kind, Scale};
-use super::svg::Svg;
 use super::{LEFT, RIGHT, draw_title};
+use crate::report::svg::Svg;
 
 /// Columns side by side; further loads have a panel of their own.
 pub(super) const COLUMNS_MAX: usize = 3;

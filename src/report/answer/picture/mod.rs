@@ -9,15 +9,14 @@ mod choice;
 mod encodings;
 mod layers;
 mod rows;
-mod svg;
 
 use super::super::Run;
+use super::super::svg::Svg;
 use super::super::wrap::wrap;
 use super::load_cells::Ratio;
 use super::{Answer, facts, sentences, warnings};
 
 use bar::{HEIGHT, Kind};
-use svg::Svg;
 
 const STYLE: &str = include_str!("style.css");
 

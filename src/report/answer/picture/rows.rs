@@ -1,8 +1,8 @@
 //! Rows with a label, a cost, a bar and a ratio, on one scale.
 
 use super::bar::{Bar, HEIGHT, Scale};
-use super::svg::Svg;
 use super::{LEFT, RIGHT};
+use crate::report::svg::Svg;
 
 const ROW: f64 = 18.0;
 

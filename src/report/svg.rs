@@ -2,12 +2,23 @@
 
 use std::fmt::Write as _;
 
-use super::super::super::markup::{decimal, escape};
+use super::markup::{decimal, escape};
 
 /// Elements in drawing order.
 #[derive(Default)]
 pub(super) struct Svg {
     elements: String,
+}
+
+/// Rectangle with a text on it and a tooltip.
+pub(super) struct Area<'a> {
+    pub(super) class: &'a str,
+    pub(super) corner: (f64, f64),
+    pub(super) size: (f64, f64),
+    pub(super) tooltip: &'a str,
+    pub(super) text: &'a str,
+    /// Start of the text's baseline from the corner.
+    pub(super) text_offset: (f64, f64),
 }
 
 impl Svg {
@@ -24,6 +35,18 @@ impl Svg {
             self.elements,
             r#"<rect class="{class}" x="{x}" y="{y}" width="{width}" height="{height}"/>"#
         );
+    }
+
+    /// Adds an area with a text on it, if the text is not empty, and a tooltip.
+    pub(super) fn area(&mut self, area: &Area<'_>) {
+        let (x, y) = area.corner;
+        let _ = write!(self.elements, "<g><title>{}</title>", escape(area.tooltip));
+        self.rect(area.class, area.corner, area.size);
+        if !area.text.is_empty() {
+            let (right, down) = area.text_offset;
+            self.text("name", (x + right, y + down), area.text);
+        }
+        self.elements.push_str("</g>\n");
     }
 
     pub(super) fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
