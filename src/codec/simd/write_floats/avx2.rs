@@ -102,7 +102,7 @@ impl Digits {
     }
 }
 
-/// Spreads two numbers below 10^8 to sixteen bytes of one digit, the first digit in the lowest byte.
+/// Spreads two numbers below 10^8 to sixteen bytes of one digit, the first one in the lowest byte.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn spread(high: u64, low: u64) -> __m128i {
