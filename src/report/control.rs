@@ -164,25 +164,31 @@ fn requested_ns(cell: &CellTrials<'_>) -> Option<u64> {
 }
 
 /// Returns the injected delay per request, by block. If no server counted it, the requested delay
-/// stands. A server that waited for its core counted that time too, so its count is left out.
+/// stands. A server that waited for its core counted that time too, so its count is left out. If
+/// all of them waited, the share of that time is taken from each count.
 pub(super) fn injected(cell: &CellTrials<'_>, requested_ns: u64) -> Vec<Sample> {
-    let requested = requested_ns as f64;
     let counted = |trial: &Trial| match trial.server.as_ref()?.injected_delay? {
         DelayTotals { messages: 0, .. } => None,
         DelayTotals { messages, ns } => Some(ns as f64 / messages as f64),
     };
-    let has_waited = |trial: &Trial| {
-        trial.sched_stats.zip(trial.disturbance).is_some_and(|(stats, disturbance)| {
-            stats.others_ns as f64 > OTHERS_MAX * disturbance.wall_ns as f64
-        })
+    let waited = |trial: &Trial| {
+        let (stats, disturbance) = trial.sched_stats.zip(trial.disturbance)?;
+        Some((stats.others_ns as f64 / disturbance.wall_ns.max(1) as f64).min(1.0))
     };
-    if cell.0.iter().all(|trial| counted(trial).is_none()) {
-        let sample = |trial: &&Trial| Sample { round: trial.launch(), value: requested };
-        return cell.0.iter().map(sample).collect();
+    let samples = |value: &dyn Fn(&Trial) -> Option<f64>| -> Vec<Sample> {
+        let sample = |trial: &&Trial| Some(Sample { round: trial.launch(), value: value(trial)? });
+        cell.0.iter().filter_map(sample).collect()
+    };
+    let undisturbed = samples(&|trial| {
+        counted(trial).filter(|_| waited(trial).is_none_or(|share| share <= OTHERS_MAX))
+    });
+    if !undisturbed.is_empty() {
+        return undisturbed;
     }
-    let sample = |trial: &&Trial| {
-        let value = counted(trial).filter(|_| !has_waited(trial))?;
-        Some(Sample { round: trial.launch(), value })
-    };
-    cell.0.iter().filter_map(sample).collect()
+    let corrected =
+        samples(&|trial| Some(counted(trial)? * (1.0 - waited(trial).unwrap_or_default())));
+    if !corrected.is_empty() {
+        return corrected;
+    }
+    samples(&|_| Some(requested_ns as f64))
 }

@@ -104,8 +104,7 @@ impl Finding {
             return Finding::TooFewLaunches;
         };
         let (least, most) = (added_ns * (1.0 - tolerance), added_ns * (1.0 + tolerance));
-        let meets = |low: f64, high: f64| low <= most && high >= least;
-        if !meets(low, high) {
+        if low > most || high < least {
             return match dearest(&pair.layers) {
                 Some(other) if high < least && other.ns.estimate > added_ns / 2.0 => {
                     Finding::Elsewhere(other.layer)
@@ -114,7 +113,9 @@ impl Finding {
                 _ => Finding::WrongSize,
             };
         }
-        if !meets(clock_low, clock_high) {
+        // A cost makes its neighbours dearer: their lines leave the caches meanwhile. So the clock
+        // may find more than was planted, and the layers elsewhere say where, but never less.
+        if clock_high < least {
             return Finding::WrongSize;
         }
         let is_near = (least..=most).contains(&found.estimate);

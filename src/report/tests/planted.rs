@@ -1,6 +1,8 @@
 //! Tests of planted costs, over records of servers that spend them where they claim or elsewhere.
 
 use crate::axis::Layer;
+use crate::probe::disturbance::Disturbance;
+use crate::probe::sched_stats::SchedStats;
 use crate::record::tests::{header, trial};
 use crate::record::{DelayTotals, ServerReport, Trial, Variant};
 use crate::report::closure::{Finding, Planted, render, sections};
@@ -72,6 +74,28 @@ fn a_cost_is_found_in_the_layer_that_it_was_planted_in() {
         assert!(text.contains("Planted: 1 of 1 known costs were found"), "{text}");
         assert!(text.contains(&format!("500 ns were planted in {layer}: found")), "{text}");
     }
+}
+
+#[test]
+fn a_cost_that_makes_other_layers_dearer_is_found_in_its_own() {
+    let mut planted = with(Layer::Runtime, ADDED_NS);
+    planted.push((Layer::KernelCopy, 120));
+    let run = run(OWN, Layer::Runtime, &planted);
+    assert_eq!(only(&run).finding, Finding::Found);
+    let text = flat(&render(&run, 100).expect("it is attributed"));
+    assert!(text.contains("elsewhere"), "{text}");
+}
+
+#[test]
+fn the_account_of_servers_that_all_waited_is_corrected_by_their_waits() {
+    let mut run = run(OWN, Layer::Runtime, &with(Layer::Runtime, ADDED_NS));
+    for trial in run.trials.iter_mut().filter(|trial| trial.server.is_some()) {
+        trial.disturbance = Some(Disturbance { wall_ns: 1000, ..Disturbance::default() });
+        trial.sched_stats = Some(SchedStats { others_ns: 40, ..SchedStats::default() });
+    }
+    let planted = only(&run);
+    assert!((planted.added_ns - 480.0).abs() < 1.0, "{}", planted.added_ns);
+    assert_eq!(planted.finding, Finding::Found);
 }
 
 #[test]
