@@ -26,7 +26,6 @@ use bytes::Bytes;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use ndecho::array::{DType, NdArray, Shape};
-use ndecho::axis;
 use ndecho::codec::{self, ArrayCodec, Level, implementations};
 use ndecho::service::codecs::CodecSet;
 use ndecho::service::echo::{Echoed, echo, echo_shared};
@@ -45,9 +44,6 @@ const LARGE: (&str, u64) = ("256MiB", 256 << 20);
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let Some([codec, data, work]) = args.strip_prefix(&["count".to_owned()]) {
-        return run_once(codec, data, work);
-    }
     // Cargo passes `--bench`; further arguments are a filter or another mode.
     let args: Vec<&str> = args.iter().map(String::as_str).filter(|arg| *arg != "--bench").collect();
     println!("{BASELINE}\n");
@@ -57,25 +53,6 @@ fn main() {
     criterion_groups();
     if args.is_empty() {
         print_table(&[]);
-    }
-}
-
-/// Runs one kind of work on 64 KiB once, in a function of its own, for `.ci/instructions`.
-fn run_once(codec: &str, data: &str, work: &str) {
-    let codec: axis::Codec = codec.parse().unwrap_or_else(|error| panic!("{error}"));
-    let codec = codec::implementation(codec).expect("a codec that decodes");
-    let data = Data::ALL.into_iter().find(|kind| kind.name() == data);
-    let mut case = Case::new(codec, data.expect("a kind of numbers of the table"), 64 << 10);
-    counted(&mut case, work);
-}
-
-/// Function that callgrind counts; the buffers have been used before.
-#[inline(never)]
-fn counted(case: &mut Case, work: &str) {
-    match work {
-        "decode" => case.decode(),
-        "encode" => case.encode(),
-        _ => _ = case.echo(),
     }
 }
 

@@ -74,8 +74,8 @@
 //!                       disturbance elf host injected_delay memory neighbours os_noise
 //!                       process_tree sched_stats tracer]
 //!     profile/          samples of a process, and the layer of each sample
-//!                       [c_functions classify kernel_symbols modules perf_file perf_record
-//!                       program_file recorder resolve rules sampler sampling stacks]
+//!                       [c_functions callgrind classify kernel_symbols modules perf_file
+//!                       perf_record program_file recorder resolve rules sampler sampling stacks]
 //! stats/                pure numbers: estimates, intervals, verdicts
 //!                       [bootstrap components family forecast histogram location model scatter
 //!                       student trend verdict]
@@ -103,6 +103,8 @@
 //!                       schedule steady_state traffic verify worker]
 //! server/               builds a rung: matches every axis once
 //!                       [bind build usage]
+//!     lane/             protocols over a replayed conversation in memory, and codecs alone
+//!                       [codec machine peer replies tape]
 //! experiment/           plan, order of launches, child processes, records
 //!                       [ab advice any_rung cell client concurrency controls group launch
 //!                       null_server open_loop options order pace plan planted preflight preset
@@ -113,9 +115,9 @@
 //!                       [h2load wrk]
 //! report/               records to text, tables and CSV
 //!                       [aggregate background_load ceiling cell clients columns comparable
-//!                       compare compare_runs control core_speed counts csv forecast malloc
-//!                       markdown markup model noise open palette profile run scatter seed sockets
-//!                       status summary svg table text units warning wrap]
+//!                       compare compare_runs control core_speed counts csv forecast lanes
+//!                       malloc markdown markup model noise open palette profile run scatter seed
+//!                       sockets status summary svg table text units warning wrap]
 //!     closure/          differences of rungs by layer, and whether their axis explains them
 //!                       [costs pair planted text]
 //!     answer/           what the main job asks, in tables and sentences
@@ -132,7 +134,7 @@
 //!         records/      records packed into a page, and read back
 //!                       [columns condense]
 //! cli/                  flags of the programs, and all output
-//!                       [advise compare exec external interrupt ladder load measure ndecho
+//!                       [advise compare exec external interrupt ladder lanes load measure ndecho
 //!                       old_names output profile progress run_folder server shell snippets
 //!                       spec_file stacks values]
 //! bin/                  the programs

@@ -7,6 +7,7 @@ pub mod exec;
 pub mod external;
 mod interrupt;
 pub mod ladder;
+mod lanes;
 pub mod load;
 mod measure;
 pub mod ndecho;

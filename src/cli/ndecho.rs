@@ -16,6 +16,7 @@ use crate::cli::compare::{self, CompareArgs};
 use crate::cli::exec::ExecArgs;
 use crate::cli::external::ExternalArgs;
 use crate::cli::ladder::LadderArgs;
+use crate::cli::lanes::LanesArgs;
 use crate::cli::load::LoadArgs;
 use crate::cli::old_names;
 use crate::cli::output::{Failure, Format, exit, leave, print, render, tell, usage};
@@ -58,6 +59,8 @@ enum Command {
     Profile(Box<ProfileArgs>),
     /// Finds server and encoding for an array, and prints a client that works
     Advise(Box<AdviseArgs>),
+    /// Measures protocols and codecs in memory, without sockets
+    Lanes(LanesArgs),
     /// Lists the rungs, or the external servers
     Rungs(RungsArgs),
     /// Prints the records of a run
@@ -145,6 +148,7 @@ impl Cli {
             Command::Load(child) => ("ndecho load", child.run(Signal::SIGTERM, LoadArgs::run)),
             Command::Profile(args) => ("ndecho", args.run()),
             Command::Advise(args) => ("ndecho", args.run()),
+            Command::Lanes(args) => ("ndecho", args.run()),
             Command::Rungs(args) => ("ndecho", args.run()),
             Command::Report(args) => ("ndecho", args.run()),
             Command::Compare(args) => ("ndecho", args.run()),

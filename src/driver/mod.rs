@@ -83,7 +83,8 @@ pub struct WorkerHandle {
     shutdown: ShutdownFlag,
 }
 
-type Task = Pin<Box<dyn Future<Output = ()>>>;
+/// Future that a worker waits for.
+pub type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 impl WorkerHandle {
     pub(crate) fn new(
@@ -91,6 +92,11 @@ impl WorkerHandle {
         shutdown: ShutdownFlag,
     ) -> WorkerHandle {
         WorkerHandle { sleep: Rc::new(sleep), shutdown }
+    }
+
+    /// Makes the handle of a worker that never shuts down.
+    pub fn without_shutdown(sleep: impl Fn(Instant) -> Task + 'static) -> WorkerHandle {
+        WorkerHandle::new(sleep, ShutdownFlag::default())
     }
 
     pub fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + use<> {

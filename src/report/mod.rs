@@ -10,6 +10,7 @@
 //! | samples to layers | [`profile`], [`closure`] |
 //! | call stacks for other viewers, and as a picture | [`stacks`], `palette`, `svg` |
 //! | two builds or runs | [`compare`], [`comparable`], [`compare_runs`] |
+//! | instructions of lanes | [`lanes`] |
 //! | the main job's questions | [`answer`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
 //! | rows to text | `columns`, [`text`], `wrap`, [`table`], [`markdown`], [`csv`], [`seed`] |
@@ -31,6 +32,7 @@ mod core_speed;
 pub mod counts;
 pub mod csv;
 pub mod forecast;
+pub mod lanes;
 mod malloc;
 pub mod markdown;
 mod markup;

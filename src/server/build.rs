@@ -1,7 +1,9 @@
 //! The choice on each axis: points become types here and nowhere else.
 //!
-//! A new driver is an arm of [`choose`], a new protocol an arm of [`endpoint`].
+//! A new driver is an arm of [`choose`], a new protocol an arm of [`endpoint`]. A [`Host`] takes
+//! the types: a listener on a driver, or a lane in memory.
 
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -10,7 +12,7 @@ use crate::axis::{Driver, Layer, Protocol, Tuning};
 use crate::driver::planted::{Place, Planted};
 use crate::driver::tokio::{Tokio, TokioUring};
 use crate::driver::uring::Uring;
-use crate::driver::{self, Connected, Counters, StopSignal};
+use crate::driver::{self, Connected, Counters, Service, StopSignal};
 use crate::probe::injected_delay::InjectedDelay;
 use crate::server::{Plan, ServerError};
 use crate::service::codecs::CodecSet;
@@ -71,7 +73,9 @@ fn serve<D: driver::Driver>(config: WorkerConfig, up: Sender<()>) -> Result<Coun
     let service = EchoService::new(config.codecs, config.limits, pool.clone());
     let (mut hosted, mut standalone) = (Vec::new(), Vec::new());
     for (listener, protocol) in config.listeners.into_iter().zip(config.protocols) {
-        match endpoint::<D>(protocol, listener, &service) {
+        let delay = service.codecs().delay();
+        let host = Listening::<D> { listener, delay, driver: PhantomData };
+        match endpoint(protocol, &service, host) {
             Endpoint::Hosted(endpoint) => hosted.push(endpoint),
             Endpoint::Standalone(endpoint) => standalone.push(*endpoint),
         }
@@ -90,42 +94,39 @@ enum Endpoint<D: driver::Driver> {
     Standalone(Box<standalone::Endpoint>),
 }
 
-fn endpoint<D: driver::Driver>(
-    protocol: Protocol,
+/// Taker of the type that a protocol becomes.
+pub(super) trait Host {
+    type Endpoint;
+
+    fn machine<M: Connected>(self, make: impl Fn() -> M + 'static) -> Self::Endpoint;
+
+    fn service<S: Service>(self, service: S) -> Self::Endpoint;
+
+    fn standalone<S: Stack>(self, codecs: CodecSet, limits: Limits) -> Self::Endpoint;
+}
+
+/// Host of the connections of a listener, on driver `D`.
+struct Listening<D> {
     listener: Listener,
-    service: &EchoService,
-) -> Endpoint<D> {
-    let service = service.clone();
-    let limits = Rc::new(service.limits().clone());
-    let handler = EchoHandler::new(protocol.family(), service.clone());
-    let delay = service.codecs().delay();
-    Endpoint::Hosted(match protocol {
-        Protocol::Raw => {
-            machine::<D, _>(listener, delay, move || Raw::new(handler.clone(), Rc::clone(&limits)))
-        }
-        Protocol::H1 => {
-            let clock = clock();
-            machine::<D, _>(listener, delay, move || {
-                H1::new(handler.clone(), Rc::clone(&limits), clock.clone())
-            })
-        }
-        Protocol::H2 => {
-            machine::<D, _>(listener, delay, move || H2::new(handler.clone(), Rc::clone(&limits)))
-        }
-        Protocol::Hyper => D::service(listener, Hyper::new(service)),
-        Protocol::HyperTuned => D::service(listener, Hyper::tuned(service)),
-        Protocol::HyperBest => D::service(listener, Hyper::best(service)),
-        Protocol::H2Crate => D::service(listener, H2Crate::new(service)),
-        Protocol::H2CrateTuned => D::service(listener, H2Crate::tuned(service)),
-        Protocol::HyperH2 => D::service(listener, HyperH2::new(service, Tuning::Default)),
-        Protocol::HyperH2Tuned => D::service(listener, HyperH2::new(service, Tuning::Tuned)),
-        Protocol::HyperH2Best => D::service(listener, HyperH2::new(service, Tuning::Best)),
-        Protocol::Axum => return standalone::<D, Axum>(listener, &service),
-        Protocol::AxumBest => return standalone::<D, AxumBest>(listener, &service),
-        Protocol::Tonic => return standalone::<D, Tonic>(listener, &service),
-        Protocol::TonicTuned => return standalone::<D, TonicTuned>(listener, &service),
-        Protocol::TonicBest => return standalone::<D, TonicBest>(listener, &service),
-    })
+    delay: InjectedDelay,
+    driver: PhantomData<D>,
+}
+
+impl<D: driver::Driver> Host for Listening<D> {
+    type Endpoint = Endpoint<D>;
+
+    fn machine<M: Connected>(self, make: impl Fn() -> M + 'static) -> Endpoint<D> {
+        Endpoint::Hosted(machine::<D, M>(self.listener, self.delay, make))
+    }
+
+    fn service<S: Service>(self, service: S) -> Endpoint<D> {
+        Endpoint::Hosted(D::service(self.listener, service))
+    }
+
+    fn standalone<S: Stack>(self, codecs: CodecSet, limits: Limits) -> Endpoint<D> {
+        let endpoint = standalone::Endpoint::new::<S>(self.listener, codecs, limits);
+        Endpoint::Standalone(Box::new(endpoint))
+    }
 }
 
 /// Hosts an own protocol, in a machine that spends the delay if it lies around the protocol.
@@ -144,12 +145,38 @@ fn machine<D: driver::Driver, M: Connected>(
     }
 }
 
-fn standalone<D: driver::Driver, S: Stack>(
-    listener: Listener,
-    service: &EchoService,
-) -> Endpoint<D> {
+/// Hands the type of `protocol` to `host`.
+pub(super) fn endpoint<H: Host>(protocol: Protocol, service: &EchoService, host: H) -> H::Endpoint {
+    let service = service.clone();
     let (codecs, limits) = (*service.codecs(), service.limits().clone());
-    Endpoint::Standalone(Box::new(standalone::Endpoint::new::<S>(listener, codecs, limits)))
+    let handler = EchoHandler::new(protocol.family(), service.clone());
+    match protocol {
+        Protocol::Raw => {
+            let limits = Rc::new(limits);
+            host.machine(move || Raw::new(handler.clone(), Rc::clone(&limits)))
+        }
+        Protocol::H1 => {
+            let (clock, limits) = (clock(), Rc::new(limits));
+            host.machine(move || H1::new(handler.clone(), Rc::clone(&limits), clock.clone()))
+        }
+        Protocol::H2 => {
+            let limits = Rc::new(limits);
+            host.machine(move || H2::new(handler.clone(), Rc::clone(&limits)))
+        }
+        Protocol::Hyper => host.service(Hyper::new(service)),
+        Protocol::HyperTuned => host.service(Hyper::tuned(service)),
+        Protocol::HyperBest => host.service(Hyper::best(service)),
+        Protocol::H2Crate => host.service(H2Crate::new(service)),
+        Protocol::H2CrateTuned => host.service(H2Crate::tuned(service)),
+        Protocol::HyperH2 => host.service(HyperH2::new(service, Tuning::Default)),
+        Protocol::HyperH2Tuned => host.service(HyperH2::new(service, Tuning::Tuned)),
+        Protocol::HyperH2Best => host.service(HyperH2::new(service, Tuning::Best)),
+        Protocol::Axum => host.standalone::<Axum>(codecs, limits),
+        Protocol::AxumBest => host.standalone::<AxumBest>(codecs, limits),
+        Protocol::Tonic => host.standalone::<Tonic>(codecs, limits),
+        Protocol::TonicTuned => host.standalone::<TonicTuned>(codecs, limits),
+        Protocol::TonicBest => host.standalone::<TonicBest>(codecs, limits),
+    }
 }
 
 /// Reads the wall clock once; a machine counts on from here.

@@ -25,6 +25,7 @@ use crate::wire::Limits;
 
 mod bind;
 mod build;
+pub mod lane;
 mod usage;
 
 pub use usage::raise_descriptor_limit;

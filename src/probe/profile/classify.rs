@@ -120,13 +120,24 @@ fn c_function(rules: &Rules, index: usize, frame: &Frame) -> Option<(Target, Bas
 /// Completes a target with the direction that the nearest function of the codec tells. Work that
 /// serves both directions counts as decoding.
 fn layer(rules: &Rules, target: Target, from: &[Frame]) -> Layer {
-    if let Target::Layer(layer) = target {
-        return layer;
+    match target {
+        Target::Layer(layer) => layer,
+        Target::Codec => direction(rules, from).unwrap_or(Layer::CodecDecode),
     }
+}
+
+fn direction(rules: &Rules, from: &[Frame]) -> Option<Layer> {
     let is_codec =
         |frame: &&Frame| decide(rules, 0, frame).is_none_or(|(target, _)| target == Target::Codec);
     let mut codec = from.iter().take_while(is_codec);
-    codec.find_map(|frame| rules.direction(&frame.function)).unwrap_or(Layer::CodecDecode)
+    codec.find_map(|frame| rules.direction(&frame.function))
+}
+
+/// Returns whether `from`, a stack from the function that decided outwards, is the work of a codec
+/// and does not tell its direction.
+pub(super) fn lacks_direction(rules: &Rules, from: &[Frame]) -> bool {
+    let decided = from.first().and_then(|frame| decide(rules, 0, frame));
+    decided.is_some_and(|(target, _)| target == Target::Codec) && direction(rules, from).is_none()
 }
 
 /// Returns whether a function drops a value: code that the compiler makes for a type.

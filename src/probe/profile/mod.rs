@@ -10,6 +10,7 @@
 //! ```
 
 mod c_functions;
+mod callgrind;
 mod classify;
 mod kernel_symbols;
 mod modules;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::axis::Layer;
 
+pub use self::callgrind::{CallgrindError, Instructions, LayerInstructions, ObjectFiles};
 pub use self::classify::Basis;
 use self::classify::{Decision, Frame, Place, is_drop_glue};
 use self::perf_file::Recording;

@@ -63,6 +63,7 @@ impl Module {
                 let mut frames = Vec::new();
                 let is_own = PROGRAMS.contains(&self.file_name.as_str());
                 push_lines(loader, at, is_own, &mut frames);
+                frames.iter_mut().for_each(|frame| name_object(frame, &self.file_name));
                 if frames.is_empty() {
                     // C code that was linked in has no line tables.
                     let function = loader.find_symbol(at).unwrap_or_default();
@@ -92,6 +93,15 @@ fn vdso() -> Option<Rc<ProgramFile>> {
     let bytes = read_vdso().ok()?;
     let object = object::File::parse(bytes.as_slice()).ok()?;
     Some(Rc::new(ProgramFile::new(&object, Names::None)))
+}
+
+/// Gives a function of a program that is not ours to its object, if the object has a layer: an
+/// interpreter and its extensions may have source files too.
+fn name_object(frame: &mut Frame, file_name: &str) {
+    let is_of_program = matches!(&frame.place, Place::Source { name, .. } if name == PROGRAM);
+    if is_of_program && Rules::built_in().object(file_name).is_some() {
+        frame.place = Place::Object(file_name.to_owned());
+    }
 }
 
 fn push_lines(loader: &Loader, at: u64, is_own: bool, into: &mut Vec<Frame>) {
@@ -219,6 +229,20 @@ mod tests {
         assert_eq!(of("/home/me/ndecho/src/wire/raw.rs", true), "ndecho src/wire/raw.rs");
         assert_eq!(of("src/wire/raw.rs", true), "ndecho src/wire/raw.rs");
         assert_eq!(of("/home/me/other/src/main.rs", false), "program src/main.rs");
+    }
+
+    #[test]
+    fn an_interpreter_with_source_files_is_no_application() {
+        let place = |file_name: &str, file: &str| {
+            let mut frame = Frame { place: source(file, false), function: String::new() };
+            name_object(&mut frame, file_name);
+            frame.place
+        };
+        let file = "/tmp/python-build/Python-3.11.7/Python/ceval.c";
+        assert_eq!(place("python3.11", file), Place::Object("python3.11".to_owned()));
+        let codec = "_json.cpython-311-x86_64-linux-gnu.so";
+        assert_eq!(place(codec, "/b/Modules/_json.c"), Place::Object(codec.to_owned()));
+        assert!(matches!(place("nginx", "/b/src/core/nginx.c"), Place::Source { .. }));
     }
 
     #[test]

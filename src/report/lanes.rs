@@ -1,0 +1,378 @@
+//! Lanes in text: a list, a table of layers, and the comparison with counts that were stored.
+//!
+//! Counts are instructions of one call. A lane is compared as a whole and layer by layer, so that a
+//! growth in one layer is found although another one shrinks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::axis::Layer;
+use crate::probe::profile::Instructions;
+
+use super::text::WIDTH_MAX;
+use super::units;
+use super::wrap::wrap;
+
+/// Share of a count by which it may differ from the stored one.
+pub const TOLERANCE: f64 = 0.02;
+
+/// Instructions of a call by which a count may differ in any case: hash seeds and the clock move
+/// small counts by a few.
+pub const SLACK: u64 = 8;
+
+/// Name of the sum of all layers in a file of counts.
+const ALL: &str = "all but copies";
+
+/// First line of a file of counts.
+const HEAD: &str = "lane,layer,instructions of a call";
+
+/// Lanes beside each other.
+const COLUMNS: usize = 3;
+const NAME_WIDTH: usize = 20;
+const CELL_WIDTH: usize = (WIDTH_MAX - NAME_WIDTH) / COLUMNS - 2;
+
+/// Share of a layer from which its functions are named.
+const NAMED_SHARE: f64 = 0.05;
+const FUNCTIONS: usize = 3;
+
+/// Measured lane.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MeasuredLane {
+    pub name: String,
+    /// Calls that were counted.
+    pub calls: u32,
+    /// CPU time of a call.
+    pub time_ns: Option<f64>,
+    pub instructions: Option<Instructions>,
+}
+
+/// Counts of lanes by lane and layer; `None` is the sum of the layers. Copies are left out, since
+/// the C library chooses them by the processor: one kind counts an instruction for each byte, and
+/// another one for 32 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(BTreeMap<String, BTreeMap<Option<Layer>, u64>>);
+
+/// Count that differs from the stored one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Lane without a stored count.
+    New {
+        lane: String,
+    },
+    /// Stored lane that no longer exists.
+    Gone {
+        lane: String,
+    },
+    Count {
+        lane: String,
+        layer: Option<Layer>,
+        before: u64,
+        now: u64,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("line {number} is no count: {line:?}, expected LANE,LAYER,COUNT")]
+pub struct CountsError {
+    number: usize,
+    line: String,
+}
+
+impl MeasuredLane {
+    /// Returns the instructions of a call by layer.
+    fn of_call(&self) -> BTreeMap<Layer, u64> {
+        let calls = f64::from(self.calls.max(1));
+        let layers = self.instructions.iter().flat_map(|it| &it.layers);
+        layers.map(|(layer, it)| (*layer, (it.count as f64 / calls).round() as u64)).collect()
+    }
+
+    fn all(&self) -> u64 {
+        let calls = f64::from(self.calls.max(1));
+        let layers = self.instructions.iter().flat_map(|it| it.layers.values());
+        (layers.map(|layer| layer.count).sum::<u64>() as f64 / calls).round() as u64
+    }
+}
+
+impl Counts {
+    pub fn of_lanes(lanes: &[MeasuredLane]) -> Counts {
+        let counts = |lane: &MeasuredLane| {
+            let mut layers = lane.of_call();
+            layers.remove(&Layer::UserCopies);
+            let all = layers.values().sum();
+            let layers = layers.into_iter().map(|(layer, count)| (Some(layer), count));
+            (lane.name.clone(), layers.chain([(None, all)]).collect())
+        };
+        Counts(lanes.iter().map(counts).collect())
+    }
+
+    pub fn parse(text: &str) -> Result<Counts, CountsError> {
+        let mut counts = Counts::default();
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| *line != HEAD) {
+            let count = || {
+                let (of, count) = line.rsplit_once(',')?;
+                let (lane, layer) = of.split_once(',')?;
+                let layer = if layer == ALL { None } else { Some(layer.parse::<Layer>().ok()?) };
+                Some((lane, layer, count.parse().ok()?))
+            };
+            let (lane, layer, count) =
+                count().ok_or_else(|| CountsError { number: index + 1, line: line.to_owned() })?;
+            counts.0.entry(lane.to_owned()).or_default().insert(layer, count);
+        }
+        Ok(counts)
+    }
+
+    /// Keeps the lanes that `is_wanted` wants.
+    #[must_use]
+    pub fn filtered(mut self, is_wanted: impl Fn(&str) -> bool) -> Counts {
+        self.0.retain(|lane, _| is_wanted(lane));
+        self
+    }
+
+    /// Finds what differs from the counts before.
+    pub fn compare(&self, before: &Counts) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let lanes: BTreeSet<&String> = self.0.keys().chain(before.0.keys()).collect();
+        for lane in lanes {
+            match (before.0.get(lane), self.0.get(lane)) {
+                (Some(before), Some(now)) => {
+                    let layers: BTreeSet<&Option<Layer>> =
+                        now.keys().chain(before.keys()).collect();
+                    found.extend(layers.into_iter().filter_map(|layer| {
+                        let count =
+                            |counts: &BTreeMap<_, u64>| counts.get(layer).copied().unwrap_or(0);
+                        let (before, now) = (count(before), count(now));
+                        let tolerance = (TOLERANCE * before as f64).max(SLACK as f64);
+                        (now.abs_diff(before) as f64 > tolerance).then(|| Difference::Count {
+                            lane: lane.clone(),
+                            layer: *layer,
+                            before,
+                            now,
+                        })
+                    }));
+                }
+                (None, _) => found.push(Difference::New { lane: lane.clone() }),
+                (_, None) => found.push(Difference::Gone { lane: lane.clone() }),
+            }
+        }
+        found
+    }
+}
+
+/// Form of the file.
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{HEAD}")?;
+        for (lane, layers) in &self.0 {
+            for (layer, count) in layers {
+                writeln!(f, "{lane},{},{count}", layer.map_or(ALL, Layer::name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::New { lane } => {
+                write!(f, "{lane}: no count is stored; write the file anew")
+            }
+            Difference::Gone { lane } => write!(f, "{lane}: no such lane; write the file anew"),
+            Difference::Count { lane, layer, before, now } => {
+                let percent = match before {
+                    0 => String::new(),
+                    _ => format!(" ({:+.1} %)", (*now as f64 / *before as f64 - 1.0) * 100.0),
+                };
+                let layer = layer.map_or(ALL, Layer::name);
+                write!(f, "{lane}, {layer}: {now} instructions a call, expected {before}{percent}")
+            }
+        }
+    }
+}
+
+/// Renders a line for each lane.
+pub fn list(lanes: &[MeasuredLane]) -> String {
+    let width = lanes.iter().map(|lane| lane.name.len()).max().unwrap_or(0);
+    let has_instructions = lanes.iter().any(|lane| lane.instructions.is_some());
+    let head = if has_instructions { "instructions" } else { "" };
+    let mut text =
+        format!("{:<width$}  {:>10}  {head:>12}", "lane", "CPU/call").trim_end().to_owned();
+    text.push('\n');
+    for lane in lanes {
+        let time = lane.time_ns.map_or("-".to_owned(), units::time);
+        let count = lane.instructions.as_ref().map_or(String::new(), |_| lane.all().to_string());
+        let line = format!("{:<width$}  {time:>10}  {count:>12}", lane.name);
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text + "\n" + &wrap("", ABOUT, WIDTH_MAX)
+}
+
+const ABOUT: &str = "Calls in memory, without socket, driver and kernel; the shortest of some rounds. \
+                     A codec lane is one array of 64 KiB; HTTP/1.1 has one call in flight, the other \
+                     protocols 100 at 8 B and 16 at 64 KiB.";
+
+/// Renders the instructions of each layer.
+pub fn layers(lanes: &[MeasuredLane]) -> String {
+    let mut text = String::new();
+    for band in lanes.chunks(COLUMNS) {
+        let row = |name: &str, cell: &dyn Fn(&MeasuredLane) -> String| {
+            let cells: String =
+                band.iter().map(|lane| format!("  {:>CELL_WIDTH$}", cell(lane))).collect();
+            format!("{name:<NAME_WIDTH$}{cells}").trim_end().to_owned() + "\n"
+        };
+        let part = |lane: &MeasuredLane, index: usize| {
+            let (stack, rest) = lane.name.split_once('/').unwrap_or((&lane.name, ""));
+            [stack, rest][index].to_owned()
+        };
+        text.push_str(&row("", &|lane| part(lane, 0)));
+        text.push_str(&row("", &|lane| part(lane, 1)));
+        for layer in Layer::ALL {
+            if band.iter().any(|lane| lane.of_call().contains_key(&layer)) {
+                text.push_str(&row(layer.name(), &|lane| cell(lane, layer)));
+            }
+        }
+        text.push_str(&row("instructions/call", &|lane| lane.all().to_string()));
+        for lane in band {
+            text.push_str(&functions(lane));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn cell(lane: &MeasuredLane, layer: Layer) -> String {
+    match lane.of_call().get(&layer) {
+        Some(count) => {
+            format!("{count} {:>4.1} %", *count as f64 / lane.all().max(1) as f64 * 100.0)
+        }
+        None => "-".to_owned(),
+    }
+}
+
+/// Names the functions of the large layers.
+fn functions(lane: &MeasuredLane) -> String {
+    let Some(instructions) = &lane.instructions else { return String::new() };
+    let all: u64 = instructions.layers.values().map(|layer| layer.count).sum();
+    let share = |count: u64| count as f64 / all.max(1) as f64;
+    let mut text = format!("{}\n", lane.name);
+    for (layer, of_layer) in &instructions.layers {
+        let is_large = share(of_layer.count) >= NAMED_SHARE || *layer == Layer::Unattributed;
+        if is_large && !of_layer.functions.is_empty() {
+            let names = of_layer.functions.iter().take(FUNCTIONS);
+            let names =
+                names.map(|it| format!("{} {:.1} %", it.function, share(it.samples) * 100.0));
+            let label = format!("  {:<NAME_WIDTH$}", layer.name());
+            text.push_str(&wrap(&label, &names.collect::<Vec<_>>().join(", "), WIDTH_MAX));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::profile::LayerInstructions;
+
+    /// Lane of 100 calls.
+    fn lane(name: &str, layers: &[(Layer, u64)]) -> MeasuredLane {
+        let layers = layers
+            .iter()
+            .map(|(layer, count)| {
+                (*layer, LayerInstructions { count: *count * 100, functions: Vec::new() })
+            })
+            .collect();
+        let instructions = Some(Instructions { layers, left_out: 5 });
+        MeasuredLane { name: name.to_owned(), calls: 100, time_ns: Some(183.4), instructions }
+    }
+
+    fn counts(framing: u64, codec: u64) -> Counts {
+        let layers = [(Layer::HttpFraming, framing), (Layer::CodecDecode, codec)];
+        Counts::of_lanes(&[lane("h2/protobuf/8", &layers)])
+    }
+
+    #[test]
+    fn three_per_cent_more_in_one_machine_fails_and_names_lane_and_layer() {
+        let found = counts(1030, 300).compare(&counts(1000, 300));
+        let lines: Vec<String> = found.iter().map(Difference::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "h2/protobuf/8, all but copies: 1330 instructions a call, expected 1300 (+2.3 %)",
+                "h2/protobuf/8, HTTP framing: 1030 instructions a call, expected 1000 (+3.0 %)",
+            ]
+        );
+        assert_eq!(counts(1020, 300).compare(&counts(1000, 300)), []);
+    }
+
+    #[test]
+    fn a_growth_is_found_although_another_layer_shrinks() {
+        let found = counts(1030, 270).compare(&counts(1000, 300));
+        let layers: Vec<Option<Layer>> = found
+            .iter()
+            .map(|it| match it {
+                Difference::Count { layer, .. } => *layer,
+                other => panic!("{other}"),
+            })
+            .collect();
+        assert_eq!(layers, [Some(Layer::CodecDecode), Some(Layer::HttpFraming)]);
+    }
+
+    #[test]
+    fn less_is_a_difference_too_and_a_few_instructions_are_none() {
+        assert_eq!(counts(970, 300).compare(&counts(1000, 300)).len(), 2);
+        assert_eq!(counts(1000, 10 + SLACK).compare(&counts(1000, 10)), []);
+        assert_eq!(counts(1000, 11 + SLACK).compare(&counts(1000, 10)).len(), 1);
+    }
+
+    #[test]
+    fn a_layer_or_a_lane_that_comes_or_goes_is_a_difference() {
+        let with = |layers: &[(Layer, u64)]| Counts::of_lanes(&[lane("h1/npy/8", layers)]);
+        let (one, two) =
+            ([(Layer::HttpFraming, 1000)], [(Layer::HttpFraming, 980), (Layer::Allocator, 20)]);
+        let found = with(&two).compare(&with(&one));
+        assert_eq!(found[0].to_string(), "h1/npy/8, allocator: 20 instructions a call, expected 0");
+        let found = counts(1000, 1).compare(&with(&one));
+        let lines: Vec<String> = found.iter().map(Difference::to_string).collect();
+        assert!(lines[0].starts_with("h1/npy/8: no such lane"), "{lines:?}");
+        assert!(lines[1].starts_with("h2/protobuf/8: no count is stored"), "{lines:?}");
+        let wanted = with(&one).filtered(|lane| lane.starts_with("h2"));
+        assert_eq!(counts(1000, 1).filtered(|_| false).compare(&wanted), []);
+    }
+
+    #[test]
+    fn copies_are_not_stored_because_they_depend_on_the_processor() {
+        let with = |copies| {
+            let layers = [(Layer::HttpFraming, 1000), (Layer::UserCopies, copies)];
+            Counts::of_lanes(&[lane("h1/npy/64K", &layers)])
+        };
+        assert_eq!(with(70_000), with(3_000));
+        assert!(with(70_000).to_string().contains("h1/npy/64K,all but copies,1000\n"));
+    }
+
+    #[test]
+    fn counts_survive_their_file() {
+        let lanes = [lane("h1/npy/8", &[(Layer::KernelRing, 7)]), lane("a/b", &[])];
+        let written = Counts::of_lanes(&lanes);
+        assert_eq!(Counts::parse(&written.to_string()).unwrap(), written);
+        for line in ["h1/npy/8,HTTP framing", "h1/npy/8,HTTP framing,many", "h1/npy/8,framing,7"] {
+            let error = Counts::parse(&format!("{HEAD}\n{line}\n")).unwrap_err().to_string();
+            assert!(error.contains("line 2") && error.contains(line), "{error}");
+        }
+    }
+
+    #[test]
+    fn tables_fit_and_show_shares() {
+        let long = "tonic:best/protobuf:prost_bytes/64K";
+        let lanes = [lane(long, &[(Layer::HttpFraming, 750), (Layer::Allocator, 250)])];
+        let lanes = [lanes.clone(), lanes.clone(), lanes.clone(), lanes].concat();
+        let text = layers(&lanes);
+        assert!(text.contains("750 75.0 %"), "{text}");
+        for text in [text, list(&lanes)] {
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+            assert!(widest <= WIDTH_MAX, "{widest}: {text}");
+            assert!(text.contains("1000"), "{text}");
+        }
+        assert!(list(&lanes).contains("183 ns"));
+    }
+}

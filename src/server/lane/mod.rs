@@ -1,0 +1,271 @@
+//! Lanes: each protocol over a replayed conversation in memory, and each codec alone.
+//!
+//! A lane has no socket, no other thread and no client that thinks: the bytes of a turn of calls
+//! are ready before it, and its replies are only counted. So its instructions repeat to a few per
+//! mille, and a tool can count them by function. What a lane leaves out is the driver, the kernel,
+//! and the misses of caches that both cause.
+//!
+//! ```text
+//! Peer: hello, turn, turn ... ─▶ Wired: own protocol          ─▶ bytes ─▶ Peer: counts replies
+//!                             └▶ Tape: stack on a tokio runtime ─┘
+//! ```
+//! Code of this folder is not part of the server: whoever counts a lane leaves it out.
+
+mod codec;
+mod machine;
+mod peer;
+mod replies;
+mod tape;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::array::{ArrayError, DType, NdArray, Shape};
+use crate::axis::{Codec, Encoding, Family, Protocol, Tuning};
+use crate::codec::CodecError;
+use crate::service::codecs::CodecSet;
+use crate::service::echo::EchoService;
+use crate::wire::{Limits, Pool, WireError};
+
+use super::build::{self, Host};
+pub use codec::{Numbers, Work};
+use machine::Wired;
+use peer::Peer;
+
+/// Part of the names that the symbol of [`counted`] has, for tools that count its instructions.
+pub const COUNTED_SYMBOL: &str = "server4lane7counted";
+
+/// Folder of this code, from the root of the crate.
+pub const SOURCES: &str = "src/server/lane/";
+
+/// Sizes of the arrays of protocol lanes, and the calls of one HTTP/2 or raw connection that are in
+/// flight. 100 streams are the least that RFC 9113 recommends, so that every stack allows them.
+const LOADS: [(u64, u32); 2] = [(8, 100), (64 * 1024, 16)];
+
+/// Size of the arrays of codec lanes.
+const CODEC_BYTES: u64 = 64 * 1024;
+
+/// Calls of a lane that are counted, and of its warm-up: of small arrays, of large ones, and of
+/// codecs.
+const SMALL_CALLS: u32 = 1000;
+const LARGE_CALLS: u32 = 96;
+const CODEC_CALLS: u32 = 4;
+
+/// Size from which the windows of a stack as documented hold back a message.
+const DEFAULT_WINDOW_BYTES: u64 = 64 * 1024;
+
+const SEED: u64 = 1;
+
+/// Times for which a lane is timed, of which the shortest counts.
+const ROUNDS: u32 = 5;
+
+/// A lane, which has a name and no state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spec {
+    pub subject: Subject,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Protocol(Protocol, Codec),
+    Codec(Codec, Numbers, Work),
+}
+
+/// A lane with warm buffers.
+pub struct Lane {
+    running: Box<dyn Running>,
+    /// Calls of one turn.
+    calls: u32,
+    turns: u32,
+}
+
+/// Anything that can do some turns.
+trait Running {
+    fn turns(&mut self, count: u32) -> Result<(), LaneError>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    #[error("the server broke the protocol: {0}")]
+    Server(String),
+    #[error("the requests were refused: {0}")]
+    Wire(#[from] WireError),
+    #[error("the server ended the connection after {replies} of {calls} replies of a turn")]
+    Closed { replies: u32, calls: u32 },
+    #[error("the server did not go on after {replies} of {calls} replies of a turn")]
+    Stuck { replies: u32, calls: u32 },
+    #[error("a turn brought {got} bytes of messages, expected {expected}")]
+    Replies { got: u64, expected: u64 },
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error(transparent)]
+    Array(#[from] ArrayError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Returns all lanes: every protocol at each size that its windows allow, and every codec.
+pub fn specs() -> Vec<Spec> {
+    let mut specs = Vec::new();
+    for (bytes, _) in LOADS {
+        for protocol in Protocol::ALL {
+            let is_held = bytes >= DEFAULT_WINDOW_BYTES
+                && protocol.family() == Family::Grpc
+                && protocol.spec().tuning == Tuning::Default;
+            if !is_held {
+                specs
+                    .push(Spec { subject: Subject::Protocol(protocol, codec_of(protocol)), bytes });
+            }
+        }
+    }
+    for codec in crate::codec::implementations() {
+        for numbers in Numbers::that_differ(codec.encoding()) {
+            for work in Work::ALL {
+                let subject = Subject::Codec(codec.id(), *numbers, work);
+                specs.push(Spec { subject, bytes: CODEC_BYTES });
+            }
+        }
+    }
+    specs
+}
+
+/// Returns the codec with the least work of its own: the one that a user of the stack would have.
+fn codec_of(protocol: Protocol) -> Codec {
+    let spec = protocol.spec();
+    match (spec.family, spec.tuning) {
+        (Family::Rest, _) => Encoding::Npy.own(),
+        (Family::Raw, _) => Encoding::Protobuf.own(),
+        (Family::Grpc, _) if spec.crates.is_empty() => Encoding::Protobuf.own(),
+        (Family::Grpc, Tuning::Best) => Codec::ProtobufProstBytes,
+        (Family::Grpc, _) => Encoding::Protobuf.library(),
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.subject {
+            Subject::Protocol(protocol, codec) if self.bytes.is_multiple_of(1024) => {
+                write!(f, "{protocol}/{codec}/{}K", self.bytes / 1024)
+            }
+            Subject::Protocol(protocol, codec) => write!(f, "{protocol}/{codec}/{}", self.bytes),
+            Subject::Codec(codec, numbers, work) => {
+                write!(f, "codec/{codec}/{}/{}", numbers.name(), work.name())
+            }
+        }
+    }
+}
+
+impl Spec {
+    /// Calls that [`counted`] makes.
+    pub fn counted_calls(&self) -> u32 {
+        let calls = self.calls();
+        self.counted_turns() * calls
+    }
+
+    fn counted_turns(&self) -> u32 {
+        let all = match self.subject {
+            Subject::Codec(..) => CODEC_CALLS,
+            Subject::Protocol(..) if self.bytes < DEFAULT_WINDOW_BYTES => SMALL_CALLS,
+            Subject::Protocol(..) => LARGE_CALLS,
+        };
+        all / self.calls()
+    }
+
+    /// Calls of a turn. A connection of HTTP/1.1 carries one.
+    fn calls(&self) -> u32 {
+        match self.subject {
+            Subject::Protocol(protocol, _) if protocol.family() != Family::Rest => {
+                let of_size = LOADS.iter().find(|(bytes, _)| *bytes == self.bytes);
+                of_size.map_or(1, |(_, calls)| *calls)
+            }
+            _ => 1,
+        }
+    }
+
+    /// Makes the lane and warms its buffers.
+    pub fn prepare(&self) -> Result<Lane, LaneError> {
+        let (calls, turns) = (self.calls(), self.counted_turns());
+        let running = match self.subject {
+            Subject::Codec(codec, numbers, work) => {
+                codec::Case::running(codec, numbers, work, self.bytes)?
+            }
+            Subject::Protocol(protocol, codec) => {
+                let array = Numbers::Doubles.array(self.bytes)?;
+                let peer = Peer::new(protocol.family(), codec, &array.view(), calls)?;
+                let pool = Pool::default();
+                let codecs = CodecSet::own().with(codec);
+                let service = EchoService::new(codecs, Limits::default(), pool.clone());
+                build::endpoint(protocol, &service, LaneHost { peer, pool })?
+            }
+        };
+        let mut lane = Lane { running, calls, turns };
+        lane.running.turns(turns.max(2))?;
+        Ok(lane)
+    }
+}
+
+/// Host that makes a lane of a protocol.
+struct LaneHost {
+    peer: Peer,
+    pool: Pool,
+}
+
+impl Host for LaneHost {
+    type Endpoint = Result<Box<dyn Running>, LaneError>;
+
+    fn machine<M: crate::driver::Connected>(
+        self,
+        make: impl Fn() -> M + 'static,
+    ) -> Self::Endpoint {
+        Ok(Box::new(Wired::new(make(), self.peer, self.pool)?))
+    }
+
+    fn service<S: crate::driver::Service>(self, service: S) -> Self::Endpoint {
+        Ok(Box::new(tape::TapeLane::service(self.peer, service)?))
+    }
+
+    fn standalone<S: crate::stack::standalone::Stack>(
+        self,
+        codecs: CodecSet,
+        limits: Limits,
+    ) -> Self::Endpoint {
+        Ok(Box::new(tape::TapeLane::standalone::<S>(self.peer, codecs, limits)?))
+    }
+}
+
+impl Lane {
+    /// Returns the CPU time of a call in nanoseconds: the shortest of some rounds of `time`.
+    pub fn time_ns(&mut self, time: Duration) -> Result<f64, LaneError> {
+        let mut least = f64::INFINITY;
+        for _ in 0..ROUNDS {
+            let (end, begun, mut calls) = (Instant::now() + time, cpu_time(), 0);
+            while calls == 0 || Instant::now() < end {
+                self.running.turns(self.turns)?;
+                calls += self.turns * self.calls;
+            }
+            least = least.min((cpu_time() - begun).as_nanos() as f64 / f64::from(calls));
+        }
+        Ok(least)
+    }
+}
+
+/// Does the turns of a lane in a function that a tool can find by its name.
+#[inline(never)]
+pub fn counted(lane: &mut Lane) -> Result<(), LaneError> {
+    black_box(&mut *lane.running).turns(lane.turns)
+}
+
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+fn seeded(bytes: u64, dtype: &str) -> Result<NdArray, ArrayError> {
+    let dtype = DType::parse(dtype)?;
+    NdArray::seeded(dtype, Shape::new(&[bytes / dtype.item_size() as u64])?, SEED)
+}
