@@ -139,15 +139,17 @@ fn samples_without_perf_have_the_same_layers() {
     if !can_profile() {
         return;
     }
-    let server = Server::start(NDECHO, &["serve", "uring/h2/protobuf", "--cpu", "0"]);
+    // A planted delay outweighs the scheduler and the kernel, whose shares a busy machine changes.
+    let server = planted("uring/h2/protobuf", "codec decode");
     let (with, with_text) = profile(&server);
     let (without, without_text) = profile_in("", &server, &[]);
     let all: f64 = without.iter().map(|(_, share)| share).sum();
     assert!((99.0..101.0).contains(&all), "{without_text}");
     assert!(share(&without, "unattributed") < 5.0, "{without_text}");
-    for (layer, of_layer) in with.iter().chain(&without).filter(|(_, share)| *share > 5.0) {
-        let difference = (share(&with, layer) - share(&without, layer)).abs();
-        assert!(difference < of_layer / 2.0, "{layer}\n{with_text}\n{without_text}");
+    for layer in OWN {
+        let shares = [share(&with, layer), share(&without, layer)];
+        let are_found = shares.map(|share| share > FOUND);
+        assert_eq!(are_found, [layer == "codec decode"; 2], "{layer}\n{with_text}\n{without_text}");
     }
 }
 
