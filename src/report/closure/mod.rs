@@ -5,7 +5,7 @@
 //! change ([`Axis::layers`](crate::axis::Axis::layers)). The samples split the difference over all
 //! layers. They add up to the difference by the clock in any case, so the sum proves nothing; the
 //! test is where it lies. The part in undeclared layers is the *leak*. A pair is closed if its leak
-//! is not shown to differ from 0, or is below [`LEAK_MAX`] of the rung's cost; a larger one is
+//! is not shown to differ from 0, or is below `LEAK_MAX` of the rung's cost; a larger one is
 //! printed as unattributed. Nothing is attributed by guessing.
 //!
 //! Planted servers show whether the split can be trusted: see `planted`.
