@@ -13,7 +13,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::cli::output::{Failure, print, tell, usage};
 use crate::probe::profile::{Instructions, ObjectFiles};
-use crate::report::lanes::{self, Counts, MeasuredLane, SLACK, TOLERANCE};
+use crate::report::lanes::{self, ALLOCATOR_TOLERANCE, Counts, MeasuredLane, SLACK, TOLERANCE};
 use crate::server::lane::{self, Spec};
 
 /// Time for which a lane is timed in each round.
@@ -218,10 +218,11 @@ fn check(counts: &Counts, expected: &Counts) -> anyhow::Result<()> {
     differences.iter().for_each(tell);
     ensure!(
         differences.is_empty(),
-        "{} counts differ by over {:.0} % and {SLACK} instructions a call; if that is meant, write \
-         the file anew with --write",
+        "{} counts differ by over {:.0} % (allocator: {:.0} %) and {SLACK} instructions a call; if \
+         that is meant, write the file anew with --write",
         differences.len(),
-        TOLERANCE * 100.0
+        TOLERANCE * 100.0,
+        ALLOCATOR_TOLERANCE * 100.0
     );
     Ok(())
 }
