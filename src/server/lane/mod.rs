@@ -143,7 +143,7 @@ fn codec_of(protocol: Protocol) -> Codec {
         (Family::Raw, _) => Encoding::Protobuf.own(),
         (Family::Grpc, _) if spec.crates.is_empty() => Encoding::Protobuf.own(),
         (Family::Grpc, Tuning::Best) => Codec::ProtobufProstBytes,
-        (Family::Grpc, _) => Encoding::Protobuf.library(),
+        (Family::Grpc, _) => Codec::ProtobufProst,
     }
 }
 
