@@ -96,7 +96,7 @@ fn wrong_usage_exits_with_2_and_the_reason() {
 #[test]
 fn help_is_short_and_has_examples() {
     let help = stdout(&ndecho(&["--help"]));
-    assert!(help.contains("Examples:") && help.lines().count() <= 30, "{help}");
+    assert!(help.contains("Examples:") && help.lines().count() < 30, "{help}");
     assert!(!help.contains("--rungs GLOB") && !help.contains("--busy-poll"), "{help}");
 }
 

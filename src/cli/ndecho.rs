@@ -35,7 +35,6 @@ Examples:
   ndecho serve uring/h2/protobuf                one rung as a server; `ndecho load` loads it
 
 Without a command, ndecho runs `ladder`, whose flags `ndecho ladder --help` lists.
-
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 no verdict (compare) or no choice (advise), 130
 stopped by SIGINT, 143 stopped by SIGTERM. A server exits with 0 after the first of these signals.";
 

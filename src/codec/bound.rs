@@ -1,7 +1,7 @@
 //! Upper bound of the length of a message, for the limits of a server.
 //!
-//! It holds for every value of a dtype, and for each writer of JSON that is in use here: our own,
-//! Python's, serde_json, and `JSON.stringify`.
+//! The bound holds for every value of a dtype, and for each writer of JSON that is in use here: our
+//! own, Python's, serde_json, and `JSON.stringify`.
 
 use crate::array::{DType, Kind, Shape};
 use crate::axis::{Encoding, Payload};

@@ -1,7 +1,7 @@
 //! Machine with a known cost of each message around it: a control, which a run must find again.
 //!
-//! It wraps the machine of a connection, which a driver calls through a table of functions in any
-//! case. So the machine and the driver of a server without such a cost are the same code as ever.
+//! The control wraps the machine of a connection, which a driver calls through a table of functions
+//! in any case. So the machine and the driver of a server without such a cost stay as they are.
 
 use std::hint::black_box;
 use std::time::Instant;

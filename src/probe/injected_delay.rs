@@ -241,9 +241,9 @@ fn middle(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Passes time without branches. Each reading of the clock takes several, and hundreds of them
-/// displace the history by which the processor predicts those of the server: 2 µs of readings alone
-/// then cost tonic and the h2 crate 2.4 to 2.9 µs.
+/// Passes time without branches. Each reading of the clock takes several: 2 µs of readings alone
+/// cost tonic and the h2 crate 2.5 to 2.9 µs, perhaps because the processor then predicts branches
+/// of the server worse (docs/TRIED.md).
 #[inline(always)]
 fn multiply() {
     let mut value = black_box(3_u64);

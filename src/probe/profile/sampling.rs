@@ -1,4 +1,4 @@
-//! What a recording samples, how long it may become, and the errors of recorders.
+//! Settings and limits of a recording, and the errors of recorders.
 
 use std::io;
 use std::time::Duration;

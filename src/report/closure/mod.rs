@@ -226,7 +226,9 @@ fn summary_of_planted(sections: &[Section]) -> String {
         " Planted: {found} of {} known costs were found in their layers and in their size.",
         planted.len()
     );
-    let lost = is(|finding| matches!(finding, Finding::Elsewhere(_) | Finding::WrongSize));
+    let lost = is(|finding| {
+        matches!(finding, Finding::Elsewhere(_) | Finding::WrongSize | Finding::DearerElsewhere)
+    });
     if lost > 0 {
         text.push_str(&format!(" {lost} were NOT found; do not trust the layers of this run."));
     }

@@ -37,6 +37,8 @@ pub(in crate::report) enum Finding {
     /// Most of the cost lies in another layer.
     Elsewhere(Layer),
     WrongSize,
+    /// The samples show the cost in its layer, but the clock finds more than was planted.
+    DearerElsewhere,
     TooFewLaunches,
 }
 
@@ -90,6 +92,10 @@ impl Planted {
             Finding::WrongSize => format!(
                 "{added}: NOT found in this size; do not trust small differences of this run"
             ),
+            Finding::DearerElsewhere => format!(
+                "{added}: NOT found in this size by the clock, although the samples show them in \
+                 their layer; other layers became dearer"
+            ),
             Finding::TooFewLaunches => {
                 format!("{added}: unknown, an interval needs {UNITS_MIN} launches; raise --rounds")
             }
@@ -113,10 +119,11 @@ impl Finding {
                 _ => Finding::WrongSize,
             };
         }
-        // A cost makes its neighbours dearer: their lines leave the caches meanwhile. So the clock
-        // may find more than was planted, and the layers elsewhere say where, but never less.
         if clock_high < least {
             return Finding::WrongSize;
+        }
+        if clock_low > most {
+            return Finding::DearerElsewhere;
         }
         let is_near = (least..=most).contains(&found.estimate);
         if is_near && low > 0.0 && clock_low > 0.0 { Finding::Found } else { Finding::Unresolved }
@@ -128,6 +135,7 @@ impl Finding {
             Finding::Unresolved => "unresolved",
             Finding::Elsewhere(_) => "elsewhere",
             Finding::WrongSize => "wrong size",
+            Finding::DearerElsewhere => "dearer elsewhere",
             Finding::TooFewLaunches => "unknown",
         }
     }

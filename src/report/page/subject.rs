@@ -1,4 +1,4 @@
-//! What the parts of a page are made of: a run, evaluated once.
+//! Run that the parts of a page are made of, evaluated once.
 
 use super::super::Run;
 use super::super::aggregate::{self, Section};

@@ -77,13 +77,14 @@ fn a_cost_is_found_in_the_layer_that_it_was_planted_in() {
 }
 
 #[test]
-fn a_cost_that_makes_other_layers_dearer_is_found_in_its_own() {
+fn a_cost_that_makes_other_layers_dearer_is_not_found_by_the_clock() {
     let mut planted = with(Layer::Runtime, ADDED_NS);
     planted.push((Layer::KernelCopy, 120));
     let run = run(OWN, Layer::Runtime, &planted);
-    assert_eq!(only(&run).finding, Finding::Found);
+    assert_eq!(only(&run).finding, Finding::DearerElsewhere);
     let text = flat(&render(&run, 100).expect("it is attributed"));
-    assert!(text.contains("elsewhere"), "{text}");
+    assert!(text.contains("the samples show them in their layer; other layers"), "{text}");
+    assert!(text.contains("1 were NOT found"), "{text}");
 }
 
 #[test]
