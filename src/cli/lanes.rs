@@ -21,8 +21,8 @@ use crate::server::lane::{self, Spec};
 /// Time for which a lane is timed in each round.
 const ROUND_TIME: Duration = Duration::from_millis(20);
 
-/// Settings of glibc that make its copies the same loop on every processor. By default long ones are
-/// `rep movsb` where that is fast, which counts as an instruction for each byte.
+/// Settings of glibc that make its copies the same loop on every processor. By default long ones
+/// are `rep movsb` where that is fast, which counts as an instruction for each byte.
 const GLIBC_TUNABLES: &str = "glibc.cpu.x86_rep_movsb_threshold=0x7fffffff:\
                               glibc.cpu.x86_rep_stosb_threshold=0x7fffffff:\
                               glibc.cpu.x86_non_temporal_threshold=0x7fffffff";
