@@ -288,19 +288,6 @@ fn window_update(increment: u32) -> Vec<u8> {
     [&[0, 0, 4, 8, 0, 0, 0, 0, 0][..], &increment.to_be_bytes()].concat()
 }
 
-fn drained(out: &mut Outbox) -> Vec<u8> {
-    let (mut batch, mut bytes) = (Batch::default(), Vec::new());
-    out.take(&mut batch);
-    while !batch.is_empty() {
-        let mut slots = [IoSlice::new(&[]); 8];
-        let filled = batch.slices(&mut slots);
-        let before = bytes.len();
-        slots[..filled].iter().for_each(|slot| bytes.extend_from_slice(slot));
-        batch.advance(bytes.len() - before);
-    }
-    bytes
-}
-
 /// A turn of many calls on one connection, calls as throughput: `wire/h2/bytes` is the server half,
 /// which answers them, `wire/h2-client/bytes` the client half, which takes the replies and asks
 /// again. `equal` in the name stands for heads that are all the same; others have a trace and a
@@ -317,13 +304,13 @@ fn h2_with(c: &mut Criterion, names: [&str; 2], changing: Option<ChangingFields>
         let mut client = Wired::new(Caller::new(count, size, changing.clone()));
         let carry = |input: &[u8], server: &mut Wired<H2<Reflect>>| {
             server.feed(input);
-            drained(&mut server.out)
+            server.out.take_bytes()
         };
         client.with(|machine, cx| machine.open(cx));
-        let hello = drained(&mut client.out);
+        let hello = client.out.take_bytes();
         client.feed(&carry(&hello, &mut server));
         client.with(|machine, cx| machine.flushed(cx));
-        let calls = drained(&mut client.out);
+        let calls = client.out.take_bytes();
         let replies = carry(&calls, &mut server);
         client.feed(&replies);
         let bytes = size * count as usize;

@@ -9,9 +9,7 @@ use crate::load::message::{Body, Message};
 use crate::load::run::Run;
 use crate::load::worker;
 use crate::record::trial_spec::{ArraySpec, Length, LoadSpec, Target};
-use crate::wire::{
-    Batch, Client, Context, Machine, Outbox, Part, Pool, ResponseEvent, Sink, WireError,
-};
+use crate::wire::{Client, Context, Machine, Outbox, Part, Pool, ResponseEvent, Sink, WireError};
 
 /// Client half for messages of an id, a length and bytes. The id [`AWAY`] ends the connection.
 #[derive(Debug, Default)]
@@ -128,17 +126,7 @@ impl Bench {
         self.now += Duration::from_micros(10);
         let mut cx = Context { out: &mut self.out, pool: &self.pool, now: self.now };
         act(&mut self.connection, &mut cx).unwrap();
-        let mut batch = Batch::default();
-        self.out.take(&mut batch);
-        let mut sent = Vec::new();
-        while !batch.is_empty() {
-            let mut slices = [std::io::IoSlice::new(&[]); 8];
-            let filled = batch.slices(&mut slices);
-            let before = sent.len();
-            slices[..filled].iter().for_each(|slice| sent.extend_from_slice(slice));
-            let len = sent.len() - before;
-            batch.advance(len);
-        }
+        let mut sent = self.out.take_bytes();
         while let Some((_, _, used)) = frame(&sent) {
             self.requests.push_back(sent.drain(..used).collect());
         }

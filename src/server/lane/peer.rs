@@ -9,7 +9,6 @@
 //! turn grants the bytes that its replies take.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -22,8 +21,7 @@ use crate::wire::h1::H1Client;
 use crate::wire::h2::{Allowance, H2Client};
 use crate::wire::raw::RawClient;
 use crate::wire::{
-    Batch, ChangingFields, Client, Context, Limits, Outbox, Part, Pool, ResponseEvent, Sink,
-    WireError,
+    ChangingFields, Client, Context, Limits, Outbox, Part, Pool, ResponseEvent, Sink, WireError,
 };
 
 use super::LaneError;
@@ -256,7 +254,7 @@ fn grpc(
     let now = Instant::now();
     let mut cx = Context { out: &mut out, pool: &pool, now };
     client.open(&mut cx);
-    let hello = drained(cx.out);
+    let hello = cx.out.take_bytes();
     // The real SETTINGS come later. Until then the client would not send long messages.
     let settings = [
         &[0, 0, 6, SETTINGS, 0, 0, 0, 0, 0, 0, 4][..],
@@ -269,7 +267,7 @@ fn grpc(
     let mut ask = |cx: &mut Context<'_>| {
         let parts = [Part::Share(&body, 0..body.len())];
         (0..calls).for_each(|id| client.request(id, &parts, cx));
-        drained(cx.out)
+        cx.out.take_bytes()
     };
     // The first calls fill the tables of both sides for header fields.
     let turns = [ask(&mut cx), ask(&mut cx)];
@@ -285,20 +283,7 @@ fn requests(client: &mut dyn Client, message: Vec<u8>, calls: u32) -> Vec<u8> {
     for id in 0..calls {
         client.request(id, &[Part::Share(&body, 0..body.len())], &mut cx);
     }
-    drained(cx.out)
-}
-
-fn drained(out: &mut Outbox) -> Vec<u8> {
-    let (mut batch, mut bytes) = (Batch::default(), Vec::new());
-    out.take(&mut batch);
-    while !batch.is_empty() {
-        let mut slots = [IoSlice::new(&[]); 8];
-        let filled = batch.slices(&mut slots);
-        let before = bytes.len();
-        slots[..filled].iter().for_each(|slot| bytes.extend_from_slice(slot));
-        batch.advance(bytes.len() - before);
-    }
-    bytes
+    cx.out.take_bytes()
 }
 
 fn window_update(increment: u32) -> Vec<u8> {

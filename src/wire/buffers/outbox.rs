@@ -109,6 +109,20 @@ impl Outbox {
         std::mem::swap(&mut self.len, &mut batch.len);
         self.open = false;
     }
+
+    /// Moves all pending bytes into one buffer, for a use without a socket.
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        let (mut batch, mut bytes) = (Batch::default(), Vec::with_capacity(self.len()));
+        self.take(&mut batch);
+        while !batch.is_empty() {
+            let mut slots = [IoSlice::new(&[]); 8];
+            let filled = batch.slices(&mut slots);
+            let before = bytes.len();
+            slots[..filled].iter().for_each(|slot| bytes.extend_from_slice(slot));
+            batch.advance(bytes.len() - before);
+        }
+        bytes
+    }
 }
 
 impl Batch {
