@@ -1,4 +1,4 @@
-//! Decimal dimensions in the one form that nearly every client writes.
+//! Decimal integers: dimensions in the one form that nearly every client writes, and items.
 //!
 //! [`dims`] accepts less than the grammars allow; `None` leaves the text to the codec's parser.
 
@@ -57,6 +57,57 @@ pub(super) fn put(mut value: u64, room: &mut [u8]) -> Option<usize> {
     Some(len)
 }
 
+/// Numbers below this have at most eight digits.
+const EIGHT_DIGITS: u64 = 100_000_000;
+
+/// Appends an integer. Every copy has a constant length, which needs no call, and `truncate` drops
+/// what is too much.
+#[inline]
+pub(super) fn append(is_negative: bool, magnitude: u64, out: &mut Vec<u8>) {
+    let (upper, last) = (magnitude / EIGHT_DIGITS, magnitude % EIGHT_DIGITS);
+    if upper == 0 {
+        return append_first(is_negative, last, out);
+    }
+    let (first, middle) = (upper / EIGHT_DIGITS, upper % EIGHT_DIGITS);
+    if first == 0 {
+        append_first(is_negative, middle, out);
+    } else {
+        append_first(is_negative, first, out);
+        out.extend_from_slice(&(eight_digits(middle) + ZEROS).to_le_bytes());
+    }
+    out.extend_from_slice(&(eight_digits(last) + ZEROS).to_le_bytes());
+}
+
+/// Appends a sign and a number below [`EIGHT_DIGITS`] without leading zeros.
+#[inline]
+fn append_first(is_negative: bool, number: u64, out: &mut Vec<u8>) {
+    let digits = eight_digits(number);
+    // The last digit is written even if it is 0.
+    let zeros = (digits | 1 << 56).trailing_zeros() / 8;
+    let sign = u32::from(is_negative);
+    let text = u128::from((digits + ZEROS) >> (8 * zeros)) << (8 * sign);
+    let text = text | u128::from(sign * u32::from(b'-'));
+    let end = out.len() + (8 - zeros + sign) as usize;
+    out.extend_from_slice(&text.to_le_bytes());
+    out.truncate(end);
+}
+
+const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+
+/// Returns the eight digits of a number below [`EIGHT_DIGITS`] as bytes from 0 to 9, the first
+/// digit in the lowest byte.
+#[inline]
+fn eight_digits(number: u64) -> u64 {
+    debug_assert!(number < EIGHT_DIGITS);
+    // Two numbers of four digits, then four of two, then eight of one. The products divide by 100
+    // and by 10, rounded down; they are exact for numbers of four and of two digits.
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - 100 * hundreds) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((twos - 10 * tens) << 8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +129,21 @@ mod tests {
         let mut room = [0; ROOM];
         assert_eq!(put(u64::MAX, &mut room), Some(ROOM));
         assert_eq!(&room, u64::MAX.to_string().as_bytes());
+    }
+
+    #[test]
+    fn appended_integers_look_as_rust_writes_them() {
+        let powers = (0..20).map(|power| 10u64.pow(power));
+        let near = powers.flat_map(|power| [power - 1, power, power + 1, power.wrapping_mul(7)]);
+        let others = (0..10_000).map(|n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (n % 64));
+        for value in (0..20_000).chain(near).chain(others).chain([u64::MAX, 1 << 63]) {
+            for is_negative in [false, true] {
+                let mut out = b"before".to_vec();
+                append(is_negative, value, &mut out);
+                let sign = if is_negative { "-" } else { "" };
+                assert_eq!(str::from_utf8(&out).unwrap(), format!("before{sign}{value}"));
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::f16;
 use crate::array::{ArrayView, Kind, Order};
+use crate::codec::digits;
 use crate::codec::multi_index::MultiIndex;
 use crate::codec::simd::Isa;
 use crate::codec::simd::write_floats::write_floats;
@@ -210,7 +211,8 @@ fn integers<const SIZE: usize, T: Integer>(
                 _ => by_kernel(&mut [0; BATCH], items, out),
             };
             for item in &items[written..] {
-                out.extend_from_slice(itoa::Buffer::new().format(widen(item)).as_bytes());
+                let item = widen(item);
+                digits::append(item.is_negative(), item.magnitude(), out);
                 out.extend_from_slice(b", ");
             }
         }
@@ -218,9 +220,11 @@ fn integers<const SIZE: usize, T: Integer>(
     nest(array, out, |rows, out| rows.put_each(out, put_row));
 }
 
-trait Integer: itoa::Integer {
+trait Integer: Copy {
     const IS_SIGNED: bool;
     fn word(self) -> u64;
+    fn is_negative(self) -> bool;
+    fn magnitude(self) -> u64;
 }
 
 impl Integer for i64 {
@@ -229,12 +233,28 @@ impl Integer for i64 {
     fn word(self) -> u64 {
         self.cast_unsigned()
     }
+
+    fn is_negative(self) -> bool {
+        self < 0
+    }
+
+    fn magnitude(self) -> u64 {
+        self.unsigned_abs()
+    }
 }
 
 impl Integer for u64 {
     const IS_SIGNED: bool = false;
 
     fn word(self) -> u64 {
+        self
+    }
+
+    fn is_negative(self) -> bool {
+        false
+    }
+
+    fn magnitude(self) -> u64 {
         self
     }
 }
