@@ -44,10 +44,18 @@ fn busy(found_ns: u64) -> Control {
 
 #[test]
 fn a_known_delay_is_found_or_reported_as_missed() {
-    for (found, want) in [(500, "more: found"), (5, "cannot resolve"), (900, "NOT found")] {
+    let cases = [
+        (5, "cannot resolve"),
+        (400, "NOT found"),
+        (500, "more: found"),
+        (600, "more: found, with more"),
+        (700, "NOT found"),
+    ];
+    for (found, want) in cases {
         let line = busy(found).line();
         assert!(line.contains(want), "{line}");
         assert!(line.contains("npy with 500 ns added to each request costs"), "{line}");
+        assert_eq!(line.ends_with("more: found"), found == 500, "{line}");
     }
 }
 
