@@ -250,6 +250,8 @@ fn a_record_holds_the_document_of_its_trial() {
     let trial = trials(&out).pop().expect("a trial");
     let spec = trial.spec.expect("our own client loaded it");
     assert_eq!(spec.servers[0].rung, trial.rung);
+    let patience = spec.servers[0].idle_timeout.expect("a server waits while others are visited");
+    assert!(patience > Duration::from_secs(600), "{patience:?}");
     assert_eq!(spec.load.in_flight, trial.in_flight);
     assert_eq!(spec.load.knobs.delay, Duration::from_nanos(1001));
     assert_eq!(spec.load.knobs.headers, RequestHeaders::Indexed);

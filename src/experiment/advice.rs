@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use crate::array::{DType, NdArray, Shape};
-use crate::axis::{Codec, Family, Payload, Rung};
+use crate::axis::{Codec, Payload, Rung};
 use crate::ladder::select::select;
 use crate::ladder::table;
 use crate::load::array_file::ArrayFile;
@@ -82,8 +82,7 @@ pub fn candidates() -> Vec<Rung> {
 
 /// Returns the connections of an advice whose user names none: few enough for the bytes in flight.
 pub fn usual_connections(bytes: u64) -> u32 {
-    let usual = Concurrency::defaults(Family::Rest, bytes);
-    usual[0].connections.min(preset::ENCODINGS_CONNECTIONS)
+    Concurrency::few_connections(preset::ENCODINGS_CONNECTIONS, bytes).connections
 }
 
 impl Source {

@@ -55,6 +55,12 @@ impl Concurrency {
         loads
     }
 
+    /// Returns as many connections as the default over REST for the array has, but at most `most`.
+    pub fn few_connections(most: u32, bytes: u64) -> Concurrency {
+        let usual = Concurrency::defaults(Family::Rest, bytes);
+        Concurrency::connections(usual[0].connections.min(most))
+    }
+
     /// Selects `grpc` or `rest`; `raw` gets both.
     pub fn for_family(family: Family, grpc: Concurrency, rest: Concurrency) -> Vec<Concurrency> {
         match family {

@@ -4,9 +4,9 @@
 //! So the two sides of a ratio lie less than a round apart, and a slow phase of the machine meets
 //! both. All clients of a run visit the same processes.
 //! A client that fails has its outcome and leaves; the others go on. A slice that another program
-//! disturbed is repeated.
+//! disturbed is repeated. A server whose slices took too long has no more of them in the launch.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -23,6 +23,7 @@ use super::cell::Cell;
 use super::child::failure::{self, Judgement};
 use super::child::foreign::ForeignLoad;
 use super::child::process::{Failure, LOAD, ReportFile, Server, SlicedLoad};
+use super::preset::Slicing;
 use super::trial::{CpuMeter, MachineFacts, TrialResult, TrialRunner, accepted_socket, parse};
 
 /// Repetitions in a launch, as a share of its slices.
@@ -54,6 +55,8 @@ struct Visitor {
     /// CPU time of the server since the start of the last slice.
     cpu: CpuMeter,
     slices: Vec<Slice>,
+    /// Time of all slices, repeated ones included.
+    took: Duration,
     disturbance: Option<Disturbance>,
 }
 
@@ -89,11 +92,14 @@ pub(super) fn run(
     let mut visits = Visits::new(runner, entries, seed);
     let mut repetitions = (REPETITIONS_MAX * visits.slices() as f64) as usize;
     for round in 0..visits.rounds {
-        for (entry, client) in visits.due(round) {
+        for (entry, client, rounds) in visits.due(round) {
             if runner.is_stopped() {
                 break;
             }
-            if let Ok(member) = &mut members[entry] {
+            let slicing = runner.plan.slicing(entries[entry].clients[client]);
+            if let Ok(member) = &mut members[entry]
+                && !slicing.is_some_and(|it| member.has_enough(client, it, rounds))
+            {
                 member.visit(client, runner, &mut repetitions);
             }
         }
@@ -123,14 +129,14 @@ impl Visits {
         self.all.iter().map(|(.., rounds)| rounds).sum()
     }
 
-    /// Returns the visits of a round in random order. A client with fewer rounds than others has
-    /// them at even distances.
-    fn due(&mut self, round: u32) -> Vec<(usize, usize)> {
+    /// Returns the visits of a round in random order, each with the number of its rounds. A client
+    /// with fewer rounds than others has them at even distances.
+    fn due(&mut self, round: u32) -> Vec<(usize, usize, u32)> {
         self.all.shuffle(&mut self.random);
         let most = self.rounds;
         let is_due = |own: u32| (round + 1) * own / most > round * own / most;
         let due = self.all.iter().filter(|(.., own)| is_due(*own));
-        due.map(|(entry, client, _)| (*entry, *client)).collect()
+        due.copied().collect()
     }
 }
 
@@ -174,6 +180,11 @@ impl Member {
             }
         }
         Ok(())
+    }
+
+    fn has_enough(&self, index: usize, slicing: Slicing, rounds: u32) -> bool {
+        let is_enough = |it: &Visitor| slicing.is_enough(it.slices.len(), it.took, rounds);
+        self.visitors[index].as_ref().is_ok_and(is_enough)
     }
 
     /// Loads the server for one slice. A client that fails leaves, and the others go on if the
@@ -259,7 +270,8 @@ impl Visitor {
         runner.commands().in_slices(&mut spec.load, client);
         let load = Load::start(runner, &spec, client, number)?;
         let cpu = CpuMeter::start(pid);
-        Ok(Visitor { spec, load, cpu, slices: Vec::new(), disturbance: None })
+        let (slices, took) = (Vec::new(), Duration::ZERO);
+        Ok(Visitor { spec, load, cpu, slices, took, disturbance: None })
     }
 
     /// Loads the server for one slice, and again while `repetitions` last and others disturb it.
@@ -272,8 +284,9 @@ impl Visitor {
         loop {
             let reference_work_ns = core_speed::reference_work_ns(runner.testbed.cpu_server);
             self.cpu = CpuMeter::start(server.pid());
-            let snapshot = MachineSnapshot::read();
+            let (snapshot, start) = (MachineSnapshot::read(), Instant::now());
             let slice = self.load.slice(runner)?;
+            self.took += start.elapsed();
             let disturbance = snapshot.and_then(MachineSnapshot::until_now);
             let is_disturbed = !runner.testbed.shares_core()
                 && disturbance.is_some_and(|found| validity::disturbed(&found, 0).is_some());
@@ -352,9 +365,10 @@ mod tests {
         let all = vec![(0, 0, 6), (0, 1, 2), (1, 0, 6), (1, 1, 2)];
         let mut visits = Visits { all, rounds: 6, random: Pcg64::seed_from_u64(1) };
         assert_eq!(visits.slices(), 16);
-        let due: Vec<Vec<(usize, usize)>> = (0..6).map(|round| visits.due(round)).collect();
+        let due: Vec<Vec<(usize, usize, u32)>> = (0..6).map(|round| visits.due(round)).collect();
         let of = |client: usize| -> Vec<usize> {
-            let count = |due: &Vec<(usize, usize)>| due.iter().filter(|it| it.1 == client).count();
+            let count =
+                |due: &Vec<(usize, usize, u32)>| due.iter().filter(|it| it.1 == client).count();
             due.iter().map(count).collect()
         };
         assert_eq!((of(0), of(1)), (vec![2; 6], vec![0, 0, 2, 0, 0, 2]));

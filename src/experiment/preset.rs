@@ -54,6 +54,10 @@ pub const SLICES: RangeInclusive<Duration> = Duration::from_millis(5)..=Duration
 /// Fewest slices of a server in a launch, so that a launch has some scatter of its own.
 const SLICES_MIN: u32 = 2;
 
+/// Time of a server's slices in a launch, as a multiple of the planned one, after which it has no
+/// more of them. Slices get longer than planned if a single turn of requests takes longer.
+const SLICES_TIME_MAX: u32 = 3;
+
 impl Default for Slicing {
     fn default() -> Slicing {
         Slicing { slice: Duration::from_millis(40), head: Duration::from_millis(4) }
@@ -69,6 +73,13 @@ impl Slicing {
             Length::Requests(requests) => requests as f64 / 2.0,
         };
         (rounds.round() as u32).max(SLICES_MIN)
+    }
+
+    /// Returns true if `slices` of a launch with `rounds` took so long that the server is not to be
+    /// visited again. So a slow server does not use up the time of all others.
+    pub fn is_enough(self, slices: usize, took: Duration, rounds: u32) -> bool {
+        let planned = rounds * (self.head + self.slice);
+        slices >= SLICES_MIN as usize && took > SLICES_TIME_MAX * planned
     }
 }
 
@@ -92,7 +103,7 @@ pub const ENCODINGS: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},t
     uring/h1/{npy,msgpack,json_binary,json},\
     tokio/tonic/protobuf:prost,tokio/tonic:best/protobuf:prost_bytes,uring/h2/protobuf";
 
-/// Connections of the encodings, each with one request in flight, over gRPC as well.
+/// Most connections of the encodings, each with one request in flight, over gRPC as well.
 pub const ENCODINGS_CONNECTIONS: u32 = 8;
 
 /// Rungs of `broad`: steps of one gRPC and one REST chain, then each encoding in a whole server.
@@ -163,7 +174,8 @@ impl Preset {
             Preset::Quick => {
                 let loads = Concurrency::many_and_one;
                 let layers = Part { globs: Some(LAYERS), sizes: &[8, 1 << 20], loads };
-                let loads = |_, _| vec![Concurrency::connections(ENCODINGS_CONNECTIONS)];
+                let loads =
+                    |_, bytes| vec![Concurrency::few_connections(ENCODINGS_CONNECTIONS, bytes)];
                 let encodings = Part { globs: Some(ENCODINGS), sizes: &[64 << 10], loads };
                 return vec![layers, encodings];
             }
@@ -219,5 +231,29 @@ impl Preset {
             Preset::Quick | Preset::Broad | Preset::Chains => 20,
             Preset::Seed | Preset::Full => 30,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_server_has_fewer_slices_but_at_least_two() {
+        let slicing = Slicing::default();
+        let rounds = slicing.rounds(Length::Time(Duration::from_millis(120)));
+        assert_eq!(rounds, 3);
+        let planned = 3 * (slicing.slice + slicing.head);
+        assert!(!slicing.is_enough(2, planned, rounds), "as planned");
+        assert!(!slicing.is_enough(2, 3 * planned, rounds), "slowed down by others");
+        assert!(slicing.is_enough(2, 3 * planned + Duration::from_millis(1), rounds));
+        assert!(!slicing.is_enough(1, Duration::from_secs(60), rounds), "one has no scatter");
+    }
+
+    #[test]
+    fn large_arrays_have_fewer_connections_in_the_table_of_encodings() {
+        let [_, encodings] = &Preset::Quick.parts()[..] else { panic!("two parts") };
+        let connections = |bytes| (encodings.loads)(Family::Rest, bytes)[0].connections;
+        assert_eq!([64 << 10, 1 << 20, 12_800_000].map(connections), [8, 8, 1]);
     }
 }

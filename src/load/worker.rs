@@ -28,6 +28,10 @@ const AWAKE: Duration = Duration::from_micros(100);
 /// Longest time until a stop is noticed while nothing arrives.
 const STOP_LOOK: Duration = Duration::from_millis(200);
 
+/// Length of a slice, in heads, from which the next one has no head if it held only one turn of
+/// requests. A head would be such a turn as well, which takes far longer than caches stay cold.
+const SLOW_HEADS: u32 = 10;
+
 /// Just below 32 MiB, the largest threshold of glibc.
 const MAPPED_BYTES: usize = 31 << 20;
 
@@ -39,6 +43,8 @@ pub struct Load {
     connections: Vec<ConnectionId>,
     address: Address,
     socket: SocketOptions,
+    /// The last slice was a single turn of slow requests, so the next one needs no head.
+    is_slow: bool,
 }
 
 /// Measurement of a load that may have been stopped.
@@ -77,7 +83,7 @@ impl Load {
         let run = Rc::new(RefCell::new(Run::new(spec, messages)?));
         let mut reactor = net::reactor(&spec.knobs)?;
         let connections = net::start(&mut reactor, spec, sockets, &run)?;
-        Ok(Load { spec: spec.clone(), run, reactor, connections, address, socket })
+        Ok(Load { spec: spec.clone(), run, reactor, connections, address, socket, is_slow: false })
     }
 
     /// Connects, warms the server up, and waits until it has answered everything.
@@ -93,12 +99,15 @@ impl Load {
     /// been answered.
     pub fn slice(&mut self) -> Result<Slice, LoadError> {
         let head = self.spec.slice_head.unwrap_or_default();
-        if !head.is_zero() {
+        if !head.is_zero() && !self.is_slow {
             self.window(Length::Time(head), true)?;
             self.run.borrow_mut().forget_window()?;
         }
         self.window(self.spec.window, false)?;
-        self.run.borrow_mut().end_slice()
+        let slice = self.run.borrow_mut().end_slice()?;
+        let is_one_turn = slice.requests <= u64::from(self.spec.in_flight);
+        self.is_slow = is_one_turn && slice.wall_ns > (SLOW_HEADS * head).as_nanos() as u64;
+        Ok(slice)
     }
 
     fn window(&mut self, window: Length, is_head: bool) -> Result<(), LoadError> {

@@ -28,6 +28,10 @@ use super::python::PythonClient;
 
 const MESSAGE_BYTES_MIN: u64 = 192 << 20;
 
+/// Time after which a server may close an idle connection: longer than the load visits the other
+/// servers of a launch.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+
 pub struct Commands<'a> {
     pub testbed: &'a Testbed,
     pub plan: &'a Plan,
@@ -63,6 +67,7 @@ impl Commands<'_> {
                 _ => None,
             },
             body_bytes_max: Some(message_bytes_max(cell).max(MESSAGE_BYTES_MIN)),
+            idle_timeout: Some(IDLE_TIMEOUT),
             report: Some(report.to_owned()),
             ..server
         }

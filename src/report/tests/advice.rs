@@ -150,7 +150,7 @@ fn few_launches_give_the_cheapest_without_a_margin() {
     let advice = advise(&run(closed(&COSTS, 2)), &question(&COSTS), 100).unwrap();
     assert_eq!(chosen(&advice).as_deref(), Some("uring/h1/npy"));
     let unknown = "Margin unknown: 2 launches of each server are too few for intervals";
-    assert_says(&advice, &[unknown, "Measure for longer: --time 1m."]);
+    assert_says(&advice, &[unknown, "Measure for longer: --time 3m."]);
     assert_omits(&advice, "--rounds");
     assert_omits(&advice, "The next choice");
     assert_omits(&advice, "times the cheapest");

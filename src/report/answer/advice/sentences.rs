@@ -197,7 +197,7 @@ fn margin(run: &Run, question: &Question, decision: &Decision<'_>) -> String {
             "unknown: {launches} launch{} of each server are too few for intervals, so the order \
              may be chance. Measure for longer: --time {}.",
             if launches == 1 { "" } else { "es" },
-            if question.array.bytes > LARGE_BYTES_MIN { "10m" } else { "1m" }
+            if question.array.bytes > LARGE_BYTES_MIN { "10m" } else { "3m" }
         );
     }
     if !equals.is_empty() {
