@@ -46,7 +46,7 @@
 //!         write_floats/ doubles to text
 //!                       [avx2 avx512 tables]
 //! wire/                 own protocols as state machines without clock, socket or thread
-//!                       [changing_fields client error handler limits machine planted raw
+//!                       [changing_fields client error handler limits machine planted progress raw
 //!                       response timeouts]
 //!     buffers/          pool, shared ranges of a buffer, output and input
 //!                       [outbox pool recv slice]
@@ -91,7 +91,7 @@
 //!                       [buffers connection core executor iovec op reactor ring slots stream
 //!                       timers]
 //! service/              the work of every rung: echo, routes, health, places of a delay
-//!                       [codecs echo handler health planted routes]
+//!                       [codecs echo handler health panics planted routes]
 //! stack/                borrowed protocol stacks: one file each
 //!                       [axum echo grpc h2_crate hyper hyper_h2 message standalone tonic tuning]
 //! ladder/               the rungs and their parents, and nothing that runs

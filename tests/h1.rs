@@ -455,19 +455,37 @@ fn each_phase_has_its_own_patience() {
     assert_eq!(statuses(&trickling), [408]);
     assert!(matches!(trickling.error, Some(WireError { kind: ErrorKind::Timeout, .. })));
 
-    let input = post("/reflect", b"0123456789");
-    let mut slow = answer_of(&input[..input.len() - 10]);
-    for byte in b"0123456789" {
+    let input = post("/reflect", &ramp(200_000));
+    let (first, rest) = input.split_at(input.len() - 200_000);
+    let mut slow = answer_of(first);
+    for piece in rest.chunks(40_000) {
         slow.wait(Duration::from_secs(29));
-        slow.feed(&[*byte]);
+        slow.feed(piece);
     }
     assert_eq!(statuses(&slow), [200]);
+    for lending in [true, false] {
+        let mut trickling = server(lending);
+        trickling.feed(first);
+        for _ in 0..1000 {
+            trickling.wait(Duration::from_secs(29));
+            trickling.feed(b"x");
+        }
+        assert_eq!(statuses(&trickling), [408]);
+    }
     for input in [post("/reflect", &ramp(50_000)), chunked("/reflect", &ramp(50_000), 50_000)] {
         let mut stalled = answer_of(&input[..20_000]);
         stalled.wait(Duration::from_secs(31));
         assert_eq!(statuses(&stalled), [408]);
         assert!(matches!(stalled.error, Some(WireError { kind: ErrorKind::Timeout, .. })));
     }
+    let mut sending = server(true);
+    sending.feed(&[&post("/reflect", b"x")[..], b"GET /hea"].concat());
+    sending.wait_unsent(Duration::from_secs(1000));
+    assert_eq!(statuses(&sending), [200], "the peer is busy with reading");
+    sending.wait(Duration::from_secs(9));
+    assert_eq!(statuses(&sending), [200]);
+    sending.wait(Duration::from_secs(2));
+    assert_eq!(statuses(&sending), [200, 408]);
     let mut skipping = answer_of(&post("/nowhere", b"0123")[..56]);
     skipping.wait(Duration::from_secs(31));
     assert_eq!(statuses(&skipping), [404], "one reply for one request");

@@ -140,12 +140,25 @@ fn each_phase_has_its_own_patience() {
     }
     assert!(matches!(trickling.error, Some(WireError { kind: ErrorKind::Timeout, .. })));
 
-    let mut slow = answer_of(&frame(0, &ramp(100))[..10]);
-    for byte in 5..100 {
+    let input = frame(0, &ramp(200_000));
+    let mut slow = answer_of(&input[..10]);
+    for piece in input[10..].chunks(40_000) {
         slow.wait(Duration::from_secs(29));
-        slow.feed(&[byte]);
+        slow.feed(piece);
     }
-    assert_eq!(slow.sent, frame(0, &ramp(100)));
+    assert!(slow.sent == input);
+    let mut trickling = answer_of(&input[..10]);
+    for _ in 0..1000 {
+        trickling.wait(Duration::from_secs(29));
+        trickling.feed(b"x");
+    }
+    assert!(matches!(trickling.error, Some(WireError { kind: ErrorKind::Timeout, .. })));
+    let mut sending = server(true);
+    sending.feed(&[&frame(0, b"x")[..], b"\0"].concat());
+    sending.wait_unsent(Duration::from_secs(1000));
+    assert!(!sending.closing(), "the peer is busy with reading");
+    sending.wait(Duration::from_secs(11));
+    assert!(matches!(sending.error, Some(WireError { kind: ErrorKind::Timeout, .. })));
     let mut stalled = answer_of(&frame(0, &ramp(50_000))[..10_000]);
     stalled.wait(Duration::from_secs(31));
     assert!(matches!(stalled.error, Some(WireError { kind: ErrorKind::Timeout, .. })));

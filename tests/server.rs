@@ -1,8 +1,8 @@
 //! Server programs: flags, ready line, shutdown, and the replies to bad requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,104 +11,25 @@ use ndecho::axis::{Driver, Encoding, Family, Protocol, Shape as StackShape};
 use ndecho::record::{DelayTotals, Measurement, ServerReport};
 use ndecho::service::codecs::CodecSet;
 use ndecho::wire::Limits;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 #[path = "peers/grpc.rs"]
 mod grpc;
+#[path = "peers/program.rs"]
+mod program;
 #[path = "peers/rest.rs"]
 mod rest;
 #[path = "peers/server.rs"]
 mod server;
 
 use grpc::{Grpc, framed, request};
+use program::Program;
 use rest::Rest;
 
 const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
 const TONIC_SERVER: &str = env!("CARGO_BIN_EXE_tonic-server");
 const URING_SERVER: &str = env!("CARGO_BIN_EXE_uring-server");
-
-/// Server process, killed when dropped.
-struct Program {
-    child: Child,
-    ready: String,
-}
-
-impl Program {
-    fn start(program: &str, flags: &[&str]) -> Program {
-        Program::try_start(program, flags).unwrap_or_else(|said| panic!("{program}: {said}"))
-    }
-
-    /// Starts a program like [`Program::start`]. Returns `None` if the machine has no io_uring.
-    fn start_on_ring(program: &str, flags: &[&str]) -> Option<Program> {
-        match Program::try_start(program, flags) {
-            Err(said) if said.contains("io_uring is not available") => {
-                eprintln!("left out: {said}");
-                None
-            }
-            started => Some(started.unwrap_or_else(|said| panic!("{program}: {said}"))),
-        }
-    }
-
-    /// Waits until the program is ready. Returns its stderr if it fails.
-    fn try_start(program: &str, flags: &[&str]) -> Result<Program, String> {
-        let mut command = Command::new(program);
-        let command = command.args(flags).stdin(Stdio::null());
-        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program is built");
-        let mut ready = String::new();
-        let stdout = child.stdout.as_mut().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut ready).expect("text");
-        let mut program = Program { child, ready: ready.trim_end().to_owned() };
-        if program.ready.is_empty() {
-            let mut said = String::new();
-            let stderr = program.child.stderr.as_mut().expect("it is piped");
-            stderr.read_to_string(&mut said).expect("text");
-            return Err(said);
-        }
-        Ok(program)
-    }
-
-    /// Returns the addresses of the ready line, in order.
-    fn addresses(&self) -> Vec<SocketAddr> {
-        let words = self.ready.strip_prefix("ready ").expect("a ready line").split(' ');
-        let address =
-            |word: &str| word.rsplit('=').next().expect("a part").parse().expect("an address");
-        words.map(address).collect()
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a pid");
-        kill(Pid::from_raw(pid), signal).expect("it runs");
-    }
-
-    /// Waits for the end of the program and returns its exit code.
-    fn ended(&mut self) -> i32 {
-        let late = Instant::now() + Duration::from_secs(20);
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
-                return status.code().expect("no signal ended it");
-            }
-            assert!(Instant::now() < late, "it does not end");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Returns the output after the ready line.
-    fn printed(&mut self) -> String {
-        let mut text = String::new();
-        self.child.stdout.take().expect("it is piped").read_to_string(&mut text).expect("text");
-        text
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // This fails only if the program has already ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn outcome(program: &str, flags: &[&str]) -> (i32, String) {
     let Output { status, stderr, stdout } =
@@ -385,11 +306,7 @@ fn a_drain_finishes_what_is_open_and_reports() {
         // Answered after the head above has been read, so the signal finds an open request.
         assert_eq!(Rest::connect(address).post("/echo_reflect", b"x").status, 200);
         program.signal(Signal::SIGTERM);
-        let closed = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(address).is_ok() {
-            assert!(Instant::now() < closed, "{stack} still accepts");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        program.wait_until_it_refuses();
         open.send(b"world");
         let reply = open.reply();
         assert_eq!((reply.status, &reply.body[..]), (200, &b"helloworld"[..]), "{stack}");

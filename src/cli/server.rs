@@ -152,6 +152,16 @@ struct CommonArgs {
     /// Longest pause between requests [default: 75s]
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     idle_timeout: Option<Duration>,
+    /// Longest wait of a response for the peer's HTTP/2 windows [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
+    window_timeout: Option<Duration>,
+    /// Longest time in which a peer takes no byte of a response [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
+    send_timeout: Option<Duration>,
+    /// Fewest bytes per second that a peer must send of a body and take of a response; 0 asks for
+    /// one byte per timeout [default: 1KiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    min_rate: Option<u64>,
     /// Most connections of a worker; others wait [default: 16384]
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
@@ -311,7 +321,11 @@ fn options(spec: &ServerSpec) -> anyhow::Result<Options> {
     set(&mut limits.head_timeout, spec.head_timeout);
     set(&mut limits.body_gap_timeout, spec.body_timeout);
     set(&mut limits.idle_timeout, spec.idle_timeout);
+    set(&mut limits.window_timeout, spec.window_timeout);
+    set(&mut limits.rate_min, spec.rate_min);
     let mut driver = driver::Options::default();
+    set(&mut driver.send_pace.gap, spec.send_timeout);
+    set(&mut driver.send_pace.rate_min, spec.rate_min);
     set(&mut driver.connections_max, spec.connections_max);
     set_size(&mut driver.outbox_bytes_max, spec.unsent_bytes_max)?;
     set(&mut driver.drain_timeout, spec.drain_timeout);
@@ -337,6 +351,9 @@ impl CommonArgs {
             head_timeout: self.head_timeout,
             body_timeout: self.body_timeout,
             idle_timeout: self.idle_timeout,
+            window_timeout: self.window_timeout,
+            send_timeout: self.send_timeout,
+            rate_min: self.min_rate,
             connections_max: self.max_connections,
             unsent_bytes_max: self.max_unsent,
             drain_timeout: self.drain_timeout,
@@ -410,6 +427,9 @@ fn run(
     if !said.limits.is_empty() {
         let limits = said.limits.iter().map(|(name, count)| format!("{name} {count}"));
         tell(format!("limits that peers reached: {}", limits.collect::<Vec<_>>().join(", ")));
+    }
+    if said.panics > 0 {
+        tell(format!("requests that failed by a panic of this server: {}", said.panics));
     }
     if let Some(path) = report {
         let json = serde_json::to_string(&said).expect("a report is plain data");

@@ -7,7 +7,7 @@
 //! ```text
 //! Open ─ finished, or the peer is at fault ─▶ Flushing ─ all sent ▶ Lingering ─ FIN, time ▶ Closed
 //!  │                                            └─ the peer has ended, or idle at shutdown ───▲
-//!  └─ the peer vanished, or reads nothing for STALL_TIMEOUT ──────────────────────────────────┘
+//!  └─ the peer vanished, or reads slower than the pace of a send ─────────────────────────────┘
 //! ```
 //!
 //! Lingering discards input for a bounded time after our shutdown: a close with unread input would
@@ -20,13 +20,11 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::driver::{Connected, Counters};
+use crate::driver::{Connected, Counters, Options};
+use crate::wire::progress::{Pace, Progress};
 use crate::wire::{
     Batch, Context, LINGER_GAP, LINGER_TIME, Limit, Loan, Outbox, Pool, Slice, WireError,
 };
-
-/// Time without a sent byte; the default of nginx and h2o.
-pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Longest lingering during shutdown, which slow peers cannot delay.
 pub(crate) const LINGER_DRAINING: Duration = Duration::from_millis(250);
@@ -63,18 +61,21 @@ pub(crate) struct Connection {
     state: State,
     /// Unsent bytes at which reading stops; it resumes at half of them.
     outbox_bytes_max: usize,
-    paused: bool,
+    send_pace: Pace,
+    /// Time since which too many bytes are unsent to read more.
+    paused: Option<Instant>,
     ended: bool,
     draining: bool,
     at_fault: bool,
-    stall: Option<Instant>,
+    /// Progress of the output, while some is unsent.
+    sending: Option<Progress>,
     /// Bytes given out by [`Connection::detach`].
     detached: usize,
 }
 
 impl Connection {
     /// Takes an established connection; call [`Connection::open`] next.
-    pub(crate) fn new(machine: Box<dyn Connected>, outbox_bytes_max: usize) -> Connection {
+    pub(crate) fn new(machine: Box<dyn Connected>, options: &Options) -> Connection {
         Connection {
             machine,
             outbox: Outbox::default(),
@@ -82,12 +83,13 @@ impl Connection {
             loan: None,
             loan_is_out: false,
             state: State::Open,
-            outbox_bytes_max,
-            paused: false,
+            outbox_bytes_max: options.outbox_bytes_max,
+            send_pace: options.send_pace,
+            paused: None,
             ended: false,
             draining: false,
             at_fault: false,
-            stall: None,
+            sending: None,
             detached: 0,
         }
     }
@@ -192,26 +194,40 @@ impl Connection {
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Open => earlier(self.machine.deadline(), self.stall),
-            State::Flushing => self.stall,
+            State::Open if self.paused.is_none() => {
+                earlier(self.machine.deadline(), self.send_deadline())
+            }
+            State::Open | State::Flushing => self.send_deadline(),
             State::Lingering { idle, total, .. } => Some(idle.min(total)),
             State::Closed => None,
         }
     }
 
-    /// Handles a deadline, perhaps early. The driver returns a taken loan first.
+    fn send_deadline(&self) -> Option<Instant> {
+        self.sending.map(Progress::due)
+    }
+
+    /// Returns true if the peer is too slow, unless a send in flight has moved more bytes.
+    pub(crate) fn reads_too_slowly(&self, now: Instant) -> bool {
+        self.send_deadline().is_some_and(|at| at <= now)
+    }
+
+    /// Handles a deadline, perhaps early. The driver returns a taken loan first, and the count of a
+    /// send that is in flight while [`Connection::reads_too_slowly`].
     pub(crate) fn expire(&mut self, cx: &mut WorkerCx<'_>) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= cx.now);
         match self.state {
             State::Lingering { idle, total, .. } if idle.min(total) <= cx.now => {
                 self.state = State::Closed;
             }
-            State::Open | State::Flushing if due(self.stall) => {
+            State::Open | State::Flushing if self.reads_too_slowly(cx.now) => {
                 cx.counters.limits.hit(Limit::StallTime);
                 self.blame(cx);
                 self.state = State::Closed;
             }
-            State::Open if due(self.machine.deadline()) => self.expire_machine(cx),
+            State::Open if self.paused.is_none() && due(self.machine.deadline()) => {
+                self.expire_machine(cx);
+            }
             _ => {}
         }
     }
@@ -249,32 +265,38 @@ impl Connection {
     }
 
     /// Returns true if the driver is to read; else it leaves bytes in the socket.
-    pub(crate) fn wants_input(&mut self) -> bool {
+    pub(crate) fn wants_input(&self) -> bool {
         match self.state {
-            State::Open => !self.ended && !self.is_full() && !self.machine.is_full(),
+            State::Open => !self.ended && self.paused.is_none() && !self.machine.is_full(),
             State::Lingering { .. } => true,
             State::Flushing | State::Closed => false,
         }
     }
 
     /// Returns true if nothing remains to do until the peer acts, once `bytes` are sent.
-    pub(crate) fn rests_after(&mut self, bytes: usize) -> bool {
+    pub(crate) fn rests_after(&self, bytes: usize) -> bool {
         let open = self.state == State::Open && !self.machine.awaits_flush();
         open && self.pending() == bytes && self.wants_input()
     }
 
-    fn is_full(&mut self) -> bool {
-        let pending = self.pending();
-        let half = self.outbox_bytes_max / 2;
-        self.paused = pending > if self.paused { half } else { self.outbox_bytes_max };
-        self.paused
+    /// Stops to read above the limit of unsent bytes, and reads on from half of it.
+    fn limit_output(&mut self, now: Instant) {
+        let (pending, most) = (self.pending(), self.outbox_bytes_max);
+        match self.paused {
+            None if pending > most => self.paused = Some(now),
+            Some(since) if pending <= most / 2 => {
+                self.paused = None;
+                self.machine.paused(now.saturating_duration_since(since));
+            }
+            _ => {}
+        }
     }
 
     /// Returns the bytes to send next; refills them from the outbox when all are sent.
     pub(crate) fn batch(&mut self, now: Instant) -> &Batch {
         if self.batch.is_empty() && !self.outbox.is_empty() {
             self.outbox.take(&mut self.batch);
-            self.stall = Some(now + STALL_TIMEOUT);
+            self.sending.get_or_insert_with(|| Progress::start(self.send_pace, now));
         }
         &self.batch
     }
@@ -302,8 +324,15 @@ impl Connection {
     pub(crate) fn sent(&mut self, count: usize, cx: &mut WorkerCx<'_>) {
         cx.counters.bytes_out += count as u64;
         self.batch.advance(count);
-        self.stall = (!self.batch.is_empty()).then(|| cx.now + STALL_TIMEOUT);
-        if self.pending() == 0 && self.state == State::Open {
+        self.limit_output(cx.now);
+        if self.pending() > 0 {
+            if let Some(sending) = &mut self.sending {
+                sending.moved(count, self.send_pace, cx.now);
+            }
+            return;
+        }
+        self.sending = None;
+        if self.state == State::Open {
             self.call(cx, |machine, cx| machine.flushed(cx));
             self.ask_for_loan(cx);
         }
@@ -360,6 +389,7 @@ impl Connection {
             self.state = State::Flushing;
             self.loan = None;
         }
+        self.limit_output(cx.now);
     }
 
     fn blame(&mut self, cx: &mut WorkerCx<'_>) {

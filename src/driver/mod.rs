@@ -18,8 +18,9 @@ use crate::sys::listener::Listener;
 use crate::sys::socket::{self, SocketOptions};
 use crate::wire::h1::H1;
 use crate::wire::h2::H2;
+use crate::wire::limits::RATE_MIN;
 use crate::wire::raw::Raw;
-use crate::wire::{Context, Handler, LimitCounts, Machine, Pool, WireError};
+use crate::wire::{Context, Handler, LimitCounts, Machine, Pace, Pool, WireError};
 
 mod connection;
 mod error;
@@ -129,17 +130,32 @@ pub trait Driver: Sized {
 pub struct Options {
     /// Unsent bytes of a connection at which the driver stops reading from it.
     pub outbox_bytes_max: usize,
-    /// More connections wait in the listener's backlog.
+    /// Pace at which a peer must take output.
+    pub send_pace: Pace,
+    /// More connections wait in the listener's backlog. No worker takes [`CONNECTIONS_END`] or more.
     pub connections_max: usize,
     pub drain_timeout: Duration,
     /// Longest busy poll of `uring` before it sleeps; the other drivers sleep at once.
     pub busy_poll: Duration,
 }
 
+/// Longest time without a sent byte; the default of nginx and h2o.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// End of the numbers of connections: they have 24 bits of a token of the ring.
+pub(crate) const CONNECTIONS_END: u32 = 1 << 24;
+
+impl Options {
+    pub(crate) fn connections_max(&self) -> u32 {
+        u32::try_from(self.connections_max).map_or(CONNECTIONS_END, |max| max.min(CONNECTIONS_END))
+    }
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {
             outbox_bytes_max: 4 * 1024 * 1024,
+            send_pace: Pace { gap: SEND_TIMEOUT, rate_min: RATE_MIN },
             connections_max: 16 * 1024,
             drain_timeout: Duration::from_secs(5),
             busy_poll: Duration::ZERO,
@@ -159,6 +175,8 @@ pub struct Counters {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub busy_poll_idle: Duration,
+    /// Requests that failed because their handler panicked.
+    pub panics: u64,
 }
 
 impl Counters {

@@ -4,7 +4,7 @@
 //! in any case. So the machine and the driver of a server without such a cost stay as they are.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::probe::injected_delay::PlacedDelay;
 use crate::wire::{self, Context, LimitCounts, Loan, Machine, Pool, PooledBuf, WireError};
@@ -79,6 +79,10 @@ impl Machine for Planted {
 
     fn deadline(&self) -> Option<Instant> {
         self.inner.deadline()
+    }
+
+    fn paused(&mut self, time: Duration) {
+        self.inner.paused(time);
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {

@@ -60,7 +60,7 @@ impl PollReactor {
         let socket = Socket::from(socket);
         let what = "make a socket non-blocking";
         socket.set_nonblocking(true).map_err(|source| DriverError::Io { what, source })?;
-        let mut connection = Connection::new(machine, self.options.outbox_bytes_max);
+        let mut connection = Connection::new(machine, &self.options);
         connection.open(&mut cx(&self.pool, &mut self.counters));
         let polled = Some(Polled { socket, connection });
         let free = self.connections.iter().position(Option::is_none);

@@ -16,7 +16,7 @@ use crate::sys::socket;
 use crate::wire::h1::H1Client;
 use crate::wire::h2::{Allowance, H2Client};
 use crate::wire::raw::RawClient;
-use crate::wire::{ChangingFields, Limits};
+use crate::wire::{ChangingFields, Limits, Pace};
 
 use super::LoadError;
 use super::client::LoadConnection;
@@ -32,8 +32,10 @@ const REPLY_BYTES_MORE: usize = 64 * 1024;
 /// Makes a reactor for a client. It reads even while requests wait to be sent: a server that waits
 /// for its replies to be read would never read the requests.
 pub fn reactor(knobs: &Knobs) -> Result<ClientReactor, LoadError> {
+    let pace = driver::Options::default().send_pace;
     let options = driver::Options {
         outbox_bytes_max: usize::MAX,
+        send_pace: Pace { rate_min: 0, ..pace },
         connections_max: CONNECTIONS_MAX as usize,
         drain_timeout: Duration::ZERO,
         busy_poll: knobs.busy_poll,

@@ -13,6 +13,9 @@ pub struct ServerReport {
     pub accepted: u64,
     /// Connections closed for a fault of the peer.
     pub peer_faults: u64,
+    /// Requests that failed because the server panicked while it handled them.
+    #[serde(default)]
+    pub panics: u64,
     /// Number of times that peers reached a limit, by the limit's name; zeros are left out.
     #[serde(default)]
     pub limits: BTreeMap<String, u32>,

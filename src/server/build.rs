@@ -18,6 +18,7 @@ use crate::server::{Plan, ServerError};
 use crate::service::codecs::CodecSet;
 use crate::service::echo::EchoService;
 use crate::service::handler::EchoHandler;
+use crate::service::panics;
 use crate::stack::axum::{Axum, AxumBest};
 use crate::stack::h2_crate::H2Crate;
 use crate::stack::hyper::Hyper;
@@ -80,13 +81,15 @@ fn serve<D: driver::Driver>(config: WorkerConfig, up: Sender<()>) -> Result<Coun
             Endpoint::Standalone(endpoint) => standalone.push(*endpoint),
         }
     }
-    if standalone.is_empty() {
+    let counters = if standalone.is_empty() {
         let driver = D::new(config.driver, pool)?;
         report_up(up);
-        return Ok(driver.run(hosted, config.stop)?);
-    }
-    report_up(up);
-    Ok(standalone::run(standalone, config.driver.drain_timeout, config.stop)?)
+        driver.run(hosted, config.stop)?
+    } else {
+        report_up(up);
+        standalone::run(standalone, config.driver.drain_timeout, config.stop)?
+    };
+    Ok(Counters { panics: panics::contained(), ..counters })
 }
 
 enum Endpoint<D: driver::Driver> {

@@ -23,9 +23,13 @@ use crate::sys::affinity::AffinityError;
 use crate::sys::socket::SocketError;
 use crate::wire::Limits;
 
+use build::Build;
+
 mod bind;
 mod build;
 pub mod lane;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 pub use usage::raise_descriptor_limit;
@@ -70,7 +74,7 @@ pub enum ServerError {
     Driver(#[from] DriverError),
     #[error("{what}: {source}")]
     System { what: &'static str, source: std::io::Error },
-    #[error("a worker panicked")]
+    #[error("a worker panicked; the others have finished their requests")]
     Panicked,
 }
 
@@ -87,13 +91,31 @@ struct Worker {
     thread: JoinHandle<Result<Counters, ServerError>>,
 }
 
+/// Sends [`Event::Ended`] when its worker ends, by a return or by a panic.
+struct WorkerEnd(Sender<Event>);
+
+impl Drop for WorkerEnd {
+    fn drop(&mut self) {
+        // The caller may have stopped listening; the result is in the thread either way.
+        let _ = self.0.send(Event::Ended);
+    }
+}
+
 /// Returns when every worker is up. Each of them sends [`Event::Ended`] to `events` at its end.
 pub fn start(
     plan: &Plan,
     options: &Options,
     events: &Sender<Event>,
 ) -> Result<Server, ServerError> {
-    let build = build::choose(plan)?;
+    start_workers(build::choose(plan)?, plan, options, events)
+}
+
+fn start_workers(
+    build: Build,
+    plan: &Plan,
+    options: &Options,
+    events: &Sender<Event>,
+) -> Result<Server, ServerError> {
     let bound = bind::bind(&plan.listens, options.cores.len())?;
     let (up, ups) = std::sync::mpsc::channel();
     let mut server = Server { addresses: bound.addresses, workers: Vec::new(), delays: Vec::new() };
@@ -111,12 +133,10 @@ pub fn start(
             driver: options.driver.clone(),
             stop,
         };
-        let (up, events) = (up.clone(), events.clone());
+        let (up, end) = (up.clone(), WorkerEnd(events.clone()));
         let work = move || {
-            let result = build(config, up);
-            // The caller may have stopped listening; the result is in the thread either way.
-            let _ = events.send(Event::Ended);
-            result
+            let _end = end;
+            build(config, up)
         };
         let thread = std::thread::Builder::new()
             .name(format!("worker-{}", server.workers.len()))
@@ -163,4 +183,5 @@ fn add(total: &mut Counters, counters: Counters) {
     total.limits.add(&counters.limits);
     total.bytes_in += counters.bytes_in;
     total.bytes_out += counters.bytes_out;
+    total.panics += counters.panics;
 }

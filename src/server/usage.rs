@@ -25,6 +25,7 @@ pub(super) fn report(
     Ok(ServerReport {
         accepted: counters.accepted,
         peer_faults: counters.peer_faults,
+        panics: counters.panics,
         limits: counters.limits.hits().map(|(limit, n)| (limit.name().to_owned(), n)).collect(),
         socket: counters.socket,
         rss_peak_bytes: memory::rss_peak_bytes(std::process::id()).map_err(system)?,

@@ -55,6 +55,12 @@ impl CodecSet {
         self
     }
 
+    /// Serves the encoding of `codec` with it.
+    pub fn with_implementation(mut self, codec: &'static dyn ArrayCodec) -> CodecSet {
+        self.codecs[usize::from(codec.encoding().id())] = Some(codec);
+        self
+    }
+
     pub fn get(&self, encoding: Encoding) -> Option<&'static dyn ArrayCodec> {
         self.codecs[usize::from(encoding.id())]
     }

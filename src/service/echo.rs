@@ -15,6 +15,7 @@ use crate::codec::{ArrayCodec, CodecError, Encoded, json};
 use crate::wire::{Limits, Pool, Refusal, Refused, Slice};
 
 use super::codecs::CodecSet;
+use super::panics;
 
 /// Scratch capacity that stays between messages in any case.
 pub const SCRATCH_BYTES_KEPT: usize = 4 * 1024 * 1024;
@@ -97,7 +98,7 @@ impl EchoService {
         body: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Echoed, Refused> {
-        self.with_scratch(|scratch| echo(&self.0.codecs, encoding, body, scratch, out))
+        self.handle(out, |scratch, out| echo(&self.0.codecs, encoding, body, scratch, out))
     }
 
     pub fn echo_shared(
@@ -106,19 +107,22 @@ impl EchoService {
         body: &mut impl SharedBody,
         out: &mut Vec<u8>,
     ) -> Result<Echoed, Refused> {
-        self.with_scratch(|scratch| echo_shared(&self.0.codecs, encoding, body, scratch, out))
+        self.handle(out, |scratch, out| echo_shared(&self.0.codecs, encoding, body, scratch, out))
     }
 
+    /// Does the work of a request, which leaves `out` as it was if it fails.
     #[inline(always)]
-    fn with_scratch(
+    fn handle(
         &self,
-        work: impl FnOnce(&mut Vec<u8>) -> Result<Echoed, CodecError>,
+        out: &mut Vec<u8>,
+        work: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>) -> Result<Echoed, CodecError>,
     ) -> Result<Echoed, Refused> {
         let Scratch { bytes, spared } = &mut *self.0.scratch.borrow_mut();
         bytes.clear();
-        let echoed = work(bytes);
+        let start = out.len();
+        let echoed = panics::contain(|| work(bytes, out).map_err(refused));
         trim(bytes, spared);
-        echoed.map_err(refused)
+        echoed.inspect_err(|_| out.truncate(start))
     }
 }
 
@@ -128,9 +132,11 @@ pub fn echo_once(
     encoding: Encoding,
     mut body: &Bytes,
 ) -> Result<(Echoed, Vec<u8>), Refused> {
-    let mut out = Vec::new();
-    let echoed = echo_shared(codecs, encoding, &mut body, &mut Vec::new(), &mut out);
-    Ok((echoed.map_err(refused)?, out))
+    panics::contain(|| {
+        let mut out = Vec::new();
+        let echoed = echo_shared(codecs, encoding, &mut body, &mut Vec::new(), &mut out);
+        Ok((echoed.map_err(refused)?, out))
+    })
 }
 
 /// Does the work of [`echo`] on a body that a message can own: a library that takes a `Bytes` then

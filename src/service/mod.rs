@@ -1,5 +1,5 @@
-//! The work of every rung: the echo and its codecs, the routes, health, and the places of an
-//! injected delay.
+//! The work of every rung: the echo and its codecs, the routes, health, the containment of panics,
+//! and the places of an injected delay.
 //!
 //! Nothing here knows a driver or how a protocol writes a response.
 
@@ -7,5 +7,6 @@ pub mod codecs;
 pub mod echo;
 pub mod handler;
 pub mod health;
+pub mod panics;
 pub mod planted;
 pub mod routes;

@@ -37,6 +37,7 @@ use crate::stack::grpc::{self, Answer, Call, GrpcEcho};
 use crate::stack::message::Queued;
 use crate::stack::tuning;
 use crate::wire::grpc::{MessageReader, Status};
+use crate::wire::progress::Progress;
 
 /// Turns before the worker's other connections get theirs.
 const TURNS_MAX: usize = 16;
@@ -217,8 +218,9 @@ impl<S: Stream> Serving<S> {
     }
 
     fn open(&self, (call, reader): Begun, (request, respond): Arrival) -> Open {
-        let fed = Instant::now();
-        let deadline = call.timeout.and_then(|timeout| fed.checked_add(timeout));
+        let now = Instant::now();
+        let progress = Progress::start(self.echo.service().limits().body_pace(), now);
+        let deadline = call.timeout.and_then(|timeout| now.checked_add(timeout));
         Open {
             echo: self.echo.clone(),
             worker: self.worker.clone(),
@@ -227,7 +229,7 @@ impl<S: Stream> Serving<S> {
             body: request.into_body(),
             respond,
             reader: Some(reader),
-            fed,
+            progress,
             deadline,
             alarm: Box::pin(std::future::ready(())),
         }
@@ -310,7 +312,7 @@ struct Open {
     body: RecvStream,
     respond: SendResponse<Queued>,
     reader: Option<MessageReader>,
-    fed: Instant,
+    progress: Progress,
     deadline: Option<Instant>,
     alarm: Sleep,
 }
@@ -343,18 +345,19 @@ impl Open {
     }
 
     fn due(&self) -> Instant {
-        let due = self.fed + self.echo.service().limits().body_gap_timeout;
+        let due = self.progress.due();
         self.deadline.map_or(due, |deadline| deadline.min(due))
     }
 
     /// Collects pieces until there is an answer; `None` when the peer has reset the call.
     fn collect(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
-        let Open { echo, call, body, reader, fed, .. } = self;
+        let Open { echo, call, body, reader, progress, .. } = self;
+        let pace = echo.service().limits().body_pace();
         loop {
             let pieces = reader.as_mut().expect("not polled after the message is whole");
             match ready!(body.poll_data(cx)) {
                 Some(Ok(piece)) => {
-                    *fed = Instant::now();
+                    progress.moved(piece.len(), pace, Instant::now());
                     if let Err(status) = take(echo, pieces, body, &piece) {
                         return Poll::Ready(Some(status.into()));
                     }

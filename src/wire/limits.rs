@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use super::progress::Pace;
+
 /// Limits of every own protocol. Each has a default, a flag and a test.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -17,7 +19,15 @@ pub struct Limits {
     /// Longest pause inside a body.
     pub body_gap_timeout: Duration,
     pub idle_timeout: Duration,
+    /// Longest wait of a response for the peer's HTTP/2 windows.
+    pub window_timeout: Duration,
+    /// Least bytes per second of a body, and of a response that waits for windows.
+    pub rate_min: u64,
 }
+
+/// Least bytes per second at which a peer must send and read: that of the slowest modems. A peer
+/// that is slower would hold memory and a place for hours.
+pub const RATE_MIN: u64 = 1024;
 
 /// 64 MiB of doubles take 86 MiB as base64 and 165 MiB as a JSON list.
 pub const BODY_BYTES_MAX: usize = 192 * 1024 * 1024;
@@ -31,7 +41,19 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),
             body_gap_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
+            window_timeout: Duration::from_secs(60),
+            rate_min: RATE_MIN,
         }
+    }
+}
+
+impl Limits {
+    pub(crate) fn body_pace(&self) -> Pace {
+        Pace { gap: self.body_gap_timeout, rate_min: self.rate_min }
+    }
+
+    pub(crate) fn window_pace(&self) -> Pace {
+        Pace { gap: self.window_timeout, rate_min: self.rate_min }
     }
 }
 

@@ -15,6 +15,8 @@
 //!    `end`) and when the deadline passes (`repay`, then [`Machine::deadline`] again before
 //!    `expire`).
 //! 3. The caller sends the outbox in order, and stops reading while the outbox is over its limit.
+//!    It calls [`Machine::flushed`] when all has been sent. After a time without reading it calls
+//!    [`Machine::paused`]; within that time it asks for no deadline.
 //! 4. After [`Machine::finished`] is true or a call has returned an error (the peer's fault), the
 //!    caller feeds nothing more, sends the rest of the outbox (perhaps a refusal) and closes.
 //! 5. Closing lingers: a socket that is closed with unread input sends RST, and the peer loses the
@@ -58,6 +60,7 @@ pub trait Machine {
         Ok(())
     }
 
+    /// Notes that all output has been sent.
     fn flushed(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
         Ok(())
     }
@@ -70,6 +73,9 @@ pub trait Machine {
     fn deadline(&self) -> Option<Instant> {
         None
     }
+
+    /// Leaves `time` out of all deadlines: the caller did not read, since too much output was unsent.
+    fn paused(&mut self, _time: Duration) {}
 
     fn expire(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
         Ok(())

@@ -198,6 +198,7 @@ impl<H: Handler> Raw<H> {
             Received::Owned(_) => self.answer_apart(route, body, cx),
         }
         self.timeout.restart();
+        self.timeout.sends();
         self.finished |= self.draining;
     }
 
@@ -237,13 +238,13 @@ impl<H: Handler> Raw<H> {
         }
     }
 
-    fn wait(&mut self, now: Instant) {
+    fn wait(&mut self, bytes: usize, now: Instant) {
         let phase = match &self.stage {
             Stage::Head(head) if head.len == 0 => Phase::Idle,
             Stage::Head(_) => Phase::Head,
             Stage::Body(..) => Phase::Body,
         };
-        self.timeout.wait(phase, now, &self.limits);
+        self.timeout.wait(phase, bytes, now, &self.limits);
     }
 }
 
@@ -269,15 +270,16 @@ fn write_error(text: &str, out: &mut Vec<u8>) {
 
 impl<H: Handler> Machine for Raw<H> {
     fn open(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        self.wait(cx.now);
+        self.wait(0, cx.now);
         Ok(())
     }
 
     fn receive(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
+        let bytes = input.len();
         while !input.is_empty() && !self.finished {
             input = self.step(input, cx)?;
         }
-        self.wait(cx.now);
+        self.wait(bytes, cx.now);
         Ok(())
     }
 
@@ -290,8 +292,13 @@ impl<H: Handler> Machine for Raw<H> {
         let gained = body.repay(buffer);
         self.answer_if_whole(cx);
         if gained > 0 {
-            self.wait(cx.now);
+            self.wait(gained, cx.now);
         }
+        Ok(())
+    }
+
+    fn flushed(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.timeout.flushed(cx.now, &self.limits);
         Ok(())
     }
 
@@ -311,9 +318,10 @@ impl<H: Handler> Machine for Raw<H> {
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let Some(phase) = self.timeout.expired(cx.now).filter(|_| !self.finished) else {
+        if self.finished {
             return Ok(());
-        };
+        }
+        let Some(phase) = self.timeout.expire(cx.now, &self.limits) else { return Ok(()) };
         self.finished = true;
         let what = match phase {
             Phase::Idle => return Ok(()),

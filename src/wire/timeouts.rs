@@ -1,11 +1,19 @@
 //! Deadlines of the read phases of a request, one at a time.
 //!
-//! The time for a whole head is limited, so its bytes do not renew the deadline; bytes of a body
-//! do, because the pause between them is limited. Idle time counts from the last byte of a request.
+//! | phase | deadline | renewed by |
+//! |---|---|---|
+//! | idle | `idle_timeout` after the last response has been sent | a request |
+//! | head | `head_timeout` after its first byte | nothing |
+//! | body | `body_gap_timeout` and `rate_min`, see [`super::progress`] | enough bytes |
+//!
+//! While a response is being sent no phase ends: the peer may be busy with reading, and the driver
+//! has a deadline for that. The phase starts again when all has been sent. A driver may notice that
+//! late, so there is a deadline meanwhile; it passes without an effect if it comes too early.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::limits::Limits;
+use super::progress::{Pace, Progress};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -17,65 +25,117 @@ pub(super) enum Phase {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReadTimeout {
     phase: Phase,
-    deadline: Option<Instant>,
+    /// `None` until the connection opens.
+    progress: Option<Progress>,
+    is_sending: bool,
 }
 
 impl ReadTimeout {
     pub(super) fn new() -> ReadTimeout {
-        ReadTimeout { phase: Phase::Idle, deadline: None }
+        ReadTimeout { phase: Phase::Idle, progress: None, is_sending: false }
     }
 
-    /// Ends the phase of a request that has been answered.
+    /// Ends the phase of a request that needs no more bytes.
     pub(super) fn restart(&mut self) {
         self.phase = Phase::Idle;
     }
 
-    pub(super) fn wait(&mut self, phase: Phase, now: Instant, limits: &Limits) {
-        if phase == Phase::Head && self.phase == Phase::Head {
-            return;
+    /// Notes output; [`ReadTimeout::flushed`] follows.
+    #[inline]
+    pub(super) fn sends(&mut self) {
+        self.is_sending = true;
+    }
+
+    #[inline]
+    pub(super) fn flushed(&mut self, now: Instant, limits: &Limits) {
+        if std::mem::replace(&mut self.is_sending, false) {
+            self.progress = Some(Progress::start(pace(self.phase, limits), now));
         }
-        self.phase = phase;
-        self.deadline = Some(now + time(phase, limits));
+    }
+
+    /// Notes the phase after `bytes` have arrived.
+    #[inline]
+    pub(super) fn wait(&mut self, phase: Phase, bytes: usize, now: Instant, limits: &Limits) {
+        let is_same = std::mem::replace(&mut self.phase, phase) == phase && !self.is_sending;
+        let pace = pace(phase, limits);
+        match (&mut self.progress, phase) {
+            (Some(_), Phase::Head) if is_same => {}
+            (Some(progress), Phase::Body) if is_same => progress.moved(bytes, pace, now),
+            (progress, _) => *progress = Some(Progress::start(pace, now)),
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.progress.map(Progress::due)
     }
 
-    pub(super) fn expired(&self, now: Instant) -> Option<Phase> {
-        self.deadline.filter(|deadline| *deadline <= now).map(|_| self.phase)
+    /// Returns the phase that has ended. During a response, sets the next deadline instead.
+    pub(super) fn expire(&mut self, now: Instant, limits: &Limits) -> Option<Phase> {
+        self.deadline().filter(|deadline| *deadline <= now)?;
+        if self.is_sending {
+            self.progress = Some(Progress::start(pace(self.phase, limits), now));
+            return None;
+        }
+        Some(self.phase)
     }
 }
 
-fn time(phase: Phase, limits: &Limits) -> Duration {
+fn pace(phase: Phase, limits: &Limits) -> Pace {
     match phase {
-        Phase::Idle => limits.idle_timeout,
-        Phase::Head => limits.head_timeout,
-        Phase::Body => limits.body_gap_timeout,
+        Phase::Idle => Pace { gap: limits.idle_timeout, rate_min: 0 },
+        Phase::Head => Pace { gap: limits.head_timeout, rate_min: 0 },
+        Phase::Body => limits.body_pace(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn a_trickled_head_does_not_renew_its_deadline_and_a_body_does() {
+    fn a_trickled_head_does_not_renew_its_deadline_and_a_body_does_at_its_pace() {
         let (limits, start) = (Limits::default(), Instant::now());
         let mut timeout = ReadTimeout::new();
         assert_eq!(timeout.deadline(), None);
         for second in 0..10 {
-            timeout.wait(Phase::Head, start + Duration::from_secs(second), &limits);
+            timeout.wait(Phase::Head, 1, start + Duration::from_secs(second), &limits);
         }
         assert_eq!(timeout.deadline(), Some(start + limits.head_timeout));
-        assert_eq!(timeout.expired(start + limits.head_timeout), Some(Phase::Head));
+        assert_eq!(timeout.expire(start + limits.head_timeout, &limits), Some(Phase::Head));
         timeout.restart();
-        timeout.wait(Phase::Head, start + Duration::from_secs(9), &limits);
-        assert_eq!(timeout.expired(start + limits.head_timeout), None);
-        for second in 20..25 {
-            let now = start + Duration::from_secs(second);
-            timeout.wait(Phase::Body, now, &limits);
-            assert_eq!(timeout.deadline(), Some(now + limits.body_gap_timeout));
+        timeout.wait(Phase::Head, 1, start + Duration::from_secs(9), &limits);
+        assert_eq!(timeout.expire(start + limits.head_timeout, &limits), None);
+        let begun = start + Duration::from_secs(20);
+        timeout.wait(Phase::Body, 1, begun, &limits);
+        let later = begun + Duration::from_secs(5);
+        timeout.wait(Phase::Body, 0, later, &limits);
+        assert_eq!(timeout.deadline(), Some(begun + limits.body_gap_timeout));
+        timeout.wait(Phase::Body, 1 << 20, later, &limits);
+        assert_eq!(timeout.deadline(), Some(later + limits.body_gap_timeout));
+    }
+
+    #[test]
+    fn no_phase_ends_while_a_response_is_being_sent() {
+        let (limits, start) = (Limits::default(), Instant::now());
+        let mut timeout = ReadTimeout::new();
+        for (phase, time) in [
+            (Phase::Idle, limits.idle_timeout),
+            (Phase::Head, limits.head_timeout),
+            (Phase::Body, limits.body_gap_timeout),
+        ] {
+            timeout.sends();
+            timeout.wait(phase, 1, start, &limits);
+            for _ in 0..100 {
+                let due = timeout.deadline().expect("one, in case that a flush is noticed late");
+                assert_eq!(timeout.expire(due, &limits), None);
+                assert_eq!(timeout.deadline(), Some(due + time));
+            }
+            let sent = start + Duration::from_secs(100);
+            timeout.flushed(sent, &limits);
+            assert_eq!(timeout.deadline(), Some(sent + time));
+            assert_eq!(timeout.expire(sent + time, &limits), Some(phase));
         }
     }
 }

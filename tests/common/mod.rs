@@ -19,6 +19,8 @@ pub(crate) struct Driven<M> {
     pub(crate) error: Option<WireError>,
     /// True if loans are accepted.
     pub(crate) lending: bool,
+    /// True until the machine learns that its output has been sent.
+    unsent: bool,
     out: Outbox,
     pool: Pool,
 }
@@ -27,7 +29,8 @@ impl<M: Machine> Driven<M> {
     pub(crate) fn new(machine: M, lending: bool) -> Driven<M> {
         let (out, pool) = (Outbox::default(), Pool::default());
         let now = Instant::now();
-        let mut driven = Driven { machine, now, sent: Vec::new(), error: None, lending, out, pool };
+        let (sent, error, unsent) = (Vec::new(), None, false);
+        let mut driven = Driven { machine, now, sent, error, lending, unsent, out, pool };
         driven.call(|machine, cx| machine.open(cx));
         driven
     }
@@ -38,7 +41,9 @@ impl<M: Machine> Driven<M> {
             assert!(self.error.is_none(), "a broken connection is not fed");
             self.error = Some(error);
         }
+        let before = self.sent.len();
         drain(&mut self.out, &mut self.sent);
+        self.unsent |= self.sent.len() > before;
     }
 
     /// True when the machine accepts no more input.
@@ -61,6 +66,14 @@ impl<M: Machine> Driven<M> {
         }
     }
 
+    /// Takes a loan and gives it back without a byte.
+    #[allow(dead_code, reason = "not every test program has a protocol that lends")]
+    pub(crate) fn repay_nothing(&mut self) {
+        if let Some(loan) = self.machine.lend(&self.pool) {
+            self.call(|machine, cx| machine.repay(loan.buffer, cx));
+        }
+    }
+
     fn receive_whole(&mut self, input: &[u8]) {
         self.call(|machine, cx| machine.receive(input, cx));
     }
@@ -72,10 +85,20 @@ impl<M: Machine> Driven<M> {
         }
     }
 
-    /// Advances the time and calls `expire` at each deadline of the machine.
+    /// Sends all output, advances the time, and calls `expire` at each deadline of the machine.
     pub(crate) fn wait(&mut self, time: Duration) {
+        if std::mem::take(&mut self.unsent) {
+            self.flushed();
+        }
+        self.wait_unsent(time);
+    }
+
+    /// Does the work of [`Driven::wait`] while output is still being sent.
+    pub(crate) fn wait_unsent(&mut self, time: Duration) {
         let until = self.now + time;
-        while let Some(deadline) = self.machine.deadline().filter(|deadline| *deadline <= until) {
+        while let Some(deadline) = self.machine.deadline().filter(|deadline| *deadline <= until)
+            && self.error.is_none()
+        {
             self.now = self.now.max(deadline);
             self.call(|machine, cx| machine.expire(cx));
         }
@@ -83,9 +106,10 @@ impl<M: Machine> Driven<M> {
     }
 
     /// Notes that all output has been sent.
-    #[allow(dead_code, reason = "not every test program drives a protocol that asks for it")]
     pub(crate) fn flushed(&mut self) {
-        self.call(|machine, cx| machine.flushed(cx));
+        if !self.closing() {
+            self.call(|machine, cx| machine.flushed(cx));
+        }
     }
 
     /// Starts the shutdown of the server.

@@ -263,9 +263,10 @@ fn slow_peers_are_given_up() {
     assert!(server.closing(), "a header block that does not go on");
 
     let mut server = crate::peer::server();
-    server.feed(&[open(1, "/reflect"), frame(DATA, 0, 1, &[0, 0])].concat());
+    let slow = message(&[7; 100_000]);
+    server.feed(&[open(1, "/reflect"), frame(DATA, 0, 1, &slow[..40_000])].concat());
     server.wait(Duration::from_secs(29));
-    server.feed(&frame(DATA, 0, 1, &[0]));
+    server.feed(&frame(DATA, 0, 1, &slow[40_000..80_000]));
     server.wait(Duration::from_secs(29));
     assert!(reply(&server, 1).head.is_empty(), "it goes on");
     server.wait(Duration::from_secs(2));
@@ -285,6 +286,95 @@ fn slow_peers_are_given_up() {
     assert!(!server.closing());
     server.wait(Duration::from_secs(2));
     assert!(server.closing() && server.error.is_none(), "idle is no fault");
+}
+
+#[test]
+fn a_trickle_is_given_up() {
+    for lending in [true, false] {
+        let mut server = crate::peer::server();
+        server.lending = lending;
+        let large = message(&[7; 1_000_000]);
+        let cut = frame(DATA, 0, 1, &large);
+        server.feed(&[&open(1, "/reflect")[..], &cut[..20_000]].concat());
+        for byte in &cut[20_000..21_000] {
+            server.wait(Duration::from_secs(29));
+            server.feed(&[*byte]);
+        }
+        assert_eq!(reply(&server, 1).failure().0, "4", "a byte in time, but too few");
+    }
+    let mut server = server_after(
+        &[hello(), settings(&[(4, 0)]), call(1, "/reflect", &[7; 1_000_000])].concat(),
+    );
+    for _ in 0..1000 {
+        server.wait(Duration::from_secs(59));
+        server.feed(&window_update(1, 1));
+    }
+    assert_eq!(reply(&server, 1).reset, Some(CANCEL), "a window that opens by the byte");
+    assert_serves(&mut server);
+}
+
+#[test]
+fn a_large_message_that_stalls_is_given_up() {
+    let mut server = crate::peer::server();
+    let cut = frame(DATA, 0, 1, &message(&[7; 1_000_000]));
+    server.feed(&[&open(1, "/reflect")[..], &cut[..100_000]].concat());
+    for _ in 0..3 {
+        server.wait(Duration::from_secs(29));
+        // A driver takes its loan back at a deadline, and gives it back as it was.
+        server.repay_nothing();
+    }
+    assert_eq!(reply(&server, 1).failure().0, "4");
+}
+
+#[test]
+fn each_frame_has_its_own_time() {
+    let mut server = crate::peer::server();
+    let ping = frame(PING, 0, 0, b"pingpong");
+    server.feed(&ping[..1]);
+    for _ in 0..100 {
+        server.wait(Duration::from_secs(9));
+        server.feed(&[&ping[1..], &ping[..1]].concat());
+    }
+    assert!(!server.closing());
+    server.wait(Duration::from_secs(11));
+    assert!(server.closing(), "the last one is late");
+
+    let mut server = crate::peer::server();
+    server.feed(&frame(HEADERS, 0, 1, b""));
+    for _ in 0..4 {
+        server.wait(Duration::from_secs(3));
+        server.feed(&frame(CONTINUATION, 0, 1, b""));
+    }
+    assert!(server.closing(), "a header block has one time for all its frames");
+}
+
+#[test]
+fn a_time_without_reading_or_with_output_does_not_count() {
+    let mut server = crate::peer::server();
+    let cut = frame(DATA, 0, 1, &message(&[7; 60_000]));
+    server.feed(&[&open(1, "/reflect")[..], &cut[..30_000]].concat());
+    server.wait(Duration::from_secs(20));
+    server.now += Duration::from_secs(1000);
+    server.machine.paused(Duration::from_secs(1000));
+    server.wait(Duration::from_secs(9));
+    server.feed(&cut[30_000..]);
+    server.feed(&frame(DATA, END_STREAM, 1, b""));
+    assert_eq!(reply(&server, 1).message(), [7; 60_000]);
+    server.wait_unsent(Duration::from_secs(1000));
+    assert!(!server.closing(), "the peer is busy with reading");
+    server.wait(Duration::from_secs(74));
+    assert!(!server.closing());
+    server.wait(Duration::from_secs(2));
+    assert!(server.closing());
+}
+
+#[test]
+fn all_streams_may_be_late_at_once() {
+    let mut server = crate::peer::server();
+    server.feed(&(0..1024).flat_map(|at| open(2 * at + 1, "/reflect")).collect::<Vec<u8>>());
+    server.wait(Duration::from_secs(31));
+    assert_eq!(reply(&server, 2047).failure().0, "4");
+    assert_serves(&mut server);
 }
 
 fn trickle(server: &mut Server, bytes: &[u8]) {

@@ -18,9 +18,20 @@ pub(crate) fn start(
     codecs: CodecSet,
     limits: Limits,
 ) -> Option<Running> {
+    start_with(driver, protocol, codecs, limits, ndecho::driver::Options::default())
+}
+
+/// Does the work of [`start`] with options of the driver.
+pub(crate) fn start_with(
+    driver: Driver,
+    protocol: Protocol,
+    codecs: CodecSet,
+    limits: Limits,
+    of_driver: ndecho::driver::Options,
+) -> Option<Running> {
     let address = Address::FREE_PORT;
     let plan = Plan { driver, listens: vec![Listen { protocol, address }], codecs };
-    let options = Options { cores: vec![None], limits, driver: ndecho::driver::Options::default() };
+    let options = Options { cores: vec![None], limits, driver: of_driver };
     let (events, _) = channel();
     match server::start(&plan, &options, &events) {
         Ok(server) => Some(Running(server)),

@@ -5,8 +5,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::driver::connection::*;
-use crate::driver::{Connected, Counters};
-use crate::wire::{Context, LINGER_GAP, LINGER_TIME, Loan, Machine, Pool, PooledBuf, WireError};
+use crate::driver::{Connected, Counters, Options};
+use crate::wire::{
+    Context, LINGER_GAP, LINGER_TIME, Loan, Machine, Pace, Pool, PooledBuf, WireError,
+};
 
 const LONG: Duration = Duration::from_secs(300);
 
@@ -50,6 +52,10 @@ impl Machine for Scripted {
         self.quiet_until
     }
 
+    fn paused(&mut self, time: Duration) {
+        self.quiet_until = self.quiet_until.map(|at| at + time);
+    }
+
     fn expire(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
         Err(WireError::timeout("test", "for a test"))
     }
@@ -72,7 +78,11 @@ impl Scene {
     }
 
     fn with(machine: Scripted) -> Scene {
-        let connection = Connection::new(Box::new(machine), 10);
+        Scene::limited(machine, &Options { outbox_bytes_max: 10, ..Options::default() })
+    }
+
+    fn limited(machine: Scripted, options: &Options) -> Scene {
+        let connection = Connection::new(Box::new(machine), options);
         let (pool, counters) = (Pool::default(), Counters::default());
         Scene { connection, pool, counters, now: Instant::now() }
     }
@@ -85,6 +95,12 @@ impl Scene {
 
     fn feed(&mut self, input: &[u8]) -> &mut Scene {
         self.act(|connection, cx| connection.feed(input, cx))
+    }
+
+    fn begin_send(&mut self) -> &mut Scene {
+        self.act(|connection, cx| {
+            connection.batch(cx.now);
+        })
     }
 
     fn send_all(&mut self) -> &mut Scene {
@@ -196,15 +212,50 @@ fn reading_stops_above_the_limit_and_starts_again_below_half() {
 
 #[test]
 fn a_peer_that_does_not_read_is_given_up() {
+    let pace = Options::default().send_pace;
+    for (count, is_renewed) in [(0, false), (1, false), (100_000, true)] {
+        let mut scene = Scene::new();
+        scene.feed(&[b'x'; 200_000]).begin_send();
+        scene.later(pace.gap / 2).act(|connection, cx| connection.sent(count, cx));
+        scene.later(pace.gap / 2 + Duration::from_secs(1));
+        let at_fault = u64::from(!is_renewed);
+        let step = if is_renewed { Step::Go } else { Step::Close };
+        assert_eq!((scene.step(), scene.counters.peer_faults), (step, at_fault), "{count} bytes");
+        scene.later(pace.gap / 2);
+        assert_eq!((scene.step(), scene.counters.peer_faults), (Step::Close, 1));
+    }
+}
+
+#[test]
+fn the_output_of_many_batches_is_one_transfer() {
+    let pace = Options::default().send_pace;
     let mut scene = Scene::new();
-    scene.feed(b"reply").connection.batch(Instant::now());
-    scene.now += STALL_TIMEOUT / 2;
-    scene
-        .act(|connection, cx| connection.sent(1, cx))
-        .later(STALL_TIMEOUT - Duration::from_secs(1));
-    assert_eq!(scene.step(), Step::Go);
-    scene.later(Duration::from_secs(1));
+    scene.feed(&[b'x'; 8]);
+    // A byte at a time, each with a batch of its own: the peer is too slow all the same.
+    for _ in 0..8 {
+        scene.later(pace.gap / 6).act(|connection, cx| {
+            connection.batch(cx.now);
+            connection.sent(1, cx);
+        });
+        scene.feed(b"y");
+    }
     assert_eq!((scene.step(), scene.counters.peer_faults), (Step::Close, 1));
+}
+
+#[test]
+fn a_machine_is_not_asked_for_its_deadline_while_nothing_is_read() {
+    let quiet_until = Some(Instant::now() + LONG);
+    let send_pace = Pace { gap: LONG, rate_min: 0 };
+    let options = Options { outbox_bytes_max: 10, send_pace, ..Options::default() };
+    let machine = Scripted { quiet_until, ..Scripted::default() };
+    let mut scene = Scene::limited(machine, &options);
+    scene.feed(&[b'x'; 100]).begin_send();
+    for _ in 0..20 {
+        scene.later(LONG / 10).act(|connection, cx| connection.sent(1, cx));
+    }
+    assert_eq!((scene.step(), scene.counters.peer_faults), (Step::Go, 0));
+    scene.send_all();
+    assert_eq!(scene.connection.deadline(), quiet_until.map(|at| at + 2 * LONG));
 }
 
 #[test]

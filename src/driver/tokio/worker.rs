@@ -92,7 +92,7 @@ impl Endpoint {
         let factory = move |stream, worker: Rc<Worker>| {
             let socket = attach(stream);
             let machine = Box::new(make());
-            let connection = Connection::new(machine, worker.options.outbox_bytes_max);
+            let connection = Connection::new(machine, &worker.options);
             Box::pin(async move {
                 // A socket that failed so early is closed by its drop.
                 if let Ok(socket) = socket {
@@ -114,7 +114,7 @@ impl Endpoint {
 
 impl Worker {
     pub(crate) fn new(options: Options, pool: Pool) -> Rc<Worker> {
-        let room = Arc::new(Semaphore::new(options.connections_max));
+        let room = Arc::new(Semaphore::new(options.connections_max() as usize));
         Rc::new(Worker {
             options,
             pool,
@@ -140,8 +140,7 @@ impl Worker {
     }
 
     async fn emptied(&self) {
-        let all = u32::try_from(self.options.connections_max).unwrap_or(u32::MAX);
-        let _ = self.room.acquire_many(all).await;
+        let _ = self.room.acquire_many(self.options.connections_max()).await;
     }
 }
 

@@ -33,7 +33,7 @@ const ONCE_BYTES: u32 = 4096;
 
 const ONCE_READS: u8 = 4;
 
-/// Bytes that a peer must take per stall timeout: the slowest accepted one takes 4 MiB a minute.
+/// Longest send. A longer one saves nothing, and a completion is the usual sign of progress.
 const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Longest send without a completion, for which a socket that is read nearly always has room.
@@ -70,6 +70,7 @@ struct Send {
     vector: Option<IoVector>,
     /// Length of a send without a completion.
     at_once: Option<usize>,
+    begun: Instant,
     cancelled: bool,
 }
 
@@ -127,7 +128,10 @@ impl RingConnection {
 
     pub(super) fn expire<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
         self.armed = None;
-        if self.is_receiving_loan() {
+        if self.inner.reads_too_slowly(core.now) && self.send.is_some() {
+            // The completion brings the count of a part; then the connection judges.
+            self.cancel_send(key, core);
+        } else if self.is_receiving_loan() {
             // The last completion brings the count; then the connection judges.
             self.cancel_receive(key, core);
         } else {
@@ -139,9 +143,11 @@ impl RingConnection {
         matches!(&self.receive, Some(Receive { target: Target::Loan(_), .. }))
     }
 
-    /// Arms the deadline, except while a receive is cancelled: its end checks the deadline.
+    /// Arms the deadline, except while an operation is cancelled: its end checks the deadline.
     fn arm_timer<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
-        if !self.receive.as_ref().is_some_and(|receive| receive.cancelled) {
+        let is_cancelled = self.receive.as_ref().is_some_and(|receive| receive.cancelled)
+            || self.send.as_ref().is_some_and(|send| send.cancelled);
+        if !is_cancelled {
             let deadline = self.inner.deadline();
             core.timers.arm(deadline, Due::Connection(key), &mut self.armed);
         }
@@ -253,7 +259,7 @@ impl RingConnection {
             }
         };
         let at_once = op.is_at_once().then_some(pending);
-        self.send = Some(Send { vector, at_once, cancelled: false });
+        self.send = Some(Send { vector, at_once, begun: core.now, cancelled: false });
         // SAFETY: the batch owns the bytes on the heap. Only `Connection::sent` and
         // `Connection::close` change it, both after the last completion. The list is in
         // `self.send` until then.
@@ -269,16 +275,28 @@ impl RingConnection {
     }
 
     pub(super) fn sent<R: Ring>(&mut self, completion: Completion, core: &mut Core<R>) {
+        let (mut at, mut cancelled) = (core.now, false);
         if let Some(send) = self.send.take() {
             core.vectors.extend(send.vector);
             let len = send.at_once.map_or(completion.result, |len| len as i32);
             self.choked = completion.result < len;
+            cancelled = send.cancelled;
+            if send.at_once.is_some() {
+                // It may be noticed late, but its end was at its beginning.
+                at = send.begun;
+            }
         }
         match (usize::try_from(completion.result), -completion.result) {
-            _ if self.closing => {}
-            (Ok(count), _) => core.with_cx(|cx| self.inner.sent(count, cx)),
+            _ if self.closing => return,
+            (Ok(count), _) => core.with_cx(|cx| {
+                cx.now = at;
+                self.inner.sent(count, cx);
+            }),
             (_, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
             _ => core.with_cx(|cx| self.inner.vanish(cx)),
+        }
+        if cancelled {
+            core.with_cx(|cx| self.inner.expire(cx));
         }
     }
 }

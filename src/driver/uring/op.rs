@@ -12,6 +12,8 @@
 
 use std::os::fd::RawFd;
 
+use crate::driver::CONNECTIONS_END;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Place in the table, below [`Key::INDEX_END`].
@@ -20,7 +22,7 @@ pub struct Key {
 }
 
 impl Key {
-    pub const INDEX_END: u32 = 1 << 24;
+    pub const INDEX_END: u32 = CONNECTIONS_END;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

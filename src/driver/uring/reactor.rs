@@ -285,10 +285,10 @@ impl<R: Ring> Reactor<R> {
         fd: OwnedFd,
         machine: impl FnOnce(Key) -> Box<dyn Connected>,
     ) -> Result<Key, DriverError> {
-        let outbox_bytes_max = self.options.outbox_bytes_max;
+        let options = &self.options;
         let key = self
             .connections
-            .insert(|key| RingConnection::new(fd, Connection::new(machine(key), outbox_bytes_max)))
+            .insert(|key| RingConnection::new(fd, Connection::new(machine(key), options)))
             .ok_or_else(too_many)?;
         let connection = self.connections.get_mut(key).expect("just inserted");
         self.core.with_cx(|cx| connection.inner.open(cx));
@@ -354,7 +354,7 @@ impl<R: Ring> Reactor<R> {
     /// Keeps an accept in flight on each listener while there is room for connections.
     fn listen(&mut self) {
         let draining = self.core.executor.shutdown.is_set();
-        let room = !draining && self.connections.len() < self.options.connections_max;
+        let room = !draining && self.connections.len() < self.options.connections_max() as usize;
         for (number, acceptor) in self.acceptors.iter_mut().enumerate() {
             let token = accept_token(number);
             if acceptor.accepting && !room && !std::mem::replace(&mut acceptor.cancelled, true) {
@@ -391,7 +391,7 @@ impl<R: Ring> Reactor<R> {
         if self.core.executor.shutdown.is_set() {
             self.waiting.clear();
         }
-        while self.connections.len() < self.options.connections_max
+        while self.connections.len() < self.options.connections_max() as usize
             && let Some((number, fd)) = self.waiting.pop_front()
         {
             self.core.counters.accept(&fd);

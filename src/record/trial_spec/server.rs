@@ -39,6 +39,14 @@ pub struct ServerSpec {
     /// Longest pause between requests.
     #[serde(rename = "idle_timeout_ns", with = "nanoseconds::option")]
     pub idle_timeout: Option<Duration>,
+    /// Longest wait of a response for the peer's HTTP/2 windows.
+    #[serde(rename = "window_timeout_ns", with = "nanoseconds::option")]
+    pub window_timeout: Option<Duration>,
+    /// Longest time in which a peer takes no byte of a response.
+    #[serde(rename = "send_timeout_ns", with = "nanoseconds::option")]
+    pub send_timeout: Option<Duration>,
+    /// Least bytes per second that a peer must send of a body and take of a response.
+    pub rate_min: Option<u64>,
     pub connections_max: Option<usize>,
     /// Unsent bytes at which a connection is no longer read.
     pub unsent_bytes_max: Option<u64>,

@@ -82,7 +82,7 @@ impl<P: HeadParser> HeadReader<P> {
         limits: &Limits,
     ) -> Result<Option<WholeHead<'a, P>>, Fault> {
         let before = self.buffer.len();
-        let kept_max = limits.head_bytes_max + 2 * usize::from(EMPTY_LINES_MAX);
+        let kept_max = limits.head_bytes_max.saturating_add(2 * usize::from(EMPTY_LINES_MAX));
         let kept = input.len().min(kept_max - before);
         self.buffer.extend_from_slice(&input[..kept]);
         let Some(end) = self.parser.advance(&self.buffer, limits)? else {
@@ -151,7 +151,7 @@ pub(super) struct RequestHead {
 impl HeadParser for RequestHead {
     fn advance(&mut self, head: &[u8], limits: &Limits) -> Result<Option<usize>, Fault> {
         loop {
-            let end_max = self.first + limits.head_bytes_max;
+            let end_max = self.first.saturating_add(limits.head_bytes_max);
             let seen = &head[..head.len().min(end_max)];
             self.check_first_byte(seen)?;
             let Some(line) = self.lines.next(seen)? else {

@@ -160,6 +160,7 @@ impl<H: Handler> H1<H> {
             _ => {
                 if head.fields.expect == Expect::Continue && head.minor > 0 && rest.is_empty() {
                     cx.out.copy(b"HTTP/1.1 100 Continue\r\n\r\n", cx.pool);
+                    self.timeout.sends();
                 }
                 let body = Body::new(framing, self.limits.body_bytes_max, cx.pool);
                 self.stage = Stage::Body(route, exchange, body);
@@ -231,6 +232,7 @@ impl<H: Handler> H1<H> {
         let skip = SkippedBody::new(head.fields.framing(), SKIPPED_BYTES_MAX).filter(|_| in_step);
         exchange.keep_alive &= skip.is_some() && rejection.status != StatusCode::PAYLOAD_TOO_LARGE;
         self.send_text(&rejection, exchange, cx);
+        self.timeout.sends();
         if rejection.status == StatusCode::PAYLOAD_TOO_LARGE {
             self.finished = true;
             return Err(WireError::violation(PROTOCOL, rejection.text));
@@ -267,6 +269,7 @@ impl<H: Handler> H1<H> {
             Err(refused) => self.send_text(&refused.into(), exchange, cx),
         }
         self.timeout.restart();
+        self.timeout.sends();
     }
 
     fn send_text(&mut self, rejection: &Rejection, mut exchange: Exchange, cx: &mut Context<'_>) {
@@ -305,13 +308,13 @@ impl<H: Handler> H1<H> {
         matches!(&self.stage, Stage::Head(reader) if reader.is_empty())
     }
 
-    fn wait(&mut self, now: Instant) {
+    fn wait(&mut self, bytes: usize, now: Instant) {
         let phase = match &self.stage {
             Stage::Head(reader) if reader.is_empty() => Phase::Idle,
             Stage::Head(_) => Phase::Head,
             Stage::Body(..) | Stage::Skip(_) => Phase::Body,
         };
-        self.timeout.wait(phase, now, &self.limits);
+        self.timeout.wait(phase, bytes, now, &self.limits);
     }
 }
 
@@ -331,15 +334,16 @@ fn send(
 
 impl<H: Handler> Machine for H1<H> {
     fn open(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        self.wait(cx.now);
+        self.wait(0, cx.now);
         Ok(())
     }
 
     fn receive(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
+        let bytes = input.len();
         while !input.is_empty() && !self.finished {
             input = self.step(input, cx)?;
         }
-        self.wait(cx.now);
+        self.wait(bytes, cx.now);
         Ok(())
     }
 
@@ -351,12 +355,17 @@ impl<H: Handler> Machine for H1<H> {
     }
 
     fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
-        if let Stage::Body(_, _, body) = &mut self.stage
-            && body.repay(buffer) > 0
-        {
+        let Stage::Body(_, _, body) = &mut self.stage else { return Ok(()) };
+        let gained = body.repay(buffer);
+        if gained > 0 {
             self.end_stage(cx);
-            self.wait(cx.now);
+            self.wait(gained, cx.now);
         }
+        Ok(())
+    }
+
+    fn flushed(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.timeout.flushed(cx.now, &self.limits);
         Ok(())
     }
 
@@ -379,9 +388,10 @@ impl<H: Handler> Machine for H1<H> {
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let Some(phase) = self.timeout.expired(cx.now).filter(|_| !self.finished) else {
+        if self.finished {
             return Ok(());
-        };
+        }
+        let Some(phase) = self.timeout.expire(cx.now, &self.limits) else { return Ok(()) };
         let what = match phase {
             Phase::Idle => {
                 self.finished = true;

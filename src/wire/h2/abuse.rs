@@ -62,6 +62,11 @@ impl AbuseLimits {
         Ok(())
     }
 
+    /// Makes room for a frame of ours that answers nothing: each stream has one at most.
+    pub(crate) fn own_frame(&mut self) {
+        self.control_frames = self.control_frames.saturating_sub(1);
+    }
+
     pub(crate) fn flushed(&mut self) {
         self.control_frames = 0;
     }

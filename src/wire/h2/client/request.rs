@@ -10,6 +10,7 @@ use super::state::Call;
 use crate::wire::grpc::{self, PREFIX_BYTES};
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
+use crate::wire::progress::Progress;
 use crate::wire::{Context, Part, Slice};
 
 const AROUND_BYTES: usize = 256;
@@ -20,7 +21,8 @@ impl H2Client {
         self.next_stream += 2;
         self.connection.history.open(stream);
         let window = self.connection.peer.initial_window_size;
-        let opened = self.connection.streams.open(stream, cx.now);
+        let progress = Progress::start(self.connection.limits.body_pace(), cx.now);
+        let opened = self.connection.streams.open(stream, progress);
         opened.inbound.open(self.window, None, None);
         opened.outbound.open(window);
         opened.data = Call { id, has_head: false, failure: None };

@@ -16,7 +16,7 @@ use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::frame::{
     self, END_HEADERS, END_STREAM, FrameHead, HEAD_BYTES, Kind, PADDED, padding,
 };
-use crate::wire::{Context, Limit};
+use crate::wire::{Context, Limit, Pace};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamEnd<'i> {
@@ -161,7 +161,7 @@ impl<T: Default> Connection<T> {
         input: &mut &'i [u8],
         cx: &mut Context<'_>,
     ) -> Result<Option<Event<'i, T>>, Fault> {
-        let id = frame.stream;
+        let (id, body_pace) = (frame.stream, self.limits.body_pace());
         let stream = self.streams.get(id).filter(|stream| stream.state.receives());
         let wanted = stream.as_ref().map_or(usize::MAX, |stream| stream.inbound.bytes_wanted());
         let (content, rest) = input.split_at(frame.left.min(input.len()).min(wanted));
@@ -171,7 +171,7 @@ impl<T: Default> Connection<T> {
         *input = &rest[pad..];
         self.stage = Stage::Data(frame);
         let Some(stream) = stream.filter(|_| !content.is_empty()) else { return Ok(None) };
-        stream.arrived(content.len(), cx)?;
+        stream.arrived(content.len(), body_pace, cx)?;
         let Some(message) = stream.inbound.message() else {
             return Ok(Some(Event::Discarded { stream: id }));
         };
@@ -249,8 +249,13 @@ impl<T: Default> Connection<T> {
 }
 
 impl<T> Stream<T> {
-    pub(super) fn arrived(&mut self, bytes: usize, cx: &Context<'_>) -> Result<(), Fault> {
-        self.touched = cx.now;
+    pub(super) fn arrived(
+        &mut self,
+        bytes: usize,
+        pace: Pace,
+        cx: &Context<'_>,
+    ) -> Result<(), Fault> {
+        self.progress.moved(bytes, pace, cx.now);
         self.inbound.count(self.id, bytes)
     }
 }

@@ -34,6 +34,6 @@ impl<T: Default> Connection<T> {
         if let Some(message) = stream.inbound.message() {
             message.repay(buffer);
         }
-        stream.arrived(gained, cx)
+        stream.arrived(gained, self.limits.body_pace(), cx)
     }
 }

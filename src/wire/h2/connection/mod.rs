@@ -31,6 +31,7 @@ use super::error::{ErrorCode, Fault};
 use super::frame::{self, FrameHead, HEAD_BYTES, Kind, PREFACE, PRIORITY_BYTES};
 use super::hpack::Decoder;
 use super::settings::{Settings, WINDOW_DEFAULT};
+use crate::wire::progress::Progress;
 use crate::wire::{Context, Limit, Limits, PooledBuf};
 
 mod budget;
@@ -62,6 +63,8 @@ pub(crate) struct Connection<T> {
     pub(crate) abuse: AbuseLimits,
     receive: ReceiveBudget,
     stage: Stage,
+    /// Number of units that have begun, each a frame or a header block.
+    begun: u32,
     /// Front of a frame head, or of a payload that must be whole.
     partial: Vec<u8>,
     open_block: Option<OpenBlock>,
@@ -84,6 +87,7 @@ impl<T: Default> Connection<T> {
             abuse: AbuseLimits::default(),
             receive: ReceiveBudget::new(window, usize::MAX),
             stage: Stage::Head,
+            begun: 0,
             partial: Vec::new(),
             open_block: None,
             open_loan: None,
@@ -118,9 +122,11 @@ impl<T: Default> Connection<T> {
             let event = match &self.stage {
                 Stage::Head if input.is_empty() || self.finished => return Ok(None),
                 Stage::Head => {
-                    if self.partial.is_empty()
-                        && let Some((head, rest)) = input.split_first_chunk()
-                    {
+                    let begins = self.partial.is_empty();
+                    if begins && self.open_block.is_none() {
+                        self.begun = self.begun.wrapping_add(1);
+                    }
+                    if begins && let Some((head, rest)) = input.split_first_chunk() {
                         *input = rest;
                         self.frame(FrameHead::read(head), input, cx)?
                     } else if let Some(head) = self.cut_head(input) {
@@ -319,8 +325,9 @@ impl<T: Default> Connection<T> {
 
     /// Gives a stream its message, for [`Connection::send_next`].
     pub(crate) fn enqueue(&mut self, id: u32, message: Outgoing, cx: &mut Context<'_>) {
+        let progress = Progress::start(self.limits.window_pace(), cx.now);
         if let Some(stream) = self.streams.get(id) {
-            self.send.enqueue(stream, message, cx);
+            self.send.enqueue(stream, message, progress);
         }
     }
 
@@ -332,14 +339,16 @@ impl<T: Default> Connection<T> {
         trailers: Option<Cow<'static, [u8]>>,
         cx: &mut Context<'_>,
     ) {
+        let progress = Progress::start(self.limits.window_pace(), cx.now);
         if let Some(stream) = self.streams.get(id) {
-            self.send.append(stream, bytes, trailers, cx);
+            self.send.append(stream, bytes, trailers, progress);
         }
     }
 
     /// Sends until a message ends or no window is open; returns the stream that ended.
     pub(crate) fn send_next(&mut self, cx: &mut Context<'_>) -> Option<u32> {
-        self.send.send(&mut self.streams, self.peer.max_frame_size as usize, cx)
+        let pace = self.limits.window_pace();
+        self.send.send(&mut self.streams, self.peer.max_frame_size as usize, pace, cx)
     }
 
     pub(crate) fn has_peer_settings(&self) -> bool {
@@ -356,6 +365,11 @@ impl<T: Default> Connection<T> {
 
     pub(crate) fn is_between_frames(&self) -> bool {
         matches!(self.stage, Stage::Head) && self.partial.is_empty() && self.open_block.is_none()
+    }
+
+    /// Returns a number that changes with each frame or header block that begins.
+    pub(crate) fn begun(&self) -> u32 {
+        self.begun
     }
 
     /// Returns true inside a preface, a frame that must be whole, or a header block.

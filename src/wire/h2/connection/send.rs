@@ -12,7 +12,8 @@ use super::outgoing::Outgoing;
 use super::stream::Stream;
 use super::streams::StreamTable;
 use crate::wire::h2::flow::{Overflow, SendWindow};
-use crate::wire::{Context, PooledBuf, Slice};
+use crate::wire::progress::Progress;
+use crate::wire::{Context, Pace, PooledBuf, Slice};
 
 /// Most bytes of a turn. Large, since a turn costs a buffer and the outbox holds no copy.
 const TURN_BYTES: usize = 1024 * 1024;
@@ -74,10 +75,10 @@ impl SendQueue {
         &mut self,
         stream: &mut Stream<T>,
         message: Outgoing,
-        cx: &mut Context<'_>,
+        progress: Progress,
     ) {
         self.waiting_bytes += message.left();
-        stream.touched = cx.now;
+        stream.progress = progress;
         stream.outbound.message = Some(message);
         self.push(stream.id, &mut stream.outbound);
     }
@@ -88,9 +89,11 @@ impl SendQueue {
         stream: &mut Stream<T>,
         bytes: PooledBuf,
         trailers: Option<Cow<'static, [u8]>>,
-        cx: &mut Context<'_>,
+        progress: Progress,
     ) {
-        stream.touched = cx.now;
+        if !stream.is_sending() {
+            stream.progress = progress;
+        }
         self.waiting_bytes += bytes.len();
         let message = stream.outbound.message.get_or_insert_with(Outgoing::open);
         message.push(Slice::from(bytes));
@@ -125,10 +128,11 @@ impl SendQueue {
         &mut self,
         streams: &mut StreamTable<T>,
         frame_bytes_max: usize,
+        pace: Pace,
         cx: &mut Context<'_>,
     ) -> Option<u32> {
         while let Some(&id) = self.ready.front() {
-            let Some(Stream { outbound, touched, state, .. }) = streams.get(id) else {
+            let Some(Stream { outbound, progress, state, .. }) = streams.get(id) else {
                 self.end_turn();
                 continue;
             };
@@ -157,7 +161,6 @@ impl SendQueue {
             self.window.spend(bytes);
             self.waiting_bytes -= bytes;
             self.turn_bytes += bytes;
-            *touched = cx.now;
             if message.left() == 0 && !message.is_idle() {
                 *queued = false;
                 outbound.message = None;
@@ -165,6 +168,7 @@ impl SendQueue {
                 self.end_turn();
                 return Some(id);
             }
+            progress.moved(bytes, pace, cx.now);
             if self.turn_bytes == TURN_BYTES {
                 self.end_turn();
                 self.ready.push_back(id);

@@ -12,10 +12,9 @@
 //! Idle and closed streams are not in the table ([`super::history`] knows them); RST_STREAM ends
 //! any state. A call that lies whole in the input needs no stream. RFC 9113 section 5.1.
 
-use std::time::Instant;
-
 use super::inbound::Inbound;
 use super::outbound::Outbound;
+use crate::wire::progress::Progress;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum State {
@@ -55,26 +54,28 @@ pub(crate) struct Stream<T> {
     pub(crate) state: State,
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
-    pub(crate) touched: Instant,
+    /// Progress of the side that the stream waits for: that of the peer's content, later that of our
+    /// message through the windows.
+    pub(crate) progress: Progress,
     pub(crate) data: T,
 }
 
 impl<T: Default> Stream<T> {
-    pub(super) fn idle(now: Instant) -> Stream<T> {
+    pub(super) fn idle(progress: Progress) -> Stream<T> {
         Stream {
             id: 0,
             state: State::Idle,
             inbound: Inbound::default(),
             outbound: Outbound::default(),
-            touched: now,
+            progress,
             data: T::default(),
         }
     }
 
     #[inline]
-    pub(super) fn open(&mut self, id: u32, now: Instant) {
+    pub(super) fn open(&mut self, id: u32, progress: Progress) {
         debug_assert!(self.state == State::Idle);
-        (self.id, self.state, self.touched) = (id, State::Open, now);
+        (self.id, self.state, self.progress) = (id, State::Open, progress);
     }
 
     #[inline]

@@ -36,7 +36,7 @@ impl<H: Handler> H2<H> {
         }
         let limits = &self.connection.limits;
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= cx.now);
-        let is_idle = passed(self.timeouts.idle_deadline(limits));
+        let is_idle = self.timeouts.is_idle(limits, cx.now);
         if passed(self.timeouts.cut_deadline(limits)) {
             self.connection.abuse.counts.hit(Limit::HeadTime);
             let text = "timed out inside a frame or header block";
@@ -45,6 +45,8 @@ impl<H: Handler> H2<H> {
         }
         if passed(self.timeouts.sweep_deadline()) {
             self.sweep(cx).map_err(|fault| self.connection.abort(fault, cx))?;
+            // Replies that were given up may have kept the client from sending more.
+            self.connection.grant(cx);
         }
         if is_idle && self.connection.streams.is_empty() && !self.connection.is_finished() {
             self.connection.abuse.counts.hit(Limit::IdleTime);
@@ -59,10 +61,11 @@ impl<H: Handler> H2<H> {
         self.connection.send.shrink_to(STREAMS_KEPT);
         for id in self.connection.streams.ids() {
             let Some(stream) = self.connection.streams.get(id) else { continue };
-            let due = due(stream, &self.connection.limits);
+            let due = due(stream);
             if due > cx.now {
                 self.timeouts.sweep_by(due);
             } else {
+                self.connection.abuse.own_frame();
                 self.end_late(id, cx)?;
             }
         }

@@ -10,7 +10,7 @@
 //! The half answers each event before the next: responses leave in the order of requests' ends.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::heads::RequestHeads;
 use self::message::MessageWriter;
@@ -99,8 +99,10 @@ impl<H: Handler> H2<H> {
                 Err(fault) => Err(fault),
             };
         }
-        self.timeouts.input(self.connection.is_inside_head(), cx.now);
+        let cut = self.connection.is_inside_head().then(|| self.connection.begun());
+        self.timeouts.input(cut, cx.now);
         self.connection.grant(cx);
+        self.timeouts.sends(!cx.out.is_empty());
         self.finish_shutdown();
         Ok(())
     }
@@ -142,7 +144,8 @@ impl<H: Handler> Machine for H2<H> {
         let grant = frame::window_update(0, CONNECTION_WINDOW - WINDOW_DEFAULT);
         cx.out.copy(&settings, cx.pool);
         cx.out.copy(&grant, cx.pool);
-        self.timeouts.input(true, cx.now);
+        self.timeouts.input(Some(self.connection.begun()), cx.now);
+        self.timeouts.sends(true);
         Ok(())
     }
 
@@ -161,10 +164,13 @@ impl<H: Handler> Machine for H2<H> {
 
     fn flushed(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.connection.abuse.flushed();
+        self.timeouts.flushed(cx.now);
         if self.paused.is_empty() {
             return Ok(());
         }
-        self.resume_calls(cx).map_err(|fault| self.connection.abort(fault, cx))
+        let resumed = self.resume_calls(cx);
+        self.timeouts.sends(!cx.out.is_empty());
+        resumed.map_err(|fault| self.connection.abort(fault, cx))
     }
 
     fn end(&mut self, _: &mut Context<'_>) -> Result<(), WireError> {
@@ -186,8 +192,14 @@ impl<H: Handler> Machine for H2<H> {
 
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         let expired = self.act_on_deadlines(cx);
+        self.timeouts.sends(!cx.out.is_empty());
         self.finish_shutdown();
         expired
+    }
+
+    fn paused(&mut self, time: Duration) {
+        self.timeouts.pause(time);
+        self.connection.streams.iter_mut().for_each(|stream| stream.progress.pause(time));
     }
 
     fn finished(&self) -> bool {

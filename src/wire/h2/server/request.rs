@@ -23,6 +23,7 @@ use crate::wire::h2::connection::inbound::WRONG_LENGTH;
 use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::hpack::HpackError;
 use crate::wire::h2::{HEAD_BYTES_FATAL_FACTOR, STREAM_WINDOW, STREAMS_MAX};
+use crate::wire::progress::Progress;
 use crate::wire::{Context, Handler, Head, Limit, Routed};
 
 impl<H: Handler> H2<H> {
@@ -212,7 +213,8 @@ impl<H: Handler> H2<H> {
     fn open(&mut self, id: u32, state: RequestState, is_ended: bool, cx: &Context<'_>) {
         let (head, limits) = (self.heads.latest(), &self.connection.limits);
         let deadline = head.timeout.and_then(|timeout| cx.now.checked_add(timeout));
-        let stream = self.connection.streams.open(id, cx.now);
+        let progress = Progress::start(limits.body_pace(), cx.now);
+        let stream = self.connection.streams.open(id, progress);
         stream.outbound.open(self.connection.peer.initial_window_size);
         if is_ended {
             stream.inbound.open(STREAM_WINDOW, None, None);
@@ -225,7 +227,7 @@ impl<H: Handler> H2<H> {
             stream.inbound.set_many(matches!(state, RequestState::Stream(_)));
         }
         stream.data = Request { state, deadline };
-        self.timeouts.sweep_by(due(stream, limits));
+        self.timeouts.sweep_by(due(stream));
         if self.connection.streams.capacity() > STREAMS_KEPT {
             self.timeouts.sweep_by(cx.now + TRIM_TIME);
         }

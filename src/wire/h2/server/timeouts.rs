@@ -3,10 +3,13 @@
 //! | what is late | limit | result |
 //! |---|---|---|
 //! | the rest of a frame or header block | `head_timeout` | GOAWAY |
-//! | the next bytes of a message | `body_gap_timeout` | status DEADLINE_EXCEEDED |
+//! | bytes of a message | `body_gap_timeout`, `rate_min` | status DEADLINE_EXCEEDED |
 //! | a call's own deadline | `grpc-timeout` | status DEADLINE_EXCEEDED, or RST_STREAM CANCEL |
-//! | a window for a response | [`WINDOW_TIMEOUT`] | RST_STREAM CANCEL |
-//! | a stream | `idle_timeout` | GOAWAY |
+//! | window for a response | `window_timeout`, `rate_min` | RST_STREAM CANCEL |
+//! | a stream, after all output has been sent | `idle_timeout` | GOAWAY |
+//!
+//! [`crate::wire::progress`] has the meaning of a time with a rate. A time in which the caller does
+//! not read does not count, except for a call's own deadline.
 //!
 //! The sweep comes when the first stream is due, and looks through all. It also frees the memory of
 //! many streams, at most a second after the last of them.
@@ -17,9 +20,6 @@ use super::state::Request;
 use crate::wire::Limits;
 use crate::wire::h2::connection::stream::Stream;
 
-/// Longest wait for a window that the client does not open.
-const WINDOW_TIMEOUT: Duration = Duration::from_secs(60);
-
 pub(super) const STREAMS_KEPT: usize = 8;
 
 /// Time until the memory of more streams is freed, once none is open.
@@ -28,21 +28,54 @@ pub(super) const TRIM_TIME: Duration = Duration::from_secs(1);
 /// Times of events and deadlines, `None` before the connection opens.
 #[derive(Debug, Default)]
 pub(super) struct Timeouts {
-    /// Start of the frame or header block that has not arrived in full.
-    cut_since: Option<Instant>,
+    /// Start of the frame or header block that has not arrived in full, and its number.
+    cut: Option<(Instant, u32)>,
     active_at: Option<Instant>,
     sweep_at: Option<Instant>,
+    is_sending: bool,
 }
 
 impl Timeouts {
+    /// Notes input. `cut` is the number of a frame or header block that goes on.
     #[inline]
-    pub(super) fn input(&mut self, is_cut: bool, now: Instant) {
+    pub(super) fn input(&mut self, cut: Option<u32>, now: Instant) {
         self.active_at = Some(now);
-        self.cut_since = if is_cut { self.cut_since.or(Some(now)) } else { None };
+        self.cut = cut.map(|cut| match self.cut {
+            Some((since, same)) if same == cut => (since, cut),
+            _ => (now, cut),
+        });
+    }
+
+    /// Notes output that [`Timeouts::flushed`] follows.
+    #[inline]
+    pub(super) fn sends(&mut self, sends: bool) {
+        self.is_sending |= sends;
+    }
+
+    #[inline]
+    pub(super) fn flushed(&mut self, now: Instant) {
+        self.is_sending = false;
+        self.active_at = Some(now);
+    }
+
+    /// Returns true if a connection without streams is to be closed. During output, the time starts
+    /// again: a driver may notice late that all has been sent, so there is a deadline meanwhile.
+    pub(super) fn is_idle(&mut self, limits: &Limits, now: Instant) -> bool {
+        let is_due = self.idle_deadline(limits).is_some_and(|at| at <= now);
+        if is_due && self.is_sending {
+            self.active_at = Some(now);
+        }
+        is_due && !self.is_sending
+    }
+
+    /// Leaves a time out, in which no input was read.
+    pub(super) fn pause(&mut self, time: Duration) {
+        self.cut = self.cut.map(|(since, cut)| (since + time, cut));
+        self.active_at = self.active_at.map(|at| at + time);
     }
 
     pub(super) fn cut_deadline(&self, limits: &Limits) -> Option<Instant> {
-        self.cut_since.map(|since| since + limits.head_timeout)
+        self.cut.map(|(since, _)| since + limits.head_timeout)
     }
 
     /// Returns the time at which a connection without streams is closed.
@@ -63,8 +96,7 @@ impl Timeouts {
     }
 }
 
-pub(super) fn due(stream: &Stream<Request>, limits: &Limits) -> Instant {
-    let gap = if stream.state.receives() { limits.body_gap_timeout } else { WINDOW_TIMEOUT };
-    let due = stream.touched + gap;
+pub(super) fn due(stream: &Stream<Request>) -> Instant {
+    let due = stream.progress.due();
     stream.data.deadline.map_or(due, |deadline| deadline.min(due))
 }

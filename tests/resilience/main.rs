@@ -1,0 +1,20 @@
+//! A server survives its own faults, hostile peers and signals: a panic costs one request, no
+//! setting is too large, deadlines hold, and a shutdown loses nothing. Each promise is checked
+//! through the real drivers.
+
+#[path = "../peers/grpc.rs"]
+mod grpc;
+#[path = "../peers/program.rs"]
+mod program;
+#[path = "../peers/rest.rs"]
+mod rest;
+#[path = "../peers/server.rs"]
+mod server;
+
+mod deadlines;
+mod extremes;
+mod honest;
+mod http2;
+mod panics;
+
+const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
