@@ -376,7 +376,7 @@ fn limits_that_were_hit_are_reported_and_others_are_served_meanwhile() {
     let Some(mut program) = Program::start_on_ring(URING_SERVER, &flags) else { return };
     let mut honest = Grpc::connect(program.addresses()[0]);
     let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
-    for id in (1..2000_u32).step_by(2) {
+    for id in (1..4000_u32).step_by(2) {
         // `:method POST`, `:scheme http`, `:path /`; then RST_STREAM CANCEL.
         flood.extend([&[0, 0, 3, 1, 4][..], &id.to_be_bytes(), &[0x83, 0x86, 0x84]].concat());
         flood.extend([&[0, 0, 4, 3, 0][..], &id.to_be_bytes(), &[0, 0, 0, 8]].concat());

@@ -140,7 +140,7 @@ struct CommonArgs {
     /// Largest request head [default: 16KiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     max_head: Option<u64>,
-    /// Most fields of a request head [default: 64]
+    /// Most fields of a request head [default: 128]
     #[arg(long, value_name = "N")]
     max_fields: Option<usize>,
     /// Time for a complete request head to arrive [default: 10s]

@@ -25,6 +25,9 @@ pub struct Limits {
     pub rate_min: u64,
 }
 
+/// More than the 100 fields of Envoy and hyper; nginx takes 1000.
+const HEAD_FIELDS_MAX: usize = 128;
+
 /// Least bytes per second at which a peer must send and read: that of the slowest modems. A peer
 /// that is slower would hold memory and a place for hours.
 pub const RATE_MIN: u64 = 1024;
@@ -37,7 +40,7 @@ impl Default for Limits {
         Limits {
             body_bytes_max: BODY_BYTES_MAX,
             head_bytes_max: 16 * 1024,
-            head_fields_max: 64,
+            head_fields_max: HEAD_FIELDS_MAX,
             head_timeout: Duration::from_secs(10),
             body_gap_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),

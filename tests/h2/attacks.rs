@@ -7,6 +7,13 @@ use ndecho::wire::{Limit, Machine as _};
 
 use crate::peer::*;
 
+/// Resets after which a connection ends at the latest: one more than its streams.
+const RESETS: usize = 1026;
+
+/// Largest head of a server with the default limits, and its factor for a block that is fatal.
+const HEAD: usize = 16 * 1024;
+const FATAL: usize = 4 * HEAD;
+
 /// Feeds `piece` until the connection ends, and asserts that it does within `most` times with
 /// `code`.
 fn flood(server: &mut Server, most: usize, code: u32, mut piece: impl FnMut(u32) -> Vec<u8>) {
@@ -21,10 +28,10 @@ fn flood(server: &mut Server, most: usize, code: u32, mut piece: impl FnMut(u32)
 
 #[test]
 fn rapid_reset() {
-    flood(&mut server(), 202, ENHANCE_YOUR_CALM, |at| {
+    flood(&mut server(), RESETS, ENHANCE_YOUR_CALM, |at| {
         [open(2 * at + 1, "/reflect"), rst(2 * at + 1, CANCEL)].concat()
     });
-    flood(&mut server(), 202, ENHANCE_YOUR_CALM, |at| {
+    flood(&mut server(), RESETS, ENHANCE_YOUR_CALM, |at| {
         let ended = headers(2 * at + 1, END_STREAM, &call_fields("/reflect", &[]));
         [ended, rst(2 * at + 1, CANCEL)].concat()
     });
@@ -52,13 +59,13 @@ fn made_you_reset() {
     ];
     for way in ways {
         let mut server = server_after(&[hello(), held.clone()].concat());
-        flood(&mut server, 500, ENHANCE_YOUR_CALM, |at| {
+        flood(&mut server, 2 * RESETS, ENHANCE_YOUR_CALM, |at| {
             let id = 2 * at + 1;
             let begun = if at % 2 == 0 { open(id, "/reflect") } else { call(id, "/reflect", b"x") };
             [begun, way(id)].concat()
         });
     }
-    flood(&mut server(), 202, ENHANCE_YOUR_CALM, |at| {
+    flood(&mut server(), RESETS, ENHANCE_YOUR_CALM, |at| {
         headers(2 * at + 1, END_STREAM, &[("Malformed", "x")])
     });
 }
@@ -74,8 +81,8 @@ fn continuation_floods() {
     }
     let mut server = server();
     server.feed(&start);
-    flood(&mut server, 3, ENHANCE_YOUR_CALM, |_| frame(CONTINUATION, 0, 1, &[0x82; 8000]));
-    let large = [&start[..], &frame(CONTINUATION, 0, 1, &[0; 16_385])].concat();
+    flood(&mut server, 8, ENHANCE_YOUR_CALM, |_| frame(CONTINUATION, 0, 1, &[0x82; 8200]));
+    let large = [&start[..], &frame(CONTINUATION, 0, 1, &[0; FATAL])].concat();
     assert_ends(&large, ENHANCE_YOUR_CALM);
 }
 
@@ -97,7 +104,7 @@ fn hpack_bombs() {
     assert_serves(&mut server);
 
     let mut many = call_fields("/reflect", &[]);
-    many.extend([("a", ""); 64]);
+    many.extend([("a", ""); 128]);
     server.feed(&headers(1_000_001, END_STREAM, &many));
     assert_eq!(reply(&server, 1_000_001).field(":status"), "431");
 
@@ -106,12 +113,92 @@ fn hpack_bombs() {
 }
 
 #[test]
+fn a_block_over_the_list_size_refuses_its_stream_whatever_its_coding() {
+    // Eight times the letter `a`, of five bits each.
+    let letters = [0x18, 0xC6, 0x31, 0x8C, 0x63];
+    let huffman =
+        |len| [&[0x00, 1, b'x', 0xFF][..], &length(len), &letters.repeat(len / 5)].concat();
+    let plain = |len| [&[0x00, 1, b'x', 0x7F][..], &length(len), &vec![b'y'; len]].concat();
+    for (field, is_refused) in [
+        (plain(HEAD - 2000), false),
+        (plain(HEAD), true),
+        (plain(FATAL - 2000), true),
+        (huffman(20_000), true),
+    ] {
+        for pieces in [1, 4] {
+            let mut server = server();
+            let block = [block(&call_fields("/reflect", &[])), field.clone()].concat();
+            let mut frames = block.chunks(block.len().div_ceil(pieces)).enumerate();
+            let (_, first) = frames.next().expect("one");
+            let flags = if pieces == 1 { END_HEADERS } else { 0 };
+            server.feed(&frame(HEADERS, flags, 1, first));
+            for (at, piece) in frames {
+                let flags = if at + 1 == pieces { END_HEADERS } else { 0 };
+                server.feed(&frame(CONTINUATION, flags, 1, piece));
+            }
+            server.feed(&frame(DATA, END_STREAM, 1, &message(b"x")));
+            let status = reply(&server, 1).field(":status").to_owned();
+            assert_eq!(status, if is_refused { "431" } else { "200" }, "{} bytes", block.len());
+            assert_serves(&mut server);
+        }
+    }
+    assert_ends(
+        &frame(HEADERS, END_HEADERS | END_STREAM, 1, &plain(FATAL - 10)),
+        ENHANCE_YOUR_CALM,
+    );
+}
+
+/// Returns the rest of an integer with a prefix of seven ones.
+fn length(len: usize) -> Vec<u8> {
+    let mut left = len - 0x7F;
+    let mut bytes = Vec::new();
+    while left >= 0x80 {
+        bytes.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    bytes.push(left as u8);
+    bytes
+}
+
+#[test]
+fn a_block_after_a_change_of_the_table_size_begins_with_an_update() {
+    let blocks = |server: &Server| -> Vec<u8> {
+        let heads = frames(&server.sent).into_iter().filter(|frame| frame.kind == HEADERS);
+        heads.map(|frame| frame.payload[0]).collect()
+    };
+    let update = |value| settings(&[(1, value)]);
+    let mut server = server_after(&[hello(), update(0)].concat());
+    server.feed(&[call(1, "/reflect", b"x"), call(3, "/reflect", b"x")].concat());
+    assert_eq!(blocks(&server), [0x20, 0x00, 0x88, 0x00]);
+    let get =
+        |id| headers(id, END_STREAM, &[(":method", "GET"), (":scheme", "http"), (":path", "/")]);
+    for (id, request) in [
+        (5, get(5)),
+        (7, call(7, "/nowhere", b"x")),
+        (9, call(9, "/reflect", b"bad")),
+        (11, call(11, "/reflect", &[7; 40_000])),
+        (13, headers(13, END_STREAM, &call_fields("/reflect", &[]))),
+    ] {
+        let before = blocks(&server).len();
+        server.feed(&[update(100), update(50), request].concat());
+        assert_eq!(blocks(&server)[before], 0x20, "stream {id}");
+        assert!(blocks(&server)[before + 1..].iter().all(|first| *first != 0x20), "stream {id}");
+    }
+    // A change between the head and the trailers of a response.
+    let mut server = server_after(&[hello(), settings(&[(4, 10)])].concat());
+    server.feed(&call(1, "/reflect", &[7; 1000]));
+    server.feed(&[settings(&[(1, 0), (1, 4096)]), window_update(1, 1000)].concat());
+    assert_eq!(blocks(&server), [0x88, 0x20]);
+    assert_eq!(reply(&server, 1).message(), [7; 1000]);
+}
+
+#[test]
 fn endless_integers_and_strings() {
     let endless = [&[0x7F][..], &[0x80; 20]].concat();
     assert_ends(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &endless), COMPRESSION_ERROR);
     let long = [0x00, 0x7F, 0xFF, 0xFF, 0xFF, 0x7F, b'x'];
     assert_ends(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &long), COMPRESSION_ERROR);
-    assert_ends(&frame(HEADERS, END_HEADERS, 1, &[0; 16_385]), ENHANCE_YOUR_CALM);
+    assert_ends(&frame(HEADERS, END_HEADERS, 1, &[0; FATAL + 262]), ENHANCE_YOUR_CALM);
     assert_ends(&frame(SETTINGS, 0, 0, &[0xFF; 16_386]), ENHANCE_YOUR_CALM);
 }
 
@@ -389,7 +476,7 @@ fn every_limit_that_is_hit_is_counted() {
     let announced = |bytes: usize| message(&vec![0; bytes])[..5].to_vec();
     let opened = |id, bytes| [open(id, "/reflect"), frame(DATA, 0, id, &announced(bytes))].concat();
     let mut many = call_fields("/reflect", &[]);
-    many.extend([("a", ""); 64]);
+    many.extend([("a", ""); 128]);
     let reset = |at: u32| [open(2 * at + 1, "/reflect"), rst(2 * at + 1, CANCEL)].concat();
     let cases = [
         (Limit::Head, headers(1, END_STREAM, &many)),
@@ -397,11 +484,11 @@ fn every_limit_that_is_hit_is_counted() {
             Limit::HeaderBlock,
             [frame(HEADERS, 0, 1, b""), frame(CONTINUATION, 0, 1, b"").repeat(9)].concat(),
         ),
-        (Limit::HeaderBlock, frame(HEADERS, END_HEADERS, 1, &[0; 16_385])),
+        (Limit::HeaderBlock, frame(HEADERS, END_HEADERS, 1, &[0; FATAL + 262])),
         (Limit::Message, opened(1, BODY_BYTES_MAX + 1)),
         (Limit::Messages, (0..5).flat_map(|at| opened(2 * at + 1, BODY_BYTES_MAX)).collect()),
         (Limit::Streams, (0..1025).flat_map(|at| open(2 * at + 1, "/reflect")).collect()),
-        (Limit::Resets, (0..201).flat_map(reset).collect()),
+        (Limit::Resets, (0..1025).flat_map(reset).collect()),
         (Limit::ControlFrames, frame(PING, 0, 0, b"pingpong").repeat(1001)),
         (Limit::SmallData, [open(1, "/reflect"), frame(DATA, 0, 1, b"").repeat(8193)].concat()),
     ];

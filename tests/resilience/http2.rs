@@ -10,7 +10,9 @@ pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
+pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
@@ -36,12 +38,17 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 
 /// Returns the HEADERS of a call with content.
 pub(crate) fn call_head(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, stream, &call_block())
+}
+
+/// Returns the header block of a call.
+pub(crate) fn call_block() -> Vec<u8> {
     let mut block = vec![0x83, 0x86];
     for (index, value) in [(0x04, "/Calculator/Echo"), (0x01, "test")] {
         block.extend([&[index, value.len() as u8], value.as_bytes()].concat());
     }
     block.extend([&[0x0F, 0x10, 24][..], b"application/grpc+reflect"].concat());
-    frame(HEADERS, END_HEADERS, stream, &block)
+    block
 }
 
 impl Peer {

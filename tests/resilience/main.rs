@@ -1,5 +1,5 @@
-//! A server survives its own faults, hostile peers and signals: a panic costs one request, no
-//! setting is too large, deadlines hold, and a shutdown loses nothing. Each promise is checked
+//! A server survives its own faults and hostile peers, and spares honest ones: a panic costs one
+//! request, no setting is too large, deadlines hold, and limits leave room. Each promise is checked
 //! through the real drivers.
 
 #[path = "../peers/grpc.rs"]
@@ -15,6 +15,7 @@ mod deadlines;
 mod extremes;
 mod honest;
 mod http2;
+mod limits;
 mod panics;
 
 const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");

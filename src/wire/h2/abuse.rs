@@ -5,7 +5,7 @@
 //!
 //! | counted | limit | given back |
 //! |---|---|---|
-//! | resets by the peer, and by us for its errors | 200 at once | 50 per second |
+//! | resets by the peer, and by us for its errors | 1,024 at once, as streams | 50 per second |
 //! | answers to PING and SETTINGS, and RST_STREAM | 1,000 | when the output has been sent |
 //! | DATA frames with little content | 2 MiB, 256 bytes for an empty one | with their message |
 //!
@@ -13,11 +13,13 @@
 
 use std::time::Instant;
 
+use super::STREAMS_MAX;
 use super::error::Fault;
 use crate::wire::grpc::{Code, Status};
 use crate::wire::{Limit, LimitCounts};
 
-pub(crate) const RESETS_BURST: u32 = 200;
+/// All calls of a client may be cancelled at once, by one deadline.
+pub(crate) const RESETS_BURST: u32 = STREAMS_MAX;
 pub(crate) const RESETS_RATE_HZ: f64 = 50.0;
 pub(crate) const CONTROL_FRAMES_MAX: u32 = 1_000;
 

@@ -52,12 +52,15 @@ pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 pub const CONNECTION_WINDOW_MAX: u64 = 64 * 1024 * 1024;
 pub const FRAME_BYTES_MAX: u32 = STREAM_WINDOW;
 
-/// Largest compressed header block, and largest frame other than DATA.
-pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
+/// Largest frame other than DATA, HEADERS and CONTINUATION.
+pub const CONTROL_BYTES_MAX: usize = 16 * 1024;
 
+/// CONTINUATION frames of any header block. A block of several frames may have as many for each
+/// 64 KiB of its limit.
 pub const CONTINUATIONS_MAX: usize = 8;
 
-/// Multiple of `head_bytes_max` at which a block ends the connection, not only its stream.
+/// Multiple of `head_bytes_max` at which a block, coded or decoded, ends the connection, not only
+/// its stream.
 pub const HEAD_BYTES_FATAL_FACTOR: usize = 4;
 
 /// Multiple of the largest message, for the bytes of arriving messages and again for unsent ones.

@@ -40,6 +40,12 @@ impl Default for Settings {
     }
 }
 
+/// Returns true if the payload sets the size of the header table, perhaps to less and then to more.
+pub(crate) fn names_table_size(payload: &[u8]) -> bool {
+    let (pairs, _) = payload.as_chunks::<6>();
+    pairs.iter().any(|[i, j, ..]| u16::from_be_bytes([*i, *j]) == HEADER_TABLE_SIZE)
+}
+
 impl Settings {
     pub(crate) fn apply(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let (pairs, []) = payload.as_chunks::<6>() else {

@@ -9,6 +9,7 @@ use super::history::GoneStream;
 use crate::wire::Context;
 use crate::wire::h2::error::{ErrorCode, Fault, code_name};
 use crate::wire::h2::frame::{self, ACK, FrameHead, GO_AWAY_BYTES, Kind, PING_BYTES};
+use crate::wire::h2::settings;
 
 const TEXT_BYTES_MAX: usize = 200;
 
@@ -45,6 +46,9 @@ impl<T: Default> Connection<T> {
         }
         let before = i64::from(self.peer.initial_window_size);
         self.peer.apply(payload)?;
+        if settings::names_table_size(payload) {
+            self.send.update_table();
+        }
         cx.out.copy(&frame::SETTINGS_ACK, cx.pool);
         self.abuse.control_frame()?;
         let change = i64::from(self.peer.initial_window_size) - before;

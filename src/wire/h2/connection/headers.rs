@@ -1,16 +1,20 @@
 //! Header blocks: HEADERS and the CONTINUATION frames that follow it.
 //!
-//! A block in pieces is kept up to [`BLOCK_BYTES_MAX`] and [`CONTINUATIONS_MAX`] frames. RFC 9113
-//! sections 4.3, 6.2 and 6.10.
+//! A block in pieces is kept up to four times `head_bytes_max`, and in as many frames as that limit
+//! allows for. RFC 9113 sections 4.3, 6.2 and 6.10.
 
 use super::Connection;
 use super::event::{Event, HeaderBlock};
 use super::stage::OpenBlock;
+use crate::wire::h2::CONTINUATIONS_MAX;
 use crate::wire::h2::error::Fault;
 use crate::wire::h2::frame::{self, END_HEADERS, END_STREAM, FrameHead, Kind};
-use crate::wire::h2::{BLOCK_BYTES_MAX, CONTINUATIONS_MAX};
 use crate::wire::response::Received;
 use crate::wire::{Context, Limit};
+
+/// Bytes of a block's limit for which [`CONTINUATIONS_MAX`] frames are allowed: half as much as they
+/// hold in the smallest size that a peer may choose for its full frames.
+const BLOCK_BYTES_OF_FRAMES: usize = 64 * 1024;
 
 impl<T: Default> Connection<T> {
     /// Takes a HEADERS or CONTINUATION frame; returns the block if the frame ends it.
@@ -49,13 +53,15 @@ impl<T: Default> Connection<T> {
             return Err(Fault::protocol("CONTINUATION without a header block"));
         };
         open.continuations += 1;
-        if open.continuations > CONTINUATIONS_MAX {
+        let bytes_max = self.block_bytes_max();
+        let frames_max = CONTINUATIONS_MAX * bytes_max.div_ceil(BLOCK_BYTES_OF_FRAMES);
+        if open.continuations > frames_max {
             self.abuse.counts.hit(Limit::HeaderBlock);
-            return Err(Fault::calm(format!("over {CONTINUATIONS_MAX} CONTINUATION frames")));
+            return Err(Fault::calm(format!("over {frames_max} CONTINUATION frames")));
         }
-        if open.bytes.len() + payload.len() > BLOCK_BYTES_MAX {
+        if open.bytes.len() + payload.len() > bytes_max {
             self.abuse.counts.hit(Limit::HeaderBlock);
-            return Err(Fault::calm(format!("header block over {BLOCK_BYTES_MAX} bytes")));
+            return Err(Fault::calm(format!("header block over {bytes_max} bytes")));
         }
         open.bytes.extend_from_slice(payload);
         if !head.has(END_HEADERS) {

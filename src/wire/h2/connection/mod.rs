@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Preface ──▶ Head ─┬─ all of the payload is there ─▶ read from the input, no copy ────────▶ Head
-//!   (server)         ├─ it is not ──▶ Payload: collected, 16 KiB at most ──▶ read ──────────▶ Head
+//!   (server)         ├─ it is not ──▶ Payload: collected, for its limit ───▶ read ──────────▶ Head
 //!                    ├─ DATA ──▶ [Pad ──▶] Data: handed on as it arrives, or by loan ───────▶ Head
 //!                    └─ unknown ──▶ Skip ───────────────────────────────────────────────────▶ Head
 //! ```
@@ -11,8 +11,8 @@
 //! next. [`Connection::contain`] turns a [`Fault`] into RST_STREAM or passes it on to
 //! [`Connection::abort`] and GOAWAY.
 //!
-//! Memory: a frame other than DATA, and a header block, up to [`BLOCK_BYTES_MAX`] each; messages up
-//! to the budget; a fixed size for each of at most [`super::STREAMS_MAX`] streams. RFC 9113
+//! Memory: a header block up to four times `head_bytes_max`; another frame but DATA up to
+//! [`CONTROL_BYTES_MAX`]; messages up to the budget; a fixed size for each of at most [`super::STREAMS_MAX`] streams. RFC 9113
 //! sections 4, 5.4 and 6.
 
 use std::borrow::Cow;
@@ -25,12 +25,12 @@ use self::outgoing::Outgoing;
 use self::send::SendQueue;
 use self::stage::{OpenBlock, OpenLoan, Stage};
 use self::streams::StreamTable;
-use super::BLOCK_BYTES_MAX;
 use super::abuse::AbuseLimits;
 use super::error::{ErrorCode, Fault};
 use super::frame::{self, FrameHead, HEAD_BYTES, Kind, PREFACE, PRIORITY_BYTES};
 use super::hpack::Decoder;
 use super::settings::{Settings, WINDOW_DEFAULT};
+use super::{CONTROL_BYTES_MAX, HEAD_BYTES_FATAL_FACTOR};
 use crate::wire::progress::Progress;
 use crate::wire::{Context, Limit, Limits, PooledBuf};
 
@@ -49,6 +49,9 @@ mod send;
 mod stage;
 pub(crate) mod stream;
 mod streams;
+
+/// Padding and priority of a HEADERS frame, beside the block.
+const HEADERS_BYTES_MORE: usize = 1 + 255 + PRIORITY_BYTES;
 
 /// One connection; `T` is the half's state of a stream.
 #[derive(Debug)]
@@ -298,12 +301,23 @@ impl<T: Default> Connection<T> {
             let text = format!("{:?} cannot be {} bytes long", head.kind, head.len);
             return Err(Fault::connection(ErrorCode::FrameSize, text));
         }
-        if head.len > BLOCK_BYTES_MAX {
-            let text = format!("{:?} of {} bytes is over {BLOCK_BYTES_MAX}", head.kind, head.len);
+        let most = match head.kind {
+            Kind::Headers | Kind::Continuation => {
+                self.block_bytes_max().saturating_add(HEADERS_BYTES_MORE)
+            }
+            _ => CONTROL_BYTES_MAX,
+        };
+        if head.len > most {
+            let text = format!("{:?} of {} bytes is over {most}", head.kind, head.len);
             self.abuse.counts.hit(Limit::HeaderBlock);
             return Err(Fault::calm(text));
         }
         Ok(())
+    }
+
+    /// Returns the largest coded header block.
+    fn block_bytes_max(&self) -> usize {
+        self.limits.head_bytes_max.saturating_mul(HEAD_BYTES_FATAL_FACTOR)
     }
 
     fn bad_priority(&self, stream: u32) -> Fault {

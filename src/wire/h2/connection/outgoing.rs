@@ -57,6 +57,13 @@ impl Outgoing {
         self.end = End::Trailers(trailers);
     }
 
+    /// Puts `first` in front of the trailers; returns false if there are none.
+    pub(super) fn begin_trailers(&mut self, first: u8) -> bool {
+        let End::Trailers(trailers) = &mut self.end else { return false };
+        trailers.to_mut().insert(0, first);
+        true
+    }
+
     /// Returns true if nothing is left to send now, and more may follow.
     pub(crate) fn is_idle(&self) -> bool {
         self.left == 0 && matches!(self.end, End::Open)

@@ -12,6 +12,7 @@ use super::outgoing::Outgoing;
 use super::stream::Stream;
 use super::streams::StreamTable;
 use crate::wire::h2::flow::{Overflow, SendWindow};
+use crate::wire::h2::hpack::TABLE_UPDATE;
 use crate::wire::progress::Progress;
 use crate::wire::{Context, Pace, PooledBuf, Slice};
 
@@ -26,12 +27,32 @@ pub(crate) struct SendQueue {
     ready: VecDeque<u32>,
     turn_bytes: usize,
     waiting_bytes: usize,
+    table_update: bool,
 }
 
 impl SendQueue {
     pub(super) fn new(window: u32) -> SendQueue {
         let ready = VecDeque::new();
-        SendQueue { window: SendWindow::new(window), ready, turn_bytes: 0, waiting_bytes: 0 }
+        let (window, table_update) = (SendWindow::new(window), false);
+        SendQueue { window, ready, turn_bytes: 0, waiting_bytes: 0, table_update }
+    }
+
+    /// Begins the next header block with a table size update.
+    pub(super) fn update_table(&mut self) {
+        self.table_update = true;
+    }
+
+    /// Returns true if the next header block of a half that keeps no table must begin with
+    /// [`TABLE_UPDATE`].
+    #[inline]
+    pub(crate) fn needs_table_update(&self) -> bool {
+        self.table_update
+    }
+
+    /// Returns true once for each call of [`SendQueue::update_table`] that is not done.
+    #[inline]
+    pub(crate) fn take_table_update(&mut self) -> bool {
+        std::mem::take(&mut self.table_update)
     }
 
     #[inline]
@@ -155,6 +176,9 @@ impl SendQueue {
                 *queued = false;
                 self.end_turn();
                 continue;
+            }
+            if self.table_update && bytes == left {
+                self.table_update = !message.begin_trailers(TABLE_UPDATE);
             }
             message.send(id, bytes, frame_bytes_max, cx.out, cx.pool);
             window.spend(bytes);

@@ -21,6 +21,10 @@ pub(crate) use table::{
 use integer::read_integer;
 use table::{Table, is_sound_name};
 
+/// Table size update to 0, which suits an encoder without a table and any limit of the peer. RFC
+/// 7541 section 6.3.
+pub(crate) const TABLE_UPDATE: u8 = 0x20;
+
 /// Scratch capacity that outlives a block; longer strings are rare.
 const SCRATCH_BYTES_KEPT: usize = 512;
 

@@ -1,6 +1,7 @@
 //! Frames of responses, without the messages of good ones (`message.rs`).
 //!
-//! Header blocks are literals that no table keeps, so they suit any table size of the peer.
+//! Header blocks are literals that no table keeps, so they suit any table size of the peer. After it
+//! has changed the size, the next block says so, as RFC 7541 section 4.2 asks (`update`).
 //!
 //! ```text
 //! call answered   HEADERS :status 200, content-type | DATA prefix, message | HEADERS grpc-status 0
@@ -11,7 +12,7 @@
 use crate::wire::grpc::{self, Code, Status};
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
-use crate::wire::h2::hpack::write_literal;
+use crate::wire::h2::hpack::{TABLE_UPDATE, write_literal};
 use crate::wire::handler::PLAIN_TEXT;
 use crate::wire::{Context, Slice};
 
@@ -40,12 +41,17 @@ impl TextResponse {
     }
 
     /// Writes the head; returns the text that follows it.
-    pub(super) fn send_head(self, stream: u32, cx: &mut Context<'_>) -> Option<Outgoing> {
+    pub(super) fn send_head(
+        self,
+        stream: u32,
+        update: bool,
+        cx: &mut Context<'_>,
+    ) -> Option<Outgoing> {
         let text = [self.text.as_bytes(), b"\n"].concat();
         let length = text.len().to_string();
         let flags = if self.bodiless { END_HEADERS | END_STREAM } else { END_HEADERS };
         cx.out.compose(AROUND_BYTES, cx.pool, |out| {
-            write_headers(stream, flags, out, |block| {
+            write_headers(stream, flags, update, out, |block| {
                 write_literal(STATUS, b"", self.status.as_bytes(), block);
                 write_literal(CONTENT_TYPE, b"", PLAIN_TEXT.as_bytes(), block);
                 write_literal(CONTENT_LENGTH, b"", length.as_bytes(), block);
@@ -72,9 +78,9 @@ pub(super) fn ok_trailers(stream: u32) -> [u8; HEAD_BYTES + OK_TRAILERS.len()] {
     frame
 }
 
-pub(super) fn send_status(stream: u32, status: &Status, cx: &mut Context<'_>) {
+pub(super) fn send_status(stream: u32, status: &Status, update: bool, cx: &mut Context<'_>) {
     cx.out.compose(AROUND_BYTES + status.text.len(), cx.pool, |out| {
-        write_headers(stream, END_HEADERS | END_STREAM, out, |block| {
+        write_headers(stream, END_HEADERS | END_STREAM, update, out, |block| {
             block.push(STATUS_200);
             write_literal(CONTENT_TYPE, b"", grpc::CONTENT_TYPE.as_bytes(), block);
             write_status(status, block);
@@ -99,9 +105,23 @@ fn write_status(status: &Status, block: &mut Vec<u8>) {
     }
 }
 
-/// Appends the HEADERS of a response. `advertise` adds the supported compressions.
-pub(super) fn write_ok_head(stream: u32, advertise: bool, content_type: &str, out: &mut Vec<u8>) {
-    write_headers(stream, END_HEADERS, out, |block| {
+/// Additions to the head of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extras {
+    /// Names the supported compressions.
+    pub(super) advertise: bool,
+    /// Begins with a table size update.
+    pub(super) update: bool,
+}
+
+impl Extras {
+    pub(super) const NONE: Extras = Extras { advertise: false, update: false };
+}
+
+/// Appends the HEADERS of a response.
+pub(super) fn write_ok_head(stream: u32, extras: Extras, content_type: &str, out: &mut Vec<u8>) {
+    let Extras { advertise, update } = extras;
+    write_headers(stream, END_HEADERS, update, out, |block| {
         block.push(STATUS_200);
         write_literal(CONTENT_TYPE, b"", content_type.as_bytes(), block);
         if advertise {
@@ -114,9 +134,18 @@ fn write_accepted(block: &mut Vec<u8>) {
     write_literal(0, b"grpc-accept-encoding", b"identity", block);
 }
 
-fn write_headers(stream: u32, flags: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+fn write_headers(
+    stream: u32,
+    flags: u8,
+    update: bool,
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
     let at = out.len();
     out.extend_from_slice(&head_bytes(0, Kind::Headers, flags, stream));
+    if update {
+        out.push(TABLE_UPDATE);
+    }
     write(out);
     let len = out.len() - at - HEAD_BYTES;
     out[at..at + HEAD_BYTES].copy_from_slice(&head_bytes(len, Kind::Headers, flags, stream));

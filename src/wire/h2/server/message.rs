@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::frames::{AROUND_BYTES, OK_TRAILERS, ok_trailers, write_ok_head};
+use super::frames::{AROUND_BYTES, Extras, OK_TRAILERS, ok_trailers, write_ok_head};
 use crate::wire::grpc::{self, PREFIX_BYTES, Status};
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{HEAD_BYTES, Kind, head_bytes, put_stream};
@@ -19,6 +19,8 @@ use crate::wire::{Context, Refused, Response, Slice};
 pub(super) struct Terms {
     pub(super) stream: u32,
     pub(super) bytes_max: usize,
+    /// The head begins with a table size update.
+    pub(super) update: bool,
 }
 
 #[derive(Debug)]
@@ -57,11 +59,12 @@ impl MessageWriter {
         answer: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Response, Refused>,
     ) -> Result<Written, Status> {
         let MessageWriter { prologue, scratch, advertised, .. } = self;
-        let advertise = !std::mem::replace(advertised, true);
+        let extras =
+            Extras { advertise: !std::mem::replace(advertised, true), update: terms.update };
         let hint = message.len() + AROUND_BYTES;
         let written = cx.out.compose(hint, cx.pool, |out| {
             let start = out.len();
-            prologue.write(terms.stream, advertise, out);
+            prologue.write(terms.stream, extras, out);
             let mut message_at = out.len();
             match answer(message, out) {
                 Ok(ref reply) => {
@@ -70,7 +73,7 @@ impl MessageWriter {
                     if reply.content_type != prologue.content_type {
                         prologue.set(reply.content_type);
                         let guess = start..message_at;
-                        prologue.replace(guess, terms.stream, advertise, scratch, out);
+                        prologue.replace(guess, terms.stream, extras, scratch, out);
                         message_at = out.len() - scratch.len();
                     }
                 }
@@ -105,6 +108,7 @@ impl MessageWriter {
         answer: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Response, Refused>,
     ) -> Result<Outgoing, Status> {
         let advertise = !std::mem::replace(&mut self.advertised, true);
+        let extras = Extras { advertise, update: terms.update };
         // The length of the previous answer, whose buffer may have no byte more.
         let mut edge = cx.pool.take(self.long_answer_bytes.max(AROUND_BYTES));
         edge.extend_from_slice(&[0; PREFIX_BYTES]);
@@ -114,7 +118,7 @@ impl MessageWriter {
         let prefix = grpc::prefix_of(edge.len() - PREFIX_BYTES + reply.payload.len())?;
         edge[..PREFIX_BYTES].copy_from_slice(&prefix);
         cx.out.compose(AROUND_BYTES, cx.pool, |out| {
-            write_ok_head(terms.stream, advertise, reply.content_type, out);
+            write_ok_head(terms.stream, extras, reply.content_type, out);
         });
         let mut outgoing = Outgoing::new(OK_TRAILERS);
         let mut edge = Slice::from(edge);
@@ -136,13 +140,13 @@ impl Prologue {
     fn set(&mut self, content_type: &'static str) {
         self.content_type = content_type;
         self.bytes.clear();
-        write_prologue(0, false, content_type, &mut self.bytes);
+        write_prologue(0, Extras::NONE, content_type, &mut self.bytes);
     }
 
     /// Appends the prologue; DATA frame and prefix get their lengths later.
-    fn write(&self, stream: u32, advertise: bool, out: &mut Vec<u8>) {
-        if advertise || self.bytes.is_empty() {
-            return write_prologue(stream, advertise, self.content_type, out);
+    fn write(&self, stream: u32, extras: Extras, out: &mut Vec<u8>) {
+        if extras != Extras::NONE || self.bytes.is_empty() {
+            return write_prologue(stream, extras, self.content_type, out);
         }
         let at = out.len();
         out.extend_from_slice(&self.bytes);
@@ -154,21 +158,21 @@ impl Prologue {
         &self,
         guess: Range<usize>,
         stream: u32,
-        advertise: bool,
+        extras: Extras,
         scratch: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) {
         scratch.clear();
         scratch.extend_from_slice(&out[guess.end..]);
         out.truncate(guess.start);
-        self.write(stream, advertise, out);
+        self.write(stream, extras, out);
         out.extend_from_slice(scratch);
     }
 }
 
 /// Appends a prologue, with zeros for the last [`HEAD_BYTES`] and [`PREFIX_BYTES`].
-fn write_prologue(stream: u32, advertise: bool, content_type: &str, out: &mut Vec<u8>) {
-    write_ok_head(stream, advertise, content_type, out);
+fn write_prologue(stream: u32, extras: Extras, content_type: &str, out: &mut Vec<u8>) {
+    write_ok_head(stream, extras, content_type, out);
     out.extend_from_slice(&[0; HEAD_BYTES + PREFIX_BYTES]);
 }
 

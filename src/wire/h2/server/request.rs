@@ -182,7 +182,7 @@ impl<H: Handler> H2<H> {
             Ok(_) => Status::new(Code::Internal, "the call carries no message"),
             Err(status) => status,
         };
-        frames::send_status(id, &status, cx);
+        frames::send_status(id, &status, self.connection.send.take_table_update(), cx);
         Ok(())
     }
 
@@ -198,7 +198,8 @@ impl<H: Handler> H2<H> {
                 Ok(())
             }
             Err(status) => {
-                frames::send_status(id, &status, cx);
+                let update = self.connection.send.take_table_update();
+                frames::send_status(id, &status, update, cx);
                 self.connection.reset(id, ErrorCode::NoError, cx)
             }
         }

@@ -50,7 +50,8 @@ impl<H: Handler> H2<H> {
                 self.send(id, message, cx)
             }
             Err(status) => {
-                frames::send_status(id, &status, cx);
+                let update = self.connection.send.take_table_update();
+                frames::send_status(id, &status, update, cx);
                 Ok(())
             }
         }
@@ -111,8 +112,19 @@ impl<H: Handler> H2<H> {
         };
         let terms = self.terms(id, window);
         let handler = &mut self.handler;
-        self.messages
-            .write_short(terms, message, cx, |message, out| handler.answer(route, message, out))
+        let written = self
+            .messages
+            .write_short(terms, message, cx, |message, out| handler.answer(route, message, out));
+        self.note_update(terms, &written);
+        written
+    }
+
+    /// Notes that a written head has told of the table's size.
+    #[inline]
+    fn note_update<T>(&mut self, terms: Terms, written: &Result<T, Status>) {
+        if terms.update && written.is_ok() {
+            self.connection.send.take_table_update();
+        }
     }
 
     fn answer_gathered(
@@ -131,6 +143,7 @@ impl<H: Handler> H2<H> {
         } else {
             self.messages.write_long(terms, message, cx, answer).map(Written::Held)
         };
+        self.note_update(terms, &written);
         self.settle(id, written, cx)
     }
 
@@ -156,6 +169,7 @@ impl<H: Handler> H2<H> {
         Terms {
             stream,
             bytes_max: self.connection.send.available().min(window).min(frame_bytes_max),
+            update: self.connection.send.needs_table_update(),
         }
     }
 
@@ -169,7 +183,7 @@ impl<H: Handler> H2<H> {
             let trailers = frames::status_trailers(status).into();
             return self.finish_call(id, PooledBuf::default(), trailers, cx);
         }
-        frames::send_status(id, status, cx);
+        frames::send_status(id, status, self.connection.send.take_table_update(), cx);
         self.close(id, cx)
     }
 
@@ -211,7 +225,7 @@ impl<H: Handler> H2<H> {
         response: TextResponse,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        match response.send_head(id, cx) {
+        match response.send_head(id, self.connection.send.take_table_update(), cx) {
             Some(content) => self.send(id, content, cx),
             None => self.close(id, cx),
         }

@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 
 use super::H2;
-use super::frames::{self, OK_TRAILERS, write_ok_head};
+use super::frames::{self, Extras, OK_TRAILERS, write_ok_head};
 use super::state::{RequestState, StreamCall};
 use crate::wire::grpc::{self, Code, MessageReader, Status};
 use crate::wire::h2::STREAM_UNSENT_BYTES_MAX;
@@ -113,8 +113,10 @@ impl<H: Handler> H2<H> {
         if sends && !call.has_head {
             call.has_head = true;
             let content_type = call.call.content_type();
+            let update = self.connection.send.take_table_update();
+            let extras = Extras { advertise: false, update };
             cx.out.compose(frames::AROUND_BYTES, cx.pool, |out| {
-                write_ok_head(id, false, content_type, out);
+                write_ok_head(id, extras, content_type, out);
             });
         }
         let is_full = replies.is_full();
