@@ -246,7 +246,7 @@ const CHUNKED: &str = "POST /reflect HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: c
 /// Requests that are longer than the limits allow.
 fn overlong() -> Vec<(u16, String)> {
     let long = "x".repeat(16 * 1024);
-    let many = "A: b\r\n".repeat(64);
+    let many = "A: b\r\n".repeat(128);
     vec![
         (400, format!("\x7f{long}")),
         (431, format!("GET /health HTTP/1.1\r\nHost: a\r\nA: {long}\n\r\n")),

