@@ -132,7 +132,7 @@ pub struct Options {
     pub outbox_bytes_max: usize,
     /// Pace at which a peer must take output.
     pub send_pace: Pace,
-    /// More connections wait in the listener's backlog. No worker takes [`CONNECTIONS_END`] or more.
+    /// More connections wait in the listener's backlog. A worker takes fewer than 2^24 in any case.
     pub connections_max: usize,
     pub drain_timeout: Duration,
     /// Longest busy poll of `uring` before it sleeps; the other drivers sleep at once.
@@ -142,7 +142,7 @@ pub struct Options {
 /// Longest time without a sent byte; the default of nginx and h2o.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// End of the numbers of connections: they have 24 bits of a token of the ring.
+/// Most connections of a worker: their numbers have 24 bits of a token of the ring.
 pub(crate) const CONNECTIONS_END: u32 = 1 << 24;
 
 impl Options {

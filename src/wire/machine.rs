@@ -74,7 +74,7 @@ pub trait Machine {
         None
     }
 
-    /// Leaves `time` out of all deadlines: the caller did not read, since too much output was unsent.
+    /// Leaves `time` out of all deadlines: the caller did not read, as too much output was unsent.
     fn paused(&mut self, _time: Duration) {}
 
     fn expire(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {

@@ -12,8 +12,8 @@ use crate::wire::h2::frame::{self, END_HEADERS, END_STREAM, FrameHead, Kind};
 use crate::wire::response::Received;
 use crate::wire::{Context, Limit};
 
-/// Bytes of a block's limit for which [`CONTINUATIONS_MAX`] frames are allowed: half as much as they
-/// hold in the smallest size that a peer may choose for its full frames.
+/// Bytes of a block's limit for which [`CONTINUATIONS_MAX`] frames are allowed: half as much as
+/// they hold if each is as long as any peer may send.
 const BLOCK_BYTES_OF_FRAMES: usize = 64 * 1024;
 
 impl<T: Default> Connection<T> {

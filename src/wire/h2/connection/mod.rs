@@ -12,8 +12,8 @@
 //! [`Connection::abort`] and GOAWAY.
 //!
 //! Memory: a header block up to four times `head_bytes_max`; another frame but DATA up to
-//! [`CONTROL_BYTES_MAX`]; messages up to the budget; a fixed size for each of at most [`super::STREAMS_MAX`] streams. RFC 9113
-//! sections 4, 5.4 and 6.
+//! [`CONTROL_BYTES_MAX`]; messages up to the budget; a fixed size for each of at most
+//! [`super::STREAMS_MAX`] streams. RFC 9113 sections 4, 5.4 and 6.
 
 use std::borrow::Cow;
 use std::rc::Rc;

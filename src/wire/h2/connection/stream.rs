@@ -54,8 +54,8 @@ pub(crate) struct Stream<T> {
     pub(crate) state: State,
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
-    /// Progress of the side that the stream waits for: that of the peer's content, later that of our
-    /// message through the windows.
+    /// Progress of the side that the stream waits for: of the peer's content, then of our message
+    /// through the windows.
     pub(crate) progress: Progress,
     pub(crate) data: T,
 }

@@ -1,7 +1,7 @@
 //! Frames of responses, without the messages of good ones (`message.rs`).
 //!
-//! Header blocks are literals that no table keeps, so they suit any table size of the peer. After it
-//! has changed the size, the next block says so, as RFC 7541 section 4.2 asks (`update`).
+//! Header blocks are literals that no table keeps, so they suit any table size of the peer. After
+//! a change of that size the next block says so, as RFC 7541 section 4.2 asks (`update`).
 //!
 //! ```text
 //! call answered   HEADERS :status 200, content-type | DATA prefix, message | HEADERS grpc-status 0
