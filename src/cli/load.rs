@@ -232,6 +232,7 @@ impl LoadFlags {
             slice_head: None,
             timeout: self.timeout,
             cpu: self.cpu,
+            counts_kernel_events: false,
             knobs: self.knobs.knobs(self.busy_poll),
         })
     }

@@ -149,6 +149,7 @@ impl TrialRunner<'_> {
             let counted = RequestCounts {
                 requests: measured.requests,
                 calls: traced.calls,
+                calls_by_name: traced.calls_by_name,
                 bytes_in: measured.bytes_in,
                 bytes_out: measured.bytes_out,
                 allocations: traced.allocations,

@@ -35,6 +35,7 @@ pub mod schedule;
 pub mod steady_state;
 pub mod traffic;
 pub mod verify;
+mod watched;
 pub mod worker;
 
 pub use worker::{Load, Loaded, run, run_until};

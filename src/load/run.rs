@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::probe::cpu_clock::{self, CpuTime};
-use crate::probe::cpu_clock_sync::CpuClockSync;
+use crate::probe::kernel_counts::KernelCounts;
 use crate::probe::memory;
 use crate::record::trial_spec::{Length, LoadSpec};
 use crate::record::{Measurement, ScheduleReport, Slice};
@@ -20,6 +20,7 @@ use super::message::Message;
 use super::schedule::{Boundary, Schedule};
 use super::traffic::Traffic;
 use super::verify::{Verifier, WrongReply};
+use super::watched::{Watched, reading_server};
 use super::{LoadError, conformance};
 
 #[derive(Debug)]
@@ -62,13 +63,7 @@ struct Totals {
     busy_poll_idle: Duration,
     server: Option<CpuTime>,
     server_faults: Option<u64>,
-}
-
-#[derive(Debug)]
-struct Watched {
-    pid: u32,
-    /// `None` for slices: the clock of an idle server is up to date.
-    cpu_clock_sync: Option<CpuClockSync>,
+    server_kernel: Option<KernelCounts>,
 }
 
 #[derive(Debug)]
@@ -366,6 +361,10 @@ impl Run {
         totals.server =
             server.map(|server| cpu_clock::sum(totals.server.unwrap_or_default(), server));
         totals.server_faults = faults.map(|faults| totals.server_faults.unwrap_or(0) + faults);
+        if let Some(counted) = self.server.as_ref().map(Watched::counted).transpose()?.flatten() {
+            totals.server_kernel =
+                Some(totals.server_kernel.take().unwrap_or_default().plus(&counted));
+        }
         Ok(Slice {
             requests,
             wall_ns: nanoseconds(closed.at - opened.at),
@@ -394,6 +393,7 @@ impl Run {
             server_cpu: self.totals.server,
             server_rss_peak_bytes,
             server_faults: self.totals.server_faults,
+            server_kernel: self.totals.server_kernel.take(),
             reconnects: self.reconnects,
             socket,
             server_settings: self.traffic.server_settings.get(),
@@ -434,6 +434,11 @@ impl Run {
             Ok(reading) => self.closed = Some(reading),
             Err(error) => self.fail(error),
         }
+        if let (Some(server), Boundary::Open) = (&mut self.server, boundary)
+            && let Err(error) = server.start_count()
+        {
+            self.fail(error);
+        }
     }
 
     fn reading(&self, now: Instant) -> Result<Reading, LoadError> {
@@ -446,22 +451,6 @@ impl Run {
     }
 }
 
-impl Watched {
-    fn new(pid: u32, spec: &LoadSpec) -> Result<Watched, LoadError> {
-        let what = "starting the thread that syncs the server's CPU clock";
-        let sync = spec.slice_head.is_none().then(CpuClockSync::start).transpose();
-        Ok(Watched { pid, cpu_clock_sync: sync.map_err(|source| LoadError::Io { what, source })? })
-    }
-
-    fn cpu(&self) -> std::io::Result<CpuTime> {
-        if let Some(sync) = &self.cpu_clock_sync {
-            // If the sync fails, the time is up to a tick old.
-            sync.sync(self.pid)?;
-        }
-        cpu_clock::process_cpu(self.pid)
-    }
-}
-
 fn wait(time: Duration) {
     let until = Instant::now() + time;
     while Instant::now() < until {
@@ -471,10 +460,6 @@ fn wait(time: Duration) {
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn reading_server(source: std::io::Error) -> LoadError {
-    LoadError::Io { what: "reading CPU time and memory of the server's process", source }
 }
 
 fn one_line(text: &str) -> String {

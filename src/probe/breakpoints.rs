@@ -135,6 +135,11 @@ impl Breakpoint {
     }
 }
 
+/// Returns the number of the system call at whose entry or exit a thread stopped.
+pub(super) fn system_call(stopped: Pid) -> nix::Result<u64> {
+    registers::system_call(stopped)
+}
+
 #[cfg(target_arch = "x86_64")]
 mod registers {
     //! Registers of a stopped thread, by the calling convention of x86-64.
@@ -144,6 +149,10 @@ mod registers {
 
     pub(super) fn instruction_pointer(stopped: Pid) -> nix::Result<u64> {
         Ok(ptrace::getregs(stopped)?.rip)
+    }
+
+    pub(super) fn system_call(stopped: Pid) -> nix::Result<u64> {
+        Ok(ptrace::getregs(stopped)?.orig_rax)
     }
 
     pub(super) fn jump(stopped: Pid, address: u64) -> nix::Result<()> {
@@ -171,6 +180,10 @@ mod registers {
     use nix::unistd::Pid;
 
     pub(super) fn instruction_pointer(_: Pid) -> nix::Result<u64> {
+        Err(Errno::ENOTSUP)
+    }
+
+    pub(super) fn system_call(_: Pid) -> nix::Result<u64> {
         Err(Errno::ENOTSUP)
     }
 

@@ -12,6 +12,7 @@ pub mod disturbance;
 mod elf;
 pub mod host;
 pub mod injected_delay;
+pub mod kernel_counts;
 pub mod memory;
 pub mod neighbours;
 pub mod os_noise;

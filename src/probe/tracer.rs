@@ -18,7 +18,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 pub use super::breakpoints::Allocations;
-use super::breakpoints::{BreakpointId, Breakpoints};
+use super::breakpoints::{self, BreakpointId, Breakpoints};
+use super::kernel_counts::system_call_name;
 
 const PAUSE: Duration = Duration::from_micros(20);
 
@@ -32,9 +33,11 @@ pub struct Tracer {
     thread: JoinHandle<nix::Result<Activity>>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
     pub calls: u64,
+    /// Those with a name, where the processor's registers are known.
+    pub calls_by_name: BTreeMap<String, u64>,
     /// `None` if no breakpoint could be found.
     pub allocations: Option<Allocations>,
 }
@@ -88,6 +91,8 @@ struct Tracing {
     phase: Phase,
     stepping: BTreeMap<Pid, BreakpointId>,
     call_stops: u64,
+    /// The same by number of the call.
+    stops_of_calls: BTreeMap<u64, u64>,
     is_ending: bool,
 }
 
@@ -122,6 +127,7 @@ impl Tracing {
             phase: Phase::NotSet,
             stepping: BTreeMap::new(),
             call_stops: 0,
+            stops_of_calls: BTreeMap::new(),
             is_ending: false,
         })
     }
@@ -159,13 +165,19 @@ impl Tracing {
         }
         let allocations = (!self.breakpoints.is_empty()).then_some(self.breakpoints.counted);
         // A call stops its thread at entry and exit; the last call perhaps only at entry.
-        Ok(Activity { calls: self.call_stops / 2, allocations })
+        let named =
+            |(number, stops): (u64, u64)| Some((system_call_name(number)?.to_owned(), stops / 2));
+        let calls_by_name = self.stops_of_calls.into_iter().filter_map(named).collect();
+        Ok(Activity { calls: self.call_stops / 2, calls_by_name, allocations })
     }
 
     fn stopped(&mut self, thread: Pid, status: nix::Result<WaitStatus>) -> nix::Result<Fate> {
         let mut signal = match status {
             Ok(WaitStatus::PtraceSyscall(_)) => {
                 self.call_stops += 1;
+                if let Ok(number) = breakpoints::system_call(thread) {
+                    *self.stops_of_calls.entry(number).or_default() += 1;
+                }
                 None
             }
             Ok(WaitStatus::Stopped(_, signal)) => Some(signal),
@@ -233,7 +245,7 @@ mod tests {
         }
     }
 
-    fn calls_of_cat(lines: u64) -> u64 {
+    fn calls_of_cat(lines: u64) -> Activity {
         let mut cat = Command::new("cat");
         let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(cat.stdout.take().unwrap());
@@ -249,17 +261,23 @@ mod tests {
         let counter = Tracer::start(cat.id()).unwrap();
         copy(lines);
         await_asleep(cat.id());
-        let calls = counter.stop().unwrap().calls;
+        let activity = counter.stop().unwrap();
         copy(1);
         drop(input);
         assert!(cat.wait().unwrap().success());
-        calls
+        activity
     }
 
     #[test]
     fn each_line_is_one_read_and_one_write() {
         let (few, many) = (calls_of_cat(10), calls_of_cat(110));
-        assert_eq!(many - few, 200, "{few} {many}");
+        assert_eq!(many.calls - few.calls, 200, "{few:?} {many:?}");
+        if cfg!(target_arch = "x86_64") {
+            for name in ["read", "write"] {
+                let [few, many] = [&few, &many].map(|it| it.calls_by_name[name]);
+                assert_eq!(many - few, 100, "{name}: {few} {many}");
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::probe::cpu_clock::CpuTime;
+use crate::probe::kernel_counts::KernelCounts;
 use crate::stats::histogram::Quantiles;
 use crate::sys::socket::SocketOptions;
 
@@ -28,6 +29,9 @@ pub struct Measurement {
     pub server_rss_peak_bytes: Option<u64>,
     #[serde(default)]
     pub server_faults: Option<u64>,
+    /// Events of the kernel in the server, of a cell that is profiled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_kernel: Option<KernelCounts>,
     /// Connections that the server ended between two requests, and that were replaced; of the
     /// warm-up too.
     #[serde(default)]

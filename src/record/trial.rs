@@ -1,5 +1,7 @@
 //! One trial: a rung at one size under one load in one round.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::array::{ArrayError, ArrayView, DType, Shape};
@@ -157,17 +159,20 @@ pub enum Outcome {
 
 /// Activity of a server that answers requests one at a time on one connection. It does not depend
 /// on speed. The difference of the two counts does not contain what happens once per connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub few: RequestCounts,
     /// Counts of twice as many requests.
     pub many: RequestCounts,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestCounts {
     pub requests: u64,
     pub calls: u64,
+    /// System calls that have a name here; empty in older records.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calls_by_name: BTreeMap<String, u64>,
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub allocations: Option<Allocations>,

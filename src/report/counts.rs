@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::record::{Counts, RequestCounts, Trial, Variant};
 
 use super::cell::CellTrials;
-use super::text::align;
+use super::kernel_counts::by_name;
+use super::text::{WIDTH_MAX, align};
+use super::wrap::wrap;
 use super::{Run, units};
 
 pub(super) const TITLE: &str =
@@ -22,11 +24,27 @@ struct Place<'a> {
 /// Renders the table of all counted rungs; `None` if no rung was counted.
 pub fn render(run: &Run) -> Option<String> {
     let lines = lines(run)?;
-    Some(format!("{TITLE}\n{}", align(&lines)))
+    let calls = places(run).into_iter().filter_map(|((bytes, rung), place)| {
+        let name = format!("  {rung}, {}: ", units::bytes(bytes));
+        Some(wrap(&name, &place.calls_by_name()?, WIDTH_MAX))
+    });
+    Some(format!("{TITLE}\n{}", align(&lines)) + &calls.collect::<String>())
 }
 
 /// Returns head and lines of the table; `None` if no rung was counted.
 pub(super) fn lines(run: &Run) -> Option<Vec<Vec<String>>> {
+    let places = places(run);
+    if places.is_empty() {
+        return None;
+    }
+    let heads = ["rung", "array", "page faults", "allocations", "bytes allocated", "system calls"];
+    let mut lines = vec![heads.map(str::to_owned).to_vec()];
+    lines.extend(places.into_iter().map(|(key, place)| line(key, &place)));
+    Some(lines)
+}
+
+/// Returns the counted rungs by array and name, with their timed trials.
+fn places(run: &Run) -> BTreeMap<(u64, &str), Place<'_>> {
     let usual = || run.trials.iter().filter(|trial| trial.variant == Variant::Usual);
     let counted: BTreeSet<(u64, &str)> =
         usual().filter(|trial| trial.counts.is_some()).map(key).collect();
@@ -39,20 +57,32 @@ pub(super) fn lines(run: &Run) -> Option<Vec<Vec<String>>> {
             None => {}
         }
     }
-    if places.is_empty() {
-        return None;
+    places
+}
+
+impl Place<'_> {
+    /// Returns the system calls by name; `None` if the records do not have them.
+    fn calls_by_name(&self) -> Option<String> {
+        let passes = self.counts.iter().flat_map(|counts| [&counts.few, &counts.many]);
+        let names: BTreeSet<&str> =
+            passes.flat_map(|pass| pass.calls_by_name.keys().map(String::as_str)).collect();
+        let of_request = |name: &str| {
+            per_request(&self.counts, |pass| {
+                Some(pass.calls_by_name.get(name).copied().unwrap_or(0))
+            })
+        };
+        let all =
+            per_request(&self.counts, |pass| Some(pass.calls)).filter(|_| !names.is_empty())?;
+        let named = names.into_iter().filter_map(|name| Some((name, of_request(name)?)));
+        by_name(all, named.collect())
     }
-    let heads = ["rung", "array", "page faults", "allocations", "bytes allocated", "system calls"];
-    let mut lines = vec![heads.map(str::to_owned).to_vec()];
-    lines.extend(places.into_iter().map(|(key, place)| line(key, &place)));
-    Some(lines)
 }
 
 /// Returns the count of one request: the difference of two numbers of requests, divided by it. The
 /// least of several passes counts, since disturbances only add.
 pub(super) fn per_request(
     passes: &[&Counts],
-    count: fn(&RequestCounts) -> Option<u64>,
+    count: impl Fn(&RequestCounts) -> Option<u64>,
 ) -> Option<f64> {
     let least = |part: fn(&Counts) -> &RequestCounts| {
         passes.iter().filter_map(|counts| Some((count(part(counts))?, part(counts).requests))).min()
@@ -69,7 +99,8 @@ fn key(trial: &Trial) -> (u64, &str) {
 
 fn line((bytes, rung): (u64, &str), place: &Place<'_>) -> Vec<String> {
     let text = |each: Option<f64>| each.map_or_else(|| "-".to_owned(), units::count);
-    let counted = |count| text(per_request(&place.counts, count));
+    let counted =
+        |count: fn(&RequestCounts) -> Option<u64>| text(per_request(&place.counts, count));
     vec![
         rung.to_owned(),
         units::bytes(bytes),
@@ -91,6 +122,7 @@ mod tests {
         RequestCounts {
             requests,
             calls: 5 + 2 * requests,
+            calls_by_name: [("read".to_owned(), 3 + requests)].into(),
             allocations: Some(allocations),
             ..RequestCounts::default()
         }
@@ -108,6 +140,7 @@ mod tests {
         let line: Vec<&str> = text.lines().nth(2).expect("a row").split_whitespace().collect();
         assert_eq!(line, ["uring/raw/npy", "8", "B", "0.5", "3.0", "200", "2.0"], "{text}");
         assert!(!text.contains("uring/h1/npy"), "{text}");
+        assert!(text.ends_with("  uring/raw/npy, 8 B: read 1.0, others 1.0\n"), "{text}");
     }
 
     #[test]

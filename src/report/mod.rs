@@ -7,7 +7,7 @@
 //! | records to trials by cell | [`run`], `cell` |
 //! | trials to rows | [`aggregate`]: `status`, `ceiling`, [`noise`], [`control`], [`scatter`] |
 //! | figures over several cells | [`clients`], [`model`], [`open`], [`counts`], [`forecast`] |
-//! | samples to layers | [`profile`], [`closure`] |
+//! | samples to layers, and counts beside them | [`profile`], [`closure`], `kernel_counts` |
 //! | call stacks for other viewers, and as a picture | [`stacks`], `palette`, `svg` |
 //! | two builds or runs | [`compare`], [`comparable`], [`compare_runs`] |
 //! | instructions of lanes | [`lanes`] |
@@ -32,6 +32,7 @@ mod core_speed;
 pub mod counts;
 pub mod csv;
 pub mod forecast;
+mod kernel_counts;
 pub mod lanes;
 mod malloc;
 pub mod markdown;

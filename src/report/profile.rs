@@ -15,7 +15,7 @@ use super::aggregate;
 use super::cell::{self, CellTrials};
 use super::text::{WIDTH_MAX, connections};
 use super::wrap::wrap;
-use super::{Run, units};
+use super::{Run, kernel_counts, units};
 
 /// Rungs beside each other.
 const COLUMNS: usize = 2;
@@ -85,6 +85,7 @@ pub fn render(run: &Run) -> Option<String> {
         }
         text.push('\n');
     }
+    text.push_str(&kernel_counts::render(run).map_or_else(String::new, |counts| counts + "\n"));
     for (rung, reason) in obstacles(run) {
         text.push_str(&wrap("", &format!("{rung} was not profiled: {reason}"), WIDTH_MAX));
     }

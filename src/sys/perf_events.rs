@@ -1,4 +1,5 @@
-//! Sampled events of the kernel and the ring buffer that they write to: perf_event_open(2).
+//! Events of the kernel that are sampled or counted, and the ring buffer that samples are written
+//! to: perf_event_open(2).
 //!
 //! ```text
 //! page 0                            pages 1 to 2^n
@@ -37,19 +38,23 @@ const SET_OUTPUT: libc::Ioctl = 0x2405;
 /// `PERF_FLAG_FD_CLOEXEC`
 const CLOSE_ON_EXEC: libc::c_ulong = 1 << 3;
 
-/// Event of one thread on one core.
+/// Event of one thread, on one core or on all of them.
 #[derive(Debug)]
 pub struct Event(OwnedFd);
 
 impl Event {
-    /// Opens an event for thread `tid` on `core`. `attributes` is a `perf_event_attr`, whose length
-    /// field has [`ATTRIBUTES_BYTES`].
-    pub fn open(attributes: &[u8; ATTRIBUTES_BYTES], tid: u32, core: usize) -> io::Result<Event> {
+    /// Opens an event for thread `tid` on `core`; `None` is every core. `attributes` is a
+    /// `perf_event_attr`, whose length field has [`ATTRIBUTES_BYTES`].
+    pub fn open(
+        attributes: &[u8; ATTRIBUTES_BYTES],
+        tid: u32,
+        core: Option<usize>,
+    ) -> io::Result<Event> {
         let length = (ATTRIBUTES_BYTES as u32).to_ne_bytes();
         if attributes[LENGTH_AT..LENGTH_AT + length.len()] != length {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let (tid, core) = (tid as libc::pid_t, core as libc::c_int);
+        let (tid, core) = (tid as libc::pid_t, core.map_or(-1, |core| core as libc::c_int));
         let (no_group, flags): (libc::c_int, libc::c_ulong) = (-1, CLOSE_ON_EXEC);
         // SAFETY: the kernel reads as many bytes from the pointer as the length field says, which
         // is the length of the array, and keeps no pointer.
@@ -81,6 +86,15 @@ impl Event {
 
     pub fn disable(&self) -> io::Result<()> {
         self.control(DISABLE, 0)
+    }
+
+    /// Reads an event that is counted, with the threads that inherited it.
+    pub fn count(&self) -> io::Result<u64> {
+        let mut count = [0; 8];
+        match nix::unistd::read(&self.0, &mut count)? {
+            8 => Ok(u64::from_ne_bytes(count)),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     fn control(&self, request: libc::Ioctl, argument: libc::c_int) -> io::Result<()> {
@@ -157,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_wrong_length_is_refused_before_the_kernel_sees_it() {
-        let error = Event::open(&[0; ATTRIBUTES_BYTES], std::process::id(), 0).unwrap_err();
+        let error = Event::open(&[0; ATTRIBUTES_BYTES], std::process::id(), None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 }

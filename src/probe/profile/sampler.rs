@@ -130,7 +130,7 @@ fn events(pid: u32, attributes: &[u8; ATTRIBUTES_BYTES]) -> io::Result<Vec<(usiz
     let _ = descriptors::raise_to(wanted.len() as u64 + 256);
     let mut events = Vec::new();
     for (tid, core) in wanted {
-        match Event::open(attributes, tid, core) {
+        match Event::open(attributes, tid, Some(core)) {
             Ok(event) => events.push((core, event)),
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),

@@ -41,6 +41,9 @@ pub struct LoadSpec {
     pub timeout: Duration,
     #[serde(default)]
     pub cpu: Option<usize>,
+    /// True to count the server's system calls and other events of the kernel in each window.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counts_kernel_events: bool,
     #[serde(default)]
     pub knobs: Knobs,
 }
@@ -196,6 +199,7 @@ impl LoadSpec {
             slice_head: None,
             timeout: Duration::from_secs(60),
             cpu: None,
+            counts_kernel_events: false,
             knobs: Knobs::default(),
         }
     }

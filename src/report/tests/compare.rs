@@ -41,6 +41,7 @@ fn counted(side: Side, calls: u64, allocations: Option<u64>, more: u64) -> Trial
             let count = 30 + each * requests;
             Allocations { count, bytes: 64 * count }
         }),
+        ..RequestCounts::default()
     };
     let (few, mut many) = (counted(200), counted(400));
     many.calls += more;
