@@ -7,6 +7,7 @@
 mod answer;
 mod blocks;
 mod commands;
+mod layers;
 #[path = "../common/process.rs"]
 mod process;
 
