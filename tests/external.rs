@@ -24,6 +24,8 @@ use ndecho::record::trial_spec::{ArraySpec, Length, LoadSpec};
 use ndecho::report::seed::ORIGINAL_ROWS;
 use ndecho::sys::address::Address;
 
+#[path = "common/perf.rs"]
+mod perf;
 #[path = "common/process.rs"]
 mod process;
 #[path = "peers/ring.rs"]
@@ -376,4 +378,45 @@ fn the_originals_table_can_be_timed_by_the_python_client() {
     }
     assert!(text.contains("tokio/axum/msgpack:serde") && !text.contains("uring/raw"), "{text}");
     assert!(text.contains("Timed by the Python client"), "{text}");
+}
+
+/// Shares of the layers in per cent, from the rows of a profile of one rung.
+fn shares(profile: &str) -> Vec<(&str, f64)> {
+    let rows = profile.lines().filter(|line| line.ends_with(" %") && !line.starts_with(' '));
+    let share = |line: &str| line.strip_suffix(" %")?.rsplit_once(' ')?.1.parse().ok();
+    rows.filter_map(|line| Some((line.split("  ").next()?, share(line)?))).collect()
+}
+
+#[test]
+fn a_profile_of_a_python_server_has_interpreter_codec_allocator_and_kernel() {
+    if !perf::can_profile() {
+        return;
+    }
+    let Some(python) = python() else { return };
+    let environments = python.path.parent().expect("the folder of all environments");
+    let records = tempfile::tempdir().expect("a folder");
+    let output = Command::new(env!("CARGO_BIN_EXE_ndecho"))
+        .args(["profile", "external/aiohttp/json", "--sizes", "64KiB", "--rounds", "1"])
+        .args(["--duration", "1s", "--connections", "2", "--external-dir", SERVERS])
+        .arg("--environments")
+        .arg(environments)
+        .arg("--out")
+        .arg(records.path().join("run"))
+        .output()
+        .expect("the program is here");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let shares = shares(&text);
+    let of = |is_wanted: &dyn Fn(&str) -> bool| -> f64 {
+        shares.iter().filter(|(name, _)| is_wanted(name)).map(|(_, share)| share).sum()
+    };
+    let rows: [(&str, f64); 4] = [
+        ("interpreter", of(&|name| name == "interpreter")),
+        ("C codec", of(&|name| name.starts_with("codec "))),
+        ("allocator", of(&|name| name == "allocator")),
+        ("kernel", of(&|name| name.starts_with("kernel "))),
+    ];
+    for (name, share) in rows {
+        assert!(share > 0.0, "{name}: {rows:?}\n{text}");
+    }
 }

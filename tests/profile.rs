@@ -3,12 +3,15 @@
 //! The tests are skipped where `perf` is not installed or may not sample; with `CI` set, they fail
 //! instead.
 
+#[path = "common/perf.rs"]
+mod perf;
 #[path = "common/process.rs"]
 mod process;
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 
+use perf::can_profile;
 use process::Server;
 
 const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
@@ -29,18 +32,6 @@ fn load(server: &Server) -> Load {
     command.args(["load", &url, "--codec", "protobuf", "--size", "8", "--in-flight", "64"]);
     command.args(["--connections", "1", "--duration", "60s"]);
     Load(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program is here"))
-}
-
-fn can_profile() -> bool {
-    let mut perf = Command::new("perf");
-    perf.args(["record", "-q", "-e", "cpu-clock", "-o", "/dev/null", "true"]);
-    perf.stdout(Stdio::null()).stderr(Stdio::null());
-    let can = perf.status().is_ok_and(|status| status.success());
-    assert!(can || std::env::var_os("CI").is_none(), "perf is needed in CI (package linux-perf)");
-    if !can {
-        eprintln!("skipped: perf is not installed, or this user may not sample");
-    }
-    can
 }
 
 /// Folders in which a shell looks for `perf`.
