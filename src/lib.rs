@@ -71,16 +71,17 @@
 //!                       mapping perf_events ready_line socket]
 //! probe/                facts from the machine: clocks, scheduler, noise, host, tracing
 //!                       [background_load breakpoints build core_speed cpu_clock cpu_clock_sync
-//!                       disturbance elf host injected_delay memory neighbours os_noise
-//!                       process_tree sched_stats tracer]
+//!                       disturbance elf host injected_delay kernel_counts memory neighbours
+//!                       os_noise process_tree sched_stats tracer]
 //!     profile/          samples of a process, and the layer of each sample
-//!                       [c_functions callgrind classify kernel_symbols modules perf_file
-//!                       perf_record program_file recorder resolve rules sampler sampling stacks]
+//!                       [c_functions callgrind callgrind_graph classify kernel_symbols modules
+//!                       perf_file perf_record program_file recorder resolve rules sampler
+//!                       sampling stacks]
 //! stats/                pure numbers: estimates, intervals, verdicts
 //!                       [bootstrap components family forecast histogram location model scatter
 //!                       student trend verdict]
 //! record/               schema of a run, composed of structs of the rooms that measure
-//!                       [client measurement server stacks trial validity]
+//!                       [client lane measurement server stacks trial validity]
 //!     trial_spec/       document that describes a trial
 //!                       [load nanoseconds server]
 //! driver/               sockets and event loops, one policy for all connections
@@ -100,13 +101,13 @@
 //!                       [advice environment listing manifest]
 //! load/                 load generator: connections, schedule, verification of every reply
 //!                       [array_file arrivals client conformance message net nonce reactor run
-//!                       schedule steady_state traffic verify worker]
+//!                       schedule steady_state traffic verify watched worker]
 //! server/               builds a rung: matches every axis once
 //!                       [bind build usage]
 //!     lane/             protocols over a replayed conversation in memory, and codecs alone
 //!                       [codec machine peer replies tape]
 //! experiment/           plan, order of launches, child processes, records
-//!                       [ab advice any_rung cell client concurrency controls group launch
+//!                       [ab advice any_rung cell client concurrency controls group lanes launch
 //!                       null_server open_loop options order pace plan planted preflight preset
 //!                       profiled records session testbed trial]
 //!     child/            child processes: server and load clients
@@ -114,12 +115,12 @@
 //!         foreign/      load generators that nobody here wrote
 //!                       [h2load wrk]
 //! report/               records to text, tables and CSV
-//!                       [aggregate background_load ceiling cell clients columns comparable
-//!                       compare compare_runs control core_speed counts csv forecast lanes
+//!                       [aggregate background_load ceiling cell clients columns comparable compare
+//!                       compare_runs control core_speed counts csv forecast kernel_counts lanes
 //!                       malloc markdown markup model noise open palette profile run scatter seed
 //!                       sockets status summary svg table text units warning wrap]
 //!     closure/          differences of rungs by layer, and whether their axis explains them
-//!                       [costs pair planted text]
+//!                       [costs lanes pair planted text]
 //!     answer/           what the main job asks, in tables and sentences
 //!                       [bars choice encodings layers load_cells sentences standards]
 //!         advice/       server and encoding for one array, and what would change the choice
@@ -134,9 +135,9 @@
 //!         records/      records packed into a page, and read back
 //!                       [columns condense]
 //! cli/                  flags of the programs, and all output
-//!                       [advise compare exec external interrupt ladder lanes load measure ndecho
-//!                       old_names output profile progress run_folder server shell snippets
-//!                       spec_file stacks values]
+//!                       [advise compare exec external interrupt ladder lane_children lanes load
+//!                       measure ndecho old_names output profile progress run_folder run_lanes
+//!                       server shell snippets spec_file stacks values]
 //! bin/                  the programs
 //!                       [ndecho tonic-server uring-server]
 //! ```

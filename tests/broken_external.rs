@@ -88,7 +88,7 @@ fn trials(out: &Path) -> Vec<Trial> {
     lines
         .filter_map(|line| match line {
             Line::Trial(trial) if trial.variant != Variant::Null => Some(*trial),
-            Line::Trial(_) | Line::Header(_) | Line::Conformance(_) => None,
+            Line::Trial(_) | Line::Header(_) | Line::Conformance(_) | Line::Lane(_) => None,
         })
         .collect()
 }

@@ -174,7 +174,7 @@ fn records(out: &Path) -> Vec<Line> {
 fn trials(out: &Path) -> Vec<Trial> {
     let trial = |line| match line {
         Line::Trial(trial) if trial.variant != Variant::Null => Some(*trial),
-        Line::Trial(_) | Line::Header(_) | Line::Conformance(_) => None,
+        Line::Trial(_) | Line::Header(_) | Line::Conformance(_) | Line::Lane(_) => None,
     };
     records(out).into_iter().filter_map(trial).collect()
 }
@@ -346,7 +346,7 @@ fn a_run_that_was_stopped_goes_on_with_its_own_flags() {
     let places = |lines: Vec<Line>| -> Vec<(u32, u32)> {
         let place = |line: Line| match line {
             Line::Trial(trial) => Some((trial.round, trial.cell)),
-            Line::Header(_) | Line::Conformance(_) => None,
+            Line::Header(_) | Line::Conformance(_) | Line::Lane(_) => None,
         };
         lines.into_iter().filter_map(place).collect()
     };
@@ -386,7 +386,7 @@ fn what_a_request_makes_a_rung_do_is_counted_where_it_is_asked_for() {
     let each = |rung: &str| {
         let mut counted = trials(&out).into_iter().filter(|trial| trial.rung == rung);
         let counts = counted.find_map(|trial| trial.counts).expect("it was counted");
-        let (few, many) = (counts.few, counts.many);
+        let (few, many) = (&counts.few, &counts.many);
         assert_eq!(many.requests, 2 * few.requests);
         // The tolerance is not relative to the difference: a timer can add to the smaller count.
         let calls = many.calls as f64 / many.requests as f64;

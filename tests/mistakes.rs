@@ -54,7 +54,7 @@ fn trials(out: &Path) -> Vec<Trial> {
     let text = std::fs::read_to_string(out.join("records.jsonl")).expect("records");
     let trial = |line| match serde_json::from_str(line).expect("a record") {
         Line::Trial(trial) => Some(*trial),
-        Line::Header(_) | Line::Conformance(_) => None,
+        Line::Header(_) | Line::Conformance(_) | Line::Lane(_) => None,
     };
     text.lines().filter_map(trial).collect()
 }

@@ -22,6 +22,7 @@ use crate::cli::output::{Failure, print, render, tell};
 use crate::cli::profile;
 use crate::cli::progress::Analysis;
 use crate::cli::run_folder::read;
+use crate::cli::run_lanes;
 use crate::cli::values;
 use crate::experiment::cell::Cell;
 use crate::experiment::child::foreign;
@@ -39,7 +40,7 @@ use crate::external::environment::Environments;
 use crate::ladder::select;
 use crate::probe::build::Build;
 use crate::record::trial_spec::RequestHeaders;
-use crate::record::{Client, Header, Line, Trial};
+use crate::record::{Client, Header, Lane, Line, Trial};
 use crate::report::aggregate::is_resolved;
 use crate::report::{Run, forecast};
 
@@ -364,10 +365,13 @@ fn measure(
     open_loop: bool,
     stop: &AtomicBool,
 ) -> anyhow::Result<Totals> {
-    let OpenRun { mut records, trials } = run;
+    let OpenRun { mut records, trials, lanes } = run;
     let earlier = trials.clone();
     let analysis = Analysis { is_enough: is_resolved, forecast: forecast::of_ladder };
     let totals = measure::run(testbed, plan, &mut records, earlier, stop, analysis)?;
+    if plan.has_profiles() && !totals.interrupted {
+        run_lanes::measure(testbed, plan, &mut records, &lanes, stop)?;
+    }
     if !open_loop || totals.interrupted {
         return Ok(totals);
     }
@@ -379,12 +383,13 @@ fn measure(
 struct OpenRun {
     records: Records,
     trials: Vec<Trial>,
+    lanes: Vec<Lane>,
 }
 
 impl OpenRun {
     fn start(mut records: Records, header: Header) -> anyhow::Result<OpenRun> {
         records.append(&Line::Header(Box::new(header)))?;
-        Ok(OpenRun { records, trials: Vec::new() })
+        Ok(OpenRun { records, trials: Vec::new(), lanes: Vec::new() })
     }
 
     /// Opens a run that was stopped. The build and the plan have to be those of its start.
@@ -412,7 +417,7 @@ impl OpenRun {
                 trial.rung
             );
         }
-        Ok(OpenRun { records: Records::resume(out)?, trials: run.trials })
+        Ok(OpenRun { records: Records::resume(out)?, trials: run.trials, lanes: run.lanes })
     }
 }
 

@@ -1,34 +1,32 @@
 //! Flags of `ndecho lanes`: protocols and codecs in memory, by the clock and by instructions.
 
-use std::io::ErrorKind;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
+use crate::cli::lane_children::{self, LaneInput};
 use crate::cli::output::{Failure, print, tell, usage};
-use crate::probe::profile::{Instructions, ObjectFiles};
+use crate::load::message::Body;
+use crate::load::worker;
+use crate::probe::injected_delay::InjectedDelay;
+use crate::record::{LaneDocument, LaneTimed, PlantedWork};
 use crate::report::lanes::{
     self, Counts, MeasuredLane, SEEDED_ALLOCATOR_TOLERANCE, SLACK, TOLERANCE,
 };
-use crate::server::lane::{self, Spec};
+use crate::server::lane::{self, Lane, Spec};
+use crate::sys::affinity;
 
-/// Time for which a lane is timed in each round.
+/// Times for which a lane is timed, of which the shortest counts, and the length of each.
+const ROUNDS: u32 = 5;
 const ROUND_TIME: Duration = Duration::from_millis(20);
 
-/// Settings of glibc that make its copies the same loop on every processor. By default long ones
-/// are `rep movsb` where that is fast, which counts as an instruction for each byte.
-const GLIBC_TUNABLES: &str = "glibc.cpu.x86_rep_movsb_threshold=0x7fffffff:\
-                              glibc.cpu.x86_rep_stosb_threshold=0x7fffffff:\
-                              glibc.cpu.x86_non_temporal_threshold=0x7fffffff";
-
-const NO_VALGRIND: &str = "valgrind is not installed (package valgrind); without it, lanes are \
-                           measured by the clock only";
+/// The same for a lane of a run, which is timed in several launches.
+const RUN_ROUNDS: u32 = 3;
+const RUN_ROUND_TIME: Duration = Duration::from_millis(10);
 
 /// Measures protocols and codecs in memory, without sockets
 ///
@@ -59,10 +57,17 @@ pub(super) struct LanesArgs {
     /// Only does the calls of the lanes, for a tool that counts
     #[arg(long, hide = true)]
     bare: bool,
+
+    /// Reads the document of one lane of a run from stdin (-)
+    #[arg(long, value_name = "-", hide = true, conflicts_with = "lanes")]
+    spec: Option<String>,
 }
 
 impl LanesArgs {
     pub(super) fn run(&self) -> Result<(), Failure> {
+        if self.spec.is_some() {
+            return Ok(self.run_document()?);
+        }
         let globs = self.globs().map_err(Failure::Usage)?;
         let is_wanted = |name: &str| globs.is_empty() || globs.is_match(name);
         let specs: Vec<Spec> =
@@ -107,54 +112,58 @@ impl LanesArgs {
         Ok(globs.build()?)
     }
 
-    /// Counts the instructions of each lane in a process of its own.
     fn count(&self, specs: &[Spec], measured: &mut [MeasuredLane]) -> anyhow::Result<()> {
-        check_valgrind()?;
-        let program = std::env::current_exe().context("cannot find the path of this program")?;
-        let folder = std::env::temp_dir().join(format!("ndecho-lanes-{}", std::process::id()));
-        std::fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
-        let counted = self.count_in(&folder, &program, specs, measured);
-        let _ = std::fs::remove_dir_all(&folder);
-        counted
-    }
-
-    fn count_in(
-        &self,
-        folder: &Path,
-        program: &Path,
-        specs: &[Spec],
-        measured: &mut [MeasuredLane],
-    ) -> anyhow::Result<()> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = self.jobs.map_or(cores, |jobs| jobs as usize).min(specs.len());
-        let next = AtomicUsize::new(0);
-        let (sender, results) = mpsc::channel();
-        let mut files = ObjectFiles::default();
-        std::thread::scope(|scope| {
-            for _ in 0..jobs {
-                let (sender, next) = (sender.clone(), &next);
-                scope.spawn(move || {
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(spec) = specs.get(index) else { break };
-                        let counted = callgrind(program, spec, &folder.join(index.to_string()));
-                        // The receiver has gone after a failure, so the rest is in vain.
-                        if sender.send((index, counted)).is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-            drop(sender);
-            for (index, counted) in results {
-                let of_lane = || specs[index].to_string();
-                let text = counted.with_context(of_lane)?;
-                let instructions = Instructions::read(&text, &mut files, lane::SOURCES);
-                measured[index].instructions = Some(instructions.with_context(of_lane)?);
-            }
+        lane_children::check_valgrind()?;
+        let names: Vec<String> = specs.iter().map(Spec::to_string).collect();
+        let inputs: Vec<LaneInput> = names.iter().cloned().map(LaneInput::Name).collect();
+        let jobs = self.jobs.map_or_else(cores, |jobs| jobs as usize);
+        lane_children::count(&inputs, jobs, |index, instructions| {
+            let instructions = instructions.with_context(|| names[index].clone())?;
+            measured[index].instructions = Some(instructions);
             Ok(())
         })
     }
+
+    /// Runs the lane that stdin describes: its calls alone, or by the clock.
+    fn run_document(&self) -> anyhow::Result<()> {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("stdin")?;
+        let document: LaneDocument = serde_json::from_str(&text).context("stdin is no lane")?;
+        document.core.map_or(Ok(()), affinity::pin).context("the lane cannot be pinned")?;
+        let (spec, mut lane, delay) = prepare(&document)?;
+        if self.bare {
+            return Ok(lane::counted(&mut lane)?);
+        }
+        let timed = LaneTimed {
+            in_flight: spec.in_flight(),
+            counted_calls: spec.counted_calls(),
+            ns: lane.time_ns(RUN_ROUNDS, RUN_ROUND_TIME)?,
+            planted: delay.sum(),
+            steps: delay.steps(),
+        };
+        print(&format!("{}\n", serde_json::to_string(&timed)?))
+    }
+}
+
+/// Prepares the lane of a document, with its delay.
+fn prepare(document: &LaneDocument) -> anyhow::Result<(Spec, Lane, InjectedDelay)> {
+    let subject = &document.subject;
+    let delay = match (subject.planted, document.steps) {
+        (None, _) => InjectedDelay::default(),
+        (Some(PlantedWork { layer, .. }), Some(steps)) => InjectedDelay::of_steps(steps, layer),
+        (Some(PlantedWork { layer, ns }), None) => {
+            InjectedDelay::new(Duration::from_nanos(ns), layer)
+        }
+    };
+    let arrays = worker::arrays(&document.array, Body::from(subject.codec.encoding()))?;
+    let array = arrays.first().context("the document has no array")?.view();
+    let spec = Spec::of_run(subject.protocol, subject.codec, &array, subject.in_flight)?;
+    Ok((spec, spec.prepare_with(&array, delay)?, delay))
+}
+
+/// Returns the number of cores of this process.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Does the calls of each lane in the function that a tool counts.
@@ -178,42 +187,10 @@ fn untimed(specs: &[Spec]) -> Vec<MeasuredLane> {
 fn timed(specs: &[Spec]) -> anyhow::Result<Vec<MeasuredLane>> {
     let mut measured = untimed(specs);
     for (spec, lane) in specs.iter().zip(&mut measured) {
-        let time = spec.prepare().and_then(|mut lane| lane.time_ns(ROUND_TIME));
+        let time = spec.prepare().and_then(|mut lane| lane.time_ns(ROUNDS, ROUND_TIME));
         lane.time_ns = Some(time.with_context(|| spec.to_string())?);
     }
     Ok(measured)
-}
-
-fn check_valgrind() -> anyhow::Result<()> {
-    let mut version = Command::new("valgrind");
-    version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-    match version.status() {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => bail!(NO_VALGRIND),
-        Err(error) => Err(anyhow!(error).context("valgrind cannot be started")),
-    }
-}
-
-/// Runs a lane under callgrind. Returns the text of its file.
-fn callgrind(program: &Path, spec: &Spec, file: &Path) -> anyhow::Result<String> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--dump-instr=yes", "--demangle=no"])
-        .args(["--compress-strings=no", "--compress-pos=no"])
-        .arg(format!("--toggle-collect=*{}*", lane::COUNTED_SYMBOL))
-        .arg(format!("--callgrind-out-file={}", file.display()))
-        .arg(program)
-        .args(["lanes", "--bare", &globset::escape(&spec.to_string())])
-        .env("GLIBC_TUNABLES", GLIBC_TUNABLES)
-        .stdin(Stdio::null())
-        .output()
-        .context("valgrind cannot be started")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().take(3).collect::<Vec<_>>();
-    let last = last.into_iter().rev().collect::<Vec<_>>().join(" ");
-    ensure!(output.status.success(), "valgrind ended with {}: {last}", output.status);
-    let text = std::fs::read_to_string(file).context("valgrind wrote no counts")?;
-    let _ = std::fs::remove_file(file);
-    Ok(text)
 }
 
 fn read_counts(file: &Path) -> anyhow::Result<Counts> {

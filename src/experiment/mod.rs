@@ -18,6 +18,7 @@ mod client;
 pub mod concurrency;
 pub mod controls;
 pub mod group;
+pub mod lanes;
 mod launch;
 pub mod null_server;
 pub mod open_loop;

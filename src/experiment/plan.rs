@@ -8,7 +8,7 @@ use crate::axis::Malloc;
 use crate::external::ExternalServer;
 use crate::external::environment::Environments;
 use crate::record::Client;
-use crate::record::trial_spec::Knobs;
+use crate::record::trial_spec::{ArraySpec, Knobs};
 
 use super::any_rung::AnyRung;
 use super::cell::Cell;
@@ -51,6 +51,14 @@ impl Plan {
         if self.is_sliced() && !cell.is_sliced() { &[Client::Own] } else { &self.clients }
     }
 
+    /// Returns the array that the requests of `cell` carry.
+    pub fn array_of(&self, cell: &Cell) -> ArraySpec {
+        match &self.array {
+            Some(path) => ArraySpec::File { path: path.clone() },
+            None => cell.array.seeded(1).expect("a cell has an array of the closed list"),
+        }
+    }
+
     pub fn external(&self) -> Vec<Arc<ExternalServer>> {
         let mut servers: Vec<Arc<ExternalServer>> = Vec::new();
         for cell in &self.cells {
@@ -61,6 +69,11 @@ impl Plan {
             }
         }
         servers
+    }
+
+    /// Returns whether some servers are sampled, so that differences are attributed.
+    pub fn has_profiles(&self) -> bool {
+        self.cells.iter().any(|cell| cell.variant.is_profiled())
     }
 
     pub fn skip_without(&mut self, environments: &Environments) {

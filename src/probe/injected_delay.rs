@@ -10,6 +10,9 @@
 //! | framework | busy wait | around the service of tonic |
 //! | HTTP framing, runtime | busy wait for the messages of a read | around a machine |
 //!
+//! Where a clock tells nothing, as under a tool that counts instructions, the delay is a number of
+//! steps instead ([`InjectedDelay::of_steps`]): chains of multiplications, or calls.
+//!
 //! The handler calls [`InjectedDelay::wait`] for each message in any case. The other places exist
 //! only in a server with a delay there. The account keeps the time that was really spent, without
 //! the time in which the thread had no core. docs/TRIED.md compares the ways to do this.
@@ -67,8 +70,10 @@ struct Account {
     unseen_ns: f64,
     /// Mean time by which the last reading of a wait comes late.
     late_ns: f64,
-    /// Allocations or copies of a message.
-    calls: u64,
+    /// Allocations, copies or chains of a message.
+    steps: u64,
+    /// True if a wait ends after its steps, whatever the clock says.
+    is_counted: bool,
     messages: AtomicU64,
     /// Messages whose delay is still to be spent, in another place than the handler.
     owed: AtomicU64,
@@ -85,20 +90,35 @@ impl InjectedDelay {
         let (unseen_ns, shortest_ns): (Vec<f64>, Vec<f64>) =
             (0..TRIES).map(|_| shortest(layer)).unzip();
         let (unseen_ns, reading_ns) = (middle(unseen_ns), middle(shortest_ns));
-        let call_ns = middle((0..TRIES).map(|_| call_ns(layer)).collect());
+        let step_ns = middle((0..TRIES).map(|_| step_ns(layer)).collect());
         InjectedDelay::keep(Account {
             unseen_ns,
             // On average the reading that ends the loop comes half a reading late.
             late_ns: reading_ns / 2.0,
-            calls: (time.as_nanos() as f64 / call_ns.max(0.1)).round().max(1.0) as u64,
+            steps: (time.as_nanos() as f64 / step_ns.max(0.1)).round().max(1.0) as u64,
             ..Account::new(layer, time)
         })
     }
 
+    /// Makes a delay of some steps for each message. It reads no clock.
+    pub fn of_steps(steps: u64, layer: Layer) -> InjectedDelay {
+        InjectedDelay::keep(Account {
+            steps,
+            is_counted: true,
+            ..Account::new(layer, Duration::ZERO)
+        })
+    }
+
+    /// Returns the steps that take the time of a message.
+    pub fn steps(self) -> Option<u64> {
+        self.0.map(|account| account.steps)
+    }
+
     pub fn for_another_thread(self) -> InjectedDelay {
         let Some(account) = self.0 else { return self };
-        let &Account { layer, time, unseen_ns, late_ns, calls, .. } = account;
-        InjectedDelay::keep(Account { unseen_ns, late_ns, calls, ..Account::new(layer, time) })
+        let &Account { layer, time, unseen_ns, late_ns, steps, is_counted, .. } = account;
+        let new = Account::new(layer, time);
+        InjectedDelay::keep(Account { unseen_ns, late_ns, steps, is_counted, ..new })
     }
 
     fn keep(account: Account) -> InjectedDelay {
@@ -157,7 +177,8 @@ impl Account {
             time,
             unseen_ns: 0.0,
             late_ns: 0.0,
-            calls: 1,
+            steps: 1,
+            is_counted: false,
             messages: AtomicU64::new(0),
             owed: AtomicU64::new(0),
             timed: AtomicU64::new(0),
@@ -181,6 +202,11 @@ impl Account {
 
     /// Waits for as long as `messages` delays take.
     fn wait(&self, messages: u64) -> u64 {
+        if self.is_counted {
+            (0..self.steps * messages).for_each(|_| multiply());
+            add(&self.messages, messages);
+            return messages;
+        }
         let least_ns = self.time.as_nanos() as f64 * messages as f64;
         let least_ns = (least_ns - self.unseen_ns - self.late_ns).max(0.0) as u64;
         let begun = Instant::now();
@@ -199,9 +225,9 @@ impl Account {
 
     fn call(&self, mut work: impl FnMut()) {
         let messages = self.messages.load(Ordering::Relaxed);
-        let is_timed = messages.is_multiple_of(TIMED_EVERY);
+        let is_timed = messages.is_multiple_of(TIMED_EVERY) && !self.is_counted;
         let begun = is_timed.then(Instant::now);
-        (0..self.calls).for_each(|_| work());
+        (0..self.steps).for_each(|_| work());
         if let Some(begun) = begun {
             add(&self.seen_ns, begun.elapsed().as_nanos() as u64);
             add(&self.timed, 1);
@@ -266,12 +292,19 @@ fn shortest(layer: Layer) -> (f64, f64) {
     (each(taken_ns - seen_ns), each(seen_ns))
 }
 
-/// Times one allocation or copy in ns.
-fn call_ns(layer: Layer) -> f64 {
+/// Times one allocation, copy, or chain with its clock reading, in ns.
+fn step_ns(layer: Layer) -> f64 {
     let mut buffer = [0; 2 * COPY_BYTES];
     let begun = Instant::now();
     for _ in 0..DELAYS_OF_TRY {
-        if layer == Layer::UserCopies { copy(&mut buffer) } else { allocate() }
+        match layer {
+            Layer::UserCopies => copy(&mut buffer),
+            Layer::Allocator => allocate(),
+            _ => {
+                multiply();
+                black_box(begun.elapsed());
+            }
+        }
     }
     begun.elapsed().as_nanos() as f64 / f64::from(DELAYS_OF_TRY)
 }
@@ -362,7 +395,23 @@ mod tests {
             let account = delay.0.expect("it is one");
             let timed = account.timed.load(Ordering::Relaxed);
             assert_eq!(timed, MESSAGES.div_ceil(TIMED_EVERY), "{layer}");
-            assert!(ns > 0 && account.calls > 1, "{layer}: {ns} ns, {} calls", account.calls);
+            assert!(ns > 0 && account.steps > 1, "{layer}: {ns} ns, {} calls", account.steps);
         }
+    }
+
+    #[test]
+    fn a_number_of_steps_takes_no_time_by_the_account() {
+        for layer in [Layer::Application, Layer::UserCopies, Layer::Runtime] {
+            let delay = InjectedDelay::of_steps(7, layer).for_another_thread();
+            (0..MESSAGES).for_each(|_| delay.wait());
+            if let Some(placed) = delay.placed_in(layer) {
+                assert_eq!(placed.settle(), MESSAGES);
+            }
+            assert_eq!(delay.sum(), Some(DelayTotals { messages: MESSAGES, ns: 0 }), "{layer}");
+            assert_eq!(delay.steps(), Some(7));
+        }
+        let steps = InjectedDelay::new(TIME, Layer::CodecDecode).steps().expect("it is one");
+        let chains = TIME.as_nanos() as u64 / 1000..TIME.as_nanos() as u64;
+        assert!(chains.contains(&steps), "{steps} chains of 1 ns to 1 us in {TIME:?}");
     }
 }

@@ -1,8 +1,9 @@
 //! Schema of a run: JSON lines with a version, written by an experiment and read by a report.
 //!
 //! The first line is a [`Header`]. Every other line is a [`Trial`], written as soon as the trial
-//! has ended, or a [`Conformance`], written before the first trial of a rung. Durations are in
-//! nanoseconds and sizes in bytes, unless the name has another unit.
+//! has ended, a [`Conformance`], written before the first trial of a rung, or a [`Lane`], written
+//! after the last trial. Durations are in nanoseconds and sizes in bytes, unless the name has
+//! another unit.
 //!
 //! The structs of measured facts belong to the rooms that measure them (`probe`, `stats`). JSON
 //! names are older than some Rust names and stay the same within a version.
@@ -17,6 +18,7 @@ use crate::probe::host::Host;
 use crate::probe::os_noise::OsNoise;
 
 mod client;
+mod lane;
 mod measurement;
 mod server;
 mod stacks;
@@ -28,6 +30,7 @@ pub mod validity;
 
 pub use crate::probe::injected_delay::DelayTotals;
 pub use client::Client;
+pub use lane::{Lane, LaneCounts, LaneDocument, LaneSubject, LaneTimed, PlantedWork};
 pub use measurement::{CLIENT_BUSY, Http2Settings, Measurement, ScheduleReport, Slice};
 pub use server::ServerReport;
 pub use stacks::TrialStacks;
@@ -43,6 +46,7 @@ pub enum Line {
     Header(Box<Header>),
     Conformance(Box<Conformance>),
     Trial(Box<Trial>),
+    Lane(Box<Lane>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -294,7 +294,7 @@ mod tests {
                 (*layer, LayerInstructions { count: *count * 100, functions: Vec::new() })
             })
             .collect();
-        let instructions = Some(Instructions { layers, left_out: 5 });
+        let instructions = Some(Instructions { layers, left_out: 5, ..Instructions::default() });
         MeasuredLane { name: name.to_owned(), calls: 100, time_ns: Some(183.4), instructions }
     }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::axis::external::PREFIX;
 use crate::record::trial_spec::RequestHeaders;
-use crate::record::{Client, Conformance, Header, Line, Side, Trial, VERSION, Variant};
+use crate::record::{Client, Conformance, Header, Lane, Line, Side, Trial, VERSION, Variant};
 
 use super::units;
 
@@ -15,6 +15,7 @@ pub struct Run {
     pub header: Header,
     pub trials: Vec<Trial>,
     pub conformance: Vec<Conformance>,
+    pub lanes: Vec<Lane>,
 }
 
 /// The part of a first line that every version has.
@@ -54,7 +55,9 @@ impl Run {
         }
         let header = match serde_json::from_str(first) {
             Ok(Line::Header(header)) => header,
-            Ok(Line::Trial(_) | Line::Conformance(_)) => return Err(ReportError::Header),
+            Ok(Line::Trial(_) | Line::Conformance(_) | Line::Lane(_)) => {
+                return Err(ReportError::Header);
+            }
             Err(source) if first.starts_with(r#"{"header""#) => {
                 return Err(ReportError::Line { number: 1, source });
             }
@@ -65,6 +68,7 @@ impl Run {
             match serde_json::from_str(line) {
                 Ok(Line::Trial(trial)) => run.trials.push(*trial),
                 Ok(Line::Conformance(conformance)) => run.conformance.push(*conformance),
+                Ok(Line::Lane(lane)) => run.lanes.push(*lane),
                 Ok(Line::Header(_)) => {}
                 Err(source) => return Err(ReportError::Line { number: index + 1, source }),
             }
@@ -93,7 +97,7 @@ impl Run {
     }
 
     pub fn new(header: Header, trials: Vec<Trial>) -> Run {
-        Run { header, trials, conformance: Vec::new() }
+        Run { header, trials, conformance: Vec::new(), lanes: Vec::new() }
     }
 
     pub fn machine(&self) -> String {

@@ -13,7 +13,7 @@ use crate::driver::planted::{Place, Planted};
 use crate::driver::tokio::{Tokio, TokioUring};
 use crate::driver::uring::Uring;
 use crate::driver::{self, Connected, Counters, Service, StopSignal};
-use crate::probe::injected_delay::InjectedDelay;
+use crate::probe::injected_delay::{InjectedDelay, PlacedDelay};
 use crate::server::{Plan, ServerError};
 use crate::service::codecs::CodecSet;
 use crate::service::echo::EchoService;
@@ -138,14 +138,18 @@ fn machine<D: driver::Driver, M: Connected>(
     delay: InjectedDelay,
     make: impl Fn() -> M + 'static,
 ) -> D::Endpoint {
-    let places = [(Layer::HttpFraming, Place::Framing), (Layer::Runtime, Place::Runtime)];
-    let placed = places.into_iter().find_map(|(layer, at)| Some((delay.placed_in(layer)?, at)));
-    match placed {
+    match place_around(delay) {
         None => D::machine(listener, make),
         Some((delay, at)) => {
             D::machine(listener, move || Planted::new(Box::new(make()), delay, at))
         }
     }
+}
+
+/// Returns the delay and its place if it lies around an own protocol.
+pub(super) fn place_around(delay: InjectedDelay) -> Option<(PlacedDelay, Place)> {
+    let places = [(Layer::HttpFraming, Place::Framing), (Layer::Runtime, Place::Runtime)];
+    places.into_iter().find_map(|(layer, at)| Some((delay.placed_in(layer)?, at)))
 }
 
 /// Hands the type of `protocol` to `host`.

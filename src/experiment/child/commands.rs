@@ -83,10 +83,7 @@ impl Commands<'_> {
         LoadSpec {
             targets: Vec::new(),
             encoding: cell.rung.encoding(),
-            array: match &plan.array {
-                Some(path) => ArraySpec::File { path: path.clone() },
-                None => cell.array.seeded(1).expect("a cell has an array of the closed list"),
-            },
+            array: plan.array_of(cell),
             connections: cell.concurrency.connections,
             in_flight: cell.concurrency.in_flight,
             rate_hz: cell.offered_hz,
@@ -97,6 +94,8 @@ impl Commands<'_> {
             // Longer than this process waits, so that a slow trial is told from one that fails.
             timeout: 2 * plan.budget,
             cpu: Some(self.testbed.cpu_client),
+            // Counting costs a little, as samples do.
+            counts_kernel_events: cell.variant == Variant::Profiled,
             knobs: self.testbed.knobs(plan),
         }
     }

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use crate::axis::Layer;
 
+use super::callgrind_graph::{CallgrindError, Function, Graph};
 use super::classify::{self, Basis, Frame, Place};
 use super::modules::Module;
 use super::perf_file::{Identity, Mapping};
@@ -28,6 +29,9 @@ pub struct Instructions {
     pub layers: BTreeMap<Layer, LayerInstructions>,
     /// Instructions of the folder that is left out.
     pub left_out: u64,
+    /// Calls of the C library's allocator, and of its functions that copy.
+    pub allocations: u64,
+    pub copies: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,14 +39,6 @@ pub struct LayerInstructions {
     pub count: u64,
     /// Functions that decided, those with the most instructions first.
     pub functions: Vec<FunctionSamples>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum CallgrindError {
-    #[error("line {number} is not one of callgrind's with --dump-instr=yes: {line:?}")]
-    Line { number: usize, line: String },
-    #[error("the file counts {0:?}, expected Ir first; do not set --cache-sim or --branch-sim")]
-    Events(String),
 }
 
 /// Source of the functions at an address, the innermost inlined one first.
@@ -82,30 +78,6 @@ impl Instructions {
     ) -> Result<Instructions, CallgrindError> {
         attribute(text, files, left_out)
     }
-}
-
-/// Functions and their calls, as the file has them.
-#[derive(Debug, Default)]
-struct Graph {
-    functions: Vec<Function>,
-    numbers: HashMap<(String, String), usize>,
-}
-
-#[derive(Debug)]
-struct Function {
-    object: String,
-    name: String,
-    /// Instructions by address.
-    own: Vec<(u64, u64)>,
-    callers: Vec<Site>,
-}
-
-/// Place of a call, and the instructions that the callee took there.
-#[derive(Clone, Copy, Debug)]
-struct Site {
-    caller: usize,
-    address: u64,
-    instructions: u64,
 }
 
 /// Receiver of instructions.
@@ -149,74 +121,6 @@ fn attribute(
     Ok(Attribution { graph: &graph, symbols, left_out, verdicts, shares }.run())
 }
 
-impl Graph {
-    fn parse(text: &str) -> Result<Graph, CallgrindError> {
-        let mut graph = Graph::default();
-        let (mut object, mut called_object) = (String::new(), None::<String>);
-        let (mut current, mut called) = (None, None);
-        let mut is_call = false;
-        for (index, line) in text.lines().enumerate() {
-            let wrong = || CallgrindError::Line {
-                number: index + 1,
-                line: line.chars().take(80).collect(),
-            };
-            if line.starts_with("0x") {
-                let mut words = line.split_ascii_whitespace();
-                let address = words.next().and_then(number).ok_or_else(wrong)?;
-                let count = words.nth(1).map_or(Some(0), |word| word.parse().ok());
-                let instructions = count.ok_or_else(wrong)?;
-                let function: usize = current.ok_or_else(wrong)?;
-                if std::mem::take(&mut is_call) {
-                    let callee: usize = called.ok_or_else(wrong)?;
-                    let site = Site { caller: function, address, instructions };
-                    graph.functions[callee].callers.push(site);
-                } else {
-                    graph.functions[function].own.push((address, instructions));
-                }
-                continue;
-            }
-            let Some((key, value)) = line.split_once('=') else {
-                match line.split_once(':') {
-                    Some(("events", events)) if !events.trim_start().starts_with("Ir") => {
-                        return Err(CallgrindError::Events(events.trim().to_owned()));
-                    }
-                    None if !line.is_empty() && !line.starts_with('#') => return Err(wrong()),
-                    _ => continue,
-                }
-            };
-            match key {
-                "ob" => object = value.to_owned(),
-                "fn" => current = Some(graph.number(&object, value)),
-                "cob" => called_object = Some(value.to_owned()),
-                "cfn" => {
-                    let object = called_object.take().unwrap_or_else(|| object.clone());
-                    called = Some(graph.number(&object, value));
-                }
-                "calls" => is_call = true,
-                _ => {}
-            }
-        }
-        Ok(graph)
-    }
-
-    fn number(&mut self, object: &str, name: &str) -> usize {
-        let key = (object.to_owned(), name.to_owned());
-        *self.numbers.entry(key).or_insert_with(|| {
-            self.functions.push(Function {
-                object: object.to_owned(),
-                name: name.to_owned(),
-                own: Vec::new(),
-                callers: Vec::new(),
-            });
-            self.functions.len() - 1
-        })
-    }
-}
-
-fn number(word: &str) -> Option<u64> {
-    u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()
-}
-
 impl<S: Symbols> Attribution<'_, S> {
     fn run(mut self) -> Instructions {
         let mut counts = Shares::new();
@@ -252,7 +156,34 @@ impl<S: Symbols> Attribution<'_, S> {
             }
         }
         all.layers.retain(|_, layer| layer.count > 0);
+        (all.allocations, all.copies) = self.calls();
         all
+    }
+
+    /// Counts the calls of the allocator and of copies, without those of code that is left out.
+    fn calls(&mut self) -> (u64, u64) {
+        let (mut allocations, mut copies) = (0.0, 0.0);
+        for index in 0..self.graph.functions.len() {
+            let callee = &self.graph.functions[index];
+            let (verdict, name) = self.verdict(index, callee.entry);
+            let (is_allocation, is_copy) = (is_allocation(&name), is_copy(&name));
+            if !matches!(verdict, Verdict::C(_)) || !(is_allocation || is_copy) {
+                continue;
+            }
+            for site in &callee.callers {
+                // The allocator's functions call each other.
+                let caller = &self.graph.functions[site.caller];
+                if is_allocation && caller.object == callee.object {
+                    continue;
+                }
+                let (verdict, _) = self.verdict(site.caller, site.address);
+                let accounts = self.of_verdict(site.caller, &verdict);
+                let left_out = accounts.get(&Account::LeftOut).copied().unwrap_or(0.0);
+                let times = site.times as f64 * (1.0 - left_out);
+                *if is_allocation { &mut allocations } else { &mut copies } += times;
+            }
+        }
+        (allocations.round() as u64, copies.round() as u64)
     }
 
     /// Decides by the functions that were inlined at an address. Also returns the name of the one
@@ -335,6 +266,18 @@ impl<S: Symbols> Attribution<'_, S> {
         }
         shares
     }
+}
+
+fn is_allocation(name: &str) -> bool {
+    const NAMES: [&str; 6] =
+        ["malloc", "calloc", "realloc", "memalign", "posix_memalign", "aligned_alloc"];
+    let name = name.strip_prefix("__GI_").unwrap_or(name);
+    NAMES.contains(&name.strip_prefix("__libc_").or(name.strip_prefix("__")).unwrap_or(name))
+}
+
+fn is_copy(name: &str) -> bool {
+    let name = name.trim_start_matches('_');
+    ["memcpy", "memmove", "mempcpy"].iter().any(|copy| name.starts_with(copy))
 }
 
 fn split(share: f64, one: Account, other: Account) -> Shares {
@@ -424,6 +367,29 @@ mod tests {
         let layers: Vec<(Layer, u64)> =
             found.layers.into_iter().map(|(layer, it)| (layer, it.count)).collect();
         assert_eq!(layers, [(Layer::HttpFraming, 1), (Layer::UserCopies, 10)]);
+    }
+
+    #[test]
+    fn calls_of_the_allocator_and_copies_are_counted_where_they_are_not_left_out() {
+        let body = "fn=poll_read\n0x40 1 9\ncob=/lib/libc.so.6\ncfn=memcpy\ncalls=5 0x200 0\n0x40 1 30\n\
+                    fn=poll\n0x10 1 1\ncob=/lib/libc.so.6\ncfn=memcpy\ncalls=3 0x200 0\n0x10 1 10\n\
+                    cob=/lib/libc.so.6\ncfn=malloc\ncalls=4 0x100 0\n0x10 1 10\n\
+                    cob=/lib/libc.so.6\ncfn=free\ncalls=4 0x180 0\n0x10 1 10\n\
+                    ob=/lib/libc.so.6\nfn=malloc\n0x100 1 10\ncfn=malloc'2\ncalls=2 0x100 0\n\
+                    0x100 1 5\nfn=memcpy\n0x200 1 40\n";
+        let found = attribute(body);
+        assert_eq!((found.allocations, found.copies), (4, 3));
+    }
+
+    #[test]
+    fn each_name_of_the_allocator_and_of_copies_is_known() {
+        for name in ["malloc", "__GI___libc_malloc", "__libc_calloc", "realloc", "posix_memalign"] {
+            assert!(is_allocation(name), "{name}");
+        }
+        for name in ["_int_malloc", "free", "malloc_consolidate", "memset"] {
+            assert!(!is_allocation(name) && !is_copy(name), "{name}");
+        }
+        assert!(is_copy("__memmove_avx512_unaligned_erms") && is_copy("memcpy"));
     }
 
     #[test]

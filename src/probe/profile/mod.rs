@@ -11,6 +11,7 @@
 
 mod c_functions;
 mod callgrind;
+mod callgrind_graph;
 mod classify;
 mod kernel_symbols;
 mod modules;
@@ -34,7 +35,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::axis::Layer;
 
-pub use self::callgrind::{CallgrindError, Instructions, LayerInstructions, ObjectFiles};
+pub use self::callgrind::{Instructions, LayerInstructions, ObjectFiles};
+pub use self::callgrind_graph::CallgrindError;
 pub use self::classify::Basis;
 use self::classify::{Decision, Frame, Place, is_drop_glue};
 use self::perf_file::Recording;

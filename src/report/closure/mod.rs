@@ -14,33 +14,54 @@
 //! requests in flight.
 
 mod costs;
+mod lanes;
 mod pair;
 mod planted;
 mod text;
 
 use std::collections::BTreeSet;
 
-use crate::record::Variant;
+use crate::record::{Lane, Trial, Variant};
 
 use super::cell::{self, CellTrials};
 use super::text::{WIDTH_MAX, connections};
 use super::wrap::wrap;
 use super::{Run, aggregate, units, warning};
 
+use self::lanes::LaneAccount;
 use self::pair::Side;
 pub(super) use self::pair::{Closure, LEAK_MAX, Pair};
-pub(super) use self::planted::{Finding, Planted};
+#[cfg(test)]
+pub(super) use self::planted::Finding;
+pub(super) use self::planted::Planted;
 
 /// Pairs of one array under one load.
 pub(super) struct Section {
     title: String,
     pub(super) pairs: Vec<Pair>,
+    /// Accounts of the lanes, with the names of rung and parent.
+    accounts: Vec<((String, String), LaneAccount)>,
     pub(super) planted: Vec<Planted>,
     /// Pairs that were not split, with the reason.
     obstacles: Vec<String>,
 }
 
 impl Section {
+    fn account_of(&self, pair: &Pair) -> Option<&LaneAccount> {
+        let is_its = |((rung, parent), _): &&((String, String), LaneAccount)| {
+            *rung == pair.rung && *parent == pair.parent
+        };
+        self.accounts.iter().find(is_its).map(|(_, account)| account)
+    }
+
+    /// Returns the accounts of rungs that were not sampled.
+    fn lone_accounts(&self) -> impl Iterator<Item = &((String, String), LaneAccount)> {
+        let is_paired = |rung: &str, parent: &str| {
+            self.pairs.iter().any(|pair| pair.rung == rung && pair.parent == parent)
+        };
+        self.accounts.iter().filter(move |((rung, parent), _)| !is_paired(rung, parent))
+    }
+
     /// Returns the pair of a rung and its parent.
     pub(super) fn pair_of(&self, rung: &str) -> Option<&Pair> {
         self.pairs.iter().find(|pair| pair.rung == rung)
@@ -62,6 +83,9 @@ pub fn render(run: &Run, width: usize) -> Option<String> {
     }
     let sections = sections(run);
     let mut text = wrap("", &summary(&sections), width);
+    if run.lanes.is_empty() {
+        text.push_str(&wrap("", NO_LANES, width));
+    }
     text.push_str(&wrap("", &run.machine(), width));
     for warning in warning::warnings(run) {
         text.push_str(&wrap("warning: ", &warning.to_string(), width));
@@ -73,7 +97,11 @@ pub fn render(run: &Run, width: usize) -> Option<String> {
         text.push_str(&wrap("", &section.title, width));
         for pair in &section.pairs {
             text.push('\n');
-            text.push_str(&self::text::pair(pair, width));
+            text.push_str(&self::text::pair(pair, section.account_of(pair), width));
+        }
+        for ((rung, parent), account) in section.lone_accounts() {
+            text.push('\n');
+            text.push_str(&self::text::lone_account(rung, parent, account, width));
         }
         for planted in &section.planted {
             text.push('\n');
@@ -93,13 +121,19 @@ pub fn render(run: &Run, width: usize) -> Option<String> {
     Some(text)
 }
 
-const LEGEND: [&str; 3] = [
+const NO_LANES: &str = "These records have no lanes, the account of protocols and codecs in memory; \
+                        `ndecho ladder --attribute` of this version measures them.";
+
+const LEGEND: [&str; 4] = [
     "by the clock: CPU time of a request to the rung less that to its parent, of servers that are not \
      sampled. Below it, the same difference by layer: shares of the samples of a second server in \
      the same launch, times the CPU time of the first. Per cent are of the rung's CPU time.",
     "leak: difference in the layers that the axis may not change. A pair is closed if the interval of \
      its leak, and of each such layer, holds 0, or the figure is below 5 %. Each axis declares its \
      layers in advance (docs/METHOD.md).",
+    "lanes: the protocols and codecs of both rungs in memory, without driver and kernel; CPU time of a \
+     call, and its instructions under valgrind, in per cent of the rung's lane. They see no caches \
+     that a kernel has emptied, and no AVX-512.",
     "Intervals are 95 % bootstrap intervals over launches, in each of which both rungs ran. Each \
      figure is a trimmed mean by itself, so the layers add up to the difference only nearly.",
 ];
@@ -107,10 +141,10 @@ const LEGEND: [&str; 3] = [
 /// Returns the pairs of each section of a run, in the order of [`aggregate::sections`].
 pub(super) fn sections(run: &Run) -> Vec<Section> {
     let by_section = aggregate::cells_by_section(&run.trials);
-    by_section.iter().map(|cells| section(cells, &by_section)).collect()
+    by_section.iter().map(|cells| section(cells, &by_section, &run.lanes)).collect()
 }
 
-fn section(cells: &[CellTrials<'_>], all: &[Vec<CellTrials<'_>>]) -> Section {
+fn section(cells: &[CellTrials<'_>], all: &[Vec<CellTrials<'_>>], lanes: &[Lane]) -> Section {
     let first = cells[0].first();
     let title = format!(
         "{}, {}, {} in flight: difference to the parent by layer",
@@ -118,12 +152,19 @@ fn section(cells: &[CellTrials<'_>], all: &[Vec<CellTrials<'_>>]) -> Section {
         connections(first.connections),
         first.in_flight_sent()
     );
-    let mut section =
-        Section { title, pairs: Vec::new(), planted: Vec::new(), obstacles: Vec::new() };
+    let mut section = Section {
+        title,
+        pairs: Vec::new(),
+        accounts: Vec::new(),
+        planted: Vec::new(),
+        obstacles: Vec::new(),
+    };
     let mut seen = BTreeSet::new();
     for child in cells.iter().filter(|cell| cell.first().variant == Variant::Usual) {
         let Some(parent) = child.first().parent.as_deref() else { continue };
-        match cell::find(cells, parent, Variant::Usual) {
+        let usual = cell::find(cells, parent, Variant::Usual);
+        section.accounts.extend(usual.and_then(|it| account(child.first(), it.first(), lanes)));
+        match usual {
             Some(usual) => match pair(cells, child, usual) {
                 Ok(pair) => section.pairs.push(pair),
                 Err(reason) if seen.insert(reason.clone()) => section.obstacles.push(reason),
@@ -132,7 +173,7 @@ fn section(cells: &[CellTrials<'_>], all: &[Vec<CellTrials<'_>>]) -> Section {
             None => section.obstacles.extend(other_depth(child, parent, all)),
         }
     }
-    for planted in cells.iter().filter_map(|cell| Planted::new(cells, cell)) {
+    for planted in cells.iter().filter_map(|cell| Planted::new(cells, cell, lanes)) {
         match planted {
             Ok(planted) => section.planted.push(planted),
             Err(reason) if seen.insert(reason.clone()) => section.obstacles.push(reason),
@@ -140,6 +181,17 @@ fn section(cells: &[CellTrials<'_>], all: &[Vec<CellTrials<'_>>]) -> Section {
         }
     }
     section
+}
+
+/// Returns the account of the lanes of a rung and its parent; `None` for a run without lanes.
+fn account(
+    rung: &Trial,
+    parent: &Trial,
+    lanes: &[Lane],
+) -> Option<((String, String), LaneAccount)> {
+    let (_, may_differ) = pair::declared(rung, parent).ok().filter(|_| !lanes.is_empty())?;
+    let names = (rung.rung.clone(), parent.rung.clone());
+    Some((names, lanes::account(lanes, rung, parent, &may_differ)))
 }
 
 fn pair<'a>(
@@ -185,7 +237,7 @@ fn summary(sections: &[Section]) -> String {
     if pairs.is_empty() {
         let none = "No difference between rungs was attributed: no pair of a rung and its parent \
                     was sampled under one load. The reasons stand below.";
-        return none.to_owned() + &summary_of_planted(sections);
+        return none.to_owned() + &summary_of_lanes(sections) + &summary_of_planted(sections);
     }
     let count = |is: fn(&Closure) -> bool| pairs.iter().filter(|pair| is(&pair.closure)).count();
     let closed = count(Closure::is_closed);
@@ -207,11 +259,27 @@ fn summary(sections: &[Section]) -> String {
     if leaks > 0 {
         text.push_str(&format!(" {leaks} leave a part unattributed."));
     }
+    text.push_str(&summary_of_lanes(sections));
     text.push_str(&summary_of_planted(sections));
     if obstacles > 0 {
         text.push_str(&format!(" {obstacles} were not split; the reasons stand below."));
     }
     text
+}
+
+/// Returns the result of the lanes in a sentence; empty if no two lanes were compared.
+fn summary_of_lanes(sections: &[Section]) -> String {
+    let accounts = sections.iter().flat_map(|section| &section.accounts);
+    let counts = accounts.filter_map(|(_, account)| match account {
+        LaneAccount::Difference(it) => it.counts.as_ref().ok(),
+        _ => None,
+    });
+    let closed: Vec<bool> = counts.map(lanes::CountDifference::is_closed).collect();
+    if closed.is_empty() {
+        return String::new();
+    }
+    let count = closed.iter().filter(|is_closed| **is_closed).count();
+    format!(" In memory, by instructions: {count} of {} pairs are closed.", closed.len())
 }
 
 /// Returns the result of the planted costs in a sentence or two; empty if there were none.
@@ -220,15 +288,12 @@ fn summary_of_planted(sections: &[Section]) -> String {
     if planted.is_empty() {
         return String::new();
     }
-    let is = |wanted: fn(&Finding) -> bool| planted.iter().filter(|it| wanted(&it.finding)).count();
-    let found = is(|finding| *finding == Finding::Found);
+    let found = planted.iter().filter(|it| it.is_found()).count();
     let mut text = format!(
         " Planted: {found} of {} known costs were found in their layers and in their size.",
         planted.len()
     );
-    let lost = is(|finding| {
-        matches!(finding, Finding::Elsewhere(_) | Finding::WrongSize | Finding::DearerElsewhere)
-    });
+    let lost = planted.iter().filter(|it| it.is_contradicted()).count();
     if lost > 0 {
         text.push_str(&format!(" {lost} were NOT found; do not trust the layers of this run."));
     }

@@ -182,7 +182,10 @@ impl Side<'_> {
 }
 
 /// Returns the names of the axes on which two rungs differ, and the layers that these declare.
-fn declared(trial: &Trial, parent: &Trial) -> Result<(Vec<String>, BTreeSet<Layer>), String> {
+pub(super) fn declared(
+    trial: &Trial,
+    parent: &Trial,
+) -> Result<(Vec<String>, BTreeSet<Layer>), String> {
     let parse = |trial: &Trial| {
         let rung = trial.rung.parse::<Rung>();
         rung.map_err(|_| format!("{} is no rung of this version", trial.rung))

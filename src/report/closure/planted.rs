@@ -8,12 +8,13 @@
 use std::collections::BTreeSet;
 
 use crate::axis::{Layer, Rung, Shape};
-use crate::record::Variant;
+use crate::record::{Lane, PlantedWork, Variant};
 use crate::report::cell::{self, CellTrials};
 use crate::report::control;
 use crate::stats::bootstrap::{Interval, UNITS_MIN};
 use crate::stats::location;
 
+use super::lanes::LaneFinding;
 use super::pair::{LayerDifference, Pair, Side};
 
 /// Largest error of a planted cost that counts as found, in an own protocol and in others' stacks.
@@ -27,6 +28,8 @@ pub(in crate::report) struct Planted {
     pub(in crate::report) added_ns: f64,
     pub(in crate::report) pair: Pair,
     pub(in crate::report) finding: Finding,
+    /// Finding of the lanes; `None` for a run without any.
+    pub(super) lanes: Option<LaneFinding>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +51,7 @@ impl Planted {
     pub(super) fn new<'a>(
         cells: &'a [CellTrials<'a>],
         planted: &'a CellTrials<'a>,
+        lanes: &[Lane],
     ) -> Option<Result<Planted, String>> {
         let Variant::Planted { layer, ns, is_profiled: false } = planted.first().variant else {
             return None;
@@ -58,13 +62,18 @@ impl Planted {
         let plain = Side { usual: find(Variant::Usual)?, profiled: find(Variant::Profiled)? };
         let planted = Side { usual: planted, profiled };
         let axes = vec![format!("{layer}, planted")];
+        let in_lanes = || {
+            let work = PlantedWork { layer, ns };
+            super::lanes::planted(lanes, plain.usual.first(), work, tolerance(rung))
+        };
+        let in_lanes = (!lanes.is_empty()).then(in_lanes);
         let pair = Pair::compare(&planted, &plain, axes, &BTreeSet::from([layer]));
         Some(pair.map(|pair| {
             let injected = control::injected(planted.usual, ns);
             let mut added: Vec<f64> = injected.into_iter().map(|it| it.value).collect();
             let added_ns = location::location(&mut added);
             let finding = Finding::judge(&pair, added_ns, tolerance(rung));
-            Planted { layer, added_ns, pair, finding }
+            Planted { layer, added_ns, pair, finding, lanes: in_lanes }
         }))
     }
 
@@ -75,6 +84,22 @@ impl Planted {
     /// Returns the name of the planted server: `uring/h2/protobuf +500 ns in runtime`.
     pub(in crate::report) fn name(&self) -> String {
         format!("{} +{:.0} ns in {}", self.pair.rung, self.added_ns, self.layer)
+    }
+
+    /// Returns whether every way that the run has found the cost in its layer.
+    pub(super) fn is_found(&self) -> bool {
+        self.finding == Finding::Found && self.lanes.as_ref().is_none_or(LaneFinding::is_found)
+    }
+
+    /// Returns whether a way found the cost in another layer or size.
+    pub(super) fn is_contradicted(&self) -> bool {
+        let by_samples = matches!(
+            self.finding,
+            Finding::Elsewhere(_) | Finding::WrongSize | Finding::DearerElsewhere
+        );
+        let by_lanes =
+            matches!(self.lanes, Some(LaneFinding::Elsewhere(_) | LaneFinding::WrongSize(_)));
+        by_samples || by_lanes
     }
 
     /// Returns the result as the last line of a planted cost.

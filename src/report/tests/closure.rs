@@ -51,7 +51,7 @@ fn rung(cell: u32, name: &str, parent: Option<&str>, layers: Layers<'_>) -> Vec<
     (0..LAUNCHES).flat_map(launch).collect()
 }
 
-fn run(parent: Layers<'_>, child: Layers<'_>) -> Run {
+pub(super) fn run(parent: Layers<'_>, child: Layers<'_>) -> Run {
     let mut trials = rung(0, PARENT, None, parent);
     trials.extend(rung(2, CHILD, Some(PARENT), child));
     let mut header = header();

@@ -6,6 +6,7 @@ pub(super) mod answer;
 mod closure;
 mod compare;
 mod control;
+mod lanes;
 mod page;
 mod picture;
 mod planted;

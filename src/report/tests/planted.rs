@@ -10,15 +10,15 @@ use crate::report::{Run, csv};
 
 use super::closure::{LAUNCHES, Layers, flat, profile};
 
-const OWN: &str = "uring/h2/protobuf";
+pub(super) const OWN: &str = "uring/h2/protobuf";
 const TONIC: &str = "tokio/tonic/protobuf:prost";
-const ADDED_NS: u64 = 500;
+pub(super) const ADDED_NS: u64 = 500;
 
 const PLAIN: [(Layer, u64); 3] =
     [(Layer::CodecDecode, 200), (Layer::HttpFraming, 300), (Layer::Runtime, 100)];
 
 /// Layers of a server that spends `ns` more in one of them.
-fn with(layer: Layer, ns: u64) -> Vec<(Layer, u64)> {
+pub(super) fn with(layer: Layer, ns: u64) -> Vec<(Layer, u64)> {
     let mut layers = PLAIN.to_vec();
     match layers.iter_mut().find(|(other, _)| *other == layer) {
         Some((_, cost)) => *cost += ns,
@@ -28,7 +28,7 @@ fn with(layer: Layer, ns: u64) -> Vec<(Layer, u64)> {
 }
 
 /// Launches of a rung with a cost that is claimed to be `ADDED_NS` in `claimed`.
-fn run(rung: &str, claimed: Layer, planted: Layers<'_>) -> Run {
+pub(super) fn run(rung: &str, claimed: Layer, planted: Layers<'_>) -> Run {
     let cost = |layers: Layers<'_>| layers.iter().map(|(_, ns)| ns).sum::<u64>();
     let of = |is_profiled| Variant::Planted { layer: claimed, ns: ADDED_NS, is_profiled };
     let launch = |round: u32| {

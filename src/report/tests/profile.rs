@@ -49,7 +49,7 @@ pub(super) fn launches(cell: u32, rung: &str, framing: u64) -> Vec<Trial> {
 }
 
 fn run(trials: Vec<Trial>) -> Run {
-    Run { header: header(), trials, conformance: Vec::new() }
+    Run::new(header(), trials)
 }
 
 fn line<'a>(text: &'a str, start: &str) -> &'a str {

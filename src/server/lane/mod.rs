@@ -25,11 +25,14 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::array::{ArrayError, DType, NdArray, Shape};
+use crate::array::{ArrayError, ArrayView, DType, NdArray, Shape};
 use crate::axis::{Codec, Encoding, Family, Protocol, Tuning};
 use crate::codec::CodecError;
+use crate::driver::planted::Planted;
+use crate::probe::injected_delay::InjectedDelay;
 use crate::service::codecs::CodecSet;
 use crate::service::echo::EchoService;
+use crate::stack::tuning::STREAM_WINDOW_BYTES;
 use crate::wire::{Limits, Pool, WireError};
 
 use super::build::{self, Host};
@@ -59,16 +62,30 @@ const CODEC_CALLS: u32 = 4;
 /// Size from which the windows of a stack as documented hold back a message.
 const DEFAULT_WINDOW_BYTES: u64 = 64 * 1024;
 
-const SEED: u64 = 1;
+/// Bytes of the calls in flight of a lane of a run: half of the first window of a connection, whose
+/// other half the server may not have widened yet, or one message, up to a limit.
+const TURN_BYTES: u64 = DEFAULT_WINDOW_BYTES / 2;
+const LARGE_TURN_BYTES: u64 = 1024 * 1024;
 
-/// Times for which a lane is timed, of which the shortest counts.
-const ROUNDS: u32 = 5;
+/// Bytes of a call besides its message, at most.
+const CALL_BYTES: u64 = 64;
+
+/// Bytes of the calls of a lane of a run that are counted, and the least number of them.
+const COUNTED_BYTES: u64 = 2 << 20;
+const COUNTED_CALLS_MIN: u64 = 2;
+
+const SEED: u64 = 1;
 
 /// A lane, which has a name and no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec {
     pub subject: Subject,
+    /// Size of the array.
     pub bytes: u64,
+    /// Calls of a turn.
+    calls: u32,
+    /// Turns that [`counted`] makes.
+    counted_turns: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +119,11 @@ pub enum LaneError {
     Stuck { replies: u32, calls: u32 },
     #[error("a turn brought {got} bytes of messages, expected {expected}")]
     Replies { got: u64, expected: u64 },
+    #[error(
+        "the windows of {protocol} hold back a message of {message_bytes} B ({window} B); a lane \
+         sends its messages at once"
+    )]
+    Window { protocol: Protocol, message_bytes: u64, window: u64 },
     #[error(transparent)]
     Codec(#[from] CodecError),
     #[error(transparent)]
@@ -119,8 +141,7 @@ pub fn specs() -> Vec<Spec> {
                 && protocol.family() == Family::Grpc
                 && protocol.spec().tuning == Tuning::Default;
             if !is_held {
-                specs
-                    .push(Spec { subject: Subject::Protocol(protocol, codec_of(protocol)), bytes });
+                specs.push(Spec::usual(Subject::Protocol(protocol, codec_of(protocol)), bytes));
             }
         }
     }
@@ -128,7 +149,7 @@ pub fn specs() -> Vec<Spec> {
         for numbers in Numbers::that_differ(codec.encoding()) {
             for work in Work::ALL {
                 let subject = Subject::Codec(codec.id(), *numbers, work);
-                specs.push(Spec { subject, bytes: CODEC_BYTES });
+                specs.push(Spec::usual(subject, CODEC_BYTES));
             }
         }
     }
@@ -162,50 +183,97 @@ impl fmt::Display for Spec {
 }
 
 impl Spec {
-    /// Calls that [`counted`] makes.
-    pub fn counted_calls(&self) -> u32 {
-        let calls = self.calls();
-        self.counted_turns() * calls
-    }
-
-    fn counted_turns(&self) -> u32 {
-        let all = match self.subject {
-            Subject::Codec(..) => CODEC_CALLS,
-            Subject::Protocol(..) if self.bytes < DEFAULT_WINDOW_BYTES => SMALL_CALLS,
-            Subject::Protocol(..) => LARGE_CALLS,
-        };
-        all / self.calls()
-    }
-
-    /// Calls of a turn. A connection of HTTP/1.1 carries one.
-    fn calls(&self) -> u32 {
-        match self.subject {
+    fn usual(subject: Subject, bytes: u64) -> Spec {
+        let calls = match subject {
             Subject::Protocol(protocol, _) if protocol.family() != Family::Rest => {
-                let of_size = LOADS.iter().find(|(bytes, _)| *bytes == self.bytes);
+                let of_size = LOADS.iter().find(|(of, _)| *of == bytes);
                 of_size.map_or(1, |(_, calls)| *calls)
             }
             _ => 1,
+        };
+        let all = match subject {
+            Subject::Codec(..) => CODEC_CALLS,
+            Subject::Protocol(..) if bytes < DEFAULT_WINDOW_BYTES => SMALL_CALLS,
+            Subject::Protocol(..) => LARGE_CALLS,
+        };
+        Spec { subject, bytes, calls, counted_turns: all / calls }
+    }
+
+    /// Returns the lane of a rung in a run, with up to `in_flight` calls in flight that carry
+    /// `array`.
+    pub fn of_run(
+        protocol: Protocol,
+        codec: Codec,
+        array: &ArrayView<'_>,
+        in_flight: u32,
+    ) -> Result<Spec, LaneError> {
+        let spec = protocol.spec();
+        let message_bytes = peer::message(codec, array)?.len() as u64;
+        let window = match spec.tuning {
+            _ if spec.family != Family::Grpc => u64::MAX,
+            Tuning::Default if !spec.crates.is_empty() => DEFAULT_WINDOW_BYTES,
+            _ => STREAM_WINDOW_BYTES.into(),
+        };
+        if message_bytes + CALL_BYTES >= window {
+            return Err(LaneError::Window { protocol, message_bytes, window });
         }
+        let call_bytes = message_bytes + CALL_BYTES;
+        let turn_bytes = match call_bytes {
+            0..TURN_BYTES => TURN_BYTES,
+            TURN_BYTES..DEFAULT_WINDOW_BYTES => call_bytes,
+            _ => LARGE_TURN_BYTES,
+        };
+        let most = match spec.family {
+            Family::Rest => 1,
+            _ => (turn_bytes / call_bytes).clamp(1, LOADS[0].1.into()) as u32,
+        };
+        let calls = in_flight.clamp(1, most);
+        let counted = (COUNTED_BYTES / call_bytes).clamp(COUNTED_CALLS_MIN, SMALL_CALLS.into());
+        let counted_turns = (counted as u32).div_ceil(calls);
+        let (subject, bytes) = (Subject::Protocol(protocol, codec), array.data().len() as u64);
+        Ok(Spec { subject, bytes, calls, counted_turns })
+    }
+
+    /// Calls that [`counted`] makes.
+    pub fn counted_calls(&self) -> u32 {
+        self.counted_turns * self.calls
+    }
+
+    /// Calls in flight.
+    pub fn in_flight(&self) -> u32 {
+        self.calls
     }
 
     /// Makes the lane and warms its buffers.
     pub fn prepare(&self) -> Result<Lane, LaneError> {
-        let (calls, turns) = (self.calls(), self.counted_turns());
-        let running = match self.subject {
+        match self.subject {
             Subject::Codec(codec, numbers, work) => {
-                codec::Case::running(codec, numbers, work, self.bytes)?
+                self.warm(codec::Case::running(codec, numbers, work, self.bytes)?)
             }
-            Subject::Protocol(protocol, codec) => {
+            Subject::Protocol(..) => {
                 let array = Numbers::Doubles.array(self.bytes)?;
-                let peer = Peer::new(protocol.family(), codec, &array.view(), calls)?;
-                let pool = Pool::default();
-                let codecs = CodecSet::own().with(codec);
-                let service = EchoService::new(codecs, Limits::default(), pool.clone());
-                build::endpoint(protocol, &service, LaneHost { peer, pool })?
+                self.prepare_with(&array.view(), InjectedDelay::default())
             }
-        };
-        let mut lane = Lane { running, calls, turns };
-        lane.running.turns(turns.max(2))?;
+        }
+    }
+
+    /// Makes the lane of a protocol, whose calls carry `array`, with a delay in each of them.
+    pub fn prepare_with(
+        &self,
+        array: &ArrayView<'_>,
+        delay: InjectedDelay,
+    ) -> Result<Lane, LaneError> {
+        let Subject::Protocol(protocol, codec) = self.subject else { return self.prepare() };
+        let peer = Peer::new(protocol.family(), codec, array, self.calls)?;
+        let pool = Pool::default();
+        let codecs = CodecSet::own().with(codec).delayed(delay);
+        let service = EchoService::new(codecs, Limits::default(), pool.clone());
+        self.warm(build::endpoint(protocol, &service, LaneHost { peer, pool, delay })?)
+    }
+
+    fn warm(&self, running: Box<dyn Running>) -> Result<Lane, LaneError> {
+        let mut lane = Lane { running, calls: self.calls, turns: self.counted_turns };
+        lane.running.turns(self.counted_turns.max(2))?;
         Ok(lane)
     }
 }
@@ -214,6 +282,7 @@ impl Spec {
 struct LaneHost {
     peer: Peer,
     pool: Pool,
+    delay: InjectedDelay,
 }
 
 impl Host for LaneHost {
@@ -223,7 +292,13 @@ impl Host for LaneHost {
         self,
         make: impl Fn() -> M + 'static,
     ) -> Self::Endpoint {
-        Ok(Box::new(Wired::new(make(), self.peer, self.pool)?))
+        let LaneHost { peer, pool, delay } = self;
+        Ok(match build::place_around(delay) {
+            None => Box::new(Wired::new(make(), peer, pool)?),
+            Some((delay, at)) => {
+                Box::new(Wired::new(Planted::new(Box::new(make()), delay, at), peer, pool)?)
+            }
+        })
     }
 
     fn service<S: crate::driver::Service>(self, service: S) -> Self::Endpoint {
@@ -241,9 +316,9 @@ impl Host for LaneHost {
 
 impl Lane {
     /// Returns the CPU time of a call in nanoseconds: the shortest of some rounds of `time`.
-    pub fn time_ns(&mut self, time: Duration) -> Result<f64, LaneError> {
+    pub fn time_ns(&mut self, rounds: u32, time: Duration) -> Result<f64, LaneError> {
         let mut least = f64::INFINITY;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let (end, begun, mut calls) = (Instant::now() + time, cpu_time(), 0);
             while calls == 0 || Instant::now() < end {
                 self.running.turns(self.turns)?;

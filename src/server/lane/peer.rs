@@ -89,9 +89,7 @@ impl Peer {
         calls: u32,
     ) -> Result<Peer, LaneError> {
         let encoding = codec.encoding();
-        let codec = codec::implementation(encoding.own())
-            .ok_or_else(|| LaneError::Server(format!("{codec} decodes nothing")))?;
-        let message = codec::message(codec, array)?;
+        let message = message(codec, array)?;
         let limits = Limits::default();
         let fields = Some(ChangingFields::new(1, TIMEOUT, false));
         let (hello, turns) = match family {
@@ -196,6 +194,15 @@ impl Peer {
 
     pub(super) fn stuck(&self) -> LaneError {
         LaneError::Stuck { replies: self.replies.count, calls: self.calls }
+    }
+}
+
+/// Returns the message of a call.
+pub(super) fn message(codec: Codec, array: &ArrayView<'_>) -> Result<Vec<u8>, LaneError> {
+    match codec::implementation(codec.encoding().own()) {
+        Some(codec) => Ok(codec::message(codec, array)?),
+        // The server sends back whatever comes.
+        None => Ok(array.data().to_vec()),
     }
 }
 

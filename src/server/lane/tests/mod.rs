@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::axis::{Codec, Family, Protocol};
+use crate::axis::{Codec, Family, Protocol, Rung, Tuning};
+use crate::probe::injected_delay::InjectedDelay;
+use crate::service::planted;
 
 use super::replies::Replies;
-use super::{Spec, Subject, counted, specs};
+use super::{DEFAULT_WINDOW_BYTES, Numbers, Spec, Subject, codec_of, counted, specs};
 
 #[test]
 fn every_lane_runs_and_has_a_name_of_its_own() {
@@ -31,7 +33,7 @@ fn lanes_have_readable_names() {
     }
     // The windows of the documented form do not hold the message.
     assert!(!names.contains(&"tonic/protobuf:prost/64K".to_owned()));
-    let calls = |subject, bytes| Spec { subject, bytes }.counted_calls();
+    let calls = |subject, bytes| Spec::usual(subject, bytes).counted_calls();
     assert_eq!(calls(Subject::Protocol(Protocol::H2, Codec::Protobuf), 8), 1000);
     assert_eq!(calls(Subject::Protocol(Protocol::H1, Codec::Npy), 65_536), 96);
 }
@@ -73,4 +75,63 @@ fn a_refusal_is_no_reply() {
         let refused = Replies::new(family).feed(&bytes);
         assert!(refused.is_err(), "{family:?} {bytes:?}");
     }
+}
+
+#[test]
+fn lanes_of_a_run_fit_into_the_windows_of_each_stack() {
+    let of = |protocol: Protocol, bytes: u64| {
+        let array = Numbers::Doubles.array(bytes).unwrap();
+        let codec = codec_of(protocol);
+        Spec::of_run(protocol, codec, &array.view(), 1000).map(|spec| (spec, array))
+    };
+    for bytes in [8, 2 << 10, 40 << 10, 64 << 10, 1 << 20] {
+        for protocol in Protocol::ALL {
+            let is_held = bytes >= DEFAULT_WINDOW_BYTES
+                && protocol.family() == Family::Grpc
+                && protocol.spec().tuning == Tuning::Default
+                && !protocol.spec().crates.is_empty();
+            match of(protocol, bytes) {
+                Err(error) => {
+                    assert!(is_held, "{protocol} {bytes}: {error}");
+                    assert!(error.to_string().contains("hold back a message"), "{error}");
+                }
+                Ok((spec, array)) => {
+                    assert!(!is_held && spec.counted_calls() >= 2, "{protocol} {bytes}");
+                    let mut lane = spec.prepare_with(&array.view(), InjectedDelay::default());
+                    let counted = lane.as_mut().map(counted);
+                    assert!(matches!(counted, Ok(Ok(()))), "{protocol} {bytes}");
+                }
+            }
+        }
+    }
+    let depth = |protocol, bytes| of(protocol, bytes).ok().map(|(spec, _)| spec.in_flight());
+    assert_eq!(depth(Protocol::TonicTuned, 8), depth(Protocol::Raw, 8));
+    assert_eq!(depth(Protocol::H2, 1 << 20), Some(1));
+    assert_eq!(depth(Protocol::Axum, 8), Some(1), "a connection of HTTP/1.1 has one");
+}
+
+#[test]
+fn a_planted_cost_is_spent_for_every_call_of_a_lane() {
+    let array = Numbers::Doubles.array(8).unwrap();
+    for name in ["uring/h2/protobuf", "uring/h1/npy", "tokio/tonic:tuned/protobuf:prost"] {
+        let rung: Rung = name.parse().unwrap();
+        for layer in planted::layers(rung) {
+            let delay = InjectedDelay::of_steps(1, layer);
+            let (protocol, codec) = (rung.protocol(), rung.codec());
+            let spec = Spec::of_run(protocol, codec, &array.view(), 20).unwrap();
+            let mut lane = spec.prepare_with(&array.view(), delay).unwrap();
+            let before = delay.sum().unwrap().messages;
+            counted(&mut lane).unwrap();
+            let spent = delay.sum().unwrap().messages - before;
+            assert_eq!(spent, u64::from(spec.counted_calls()), "{name} {layer}");
+        }
+    }
+}
+
+#[test]
+fn a_lane_without_a_codec_carries_the_array_as_it_is() {
+    let array = Numbers::Doubles.array(64).unwrap();
+    let spec = Spec::of_run(Protocol::Raw, Codec::Reflect, &array.view(), 10).unwrap();
+    let mut lane = spec.prepare_with(&array.view(), InjectedDelay::default()).unwrap();
+    counted(&mut lane).unwrap();
 }
