@@ -505,24 +505,47 @@ fn an_end_is_clean_between_requests_only() {
 }
 
 #[test]
-fn draining_finishes_the_open_request_and_takes_no_other() {
+fn draining_answers_what_had_been_sent_and_takes_no_other() {
+    const GRACE: Duration = Duration::from_millis(100);
     let mut idle = answer_of(&post("/reflect", b"one"));
     idle.drain();
-    assert!(idle.machine.finished());
+    assert!(!idle.machine.finished(), "a request may have been sent before the shutdown");
+    idle.wait(GRACE);
+    assert!(idle.machine.finished() && idle.error.is_none());
     let input = post("/reflect", b"last");
+    let two = |cut: usize| [&input[cut..], &post("/reflect", b"late")[..]].concat();
+    for cut in [0, 1, 20, input.len() - 1] {
+        let mut open = answer_of(&input[..cut]);
+        open.drain();
+        open.feed(&two(cut));
+        let seen = replies(&open.sent, false);
+        assert_eq!(seen.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200, 200]);
+        assert!(!open.machine.finished(), "more may have been sent");
+        open.wait(GRACE);
+        assert!(open.machine.finished() && open.error.is_none());
+    }
     for cut in [1, 20, input.len() - 1] {
         let mut open = answer_of(&input[..cut]);
         open.drain();
+        open.wait(2 * GRACE);
         assert!(!open.machine.finished());
-        open.feed(&[&input[cut..], &post("/reflect", b"late")[..]].concat());
+        open.feed(&two(cut));
         let seen = replies(&open.sent, false);
-        assert_eq!((seen.len(), seen[0].status), (1, 200));
-        assert_eq!(field(&seen[0].head, "Connection"), Some("close"));
+        assert_eq!(seen.len(), 2);
+        assert_eq!(field(&seen[0].head, "Connection"), None);
+        assert_eq!(field(&seen[1].head, "Connection"), Some("close"), "the last one that came");
         assert!(open.machine.finished() && open.error.is_none());
     }
+    let mut following = answer_of(&input[..1]);
+    following.drain();
+    following.wait(2 * GRACE);
+    following.machine.input_follows(true);
+    following.feed(&input[1..]);
+    assert!(!following.machine.finished(), "the socket has more");
     let mut skipping = answer_of(&post("/nowhere", b"skipped")[..56]);
     skipping.drain();
-    skipping.feed(b"skipped and more");
+    skipping.wait(2 * GRACE);
+    skipping.feed(b"skipped");
     assert!(skipping.machine.finished());
 }
 

@@ -112,17 +112,25 @@ fn an_end_is_clean_between_frames_only() {
 }
 
 #[test]
-fn draining_finishes_the_open_frame_and_takes_no_other() {
+fn draining_answers_what_had_been_sent_and_takes_no_other() {
+    const GRACE: Duration = Duration::from_millis(100);
     let mut idle = answer_of(&frame(0, b"one"));
     idle.drain();
-    assert!(idle.machine.finished());
-    let input = frame(0, b"last");
-    let mut open = answer_of(&input[..7]);
-    open.drain();
-    assert!(!open.machine.finished());
-    open.feed(&[&input[7..], &frame(0, b"late")[..]].concat());
-    assert_eq!(open.sent, input);
-    assert!(open.machine.finished() && open.error.is_none());
+    assert!(!idle.machine.finished(), "a frame may have been sent before the shutdown");
+    idle.wait(GRACE);
+    assert!(idle.machine.finished() && idle.error.is_none());
+    let input = [frame(0, b"last"), frame(0, b"late")].concat();
+    for wait in [Duration::ZERO, 2 * GRACE] {
+        let mut open = answer_of(&input[..7]);
+        open.drain();
+        open.wait(wait);
+        assert!(!open.machine.finished());
+        open.feed(&input[7..]);
+        assert_eq!(open.sent, input);
+        assert_eq!(open.machine.finished(), !wait.is_zero());
+        open.wait(GRACE);
+        assert!(open.machine.finished() && open.error.is_none());
+    }
 }
 
 #[test]

@@ -171,6 +171,9 @@ struct CommonArgs {
     /// Time for open requests after the server was told to stop [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     drain_timeout: Option<Duration>,
+    /// Time in which requests sent before the stop may arrive on idle connections [default: 100ms]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    drain_grace: Option<Duration>,
     /// Time of polling before a worker sleeps, on io_uring; trades CPU time for latency [default:
     /// 0us]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
@@ -322,6 +325,7 @@ fn options(spec: &ServerSpec) -> anyhow::Result<Options> {
     set(&mut limits.body_gap_timeout, spec.body_timeout);
     set(&mut limits.idle_timeout, spec.idle_timeout);
     set(&mut limits.window_timeout, spec.window_timeout);
+    set(&mut limits.drain_grace, spec.drain_grace);
     set(&mut limits.rate_min, spec.rate_min);
     let mut driver = driver::Options::default();
     set(&mut driver.send_pace.gap, spec.send_timeout);
@@ -357,6 +361,7 @@ impl CommonArgs {
             connections_max: self.max_connections,
             unsent_bytes_max: self.max_unsent,
             drain_timeout: self.drain_timeout,
+            drain_grace: self.drain_grace,
             busy_poll: self.busy_poll,
             report: self.report.clone(),
             ..ServerSpec::default()

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Open ─ finished, or the peer is at fault ─▶ Flushing ─ all sent ▶ Lingering ─ FIN, time ▶ Closed
-//!  │                                            └─ the peer has ended, or idle at shutdown ───▲
+//!  │                                            └─ the peer has ended ────────────────────────▲
 //!  └─ the peer vanished, or reads slower than the pace of a send ─────────────────────────────┘
 //! ```
 //!
@@ -25,6 +25,9 @@ use crate::wire::progress::{Pace, Progress};
 use crate::wire::{
     Batch, Context, LINGER_GAP, LINGER_TIME, Limit, Loan, Outbox, Pool, Slice, WireError,
 };
+
+/// Time for the driver to read input that has arrived, during a shutdown.
+const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// Longest lingering during shutdown, which slow peers cannot delay.
 pub(crate) const LINGER_DRAINING: Duration = Duration::from_millis(250);
@@ -100,7 +103,11 @@ impl Connection {
     }
 
     /// Takes bytes from the driver's own buffer; discards them while lingering.
-    pub(crate) fn feed(&mut self, mut input: &[u8], cx: &mut WorkerCx<'_>) {
+    /// `follows` is true if more has arrived, or may have.
+    pub(crate) fn feed(&mut self, mut input: &[u8], follows: bool, cx: &mut WorkerCx<'_>) {
+        if self.draining {
+            self.machine.input_follows(follows);
+        }
         cx.counters.bytes_in += input.len() as u64;
         while !input.is_empty() && self.state == State::Open {
             if let Some(mut loan) = self.loan.take() {
@@ -142,6 +149,9 @@ impl Connection {
 
     /// Returns the buffer, to which the driver has appended `count` bytes.
     pub(crate) fn received(&mut self, loan: Loan, count: usize, cx: &mut WorkerCx<'_>) {
+        if self.draining {
+            self.machine.input_follows(true);
+        }
         cx.counters.bytes_in += count as u64;
         self.loan_is_out = false;
         if self.state == State::Open {
@@ -183,9 +193,6 @@ impl Connection {
                     machine.drain(cx);
                     Ok(())
                 });
-                if self.state == State::Flushing && self.pending() == 0 {
-                    self.state = State::Closed;
-                }
             }
             State::Lingering { total, .. } => *total = (*total).min(cx.now + LINGER_DRAINING),
             State::Flushing | State::Closed => {}
@@ -201,6 +208,18 @@ impl Connection {
             State::Lingering { idle, total, .. } => Some(idle.min(total)),
             State::Closed => None,
         }
+    }
+
+    /// Returns true if the deadline ends an idle connection during a shutdown. A driver first looks
+    /// for input that it has not read, and calls [`Connection::await_input`] if there is some.
+    pub(crate) fn ends_drain(&self, now: Instant) -> bool {
+        self.draining
+            && self.state == State::Open
+            && self.machine.deadline().is_some_and(|at| at <= now)
+    }
+
+    pub(crate) fn await_input(&mut self) {
+        self.machine.paused(DRAIN_STEP);
     }
 
     fn send_deadline(&self) -> Option<Instant> {

@@ -77,6 +77,10 @@ impl Machine for Planted {
         self.inner.drain(cx);
     }
 
+    fn input_follows(&mut self, follows: bool) {
+        self.inner.input_follows(follows);
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.inner.deadline()
     }

@@ -199,7 +199,7 @@ impl Polled {
         }
         match (&self.socket).read(scratch) {
             Ok(0) => self.connection.end(cx),
-            Ok(count) => self.connection.feed(&scratch[..count], cx),
+            Ok(count) => self.connection.feed(&scratch[..count], count == scratch.len(), cx),
             Err(error) if is_temporary(&error) => {}
             Err(_) => self.connection.vanish(cx),
         }

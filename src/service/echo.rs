@@ -4,7 +4,7 @@
 //! for the next one; the scratch keeps capacity of [`SCRATCH_BYTES_KEPT`], or up to
 //! [`SCRATCH_BYTES_MAX`] while messages need it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -65,6 +65,7 @@ struct Shared {
     limits: Limits,
     scratch: RefCell<Scratch>,
     pool: Pool,
+    is_draining: Cell<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +77,8 @@ struct Scratch {
 
 impl EchoService {
     pub fn new(codecs: CodecSet, limits: Limits, pool: Pool) -> EchoService {
-        EchoService(Rc::new(Shared { codecs, limits, scratch: RefCell::default(), pool }))
+        let (scratch, is_draining) = (RefCell::default(), Cell::new(false));
+        EchoService(Rc::new(Shared { codecs, limits, scratch, pool, is_draining }))
     }
 
     pub fn codecs(&self) -> &CodecSet {
@@ -89,6 +91,15 @@ impl EchoService {
 
     pub fn pool(&self) -> &Pool {
         &self.0.pool
+    }
+
+    /// Notes that the server shuts down, which changes its health.
+    pub fn drain(&self) {
+        self.0.is_draining.set(true);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining.get()
     }
 
     #[inline]

@@ -31,6 +31,10 @@ impl Handler for EchoHandler {
         }))
     }
 
+    fn drain(&mut self) {
+        self.service.drain();
+    }
+
     fn answer(
         &mut self,
         route: Route,
@@ -53,9 +57,10 @@ impl Handler for EchoHandler {
 
 impl EchoHandler {
     fn answer_health(&self, body: &[u8], out: &mut Vec<u8>) -> Result<Response, Refused> {
+        let is_ready = !self.service.is_draining();
         let (text, content_type) = match self.family {
-            Family::Grpc => (health::grpc(body)?, Encoding::Protobuf.grpc_content_type()),
-            Family::Raw | Family::Rest => (health::BODY.as_bytes(), PLAIN_TEXT),
+            Family::Grpc => (health::grpc(body, is_ready)?, Encoding::Protobuf.grpc_content_type()),
+            Family::Raw | Family::Rest => (health::rest(is_ready)?.as_bytes(), PLAIN_TEXT),
         };
         out.extend_from_slice(text);
         Ok(Response { content_type, head_len: text.len(), payload: 0..0 })

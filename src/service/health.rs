@@ -11,8 +11,20 @@ const SERVICE: &str = "Calculator";
 /// `HealthCheckResponse { status: SERVING }`.
 const SERVING: &[u8] = &[0x08, 0x01];
 
-/// Answers a `HealthCheckRequest { service }`: serving, if the service is ours or none is named.
-pub fn grpc(request: &[u8]) -> Result<&'static [u8], Refused> {
+/// `HealthCheckResponse { status: NOT_SERVING }`.
+const NOT_SERVING: &[u8] = &[0x08, 0x02];
+
+/// Answers a request for [`PATH`].
+pub fn rest(is_ready: bool) -> Result<&'static str, Refused> {
+    match is_ready {
+        true => Ok(BODY),
+        false => Err(Refused::new(Refusal::Unavailable, "the server shuts down")),
+    }
+}
+
+/// Answers a `HealthCheckRequest { service }`: the status of the server, if the service is ours or
+/// none is named.
+pub fn grpc(request: &[u8], is_ready: bool) -> Result<&'static [u8], Refused> {
     const SERVICE_TAG: u8 = 0x0A;
     let service = match request {
         [] => &[],
@@ -23,7 +35,7 @@ pub fn grpc(request: &[u8]) -> Result<&'static [u8], Refused> {
         }
     };
     if service.is_empty() || service == SERVICE.as_bytes() {
-        return Ok(SERVING);
+        return Ok(if is_ready { SERVING } else { NOT_SERVING });
     }
     let got = String::from_utf8_lossy(service);
     Err(Refused::new(Refusal::NoSuchResource, format!("no such service {got:?}; try {SERVICE}")))
@@ -34,14 +46,15 @@ mod tests {
     use super::*;
 
     fn refusal(request: &[u8]) -> Refusal {
-        grpc(request).unwrap_err().kind
+        grpc(request, true).unwrap_err().kind
     }
 
     #[test]
     fn one_service_is_known() {
-        assert_eq!(grpc(b""), Ok(SERVING));
-        assert_eq!(grpc(b"\x0a\x00"), Ok(SERVING));
-        assert_eq!(grpc(b"\x0a\x0aCalculator"), Ok(SERVING));
+        for known in [&b""[..], b"\x0a\x00", b"\x0a\x0aCalculator"] {
+            assert_eq!(grpc(known, true), Ok(SERVING));
+            assert_eq!(grpc(known, false), Ok(NOT_SERVING));
+        }
         assert_eq!(refusal(b"\x0a\x05Other"), Refusal::NoSuchResource);
         for bad in [&b"\x0a"[..], b"\x0a\x05abc", b"\x12\x01a", b"\x0a\x01ab"] {
             assert_eq!(refusal(bad), Refusal::BadRequest);

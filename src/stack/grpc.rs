@@ -124,10 +124,14 @@ impl GrpcEcho {
     pub fn answer(&self, call: Call, message: Slice) -> Answer {
         let response = match call.target {
             Target::Echo(encoding) => self.echo.grpc(encoding, message),
-            Target::Health => health::grpc(message.as_ref()).map_err(Status::from).map(|body| {
-                let prefix = grpc::prefix(body.len() as u32);
-                Message::from(Bytes::from([&prefix[..], body].concat()))
-            }),
+            Target::Health => {
+                let is_ready = !self.service().is_draining();
+                let status = health::grpc(message.as_ref(), is_ready).map_err(Status::from);
+                status.map(|body| {
+                    let prefix = grpc::prefix(body.len() as u32);
+                    Message::from(Bytes::from([&prefix[..], body].concat()))
+                })
+            }
         };
         match response {
             Ok(message) => Answer::Reply(self.head(call), message, self.heads.trailers.clone()),

@@ -155,6 +155,7 @@ impl<S: Stream> Serving<S> {
         let Some(drained) = &mut self.drained else { return };
         if drained.as_mut().poll(cx).is_ready() {
             self.drained = None;
+            self.echo.service().drain();
             self.connection.graceful_shutdown();
         }
     }

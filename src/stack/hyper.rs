@@ -66,12 +66,14 @@ impl Service for Hyper {
             async move { Ok::<_, Infallible>(respond(&echo, request).await) }
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        let service = self.echo.service().clone();
         async move {
             // The peer is at fault, and hyper has answered it as far as possible.
             let mut connection = pin!(connection);
             match select(connection.as_mut(), pin!(worker.drained())).await {
                 Either::Left(_) => {}
                 Either::Right(_) => {
+                    service.drain();
                     connection.as_mut().graceful_shutdown();
                     let _ = connection.await;
                 }
@@ -100,7 +102,10 @@ async fn answer(
 ) -> Result<(&'static str, Message), Refused> {
     let (method, path) = (request.method().as_str(), request.uri().path());
     match routes::rest(method.as_bytes(), path.as_bytes())? {
-        Target::Health => Ok((PLAIN_TEXT, Message::from(Bytes::from(health::BODY)))),
+        Target::Health => {
+            let text = health::rest(!echo.service().is_draining())?;
+            Ok((PLAIN_TEXT, Message::from(Bytes::from(text))))
+        }
         Target::Echo(encoding) => {
             let body = collect(echo.service(), request).await?;
             let (form, message) = echo.rest(encoding, body)?;

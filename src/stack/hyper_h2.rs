@@ -67,6 +67,7 @@ impl Service for HyperH2 {
                 Ok::<_, Infallible>(Response::<ReplyBody>::from(answer))
             }
         });
+        let health = self.echo.service().clone();
         let builder = self.builder(calls.clone());
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         async move {
@@ -75,6 +76,7 @@ impl Service for HyperH2 {
             poll_fn(|cx| {
                 if !draining && drained.as_mut().poll(cx).is_ready() {
                     draining = true;
+                    health.drain();
                     connection.as_mut().graceful_shutdown();
                 }
                 // The peer is at fault, and hyper has answered it as far as possible.

@@ -13,7 +13,7 @@
 use std::fs::{self, Metadata};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,15 @@ pub struct SocketFile(Arc<OwnedFile>);
 struct OwnedFile {
     path: PathBuf,
     device_inode: (u64, u64),
+}
+
+/// Accepts the connections that wait at a listener, and no later ones. The sockets are in blocking
+/// mode, and the listener is not afterwards.
+pub fn backlog(listener: &impl AsFd) -> impl Iterator<Item = OwnedFd> {
+    let listener = SockRef::from(listener);
+    let is_ready = listener.set_nonblocking(true).is_ok();
+    let accept = move || Some(listener.accept().ok()?.0.into());
+    std::iter::from_fn(accept).take(if is_ready { BACKLOG as usize } else { 0 })
 }
 
 impl Listener {

@@ -12,6 +12,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -111,6 +112,14 @@ pub(super) fn unix_address(path: &Path) -> io::Result<SockAddr> {
         return Err(io::Error::new(io::ErrorKind::InvalidFilename, text));
     }
     SockAddr::unix(path)
+}
+
+/// Returns true if bytes have arrived that nobody has read. Does not block.
+pub fn has_input(socket: &impl AsFd) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    let peeked =
+        SockRef::from(socket).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+    peeked.is_ok_and(|count| count > 0)
 }
 
 pub fn tune(socket: &impl AsFd) -> Result<(), SocketError> {

@@ -78,6 +78,8 @@ pub enum Refusal {
     UnsupportedMediaType,
     /// 500, INTERNAL: the server's own fault.
     Internal,
+    /// 503, UNAVAILABLE: the server shuts down.
+    Unavailable,
 }
 
 impl From<Refusal> for StatusCode {
@@ -90,6 +92,7 @@ impl From<Refusal> for StatusCode {
             Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -109,6 +112,9 @@ impl Refused {
 pub trait Handler {
     /// Decides before the machine keeps any of the body.
     fn route(&mut self, head: &Head<'_>) -> Result<Routed, Refused>;
+
+    /// Notes that the server shuts down; requests may still follow.
+    fn drain(&mut self) {}
 
     /// Answers a unary call; appends to `out` what `body` does not hold, and nothing on error.
     fn answer(&mut self, route: Route, body: &[u8], out: &mut Vec<u8>)

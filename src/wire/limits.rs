@@ -21,6 +21,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Longest wait of a response for the peer's HTTP/2 windows.
     pub window_timeout: Duration,
+    /// Time in which requests that were sent before a shutdown may arrive on an idle connection.
+    pub drain_grace: Duration,
     /// Least bytes per second of a body, and of a response that waits for windows.
     pub rate_min: u64,
 }
@@ -45,6 +47,7 @@ impl Default for Limits {
             body_gap_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             window_timeout: Duration::from_secs(60),
+            drain_grace: Duration::from_millis(100),
             rate_min: RATE_MIN,
         }
     }

@@ -67,8 +67,15 @@ pub trait Machine {
 
     fn end(&mut self, cx: &mut Context<'_>) -> Result<(), WireError>;
 
-    /// Finishes open requests, takes no new ones, and then becomes finished.
+    /// Answers the requests that have arrived, takes no later ones, and then becomes finished. A
+    /// machine that cannot know whether one has arrived waits for [`Limits::drain_grace`].
+    ///
+    /// [`Limits::drain_grace`]: super::Limits::drain_grace
     fn drain(&mut self, cx: &mut Context<'_>);
+
+    /// Notes whether more bytes have perhaps arrived behind the next input. The caller says so only
+    /// after [`Machine::drain`].
+    fn input_follows(&mut self, _follows: bool) {}
 
     fn deadline(&self) -> Option<Instant> {
         None

@@ -15,7 +15,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::buffers::{PooledBuf, SizedBody};
 use super::response::{self, Received};
@@ -36,7 +36,10 @@ pub struct Raw<H> {
     limits: Rc<Limits>,
     stage: Stage<Route>,
     timeout: ReadTimeout,
-    draining: bool,
+    /// End of the time in which requests may arrive that were sent before a shutdown.
+    drain_until: Option<Instant>,
+    /// More frames have arrived behind the one that is answered, or may have.
+    input_follows: bool,
     finished: bool,
 }
 
@@ -125,7 +128,15 @@ impl<H: Handler> Raw<H> {
     pub fn new(handler: H, limits: Rc<Limits>) -> Raw<H> {
         let timeout = ReadTimeout::new();
         let stage = Stage::start();
-        Raw { handler, limits, stage, timeout, draining: false, finished: false }
+        Raw {
+            handler,
+            limits,
+            stage,
+            timeout,
+            drain_until: None,
+            input_follows: false,
+            finished: false,
+        }
     }
 
     /// Advances over the front of `input`; returns the rest.
@@ -136,9 +147,9 @@ impl<H: Handler> Raw<H> {
                 None => Ok(&[]),
             },
             Stage::Body(_, body) => {
-                let taken = body.take(input);
-                self.answer_if_whole(cx);
-                Ok(&input[taken..])
+                let rest = &input[body.take(input)..];
+                self.answer_if_whole(rest, cx);
+                Ok(rest)
             }
         }
     }
@@ -151,7 +162,7 @@ impl<H: Handler> Raw<H> {
     ) -> Result<&'a [u8], WireError> {
         let route = self.route(head).map_err(|text| self.refuse(text, cx))?;
         if let Some((body, rest)) = rest.split_at_checked(head.len) {
-            self.answer(route, Received::Borrowed(body), cx);
+            self.answer(route, Received::Borrowed(body), rest, cx);
             return Ok(rest);
         }
         let mut body = SizedBody::new(head.len, cx.pool);
@@ -184,22 +195,25 @@ impl<H: Handler> Raw<H> {
         protocol_error(text)
     }
 
-    fn answer_if_whole(&mut self, cx: &mut Context<'_>) {
+    fn answer_if_whole(&mut self, rest: &[u8], cx: &mut Context<'_>) {
         if matches!(&self.stage, Stage::Body(_, body) if body.remaining() == 0)
             && let Stage::Body(route, body) = std::mem::replace(&mut self.stage, Stage::start())
         {
-            self.answer(route, Received::Owned(body.into_slice()), cx);
+            self.answer(route, Received::Owned(body.into_slice()), rest, cx);
         }
     }
 
-    fn answer(&mut self, route: Route, body: Received<'_>, cx: &mut Context<'_>) {
+    /// Answers a frame, behind which `rest` lies. The last one that arrived before a shutdown ends
+    /// the connection.
+    fn answer(&mut self, route: Route, body: Received<'_>, rest: &[u8], cx: &mut Context<'_>) {
         match body {
             Received::Borrowed(body) => self.answer_in_place(route, body, cx),
             Received::Owned(_) => self.answer_apart(route, body, cx),
         }
         self.timeout.restart();
         self.timeout.sends();
-        self.finished |= self.draining;
+        let is_last = self.drain_until.is_some_and(|until| until <= cx.now);
+        self.finished |= is_last && rest.is_empty() && !self.input_follows;
     }
 
     fn answer_in_place(&mut self, route: Route, body: &[u8], cx: &mut Context<'_>) {
@@ -240,6 +254,7 @@ impl<H: Handler> Raw<H> {
 
     fn wait(&mut self, bytes: usize, now: Instant) {
         let phase = match &self.stage {
+            Stage::Head(head) if head.len == 0 && self.drain_until.is_some() => Phase::Draining,
             Stage::Head(head) if head.len == 0 => Phase::Idle,
             Stage::Head(_) => Phase::Head,
             Stage::Body(..) => Phase::Body,
@@ -290,7 +305,7 @@ impl<H: Handler> Machine for Raw<H> {
     fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
         let Stage::Body(_, body) = &mut self.stage else { return Ok(()) };
         let gained = body.repay(buffer);
-        self.answer_if_whole(cx);
+        self.answer_if_whole(&[], cx);
         if gained > 0 {
             self.wait(gained, cx.now);
         }
@@ -308,13 +323,24 @@ impl<H: Handler> Machine for Raw<H> {
         if whole { Ok(()) } else { Err(WireError::truncated(PROTOCOL)) }
     }
 
-    fn drain(&mut self, _cx: &mut Context<'_>) {
-        self.draining = true;
-        self.finished |= self.stage.is_start();
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        self.drain_until = Some(cx.now + self.limits.drain_grace);
+        self.handler.drain();
+        if self.stage.is_start() {
+            self.wait(0, cx.now);
+        }
+    }
+
+    fn input_follows(&mut self, follows: bool) {
+        self.input_follows = follows;
     }
 
     fn deadline(&self) -> Option<Instant> {
         if self.finished { None } else { self.timeout.deadline() }
+    }
+
+    fn paused(&mut self, time: Duration) {
+        self.timeout.pause(time);
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
@@ -324,7 +350,7 @@ impl<H: Handler> Machine for Raw<H> {
         let Some(phase) = self.timeout.expire(cx.now, &self.limits) else { return Ok(()) };
         self.finished = true;
         let what = match phase {
-            Phase::Idle => return Ok(()),
+            Phase::Idle | Phase::Draining => return Ok(()),
             Phase::Head => "waiting for the rest of a frame's head",
             Phase::Body => "waiting for the rest of a frame's body",
         };

@@ -3,6 +3,7 @@
 //! | phase | deadline | renewed by |
 //! |---|---|---|
 //! | idle | `idle_timeout` after the last response has been sent | a request |
+//! | idle in a shutdown | `drain_grace` after it began or after the last response | a request |
 //! | head | `head_timeout` after its first byte | nothing |
 //! | body | `body_gap_timeout` and `rate_min`, see [`super::progress`] | enough bytes |
 //!
@@ -10,7 +11,7 @@
 //! has a deadline for that. The phase starts again when all has been sent. A driver may notice that
 //! late, so there is a deadline meanwhile; it passes without an effect if it comes too early.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::limits::Limits;
 use super::progress::{Pace, Progress};
@@ -18,6 +19,8 @@ use super::progress::{Pace, Progress};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Idle,
+    /// Idle during a shutdown.
+    Draining,
     Head,
     Body,
 }
@@ -65,6 +68,13 @@ impl ReadTimeout {
         }
     }
 
+    /// Leaves `time` out.
+    pub(super) fn pause(&mut self, time: Duration) {
+        if let Some(progress) = &mut self.progress {
+            progress.pause(time);
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.progress.map(Progress::due)
     }
@@ -83,6 +93,7 @@ impl ReadTimeout {
 fn pace(phase: Phase, limits: &Limits) -> Pace {
     match phase {
         Phase::Idle => Pace { gap: limits.idle_timeout, rate_min: 0 },
+        Phase::Draining => Pace { gap: limits.drain_grace, rate_min: 0 },
         Phase::Head => Pace { gap: limits.head_timeout, rate_min: 0 },
         Phase::Body => limits.body_pace(),
     }
@@ -90,8 +101,6 @@ fn pace(phase: Phase, limits: &Limits) -> Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -298,8 +298,8 @@ fn an_announced_length_reserves_nothing_but_is_counted() {
     assert!(reply(&server, 11).head.is_empty(), "what was cancelled makes room");
 }
 
-#[test]
-fn replies_that_nobody_takes_stop_the_requests() {
+/// Server whose unread replies have stopped the requests, and the bytes that it took.
+fn stopped_by_replies() -> (Server, usize) {
     let mut server = server_after(&[hello(), settings(&[(4, 0)])].concat());
     let mut sent = 0;
     for at in 0..40 {
@@ -316,10 +316,25 @@ fn replies_that_nobody_takes_stop_the_requests() {
     assert!(!server.closing());
     assert!(sent >= 4 * BODY_BYTES_MAX - 1_000_000, "{sent}");
     assert!(sent <= 4 * BODY_BYTES_MAX + (8 << 20), "{sent}");
+    (server, sent)
+}
+
+#[test]
+fn replies_that_nobody_takes_stop_the_requests() {
+    let (mut server, sent) = stopped_by_replies();
     server.feed(&settings(&[(4, 1 << 30)]));
     server.feed(&window_update(0, 1 << 30));
     assert!(granted(&server) > sent + (1 << 20));
     assert_serves(&mut server);
+}
+
+#[test]
+fn replies_that_are_given_up_let_requests_in_again() {
+    let (mut server, sent) = stopped_by_replies();
+    assert!(granted(&server) < sent + 1_000_005);
+    server.wait(Duration::from_secs(61));
+    assert_eq!(reply(&server, 1).reset, Some(CANCEL));
+    assert!(granted(&server) > sent + 1_000_005, "the client learns it without a word of its own");
 }
 
 /// Bytes that the server has allowed in all.

@@ -1,5 +1,5 @@
 //! A server survives its own faults and hostile peers, and spares honest ones: a panic costs one
-//! request, no setting is too large, deadlines hold, and limits leave room. Each promise is checked
+//! request, no setting is too large, deadlines hold, limits leave room, and a shutdown loses nothing. Each promise is checked
 //! through the real drivers.
 
 #[path = "../peers/grpc.rs"]
@@ -17,5 +17,6 @@ mod honest;
 mod http2;
 mod limits;
 mod panics;
+mod shutdown;
 
 const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");

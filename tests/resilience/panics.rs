@@ -27,7 +27,7 @@ fn faulty(armed: &'static AtomicBool) -> CodecSet {
     CodecSet::own().with_implementation(planted)
 }
 
-fn message() -> Vec<u8> {
+pub(crate) fn message() -> Vec<u8> {
     let array = NdArray::seeded(DType::F8, Shape::new(&[3]).expect("small"), 1).expect("small");
     let codec: &dyn ArrayCodec = CodecSet::own().get(Encoding::Protobuf).expect("own");
     codec::message(codec, &array.view()).expect("protobuf carries all")

@@ -94,7 +94,7 @@ impl Scene {
     }
 
     fn feed(&mut self, input: &[u8]) -> &mut Scene {
-        self.act(|connection, cx| connection.feed(input, cx))
+        self.act(|connection, cx| connection.feed(input, false, cx))
     }
 
     fn begin_send(&mut self) -> &mut Scene {
@@ -269,9 +269,11 @@ fn a_deadline_is_judged_by_the_machine() {
 }
 
 #[test]
-fn a_drain_closes_an_idle_connection_and_lets_a_reply_out() {
+fn a_drain_shuts_an_idle_connection_down_and_lets_a_reply_out() {
     let mut idle = Scene::new();
     idle.act(Connection::drain);
+    assert_eq!((idle.step(), idle.step()), (Step::ShutDown, Step::Go));
+    idle.later(LINGER_DRAINING);
     assert_eq!(idle.step(), Step::Close);
     let mut busy = Scene::new();
     busy.feed(b"reply").act(Connection::drain);

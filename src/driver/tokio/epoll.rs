@@ -22,6 +22,7 @@ use crate::driver::{
     Connected, Counters, Driver, DriverError, Options, SLICES_MAX, Service, StopSignal,
 };
 use crate::sys::listener::Listener;
+use crate::sys::socket;
 use crate::wire::{Loan, Pool};
 
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Socket for TokioStream {
         let read = ready!(pin!(self.read(&mut scratch[..])).poll(cx));
         served.act(|connection, cx| match read {
             Ok(0) => connection.end(cx),
-            Ok(count) => connection.feed(&scratch[..count], cx),
+            Ok(count) => connection.feed(&scratch[..count], count == scratch.len(), cx),
             Err(_) => connection.vanish(cx),
         });
         Poll::Ready(())
@@ -94,6 +95,10 @@ impl Socket for TokioStream {
 
     fn shut_down(&mut self) {
         TokioStream::shut_down(self);
+    }
+
+    fn has_input(&self) -> bool {
+        socket::has_input(self)
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<()> {

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use socket2::SockRef;
 
-use crate::sys::listener::{Listener, SocketFile};
+use crate::sys::listener::{self, Listener, SocketFile};
 
 pub(crate) enum TokioListener {
     Tcp(TcpListener),
@@ -34,6 +35,21 @@ impl TokioListener {
         })
     }
 
+    /// Accepts the connections that wait, and closes the listener.
+    pub(crate) fn into_backlog(self) -> Vec<TokioStream> {
+        // A socket that failed so early is closed by its drop.
+        match &self {
+            TokioListener::Tcp(listener) => listener::backlog(listener)
+                .filter_map(|socket| TcpStream::from_std(nonblocking(socket).ok()?.into()).ok())
+                .map(TokioStream::Tcp)
+                .collect(),
+            TokioListener::Unix(listener, _) => listener::backlog(listener)
+                .filter_map(|socket| UnixStream::from_std(nonblocking(socket).ok()?.into()).ok())
+                .map(TokioStream::Unix)
+                .collect(),
+        }
+    }
+
     pub(crate) async fn accept(&self) -> io::Result<TokioStream> {
         Ok(match self {
             TokioListener::Tcp(listener) => TokioStream::Tcp(listener.accept().await?.0),
@@ -42,10 +58,15 @@ impl TokioListener {
     }
 }
 
+fn nonblocking(socket: OwnedFd) -> io::Result<OwnedFd> {
+    SockRef::from(&socket).set_nonblocking(true)?;
+    Ok(socket)
+}
+
 impl TokioStream {
     pub(crate) fn shut_down(&self) {
         // A socket that the peer has reset is not connected.
-        let _ = socket2::SockRef::from(self).shutdown(Shutdown::Write);
+        let _ = SockRef::from(self).shutdown(Shutdown::Write);
     }
 }
 

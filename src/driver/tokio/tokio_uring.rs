@@ -221,7 +221,7 @@ impl Socket for OwnedSocket {
                     connection.show_loan(cx);
                 }
                 Received::Buffer(buffer) => {
-                    connection.feed(&buffer, cx);
+                    connection.feed(&buffer, buffer.len() == buffer.capacity(), cx);
                     self.buffer = buffer;
                 }
             }
@@ -236,6 +236,11 @@ impl Socket for OwnedSocket {
 
     fn shut_down(&mut self) {
         self.stream.shut_down(Shutdown::Write);
+    }
+
+    /// A read is always in flight, and it takes what arrives.
+    fn has_input(&self) -> bool {
+        false
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -61,6 +61,9 @@ pub(crate) trait Socket {
 
     fn shut_down(&mut self);
 
+    /// Returns true if the socket may have input that was not read.
+    fn has_input(&self) -> bool;
+
     /// Resolves when no operation in flight keeps the socket open.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
@@ -152,16 +155,24 @@ pub(crate) async fn run(
 ) -> Result<(), DriverError> {
     let stop = ::tokio::net::UnixStream::from_std(stop.into_stream())
         .map_err(|source| DriverError::Io { what: "watch the stop socket", source })?;
+    let mut accepting = Vec::new();
     for Endpoint { listener, factory } in endpoints {
         let listener = TokioListener::watch(listener)
             .map_err(|source| DriverError::Io { what: "watch a listener", source })?;
-        ::tokio::task::spawn_local(accept(listener, factory, Rc::clone(&worker)));
+        let accept = accept(listener, factory, Rc::clone(&worker));
+        accepting.push(::tokio::task::spawn_local(accept));
     }
     ::tokio::task::spawn_local(trim(Rc::clone(&worker)));
     let watched = stop.readable().await;
     watched.map_err(|source| DriverError::Io { what: "watch the stop socket", source })?;
     worker.shutdown.set();
-    let _ = ::tokio::time::timeout(worker.options.drain_timeout, worker.emptied()).await;
+    let drained = async {
+        for accept in accepting {
+            let _ = accept.await;
+        }
+        worker.emptied().await;
+    };
+    let _ = ::tokio::time::timeout(worker.options.drain_timeout, drained).await;
     Ok(())
 }
 
@@ -172,7 +183,8 @@ async fn trim(worker: Rc<Worker>) {
     }
 }
 
-/// Accepts until the drain. The drop of the listener refuses connections in its backlog.
+/// Accepts until the drain, and then the connections in the backlog, whose requests may have been
+/// sent before it.
 async fn accept(listener: TokioListener, factory: Rc<ConnectionFactory>, worker: Rc<Worker>) {
     let mut drained = worker.shutdown.wait();
     loop {
@@ -182,21 +194,32 @@ async fn accept(listener: TokioListener, factory: Rc<ConnectionFactory>, worker:
         };
         let (accepted, permit) = ::tokio::select! {
             biased;
-            () = &mut drained => return,
+            () = &mut drained => break,
             accepted = accepted => accepted,
         };
         match accepted {
-            Ok(stream) => {
-                worker.counters.borrow_mut().accept(&stream);
-                let served = factory(stream, Rc::clone(&worker));
-                ::tokio::task::spawn_local(async move {
-                    served.await;
-                    drop(permit);
-                });
-            }
+            Ok(stream) => spawn(stream, &factory, &worker, permit),
             Err(error) => ::tokio::time::sleep(accept_pause(&error)).await,
         }
     }
+    for stream in listener.into_backlog() {
+        let permit = worker.permit().await;
+        spawn(stream, &factory, &worker, permit);
+    }
+}
+
+fn spawn(
+    stream: TokioStream,
+    factory: &Rc<ConnectionFactory>,
+    worker: &Rc<Worker>,
+    permit: OwnedSemaphorePermit,
+) {
+    worker.counters.borrow_mut().accept(&stream);
+    let served = factory(stream, Rc::clone(worker));
+    ::tokio::task::spawn_local(async move {
+        served.await;
+        drop(permit);
+    });
 }
 
 async fn serve<S: Socket>(socket: S, connection: Connection, worker: Rc<Worker>) {
@@ -256,6 +279,9 @@ impl<S: Socket> Serving<S> {
         }
         ready!(self.sleep.as_mut().poll(cx));
         self.sleeping_until = None;
+        if self.served.connection.ends_drain(Instant::now()) && self.socket.has_input() {
+            self.served.connection.await_input();
+        }
         self.served.act(Connection::expire);
         Poll::Ready(())
     }

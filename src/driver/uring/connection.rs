@@ -26,6 +26,7 @@ use super::ring::Ring;
 use super::timers::Due;
 use crate::driver::SLICES_MAX;
 use crate::driver::connection::{Connection, Step};
+use crate::sys::socket;
 use crate::wire::Loan;
 
 /// Read of the next head; short, because bytes after the head must be copied.
@@ -128,6 +129,9 @@ impl RingConnection {
 
     pub(super) fn expire<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
         self.armed = None;
+        if self.inner.ends_drain(core.now) && socket::has_input(&self.fd) {
+            self.inner.await_input();
+        }
         if self.inner.reads_too_slowly(core.now) && self.send.is_some() {
             // The completion brings the count of a part; then the connection judges.
             self.cancel_send(key, core);
@@ -204,7 +208,8 @@ impl RingConnection {
         let done = if completion.more { None } else { self.receive.take() };
         if let Some(id) = completion.buffer {
             if !self.closing {
-                core.with_buffer(id, count, |input, cx| self.inner.feed(input, cx));
+                let follows = completion.nonempty;
+                core.with_buffer(id, count, |input, cx| self.inner.feed(input, follows, cx));
             }
             core.ring.recycle(id);
         }

@@ -31,7 +31,7 @@ use crate::driver::shutdown::StopSignal;
 use crate::driver::{
     Connected, Counters, DriverError, Options, TRIM_INTERVAL, WorkerHandle, accept_pause,
 };
-use crate::sys::listener::Listener;
+use crate::sys::listener::{self, Listener};
 use crate::wire::Pool;
 
 const QUIESCE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -63,7 +63,8 @@ pub struct Reactor<R: Ring = KernelRing> {
 }
 
 struct Acceptor {
-    listener: Listener,
+    /// `None` once the worker has taken its backlog and shuts down.
+    listener: Option<Listener>,
     factory: ConnectionFactory,
     accepting: bool,
     cancelled: bool,
@@ -318,8 +319,13 @@ impl<R: Ring> Reactor<R> {
             what: "prepare a listener for the ring",
             source,
         })?;
-        let acceptor =
-            Acceptor { listener, factory, accepting: false, cancelled: false, paused: None };
+        let acceptor = Acceptor {
+            listener: Some(listener),
+            factory,
+            accepting: false,
+            cancelled: false,
+            paused: None,
+        };
         self.acceptors.push(acceptor);
         Ok(())
     }
@@ -334,15 +340,27 @@ impl<R: Ring> Reactor<R> {
         }
         self.drain();
         let end = Instant::now() + self.options.drain_timeout;
-        while !(self.connections.is_empty() && self.acceptors.is_empty()) && Instant::now() < end {
+        while !self.is_drained() && Instant::now() < end {
             self.turn(Some(end))?;
         }
         Ok(self.core.counters.clone())
     }
 
+    fn is_drained(&self) -> bool {
+        let has_closed = |acceptor: &Acceptor| acceptor.listener.is_none();
+        self.connections.is_empty()
+            && self.waiting.is_empty()
+            && self.acceptors.iter().all(has_closed)
+    }
+
+    /// Begins the shutdown. Connections of the backlog come first, since their requests may have
+    /// been sent before it.
     fn drain(&mut self) {
         self.core.executor.shutdown.set();
-        self.waiting.clear();
+        for (number, acceptor) in self.acceptors.iter().enumerate() {
+            let backlog = acceptor.listener.iter().flat_map(listener::backlog);
+            self.waiting.extend(backlog.map(|socket| (number, socket)));
+        }
         for key in self.connections.keys() {
             if let Some(connection) = self.connections.get_mut(key) {
                 self.core.with_cx(|cx| connection.inner.drain(cx));
@@ -359,14 +377,17 @@ impl<R: Ring> Reactor<R> {
             let token = accept_token(number);
             if acceptor.accepting && !room && !std::mem::replace(&mut acceptor.cancelled, true) {
                 self.core.cancel(token);
-            } else if !acceptor.accepting && room && acceptor.paused.is_none() {
+            } else if !acceptor.accepting
+                && room
+                && acceptor.paused.is_none()
+                && let Some(listener) = &acceptor.listener
+            {
                 acceptor.accepting = true;
                 acceptor.cancelled = false;
-                self.core.push(Op::Accept { fd: acceptor.listener.as_raw_fd() }, token);
+                self.core.push(Op::Accept { fd: listener.as_raw_fd() }, token);
+            } else if !acceptor.accepting && draining {
+                acceptor.listener = None;
             }
-        }
-        if draining && self.acceptors.iter().all(|acceptor| !acceptor.accepting) {
-            self.acceptors.clear();
         }
     }
 
@@ -388,16 +409,18 @@ impl<R: Ring> Reactor<R> {
     }
 
     fn admit_waiting(&mut self) -> Result<(), DriverError> {
-        if self.core.executor.shutdown.is_set() {
-            self.waiting.clear();
-        }
         while self.connections.len() < self.options.connections_max() as usize
             && let Some((number, fd)) = self.waiting.pop_front()
         {
             self.core.counters.accept(&fd);
             match self.acceptors[number].factory.clone() {
                 ConnectionFactory::Machine(make) => {
-                    self.insert(fd, |_| make())?;
+                    let key = self.insert(fd, |_| make())?;
+                    if self.core.executor.shutdown.is_set()
+                        && let Some(connection) = self.connections.get_mut(key)
+                    {
+                        self.core.with_cx(|cx| connection.inner.drain(cx));
+                    }
                 }
                 ConnectionFactory::Service(serve) => {
                     let stream = self.insert_stream(fd)?;

@@ -52,6 +52,9 @@ pub struct ServerSpec {
     pub unsent_bytes_max: Option<u64>,
     #[serde(rename = "drain_timeout_ns", with = "nanoseconds::option")]
     pub drain_timeout: Option<Duration>,
+    /// Time in which requests sent before the stop may arrive.
+    #[serde(rename = "drain_grace_ns", with = "nanoseconds::option")]
+    pub drain_grace: Option<Duration>,
     #[serde(rename = "busy_poll_ns", with = "nanoseconds::option")]
     pub busy_poll: Option<Duration>,
     pub report: Option<PathBuf>,

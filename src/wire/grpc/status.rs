@@ -54,6 +54,7 @@ impl From<Refused> for Status {
             Refusal::NoSuchResource => Code::NotFound,
             Refusal::TooLarge => Code::ResourceExhausted,
             Refusal::Internal => Code::Internal,
+            Refusal::Unavailable => Code::Unavailable,
         };
         Status { code, text: detail }
     }

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
@@ -36,7 +36,10 @@ pub struct H1<H> {
     clock: DateClock,
     stage: Stage,
     timeout: ReadTimeout,
-    draining: bool,
+    /// End of the time in which requests may arrive that were sent before a shutdown.
+    drain_until: Option<Instant>,
+    /// More requests have arrived behind the one that is answered, or may have.
+    input_follows: bool,
     finished: bool,
 }
 
@@ -98,7 +101,16 @@ impl<H: Handler> H1<H> {
     pub fn new(handler: H, limits: Rc<Limits>, clock: DateClock) -> H1<H> {
         let stage = Stage::Head(HeadReader::default());
         let timeout = ReadTimeout::new();
-        H1 { handler, limits, clock, stage, timeout, draining: false, finished: false }
+        H1 {
+            handler,
+            limits,
+            clock,
+            stage,
+            timeout,
+            drain_until: None,
+            input_follows: false,
+            finished: false,
+        }
     }
 
     /// Advances over the front of `input`; returns the rest.
@@ -113,11 +125,11 @@ impl<H: Handler> H1<H> {
             Stage::Skip(skip) => skip.take(input),
         };
         let rest = stepped.map_err(|fault| self.fail(fault, cx))?;
-        self.end_stage(cx);
+        self.end_stage(rest, cx);
         Ok(rest)
     }
 
-    fn end_stage(&mut self, cx: &mut Context<'_>) {
+    fn end_stage(&mut self, rest: &[u8], cx: &mut Context<'_>) {
         let complete = match &self.stage {
             Stage::Head(_) => false,
             Stage::Body(_, _, body) => body.is_whole(),
@@ -128,11 +140,12 @@ impl<H: Handler> H1<H> {
         }
         match std::mem::replace(&mut self.stage, Stage::Head(HeadReader::default())) {
             Stage::Body(route, exchange, body) => {
+                let exchange = self.last(exchange, rest, cx.now);
                 self.answer(route, exchange, Received::Owned(body.into_slice()), cx);
             }
             _ => {
                 self.timeout.restart();
-                self.finished |= self.draining;
+                self.finished |= self.is_last(rest, cx.now);
             }
         }
     }
@@ -144,12 +157,20 @@ impl<H: Handler> H1<H> {
     ) -> Result<&'a [u8], WireError> {
         let WholeHead { head, bytes, rest } = whole;
         let framing = head.fields.framing();
-        let exchange = Exchange::new(&head);
+        let mut exchange = Exchange::new(&head);
         let routed = self.route(&head, bytes.bytes());
         let route = match routed {
             Ok(route) => route,
             Err(rejection) => return self.reject(rejection, &head, exchange, rest, cx),
         };
+        if self.drain_until.is_some() {
+            let after = match framing {
+                Framing::Length(len) => rest.get(usize::try_from(len).unwrap_or(usize::MAX)..),
+                Framing::None => Some(rest),
+                Framing::Chunked => None,
+            };
+            exchange = after.map_or(exchange, |after| self.last(exchange, after, cx.now));
+        }
         match framing {
             Framing::None => self.answer(route, exchange, Received::Borrowed(&[]), cx),
             Framing::Length(len) if len <= rest.len() as u64 => {
@@ -231,6 +252,9 @@ impl<H: Handler> H1<H> {
             head.fields.expect == Expect::Nothing || head.fields.framing() == Framing::None;
         let skip = SkippedBody::new(head.fields.framing(), SKIPPED_BYTES_MAX).filter(|_| in_step);
         exchange.keep_alive &= skip.is_some() && rejection.status != StatusCode::PAYLOAD_TOO_LARGE;
+        if skip.as_ref().is_some_and(SkippedBody::is_done) {
+            exchange = self.last(exchange, rest, cx.now);
+        }
         self.send_text(&rejection, exchange, cx);
         self.timeout.sends();
         if rejection.status == StatusCode::PAYLOAD_TOO_LARGE {
@@ -247,14 +271,13 @@ impl<H: Handler> H1<H> {
     fn answer(
         &mut self,
         route: Route,
-        mut exchange: Exchange,
+        exchange: Exchange,
         body: Received<'_>,
         cx: &mut Context<'_>,
     ) {
         let mut answer = cx.pool.take(body.bytes().len());
         match self.handler.answer(route, body.bytes(), &mut answer) {
             Ok(response) => {
-                exchange.keep_alive &= !self.draining;
                 let head = ResponseHead {
                     status: StatusCode::OK,
                     content_type: response.content_type,
@@ -272,8 +295,7 @@ impl<H: Handler> H1<H> {
         self.timeout.sends();
     }
 
-    fn send_text(&mut self, rejection: &Rejection, mut exchange: Exchange, cx: &mut Context<'_>) {
-        exchange.keep_alive &= !self.draining;
+    fn send_text(&mut self, rejection: &Rejection, exchange: Exchange, cx: &mut Context<'_>) {
         let empty = rejection.text.is_empty();
         let head = ResponseHead {
             status: rejection.status,
@@ -304,12 +326,27 @@ impl<H: Handler> H1<H> {
         WireError::violation(PROTOCOL, fault.what)
     }
 
+    /// Returns true if no further request will be answered, as the server shuts down.
+    fn is_last(&self, rest: &[u8], now: Instant) -> bool {
+        let is_over = self.drain_until.is_some_and(|until| until <= now);
+        is_over && rest.is_empty() && !self.input_follows
+    }
+
+    /// Lets the response close the connection if the request, before `rest`, is the last one.
+    fn last(&self, mut exchange: Exchange, rest: &[u8], now: Instant) -> Exchange {
+        exchange.keep_alive &= !self.is_last(rest, now);
+        exchange
+    }
+
     fn is_idle(&self) -> bool {
         matches!(&self.stage, Stage::Head(reader) if reader.is_empty())
     }
 
     fn wait(&mut self, bytes: usize, now: Instant) {
         let phase = match &self.stage {
+            Stage::Head(reader) if reader.is_empty() && self.drain_until.is_some() => {
+                Phase::Draining
+            }
             Stage::Head(reader) if reader.is_empty() => Phase::Idle,
             Stage::Head(_) => Phase::Head,
             Stage::Body(..) | Stage::Skip(_) => Phase::Body,
@@ -358,7 +395,7 @@ impl<H: Handler> Machine for H1<H> {
         let Stage::Body(_, _, body) = &mut self.stage else { return Ok(()) };
         let gained = body.repay(buffer);
         if gained > 0 {
-            self.end_stage(cx);
+            self.end_stage(&[], cx);
             self.wait(gained, cx.now);
         }
         Ok(())
@@ -378,13 +415,24 @@ impl<H: Handler> Machine for H1<H> {
         Err(WireError::truncated(PROTOCOL))
     }
 
-    fn drain(&mut self, _cx: &mut Context<'_>) {
-        self.draining = true;
-        self.finished |= self.is_idle();
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        self.drain_until = Some(cx.now + self.limits.drain_grace);
+        self.handler.drain();
+        if self.is_idle() {
+            self.wait(0, cx.now);
+        }
+    }
+
+    fn input_follows(&mut self, follows: bool) {
+        self.input_follows = follows;
     }
 
     fn deadline(&self) -> Option<Instant> {
         if self.finished { None } else { self.timeout.deadline() }
+    }
+
+    fn paused(&mut self, time: Duration) {
+        self.timeout.pause(time);
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
@@ -393,7 +441,7 @@ impl<H: Handler> Machine for H1<H> {
         }
         let Some(phase) = self.timeout.expire(cx.now, &self.limits) else { return Ok(()) };
         let what = match phase {
-            Phase::Idle => {
+            Phase::Idle | Phase::Draining => {
                 self.finished = true;
                 return Ok(());
             }

@@ -180,6 +180,7 @@ impl<H: Handler> Machine for H2<H> {
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) {
+        self.handler.drain();
         if !self.connection.is_finished() {
             self.shutdown.begin(cx);
         }
