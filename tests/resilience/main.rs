@@ -16,6 +16,7 @@ mod extremes;
 mod honest;
 mod http2;
 mod limits;
+mod memory;
 mod panics;
 mod shutdown;
 

@@ -101,8 +101,7 @@ impl RecvBuffer {
         self.buffer.capacity()
     }
 
-    #[cfg(test)]
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
 

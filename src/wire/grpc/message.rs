@@ -6,12 +6,17 @@
 //! | flag   | length (u32 be)| length bytes of message        flag 1: compressed
 //! +--------+---------------+---------------- ...
 //! ```
-//! The buffer of a [`MessageReader`] grows only by bytes that have arrived, never past the limit.
+//! The buffer of a [`MessageReader`] grows only by bytes that have arrived, never past the limit. A
+//! long message gets its buffer with its first [`FIRST_BYTES`], or for a loan; until then its bytes
+//! lie in a small one. So a thousand announced messages of a connection touch no memory.
 
 use super::status::{Code, Status};
 use crate::wire::buffers::{Loan, Pool, PooledBuf, RecvBuffer, Slice};
 
 pub const PREFIX_BYTES: usize = 5;
+
+/// Bytes of a message that justify its own buffer, which touches a page at least.
+const FIRST_BYTES: usize = 4096;
 
 /// Reader of the one message of a unary call, whose content may be cut anywhere. A long piece is
 /// received straight into the message's buffer, which is lent for it.
@@ -23,6 +28,8 @@ pub struct MessageReader {
     prefix_len: usize,
     announced: usize,
     message: RecvBuffer,
+    /// False while `message` is empty or small.
+    has_buffer: bool,
 }
 
 pub fn prefix(len: u32) -> [u8; PREFIX_BYTES] {
@@ -87,21 +94,46 @@ impl MessageReader {
                 return Ok(false);
             }
             self.announced = message_len(&self.prefix, self.encoded, self.limit)?;
-            self.message = RecvBuffer::new(self.announced, pool);
             completes_prefix = true;
         }
         let remaining = self.remaining();
         if chunk.len() > remaining {
             return Err(second_message());
         }
+        if !self.has_buffer && !chunk.is_empty() {
+            self.choose_buffer(chunk.len(), pool);
+        }
         self.message.append(chunk, remaining);
         Ok(completes_prefix)
     }
 
-    pub fn lend(&mut self, most: usize) -> Option<Loan> {
+    /// Makes the buffer for `more` bytes that follow: a small one, or that of the message.
+    fn choose_buffer(&mut self, more: usize, pool: &Pool) {
+        let len = self.message.len() + more;
+        if len < FIRST_BYTES.min(self.announced) {
+            if self.message.len() == 0 {
+                self.message = RecvBuffer::from(pool.take(more));
+            }
+        } else {
+            self.make_buffer(pool);
+        }
+    }
+
+    fn make_buffer(&mut self, pool: &Pool) {
+        let small = std::mem::replace(&mut self.message, RecvBuffer::new(self.announced, pool));
+        if small.len() > 0 {
+            self.message.append(small.bytes(), self.announced);
+        }
+        self.has_buffer = true;
+    }
+
+    pub fn lend(&mut self, most: usize, pool: &Pool) -> Option<Loan> {
         let remaining = self.remaining();
         if self.prefix_len < PREFIX_BYTES || most > remaining {
             return None;
+        }
+        if !self.has_buffer {
+            self.make_buffer(pool);
         }
         self.message.lend(remaining, most)
     }
@@ -226,14 +258,33 @@ mod tests {
     }
 
     #[test]
+    fn an_announced_message_takes_a_buffer_when_it_comes() {
+        let (mut reader, pool) = (MessageReader::new(usize::MAX, false), Pool::default());
+        let whole: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
+        drop(pool.adopt(Vec::with_capacity(200_000)));
+        reader.feed(&prefix(whole.len() as u32), &pool).unwrap();
+        assert_eq!((reader.message.capacity(), pool.idle_bytes()), (0, 200_000));
+        let (first, rest) = whole.split_at(FIRST_BYTES - 1);
+        for byte in first {
+            reader.feed(&[*byte], &pool).unwrap();
+        }
+        assert!(reader.message.capacity() < 2 * FIRST_BYTES);
+        assert_eq!(pool.idle_bytes(), 200_000);
+        reader.feed(&rest[..1], &pool).unwrap();
+        assert_eq!(pool.idle_bytes(), 0, "now the message has a buffer of its own");
+        reader.feed(&rest[1..], &pool).unwrap();
+        assert_eq!(reader.finish().unwrap().as_ref(), whole);
+    }
+
+    #[test]
     fn a_long_piece_is_lent_and_an_announced_length_costs_little() {
         let (mut reader, pool) = (MessageReader::new(usize::MAX, false), Pool::default());
-        assert!(reader.lend(1).is_none(), "nothing is known yet");
+        assert!(reader.lend(1, &pool).is_none(), "nothing is known yet");
         reader.feed(&prefix(u32::MAX), &pool).unwrap();
         assert!(reader.message.capacity() <= 64 * 1024);
         let mut got = 0;
         while got < 1_000_000 {
-            let Loan { mut buffer, want } = reader.lend(300_000).expect("it is long enough");
+            let Loan { mut buffer, want } = reader.lend(300_000, &pool).expect("it is long enough");
             assert!(buffer.capacity() - buffer.len() >= want && want <= 300_000);
             assert!(buffer.capacity() <= (2 * buffer.len()).max(64 * 1024) + 4096);
             let len = buffer.len() + want;
@@ -242,6 +293,6 @@ mod tests {
             reader.repay(buffer);
         }
         assert_eq!(reader.remaining(), u32::MAX as usize - got);
-        assert!(reader.lend(u32::MAX as usize).is_none(), "a frame longer than the message");
+        assert!(reader.lend(u32::MAX as usize, &pool).is_none(), "a frame longer than the message");
     }
 }

@@ -209,8 +209,8 @@ impl Client for H2Client {
         self.run(Ok(()), input, cx, sink)
     }
 
-    fn lend(&mut self, _: &Pool) -> Option<Loan> {
-        self.connection.lend()
+    fn lend(&mut self, pool: &Pool) -> Option<Loan> {
+        self.connection.lend(pool)
     }
 
     fn repay(

@@ -3,11 +3,11 @@
 use super::Connection;
 use super::stage::{OpenLoan, Stage};
 use crate::wire::h2::error::Fault;
-use crate::wire::{Context, DIRECT_BYTES_MIN, Loan, PooledBuf};
+use crate::wire::{Context, DIRECT_BYTES_MIN, Loan, Pool, PooledBuf};
 
 impl<T: Default> Connection<T> {
     /// Offers the buffer of a message with a long piece due in the current frame.
-    pub(crate) fn lend(&mut self) -> Option<Loan> {
+    pub(crate) fn lend(&mut self, pool: &Pool) -> Option<Loan> {
         let Stage::Data(frame) = &mut self.stage else { return None };
         if self.open_loan.is_some() || (frame.left < DIRECT_BYTES_MIN && !frame.direct) {
             return None;
@@ -16,7 +16,7 @@ impl<T: Default> Connection<T> {
         if inbound.is_stream() {
             return None;
         }
-        let loan = inbound.message()?.lend(frame.left)?;
+        let loan = inbound.message()?.lend(frame.left, pool)?;
         frame.direct = true;
         self.open_loan = Some(OpenLoan { stream: frame.stream, len: loan.buffer.len() });
         Some(loan)

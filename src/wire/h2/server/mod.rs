@@ -153,8 +153,8 @@ impl<H: Handler> Machine for H2<H> {
         self.run(Ok(()), input, cx)
     }
 
-    fn lend(&mut self, _: &Pool) -> Option<Loan> {
-        self.connection.lend()
+    fn lend(&mut self, pool: &Pool) -> Option<Loan> {
+        self.connection.lend(pool)
     }
 
     fn repay(&mut self, buffer: PooledBuf, cx: &mut Context<'_>) -> Result<(), WireError> {
