@@ -9,7 +9,7 @@
 //!
 //! While a response is being sent no phase ends: the peer may be busy with reading, and the driver
 //! has a deadline for that. The phase starts again when all has been sent. A driver may notice that
-//! late, so there is a deadline meanwhile; it passes without an effect if it comes too early.
+//! late, so the last deadline stays meanwhile; it passes without an effect if it comes too early.
 
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,10 @@ impl ReadTimeout {
     /// Notes the phase after `bytes` have arrived.
     #[inline]
     pub(super) fn wait(&mut self, phase: Phase, bytes: usize, now: Instant, limits: &Limits) {
-        let is_same = std::mem::replace(&mut self.phase, phase) == phase && !self.is_sending;
+        let is_same = std::mem::replace(&mut self.phase, phase) == phase;
+        if self.is_sending && self.progress.is_some() {
+            return;
+        }
         let pace = pace(phase, limits);
         match (&mut self.progress, phase) {
             (Some(_), Phase::Head) if is_same => {}
