@@ -1,6 +1,6 @@
 //! A server survives its own faults and hostile peers, and spares honest ones: a panic costs one
-//! request, no setting is too large, deadlines hold, limits leave room, and a shutdown loses nothing. Each promise is checked
-//! through the real drivers.
+//! request, no setting is too large, deadlines hold, limits leave room, memory follows the bytes
+//! that came, and a shutdown loses nothing. Each promise is checked through the real drivers.
 
 #[path = "../peers/grpc.rs"]
 mod grpc;
