@@ -73,8 +73,11 @@ impl Encodings {
     }
 
     pub(super) fn title(&self) -> String {
-        let (array, connections) = (units::array(&self.array), self.connections);
-        format!("What each encoding costs: {array}, {connections} connections, one request on each")
+        let load = match self.connections {
+            1 => "one connection, one request on it".to_owned(),
+            count => format!("{count} connections, one request on each"),
+        };
+        format!("What each encoding costs: {}, {load}", units::array(&self.array))
     }
 
     pub(super) fn render(&self, width: usize) -> String {

@@ -96,6 +96,17 @@ fn encodings_are_compared_with_npy_and_servers_with_the_cheapest() {
     assert_figure(&text, "axum              npy", 1.20);
     assert!(line(&text, "msgpack").contains("= 1.0"), "{text}");
     assert!(line(&text, "our HTTP/1.1").trim_end().ends_with(" 1"), "{text}");
+    assert!(text.contains("8 connections, one request on each"), "{text}");
+}
+
+#[test]
+fn one_connection_is_no_plural() {
+    let mut run = run();
+    for trial in run.trials.iter_mut().filter(|trial| trial.connections == 8) {
+        (trial.connections, trial.in_flight) = (1, 1);
+    }
+    let text = text(&run);
+    assert!(text.contains("one connection, one request on it"), "{text}");
 }
 
 #[test]
