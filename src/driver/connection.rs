@@ -61,6 +61,7 @@ pub(crate) struct Connection {
     batch: Batch,
     loan: Option<Loan>,
     loan_is_out: bool,
+    has_lent: bool,
     state: State,
     /// Unsent bytes at which reading stops; it resumes at half of them.
     outbox_bytes_max: usize,
@@ -85,6 +86,7 @@ impl Connection {
             batch: Batch::default(),
             loan: None,
             loan_is_out: false,
+            has_lent: false,
             state: State::Open,
             outbox_bytes_max: options.outbox_bytes_max,
             send_pace: options.send_pace,
@@ -137,8 +139,15 @@ impl Connection {
         self.state == State::Open
     }
 
+    #[cfg(test)]
     pub(crate) fn has_loan(&self) -> bool {
         self.loan.is_some()
+    }
+
+    /// Returns true if the machine has lent a buffer since the last call, even if that is full by
+    /// now.
+    pub(crate) fn has_lent(&mut self) -> bool {
+        std::mem::take(&mut self.has_lent)
     }
 
     /// Takes the machine's buffer; [`Connection::received`] returns it.
@@ -391,6 +400,7 @@ impl Connection {
         let lent = self.loan_is_out || self.loan.is_some();
         if self.state == State::Open && !self.ended && !lent {
             self.loan = self.machine.lend(cx.pool);
+            self.has_lent |= self.loan.is_some();
         }
     }
 

@@ -176,6 +176,8 @@ fn bytes_from_elsewhere_fill_a_loan_in_order() {
     assert!(scene.connection.has_loan());
     scene.feed(b"cdef");
     assert!(!scene.connection.has_loan());
+    assert!(scene.connection.has_lent(), "a driver learns of a loan that was full at once");
+    assert!(!scene.connection.has_lent(), "once");
     let mut slices = [std::io::IoSlice::new(&[]); 4];
     let filled = scene.connection.batch(scene.now).slices(&mut slices);
     assert_eq!(

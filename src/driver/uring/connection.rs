@@ -7,8 +7,8 @@
 //! ```
 //! Small messages arrive by one multishot receive into provided buffers. When the machine lends the
 //! buffer of a large message, that receive is cancelled; bytes that it still delivers are copied
-//! into the loan. From then on reads go one at a time: a short one for the next head and a direct
-//! one for the body, until [`ONCE_READS`] short ones in a row saw no loan.
+//! into the loan, perhaps all of them. From then on reads go one at a time: a short one for the next
+//! head and a direct one for the body, until [`ONCE_READS`] short ones in a row saw no loan.
 //!
 //! Invariant: while an operation is in flight, the connection is not dropped, and the memory of the
 //! operation (the loan in `receive`, the batch in `inner`, the list in `send`) is neither moved nor
@@ -158,12 +158,15 @@ impl RingConnection {
     }
 
     fn settle_receive<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
-        let wanted = self.inner.wants_input();
+        let (wanted, has_lent) = (self.inner.wants_input(), self.inner.has_lent());
+        if has_lent {
+            self.once_reads_left = ONCE_READS;
+        }
         let obsolete = match &self.receive {
             None if wanted => return self.start_receive(key, core),
             None => false,
             Some(receive) => match receive.target {
-                Target::Multi => !wanted || self.inner.has_loan(),
+                Target::Multi => !wanted || has_lent,
                 Target::Once => false,
                 Target::Loan(_) => !self.inner.is_open(),
             },
@@ -176,7 +179,6 @@ impl RingConnection {
     fn start_receive<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
         let (fd, wait_first) = (self.fd.as_raw_fd(), self.drained);
         let (target, op) = if let Some(mut loan) = self.inner.take_loan() {
-            self.once_reads_left = ONCE_READS;
             let room = loan.buffer.spare_capacity_mut();
             debug_assert!((1..=room.len()).contains(&loan.want));
             let len = loan.want.min(room.len()).min(i32::MAX as usize) as u32;
