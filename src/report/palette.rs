@@ -1,22 +1,45 @@
-//! Colours of the layers, the same in every picture.
+//! Colours of everything that is drawn, in one table, for a light page and for a dark one.
 //!
-//! A hue stands for a group of layers: green for the codecs and the echo, yellow to red for the
-//! protocols, violet for memory in the program, blue for the kernel. Each colour has a form for a
-//! light page with dark text and one for a dark page with light text.
+//! Style sheets name a colour as a CSS variable, `var(--ink)`. A page declares the variables. A
+//! picture that stands alone has the values in their place, because programs other than browsers
+//! do not know variables.
+//!
+//! The hue of a layer stands for a group of layers: green for the codecs and the echo, yellow to
+//! red for the protocols, violet for memory in the program, blue for the kernel. Text can be read
+//! on each of them.
 
 use crate::axis::Layer;
 
-/// Class of a function that has no layer of its own.
+/// Class of an area that has no layer.
 pub(super) const WITHOUT_LAYER: &str = "no-layer";
 
-/// Fills of an area with text on it, as `#rrggbb`.
+/// Colour as `#rrggbb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fill {
+struct Colour {
     light: &'static str,
     dark: &'static str,
 }
 
-fn fill(layer: Layer) -> Fill {
+/// Grounds, text, and kinds of servers. Text has a contrast of 4.5 or more on `paper` and `card`.
+const NAMED: [(&str, &str, &str); 15] = [
+    ("paper", "#ffffff", "#0d1117"),
+    ("card", "#f6f8fa", "#151b23"),
+    ("ink", "#1f2328", "#e6edf3"),
+    ("muted", "#59636e", "#9198a1"),
+    ("rule", "#d1d9e0", "#3d444d"),
+    ("link", "#0550ae", "#4493f8"),
+    ("warning", "#7d4e00", "#d29922"),
+    ("ours", "#0969da", "#4493f8"),
+    ("standard", "#d2691e", "#e8833a"),
+    ("best", "#fbe3c6", "#3a2610"),
+    ("best-edge", "#b85c00", "#f0a04b"),
+    ("between", "#8c959f", "#767f8a"),
+    ("external", "#8250df", "#a371f7"),
+    ("heat", "#e07b16", "#d9771a"),
+    (WITHOUT_LAYER, "#eaeef2", "#262c36"),
+];
+
+fn of_layer(layer: Layer) -> Colour {
     let (light, dark) = match layer {
         Layer::CodecDecode => ("#86d19b", "#2b693a"),
         Layer::CodecEncode => ("#c3e4a1", "#456b25"),
@@ -37,29 +60,53 @@ fn fill(layer: Layer) -> Fill {
         Layer::Interpreter => ("#d9b48f", "#6e4d2c"),
         Layer::Unattributed => ("#c8ccd1", "#4b5157"),
     };
-    Fill { light, dark }
+    Colour { light, dark }
 }
 
-/// Returns the class of an area of `layer`.
+/// Returns the class of an area of `layer`, which is the name of its colour too.
 pub(super) fn class(layer: Layer) -> String {
     let letters = layer.name().chars().filter(|letter| letter.is_alphanumeric() || *letter == ' ');
     letters.map(|letter| if letter == ' ' { '-' } else { letter.to_ascii_lowercase() }).collect()
 }
 
-/// Returns the rules of a style sheet for all classes, which follow the reader's choice of light or
-/// dark.
-pub(super) fn style() -> String {
-    let rules = |indent: &str, colour: &dyn Fn(Fill) -> &'static str| -> String {
-        let rule =
-            |layer| format!("{indent}.{} {{ fill: {} }}\n", class(layer), colour(fill(layer)));
-        Layer::ALL.into_iter().map(rule).collect()
+/// Returns a rule for the class of each layer, which gives its colour to `properties`.
+pub(super) fn layer_rules(properties: &[&str]) -> String {
+    let rule = |layer| {
+        let class = class(layer);
+        let values: Vec<String> =
+            properties.iter().map(|property| format!("{property}: var(--{class})")).collect();
+        format!(".{class} {{ {} }}\n", values.join("; "))
     };
-    format!(
-        "{}.{WITHOUT_LAYER} {{ fill: #eaeef2 }}\n\
-         @media (prefers-color-scheme: dark) {{\n{}  .{WITHOUT_LAYER} {{ fill: #262c36 }}\n}}\n",
-        rules("", &|fill| fill.light),
-        rules("  ", &|fill| fill.dark),
-    )
+    Layer::ALL.into_iter().map(rule).collect()
+}
+
+/// Returns the declarations of all variables: those on a light ground, and those on a dark one.
+pub(super) fn variables() -> [String; 2] {
+    let all = |value: fn(Colour) -> &'static str| -> String {
+        colours().map(|(name, colour)| format!("--{name}:{};", value(colour))).collect()
+    };
+    [all(|colour| colour.light), all(|colour| colour.dark)]
+}
+
+/// Replaces the variables of the style sheet of a picture by their values, and adds the rules for
+/// readers who choose a dark ground.
+pub(super) fn style_of_picture(style: &str) -> String {
+    let filled = |value: fn(Colour) -> &'static str| {
+        colours().fold(style.to_owned(), |style, (name, colour)| {
+            style.replace(&format!("var(--{name})"), value(colour))
+        })
+    };
+    let (light, dark) = (filled(|colour| colour.light), filled(|colour| colour.dark));
+    // A rule without a colour is the same in both.
+    let coloured: String =
+        dark.lines().filter(|rule| rule.contains('#')).map(|rule| format!("  {rule}\n")).collect();
+    format!("{light}@media (prefers-color-scheme: dark) {{\n{coloured}}}\n")
+}
+
+fn colours() -> impl Iterator<Item = (String, Colour)> {
+    let named = NAMED.into_iter();
+    let named = named.map(|(name, light, dark)| (name.to_owned(), Colour { light, dark }));
+    named.chain(Layer::ALL.into_iter().map(|layer| (class(layer), of_layer(layer))))
 }
 
 #[cfg(test)]
@@ -86,14 +133,22 @@ mod tests {
         (one.max(other) + 0.05) / (one.min(other) + 0.05)
     }
 
+    fn named(name: &str) -> Colour {
+        colours().find(|(known, _)| known == name).expect("a colour of the table").1
+    }
+
     #[test]
-    fn text_can_be_read_on_every_colour() {
-        for layer in Layer::ALL {
-            let Fill { light, dark } = fill(layer);
-            // Text colours of report/answer/picture/style.css.
-            for (area, text) in [(light, "#1f2328"), (dark, "#e6edf3")] {
-                let contrast = contrast(area, text);
-                assert!(contrast >= CONTRAST_MIN, "{layer}: {area} has {contrast:.2}");
+    fn text_can_be_read_on_every_ground_and_layer() {
+        let grounds = ["paper", "card"];
+        let texts = ["ink", "muted", "link", "warning"];
+        let on_grounds = grounds.iter().flat_map(|ground| texts.map(|text| (text, named(ground))));
+        let on_layers = Layer::ALL.into_iter().map(|layer| ("ink", of_layer(layer)));
+        for (text, ground) in on_grounds.chain(on_layers).chain([("ink", named(WITHOUT_LAYER))]) {
+            let text_colour = named(text);
+            for (one, other) in [(text_colour.light, ground.light), (text_colour.dark, ground.dark)]
+            {
+                let contrast = contrast(one, other);
+                assert!(contrast >= CONTRAST_MIN, "{text} {one} on {other}: {contrast:.2}");
             }
         }
     }
@@ -104,9 +159,23 @@ mod tests {
             Layer::ALL.into_iter().map(part).collect::<BTreeSet<String>>().len()
         };
         assert_eq!(all(&class), Layer::ALL.len());
-        assert_eq!(all(&|layer| fill(layer).light.to_owned()), Layer::ALL.len());
-        assert_eq!(all(&|layer| fill(layer).dark.to_owned()), Layer::ALL.len());
+        assert_eq!(all(&|layer| of_layer(layer).light.to_owned()), Layer::ALL.len());
+        assert_eq!(all(&|layer| of_layer(layer).dark.to_owned()), Layer::ALL.len());
         assert_eq!(class(Layer::KernelRing), "kernel-ring-epoll");
-        assert!(style().contains(".http-framing { fill: #ee7f6d }"), "{}", style());
+        let names: BTreeSet<String> = colours().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), NAMED.len() + Layer::ALL.len(), "a name has two colours");
+    }
+
+    #[test]
+    fn a_picture_has_values_in_the_place_of_variables() {
+        let style = style_of_picture(".a { fill: var(--ink) }\n.b { rx: 2px }\n");
+        assert_eq!(
+            style,
+            ".a { fill: #1f2328 }\n.b { rx: 2px }\n\
+             @media (prefers-color-scheme: dark) {\n  .a { fill: #e6edf3 }\n}\n"
+        );
+        let layers = style_of_picture(&layer_rules(&["fill"]));
+        assert!(layers.contains(".http-framing { fill: #ee7f6d }"), "{layers}");
+        assert!(layers.contains("  .http-framing { fill: #963a2f }"), "{layers}");
     }
 }

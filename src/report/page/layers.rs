@@ -1,53 +1,18 @@
 //! Layers inside each rung, for loads with profiled servers: a table, and a strip of colours.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::axis::Layer;
 
+use super::super::answer::load_cells::LoadCells;
 use super::super::markup::escape;
+use super::super::palette;
 use super::super::profile::RungLayers;
 use super::super::units;
 use super::chart::{Chart, Scale};
 use super::heat::breakable;
 use super::subject::{Subject, load_anchor};
-
-/// Groups of layers that share a colour, in the order of a strip.
-const GROUPS: [(&str, &str, &[Layer]); 5] = [
-    ("codec", "codec", &[Layer::CodecDecode, Layer::CodecEncode]),
-    (
-        "program",
-        "RPC: application, gRPC, framework, HTTP framing, runtime",
-        &[
-            Layer::Application,
-            Layer::GrpcSemantics,
-            Layer::Framework,
-            Layer::HttpFraming,
-            Layer::Runtime,
-            Layer::Interpreter,
-        ],
-    ),
-    (
-        "memory",
-        "memory: allocator, copies, page faults",
-        &[Layer::Allocator, Layer::UserCopies, Layer::PageFaults],
-    ),
-    (
-        "kernel",
-        "kernel: system calls, sockets, copies, ring, scheduler, interrupts",
-        &[
-            Layer::SystemCallEntry,
-            Layer::KernelSocket,
-            Layer::KernelCopy,
-            Layer::KernelRing,
-            Layer::Scheduler,
-            Layer::Interrupts,
-        ],
-    ),
-    ("unattributed", "unattributed", &[Layer::Unattributed]),
-];
-
-/// Opacity of the last layer of a group; the first one is opaque.
-const OPACITY_LAST: f64 = 0.45;
 
 /// Draws the layers of a rung as one bar as long as its cost.
 pub(super) fn strip(
@@ -58,24 +23,26 @@ pub(super) fn strip(
     (top, height): (f64, f64),
 ) {
     let mut from = 0.0;
-    for (class, _, members) in GROUPS {
-        for (index, layer) in members.iter().enumerate() {
-            let Some((_, share)) = layers.layers.get(layer) else { continue };
-            let to = from + share * cost_ns;
-            let step = (1.0 - OPACITY_LAST) * index as f64 / members.len() as f64;
-            chart.faded_bar(class, (scale.x(from), scale.x(to)), (top, height), 1.0 - step);
-            from = to;
-        }
+    for (layer, (_, share)) in &layers.layers {
+        let to = from + share * cost_ns;
+        chart.bar(&palette::class(*layer), (scale.x(from), scale.x(to)), (top, height));
+        from = to;
     }
 }
 
-/// Returns the meaning of the colours of a strip.
-pub(super) fn legend() -> String {
-    let entry = |(class, words, _): (&str, &str, &[Layer])| {
-        format!("<li><i class=\"key {class}\"></i>{words}</li>")
+/// Returns the colours of the layers that `are_there`.
+pub(super) fn legend(are_there: &BTreeSet<Layer>) -> String {
+    let entry = |layer: &Layer| {
+        format!("<li><i class=\"key layer {}\"></i>{}</li>", palette::class(*layer), layer.name())
     };
-    let entries: String = GROUPS.into_iter().map(entry).collect();
+    let entries: String = are_there.iter().map(entry).collect();
     format!("<ul class=\"legend\">{entries}</ul>\n")
+}
+
+/// Returns the layers of all profiled servers.
+pub(super) fn all(subject: &Subject<'_>) -> BTreeSet<Layer> {
+    let profiles = subject.loads.iter().flat_map(LoadCells::profiles);
+    profiles.flat_map(|profile| profile.layers.into_keys()).collect()
 }
 
 /// Returns a table of layers for each load with profiles; empty for a run without.
@@ -133,18 +100,5 @@ fn cell(profile: &RungLayers, layer: Layer) -> String {
             format!("<td class=\"h{shade}\"{range}>{time}<small>{percent}</small></td>")
         }
         None => format!("<td class=\"h{shade}\">{percent}</td>"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_layer_has_one_colour() {
-        for layer in Layer::ALL {
-            let groups = GROUPS.iter().filter(|(_, _, members)| members.contains(&layer));
-            assert_eq!(groups.count(), 1, "{}", layer.name());
-        }
     }
 }

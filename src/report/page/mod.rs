@@ -153,5 +153,5 @@ fn grid(figures: &str) -> String {
 }
 
 /// SHA-256 of the style and of the script, by which the policy of the page allows them.
-const STYLE_HASH: &str = "X1PZ/CYTZahIk42DNGT/hTZSGLe0FCLp39XdxNwaVYQ=";
+const STYLE_HASH: &str = "opvEJEbVtFbQ4L6bxFOjFGAPgSoY248X2un/8L0gu0w=";
 const SCRIPT_HASH: &str = "TZLDRzpKL94JBvMzg52FABr+cKEFkUnMuk3f7/TfHQw=";

@@ -86,14 +86,11 @@ pub(super) fn waterfalls(subject: &Subject<'_>, shown: usize, left_out: usize) -
             "<p>{left_out} more are left out; <a href=\"#all\">the table</a> has their cells.</p>\n"
         ));
     }
-    match profiled(subject) {
-        true => html + "<p>The strip below a rung shows its layers.</p>\n" + &layers::legend(),
-        false => html,
+    let layers = layers::all(subject);
+    if layers.is_empty() {
+        return html;
     }
-}
-
-fn profiled(subject: &Subject<'_>) -> bool {
-    subject.loads.iter().any(|load| !load.profiles().is_empty())
+    html + "<p>The strip below a rung shows its layers.</p>\n" + &layers::legend(&layers)
 }
 
 pub(super) fn sizes(subject: &Subject<'_>) -> String {

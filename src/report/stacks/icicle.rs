@@ -96,7 +96,7 @@ pub fn render(profiled: &Profiled, size: &Size) -> String {
     let bottom = draw(&mut svg, &layers, size, all, y + LINE);
     svg.document(
         (size.width, bottom + MARGIN),
-        &(STYLE.to_owned() + &palette::style()),
+        &palette::style_of_picture(&(STYLE.to_owned() + &palette::layer_rules(&["fill"]))),
         &title,
         &note,
     )

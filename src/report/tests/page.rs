@@ -187,8 +187,8 @@ fn profiled_rungs_have_their_layers_in_a_table_and_below_the_rung() {
     let layers = section(&page, "layers");
     assert!(layers.contains(">HTTP framing</th>") && layers.contains("4.00 µs"), "{layers}");
     let waterfall = section(&page, "waterfall");
-    assert!(waterfall.matches("class=\"program\"").count() >= 3, "{waterfall}");
-    assert!(waterfall.contains("class=\"key program\""), "{waterfall}");
+    assert!(waterfall.matches("<rect class=\"http-framing\"").count() == 3, "{waterfall}");
+    assert!(waterfall.contains("class=\"key layer http-framing\""), "{waterfall}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod layers;
 mod rows;
 
 use super::super::Run;
+use super::super::palette;
 use super::super::svg::Svg;
 use super::super::wrap::wrap;
 use super::load_cells::Ratio;
@@ -50,7 +51,8 @@ pub(super) fn render(run: &Run, answer: &Answer<'_>) -> String {
         .into_iter()
         .map(|(name, sentences)| format!("{name}: {sentences}"))
         .collect();
-    svg.document((WIDTH, y + LEFT), STYLE, TITLE, &description.join("\n"))
+    let style = palette::style_of_picture(STYLE);
+    svg.document((WIDTH, y + LEFT), &style, TITLE, &description.join("\n"))
 }
 
 /// Draws title, machine, warnings and legend. Returns the lower edge.
