@@ -128,12 +128,14 @@
 //!         picture/      the tables as an SVG
 //!                       [bar choice encodings layers rows]
 //!     stacks/           call stacks of profiles for other viewers, and as a picture
-//!                       [collapsed firefox icicle]
+//!                       [collapsed firefox icicle tree]
 //!     page/             one page of HTML with all that a run shows, and its records
-//!                       [cells chart dots environment figure heat kind layers sizes subject text
-//!                       theme waterfall]
+//!                       [cells chart closure dots environment figure heat kind layers
+//!                       selector sizes subject text theme waterfall]
+//!         icicles/      functions inside each layer, folded until they fit
+//!                       [draw element fold]
 //!         records/      records packed into a page, and read back
-//!                       [columns condense]
+//!                       [columns condense slot]
 //! cli/                  flags of the programs, and all output
 //!                       [advise compare exec external interrupt ladder lane_children lanes load
 //!                       measure ndecho old_names output profile progress run_folder run_lanes

@@ -15,6 +15,9 @@ const MAIN: &str = "docs/results/main";
 /// Record with every kind of row.
 const EVERY_ROW: &str = "tests/data/report/records.jsonl";
 
+/// First five launches of a ladder whose servers were sampled, with call stacks.
+const SAMPLED: &str = "tests/data/page/attribute";
+
 fn ndecho(args: &[&str]) -> Output {
     Command::new(NDECHO).args(args).output().expect("it runs")
 }
@@ -81,6 +84,42 @@ fn pictures_are_files_with_their_figures() {
     for name in names {
         assert!(fs::read_to_string(name).expect("it was written").len() > 50, "{name}");
     }
+}
+
+#[test]
+fn icicles_of_a_folder_are_in_its_page_and_in_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = page(&folder, SAMPLED);
+    let html = fs::read_to_string(&page).expect("it was written");
+    assert!(html.len() <= ndecho::report::page::PAGE_BYTES_MAX, "{}", html.len());
+    assert_eq!(html.matches("<figure class=\"card\" id=\"icicle-").count(), 2, "two servers");
+    assert!(
+        html.contains("less uring/<wbr>raw/<wbr>protobuf: protocol</small>"),
+        "the split is there"
+    );
+    assert_same(&page, SAMPLED, &|place| words(&["report", place, "--html"]));
+    assert_same(&page, SAMPLED, &|place| words(&["report", place]));
+    let icicles = |place: &str, folder: &Path| -> Vec<String> {
+        let pictures = folder.to_str().expect("text");
+        let output = ndecho(&["report", place, "--pictures", pictures]);
+        assert_done(&output);
+        let names = text(&output.stdout).lines().filter(|name| name.contains("icicle-"));
+        names.map(|name| fs::read_to_string(name).expect("it was written")).collect()
+    };
+    let of_record = icicles(SAMPLED, &folder.path().join("one"));
+    assert_eq!(of_record.len(), 4, "each has a picture and its figures");
+    assert!(of_record[0].contains("<title>codec decode (codec decode): "), "{}", of_record[0]);
+    assert_eq!(icicles(&page, &folder.path().join("other")), of_record);
+}
+
+#[test]
+fn a_folder_without_its_stacks_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let record = Path::new(SAMPLED).join("records.jsonl.gz");
+    fs::copy(record, folder.path().join("records.jsonl.gz")).expect("a record");
+    let output = ndecho(&["report", folder.path().to_str().expect("text"), "--html"]);
+    assert_done(&output);
+    assert!(text(&output.stdout).contains("not beside its records"), "the reason is told");
 }
 
 #[test]

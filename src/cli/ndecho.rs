@@ -21,10 +21,11 @@ use crate::cli::load::LoadArgs;
 use crate::cli::old_names;
 use crate::cli::output::{Failure, Format, exit, leave, print, render, tell, usage};
 use crate::cli::profile::ProfileArgs;
-use crate::cli::run_folder::read;
+use crate::cli::run_folder::{read, read_icicles};
 use crate::cli::server::ServeArgs;
 use crate::external::listing;
 use crate::ladder::tree;
+use crate::report::page::Icicles;
 use crate::report::{self, Run, answer};
 
 const EXAMPLES: &str = "\
@@ -205,15 +206,17 @@ impl RungsArgs {
 
 impl ReportArgs {
     fn run(&self) -> Result<(), Failure> {
-        let run = read(&self.dir)?;
+        let mut run = read(&self.dir)?;
         if let Some(file) = &self.svg {
             return picture(&run, file.as_deref());
         }
         if let Some(file) = &self.html {
-            return page(&run, file.as_deref());
+            let icicles = read_icicles(&mut run, &self.dir)?;
+            return page(&run, &icicles, file.as_deref());
         }
         if let Some(folder) = &self.pictures {
-            return Ok(pictures(&run, folder)?);
+            let icicles = read_icicles(&mut run, &self.dir)?;
+            return Ok(pictures(&run, &icicles, folder)?);
         }
         let format = if self.full { Some(Format::Table) } else { self.format };
         let Some(comparison) = compare::recorded(&run) else {
@@ -233,8 +236,8 @@ fn picture(run: &Run, file: Option<&Path>) -> Result<(), Failure> {
     Ok(write(&svg, file)?)
 }
 
-fn page(run: &Run, file: Option<&Path>) -> Result<(), Failure> {
-    let page = report::page::render(run);
+fn page(run: &Run, icicles: &Icicles, file: Option<&Path>) -> Result<(), Failure> {
+    let page = report::page::render(run, icicles);
     if !page.holds_records {
         tell(format!(
             "warning: the page holds no records, which would have made it larger than {} kB; keep \
@@ -245,10 +248,10 @@ fn page(run: &Run, file: Option<&Path>) -> Result<(), Failure> {
     Ok(write(&page.html, file)?)
 }
 
-fn pictures(run: &Run, folder: &Path) -> anyhow::Result<()> {
+fn pictures(run: &Run, icicles: &Icicles, folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    for file in report::page::picture_files(run) {
+    for file in report::page::picture_files(run, icicles) {
         let path = folder.join(&file.name);
         write(&file.text, Some(&path))?;
         print(&format!("{}\n", path.display()))?;

@@ -11,6 +11,7 @@ use crate::axis::external;
 use crate::cli::output::tell;
 use crate::experiment::records::{RECORDS, STACKS};
 use crate::record::TrialStacks;
+use crate::report::page::Icicles;
 use crate::report::{Run, page};
 
 /// First bytes of a file of gzip (RFC 1952, section 2.3.1).
@@ -31,6 +32,22 @@ pub(super) fn read(place: &Path) -> anyhow::Result<Run> {
         tell(format!("{name}: external servers are now named external/..., not peer/..."));
     }
     Run::parse(&text).with_context(|| name.to_string())
+}
+
+/// Reads the icicles of `run`, which was read from `place`: from the call stacks beside the
+/// records, or from a page. There are none if neither has any.
+pub(super) fn read_icicles(run: &mut Run, place: &Path) -> anyhow::Result<Icicles> {
+    if place.is_dir() {
+        if file_of(place, STACKS).exists() {
+            read_stacks(run, place)?;
+        }
+        return Ok(Icicles::of_run(run));
+    }
+    let text = text(place)?;
+    if !is_page(&text) {
+        return Ok(Icicles::default());
+    }
+    Icicles::extract(&text).with_context(|| place.display().to_string())
 }
 
 /// Returns true for a folder of a run, and for a file that has records. A program has none.

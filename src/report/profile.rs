@@ -26,7 +26,8 @@ const CELL_WIDTH: usize = (WIDTH_MAX - NAME_WIDTH) / COLUMNS - 2;
 /// Share of a layer from which its functions are listed.
 const LISTED_SHARE: f64 = 0.05;
 
-const FUNCTIONS: usize = 3;
+/// Functions of a layer that are listed.
+pub(super) const FUNCTIONS: usize = 3;
 
 /// Rule by which a sample gets its layer.
 const RULE: &str = "The innermost function with a layer decides. A function without one, as in \

@@ -4,7 +4,7 @@
 //
 // Each of two widths is loaded light and dark. The page must make no request, write nothing to the
 // console, need no horizontal scrolling, and have no violation that axe-core knows. It must keep
-// its text without its script, print, sort its table, and offer its figures.
+// its text and its choices without its script, print, sort its table, and offer its figures.
 // Exit status: 0 passed, 1 failed, 2 wrong usage or no browser.
 
 import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
@@ -70,7 +70,13 @@ async function checkOverlaps(tab, where) {
     const found = [];
     for (const svg of document.querySelectorAll('svg[role=img]')) {
       const texts = [...svg.querySelectorAll('text')].filter((text) => text.textContent.trim());
-      const boxes = texts.map((text) => text.getBoundingClientRect());
+      // An area of an icicle cuts its text off where it ends.
+      const boxes = texts.map((text) => {
+        const whole = text.getBoundingClientRect();
+        if (text.ownerSVGElement === svg) return whole;
+        const { right } = text.ownerSVGElement.querySelector('rect').getBoundingClientRect();
+        return { ...whole.toJSON(), right: Math.min(whole.right, right) };
+      });
       for (let one = 0; one < boxes.length; one += 1) {
         for (let other = one + 1; other < boxes.length; other += 1) {
           const [a, b] = [boxes[one], boxes[other]];
@@ -93,6 +99,20 @@ async function checkAccess(tab, axe, where) {
   for (const { id, help, nodes } of violations) {
     const places = nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(' | ');
     fail(where, `axe ${id}: ${help} (${nodes.length}): ${places}`);
+  }
+}
+
+// A choice hides the pictures of other choices, without a script.
+async function checkChoice(tab, where) {
+  const buttons = tab.locator('.choose fieldset').first().locator('input');
+  const count = await buttons.count();
+  for (let index = count - 1; index >= 0; index -= 1) {
+    await buttons.nth(index).check();
+    const chosen = await buttons.nth(index).getAttribute('class');
+    const wrong = await tab.$$eval('.choose .grid > div', (all, name) => all
+      .filter((one) => (one.offsetHeight > 0) !== (name === null || one.classList.contains(name)))
+      .length, chosen);
+    if (wrong > 0) fail(where, `${wrong} pictures are wrongly shown or hidden for ${chosen}`);
   }
 }
 
@@ -156,6 +176,7 @@ async function main() {
       await checkScrolling(tab, where);
       await checkOverlaps(tab, where);
       await checkAnchors(tab, where);
+      await checkChoice(tab, where);
       await checkTable(tab, where);
       await checkDownloads(tab, where);
       await checkAccess(tab, axe, where);
@@ -168,6 +189,7 @@ async function main() {
   const plain = await open(browser, page, { javaScriptEnabled: false, viewport: { width: 360, height: HEIGHT } }, where);
   const text = await plain.locator('main').innerText();
   if (text.length < 2000) fail(where, `only ${text.length} letters can be read`);
+  await checkChoice(plain, where);
   await plain.emulateMedia({ media: 'print', colorScheme: 'dark' });
   await plain.pdf({ path: join(folder, 'print.pdf') });
   await browser.close();

@@ -34,16 +34,17 @@ pub(super) use self::pair::{Closure, LEAK_MAX, Pair};
 #[cfg(test)]
 pub(super) use self::planted::Finding;
 pub(super) use self::planted::Planted;
+pub(super) use self::text::Unit;
 
 /// Pairs of one array under one load.
 pub(super) struct Section {
-    title: String,
+    pub(super) title: String,
     pub(super) pairs: Vec<Pair>,
     /// Accounts of the lanes, with the names of rung and parent.
     accounts: Vec<((String, String), LaneAccount)>,
     pub(super) planted: Vec<Planted>,
     /// Pairs that were not split, with the reason.
-    obstacles: Vec<String>,
+    pub(super) obstacles: Vec<String>,
 }
 
 impl Section {
@@ -231,7 +232,7 @@ fn other_depth(
 }
 
 /// Returns the result of a run in a few sentences.
-fn summary(sections: &[Section]) -> String {
+pub(super) fn summary(sections: &[Section]) -> String {
     let pairs: Vec<&Pair> = sections.iter().flat_map(|section| &section.pairs).collect();
     let obstacles: usize = sections.iter().map(|section| section.obstacles.len()).sum();
     if pairs.is_empty() {

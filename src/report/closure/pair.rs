@@ -15,12 +15,12 @@ pub(in crate::report) const LEAK_MAX: f64 = 0.05;
 
 #[derive(Clone, Debug)]
 pub(in crate::report) struct Pair {
-    pub(super) rung: String,
-    pub(super) parent: String,
+    pub(in crate::report) rung: String,
+    pub(in crate::report) parent: String,
     /// Axes on which the two differ, and `malloc` if their allocators do.
-    pub(super) axes: Vec<String>,
+    pub(in crate::report) axes: Vec<String>,
     /// CPU time of a request to the rung.
-    pub(super) whole: Interval,
+    pub(in crate::report) whole: Interval,
     /// Difference of the two by the clock.
     pub(in crate::report) clock: Interval,
     /// Differences in the layers of either rung, in the order of [`Layer::ALL`].
@@ -30,7 +30,7 @@ pub(in crate::report) struct Pair {
     /// Difference in all other layers, together.
     pub(in crate::report) leak: Interval,
     pub(in crate::report) closure: Closure,
-    pub(super) warnings: Vec<String>,
+    pub(in crate::report) warnings: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +38,7 @@ pub(in crate::report) struct LayerDifference {
     pub(in crate::report) layer: Layer,
     pub(in crate::report) ns: Interval,
     /// True if the axis of the pair may change the layer.
-    pub(super) may_differ: bool,
+    pub(in crate::report) may_differ: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl Closure {
     }
 
     /// Returns the result as the last line of a pair.
-    pub(super) fn sentence(&self) -> String {
+    pub(in crate::report) fn sentence(&self) -> String {
         let percent = LEAK_MAX * 100.0;
         match self {
             Closure::Closed => format!("closed: no leak of {percent:.0} % was found"),

@@ -23,7 +23,7 @@ const TOLERANCE_OTHERS: f64 = 0.2;
 
 #[derive(Clone, Debug)]
 pub(in crate::report) struct Planted {
-    pub(super) layer: Layer,
+    pub(in crate::report) layer: Layer,
     /// Cost of a request by the server's own account.
     pub(in crate::report) added_ns: f64,
     pub(in crate::report) pair: Pair,

@@ -194,7 +194,7 @@ impl Rows<'_> {
 
 /// Unit in which all times of a pair stand, so that they can be added.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unit {
+pub(in crate::report) struct Unit {
     step: f64,
     name: &'static str,
     places: usize,
@@ -202,7 +202,7 @@ pub(super) struct Unit {
 
 impl Unit {
     /// Returns the unit that gives `ns` three digits or more.
-    pub(super) fn fitting(ns: f64) -> Unit {
+    pub(in crate::report) fn fitting(ns: f64) -> Unit {
         let steps = [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")];
         let step = steps.into_iter().find(|(step, _)| ns >= *step);
         let (step, name) = step.unwrap_or((1.0, "ns"));
@@ -220,7 +220,7 @@ impl Unit {
     }
 
     /// `+350 ns [+331 to +372]`, with a sign at each figure.
-    pub(super) fn difference(self, interval: &Interval) -> String {
+    pub(in crate::report) fn difference(self, interval: &Interval) -> String {
         let Unit { step, name, places } = self;
         let signed = |ns: f64| {
             let text = format!("{:+.places$}", ns / step);

@@ -23,11 +23,17 @@ const WHISKER_END: f64 = 3.5;
 pub(super) struct Chart {
     elements: String,
     height: f64,
+    file_width: f64,
 }
 
 impl Chart {
     pub(super) fn new(height: f64) -> Chart {
-        Chart { elements: String::new(), height }
+        Chart { elements: String::new(), height, file_width: FILE_WIDTH }
+    }
+
+    /// Sets the width in a file of its own, in pixels.
+    pub(super) fn with_file_width(self, file_width: f64) -> Chart {
+        Chart { file_width, ..self }
     }
 
     /// Adds a text that begins at `(x, y)`, or ends there for the class `end`.
@@ -74,6 +80,29 @@ impl Chart {
             "<rect{} x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"{opacity}/>",
             class_of(class)
         );
+    }
+
+    /// Adds an area with a tooltip and a text, which ends where the area does.
+    pub(super) fn area(
+        &mut self,
+        class: &str,
+        [from, to]: [f64; 2],
+        (top, height): (f64, f64),
+        tooltip: &str,
+        text: &str,
+    ) {
+        let (left, width, top) = (percent(from), percent(to - from), decimal(top));
+        let height = decimal(height);
+        let _ = write!(
+            self.elements,
+            "<svg x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\">\
+             <title>{}</title><rect class=\"{class} area\" width=\"100%\" height=\"100%\"/>",
+            escape(tooltip)
+        );
+        if !text.is_empty() {
+            let _ = write!(self.elements, "<text x=\"4\" y=\"12.5\">{}</text>", escape(text));
+        }
+        self.elements.push_str("</svg>\n");
     }
 
     pub(super) fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
@@ -124,7 +153,7 @@ impl Chart {
     pub(super) fn file(&self, title: &str, note: &str) -> String {
         let [title, note] = [title, note].map(escape);
         let [width, margin, inner] =
-            [FILE_WIDTH, FILE_MARGIN, FILE_WIDTH - 2.0 * FILE_MARGIN].map(decimal);
+            [self.file_width, FILE_MARGIN, self.file_width - 2.0 * FILE_MARGIN].map(decimal);
         let head = FILE_MARGIN + 24.0;
         let height = decimal(head + self.height + FILE_MARGIN);
         let (head, inner_height) = (decimal(head), decimal(self.height));

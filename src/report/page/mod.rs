@@ -8,19 +8,23 @@
 //! |---|---|
 //! | run, evaluated once | `subject` |
 //! | text and tables | `text`, `heat`, `layers`, `cells`, `environment` |
-//! | pictures | `dots`, `waterfall`, `sizes`, made of `figure`, `chart`, `kind` |
+//! | pictures | `dots`, `waterfall`, `sizes`, `icicles`, `closure`, made of `figure`, `chart` |
+//! | choice of pictures without a script | `selector` |
 //! | style | `theme` |
 //! | records to read back | `records` |
 
 mod cells;
 mod chart;
+mod closure;
 mod dots;
 mod environment;
 mod figure;
 mod heat;
+mod icicles;
 mod kind;
 mod layers;
 mod records;
+mod selector;
 mod sizes;
 mod subject;
 mod text;
@@ -30,8 +34,12 @@ mod waterfall;
 use super::Run;
 use super::markup::escape;
 use figure::Figure;
+use icicles::Folded;
+use selector::Choosable;
 use subject::Subject;
+use waterfall::Waterfall;
 
+pub use icicles::Icicles;
 pub use records::{PageError, extract};
 
 /// Largest page that holds its records. The page of a main job has 250 kB.
@@ -54,24 +62,34 @@ pub struct PictureFile {
     pub text: String,
 }
 
-/// Makes the page of `run`.
-pub fn render(run: &Run) -> Page {
-    let body = body(&Subject::evaluate(run));
-    let page = |records: &str| document(&body, records);
-    let html = page(&records::element(run));
-    if html.len() <= PAGE_BYTES_MAX {
-        return Page { html, holds_records: true };
+/// Makes the page of `run`, with icicles as fine as it has room for.
+pub fn render(run: &Run, icicles: &Icicles) -> Page {
+    let subject = Subject::evaluate(run);
+    let parts = parts(&subject);
+    let records = records::element(run);
+    let mut least = Folded::default();
+    for folded in icicles.candidates() {
+        let html =
+            document(&body(&subject, &parts, &folded), &(records.clone() + &folded.element()));
+        if html.len() <= PAGE_BYTES_MAX {
+            return Page { html, holds_records: true };
+        }
+        least = folded;
     }
-    Page { html: page(&records::left_out()), holds_records: false }
+    let html = document(&body(&subject, &parts, &least), &records::left_out());
+    Page { html, holds_records: false }
 }
 
 /// Returns each picture of the page of `run` as an SVG file, and its figures as a CSV file.
-pub fn picture_files(run: &Run) -> Vec<PictureFile> {
+pub fn picture_files(run: &Run, icicles: &Icicles) -> Vec<PictureFile> {
     let subject = Subject::evaluate(run);
     let heat = heat::tables(&subject).into_iter().map(|(_, figure)| figure);
     let sizes = sizes::figures(&subject).into_iter().map(|(figure, _)| figure);
     let (waterfalls, _) = waterfall::figures(&subject);
-    let all = dots::figures(&subject).into_iter().chain(waterfalls).chain(sizes).chain(heat);
+    let waterfalls = waterfalls.into_iter().map(|waterfall| waterfall.figure);
+    let costs = dots::figures(&subject).into_iter();
+    let tables = sizes.chain(heat).chain(closure::figures(&subject));
+    let all = costs.chain(waterfalls).chain(tables).chain(icicles.figures());
     let files = |figure: Figure| {
         let file =
             |end: &str, text: String| PictureFile { name: format!("{}.{end}", figure.name), text };
@@ -94,46 +112,58 @@ fn document(body: &str, records: &str) -> String {
     )
 }
 
-fn body(subject: &Subject<'_>) -> String {
+/// Section of a page: anchor, title, content.
+type Part = (&'static str, &'static str, String);
+
+/// Returns the sections before the icicles, and those after them.
+fn parts(subject: &Subject<'_>) -> (Vec<Part>, Vec<Part>) {
     let (waterfalls, left_out) = waterfall::figures(subject);
     let all = |figures: &[Figure]| figures.iter().map(Figure::html).collect::<String>();
-    let parts = [
+    let costs = grid(&all(&dots::figures(subject)));
+    let waterfall = text::waterfalls(subject, waterfalls.len(), left_out);
+    let waterfalls: Vec<Choosable> = waterfalls.iter().map(Waterfall::choosable).collect();
+    let before = vec![
         ("short", "In short", text::in_short(subject)),
         ("reading", "How to read this page", text::guide()),
-        (
-            "cost",
-            "CPU time per request",
-            format!("{}{}", text::kinds(subject), grid(&all(&dots::figures(subject)))),
-        ),
+        ("cost", "CPU time per request", text::kinds(subject) + &costs),
         (
             "waterfall",
             "From the bare socket to the framework",
-            format!(
-                "{}{}",
-                text::waterfalls(subject, waterfalls.len(), left_out),
-                grid(&all(&waterfalls))
-            ),
+            waterfall + &selector::selectable(&waterfalls),
         ),
         ("size", "Cost over the size of the array", text::sizes(subject)),
         ("encodings", "Encodings and stacks", text::encodings(subject)),
         ("layers", "Layers inside each rung", text::layers(subject)),
+    ];
+    let after = vec![
+        ("closure", "Differences between rungs by layer", closure::section(subject)),
         ("counts", "Counts per request", text::counts(subject.run)),
         ("all", "All cells", cells::table(subject) + &cells::legend()),
         ("validity", "Validity", cells::validity(subject)),
         ("environment", "Environment", environment::lists(&subject.run.header)),
         ("records", "Records", text::records()),
     ];
-    let entry = |(name, title, _): &(&str, &str, String)| {
-        format!("<li><a href=\"#{name}\">{title}</a></li>")
-    };
-    let entries: String = parts.iter().map(entry).collect();
-    let section = |(name, title, html): &(&str, &str, String)| {
+    (before, after)
+}
+
+fn body(
+    subject: &Subject<'_>,
+    (before, after): &(Vec<Part>, Vec<Part>),
+    folded: &Folded,
+) -> String {
+    let is_profiled = !layers::all(subject).is_empty();
+    let icicles = folded.section(is_profiled, &text::profile_command(subject));
+    let icicles = ("icicles", "Functions inside each layer", icicles);
+    let parts = || before.iter().chain([&icicles]).chain(after);
+    let entry = |(name, title, _): &Part| format!("<li><a href=\"#{name}\">{title}</a></li>");
+    let entries: String = parts().map(entry).collect();
+    let section = |(name, title, html): &Part| {
         format!(
             "<section id=\"{name}\" aria-labelledby=\"{name}-title\">\n\
              <h2 id=\"{name}-title\">{title}</h2>\n{html}</section>\n"
         )
     };
-    let sections: String = parts.iter().map(section).collect();
+    let sections: String = parts().map(section).collect();
     format!(
         "<a class=\"skip\" href=\"#main\">Skip to the answer</a>\n\
          <header>\n<p class=\"brand\">ndecho</p>\n<h1>{TITLE}</h1>\n{}</header>\n\
@@ -153,5 +183,5 @@ fn grid(figures: &str) -> String {
 }
 
 /// SHA-256 of the style and of the script, by which the policy of the page allows them.
-const STYLE_HASH: &str = "opvEJEbVtFbQ4L6bxFOjFGAPgSoY248X2un/8L0gu0w=";
+const STYLE_HASH: &str = "FhLm1qOWsTUO0tUiBZEwFjCYLi0MIhVPabA82o+5SFU=";
 const SCRIPT_HASH: &str = "TZLDRzpKL94JBvMzg52FABr+cKEFkUnMuk3f7/TfHQw=";

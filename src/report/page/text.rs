@@ -72,7 +72,7 @@ pub(super) fn kinds(subject: &Subject<'_>) -> String {
 pub(super) fn waterfalls(subject: &Subject<'_>, shown: usize, left_out: usize) -> String {
     if shown == 0 {
         return missing(
-            "No load of this run has three rungs or more of one codec, each the parent of the next",
+            "No load of this run has three rungs or more of one encoding, each the parent of the next",
             "ndecho ladder --rungs '{uring/raw,uring/h1,tokio/h1,tokio/hyper*,tokio/axum}/npy' \
              --sizes 64KiB",
         );
@@ -143,7 +143,7 @@ pub(super) fn layers(subject: &Subject<'_>) -> String {
 }
 
 /// Returns the command that profiles the rungs of the first waterfall.
-fn profile_command(subject: &Subject<'_>) -> String {
+pub(super) fn profile_command(subject: &Subject<'_>) -> String {
     let of_answer = subject.answer.as_ref().and_then(|answer| answer.layers.first());
     let load = of_answer.map_or(0, |layers| layers.load);
     let chain = subject.loads.get(load).map(|load| waterfall::chains(load));
@@ -201,7 +201,7 @@ pub(super) fn records() -> String {
         .to_owned()
 }
 
-fn missing(what: &str, command: &str) -> String {
+pub(super) fn missing(what: &str, command: &str) -> String {
     format!(
         "<p class=\"missing\">{what}. To measure it:</p>\n\
          <pre class=\"commands\" tabindex=\"0\">{}</pre>\n",

@@ -1,6 +1,7 @@
 //! Style of the page and of its pictures.
 
 use super::super::palette;
+use super::selector;
 
 const PICTURE: &str = include_str!("picture.css");
 const PAGE: &str = include_str!("page.css");
@@ -12,7 +13,8 @@ pub(super) fn page() -> String {
     format!(
         ":root{{color-scheme:light dark;{light}}}\n\
          @media (prefers-color-scheme:dark){{@media screen{{:root{{{dark}}}}}}}\n\
-         {PAGE}{PICTURE}{layers}"
+         {PAGE}{PICTURE}{layers}{}",
+        selector::style()
     )
 }
 

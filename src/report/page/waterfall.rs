@@ -10,16 +10,19 @@ use super::super::answer::bars::Scale as Unit;
 use super::super::answer::layers::{CHAIN, Layers};
 use super::super::answer::load_cells::LoadCells;
 use super::super::profile::RungLayers;
+use super::super::units;
 use super::chart::{Chart, Scale};
 use super::figure::{Figure, interval_fields};
 use super::layers;
+use super::selector::{CHOICES_MAX, Choosable};
 use super::subject::{Subject, load_anchor};
 
 /// Rungs of a chain that make a waterfall.
 const RUNGS_MIN: usize = 3;
 
-/// Waterfalls of a page. A run of every rung has hundreds of chains.
-pub(super) const WATERFALLS_MAX: usize = 12;
+/// Waterfalls of a page. A run of every rung has hundreds of chains. The selector has a choice for
+/// each at most.
+pub(super) const WATERFALLS_MAX: usize = CHOICES_MAX;
 
 const ROW: f64 = 57.0;
 const LABEL: f64 = 13.0;
@@ -42,22 +45,44 @@ struct Step<'a> {
     layers: Option<&'a RungLayers>,
 }
 
+/// Waterfall of a load up to one rung.
+pub(super) struct Waterfall {
+    size: String,
+    codec: String,
+    pub(super) figure: Figure,
+}
+
+impl Waterfall {
+    pub(super) fn choosable(&self) -> Choosable {
+        let (size, codec) = (self.size.clone(), self.codec.clone());
+        Choosable { size, codec, html: self.figure.html() }
+    }
+}
+
 /// Returns the waterfalls, and the number of those that were left out.
-pub(super) fn figures(subject: &Subject<'_>) -> (Vec<Figure>, usize) {
+pub(super) fn figures(subject: &Subject<'_>) -> (Vec<Waterfall>, usize) {
     let mut figures = Vec::new();
     for (index, load) in subject.loads.iter().enumerate() {
         let profiles = load.profiles();
         let anchor = load_anchor(&subject.sections, index);
+        let mut add = |steps: &[Step<'_>], title: &str, anchor: String| {
+            let end = steps.last().map_or("", |step| step.rung);
+            figures.push(Waterfall {
+                size: units::bytes(load.array().bytes),
+                codec: codec(end).to_owned(),
+                figure: figure(steps, title, anchor),
+            });
+        };
         if let Some(layers) = subject.answer_of(index) {
             let steps = of_answer(layers, &profiles);
-            figures.push(figure(&steps, &format!("gRPC, {}", load.long_title()), anchor));
+            add(&steps, &format!("gRPC, {}", load.long_title()), anchor);
             continue;
         }
         for (number, chain) in chains(load).iter().enumerate() {
             let title = format!("{}, {}", chain[chain.len() - 1], load.long_title());
             let steps = of_chain(load, chain, &profiles);
             if steps.len() >= RUNGS_MIN {
-                figures.push(figure(&steps, &title, format!("{anchor}-{number}")));
+                add(&steps, &title, format!("{anchor}-{number}"));
             }
         }
     }
@@ -104,15 +129,19 @@ fn of_chain<'a>(
             }
         };
         let layers = profiles.iter().find(|profile| profile.rung == *rung);
-        // The rungs of a chain share the codec.
         let label = rung.rsplit_once('/').map_or(*rung, |(stack, _)| stack);
         Some(Step { label, rung, cost_ns: cost.estimate, adds, is_shown, layers })
     };
     chain.iter().enumerate().filter_map(step).collect()
 }
 
-/// Returns the chains of rungs of one codec that were measured, each from the socket upwards, the
-/// longest of those that share their end.
+/// `protobuf:prost`: the last part of a rung's name.
+fn codec(rung: &str) -> &str {
+    rung.rsplit_once('/').map_or("", |(_, codec)| codec)
+}
+
+/// Returns the chains of rungs of one encoding that were measured, each from the socket upwards,
+/// the longest of those that share their end.
 pub(super) fn chains<'a>(load: &LoadCells<'a>) -> Vec<Vec<&'a str>> {
     let rungs: Vec<&'a str> = load.rungs().filter(|rung| load.cost_ns(rung).is_some()).collect();
     let mut chains: Vec<Vec<&'a str>> = rungs
@@ -131,27 +160,47 @@ pub(super) fn chains<'a>(load: &LoadCells<'a>) -> Vec<Vec<&'a str>> {
     kept
 }
 
-/// Returns the measured ancestors of `rung` with its codec, then itself.
+/// Returns the measured ancestors of `rung` with its codec, then itself. Where a stack was measured
+/// with another codec of the encoding only, as our own servers are with our own codecs, that one
+/// stands in the chain.
 fn chain<'a>(rung: &'a str, measured: &[&'a str]) -> Vec<&'a str> {
     let mut chain = vec![rung];
     let Ok(mut at) = rung.parse::<Rung>() else { return chain };
     while let Some(above) = parent(at).filter(|above| above.codec() == at.codec()) {
         let name = above.to_string();
-        chain.extend(measured.iter().find(|known| **known == name));
+        let same = measured.iter().find(|known| **known == name);
+        chain.extend(same.or_else(|| measured.iter().find(|known| has_stack(known, above))));
         at = above;
     }
     chain.reverse();
     chain
 }
 
+/// Returns whether a rung has the stack and the encoding of another one.
+fn has_stack(name: &str, other: Rung) -> bool {
+    let stack = |rung: Rung| (rung.driver(), rung.protocol(), rung.transport(), rung.encoding());
+    name.parse().is_ok_and(|rung: Rung| stack(rung) == stack(other))
+}
+
 fn figure(steps: &[Step<'_>], title: &str, anchor: String) -> Figure {
     Figure {
         name: format!("waterfall-{anchor}"),
         title: title.to_owned(),
-        note: String::new(),
+        note: note(steps),
         chart: chart(steps),
         data: data(steps),
     }
+}
+
+/// Returns a sentence about rungs whose codec is another one.
+fn note(steps: &[Step<'_>]) -> String {
+    let codecs: Vec<&str> = steps.iter().map(|step| codec(step.rung)).collect();
+    if codecs.windows(2).all(|pair| pair[0] == pair[1]) {
+        return String::new();
+    }
+    "Not all rungs have the same codec: a step between two codecs holds the difference of both the \
+     codec and the stack."
+        .to_owned()
 }
 
 fn chart(steps: &[Step<'_>]) -> Chart {

@@ -9,20 +9,18 @@
 //! | tonic | hyper   |               callers with a layer, outwards
 //! ```
 //!
-//! A profile keeps the inner part of a stack, so that this direction is the one in which every
-//! stack is whole. Functions inside of the one that decided are part of it. Callers that decide
-//! nothing by themselves are left out. An area has the colour of the layer of its function. The
+//! `tree` says what stands below what. An area has the colour of the layer of its function. The
 //! file has no script; the same stacks give the same bytes.
 
 use std::collections::BTreeMap;
 
 use crate::axis::Layer;
-use crate::probe::profile::CallStack;
 use crate::report::palette;
 use crate::report::svg::{Area, Svg};
 use crate::report::wrap::wrap;
 
 use super::Profiled;
+use super::tree::{self, Node};
 
 /// Style of the text around the areas.
 const STYLE: &str = include_str!("../answer/picture/style.css");
@@ -57,25 +55,9 @@ impl Default for Size {
     }
 }
 
-/// Samples of a name, or of a layer, with what stands below it.
-#[derive(Default)]
-struct Node<'a> {
-    samples: u64,
-    below: BTreeMap<Name<'a>, Node<'a>>,
-}
-
-/// Crate, source file or function.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Name<'a> {
-    whole: &'a str,
-    /// Part that the row above does not say.
-    part: &'a str,
-    layer: Layer,
-}
-
 /// Renders a picture with a title and a legend.
 pub fn render(profiled: &Profiled, size: &Size) -> String {
-    let layers = layers(profiled);
+    let layers = tree::layers(profiled);
     let all = profiled.samples();
     let mut svg = Svg::default();
     let title = format!("{}: CPU time by layer and function", profiled.server);
@@ -100,39 +82,6 @@ pub fn render(profiled: &Profiled, size: &Size) -> String {
         &title,
         &note,
     )
-}
-
-/// Adds the stacks below each layer, from the function that decided outwards.
-fn layers(profiled: &Profiled) -> BTreeMap<Layer, Node<'_>> {
-    let mut layers: BTreeMap<Layer, Node<'_>> = BTreeMap::new();
-    for CallStack { functions, decided, layer, samples } in profiled.stacks.iter() {
-        let mut node = layers.entry(layer).or_default();
-        node.samples += samples;
-        let callers = functions[..decided].iter().rev().filter_map(|function| {
-            let (whole, layer) = (function.name.as_str(), function.layer?);
-            Some(Name { whole, part: whole, layer })
-        });
-        for name in names(&functions[decided].name, layer).into_iter().chain(callers) {
-            node = node.below.entry(name).or_default();
-            node.samples += samples;
-        }
-    }
-    layers
-}
-
-/// Splits the name of a function, as in `h2/hpack/decoder.rs take`, into crate, file and function.
-fn names(function: &str, layer: Layer) -> Vec<Name<'_>> {
-    let mut names = Vec::new();
-    let mut part = function;
-    if let Some((file, own)) = function.split_once(' ')
-        && let Some((of_crate, path)) = file.split_once('/')
-    {
-        names.push(Name { whole: of_crate, part: of_crate, layer });
-        names.push(Name { whole: file, part: path, layer });
-        part = own;
-    }
-    names.push(Name { whole: function, part, layer });
-    names
 }
 
 /// Draws the shares of all layers. Returns the lower edge.
@@ -191,9 +140,7 @@ impl Drawing<'_> {
         if rows == 0 {
             return;
         }
-        let mut below: Vec<(&Name<'_>, &Node<'_>)> = node.below.iter().collect();
-        below.sort_by_key(|(name, node)| (std::cmp::Reverse(node.samples), **name));
-        for (name, node) in below {
+        for (name, node) in node.below() {
             let whole = format!("{} ({})", name.whole, name.layer.name());
             if !self.area(&palette::class(name.layer), (x, y), node.samples, [&whole, name.part]) {
                 // The rest is narrower.

@@ -5,12 +5,15 @@
 //! | `collapsed` | a line for each stack, as flame graph programs read it | first frame |
 //! | `firefox` | JSON of the Firefox Profiler | category of the functions |
 //! | [`icicle`] | SVG without script | second row, and the colour |
+//!
+//! `tree` is the form of the stacks that an icicle shows, here and in a page.
 
 mod collapsed;
 mod firefox;
 pub mod icicle;
 #[cfg(test)]
 mod tests;
+pub(super) mod tree;
 
 use crate::probe::profile::{Profile, Stacks};
 use crate::record::Variant;
@@ -68,7 +71,7 @@ impl Profiled {
         }
     }
 
-    fn samples(&self) -> u64 {
+    pub(super) fn samples(&self) -> u64 {
         self.stacks.iter().map(|stack| stack.samples).sum()
     }
 }

@@ -17,7 +17,7 @@ pub(super) const LAUNCHES: u32 = 8;
 /// Nanoseconds of a rung by layer. They add up to its cost.
 pub(super) type Layers<'a> = &'a [(Layer, u64)];
 
-const PARENT_LAYERS: Layers<'_> =
+pub(super) const PARENT_LAYERS: Layers<'_> =
     &[(Layer::CodecDecode, 2000), (Layer::HttpFraming, 1000), (Layer::KernelSocket, 1000)];
 
 /// A profile of ten samples for each nanosecond, and so of any number of layers.

@@ -10,5 +10,5 @@ mod lanes;
 mod page;
 mod picture;
 mod planted;
-mod profile;
+pub(super) mod profile;
 mod status;

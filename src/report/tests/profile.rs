@@ -34,7 +34,7 @@ fn samples(framing: u64) -> Profile {
 }
 
 /// Six launches of a rung at 10 µs, and of its profiled server at 11 µs.
-pub(super) fn launches(cell: u32, rung: &str, framing: u64) -> Vec<Trial> {
+pub(in crate::report) fn launches(cell: u32, rung: &str, framing: u64) -> Vec<Trial> {
     let launch = |round: u32| {
         let usual = Trial { cell, ..trial(rung, round, 10_000) };
         let profiled = Trial {
