@@ -7,8 +7,8 @@
 //! ```
 //! Small messages arrive by one multishot receive into provided buffers. When the machine lends the
 //! buffer of a large message, that receive is cancelled; bytes that it still delivers are copied
-//! into the loan, perhaps all of them. From then on reads go one at a time: a short one for the next
-//! head and a direct one for the body, until [`ONCE_READS`] short ones in a row saw no loan.
+//! into the loan, perhaps all of them. From then on reads go one at a time: a short one for the
+//! next head and a direct one for the body, until [`ONCE_READS`] short ones in a row saw no loan.
 //!
 //! Invariant: while an operation is in flight, the connection is not dropped, and the memory of the
 //! operation (the loan in `receive`, the batch in `inner`, the list in `send`) is neither moved nor
