@@ -62,7 +62,7 @@ def tonic(folder, tries, least=0.95):
     for number in tries:
         for size in within:
             text, _ = table(folder, f"tonic{number}-{size}", "--rungs", "tokio/tonic/protobuf:prost", "--sizes", size,
-                            "--malloc", "keep", "--time", "60s", "--seed", str(number + 1))
+                            "--malloc", "keep", "--rounds", "100", "--time", "60s", "--seed", str(number + 1))
             line = re.search(r"A/A: .*? are noise", flat(text))[0]
             ratio = float(re.search(r"against itself ([0-9.]+)", line)[1])
             within[size] += abs(ratio - 1) <= 0.03

@@ -53,6 +53,18 @@ fn own_mapping(pid: u32) -> Option<Mapping> {
     })
 }
 
+/// Tries `get` until it returns something, for a time that is too long for any machine.
+fn until_some<T>(get: impl Fn() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(value) = get() {
+            return value;
+        }
+        assert!(Instant::now() < end, "nothing within 20 seconds");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_fifo_at_the_path_of_a_program_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
@@ -80,9 +92,11 @@ fn a_program_that_was_deleted_and_replaced_is_found_through_its_mapping() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("sleeper");
     std::fs::copy("/bin/sleep", &program).unwrap();
-    let mut command = Command::new(&program);
-    let sleeper = Running(command.arg("60").stdout(Stdio::null()).spawn().unwrap());
-    let before = own_mapping(sleeper.0.id()).unwrap();
+    // A child that another test forks meanwhile may hold the file open for a moment.
+    let start = || Command::new(&program).arg("60").stdout(Stdio::null()).spawn().ok();
+    let sleeper = Running(until_some(start));
+    // The child is not mapped yet when spawn returns.
+    let before = until_some(|| own_mapping(sleeper.0.id()));
     std::fs::remove_file(&program).unwrap();
     std::fs::write(&program, "another program").unwrap();
     let after = own_mapping(sleeper.0.id()).unwrap();
