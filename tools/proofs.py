@@ -95,7 +95,7 @@ def control(folder, tries, least=0.9, rung="tokio/tonic/protobuf:prost", blocks=
     for number in tries or range(20):
         out = ndecho("ladder", "--rungs", rung, "--sizes", "8", "--rounds", str(blocks),
                      "--seed", str(number + 1), "--out", f"{folder}/control{number}")
-        control = re.search(r"control: .*? more: (found\b)?", flat(out))
+        control = re.search(r"control: .*? more: (found\b(?!,))?", flat(out))
         found += control is not None and control[1] is not None
         print(f"{number + 1}: {control[0] if control else 'no control'}; {found} found so far", flush=True)
     return found >= least * len(tries or range(20))

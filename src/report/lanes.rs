@@ -21,9 +21,6 @@ pub const TOLERANCE: f64 = 0.02;
 /// `axum:best`).
 pub const SEEDED_ALLOCATOR_TOLERANCE: f64 = 0.1;
 
-/// The same for the sum of such a lane, of which the allocator is up to a quarter.
-pub const SEEDED_SUM_TOLERANCE: f64 = 0.04;
-
 /// Instructions of a call by which a count may differ in any case: hash seeds and the clock move
 /// small counts by a few.
 pub const SLACK: u64 = 8;
@@ -62,10 +59,10 @@ pub struct Counts(BTreeMap<String, BTreeMap<Option<Layer>, u64>>);
 fn tolerance(lane: &str, layer: Option<Layer>) -> f64 {
     let protocol = lane.split('/').next().and_then(|name| name.parse::<Protocol>().ok());
     let is_seeded = protocol.is_some_and(|protocol| !protocol.spec().crates.is_empty());
-    match layer {
-        Some(Layer::Allocator) if is_seeded => SEEDED_ALLOCATOR_TOLERANCE,
-        None if is_seeded => SEEDED_SUM_TOLERANCE,
-        _ => TOLERANCE,
+    if is_seeded && layer == Some(Layer::Allocator) {
+        SEEDED_ALLOCATOR_TOLERANCE
+    } else {
+        TOLERANCE
     }
 }
 
