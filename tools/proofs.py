@@ -5,7 +5,8 @@
     tools/proofs.py tonic         20 times tonic against itself, malloc keep, 60 s at 8 B, 64 KiB and 1 MiB each:
                                   within 3 % in 19 of 20 at each size
     tools/proofs.py slices        slices of 10 to 200 ms: the ratio of own HTTP/2 to tonic does not move
-    tools/proofs.py control       20 ladders of 12 blocks with a delay of 500 ns added to tonic: found in at least 18
+    tools/proofs.py control       20 ladders of 12 blocks with a delay of 500 ns added to tonic, malloc keep: found in
+                                  at least 18
     tools/proofs.py control-long  the same with 40 blocks
     tools/proofs.py control-h2    the same with own HTTP/2, which has a fiftieth of the cost
     tools/proofs.py order         two quick ladders an hour apart: no pair that either calls different changes its order
@@ -93,7 +94,7 @@ def control_long(folder, tries):
 def control(folder, tries, least=0.9, rung="tokio/tonic/protobuf:prost", blocks=12):
     found = 0
     for number in tries or range(20):
-        out = ndecho("ladder", "--rungs", rung, "--sizes", "8", "--rounds", str(blocks),
+        out = ndecho("ladder", "--rungs", rung, "--sizes", "8", "--malloc", "keep", "--rounds", str(blocks),
                      "--seed", str(number + 1), "--out", f"{folder}/control{number}")
         control = re.search(r"control: .*? more: (found\b(?!,))?", flat(out))
         found += control is not None and control[1] is not None

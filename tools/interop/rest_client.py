@@ -15,6 +15,9 @@ import requests
 
 import arrays
 
+# A busy machine may need long for arrays of every dtype and shape at once, also to connect.
+TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=300)
+
 
 def codecs(proto_dir):
     messages, _ = arrays.contract(proto_dir)
@@ -34,7 +37,7 @@ async def post(session, url, codec, array):
 
 async def every_array(url, codec, finite):
     count = 0
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
         for array in arrays.arrays():
             if not codec.carries(array):
                 continue
@@ -50,14 +53,14 @@ async def every_array(url, codec, finite):
 async def parallel(url, codec):
     for points in (1, 256, 8192):
         sent = [np.random.default_rng(i).random(points) for i in range(1000)]
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
             await asyncio.gather(*(post(session, url, codec, array) for array in sent))
     print(f"aiohttp {codec.__name__}: 1000 parallel requests at 1, 256 and 8192 points")
 
 
 async def large(url, codec, mib):
     array = np.random.default_rng(mib).random(mib * 131072)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
+    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
         await post(session, url, codec, array)
     print(f"aiohttp {codec.__name__}: {mib} MiB")
 

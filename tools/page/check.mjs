@@ -7,36 +7,17 @@
 // its text and its choices without its script, print, sort its table, and offer its figures.
 // Exit status: 0 passed, 1 failed, 2 wrong usage or no browser.
 
-import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { chromium } from 'playwright-core';
+import { launch } from './browser.mjs';
 
 const WIDTHS = [360, 1280];
 const HEIGHT = 900;
-const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
 const failures = [];
 const fail = (where, what) => failures.push(`${where}: ${what}`);
-
-function browserPath() {
-  const known = process.env.CHROMIUM ? [process.env.CHROMIUM] : BROWSERS;
-  const found = known.find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-  if (!found) {
-    console.error(`no Chromium at ${known.join(', ')}; install the package chromium, or name a ` +
-      'browser in the variable CHROMIUM');
-    process.exit(2);
-  }
-  return found;
-}
 
 async function open(browser, page, options, where) {
   const context = await browser.newContext(options);
@@ -167,7 +148,7 @@ async function main() {
   mkdirSync(folder, { recursive: true });
   const require = createRequire(import.meta.url);
   const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
-  const browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox'] });
+  const browser = await launch();
   for (const width of WIDTHS) {
     for (const colorScheme of ['light', 'dark']) {
       const where = `${width} px, ${colorScheme}`;
