@@ -46,14 +46,18 @@
 //!         write_floats/ doubles to text
 //!                       [avx2 avx512 tables]
 //! wire/                 own protocols as state machines without clock, socket or thread
-//!                       [changing_fields client error handler limits machine planted progress raw
-//!                       response timeouts]
+//!                       [changing_fields client counts error handler job limits machine planted
+//!                       progress response timeouts working]
+//!     raw/              length-prefixed frames, both halves
+//!                       [client server]
 //!     buffers/          pool, shared ranges of a buffer, output and input
-//!                       [outbox pool recv slice]
+//!                       [account detached outbox pool recv slice]
 //!     grpc/             status, message prefix and timeout of gRPC
 //!                       [message status timeout]
 //!     h1/               HTTP/1.1, both halves
-//!                       [body chunked client encode fields parse server]
+//!                       [body chunked client encode fields parse]
+//!         server/       requests in order, and those whose work is long
+//!                       [exchange jobs]
 //!     h2/               HTTP/2: frames, windows, settings, limits against abuse
 //!                       [abuse error flow frame settings]
 //!         client/       calls to events
@@ -64,15 +68,15 @@
 //!         hpack/        compression of header blocks (RFC 7541)
 //!                       [huffman integer table]
 //!         server/       events to calls
-//!                       [expire frames head heads message request response shutdown state stream
-//!                       timeouts]
+//!                       [expire frames head heads jobs message request response shutdown state
+//!                       stream timeouts]
 //! sys/                  requests to the machine: cores, sockets, mappings, child processes
 //!                       [address affinity child descriptors foreign_sockets listener malloc
-//!                       mapping perf_events ready_line socket]
+//!                       mapping orphans perf_events ready_line socket unsent]
 //! probe/                facts from the machine: clocks, scheduler, noise, host, tracing
 //!                       [background_load breakpoints build core_speed cpu_clock cpu_clock_sync
 //!                       disturbance elf host injected_delay kernel_counts memory neighbours
-//!                       os_noise process_tree sched_stats tracer]
+//!                       os_noise process_tree process_use sched_stats tracer]
 //!     profile/          samples of a process, and the layer of each sample
 //!                       [c_functions callgrind callgrind_graph classify kernel_symbols modules
 //!                       perf_file perf_record program_file recorder resolve rules sampler
@@ -85,16 +89,21 @@
 //!     trial_spec/       document that describes a trial
 //!                       [load nanoseconds server]
 //! driver/               sockets and event loops, one policy for all connections
-//!                       [connection error planted poll shutdown]
+//!                       [addresses error jobs planted planted_bugs poll shutdown]
+//!     connection/       rules of a connection, its memory, and its end for the sake of others
+//!                       [jobs lag leave memory]
 //!     tokio/            tokio and tokio-uring
-//!                       [epoll net tokio_uring worker]
+//!                       [epoll net registry sends tokio_uring worker]
 //!     uring/            own reactor over io_uring
-//!                       [buffers connection core executor iovec op reactor ring slots stream
-//!                       timers]
+//!                       [acceptor buffers connection core executor iovec jobs kernel linux op
+//!                       places reactor ring serve slots stream timers]
 //! service/              the work of every rung: echo, routes, health, places of a delay
 //!                       [codecs echo handler health panics planted routes]
-//! stack/                borrowed protocol stacks: one file each
-//!                       [axum echo grpc h2_crate hyper hyper_h2 message standalone tonic tuning]
+//! stack/                borrowed protocol stacks, and the watch over their peers
+//!                       [axum drain echo frames grpc h2_crate hyper hyper_h2 input message
+//!                       standalone tuning watch]
+//!     tonic/            tonic, with its health
+//!                       [codec health]
 //! ladder/               the rungs and their parents, and nothing that runs
 //!                       [select table tree]
 //! external/             manifests and environments of servers that are not part of this crate
@@ -106,6 +115,8 @@
 //!                       [bind build usage]
 //!     lane/             protocols over a replayed conversation in memory, and codecs alone
 //!                       [codec machine peer replies tape]
+//!     metrics/          counts of a running server for operators
+//!                       [exposition]
 //! experiment/           plan, order of launches, child processes, records
 //!                       [ab advice any_rung cell client concurrency controls group lanes launch
 //!                       null_server open_loop options order pace plan planted preflight preset
@@ -130,16 +141,17 @@
 //!     stacks/           call stacks of profiles for other viewers, and as a picture
 //!                       [collapsed firefox icicle tree]
 //!     page/             one page of HTML with all that a run shows, and its records
-//!                       [cells chart closure dots environment figure heat kind layers
+//!                       [cells chart closure dots environment figure heat kind lanes layers
 //!                       selector sizes subject text theme waterfall]
 //!         icicles/      functions inside each layer, folded until they fit
 //!                       [draw element fold]
 //!         records/      records packed into a page, and read back
 //!                       [columns condense slot]
 //! cli/                  flags of the programs, and all output
-//!                       [advise compare exec external interrupt ladder lane_children lanes load
-//!                       measure ndecho old_names output profile progress run_folder run_lanes
-//!                       server shell snippets spec_file stacks values]
+//!                       [advise alarms compare exec external interrupt ladder lane_children lanes
+//!                       load measure ndecho old_names options output planted_steps profile
+//!                       progress run_folder run_lanes server serving shell snippets spec_file
+//!                       stacks values]
 //! bin/                  the programs
 //!                       [ndecho tonic-server uring-server]
 //! ```

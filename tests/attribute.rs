@@ -91,9 +91,10 @@ fn a_run_says_of_each_planted_cost_whether_it_was_found() {
         // Without optimization the loop around short calls takes more than the calls.
         let is_called = ["allocator", "user copies"].contains(&layer);
         if has_valgrind() && !is_called {
-            let found = format!("lanes: found in {layer}: ");
-            let small = format!("lanes: found in {layer}, but NOT in this size: ");
-            assert!(said.contains(&found) || said.contains(&small), "{layer}: {printed}");
+            // The time depends on what else the machine does, the instructions do not.
+            let found = [":", ", but NOT in this size:", ", but the clock cannot tell the size:"];
+            let is_found = |how| said.contains(&format!("lanes: found in {layer}{how} "));
+            assert!(found.into_iter().any(is_found), "{layer}: {printed}");
         }
     }
     let is_elsewhere = said.contains("most instructions lie in");

@@ -5,7 +5,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ndecho::record::{Line, Outcome, Slice, Trial, Variant};
@@ -66,6 +66,15 @@ impl Servers {
             .arg(self.home.path().join("servers"));
         command.arg("--environments").arg(self.home.path().join("environments"));
         command.output().expect("the binary is built")
+    }
+
+    /// Starts a ladder that runs for longer than a test.
+    fn long_ladder(&self) -> Child {
+        let mut command = Command::new(NDECHO);
+        command.args(["ladder", "--rungs", "external/*", "--sizes", "8", "--duration", "1m"]);
+        command.args(["--budget", "2m", "--out"]).arg(self.out());
+        command.arg("--external-dir").arg(self.home.path().join("servers"));
+        command.stderr(Stdio::null()).spawn().expect("it starts")
     }
 
     fn trials(&self) -> Vec<Trial> {
@@ -237,7 +246,7 @@ fn the_cpu_of_threads_and_children_counts_for_the_server() {
 }
 
 /// Processes that `pid` has started.
-fn children(pid: u32) -> Vec<i32> {
+fn children<P: std::fmt::Display>(pid: P) -> Vec<i32> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     text.unwrap_or_default().split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
@@ -257,21 +266,44 @@ fn a_server_ends_when_the_ladder_is_killed() {
     }
     let servers = Servers::new();
     servers.add("right", "right", "{port}", "");
-    let mut command = Command::new(NDECHO);
-    command.args(["ladder", "--rungs", "external/*", "--sizes", "8", "--duration", "1m"]);
-    command.args(["--budget", "2m", "--out"]).arg(servers.out());
-    command.arg("--external-dir").arg(servers.home.path().join("servers"));
-    let mut ladder = command.stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut ladder = servers.long_ladder();
     let mut started = Vec::new();
-    wait_for("a server under load", || {
+    wait_for("a server under load, and the shell that watches the groups", || {
         started = children(ladder.id());
-        started.len() == 2
+        started.len() == 3
     });
     ladder.kill().expect("it runs");
     ladder.wait().expect("it is ours");
-    for pid in started {
-        wait_for("its end", || kill(Pid::from_raw(pid), None).is_err());
+    started.into_iter().for_each(assert_ends);
+}
+
+#[test]
+fn what_a_server_has_started_ends_when_the_ladder_is_killed() {
+    if is_missing("python3") {
+        return;
     }
+    let servers = Servers::new();
+    servers.add("right", "right", "{port}", "");
+    let manifest = servers.home.path().join("servers/right/manifest.toml");
+    let text = std::fs::read_to_string(&manifest).expect("just written");
+    let (before, rest) = text.split_once("[\"python3\"").expect("its command");
+    let (_, after) = rest.split_once(']').expect("the end of the command");
+    let script = format!("sleep 600 & exec python3 {SERVER} right {{port}}");
+    let text = format!("{before}[\"sh\", \"-c\", \"{script}\"]{after}");
+    std::fs::write(&manifest, text).expect("it can be written");
+    let mut ladder = servers.long_ladder();
+    let mut grandchildren = Vec::new();
+    wait_for("a server with a child of its own", || {
+        grandchildren = children(ladder.id()).into_iter().flat_map(children).collect();
+        grandchildren.len() == 1
+    });
+    ladder.kill().expect("it runs");
+    ladder.wait().expect("it is ours");
+    grandchildren.into_iter().for_each(assert_ends);
+}
+
+fn assert_ends(pid: i32) {
+    wait_for("its end", || kill(Pid::from_raw(pid), None).is_err());
 }
 
 #[test]

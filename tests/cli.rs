@@ -493,7 +493,7 @@ fn the_first_block_forecasts_the_last_one_and_nothing_is_drawn_in_a_pipe() {
     let [announced, forecast] = lines[..] else { panic!("{lines:?}") };
     assert!(announced.contains("; 6 blocks of one launch per group; "), "{announced}");
     assert!(forecast.starts_with("after block 1 of 6: "), "{forecast}");
-    assert!(forecast.contains(" ratios will be known to about ±"), "{forecast}");
+    assert!(forecast.contains(" intervals will be about ±"), "{forecast}");
 }
 
 /// Lists the children of `pid`.
@@ -513,16 +513,30 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Ladder during a long trial, with its two children.
-fn long_ladder(out: &Path) -> (Child, Vec<i32>) {
+/// A ladder during a long trial.
+struct LongLadder {
+    process: Child,
+    /// The server and the load generator.
+    children: Vec<i32>,
+    /// Shell that ends what the children have started, after the ladder has ended.
+    watch: i32,
+}
+
+fn long_ladder(out: &Path) -> LongLadder {
     let mut ladder = Command::new(NDECHO);
     ladder.args(["ladder", "--rungs", "tokio/hyper/npy", "--sizes", "8", "--duration", "1m"]);
     ladder.args(["--budget", "2m", "--out"]).arg(out);
     let ladder = ladder.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-    let pids = wait_for("two children", || {
-        Some(children(ladder.id())).filter(|children| children.len() == 2)
+    let is_watch = |pid: &i32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sh")
+    };
+    let (watches, children) = wait_for("two children and a watch", || {
+        let (watches, others) = children(ladder.id()).into_iter().partition(is_watch);
+        Some((watches, others)).filter(|(watches, others): &(Vec<i32>, Vec<i32>)| {
+            watches.len() == 1 && others.len() == 2
+        })
     });
-    (ladder, pids)
+    LongLadder { process: ladder, children, watch: watches[0] }
 }
 
 fn is_gone(pid: i32) -> bool {
@@ -533,21 +547,22 @@ fn is_gone(pid: i32) -> bool {
 fn a_signal_ends_the_run_and_its_children_with_its_own_status() {
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         let folder = tempfile::tempdir().expect("a folder");
-        let (mut ladder, children) = long_ladder(&folder.path().join("run"));
-        kill(Pid::from_raw(ladder.id().cast_signed()), signal).expect("it runs");
-        let status = wait_for("its end", || ladder.try_wait().expect("ours"));
+        let LongLadder { mut process, children, watch } = long_ladder(&folder.path().join("run"));
+        kill(Pid::from_raw(process.id().cast_signed()), signal).expect("it runs");
+        let status = wait_for("its end", || process.try_wait().expect("ours"));
         assert_eq!(status.code(), Some(code));
         assert!(children.into_iter().all(is_gone));
+        wait_for("the watch's end", || is_gone(watch).then_some(()));
     }
 }
 
 #[test]
 fn children_end_when_the_ladder_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut ladder, children) = long_ladder(&folder.path().join("run"));
-    ladder.kill().expect("it runs");
-    ladder.wait().expect("ours");
-    for child in children {
+    let LongLadder { mut process, children, watch } = long_ladder(&folder.path().join("run"));
+    process.kill().expect("it runs");
+    process.wait().expect("ours");
+    for child in children.into_iter().chain([watch]) {
         wait_for("a child's end", || is_gone(child).then_some(()));
     }
 }

@@ -13,13 +13,13 @@ use ::tokio::io::AsyncWriteExt as _;
 use socket2::Socket;
 use tempfile::TempDir;
 
-use ndecho::driver::{
-    Counters, Driver, Options, Service, Stopper, Stream, WorkerHandle, stop_signal,
-};
+use ndecho::driver::{Driver, Options, Service, Stopper, Stream, WorkerHandle, stop_signal};
 use ndecho::sys::address::Address;
 use ndecho::sys::listener::Listener;
 use ndecho::sys::socket;
-use ndecho::wire::{Context, DIRECT_BYTES_MIN, Loan, Machine, Pool, PooledBuf, WireError};
+use ndecho::wire::{
+    Context, DIRECT_BYTES_MIN, Loan, Machine, Pool, PooledBuf, WireError, WorkerCounts,
+};
 
 const PROTOCOL: &str = "frames";
 
@@ -206,7 +206,8 @@ enum Transport {
 struct Served {
     address: Address,
     stopper: Stopper,
-    worker: JoinHandle<Counters>,
+    worker: JoinHandle<()>,
+    counts: &'static WorkerCounts,
     _folder: TempDir,
 }
 
@@ -226,11 +227,13 @@ fn serve<D: Driver>(
     let listener = listener.expect("a free address");
     let address = listener.address().expect("bound");
     let (stopper, stopped) = stop_signal().expect("a socket pair");
+    let counts = WorkerCounts::of_worker();
+    let options = Options { counts, ..options };
     let worker = std::thread::spawn(move || {
         let driver = D::new(options, Pool::default()).expect("the driver starts");
-        driver.run(vec![endpoint(listener)], stopped).expect("the driver runs")
+        driver.run(vec![endpoint(listener)], stopped).expect("the driver runs");
     });
-    Served { address, stopper, worker, _folder: folder }
+    Served { address, stopper, worker, counts, _folder: folder }
 }
 
 fn serve_frames<D: Driver>(on: Transport, options: Options) -> Served {
@@ -246,9 +249,10 @@ impl Served {
         stream
     }
 
-    fn stop(self) -> Counters {
+    fn stop(self) -> &'static WorkerCounts {
         drop(self.stopper);
-        self.worker.join().expect("the worker does not panic")
+        self.worker.join().expect("the worker does not panic");
+        self.counts
     }
 }
 
@@ -294,9 +298,9 @@ fn echoes_every_size<D: Driver>(on: Transport) {
         exchange(&stream, &frame(&body(len, seed)));
     }
     drop(stream);
-    let counters = served.stop();
-    assert_eq!((counters.accepted, counters.peer_faults), (1, 0));
-    assert_eq!(counters.bytes_in, counters.bytes_out);
+    let counts = served.stop();
+    assert_eq!((counts.accepted.get(), counts.peer_faults.get()), (1, 0));
+    assert_eq!(counts.bytes_in.get(), counts.bytes_out.get());
 }
 
 fn keeps_the_order_of_a_pipeline_of_mixed_sizes<D: Driver>(on: Transport) {
@@ -304,7 +308,7 @@ fn keeps_the_order_of_a_pipeline_of_mixed_sizes<D: Driver>(on: Transport) {
     let sizes = [3, 70_000, 8, 8, 20_000, 0, 300_000, 16_384, 5];
     let all: Vec<u8> = (0..400).flat_map(|at| frame(&body(sizes[at % sizes.len()], at))).collect();
     exchange(&served.connect(), &all);
-    assert_eq!(served.stop().peer_faults, 0);
+    assert_eq!(served.stop().peer_faults.get(), 0);
 }
 
 fn takes_input_in_any_pieces<D: Driver>(on: Transport) {
@@ -332,7 +336,7 @@ fn serves_many_connections_at_once<D: Driver>(on: Transport) {
         }
     }
     drop(streams);
-    assert_eq!(served.stop().accepted, 100);
+    assert_eq!(served.stop().accepted.get(), 100);
 }
 
 fn answers_what_came_before_a_half_close<D: Driver>(on: Transport) {
@@ -342,7 +346,7 @@ fn answers_what_came_before_a_half_close<D: Driver>(on: Transport) {
     stream.write_all(&sent).expect("the server reads");
     stream.shutdown(Shutdown::Write).expect("connected");
     assert!(read_to_end(&mut stream) == sent);
-    assert_eq!(served.stop().peer_faults, 0);
+    assert_eq!(served.stop().peer_faults.get(), 0);
 }
 
 fn counts_a_peer_that_vanishes_inside_a_message<D: Driver>(on: Transport) {
@@ -357,7 +361,7 @@ fn counts_a_peer_that_vanishes_inside_a_message<D: Driver>(on: Transport) {
     }
     exchange(&served.connect(), &frame(b"others are served"));
     // The worker may not have noticed the resets yet, but a stop waits for the connections.
-    assert_eq!(served.stop().peer_faults, 4);
+    assert_eq!(served.stop().peer_faults.get(), 4);
 }
 
 fn a_refused_peer_reads_the_reason_though_it_still_sends<D: Driver>(on: Transport) {
@@ -369,7 +373,7 @@ fn a_refused_peer_reads_the_reason_though_it_still_sends<D: Driver>(on: Transpor
     }
     assert_eq!(read_exactly(&mut stream, 7), b"refused");
     drop(stream);
-    assert_eq!(served.stop().peer_faults, 1);
+    assert_eq!(served.stop().peer_faults.get(), 1);
 }
 
 fn a_deadline_ends_a_quiet_connection<D: Driver>(on: Transport) {
@@ -384,7 +388,7 @@ fn a_deadline_ends_a_quiet_connection<D: Driver>(on: Transport) {
     assert_eq!(read_to_end(&mut idle), [&frame(b"x")[..], b"late"].concat());
     assert_eq!(read_to_end(&mut cut_short), b"late");
     drop((idle, cut_short));
-    assert_eq!(served.stop().peer_faults, 2);
+    assert_eq!(served.stop().peer_faults.get(), 2);
 }
 
 fn stops_reading_when_the_peer_does_not_read<D: Driver>(on: Transport) {
@@ -422,7 +426,7 @@ fn a_stop_finishes_open_work<D: Driver>(on: Transport) {
     let sent = frame(&body(500_000, 2));
     stream.write_all(&sent[..1000]).expect("the server reads");
     std::thread::sleep(Duration::from_millis(50));
-    let Served { address, stopper, worker, _folder } = served;
+    let Served { address, stopper, worker, _folder, .. } = served;
     drop(stopper);
     std::thread::sleep(Duration::from_millis(50));
     socket::connect(&address, PATIENCE).expect_err("a stopped worker does not listen");
@@ -472,7 +476,7 @@ fn further_connections_wait_for_room<D: Driver>(on: Transport) {
     for mut stream in waiting {
         assert_eq!(read_exactly(&mut stream, 11), frame(b"outside"));
     }
-    assert_eq!(served.stop().peer_faults, 0);
+    assert_eq!(served.stop().peer_faults.get(), 0);
 }
 
 fn a_thousand_idle_connections_are_kept<D: Driver>(on: Transport) {
@@ -481,7 +485,7 @@ fn a_thousand_idle_connections_are_kept<D: Driver>(on: Transport) {
     exchange(&streams[0], &frame(b"first"));
     exchange(&streams[999], &frame(b"last"));
     drop(streams);
-    assert_eq!(served.stop().accepted, 1000);
+    assert_eq!(served.stop().accepted.get(), 1000);
 }
 
 fn a_service_copies_a_stream<D: Driver>(on: Transport) {

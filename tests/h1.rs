@@ -169,6 +169,8 @@ const BROKEN_HEADS: &[(u16, &str)] = &[
     (400, "GET health HTTP/1.1\r\nHost: a\r\n\r\n"),
     (400, "GET * HTTP/1.1\r\nHost: a\r\n\r\n"),
     (400, "GET http:///health HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (400, "GET http://a`b/health HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (400, "GET http://me@a/health HTTP/1.1\r\nHost: a\r\n\r\n"),
     (400, "G(T /health HTTP/1.1\r\nHost: a\r\n\r\n"),
     (400, "GET /health http/1.1\r\nHost: a\r\n\r\n"),
     (400, "GET /health HTTP/1.10\r\nHost: a\r\n\r\n"),

@@ -11,12 +11,10 @@ use ndecho::wire::raw::Raw;
 use ndecho::wire::{Limits, Machine, Pool, WireError};
 
 use crate::common::{Driven, Shapes};
+use crate::input::{HELLO, cut, cuts, frame};
 
 /// Largest body. Inputs of a few KiB reach this limit.
 const BODY_BYTES_MAX: usize = 2000;
-
-/// First bytes of an HTTP/2 client: the preface and empty SETTINGS.
-const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// Checks length-prefixed frames.
 pub fn raw(data: &[u8]) {
@@ -80,12 +78,16 @@ fn forgetful(blocks: [&[u8]; 5]) {
     const OTHER: &[u8] = b"\x83\x86\x04\x05/wrap\x0f\x10\x10application/grpc";
     let calls = |between: bool| {
         let mut bytes = HELLO.to_vec();
-        for (stream, block) in (1..).step_by(4).zip(blocks) {
-            for (stream, block) in [(stream, block), (stream + 2, OTHER)] {
-                if between || block != OTHER {
-                    frame(&mut bytes, 0x1, 0x4, stream, block);
-                    frame(&mut bytes, 0x0, 0x1, stream, b"\0\0\0\0\x02hi");
-                }
+        let mut call = |stream, block| {
+            frame(&mut bytes, 0x1, 0x4, stream, block);
+            frame(&mut bytes, 0x0, 0x1, stream, b"\0\0\0\0\x02hi");
+        };
+        // Only the first message of a connection names the encodings that the server takes.
+        call(1, OTHER);
+        for (stream, block) in (5..).step_by(4).zip(blocks) {
+            call(stream, block);
+            if between {
+                call(stream + 2, OTHER);
             }
         }
         let (sent, error) = output(&[&bytes], H2::new(Shapes, limits()));
@@ -183,25 +185,6 @@ fn limits() -> Rc<Limits> {
     })
 }
 
-/// Splits `data`: the first bytes hold the number of cuts and their lengths, the rest is the input.
-fn cuts(data: &[u8]) -> (&[u8], &[u8]) {
-    let Some((&count, rest)) = data.split_first() else { return (&[], &[]) };
-    rest.split_at(rest.len().min(usize::from(count % 16)))
-}
-
-/// Cuts `input` into pieces of these lengths, repeated. Without lengths it stays whole.
-fn cut<'a>(lengths: &[u8], mut input: &'a [u8]) -> Vec<&'a [u8]> {
-    let mut chunks = Vec::new();
-    let mut lengths = lengths.iter().map(|&length| usize::from(length).max(1)).cycle();
-    while !input.is_empty() {
-        let length = lengths.next().unwrap_or(input.len()).min(input.len());
-        let (chunk, rest) = input.split_at(length);
-        chunks.push(chunk);
-        input = rest;
-    }
-    chunks
-}
-
 fn alike<M: Machine>(data: &[u8], machine: impl Fn() -> M) {
     let (cuts, input) = cuts(data);
     same(input, output(&cut(cuts, input), machine()), output(&[input], machine()));
@@ -225,11 +208,4 @@ fn output<M: Machine>(chunks: &[&[u8]], machine: M) -> Output {
     chunks.iter().filter(|chunk| !chunk.is_empty()).for_each(|chunk| driven.feed(chunk));
     driven.end();
     (driven.sent, driven.error)
-}
-
-fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes()[1..]);
-    bytes.extend_from_slice(&[kind, flags]);
-    bytes.extend_from_slice(&stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
 }

@@ -2,43 +2,91 @@
 //!
 //! - `json`, `json_binary`, `msgpack`, `protobuf`: the own codec and that of a library accept the
 //!   same bodies and read the same arrays, except for a list of exceptions. An accepted array is
-//!   written and read again unchanged.
-//! - `npy`: an accepted array is written and read again unchanged.
+//!   written and read again unchanged. Decoding takes memory in proportion to the body.
+//! - `npy`: an accepted array is written and read again unchanged; the same for memory.
 //! - `raw`, `h1`, `h2`, `hpack`, `grpc`: the cuts between arrivals change neither the output nor
 //!   the end. `hpack` also checks that the last head does not change the meaning of the next one.
+//! - `raw_events`, `h1_events`, `h2_events`: any events of a connection, with time (`events.rs`).
+//! - `h1_client`, `h2_client`: any bytes of a server (`clients.rs`).
+//! - `h1_heads`, `h2_calls`: agreement with httparse and with the h2 crate.
 
 #[path = "../../tests/common/agreement.rs"]
 mod agreement;
+mod clients;
 #[allow(dead_code, reason = "other tests use the rest of it")]
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod cuts;
+mod events;
+mod h1_heads;
+mod h2_calls;
+mod input;
+mod memory;
+mod script;
+mod streams;
 
-use ndecho::codec::Encoding;
+use ndecho::codec::{ArrayCodec, Encoding, implementations};
 
+pub use clients::{h1_client, h2_client};
 pub use cuts::{grpc, h1, h2, hpack, raw};
+pub use events::{h1_events, h2_events, raw_events};
+pub use h1_heads::h1_heads;
+pub use h2_calls::h2_calls;
 
-/// Compares `json` with serde_json.
+use memory::{Allowance, Meter};
+
+/// Memory of an own codec. A list of JSON spends two bytes on an item of eight, in a scratch that
+/// doubles as it grows.
+const OWN: Allowance = Allowance { base: 4096, per_byte: 16 };
+
+/// Memory of a codec of a library. Its own tree of values takes up to 72 bytes for a `0,` of JSON.
+const LIBRARY: Allowance = Allowance { base: 64 * 1024, per_byte: 128 };
+
+/// Memory of a codec of serde for an encoding with announced lengths: serde trusts a length up to
+/// 1 MiB.
+const ANNOUNCED: Allowance = Allowance { base: 1024 * 1024 + 64 * 1024, per_byte: 128 };
+
+fn allowance(codec: &dyn ArrayCodec) -> Allowance {
+    match codec.encoding() {
+        _ if codec.id().is_own() => OWN,
+        Encoding::Msgpack => ANNOUNCED,
+        _ => LIBRARY,
+    }
+}
+
+fn codecs(encoding: Encoding, body: &[u8]) {
+    for codec in implementations().filter(|codec| codec.encoding() == encoding) {
+        let mut scratch = Vec::new();
+        let mut meter = Meter::new(allowance(codec));
+        meter.run(|| {
+            let _ = codec.decode(body, &mut scratch);
+            body.len()
+        });
+    }
+    agreement::hold(encoding, body);
+}
+
+/// Compares `json` with its libraries.
 pub fn json(body: &[u8]) {
-    agreement::hold(Encoding::Json, body);
+    codecs(Encoding::Json, body);
 }
 
 /// Compares `json_binary` with serde_json and base64.
 pub fn json_binary(body: &[u8]) {
-    agreement::hold(Encoding::JsonBinary, body);
+    codecs(Encoding::JsonBinary, body);
 }
 
 /// Compares `msgpack` with rmp-serde.
 pub fn msgpack(body: &[u8]) {
-    agreement::hold(Encoding::Msgpack, body);
+    codecs(Encoding::Msgpack, body);
 }
 
 /// Compares `protobuf` with prost.
 pub fn protobuf(body: &[u8]) {
-    agreement::hold(Encoding::Protobuf, body);
+    codecs(Encoding::Protobuf, body);
 }
 
 /// Checks `npy`, which has no library form.
 pub fn npy(body: &[u8]) {
-    agreement::hold(Encoding::Npy, body);
+    codecs(Encoding::Npy, body);
 }

@@ -65,8 +65,8 @@ pub struct AdviseArgs {
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
 
-    /// Highest latency, e.g. p99=5ms; a candidate above it is not chosen [without --rate, at 60 %
-    /// of the rate that the cheapest candidates reach]
+    /// Highest latency, e.g. p99=5ms; a candidate above it is not chosen. Without --rate,
+    /// requests are sent at 60 % of the highest rate of the cheapest candidates
     #[arg(long, value_name = "LIMIT", value_parser = limit)]
     latency: Option<Limit>,
 

@@ -63,8 +63,8 @@ pub struct LadderArgs {
     #[command(flatten)]
     pub folders: ExternalArgs,
 
-    /// Clients that load the servers, e.g. own,h2load: all of them visit the same processes in
-    /// turns, and each has tables of its own
+    /// Clients that load the servers, e.g. own,h2load: each client loads the same processes in
+    /// turn, and has tables of its own
     #[arg(long, value_enum, value_delimiter = ',', default_value = "own")]
     pub client: Vec<Client>,
 
@@ -85,7 +85,8 @@ pub struct LadderArgs {
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     pub time: Option<Duration>,
 
-    /// Then offers 30, 60 and 80 % of the rate of the standard server, and prints latencies
+    /// After the run, sends requests at 30, 60 and 80 % of the standard server's rate, and prints
+    /// latencies
     #[arg(long)]
     pub open_loop: bool,
 

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use anyhow::{Context, anyhow, bail, ensure};
 
 use crate::axis::Malloc;
+use crate::cli::planted_steps::PlantedSteps;
 use crate::probe::profile::{Instructions, ObjectFiles};
 use crate::record::{LaneDocument, LaneTimed};
 use crate::server::lane;
@@ -29,8 +30,11 @@ const SAID_LINES: usize = 3;
 /// Lane for a child.
 #[derive(Clone, Debug)]
 pub(super) enum LaneInput {
-    /// One of the usual lanes, by its name.
-    Name(String),
+    /// One of the usual lanes, with work in each call or without.
+    Usual {
+        name: String,
+        planted: Option<PlantedSteps>,
+    },
     Document(Box<LaneDocument>),
 }
 
@@ -116,12 +120,19 @@ fn callgrind(program: &Path, input: &LaneInput, file: &Path) -> anyhow::Result<S
         .args(["--compress-strings=no", "--compress-pos=no"])
         .arg(format!("--toggle-collect=*{}*", lane::COUNTED_SYMBOL))
         .arg(format!("--callgrind-out-file={}", file.display()))
-        .arg(program)
-        .args(["lanes", "--bare"])
         .env("GLIBC_TUNABLES", GLIBC_TUNABLES);
+    // The length of the path changes what lies on the heap, and so how long malloc searches.
+    match (program.parent(), program.file_name()) {
+        (Some(folder), Some(name)) => command.current_dir(folder).arg(Path::new(".").join(name)),
+        _ => command.arg(program),
+    };
+    command.args(["lanes", "--bare"]);
     let (malloc, document) = match input {
-        LaneInput::Name(name) => {
+        LaneInput::Usual { name, planted } => {
             command.arg(globset::escape(name));
+            if let Some(planted) = planted {
+                command.arg("--plant").arg(planted.to_string());
+            }
             (Malloc::Default, None)
         }
         LaneInput::Document(document) => {

@@ -10,12 +10,13 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::cli::lane_children::{self, LaneInput};
 use crate::cli::output::{Failure, print, tell, usage};
+use crate::cli::planted_steps::PlantedSteps;
 use crate::load::message::Body;
 use crate::load::worker;
 use crate::probe::injected_delay::InjectedDelay;
 use crate::record::{LaneDocument, LaneTimed, PlantedWork};
 use crate::report::lanes::{
-    self, Counts, MeasuredLane, SEEDED_ALLOCATOR_TOLERANCE, SLACK, TOLERANCE,
+    self, Counts, MeasuredLane, OTHERS_ALLOCATOR_TOLERANCE, SLACK, TOLERANCE,
 };
 use crate::server::lane::{self, Lane, Spec};
 use crate::sys::affinity;
@@ -54,6 +55,10 @@ pub(super) struct LanesArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     jobs: Option<u32>,
 
+    /// Spends STEPS of work in LAYER in each counted call of a protocol, to try --check
+    #[arg(long, value_name = "LAYER:STEPS", hide = true)]
+    plant: Option<PlantedSteps>,
+
     /// Only does the calls of the lanes, for a tool that counts
     #[arg(long, hide = true)]
     bare: bool,
@@ -66,7 +71,7 @@ pub(super) struct LanesArgs {
 impl LanesArgs {
     pub(super) fn run(&self) -> Result<(), Failure> {
         if self.spec.is_some() {
-            return Ok(self.run_document()?);
+            return Ok(on_own_stack(|| self.run_document())?);
         }
         let globs = self.globs().map_err(Failure::Usage)?;
         let is_wanted = |name: &str| globs.is_empty() || globs.is_match(name);
@@ -81,13 +86,13 @@ impl LanesArgs {
             )));
         }
         if self.bare {
-            return Ok(do_calls(&specs)?);
+            return Ok(on_own_stack(|| do_calls(&specs, self.delay()))?);
         }
         // A file that is missing should be known before minutes of counting.
         let expected =
             self.check.as_deref().map(read_counts).transpose().map_err(Failure::Usage)?;
         let is_gate = expected.is_some() || self.write.is_some();
-        let mut measured = if is_gate { untimed(&specs) } else { timed(&specs)? };
+        let mut measured = if is_gate { untimed(&specs) } else { on_own_stack(|| timed(&specs))? };
         if is_gate || self.instructions {
             self.count(&specs, &mut measured)?;
         }
@@ -104,6 +109,10 @@ impl LanesArgs {
         }
     }
 
+    fn delay(&self) -> InjectedDelay {
+        self.plant.map_or_else(InjectedDelay::default, PlantedSteps::delay)
+    }
+
     fn globs(&self) -> anyhow::Result<GlobSet> {
         let mut globs = GlobSetBuilder::new();
         for lane in &self.lanes {
@@ -115,7 +124,8 @@ impl LanesArgs {
     fn count(&self, specs: &[Spec], measured: &mut [MeasuredLane]) -> anyhow::Result<()> {
         lane_children::check_valgrind()?;
         let names: Vec<String> = specs.iter().map(Spec::to_string).collect();
-        let inputs: Vec<LaneInput> = names.iter().cloned().map(LaneInput::Name).collect();
+        let input = |name: &String| LaneInput::Usual { name: name.clone(), planted: self.plant };
+        let inputs: Vec<LaneInput> = names.iter().map(input).collect();
         let jobs = self.jobs.map_or_else(cores, |jobs| jobs as usize);
         lane_children::count(&inputs, jobs, |index, instructions| {
             let instructions = instructions.with_context(|| names[index].clone())?;
@@ -166,10 +176,19 @@ pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Does `work` on a thread of its own. The length of the environment decides where the stack of the
+/// first thread begins, and copies take more or fewer steps by where they write.
+fn on_own_stack<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(work);
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// Does the calls of each lane in the function that a tool counts.
-fn do_calls(specs: &[Spec]) -> anyhow::Result<()> {
+fn do_calls(specs: &[Spec], delay: InjectedDelay) -> anyhow::Result<()> {
     for spec in specs {
-        let mut lane = spec.prepare().with_context(|| spec.to_string())?;
+        let mut lane = spec.prepare(delay).with_context(|| spec.to_string())?;
         lane::counted(&mut lane).with_context(|| spec.to_string())?;
     }
     Ok(())
@@ -187,7 +206,9 @@ fn untimed(specs: &[Spec]) -> Vec<MeasuredLane> {
 fn timed(specs: &[Spec]) -> anyhow::Result<Vec<MeasuredLane>> {
     let mut measured = untimed(specs);
     for (spec, lane) in specs.iter().zip(&mut measured) {
-        let time = spec.prepare().and_then(|mut lane| lane.time_ns(ROUNDS, ROUND_TIME));
+        let time = spec
+            .prepare(InjectedDelay::default())
+            .and_then(|mut lane| lane.time_ns(ROUNDS, ROUND_TIME));
         lane.time_ns = Some(time.with_context(|| spec.to_string())?);
     }
     Ok(measured)
@@ -204,11 +225,11 @@ fn check(counts: &Counts, expected: &Counts) -> anyhow::Result<()> {
     differences.iter().for_each(tell);
     ensure!(
         differences.is_empty(),
-        "{} counts differ by over {:.0} % (allocator of other stacks: {:.0} %) and {SLACK} instructions a call; if \
+        "{} counts differ by over {:.0} % (allocator of others: {:.0} %) and {SLACK} instructions a call; if \
          that is meant, write the file anew with --write",
         differences.len(),
         TOLERANCE * 100.0,
-        SEEDED_ALLOCATOR_TOLERANCE * 100.0
+        OTHERS_ALLOCATOR_TOLERANCE * 100.0
     );
     Ok(())
 }

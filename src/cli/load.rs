@@ -88,8 +88,8 @@ struct LoadFlags {
     settle: Option<Duration>,
 
     /// Requests per second of an open loop: each is sent when it is due, whatever happened to
-    /// earlier ones, at most --in-flight at once; latency counts from when it was due. Without this
-    /// flag each reply asks for the next request
+    /// earlier ones, at most --in-flight at once; latency counts from when it was due. Without
+    /// this flag the next request is sent when a reply arrives
     #[arg(long, value_name = "HZ")]
     rate: Option<f64>,
 
@@ -108,7 +108,8 @@ struct LoadFlags {
     #[command(flatten)]
     knobs: KnobArgs,
 
-    /// Looks for replies for this long before it sleeps, so that a server need not wake it
+    /// Polls for replies for this long before it sleeps, so that the server does not pay for waking
+    /// the load generator
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0us")]
     busy_poll: Duration,
 

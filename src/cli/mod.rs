@@ -2,6 +2,7 @@
 //! `output` alone prints.
 
 pub mod advise;
+mod alarms;
 pub mod compare;
 pub mod exec;
 pub mod external;
@@ -13,12 +14,15 @@ pub mod load;
 mod measure;
 pub mod ndecho;
 mod old_names;
+mod options;
 mod output;
+mod planted_steps;
 pub mod profile;
 mod progress;
 mod run_folder;
 mod run_lanes;
 pub mod server;
+mod serving;
 mod shell;
 mod snippets;
 mod spec_file;

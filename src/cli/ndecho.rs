@@ -30,8 +30,8 @@ use crate::report::{self, Run, answer};
 
 const EXAMPLES: &str = "\
 Examples:
-  ndecho                                        the main job: three minutes, ends in a table
-  ndecho advise --array F.npy --language js     the server and the client to take for an array
+  ndecho                                        the main job: three minutes, ends in an answer
+  ndecho advise --array F.npy --language js     which server and client to use for an array
   ndecho ladder --rungs 'uring/*' --sizes 1MiB  chosen rungs and sizes
   ndecho serve uring/h2/protobuf                one rung as a server; `ndecho load` loads it
 

@@ -1,34 +1,25 @@
 //! Flags of the three server programs. One conversion makes the options of a server of them.
-//!
-//! stdout gets one ready line and nothing else. At the end, stderr gets the limits that peers
-//! reached. The first SIGTERM or SIGINT drains and exits with 0. The second exits at once with 128
-//! plus its number.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Parser, ValueEnum};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
-use crate::axis::{Driver, Encoding, Layer, Malloc, Protocol, Rung};
-use crate::cli::interrupt::number;
-use crate::cli::output::{Failure, exit, status_of, tell, usage};
-use crate::cli::{spec_file, values};
-use crate::driver::{self, DriverError};
+use crate::axis::{Driver, Layer, Malloc, Protocol, Rung};
+use crate::cli::options::server_options;
+use crate::cli::output::{Failure, exit, usage};
+use crate::cli::{serving, spec_file, values};
+use crate::driver::DriverError;
 use crate::probe::injected_delay::InjectedDelay;
 use crate::record::trial_spec::{ServerSpec, TrialSpec};
-use crate::server::{self, Event, Listen, Options, Plan, ServerError};
+use crate::server::{Listen, Plan, ServerError};
 use crate::service::codecs::CodecSet;
 use crate::service::planted;
 use crate::sys::address::Address;
 use crate::sys::{affinity, malloc};
-use crate::wire::Limits;
 
 /// Serves the echo on io_uring, hand-written: gRPC, REST and, if asked, raw frames on one ring per
 /// worker.
@@ -137,6 +128,10 @@ struct CommonArgs {
     /// Largest message body [default: 192MiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     max_message: Option<u64>,
+    /// JSON text from which a message is worked on by a thread beside the worker, so that it holds
+    /// up no other; messages whose bytes are only copied count for an eighth [default: 1MiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    long_message: Option<u64>,
     /// Largest request head [default: 16KiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     max_head: Option<u64>,
@@ -162,9 +157,20 @@ struct CommonArgs {
     /// one byte per timeout [default: 1KiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     min_rate: Option<u64>,
-    /// Most connections of a worker; others wait [default: 16384]
+    /// Memory for all bodies, responses and streams of peers, which get no more [default: half of
+    /// the memory that this process may use]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    memory_budget: Option<u64>,
+    /// Memory for one connection [default: half of --memory-budget]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    connection_memory: Option<u64>,
+    /// Most connections of a worker; for others, idle ones are closed [default: 16384]
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
+    /// Most connections of one address at a worker; more are closed at once [default: 12288, so
+    /// that no address takes all places]
+    #[arg(long, value_name = "N")]
+    max_per_address: Option<usize>,
     /// Unsent bytes at which a connection is no longer read [default: 4MiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     max_unsent: Option<u64>,
@@ -178,6 +184,10 @@ struct CommonArgs {
     /// 0us]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     busy_poll: Option<Duration>,
+    /// Address for GET /metrics, IP:PORT or unix:PATH: counts of requests, refusals, limits and
+    /// connections in the text format of Prometheus; not served without it
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<Address>,
     /// Writes a report of connections, limits and resources to this file at the end, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -304,7 +314,7 @@ fn serve(
     listens: &[(&str, Listen)],
     codecs: CodecSet,
 ) -> Result<(), Failure> {
-    let options = options(spec).map_err(Failure::Usage)?;
+    let options = server_options(spec).map_err(Failure::Usage)?;
     if !options.driver.busy_poll.is_zero() && driver != Driver::Uring {
         return Err(usage(format!("--busy-poll needs the driver uring, got {driver}")));
     }
@@ -313,34 +323,7 @@ fn serve(
     malloc::adopt(malloc).context("cannot start again with another allocator")?;
     let (names, listens): (Vec<_>, Vec<_>) = listens.iter().cloned().unzip();
     let plan = Plan { driver, listens, codecs };
-    Ok(run(&plan, &options, &names, spec.report.as_ref())?)
-}
-
-fn options(spec: &ServerSpec) -> anyhow::Result<Options> {
-    let mut limits = Limits::default();
-    set_size(&mut limits.body_bytes_max, spec.body_bytes_max)?;
-    set_size(&mut limits.head_bytes_max, spec.head_bytes_max)?;
-    set(&mut limits.head_fields_max, spec.head_fields_max);
-    set(&mut limits.head_timeout, spec.head_timeout);
-    set(&mut limits.body_gap_timeout, spec.body_timeout);
-    set(&mut limits.idle_timeout, spec.idle_timeout);
-    set(&mut limits.window_timeout, spec.window_timeout);
-    set(&mut limits.drain_grace, spec.drain_grace);
-    set(&mut limits.rate_min, spec.rate_min);
-    let mut driver = driver::Options::default();
-    set(&mut driver.send_pace.gap, spec.send_timeout);
-    set(&mut driver.send_pace.rate_min, spec.rate_min);
-    set(&mut driver.connections_max, spec.connections_max);
-    set_size(&mut driver.outbox_bytes_max, spec.unsent_bytes_max)?;
-    set(&mut driver.drain_timeout, spec.drain_timeout);
-    set(&mut driver.busy_poll, spec.busy_poll);
-    if driver.connections_max == 0 {
-        bail!("--max-connections must be at least 1");
-    }
-    if spec.cores.is_empty() {
-        bail!("a server needs at least one core");
-    }
-    Ok(Options { cores: spec.cores.iter().copied().map(Some).collect(), limits, driver })
+    Ok(serving::run(&plan, &options, &names, spec)?)
 }
 
 impl CommonArgs {
@@ -350,6 +333,7 @@ impl CommonArgs {
             cores: self.cores()?,
             malloc: self.malloc,
             body_bytes_max: self.max_message,
+            job_bytes_min: self.long_message,
             head_bytes_max: self.max_head,
             head_fields_max: self.max_fields,
             head_timeout: self.head_timeout,
@@ -358,12 +342,16 @@ impl CommonArgs {
             window_timeout: self.window_timeout,
             send_timeout: self.send_timeout,
             rate_min: self.min_rate,
+            memory_bytes_max: self.memory_budget,
+            connection_bytes_max: self.connection_memory,
             connections_max: self.max_connections,
+            address_connections_max: self.max_per_address,
             unsent_bytes_max: self.max_unsent,
             drain_timeout: self.drain_timeout,
             drain_grace: self.drain_grace,
             busy_poll: self.busy_poll,
             report: self.report.clone(),
+            metrics: self.metrics.clone(),
             ..ServerSpec::default()
         })
     }
@@ -394,94 +382,4 @@ impl CommonArgs {
         }
         Ok(cores.into_iter().take(workers).collect())
     }
-}
-
-fn set<T>(field: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *field = value;
-    }
-}
-
-fn set_size(field: &mut usize, value: Option<u64>) -> anyhow::Result<()> {
-    if let Some(value) = value {
-        *field = usize::try_from(value).context("size does not fit this machine")?;
-    }
-    Ok(())
-}
-
-fn run(
-    plan: &Plan,
-    options: &Options,
-    names: &[&str],
-    report: Option<&PathBuf>,
-) -> anyhow::Result<()> {
-    let (events, arrivals) = channel();
-    watch_signals(events.clone()).context("cannot watch for signals")?;
-    server::raise_descriptor_limit()?;
-    let server = server::start(plan, options, &events)?;
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{}", ready_line(names, server.addresses()))
-        .and_then(|()| stdout.flush())
-        .context("cannot print the ready line")?;
-    drop(stdout);
-    if let Some(call) = example_call(names, server.addresses()) {
-        tell(format!("try: {call}"));
-    }
-    let event = arrivals.recv().expect("this thread holds a sender");
-    let said = server.stop()?;
-    if !said.limits.is_empty() {
-        let limits = said.limits.iter().map(|(name, count)| format!("{name} {count}"));
-        tell(format!("limits that peers reached: {}", limits.collect::<Vec<_>>().join(", ")));
-    }
-    if said.panics > 0 {
-        tell(format!("requests that failed by a panic of this server: {}", said.panics));
-    }
-    if let Some(path) = report {
-        let json = serde_json::to_string(&said).expect("a report is plain data");
-        std::fs::write(path, json + "\n")
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    match event {
-        Event::Signal => Ok(()),
-        Event::Ended => bail!("a worker ended by itself"),
-    }
-}
-
-/// Formats `ready grpc=ADDR rest=ADDR`, or `ready ADDR` for one rung.
-fn ready_line(names: &[&str], addresses: &[Address]) -> String {
-    let mut line = "ready".to_owned();
-    for (name, address) in names.iter().zip(addresses) {
-        let separator = if name.is_empty() { "" } else { "=" };
-        line += &format!(" {name}{separator}{address}");
-    }
-    line
-}
-
-/// Formats a call of the REST listener, for a shell; one rung alone has no listener of this name.
-fn example_call(names: &[&str], addresses: &[Address]) -> Option<String> {
-    const MESSAGE: &str = r#"{"data": [1.5, 2.5], "dtype": "<f8"}"#;
-    let (_, address) = names.iter().zip(addresses).find(|(name, _)| **name == "rest")?;
-    let (socket, host) = match address {
-        Address::Tcp(address) => (String::new(), address.to_string()),
-        Address::Unix(path) => {
-            (format!("--unix-socket '{}' ", path.display()), "localhost".to_owned())
-        }
-    };
-    let path = Encoding::Json.path();
-    Some(format!("curl {socket}--data '{MESSAGE}' http://{host}{path}"))
-}
-
-/// Sends an event at the first signal. The second ends the process at once.
-fn watch_signals(events: Sender<Event>) -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let mut signals = signals.forever();
-        if signals.next().is_some() {
-            let _ = events.send(Event::Signal);
-        }
-        if let Some(signal) = signals.next() {
-            std::process::exit(status_of(number(signal)).into());
-        }
-    })?;
-    Ok(())
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::array::{ArrayView, DType, Shape};
 use crate::axis::Codec;
 
-use super::array_codec::{ArrayCodec, Encoded};
+use super::array_codec::{ArrayCodec, Effort, Encoded};
 use super::error::{CodecError, Result};
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,10 @@ struct Reply<'a> {
 impl ArrayCodec for JsonBinarySerde {
     fn id(&self) -> Codec {
         Codec::JsonBinarySerde
+    }
+
+    fn effort(&self, _body: &[u8]) -> Effort {
+        Effort::Converts
     }
 
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {

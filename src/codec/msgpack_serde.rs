@@ -13,7 +13,7 @@ use serde_bytes::{ByteBuf, Bytes};
 use crate::array::{ArrayView, DType, Shape};
 use crate::axis::Codec;
 
-use super::array_codec::{ArrayCodec, Encoded};
+use super::array_codec::{ArrayCodec, Effort, Encoded};
 use super::error::{CodecError, Result};
 use super::msgpack::{has_str_keys, is_plain_kind};
 
@@ -75,6 +75,10 @@ fn write<'a>(array: &ArrayView<'a>, has_str_keys: bool, out: &mut Vec<u8>) -> Re
 impl ArrayCodec for MsgpackSerde {
     fn id(&self) -> Codec {
         Codec::MsgpackSerde
+    }
+
+    fn effort(&self, _body: &[u8]) -> Effort {
+        Effort::Copies
     }
 
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {

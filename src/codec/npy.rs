@@ -15,7 +15,7 @@ use std::io::Write;
 use crate::array::{ArrayError, ArrayView, DType, Shape};
 use crate::axis::Codec;
 
-use super::array_codec::{ArrayCodec, Encoded};
+use super::array_codec::{ArrayCodec, Effort, Encoded};
 use super::cursor::Cursor;
 use super::digits;
 use super::error::{CodecError, Result};
@@ -55,6 +55,16 @@ impl ArrayCodec for Npy {
         to_c_order(view.dtype().item_size(), view.shape().dims(), data, scratch);
         let (dtype, shape) = (view.dtype(), view.shape().clone());
         ArrayView::new(dtype, shape, scratch).map_err(CodecError::array(NAME))
+    }
+
+    fn effort(&self, body: &[u8]) -> Effort {
+        if Header::read_plain(body).is_some() {
+            return Effort::Borrows;
+        }
+        match Header::read(&mut Cursor::new(NAME, body)) {
+            Ok(header) if header.fortran_order => Effort::Copies,
+            _ => Effort::Borrows,
+        }
     }
 
     fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use crate::array::ArrayView;
 use crate::axis::Codec;
 
-use super::array_codec::{ArrayCodec, Encoded, OwningEcho};
+use super::array_codec::{ArrayCodec, Effort, Encoded, OwningEcho};
 use super::error::Result;
 
 /// Codec that calls `spend` with `cost` for each message, and then does the work of `inner`.
@@ -41,6 +41,10 @@ impl<T: Copy + Debug + Send + Sync> ArrayCodec for Planted<T> {
 
     fn check(&self, array: &ArrayView<'_>) -> Result<()> {
         self.inner.check(array)
+    }
+
+    fn effort(&self, body: &[u8]) -> Effort {
+        self.inner.effort(body)
     }
 
     fn left_out(&self) -> &'static str {

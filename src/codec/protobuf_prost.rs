@@ -14,7 +14,7 @@ macro_rules! prost_codec {
         use crate::array::{ArrayView, DType, Shape};
         use crate::axis::Codec;
 
-        use super::array_codec::{ArrayCodec, Encoded, OwningEcho};
+        use super::array_codec::{ArrayCodec, Effort, Encoded, OwningEcho};
         use super::error::{CodecError, Result};
 
         #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,10 @@ macro_rules! prost_codec {
         impl ArrayCodec for $codec {
             fn id(&self) -> Codec {
                 Codec::$codec
+            }
+
+            fn effort(&self, _body: &[u8]) -> Effort {
+                Effort::Copies
             }
 
             fn decode<'a>(

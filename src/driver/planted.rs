@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use crate::probe::injected_delay::PlacedDelay;
-use crate::wire::{self, Context, LimitCounts, Loan, Machine, Pool, PooledBuf, WireError};
+use crate::wire::{self, Context, Loan, Machine, Pool, PooledBuf, WireError};
 
 use super::Connected;
 
@@ -65,6 +65,14 @@ impl Machine for Planted {
         repaid
     }
 
+    fn jobs_ended(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.inner.jobs_ended(cx)
+    }
+
+    fn is_working(&self) -> bool {
+        self.inner.is_working()
+    }
+
     fn flushed(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.inner.flushed(cx)
     }
@@ -93,12 +101,24 @@ impl Machine for Planted {
         self.inner.expire(cx)
     }
 
-    fn finished(&self) -> bool {
-        self.inner.finished()
+    fn is_gathering(&self) -> bool {
+        self.inner.is_gathering()
     }
 
-    fn limits(&self) -> LimitCounts {
-        self.inner.limits()
+    fn idle_since(&self) -> Option<Instant> {
+        self.inner.idle_since()
+    }
+
+    fn restrict(&mut self) {
+        self.inner.restrict();
+    }
+
+    fn retire(&mut self, cx: &mut Context<'_>) {
+        self.inner.retire(cx);
+    }
+
+    fn finished(&self) -> bool {
+        self.inner.finished()
     }
 }
 

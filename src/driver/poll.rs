@@ -21,13 +21,13 @@ use socket2::Socket;
 
 use super::connection::{Connection, Step, WorkerCx};
 use super::uring::ConnectionId;
-use super::{Connected, Counters, DriverError, Options, READ_BYTES, SLICES_MAX};
-use crate::wire::{Loan, Pool};
+use super::{Connected, DriverError, Options, READ_BYTES, SLICES_MAX, nanoseconds};
+use crate::wire::{Loan, Pool, WorkerCounts};
 
 pub struct PollReactor {
     options: Options,
     pool: Pool,
-    counters: Counters,
+    counts: &'static WorkerCounts,
     /// Place of a connection, by the index of its number; `None` after its end, for another one.
     connections: Vec<Option<Polled>>,
     resumed: Vec<usize>,
@@ -42,9 +42,9 @@ struct Polled {
 impl PollReactor {
     pub fn new(options: Options) -> PollReactor {
         PollReactor {
+            counts: options.counts,
             options,
             pool: Pool::default(),
-            counters: Counters::default(),
             connections: Vec::new(),
             resumed: Vec::new(),
             scratch: vec![0; READ_BYTES],
@@ -60,8 +60,8 @@ impl PollReactor {
         let socket = Socket::from(socket);
         let what = "make a socket non-blocking";
         socket.set_nonblocking(true).map_err(|source| DriverError::Io { what, source })?;
-        let mut connection = Connection::new(machine, &self.options);
-        connection.open(&mut cx(&self.pool, &mut self.counters));
+        let mut connection = Connection::new(machine, &self.options, &self.pool);
+        connection.open(&mut cx(self.counts));
         let polled = Some(Polled { socket, connection });
         let free = self.connections.iter().position(Option::is_none);
         let place = free.unwrap_or(self.connections.len());
@@ -78,28 +78,28 @@ impl PollReactor {
         self.resumed.push(id.index as usize);
     }
 
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    pub fn counts(&self) -> &WorkerCounts {
+        self.counts
     }
 
     /// Waits for events, at most until `until`, and handles them.
     pub fn turn(&mut self, until: Option<Instant>) -> Result<(), DriverError> {
         for index in std::mem::take(&mut self.resumed) {
             if let Some(Some(polled)) = self.connections.get_mut(index) {
-                polled.connection.resume(&mut cx(&self.pool, &mut self.counters));
+                polled.connection.resume(&mut cx(self.counts));
             }
         }
         self.send();
         let ready = self.wait(until);
         let ready = ready.map_err(|source| DriverError::Io { what: "poll the sockets", source })?;
-        let PollReactor { pool, counters, connections, scratch, .. } = self;
+        let PollReactor { counts, connections, scratch, .. } = self;
         for index in ready {
             if let Some(polled) = &mut connections[index] {
-                polled.receive(scratch, &mut cx(pool, counters));
+                polled.receive(scratch, &mut cx(counts));
             }
         }
         for polled in connections.iter_mut().flatten() {
-            let mut cx = cx(pool, counters);
+            let mut cx = cx(counts);
             if polled.connection.deadline().is_some_and(|deadline| deadline <= cx.now) {
                 polled.connection.expire(&mut cx);
             }
@@ -111,10 +111,10 @@ impl PollReactor {
     /// Sends the output of every connection as far as its socket takes it, and drops those at
     /// their end.
     fn send(&mut self) {
-        let PollReactor { pool, counters, connections, .. } = self;
+        let PollReactor { counts, connections, .. } = self;
         for slot in connections {
             let Some(polled) = slot else { continue };
-            let mut cx = cx(pool, counters);
+            let mut cx = cx(counts);
             while polled.send(&mut cx) {}
             match polled.connection.step(cx.now) {
                 Step::Go => {}
@@ -123,7 +123,7 @@ impl PollReactor {
                     let _ = polled.socket.shutdown(Shutdown::Write);
                 }
                 Step::Close => {
-                    polled.connection.close(&mut cx);
+                    counts.closed.add(1);
                     *slot = None;
                 }
             }
@@ -142,12 +142,12 @@ impl PollReactor {
         while now < end {
             let ready = self.poll(Some(Duration::ZERO))?;
             if !ready.is_empty() {
-                self.counters.busy_poll_idle += now - begun;
+                self.counts.busy_poll_idle_ns.add(nanoseconds(now - begun));
                 return Ok(readable(&ready));
             }
             now = Instant::now();
         }
-        self.counters.busy_poll_idle += now - begun;
+        self.counts.busy_poll_idle_ns.add(nanoseconds(now - begun));
         self.poll(left(now)).map(|ready| readable(&ready))
     }
 
@@ -179,7 +179,7 @@ impl PollReactor {
 
 impl Polled {
     /// Sends one batch; returns true if another may follow at once.
-    fn send(&mut self, cx: &mut WorkerCx<'_>) -> bool {
+    fn send(&mut self, cx: &mut WorkerCx) -> bool {
         if self.connection.pending() == 0 {
             return false;
         }
@@ -193,7 +193,7 @@ impl Polled {
         true
     }
 
-    fn receive(&mut self, scratch: &mut [u8], cx: &mut WorkerCx<'_>) {
+    fn receive(&mut self, scratch: &mut [u8], cx: &mut WorkerCx) {
         if let Some(loan) = self.connection.take_loan() {
             return self.receive_loan(loan, cx);
         }
@@ -205,7 +205,7 @@ impl Polled {
         }
     }
 
-    fn receive_loan(&mut self, mut loan: Loan, cx: &mut WorkerCx<'_>) {
+    fn receive_loan(&mut self, mut loan: Loan, cx: &mut WorkerCx) {
         let (before, want) = (loan.buffer.len(), loan.want);
         let read = (&self.socket).take(want as u64).read_to_end(&mut loan.buffer);
         let count = loan.buffer.len() - before;
@@ -219,8 +219,8 @@ impl Polled {
     }
 }
 
-fn cx<'a>(pool: &'a Pool, counters: &'a mut Counters) -> WorkerCx<'a> {
-    WorkerCx { pool, counters, now: Instant::now() }
+fn cx(counts: &'static WorkerCounts) -> WorkerCx {
+    WorkerCx { counts, now: Instant::now() }
 }
 
 fn readable(ready: &[(usize, bool)]) -> Vec<usize> {

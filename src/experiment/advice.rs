@@ -112,7 +112,7 @@ impl Options {
     pub fn plan(&self) -> anyhow::Result<Plan> {
         let info = self.source.info()?;
         let mut cells = self.cells(&info)?;
-        let twins = controls::cells(&cells);
+        let twins = controls::cells(&cells, None);
         cells.extend(twins.into_iter().filter(|cell| cell.variant == Variant::Twin));
         let warmup = Preset::Quick.warmup();
         Ok(Plan {

@@ -2,12 +2,16 @@
 //!
 //! - A twin, in every table: one rung again. The difference of the two is noise alone.
 //! - A delay, where the array is smallest and several requests are in flight: a known cost of every
-//!   request that the run has to find.
+//!   request that the run has to find. Where the standard server has glibc's malloc as it is, its
+//!   form with an allocator that keeps its pages gets the delay: whether glibc returns pages after
+//!   each batch is chance in each process, and moves the cost by more than the delay
+//!   (docs/TRIED.md).
 //! - A second delay, if the rung is no standard server and so may be faster than the load
 //!   generator. The first one keeps its server busy, and the second is found on top of it.
 
 use std::collections::BTreeMap;
 
+use crate::axis::Malloc;
 use crate::record::Variant;
 use crate::stats::bootstrap::UNITS_MIN;
 
@@ -27,7 +31,9 @@ const DELAY_NS_PER_KIB: u64 = 128;
 /// Second delay, as a share of the first, which it contains.
 const SECOND_DELAY: (u64, u64) = (7, 5);
 
-pub fn cells(cells: &[Cell]) -> Vec<Cell> {
+/// Makes the controls of `cells`, whose servers get `malloc` or the allocator that each has by
+/// itself.
+pub fn cells(cells: &[Cell], malloc: Option<Malloc>) -> Vec<Cell> {
     let tried = |cell: &&Cell| cell.skip.is_none() && matches!(cell.rung, AnyRung::Own(_));
     let mut tables: BTreeMap<(u64, &[u64], u32, u32), Vec<&Cell>> = BTreeMap::new();
     for cell in cells.iter().filter(tried) {
@@ -48,18 +54,38 @@ pub fn cells(cells: &[Cell]) -> Vec<Cell> {
     let mut controls = Vec::new();
     for ((bytes, _, _, in_flight), table) in &tables {
         let Some((rung, times)) = most_compared_with(table) else { continue };
-        let control = |variant| Cell { variant, parent: None, reference: None, ..rung.clone() };
-        controls.push(control(Variant::Twin));
+        controls.push(control(rung, Variant::Twin));
         if Some(*bytes) == smallest && is_deep(*in_flight) {
             let ns = DELAY_NS + bytes / 1024 * DELAY_NS_PER_KIB;
-            controls.push(control(Variant::Delayed { ns }));
+            let delayed = form_that_keeps_pages(table, rung, malloc).unwrap_or(rung);
+            controls.push(control(delayed, Variant::Delayed { ns }));
             if times == 0 {
                 let (more, than) = SECOND_DELAY;
-                controls.push(control(Variant::Delayed { ns: ns / than * more }));
+                controls.push(control(delayed, Variant::Delayed { ns: ns / than * more }));
             }
         }
     }
     controls
+}
+
+fn control(cell: &Cell, variant: Variant) -> Cell {
+    Cell { variant, parent: None, reference: None, ..cell.clone() }
+}
+
+/// Finds the first cell compared with `standard` whose allocator keeps its pages; `None` if there
+/// is none or if `standard` has such an allocator itself.
+fn form_that_keeps_pages<'a>(
+    table: &[&'a Cell],
+    standard: &Cell,
+    malloc: Option<Malloc>,
+) -> Option<&'a Cell> {
+    let returns_pages = |cell: &Cell| cell.rung.malloc(malloc) == Malloc::Default;
+    let is_form = |cell: &&&Cell| cell.reference.is_some_and(|named| standard.rung == named.into());
+    let keeps = |cell: &&&Cell| !returns_pages(cell);
+    if !returns_pages(standard) {
+        return None;
+    }
+    table.iter().filter(is_form).find(keeps).copied()
 }
 
 /// Finds the cell that most others name as their reference (the first of equals), and their number.
@@ -91,11 +117,21 @@ mod tests {
         let expected = [
             "tokio/tonic/protobuf:prost 8 B 1x1 again",
             "tokio/tonic/protobuf:prost 8 B 1x1000 again",
-            "tokio/tonic/protobuf:prost 8 B 1x1000 +500 ns",
+            "tokio/tonic:best/protobuf:prost_bytes 8 B 1x1000 +500 ns",
             "tokio/tonic/protobuf:prost 65536 B 8x1 again",
             "tokio/tonic/protobuf:prost 1048576 B 1x8 again",
         ];
         assert_eq!(controls, expected);
+    }
+
+    #[test]
+    fn the_delay_stays_at_the_standard_if_every_server_has_one_allocator() {
+        for malloc in [Malloc::Default, Malloc::Keep] {
+            let options = RunOptions { malloc: Some(malloc), ..RunOptions::new(Preset::Quick) };
+            let cells = options.plan().unwrap().cells;
+            let delayed = cells.iter().find(|cell| matches!(cell.variant, Variant::Delayed { .. }));
+            assert_eq!(delayed.unwrap().rung.to_string(), "tokio/tonic/protobuf:prost");
+        }
     }
 
     #[test]

@@ -29,6 +29,16 @@ pub struct Group {
 
 /// Groups the cells of `plan`, in the order of their first cells.
 pub fn groups(plan: &Plan, free_bytes: u64) -> Vec<Group> {
+    groups_without(plan, free_bytes, &|_| false)
+}
+
+/// Groups the cells of `plan`. Those that `is_left_out` names are not launched, so they take no
+/// memory.
+pub(super) fn groups_without(
+    plan: &Plan,
+    free_bytes: u64,
+    is_left_out: &dyn Fn(usize) -> bool,
+) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (index, cell) in plan.cells.iter().enumerate() {
         let is_sliced = plan.is_sliced() && cell.is_sliced();
@@ -41,7 +51,8 @@ pub fn groups(plan: &Plan, free_bytes: u64) -> Vec<Group> {
         }
     }
     let budget = (free_bytes as f64 * MEMORY_SHARE) as u64;
-    groups.into_iter().flat_map(|group| parts(plan, &group, budget)).collect()
+    let is_absent = |index: usize| plan.cells[index].skip.is_some() || is_left_out(index);
+    groups.into_iter().flat_map(|group| parts(plan, &group, budget, &is_absent)).collect()
 }
 
 /// Describes the groups that have several parts, a line each.
@@ -63,14 +74,16 @@ pub fn splits(plan: &Plan, groups: &[Group]) -> Vec<String> {
     groups.iter().enumerate().filter_map(line).collect()
 }
 
-fn parts(plan: &Plan, group: &Group, budget: u64) -> Vec<Group> {
-    let need = |index: usize| memory_bytes(&plan.cells[index]);
+fn parts(plan: &Plan, group: &Group, budget: u64, is_absent: &dyn Fn(usize) -> bool) -> Vec<Group> {
+    let need = |index| if is_absent(index) { 0 } else { memory_bytes(&plan.cells[index]) };
     if !group.is_sliced
         || group.cells.iter().map(|index| need(*index)).fold(0, u64::saturating_add) <= budget
     {
         return vec![group.clone()];
     }
-    let common = common(plan, &group.cells);
+    let present: Vec<usize> =
+        group.cells.iter().copied().filter(|index| !is_absent(*index)).collect();
+    let common = common(plan, &present);
     let mut parts = vec![vec![common]];
     for index in group.cells.iter().copied().filter(|index| *index != common) {
         let last = parts.last_mut().expect("there is a first part");
@@ -114,6 +127,7 @@ pub(super) fn memory_bytes(cell: &Cell) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::axis::Rung;
     use crate::experiment::options::RunOptions;
     use crate::experiment::preset::Preset;
 
@@ -142,6 +156,26 @@ mod tests {
         let mut all: Vec<usize> = groups.iter().flat_map(|group| group.cells.clone()).collect();
         all.sort_unstable();
         assert_eq!(all, (0..plan.cells.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn cells_that_are_left_out_take_no_memory_and_are_not_the_common_one() {
+        let plan = plan("uring/{raw,h2}/protobuf,tokio/tonic*/protobuf:prost", &[64 << 20]);
+        let sliced = |groups: Vec<Group>| -> Vec<Vec<usize>> {
+            groups.into_iter().filter(|group| group.is_sliced).map(|group| group.cells).collect()
+        };
+        let all = sliced(groups(&plan, 2 << 30));
+        let is_left_out = |index: usize| plan.cells[index].is_usual(tonic());
+        let fewer = sliced(groups_without(&plan, 2 << 30, &is_left_out));
+        assert!(all.len() > 1 && fewer.len() > 1, "{all:?} {fewer:?}");
+        let commons: Vec<usize> = fewer.iter().map(|cells| cells[0]).collect();
+        assert!(commons.iter().all(|cell| *cell == commons[0] && !is_left_out(*cell)));
+        let few = |index: usize| index > 1;
+        assert_eq!(sliced(groups_without(&plan, 2 << 30, &few)).len(), 1, "two servers fit");
+    }
+
+    fn tonic() -> Rung {
+        "tokio/tonic/protobuf:prost".parse().unwrap()
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl RunOptions {
         let blocks = self.blocks();
         let counted = if self.counts { ab::counts_of_one_build(&cells) } else { Vec::new() };
         if blocks.max >= controls::BLOCKS_MIN && self.preset != Preset::Seed {
-            cells.extend(controls::cells(&cells));
+            cells.extend(controls::cells(&cells, self.malloc));
         }
         // The main job prints no rates, which a null server would bound.
         if self.clients.contains(&Client::Own) && self.preset() != Preset::Quick {

@@ -6,7 +6,7 @@
 
 use crate::axis::Driver;
 use crate::driver::DriverError;
-use crate::driver::uring::ring::KernelRing;
+use crate::driver::uring::ring::Ring;
 use crate::probe::neighbours::{self, Neighbour};
 use crate::probe::{host, memory};
 use crate::record::Variant;
@@ -75,7 +75,7 @@ impl Findings {
     fn check_rings(&mut self, need: usize, plan: &mut Plan) {
         let mut rings = Vec::new();
         while rings.len() < need {
-            match KernelRing::open() {
+            match Ring::open() {
                 Ok(ring) => rings.push(ring),
                 Err(error) if rings.is_empty() => return self.skip_rungs_on_rings(&error, plan),
                 Err(error) => {

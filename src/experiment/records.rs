@@ -4,7 +4,8 @@
 //! disk or a killed process leaves is cut off, so at most one trial is lost.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -30,7 +31,7 @@ impl Records {
         create_folder(folder)?;
         check_room(folder)?;
         let path = folder.join(RECORDS);
-        let file = File::create_new(&path).with_context(|| {
+        let file = create_new(&path).with_context(|| {
             format!(
                 "cannot create {}: choose another --out; `ndecho ladder --continue` resumes a run",
                 path.display()
@@ -60,7 +61,8 @@ impl Records {
     }
 
     /// Appends the stacks of a trial to the file of stacks, which the first one makes.
-    pub fn append_stacks(&self, stacks: &TrialStacks) -> anyhow::Result<()> {
+    pub fn append_stacks(&mut self, stacks: &TrialStacks) -> anyhow::Result<()> {
+        self.restore()?;
         let path = self.folder().join(STACKS);
         let text = serde_json::to_string(stacks).expect("stacks are plain data") + "\n";
         let open = || OpenOptions::new().append(true).create(true).open(&path);
@@ -75,7 +77,7 @@ impl Records {
         let open = || -> io::Result<File> {
             let text = fs::read(&path)?;
             let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            let mut file = OpenOptions::new().write(true).open(&path)?;
+            let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
             file.set_len(whole as u64)?;
             file.seek(SeekFrom::End(0))?;
             Ok(file)
@@ -85,8 +87,41 @@ impl Records {
     }
 }
 
-impl<W: Write> Records<W> {
+impl Records {
     pub fn append(&mut self, line: &Line) -> anyhow::Result<()> {
+        self.restore()?;
+        self.write(line)
+    }
+
+    /// Makes folder and file again, with all lines so far, if someone has removed them.
+    fn restore(&mut self) -> anyhow::Result<()> {
+        let restored = self.file.metadata().and_then(|file| match file.nlink() {
+            0 => self.copy_to_path(),
+            _ => Ok(()),
+        });
+        let path = self.path.display();
+        restored.with_context(|| format!("{path} was removed, and cannot be made again"))
+    }
+
+    fn copy_to_path(&mut self) -> io::Result<()> {
+        let mut lines = Vec::new();
+        self.file.rewind()?;
+        self.file.read_to_end(&mut lines)?;
+        fs::create_dir_all(self.folder())?;
+        let mut file = create_new(&self.path)?;
+        file.write_all(&lines)?;
+        self.file = file;
+        Ok(())
+    }
+}
+
+/// Makes a file whose content can be read even after its removal.
+fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).open(path)
+}
+
+impl<W: Write> Records<W> {
+    fn write(&mut self, line: &Line) -> anyhow::Result<()> {
         let mut text = serde_json::to_string(line).expect("a record is plain data");
         text.push('\n');
         self.file.write_all(text.as_bytes()).with_context(|| {
@@ -148,9 +183,26 @@ mod tests {
     #[test]
     fn a_full_disk_is_said_with_the_file_and_what_to_do() {
         let mut records = Records { file: Disk(100), path: "run/records.jsonl".into() };
-        let error = format!("{:#}", records.append(&line()).unwrap_err());
+        let error = format!("{:#}", records.write(&line()).unwrap_err());
         assert!(error.contains("run/records.jsonl") && error.contains("--continue"), "{error}");
         assert!(error.contains("no storage space"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_vanishes_is_made_again_with_all_lines() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("run");
+        let mut records = Records::create(&folder).unwrap();
+        for count in 1..4 {
+            records.append(&line()).unwrap();
+            let text = fs::read_to_string(folder.join(RECORDS)).unwrap();
+            assert_eq!(text.lines().count(), count);
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        // Another run has taken the name: its file is not overwritten.
+        Records::create(&folder).unwrap();
+        let error = format!("{:#}", records.append(&line()).unwrap_err());
+        assert!(error.contains("was removed"), "{error}");
     }
 
     #[test]

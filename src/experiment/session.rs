@@ -107,15 +107,16 @@ pub fn run(
     let begun = Instant::now();
     // The first block is longer, since it checks the rungs first.
     let mut last = Duration::ZERO;
-    let groups = session.groups.len();
-    for (round, order) in (0..).zip(order::rounds(groups, plan.blocks.max, plan.seed)) {
+    let launches = session.groups.len();
+    for (round, order) in (0..).zip(order::rounds(launches, plan.blocks.max, plan.seed)) {
         let block_begun = Instant::now();
         let is_late = |time| round > 0 && begun.elapsed() + last > time;
         if plan.blocks.time.is_some_and(is_late) {
             break;
         }
-        let due: Vec<usize> =
-            order.into_iter().filter(|index| session.is_due(*index, round)).collect();
+        let groups = session.groups.len();
+        let is_due = |index: &usize| *index < groups && session.is_due(*index, round);
+        let due: Vec<usize> = order.into_iter().filter(is_due).collect();
         for started in 0..due.len() {
             let place = session.place(round, begun.elapsed(), &due, started);
             session.step(place, due[started], observer)?;
@@ -305,8 +306,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Leaves the usual cells of these rungs out of later blocks. Returns the share of the cells
-    /// that goes on.
+    /// Leaves the usual cells of these rungs out of later blocks, and groups the others again:
+    /// more of them fit into memory together. Returns the share of the cells that goes on.
     fn leave_out(&mut self, rungs: Vec<(String, String)>) -> f64 {
         let cells = &self.runner.plan.cells;
         for (index, cell) in cells.iter().enumerate() {
@@ -315,6 +316,13 @@ impl<'a> Session<'a> {
             if let Some((_, reason)) = found {
                 self.left_out.insert(index, reason.clone());
             }
+        }
+        if !self.left_out.is_empty() {
+            let is_left_out = |index| self.left_out.contains_key(&index);
+            self.groups =
+                group::groups_without(self.runner.plan, memory::available_bytes(), &is_left_out);
+            self.is_known = vec![false; self.groups.len()];
+            self.pace = Pace::new(self.groups.iter().map(|group| group.cells.len()).collect());
         }
         let tried = cells.iter().filter(|cell| cell.skip.is_none()).count().max(1);
         1.0 - self.left_out.len().min(tried) as f64 / tried as f64

@@ -16,7 +16,7 @@ use crate::sys::socket;
 use crate::wire::h1::H1Client;
 use crate::wire::h2::{Allowance, H2Client};
 use crate::wire::raw::RawClient;
-use crate::wire::{ChangingFields, Limits, Pace};
+use crate::wire::{ChangingFields, Limits, Pace, WorkerCounts};
 
 use super::LoadError;
 use super::client::LoadConnection;
@@ -39,6 +39,8 @@ pub fn reactor(knobs: &Knobs) -> Result<ClientReactor, LoadError> {
         connections_max: CONNECTIONS_MAX as usize,
         drain_timeout: Duration::ZERO,
         busy_poll: knobs.busy_poll,
+        counts: WorkerCounts::of_worker(),
+        ..driver::Options::default()
     };
     Ok(ClientReactor::new(options, knobs.io)?)
 }

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use crate::driver::poll::PollReactor;
 use crate::driver::uring::{ConnectionId, Reactor};
-use crate::driver::{Connected, Counters, DriverError, Options};
+use crate::driver::{Connected, DriverError, Options};
 use crate::record::trial_spec::ClientIo;
+use crate::wire::WorkerCounts;
 
 pub enum ClientReactor {
     Ring(Box<Reactor>),
@@ -57,10 +58,10 @@ impl ClientReactor {
         }
     }
 
-    pub fn counters(&self) -> &Counters {
+    pub fn counts(&self) -> &WorkerCounts {
         match self {
-            ClientReactor::Ring(ring) => ring.counters(),
-            ClientReactor::Poll(poll) => poll.counters(),
+            ClientReactor::Ring(ring) => ring.counts(),
+            ClientReactor::Poll(poll) => poll.counts(),
         }
     }
 }

@@ -134,7 +134,8 @@ impl Load {
             for index in ended {
                 connections[index] = net::replace(reactor, spec, address, run, index)?;
             }
-            run.borrow_mut().set_busy_poll_idle(reactor.counters().busy_poll_idle);
+            let idle = Duration::from_nanos(reactor.counts().busy_poll_idle_ns.get());
+            run.borrow_mut().set_busy_poll_idle(idle);
             let due = wake(reactor, connections, &mut run.borrow_mut());
             let look = stop.map(|_| Instant::now() + STOP_LOOK);
             reactor.turn([due, look, Some(end)].into_iter().flatten().min())?;

@@ -411,7 +411,8 @@ mod tests {
             assert_eq!(delay.steps(), Some(7));
         }
         let steps = InjectedDelay::new(TIME, Layer::CodecDecode).steps().expect("it is one");
-        let chains = TIME.as_nanos() as u64 / 1000..TIME.as_nanos() as u64;
-        assert!(chains.contains(&steps), "{steps} chains of 1 ns to 1 us in {TIME:?}");
+        // A core that others slow down, without optimization, takes more than 1 us for a chain.
+        let chains = TIME.as_nanos() as u64 / 10_000..TIME.as_nanos() as u64;
+        assert!(chains.contains(&steps), "{steps} chains of 1 ns to 10 us in {TIME:?}");
     }
 }

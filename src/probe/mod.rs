@@ -17,6 +17,7 @@ pub mod memory;
 pub mod neighbours;
 pub mod os_noise;
 mod process_tree;
+pub mod process_use;
 pub mod profile;
 pub mod sched_stats;
 pub mod tracer;

@@ -104,6 +104,11 @@ impl Control {
         ))
     }
 
+    /// Returns true if both are results of the same cells, in two tables of one load.
+    pub(super) fn is_same_delay(&self, other: &Control) -> bool {
+        self.rung == other.rung && self.added_ns == other.added_ns
+    }
+
     /// Returns false if more launches could still tell whether the delay is found.
     pub(super) fn is_decided(&self) -> bool {
         self.found_ns.contains(0.0) == Some(false)
@@ -121,8 +126,9 @@ impl Control {
     /// Returns the result as a sentence.
     pub(super) fn sentence(&self) -> String {
         let (found, verdict) = (self.found(), self.verdict());
-        let added = units::time(self.added_ns);
-        format!("{added} that were added on purpose cost {found}: {verdict}.")
+        let Control { rung, added_ns, .. } = self;
+        let added = units::time(*added_ns);
+        format!("A delay of {added} was added to {rung}; the run measured {found}: {verdict}.")
     }
 
     fn found(&self) -> String {
@@ -135,6 +141,8 @@ impl Control {
         let beyond = self.added_ns..(1.0 + SIDE_COST_MAX) * self.added_ns;
         if holds(0.0) {
             "this run cannot resolve such a difference"
+        } else if holds(self.added_ns) && high - low > 2.0 * self.added_ns {
+            "found, but the interval is too wide to tell its size"
         } else if holds(self.added_ns) {
             "found"
         } else if beyond.contains(&low) {

@@ -23,9 +23,9 @@ fn words(forecast: &Forecast) -> Option<String> {
     let [half, most] = [0.5, MOST].map(|share| forecast.quantile(share).map(percent));
     let (half, most) = (half?, most?);
     let both = if half == most {
-        format!("nine in ten ratios will be known to about {most}")
+        format!("nine in ten intervals will be about {most} wide")
     } else {
-        format!("half of the ratios will be known to about {half}, nine in ten to {most}")
+        format!("half of the intervals will be about {half} wide, nine in ten at most {most}")
     };
     let caution = if forecast.is_lower_bound {
         "; wider if a server's cost changes from launch to launch"
@@ -75,10 +75,10 @@ mod tests {
         // Standard deviation of rounds 8.1 %, so 1.2 % of 12 launches; t(11) is 2.20.
         assert_eq!(
             of_ladder(&ladder(1), 12).unwrap(),
-            "nine in ten ratios will be known to about ±3 %; wider if a server's cost changes \
+            "nine in ten intervals will be about ±3 % wide; wider if a server's cost changes \
              from launch to launch"
         );
-        assert!(of_ladder(&ladder(2), 12).unwrap().ends_with("±3 %"));
+        assert!(of_ladder(&ladder(2), 12).unwrap().ends_with("±3 % wide"));
         assert_eq!(of_ladder(&ladder(1), 3), None);
         assert_eq!(of_ladder(&[trial("uring/raw/reflect", 0, 1000)], 12), None);
     }
@@ -96,7 +96,7 @@ mod tests {
             let trials: Vec<Trial> = (0..builds).flat_map(both).collect();
             of_builds(&trials, 12)
         };
-        assert!(of(1).unwrap().starts_with("nine in ten ratios will be known to about ±3 %"));
+        assert!(of(1).unwrap().starts_with("nine in ten intervals will be about ±3 % wide"));
         assert_eq!(of(1), of(2), "these builds scatter in step");
         assert_eq!(of(5), None, "differences of builds are unknown");
     }

@@ -16,10 +16,10 @@ use super::wrap::wrap;
 /// Share of a count by which it may differ from the stored one.
 pub const TOLERANCE: f64 = 0.02;
 
-/// The same for the allocator below a stack of others: malloc searches more or less long, by the
-/// layout of the heap, which the random seeds of their hash tables change (5 % between runs of
-/// `axum:best`).
-pub const SEEDED_ALLOCATOR_TOLERANCE: f64 = 0.1;
+/// The same for the allocator below a stack or a codec of others: malloc searches more or less
+/// long, by the layout of the heap. The random seeds of hash tables change it (5 % between runs of
+/// `axum:best`), and so does other code of the program (6 % of `json:simd` between two versions).
+pub const OTHERS_ALLOCATOR_TOLERANCE: f64 = 0.1;
 
 /// Instructions of a call by which a count may differ in any case: hash seeds and the clock move
 /// small counts by a few.
@@ -57,10 +57,13 @@ pub struct Counts(BTreeMap<String, BTreeMap<Option<Layer>, u64>>);
 
 /// Returns the share of a count by which it may differ.
 fn tolerance(lane: &str, layer: Option<Layer>) -> f64 {
-    let protocol = lane.split('/').next().and_then(|name| name.parse::<Protocol>().ok());
-    let is_seeded = protocol.is_some_and(|protocol| !protocol.spec().crates.is_empty());
-    if is_seeded && layer == Some(Layer::Allocator) {
-        SEEDED_ALLOCATOR_TOLERANCE
+    let mut parts = lane.split('/');
+    let (first, codec) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let protocol = first.parse::<Protocol>();
+    let is_stack = protocol.is_ok_and(|protocol| !protocol.spec().crates.is_empty());
+    let is_codec = first == "codec" && codec.contains(':');
+    if (is_stack || is_codec) && layer == Some(Layer::Allocator) {
+        OTHERS_ALLOCATOR_TOLERANCE
     } else {
         TOLERANCE
     }
@@ -353,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_allocator_below_a_stack_of_others_may_differ_by_more() {
+    fn only_the_allocator_below_the_code_of_others_may_differ_by_more() {
         let found = |name: &str, framing, allocator| {
             let with = |framing, allocator| {
                 let layers = [(Layer::HttpFraming, framing), (Layer::Allocator, allocator)];
@@ -361,10 +364,11 @@ mod tests {
             };
             with(framing, allocator).compare(&with(20_000, 1000)).len()
         };
-        for seeded in ["axum/npy/8", "axum:best/npy/8", "tonic/protobuf:prost/8"] {
-            assert_eq!(found(seeded, 20_000, 1080), 0, "{seeded}");
-            assert_eq!(found(seeded, 20_000, 1120), 1, "{seeded}");
-            assert_eq!(found(seeded, 21_000, 1000), 2, "{seeded}");
+        let of_codec = "codec/json:simd/i8/echo";
+        for others in ["axum/npy/8", "axum:best/npy/8", "tonic/protobuf:prost/8", of_codec] {
+            assert_eq!(found(others, 20_000, 1080), 0, "{others}");
+            assert_eq!(found(others, 20_000, 1120), 1, "{others}");
+            assert_eq!(found(others, 21_000, 1000), 2, "{others}");
         }
         for own in ["h1/npy/8", "raw/protobuf/8", "codec/json/f8/echo"] {
             assert_eq!(found(own, 20_000, 1030), 1, "{own}");

@@ -5,6 +5,7 @@
 
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,13 +13,13 @@ use crate::axis::{Driver, Layer, Protocol, Tuning};
 use crate::driver::planted::{Place, Planted};
 use crate::driver::tokio::{Tokio, TokioUring};
 use crate::driver::uring::Uring;
-use crate::driver::{self, Connected, Counters, Service, StopSignal};
+use crate::driver::{self, Connected, Service, StopSignal, Urgent};
 use crate::probe::injected_delay::{InjectedDelay, PlacedDelay};
 use crate::server::{Plan, ServerError};
 use crate::service::codecs::CodecSet;
 use crate::service::echo::EchoService;
 use crate::service::handler::EchoHandler;
-use crate::service::panics;
+use crate::service::health;
 use crate::stack::axum::{Axum, AxumBest};
 use crate::stack::h2_crate::H2Crate;
 use crate::stack::hyper::Hyper;
@@ -27,23 +28,36 @@ use crate::stack::standalone::{self, Stack};
 use crate::stack::tonic::{Tonic, TonicBest, TonicTuned};
 use crate::sys::affinity;
 use crate::sys::listener::Listener;
+use crate::sys::socket::SocketOptions;
 use crate::wire::h1::{DateClock, H1};
 use crate::wire::h2::H2;
 use crate::wire::raw::Raw;
-use crate::wire::{Limits, Pool};
+use crate::wire::{Limits, MemoryBudget, Pool};
+
+/// Requests for health, which are answered when all places for connections are taken. Over HTTP/2
+/// the first bytes are those of any call.
+const URGENT: [Urgent; 3] = [
+    Urgent { prefix: health::REST_PREFIXES[0], needs_restriction: false },
+    Urgent { prefix: health::REST_PREFIXES[1], needs_restriction: false },
+    Urgent { prefix: b"PRI * HTTP/2.0\r\n", needs_restriction: true },
+];
 
 pub(super) struct WorkerConfig {
     pub(super) core: Option<usize>,
     pub(super) listeners: Vec<Listener>,
     pub(super) protocols: Vec<Protocol>,
     pub(super) codecs: CodecSet,
+    /// Codecs for the thread that does long work.
+    pub(super) job_codecs: CodecSet,
     pub(super) limits: Limits,
     pub(super) driver: driver::Options,
     pub(super) stop: StopSignal,
+    pub(super) memory: Arc<MemoryBudget>,
 }
 
-/// Function that runs a worker from its start to its end and sends once the worker is up.
-pub(super) type Build = fn(WorkerConfig, Sender<()>) -> Result<Counters, ServerError>;
+/// Function that runs a worker from its start to its end, sends once the worker is up, and returns
+/// the options of the first accepted socket.
+pub(super) type Build = fn(WorkerConfig, Sender<()>) -> Result<Option<SocketOptions>, ServerError>;
 
 pub(super) fn choose(plan: &Plan) -> Result<Build, ServerError> {
     let protocols = plan.listens.iter().map(|listen| listen.protocol);
@@ -68,10 +82,14 @@ pub(super) fn choose(plan: &Plan) -> Result<Build, ServerError> {
     })
 }
 
-fn serve<D: driver::Driver>(config: WorkerConfig, up: Sender<()>) -> Result<Counters, ServerError> {
+fn serve<D: driver::Driver>(
+    config: WorkerConfig,
+    up: Sender<()>,
+) -> Result<Option<SocketOptions>, ServerError> {
     config.core.map_or(Ok(()), affinity::pin)?;
-    let pool = Pool::default();
-    let service = EchoService::new(config.codecs, config.limits, pool.clone());
+    let pool = Pool::within(config.memory, config.limits.counts);
+    let (codecs, job_codecs) = (config.codecs, config.job_codecs);
+    let service = EchoService::with_jobs(codecs, job_codecs, config.limits, pool.clone());
     let (mut hosted, mut standalone) = (Vec::new(), Vec::new());
     for (listener, protocol) in config.listeners.into_iter().zip(config.protocols) {
         let delay = service.codecs().delay();
@@ -81,15 +99,15 @@ fn serve<D: driver::Driver>(config: WorkerConfig, up: Sender<()>) -> Result<Coun
             Endpoint::Standalone(endpoint) => standalone.push(*endpoint),
         }
     }
-    let counters = if standalone.is_empty() {
-        let driver = D::new(config.driver, pool)?;
+    Ok(if standalone.is_empty() {
+        let options = driver::Options { urgent: &URGENT, ..config.driver };
+        let driver = D::new(options, pool)?;
         report_up(up);
         driver.run(hosted, config.stop)?
     } else {
         report_up(up);
-        standalone::run(standalone, config.driver.drain_timeout, config.stop)?
-    };
-    Ok(Counters { panics: panics::contained(), ..counters })
+        standalone::run(standalone, &config.driver, config.stop)?
+    })
 }
 
 enum Endpoint<D: driver::Driver> {

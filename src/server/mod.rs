@@ -10,24 +10,26 @@
 //! ```
 //! Invariant: a [`Server`] has all its listeners and all its rings, or [`start`] fails.
 
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use crate::axis::{Driver, Protocol};
-use crate::driver::{self, Counters, DriverError};
+use crate::driver::{self, DriverError};
 use crate::probe::injected_delay::InjectedDelay;
 use crate::record::ServerReport;
 use crate::service::codecs::CodecSet;
 use crate::sys::address::Address;
 use crate::sys::affinity::AffinityError;
-use crate::sys::socket::SocketError;
-use crate::wire::Limits;
+use crate::sys::socket::{SocketError, SocketOptions};
+use crate::wire::{Limits, MemoryBudget, WorkerCounts};
 
 use build::Build;
 
 mod bind;
 mod build;
 pub mod lane;
+pub mod metrics;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -59,7 +61,10 @@ pub struct Options {
 #[derive(Debug)]
 pub enum Event {
     Signal,
+    /// A worker has ended.
     Ended,
+    /// The alarms of a worker have changed; [`WorkerCounts::answer_alarm`] lets the next one ring.
+    Alarm,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -83,12 +88,14 @@ pub struct Server {
     addresses: Vec<Address>,
     workers: Vec<Worker>,
     delays: Vec<InjectedDelay>,
+    memory: Arc<MemoryBudget>,
 }
 
 #[derive(Debug)]
 struct Worker {
     stopper: driver::Stopper,
-    thread: JoinHandle<Result<Counters, ServerError>>,
+    counts: &'static WorkerCounts,
+    thread: JoinHandle<Result<Option<SocketOptions>, ServerError>>,
 }
 
 /// Sends [`Event::Ended`] when its worker ends, by a return or by a panic.
@@ -118,20 +125,32 @@ fn start_workers(
 ) -> Result<Server, ServerError> {
     let bound = bind::bind(&plan.listens, options.cores.len())?;
     let (up, ups) = std::sync::mpsc::channel();
-    let mut server = Server { addresses: bound.addresses, workers: Vec::new(), delays: Vec::new() };
+    let Limits { memory_bytes_max, connection_bytes_max, .. } = options.limits;
+    let workers = options.cores.len();
+    let mut server = Server {
+        addresses: bound.addresses,
+        workers: Vec::new(),
+        delays: Vec::new(),
+        memory: Arc::new(MemoryBudget::new(memory_bytes_max, connection_bytes_max, workers)),
+    };
     for (listeners, core) in bound.by_worker.into_iter().zip(options.cores.iter().copied()) {
         let (stopper, stop) = driver::stop_signal()
             .map_err(|source| ServerError::System { what: "make a stop socket", source })?;
         let codecs = plan.codecs.for_another_thread();
-        server.delays.push(codecs.delay());
+        let job_codecs = codecs.for_another_thread();
+        server.delays.extend([codecs.delay(), job_codecs.delay()]);
+        let counts = WorkerCounts::of_worker();
+        ring_for_alarms(counts, events);
         let config = build::WorkerConfig {
             core,
             listeners,
             protocols: plan.listens.iter().map(|listen| listen.protocol).collect(),
             codecs,
-            limits: options.limits.clone(),
-            driver: options.driver.clone(),
+            job_codecs,
+            limits: Limits { counts, ..options.limits.clone() },
+            driver: driver::Options { counts, ..options.driver.clone() },
             stop,
+            memory: Arc::clone(&server.memory),
         };
         let (up, end) = (up.clone(), WorkerEnd(events.clone()));
         let work = move || {
@@ -142,7 +161,7 @@ fn start_workers(
             .name(format!("worker-{}", server.workers.len()))
             .spawn(work)
             .map_err(|source| ServerError::System { what: "start a worker thread", source })?;
-        server.workers.push(Worker { stopper, thread });
+        server.workers.push(Worker { stopper, counts, thread });
     }
     drop(up);
     if ups.iter().take(server.workers.len()).count() == server.workers.len() {
@@ -151,37 +170,46 @@ fn start_workers(
     Err(server.stop().err().unwrap_or(ServerError::Panicked))
 }
 
+/// Sends [`Event::Alarm`] at an alarm of a worker.
+fn ring_for_alarms(counts: &WorkerCounts, events: &Sender<Event>) {
+    let events = events.clone();
+    counts.on_alarm(move || {
+        // The caller may have stopped listening; the counts stay.
+        let _ = events.send(Event::Alarm);
+    });
+}
+
 impl Server {
+    /// Returns the counts of each worker.
+    pub fn counts(&self) -> Vec<&'static WorkerCounts> {
+        self.workers.iter().map(|worker| worker.counts).collect()
+    }
+
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
+    /// Returns the account of the memory that peers make this process hold.
+    pub fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.memory
+    }
+
     pub fn stop(self) -> Result<ServerReport, ServerError> {
-        let Server { workers, delays, .. } = self;
+        let counts = self.counts();
+        let Server { workers, delays, memory, .. } = self;
         let (stoppers, threads): (Vec<_>, Vec<_>) =
             workers.into_iter().map(|worker| (worker.stopper, worker.thread)).unzip();
         drop(stoppers);
-        let mut total = Counters::default();
-        let mut failed = None;
+        let (mut socket, mut failed) = (None, None);
         for thread in threads {
             match thread.join().unwrap_or(Err(ServerError::Panicked)) {
-                Ok(counters) => add(&mut total, counters),
+                Ok(accepted) => socket = socket.or(accepted),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
         match failed {
             Some(error) => Err(error),
-            None => usage::report(total, &delays),
+            None => usage::report(&counts, socket, &memory, &delays),
         }
     }
-}
-
-fn add(total: &mut Counters, counters: Counters) {
-    total.accepted += counters.accepted;
-    total.socket = total.socket.take().or(counters.socket);
-    total.peer_faults += counters.peer_faults;
-    total.limits.add(&counters.limits);
-    total.bytes_in += counters.bytes_in;
-    total.bytes_out += counters.bytes_out;
-    total.panics += counters.panics;
 }

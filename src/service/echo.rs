@@ -11,8 +11,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::axis::Encoding;
-use crate::codec::{ArrayCodec, CodecError, Encoded, json};
-use crate::wire::{Limits, Pool, Refusal, Refused, Slice};
+use crate::codec::{ArrayCodec, CodecError, Effort, Encoded, json};
+use crate::wire::limits::COPIED_FACTOR;
+use crate::wire::{Charge, Detached, Limits, Pool, Refusal, Refused, Slice, WorkerCounts};
 
 use super::codecs::CodecSet;
 use super::panics;
@@ -49,6 +50,12 @@ impl SharedBody for Slice {
     }
 }
 
+impl SharedBody for Detached {
+    fn with_bytes<T>(&mut self, work: impl FnOnce(Bytes) -> T) -> T {
+        Detached::with_bytes(self, work)
+    }
+}
+
 impl SharedBody for &Bytes {
     fn with_bytes<T>(&mut self, work: impl FnOnce(Bytes) -> T) -> T {
         work(self.clone())
@@ -59,26 +66,48 @@ impl SharedBody for &Bytes {
 #[derive(Clone, Debug)]
 pub struct EchoService(Rc<Shared>);
 
+/// Echo of one long message, on any thread.
+#[derive(Clone, Copy, Debug)]
+pub struct LongEcho {
+    codec: &'static dyn ArrayCodec,
+    encoding: Encoding,
+    counts: &'static WorkerCounts,
+}
+
 #[derive(Debug)]
 struct Shared {
     codecs: CodecSet,
+    /// Codecs for another thread, whose delays have accounts of their own.
+    job_codecs: CodecSet,
     limits: Limits,
     scratch: RefCell<Scratch>,
     pool: Pool,
     is_draining: Cell<bool>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Scratch {
     bytes: Vec<u8>,
+    charge: Charge,
     /// Messages in a row that left most of `bytes` unused.
     spared: u32,
 }
 
 impl EchoService {
     pub fn new(codecs: CodecSet, limits: Limits, pool: Pool) -> EchoService {
-        let (scratch, is_draining) = (RefCell::default(), Cell::new(false));
-        EchoService(Rc::new(Shared { codecs, limits, scratch, pool, is_draining }))
+        EchoService::with_jobs(codecs, codecs, limits, pool)
+    }
+
+    /// Makes an echo whose long messages are worked on by another thread, with `job_codecs`.
+    pub fn with_jobs(
+        codecs: CodecSet,
+        job_codecs: CodecSet,
+        limits: Limits,
+        pool: Pool,
+    ) -> EchoService {
+        let scratch = Scratch { bytes: Vec::new(), charge: pool.charge(), spared: 0 };
+        let (scratch, is_draining) = (RefCell::new(scratch), Cell::new(false));
+        EchoService(Rc::new(Shared { codecs, job_codecs, limits, scratch, pool, is_draining }))
     }
 
     pub fn codecs(&self) -> &CodecSet {
@@ -121,6 +150,36 @@ impl EchoService {
         self.handle(out, |scratch, out| echo_shared(&self.0.codecs, encoding, body, scratch, out))
     }
 
+    /// Begins the echo of a message whose work is long, if it is, for another thread. This counts
+    /// the request and spends the delay of the handler.
+    #[inline]
+    pub fn long(&self, encoding: Encoding, body: &[u8]) -> Option<LongEcho> {
+        if body.len() < self.0.limits.job_bytes_min {
+            None
+        } else {
+            self.begin_long(encoding, body)
+        }
+    }
+
+    #[cold]
+    fn begin_long(&self, encoding: Encoding, body: &[u8]) -> Option<LongEcho> {
+        let encoding = form(encoding, body).ok()?;
+        let codec = self.0.job_codecs.get(encoding)?;
+        let bytes_min = match codec.effort(body) {
+            Effort::Borrows => return None,
+            Effort::Copies => self.0.limits.job_bytes_min.saturating_mul(COPIED_FACTOR),
+            Effort::Converts => self.0.limits.job_bytes_min,
+        };
+        if body.len() < bytes_min {
+            return None;
+        }
+        let counts = self.0.limits.counts;
+        counts.requests.add(1);
+        counts.jobs.add(1);
+        self.0.codecs.delay().wait();
+        Some(LongEcho { codec, encoding, counts })
+    }
+
     /// Does the work of a request, which leaves `out` as it was if it fails.
     #[inline(always)]
     fn handle(
@@ -128,11 +187,36 @@ impl EchoService {
         out: &mut Vec<u8>,
         work: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>) -> Result<Echoed, CodecError>,
     ) -> Result<Echoed, Refused> {
-        let Scratch { bytes, spared } = &mut *self.0.scratch.borrow_mut();
+        let Scratch { bytes, charge, spared } = &mut *self.0.scratch.borrow_mut();
         bytes.clear();
         let start = out.len();
-        let echoed = panics::contain(|| work(bytes, out).map_err(refused));
+        let echoed = panics::contain(self.0.limits.counts, || work(bytes, out).map_err(refused));
         trim(bytes, spared);
+        charge.set(bytes.capacity());
+        echoed.inspect_err(|_| out.truncate(start))
+    }
+}
+
+impl LongEcho {
+    /// Encoding of the response.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Does the work as [`EchoService::echo_shared`] does. A scratch that is too large to keep is
+    /// freed on this thread: that takes milliseconds.
+    pub fn run(
+        &self,
+        body: &mut impl SharedBody,
+        scratch: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Echoed, Refused> {
+        let start = out.len();
+        let echoed = panics::catch(self.counts, || {
+            let echoed = exchange_shared(self.encoding, Some(self.codec), body, scratch, out);
+            echoed.map_err(refused)
+        });
+        trim(scratch, &mut 0);
         echoed.inspect_err(|_| out.truncate(start))
     }
 }
@@ -140,10 +224,11 @@ impl EchoService {
 /// Echoes one message with buffers made for the call, on any thread, and returns all pieces.
 pub fn echo_once(
     codecs: &CodecSet,
+    counts: &WorkerCounts,
     encoding: Encoding,
     mut body: &Bytes,
 ) -> Result<(Echoed, Vec<u8>), Refused> {
-    panics::contain(|| {
+    panics::contain(counts, || {
         let mut out = Vec::new();
         let echoed = echo_shared(codecs, encoding, &mut body, &mut Vec::new(), &mut out);
         Ok((echoed.map_err(refused)?, out))
@@ -160,6 +245,16 @@ pub fn echo_shared(
     out: &mut Vec<u8>,
 ) -> Result<Echoed, CodecError> {
     let (encoding, codec) = begin(codecs, encoding, body.as_ref())?;
+    exchange_shared(encoding, codec, body, scratch, out)
+}
+
+fn exchange_shared(
+    encoding: Encoding,
+    codec: Option<&'static dyn ArrayCodec>,
+    body: &mut impl SharedBody,
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<Echoed, CodecError> {
     let Some(owning_echo) = codec.and_then(ArrayCodec::owning_echo) else {
         return exchange(encoding, codec, body.as_ref(), scratch, out);
     };
@@ -192,11 +287,17 @@ fn begin(
     body: &[u8],
 ) -> Result<(Encoding, Option<&'static dyn ArrayCodec>), CodecError> {
     codecs.delay().wait();
-    let encoding = match encoding {
-        Encoding::Json | Encoding::JsonBinary => json::form(body)?,
-        other => other,
-    };
+    let encoding = form(encoding, body)?;
     Ok((encoding, codecs.get(encoding)))
+}
+
+/// Returns the encoding that a body has, of the two forms of JSON.
+#[inline(always)]
+fn form(encoding: Encoding, body: &[u8]) -> Result<Encoding, CodecError> {
+    match encoding {
+        Encoding::Json | Encoding::JsonBinary => json::form(body),
+        other => Ok(other),
+    }
 }
 
 #[inline(always)]

@@ -14,6 +14,9 @@ const SERVING: &[u8] = &[0x08, 0x01];
 /// `HealthCheckResponse { status: NOT_SERVING }`.
 const NOT_SERVING: &[u8] = &[0x08, 0x02];
 
+/// First bytes of requests for health over HTTP/1.1.
+pub const REST_PREFIXES: [&[u8]; 2] = [b"GET /healthz ", b"HEAD /healthz "];
+
 /// Answers a request for [`PATH`].
 pub fn rest(is_ready: bool) -> Result<&'static str, Refused> {
     match is_ready {

@@ -4,37 +4,41 @@
 //! so it can go on after a panic. Rust's own message with the place of the panic is on stderr.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::wire::{Refusal, Refused};
+use crate::wire::{Alarm, Refusal, Refused, WorkerCounts};
 
 const TEXT: &str =
     "the server failed at this request; this is a fault of the server, which goes on";
 
-thread_local! {
-    static CONTAINED: Cell<u64> = const { Cell::new(0) };
+/// WorkerCounts a request and does its work; a panic becomes [`Refusal::Internal`].
+#[inline(always)]
+pub fn contain<T>(
+    counts: &WorkerCounts,
+    work: impl FnOnce() -> Result<T, Refused>,
+) -> Result<T, Refused> {
+    counts.requests.add(1);
+    catch(counts, work)
 }
 
-/// Does the work of a request; a panic becomes [`Refusal::Internal`].
+/// Does work that is a part of a request; a panic becomes [`Refusal::Internal`]. Any thread may
+/// call it.
 #[inline(always)]
-pub fn contain<T>(work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
+pub fn catch<T>(
+    counts: &WorkerCounts,
+    work: impl FnOnce() -> Result<T, Refused>,
+) -> Result<T, Refused> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => done,
-        Err(panic) => Err(failed(panic)),
+        Err(panic) => Err(failed(panic, counts)),
     }
 }
 
-/// Returns the number of panics that [`contain`] has met on this thread.
-pub fn contained() -> u64 {
-    CONTAINED.get()
-}
-
 #[cold]
-fn failed(panic: Box<dyn Any + Send>) -> Refused {
+fn failed(panic: Box<dyn Any + Send>, counts: &WorkerCounts) -> Refused {
     // The payload is of any type, so its drop may panic as well.
     std::mem::forget(panic);
-    CONTAINED.set(CONTAINED.get() + 1);
+    counts.alarm(Alarm::Panicked);
     Refused::new(Refusal::Internal, TEXT)
 }
 
@@ -44,9 +48,12 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_a_refusal_and_is_counted() {
-        assert_eq!(contain(|| Ok(1)), Ok(1));
-        assert_eq!(contained(), 0);
-        let refused = contain::<()>(|| panic!("planted by a test")).unwrap_err();
-        assert_eq!((refused.kind, contained()), (Refusal::Internal, 1));
+        let counts = WorkerCounts::default();
+        let panics = || counts.alarms().find(|(alarm, _)| *alarm == Alarm::Panicked);
+        assert_eq!(contain(&counts, || Ok(1)), Ok(1));
+        assert_eq!(panics(), Some((Alarm::Panicked, 0)));
+        let refused = contain::<()>(&counts, || panic!("planted by a test")).unwrap_err();
+        assert_eq!((refused.kind, panics()), (Refusal::Internal, Some((Alarm::Panicked, 1))));
+        assert_eq!(counts.requests.get(), 2);
     }
 }

@@ -114,6 +114,11 @@ pub fn coding_refused() -> Refused {
     Refused::new(Refusal::UnsupportedMediaType, NO_CONTENT_CODING)
 }
 
+/// Refuses an echo on a connection that has no place and may only ask for health.
+pub fn place_refused() -> Refused {
+    Refused::new(Refusal::Unavailable, "all connections are in use")
+}
+
 fn method_refused(method: &[u8], allowed: &'static str) -> Refused {
     let method = String::from_utf8_lossy(method);
     let text = format!("method {method} is not allowed; use {allowed}");

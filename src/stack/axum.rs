@@ -26,19 +26,20 @@ use crate::service::codecs::CodecSet;
 use crate::service::echo::{Echoed, echo_once};
 use crate::service::{health, routes};
 use crate::stack::echo::COPY_BYTES_MAX;
-use crate::stack::standalone::{Drained, Serving, Stack, serve_connections};
-use crate::wire::{Limits, Refused};
+use crate::stack::standalone::{Serving, Shutdown, Stack, serve_connections};
+use crate::wire::{Limits, Refused, WorkerCounts};
 
 #[derive(Debug)]
 pub struct Axum;
 
 impl Stack for Axum {
-    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
+    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, shutdown: Shutdown) -> Serving
     where
         L: Listener<Addr: std::fmt::Debug>,
     {
-        let router = router(codecs, &limits, in_one_piece);
-        Box::pin(axum::serve(listener, router).with_graceful_shutdown(drained).into_future())
+        let router = router(codecs, &limits, &shutdown, in_one_piece);
+        let serving = axum::serve(listener, router).with_graceful_shutdown(shutdown.drain());
+        Box::pin(serving.into_future())
     }
 }
 
@@ -46,28 +47,40 @@ impl Stack for Axum {
 pub struct AxumBest;
 
 impl Stack for AxumBest {
-    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
+    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, shutdown: Shutdown) -> Serving
     where
         L: Listener,
     {
-        let router = router(codecs, &limits, in_pieces);
+        let router = router(codecs, &limits, &shutdown, in_pieces);
         let mut builder = http1::Builder::new();
         builder.auto_date_header(false);
         let connect = move |stream| {
             builder.serve_connection(stream, TowerToHyperService::new(router.clone()))
         };
-        Box::pin(serve_connections(listener, drained, connect))
+        Box::pin(serve_connections(listener, shutdown, connect))
     }
+}
+
+/// State of the router.
+#[derive(Clone, Copy, Debug)]
+struct Served {
+    codecs: CodecSet,
+    counts: &'static WorkerCounts,
 }
 
 /// Makes the body of a response of the request's body and of head and tail, cut at the payload.
 type Compose = fn(&Bytes, Echoed, Vec<u8>) -> Body;
 
-fn router(codecs: CodecSet, limits: &Limits, compose: Compose) -> Router {
-    let mut router = Router::new().route(health::PATH, get(|| async { health::BODY }));
+fn router(codecs: CodecSet, limits: &Limits, shutdown: &Shutdown, compose: Compose) -> Router {
+    let shutdown = shutdown.clone();
+    let health = move |State(served): State<Served>| async move {
+        served.counts.requests.add(1);
+        health::rest(shutdown.is_ready()).map_err(|it| Refusal::counted(it, served.counts))
+    };
+    let mut router = Router::new().route(health::PATH, get(health));
     for encoding in Encoding::by_path() {
-        let handler = move |State(codecs): State<CodecSet>, body: Bytes| async move {
-            echo(&codecs, encoding, &body, compose)
+        let handler = move |State(served): State<Served>, body: Bytes| async move {
+            echo(&served, encoding, &body, compose)
         };
         router = router.route(encoding.path(), post(handler));
     }
@@ -75,16 +88,17 @@ fn router(codecs: CodecSet, limits: &Limits, compose: Compose) -> Router {
         .fallback(unserved)
         .method_not_allowed_fallback(unserved)
         .layer(DefaultBodyLimit::max(limits.body_bytes_max))
-        .with_state(codecs)
+        .with_state(Served { codecs, counts: limits.counts })
 }
 
 fn echo(
-    codecs: &CodecSet,
+    Served { codecs, counts }: &Served,
     encoding: Encoding,
     body: &Bytes,
     compose: Compose,
 ) -> Result<Response, Refusal> {
-    let (echoed, out) = echo_once(codecs, encoding, body).map_err(Refusal)?;
+    let echoed = echo_once(codecs, counts, encoding, body);
+    let (echoed, out) = echoed.map_err(|refused| Refusal::counted(refused, counts))?;
     let content_type = HeaderValue::from_static(echoed.encoding.content_type());
     Ok(([(CONTENT_TYPE, content_type)], compose(body, echoed, out)).into_response())
 }
@@ -130,14 +144,21 @@ impl http_body::Body for Pieces {
     }
 }
 
-async fn unserved(method: Method, uri: Uri) -> Response {
+async fn unserved(State(served): State<Served>, method: Method, uri: Uri) -> Response {
     match routes::rest(method.as_str().as_bytes(), uri.path().as_bytes()) {
-        Err(refused) => Refusal(refused).into_response(),
+        Err(refused) => Refusal::counted(refused, served.counts).into_response(),
         Ok(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
 struct Refusal(Refused);
+
+impl Refusal {
+    fn counted(refused: Refused, counts: &WorkerCounts) -> Refusal {
+        counts.refused(refused.kind.into());
+        Refusal(refused)
+    }
+}
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {

@@ -8,9 +8,12 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::axis::Encoding;
+use crate::axis::{Encoding, Family};
+use crate::driver::WorkerHandle;
 use crate::service::echo::{self, EchoService, Echoed};
-use crate::wire::{Refused, Slice, grpc};
+use crate::service::handler::LongWork;
+use crate::service::routes;
+use crate::wire::{EndedJob, Refused, Response, Slice, grpc};
 
 use super::message::Message;
 
@@ -23,6 +26,8 @@ const BLOCK_BYTES: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 pub struct StackEcho {
     service: EchoService,
+    /// True if only health is served, since no place for the connection is free.
+    is_restricted: bool,
     buffers: Rc<RefCell<Buffers>>,
 }
 
@@ -34,25 +39,84 @@ struct Buffers {
 
 impl StackEcho {
     pub fn new(service: EchoService) -> StackEcho {
-        StackEcho { service, buffers: Rc::default() }
+        StackEcho { service, is_restricted: false, buffers: Rc::default() }
+    }
+
+    /// Returns the echo of one connection.
+    pub fn for_connection(&self, worker: &WorkerHandle) -> StackEcho {
+        StackEcho { is_restricted: worker.is_restricted(), ..self.clone() }
+    }
+
+    /// Refuses an echo if the connection may only ask for health.
+    pub fn check_place(&self) -> Result<(), Refused> {
+        if self.is_restricted { Err(routes::place_refused()) } else { Ok(()) }
     }
 
     pub fn service(&self) -> &EchoService {
         &self.service
     }
 
-    pub fn rest(
+    /// Answers a REST request, on another thread if that takes long. Returns the content type and
+    /// the body.
+    pub async fn rest(
+        &self,
+        worker: &WorkerHandle,
+        encoding: Encoding,
+        body: Slice,
+    ) -> Result<(&'static str, Message), Refused> {
+        let Some(work) = self.long_work(Family::Rest, encoding, &body) else {
+            return self.rest_now(encoding, body);
+        };
+        let pool = self.service.pool();
+        let answer = pool.take(body.len());
+        let EndedJob { message, answer, response } =
+            worker.run(Box::new(work), body, answer, pool).await;
+        let Response { content_type, head_len, payload } = response?;
+        Ok((content_type, whole(answer.into_vec(), head_len, message.narrow(payload))))
+    }
+
+    fn rest_now(
         &self,
         encoding: Encoding,
         mut body: Slice,
-    ) -> Result<(Encoding, Message), Refused> {
+    ) -> Result<(&'static str, Message), Refused> {
         let Buffers { out, block } = &mut *self.buffers.borrow_mut();
         out.clear();
         let Echoed { encoding, head_len, payload } =
             self.service.echo_shared(encoding, &mut body, out)?;
         let message = cut(out, block, head_len, body, payload);
         echo::trim(out, &mut 0);
-        Ok((encoding, message))
+        Ok((encoding.content_type(), message))
+    }
+
+    /// Returns the work on a message if it takes long.
+    pub fn long_work(
+        &self,
+        family: Family,
+        encoding: Encoding,
+        message: &Slice,
+    ) -> Option<LongWork> {
+        let echo = self.service.long(encoding, message.as_ref())?;
+        Some(LongWork { family, echo })
+    }
+
+    /// Does the work of a gRPC call on another thread.
+    pub async fn grpc_long(
+        &self,
+        worker: &WorkerHandle,
+        work: LongWork,
+        message: Slice,
+    ) -> Result<Message, grpc::Status> {
+        let pool = self.service.pool();
+        let mut answer = pool.take(message.len());
+        answer.extend_from_slice(&[0; grpc::PREFIX_BYTES]);
+        let EndedJob { message, mut answer, response } =
+            worker.run(Box::new(work), message, answer, pool).await;
+        let Response { head_len, payload, .. } = response?;
+        let prefix = grpc::prefix_of(answer.len() - grpc::PREFIX_BYTES + payload.len())?;
+        answer[..grpc::PREFIX_BYTES].copy_from_slice(&prefix);
+        let head_len = grpc::PREFIX_BYTES + head_len;
+        Ok(whole(answer.into_vec(), head_len, message.narrow(payload)))
     }
 
     pub fn grpc(&self, encoding: Encoding, mut message: Slice) -> Result<Message, grpc::Status> {
@@ -67,6 +131,13 @@ impl StackEcho {
         echo::trim(out, &mut 0);
         Ok(message)
     }
+}
+
+/// Cuts the answer of a long message at `head_len`, with the payload between.
+fn whole(answer: Vec<u8>, head_len: usize, payload: Slice) -> Message {
+    let mut head = Bytes::from(answer);
+    let tail = head.split_off(head_len);
+    Message::new(head, payload, tail)
 }
 
 /// Cuts `out` at `head_len`, with `body[payload]` between, into few pieces.

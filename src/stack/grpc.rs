@@ -10,6 +10,8 @@
 //! ```
 //! Source: `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,14 +19,16 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
+use crate::axis::Family;
 use crate::codec::Encoding;
+use crate::driver::WorkerHandle;
 use crate::service::echo::EchoService;
 use crate::service::health;
 use crate::service::routes::{self, Target};
 use crate::stack::echo::StackEcho;
 use crate::stack::message::Message;
 use crate::wire::grpc::{self, Code, MessageReader, Status};
-use crate::wire::handler::PLAIN_TEXT;
+use crate::wire::handler::{NO_MEMORY, PLAIN_TEXT};
 use crate::wire::{Refusal, Refused, Slice};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -59,10 +63,13 @@ pub struct Call {
 pub enum Answer {
     Reply(Response<()>, Message, HeaderMap),
     /// Trailers-only: the head ends the stream.
-    Failed(Response<()>),
+    Failed(Code, Response<()>),
     /// Not gRPC: head and one line of text, which ends the stream.
     Plain(Response<()>, Message),
 }
+
+/// Answer of another thread; the drop of the future cancels its work.
+pub type Later = Pin<Box<dyn Future<Output = Answer>>>;
 
 #[derive(Debug)]
 pub enum Failure {
@@ -90,6 +97,11 @@ impl GrpcEcho {
         self.echo.service()
     }
 
+    /// Returns the echo of one connection.
+    pub fn for_connection(&self, worker: &WorkerHandle) -> GrpcEcho {
+        GrpcEcho { echo: self.echo.for_connection(worker), heads: Rc::clone(&self.heads) }
+    }
+
     pub fn admit<T>(&self, request: &Request<T>) -> Result<Call, Failure> {
         let field = |name| request.headers().get(name).map(HeaderValue::as_bytes);
         let content_type = field(CONTENT_TYPE).unwrap_or_default();
@@ -97,6 +109,9 @@ impl GrpcEcho {
             (request.method().as_str().as_bytes(), request.uri().path().as_bytes());
         let target = routes::grpc(method, path, content_type)
             .map_err(|refused| refuse(refused, content_type))?;
+        if target != Target::Health {
+            self.echo.check_place().map_err(|refused| refuse(refused, content_type))?;
+        }
         Ok(Call {
             target,
             plain_content_type: content_type.len() == grpc::CONTENT_TYPE.len(),
@@ -121,10 +136,38 @@ impl GrpcEcho {
         MessageReader::new(self.service().limits().body_bytes_max, call.encoded)
     }
 
-    pub fn answer(&self, call: Call, message: Slice) -> Answer {
+    /// Checks that there is memory for a message in pieces.
+    pub fn check_memory(&self) -> Result<(), Status> {
+        if self.service().pool().refuses_body() {
+            return Err(Status::new(Code::ResourceExhausted, NO_MEMORY));
+        }
+        Ok(())
+    }
+
+    /// Answers a whole message; one that takes long is answered later, by another thread.
+    pub fn begin(
+        &self,
+        worker: &WorkerHandle,
+        call: Call,
+        message: Slice,
+    ) -> Result<Answer, Later> {
+        let work = match call.target {
+            Target::Echo(encoding) => self.echo.long_work(Family::Grpc, encoding, &message),
+            Target::Health => None,
+        };
+        let Some(work) = work else { return Ok(self.answer(call, message)) };
+        let (this, worker) = (self.clone(), worker.clone());
+        Err(Box::pin(async move {
+            let answered = this.echo.grpc_long(&worker, work, message).await;
+            this.reply(call, answered)
+        }))
+    }
+
+    fn answer(&self, call: Call, message: Slice) -> Answer {
         let response = match call.target {
             Target::Echo(encoding) => self.echo.grpc(encoding, message),
             Target::Health => {
+                self.service().limits().counts.requests.add(1);
                 let is_ready = !self.service().is_draining();
                 let status = health::grpc(message.as_ref(), is_ready).map_err(Status::from);
                 status.map(|body| {
@@ -133,9 +176,23 @@ impl GrpcEcho {
                 })
             }
         };
+        self.reply(call, response)
+    }
+
+    fn reply(&self, call: Call, response: Result<Message, Status>) -> Answer {
         match response {
             Ok(message) => Answer::Reply(self.head(call), message, self.heads.trailers.clone()),
             Err(status) => status.into(),
+        }
+    }
+
+    /// WorkerCounts an answer that refuses its call.
+    pub fn count(&self, answer: &Answer) {
+        let counts = self.service().limits().counts;
+        match answer {
+            Answer::Reply(..) => {}
+            Answer::Failed(code, _) => counts.refused_call(*code),
+            Answer::Plain(head, _) => counts.refused(head.status()),
         }
     }
 
@@ -180,7 +237,7 @@ impl From<Status> for Answer {
         let text = grpc::percent_encode(&status.text);
         let text = HeaderValue::from_str(&text).expect("percent-encoding leaves printable ASCII");
         fields.insert(GRPC_MESSAGE, text);
-        Answer::Failed(head)
+        Answer::Failed(status.code, head)
     }
 }
 

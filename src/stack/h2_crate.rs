@@ -8,21 +8,20 @@
 //!
 //! h2 keeps the duties of HTTP/2: it holds DATA back until the peer's windows have room, returns
 //! connection window when the handles of a stream are dropped, and resets a stream that was
-//! answered early with NO_ERROR. While `UNSENT_BYTES_MAX` bytes wait for a peer that does not read,
-//! no call is answered and no window is returned. So the window bounds a connection's memory.
+//! answered early with NO_ERROR. While `tuning::UNSENT_BYTES_MAX` bytes wait for a peer that does
+//! not read, no call is answered and no window is returned. So the window bounds a connection's
+//! memory.
 //!
 //! ```text
 //! accept ──whole──────────▶ answer ──▶ HEADERS DATA HEADERS (queued)
 //!    └────in pieces──▶ Open ──whole──▶ answer      └─ deadline, or too long a pause ──▶ status 4
 //! ```
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -33,17 +32,17 @@ use http::Request;
 
 use crate::driver::{Service, Stream, WorkerHandle};
 use crate::service::echo::EchoService;
-use crate::stack::grpc::{self, Answer, Call, GrpcEcho};
-use crate::stack::message::Queued;
+use crate::stack::drain::drained;
+use crate::stack::grpc::{self, Answer, Call, GrpcEcho, Later};
+use crate::stack::input::{Heads, NotedStream};
+use crate::stack::message::{Queued, Responses};
 use crate::stack::tuning;
+use crate::stack::watch::{Late, State, Wait, Watch};
+use crate::wire::Limit;
 use crate::wire::grpc::{MessageReader, Status};
-use crate::wire::progress::Progress;
 
 /// Turns before the worker's other connections get theirs.
 const TURNS_MAX: usize = 16;
-
-/// Unsent bytes at which no further call is answered; the peer may send as many.
-const UNSENT_BYTES_MAX: usize = tuning::CONNECTION_WINDOW_BYTES as usize;
 
 /// SETTINGS_MAX_CONCURRENT_STREAMS of the default form, the least that RFC 9113 recommends.
 const STREAMS_DEFAULT: u32 = 100;
@@ -72,8 +71,7 @@ impl H2Crate {
     }
 
     fn with(mut builder: Builder, service: EchoService) -> H2Crate {
-        let head_bytes_max = u32::try_from(service.limits().head_bytes_max).unwrap_or(u32::MAX);
-        builder.max_header_list_size(head_bytes_max);
+        builder.max_header_list_size(tuning::head_bytes_max(service.limits()));
         H2Crate { echo: GrpcEcho::new(service), builder }
     }
 }
@@ -84,12 +82,21 @@ impl Service for H2Crate {
         stream: S,
         worker: WorkerHandle,
     ) -> impl Future<Output = ()> + 'static {
-        let echo = self.echo.clone();
-        let handshake = self.builder.handshake(stream);
+        let echo = self.echo.for_connection(&worker);
+        let heads = Rc::<Heads>::default();
+        let handshake = self.builder.handshake(NotedStream::new(stream, &heads));
         async move {
-            let late = worker.sleep_until(Instant::now() + echo.service().limits().head_timeout);
-            if let Either::Left((Ok(connection), _)) = select(handshake, pin!(late)).await {
-                Serving::new(connection, echo, worker).await;
+            let late = worker.sleep_until(worker.now() + echo.service().limits().head_timeout);
+            match select(handshake, pin!(late)).await {
+                Either::Left((Ok(connection), _)) => {
+                    Serving::new(connection, heads, echo, worker).await;
+                }
+                Either::Left((Err(_), _)) => {}
+                Either::Right(_) => {
+                    let counts = echo.service().limits().counts;
+                    counts.hit(Limit::HeadTime);
+                    counts.peer_faults.add(1);
+                }
             }
         }
     }
@@ -100,17 +107,17 @@ type Sleep = Pin<Box<dyn Future<Output = ()>>>;
 type Arrival = (Request<RecvStream>, SendResponse<Queued>);
 
 struct Serving<S: Stream> {
-    connection: Connection<S, Queued>,
+    connection: Connection<NotedStream<S, Heads>, Queued>,
     echo: GrpcEcho,
     worker: WorkerHandle,
     drained: Option<Sleep>,
     arrived: VecDeque<Arrival>,
     calls: FuturesUnordered<Open>,
-    unsent: Rc<Cell<usize>>,
-    idle: Sleep,
-    active: Instant,
-    /// True once an idle peer has been sent GOAWAY.
-    dismissed: bool,
+    responses: Rc<Responses>,
+    /// Calls accepted so far.
+    accepted: u64,
+    heads: Rc<Heads>,
+    watch: Watch,
 }
 
 impl<S: Stream> Future for Serving<S> {
@@ -118,15 +125,12 @@ impl<S: Stream> Future for Serving<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.drain(cx);
-        if self.idle(cx).is_ready() {
-            return Poll::Ready(());
-        }
         for _ in 0..TURNS_MAX {
             if self.accept(cx).is_ready() {
                 return Poll::Ready(());
             }
             if !self.answer(cx) {
-                return Poll::Pending;
+                return self.poll_late(cx);
             }
         }
         cx.waker().wake_by_ref();
@@ -135,19 +139,24 @@ impl<S: Stream> Future for Serving<S> {
 }
 
 impl<S: Stream> Serving<S> {
-    fn new(connection: Connection<S, Queued>, echo: GrpcEcho, worker: WorkerHandle) -> Serving<S> {
-        let active = Instant::now();
+    fn new(
+        connection: Connection<NotedStream<S, Heads>, Queued>,
+        heads: Rc<Heads>,
+        echo: GrpcEcho,
+        worker: WorkerHandle,
+    ) -> Serving<S> {
+        let responses = Rc::default();
         Serving {
             connection,
-            drained: Some(Box::pin(worker.drained())),
-            idle: Box::pin(worker.sleep_until(active + echo.service().limits().idle_timeout)),
+            drained: Some(Box::pin(drained(&worker, echo.service()))),
+            watch: Watch::of_responses(&worker, echo.service(), &responses),
             echo,
             worker,
             arrived: VecDeque::new(),
             calls: FuturesUnordered::new(),
-            unsent: Rc::default(),
-            active,
-            dismissed: false,
+            responses,
+            accepted: 0,
+            heads,
         }
     }
 
@@ -155,27 +164,33 @@ impl<S: Stream> Serving<S> {
         let Some(drained) = &mut self.drained else { return };
         if drained.as_mut().poll(cx).is_ready() {
             self.drained = None;
-            self.echo.service().drain();
+            self.watch.leave();
             self.connection.graceful_shutdown();
         }
     }
 
-    /// Sends GOAWAY to an idle peer. Ready if it stays for the same time again.
-    fn idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (now, patience) = (Instant::now(), self.echo.service().limits().idle_timeout);
-        let mut active = std::mem::replace(&mut self.active, now);
-        while self.idle.as_mut().poll(cx).is_ready() {
-            if active + patience <= now {
-                if std::mem::replace(&mut self.dismissed, true) {
-                    return Poll::Ready(());
-                }
-                self.connection.graceful_shutdown();
-                active = now;
+    fn state(&self) -> State {
+        let (unsent, sent) = (self.responses.unsent(), self.responses.sent());
+        self.heads.state(match () {
+            () if unsent > 0 => (Wait::Room, sent),
+            // Each call has a watch of its own.
+            () if !self.calls.is_empty() => (Wait::Nothing, 0),
+            () => (Wait::Request, self.accepted),
+        })
+    }
+
+    /// Sends GOAWAY to an idle peer. Ready at the end of one that is late.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let state = self.state();
+            match ready!(self.watch.poll_late(state, cx)) {
+                Late::End => return Poll::Ready(()),
+                Late::Idle => self.connection.graceful_shutdown(),
             }
-            self.active = active;
-            self.idle = Box::pin(self.worker.sleep_until(active + patience));
+            if self.accept(cx).is_ready() {
+                return Poll::Ready(());
+            }
         }
-        Poll::Pending
     }
 
     /// Reads and writes without blocking and collects arrived calls. Ready at the connection's end.
@@ -184,6 +199,7 @@ impl<S: Stream> Serving<S> {
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.arrived.push_back((request, respond));
+                    self.accepted += 1;
                 }
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
@@ -201,7 +217,7 @@ impl<S: Stream> Serving<S> {
             // In place: a request and its handles are about 400 bytes.
             let begun = begin(&self.echo, request, cx);
             match begun {
-                Ok(answer) => send(respond, &self.unsent, answer),
+                Ok(answer) => send(&self.echo, respond, &self.responses, answer),
                 Err(begun) => {
                     let arrival = self.arrived.pop_front().expect("it was looked at");
                     self.calls.push(self.open(begun, arrival));
@@ -215,29 +231,33 @@ impl<S: Stream> Serving<S> {
         {
             queued = true;
         }
+        if !self.has_room() {
+            self.responses.note_wait();
+        }
         queued
     }
 
     fn open(&self, (call, reader): Begun, (request, respond): Arrival) -> Open {
-        let now = Instant::now();
-        let progress = Progress::start(self.echo.service().limits().body_pace(), now);
-        let deadline = call.timeout.and_then(|timeout| now.checked_add(timeout));
+        let end = call.timeout.and_then(|timeout| self.worker.now().checked_add(timeout));
         Open {
+            watch: Watch::of_call(&self.worker, self.echo.service()),
             echo: self.echo.clone(),
             worker: self.worker.clone(),
-            unsent: Rc::clone(&self.unsent),
+            heads: Rc::clone(&self.heads),
+            responses: Rc::clone(&self.responses),
             call,
             body: request.into_body(),
             respond,
             reader: Some(reader),
-            progress,
-            deadline,
-            alarm: Box::pin(std::future::ready(())),
+            received: 0,
+            waits: self.responses.waits(),
+            deadline: end.map(|end| Box::pin(self.worker.sleep_until(end)) as Sleep),
+            answering: None,
         }
     }
 
     fn has_room(&self) -> bool {
-        self.unsent.get() < UNSENT_BYTES_MAX
+        self.responses.has_room()
     }
 }
 
@@ -273,7 +293,8 @@ fn at_once(
     {
         return Some(answer);
     }
-    let taken = take(echo, reader, body, &piece).and_then(|()| take(echo, reader, body, &next));
+    let taken = echo.check_memory().and_then(|()| take(echo, reader, body, &piece));
+    let taken = taken.and_then(|()| take(echo, reader, body, &next));
     taken.err().map(Answer::from)
 }
 
@@ -290,75 +311,88 @@ fn take(
 }
 
 /// Queues an answer. An error means that the peer has reset the stream or left.
-fn send(respond: &mut SendResponse<Queued>, unsent: &Rc<Cell<usize>>, answer: Answer) {
+fn send(
+    echo: &GrpcEcho,
+    respond: &mut SendResponse<Queued>,
+    responses: &Rc<Responses>,
+    answer: Answer,
+) {
+    echo.count(&answer);
     let _ = match answer {
         Answer::Reply(head, message, trailers) => {
             respond.send_response(head, false).and_then(|mut stream| {
-                stream.send_data(Queued::new(message, unsent), false)?;
+                stream.send_data(Queued::new(message, responses), false)?;
                 stream.send_trailers(trailers)
             })
         }
-        Answer::Failed(head) => respond.send_response(head, true).map(drop),
+        Answer::Failed(_, head) => respond.send_response(head, true).map(drop),
         Answer::Plain(head, text) => respond
             .send_response(head, false)
-            .and_then(|mut stream| stream.send_data(Queued::new(text, unsent), true)),
+            .and_then(|mut stream| stream.send_data(Queued::new(text, responses), true)),
     };
 }
 
 struct Open {
     echo: GrpcEcho,
     worker: WorkerHandle,
-    unsent: Rc<Cell<usize>>,
+    heads: Rc<Heads>,
+    responses: Rc<Responses>,
     call: Call,
     body: RecvStream,
     respond: SendResponse<Queued>,
     reader: Option<MessageReader>,
-    progress: Progress,
-    deadline: Option<Instant>,
-    alarm: Sleep,
+    received: u64,
+    /// Times that calls had waited for room before the last look.
+    waits: u64,
+    watch: Watch,
+    /// End of the time that the peer waits.
+    deadline: Option<Sleep>,
+    /// Answer that another thread works on, after the message is whole.
+    answering: Option<Later>,
 }
 
 impl Future for Open {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let answer =
-            if self.late(cx) { Some(grpc::expired().into()) } else { ready!(self.collect(cx)) };
+        let is_over = self.deadline.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready());
+        let answer = if is_over {
+            Some(grpc::expired().into())
+        } else if let Poll::Ready(answer) = self.collect(cx) {
+            answer
+        } else {
+            ready!(self.poll_late(cx));
+            Some(grpc::expired().into())
+        };
         if let Some(answer) = answer {
-            let Open { respond, unsent, .. } = &mut *self;
-            send(respond, unsent, answer);
+            let Open { echo, respond, responses, .. } = &mut *self;
+            send(echo, respond, responses, answer);
         }
         Poll::Ready(())
     }
 }
 
 impl Open {
-    /// Returns true after the peer's deadline or the timeout between pieces.
-    fn late(&mut self, cx: &mut Context<'_>) -> bool {
-        while self.alarm.as_mut().poll(cx).is_ready() {
-            let due = self.due();
-            if due <= Instant::now() {
-                return true;
-            }
-            self.alarm = Box::pin(self.worker.sleep_until(due));
-        }
-        false
-    }
-
-    fn due(&self) -> Instant {
-        let due = self.progress.due();
-        self.deadline.map_or(due, |deadline| deadline.min(due))
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Late> {
+        let waits = self.responses.waits();
+        // A call that waits for room reads nothing.
+        let has_waited = std::mem::replace(&mut self.waits, waits) != waits;
+        let (moved, is_blocked) = (self.received, has_waited || self.heads.is_blocked());
+        let wait = if self.answering.is_some() { Wait::Nothing } else { Wait::Body };
+        self.watch.poll_late(State { head: None, wait, moved, is_blocked }, cx)
     }
 
     /// Collects pieces until there is an answer; `None` when the peer has reset the call.
     fn collect(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
-        let Open { echo, call, body, reader, progress, .. } = self;
-        let pace = echo.service().limits().body_pace();
+        if self.answering.is_some() {
+            return self.await_answer(cx);
+        }
+        let Open { echo, call, body, reader, received, .. } = self;
         loop {
             let pieces = reader.as_mut().expect("not polled after the message is whole");
             match ready!(body.poll_data(cx)) {
                 Some(Ok(piece)) => {
-                    progress.moved(piece.len(), pace, Instant::now());
+                    *received += piece.len() as u64;
                     if let Err(status) = take(echo, pieces, body, &piece) {
                         return Poll::Ready(Some(status.into()));
                     }
@@ -367,10 +401,25 @@ impl Open {
                 None => break,
             }
         }
-        let message = reader.take().expect("still there").finish();
-        Poll::Ready(Some(match message {
-            Ok(message) => echo.answer(*call, message),
-            Err(status) => status.into(),
-        }))
+        let message = match reader.take().expect("still there").finish() {
+            Ok(message) => message,
+            Err(status) => return Poll::Ready(Some(status.into())),
+        };
+        match echo.begin(&self.worker, *call, message) {
+            Ok(answer) => Poll::Ready(Some(answer)),
+            Err(later) => {
+                self.answering = Some(later);
+                self.await_answer(cx)
+            }
+        }
+    }
+
+    /// Waits for the thread that works on the answer; `None` when the peer has reset the call.
+    fn await_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+        let Some(answer) = &mut self.answering else { return Poll::Ready(None) };
+        if self.respond.poll_reset(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        answer.as_mut().poll(cx).map(Some)
     }
 }

@@ -1,16 +1,18 @@
 //! `hyper`: hyper's HTTP/1.1 server over one lent stream, a *service*.
 //!
 //! The tuned form raises its buffer. The best form leaves out the `date` field. Keep-alive,
-//! chunked bodies, `Expect` and the 4xx of broken framing are hyper's own. `Host` is not checked,
-//! and a head has no timeout, because hyper wants a timer that crosses threads for it. Several
+//! chunked bodies, `Expect` and the 4xx of broken framing are hyper's own. `Host` is not checked.
+//! The watch has the timeouts, since hyper wants a timer that crosses threads for its own. Several
 //! pieces of a body are joined in a buffer of the worker's pool, which grows with arrived bytes.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, ready};
 
 use bytes::Bytes;
-use futures_util::future::{Either, select};
+use futures_util::future::poll_fn;
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -24,10 +26,13 @@ use crate::driver::{Service, Stream, WorkerHandle};
 use crate::service::echo::EchoService;
 use crate::service::health;
 use crate::service::routes::{self, Target};
+use crate::stack::drain::drained;
 use crate::stack::echo::StackEcho;
+use crate::stack::input::{Exchange, NotedStream};
 use crate::stack::message::Message;
 use crate::stack::tuning;
-use crate::wire::handler::PLAIN_TEXT;
+use crate::stack::watch::{Late, Watch};
+use crate::wire::handler::{NO_MEMORY, PLAIN_TEXT};
 use crate::wire::{Refusal, Refused, Slice};
 
 #[derive(Debug)]
@@ -60,32 +65,55 @@ impl Service for Hyper {
         stream: S,
         worker: WorkerHandle,
     ) -> impl Future<Output = ()> + 'static {
-        let echo = self.echo.clone();
+        let (echo, of_calls) = (self.echo.for_connection(&worker), worker.clone());
+        let drained = drained(&worker, self.echo.service());
+        let mut watch = Watch::new(&worker, self.echo.service());
+        let exchange = Exchange::new();
+        let stream = TokioIo::new(NotedStream::new(stream, &exchange));
+        let noted = Rc::clone(&exchange);
         let service = service_fn(move |request| {
-            let echo = echo.clone();
-            async move { Ok::<_, Infallible>(respond(&echo, request).await) }
+            let (echo, worker, exchange) = (echo.clone(), of_calls.clone(), Rc::clone(&noted));
+            async move { Ok::<_, Infallible>(respond(&echo, &worker, &exchange, request).await) }
         });
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
-        let service = self.echo.service().clone();
+        let connection = self.builder.serve_connection(stream, service);
         async move {
-            // The peer is at fault, and hyper has answered it as far as possible.
-            let mut connection = pin!(connection);
-            match select(connection.as_mut(), pin!(worker.drained())).await {
-                Either::Left(_) => {}
-                Either::Right(_) => {
-                    service.drain();
+            let (mut connection, mut drained) = (pin!(connection), pin!(drained));
+            let mut is_draining = false;
+            poll_fn(|cx| {
+                if !is_draining && drained.as_mut().poll(cx).is_ready() {
+                    is_draining = true;
+                    watch.leave();
                     connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
                 }
-            }
+                loop {
+                    // The peer is at fault, and hyper has answered it as far as possible.
+                    if connection.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(());
+                    }
+                    match ready!(watch.poll_late(exchange.state(), cx)) {
+                        Late::Idle => connection.as_mut().graceful_shutdown(),
+                        Late::End => return Poll::Ready(()),
+                    }
+                }
+            })
+            .await;
         }
     }
 }
 
-async fn respond(echo: &StackEcho, request: Request<Incoming>) -> Response<Full<Message>> {
-    match answer(echo, request).await {
+async fn respond(
+    echo: &StackEcho,
+    worker: &WorkerHandle,
+    exchange: &Exchange,
+    request: Request<Incoming>,
+) -> Response<Full<Message>> {
+    exchange.begin(!request.body().is_end_stream());
+    let answered = answer(echo, worker, exchange, request).await;
+    exchange.end();
+    match answered {
         Ok((content_type, message)) => response(StatusCode::OK, content_type, message),
         Err(Refused { kind, detail }) => {
+            echo.service().limits().counts.refused(kind.into());
             let text = Message::from(Bytes::from(detail + "\n"));
             let mut response = response(kind.into(), PLAIN_TEXT, text);
             if let Refusal::MethodNotAllowed(allowed) = kind {
@@ -98,18 +126,22 @@ async fn respond(echo: &StackEcho, request: Request<Incoming>) -> Response<Full<
 
 async fn answer(
     echo: &StackEcho,
+    worker: &WorkerHandle,
+    exchange: &Exchange,
     request: Request<Incoming>,
 ) -> Result<(&'static str, Message), Refused> {
     let (method, path) = (request.method().as_str(), request.uri().path());
     match routes::rest(method.as_bytes(), path.as_bytes())? {
         Target::Health => {
+            echo.service().limits().counts.requests.add(1);
             let text = health::rest(!echo.service().is_draining())?;
             Ok((PLAIN_TEXT, Message::from(Bytes::from(text))))
         }
         Target::Echo(encoding) => {
+            echo.check_place()?;
             let body = collect(echo.service(), request).await?;
-            let (form, message) = echo.rest(encoding, body)?;
-            Ok((form.content_type(), message))
+            exchange.begin(false);
+            echo.rest(worker, encoding, body).await
         }
     }
 }
@@ -143,11 +175,15 @@ async fn collect(service: &EchoService, request: Request<Incoming>) -> Result<Sl
     if body.is_end_stream() {
         return Ok(Slice::from(first));
     }
+    if service.pool().refuses_body() {
+        return Err(Refused::new(Refusal::Unavailable, NO_MEMORY));
+    }
     let mut collected = service.pool().take(announced);
     collected.extend_from_slice(&first);
     while let Some(piece) = next_piece(&mut body).await? {
         within(limit, collected.len() + piece.len())?;
         collected.extend_from_slice(&piece);
+        collected.settle();
     }
     Ok(Slice::from(collected))
 }

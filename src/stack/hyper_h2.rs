@@ -2,17 +2,18 @@
 //!
 //! The default form keeps hyper's settings (windows of 1 MiB, frames of 16 KiB, 200 streams). The
 //! best form has those of the tuned one and leaves out the `date` field.
-//! hyper's executor, `Calls`, belongs to its connection, so no future crosses threads.
+//! hyper's executor, `Calls`, belongs to its connection, so no future crosses threads. As in
+//! `h2-crate`, no call goes on while `tuning::UNSENT_BYTES_MAX` bytes wait for a peer that does not
+//! read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::task::{Context, Poll, Waker, ready};
 
-use futures_util::future::{Either, poll_fn, select};
+use futures_util::future::poll_fn;
 use futures_util::stream::{FuturesUnordered, Stream as _};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame};
@@ -26,9 +27,12 @@ use hyper_util::rt::TokioIo;
 use crate::axis::Tuning;
 use crate::driver::{Service, Stream, WorkerHandle};
 use crate::service::echo::EchoService;
+use crate::stack::drain::drained;
 use crate::stack::grpc::{self, Answer, Call, GrpcEcho};
-use crate::stack::message::Message;
+use crate::stack::input::{Heads, NotedStream};
+use crate::stack::message::{Queued, Responses};
 use crate::stack::tuning;
+use crate::stack::watch::{Late, State, Wait, Watch};
 use crate::wire::grpc::{Code, Status};
 
 #[derive(Debug)]
@@ -48,6 +52,7 @@ impl HyperH2 {
             tuning::raise(&mut builder);
         }
         builder.auto_date_header(self.tuning != Tuning::Best);
+        builder.max_header_list_size(tuning::head_bytes_max(self.echo.service().limits()));
         builder
     }
 }
@@ -59,33 +64,122 @@ impl Service for HyperH2 {
         worker: WorkerHandle,
     ) -> impl Future<Output = ()> + 'static {
         let calls = Calls::default();
-        let (echo, call_worker) = (self.echo.clone(), worker.clone());
+        let drained = drained(&worker, self.echo.service());
+        let activity = Rc::<Activity>::default();
+        let mut watch = Watch::of_responses(&worker, self.echo.service(), &activity.responses);
+        let stream = TokioIo::new(NotedStream::new(stream, &activity.heads));
+        let (echo, of_calls) = (self.echo.for_connection(&worker), Rc::clone(&activity));
         let service = service_fn(move |request| {
-            let (echo, worker) = (echo.clone(), call_worker.clone());
+            let (echo, worker, activity) = (echo.clone(), worker.clone(), Rc::clone(&of_calls));
             async move {
-                let answer = respond(&echo, &worker, request).await;
-                Ok::<_, Infallible>(Response::<ReplyBody>::from(answer))
+                let open = activity.begin();
+                let answer = respond(&echo, &worker, &activity, request).await;
+                echo.count(&answer);
+                drop(open);
+                Ok::<_, Infallible>(activity.response(answer))
             }
         });
-        let health = self.echo.service().clone();
-        let builder = self.builder(calls.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = self.builder(calls.clone()).serve_connection(stream, service);
         async move {
-            let (mut connection, mut drained) = (pin!(connection), pin!(worker.drained()));
+            let (mut connection, mut drained) = (pin!(connection), pin!(drained));
             let (mut running, mut draining) = (FuturesUnordered::new(), false);
             poll_fn(|cx| {
                 if !draining && drained.as_mut().poll(cx).is_ready() {
                     draining = true;
-                    health.drain();
+                    watch.leave();
                     connection.as_mut().graceful_shutdown();
                 }
-                // The peer is at fault, and hyper has answered it as far as possible.
-                let over = connection.as_mut().poll(cx).map(drop);
-                calls.run(&mut running, cx);
-                over
+                loop {
+                    // The peer is at fault, and hyper has answered it as far as possible.
+                    let is_over = connection.as_mut().poll(cx).is_ready();
+                    calls.run(&mut running, cx);
+                    while activity.wake() {
+                        calls.run(&mut running, cx);
+                    }
+                    if is_over {
+                        return Poll::Ready(());
+                    }
+                    match ready!(watch.poll_late(activity.state(), cx)) {
+                        Late::Idle => connection.as_mut().graceful_shutdown(),
+                        Late::End => return Poll::Ready(()),
+                    }
+                }
             })
             .await;
         }
+    }
+}
+
+/// Progress of a connection, which its watch looks at.
+#[derive(Debug, Default)]
+struct Activity {
+    heads: Rc<Heads>,
+    responses: Rc<Responses>,
+    open: Cell<usize>,
+    accepted: Cell<u64>,
+    /// Calls that wait until responses before them are sent.
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// Call that waits for its answer.
+struct OpenCall<'a>(&'a Activity);
+
+impl Activity {
+    fn begin(&self) -> OpenCall<'_> {
+        self.open.set(self.open.get() + 1);
+        self.accepted.set(self.accepted.get() + 1);
+        OpenCall(self)
+    }
+
+    fn has_room(&self, cx: &mut Context<'_>) -> bool {
+        let has_room = self.responses.has_room();
+        if !has_room {
+            self.wait(cx.waker());
+        }
+        has_room
+    }
+
+    #[cold]
+    fn wait(&self, waker: &Waker) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|other| other.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+    }
+
+    /// Wakes the calls that wait for room if there is some. Returns true if there were any.
+    fn wake(&self) -> bool {
+        if self.waiting.borrow().is_empty() || !self.responses.has_room() {
+            return false;
+        }
+        self.waiting.take().into_iter().for_each(Waker::wake);
+        true
+    }
+
+    fn state(&self) -> State {
+        let (unsent, sent) = (self.responses.unsent(), self.responses.sent());
+        self.heads.state(match () {
+            () if unsent > 0 => (Wait::Room, sent),
+            // Each call has a watch of its own.
+            () if self.open.get() > 0 => (Wait::Nothing, 0),
+            () => (Wait::Request, self.accepted.get()),
+        })
+    }
+
+    fn response(&self, answer: Answer) -> Response<ReplyBody> {
+        let (head, message, trailers) = match answer {
+            Answer::Reply(head, message, trailers) => (head, Some(message), Some(trailers)),
+            Answer::Failed(_, head) => (head, None, None),
+            Answer::Plain(head, text) => (head, Some(text), None),
+        };
+        let message = message.map(|message| Queued::new(message, &self.responses));
+        head.map(|()| ReplyBody { message, trailers })
+    }
+}
+
+impl Drop for OpenCall<'_> {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
     }
 }
 
@@ -116,23 +210,56 @@ impl Calls {
     }
 }
 
-async fn respond(echo: &GrpcEcho, worker: &WorkerHandle, request: Request<Incoming>) -> Answer {
+async fn respond(
+    echo: &GrpcEcho,
+    worker: &WorkerHandle,
+    activity: &Activity,
+    request: Request<Incoming>,
+) -> Answer {
     let call = match echo.admit(&request) {
         Ok(call) => call,
         Err(failure) => return failure.into(),
     };
-    let answer = pin!(collect(echo, call, request.into_body()));
-    let Some(deadline) = call.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
-    else {
-        return answer.await;
-    };
-    match select(answer, pin!(worker.sleep_until(deadline))).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right(_) => grpc::expired().into(),
+    let (received, mut deadline) = (Cell::new((Wait::Body, 0)), None);
+    let body = request.into_body();
+    let mut answer = pin!(collect(echo, worker, call, body, &received));
+    let begun = poll_fn(|cx| {
+        let has_room = activity.has_room(cx);
+        Poll::Ready(if has_room { answer.as_mut().poll(cx) } else { Poll::Pending })
+    });
+    if let Poll::Ready(answer) = begun.await {
+        return answer;
     }
+    // Most calls do not come here, as their message has arrived.
+    let mut watch = Watch::of_call(worker, echo.service());
+    if let Some(end) = call.timeout.and_then(|timeout| worker.now().checked_add(timeout)) {
+        deadline = Some(Box::pin(worker.sleep_until(end)));
+    }
+    poll_fn(|cx| {
+        let has_room = activity.has_room(cx);
+        if has_room && let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(answer);
+        }
+        let is_over = deadline.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready());
+        // Without room nothing is read.
+        let is_blocked = !has_room || activity.heads.is_blocked();
+        let (wait, moved) = received.get();
+        let state = State { head: None, wait, moved, is_blocked };
+        if is_over || watch.poll_late(state, cx).is_ready() {
+            return Poll::Ready(grpc::expired().into());
+        }
+        Poll::Pending
+    })
+    .await
 }
 
-async fn collect(echo: &GrpcEcho, call: Call, mut body: Incoming) -> Answer {
+async fn collect(
+    echo: &GrpcEcho,
+    worker: &WorkerHandle,
+    call: Call,
+    mut body: Incoming,
+    received: &Cell<(Wait, u64)>,
+) -> Answer {
     let mut reader = echo.reader(call);
     let mut first = true;
     while let Some(frame) = body.frame().await {
@@ -141,47 +268,44 @@ async fn collect(echo: &GrpcEcho, call: Call, mut body: Incoming) -> Answer {
             Ok(Err(_trailers)) => continue,
             Err(_) => return Status::new(Code::Cancelled, "the request was reset").into(),
         };
-        if std::mem::take(&mut first)
+        received.set((Wait::Body, received.get().1 + piece.len() as u64));
+        let is_first = std::mem::take(&mut first);
+        if is_first
             && body.is_end_stream()
             && let Some(answer) = echo.try_whole(call, &piece)
         {
             return answer;
         }
-        if let Err(status) = reader.feed(&piece, echo.service().pool()) {
+        let admitted = if is_first { echo.check_memory() } else { Ok(()) };
+        let fed = admitted.and_then(|()| reader.feed(&piece, echo.service().pool()));
+        if let Err(status) = fed {
             return status.into();
         }
     }
+    received.set((Wait::Nothing, 0));
     match reader.finish() {
-        Ok(message) => echo.answer(call, message),
+        Ok(message) => match echo.begin(worker, call, message) {
+            Ok(answer) => answer,
+            Err(later) => later.await,
+        },
         Err(status) => status.into(),
     }
 }
 
 #[derive(Debug)]
 struct ReplyBody {
-    message: Option<Message>,
+    message: Option<Queued>,
     trailers: Option<HeaderMap>,
 }
 
-impl From<Answer> for Response<ReplyBody> {
-    fn from(answer: Answer) -> Response<ReplyBody> {
-        let (head, message, trailers) = match answer {
-            Answer::Reply(head, message, trailers) => (head, Some(message), Some(trailers)),
-            Answer::Failed(head) => (head, None, None),
-            Answer::Plain(head, text) => (head, Some(text), None),
-        };
-        head.map(|()| ReplyBody { message, trailers })
-    }
-}
-
 impl HttpBody for ReplyBody {
-    type Data = Message;
+    type Data = Queued;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Message>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Queued>, Infallible>>> {
         let data = self.message.take().map(Frame::data);
         let frame = data.or_else(|| self.trailers.take().map(Frame::trailers));
         Poll::Ready(frame.map(Ok))

@@ -4,12 +4,16 @@
 //! accept loop and runs under [`standalone`]. All of them serve [`crate::service::routes`].
 
 pub mod axum;
+mod drain;
 pub mod echo;
+mod frames;
 pub mod grpc;
 pub mod h2_crate;
 pub mod hyper;
 pub mod hyper_h2;
+mod input;
 pub mod message;
 pub mod standalone;
 pub mod tonic;
 pub mod tuning;
+mod watch;

@@ -1,6 +1,6 @@
 //! Host of the standalone stacks: one current-thread tokio runtime per worker. The host sees each
 //! connection first, so every stack gets the same socket options and counts connections. It does
-//! not limit them and counts no bytes.
+//! not limit them and counts no bytes: these stacks are as their documentation has them.
 
 use std::future::Future;
 use std::io;
@@ -17,15 +17,16 @@ use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
 
-use crate::driver::{Counters, DriverError, StopSignal};
+use crate::driver::{DriverError, Options, StopSignal, note_accepted};
 use crate::service::codecs::CodecSet;
 use crate::sys::listener::Listener;
-use crate::sys::socket;
-use crate::wire::Limits;
+use crate::sys::socket::{self, SocketOptions};
+use crate::wire::counts::LoopTime;
+use crate::wire::{Alarm, Limits, WorkerCounts};
 
 pub trait Stack {
-    /// Serves until `drained` resolves, and ends once the calls in progress are answered.
-    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
+    /// Serves until `shutdown` is at its drain, and ends once the calls in progress are answered.
+    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, shutdown: Shutdown) -> Serving
     where
         L: Accepts<Io: Connected, Addr: std::fmt::Debug>;
 }
@@ -34,14 +35,56 @@ pub struct Endpoint {
     listener: Listener,
     codecs: CodecSet,
     limits: Limits,
-    start: fn(Endpoint, SharedCounters, Drained) -> io::Result<Serving>,
+    start: fn(Endpoint, Accepted, Shutdown) -> io::Result<Serving>,
 }
 
 pub type Serving = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
-pub type Drained = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Shutdown of the worker, as its stacks see it.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown(Option<watch::Receiver<Stage>>);
 
-type SharedCounters = Arc<Mutex<Counters>>;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Ready,
+    /// Health says that the server shuts down; requests are still served.
+    Unready,
+    /// No further connection is taken, and the open ones end.
+    Drain,
+}
+
+impl Shutdown {
+    /// Returns the shutdown of a worker that never shuts down.
+    pub fn never() -> Shutdown {
+        Shutdown(None)
+    }
+
+    /// Returns what health says.
+    pub fn is_ready(&self) -> bool {
+        self.0.as_ref().is_none_or(|stage| *stage.borrow() == Stage::Ready)
+    }
+
+    /// Resolves when the server is no longer ready.
+    pub fn unready(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.clone().reach(Stage::Unready)
+    }
+
+    /// Resolves when no further connection is to be taken.
+    pub fn drain(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.clone().reach(Stage::Drain)
+    }
+
+    async fn reach(self, wanted: Stage) {
+        match self.0 {
+            // Without its sender the worker has ended.
+            Some(mut stage) => drop(stage.wait_for(|stage| *stage >= wanted).await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Options of the first accepted socket.
+type Accepted = Arc<Mutex<Option<SocketOptions>>>;
 
 impl Endpoint {
     /// Applies `body_bytes_max` of `limits`; the stack's own defaults replace the other limits.
@@ -50,36 +93,39 @@ impl Endpoint {
     }
 }
 
-/// Serves until `stop` is signalled, then drains and returns within `drain_timeout`.
+/// Serves until `stop` is signalled, then drains and returns within the drain timeout of `options`.
 pub fn run(
     endpoints: Vec<Endpoint>,
-    drain_timeout: Duration,
+    options: &Options,
     stop: StopSignal,
-) -> Result<Counters, DriverError> {
+) -> Result<Option<SocketOptions>, DriverError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| DriverError::Io { what: "start the tokio runtime", source })?;
-    let counters = SharedCounters::default();
-    runtime.block_on(serve(endpoints, drain_timeout, stop, &counters))?;
-    let counters = counters.lock().expect("nothing panics while it counts");
-    Ok(counters.clone())
+    let metrics = runtime.metrics();
+    options.counts.measure_loop(move || LoopTime {
+        turns: metrics.worker_park_count(0),
+        busy: metrics.worker_total_busy_duration(0),
+    });
+    let accepted = Accepted::default();
+    runtime.block_on(serve(endpoints, options, stop, &accepted))?;
+    let socket = accepted.lock().expect("nothing panics while it counts");
+    Ok(socket.clone())
 }
 
 async fn serve(
     endpoints: Vec<Endpoint>,
-    drain_timeout: Duration,
+    options: &Options,
     stop: StopSignal,
-    counters: &SharedCounters,
+    accepted: &Accepted,
 ) -> Result<(), DriverError> {
-    let (drain, drained) = watch::channel(false);
-    let mut serving = Vec::new();
+    let (stage, shutdown) = watch::channel(Stage::Ready);
+    let shutdown = Shutdown(Some(shutdown));
+    let (mut serving, mut grace) = (Vec::new(), Duration::ZERO);
     for endpoint in endpoints {
-        let mut drained = drained.clone();
-        let drained = Box::pin(async move {
-            let _ = drained.wait_for(|drained| *drained).await;
-        });
-        let started = (endpoint.start)(endpoint, Arc::clone(counters), drained);
+        grace = grace.max(endpoint.limits.drain_grace);
+        let started = (endpoint.start)(endpoint, Arc::clone(accepted), shutdown.clone());
         serving
             .push(started.map_err(|source| DriverError::Io { what: "watch a listener", source })?);
     }
@@ -91,16 +137,25 @@ async fn serve(
         let failed = results.into_iter().find_map(Result::err);
         return failed.map_or(Ok(()), |source| Err(DriverError::Io { what: "serve", source }));
     }
-    drain.send_replace(true);
+    stage.send_replace(Stage::Unready);
+    let drained = async {
+        let grace = Box::pin(tokio::time::sleep(grace));
+        if let Either::Left(((), serving)) = select(grace, serving).await {
+            stage.send_replace(Stage::Drain);
+            serving.await;
+        }
+    };
     // Work that is not done by then is dropped with the runtime.
-    let _ = tokio::time::timeout(drain_timeout, serving).await;
+    if tokio::time::timeout(options.drain_timeout, drained).await.is_err() {
+        options.counts.alarm(Alarm::DrainAborted);
+    }
     Ok(())
 }
 
 /// Serves each connection with what `connect` makes of it, as a user of hyper does.
 pub async fn serve_connections<L, C>(
     mut listener: L,
-    mut drained: Drained,
+    shutdown: Shutdown,
     connect: impl Fn(TokioIo<L::Io>) -> C,
 ) -> io::Result<()>
 where
@@ -108,10 +163,11 @@ where
     C: GracefulConnection<Error = hyper::Error> + Send + 'static,
 {
     let graceful = GracefulShutdown::new();
+    let mut drain = Box::pin(shutdown.drain());
     loop {
         let (stream, _) = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = &mut drained => break,
+            () = &mut drain => break,
         };
         let connection = graceful.watch(connect(TokioIo::new(stream)));
         // The peer is at fault, and hyper has answered it as far as possible.
@@ -125,19 +181,20 @@ where
 /// Puts the listener on the runtime as the type that a user would have.
 fn start<S: Stack>(
     endpoint: Endpoint,
-    counters: SharedCounters,
-    drained: Drained,
+    accepted: Accepted,
+    shutdown: Shutdown,
 ) -> io::Result<Serving> {
     let Endpoint { listener, codecs, limits, .. } = endpoint;
+    let counts = limits.counts;
     listener.set_nonblocking(true)?;
     match listener {
         Listener::Tcp(listener) => {
-            let listener = counted(TcpListener::from_std(listener)?, counters);
-            Ok(S::serve(listener, codecs, limits, drained))
+            let listener = counted(TcpListener::from_std(listener)?, counts, accepted);
+            Ok(S::serve(listener, codecs, limits, shutdown))
         }
         Listener::Unix(listener, file) => {
-            let listener = counted(UnixListener::from_std(listener)?, counters);
-            let serving = S::serve(listener, codecs, limits, drained);
+            let listener = counted(UnixListener::from_std(listener)?, counts, accepted);
+            let serving = S::serve(listener, codecs, limits, shutdown);
             Ok(Box::pin(async move {
                 let result = serving.await;
                 drop(file);
@@ -149,11 +206,13 @@ fn start<S: Stack>(
 
 fn counted<L: Accepts<Io: AsFd>>(
     listener: L,
-    counters: SharedCounters,
+    counts: &'static WorkerCounts,
+    accepted: Accepted,
 ) -> impl Accepts<Io = L::Io, Addr = L::Addr> {
     listener.tap_io(move |stream| {
         // Inherited from the listener; a stream that is gone fails its first read.
         let _ = socket::tune(stream);
-        counters.lock().expect("nothing panics while it counts").accept(stream);
+        let mut socket = accepted.lock().expect("nothing panics while it counts");
+        note_accepted(stream, counts, &mut socket);
     })
 }

@@ -1,5 +1,7 @@
-//! Child process that always ends, with all its descendants. Invariant: a signal goes only to a
-//! process, or a group, whose leader has not been waited for, so its number is not used again.
+//! Child process that always ends, with all its descendants, also when this process is killed.
+//!
+//! Invariant: a signal goes only to a process, or a group, whose leader has not been waited for, so
+//! its number is not used again.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
@@ -8,6 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+
+use super::orphans;
 
 const EXIT_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -37,7 +41,10 @@ impl Process {
     /// Starts `command` as the leader of a new group.
     pub(crate) fn start(who: &'static str, command: &mut Command) -> Result<Process, ChildError> {
         match command.process_group(0).spawn() {
-            Ok(child) => Ok(Process { who, child, ended: None }),
+            Ok(child) => {
+                orphans::watch(child.id());
+                Ok(Process { who, child, ended: None })
+            }
             Err(error) => Err(ChildError::Spawn {
                 program: command.get_program().to_string_lossy().into_owned(),
                 reason: error.to_string(),
@@ -108,6 +115,7 @@ impl Process {
     fn reap(&mut self) -> std::io::Result<ExitStatus> {
         // It fails when the group is empty.
         let _ = killpg(self.pid(), Signal::SIGKILL);
+        orphans::forget(self.id());
         let status = self.child.wait()?;
         self.ended = Some(status);
         Ok(status)

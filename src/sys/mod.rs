@@ -10,6 +10,8 @@ pub mod foreign_sockets;
 pub mod listener;
 pub mod malloc;
 pub mod mapping;
+mod orphans;
 pub mod perf_events;
 pub mod ready_line;
 pub mod socket;
+pub mod unsent;

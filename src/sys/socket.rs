@@ -13,11 +13,13 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, recv};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
@@ -27,6 +29,9 @@ pub const CONGESTION: &str = "cubic";
 
 /// Most bytes of a Unix socket's path: `sun_path` has 108 and ends with a zero (unix(7)).
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// Longest prefix of [`begins_with`].
+const PREFIX_BYTES_MAX: usize = 32;
 
 /// Longest wait for a place in the backlog of a Unix socket.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -41,6 +46,15 @@ pub struct SocketOptions {
     /// TCP_CONGESTION; absent on a Unix socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub congestion: Option<String>,
+}
+
+/// Input of a socket that nobody has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    Nothing,
+    Bytes,
+    /// End of the input, or an error.
+    End,
 }
 
 /// Failed system call on a socket. The text gives advice where a user can act on it.
@@ -114,12 +128,31 @@ pub(super) fn unix_address(path: &Path) -> io::Result<SockAddr> {
     SockAddr::unix(path)
 }
 
-/// Returns true if bytes have arrived that nobody has read. Does not block.
-pub fn has_input(socket: &impl AsFd) -> bool {
+/// Returns what nobody has read yet. Does not block.
+pub fn unread(socket: &impl AsFd) -> Unread {
     let mut byte = [MaybeUninit::uninit()];
     let peeked =
         SockRef::from(socket).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
-    peeked.is_ok_and(|count| count > 0)
+    match peeked {
+        Ok(1..) => Unread::Bytes,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Unread::Nothing,
+        Ok(0) | Err(_) => Unread::End,
+    }
+}
+
+/// Returns true if the bytes that nobody has read begin with `prefix`. Does not block.
+pub fn begins_with(socket: &impl AsFd, prefix: &[u8]) -> bool {
+    let mut bytes = [0; PREFIX_BYTES_MAX];
+    debug_assert!(prefix.len() <= bytes.len());
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    let peeked = recv(socket.as_fd().as_raw_fd(), &mut bytes, flags);
+    peeked.is_ok_and(|count| bytes[..count].starts_with(prefix))
+}
+
+/// Returns the address of the other end; `None` on a Unix socket.
+pub fn peer_address(socket: &impl AsFd) -> Option<IpAddr> {
+    let address = SockRef::from(socket).peer_addr().ok()?;
+    address.as_socket().map(|address| address.ip())
 }
 
 pub fn tune(socket: &impl AsFd) -> Result<(), SocketError> {

@@ -13,6 +13,8 @@
 //! it is whole and may send at any event. The call must stop sending while [`Replies::is_full`];
 //! [`Call::resume`] follows when there is room. [`Replies::finish`] or an error ends it.
 //!
+//! A message whose work is long can be answered on another thread: see [`super::job`].
+//!
 //! A handler knows no frames and no header fields. HTTP/1.1 and raw frames refuse a
 //! [`Routed::Stream`].
 
@@ -20,7 +22,10 @@ use std::ops::Range;
 
 use http::StatusCode;
 
+use super::buffers::Detached;
+
 pub const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+pub const NO_MEMORY: &str = "the server is short of memory; try again later";
 pub const NO_CONTENT_CODING: &str = "content codings are not supported; send the body without one";
 
 /// Head of a request, before its body.
@@ -116,9 +121,29 @@ pub trait Handler {
     /// Notes that the server shuts down; requests may still follow.
     fn drain(&mut self) {}
 
+    /// Refuses all requests from now on but those for the server's health.
+    fn restrict(&mut self) {}
+
+    /// Returns the work of a call that would take the worker too long, so that it is done on
+    /// another thread; `None` asks for [`Handler::answer`].
+    fn long_work(&mut self, _route: Route, _message: &[u8]) -> Option<Box<dyn Work>> {
+        None
+    }
+
     /// Answers a unary call; appends to `out` what `body` does not hold, and nothing on error.
     fn answer(&mut self, route: Route, body: &[u8], out: &mut Vec<u8>)
     -> Result<Response, Refused>;
+}
+
+/// Work of one unary call, for any thread.
+pub trait Work: Send {
+    /// Answers as [`Handler::answer`] does, and does not panic. `scratch` is empty.
+    fn run(
+        &self,
+        message: &mut Detached,
+        scratch: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Response, Refused>;
 }
 
 /// Call with any number of messages each way. An error ends it with the refusal as its status.

@@ -23,13 +23,16 @@
 //!    last response. The caller shuts its write side down and discards input until the peer ends,
 //!    no byte has come for [`LINGER_GAP`], or [`LINGER_TIME`] is over. It closes at once when the
 //!    peer has ended or the worker is draining.
-//! 6. The caller calls [`Pool::trim`] about once a second, to give memory back.
+//! 6. After every call the caller takes the jobs of the outbox ([`Outbox::take_job`]), runs them on
+//!    another thread or later, and calls [`Machine::jobs_ended`] after the end of each. A machine
+//!    that answers in order takes no input meanwhile ([`Machine::is_working`]): the caller stops
+//!    reading, and the machine keeps what comes all the same.
+//! 7. The caller calls [`Pool::trim`] about once a second, to give memory back.
 
 use std::time::{Duration, Instant};
 
 use super::buffers::{Loan, Outbox, Pool, PooledBuf};
 use super::error::WireError;
-use super::limits::LimitCounts;
 
 /// Longest wait of a closing connection for the next byte.
 pub const LINGER_GAP: Duration = Duration::from_secs(2);
@@ -60,6 +63,16 @@ pub trait Machine {
         Ok(())
     }
 
+    /// Takes the results of jobs that have ended.
+    fn jobs_ended(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
+        Ok(())
+    }
+
+    /// Returns true while a job must end before the machine takes input.
+    fn is_working(&self) -> bool {
+        false
+    }
+
     /// Notes that all output has been sent.
     fn flushed(&mut self, _cx: &mut Context<'_>) -> Result<(), WireError> {
         Ok(())
@@ -88,10 +101,25 @@ pub trait Machine {
         Ok(())
     }
 
+    /// Returns true if the next input belongs to a body that the machine keeps. The caller may
+    /// leave it in the socket while memory is short.
+    fn is_gathering(&self) -> bool {
+        false
+    }
+
+    /// Returns the time of the last request or response if no request is in progress. Frames that
+    /// only keep a connection alive do not count.
+    fn idle_since(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Limits the connection to requests for the server's health. All others are refused, as no
+    /// place is free.
+    fn restrict(&mut self) {}
+
+    /// Ends an idle connection, whose place another one needs.
+    fn retire(&mut self, _cx: &mut Context<'_>) {}
+
     /// Returns true once the machine needs no more input.
     fn finished(&self) -> bool;
-
-    fn limits(&self) -> LimitCounts {
-        LimitCounts::default()
-    }
 }

@@ -68,7 +68,7 @@ pub(super) fn send(
     }
     let (before, after) = answer.split_at(response.head_len);
     match body {
-        Received::Owned(message) if payload.len() >= OWN_BYTES_MIN => {
+        Received::Owned(message) if message.is_worth_sharing(&payload) => {
             cx.out.compose(head_hint + before.len(), cx.pool, |out| {
                 head(out);
                 out.extend_from_slice(before);

@@ -13,6 +13,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::counts::Limit;
 use super::limits::Limits;
 use super::progress::{Pace, Progress};
 
@@ -23,6 +24,18 @@ pub(super) enum Phase {
     Draining,
     Head,
     Body,
+}
+
+impl Phase {
+    /// Returns the limit that a peer reaches when the phase times out.
+    pub(super) fn limit(self) -> Option<Limit> {
+        match self {
+            Phase::Idle => Some(Limit::IdleTime),
+            Phase::Draining => None,
+            Phase::Head => Some(Limit::HeadTime),
+            Phase::Body => Some(Limit::MessageTime),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +89,12 @@ impl ReadTimeout {
         if let Some(progress) = &mut self.progress {
             progress.pause(time);
         }
+    }
+
+    /// Returns the time since which no request is in progress.
+    pub(super) fn idle_since(&self, limits: &Limits) -> Option<Instant> {
+        let is_idle = self.phase == Phase::Idle && !self.is_sending;
+        self.deadline().filter(|_| is_idle)?.checked_sub(limits.idle_timeout)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

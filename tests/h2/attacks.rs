@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ndecho::wire::{Limit, Machine as _};
+use ndecho::wire::{Limit, Limits, Machine as _, WorkerCounts};
 
 use crate::peer::*;
 
@@ -391,6 +391,31 @@ fn slow_peers_are_given_up() {
 }
 
 #[test]
+fn a_late_refusal_that_waits_for_a_window_is_given_up() {
+    let mut server = server_after(&[hello(), settings(&[(4, 0)])].concat());
+    let mut foreign = call_fields("/reflect", &[]);
+    foreign[5] = ("content-type", "text/plain");
+    server.feed(&headers(1, 0, &foreign));
+    server.wait(Duration::from_secs(31));
+    assert_eq!(reply(&server, 1).reset, None, "the message has not come, so the refusal is sent");
+    server.wait(Duration::from_secs(61));
+    assert_eq!(reply(&server, 1).reset, Some(CANCEL), "and nobody takes it");
+    (0..2).for_each(|_| server.wait(Duration::from_secs(76)));
+    assert!(server.closing(), "the connection is idle");
+}
+
+#[test]
+fn a_window_has_its_own_time_though_a_body_has_a_longer_one() {
+    let window_timeout = Duration::from_secs(2);
+    let mut server = server_within(Limits { window_timeout, ..Limits::clone(&limits()) });
+    server.feed(&[hello(), settings(&[(4, 0)]), call(1, "/reflect", b"some text")].concat());
+    server.wait(Duration::from_secs(1));
+    assert_eq!(reply(&server, 1).reset, None);
+    server.wait(Duration::from_secs(2));
+    assert_eq!(reply(&server, 1).reset, Some(CANCEL));
+}
+
+#[test]
 fn a_trickle_is_given_up() {
     for lending in [true, false] {
         let mut server = crate::peer::server();
@@ -508,23 +533,24 @@ fn every_limit_that_is_hit_is_counted() {
         (Limit::SmallData, [open(1, "/reflect"), frame(DATA, 0, 1, b"").repeat(8193)].concat()),
     ];
     for (limit, bytes) in cases {
-        let mut server = server();
+        let (mut server, counts) = counting_server();
         server.feed(&bytes);
-        assert_eq!(hits(&server), [(limit, 1)], "{limit:?}");
+        assert_eq!(hits(counts), [(limit, 1)], "{limit:?}");
     }
-    let held = [hello(), settings(&[(4, 0)]), call(1, "/reflect", b"x")].concat();
+    let held = [settings(&[(4, 0)]), call(1, "/reflect", b"x")].concat();
     for (limit, bytes, seconds) in [
-        (Limit::HeadTime, [hello(), frame(HEADERS, 0, 1, b"")].concat(), 11),
-        (Limit::MessageTime, [hello(), open(1, "/reflect")].concat(), 31),
+        (Limit::HeadTime, frame(HEADERS, 0, 1, b""), 11),
+        (Limit::MessageTime, open(1, "/reflect"), 31),
         (Limit::WindowTime, held, 61),
-        (Limit::IdleTime, hello(), 76),
+        (Limit::IdleTime, Vec::new(), 76),
     ] {
-        let mut server = server_after(&bytes);
+        let (mut server, counts) = counting_server();
+        server.feed(&bytes);
         server.wait(Duration::from_secs(seconds));
-        assert_eq!(hits(&server), [(limit, 1)], "{limit:?}");
+        assert_eq!(hits(counts), [(limit, 1)], "{limit:?}");
     }
 }
 
-fn hits(server: &Server) -> Vec<(Limit, u32)> {
-    server.machine.limits().hits().collect()
+fn hits(counts: &WorkerCounts) -> Vec<(Limit, u64)> {
+    counts.limits().filter(|(_, count)| *count > 0).collect()
 }

@@ -192,6 +192,22 @@ fn deadlines_are_kept() {
 }
 
 #[test]
+fn a_request_that_is_no_call_has_no_deadline() {
+    let no_window = settings(&[(4, 0)]);
+    let late = [("content-type", "text/plain"), ("grpc-timeout", "20m")];
+    let head = [(":method", "POST"), (":scheme", "http"), (":path", "/reflect")];
+    let head = headers(1, 0, &[&head[..], &late].concat());
+    let mut server = server_after(&[hello(), no_window, head].concat());
+    server.wait(std::time::Duration::from_secs(1));
+    assert_eq!(reply(&server, 1).reset, None);
+    server.feed(&[frame(DATA, END_STREAM, 1, b"text"), window_update(1, 1000)].concat());
+    let answer = reply(&server, 1);
+    assert_eq!((answer.field(":status"), answer.reset), ("415", None));
+    assert!(answer.content.len() > 5 && answer.ended);
+    assert_serves(&mut server);
+}
+
+#[test]
 fn trailers_of_a_client_end_its_call() {
     let content = frame(DATA, 0, 1, &message(b"x"));
     let trailers = headers(1, END_STREAM, &[("x-checksum", "1")]);

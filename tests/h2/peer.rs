@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use ndecho::wire::Limits;
 use ndecho::wire::h2::H2;
+use ndecho::wire::{Limits, WorkerCounts};
 
 use crate::common::{Driven, Shapes};
 
@@ -134,6 +134,19 @@ pub(crate) fn ramp(len: usize) -> Vec<u8> {
 
 pub(crate) fn limits() -> Rc<Limits> {
     Rc::new(Limits { body_bytes_max: BODY_BYTES_MAX, ..Limits::default() })
+}
+
+/// A server like that of [`server`], with counts of its own.
+pub(crate) fn counting_server() -> (Server, &'static WorkerCounts) {
+    let counts = WorkerCounts::of_worker();
+    let mut server = server_within(Limits { counts, ..Limits::clone(&limits()) });
+    server.feed(&hello());
+    (server, counts)
+}
+
+/// A server with limits of its own that has said its hello and heard nothing.
+pub(crate) fn server_within(limits: Limits) -> Server {
+    Driven::new(H2::new(Shapes, Rc::new(limits)), true)
 }
 
 /// A server that has said its hello and heard nothing.

@@ -41,6 +41,13 @@ pub(crate) fn request(content_type: &str) -> Request<()> {
     request.header("content-type", content_type).body(()).expect("well-formed")
 }
 
+/// Returns a request for the health of the server.
+#[allow(dead_code, reason = "not every test asks for health")]
+pub(crate) fn health_check() -> Request<()> {
+    let request = Request::post("http://test/grpc.health.v1.Health/Check").header("te", "trailers");
+    request.header("content-type", "application/grpc").body(()).expect("well-formed")
+}
+
 impl Grpc {
     #[allow(dead_code, reason = "not every test has these windows")]
     pub(crate) fn connect(address: SocketAddr) -> Grpc {

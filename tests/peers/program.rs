@@ -95,6 +95,16 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Returns the stderr of a program that has ended.
+    #[allow(dead_code, reason = "not every test looks at it")]
+    pub(crate) fn complained(&mut self) -> String {
+        let mut text = String::new();
+        self.child.stderr.take().expect("it is piped").read_to_string(&mut text).expect("text");
+        text
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         // This fails only if the program has already ended.

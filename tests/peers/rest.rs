@@ -49,6 +49,15 @@ impl Rest {
     }
 
     pub(crate) fn try_reply(&mut self) -> std::io::Result<Reply> {
+        let mut reply = self.try_reply_head()?;
+        let len = reply.field("content-length").map_or(0, |len| len.parse().expect("a length"));
+        reply.body = vec![0; len];
+        self.0.read_exact(&mut reply.body)?;
+        Ok(reply)
+    }
+
+    /// Reads a reply without its body.
+    pub(crate) fn try_reply_head(&mut self) -> std::io::Result<Reply> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -62,10 +71,6 @@ impl Rest {
         let fields = lines.filter_map(|line| line.split_once(':'));
         let fields =
             fields.map(|(name, value)| format!("{}: {}", name.to_lowercase(), value.trim()));
-        let mut reply = Reply { status, fields: fields.collect(), body: Vec::new() };
-        let len = reply.field("content-length").map_or(0, |len| len.parse().expect("a length"));
-        reply.body = vec![0; len];
-        self.0.read_exact(&mut reply.body)?;
-        Ok(reply)
+        Ok(Reply { status, fields: fields.collect(), body: Vec::new() })
     }
 }

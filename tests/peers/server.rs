@@ -8,7 +8,7 @@ use ndecho::record::ServerReport;
 use ndecho::server::{self, Listen, Options, Plan, Server};
 use ndecho::service::codecs::CodecSet;
 use ndecho::sys::address::Address;
-use ndecho::wire::Limits;
+use ndecho::wire::{Limits, WorkerCounts};
 
 /// One worker, not pinned, that serves `protocol` on `driver`; `None` where the machine has no
 /// io_uring.
@@ -49,6 +49,11 @@ pub(crate) struct Running(Server);
 impl Running {
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.addresses()[0].tcp().expect("it listens on TCP")
+    }
+
+    #[allow(dead_code, reason = "not every test looks at them")]
+    pub(crate) fn counts(&self) -> &'static WorkerCounts {
+        self.0.counts()[0]
     }
 
     pub(crate) fn stop(self) -> ServerReport {

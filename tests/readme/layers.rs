@@ -9,7 +9,7 @@ const RUNG: [&str; 2] = ["tokio/tonic", "protobuf:prost"];
 const LOAD: &str = "8 B <f8 [1], 1 connection, 1000 in flight: ";
 
 /// First words of the sentence.
-const START: &str = "gives tonic's ";
+const START: &str = "splits tonic's ";
 
 /// Widths of the columns of a table: `NAME_WIDTH` and `CELL_WIDTH` of src/report/profile.rs.
 const NAME: usize = 20;
@@ -17,7 +17,7 @@ const CELL: usize = 40;
 
 /// Figures of the sentence: its words in front of each, and the rows of the table that it sums.
 const FIGURES: [(&str, &[&str]); 7] = [
-    ("gives tonic's ", &["CPU/request"]),
+    ("splits tonic's ", &["CPU/request"]),
     ("HTTP framing in h2 and hyper ", &["HTTP framing"]),
     ("the allocator ", &["allocator"]),
     ("copies ", &["user copies"]),

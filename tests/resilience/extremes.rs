@@ -14,8 +14,17 @@ const LONGEST: &str = "18446744073709551615ns";
 
 /// Flags of every limit, each with the largest value.
 fn largest() -> Vec<&'static str> {
-    let sizes =
-        ["--max-message", "--max-head", "--max-fields", "--max-connections", "--max-unsent"];
+    let sizes = [
+        "--max-message",
+        "--long-message",
+        "--max-head",
+        "--max-fields",
+        "--max-connections",
+        "--max-per-address",
+        "--max-unsent",
+        "--memory-budget",
+        "--connection-memory",
+    ];
     let times = ["--head-timeout", "--body-timeout", "--idle-timeout", "--drain-timeout"];
     let with = |value| move |flag| [flag, value];
     sizes

@@ -41,13 +41,23 @@ pub(crate) fn call_head(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &call_block())
 }
 
+/// Returns the HEADERS of a call of the method at `path`, with content of this type.
+pub(crate) fn head_to(stream: u32, path: &str, content_type: &str) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, stream, &block(path, content_type))
+}
+
 /// Returns the header block of a call.
 pub(crate) fn call_block() -> Vec<u8> {
+    block("/Calculator/Echo", "application/grpc+reflect")
+}
+
+fn block(path: &str, content_type: &str) -> Vec<u8> {
     let mut block = vec![0x83, 0x86];
-    for (index, value) in [(0x04, "/Calculator/Echo"), (0x01, "test")] {
+    for (index, value) in [(0x04, path), (0x01, "test")] {
         block.extend([&[index, value.len() as u8], value.as_bytes()].concat());
     }
-    block.extend([&[0x0F, 0x10, 24][..], b"application/grpc+reflect"].concat());
+    let value = [&[0x0F, 0x10, content_type.len() as u8][..], content_type.as_bytes()];
+    block.extend(value.concat());
     block
 }
 

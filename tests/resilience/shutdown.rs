@@ -2,15 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ndecho::axis::{Driver, Encoding, Protocol};
+use ndecho::axis::{Driver, Encoding, Family, Protocol};
 use ndecho::codec::{ArrayCodec, planted::Planted};
 use ndecho::driver::Options;
 use ndecho::service::codecs::CodecSet;
 use ndecho::wire::Limits;
 
-use crate::http2::{DATA, END_STREAM, HEADERS, Peer, call_head, frame};
+use crate::grpc::framed;
+use crate::http2::{DATA, END_STREAM, HEADERS, Peer, call_head, frame, head_to};
 use crate::panics::message;
 use crate::rest::Rest;
 use crate::server::{self, Running};
@@ -134,37 +135,86 @@ fn connections_that_wait_for_room_are_served_after_a_stop() {
     });
 }
 
+/// Runs `test` on every server of a family, own and borrowed, all at once.
+fn each_server(family: Family, test: impl Fn(Running, &str) + Sync) {
+    let options = Options { drain_timeout: 4 * GRACE, ..Options::default() };
+    let protocols = Protocol::ALL.into_iter().filter(|protocol| protocol.family() == family);
+    std::thread::scope(|scope| {
+        for (protocol, driver) in protocols.flat_map(|it| Driver::ALL.map(|driver| (it, driver))) {
+            if !protocol.runs_on(driver) {
+                continue;
+            }
+            let (test, options) = (&test, options.clone());
+            scope.spawn(move || {
+                let limits = Limits { drain_grace: GRACE, ..Limits::default() };
+                let server = server::start_with(driver, protocol, slow(), limits, options);
+                if let Some(server) = server {
+                    test(server, &format!("{driver}/{protocol}"));
+                }
+            });
+        }
+    });
+}
+
+/// Asks until health turns.
+fn await_turn<T: PartialEq + std::fmt::Debug>(named: &str, ready: &T, ask: impl FnMut() -> T) -> T {
+    let late = Instant::now() + GRACE;
+    let mut said = std::iter::repeat_with(ask);
+    let turned = said.find(|said| {
+        assert!(Instant::now() < late, "{named}: it still says {said:?}");
+        std::thread::sleep(Duration::from_millis(10));
+        said != ready
+    });
+    turned.expect("it is asked again and again")
+}
+
 #[test]
 fn health_turns_when_a_stop_begins() {
-    let limits = Limits { drain_grace: GRACE, ..Limits::default() };
-    let options = Options { drain_timeout: 4 * GRACE, ..Options::default() };
     let health = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
-    for protocol in [Protocol::H1, Protocol::Hyper] {
-        each_driver(protocol, &limits, &options, |server, driver| {
-            let named = format!("{driver}/{protocol}");
-            let mut open = Rest::connect(server.address());
-            open.send(b"POST /echo_reflect HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab");
-            let mut probe = Rest::connect(server.address());
+    each_server(Family::Rest, |server, named| {
+        let mut open = Rest::connect(server.address());
+        open.send(b"POST /echo_reflect HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab");
+        let mut probe = Rest::connect(server.address());
+        let mut ask = || {
             probe.send(health);
-            assert_eq!(probe.reply().status, 200, "{named}");
-            let address = server.address();
-            let stopping = std::thread::spawn(move || server.stop());
-            while TcpStream::connect(address).is_ok() {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            if protocol == Protocol::H1 {
-                probe.send(health);
-                let reply = probe.reply();
-                let text = String::from_utf8(reply.body).expect("text");
-                assert_eq!(reply.status, 503, "{named}: {text}");
-                assert!(text.contains("shuts down"), "{named}: {text}");
-            }
-            open.send(b"cd");
-            assert_eq!(open.reply().body, b"abcd", "{named}");
-            drop((open, probe));
-            stopping.join().expect("it ends");
-        });
-    }
+            let reply = probe.reply();
+            (reply.status, String::from_utf8(reply.body).expect("text"))
+        };
+        let ready = (200, "ok\n".to_owned());
+        assert_eq!(ask(), ready, "{named}");
+        let stopping = std::thread::spawn(move || server.stop());
+        let turned = await_turn(named, &ready, ask);
+        assert_eq!(turned, (503, "the server shuts down\n".to_owned()), "{named}");
+        open.send(b"cd");
+        assert_eq!(open.reply().body, b"abcd", "{named}");
+        drop((open, probe));
+        stopping.join().expect("it ends");
+    });
+}
+
+#[test]
+fn grpc_health_turns_when_a_stop_begins() {
+    const SERVING: [u8; 2] = [8, 1];
+    const NOT_SERVING: [u8; 2] = [8, 2];
+    each_server(Family::Grpc, |server, named| {
+        // Unlike a real client, it goes on with its calls after the first GOAWAY.
+        let (mut peer, mut streams) = (Peer::connect(server.address(), &[]), (1..).step_by(2));
+        let mut ask = |service: &[u8]| {
+            let stream = streams.next().expect("there are many");
+            let head = head_to(stream, "/grpc.health.v1.Health/Check", "application/grpc");
+            peer.send(&[head, frame(DATA, END_STREAM, stream, &framed(service))].concat());
+            peer.until(DATA, stream).unwrap_or_else(|| panic!("{named}: no answer")).payload
+        };
+        let ready = framed(&SERVING);
+        for service in [&b""[..], b"\x0a\x0aCalculator"] {
+            assert_eq!(ask(service), ready, "{named}");
+        }
+        let stopping = std::thread::spawn(move || server.stop());
+        assert_eq!(await_turn(named, &ready, || ask(b"")), framed(&NOT_SERVING), "{named}");
+        assert_eq!(ask(b"\x0a\x0aCalculator"), framed(&NOT_SERVING), "{named}");
+        drop(peer);
+        stopping.join().expect("it ends");
+    });
 }
 
 #[test]

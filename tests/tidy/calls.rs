@@ -20,6 +20,10 @@ const IMPURE: &[&str] = &[
 /// Rooms that work on the values they are given.
 const PURE: &[&str] = &["axis", "array", "codec", "wire", "stats", "record", "report", "ladder"];
 
+/// Files that read the clock on the wall, which may jump: for a date that a person or a peer reads,
+/// or for a number that differs from run to run. Durations and deadlines use `Instant`.
+const WALL_CLOCK: &[&str] = &["src/cli/measure.rs", "src/load/worker.rs", "src/server/build.rs"];
+
 /// Files where unsafe code is allowed.
 const UNSAFE_FENCE: &[&str] = &[
     "src/codec/simd/",
@@ -27,6 +31,7 @@ const UNSAFE_FENCE: &[&str] = &[
     "src/sys/malloc.rs",
     "src/sys/mapping.rs",
     "src/sys/perf_events.rs",
+    "src/sys/unsent.rs",
 ];
 
 /// Reports clocks, sockets and the like in pure rooms.
@@ -44,6 +49,18 @@ pub(crate) fn check_purity(tree: &Tree, report: &mut Report) {
                     import.line,
                     format!("{} is pure: {path}", room(&source.path)),
                 );
+            }
+        }
+    }
+}
+
+/// Reports readings of the clock on the wall.
+pub(crate) fn check_wall_clock(tree: &Tree, report: &mut Report) {
+    for source in tree.product().filter(|source| !WALL_CLOCK.contains(&source.path.as_str())) {
+        for import in &source.imports {
+            if import.path.join("::").ends_with("SystemTime::now") {
+                let text = "reads a clock that may jump; use Instant".to_owned();
+                report.add(&source.path, import.line, text);
             }
         }
     }

@@ -60,6 +60,11 @@ fn pure_rooms_use_no_clock_environment_or_socket() {
 }
 
 #[test]
+fn no_duration_depends_on_the_clock_on_the_wall() {
+    check_tree(calls::check_wall_clock);
+}
+
+#[test]
 fn unsafe_and_dead_code_stay_inside_their_fence() {
     check_files(calls::check_attributes);
 }

@@ -95,6 +95,19 @@ fn a_clock_in_wire_is_reported() {
 }
 
 #[test]
+fn a_clock_that_may_jump_is_reported() {
+    let clock = "use std::time::SystemTime; fn f() { SystemTime::now(); }";
+    let files = [("src/lib.rs", "mod driver;"), ("src/driver.rs", clock)];
+    report_of(&files, calls::check_wall_clock).assert_only("src/driver.rs:1: reads a clock");
+    let files = [
+        ("src/lib.rs", "mod load;"),
+        ("src/load/mod.rs", "mod worker;"),
+        ("src/load/worker.rs", clock),
+    ];
+    report_of(&files, calls::check_wall_clock).assert_empty();
+}
+
+#[test]
 fn unsafe_code_outside_of_its_fence_is_reported() {
     let rule = calls::check_attributes;
     let allowed = "#![allow(unsafe_code)] // the ring's memory\n";

@@ -3,6 +3,7 @@
 use super::ArrayCodec;
 
 mod bounds;
+mod effort;
 
 pub(super) fn decode(
     codec: &dyn ArrayCodec,

@@ -2,12 +2,15 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::driver::connection::*;
-use crate::driver::{Connected, Counters, Options};
+use crate::driver::{Connected, Options};
+use crate::sys::socket::Unread;
 use crate::wire::{
-    Context, LINGER_GAP, LINGER_TIME, Loan, Machine, Pace, Pool, PooledBuf, WireError,
+    Context, LINGER_GAP, LINGER_TIME, Limit, Loan, Machine, MemoryBudget, Pace, Pool, PooledBuf,
+    WireError, WorkerCounts,
 };
 
 const LONG: Duration = Duration::from_secs(300);
@@ -15,9 +18,11 @@ const LONG: Duration = Duration::from_secs(300);
 /// Echoes; a byte `.` finishes it, a byte `!` is a fault, a byte `L` lends a buffer for four bytes.
 #[derive(Default)]
 struct Scripted {
+    gathers: bool,
     lend: Rc<Cell<bool>>,
     done: bool,
     quiet_until: Option<Instant>,
+    idle_since: Option<Instant>,
 }
 
 impl Connected for Scripted {}
@@ -60,6 +65,18 @@ impl Machine for Scripted {
         Err(WireError::timeout("test", "for a test"))
     }
 
+    fn is_gathering(&self) -> bool {
+        self.gathers
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        self.idle_since
+    }
+
+    fn retire(&mut self, _cx: &mut Context<'_>) {
+        self.done = true;
+    }
+
     fn finished(&self) -> bool {
         self.done
     }
@@ -67,8 +84,7 @@ impl Machine for Scripted {
 
 struct Scene {
     connection: Connection,
-    pool: Pool,
-    counters: Counters,
+    counts: &'static WorkerCounts,
     now: Instant,
 }
 
@@ -82,14 +98,17 @@ impl Scene {
     }
 
     fn limited(machine: Scripted, options: &Options) -> Scene {
-        let connection = Connection::new(Box::new(machine), options);
-        let (pool, counters) = (Pool::default(), Counters::default());
-        Scene { connection, pool, counters, now: Instant::now() }
+        Scene::sharing(machine, options, &Pool::default())
     }
 
-    fn act(&mut self, event: impl FnOnce(&mut Connection, &mut WorkerCx<'_>)) -> &mut Scene {
-        let Scene { connection, pool, counters, now } = self;
-        event(connection, &mut WorkerCx { pool, counters, now: *now });
+    fn sharing(machine: Scripted, options: &Options, pool: &Pool) -> Scene {
+        let connection = Connection::new(Box::new(machine), options, pool);
+        Scene { connection, counts: WorkerCounts::of_worker(), now: Instant::now() }
+    }
+
+    fn act(&mut self, event: impl FnOnce(&mut Connection, &mut WorkerCx)) -> &mut Scene {
+        let Scene { connection, counts, now } = self;
+        event(connection, &mut WorkerCx { counts, now: *now });
         self
     }
 
@@ -131,8 +150,8 @@ fn a_finished_connection_sends_shuts_down_lingers_and_closes() {
     assert!(scene.connection.wants_input());
     scene.feed(b"too late").act(Connection::end);
     assert_eq!(scene.step(), Step::Close);
-    let Counters { peer_faults, bytes_in, bytes_out, .. } = scene.counters;
-    assert_eq!((peer_faults, bytes_in, bytes_out), (0, 12, 4));
+    let WorkerCounts { peer_faults, bytes_in, bytes_out, .. } = scene.counts;
+    assert_eq!((peer_faults.get(), bytes_in.get(), bytes_out.get()), (0, 12, 4));
 }
 
 #[test]
@@ -156,17 +175,17 @@ fn a_fault_is_counted_once_and_its_last_word_sent() {
     scene.feed(b"no!");
     assert_eq!(scene.connection.pending(), 3);
     scene.send_all().act(Connection::vanish);
-    assert_eq!((scene.step(), scene.counters.peer_faults), (Step::Close, 1));
+    assert_eq!((scene.step(), scene.counts.peer_faults.get()), (Step::Close, 1));
 }
 
 #[test]
 fn a_peer_that_vanishes_with_its_reply_unsent_is_at_fault() {
     let mut scene = Scene::new();
     scene.feed(b"reply").act(Connection::vanish);
-    assert_eq!((scene.step(), scene.counters.peer_faults), (Step::Close, 1));
+    assert_eq!((scene.step(), scene.counts.peer_faults.get()), (Step::Close, 1));
     let mut idle = Scene::new();
     idle.act(Connection::vanish);
-    assert_eq!((idle.step(), idle.counters.peer_faults), (Step::Close, 0));
+    assert_eq!((idle.step(), idle.counts.peer_faults.get()), (Step::Close, 0));
 }
 
 #[test]
@@ -222,9 +241,13 @@ fn a_peer_that_does_not_read_is_given_up() {
         scene.later(pace.gap / 2 + Duration::from_secs(1));
         let at_fault = u64::from(!is_renewed);
         let step = if is_renewed { Step::Go } else { Step::Close };
-        assert_eq!((scene.step(), scene.counters.peer_faults), (step, at_fault), "{count} bytes");
+        assert_eq!(
+            (scene.step(), scene.counts.peer_faults.get()),
+            (step, at_fault),
+            "{count} bytes"
+        );
         scene.later(pace.gap / 2);
-        assert_eq!((scene.step(), scene.counters.peer_faults), (Step::Close, 1));
+        assert_eq!((scene.step(), scene.counts.peer_faults.get()), (Step::Close, 1));
     }
 }
 
@@ -241,7 +264,7 @@ fn the_output_of_many_batches_is_one_transfer() {
         });
         scene.feed(b"y");
     }
-    assert_eq!((scene.step(), scene.counters.peer_faults), (Step::Close, 1));
+    assert_eq!((scene.step(), scene.counts.peer_faults.get()), (Step::Close, 1));
 }
 
 #[test]
@@ -255,7 +278,7 @@ fn a_machine_is_not_asked_for_its_deadline_while_nothing_is_read() {
     for _ in 0..20 {
         scene.later(LONG / 10).act(|connection, cx| connection.sent(1, cx));
     }
-    assert_eq!((scene.step(), scene.counters.peer_faults), (Step::Go, 0));
+    assert_eq!((scene.step(), scene.counts.peer_faults.get()), (Step::Go, 0));
     scene.send_all();
     assert_eq!(scene.connection.deadline(), quiet_until.map(|at| at + 2 * LONG));
 }
@@ -267,7 +290,7 @@ fn a_deadline_is_judged_by_the_machine() {
     scene.later(LONG / 2);
     assert_eq!((scene.step(), scene.connection.deadline()), (Step::Go, quiet_until));
     scene.later(LONG);
-    assert_eq!((scene.step(), scene.counters.peer_faults), (Step::ShutDown, 1));
+    assert_eq!((scene.step(), scene.counts.peer_faults.get()), (Step::ShutDown, 1));
 }
 
 #[test]
@@ -275,13 +298,82 @@ fn a_drain_shuts_an_idle_connection_down_and_lets_a_reply_out() {
     let mut idle = Scene::new();
     idle.act(Connection::drain);
     assert_eq!((idle.step(), idle.step()), (Step::ShutDown, Step::Go));
-    idle.later(LINGER_DRAINING);
+    idle.later(LINGER_BRIEF);
     assert_eq!(idle.step(), Step::Close);
     let mut busy = Scene::new();
     busy.feed(b"reply").act(Connection::drain);
     assert_eq!((busy.step(), busy.connection.pending()), (Step::Go, 5));
     busy.send_all();
     assert_eq!(busy.step(), Step::ShutDown);
-    busy.later(LINGER_DRAINING);
+    busy.later(LINGER_BRIEF);
     assert_eq!(busy.step(), Step::Close);
+}
+
+#[test]
+fn bodies_wait_while_memory_is_tight_and_one_reads_on() {
+    let pool = Pool::within(
+        Arc::new(MemoryBudget::new(10_000_000, usize::MAX, 1)),
+        WorkerCounts::unread(),
+    );
+    let held = pool.adopt(Vec::with_capacity(8_000_000));
+    let scene = || {
+        let machine = Scripted {
+            gathers: true,
+            quiet_until: Some(Instant::now() + LONG),
+            ..Default::default()
+        };
+        let mut scene = Scene::sharing(machine, &Options::default(), &pool);
+        scene.feed(b"a").send_all();
+        scene
+    };
+    let (first, mut second, mut third) = (scene(), scene(), scene());
+    assert!(first.connection.wants_input());
+    let look = |scene: &mut Scene, unread| {
+        scene.now = scene.connection.deadline().expect("it looks again");
+        assert!(scene.connection.asks_for_unread(scene.now));
+        scene.connection.note_unread(unread);
+        scene.act(|connection, cx| connection.expire(cx));
+        scene.connection.wants_input()
+    };
+    assert!(!second.connection.wants_input() && !third.connection.wants_input());
+    assert!(!look(&mut second, Unread::Bytes) && !look(&mut third, Unread::Nothing));
+    let turns = (0..20).take_while(|_| !look(&mut second, Unread::Bytes)).count();
+    assert!((3..7).contains(&turns), "the first one stands still: {turns}");
+    assert!(!look(&mut third, Unread::Nothing), "it has nothing to read");
+    assert!(look(&mut third, Unread::End), "its end is noticed");
+    let mut fourth = scene();
+    assert!(!fourth.connection.wants_input());
+    drop(held);
+    assert!(look(&mut fourth, Unread::Nothing));
+}
+
+#[test]
+fn an_idle_connection_that_is_retired_lingers_for_a_short_time() {
+    let mut scene = Scene::new();
+    scene.feed(b"a").send_all();
+    scene.act(Connection::retire);
+    let count = scene.counts.limits().find(|(limit, _)| *limit == Limit::IdlePlace);
+    assert_eq!(count, Some((Limit::IdlePlace, 1)));
+    assert!(scene.connection.is_retired());
+    assert_eq!(scene.step(), Step::ShutDown, "the peer may still read its last response");
+    assert!(scene.connection.wants_input());
+    scene.later(LINGER_BRIEF);
+    assert_eq!(scene.step(), Step::Close);
+}
+
+#[test]
+fn a_place_is_kept_while_a_request_or_a_response_is_under_way() {
+    let since = Instant::now();
+    let mut scene = Scene::with(Scripted { idle_since: Some(since), ..Scripted::default() });
+    let may_retire = |scene: &Scene, unread, has_unsent, after| {
+        scene.connection.may_retire(unread, has_unsent, since + after)
+    };
+    let soon = Duration::from_millis(1);
+    assert!(may_retire(&scene, Unread::Nothing, false, soon));
+    assert!(may_retire(&scene, Unread::End, false, soon));
+    assert!(!may_retire(&scene, Unread::Bytes, false, LONG));
+    assert!(!may_retire(&scene, Unread::Nothing, true, LINGER_GAP - soon));
+    assert!(may_retire(&scene, Unread::Nothing, true, LINGER_GAP), "nobody keeps it for ever");
+    scene.feed(b"a");
+    assert!(!may_retire(&scene, Unread::Nothing, false, LONG), "a response is not sent");
 }

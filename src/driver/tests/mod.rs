@@ -1,3 +1,5 @@
-//! The policy of a connection, without a socket.
+//! The policy of connections, without sockets, and the thread for long work.
 
 mod connection;
+mod jobs;
+mod memory;

@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::io::IoSlice;
+use std::os::fd::AsFd as _;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -17,12 +18,12 @@ use ::tokio::task::LocalSet;
 use bytes::BufMut as _;
 
 use super::net::TokioStream;
+use super::sends::PacedStream;
 use super::worker::{self, Endpoint, Served, Socket, Worker};
-use crate::driver::{
-    Connected, Counters, Driver, DriverError, Options, SLICES_MAX, Service, StopSignal,
-};
+use crate::driver::{Connected, Driver, DriverError, Options, SLICES_MAX, Service, StopSignal};
 use crate::sys::listener::Listener;
-use crate::sys::socket;
+use crate::sys::socket::{self, SocketOptions, Unread};
+use crate::sys::unsent;
 use crate::wire::{Loan, Pool};
 
 #[derive(Debug)]
@@ -40,7 +41,9 @@ impl Driver for Tokio {
     }
 
     fn service<S: Service>(listener: Listener, service: S) -> Endpoint {
-        Endpoint::service(listener, move |stream, worker| Box::pin(service.serve(stream, worker)))
+        Endpoint::service(listener, move |stream, sends, worker| {
+            Box::pin(service.serve(PacedStream::new(stream, sends), worker))
+        })
     }
 
     fn new(options: Options, pool: Pool) -> Result<Tokio, DriverError> {
@@ -51,12 +54,16 @@ impl Driver for Tokio {
         Ok(Tokio { options, pool, runtime })
     }
 
-    fn run(self, endpoints: Vec<Endpoint>, stop: StopSignal) -> Result<Counters, DriverError> {
+    fn run(
+        self,
+        endpoints: Vec<Endpoint>,
+        stop: StopSignal,
+    ) -> Result<Option<SocketOptions>, DriverError> {
         let worker = Worker::new(self.options, self.pool);
         let tasks = LocalSet::new();
         tasks.block_on(&self.runtime, worker::run(endpoints, stop, worker.clone()))?;
         drop(tasks);
-        Ok(worker.counters())
+        Ok(worker.socket())
     }
 }
 
@@ -97,8 +104,12 @@ impl Socket for TokioStream {
         TokioStream::shut_down(self);
     }
 
-    fn has_input(&self) -> bool {
-        socket::has_input(self)
+    fn unread(&self) -> Unread {
+        socket::unread(self)
+    }
+
+    fn has_unsent(&self) -> bool {
+        unsent::has_unsent(&self.as_fd())
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<()> {

@@ -2,8 +2,11 @@
 
 mod epoll;
 mod net;
+mod registry;
+mod sends;
 mod tokio_uring;
 mod worker;
 
 pub use epoll::Tokio;
+pub(crate) use net::{TokioListener, TokioStream};
 pub use tokio_uring::TokioUring;

@@ -19,14 +19,17 @@ use ::tokio_uring::buf::{BoundedBuf, BoundedBufMut, Slice};
 use ::tokio_uring::net::{TcpStream, UnixStream};
 
 use super::net::TokioStream;
+use super::sends::Sends;
 use super::worker::{self, Endpoint, Served, Socket, Worker};
 use crate::driver::connection::Connection;
 use crate::driver::error::io_uring_unavailable;
 use crate::driver::{
-    Connected, Counters, Driver, DriverError, Options, READ_BYTES, SLICES_MAX, Service, StopSignal,
+    Connected, Driver, DriverError, Options, READ_BYTES, SLICES_MAX, Service, StopSignal,
 };
 use crate::sys::listener::Listener;
-use crate::wire::{Loan, Pool};
+use crate::sys::socket::{SocketOptions, Unread};
+use crate::sys::unsent;
+use crate::wire::{Loan, Pool, PooledBuf};
 
 /// A full queue is submitted at once.
 const SUBMISSIONS: u32 = 512;
@@ -49,11 +52,11 @@ impl Driver for TokioUring {
 
     fn service<S: Service>(listener: Listener, service: S) -> Endpoint {
         let service = Rc::new(service);
-        Endpoint::service(listener, move |stream, worker| {
+        Endpoint::service(listener, move |stream, sends, worker| {
             let service = Rc::clone(&service);
             Box::pin(async move {
                 if let Ok(stream) = attach(stream) {
-                    service.serve(OwnedStream::new(stream), worker).await;
+                    service.serve(OwnedStream::new(stream, sends), worker).await;
                 }
             })
         })
@@ -69,11 +72,15 @@ impl Driver for TokioUring {
         Ok(TokioUring { options, pool, runtime })
     }
 
-    fn run(self, endpoints: Vec<Endpoint>, stop: StopSignal) -> Result<Counters, DriverError> {
+    fn run(
+        self,
+        endpoints: Vec<Endpoint>,
+        stop: StopSignal,
+    ) -> Result<Option<SocketOptions>, DriverError> {
         let worker = Worker::new(self.options, self.pool);
         self.runtime.block_on(worker::run(endpoints, stop, Rc::clone(&worker)))?;
         drop(self.runtime);
-        Ok(worker.counters())
+        Ok(worker.socket())
     }
 }
 
@@ -151,8 +158,7 @@ struct OwnedSocket {
 
 enum Received {
     Buffer(Vec<u8>),
-    /// Buffer, and the bytes that were wanted.
-    Loan(Vec<u8>, usize),
+    Loan(Loan),
 }
 
 impl OwnedSocket {
@@ -171,10 +177,15 @@ impl OwnedSocket {
             });
         };
         let begin = buffer.len();
-        let room = buffer.into_vec().slice(begin..begin + want);
+        let (buffer, charge) = buffer.into_parts();
+        let room = buffer.slice(begin..begin + want);
         Box::pin(async move {
             let (read, room) = stream.read(room).await;
-            (read, Received::Loan(room.into_inner(), want))
+            let buffer = match charge {
+                Some(charge) => charge.own(room.into_inner()),
+                None => PooledBuf::from(room.into_inner()),
+            };
+            (read, Received::Loan(Loan { buffer, want }))
         })
     }
 }
@@ -194,7 +205,7 @@ impl Socket for OwnedSocket {
         let (written, pieces) = ready!(poll_operation(&mut self.write, cx));
         for piece in pieces.into_iter().rev() {
             let range = piece.begin()..piece.end();
-            served.act(|connection, cx| connection.reattach(piece.into_inner(), range, cx));
+            served.connection.reattach(piece.into_inner(), range);
         }
         served.act(|connection, cx| match written {
             Ok(count) => connection.sent(count, cx),
@@ -214,8 +225,7 @@ impl Socket for OwnedSocket {
         let count = *read.as_ref().unwrap_or(&0);
         served.act(|connection, cx| {
             match into {
-                Received::Loan(buffer, want) => {
-                    let loan = Loan { buffer: cx.pool.adopt(buffer), want };
+                Received::Loan(loan) => {
                     connection.received(loan, count, cx);
                     // The next read cannot be cancelled, so the machine gets the bytes now.
                     connection.show_loan(cx);
@@ -238,9 +248,16 @@ impl Socket for OwnedSocket {
         self.stream.shut_down(Shutdown::Write);
     }
 
-    /// A read is always in flight, and it takes what arrives.
-    fn has_input(&self) -> bool {
-        false
+    /// Returns a guess: a read in flight takes what arrives.
+    fn unread(&self) -> Unread {
+        if self.read.is_some() { Unread::Nothing } else { Unread::Bytes }
+    }
+
+    fn has_unsent(&self) -> bool {
+        match &*self.stream {
+            RingSocket::Tcp(stream) => unsent::has_unsent(stream),
+            RingSocket::Unix(stream) => unsent::has_unsent(stream),
+        }
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -266,10 +283,11 @@ struct OwnedStream {
     write: Option<Operation<Slice<Vec<u8>>>>,
     outbound: Vec<u8>,
     spare: Vec<u8>,
+    sends: Sends,
 }
 
 impl OwnedStream {
-    fn new(stream: Rc<RingSocket>) -> OwnedStream {
+    fn new(stream: Rc<RingSocket>, sends: Sends) -> OwnedStream {
         OwnedStream {
             stream,
             read: None,
@@ -278,6 +296,7 @@ impl OwnedStream {
             write: None,
             outbound: Vec::new(),
             spare: Vec::new(),
+            sends,
         }
     }
 
@@ -301,8 +320,12 @@ impl OwnedStream {
     }
 
     fn poll_write_operation(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (written, piece) = ready!(poll_operation(&mut self.write, cx));
-        let (begin, end) = (piece.begin() + written?, piece.end());
+        let Poll::Ready((written, piece)) = poll_operation(&mut self.write, cx) else {
+            return self.sends.poll_late(cx).map(Err);
+        };
+        let written = written?;
+        let (begin, end) = (piece.begin() + written, piece.end());
+        self.sends.moved(written, begin == end);
         let mut buffer = piece.into_inner();
         if begin < end {
             self.start_write(buffer, begin..end);

@@ -6,26 +6,34 @@
 //! ```
 //! A running task holds a permit of the semaphore, so the drain ends when all permits are free.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use ::tokio::runtime::Handle;
 use ::tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ::tokio::time::Sleep;
 
 use super::net::{TokioListener, TokioStream};
+use super::registry::{Registered, Registry};
+use super::sends::Sends;
+use crate::driver::addresses::{Addresses, Place};
 use crate::driver::connection::{Connection, Step, WorkerCx};
+use crate::driver::jobs::{JobRunner as _, JobThread};
 use crate::driver::shutdown::{ShutdownFlag, ShutdownWait, StopSignal};
 use crate::driver::{
-    Connected, Counters, DriverError, Options, READ_BYTES, TRIM_INTERVAL, WorkerHandle,
-    accept_pause,
+    Connected, DriverError, LAG_MIN, Options, READ_BYTES, RESTRICTED_AFTER, SHED_INTERVAL,
+    TRIM_INTERVAL, URGENT_PLACES, URGENT_TIME, Urgent, WAITING_MAX, WorkerHandle, accept_pause,
+    note_accepted, waits_too_long,
 };
 use crate::sys::listener::Listener;
-use crate::wire::Pool;
+use crate::sys::socket::{self, SocketOptions, Unread};
+use crate::wire::counts::LoopTime;
+use crate::wire::{Alarm, Limit, Pool, WorkerCounts};
 
 pub struct Endpoint {
     listener: Listener,
@@ -34,21 +42,42 @@ pub struct Endpoint {
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-type ConnectionFactory = dyn Fn(TokioStream, Rc<Worker>) -> Task;
+type ConnectionFactory = dyn Fn(TokioStream, Rc<Worker>, Option<Urgent>) -> Task;
+
+/// Place for a connection, and the request for which it is made if it is one beyond the usual.
+struct Admission {
+    permit: OwnedSemaphorePermit,
+    urgent: Option<Urgent>,
+}
 
 pub(crate) struct Worker {
     options: Options,
     pool: Pool,
-    counters: RefCell<Counters>,
+    counts: &'static WorkerCounts,
+    socket: RefCell<Option<SocketOptions>>,
     pub(crate) scratch: RefCell<Vec<u8>>,
     shutdown: ShutdownFlag,
     room: Arc<Semaphore>,
+    urgent_room: Arc<Semaphore>,
+    registry: Rc<Registry>,
+    addresses: Addresses,
+    jobs: Rc<JobThread>,
+    /// Accepted streams without a place.
+    waiting: Cell<usize>,
+    /// Time of the next look for idle connections, as long as streams wait.
+    next_shed: Cell<Instant>,
+    /// Sum of the long times of work in which no peer was served.
+    lag: Cell<Duration>,
 }
 
 /// Connection, and the worker that it belongs to.
 pub(crate) struct Served {
     pub(crate) connection: Connection,
     pub(crate) worker: Rc<Worker>,
+    /// Begin of the last event, until its end is looked at.
+    acted_at: Option<Instant>,
+    /// Lag of the worker that the deadlines leave out already.
+    lag: Duration,
 }
 
 /// Socket of one connection; each call does one operation, or is pending.
@@ -61,27 +90,39 @@ pub(crate) trait Socket {
 
     fn shut_down(&mut self);
 
-    /// Returns true if the socket may have input that was not read.
-    fn has_input(&self) -> bool;
+    /// Returns what was not read yet.
+    fn unread(&self) -> Unread;
+
+    /// Returns true if the peer has not received all output.
+    fn has_unsent(&self) -> bool;
 
     /// Resolves when no operation in flight keeps the socket open.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 impl Served {
-    pub(crate) fn act<T>(
-        &mut self,
-        event: impl FnOnce(&mut Connection, &mut WorkerCx<'_>) -> T,
-    ) -> T {
-        let Served { connection, worker } = self;
-        event(
-            connection,
-            &mut WorkerCx {
-                pool: &worker.pool,
-                counters: &mut worker.counters.borrow_mut(),
-                now: Instant::now(),
-            },
-        )
+    pub(crate) fn act<T>(&mut self, event: impl FnOnce(&mut Connection, &mut WorkerCx) -> T) -> T {
+        let Served { connection, worker, acted_at, .. } = self;
+        let now = Instant::now();
+        *acted_at = Some(now);
+        let result = event(connection, &mut WorkerCx { counts: worker.counts, now });
+        worker.shed_memory();
+        result
+    }
+
+    /// Leaves the time out of all deadlines in which the worker was busy with an event.
+    fn catch_up(&mut self, now: Instant) {
+        let Served { connection, worker, acted_at, lag } = self;
+        if let Some(begun) = acted_at.take() {
+            let work = now.saturating_duration_since(begun);
+            if work >= LAG_MIN {
+                worker.lag.set(worker.lag.get() + work);
+            }
+        }
+        let of_worker = worker.lag.get();
+        if *lag != of_worker {
+            connection.lag(of_worker - std::mem::replace(lag, of_worker));
+        }
     }
 }
 
@@ -92,10 +133,13 @@ impl Endpoint {
         make: impl Fn() -> M + 'static,
         attach: impl Fn(TokioStream) -> std::io::Result<S> + 'static,
     ) -> Endpoint {
-        let factory = move |stream, worker: Rc<Worker>| {
+        let start = move |stream, worker: Rc<Worker>, urgent: Option<Urgent>| {
             let socket = attach(stream);
             let machine = Box::new(make());
-            let connection = Connection::new(machine, &worker.options);
+            let mut connection = Connection::new(machine, &worker.options, &worker.pool);
+            if let Some(urgent) = urgent {
+                connection.limit_to(urgent, Instant::now());
+            }
             Box::pin(async move {
                 // A socket that failed so early is closed by its drop.
                 if let Ok(socket) = socket {
@@ -103,38 +147,102 @@ impl Endpoint {
                 }
             }) as Task
         };
-        Endpoint { listener, factory: Rc::new(factory) }
+        Endpoint { listener, factory: Rc::new(start) }
     }
 
     pub(crate) fn service(
         listener: Listener,
-        start: impl Fn(TokioStream, WorkerHandle) -> Task + 'static,
+        start: impl Fn(TokioStream, Sends, WorkerHandle) -> Task + 'static,
     ) -> Endpoint {
-        let factory = move |stream, worker: Rc<Worker>| start(stream, worker.handle());
-        Endpoint { listener, factory: Rc::new(factory) }
+        let start = move |stream, worker: Rc<Worker>, urgent: Option<Urgent>| {
+            start(stream, Sends::new(&worker.options), worker.handle().limited_to(urgent))
+        };
+        Endpoint { listener, factory: Rc::new(start) }
     }
 }
 
 impl Worker {
     pub(crate) fn new(options: Options, pool: Pool) -> Rc<Worker> {
         let room = Arc::new(Semaphore::new(options.connections_max() as usize));
+        let addresses = Addresses::new(options.address_connections_max);
         Rc::new(Worker {
+            counts: options.counts,
             options,
             pool,
-            counters: RefCell::default(),
+            socket: RefCell::default(),
             scratch: RefCell::new(vec![0; READ_BYTES]),
             shutdown: ShutdownFlag::default(),
             room,
+            urgent_room: Arc::new(Semaphore::new(URGENT_PLACES)),
+            registry: Rc::default(),
+            addresses,
+            jobs: Rc::default(),
+            waiting: Cell::new(0),
+            next_shed: Cell::new(Instant::now()),
+            lag: Cell::default(),
         })
     }
 
-    pub(crate) fn counters(&self) -> Counters {
-        self.counters.borrow().clone()
+    pub(crate) fn socket(&self) -> Option<SocketOptions> {
+        self.socket.borrow().clone()
+    }
+
+    /// Tells the counts of the loop's time, which the runtime measures.
+    fn measure_loop(&self) {
+        let metrics = Handle::current().metrics();
+        self.counts.measure_loop(move || LoopTime {
+            turns: metrics.worker_park_count(0),
+            busy: metrics.worker_total_busy_duration(0),
+        });
     }
 
     fn handle(&self) -> WorkerHandle {
         let sleep = |at: Instant| Box::pin(::tokio::time::sleep_until(at.into())) as Task;
-        WorkerHandle::new(sleep, self.shutdown.clone())
+        let jobs = Rc::clone(&self.jobs);
+        WorkerHandle::new(Instant::now, sleep, self.shutdown.clone(), jobs)
+    }
+
+    #[inline]
+    fn shed_memory(&self) {
+        if self.pool.must_drop() {
+            self.registry.shed_memory(&self.pool);
+        }
+    }
+
+    /// Ends idle connections for the streams that wait, once for all of them.
+    fn shed_idle(&self) {
+        let now = Instant::now();
+        if self.next_shed.get() <= now {
+            self.next_shed.set(now + SHED_INTERVAL);
+            self.registry.shed_idle(self.waiting.get());
+        }
+    }
+
+    /// Waits for a place, and ends idle connections for it. The place is one beyond the usual if an
+    /// urgent request waits in `stream`. Returns `None` if the wait was too long.
+    async fn admission(&self, stream: &TokioStream) -> Option<Admission> {
+        let (mut permit, begun) = (pin!(self.permit()), Instant::now());
+        loop {
+            self.shed_idle();
+            let waited = begun.elapsed();
+            let may_restrict = waited >= RESTRICTED_AFTER;
+            let begins_with = |prefix: &[u8]| socket::begins_with(stream, prefix);
+            let urgent = self.options.urgent_request(begins_with, may_restrict);
+            if let Some(urgent) = urgent
+                && let Ok(permit) = Arc::clone(&self.urgent_room).try_acquire_owned()
+            {
+                return Some(Admission { permit, urgent: Some(urgent) });
+            }
+            let must_go = waits_too_long(waited, self.waiting.get(), || socket::unread(stream));
+            if must_go && !self.shutdown.is_set() {
+                self.counts.hit(Limit::PlaceTime);
+                return None;
+            }
+            let admitted = ::tokio::time::timeout(SHED_INTERVAL, permit.as_mut()).await;
+            if let Ok(permit) = admitted {
+                return Some(Admission { permit, urgent: None });
+            }
+        }
     }
 
     async fn permit(&self) -> OwnedSemaphorePermit {
@@ -142,8 +250,16 @@ impl Worker {
         permit.expect("the semaphore is never closed")
     }
 
+    /// Waits until no connection is open and no stream waits for a place.
     async fn emptied(&self) {
-        let _ = self.room.acquire_many(self.options.connections_max()).await;
+        loop {
+            let all = self.room.acquire_many(self.options.connections_max()).await;
+            if self.waiting.get() == 0 {
+                return;
+            }
+            drop(all);
+            ::tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -155,6 +271,7 @@ pub(crate) async fn run(
 ) -> Result<(), DriverError> {
     let stop = ::tokio::net::UnixStream::from_std(stop.into_stream())
         .map_err(|source| DriverError::Io { what: "watch the stop socket", source })?;
+    worker.measure_loop();
     let mut accepting = Vec::new();
     for Endpoint { listener, factory } in endpoints {
         let listener = TokioListener::watch(listener)
@@ -172,7 +289,10 @@ pub(crate) async fn run(
         }
         worker.emptied().await;
     };
-    let _ = ::tokio::time::timeout(worker.options.drain_timeout, drained).await;
+    let timed_out = ::tokio::time::timeout(worker.options.drain_timeout, drained).await.is_err();
+    if timed_out {
+        worker.counts.alarm(Alarm::DrainAborted);
+    }
     Ok(())
 }
 
@@ -180,60 +300,105 @@ async fn trim(worker: Rc<Worker>) {
     loop {
         ::tokio::time::sleep(TRIM_INTERVAL).await;
         worker.pool.trim();
+        worker.shed_memory();
     }
 }
 
 /// Accepts until the drain, and then the connections in the backlog, whose requests may have been
 /// sent before it.
-async fn accept(listener: TokioListener, factory: Rc<ConnectionFactory>, worker: Rc<Worker>) {
+async fn accept(listener: TokioListener, endpoint: Rc<ConnectionFactory>, worker: Rc<Worker>) {
     let mut drained = worker.shutdown.wait();
     loop {
         let accepted = async {
-            let permit = worker.permit().await;
-            (listener.accept().await, permit)
+            // Some streams wait inside, so that the worker can make room and find urgent requests.
+            while worker.waiting.get() >= WAITING_MAX {
+                ::tokio::time::sleep(SHED_INTERVAL).await;
+            }
+            listener.accept().await
         };
-        let (accepted, permit) = ::tokio::select! {
+        let accepted = ::tokio::select! {
             biased;
             () = &mut drained => break,
             accepted = accepted => accepted,
         };
         match accepted {
-            Ok(stream) => spawn(stream, &factory, &worker, permit),
-            Err(error) => ::tokio::time::sleep(accept_pause(&error)).await,
+            Ok(stream) => admit(stream, &endpoint, &worker),
+            Err(error) => pause(&error, worker.counts).await,
         }
     }
     for stream in listener.into_backlog() {
-        let permit = worker.permit().await;
-        spawn(stream, &factory, &worker, permit);
+        admit(stream, &endpoint, &worker);
     }
 }
 
-fn spawn(
+/// Waits after an accept that has failed.
+async fn pause(error: &std::io::Error, counts: &WorkerCounts) {
+    let pause = accept_pause(error);
+    if !pause.is_zero() {
+        counts.alarm(Alarm::AcceptFailed);
+    }
+    ::tokio::time::sleep(pause).await;
+}
+
+/// Serves a stream, once there is a place for it.
+fn admit(stream: TokioStream, factory: &Rc<ConnectionFactory>, worker: &Rc<Worker>) {
+    let Some(place) = worker.addresses.place(socket::peer_address(&stream)) else {
+        return worker.counts.hit(Limit::AddressConnections);
+    };
+    if worker.waiting.get() == 0
+        && let Ok(permit) = Arc::clone(&worker.room).try_acquire_owned()
+    {
+        let admission = Admission { permit, urgent: None };
+        ::tokio::task::spawn_local(serve_admitted(stream, factory, worker, admission, place));
+        return;
+    }
+    let (factory, worker) = (Rc::clone(factory), Rc::clone(worker));
+    worker.waiting.set(worker.waiting.get() + 1);
+    ::tokio::task::spawn_local(async move {
+        let admission = worker.admission(&stream).await;
+        worker.waiting.set(worker.waiting.get() - 1);
+        if let Some(admission) = admission {
+            serve_admitted(stream, &factory, &worker, admission, place).await;
+        }
+    });
+}
+
+fn serve_admitted(
     stream: TokioStream,
     factory: &Rc<ConnectionFactory>,
     worker: &Rc<Worker>,
-    permit: OwnedSemaphorePermit,
-) {
-    worker.counters.borrow_mut().accept(&stream);
-    let served = factory(stream, Rc::clone(worker));
-    ::tokio::task::spawn_local(async move {
-        served.await;
-        drop(permit);
-    });
+    Admission { permit, urgent }: Admission,
+    place: Place,
+) -> impl Future<Output = ()> + use<> {
+    let counts = worker.counts;
+    note_accepted(&stream, counts, &mut worker.socket.borrow_mut());
+    if worker.room.available_permits() == 0 {
+        counts.alarm(Alarm::ConnectionsFull);
+    }
+    let served = factory(stream, Rc::clone(worker), urgent);
+    async move {
+        match urgent {
+            None => served.await,
+            Some(_) => drop(::tokio::time::timeout(URGENT_TIME, served).await),
+        }
+        counts.closed.add(1);
+        drop((permit, place));
+    }
 }
 
 async fn serve<S: Socket>(socket: S, connection: Connection, worker: Rc<Worker>) {
     let mut serving = Serving {
+        registered: worker.registry.add(connection.pool()),
+        has_jobs: false,
         socket,
         sleep: Box::pin(::tokio::time::sleep(Duration::ZERO)),
         sleeping_until: None,
         drained: Some(worker.shutdown.wait()),
-        served: Served { connection, worker },
+        served: Served { connection, acted_at: None, lag: worker.lag.get(), worker },
     };
     serving.served.act(Connection::open);
     poll_fn(|cx| serving.poll(cx)).await;
     poll_fn(|cx| serving.socket.poll_close(cx)).await;
-    serving.served.act(|connection, cx| connection.close(cx));
 }
 
 struct Serving<S> {
@@ -243,23 +408,63 @@ struct Serving<S> {
     /// Time of `sleep`. A later deadline does not move it, which saves an operation per message.
     sleeping_until: Option<Instant>,
     drained: Option<ShutdownWait>,
+    registered: Registered,
+    /// The connection has had jobs.
+    has_jobs: bool,
 }
 
 impl<S: Socket> Serving<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_drain(cx);
+        self.registered.belongs_to(cx);
+        if self.registered.is_dropped() {
+            self.served.connection.drop_for_memory();
+        }
+        if self.has_jobs {
+            self.served.act(Connection::resume);
+        }
         loop {
+            let now = Instant::now();
+            self.served.catch_up(now);
             let sent = self.socket.poll_send(&mut self.served, cx).is_ready();
-            match self.served.connection.step(Instant::now()) {
+            match self.served.connection.step(now) {
                 Step::Close => return Poll::Ready(()),
                 Step::ShutDown => self.socket.shut_down(),
                 Step::Go => {}
             }
             let received = self.socket.poll_receive(&mut self.served, cx).is_ready();
+            self.start_jobs(cx);
             if !sent && !received && self.poll_deadline(cx).is_pending() {
-                return Poll::Pending;
+                let idle_since = self.served.connection.idle_since();
+                self.registered.set_idle_since(idle_since);
+                if !self.may_retire() {
+                    self.served.acted_at = None;
+                    return Poll::Pending;
+                }
+                self.served.act(Connection::retire);
             }
         }
+    }
+
+    fn start_jobs(&mut self, cx: &Context<'_>) {
+        while let Some(job) = self.served.connection.take_job() {
+            self.has_jobs = true;
+            job.wake_at_end(cx.waker().clone());
+            self.served.worker.jobs.start(job);
+        }
+    }
+
+    /// Returns true if the connection is to end for the sake of another one, and may.
+    fn may_retire(&self) -> bool {
+        if !self.registered.is_retired() || !self.served.connection.is_open() {
+            return false;
+        }
+        let (unread, has_unsent) = (self.socket.unread(), self.socket.has_unsent());
+        let may_end = self.served.connection.may_retire(unread, has_unsent, Instant::now());
+        if !may_end {
+            self.registered.keep();
+        }
+        may_end
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) {
@@ -279,8 +484,8 @@ impl<S: Socket> Serving<S> {
         }
         ready!(self.sleep.as_mut().poll(cx));
         self.sleeping_until = None;
-        if self.served.connection.ends_drain(Instant::now()) && self.socket.has_input() {
-            self.served.connection.await_input();
+        if self.served.connection.asks_for_unread(Instant::now()) {
+            self.served.connection.note_unread(self.socket.unread());
         }
         self.served.act(Connection::expire);
         Poll::Ready(())

@@ -16,17 +16,18 @@
 #![allow(unsafe_code)] // Hands pointers to the kernel and takes over memory that it filled.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::net::Shutdown;
+use std::os::fd::AsRawFd as _;
 use std::time::Instant;
 
 use super::core::Core;
 use super::iovec::IoVector;
+use super::kernel::Kernel;
 use super::op::{Completion, Key, Kind, Op, Token};
-use super::ring::Ring;
 use super::timers::Due;
 use crate::driver::SLICES_MAX;
 use crate::driver::connection::{Connection, Step};
-use crate::sys::socket;
+use crate::driver::planted_bugs::{PlantedBug, is_planted};
 use crate::wire::Loan;
 
 /// Read of the next head; short, because bytes after the head must be copied.
@@ -40,11 +41,11 @@ const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Longest send without a completion, for which a socket that is read nearly always has room.
 const AT_ONCE_BYTES_MAX: usize = 64 * 1024;
 
-pub(super) struct RingConnection {
+pub(super) struct RingConnection<K: Kernel> {
     pub(super) inner: Connection,
     /// Listed for the end of the turn.
     pub(super) dirty: bool,
-    fd: OwnedFd,
+    socket: K::Socket,
     receive: Option<Receive>,
     send: Option<Send>,
     once_reads_left: u8,
@@ -53,12 +54,23 @@ pub(super) struct RingConnection {
     /// The socket was empty after the last receive.
     drained: bool,
     closing: bool,
+    /// Both directions have been shut down, to end what is in flight.
+    is_shut: bool,
     armed: Option<Instant>,
 }
 
 struct Receive {
     target: Target,
-    cancelled: bool,
+    cancel: Cancel,
+}
+
+/// State of the cancel of an operation in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cancel {
+    None,
+    Asked,
+    /// The operation runs, and takes no notice of a cancel.
+    Refused,
 }
 
 enum Target {
@@ -72,21 +84,22 @@ struct Send {
     /// Length of a send without a completion.
     at_once: Option<usize>,
     begun: Instant,
-    cancelled: bool,
+    cancel: Cancel,
 }
 
-impl RingConnection {
-    pub(super) fn new(fd: OwnedFd, connection: Connection) -> RingConnection {
+impl<K: Kernel> RingConnection<K> {
+    pub(super) fn new(socket: K::Socket, connection: Connection) -> RingConnection<K> {
         RingConnection {
             inner: connection,
             dirty: false,
-            fd,
+            socket,
             receive: None,
             send: None,
             once_reads_left: 0,
             choked: false,
             drained: false,
             closing: false,
+            is_shut: false,
             armed: None,
         }
     }
@@ -96,43 +109,78 @@ impl RingConnection {
     }
 
     /// Starts and cancels operations; returns true when done, with nothing in flight.
-    pub(super) fn settle<R: Ring>(&mut self, key: Key, core: &mut Core<R>) -> bool {
+    pub(super) fn settle(&mut self, key: Key, core: &mut Core<K>) -> bool {
         self.dirty = false;
         match self.inner.step(core.now) {
             Step::Go => {}
-            Step::ShutDown => core.ring.shut_down(self.fd.as_fd()),
+            Step::ShutDown => core.ring.kernel.shut_down(&self.socket, Shutdown::Write),
             Step::Close => self.closing = true,
         }
         if self.closing {
-            self.cancel_receive(key, core);
-            self.cancel_send(key, core);
-            return self.receive.is_none() && self.send.is_none();
+            return self.settle_close(key, core);
+        }
+        while let Some(job) = self.inner.take_job() {
+            core.executor.start_job(key, job);
         }
         match &self.send {
             None => self.start_send(key, core),
-            Some(Send { at_once: Some(len), .. }) => {
-                core.hurry |= !self.inner.rests_after(*len);
+            Some(_) => {
+                let is_awaited = self.awaits_at_once();
+                core.hurry |= is_awaited && !is_planted(PlantedBug::HurryForgotten);
             }
-            Some(_) => {}
         }
         self.settle_receive(key, core);
         self.arm_timer(key, core);
         false
     }
 
-    /// Returns all buffers; nothing may be in flight.
-    pub(super) fn close<R: Ring>(mut self, key: Key, core: &mut Core<R>) {
-        debug_assert!(self.receive.is_none() && self.send.is_none());
-        core.timers.disarm(Due::Connection(key), &mut self.armed);
-        core.with_cx(|cx| self.inner.close(cx));
+    /// Returns true if there is more to do after a send without a completion. A connection that
+    /// closes cancels the send, and the cancel completes.
+    pub(super) fn awaits_at_once(&self) -> bool {
+        let at_once = self.send.as_ref().and_then(|send| send.at_once);
+        at_once.is_some_and(|len| !self.closing && !self.inner.rests_after(len))
     }
 
-    pub(super) fn expire<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
-        self.armed = None;
-        if self.inner.ends_drain(core.now) && socket::has_input(&self.fd) {
-            self.inner.await_input();
+    #[cfg(test)]
+    pub(super) fn has_jobs(&self) -> bool {
+        !self.closing && self.inner.has_jobs()
+    }
+
+    /// Ends what is in flight; returns true once nothing is. An operation that already runs takes
+    /// notice of the shutdown, and of no cancel.
+    fn settle_close(&mut self, key: Key, core: &mut Core<K>) -> bool {
+        let is_busy = self.receive.is_some() || self.send.is_some();
+        if is_busy && !std::mem::replace(&mut self.is_shut, true) {
+            core.ring.kernel.shut_down(&self.socket, Shutdown::Both);
         }
-        if self.inner.reads_too_slowly(core.now) && self.send.is_some() {
+        self.cancel_receive(key, core);
+        self.cancel_send(key, core);
+        !is_busy
+            || is_planted(PlantedBug::ClosedInFlight)
+            || is_planted(PlantedBug::ClosedInFlightAndReused)
+    }
+
+    /// Returns all buffers; nothing may be in flight.
+    pub(super) fn close(mut self, key: Key, core: &mut Core<K>) {
+        debug_assert!(
+            self.receive.is_none() && self.send.is_none()
+                || is_planted(PlantedBug::ClosedInFlight)
+                || is_planted(PlantedBug::ClosedInFlightAndReused)
+        );
+        if !is_planted(PlantedBug::DeadlineKeptAtClose) {
+            core.timers.disarm(Due::Connection(key), &mut self.armed);
+        }
+        core.counts.closed.add(1);
+    }
+
+    pub(super) fn expire(&mut self, key: Key, core: &mut Core<K>) {
+        self.armed = None;
+        if self.inner.asks_for_unread(core.now) {
+            self.inner.note_unread(core.ring.kernel.unread(&self.socket));
+        }
+        if self.inner.reads_too_slowly(core.now)
+            && matches!(&self.send, Some(Send { cancel: Cancel::None, .. }))
+        {
             // The completion brings the count of a part; then the connection judges.
             self.cancel_send(key, core);
         } else if self.is_receiving_loan() {
@@ -143,21 +191,27 @@ impl RingConnection {
         }
     }
 
+    /// Returns true if the connection may end for the sake of another one.
+    pub(super) fn may_retire(&self, kernel: &K, now: Instant) -> bool {
+        self.inner.may_retire(kernel.unread(&self.socket), kernel.has_unsent(&self.socket), now)
+    }
+
     fn is_receiving_loan(&self) -> bool {
-        matches!(&self.receive, Some(Receive { target: Target::Loan(_), .. }))
+        matches!(&self.receive, Some(Receive { target: Target::Loan(_), cancel: Cancel::None }))
     }
 
     /// Arms the deadline, except while an operation is cancelled: its end checks the deadline.
-    fn arm_timer<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
-        let is_cancelled = self.receive.as_ref().is_some_and(|receive| receive.cancelled)
-            || self.send.as_ref().is_some_and(|send| send.cancelled);
-        if !is_cancelled {
+    fn arm_timer(&mut self, key: Key, core: &mut Core<K>) {
+        let is_cancelled =
+            self.receive.as_ref().is_some_and(|receive| receive.cancel == Cancel::Asked)
+                || self.send.as_ref().is_some_and(|send| send.cancel == Cancel::Asked);
+        if !is_cancelled && !is_planted(PlantedBug::DeadlinesNotArmed) {
             let deadline = self.inner.deadline();
             core.timers.arm(deadline, Due::Connection(key), &mut self.armed);
         }
     }
 
-    fn settle_receive<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
+    fn settle_receive(&mut self, key: Key, core: &mut Core<K>) {
         let (wanted, has_lent) = (self.inner.wants_input(), self.inner.has_lent());
         if has_lent {
             self.once_reads_left = ONCE_READS;
@@ -176,8 +230,8 @@ impl RingConnection {
         }
     }
 
-    fn start_receive<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
-        let (fd, wait_first) = (self.fd.as_raw_fd(), self.drained);
+    fn start_receive(&mut self, key: Key, core: &mut Core<K>) {
+        let (fd, wait_first) = (self.socket.as_raw_fd(), self.drained);
         let (target, op) = if let Some(mut loan) = self.inner.take_loan() {
             let room = loan.buffer.spare_capacity_mut();
             debug_assert!((1..=room.len()).contains(&loan.want));
@@ -189,36 +243,66 @@ impl RingConnection {
         } else {
             (Target::Multi, Op::ReceiveMulti { fd })
         };
-        self.receive = Some(Receive { target, cancelled: false });
+        self.receive = Some(Receive { target, cancel: Cancel::None });
         // SAFETY: the only pointer leads to the spare room of the loan's buffer, at least `len`
         // bytes. The loan is in `self.receive`, which nobody touches until the last completion
         // takes it out, and `self` lives until then.
         unsafe { core.ring.push(op, Token { kind: Kind::Receive, key }) };
     }
 
-    fn cancel_receive<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
+    fn cancel_receive(&mut self, key: Key, core: &mut Core<K>) {
         if let Some(receive) = &mut self.receive
-            && !std::mem::replace(&mut receive.cancelled, true)
+            && receive.cancel == Cancel::None
         {
+            receive.cancel = Cancel::Asked;
+            if let Target::Loan(loan) = &mut receive.target {
+                if is_planted(PlantedBug::LoanPooledAtCancel) {
+                    drop(std::mem::take(&mut loan.buffer));
+                } else if is_planted(PlantedBug::LoanFreedAtCancel) {
+                    drop(std::mem::take(&mut loan.buffer).into_vec());
+                }
+            }
             core.cancel(Token { kind: Kind::Receive, key });
         }
     }
 
-    pub(super) fn received<R: Ring>(&mut self, completion: Completion, core: &mut Core<R>) {
+    /// Notes the result of a cancel. [`RingConnection::settle`] repeats one that has missed its
+    /// target.
+    pub(super) fn cancelled(&mut self, completion: Completion) {
+        let cancel = match -completion.result {
+            libc::ENOENT if !is_planted(PlantedBug::CancelNotRepeated) => Cancel::None,
+            libc::EALREADY if !is_planted(PlantedBug::RefusalIgnored) => Cancel::Refused,
+            _ => return,
+        };
+        match (completion.token.kind, &mut self.receive, &mut self.send) {
+            (Kind::CancelReceive, Some(receive), _) => receive.cancel = cancel,
+            (Kind::CancelSend, _, Some(send)) => send.cancel = cancel,
+            _ => {}
+        }
+    }
+
+    pub(super) fn received(&mut self, completion: Completion, core: &mut Core<K>) {
         self.drained = !completion.nonempty;
         let count = usize::try_from(completion.result).unwrap_or(0);
-        let done = if completion.more { None } else { self.receive.take() };
+        let goes_on = completion.more
+            || is_planted(PlantedBug::MultishotEndIgnored) && completion.buffer.is_some();
+        let done = if goes_on { None } else { self.receive.take() };
         if let Some(id) = completion.buffer {
+            if is_planted(PlantedBug::BufferRecycledEarly) {
+                core.ring.recycle(id);
+            }
             if !self.closing {
                 let follows = completion.nonempty;
                 core.with_buffer(id, count, |input, cx| self.inner.feed(input, follows, cx));
             }
-            core.ring.recycle(id);
+            if !self.closing || !is_planted(PlantedBug::BufferKeptAtClose) {
+                core.ring.recycle(id);
+            }
         }
         match done {
-            Some(Receive { target: Target::Loan(loan), cancelled }) => {
+            Some(Receive { target: Target::Loan(loan), cancel }) => {
                 self.received_loan(loan, count, core);
-                if cancelled {
+                if cancel != Cancel::None {
                     core.with_cx(|cx| self.inner.expire(cx));
                 }
             }
@@ -227,6 +311,9 @@ impl RingConnection {
         }
         match -completion.result {
             0 => core.with_cx(|cx| self.inner.end(cx)),
+            libc::ENOBUFS if is_planted(PlantedBug::NoBufferIsFatal) => {
+                core.with_cx(|cx| self.inner.vanish(cx));
+            }
             // No provided buffer was left, or the receive was cancelled: `settle` arms it again.
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
             error if error > 0 => core.with_cx(|cx| self.inner.vanish(cx)),
@@ -234,7 +321,7 @@ impl RingConnection {
         }
     }
 
-    fn received_loan<R: Ring>(&mut self, mut loan: Loan, count: usize, core: &mut Core<R>) {
+    fn received_loan(&mut self, mut loan: Loan, count: usize, core: &mut Core<K>) {
         let len = loan.buffer.len() + count;
         assert!(
             count <= loan.want && len <= loan.buffer.capacity(),
@@ -245,8 +332,8 @@ impl RingConnection {
         core.with_cx(|cx| self.inner.received(loan, count, cx));
     }
 
-    fn start_send<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
-        let fd = self.fd.as_raw_fd();
+    fn start_send(&mut self, key: Key, core: &mut Core<K>) {
+        let fd = self.socket.as_raw_fd();
         let pending = self.inner.batch(core.now).len();
         let may_rest =
             !self.choked && pending <= AT_ONCE_BYTES_MAX && self.inner.rests_after(pending);
@@ -266,28 +353,34 @@ impl RingConnection {
             }
         };
         let at_once = op.is_at_once().then_some(pending);
-        self.send = Some(Send { vector, at_once, begun: core.now, cancelled: false });
+        self.send = Some(Send { vector, at_once, begun: core.now, cancel: Cancel::None });
         // SAFETY: the batch owns the bytes on the heap. Only `Connection::sent` and
         // `Connection::close` change it, both after the last completion. The list is in
         // `self.send` until then.
         unsafe { core.ring.push(op, Token { kind: Kind::Send, key }) };
+        if is_planted(PlantedBug::SlicesReused)
+            && let Some(send) = &mut self.send
+        {
+            core.vectors.extend(send.vector.take());
+        }
     }
 
-    fn cancel_send<R: Ring>(&mut self, key: Key, core: &mut Core<R>) {
+    fn cancel_send(&mut self, key: Key, core: &mut Core<K>) {
         if let Some(send) = &mut self.send
-            && !std::mem::replace(&mut send.cancelled, true)
+            && send.cancel == Cancel::None
         {
+            send.cancel = Cancel::Asked;
             core.cancel(Token { kind: Kind::Send, key });
         }
     }
 
-    pub(super) fn sent<R: Ring>(&mut self, completion: Completion, core: &mut Core<R>) {
+    pub(super) fn sent(&mut self, completion: Completion, core: &mut Core<K>) {
         let (mut at, mut cancelled) = (core.now, false);
         if let Some(send) = self.send.take() {
             core.vectors.extend(send.vector);
             let len = send.at_once.map_or(completion.result, |len| len as i32);
             self.choked = completion.result < len;
-            cancelled = send.cancelled;
+            cancelled = send.cancel != Cancel::None;
             if send.at_once.is_some() {
                 // It may be noticed late, but its end was at its beginning.
                 at = send.begun;
@@ -298,8 +391,15 @@ impl RingConnection {
             (Ok(count), _) => core.with_cx(|cx| {
                 cx.now = at;
                 self.inner.sent(count, cx);
+                if is_planted(PlantedBug::SentTwice) {
+                    self.inner.sent(count, cx);
+                }
             }),
-            (_, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
+            (_, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {
+                if is_planted(PlantedBug::FailedSendCounts) {
+                    core.with_cx(|cx| self.inner.sent(1, cx));
+                }
+            }
             _ => core.with_cx(|cx| self.inner.vanish(cx)),
         }
         if cancelled {

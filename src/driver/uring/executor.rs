@@ -15,10 +15,13 @@ use std::time::Instant;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
+use super::jobs::{Jobs, Waiting};
 use super::op::Key;
 use crate::driver::WorkerHandle;
+use crate::driver::jobs::JobRunner;
+use crate::driver::planted_bugs::{PlantedBug, is_planted};
 use crate::driver::shutdown::ShutdownFlag;
-use crate::wire::Pool;
+use crate::wire::{Job, Pool};
 
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -32,10 +35,11 @@ pub(super) struct Executor {
     sleeper_count: Cell<u64>,
     spawned: RefCell<Vec<Task>>,
     woken: Arc<Flag>,
+    pub(super) jobs: Jobs,
 }
 
 impl Executor {
-    pub(super) fn new(now: Instant, pool: Pool) -> Rc<Executor> {
+    pub(super) fn new(now: Instant, pool: Pool, jobs: Jobs) -> Rc<Executor> {
         Rc::new(Executor {
             pool,
             shutdown: ShutdownFlag::default(),
@@ -45,13 +49,16 @@ impl Executor {
             sleeper_count: Cell::default(),
             spawned: RefCell::default(),
             woken: Arc::default(),
+            jobs,
         })
     }
 
     pub(super) fn worker_handle(self: &Rc<Executor>) -> WorkerHandle {
         let executor = Rc::clone(self);
+        let clock = Rc::clone(self);
         let sleep = move |at| Box::pin(Sleep::new(&executor, at)) as Task;
-        WorkerHandle::new(sleep, self.shutdown.clone())
+        let jobs = Rc::new(TaskJobs(Rc::clone(self)));
+        WorkerHandle::new(move || clock.now.get(), sleep, self.shutdown.clone(), jobs)
     }
 
     /// Starts a task, polled in this turn or the next one.
@@ -69,6 +76,31 @@ impl Executor {
         into.append(&mut self.touched.borrow_mut());
     }
 
+    /// Runs a job of a connection, and then requests [`crate::driver::Connected::resume`].
+    pub(super) fn start_job(&self, key: Key, job: Job) {
+        job.wake_at_end(self.jobs.waker(Waiting::Connection(key)));
+        self.start(job);
+    }
+
+    fn start(&self, job: Job) {
+        if !self.jobs.start(job) {
+            self.end_jobs();
+        }
+    }
+
+    /// Tells connections and tasks that their jobs have ended.
+    pub(super) fn end_jobs(&self) {
+        for waiting in self.jobs.take_ended() {
+            match waiting {
+                Waiting::Connection(key) => self.touch(key),
+                Waiting::Task(waker) => waker.wake(),
+            }
+            if is_planted(PlantedBug::JobEndsLost) {
+                break;
+            }
+        }
+    }
+
     pub(super) fn next_sleeper(&self) -> Option<Instant> {
         self.sleepers.borrow().first_key_value().map(|(&(at, _), _)| at)
     }
@@ -82,6 +114,24 @@ impl Executor {
     }
 }
 
+/// Runner of the jobs of tasks. The waker of a task wakes the worker from its own thread only, so
+/// it goes by way of the bell.
+struct TaskJobs(Rc<Executor>);
+
+impl JobRunner for TaskJobs {
+    fn start(&self, job: Job) {
+        self.0.start(job);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.0.jobs.is_busy()
+    }
+
+    fn waker(&self, waker: &Waker) -> Waker {
+        self.0.jobs.waker(Waiting::Task(waker.clone()))
+    }
+}
+
 pub(super) struct Tasks {
     running: FuturesUnordered<Task>,
     waker: Waker,
@@ -90,6 +140,11 @@ pub(super) struct Tasks {
 impl Tasks {
     pub(super) fn new(executor: &Executor) -> Tasks {
         Tasks { running: FuturesUnordered::new(), waker: Waker::from(Arc::clone(&executor.woken)) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
     }
 
     pub(super) fn run(&mut self, executor: &Executor) {
@@ -128,24 +183,30 @@ impl Wake for Flag {
 struct Sleep {
     executor: Rc<Executor>,
     slot: (Instant, u64),
+    /// Waker that the executor has.
+    waker: Option<Waker>,
 }
 
 impl Sleep {
     fn new(executor: &Rc<Executor>, at: Instant) -> Sleep {
         let id = executor.sleeper_count.get();
         executor.sleeper_count.set(id + 1);
-        Sleep { executor: Rc::clone(executor), slot: (at, id) }
+        Sleep { executor: Rc::clone(executor), slot: (at, id), waker: None }
     }
 }
 
 impl Future for Sleep {
     type Output = ();
 
-    fn poll(self: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
         if self.slot.0 <= self.executor.now.get() {
             return Poll::Ready(());
         }
-        self.executor.sleepers.borrow_mut().insert(self.slot, cx.waker().clone());
+        // A task polls its sleeps at every event, and nearly always with the same waker.
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.executor.sleepers.borrow_mut().insert(self.slot, cx.waker().clone());
+        }
         Poll::Pending
     }
 }
@@ -160,12 +221,32 @@ impl Drop for Sleep {
 mod tests {
     use std::time::Duration;
 
+    use super::super::jobs::Bell;
     use super::*;
+    use crate::driver::jobs::Inline;
+
+    /// Bell of a worker that has none.
+    struct NoBell;
+
+    impl Bell for NoBell {
+        fn open(&self) -> std::io::Result<std::os::fd::RawFd> {
+            Err(std::io::ErrorKind::Unsupported.into())
+        }
+
+        fn ring(&self) {}
+
+        fn silence(&self) {}
+    }
+
+    fn executor(now: Instant) -> Rc<Executor> {
+        let jobs = Jobs::new(Rc::new(Inline), Arc::new(NoBell));
+        Executor::new(now, Pool::default(), jobs)
+    }
 
     #[test]
     fn tasks_run_when_woken_and_sleep_until_their_time() {
         let begin = Instant::now();
-        let executor = Executor::new(begin, Pool::default());
+        let executor = executor(begin);
         let mut tasks = Tasks::new(&executor);
         let steps = Rc::new(Cell::new(0));
         let (worker, inner, seen) =
@@ -190,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_dropped_sleep_wakes_nobody() {
-        let executor = Executor::new(Instant::now(), Pool::default());
+        let executor = executor(Instant::now());
         let worker = executor.worker_handle();
         let mut sleep = Box::pin(worker.sleep_until(Instant::now() + Duration::from_secs(9)));
         let mut cx = Context::from_waker(Waker::noop());

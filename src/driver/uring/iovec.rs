@@ -3,10 +3,13 @@
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
+use std::ptr::NonNull;
 
 use crate::driver::SLICES_MAX;
 
-pub(super) struct IoVector(Box<List>);
+/// Owner of a list that stays where it is while the owner moves. The list is a leaked `Box`, freed
+/// in `drop`: a `Box` must not move while others point into it.
+pub(super) struct IoVector(NonNull<List>);
 
 struct List {
     header: libc::msghdr,
@@ -18,17 +21,20 @@ impl IoVector {
         // SAFETY: a header of zeros and null pointers is valid and empty.
         let header = unsafe { MaybeUninit::<libc::msghdr>::zeroed().assume_init() };
         let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-        IoVector(Box::new(List { header, slices: [empty; SLICES_MAX] }))
+        let list = Box::new(List { header, slices: [empty; SLICES_MAX] });
+        IoVector(NonNull::from(Box::leak(list)))
     }
 
-    /// Lists at most `bytes_max` bytes and returns their number. The pointer is valid while `self`
-    /// and the bytes are neither moved nor changed.
+    /// Lists at most `bytes_max` bytes and returns their number. The pointer is valid until the
+    /// next call and the drop of `self`, wherever `self` moves, while the bytes stay as they are.
     pub(super) fn list(
         &mut self,
         slices: &[IoSlice<'_>],
         bytes_max: usize,
     ) -> (*const libc::msghdr, u32) {
-        let List { header, slices: entries } = self.0.as_mut();
+        // SAFETY: the list lives until `drop`, and `self` is its only owner. By the contract no
+        // kernel reads it any more.
+        let List { header, slices: entries } = unsafe { self.0.as_mut() };
         let mut left = bytes_max;
         let mut count = 0;
         for (entry, slice) in entries.iter_mut().zip(slices) {
@@ -46,6 +52,13 @@ impl IoVector {
     }
 }
 
+impl Drop for IoVector {
+    fn drop(&mut self) {
+        // SAFETY: it is the `Box` that `new` leaked, freed once.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,12 +70,15 @@ mod tests {
         for (bytes_max, want) in [(1, vec![1]), (2, vec![2]), (4, vec![2, 2]), (99, vec![2, 3, 5])]
         {
             let mut vector = IoVector::new();
-            let (_, len) = vector.list(&slices, bytes_max);
+            let (header, len) = vector.list(&slices, bytes_max);
             assert_eq!(len as usize, want.iter().sum::<usize>());
-            let count = vector.0.header.msg_iovlen;
-            let lens: Vec<usize> =
-                vector.0.slices[..count].iter().map(|slice| slice.iov_len).collect();
+            let moved = [vector];
+            // SAFETY: the owner has moved, and lives.
+            let listed =
+                unsafe { std::slice::from_raw_parts((*header).msg_iov, (*header).msg_iovlen) };
+            let lens: Vec<usize> = listed.iter().map(|slice| slice.iov_len).collect();
             assert_eq!(lens, want);
+            drop(moved);
         }
     }
 }

@@ -5,18 +5,25 @@
 
 use std::rc::Rc;
 
-use crate::driver::{Connected, Counters, Driver, DriverError, Options, Service, StopSignal};
+use crate::driver::{Connected, Driver, DriverError, Options, Service, StopSignal};
 use crate::sys::listener::Listener;
+use crate::sys::socket::SocketOptions;
 use crate::wire::Pool;
 
+mod acceptor;
 mod buffers;
 mod connection;
 mod core;
 mod executor;
 mod iovec;
+pub mod jobs;
+pub mod kernel;
+pub mod linux;
 pub mod op;
+mod places;
 pub mod reactor;
 pub mod ring;
+mod serve;
 mod slots;
 pub mod stream;
 #[cfg(test)]
@@ -26,8 +33,8 @@ mod timers;
 pub use reactor::{ConnectionId, Reactor};
 pub use stream::UringStream;
 
+use acceptor::ConnectionFactory;
 use executor::Task;
-use reactor::ConnectionFactory;
 
 pub struct Uring(Reactor);
 
@@ -53,10 +60,17 @@ impl Driver for Uring {
         Ok(Uring(Reactor::sharing(options, pool)?))
     }
 
-    fn run(mut self, endpoints: Vec<Endpoint>, stop: StopSignal) -> Result<Counters, DriverError> {
+    fn run(
+        mut self,
+        endpoints: Vec<Endpoint>,
+        stop: StopSignal,
+    ) -> Result<Option<SocketOptions>, DriverError> {
         for Endpoint { listener, factory } in endpoints {
-            self.0.serve(listener, factory)?;
+            let what = "prepare a listener for the ring";
+            let prepared = listener.set_nonblocking(false);
+            prepared.map_err(|source| DriverError::Io { what, source })?;
+            self.0.serve(listener, factory);
         }
-        self.0.run(stop)
+        self.0.run(&stop.into_stream())
     }
 }

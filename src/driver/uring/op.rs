@@ -31,9 +31,11 @@ pub enum Kind {
     Accept = 1,
     Receive = 2,
     Send = 3,
-    /// Only the completion of the cancelled operation has a useful result.
-    Cancel = 4,
-    Stop = 5,
+    CancelAccept = 4,
+    CancelReceive = 5,
+    CancelSend = 6,
+    Stop = 7,
+    Bell = 8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,16 @@ pub struct Token {
 }
 
 impl Token {
+    /// Makes the token of a cancel of this operation.
+    pub fn of_cancel(self) -> Token {
+        let kind = match self.kind {
+            Kind::Accept => Kind::CancelAccept,
+            Kind::Receive => Kind::CancelReceive,
+            _ => Kind::CancelSend,
+        };
+        Token { kind, key: self.key }
+    }
+
     pub fn bits(self) -> u64 {
         debug_assert!(self.key.index < Key::INDEX_END);
         u64::from(self.kind as u8) << 56
@@ -56,8 +68,11 @@ impl Token {
             1 => Kind::Accept,
             2 => Kind::Receive,
             3 => Kind::Send,
-            4 => Kind::Cancel,
-            5 => Kind::Stop,
+            4 => Kind::CancelAccept,
+            5 => Kind::CancelReceive,
+            6 => Kind::CancelSend,
+            7 => Kind::Stop,
+            8 => Kind::Bell,
             _ => return None,
         };
         let index = (bits >> 32) as u32 & (Key::INDEX_END - 1);
@@ -131,7 +146,16 @@ impl Completion {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 5] = [Kind::Accept, Kind::Receive, Kind::Send, Kind::Cancel, Kind::Stop];
+    const KINDS: [Kind; 8] = [
+        Kind::Accept,
+        Kind::Receive,
+        Kind::Send,
+        Kind::CancelAccept,
+        Kind::CancelReceive,
+        Kind::CancelSend,
+        Kind::Stop,
+        Kind::Bell,
+    ];
 
     #[test]
     fn a_token_comes_back_as_it_went_out() {
@@ -148,7 +172,7 @@ mod tests {
 
     #[test]
     fn bits_of_no_operation_are_refused() {
-        for kind in (0..=255).filter(|kind| !(1..=5).contains(kind)) {
+        for kind in (0..=255).filter(|kind| !(1..=8).contains(kind)) {
             assert_eq!(Token::from_bits(kind << 56 | 7 << 32 | 9), None);
         }
     }

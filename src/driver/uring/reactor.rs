@@ -9,81 +9,69 @@
 //! The load generator gives it connected sockets by [`Reactor::adopt`] and calls [`Reactor::turn`].
 //! The drop of a reactor cancels operations and waits for them, since the kernel may still write
 //! into their buffers; without an answer the buffers are leaked.
-#![allow(unsafe_code)] // Takes over accepted descriptors and queues operations without pointers.
+#![allow(unsafe_code)] // Drops what the kernel may still use.
 
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::acceptor::{Acceptor, Waiting};
 use super::connection::RingConnection;
 use super::core::Core;
-use super::executor::{Task, Tasks};
+use super::executor::Tasks;
+use super::kernel::Kernel;
+use super::linux::Linux;
 use super::op::{Completion, Key, Kind, Op, Token};
-use super::ring::{KernelRing, Ring};
+use super::ring::Ring;
 use super::slots::Slots;
 use super::stream::{self, UringStream};
 use super::timers::Due;
+use crate::driver::addresses::{Addresses, Place};
 use crate::driver::connection::Connection;
-use crate::driver::shutdown::StopSignal;
-use crate::driver::{
-    Connected, Counters, DriverError, Options, TRIM_INTERVAL, WorkerHandle, accept_pause,
-};
-use crate::sys::listener::{self, Listener};
-use crate::wire::Pool;
+use crate::driver::planted_bugs::{PlantedBug, is_planted};
+use crate::driver::{Connected, DriverError, LAG_MIN, Options, TRIM_INTERVAL, Urgent, nanoseconds};
+use crate::wire::{Pool, WorkerCounts};
 
 const QUIESCE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Never reused for another connection.
 pub type ConnectionId = Key;
 
-#[derive(Clone)]
-pub(super) enum ConnectionFactory {
-    Machine(Rc<dyn Fn() -> Box<dyn Connected>>),
-    Service(Rc<dyn Fn(UringStream, WorkerHandle) -> Task>),
-}
-
-pub struct Reactor<R: Ring = KernelRing> {
-    core: ManuallyDrop<Core<R>>,
-    connections: ManuallyDrop<Slots<RingConnection>>,
+pub struct Reactor<K: Kernel = Linux> {
+    pub(super) core: ManuallyDrop<Core<K>>,
+    pub(super) connections: ManuallyDrop<Slots<RingConnection<K>>>,
     tasks: Tasks,
-    acceptors: Vec<Acceptor>,
-    /// Sockets accepted without room, with the number of their listener.
-    waiting: VecDeque<(usize, OwnedFd)>,
-    options: Options,
-    dirty: Vec<Key>,
+    pub(super) acceptors: Vec<Acceptor<K>>,
+    pub(super) waiting: VecDeque<Waiting<K>>,
+    /// Next look for idle connections, while sockets wait.
+    pub(super) next_shed: Instant,
+    pub(super) addresses: Addresses,
+    pub(super) options: Options,
+    pub(super) dirty: Vec<Key>,
     /// Scratch list.
     keys: Vec<Key>,
     completed: Vec<Completion>,
-    stop: Option<UnixStream>,
-    stopped: bool,
+    pub(super) stopped: bool,
     next_trim: Instant,
+    /// End of the last wait; `None` during one.
+    busy_since: Option<Instant>,
 }
 
-struct Acceptor {
-    /// `None` once the worker has taken its backlog and shuts down.
-    listener: Option<Listener>,
-    factory: ConnectionFactory,
-    accepting: bool,
-    cancelled: bool,
-    paused: Option<Instant>,
-}
-
-impl Reactor<KernelRing> {
-    pub fn new(options: Options) -> Result<Reactor<KernelRing>, DriverError> {
+impl Reactor<Linux> {
+    pub fn new(options: Options) -> Result<Reactor<Linux>, DriverError> {
         Reactor::sharing(options, Pool::default())
     }
 
-    pub fn sharing(options: Options, pool: Pool) -> Result<Reactor<KernelRing>, DriverError> {
-        Ok(Reactor::on(KernelRing::open()?, options, pool))
+    pub fn sharing(options: Options, pool: Pool) -> Result<Reactor<Linux>, DriverError> {
+        Ok(Reactor::on(Ring::open()?, options, pool))
     }
 }
 
-impl<R: Ring> Reactor<R> {
-    pub fn on(ring: R, options: Options, pool: Pool) -> Reactor<R> {
-        let core = Core::new(ring, pool);
+impl<K: Kernel> Reactor<K> {
+    pub(super) fn on(ring: Ring<K>, options: Options, pool: Pool) -> Reactor<K> {
+        let core = Core::new(ring, pool, options.counts);
         let tasks = Tasks::new(&core.executor);
         let next_trim = core.now + TRIM_INTERVAL;
         Reactor {
@@ -92,23 +80,25 @@ impl<R: Ring> Reactor<R> {
             tasks,
             acceptors: Vec::new(),
             waiting: VecDeque::new(),
+            next_shed: next_trim,
+            addresses: Addresses::new(options.address_connections_max),
             options,
             dirty: Vec::new(),
             keys: Vec::new(),
             completed: Vec::new(),
-            stop: None,
             stopped: false,
             next_trim,
+            busy_since: None,
         }
     }
 
     /// Drives `machine` on a connected socket in blocking mode.
     pub fn adopt(
         &mut self,
-        socket: OwnedFd,
+        socket: K::Socket,
         machine: Box<dyn Connected>,
     ) -> Result<ConnectionId, DriverError> {
-        self.insert(socket, |_| machine)
+        self.insert(socket, None, None, |_| machine)
     }
 
     pub fn connections(&self) -> usize {
@@ -128,17 +118,45 @@ impl<R: Ring> Reactor<R> {
         }
     }
 
-    pub fn counters(&self) -> &Counters {
-        &self.core.counters
+    pub fn counts(&self) -> &WorkerCounts {
+        self.core.counts
+    }
+
+    /// Returns the numbers of things that are gone once every connection has closed.
+    #[cfg(test)]
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 5] {
+        let executor = &self.core.executor;
+        [
+            ("connections", self.connections.len()),
+            ("sockets without room", self.waiting.len()),
+            ("deadlines", self.core.timers.len()),
+            ("sleepers", usize::from(executor.next_sleeper().is_some())),
+            ("tasks", self.tasks.len()),
+        ]
+    }
+
+    /// Asserts that no connection waits for a send that posts no completion, or has work that
+    /// nobody has begun: such a wait might last until the peer gives up.
+    #[cfg(test)]
+    fn assert_may_sleep(&self) {
+        for (_, connection) in self.connections.iter() {
+            assert!(!connection.awaits_at_once(), "a worker sleeps while a quiet send is awaited");
+            assert!(!connection.has_jobs(), "a worker sleeps while a job is not begun");
+        }
     }
 
     /// Waits for events, at most until `until`, and handles them.
     pub fn turn(&mut self, until: Option<Instant>) -> Result<(), DriverError> {
         self.settle()?;
         let mut completed = std::mem::take(&mut self.completed);
+        let (before, waits) = (self.core.now, !self.core.hurry);
         let waited = self.wait(until, &mut completed);
         waited.map_err(|source| DriverError::Io { what: "wait for the ring", source })?;
-        self.core.now = Instant::now();
+        self.core.now = self.now();
+        if !waits {
+            self.note_work(self.core.now - before);
+        }
+        self.busy_since.get_or_insert(self.core.now);
         for completion in completed.drain(..) {
             self.complete(completion)?;
         }
@@ -157,19 +175,24 @@ impl<R: Ring> Reactor<R> {
             // Submitting completes these sends but posts no CQE, so poll instead of waiting.
             ring.look()?;
             ring.completions(completed);
-            *hurry = completed.is_empty();
+            *hurry = ring.has_at_once();
             return Ok(());
         }
-        if !self.options.busy_poll.is_zero() {
+        // A job needs the core that a poll would use up.
+        if !self.options.busy_poll.is_zero() && !self.core.executor.jobs.is_busy() {
             self.busy_poll(until, completed)?;
-            if !completed.is_empty() || until.is_some_and(|until| until <= Instant::now()) {
+            if !completed.is_empty() || until.is_some_and(|until| until <= self.now()) {
                 return Ok(());
             }
         }
         match self.timeout(until) {
             // A wait of zero time would still sleep, until a timer of the kernel wakes it.
             Some(Duration::ZERO) => self.core.ring.look()?,
-            timeout => self.core.ring.wait(timeout)?,
+            timeout => {
+                #[cfg(test)]
+                self.assert_may_sleep();
+                self.core.ring.wait(timeout)?;
+            }
         }
         self.core.ring.completions(completed);
         Ok(())
@@ -184,38 +207,86 @@ impl<R: Ring> Reactor<R> {
     ) -> std::io::Result<()> {
         let busy_poll = self.options.busy_poll;
         let longest = self.timeout(until).map_or(busy_poll, |timeout| timeout.min(busy_poll));
-        let Core { ring, counters, .. } = &mut *self.core;
+        let Core { ring, counts, .. } = &mut *self.core;
         ring.look()?;
         ring.completions(completed);
-        let begun = Instant::now();
+        let begun = ring.kernel.now();
         let end = begun + longest;
         let mut now = begun;
         while completed.is_empty() && now < end {
             std::hint::spin_loop();
-            now = Instant::now();
+            now = ring.kernel.now();
             ring.look()?;
             ring.completions(completed);
         }
-        counters.busy_poll_idle += now - begun;
+        counts.busy_poll_idle_ns.add(nanoseconds(now - begun));
         Ok(())
     }
 
-    fn timeout(&self, until: Option<Instant>) -> Option<Duration> {
-        let trim = (self.core.executor.pool.idle_bytes() > 0).then_some(self.next_trim);
-        let nearest = [until, trim, self.core.timers.next(), self.core.executor.next_sleeper()];
+    pub(super) fn now(&self) -> Instant {
+        self.core.ring.kernel.now()
+    }
+
+    /// Returns the time to wait, and counts the time since the last wait.
+    fn timeout(&mut self, until: Option<Instant>) -> Option<Duration> {
+        let now = self.now();
+        if let Some(since) = self.busy_since.take() {
+            self.core.counts.turns.add(1);
+            self.core.counts.busy_ns.add(nanoseconds(now - since));
+            self.note_work(now - self.core.now);
+        }
+        let trim = self.core.executor.pool.needs_trim().then_some(self.next_trim);
+        let shed = (!self.waiting.is_empty()).then_some(self.next_shed);
+        let nearest =
+            [until, trim, shed, self.core.timers.next(), self.core.executor.next_sleeper()];
         let nearest = nearest.into_iter().flatten().min()?;
-        Some(nearest.saturating_duration_since(Instant::now()))
+        Some(nearest.saturating_duration_since(now))
+    }
+
+    /// Leaves a long time of work out of all deadlines, as no peer was served in it.
+    #[inline]
+    fn note_work(&mut self, time: Duration) {
+        if time >= LAG_MIN {
+            self.lag(time);
+        }
+    }
+
+    #[cold]
+    fn lag(&mut self, time: Duration) {
+        for key in self.connections.keys() {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.inner.lag(time);
+            }
+        }
     }
 
     fn complete(&mut self, completion: Completion) -> Result<(), DriverError> {
         let key = completion.token.key;
         match completion.token.kind {
-            Kind::Cancel => {}
+            Kind::CancelAccept if completion.result == -libc::ENOENT => {
+                // It has missed, so `listen` repeats it if it is still needed.
+                self.acceptors[key.index as usize].cancelled = false;
+            }
+            Kind::CancelAccept => {}
+            Kind::CancelReceive | Kind::CancelSend => {
+                if completion.result < 0
+                    && let Some(connection) = self.connections.get_mut(key)
+                {
+                    connection.cancelled(completion);
+                    mark(&mut self.dirty, key, connection);
+                }
+            }
             Kind::Stop => self.stopped = true,
+            Kind::Bell => {
+                self.core.executor.jobs.rang();
+                self.core.executor.end_jobs();
+            }
             Kind::Accept => self.accepted(key.index as usize, completion)?,
             Kind::Receive | Kind::Send => {
-                let connection =
-                    self.connections.get_mut(key).expect("a connection outlives its operations");
+                let Some(connection) = self.connections.get_mut(key) else {
+                    assert!(is_planted(PlantedBug::ClosedInFlight), "it outlives its operations");
+                    return Ok(());
+                };
                 if completion.token.kind == Kind::Receive {
                     connection.received(completion, &mut self.core);
                 } else {
@@ -232,6 +303,7 @@ impl<R: Ring> Reactor<R> {
         self.core.executor.tick(now);
         while let Some(due) = self.core.timers.pop(now) {
             match due {
+                Due::Listener(_) if is_planted(PlantedBug::AcceptNotRepeated) => {}
                 Due::Listener(number) => self.acceptors[number].paused = None,
                 Due::Connection(key) => {
                     if let Some(connection) = self.connections.get_mut(key) {
@@ -248,6 +320,8 @@ impl<R: Ring> Reactor<R> {
     }
 
     fn settle(&mut self) -> Result<(), DriverError> {
+        self.shed_memory();
+        self.make_room()?;
         let mut keys = std::mem::take(&mut self.keys);
         loop {
             self.tasks.run(&self.core.executor);
@@ -259,7 +333,11 @@ impl<R: Ring> Reactor<R> {
                 }
             }
             if self.dirty.is_empty() {
-                break;
+                // A connection that is admitted now needs its first operations before the wait.
+                self.admit_waiting()?;
+                if self.dirty.is_empty() || is_planted(PlantedBug::AdmittedUnsettled) {
+                    break;
+                }
             }
             std::mem::swap(&mut self.dirty, &mut keys);
             for key in keys.drain(..) {
@@ -267,9 +345,17 @@ impl<R: Ring> Reactor<R> {
             }
         }
         self.keys = keys;
-        self.admit_waiting()?;
+        if let Some(fd) = self.core.executor.jobs.take_watch() {
+            self.watch(fd, Kind::Bell);
+        }
         self.listen();
         Ok(())
+    }
+
+    /// Asks for a completion once `fd` is readable.
+    pub(super) fn watch(&mut self, fd: RawFd, kind: Kind) {
+        let token = Token { kind, key: Key { index: 0, generation: 0 } };
+        self.core.push(Op::Watch { fd }, token);
     }
 
     fn settle_connection(&mut self, key: Key) {
@@ -281,26 +367,37 @@ impl<R: Ring> Reactor<R> {
         }
     }
 
-    fn insert(
+    pub(super) fn insert(
         &mut self,
-        fd: OwnedFd,
+        socket: K::Socket,
+        place: Option<Place>,
+        urgent: Option<Urgent>,
         machine: impl FnOnce(Key) -> Box<dyn Connected>,
     ) -> Result<Key, DriverError> {
-        let options = &self.options;
+        let (options, pool) = (&self.options, &self.core.executor.pool);
         let key = self
             .connections
-            .insert(|key| RingConnection::new(fd, Connection::new(machine(key), options)))
+            .insert(|key| RingConnection::new(socket, Connection::new(machine(key), options, pool)))
             .ok_or_else(too_many)?;
         let connection = self.connections.get_mut(key).expect("just inserted");
+        connection.inner.keep(place);
+        if let Some(urgent) = urgent {
+            connection.inner.limit_to(urgent, self.core.now);
+        }
         self.core.with_cx(|cx| connection.inner.open(cx));
         mark(&mut self.dirty, key, connection);
         Ok(key)
     }
 
-    fn insert_stream(&mut self, fd: OwnedFd) -> Result<UringStream, DriverError> {
+    pub(super) fn insert_stream(
+        &mut self,
+        socket: K::Socket,
+        place: Place,
+        urgent: Option<Urgent>,
+    ) -> Result<UringStream, DriverError> {
         let executor = Rc::clone(&self.core.executor);
         let mut task_end = None;
-        self.insert(fd, |key| {
+        self.insert(socket, Some(place), urgent, |key| {
             let (machine, stream) = stream::pipe(&executor, key);
             task_end = Some(stream);
             Box::new(machine)
@@ -309,140 +406,17 @@ impl<R: Ring> Reactor<R> {
     }
 }
 
-impl<R: Ring> Reactor<R> {
-    pub(super) fn serve(
-        &mut self,
-        listener: Listener,
-        factory: ConnectionFactory,
-    ) -> Result<(), DriverError> {
-        listener.set_nonblocking(false).map_err(|source| DriverError::Io {
-            what: "prepare a listener for the ring",
-            source,
-        })?;
-        let acceptor = Acceptor {
-            listener: Some(listener),
-            factory,
-            accepting: false,
-            cancelled: false,
-            paused: None,
-        };
-        self.acceptors.push(acceptor);
-        Ok(())
-    }
-
-    pub(super) fn run(&mut self, stop: StopSignal) -> Result<Counters, DriverError> {
-        let stop = stop.into_stream();
-        let token = Token { kind: Kind::Stop, key: Key { index: 0, generation: 0 } };
-        self.core.push(Op::Watch { fd: stop.as_raw_fd() }, token);
-        self.stop = Some(stop);
-        while !self.stopped {
-            self.turn(None)?;
-        }
-        self.drain();
-        let end = Instant::now() + self.options.drain_timeout;
-        while !self.is_drained() && Instant::now() < end {
-            self.turn(Some(end))?;
-        }
-        Ok(self.core.counters.clone())
-    }
-
-    fn is_drained(&self) -> bool {
-        let has_closed = |acceptor: &Acceptor| acceptor.listener.is_none();
-        self.connections.is_empty()
-            && self.waiting.is_empty()
-            && self.acceptors.iter().all(has_closed)
-    }
-
-    /// Begins the shutdown. Connections of the backlog come first, since their requests may have
-    /// been sent before it.
-    fn drain(&mut self) {
-        self.core.executor.shutdown.set();
-        for (number, acceptor) in self.acceptors.iter().enumerate() {
-            let backlog = acceptor.listener.iter().flat_map(listener::backlog);
-            self.waiting.extend(backlog.map(|socket| (number, socket)));
-        }
-        for key in self.connections.keys() {
-            if let Some(connection) = self.connections.get_mut(key) {
-                self.core.with_cx(|cx| connection.inner.drain(cx));
-                mark(&mut self.dirty, key, connection);
-            }
-        }
-    }
-
-    /// Keeps an accept in flight on each listener while there is room for connections.
-    fn listen(&mut self) {
-        let draining = self.core.executor.shutdown.is_set();
-        let room = !draining && self.connections.len() < self.options.connections_max() as usize;
-        for (number, acceptor) in self.acceptors.iter_mut().enumerate() {
-            let token = accept_token(number);
-            if acceptor.accepting && !room && !std::mem::replace(&mut acceptor.cancelled, true) {
-                self.core.cancel(token);
-            } else if !acceptor.accepting
-                && room
-                && acceptor.paused.is_none()
-                && let Some(listener) = &acceptor.listener
-            {
-                acceptor.accepting = true;
-                acceptor.cancelled = false;
-                self.core.push(Op::Accept { fd: listener.as_raw_fd() }, token);
-            } else if !acceptor.accepting && draining {
-                acceptor.listener = None;
-            }
-        }
-    }
-
-    fn accepted(&mut self, number: usize, completion: Completion) -> Result<(), DriverError> {
-        let acceptor = &mut self.acceptors[number];
-        acceptor.accepting = completion.more;
-        if completion.result >= 0 {
-            // SAFETY: the kernel has just made this descriptor for us; it has no other owner.
-            let fd = unsafe { OwnedFd::from_raw_fd(completion.result) };
-            self.waiting.push_back((number, fd));
-            return self.admit_waiting();
-        }
-        if completion.result != -libc::ECANCELED {
-            let pause = accept_pause(&std::io::Error::from_raw_os_error(-completion.result));
-            let until = (!pause.is_zero()).then(|| self.core.now + pause);
-            self.core.timers.arm(until, Due::Listener(number), &mut acceptor.paused);
-        }
-        Ok(())
-    }
-
-    fn admit_waiting(&mut self) -> Result<(), DriverError> {
-        while self.connections.len() < self.options.connections_max() as usize
-            && let Some((number, fd)) = self.waiting.pop_front()
-        {
-            self.core.counters.accept(&fd);
-            match self.acceptors[number].factory.clone() {
-                ConnectionFactory::Machine(make) => {
-                    let key = self.insert(fd, |_| make())?;
-                    if self.core.executor.shutdown.is_set()
-                        && let Some(connection) = self.connections.get_mut(key)
-                    {
-                        self.core.with_cx(|cx| connection.inner.drain(cx));
-                    }
-                }
-                ConnectionFactory::Service(serve) => {
-                    let stream = self.insert_stream(fd)?;
-                    self.core.executor.spawn(serve(stream, self.core.executor.worker_handle()));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<R: Ring> Drop for Reactor<R> {
+impl<K: Kernel> Drop for Reactor<K> {
     fn drop(&mut self) {
-        let end = Instant::now() + QUIESCE_TIMEOUT;
+        let end = self.now() + QUIESCE_TIMEOUT;
+        let mut is_over = is_planted(PlantedBug::DropDoesNotWait);
         self.waiting.clear();
         self.core.executor.shutdown.set();
         for key in self.connections.keys() {
             self.abort(key);
         }
-        let mut result = Ok(());
-        while result.is_ok() && !self.connections.is_empty() && Instant::now() < end {
-            result = self.turn(Some(end));
+        while !is_over && !self.connections.is_empty() {
+            is_over = self.turn(Some(end)).is_err() || self.now() >= end;
         }
         if self.connections.is_empty() {
             // SAFETY: each is dropped once, here, and not used after. No operation in flight points
@@ -455,14 +429,10 @@ impl<R: Ring> Drop for Reactor<R> {
     }
 }
 
-fn mark(dirty: &mut Vec<Key>, key: Key, connection: &mut RingConnection) {
+pub(super) fn mark<K: Kernel>(dirty: &mut Vec<Key>, key: Key, connection: &mut RingConnection<K>) {
     if !std::mem::replace(&mut connection.dirty, true) {
         dirty.push(key);
     }
-}
-
-fn accept_token(number: usize) -> Token {
-    Token { kind: Kind::Accept, key: Key { index: number as u32, generation: 0 } }
 }
 
 fn too_many() -> DriverError {

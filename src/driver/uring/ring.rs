@@ -1,96 +1,132 @@
-//! Interface to the kernel: operations go in, completions come out.
+//! Ring of one worker: operations go in, completions come out, on any [`Kernel`].
 //!
-//! One thread makes and drives a ring (`SINGLE_ISSUER`). The kernel works inside [`Ring::wait`]
-//! (`DEFER_TASKRUN`) and never interrupts that thread. A flag announces pending work
-//! (`TASKRUN_FLAG`), so [`Ring::look`] costs no system call without it.
-#![allow(unsafe_code)] // Operations carry pointers, and the queues are shared with the kernel.
+//! ```text
+//! push ─▶ submission queue ─full▶ submit ─refused▶ overflow, submitted first and in order
+//! non-blocking send ─▶ at_once ─ taken, and no completion can say otherwise ▶ concluded
+//! ```
+//! The kernel works inside `Ring::wait` and `Ring::look` only. A look costs no system call
+//! without pending work.
+#![allow(unsafe_code)] // Operations carry pointers.
 
+use std::collections::VecDeque;
 use std::io;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr::NonNull;
 use std::time::Duration;
 
-use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, Submitter, cqueue, opcode, squeue};
+use io_uring::types::Fd;
+use io_uring::{cqueue, opcode, squeue};
 
 use super::buffers::{self, Buffers};
+use super::kernel::{Kernel, QueueState};
+use super::linux::Linux;
 use super::op::{Completion, Kind, Op, Token};
 use crate::driver::error::{DriverError, io_uring_unavailable};
-
-/// A full queue is submitted at once, so this only bounds a batch.
-const SUBMISSIONS: u32 = 512;
-
-/// Longer, since a multishot operation completes many times.
-const COMPLETIONS: u32 = 4096;
+use crate::driver::planted_bugs::{PlantedBug, is_planted};
 
 /// `IORING_RECVSEND_POLL_FIRST`; the io-uring crate has no name for it.
 const POLL_FIRST: u16 = 1;
 
-pub trait Ring {
+pub struct Ring<K: Kernel> {
+    /// Dropped before the buffers, which it may fill.
+    pub(super) kernel: K,
+    buffers: Buffers<K>,
+    /// Operations that the kernel could not take yet, submitted first.
+    overflow: VecDeque<squeue::Entry>,
+    /// Non-blocking sends and their bytes, since completions were last taken.
+    at_once: Vec<(Token, u32)>,
+}
+
+impl Ring<Linux> {
+    pub fn open() -> Result<Ring<Linux>, DriverError> {
+        Ring::on(Linux::open()?).map_err(|error| io_uring_unavailable(&error))
+    }
+}
+
+impl<K: Kernel> Ring<K> {
+    pub(super) fn on(mut kernel: K) -> io::Result<Ring<K>> {
+        // SAFETY: the fields of a ring drop in order, so the buffers outlive the kernel. The
+        // reactor lets no operation outlive its ring.
+        let buffers = unsafe { Buffers::register(&mut kernel)? };
+        Ok(Ring { kernel, buffers, overflow: VecDeque::new(), at_once: Vec::new() })
+    }
+
     /// Queues `op`, which starts at the next [`Ring::wait`] or before.
     ///
     /// # Safety
     /// The memory behind the pointers in `op` must stay allocated, unmoved and otherwise unused
     /// (for a send: unchanged) until the completion without `more` that carries `token`.
-    unsafe fn push(&mut self, op: Op, token: Token);
-
-    /// Submits operations and waits for a completion; a successful non-blocking send ends no wait.
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
-
-    /// Submits operations and lets the kernel do pending work, without waiting.
-    fn look(&mut self) -> io::Result<()>;
-
-    /// Takes all completions in order, after those of non-blocking sends.
-    fn completions(&mut self, into: &mut Vec<Completion>);
-
-    fn buffer(&self, id: u16, len: usize) -> &[u8];
-
-    fn recycle(&mut self, id: u16);
-
-    /// Shuts down the sending side by a plain call: as an operation it would cost a kernel thread.
-    fn shut_down(&mut self, socket: BorrowedFd<'_>);
-}
-
-pub struct KernelRing {
-    /// Borrower of `ring`, dropped first.
-    submitter: ManuallyDrop<Submitter<'static>>,
-    /// Leaked `Box`, freed in `drop`: a `Box` must not be borrowed while it moves.
-    ring: NonNull<IoUring>,
-    buffers: ManuallyDrop<Buffers>,
-    /// Operations that the kernel could not take yet, submitted first.
-    overflow: Vec<squeue::Entry>,
-    /// Non-blocking sends and their bytes, since completions were last taken.
-    at_once: Vec<(Token, u32)>,
-}
-
-impl KernelRing {
-    pub fn open() -> Result<KernelRing, DriverError> {
-        let ring = build().map_err(|error| io_uring_unavailable(&error))?;
-        if !ring.params().is_feature_nodrop() || !ring.params().is_feature_submit_stable() {
-            return Err(io_uring_unavailable(&io::Error::from_raw_os_error(libc::EINVAL)));
+    pub(super) unsafe fn push(&mut self, op: Op, token: Token) {
+        if let Op::Send { len, at_once: true, .. } | Op::SendVectored { len, at_once: true, .. } =
+            op
+        {
+            self.at_once.push((token, len));
         }
-        let ring = NonNull::from(Box::leak(Box::new(ring)));
-        // SAFETY: the ring is on the heap until `drop`, which ends this borrow first.
-        let mut submitter = unsafe { ring.as_ref() }.submitter();
-        // Saves a look-up in the descriptor table per call; optional.
-        let _ = submitter.register_ring_fd();
-        // SAFETY: `drop` frees the buffers after the ring; the reactor lets no operation outlive
-        // its ring.
-        let buffers = unsafe { Buffers::register(&submitter) };
-        let buffers = buffers.map_err(|error| io_uring_unavailable(&error))?;
-        Ok(KernelRing {
-            submitter: ManuallyDrop::new(submitter),
-            ring,
-            buffers: ManuallyDrop::new(buffers),
-            overflow: Vec::new(),
-            at_once: Vec::new(),
-        })
+        let entry = entry(op).user_data(token.bits());
+        let must_wait = !self.overflow.is_empty();
+        // SAFETY: as the caller vouches.
+        if (must_wait || !unsafe { self.try_push(&entry) }) && !is_planted(PlantedBug::EntryLost) {
+            self.kernel.note_refused(&entry);
+            self.overflow.push_back(entry);
+        }
     }
 
-    fn submissions(&mut self) -> squeue::SubmissionQueue<'_> {
-        // SAFETY: the mutable borrow of `self` makes this the only queue object.
-        unsafe { self.ring.as_ref().submission_shared() }
+    /// Submits operations and waits for a completion; a successful non-blocking send ends no wait.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if !self.overflow.is_empty() {
+            self.push_overflow();
+            // Perhaps nothing else can complete, so a wait might last for ever.
+            if !self.overflow.is_empty() {
+                return failure(self.kernel.submit());
+            }
+        }
+        failure(self.kernel.submit_and_wait(timeout))
+    }
+
+    /// Submits operations and lets the kernel do pending work, without waiting.
+    pub(super) fn look(&mut self) -> io::Result<()> {
+        if !self.overflow.is_empty() {
+            self.push_overflow();
+        }
+        let QueueState { is_submitted, has_task_work, has_overflow } = self.kernel.state();
+        if is_submitted && !has_task_work && !has_overflow {
+            return Ok(());
+        }
+        failure(self.kernel.submit())
+    }
+
+    /// Takes all completions in order, after those of non-blocking sends.
+    pub(super) fn completions(&mut self, into: &mut Vec<Completion>) {
+        let start = into.len();
+        let Ring { kernel, buffers, .. } = self;
+        kernel.completions(|cqe| {
+            let buffer = cqueue::buffer_select(cqe.flags);
+            if let Some(id) = buffer {
+                buffers.take(id);
+            }
+            let token = Token::from_bits(cqe.user_data);
+            into.push(Completion {
+                token: token.expect("the kernel returns user_data as it got it"),
+                result: cqe.result,
+                buffer,
+                more: cqueue::more(cqe.flags),
+                nonempty: cqueue::sock_nonempty(cqe.flags),
+            });
+        });
+        if !self.at_once.is_empty() {
+            self.conclude(start, into);
+        }
+    }
+
+    /// Returns true while a non-blocking send may be under way that has not been concluded.
+    pub(super) fn has_at_once(&self) -> bool {
+        !self.at_once.is_empty()
+    }
+
+    pub(super) fn buffer(&self, id: u16, len: usize) -> &[u8] {
+        self.buffers.bytes(id, len)
+    }
+
+    pub(super) fn recycle(&mut self, id: u16) {
+        self.buffers.recycle(id);
     }
 
     /// Queues `entry`; returns false if the kernel takes no more for now.
@@ -99,13 +135,11 @@ impl KernelRing {
     /// As for [`Ring::push`].
     unsafe fn try_push(&mut self, entry: &squeue::Entry) -> bool {
         for _ in 0..2 {
-            let mut queue = self.submissions();
             // SAFETY: the caller vouches for what the entry points to.
-            if unsafe { queue.push(entry) }.is_ok() {
+            if unsafe { self.kernel.push(entry) } {
                 return true;
             }
-            drop(queue);
-            if self.submitter.submit().is_err() {
+            if self.kernel.submit().is_err() {
                 return false;
             }
         }
@@ -113,124 +147,43 @@ impl KernelRing {
     }
 
     /// Makes completions for SKIP_SUCCESS sends, in front of `into[start..]`: once the submission
-    /// queue is empty, every such send without an error CQE has succeeded.
+    /// queue is empty, every such send without an error CQE has succeeded. An error may still be in
+    /// the kernel's own list while the completion queue overflows.
     fn conclude(&mut self, start: usize, into: &mut Vec<Completion>) {
         let of_sends =
             into[start..].iter().filter(|completion| completion.token.kind == Kind::Send);
         let mut told: Vec<u64> = of_sends.map(|completion| completion.token.bits()).collect();
-        if !told.is_empty() {
+        if !told.is_empty() && !is_planted(PlantedBug::ConcludedTwice) {
             told.sort_unstable();
             self.at_once.retain(|(token, _)| told.binary_search(&token.bits()).is_err());
         }
-        if self.submissions().is_empty() && self.overflow.is_empty() {
+        let QueueState { is_submitted, has_overflow, .. } = self.kernel.state();
+        let is_taken = is_submitted && self.overflow.is_empty();
+        let is_told = !has_overflow || is_planted(PlantedBug::ConcludedInOverflow);
+        if is_told && (is_taken || is_planted(PlantedBug::ConcludedUntaken)) {
             let sent = self.at_once.drain(..);
             let sent = sent.map(|(token, len)| Completion::last(token, len as i32));
             into.splice(start..start, sent);
         }
     }
 
+    /// Submits in order what was refused, as far as the kernel takes it: a cancel that overtook its
+    /// target would miss it.
     fn push_overflow(&mut self) {
-        let overflow = std::mem::take(&mut self.overflow);
-        for entry in overflow {
+        while let Some(entry) = self.overflow.pop_front() {
             // SAFETY: it was queued under the contract of `push`, and has not completed.
             if !unsafe { self.try_push(&entry) } {
-                self.overflow.push(entry);
+                self.overflow.push_front(entry);
+                return;
             }
         }
     }
 }
 
-impl Ring for KernelRing {
-    unsafe fn push(&mut self, op: Op, token: Token) {
-        if let Op::Send { len, at_once: true, .. } | Op::SendVectored { len, at_once: true, .. } =
-            op
-        {
-            self.at_once.push((token, len));
-        }
-        let entry = entry(op).user_data(token.bits());
-        // SAFETY: as the caller vouches.
-        if !self.overflow.is_empty() || !unsafe { self.try_push(&entry) } {
-            self.overflow.push(entry);
-        }
-    }
-
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if !self.overflow.is_empty() {
-            self.push_overflow();
-        }
-        let waited = match timeout {
-            None => self.submitter.submit_and_wait(1),
-            Some(timeout) => {
-                let time = Timespec::from(timeout);
-                self.submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time))
-            }
-        };
-        failure(waited)
-    }
-
-    fn look(&mut self) -> io::Result<()> {
-        if !self.overflow.is_empty() {
-            self.push_overflow();
-        }
-        let queue = self.submissions();
-        let due = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
-        drop(queue);
-        if !due {
-            return Ok(());
-        }
-        failure(self.submitter.submit())
-    }
-
-    fn completions(&mut self, into: &mut Vec<Completion>) {
-        let start = into.len();
-        // SAFETY: `self` is borrowed mutably and no other queue object lives past this block.
-        let queue = unsafe { self.ring.as_ref().completion_shared() };
-        for entry in queue {
-            let flags = entry.flags();
-            let buffer = cqueue::buffer_select(flags);
-            if let Some(id) = buffer {
-                self.buffers.take(id);
-            }
-            let token = Token::from_bits(entry.user_data());
-            into.push(Completion {
-                token: token.expect("the kernel returns user_data as it got it"),
-                result: entry.result(),
-                buffer,
-                more: cqueue::more(flags),
-                nonempty: cqueue::sock_nonempty(flags),
-            });
-        }
-        if !self.at_once.is_empty() {
-            self.conclude(start, into);
-        }
-    }
-
-    fn buffer(&self, id: u16, len: usize) -> &[u8] {
-        self.buffers.bytes(id, len)
-    }
-
-    fn recycle(&mut self, id: u16) {
-        self.buffers.recycle(id);
-    }
-
-    fn shut_down(&mut self, socket: BorrowedFd<'_>) {
-        // A socket that the peer has reset is not connected.
-        let _ = nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Write);
-    }
-}
-
-impl Drop for KernelRing {
+impl<K: Kernel> Drop for Ring<K> {
     fn drop(&mut self) {
-        let _ = self.buffers.unregister(&self.submitter);
-        let _ = self.submitter.unregister_ring_fd();
-        // SAFETY: each is dropped once, here, and not used after: first the borrower, then the
-        // ring, which is the `Box` leaked in `open`, then the buffers, which no ring fills any
-        // more.
-        unsafe {
-            ManuallyDrop::drop(&mut self.submitter);
-            drop(Box::from_raw(self.ring.as_ptr()));
-            ManuallyDrop::drop(&mut self.buffers);
-        }
+        // It fails if the kernel never took the buffers; the drop of the kernel ends its use too.
+        let _ = self.kernel.unregister_buffers(buffers::GROUP);
     }
 }
 
@@ -241,20 +194,6 @@ fn failure(result: io::Result<usize>) -> io::Result<()> {
         Err(error) if !PASSING.contains(&error.raw_os_error().unwrap_or(0)) => Err(error),
         _ => Ok(()),
     }
-}
-
-fn build() -> io::Result<IoUring> {
-    let mut builder = IoUring::builder();
-    builder
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_taskrun_flag()
-        .setup_submit_all()
-        .setup_clamp()
-        .setup_cqsize(COMPLETIONS)
-        .dontfork();
-    // NO_SQARRAY saves a look-up per operation (Linux 6.6 and later).
-    builder.clone().setup_no_sqarray().build(SUBMISSIONS).or_else(|_| builder.build(SUBMISSIONS))
 }
 
 fn entry(op: Op) -> squeue::Entry {
@@ -297,9 +236,11 @@ fn quiet(at_once: bool, entry: squeue::Entry) -> squeue::Entry {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Write as _};
+    use std::os::fd::AsRawFd as _;
     use std::os::unix::net::UnixStream;
 
+    use super::super::linux::COMPLETIONS;
     use super::super::op::Key;
     use super::*;
 
@@ -307,7 +248,7 @@ mod tests {
     const SOON: Option<Duration> = Some(Duration::from_millis(1));
 
     /// Sends without blocking, waits for 1 ms, and returns the completions.
-    fn send_at_once(ring: &mut KernelRing, socket: &UnixStream, bytes: &[u8]) -> Vec<Completion> {
+    fn send_at_once(ring: &mut Ring<Linux>, socket: &UnixStream, bytes: &[u8]) -> Vec<Completion> {
         let (at, len) = (bytes.as_ptr(), bytes.len() as u32);
         let op = Op::Send { fd: socket.as_raw_fd(), at, len, at_once: true };
         let mut completed = Vec::new();
@@ -321,8 +262,34 @@ mod tests {
     }
 
     #[test]
+    fn a_send_behind_a_full_completion_queue_is_not_done() {
+        let mut ring = Ring::open().expect("a ring");
+        let (full, _theirs) = UnixStream::pair().expect("two sockets");
+        full.set_nonblocking(true).expect("a socket");
+        while (&full).write(&[0; 4096]).is_ok() {}
+        let (readable, mut writer) = UnixStream::pair().expect("two sockets");
+        writer.write_all(b"x").expect("there is room");
+        let watching = Token { kind: Kind::Stop, key: SENDING.key };
+        for _ in 0..2 * COMPLETIONS {
+            // SAFETY: the operation points to nothing.
+            unsafe { ring.push(Op::Watch { fd: readable.as_raw_fd() }, watching) };
+        }
+        let op = Op::Send { fd: full.as_raw_fd(), at: b"four".as_ptr(), len: 4, at_once: true };
+        // SAFETY: the bytes are static.
+        unsafe { ring.push(op, SENDING) };
+        let mut sent = Vec::new();
+        for _ in 0..4 {
+            let mut completed = Vec::new();
+            ring.look().expect("a ring");
+            ring.completions(&mut completed);
+            sent.extend(completed.into_iter().filter(|completion| completion.token == SENDING));
+        }
+        assert_eq!(sent, [Completion::last(SENDING, -libc::EAGAIN)]);
+    }
+
+    #[test]
     fn a_non_blocking_send_is_done_when_submitted_and_reports_a_remainder() {
-        let mut ring = KernelRing::open().expect("a ring");
+        let mut ring = Ring::open().expect("a ring");
         let (ours, mut theirs) = UnixStream::pair().expect("two sockets");
         let completion = |result| Completion::last(SENDING, result);
         assert_eq!(send_at_once(&mut ring, &ours, b"all of it"), [completion(9)]);

@@ -3,6 +3,7 @@
 //! The place freed last is taken first. A key of an earlier tenant finds nothing.
 
 use super::op::Key;
+use crate::driver::planted_bugs::{PlantedBug, is_planted};
 
 #[derive(Debug)]
 pub(super) struct Slots<T> {
@@ -50,7 +51,10 @@ impl<T> Slots<T> {
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let place = self.places.get_mut(key.index as usize)?;
-        if place.generation == key.generation { place.tenant.as_mut() } else { None }
+        let is_ours = place.generation == key.generation
+            || is_planted(PlantedBug::GenerationIgnored)
+            || is_planted(PlantedBug::ClosedInFlightAndReused);
+        if is_ours { place.tenant.as_mut() } else { None }
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<T> {
@@ -63,11 +67,15 @@ impl<T> Slots<T> {
         Some(tenant)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.places.iter().enumerate().filter_map(|(index, place)| {
+            let key = Key { index: index as u32, generation: place.generation };
+            place.tenant.as_ref().map(|tenant| (key, tenant))
+        })
+    }
+
     pub(super) fn keys(&self) -> Vec<Key> {
-        let occupied = self.places.iter().enumerate().filter(|(_, place)| place.tenant.is_some());
-        occupied
-            .map(|(index, place)| Key { index: index as u32, generation: place.generation })
-            .collect()
+        self.iter().map(|(key, _)| key).collect()
     }
 }
 

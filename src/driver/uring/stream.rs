@@ -29,6 +29,17 @@ const INBOUND_BYTES_MAX: usize = 1024 * 1024;
 
 pub struct UringStream(Rc<Pipe>);
 
+impl UringStream {
+    /// Returns a function that returns true while written bytes are unsent.
+    pub(super) fn output(&self) -> impl Fn() -> bool + 'static {
+        let pipe = Rc::clone(&self.0);
+        move || {
+            let state = pipe.state.borrow();
+            state.is_sending || !state.outbound.is_empty()
+        }
+    }
+}
+
 pub(super) struct StreamMachine(Rc<Pipe>);
 
 struct Pipe {
@@ -42,6 +53,8 @@ struct State {
     inbound: PooledBuf,
     read: usize,
     outbound: PooledBuf,
+    /// Bytes of an earlier `outbound` are unsent.
+    is_sending: bool,
     /// Recent lengths of both buffers, for the room of the next ones.
     inbound_room: usize,
     outbound_room: usize,
@@ -103,6 +116,7 @@ impl State {
             let len = buffer.len();
             self.outbound_room = lately(self.outbound_room, len);
             cx.out.push(buffer.into());
+            self.is_sending = true;
             self.wake_writer();
         }
     }
@@ -118,12 +132,14 @@ impl Machine for StreamMachine {
             state.inbound.drain(..read);
         }
         state.inbound.extend_from_slice(input);
+        state.inbound.settle();
         state.inbound_room = lately(state.inbound_room, state.inbound.len());
         state.wake_reader();
         Ok(())
     }
 
     fn flushed(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.0.state.borrow_mut().is_sending = false;
         self.resume(cx)
     }
 
@@ -227,6 +243,7 @@ impl AsyncWrite for UringStream {
             state.outbound.extend_from_slice(&slice[..count]);
             room -= count;
         }
+        state.outbound.settle();
         self.0.touch(&mut state);
         Poll::Ready(Ok(wanted))
     }

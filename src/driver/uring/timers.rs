@@ -35,6 +35,11 @@ impl Timers {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.armed.len()
+    }
+
     pub(super) fn next(&self) -> Option<Instant> {
         self.armed.first().map(|&(at, _)| at)
     }

@@ -10,7 +10,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, PipeWriter, Read, Write as _};
+use std::io::{BufRead as _, BufReader, PipeWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +47,12 @@ const STDERR_LINES: usize = 12;
 /// Lines of stdout that may wait to be received. The load generator prints one for each command.
 const STDOUT_LINES: usize = 4;
 const LINE_BYTES_MAX: u64 = 4096;
+
+/// Longest line of stdout. The longest of ours, a measurement, has some KiB.
+const STDOUT_LINE_BYTES_MAX: u64 = 16 << 20;
+
+/// Front of a line without an end that a message shows.
+const ENDLESS_BYTES_SHOWN: usize = 60;
 
 /// Most bytes of a text that a program prints as a whole.
 const TEXT_BYTES_MAX: u64 = 65_536;
@@ -275,12 +281,20 @@ fn lines(stdout: ChildStdout) -> Receiver<String> {
     let (sender, receiver) = sync_channel(STDOUT_LINES);
     std::thread::spawn(move || {
         let mut reader = BufReader::new(stdout);
-        let mut line = String::new();
-        while reader.read_line(&mut line).is_ok() {
+        let mut line = Vec::new();
+        while reader.by_ref().take(STDOUT_LINE_BYTES_MAX).read_until(b'\n', &mut line).is_ok() {
+            let is_endless = line.len() as u64 == STDOUT_LINE_BYTES_MAX && !line.ends_with(b"\n");
+            if is_endless {
+                line.truncate(ENDLESS_BYTES_SHOWN);
+                line.extend_from_slice(b"... (a line without an end)");
+            }
             // The end is an empty line. A guard that has given up receives nothing.
-            let _ = sender.try_send(line.trim_end().to_owned());
+            let _ = sender.try_send(String::from_utf8_lossy(&line).trim_end().to_owned());
             if line.is_empty() {
                 return;
+            }
+            if is_endless {
+                break;
             }
             line.clear();
         }
@@ -369,6 +383,14 @@ mod tests {
     fn a_server_that_says_something_else_is_refused() {
         let failure = start("echo hello; exec sleep 60").unwrap_err();
         assert!(matches!(failure.error, ChildError::Answer { ref got, .. } if got == "hello"));
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_cut() {
+        let failure = start("exec tr '\\0' x </dev/zero").unwrap_err();
+        let text = failure.error.to_string();
+        assert!(text.contains("xxx... (a line without an end)"), "{text:.200}");
+        assert!(text.len() < 1000, "{text:.200}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Files that a profiled process had mapped: their functions, source files and unwind tables.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 use std::rc::Rc;
 
 use addr2line::Loader;
@@ -27,6 +28,7 @@ pub(super) struct Module {
     /// `None` if the file is not there or not readable.
     file: Option<Rc<ProgramFile>>,
     file_name: String,
+    is_own: bool,
     is_c: bool,
 }
 
@@ -40,8 +42,9 @@ impl Module {
         let file = if path.as_os_str() == VDSO { vdso() } else { program_file::find(mapping) };
         let bias = file.as_ref().map_or(start, |file| file.bias(start, file_offset));
         let unwinding = file.as_ref().map(|file| file.unwinding(mapping, bias));
+        let is_own = PROGRAMS.contains(&file_name.as_str()) || is_this_program(path);
         let is_c = is_c_library(path);
-        (Module { start, end, bias, file, file_name, is_c }, unwinding)
+        (Module { start, end, bias, file, file_name, is_own, is_c }, unwinding)
     }
 
     pub(super) fn contains(&self, address: u64) -> bool {
@@ -61,8 +64,7 @@ impl Module {
         match names {
             Names::Lines(loader) => {
                 let mut frames = Vec::new();
-                let is_own = PROGRAMS.contains(&self.file_name.as_str());
-                push_lines(loader, at, is_own, &mut frames);
+                push_lines(loader, at, self.is_own, &mut frames);
                 frames.iter_mut().for_each(|frame| name_object(frame, &self.file_name));
                 if frames.is_empty() {
                     // C code that was linked in has no line tables.
@@ -86,6 +88,11 @@ impl Module {
     fn in_object(&self, function: String) -> Frame {
         Frame { place: Place::Object(self.file_name.clone()), function }
     }
+}
+
+/// Returns true for the file of this process, whatever its name: the lanes run it again.
+fn is_this_program(path: &Path) -> bool {
+    std::env::current_exe().is_ok_and(|this| this == path)
 }
 
 /// Reads the code that the kernel maps into every process.

@@ -47,7 +47,18 @@ pub struct ServerSpec {
     pub send_timeout: Option<Duration>,
     /// Least bytes per second that a peer must send of a body and take of a response.
     pub rate_min: Option<u64>,
+    /// Memory of the process for all peers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection_bytes_max: Option<u64>,
+    /// JSON text from which a message is worked on outside of its worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_bytes_min: Option<u64>,
     pub connections_max: Option<usize>,
+    /// Most connections of one address at a worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address_connections_max: Option<usize>,
     /// Unsent bytes at which a connection is no longer read.
     pub unsent_bytes_max: Option<u64>,
     #[serde(rename = "drain_timeout_ns", with = "nanoseconds::option")]
@@ -58,4 +69,7 @@ pub struct ServerSpec {
     #[serde(rename = "busy_poll_ns", with = "nanoseconds::option")]
     pub busy_poll: Option<Duration>,
     pub report: Option<PathBuf>,
+    /// Address of the view for operators; there is none without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Address>,
 }

@@ -23,7 +23,7 @@ pub(super) const AXUM_BEST: &str = "tokio/axum:best/npy";
 
 const BAR: usize = 30;
 
-/// Each stack with its cheapest encoding, from cheap to dear.
+/// Each stack in its cheapest form and encoding, from cheap to dear.
 pub(super) struct Choice {
     array: String,
     pub(super) rows: Vec<Row>,
@@ -42,25 +42,24 @@ pub(super) struct Row {
 impl Choice {
     /// Returns `None` if the load has not both a gRPC and a REST server to choose from.
     pub(super) fn evaluate(load: &LoadCells<'_>) -> Option<Choice> {
-        let mut cheapest: BTreeMap<&'static str, (Interval, &str)> = BTreeMap::new();
+        let mut cheapest: BTreeMap<&str, (&'static str, Interval, &str)> = BTreeMap::new();
         for rung in load.rungs() {
             let (stack, _) = rung.rsplit_once('/')?;
             let Some((_, name)) = STACKS.iter().find(|(known, _)| *known == stack) else {
                 continue;
             };
             let Some(cost) = load.cost_ns(rung) else { continue };
-            let is_cheaper =
-                cheapest.get(name).is_none_or(|(other, _)| cost.estimate < other.estimate);
-            if is_cheaper {
-                cheapest.insert(name, (cost, rung));
+            let of_any_form = stack.trim_end_matches(":best");
+            let known = cheapest.get(of_any_form);
+            if known.is_none_or(|(_, other, _)| cost.estimate < other.estimate) {
+                cheapest.insert(of_any_form, (name, cost, rung));
             }
         }
-        let has = |part: &str| cheapest.values().any(|(_, rung)| rung.contains(part));
+        let has = |part: &str| cheapest.values().any(|(.., rung)| rung.contains(part));
         if !has("/axum") || !has("/tonic") {
             return None;
         }
-        let mut order: Vec<(&'static str, Interval, &str)> =
-            cheapest.into_iter().map(|(name, (cost, rung))| (name, cost, rung)).collect();
+        let mut order: Vec<(&'static str, Interval, &str)> = cheapest.into_values().collect();
         order.sort_by(|a, b| a.1.estimate.total_cmp(&b.1.estimate));
         let first = order[0].2;
         let pairs: Vec<(&str, &str)> =
@@ -79,7 +78,7 @@ impl Choice {
     }
 
     pub(super) fn title(&self) -> String {
-        format!("The cheapest for {}: each server's best encoding", self.array)
+        format!("The cheapest for {}: each server's best form and encoding", self.array)
     }
 
     pub(super) fn render(&self, width: usize) -> String {

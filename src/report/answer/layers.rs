@@ -10,15 +10,15 @@ use crate::stats::verdict::Verdict;
 use super::bars::{Scale, bar};
 use super::load_cells::{LoadCells, Ratio, Ratios};
 
-/// Rungs from tonic down to bytes on a ring, each with the name of what it adds to the next one.
+/// Rungs from tonic down to the bare socket, each with the name of what it adds to the next one.
 pub(in crate::report) const CHAIN: [(&str, &str); 7] = [
     ("tokio/tonic/protobuf:prost", "default windows"),
     ("tokio/tonic:tuned/protobuf:prost", "tonic"),
     ("tokio/hyper-h2:tuned/protobuf:prost", "hyper"),
-    ("tokio/h2-crate:tuned/protobuf:prost", "epoll, not io_uring"),
-    ("uring/h2-crate:tuned/protobuf:prost", "h2 crate, not ours"),
-    ("uring/h2/protobuf:prost", "HTTP/2 and gRPC, own"),
-    ("uring/raw/protobuf:prost", "bytes on a ring"),
+    ("tokio/h2-crate:tuned/protobuf:prost", "epoll vs. io_uring"),
+    ("uring/h2-crate:tuned/protobuf:prost", "h2 crate vs. own"),
+    ("uring/h2/protobuf:prost", "own HTTP/2 and gRPC"),
+    ("uring/raw/protobuf:prost", "bare io_uring socket"),
 ];
 
 const TONIC: &str = CHAIN[0].0;

@@ -221,16 +221,6 @@ impl Ratio {
         units::ratio(&self.ratio)
     }
 
-    /// `0.33`; `= 0.99` if no difference was shown; `? 0.33` without an interval.
-    pub(in crate::report) fn text_short(&self) -> String {
-        let estimate = units::ratio(&Interval { range: None, ..self.ratio });
-        match self.verdict {
-            Verdict::Faster | Verdict::Slower => estimate,
-            Verdict::Same => format!("= {estimate}"),
-            Verdict::Unknown => format!("? {estimate}"),
-        }
-    }
-
     pub(in crate::report) fn is_shown(&self) -> bool {
         matches!(self.verdict, Verdict::Faster | Verdict::Slower)
     }

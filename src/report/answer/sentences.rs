@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use crate::record::ArrayInfo;
 use crate::stats::verdict::Verdict;
 
+use super::super::control::Control;
 use super::super::wrap::wrap;
 use super::super::{Run, units};
 use super::Answer;
 use super::encodings::Encodings;
 use super::layers::Layers;
-use super::load_cells::{self, Ratio, Ratios};
+use super::load_cells::{self, Ratio};
 
 /// Size of a message above which tonic refuses it, if its limits stay as they are.
 const TONIC_BYTES_MAX: u64 = 4 << 20;
@@ -29,8 +30,8 @@ pub(super) fn parts(answer: &Answer<'_>) -> Vec<(&'static str, String)> {
         ("Dropped", reconnects(answer)),
         (
             "Not shown",
-            "a network, more than one core, work in the handler, TLS, memory, frames of 16 KiB as \
-             other clients send them (--client own,h2load)."
+            "a network, more cores, work in handlers, TLS, memory, frames of 16 KiB (--client \
+             h2load)."
                 .to_owned(),
         ),
     ];
@@ -57,7 +58,7 @@ fn layers(loads: &[Layers]) -> String {
         let (whole, unit) = (scale.number(load.tonic_ns), scale.unit);
         // Another layer can make a call cheaper, so that one costs more than all together.
         Some(match step.ns.estimate <= load.tonic_ns {
-            true => format!("{title}: {name} takes most, {price} of {whole} {unit}."),
+            true => format!("{title}: {name} costs most, {price} of {whole} {unit}."),
             false => format!(
                 "{title}: {name} adds most, {price} {unit}; other layers make a call cheaper, and \
                  all together cost {whole} {unit}."
@@ -69,38 +70,55 @@ fn layers(loads: &[Layers]) -> String {
 
 /// Says what the settings of tonic save, and what our own server does.
 fn best(loads: &[Layers]) -> String {
-    let list = |ratio: fn(&Layers) -> Option<Ratio>| -> Vec<String> {
-        let known = loads.iter().filter_map(|load| Some((load, ratio(load)?)));
-        known
-            .filter(|(_, ratio)| ratio.is_shown())
-            .map(|(load, ratio)| format!("{} ({})", ratio.text_known(), load.title))
-            .collect()
+    let list = |ratio: fn(&Layers) -> Option<Ratio>| {
+        let ratios: Vec<Option<Ratio>> = loads.iter().map(ratio).collect();
+        let text = |ratio: &Option<Ratio>| ratio.map_or("?".to_owned(), |ratio| ratio.text());
+        let texts: Vec<String> = ratios.iter().map(text).collect();
+        ratios.iter().flatten().any(Ratio::is_shown).then(|| enumeration(&texts))
     };
-    let (best, own) = (list(|load| load.best), list(|load| load.own));
-    let own_to_best = list(|load| load.own_to_best);
-    let mut text = String::new();
-    if !best.is_empty() {
-        text.push_str(&format!(
-            "tonic with every setting that helps costs {} of tonic as documented; docs/BIAS.md \
-             has the lines.",
-            best.join(", ")
-        ));
+    let best = list(|load| load.best).map(|best| {
+        format!(
+            "tonic with every setting that helps (lines in docs/BIAS.md) costs {best} of tonic as \
+             documented"
+        )
+    });
+    let own = match (list(|load| load.own), list(|load| load.own_to_best)) {
+        (Some(own), Some(to_best)) => {
+            Some(format!("our own server costs {own}, or {to_best} of the best tonic"))
+        }
+        (Some(own), None) => Some(format!("our own server costs {own} of tonic as documented")),
+        (None, Some(to_best)) => Some(format!("our own server costs {to_best} of the best tonic")),
+        (None, None) => None,
+    };
+    let parts: Vec<String> = best.into_iter().chain(own).collect();
+    if parts.is_empty() {
+        return String::new();
     }
-    if !own.is_empty() {
-        text.push_str(&format!(" Our own server costs {} of it.", own.join(", ")));
+    let loads = match loads {
+        [only] => only.title.clone(),
+        _ => "the same loads in the same order".to_owned(),
+    };
+    format!("For {loads}, {}.", parts.join("; "))
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn enumeration(texts: &[String]) -> String {
+    match texts {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => texts.concat(),
     }
-    if !own_to_best.is_empty() {
-        text.push_str(&format!(" To the best tonic that is {}.", own_to_best.join(", ")));
-    }
-    text.trim_start().to_owned()
 }
 
 fn encodings(table: &Encodings) -> String {
     let others = || table.rows.iter().filter_map(|row| Some((row, row.to_npy?)));
-    let mut parts: Vec<String> = others()
+    let shown: Vec<String> = others()
         .filter(|(_, ratio)| ratio.is_shown())
-        .map(|(row, ratio)| format!("{} costs {} times .npy", row.name, ratio.text_known()))
+        .map(|(row, ratio)| format!("{} {}", row.name, ratio.text_known()))
         .collect();
+    let mut parts = Vec::new();
+    if !shown.is_empty() {
+        parts.push(format!("the cost in multiples of .npy is {}", shown.join(", ")));
+    }
     let same: Vec<&str> = others()
         .filter(|(_, ratio)| ratio.verdict == Verdict::Same)
         .map(|(row, _)| row.name)
@@ -122,7 +140,10 @@ fn choice(answer: &Answer<'_>) -> String {
         };
         let standard = choice.rows.iter().find(|row| !row.is_ours);
         let standard = standard.filter(|_| first.is_ours).map_or_else(String::new, |row| {
-            format!("; of servers that everyone has, {}", cost(row))
+            let ratio = row.to_cheapest.filter(Ratio::is_shown);
+            let ratio =
+                ratio.map_or_else(String::new, |ratio| format!(", {} times that", ratio.text()));
+            format!("; of the servers that are not ours, {}{ratio}", cost(row))
         });
         let ties: Vec<&str> = choice
             .rows
@@ -149,11 +170,11 @@ fn limits(answer: &Answer<'_>) -> String {
     };
     let is_large = arrays.iter().any(|array| array.bytes > TONIC_BYTES_MAX);
     let mut text = format!(
-        "tonic refuses messages above 4 MiB unless its limits are raised{}.",
-        if is_large { ", as they were here" } else { "" }
+        "tonic refuses messages above 4 MiB by default{}.",
+        if is_large { " (its limits were raised here)" } else { "" }
     );
     if has(&["f"]) {
-        text.push_str(" JSON.parse in JavaScript refuses NaN and Infinity.");
+        text.push_str(" JavaScript's JSON.parse refuses NaN.");
     }
     if has(&["i8", "u8"]) {
         text.push_str(" JavaScript loses digits of JSON integers beyond 2^53.");
@@ -170,14 +191,21 @@ fn confidence(answer: &Answer<'_>) -> String {
         .iter()
         .map(|table| &table.ratios)
         .chain(answer.encodings.iter().map(|table| &table.ratios));
-    let control = |ratios: &Ratios| match (&ratios.control, &ratios.control_obstacle) {
-        (Some(control), _) => Some(control.sentence()),
-        (None, Some(reason)) => {
-            Some(format!("The control with an added delay could not be made: {reason}."))
+    let mut controls: Vec<&Control> = Vec::new();
+    let mut sentences: Vec<String> = Vec::new();
+    for ratios in all {
+        match (&ratios.control, &ratios.control_obstacle) {
+            (Some(control), _) if controls.iter().any(|known| known.is_same_delay(control)) => {}
+            (Some(control), _) => {
+                controls.push(control);
+                sentences.push(control.sentence());
+            }
+            (None, Some(reason)) => sentences
+                .push(format!("The control with an added delay could not be made: {reason}.")),
+            (None, None) => {}
         }
-        (None, None) => None,
-    };
-    let controls: Vec<String> = all.filter_map(control).collect();
+    }
+    sentences.dedup();
     let twins = match load_cells::noise_share(&answer.loads) {
         Some(noise) => format!(
             "A server against itself differed by up to {:.0} %, and smaller differences are marked \
@@ -186,23 +214,23 @@ fn confidence(answer: &Answer<'_>) -> String {
         ),
         None => "This run does not tell how far a server differs from itself.".to_owned(),
     };
-    format!("{twins} {}", controls.join(" ")).trim_end().to_owned()
+    format!("{twins} {}", sentences.join(" ")).trim_end().to_owned()
 }
 
 /// Names the differences that the run could not show.
 fn unresolved(answer: &Answer<'_>) -> String {
-    let mut open: Vec<String> = Vec::new();
+    // Loads with the same open differences, by the names of these.
+    let mut of_layers: Vec<(String, Vec<&str>)> = Vec::new();
     for load in &answer.layers {
-        let steps = load.steps.iter().flatten().filter(|step| !step.is_shown);
-        let mut names: Vec<&str> = steps.map(|step| step.name).collect();
-        let ends = [("tonic's settings", load.best), ("our server", load.own)];
-        names.extend(
-            ends.into_iter().filter_map(|(name, ratio)| (!ratio?.is_shown()).then_some(name)),
-        );
-        if !names.is_empty() {
-            open.push(format!("{} ({})", names.join(", "), load.title));
+        let names = open_layers(load).join(", ");
+        match of_layers.iter_mut().find(|(known, _)| *known == names) {
+            _ if names.is_empty() => {}
+            Some((_, titles)) => titles.push(&load.title),
+            None => of_layers.push((names, vec![&load.title])),
         }
     }
+    let listed = |(names, titles): (String, Vec<&str>)| format!("{names} ({})", titles.join("; "));
+    let mut open: Vec<String> = of_layers.into_iter().map(listed).collect();
     for table in &answer.encodings {
         let rows = table.rows.iter().filter(|row| row.own.is_some_and(|own| !own.is_shown()));
         let names: Vec<&str> = rows.map(|row| row.name).collect();
@@ -214,6 +242,15 @@ fn unresolved(answer: &Answer<'_>) -> String {
         return String::new();
     }
     format!("No difference was shown for {}.", open.join("; "))
+}
+
+/// Returns the names of the steps and ends of a chain for which no difference was shown.
+fn open_layers(load: &Layers) -> Vec<&'static str> {
+    let steps = load.steps.iter().flatten().filter(|step| !step.is_shown).map(|step| step.name);
+    let ends = [("tonic's settings", load.best), ("our server", load.own)];
+    let is_open = |ratio: Option<Ratio>| ratio.is_some_and(|ratio| !ratio.is_shown());
+    let ends = ends.into_iter().filter(|(_, ratio)| is_open(*ratio)).map(|(name, _)| name);
+    steps.chain(ends).collect()
 }
 
 fn obstacles(answer: &Answer<'_>) -> String {

@@ -152,8 +152,8 @@ fn clause(tables: &[Standards<'_>], rung: &str, standard: &str) -> Option<String
             true => [format!(" of {name}"), format!(" of {name} at its best")],
             false => ["".to_owned(), "".to_owned()],
         };
-        let to_best = figures.to_best.map(|ratio| format!(" ({}{of_best})", ratio.text_short()));
-        let (ratio, size) = (to_standard.text_short(), &table.size);
+        let to_best = figures.to_best.map(|ratio| format!(" ({}{of_best})", ratio.text()));
+        let (ratio, size) = (to_standard.text(), &table.size);
         parts.push(format!("{ratio}{of_standard} at {size}{}", to_best.unwrap_or_default()));
     }
     (!parts.is_empty()).then(|| format!("{rung} costs {}", parts.join(", ")))

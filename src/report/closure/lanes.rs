@@ -63,6 +63,9 @@ pub(in crate::report) enum LaneFinding {
     },
     Elsewhere(Layer),
     WrongSize(Interval),
+    /// The instructions lie in the layer; the clock cannot tell their time.
+    NoTime(Interval),
+    /// The instructions are too few to tell.
     Unresolved,
     Missing(String),
 }
@@ -132,7 +135,7 @@ fn judge(
     match clock.range {
         Some((low, high)) if low > most || high < least => LaneFinding::WrongSize(clock),
         Some((low, _)) if low > 0.0 => LaneFinding::Found { share, instructions, clock },
-        _ => LaneFinding::Unresolved,
+        _ => LaneFinding::NoTime(clock),
     }
 }
 

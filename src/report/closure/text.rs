@@ -148,6 +148,11 @@ fn finding_of_lanes(finding: &LaneFinding, planted: &Planted) -> String {
             planted.layer,
             Unit::fitting(planted.added_ns).difference(clock).trim_start()
         ),
+        LaneFinding::NoTime(clock) => format!(
+            "found in {}, but the clock cannot tell the size: {}",
+            planted.layer,
+            Unit::fitting(planted.added_ns).difference(clock).trim_start()
+        ),
         LaneFinding::Unresolved => "they cannot resolve it".to_owned(),
         LaneFinding::Missing(reason) => format!("missing: {reason}"),
     }

@@ -7,7 +7,7 @@
 //! | part | files |
 //! |---|---|
 //! | run, evaluated once | `subject` |
-//! | text and tables | `text`, `heat`, `layers`, `cells`, `environment` |
+//! | text and tables | `text`, `heat`, `layers`, `lanes`, `cells`, `environment` |
 //! | pictures | `dots`, `waterfall`, `sizes`, `icicles`, `closure`, made of `figure`, `chart` |
 //! | choice of pictures without a script | `selector` |
 //! | style | `theme` |
@@ -22,6 +22,7 @@ mod figure;
 mod heat;
 mod icicles;
 mod kind;
+mod lanes;
 mod layers;
 mod records;
 mod selector;
@@ -137,6 +138,7 @@ fn parts(subject: &Subject<'_>) -> (Vec<Part>, Vec<Part>) {
     ];
     let after = vec![
         ("closure", "Differences between rungs by layer", closure::section(subject)),
+        ("lanes", "Protocols and codecs in memory", text::lanes(subject.run)),
         ("counts", "Counts per request", text::counts(subject.run)),
         ("all", "All cells", cells::table(subject) + &cells::legend()),
         ("validity", "Validity", cells::validity(subject)),

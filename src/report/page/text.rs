@@ -6,6 +6,7 @@ use super::cells::sentence;
 use super::figure::csv_of;
 use super::heat::{self, breakable};
 use super::kind::Kind;
+use super::lanes;
 use super::layers;
 use super::sizes;
 use super::subject::Subject;
@@ -170,6 +171,22 @@ pub(super) fn counts(run: &Run) -> String {
              --sizes 8",
         );
     };
+    format!("<p>{}.</p>\n{}", sentence(counts::TITLE), table(&lines, "Table of counts"))
+}
+
+/// Returns the lanes of a run: protocols and codecs in memory.
+pub(super) fn lanes(run: &Run) -> String {
+    match lanes::lines(run) {
+        Some(lines) => format!("<p>{}</p>\n{}", lanes::NOTE, table(&lines, "Table of lanes")),
+        None => missing(
+            "Protocols and codecs were not measured in memory",
+            "ndecho ladder --attribute --rungs '{uring/raw,uring/h2,tokio/h2}/protobuf' --sizes 8",
+        ),
+    }
+}
+
+/// Returns a table of `lines`, of which the first is the head, and the same as CSV.
+fn table(lines: &[Vec<String>], label: &str) -> String {
     let (head, rows) = lines.split_first().expect("a table has a head");
     let cells = |line: &[String]| -> String {
         line[1..].iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect()
@@ -183,12 +200,11 @@ pub(super) fn counts(run: &Run) -> String {
     let heads: String =
         head.iter().map(|head| format!("<th scope=\"col\">{}</th>", escape(head))).collect();
     format!(
-        "<p>{}.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"Table of counts\"><table><thead><tr>{heads}</tr></thead>\n<tbody>\n\
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"{label}\"><table><thead><tr>{heads}</tr></thead>\n<tbody>\n\
          {rows}</tbody></table></div>\n<details class=\"data\"><summary>Figures as CSV</summary>\
          <pre tabindex=\"0\">{}</pre></details>\n",
-        sentence(counts::TITLE),
-        escape(&csv_of(&lines))
+        escape(&csv_of(lines))
     )
 }
 

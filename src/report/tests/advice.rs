@@ -157,6 +157,19 @@ fn few_launches_give_the_cheapest_without_a_margin() {
 }
 
 #[test]
+fn servers_that_never_ran_together_have_costs_and_no_margin() {
+    let costs = [("uring/h1/npy", 20_000), ("tokio/tonic/protobuf:prost", 90_000)];
+    let mut trials = closed(&costs, 5);
+    for trial in &mut trials {
+        trial.part = u32::from(trial.rung.contains("tonic"));
+    }
+    let advice = advise(&run(trials), &question(&costs), 100).unwrap();
+    assert_eq!(chosen(&advice).as_deref(), Some("uring/h1/npy"));
+    assert_says(&advice, &["Margin unknown: the other servers were never launched together with"]);
+    assert_omits(&advice, "no other candidate");
+}
+
+#[test]
 fn an_encoding_without_a_client_in_the_language_is_not_chosen() {
     let costs =
         [("uring/h2/protobuf", 18_000), ("uring/h1/npy", 20_000), ("tokio/axum/npy", 24_000)];

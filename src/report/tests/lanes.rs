@@ -5,6 +5,7 @@ use crate::probe::injected_delay::DelayTotals;
 use crate::record::{Lane, LaneCounts, LaneSubject, LaneTimed, PlantedWork, Variant};
 use crate::report::Run;
 use crate::report::closure::render;
+use crate::report::page;
 
 use super::closure::{self, LAUNCHES, flat};
 use super::planted;
@@ -160,6 +161,12 @@ fn a_planted_cost_counts_as_found_if_all_three_ways_find_it() {
     let small = text(&planted_run(Layer::Runtime, &[(Layer::Runtime, 1000)], 200.0));
     assert!(small.contains("lanes: found in runtime, but NOT in this size: +200 ns"), "{small}");
 
+    let mut noisy = planted_run(Layer::Runtime, &[(Layer::Runtime, 1000)], 505.0);
+    noisy.lanes[1].launches.iter_mut().step_by(2).for_each(|launch| launch.ns = 50.0);
+    let noisy = text(&noisy);
+    let untold = "lanes: found in runtime, but the clock cannot tell the size: ";
+    assert!(noisy.contains(untold) && noisy.contains("1 could not be resolved"), "{noisy}");
+
     let lost = text(&planted_run(Layer::Runtime, &[(Layer::Runtime, 5)], 505.0));
     assert!(lost.contains("lanes: they cannot resolve it"), "{lost}");
     assert!(lost.contains("1 could not be resolved by this run"), "{lost}");
@@ -167,4 +174,21 @@ fn a_planted_cost_counts_as_found_if_all_three_ways_find_it() {
     let mut uncounted = planted_run(Layer::Runtime, &[(Layer::Runtime, 1000)], 505.0);
     uncounted.lanes[1].counts = Err("valgrind is not installed".to_owned());
     assert!(text(&uncounted).contains("lanes: missing: valgrind is not installed"));
+}
+
+#[test]
+fn a_page_has_a_row_for_each_lane() {
+    let mut run = run(&[(Layer::CodecDecode, 600), (Layer::Allocator, 1200)]);
+    run.lanes[0].counts = Err("valgrind is not installed".to_owned());
+    let page = page::render(&run, &page::Icicles::of_run(&run)).html;
+    let (_, section) = page.split_once("<section id=\"lanes\"").expect("the section of lanes");
+    let (section, _) = section.split_once("</section>").expect("its end");
+    for figure in [
+        ">raw/<wbr>protobuf</th><td>",
+        "<td>50</td><td>default</td><td>101 ns</td><td>–</td>",
+        "<td>351 ns</td><td>1800</td><td>3.0</td><td>0.0</td><td>600</td><td>1200</td>",
+        "h2/protobuf,8 B,50,default,351 ns,1800,3.0,0.0,600,1200",
+    ] {
+        assert!(section.contains(figure), "{figure} in {section}");
+    }
 }

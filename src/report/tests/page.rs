@@ -180,6 +180,7 @@ fn what_a_run_lacks_is_named_with_the_command_for_it() {
         ("layers", "ndecho profile "),
         ("icicles", "ndecho profile "),
         ("closure", "ndecho ladder --attribute"),
+        ("lanes", "ndecho ladder --attribute"),
         ("counts", "--counts"),
     ] {
         let section = section(&page, name);

@@ -244,15 +244,15 @@ impl Spec {
         self.calls
     }
 
-    /// Makes the lane and warms its buffers.
-    pub fn prepare(&self) -> Result<Lane, LaneError> {
+    /// Makes the lane and warms its buffers. The calls of a protocol have the work of `delay`.
+    pub fn prepare(&self, delay: InjectedDelay) -> Result<Lane, LaneError> {
         match self.subject {
             Subject::Codec(codec, numbers, work) => {
                 self.warm(codec::Case::running(codec, numbers, work, self.bytes)?)
             }
             Subject::Protocol(..) => {
                 let array = Numbers::Doubles.array(self.bytes)?;
-                self.prepare_with(&array.view(), InjectedDelay::default())
+                self.prepare_with(&array.view(), delay)
             }
         }
     }
@@ -263,11 +263,15 @@ impl Spec {
         array: &ArrayView<'_>,
         delay: InjectedDelay,
     ) -> Result<Lane, LaneError> {
-        let Subject::Protocol(protocol, codec) = self.subject else { return self.prepare() };
+        let Subject::Protocol(protocol, codec) = self.subject else {
+            return self.prepare(delay);
+        };
         let peer = Peer::new(protocol.family(), codec, array, self.calls)?;
         let pool = Pool::default();
         let codecs = CodecSet::own().with(codec).delayed(delay);
-        let service = EchoService::new(codecs, Limits::default(), pool.clone());
+        // A lane has one thread.
+        let limits = Limits { job_bytes_min: usize::MAX, ..Limits::default() };
+        let service = EchoService::new(codecs, limits, pool.clone());
         self.warm(build::endpoint(protocol, &service, LaneHost { peer, pool, delay })?)
     }
 

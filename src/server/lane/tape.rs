@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 
 use crate::driver::{Service, WorkerHandle};
 use crate::service::codecs::CodecSet;
-use crate::stack::standalone::Stack;
+use crate::stack::standalone::{Shutdown, Stack};
 use crate::wire::Limits;
 
 use super::peer::Peer;
@@ -70,7 +70,7 @@ impl TapeLane {
         let lane = TapeLane::new(peer)?;
         let listener = TapeListener(Some(TapeStream(lane.tape.clone())));
         let entered = lane.runtime.enter();
-        let serving = S::serve(listener, codecs, limits, Box::pin(std::future::pending()));
+        let serving = S::serve(listener, codecs, limits, Shutdown::never());
         lane.tasks.spawn_local(serving);
         drop(entered);
         Ok(lane)

@@ -20,7 +20,7 @@ fn two_workers(build: Build) -> (Server, std::sync::mpsc::Receiver<Event>) {
     (start_workers(build, &plan, &options, &events).expect("both are up"), arrivals)
 }
 
-fn serve_nothing(stop: StopSignal) -> Result<Counters, ServerError> {
+fn serve_nothing(stop: StopSignal) -> Result<Option<SocketOptions>, ServerError> {
     let driver = Tokio::new(driver::Options::default(), Pool::default())?;
     Ok(driver.run(Vec::new(), stop)?)
 }

@@ -3,21 +3,28 @@
 //! | type | is |
 //! |---|---|
 //! | [`Pool`], [`PooledBuf`] | idle buffers of a worker; owner of a buffer, which returns it |
+//! | [`MemoryBudget`], [`Level`] | memory that a process may hold, and how short it is |
 //! | [`Slice`] | a range of a buffer, shared or not |
-//! | [`Outbox`], [`Batch`] | slices to send |
+//! | [`Detached`] | a slice that may go to another thread |
+//! | [`Outbox`], [`Batch`] | slices to send, and jobs |
 //! | `RecvBuffer`, `SizedBody` | a message that is arriving; a [`Loan`] of its buffer |
 //!
 //! Nothing here knows a protocol.
 
+mod account;
+mod detached;
 mod outbox;
 mod pool;
 mod recv;
 mod slice;
 
+pub(crate) use account::HeldBytes;
+pub use account::{Level, MemoryBudget};
+pub use detached::Detached;
 pub use outbox::{Batch, Outbox};
-pub use pool::{Pool, PooledBuf};
+pub use pool::{Charge, Pool, PooledBuf};
 pub use recv::Loan;
-pub(crate) use recv::{RecvBuffer, SizedBody};
+pub(crate) use recv::{FIRST_BYTES, RecvBuffer, SizedBody};
 pub use slice::{Part, Slice};
 
 /// Shortest rest of a body that the machine lends a buffer for. A direct receive saves a copy and

@@ -1,4 +1,4 @@
-//! Bytes on their way out of one connection.
+//! Output of the machine of one connection: bytes to send, and jobs to run elsewhere.
 //!
 //! A machine appends; a driver takes a [`Batch`], which owns its bytes until they are sent (the
 //! kernel may still read them).
@@ -16,8 +16,9 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::OWN_BYTES_MIN;
-use super::pool::Pool;
+use super::pool::{Pool, PooledBuf};
 use super::slice::{Part, Slice};
+use crate::wire::job::Job;
 
 /// Most bytes of a coalescing buffer: one segment on loopback.
 const COALESCED_BYTES_MAX: usize = 64 * 1024;
@@ -30,6 +31,7 @@ pub struct Outbox {
     len: usize,
     /// True while the last slice was made by `compose` and owns the end of its buffer alone.
     open: bool,
+    jobs: Vec<Job>,
 }
 
 /// Output taken from an [`Outbox`] and not yet sent.
@@ -70,6 +72,7 @@ impl Outbox {
             unreachable!("the open slice is the last and owned alone");
         };
         let result = write(buffer);
+        buffer.settle();
         debug_assert!(buffer.len() >= *last, "compose took away what was pending");
         self.len += buffer.len() - *last;
         *last = buffer.len();
@@ -100,6 +103,24 @@ impl Outbox {
             self.slices.push_back(slice);
             self.open = false;
         }
+    }
+
+    /// Asks the caller to run a job. The caller calls [`Machine::jobs_ended`] after its end.
+    ///
+    /// [`Machine::jobs_ended`]: crate::wire::Machine::jobs_ended
+    pub fn start(&mut self, job: Job) {
+        self.jobs.push(job);
+    }
+
+    /// Takes the next job to run.
+    #[inline]
+    pub fn take_job(&mut self) -> Option<Job> {
+        if self.jobs.is_empty() { None } else { Some(self.jobs.remove(0)) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty()
     }
 
     /// Moves all pending bytes into the empty `batch`.
@@ -159,11 +180,11 @@ impl Batch {
         }
     }
 
-    /// Takes the first slice out, for a driver whose operations own vectors.
-    pub fn pop_front(&mut self, pool: &Pool) -> Option<(Vec<u8>, Range<usize>)> {
+    /// Takes the first slice out, for a driver whose operations own their buffers.
+    pub fn pop_front(&mut self, pool: &Pool) -> Option<(PooledBuf, Range<usize>)> {
         let slice = self.slices.pop_front()?;
         self.len -= slice.len();
-        Some(slice.into_vec(pool))
+        Some(slice.into_buffer(pool))
     }
 
     pub fn push_front(&mut self, slice: Slice) {
@@ -175,7 +196,6 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::buffers::pool::PooledBuf;
 
     fn slice(bytes: &[u8], range: Range<usize>) -> Slice {
         Slice::new(bytes.to_vec().into(), range)

@@ -8,7 +8,12 @@ use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
 
-use super::pool::{Pool, PooledBuf};
+use super::OWN_BYTES_MIN;
+use super::detached::Detached;
+use super::pool::{Charge, FIT_SLACK_MAX, Pool, PooledBuf};
+
+/// Most bytes that a response holds for each byte of it. A pool gives a message no larger buffer.
+const HELD_FACTOR_MAX: usize = FIT_SLACK_MAX;
 
 #[derive(Debug)]
 pub struct Slice {
@@ -44,8 +49,9 @@ impl Part<'_> {
 }
 
 impl Slice {
-    pub fn new(buffer: PooledBuf, range: Range<usize>) -> Slice {
+    pub fn new(mut buffer: PooledBuf, range: Range<usize>) -> Slice {
         debug_assert!(range.start <= range.end && range.end <= buffer.len());
+        buffer.settle();
         Slice { owner: Owner::Alone(buffer), range }
     }
 
@@ -83,6 +89,25 @@ impl Slice {
         }
     }
 
+    /// Takes the slice from its account, which remains as the charge of an own buffer; copies out
+    /// of a shared one. [`Slice::attach`] joins them again.
+    pub(in crate::wire) fn detach(self, pool: &Pool) -> (Detached, Option<Charge>) {
+        if let Owner::Foreign(bytes) = self.owner {
+            return (Detached::Foreign(bytes.slice(self.range)), None);
+        }
+        let (buffer, range) = self.into_buffer(pool);
+        let (bytes, charge) = buffer.into_parts();
+        (Detached::Owned(bytes, range), charge)
+    }
+
+    pub(in crate::wire) fn attach(detached: Detached, charge: Option<Charge>) -> Slice {
+        match (detached, charge) {
+            (Detached::Owned(bytes, range), Some(charge)) => Slice::new(charge.own(bytes), range),
+            (Detached::Owned(bytes, range), None) => Slice::new(PooledBuf::from(bytes), range),
+            (Detached::Foreign(bytes), _) => Slice::from(bytes),
+        }
+    }
+
     /// Cuts off the first `count` bytes as a slice of the same buffer.
     pub(in crate::wire) fn split_to(&mut self, count: usize) -> Slice {
         debug_assert!(count <= self.len());
@@ -108,11 +133,22 @@ impl Slice {
     }
 
     /// Returns the end of a slice with one owner, and its buffer, to append to both.
-    pub(super) fn tail(&mut self) -> Option<(&mut usize, &mut Vec<u8>)> {
+    pub(super) fn tail(&mut self) -> Option<(&mut usize, &mut PooledBuf)> {
         match &mut self.owner {
             Owner::Alone(buffer) => Some((&mut self.range.end, buffer)),
             Owner::Shared(_) | Owner::Foreign(_) => None,
         }
+    }
+
+    /// Returns true if `part` of the slice may be sent from its buffer: it is long, and no small
+    /// part of what it would hold meanwhile.
+    pub(in crate::wire) fn is_worth_sharing(&self, part: &Range<usize>) -> bool {
+        let held = match &self.owner {
+            Owner::Alone(buffer) => buffer.capacity(),
+            Owner::Shared(buffer) => buffer.capacity(),
+            Owner::Foreign(bytes) => bytes.len(),
+        };
+        part.len() >= OWN_BYTES_MIN && held / HELD_FACTOR_MAX <= part.len()
     }
 
     pub(super) fn buffer_len(&self) -> usize {
@@ -123,14 +159,14 @@ impl Slice {
         self.range.start += count;
     }
 
-    /// Returns a vector and a range of it; copies out of a shared buffer.
-    pub(super) fn into_vec(self, pool: &Pool) -> (Vec<u8>, Range<usize>) {
+    /// Returns a buffer and a range of it; copies out of a shared one.
+    pub(super) fn into_buffer(self, pool: &Pool) -> (PooledBuf, Range<usize>) {
         if let Owner::Alone(buffer) = self.owner {
-            return (buffer.into_vec(), self.range);
+            return (buffer, self.range);
         }
         let mut copy = pool.take(self.len());
         copy.extend_from_slice(self.as_ref());
-        (copy.into_vec(), 0..self.len())
+        (copy, 0..self.len())
     }
 }
 
@@ -240,7 +276,7 @@ mod tests {
             assert_eq!((slice.len(), slice.chunk()), (3, &b"abc"[..]));
             assert_eq!(slice.with_bytes(|bytes| bytes), b"abc"[..]);
             slice.advance(1);
-            let (bytes, range) = slice.into_vec(&pool);
+            let (bytes, range) = slice.into_buffer(&pool);
             assert_eq!(bytes[range], *b"bc");
         }
         assert_eq!(**shared, *b"<abc>");

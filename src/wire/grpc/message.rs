@@ -11,12 +11,9 @@
 //! lie in a small one. So a thousand announced messages of a connection touch no memory.
 
 use super::status::{Code, Status};
-use crate::wire::buffers::{Loan, Pool, PooledBuf, RecvBuffer, Slice};
+use crate::wire::buffers::{FIRST_BYTES, Loan, Pool, PooledBuf, RecvBuffer, Slice};
 
 pub const PREFIX_BYTES: usize = 5;
-
-/// Bytes of a message that justify its own buffer, which touches a page at least.
-const FIRST_BYTES: usize = 4096;
 
 /// Reader of the one message of a unary call, whose content may be cut anywhere. A long piece is
 /// received straight into the message's buffer, which is lent for it.
@@ -25,7 +22,7 @@ pub struct MessageReader {
     limit: usize,
     encoded: bool,
     prefix: [u8; PREFIX_BYTES],
-    prefix_len: usize,
+    prefix_len: u8,
     announced: usize,
     message: RecvBuffer,
     /// False while `message` is empty or small.
@@ -66,7 +63,11 @@ impl MessageReader {
     }
 
     pub fn announced(&self) -> Option<usize> {
-        (self.prefix_len == PREFIX_BYTES).then_some(self.announced)
+        self.has_prefix().then_some(self.announced)
+    }
+
+    fn has_prefix(&self) -> bool {
+        usize::from(self.prefix_len) == PREFIX_BYTES
     }
 
     pub fn is_untouched(&self) -> bool {
@@ -85,12 +86,13 @@ impl MessageReader {
     /// Takes content; returns true when it completes the prefix.
     pub fn feed(&mut self, mut chunk: &[u8], pool: &Pool) -> Result<bool, Status> {
         let mut completes_prefix = false;
-        if self.prefix_len < PREFIX_BYTES {
-            let taken = chunk.len().min(PREFIX_BYTES - self.prefix_len);
-            self.prefix[self.prefix_len..][..taken].copy_from_slice(&chunk[..taken]);
-            self.prefix_len += taken;
+        if !self.has_prefix() {
+            let before = usize::from(self.prefix_len);
+            let taken = chunk.len().min(PREFIX_BYTES - before);
+            self.prefix[before..][..taken].copy_from_slice(&chunk[..taken]);
+            self.prefix_len += taken as u8;
             chunk = &chunk[taken..];
-            if self.prefix_len < PREFIX_BYTES {
+            if !self.has_prefix() {
                 return Ok(false);
             }
             self.announced = message_len(&self.prefix, self.encoded, self.limit)?;
@@ -129,7 +131,7 @@ impl MessageReader {
 
     pub fn lend(&mut self, most: usize, pool: &Pool) -> Option<Loan> {
         let remaining = self.remaining();
-        if self.prefix_len < PREFIX_BYTES || most > remaining {
+        if !self.has_prefix() || most > remaining {
             return None;
         }
         if !self.has_buffer {
@@ -143,10 +145,11 @@ impl MessageReader {
     }
 
     pub fn finish(self) -> Result<Slice, Status> {
-        if self.prefix_len == PREFIX_BYTES && self.remaining() == 0 {
+        if self.has_prefix() && self.remaining() == 0 {
             return Ok(self.message.into_slice());
         }
-        Err(cut_short(self.prefix_len + self.message.len(), self.announced()))
+        let got = usize::from(self.prefix_len) + self.message.len();
+        Err(cut_short(got, self.announced()))
     }
 }
 

@@ -16,14 +16,14 @@ pub(super) struct Body {
 
 impl Body {
     /// Starts a body of no more than `limit` bytes; an announced length is within it already.
-    pub(super) fn new(framing: Framing, limit: usize, pool: &Pool) -> Body {
+    pub(super) fn new(framing: Framing, limit: usize) -> Body {
         let (len, chunked) = match framing {
             Framing::None => (0, None),
             Framing::Length(len) => (usize::try_from(len).unwrap_or(usize::MAX).min(limit), None),
             Framing::Chunked => (0, Some(Chunked::default())),
         };
         let ended = chunked.is_none() && len == 0;
-        Body { received: SizedBody::new(len, pool), chunked, ended, limit }
+        Body { received: SizedBody::new(len), chunked, ended, limit }
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -31,9 +31,9 @@ impl Body {
     }
 
     /// Takes the body's part from the front of `input`; returns the rest.
-    pub(super) fn take<'a>(&mut self, mut input: &'a [u8]) -> Result<&'a [u8], Fault> {
+    pub(super) fn take<'a>(&mut self, mut input: &'a [u8], pool: &Pool) -> Result<&'a [u8], Fault> {
         while !self.ended && !input.is_empty() {
-            input = &input[self.received.take(input)..];
+            input = &input[self.received.take(input, pool)..];
             if self.received.remaining() > 0 {
                 break;
             }
@@ -60,8 +60,8 @@ impl Body {
         Ok(())
     }
 
-    pub(super) fn lend(&mut self) -> Option<Loan> {
-        self.received.lend()
+    pub(super) fn lend(&mut self, pool: &Pool) -> Option<Loan> {
+        self.received.lend(pool)
     }
 
     pub(super) fn repay(&mut self, buffer: PooledBuf) -> usize {

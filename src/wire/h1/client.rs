@@ -63,7 +63,6 @@ impl H1Client {
     fn begin<'a>(
         &mut self,
         whole: WholeHead<'a, ResponseHead>,
-        cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<&'a [u8], WireError> {
         let WholeHead { head, bytes, rest } = whole;
@@ -87,7 +86,7 @@ impl H1Client {
                 Ok(rest)
             }
             _ => {
-                self.stage = Stage::Body(refusal, Body::new(framing, limit, cx.pool));
+                self.stage = Stage::Body(refusal, Body::new(framing, limit));
                 Ok(rest)
             }
         }
@@ -163,21 +162,21 @@ impl Client for H1Client {
             input = match &mut self.stage {
                 Stage::Head(reader) => {
                     match reader.read(input, &self.limits, cx.pool).map_err(broken)? {
-                        Some(whole) => self.begin(whole, cx, sink)?,
+                        Some(whole) => self.begin(whole, sink)?,
                         None => &[],
                     }
                 }
-                Stage::Body(_, body) => body.take(input).map_err(broken)?,
+                Stage::Body(_, body) => body.take(input, cx.pool).map_err(broken)?,
             };
             self.deliver_if_whole(sink);
         }
         Ok(())
     }
 
-    fn lend(&mut self, _pool: &Pool) -> Option<Loan> {
+    fn lend(&mut self, pool: &Pool) -> Option<Loan> {
         match &mut self.stage {
             Stage::Head(_) => None,
-            Stage::Body(_, body) => body.lend(),
+            Stage::Body(_, body) => body.lend(pool),
         }
     }
 

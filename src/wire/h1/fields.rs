@@ -196,7 +196,7 @@ pub(super) fn is_token(byte: u8) -> bool {
 }
 
 /// Byte of a Host (RFC 3986 section 3.2.2).
-fn is_host(byte: u8) -> bool {
+pub(super) fn is_host(byte: u8) -> bool {
     const HOST: [bool; 256] = letters_digits_and(b"-._~%!$&'()*+;=[]:");
     HOST[usize::from(byte)]
 }

@@ -14,7 +14,7 @@ use std::ops::Range;
 use http::StatusCode;
 use memchr::memchr;
 
-use super::fields::{Fault, Fields, Framing, bad, is_token, is_value};
+use super::fields::{Fault, Fields, Framing, bad, is_host, is_token, is_value};
 use crate::wire::buffers::{Pool, PooledBuf};
 use crate::wire::limits::Limits;
 use crate::wire::response::Received;
@@ -258,7 +258,8 @@ impl RequestHead {
     }
 }
 
-/// Finds the path of `http://host/path`; the last slash of the scheme stands for an empty path.
+/// Finds the path of `http://host/path`; the last slash of the scheme stands for an empty path. The
+/// host has no user before it (RFC 9110 section 4.2.4).
 fn absolute_path(target: &[u8]) -> Option<Range<usize>> {
     let schemes: [&[u8]; 2] = [b"http://", b"https://"];
     let is_prefix = |scheme: &&[u8]| {
@@ -267,8 +268,9 @@ fn absolute_path(target: &[u8]) -> Option<Range<usize>> {
     let start = schemes.into_iter().find(is_prefix)?.len();
     let authority = target[start..].iter().take_while(|byte| !b"/?".contains(byte)).count();
     let end = start + authority;
+    let is_valid = authority > 0 && target[start..end].iter().all(|byte| is_host(*byte));
     match target.get(end) {
-        _ if authority == 0 => None,
+        _ if !is_valid => None,
         Some(b'/') => Some(end..target.len()),
         _ => Some(start - 1..start),
     }

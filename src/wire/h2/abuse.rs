@@ -16,7 +16,7 @@ use std::time::Instant;
 use super::STREAMS_MAX;
 use super::error::Fault;
 use crate::wire::grpc::{Code, Status};
-use crate::wire::{Limit, LimitCounts};
+use crate::wire::{Limit, WorkerCounts};
 
 /// All calls of a client may be cancelled at once, by one deadline.
 pub(crate) const RESETS_BURST: u32 = STREAMS_MAX;
@@ -32,18 +32,22 @@ pub(crate) const DATA_OVERHEAD_MAX: usize = 2 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Charge(usize);
 
-/// Counts of one connection. `data_overhead` is the sum of all charges not refunded.
-#[derive(Debug, Default)]
+/// Sums of one connection. `data_overhead` is the sum of all charges not refunded.
+#[derive(Debug)]
 pub(crate) struct AbuseLimits {
     resets: f64,
     reset_at: Option<Instant>,
     control_frames: u32,
     data_overhead: usize,
-    /// Includes limits that other files check.
-    pub(crate) counts: LimitCounts,
+    /// WorkerCounts of the worker, which include limits that other files check.
+    pub(crate) counts: &'static WorkerCounts,
 }
 
 impl AbuseLimits {
+    pub(crate) fn new(counts: &'static WorkerCounts) -> AbuseLimits {
+        AbuseLimits { resets: 0.0, reset_at: None, control_frames: 0, data_overhead: 0, counts }
+    }
+
     pub(crate) fn reset(&mut self, now: Instant) -> Result<(), Fault> {
         let quiet = self.reset_at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
         self.reset_at = Some(now);
@@ -105,7 +109,7 @@ mod tests {
 
     #[test]
     fn resets_are_forgotten_with_time() {
-        let (mut abuse, start) = (AbuseLimits::default(), Instant::now());
+        let (mut abuse, start) = (AbuseLimits::new(WorkerCounts::unread()), Instant::now());
         (0..RESETS_BURST).for_each(|_| abuse.reset(start).unwrap());
         assert!(abuse.reset(start).is_err());
         let later = start + Duration::from_secs(1);
@@ -115,7 +119,7 @@ mod tests {
 
     #[test]
     fn control_frames_are_forgotten_once_sent() {
-        let mut abuse = AbuseLimits::default();
+        let mut abuse = AbuseLimits::new(WorkerCounts::unread());
         for _ in 0..3 {
             (0..CONTROL_FRAMES_MAX).for_each(|_| abuse.control_frame().unwrap());
             abuse.flushed();
@@ -126,7 +130,7 @@ mod tests {
 
     #[test]
     fn small_data_is_charged_until_its_message_is_complete() {
-        let (mut abuse, mut charge) = (AbuseLimits::default(), Charge::default());
+        let (mut abuse, mut charge) = (AbuseLimits::new(WorkerCounts::unread()), Charge::default());
         assert_eq!(abuse.data(DATA_BYTES_FREE, &mut charge), Ok(()));
         assert_eq!(charge.0, 0);
         for _ in 0..10 {

@@ -26,7 +26,7 @@ mod client;
 mod connection;
 mod error;
 mod flow;
-mod frame;
+pub(crate) mod frame;
 mod hpack;
 mod server;
 mod settings;

@@ -1,4 +1,4 @@
-//! Tests of the reactor on a simulated kernel.
+//! Tests of the reactor and the ring on a simulated kernel.
 
-mod reactor;
 mod sim;
+mod simulation;

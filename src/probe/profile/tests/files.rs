@@ -110,6 +110,19 @@ fn a_program_that_was_deleted_and_replaced_is_found_through_its_mapping() {
 }
 
 #[test]
+fn the_running_program_is_own_whatever_its_name() {
+    let own = own_mapping(std::process::id()).unwrap();
+    let name = own.path.file_name().unwrap().to_string_lossy();
+    assert!(!["ndecho", "uring-server", "tonic-server"].contains(&&*name), "{name}");
+    let here = until_some as fn(fn() -> Option<()>) as usize as u64;
+    let (module, _) = Module::open(&own);
+    let frames = module.frames(here);
+    let is_own =
+        |frame: &Frame| matches!(&frame.place, Place::Source { name, .. } if name == "ndecho");
+    assert!(frames.iter().any(is_own), "{frames:?}");
+}
+
+#[test]
 fn a_program_is_read_once_for_all_profiles() {
     let own = own_mapping(std::process::id()).unwrap();
     let first = program_file::find(&own).unwrap();

@@ -143,6 +143,47 @@ fn a_new_crate_is_one_line_and_an_unknown_layer_an_error() {
     );
 }
 
+/// Returns what a pattern with braces stands for: `a{b,c}` for `ab` and `ac`.
+fn alternatives(pattern: &str) -> Vec<String> {
+    let Some(open) = pattern.find('{') else { return vec![pattern.to_owned()] };
+    let (mut depth, mut cuts) = (0, vec![open]);
+    for (at, letter) in pattern.char_indices().skip_while(|(at, _)| *at < open) {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 || depth == 1 && letter == ',' {
+            cuts.push(at);
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    let (before, after) = (&pattern[..open], &pattern[cuts[cuts.len() - 1] + 1..]);
+    let parts = cuts.windows(2).map(|cut| &pattern[cut[0] + 1..cut[1]]);
+    parts.flat_map(|part| alternatives(&format!("{before}{part}{after}"))).collect()
+}
+
+#[test]
+fn each_rule_of_our_own_files_names_a_file() {
+    assert_eq!(alternatives("a/{b,c{d,}}e"), ["a/be", "a/cde", "a/ce"]);
+    let rules: toml::Table = include_str!("../rules.toml").parse().expect("it is TOML");
+    let own = |rule: &&toml::Value| rule["crate"].as_str() == Some("ndecho");
+    let rules = rules["source"].as_array().expect("a list").iter().filter(own);
+    let paths = rules.filter_map(|rule| rule["path"].as_str()).flat_map(alternatives);
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for path in paths {
+        let (exact, stem) = (root.join(&path), path.split('*').next().unwrap_or_default());
+        // With a last part, a path that ends in a slash has its folder as parent.
+        let folder = root.join(format!("{stem}_")).parent().expect("below the root").to_owned();
+        let begins = |file: std::fs::DirEntry| file.path().to_string_lossy().contains(stem);
+        let mut files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let is_there = if path.contains('*') { files.any(begins) } else { exact.exists() };
+        assert!(is_there, "no file of this crate is {path}");
+    }
+}
+
 #[test]
 fn labels_have_no_generic_arguments() {
     assert_eq!(plain("poll<F: Fn(u8) -> u8, tower::Oneshot<A>>"), "poll");

@@ -200,6 +200,15 @@ fn margin(run: &Run, question: &Question, decision: &Decision<'_>) -> String {
             if question.array.bytes > LARGE_BYTES_MIN { "10m" } else { "3m" }
         );
     }
+    let is_apart = |row: &Candidate<'_>| {
+        row.name != chosen.name && row.to_cheapest.is_none() && row.objection.is_none()
+    };
+    if equals.is_empty() && decision.next().is_none() && decision.rows.iter().any(is_apart) {
+        return "unknown: the other servers were never launched together with the cheapest one, \
+                since the memory does not hold all of them at the same time, so there is no ratio \
+                with an interval. The table has their costs."
+            .to_owned();
+    }
     if !equals.is_empty() {
         let names: Vec<String> = equals.iter().map(|row| describe(row)).collect();
         let ratio = chosen.to_cheapest.map_or_else(String::new, |ratio| {

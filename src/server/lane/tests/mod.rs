@@ -20,7 +20,9 @@ fn every_lane_runs_and_has_a_name_of_its_own() {
         assert!(specs.iter().any(|spec| is_its(&spec)), "{protocol} has no lane");
     }
     for spec in specs {
-        let mut lane = spec.prepare().unwrap_or_else(|error| panic!("{spec}: {error}"));
+        let mut lane = spec
+            .prepare(InjectedDelay::default())
+            .unwrap_or_else(|error| panic!("{spec}: {error}"));
         counted(&mut lane).unwrap_or_else(|error| panic!("{spec}: {error}"));
     }
 }

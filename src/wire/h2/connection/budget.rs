@@ -64,6 +64,11 @@ impl ReceiveBudget {
         self.arriving_bytes -= std::mem::take(reservation).0;
     }
 
+    /// Returns true while a message is arriving.
+    pub(super) fn is_receiving(&self) -> bool {
+        self.arriving_bytes > 0
+    }
+
     /// Returns the increment to grant, unless the peer leaves `waiting_bytes` of responses unread.
     #[inline]
     pub(super) fn window_update(&mut self, waiting_bytes: usize) -> Option<u32> {

@@ -16,6 +16,7 @@ use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::frame::{
     self, END_HEADERS, END_STREAM, FrameHead, HEAD_BYTES, Kind, PADDED, padding,
 };
+use crate::wire::handler::NO_MEMORY;
 use crate::wire::{Context, Limit, Pace};
 
 #[derive(Clone, Copy, Debug)]
@@ -208,6 +209,9 @@ impl<T: Default> Connection<T> {
         cx: &mut Context<'_>,
     ) -> Option<Event<'i, T>> {
         let stream = self.streams.get(frame.stream)?;
+        if cx.pool.refuses_body() {
+            return Some(Event::Refused { stream: frame.stream, status: no_memory() });
+        }
         stream.inbound.widen(announced + PREFIX_BYTES);
         match self.receive.reserve(announced, &mut stream.inbound.reservation) {
             Ok(()) => {
@@ -246,6 +250,11 @@ impl<T: Default> Connection<T> {
             cx.out.copy(&frame::window_update(id, increment), cx.pool);
         }
     }
+}
+
+/// Makes the status of a call whose message finds no memory.
+pub(crate) fn no_memory() -> Status {
+    Status::new(Code::ResourceExhausted, NO_MEMORY)
 }
 
 impl<T> Stream<T> {

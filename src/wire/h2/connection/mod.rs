@@ -32,11 +32,11 @@ use super::hpack::Decoder;
 use super::settings::{Settings, WINDOW_DEFAULT};
 use super::{CONTROL_BYTES_MAX, HEAD_BYTES_FATAL_FACTOR};
 use crate::wire::progress::Progress;
-use crate::wire::{Context, Limit, Limits, PooledBuf};
+use crate::wire::{Charge, Context, Limit, Limits, Pool, PooledBuf};
 
 mod budget;
 mod control;
-mod data;
+pub(crate) mod data;
 pub(crate) mod errors;
 pub(crate) mod event;
 mod headers;
@@ -74,12 +74,15 @@ pub(crate) struct Connection<T> {
     open_loan: Option<OpenLoan>,
     settings_seen: bool,
     finished: bool,
+    /// Memory of many streams.
+    streams_charge: Option<Charge>,
 }
 
 impl<T: Default> Connection<T> {
     /// Makes a client, whose server may send `window` bytes beyond each stream's allowance.
     pub(crate) fn client(limits: Rc<Limits>, ours: Settings, window: u32) -> Connection<T> {
         Connection {
+            abuse: AbuseLimits::new(limits.counts),
             limits,
             ours,
             peer: Settings::default(),
@@ -87,7 +90,6 @@ impl<T: Default> Connection<T> {
             streams: StreamTable::default(),
             history: StreamHistory::default(),
             send: SendQueue::new(WINDOW_DEFAULT),
-            abuse: AbuseLimits::default(),
             receive: ReceiveBudget::new(window, usize::MAX),
             stage: Stage::Head,
             begun: 0,
@@ -96,6 +98,7 @@ impl<T: Default> Connection<T> {
             open_loan: None,
             settings_seen: false,
             finished: false,
+            streams_charge: None,
         }
     }
 
@@ -363,6 +366,25 @@ impl<T: Default> Connection<T> {
     pub(crate) fn send_next(&mut self, cx: &mut Context<'_>) -> Option<u32> {
         let pace = self.limits.window_pace();
         self.send.send(&mut self.streams, self.peer.max_frame_size as usize, pace, cx)
+    }
+
+    /// Returns true while messages wait for a window.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.send.waiting_bytes() > 0
+    }
+
+    /// Counts the memory of all streams.
+    pub(crate) fn charge_streams(&mut self, pool: &Pool) {
+        let bytes = self.streams.bytes();
+        self.streams_charge.get_or_insert_with(|| pool.charge()).set(bytes);
+    }
+
+    /// Returns true if the next input belongs to a message that is kept. Between two frames it may
+    /// also open a window for responses that wait.
+    pub(crate) fn is_gathering(&self) -> bool {
+        let is_inside = matches!(&self.stage, Stage::Data(frame) if !frame.is_complete());
+        let may_stop = is_inside || self.send.waiting_bytes() == 0;
+        may_stop && self.receive.is_receiving()
     }
 
     pub(crate) fn has_peer_settings(&self) -> bool {

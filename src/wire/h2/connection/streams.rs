@@ -86,6 +86,12 @@ impl<T: Default> StreamTable<T> {
         self.slots.capacity()
     }
 
+    /// Returns the memory of the table.
+    pub(crate) fn bytes(&self) -> usize {
+        let streams = self.slots.capacity() * size_of::<Stream<T>>();
+        streams + size_of_val(self.free.as_slice()) + size_of_val(self.table.as_slice())
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream<T>> {
         self.slots.iter_mut().filter(|stream| stream.state != State::Idle)
     }

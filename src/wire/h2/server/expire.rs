@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::H2;
 use super::state::RequestState;
-use super::timeouts::{STREAMS_KEPT, TRIM_TIME, due};
+use super::timeouts::{self, STREAMS_KEPT, TRIM_TIME};
 use crate::wire::grpc::{Code, Status};
 use crate::wire::h2::PROTOCOL;
 use crate::wire::h2::error::{ErrorCode, Fault};
@@ -58,15 +58,20 @@ impl<H: Handler> H2<H> {
     fn sweep(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         self.timeouts.begin_sweep();
         self.connection.streams.trim();
+        self.connection.charge_streams(cx.pool);
         self.connection.send.shrink_to(STREAMS_KEPT);
         for id in self.connection.streams.ids() {
             let Some(stream) = self.connection.streams.get(id) else { continue };
-            let due = due(stream);
-            if due > cx.now {
+            let due = timeouts::due(stream);
+            if due.is_none_or(|due| due > cx.now) {
                 self.timeouts.sweep_by(due);
             } else {
                 self.connection.abuse.own_frame();
                 self.end_late(id, cx)?;
+                // An answer may still wait for the peer's windows, for a time of its own.
+                if let Some(stream) = self.connection.streams.get(id) {
+                    self.timeouts.sweep_by(timeouts::due(stream));
+                }
             }
         }
         if self.connection.streams.capacity() > STREAMS_KEPT {
@@ -77,7 +82,7 @@ impl<H: Handler> H2<H> {
 
     fn end_late(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Some(stream) = self.connection.streams.get(id) else { return Ok(()) };
-        let counts = &mut self.connection.abuse.counts;
+        let counts = self.connection.abuse.counts;
         if stream.is_sending()
             || matches!(&stream.data.state, RequestState::Stream(call) if call.has_head)
         {

@@ -9,6 +9,8 @@
 //! not a call      HEADERS :status 4xx, content-type, content-length | DATA text, END_STREAM
 //! ```
 
+use http::StatusCode;
+
 use crate::wire::grpc::{self, Code, Status};
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
@@ -28,16 +30,20 @@ const TEXT_BYTES_MAX: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct TextResponse {
-    status: &'static str,
+    status: StatusCode,
     allow: &'static str,
     text: String,
     bodiless: bool,
 }
 
 impl TextResponse {
-    pub(super) fn new(status: &'static str, text: String, bodiless: bool) -> TextResponse {
-        let allow = if status == "405" { "POST" } else { "" };
+    pub(super) fn new(status: StatusCode, text: String, bodiless: bool) -> TextResponse {
+        let allow = if status == StatusCode::METHOD_NOT_ALLOWED { "POST" } else { "" };
         TextResponse { status, allow, text, bodiless }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// Writes the head; returns the text that follows it.
@@ -52,7 +58,7 @@ impl TextResponse {
         let flags = if self.bodiless { END_HEADERS | END_STREAM } else { END_HEADERS };
         cx.out.compose(AROUND_BYTES, cx.pool, |out| {
             write_headers(stream, flags, update, out, |block| {
-                write_literal(STATUS, b"", self.status.as_bytes(), block);
+                write_literal(STATUS, b"", self.status.as_str().as_bytes(), block);
                 write_literal(CONTENT_TYPE, b"", PLAIN_TEXT.as_bytes(), block);
                 write_literal(CONTENT_LENGTH, b"", length.as_bytes(), block);
                 if !self.allow.is_empty() {
@@ -64,7 +70,7 @@ impl TextResponse {
             return None;
         }
         let mut outgoing = Outgoing::new(b"");
-        outgoing.push(Slice::from(text));
+        outgoing.push(Slice::from(cx.pool.adopt(text)));
         Some(outgoing)
     }
 }

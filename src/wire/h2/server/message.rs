@@ -12,7 +12,7 @@ use super::frames::{AROUND_BYTES, Extras, OK_TRAILERS, ok_trailers, write_ok_hea
 use crate::wire::grpc::{self, PREFIX_BYTES, Status};
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{HEAD_BYTES, Kind, head_bytes, put_stream};
-use crate::wire::{Context, Refused, Response, Slice};
+use crate::wire::{Context, EndedJob, Pool, PooledBuf, Refused, Response, Slice};
 
 /// Stream of a response, and the bytes of DATA that may be sent now.
 #[derive(Clone, Copy, Debug)]
@@ -92,29 +92,33 @@ impl MessageWriter {
                 Unsent::Failed(status) => Err(status),
                 Unsent::Held(message) => {
                     let mut outgoing = Outgoing::new(OK_TRAILERS);
-                    outgoing.push(Slice::from(message));
+                    outgoing.push(Slice::from(cx.pool.adopt(message)));
                     Ok(Written::Held(outgoing))
                 }
             },
         }
     }
 
-    /// Answers a long message in a buffer of its own; the payload stays in the request's.
-    pub(super) fn write_long(
+    /// Makes the buffer for the answer to a long message; [`MessageWriter::end_long`] takes it.
+    pub(super) fn begin_long(&self, pool: &Pool) -> PooledBuf {
+        // The length of the previous answer, whose buffer may have no byte more.
+        let mut answer = pool.take(self.long_answer_bytes.max(AROUND_BYTES));
+        answer.extend_from_slice(&[0; PREFIX_BYTES]);
+        answer
+    }
+
+    /// Writes the answer to a long message, which has a buffer of its own; the payload stays in the
+    /// request's.
+    pub(super) fn end_long(
         &mut self,
         terms: Terms,
-        message: Slice,
+        EndedJob { message, answer: mut edge, response }: EndedJob,
         cx: &mut Context<'_>,
-        answer: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Response, Refused>,
     ) -> Result<Outgoing, Status> {
         let advertise = !std::mem::replace(&mut self.advertised, true);
         let extras = Extras { advertise, update: terms.update };
-        // The length of the previous answer, whose buffer may have no byte more.
-        let mut edge = cx.pool.take(self.long_answer_bytes.max(AROUND_BYTES));
-        edge.extend_from_slice(&[0; PREFIX_BYTES]);
-        let answered = answer(message.as_ref(), &mut edge);
         self.long_answer_bytes = edge.len();
-        let reply = answered?;
+        let reply = response?;
         let prefix = grpc::prefix_of(edge.len() - PREFIX_BYTES + reply.payload.len())?;
         edge[..PREFIX_BYTES].copy_from_slice(&prefix);
         cx.out.compose(AROUND_BYTES, cx.pool, |out| {
@@ -123,10 +127,20 @@ impl MessageWriter {
         let mut outgoing = Outgoing::new(OK_TRAILERS);
         let mut edge = Slice::from(edge);
         outgoing.push(edge.split_to(PREFIX_BYTES + reply.head_len));
-        outgoing.push(message.narrow(reply.payload));
+        outgoing.push(payload(message, reply.payload, cx));
         outgoing.push(edge);
         Ok(outgoing)
     }
+}
+
+/// Takes the payload out of its message, with a copy if the message's buffer is too large.
+fn payload(message: Slice, range: Range<usize>, cx: &Context<'_>) -> Slice {
+    if message.is_worth_sharing(&range) {
+        return message.narrow(range);
+    }
+    let mut copy = cx.pool.take(range.len());
+    copy.extend_from_slice(&message.as_ref()[range]);
+    Slice::from(copy)
 }
 
 /// HEADERS, the head of a DATA frame and the message's prefix, copied into the next response.

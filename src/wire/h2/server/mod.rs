@@ -3,11 +3,13 @@
 //! ```text
 //! Headers ──▶ request.rs ─┬─ all of the message follows in the input ─▶ response.rs ─▶ Handler
 //!                         └─ else: a stream ─┬─ Content, StreamEnded ─▶ response.rs ─▶ Handler
+//!                                            │                   └ long: jobs.rs ─▶ another thread
 //!                                            └─ Message, StreamEnded ─▶ stream.rs ───▶ Call
 //! responses ▶ message.rs, frames.rs
 //! time ─────▶ expire.rs (timeouts.rs, shutdown.rs)
 //! ```
-//! The half answers each event before the next: responses leave in the order of requests' ends.
+//! The half answers each event before the next: responses leave in the order of requests' ends,
+//! except for those of jobs.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -19,21 +21,19 @@ use self::state::Request;
 use self::timeouts::Timeouts;
 use super::connection::Connection;
 use super::connection::event::Event;
-use super::error::Fault;
+use super::error::{ErrorCode, Fault};
 use super::frame;
 use super::settings::{Settings, WINDOW_DEFAULT};
 use super::{
-    CONNECTION_WINDOW, FRAME_BYTES_MAX, MESSAGES_BYTES_MAX_FACTOR, PROTOCOL, STREAM_WINDOW,
-    STREAMS_MAX,
+    CONNECTION_WINDOW, FRAME_BYTES_MAX, MESSAGES_BYTES_MAX_FACTOR, STREAM_WINDOW, STREAMS_MAX,
 };
-use crate::wire::{
-    Context, Handler, LimitCounts, Limits, Loan, Machine, Pool, PooledBuf, WireError,
-};
+use crate::wire::{Context, Handler, Limits, Loan, Machine, Pool, PooledBuf, WireError};
 
 mod expire;
 mod frames;
 pub(crate) mod head;
 mod heads;
+mod jobs;
 mod message;
 mod request;
 mod response;
@@ -51,6 +51,10 @@ pub struct H2<H: Handler> {
     shutdown: Shutdown,
     timeouts: Timeouts,
     paused: Vec<u32>,
+    /// Streams whose messages are worked on elsewhere; some may be gone.
+    working: Vec<u32>,
+    /// The peer has ended its side while jobs are running.
+    has_ended: bool,
 }
 
 impl<H: Handler> H2<H> {
@@ -63,6 +67,7 @@ impl<H: Handler> H2<H> {
             ..Settings::default()
         };
         let messages_bytes_max = limits.body_bytes_max.saturating_mul(MESSAGES_BYTES_MAX_FACTOR);
+        let messages_bytes_max = messages_bytes_max.min(limits.connection_bytes_max);
         H2 {
             connection: Connection::server(limits, ours, CONNECTION_WINDOW, messages_bytes_max),
             handler,
@@ -71,6 +76,8 @@ impl<H: Handler> H2<H> {
             shutdown: Shutdown::Running,
             timeouts: Timeouts::default(),
             paused: Vec::new(),
+            working: Vec::new(),
+            has_ended: false,
         }
     }
 
@@ -99,6 +106,7 @@ impl<H: Handler> H2<H> {
                 Err(fault) => Err(fault),
             };
         }
+        self.timeouts.calls(self.connection.history.last(), cx.now);
         let cut = self.connection.is_inside_head().then(|| self.connection.begun());
         self.timeouts.input(cut, cx.now);
         self.connection.grant(cx);
@@ -145,6 +153,7 @@ impl<H: Handler> Machine for H2<H> {
         cx.out.copy(&settings, cx.pool);
         cx.out.copy(&grant, cx.pool);
         self.timeouts.input(Some(self.connection.begun()), cx.now);
+        self.timeouts.calls(0, cx.now);
         self.timeouts.sends(true);
         Ok(())
     }
@@ -162,6 +171,14 @@ impl<H: Handler> Machine for H2<H> {
         self.run(repaid, &[], cx)
     }
 
+    fn jobs_ended(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.end_jobs(cx).map_err(|fault| self.connection.abort(fault, cx))?;
+        self.connection.grant(cx);
+        self.timeouts.sends(!cx.out.is_empty());
+        self.finish_shutdown();
+        if self.has_ended { self.end_input() } else { Ok(()) }
+    }
+
     fn flushed(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.connection.abuse.flushed();
         self.timeouts.flushed(cx.now);
@@ -174,9 +191,7 @@ impl<H: Handler> Machine for H2<H> {
     }
 
     fn end(&mut self, _: &mut Context<'_>) -> Result<(), WireError> {
-        let quiet = self.connection.is_between_frames() && self.connection.streams.is_empty();
-        self.connection.finish();
-        if quiet { Ok(()) } else { Err(WireError::truncated(PROTOCOL)) }
+        self.end_input()
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) {
@@ -203,12 +218,25 @@ impl<H: Handler> Machine for H2<H> {
         self.connection.streams.iter_mut().for_each(|stream| stream.progress.pause(time));
     }
 
-    fn finished(&self) -> bool {
-        self.connection.is_finished()
+    fn is_gathering(&self) -> bool {
+        self.connection.is_gathering()
     }
 
-    fn limits(&self) -> LimitCounts {
-        self.connection.abuse.counts
+    fn idle_since(&self) -> Option<Instant> {
+        let is_idle = self.connection.is_between_frames() && self.connection.streams.is_empty();
+        self.timeouts.called_at().filter(|_| is_idle)
+    }
+
+    fn restrict(&mut self) {
+        self.handler.restrict();
+    }
+
+    fn retire(&mut self, cx: &mut Context<'_>) {
+        self.connection.go_away(ErrorCode::NoError, "another connection needs the place", cx);
+    }
+
+    fn finished(&self) -> bool {
+        self.connection.is_finished()
     }
 }
 

@@ -10,13 +10,16 @@
 //! ```
 //! RFC 9113 section 8.1; `doc/PROTOCOL-HTTP2.md` of the gRPC project.
 
+use http::StatusCode;
+
 use super::H2;
-use super::frames::{self, TextResponse};
+use super::frames::TextResponse;
 use super::head::Method;
 use super::shutdown::Shutdown;
 use super::state::{Request, RequestState, StreamCall};
 use super::timeouts::{STREAMS_KEPT, TRIM_TIME, due};
 use crate::wire::grpc::{Code, MessageReader, Status};
+use crate::wire::h2::connection::data::no_memory;
 use crate::wire::h2::connection::event::HeaderBlock;
 use crate::wire::h2::connection::history::GoneStream;
 use crate::wire::h2::connection::inbound::WRONG_LENGTH;
@@ -136,14 +139,16 @@ impl<H: Handler> H2<H> {
             let limits = &self.connection.limits;
             let (bytes_max, fields_max) = (limits.head_bytes_max, limits.head_fields_max);
             self.connection.abuse.counts.hit(Limit::Head);
-            return text("431", format!("over {bytes_max} bytes or {fields_max} fields of header"));
+            let over = format!("over {bytes_max} bytes or {fields_max} fields of header");
+            return text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, over);
         }
         if head.method() != Method::Post {
-            return text("405", "gRPC calls are POST".to_owned());
+            return text(StatusCode::METHOD_NOT_ALLOWED, "gRPC calls are POST".to_owned());
         }
         if !head.is_grpc() {
             let got = String::from_utf8_lossy(&head.content_type);
-            return text("415", format!("content type {got:?} is not application/grpc"));
+            let why = format!("content type {got:?} is not application/grpc");
+            return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
         }
         let path_len = memchr::memchr(b'?', &head.path).unwrap_or(head.path.len());
         let seen = Head {
@@ -182,7 +187,7 @@ impl<H: Handler> H2<H> {
             Ok(_) => Status::new(Code::Internal, "the call carries no message"),
             Err(status) => status,
         };
-        frames::send_status(id, &status, self.connection.send.take_table_update(), cx);
+        self.refuse(id, &status, cx);
         Ok(())
     }
 
@@ -192,14 +197,15 @@ impl<H: Handler> H2<H> {
         state: Result<RequestState, Status>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
+        let is_kept = matches!(state, Ok(RequestState::Call(_) | RequestState::Stream(_)));
+        let state = if is_kept && cx.pool.refuses_body() { Err(no_memory()) } else { state };
         match state {
             Ok(state) => {
                 self.open(id, state, false, cx);
                 Ok(())
             }
             Err(status) => {
-                let update = self.connection.send.take_table_update();
-                frames::send_status(id, &status, update, cx);
+                self.refuse(id, &status, cx);
                 self.connection.reset(id, ErrorCode::NoError, cx)
             }
         }
@@ -213,7 +219,9 @@ impl<H: Handler> H2<H> {
     #[inline]
     fn open(&mut self, id: u32, state: RequestState, is_ended: bool, cx: &Context<'_>) {
         let (head, limits) = (self.heads.latest(), &self.connection.limits);
-        let deadline = head.timeout.and_then(|timeout| cx.now.checked_add(timeout));
+        let is_text = matches!(state, RequestState::Text(_));
+        let timeout = head.timeout.filter(|_| !is_text);
+        let deadline = timeout.and_then(|timeout| cx.now.checked_add(timeout));
         let progress = Progress::start(limits.body_pace(), cx.now);
         let stream = self.connection.streams.open(id, progress);
         stream.outbound.open(self.connection.peer.initial_window_size);
@@ -221,7 +229,6 @@ impl<H: Handler> H2<H> {
             stream.inbound.open(STREAM_WINDOW, None, None);
             stream.state.receive_end();
         } else {
-            let is_text = matches!(state, RequestState::Text(_));
             let message =
                 (!is_text).then(|| MessageReader::new(limits.body_bytes_max, head.encoded()));
             stream.inbound.open(STREAM_WINDOW, head.content_length(), message);
@@ -231,6 +238,7 @@ impl<H: Handler> H2<H> {
         self.timeouts.sweep_by(due(stream));
         if self.connection.streams.capacity() > STREAMS_KEPT {
             self.timeouts.sweep_by(cx.now + TRIM_TIME);
+            self.connection.charge_streams(cx.pool);
         }
     }
 }

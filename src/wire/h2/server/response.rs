@@ -12,7 +12,7 @@ use crate::wire::h2::REFUSED_CONTENT_MAX;
 use crate::wire::h2::connection::inbound::WRONG_LENGTH;
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::error::{ErrorCode, Fault};
-use crate::wire::{Context, Handler, OWN_BYTES_MIN, PooledBuf, Route, Slice};
+use crate::wire::{Context, EndedJob, Handler, OWN_BYTES_MIN, PooledBuf, Route, Slice};
 
 impl<H: Handler> H2<H> {
     /// Answers a request without a stream; the input holds all of `content`.
@@ -37,7 +37,9 @@ impl<H: Handler> H2<H> {
                 self.answer(id, route, content, head.encoded(), window, cx)
             }
             Ok(RequestState::Text(response)) => return self.send_text_inline(id, *response, cx),
-            Ok(RequestState::Stream(_) | RequestState::Answered) => return Ok(()),
+            Ok(RequestState::Stream(_) | RequestState::Working(_) | RequestState::Answered) => {
+                return Ok(());
+            }
             Err(status) => Err(status),
         };
         match written {
@@ -50,8 +52,7 @@ impl<H: Handler> H2<H> {
                 self.send(id, message, cx)
             }
             Err(status) => {
-                let update = self.connection.send.take_table_update();
-                frames::send_status(id, &status, update, cx);
+                self.refuse(id, &status, cx);
                 Ok(())
             }
         }
@@ -84,7 +85,7 @@ impl<H: Handler> H2<H> {
             RequestState::Call(route) => route,
             RequestState::Text(response) => return self.send_text(id, *response, cx),
             RequestState::Stream(call) => return self.end_call(id, call, cx),
-            RequestState::Answered => return Ok(()),
+            RequestState::Working(_) | RequestState::Answered => return Ok(()),
         };
         let Some(message) = self.connection.take_message(id) else { return Ok(()) };
         match message.finish() {
@@ -121,7 +122,7 @@ impl<H: Handler> H2<H> {
 
     /// Notes that a written head has told of the table's size.
     #[inline]
-    fn note_update<T>(&mut self, terms: Terms, written: &Result<T, Status>) {
+    pub(super) fn note_update<T>(&mut self, terms: Terms, written: &Result<T, Status>) {
         if terms.update && written.is_ok() {
             self.connection.send.take_table_update();
         }
@@ -134,20 +135,27 @@ impl<H: Handler> H2<H> {
         message: Slice,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
+        if let Some(work) = self.handler.long_work(route, message.as_ref()) {
+            self.start_job(id, work, message, cx);
+            return Ok(());
+        }
         let window = self.connection.streams.get(id).map_or(0, |stream| stream.send_window());
         let terms = self.terms(id, window);
         let handler = &mut self.handler;
-        let answer = |message: &[u8], out: &mut Vec<u8>| handler.answer(route, message, out);
         let written = if message.len() < OWN_BYTES_MIN {
+            let answer = |message: &[u8], out: &mut Vec<u8>| handler.answer(route, message, out);
             self.messages.write_short(terms, message.as_ref(), cx, answer)
         } else {
-            self.messages.write_long(terms, message, cx, answer).map(Written::Held)
+            let mut answer = self.messages.begin_long(cx.pool);
+            let response = handler.answer(route, message.as_ref(), &mut answer);
+            let ended = EndedJob { message, answer, response };
+            self.messages.end_long(terms, ended, cx).map(Written::Held)
         };
         self.note_update(terms, &written);
         self.settle(id, written, cx)
     }
 
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         id: u32,
         written: Result<Written, Status>,
@@ -164,7 +172,7 @@ impl<H: Handler> H2<H> {
     }
 
     #[inline]
-    fn terms(&self, stream: u32, window: usize) -> Terms {
+    pub(super) fn terms(&self, stream: u32, window: usize) -> Terms {
         let frame_bytes_max = self.connection.peer.max_frame_size as usize;
         Terms {
             stream,
@@ -180,11 +188,23 @@ impl<H: Handler> H2<H> {
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         if self.has_head(id) {
-            let trailers = frames::status_trailers(status).into();
+            let trailers = self.refusal_trailers(status).into();
             return self.finish_call(id, PooledBuf::default(), trailers, cx);
         }
-        frames::send_status(id, status, self.connection.send.take_table_update(), cx);
+        self.refuse(id, status, cx);
         self.close(id, cx)
+    }
+
+    /// Sends a status as the whole response.
+    pub(super) fn refuse(&mut self, id: u32, status: &Status, cx: &mut Context<'_>) {
+        self.connection.limits.counts.refused_call(status.code);
+        frames::send_status(id, status, self.connection.send.take_table_update(), cx);
+    }
+
+    /// Returns the end of a response that has begun.
+    pub(super) fn refusal_trailers(&self, status: &Status) -> Vec<u8> {
+        self.connection.limits.counts.refused_call(status.code);
+        frames::status_trailers(status)
     }
 
     /// Refuses a request that is not a call, once it exceeds a small request.
@@ -225,6 +245,7 @@ impl<H: Handler> H2<H> {
         response: TextResponse,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
+        self.connection.limits.counts.refused(response.status());
         match response.send_head(id, self.connection.send.take_table_update(), cx) {
             Some(content) => self.send(id, content, cx),
             None => self.close(id, cx),
@@ -239,6 +260,10 @@ impl<H: Handler> H2<H> {
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         while let Some(id) = self.connection.send_next(cx) {
             self.close(id, cx)?;
+        }
+        if self.connection.is_sending() {
+            // The streams may have been opened with a later deadline.
+            self.timeouts.sweep_by(cx.now + self.connection.limits.window_timeout);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use super::frames::TextResponse;
-use crate::wire::{Call, Route};
+use crate::wire::{Call, PendingJob, Route};
 
 #[derive(Debug, Default)]
 pub(super) struct Request {
@@ -19,6 +19,8 @@ pub(super) enum RequestState {
     /// Response that is sent once the content has ended.
     Text(Box<TextResponse>),
     Stream(Box<StreamCall>),
+    /// Call whose message is worked on elsewhere.
+    Working(Box<PendingJob>),
     #[default]
     Answered,
 }
@@ -35,6 +37,10 @@ impl fmt::Debug for StreamCall {
 }
 
 impl Request {
+    pub(super) fn is_working(&self) -> bool {
+        matches!(self.state, RequestState::Working(_))
+    }
+
     pub(super) fn is_late(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }

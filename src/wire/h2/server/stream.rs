@@ -123,7 +123,7 @@ impl<H: Handler> H2<H> {
         let EventReplies { bytes, is_finished, .. } = replies;
         match handled {
             Err(status) if call.has_head => {
-                let trailers = frames::status_trailers(&status).into();
+                let trailers = self.refusal_trailers(&status).into();
                 self.finish_call(id, bytes, trailers, cx)
             }
             Err(status) => self.fail(id, &status, cx),

@@ -31,6 +31,8 @@ pub(super) struct Timeouts {
     /// Start of the frame or header block that has not arrived in full, and its number.
     cut: Option<(Instant, u32)>,
     active_at: Option<Instant>,
+    /// Highest stream so far, and the time of its input.
+    called: Option<(u32, Instant)>,
     sweep_at: Option<Instant>,
     is_sending: bool,
 }
@@ -44,6 +46,19 @@ impl Timeouts {
             Some((since, same)) if same == cut => (since, cut),
             _ => (now, cut),
         });
+    }
+
+    /// Notes the highest stream after input.
+    #[inline]
+    pub(super) fn calls(&mut self, last: u32, now: Instant) {
+        if self.called.is_none_or(|(before, _)| before != last) {
+            self.called = Some((last, now));
+        }
+    }
+
+    /// Returns the time of the last new stream, or of the beginning.
+    pub(super) fn called_at(&self) -> Option<Instant> {
+        self.called.map(|(_, at)| at)
     }
 
     /// Notes output that [`Timeouts::flushed`] follows.
@@ -87,8 +102,10 @@ impl Timeouts {
         self.sweep_at
     }
 
-    pub(super) fn sweep_by(&mut self, due: Instant) {
-        self.sweep_at = Some(self.sweep_at.map_or(due, |at| at.min(due)));
+    pub(super) fn sweep_by(&mut self, due: impl Into<Option<Instant>>) {
+        if let Some(due) = due.into() {
+            self.sweep_at = Some(self.sweep_at.map_or(due, |at| at.min(due)));
+        }
     }
 
     pub(super) fn begin_sweep(&mut self) {
@@ -96,7 +113,12 @@ impl Timeouts {
     }
 }
 
-pub(super) fn due(stream: &Stream<Request>) -> Instant {
+/// Returns the time at which a stream is late. One that waits for its job has its own deadline
+/// only.
+pub(super) fn due(stream: &Stream<Request>) -> Option<Instant> {
+    if stream.data.is_working() {
+        return stream.data.deadline;
+    }
     let due = stream.progress.due();
-    stream.data.deadline.map_or(due, |deadline| deadline.min(due))
+    Some(stream.data.deadline.map_or(due, |deadline| deadline.min(due)))
 }

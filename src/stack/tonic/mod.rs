@@ -17,7 +17,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::serve::Listener as Accepts;
-use bytes::{Buf, BufMut, Bytes};
 use futures_util::stream::unfold;
 use http::header::CONTENT_TYPE;
 use hyper::body::Incoming;
@@ -29,9 +28,12 @@ use tonic::body::Body;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::Service;
 use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::HealthService;
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use crate::array::{ArrayView, DType, Shape};
@@ -41,13 +43,18 @@ use crate::generated::calculator_server::{CalculatorServer, SERVICE_NAME};
 use crate::generated_bytes::calculator_server as bytes_server;
 use crate::probe::injected_delay::{InjectedDelay, PlacedDelay};
 use crate::service::codecs::CodecSet;
-use crate::service::echo::{Echoed, echo_once};
 use crate::service::routes::{self, Target};
 use crate::stack::grpc::GRPC_TIMEOUT;
-use crate::stack::standalone::{Drained, Serving, Stack, serve_connections};
+use crate::stack::standalone::{Serving, Shutdown, Stack, serve_connections};
 use crate::stack::tuning;
-use crate::wire::{Limits, Refusal, Refused, grpc};
+use crate::wire::{Limits, Refusal, Refused, WorkerCounts, grpc};
 use crate::{generated, generated_bytes};
+
+mod codec;
+mod health;
+
+use codec::EchoCodec;
+use health::health;
 
 #[derive(Debug)]
 pub struct Tonic;
@@ -59,16 +66,16 @@ pub struct TonicTuned;
 pub struct TonicBest;
 
 impl Stack for Tonic {
-    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
+    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, shutdown: Shutdown) -> Serving
     where
         L: Accepts<Io: Connected>,
     {
-        serve(Server::builder(), listener, codecs, limits, drained)
+        serve(Server::builder(), listener, codecs, limits, shutdown)
     }
 }
 
 impl Stack for TonicTuned {
-    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
+    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, shutdown: Shutdown) -> Serving
     where
         L: Accepts<Io: Connected>,
     {
@@ -77,29 +84,34 @@ impl Stack for TonicTuned {
             .initial_connection_window_size(tuning::CONNECTION_WINDOW_BYTES)
             .max_frame_size(tuning::FRAME_BYTES_MAX)
             .max_concurrent_streams(tuning::STREAMS_MAX);
-        serve(server, listener, codecs, limits, drained)
+        serve(server, listener, codecs, limits, shutdown)
     }
 }
 
 impl Stack for TonicBest {
-    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, drained: Drained) -> Serving
+    fn serve<L>(listener: L, codecs: CodecSet, limits: Limits, shutdown: Shutdown) -> Serving
     where
         L: Accepts,
     {
-        let dispatch = Dispatch { is_best: true, ..Dispatch::new(codecs, limits.body_bytes_max) };
+        let dispatch = Dispatch { is_best: true, ..Dispatch::new(codecs, &limits) };
         let mut builder = http2::Builder::new(TokioExecutor::new());
         tuning::raise(&mut builder);
         builder.auto_date_header(false);
+        builder.max_header_list_size(tuning::head_bytes_max(&limits));
+        let (health, reporting) = health(&shutdown);
         let connect = move |stream| {
-            let dispatch = dispatch.clone();
+            let (dispatch, health) = (dispatch.clone(), health.clone());
             let respond = move |request: http::Request<Incoming>| {
                 let timeout = request.headers().get(GRPC_TIMEOUT);
                 let timeout = timeout.and_then(|value| grpc::parse_timeout(value.as_bytes()));
-                within(timeout, dispatch.respond(request.map(Body::new)))
+                within(timeout, dispatch.respond(request.map(Body::new), Some(&health)))
             };
             builder.serve_connection(stream, service_fn(respond))
         };
-        Box::pin(serve_connections(listener, drained, connect))
+        Box::pin(async move {
+            tokio::spawn(reporting);
+            serve_connections(listener, shutdown, connect).await
+        })
     }
 }
 
@@ -114,23 +126,31 @@ async fn within(
 }
 
 fn serve<L: Accepts<Io: Connected>>(
-    mut server: Server,
+    server: Server,
     listener: L,
     codecs: CodecSet,
     limits: Limits,
-    drained: Drained,
+    shutdown: Shutdown,
 ) -> Serving {
     let incoming = unfold(listener, |mut listener| async move {
         let (stream, _) = listener.accept().await;
         Some((Ok::<_, io::Error>(stream), listener))
     });
-    let dispatch = Dispatch::new(codecs, limits.body_bytes_max);
-    let server = match codecs.delay().placed_in(Layer::Framework) {
-        None => server.add_service(dispatch),
-        Some(delay) => server.add_service(Planted { inner: dispatch, delay }),
+    let mut server = server.http2_max_header_list_size(tuning::head_bytes_max(&limits));
+    let dispatch = Dispatch::new(codecs, &limits);
+    let mut routes = match codecs.delay().placed_in(Layer::Framework) {
+        None => Routes::new(dispatch),
+        Some(delay) => Routes::new(Planted { inner: dispatch, delay }),
     };
+    let (health, reporting) = health(&shutdown);
+    // As the fallback, it costs the calls of the other service nothing.
+    let router = std::mem::take(routes.axum_router_mut());
+    *routes.axum_router_mut() = router.fallback_service(health);
     Box::pin(async move {
-        let serving = server.serve_with_incoming_shutdown(Box::pin(incoming), drained);
+        tokio::spawn(reporting);
+        let incoming = Box::pin(incoming);
+        let serving = server.add_routes(routes);
+        let serving = serving.serve_with_incoming_shutdown(incoming, shutdown.drain());
         serving.await.map_err(io::Error::other)
     })
 }
@@ -138,17 +158,21 @@ fn serve<L: Accepts<Io: Connected>>(
 #[derive(Debug)]
 struct Echo {
     delay: InjectedDelay,
+    counts: &'static WorkerCounts,
 }
 
 impl Echo {
     /// Checks a message, which the handler then sends back, and makes the dtype's name canonical.
     fn check_echo(&self, buffer: &[u8], dtype: &mut String, shape: &[u64]) -> Result<(), Status> {
+        self.counts.requests.add(1);
         self.delay.wait();
         let checked = DType::parse(dtype).and_then(|dtype| {
             ArrayView::new(dtype, Shape::new(shape)?, buffer).map(|array| array.dtype().name())
         });
-        let name =
-            checked.map_err(|error| Status::invalid_argument(format!("protobuf: {error}")))?;
+        let name = checked.map_err(|error| {
+            let text = format!("protobuf: {error}");
+            status(Refused::new(Refusal::BadRequest, text), self.counts)
+        })?;
         if dtype != name {
             name.clone_into(dtype);
         }
@@ -185,6 +209,7 @@ struct Dispatch {
     generated: Option<Generated>,
     codecs: CodecSet,
     message_bytes_max: usize,
+    counts: &'static WorkerCounts,
     is_best: bool,
 }
 
@@ -198,8 +223,9 @@ enum Generated {
 }
 
 impl Dispatch {
-    fn new(codecs: CodecSet, message_bytes_max: usize) -> Dispatch {
-        let echo = Echo { delay: codecs.delay() };
+    fn new(codecs: CodecSet, limits: &Limits) -> Dispatch {
+        let (message_bytes_max, counts) = (limits.body_bytes_max, limits.counts);
+        let echo = Echo { delay: codecs.delay(), counts };
         let planted = codecs.delay().placed_in(Layer::CodecDecode).map(Generated::Planted);
         let generated = match codecs.get(Encoding::Protobuf).map(ArrayCodec::id) {
             Some(axis::Codec::ProtobufProst) => Some(planted.unwrap_or(Generated::Vec(
@@ -211,37 +237,47 @@ impl Dispatch {
             )),
             _ => None,
         };
-        Dispatch { generated, codecs, message_bytes_max, is_best: false }
+        Dispatch { generated, codecs, message_bytes_max, counts, is_best: false }
     }
 
-    fn respond(&self, request: http::Request<Body>) -> Responding {
+    /// Answers a call. Without `health`, the calls of that service are answered elsewhere.
+    fn respond(
+        &self,
+        request: http::Request<Body>,
+        health: Option<&HealthServer<HealthService>>,
+    ) -> Responding {
         let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
         let method = request.method().as_str().as_bytes();
         let path = request.uri().path().as_bytes();
         let encoding = match routes::grpc(method, path, content_type.unwrap_or_default()) {
             Ok(Target::Echo(encoding)) => encoding,
-            Ok(Target::Health) => {
-                let refused = Refused::new(Refusal::NoSuchRoute, "health is not served here");
-                return Box::pin(ready(Ok(status(refused).into_http())));
+            Ok(Target::Health) => match health {
+                Some(health) => return health.clone().call(request),
+                None => return Box::pin(ready(Ok(Status::unimplemented("").into_http()))),
+            },
+            Err(refused) => {
+                return Box::pin(ready(Ok(status(refused, self.counts).into_http())));
             }
-            Err(refused) => return Box::pin(ready(Ok(status(refused).into_http()))),
         };
         let generated = self.generated.as_ref().filter(|_| encoding == Encoding::Protobuf);
         match generated {
             Some(Generated::Bytes(_)) if self.is_best => {
-                self.call(ExactCodec, Echo { delay: self.codecs.delay() }, request)
+                self.call(ExactCodec, self.echo(), request)
             }
             Some(Generated::Planted(delay)) => {
-                let echo = Echo { delay: self.codecs.delay() };
-                self.call(PlantedCodec { delay: *delay }, echo, request)
+                self.call(PlantedCodec { delay: *delay }, self.echo(), request)
             }
             Some(Generated::Vec(server)) => server.clone().call(request),
             Some(Generated::Bytes(server)) => server.clone().call(request),
             None => {
-                let codec = EchoCodec { codecs: self.codecs, encoding };
+                let codec = EchoCodec { codecs: self.codecs, counts: self.counts, encoding };
                 self.call(codec, codec, request)
             }
         }
+    }
+
+    fn echo(&self) -> Echo {
+        Echo { delay: self.codecs.delay(), counts: self.counts }
     }
 
     /// Serves a call as generated code does.
@@ -271,12 +307,13 @@ impl Service<http::Request<Body>> for Dispatch {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Responding {
-        self.respond(request)
+        self.respond(request, None)
     }
 }
 
-fn status(refused: Refused) -> Status {
+fn status(refused: Refused, counts: &WorkerCounts) -> Status {
     let grpc::Status { code, text } = refused.into();
+    counts.refused_call(code);
     Status::new(Code::from_i32(code as i32), text)
 }
 
@@ -351,7 +388,7 @@ impl Service<http::Request<Body>> for Planted {
 
     fn call(&mut self, request: http::Request<Body>) -> Responding {
         std::hint::black_box(self.delay.spend());
-        self.inner.respond(request)
+        self.inner.respond(request, None)
     }
 }
 
@@ -413,69 +450,5 @@ impl Encoder for ExactCodec {
 
     fn buffer_settings(&self) -> BufferSettings {
         ExactCodec::settings()
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct EchoCodec {
-    codecs: CodecSet,
-    encoding: Encoding,
-}
-
-#[derive(Debug)]
-struct Reply {
-    echoed: Echoed,
-    out: Vec<u8>,
-    body: Bytes,
-}
-
-impl UnaryService<Bytes> for EchoCodec {
-    type Response = Reply;
-    type Future = std::future::Ready<Result<Response<Reply>, Status>>;
-
-    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let body = request.into_inner();
-        let reply = echo_once(&self.codecs, self.encoding, &body)
-            .map(|(echoed, out)| Response::new(Reply { echoed, out, body }));
-        ready(reply.map_err(status))
-    }
-}
-
-impl Codec for EchoCodec {
-    type Encode = Reply;
-    type Decode = Bytes;
-    type Encoder = EchoCodec;
-    type Decoder = EchoCodec;
-
-    fn encoder(&mut self) -> EchoCodec {
-        *self
-    }
-
-    fn decoder(&mut self) -> EchoCodec {
-        *self
-    }
-}
-
-impl Encoder for EchoCodec {
-    type Item = Reply;
-    type Error = Status;
-
-    fn encode(&mut self, reply: Reply, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let Reply { echoed, out, body } = reply;
-        let (head, tail) = out.split_at(echoed.head_len);
-        into.reserve(out.len() + echoed.payload.len());
-        into.put_slice(head);
-        into.put_slice(&body[echoed.payload]);
-        into.put_slice(tail);
-        Ok(())
-    }
-}
-
-impl Decoder for EchoCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
     }
 }

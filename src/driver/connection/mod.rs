@@ -20,21 +20,32 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::driver::{Connected, Counters, Options};
+use crate::driver::addresses::Place;
+use crate::driver::planted_bugs::{PlantedBug, is_planted};
+use crate::driver::{Connected, Options};
+use crate::sys::socket::Unread;
 use crate::wire::progress::{Pace, Progress};
 use crate::wire::{
-    Batch, Context, LINGER_GAP, LINGER_TIME, Limit, Loan, Outbox, Pool, Slice, WireError,
+    Batch, Charge, Context, LINGER_GAP, LINGER_TIME, Limit, Loan, Outbox, Pool, PooledBuf, Slice,
+    WireError, WorkerCounts,
 };
+
+mod jobs;
+mod lag;
+pub(crate) mod leave;
+pub(crate) mod memory;
+
+use memory::Memory;
 
 /// Time for the driver to read input that has arrived, during a shutdown.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
-/// Longest lingering during shutdown, which slow peers cannot delay.
-pub(crate) const LINGER_DRAINING: Duration = Duration::from_millis(250);
+/// Longest lingering of a connection whose end others wait for: a shutdown, or a new connection
+/// that needs the place. Slow peers cannot delay them for longer.
+pub(crate) const LINGER_BRIEF: Duration = Duration::from_millis(250);
 
-pub(crate) struct WorkerCx<'a> {
-    pub(crate) pool: &'a Pool,
-    pub(crate) counters: &'a mut Counters,
+pub(crate) struct WorkerCx {
+    pub(crate) counts: &'static WorkerCounts,
     pub(crate) now: Instant,
 }
 
@@ -63,6 +74,7 @@ pub(crate) struct Connection {
     loan_is_out: bool,
     has_lent: bool,
     state: State,
+    memory: Memory,
     /// Unsent bytes at which reading stops; it resumes at half of them.
     outbox_bytes_max: usize,
     send_pace: Pace,
@@ -75,11 +87,18 @@ pub(crate) struct Connection {
     sending: Option<Progress>,
     /// Bytes given out by [`Connection::detach`].
     detached: usize,
+    /// Charges of the buffers that are given out.
+    charges: Vec<Option<Charge>>,
+    is_retired: bool,
+    /// End of a connection beyond the places.
+    ends_at: Option<Instant>,
+    /// Place among the connections of its peer's address.
+    place: Option<Place>,
 }
 
 impl Connection {
     /// Takes an established connection; call [`Connection::open`] next.
-    pub(crate) fn new(machine: Box<dyn Connected>, options: &Options) -> Connection {
+    pub(crate) fn new(machine: Box<dyn Connected>, options: &Options, pool: &Pool) -> Connection {
         Connection {
             machine,
             outbox: Outbox::default(),
@@ -88,6 +107,7 @@ impl Connection {
             loan_is_out: false,
             has_lent: false,
             state: State::Open,
+            memory: Memory::new(pool),
             outbox_bytes_max: options.outbox_bytes_max,
             send_pace: options.send_pace,
             paused: None,
@@ -96,21 +116,26 @@ impl Connection {
             at_fault: false,
             sending: None,
             detached: 0,
+            charges: Vec::new(),
+            is_retired: false,
+            ends_at: None,
+            place: None,
         }
     }
 
-    pub(crate) fn open(&mut self, cx: &mut WorkerCx<'_>) {
+    pub(crate) fn open(&mut self, cx: &mut WorkerCx) {
         self.call(cx, |machine, cx| machine.open(cx));
-        self.ask_for_loan(cx);
+        self.ask_for_loan();
     }
 
     /// Takes bytes from the driver's own buffer; discards them while lingering.
     /// `follows` is true if more has arrived, or may have.
-    pub(crate) fn feed(&mut self, mut input: &[u8], follows: bool, cx: &mut WorkerCx<'_>) {
+    pub(crate) fn feed(&mut self, mut input: &[u8], follows: bool, cx: &mut WorkerCx) {
         if self.draining {
             self.machine.input_follows(follows);
         }
-        cx.counters.bytes_in += input.len() as u64;
+        cx.counts.bytes_in.add(input.len() as u64);
+        self.memory.received(input.len(), cx.now);
         while !input.is_empty() && self.state == State::Open {
             if let Some(mut loan) = self.loan.take() {
                 let taken = loan.want.min(input.len());
@@ -120,18 +145,11 @@ impl Connection {
             } else {
                 self.call(cx, |machine, cx| machine.receive(input, cx));
                 input = &[];
-                self.ask_for_loan(cx);
+                self.ask_for_loan();
             }
         }
         if let State::Lingering { idle, .. } = &mut self.state {
             *idle = cx.now + LINGER_GAP;
-        }
-    }
-
-    pub(crate) fn resume(&mut self, cx: &mut WorkerCx<'_>) {
-        if self.state == State::Open {
-            self.call(cx, |machine, cx| machine.resume(cx));
-            self.ask_for_loan(cx);
         }
     }
 
@@ -157,11 +175,12 @@ impl Connection {
     }
 
     /// Returns the buffer, to which the driver has appended `count` bytes.
-    pub(crate) fn received(&mut self, loan: Loan, count: usize, cx: &mut WorkerCx<'_>) {
+    pub(crate) fn received(&mut self, loan: Loan, count: usize, cx: &mut WorkerCx) {
         if self.draining {
             self.machine.input_follows(true);
         }
-        cx.counters.bytes_in += count as u64;
+        cx.counts.bytes_in.add(count as u64);
+        self.memory.received(count, cx.now);
         self.loan_is_out = false;
         if self.state == State::Open {
             self.settle(loan, count, cx);
@@ -169,13 +188,13 @@ impl Connection {
     }
 
     /// Repays the loan before it is full.
-    pub(crate) fn show_loan(&mut self, cx: &mut WorkerCx<'_>) {
+    pub(crate) fn show_loan(&mut self, cx: &mut WorkerCx) {
         self.repay(cx);
-        self.ask_for_loan(cx);
+        self.ask_for_loan();
     }
 
     /// Handles a FIN of the peer.
-    pub(crate) fn end(&mut self, cx: &mut WorkerCx<'_>) {
+    pub(crate) fn end(&mut self, cx: &mut WorkerCx) {
         if let State::Lingering { .. } = self.state {
             self.state = State::Closed;
         }
@@ -183,7 +202,7 @@ impl Connection {
     }
 
     /// Handles a reset or a failed socket.
-    pub(crate) fn vanish(&mut self, cx: &mut WorkerCx<'_>) {
+    pub(crate) fn vanish(&mut self, cx: &mut WorkerCx) {
         let unsent = self.pending() > 0;
         self.finish_input(cx);
         if unsent && self.state != State::Closed {
@@ -192,7 +211,7 @@ impl Connection {
         self.state = State::Closed;
     }
 
-    pub(crate) fn drain(&mut self, cx: &mut WorkerCx<'_>) {
+    pub(crate) fn drain(&mut self, cx: &mut WorkerCx) {
         if std::mem::replace(&mut self.draining, true) {
             return;
         }
@@ -203,15 +222,20 @@ impl Connection {
                     Ok(())
                 });
             }
-            State::Lingering { total, .. } => *total = (*total).min(cx.now + LINGER_DRAINING),
+            State::Lingering { total, .. } => *total = (*total).min(cx.now + LINGER_BRIEF),
             State::Flushing | State::Closed => {}
         }
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        earlier(self.ends_at, self.state_deadline())
+    }
+
+    fn state_deadline(&self) -> Option<Instant> {
         match self.state {
             State::Open if self.paused.is_none() => {
-                earlier(self.machine.deadline(), self.send_deadline())
+                let read = self.memory.deadline().or_else(|| self.machine.deadline());
+                earlier(read, self.send_deadline())
             }
             State::Open | State::Flushing => self.send_deadline(),
             State::Lingering { idle, total, .. } => Some(idle.min(total)),
@@ -219,20 +243,25 @@ impl Connection {
         }
     }
 
-    /// Returns true if the deadline ends an idle connection during a shutdown. A driver first looks
-    /// for input that it has not read, and calls [`Connection::await_input`] if there is some.
-    pub(crate) fn ends_drain(&self, now: Instant) -> bool {
-        self.draining
-            && self.state == State::Open
-            && self.machine.deadline().is_some_and(|at| at <= now)
+    /// Returns true if the connection has to know, before it expires, what the socket holds: the
+    /// deadline ends an idle connection during a shutdown, or a wait for memory.
+    pub(crate) fn asks_for_unread(&self, now: Instant) -> bool {
+        let ends_drain = self.draining && self.machine.deadline().is_some_and(|at| at <= now);
+        self.state == State::Open && (ends_drain || self.memory.is_due(now))
     }
 
-    pub(crate) fn await_input(&mut self) {
-        self.machine.paused(DRAIN_STEP);
+    /// Notes what the socket holds.
+    pub(crate) fn note_unread(&mut self, unread: Unread) {
+        if self.memory.is_waiting() {
+            self.memory.note_unread(unread);
+        } else if unread == Unread::Bytes {
+            self.machine.paused(DRAIN_STEP);
+        }
     }
 
     fn send_deadline(&self) -> Option<Instant> {
-        self.sending.map(Progress::due)
+        let sending = self.sending.filter(|_| !is_planted(PlantedBug::StallNotArmed));
+        sending.map(Progress::due)
     }
 
     /// Returns true if the peer is too slow, unless a send in flight has moved more bytes.
@@ -242,16 +271,20 @@ impl Connection {
 
     /// Handles a deadline, perhaps early. The driver returns a taken loan first, and the count of a
     /// send that is in flight while [`Connection::reads_too_slowly`].
-    pub(crate) fn expire(&mut self, cx: &mut WorkerCx<'_>) {
+    pub(crate) fn expire(&mut self, cx: &mut WorkerCx) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= cx.now);
         match self.state {
+            _ if due(self.ends_at) => self.state = State::Closed,
             State::Lingering { idle, total, .. } if idle.min(total) <= cx.now => {
                 self.state = State::Closed;
             }
             State::Open | State::Flushing if self.reads_too_slowly(cx.now) => {
-                cx.counters.limits.hit(Limit::StallTime);
+                cx.counts.hit(Limit::StallTime);
                 self.blame(cx);
                 self.state = State::Closed;
+            }
+            State::Open if self.paused.is_none() && self.memory.is_due(cx.now) => {
+                self.retry(cx);
             }
             State::Open if self.paused.is_none() && due(self.machine.deadline()) => {
                 self.expire_machine(cx);
@@ -260,14 +293,24 @@ impl Connection {
         }
     }
 
+    /// Looks for memory, and reads on if there is some.
+    fn retry(&mut self, cx: &mut WorkerCx) {
+        let retried = self.memory.retry(cx.now);
+        self.machine.paused(retried.paused);
+        if !retried.is_over && self.machine.deadline().is_some_and(|at| at <= cx.now) {
+            return self.expire_machine(cx);
+        }
+        self.ask_for_loan();
+    }
+
     /// Delivers bytes already in the lent buffer before timing out: they may move the deadline.
-    fn expire_machine(&mut self, cx: &mut WorkerCx<'_>) {
+    fn expire_machine(&mut self, cx: &mut WorkerCx) {
         self.repay(cx);
         let still_due = self.machine.deadline().is_some_and(|at| at <= cx.now);
         if self.state == State::Open && still_due {
             self.call(cx, |machine, cx| machine.expire(cx));
         }
-        self.ask_for_loan(cx);
+        self.ask_for_loan();
     }
 
     pub(crate) fn step(&mut self, now: Instant) -> Step {
@@ -288,14 +331,17 @@ impl Connection {
         if self.ended {
             return State::Closed;
         }
-        let total = if self.draining { LINGER_DRAINING } else { LINGER_TIME };
+        let total = if self.draining || self.is_retired { LINGER_BRIEF } else { LINGER_TIME };
         State::Lingering { told: false, idle: now + LINGER_GAP, total: now + total }
     }
 
     /// Returns true if the driver is to read; else it leaves bytes in the socket.
     pub(crate) fn wants_input(&self) -> bool {
         match self.state {
-            State::Open => !self.ended && self.paused.is_none() && !self.machine.is_full(),
+            State::Open => {
+                let may_read = self.paused.is_none() && !self.memory.is_waiting();
+                may_read && !self.ended && !self.machine.is_full()
+            }
             State::Lingering { .. } => true,
             State::Flushing | State::Closed => false,
         }
@@ -307,12 +353,18 @@ impl Connection {
         open && self.pending() == bytes && self.wants_input()
     }
 
-    /// Stops to read above the limit of unsent bytes, and reads on from half of it.
+    /// Stops to read above the limit of unsent bytes, or while these hold too much memory, and
+    /// reads on from half of it.
     fn limit_output(&mut self, now: Instant) {
         let (pending, most) = (self.pending(), self.outbox_bytes_max);
+        let pool = self.memory.pool();
         match self.paused {
             None if pending > most => self.paused = Some(now),
-            Some(since) if pending <= most / 2 => {
+            None if pool.is_over() && pending > 0 => {
+                pool.hit(Limit::ConnectionMemory);
+                self.paused = Some(now);
+            }
+            Some(since) if pending <= most / 2 && (pending == 0 || pool.has_room()) => {
                 self.paused = None;
                 self.machine.paused(now.saturating_duration_since(since));
             }
@@ -335,22 +387,28 @@ impl Connection {
 
     /// Takes the next piece, for a driver whose operations own their buffers.
     /// [`Connection::reattach`] returns the pieces, last one first, before [`Connection::sent`].
-    pub(crate) fn detach(&mut self, cx: &mut WorkerCx<'_>) -> Option<(Vec<u8>, Range<usize>)> {
+    pub(crate) fn detach(&mut self, cx: &mut WorkerCx) -> Option<(Vec<u8>, Range<usize>)> {
         if self.detached == 0 {
             self.batch(cx.now);
         }
-        let (buffer, range) = self.batch.pop_front(cx.pool)?;
+        let (buffer, range) = self.batch.pop_front(self.memory.pool())?;
         self.detached += range.len();
+        let (buffer, charge) = buffer.into_parts();
+        self.charges.push(charge);
         Some((buffer, range))
     }
 
-    pub(crate) fn reattach(&mut self, buffer: Vec<u8>, range: Range<usize>, cx: &WorkerCx<'_>) {
+    pub(crate) fn reattach(&mut self, buffer: Vec<u8>, range: Range<usize>) {
         self.detached -= range.len();
-        self.batch.push_front(Slice::new(cx.pool.adopt(buffer), range));
+        let buffer = match self.charges.pop().flatten() {
+            Some(charge) => charge.own(buffer),
+            None => PooledBuf::from(buffer),
+        };
+        self.batch.push_front(Slice::new(buffer, range));
     }
 
-    pub(crate) fn sent(&mut self, count: usize, cx: &mut WorkerCx<'_>) {
-        cx.counters.bytes_out += count as u64;
+    pub(crate) fn sent(&mut self, count: usize, cx: &mut WorkerCx) {
+        cx.counts.bytes_out.add(count as u64);
         self.batch.advance(count);
         self.limit_output(cx.now);
         if self.pending() > 0 {
@@ -362,16 +420,11 @@ impl Connection {
         self.sending = None;
         if self.state == State::Open {
             self.call(cx, |machine, cx| machine.flushed(cx));
-            self.ask_for_loan(cx);
+            self.ask_for_loan();
         }
     }
 
-    /// Ends the connection and counts the limits that it reached.
-    pub(crate) fn close(&self, cx: &mut WorkerCx<'_>) {
-        cx.counters.limits.add(&self.machine.limits());
-    }
-
-    fn finish_input(&mut self, cx: &mut WorkerCx<'_>) {
+    fn finish_input(&mut self, cx: &mut WorkerCx) {
         if std::mem::replace(&mut self.ended, true) || self.state != State::Open {
             return;
         }
@@ -381,7 +434,7 @@ impl Connection {
         }
     }
 
-    fn settle(&mut self, mut loan: Loan, count: usize, cx: &mut WorkerCx<'_>) {
+    fn settle(&mut self, mut loan: Loan, count: usize, cx: &mut WorkerCx) {
         loan.want -= count;
         let full = loan.want == 0;
         self.loan = Some(loan);
@@ -390,26 +443,27 @@ impl Connection {
         }
     }
 
-    fn repay(&mut self, cx: &mut WorkerCx<'_>) {
+    fn repay(&mut self, cx: &mut WorkerCx) {
         if let Some(loan) = self.loan.take() {
             self.call(cx, |machine, cx| machine.repay(loan.buffer, cx));
         }
     }
 
-    fn ask_for_loan(&mut self, cx: &mut WorkerCx<'_>) {
+    fn ask_for_loan(&mut self) {
         let lent = self.loan_is_out || self.loan.is_some();
-        if self.state == State::Open && !self.ended && !lent {
-            self.loan = self.machine.lend(cx.pool);
+        if self.state == State::Open && !self.ended && !lent && !self.memory.is_waiting() {
+            self.loan = self.machine.lend(self.memory.pool());
             self.has_lent |= self.loan.is_some();
         }
     }
 
     fn call(
         &mut self,
-        cx: &mut WorkerCx<'_>,
+        cx: &mut WorkerCx,
         work: impl FnOnce(&mut dyn Connected, &mut Context<'_>) -> Result<(), WireError>,
     ) {
-        let mut machine_cx = Context { out: &mut self.outbox, pool: cx.pool, now: cx.now };
+        let pool = self.memory.pool();
+        let mut machine_cx = Context { out: &mut self.outbox, pool, now: cx.now };
         let failed = work(self.machine.as_mut(), &mut machine_cx).is_err();
         if failed {
             self.blame(cx);
@@ -419,11 +473,13 @@ impl Connection {
             self.loan = None;
         }
         self.limit_output(cx.now);
+        let (machine, is_open) = (&self.machine, self.state == State::Open);
+        self.memory.limit_input(|| is_open && machine.is_gathering(), cx.now);
     }
 
-    fn blame(&mut self, cx: &mut WorkerCx<'_>) {
+    fn blame(&mut self, cx: &mut WorkerCx) {
         if !std::mem::replace(&mut self.at_fault, true) {
-            cx.counters.peer_faults += 1;
+            cx.counts.peer_faults.add(1);
         }
     }
 }

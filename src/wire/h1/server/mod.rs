@@ -4,24 +4,29 @@
 //! connection in step: a short body is discarded. A fault of framing, a body over the limit or a
 //! timeout is answered with its reason and `Connection: close`, and returned as an error.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::PROTOCOL;
-use super::body::{Body, SkippedBody};
-use super::encode::{Connection, DateClock, HEAD_BYTES_HINT, ResponseHead};
-use super::fields::{Expect, Fault, Framing, bad};
-use super::parse::{HeadReader, Method, RequestHead, WholeHead};
-use crate::wire::handler::{NO_CONTENT_CODING, PLAIN_TEXT};
+use crate::wire::h1::PROTOCOL;
+use crate::wire::h1::body::{Body, SkippedBody};
+use crate::wire::h1::encode::{DateClock, HEAD_BYTES_HINT, ResponseHead};
+use crate::wire::h1::fields::{Expect, Fault, Framing, bad};
+use crate::wire::h1::parse::{HeadReader, Method, RequestHead, WholeHead};
+use crate::wire::handler::{NO_CONTENT_CODING, NO_MEMORY, PLAIN_TEXT};
 use crate::wire::response::{self, Received};
 use crate::wire::timeouts::{Phase, ReadTimeout};
+use crate::wire::working::Working;
 use crate::wire::{
-    Context, Handler, Head, Limits, Loan, Machine, Pool, PooledBuf, Refusal, Refused, Response,
-    Route, Routed, WireError,
+    Context, Handler, Head, Limit, Limits, Loan, Machine, Pool, PooledBuf, Refusal, Refused,
+    Response, Route, Routed, WireError,
 };
+
+mod exchange;
+mod jobs;
+
+use exchange::{Exchange, Rejection};
 
 /// Longest body that is discarded; to close is cheaper than to read a longer one.
 const SKIPPED_BYTES_MAX: u64 = 1024 * 1024;
@@ -40,6 +45,7 @@ pub struct H1<H> {
     drain_until: Option<Instant>,
     /// More requests have arrived behind the one that is answered, or may have.
     input_follows: bool,
+    working: Option<Box<(Exchange, Working)>>,
     finished: bool,
 }
 
@@ -48,53 +54,6 @@ enum Stage {
     Head(HeadReader<RequestHead>),
     Body(Route, Exchange, Body),
     Skip(SkippedBody),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Exchange {
-    head_only: bool,
-    old: bool,
-    keep_alive: bool,
-}
-
-/// Response that the protocol makes without the handler.
-struct Rejection {
-    status: StatusCode,
-    allow: &'static str,
-    text: Cow<'static, str>,
-}
-
-impl Rejection {
-    fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Rejection {
-        Rejection { status, allow: "", text: text.into() }
-    }
-}
-
-impl From<Refused> for Rejection {
-    fn from(Refused { kind, detail }: Refused) -> Rejection {
-        let allow = if let Refusal::MethodNotAllowed(allow) = kind { allow } else { "" };
-        Rejection { status: kind.into(), allow, text: detail.into() }
-    }
-}
-
-impl Exchange {
-    const BROKEN: Exchange = Exchange { head_only: false, old: false, keep_alive: false };
-
-    fn new(head: &RequestHead) -> Exchange {
-        Exchange {
-            head_only: head.method == Method::Head,
-            old: head.minor == 0,
-            keep_alive: head.keep_alive(),
-        }
-    }
-
-    fn connection(self) -> Connection {
-        match self {
-            Exchange { keep_alive: false, .. } => Connection::Close,
-            Exchange { old: true, .. } => Connection::KeepAlive,
-            _ => Connection::Implied,
-        }
-    }
 }
 
 impl<H: Handler> H1<H> {
@@ -109,6 +68,7 @@ impl<H: Handler> H1<H> {
             timeout,
             drain_until: None,
             input_follows: false,
+            working: None,
             finished: false,
         }
     }
@@ -121,7 +81,7 @@ impl<H: Handler> H1<H> {
                 Ok(None) => Ok(&[][..]),
                 Err(fault) => Err(fault),
             },
-            Stage::Body(_, _, body) => body.take(input),
+            Stage::Body(_, _, body) => body.take(input, cx.pool),
             Stage::Skip(skip) => skip.take(input),
         };
         let rest = stepped.map_err(|fault| self.fail(fault, cx))?;
@@ -140,8 +100,7 @@ impl<H: Handler> H1<H> {
         }
         match std::mem::replace(&mut self.stage, Stage::Head(HeadReader::default())) {
             Stage::Body(route, exchange, body) => {
-                let exchange = self.last(exchange, rest, cx.now);
-                self.answer(route, exchange, Received::Owned(body.into_slice()), cx);
+                self.answer_gathered(route, exchange, body.into_slice(), rest, cx);
             }
             _ => {
                 self.timeout.restart();
@@ -178,12 +137,16 @@ impl<H: Handler> H1<H> {
                 self.answer(route, exchange, Received::Borrowed(body), cx);
                 return Ok(rest);
             }
+            _ if cx.pool.refuses_body() => {
+                let rejection = Rejection::new(StatusCode::SERVICE_UNAVAILABLE, NO_MEMORY);
+                return self.reject(rejection, &head, exchange, rest, cx);
+            }
             _ => {
                 if head.fields.expect == Expect::Continue && head.minor > 0 && rest.is_empty() {
                     cx.out.copy(b"HTTP/1.1 100 Continue\r\n\r\n", cx.pool);
                     self.timeout.sends();
                 }
-                let body = Body::new(framing, self.limits.body_bytes_max, cx.pool);
+                let body = Body::new(framing, self.limits.body_bytes_max);
                 self.stage = Stage::Body(route, exchange, body);
             }
         }
@@ -276,7 +239,20 @@ impl<H: Handler> H1<H> {
         cx: &mut Context<'_>,
     ) {
         let mut answer = cx.pool.take(body.bytes().len());
-        match self.handler.answer(route, body.bytes(), &mut answer) {
+        let answered = self.handler.answer(route, body.bytes(), &mut answer);
+        self.send(exchange, answered, answer, body, cx);
+    }
+
+    /// Sends a response, or its refusal.
+    fn send(
+        &mut self,
+        exchange: Exchange,
+        answered: Result<Response, Refused>,
+        answer: PooledBuf,
+        body: Received<'_>,
+        cx: &mut Context<'_>,
+    ) {
+        match answered {
             Ok(response) => {
                 let head = ResponseHead {
                     status: StatusCode::OK,
@@ -296,6 +272,15 @@ impl<H: Handler> H1<H> {
     }
 
     fn send_text(&mut self, rejection: &Rejection, exchange: Exchange, cx: &mut Context<'_>) {
+        let counts = self.limits.counts;
+        counts.refused(rejection.status);
+        match rejection.status {
+            StatusCode::PAYLOAD_TOO_LARGE => counts.hit(Limit::Message),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE | StatusCode::URI_TOO_LONG => {
+                counts.hit(Limit::Head);
+            }
+            _ => {}
+        }
         let empty = rejection.text.is_empty();
         let head = ResponseHead {
             status: rejection.status,
@@ -378,15 +363,19 @@ impl<H: Handler> Machine for H1<H> {
     fn receive(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
         let bytes = input.len();
         while !input.is_empty() && !self.finished {
+            if let Some((_, working)) = self.working.as_deref_mut() {
+                working.hold(input, cx.pool);
+                return Ok(());
+            }
             input = self.step(input, cx)?;
         }
         self.wait(bytes, cx.now);
         Ok(())
     }
 
-    fn lend(&mut self, _pool: &Pool) -> Option<Loan> {
+    fn lend(&mut self, pool: &Pool) -> Option<Loan> {
         match &mut self.stage {
-            Stage::Body(_, _, body) if !self.finished => body.lend(),
+            Stage::Body(_, _, body) if !self.finished => body.lend(pool),
             _ => None,
         }
     }
@@ -401,12 +390,24 @@ impl<H: Handler> Machine for H1<H> {
         Ok(())
     }
 
+    fn jobs_ended(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.resume(cx)
+    }
+
+    fn is_working(&self) -> bool {
+        self.working.is_some()
+    }
+
     fn flushed(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.timeout.flushed(cx.now, &self.limits);
         Ok(())
     }
 
     fn end(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        if let Some((_, working)) = self.working.as_deref_mut() {
+            working.end();
+            return Ok(());
+        }
         if self.finished || self.is_idle() {
             self.finished = true;
             return Ok(());
@@ -428,7 +429,7 @@ impl<H: Handler> Machine for H1<H> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if self.finished { None } else { self.timeout.deadline() }
+        if self.finished || self.is_working() { None } else { self.timeout.deadline() }
     }
 
     fn paused(&mut self, time: Duration) {
@@ -436,10 +437,13 @@ impl<H: Handler> Machine for H1<H> {
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        if self.finished {
+        if self.finished || self.is_working() {
             return Ok(());
         }
         let Some(phase) = self.timeout.expire(cx.now, &self.limits) else { return Ok(()) };
+        if let Some(limit) = phase.limit() {
+            self.limits.counts.hit(limit);
+        }
         let what = match phase {
             Phase::Idle | Phase::Draining => {
                 self.finished = true;
@@ -450,6 +454,19 @@ impl<H: Handler> Machine for H1<H> {
         };
         self.fail(Fault { status: StatusCode::REQUEST_TIMEOUT, what }, cx);
         Err(WireError::timeout(PROTOCOL, what))
+    }
+
+    fn is_gathering(&self) -> bool {
+        matches!(self.stage, Stage::Body(..))
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        let is_busy = self.finished || self.is_working();
+        if is_busy { None } else { self.timeout.idle_since(&self.limits) }
+    }
+
+    fn retire(&mut self, _: &mut Context<'_>) {
+        self.finished = true;
     }
 
     fn finished(&self) -> bool {

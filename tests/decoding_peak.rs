@@ -1,0 +1,68 @@
+//! Memory of one message at its peak: the body, the array in the scratch, and the response. The
+//! table of `docs/RELIABILITY.md` has the figures. A buffer that grows counts with its successor.
+
+use allocation_counter::measure;
+use ndecho::array::{DType, NdArray, Shape};
+use ndecho::axis::Encoding;
+use ndecho::codec;
+use ndecho::service::codecs::CodecSet;
+use ndecho::service::echo::EchoService;
+use ndecho::wire::{Limits, Pool};
+
+/// Elements of an array of 8 MiB.
+const ELEMENTS: u64 = 1 << 20;
+
+fn body(encoding: Encoding) -> Vec<u8> {
+    let shape = Shape::new(&[1024, ELEMENTS / 1024]).expect("it fits");
+    let array = NdArray::seeded(DType::F8, shape, 1).expect("it fits");
+    match CodecSet::own().get(encoding) {
+        Some(codec) => codec::message(codec, &array.view()).expect("any array can be written"),
+        None => array.view().data().to_vec(),
+    }
+}
+
+/// Returns the shortest JSON for an array: each element of 8 bytes is one digit and a comma.
+fn short_json() -> Vec<u8> {
+    let ones = "1,".repeat(ELEMENTS as usize);
+    format!(r#"{{"data": [{}1], "dtype": "<f8"}}"#, ones).into_bytes()
+}
+
+/// Returns an array in the order of Fortran, which is transposed.
+fn transposed_npy() -> Vec<u8> {
+    let body = body(Encoding::Npy);
+    let place = body.windows(5).position(|window| window == b"False").expect("an order");
+    [&body[..place], b"True ", &body[place + 5..]].concat()
+}
+
+/// Returns the most memory of an echo in hundredths of its body, with the body.
+fn peak_percent(encoding: Encoding, body: &[u8]) -> u64 {
+    let service = EchoService::new(CodecSet::own(), Limits::default(), Pool::default());
+    let mut out = Vec::new();
+    let allocated = measure(|| {
+        service.echo(encoding, body, &mut out).expect("it is an array");
+    });
+    (allocated.bytes_max + body.len() as u64) * 100 / body.len() as u64
+}
+
+#[test]
+fn a_message_at_its_peak_takes_a_known_multiple_of_its_body() {
+    let cases = [
+        ("reflect", Encoding::Reflect, body(Encoding::Reflect), 101),
+        ("protobuf", Encoding::Protobuf, body(Encoding::Protobuf), 101),
+        ("msgpack", Encoding::Msgpack, body(Encoding::Msgpack), 101),
+        ("npy", Encoding::Npy, body(Encoding::Npy), 101),
+        ("npy, Fortran order", Encoding::Npy, transposed_npy(), 305),
+        ("json_binary", Encoding::JsonBinary, body(Encoding::JsonBinary), 280),
+        ("json, random doubles", Encoding::Json, body(Encoding::Json), 360),
+        ("json, ones as f8", Encoding::Json, short_json(), 1450),
+    ];
+    let mut wrong = Vec::new();
+    for (name, encoding, body, bound) in cases {
+        let peak = peak_percent(encoding, &body);
+        println!("{name}: {} bytes, peak {peak} %", body.len());
+        if peak > bound {
+            wrong.push(format!("{name}: {peak} % of the body, expected at most {bound} %"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
