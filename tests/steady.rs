@@ -56,9 +56,19 @@ impl<M: Machine> Served<M> {
             };
             fed.expect("a valid request");
             input = later;
+            self.run_jobs();
             self.out.take(&mut self.batch);
             self.sent += self.batch.len();
             self.batch.advance(self.batch.len());
+        }
+    }
+
+    /// Runs the jobs of long messages at once, on this thread.
+    fn run_jobs(&mut self) {
+        while let Some(job) = self.out.take_job() {
+            job.run();
+            let mut cx = Context { out: &mut self.out, pool: &self.pool, now: Instant::now() };
+            self.machine.jobs_ended(&mut cx).expect("a valid request");
         }
     }
 }
