@@ -122,6 +122,8 @@ limits! {
     Resets "resets",
     /// Frames that answer the peer's and wait unread.
     ControlFrames "control_frames",
+    /// Send windows of streams that SETTINGS have moved.
+    WindowChanges "window_changes",
     /// DATA frames with little content.
     SmallData "small_data",
     HeadTime "head_time",

@@ -10,7 +10,7 @@ use crate::frames::{
 };
 use crate::grpc::{Grpc, framed, request};
 use crate::h1_rows::json;
-use crate::peer::{Attacker, Said, connect, drain, named, reset, trickle};
+use crate::peer::{Attacker, STEP, Said, connect, drain, named, reset, trickle};
 use crate::server::{Running, Speaks};
 use crate::table::{Row, Size};
 
@@ -21,6 +21,9 @@ const UNKNOWN: u8 = 0x42;
 const fn row(name: &'static str, attack: fn(&Running, Size) -> String) -> Row {
     Row::new(name, Speaks::Http2, attack)
 }
+
+/// Setting of an initial window that takes no byte.
+const NO_WINDOW: [(u16, u32); 1] = [(4, 0)];
 
 const CALM: &[&str] = &["GOAWAY 11"];
 const SERVED: &[&str] = &["served on"];
@@ -39,12 +42,18 @@ pub(crate) const ROWS: &[Row] = &[
     row("fields without a name", nameless).answered(&["GOAWAY 1", "status", "RST_STREAM"]),
     row("PING flood, nothing read", pings).answered(&["closed"]).for_borrowed(),
     row("SETTINGS flood, nothing read", settings).answered(&["closed"]).for_borrowed(),
+    row("SETTINGS that move 1000 windows", moved_windows)
+        .answered(CALM)
+        .counted(&["window_changes"]),
     row("empty DATA", empty_data).answered(CALM).counted(&["small_data"]),
     row("PRIORITY flood", priorities).answered(SERVED),
     row("WINDOW_UPDATE flood", updates).answered(SERVED),
     row("flood of unknown frames", unknown).answered(SERVED),
     row("windows over 2^31-1", huge_windows).answered(&["GOAWAY 3"]),
     row("window that never opens", closed_window)
+        .answered(&["RST_STREAM 8"])
+        .counted(&["window_time"]),
+    row("window that opens by the byte", trickled_window)
         .answered(&["RST_STREAM 8"])
         .counted(&["window_time"]),
     row("replies that nobody reads", unread).answered(&["closed"]).holding(64),
@@ -172,6 +181,15 @@ fn settings(server: &Running, _: Size) -> String {
     unheard(server, 2000, &[], |_| frame(SETTINGS, 0, 0, b"").repeat(1000))
 }
 
+/// Changes the initial window again and again while a thousand calls are open.
+fn moved_windows(server: &Running, size: Size) -> String {
+    const CALLS: u32 = 1000;
+    flood(server, CALLS as usize + size.scaled(200_000), |at| match at {
+        0..CALLS => call_head(stream(at)),
+        _ => frame(SETTINGS, 0, 0, &[&[0, 4, 0, 0, 0x80][..], &[(at % 2) as u8]].concat()),
+    })
+}
+
 fn empty_data(server: &Running, _: Size) -> String {
     flood(server, 100_000, |at| match at {
         0 => call_head(1),
@@ -209,12 +227,26 @@ fn call(id: u32, len: usize) -> Vec<u8> {
 }
 
 fn closed_window(server: &Running, _: Size) -> String {
-    const NO_WINDOW: [(u16, u32); 1] = [(4, 0)];
     let mut attacker = Attacker::connect(server.address, &NO_WINDOW);
     for at in 0..20 {
         attacker.send(&call(stream(at), 10_000));
     }
     attacker.end(|said| matches!(said, Said::Reset(_)))
+}
+
+/// Opens the window of a reply by one byte each step.
+fn trickled_window(server: &Running, _: Size) -> String {
+    let mut attacker = Attacker::connect(server.address, &NO_WINDOW);
+    attacker.send(&call(1, 10_000));
+    for _ in 0..400 {
+        std::thread::sleep(STEP);
+        attacker.send(&update(1, 1));
+        match attacker.said_now() {
+            None | Some(Said::Head(_)) => {}
+            Some(said) => return named(&said),
+        }
+    }
+    "open".to_owned()
 }
 
 fn unread(server: &Running, _: Size) -> String {
@@ -260,7 +292,7 @@ fn slow_message(server: &Running, _: Size) -> String {
     let head = &frame(DATA, 0, 1, &[0; 16_000])[..9];
     attacker.send(&[&call_head(1)[..], head, &framed(&[7; 100_000])[..100]].concat());
     for _ in 0..400 {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(STEP);
         attacker.send(b"x");
         if let Some(said) = attacker.said_now() {
             return named(&said);

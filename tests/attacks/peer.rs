@@ -15,7 +15,7 @@ pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 /// Pause between the bytes of a trickle.
-const STEP: Duration = Duration::from_millis(50);
+pub(crate) const STEP: Duration = Duration::from_millis(50);
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the server listens");

@@ -530,6 +530,11 @@ fn every_limit_that_is_hit_is_counted() {
         (Limit::Streams, (0..1025).flat_map(|at| open(2 * at + 1, "/reflect")).collect()),
         (Limit::Resets, (0..1025).flat_map(reset).collect()),
         (Limit::ControlFrames, frame(PING, 0, 0, b"pingpong").repeat(1001)),
+        (
+            Limit::WindowChanges,
+            [(0..1000).flat_map(|at| open(2 * at + 1, "/reflect")).collect(), window_moves(300)]
+                .concat(),
+        ),
         (Limit::SmallData, [open(1, "/reflect"), frame(DATA, 0, 1, b"").repeat(8193)].concat()),
     ];
     for (limit, bytes) in cases {
@@ -549,6 +554,41 @@ fn every_limit_that_is_hit_is_counted() {
         server.wait(Duration::from_secs(seconds));
         assert_eq!(hits(counts), [(limit, 1)], "{limit:?}");
     }
+}
+
+/// Returns SETTINGS that change the initial window `count` times.
+fn window_moves(count: u32) -> Vec<u8> {
+    (0..count).flat_map(|at| settings(&[(4, 60_000 + at % 2)])).collect()
+}
+
+#[test]
+fn settings_that_move_the_windows_of_many_streams_again_and_again() {
+    let mut server = server();
+    (0..1000).for_each(|at| server.feed(&open(2 * at + 1, "/reflect")));
+    server.feed(&window_moves(100));
+    assert!(!server.closing(), "a client that estimates the bandwidth is served");
+    flood(&mut server, 200, ENHANCE_YOUR_CALM, |at| settings(&[(4, 50_000 + at % 2)]));
+}
+
+#[test]
+fn settings_of_a_connection_without_streams_may_move_the_window_often() {
+    let mut server = server();
+    for _ in 0..10 {
+        server.feed(&window_moves(900));
+        server.flushed();
+    }
+    assert_serves(&mut server);
+}
+
+#[test]
+fn answers_that_are_read_late_are_forgiven() {
+    let mut server = server();
+    for _ in 0..10 {
+        server.feed(&frame(PING, 0, 0, b"pingpong").repeat(400));
+        server.batch_sent();
+    }
+    assert!(!server.closing());
+    assert_serves(&mut server);
 }
 
 fn hits(counts: &WorkerCounts) -> Vec<(Limit, u64)> {

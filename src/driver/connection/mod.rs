@@ -375,6 +375,7 @@ impl Connection {
     /// Returns the bytes to send next; refills them from the outbox when all are sent.
     pub(crate) fn batch(&mut self, now: Instant) -> &Batch {
         if self.batch.is_empty() && !self.outbox.is_empty() {
+            self.outbox.batch_sent();
             self.outbox.take(&mut self.batch);
             self.sending.get_or_insert_with(|| Progress::start(self.send_pace, now));
         }

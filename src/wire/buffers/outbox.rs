@@ -32,6 +32,7 @@ pub struct Outbox {
     /// True while the last slice was made by `compose` and owns the end of its buffer alone.
     open: bool,
     jobs: Vec<Job>,
+    batches_sent: u64,
 }
 
 /// Output taken from an [`Outbox`] and not yet sent.
@@ -121,6 +122,17 @@ impl Outbox {
     #[cfg(test)]
     pub(crate) fn has_jobs(&self) -> bool {
         !self.jobs.is_empty()
+    }
+
+    /// Notes that all bytes of the batch taken last have been sent.
+    #[inline]
+    pub fn batch_sent(&mut self) {
+        self.batches_sent += 1;
+    }
+
+    #[inline]
+    pub(crate) fn batches_sent(&self) -> u64 {
+        self.batches_sent
     }
 
     /// Moves all pending bytes into the empty `batch`.

@@ -1,7 +1,7 @@
 //! Frames that govern a connection: SETTINGS, PING, GOAWAY, RST_STREAM, WINDOW_UPDATE and PRIORITY.
 //!
 //! Each is O(1) and allocates nothing, except a change of the initial window, which touches every
-//! open stream. RFC 9113 sections 6.3 to 6.9.
+//! open stream and so has a limit. RFC 9113 sections 6.3 to 6.9.
 
 use super::Connection;
 use super::event::Event;
@@ -50,9 +50,10 @@ impl<T: Default> Connection<T> {
             self.send.update_table();
         }
         cx.out.copy(&frame::SETTINGS_ACK, cx.pool);
-        self.abuse.control_frame()?;
+        self.abuse.control_frame(cx.out)?;
         let change = i64::from(self.peer.initial_window_size) - before;
         if change != 0 {
+            self.abuse.windows_change(self.streams.len(), cx.now)?;
             let text = "INITIAL_WINDOW_SIZE raises a stream's window over 2^31-1";
             for stream in self.streams.iter_mut() {
                 let shifted = self.send.shift_stream(stream.id, &mut stream.outbound, change);
@@ -78,7 +79,7 @@ impl<T: Default> Connection<T> {
             .try_into()
             .map_err(|_| Fault::connection(ErrorCode::FrameSize, "PING is not 8 bytes long"))?;
         cx.out.copy(&frame::ping(ACK, payload), cx.pool);
-        self.abuse.control_frame()?;
+        self.abuse.control_frame(cx.out)?;
         Ok(None)
     }
 

@@ -39,7 +39,7 @@ impl<T: Default> Connection<T> {
     ) -> Result<(), Fault> {
         cx.out.copy(&frame::rst_stream(id, code), cx.pool);
         self.history.reset(id);
-        self.abuse.control_frame()
+        self.abuse.control_frame(cx.out)
     }
 
     pub(crate) fn remove(&mut self, id: u32) -> Option<Removed<T>> {
