@@ -15,7 +15,7 @@ use crate::cli::{serving, spec_file, values};
 use crate::driver::DriverError;
 use crate::probe::injected_delay::InjectedDelay;
 use crate::record::trial_spec::{ServerSpec, TrialSpec};
-use crate::server::{Listen, Plan, ServerError};
+use crate::server::{self, Listen, Plan, ServerError};
 use crate::service::codecs::CodecSet;
 use crate::service::planted;
 use crate::sys::address::Address;
@@ -323,7 +323,7 @@ fn serve(
     malloc::adopt(malloc).context("cannot start again with another allocator")?;
     let (names, listens): (Vec<_>, Vec<_>) = listens.iter().cloned().unzip();
     let plan = Plan { driver, listens, codecs };
-    Ok(serving::run(&plan, &options, &names, spec)?)
+    Ok(serving::run(|events| server::start(&plan, &options, events), &names, spec)?)
 }
 
 impl CommonArgs {

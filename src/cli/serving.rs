@@ -20,7 +20,7 @@ use super::output::{status_of, tell};
 use crate::axis::Encoding;
 use crate::record::ServerReport;
 use crate::record::trial_spec::ServerSpec;
-use crate::server::{self, Event, Options, Plan, metrics};
+use crate::server::{self, Event, Server, ServerError, metrics};
 use crate::sys::address::Address;
 
 /// Name of the listener of the view for operators, in the ready line.
@@ -28,15 +28,14 @@ const METRICS: &str = "metrics";
 
 /// Serves until a signal or the end of a worker.
 pub(super) fn run(
-    plan: &Plan,
-    options: &Options,
+    start: impl FnOnce(&Sender<Event>) -> Result<Server, ServerError>,
     names: &[&str],
     spec: &ServerSpec,
 ) -> anyhow::Result<()> {
     let (events, arrivals) = channel();
     watch_signals(events.clone()).context("cannot watch for signals")?;
     server::raise_descriptor_limit()?;
-    let server = server::start(plan, options, &events)?;
+    let server = start(&events)?;
     let (mut names, mut addresses) = (names.to_vec(), server.addresses().to_vec());
     if let Some(address) = &spec.metrics {
         names.push(METRICS);
@@ -155,4 +154,73 @@ fn watch_signals(events: Sender<Event>) -> std::io::Result<()> {
         }
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read};
+    use std::net::{SocketAddr, TcpStream};
+    use std::process::{Command, ExitCode, Stdio};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::output::exit;
+    use crate::server::tests::with_a_worker_that_panics;
+
+    const BEGIN: &[u8] = b"POST /echo_reflect HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab";
+
+    #[test]
+    #[ignore = "a program that the test below starts"]
+    fn program_with_a_worker_that_panics() {
+        let ended = run(with_a_worker_that_panics, &[""], &ServerSpec::default());
+        let is_failure = exit("server", ended.map_err(Into::into)) == ExitCode::FAILURE;
+        std::process::exit(if is_failure { 1 } else { 0 });
+    }
+
+    fn half_a_request(address: SocketAddr) -> TcpStream {
+        let mut peer = TcpStream::connect(address).expect("it listens");
+        peer.set_read_timeout(Some(Duration::from_secs(60))).expect("a positive timeout");
+        peer.write_all(BEGIN).expect("room in the socket");
+        peer
+    }
+
+    /// Sends the rest of a request. The connections of the worker that panicked are gone.
+    fn is_answered(mut peer: TcpStream) -> bool {
+        let mut reply = Vec::new();
+        peer.write_all(b"cd").is_ok()
+            && peer.read_to_end(&mut reply).is_ok()
+            && reply.starts_with(b"HTTP/1.1 200 ")
+            && reply.ends_with(b"\r\n\r\nabcd")
+    }
+
+    #[test]
+    fn a_worker_that_panics_ends_the_program_with_1_and_the_others_finish_their_requests() {
+        let program = "cli::serving::tests::program_with_a_worker_that_panics";
+        let mut child = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", program, "--ignored", "--nocapture"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("this test starts again");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let address = lines.find_map(|line| {
+            let line = line.expect("text");
+            line.split_once("ready ")?.1.parse::<SocketAddr>().ok()
+        });
+        let address = address.expect("a ready line");
+        // The kernel spreads them over both workers.
+        let peers: Vec<TcpStream> = (0..32).map(|_| half_a_request(address)).collect();
+        child.stdin.take().expect("piped").write_all(b"\n").expect("it reads");
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let mut said = String::new();
+        while !said.contains("planted by a test") {
+            assert!(stderr.read_line(&mut said).expect("text") > 0, "{said}");
+        }
+        let answered = peers.into_iter().map(is_answered).filter(|yes| *yes).count();
+        stderr.read_to_string(&mut said).expect("text");
+        assert_eq!(child.wait().expect("our child").code(), Some(1), "{said}");
+        assert!(said.contains("a worker panicked; the others have finished"), "{said}");
+        assert!((1..32).contains(&answered), "{answered} of 32 were answered: {said}");
+    }
 }

@@ -31,7 +31,7 @@ mod build;
 pub mod lane;
 pub mod metrics;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod usage;
 
 pub use usage::raise_descriptor_limit;

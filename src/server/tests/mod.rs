@@ -25,6 +25,25 @@ fn serve_nothing(stop: StopSignal) -> Result<Option<SocketOptions>, ServerError>
     Ok(driver.run(Vec::new(), stop)?)
 }
 
+/// Starts two workers that listen on one address. The first panics once stdin has a line.
+pub(crate) fn with_a_worker_that_panics(events: &Sender<Event>) -> Result<Server, ServerError> {
+    let listens = vec![Listen { protocol: Protocol::H1, address: Address::FREE_PORT }];
+    let plan = Plan { driver: Driver::Tokio, listens, codecs: CodecSet::own() };
+    let driver = driver::Options::default();
+    let options = Options { cores: vec![None, None], limits: Limits::default(), driver };
+    let build: Build = |config, up| {
+        if !is_first() {
+            let nothing = Plan { driver: Driver::Tokio, listens: vec![], codecs: CodecSet::own() };
+            return build::choose(&nothing)?(config, up);
+        }
+        let _ = up.send(());
+        drop(up);
+        std::io::stdin().read_line(&mut String::new()).expect("a pipe");
+        panic!("planted by a test");
+    };
+    start_workers(build, &plan, &options, events)
+}
+
 fn is_first() -> bool {
     std::thread::current().name() == Some("worker-0")
 }
