@@ -7,6 +7,7 @@ pub mod affinity;
 pub mod child;
 pub mod descriptors;
 pub mod foreign_sockets;
+pub mod kernel;
 pub mod listener;
 pub mod malloc;
 pub mod mapping;

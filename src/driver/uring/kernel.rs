@@ -99,6 +99,9 @@ pub unsafe trait Kernel {
 
     fn now(&self) -> Instant;
 
+    /// Returns true if promise 3 holds for an accept with many results.
+    fn has_multishot_accept(&self) -> bool;
+
     /// Makes a bell, which [`super::op::Op::Watch`] waits for.
     fn bell(&self) -> Arc<dyn Bell>;
 

@@ -8,6 +8,7 @@
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::{IpAddr, Shutdown};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd as _, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use super::jobs::Bell;
 use super::kernel::{Cqe, Kernel, QueueState};
 use crate::driver::error::{DriverError, io_uring_unavailable};
 use crate::driver::jobs::{JobRunner, JobThread};
+use crate::sys;
 use crate::sys::listener::{self, Listener};
 use crate::sys::socket::{self, SocketOptions, Unread};
 use crate::sys::unsent;
@@ -38,7 +40,12 @@ pub struct Linux {
     submitter: ManuallyDrop<Submitter<'static>>,
     /// Leaked `Box`, freed in `drop`: a `Box` must not be borrowed while it moves.
     ring: NonNull<IoUring>,
+    has_multishot_accept: bool,
 }
+
+/// Kernels whose multishot accept may name a descriptor that is not open, under `DEFER_TASKRUN`
+/// (axboe/liburing#1062).
+const FAULTY_MULTISHOT_ACCEPT: RangeInclusive<(u32, u32)> = (6, 6)..=(6, 8);
 
 impl Linux {
     pub fn open() -> Result<Linux, DriverError> {
@@ -51,7 +58,9 @@ impl Linux {
         let mut submitter = unsafe { ring.as_ref() }.submitter();
         // Saves a look-up in the descriptor table per call; optional.
         let _ = submitter.register_ring_fd();
-        Ok(Linux { submitter: ManuallyDrop::new(submitter), ring })
+        let has_multishot_accept =
+            sys::kernel::version().is_some_and(|it| !FAULTY_MULTISHOT_ACCEPT.contains(&it));
+        Ok(Linux { submitter: ManuallyDrop::new(submitter), ring, has_multishot_accept })
     }
 
     fn submissions(&mut self) -> squeue::SubmissionQueue<'_> {
@@ -130,6 +139,11 @@ unsafe impl Kernel for Linux {
     #[inline]
     fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    #[inline]
+    fn has_multishot_accept(&self) -> bool {
+        self.has_multishot_accept
     }
 
     fn bell(&self) -> Arc<dyn Bell> {

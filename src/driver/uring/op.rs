@@ -83,8 +83,8 @@ impl Token {
 /// Operation; the kernel owns the memory behind pointers until its last completion.
 #[derive(Clone, Copy, Debug)]
 pub enum Op {
-    /// Accepts until cancelled; each result is a descriptor.
-    Accept { fd: RawFd },
+    /// Accepts a connection, or until cancelled; each result is a descriptor.
+    Accept { fd: RawFd, is_multishot: bool },
     /// Receives into provided buffers until cancelled.
     ReceiveMulti { fd: RawFd },
     /// Receives once into one provided buffer.

@@ -199,7 +199,13 @@ fn failure(result: io::Result<usize>) -> io::Result<()> {
 fn entry(op: Op) -> squeue::Entry {
     let poll_first = |wait_first| if wait_first { POLL_FIRST } else { 0 };
     match op {
-        Op::Accept { fd } => opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build(),
+        Op::Accept { fd, is_multishot: true } => {
+            opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build()
+        }
+        Op::Accept { fd, is_multishot: false } => {
+            let (peer, len) = (std::ptr::null_mut(), std::ptr::null_mut());
+            opcode::Accept::new(Fd(fd), peer, len).flags(libc::SOCK_CLOEXEC).build()
+        }
         Op::ReceiveMulti { fd } => opcode::RecvMulti::new(Fd(fd), buffers::GROUP).build(),
         Op::ReceiveOnce { fd, len, wait_first } => {
             opcode::Recv::new(Fd(fd), std::ptr::null_mut(), len)

@@ -92,7 +92,8 @@ impl<K: Kernel> Reactor<K> {
             {
                 acceptor.accepting = true;
                 acceptor.cancelled = false;
-                self.core.push(Op::Accept { fd: listener.as_raw_fd() }, token);
+                let is_multishot = self.core.ring.kernel.has_multishot_accept();
+                self.core.push(Op::Accept { fd: listener.as_raw_fd(), is_multishot }, token);
             } else if !acceptor.accepting && draining {
                 acceptor.listener = None;
                 self.core.timers.disarm(Due::Listener(number), &mut acceptor.paused);

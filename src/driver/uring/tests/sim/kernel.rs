@@ -65,6 +65,7 @@ pub(in super::super) struct SimKernel {
     overflow: VecDeque<Completed>,
     pub(super) buffers: Option<BufferRing>,
     connections_max: usize,
+    has_multishot_accept: bool,
     calls: u64,
     /// Time of the last call.
     called_at: u64,
@@ -93,6 +94,7 @@ struct Completed {
 
 impl SimKernel {
     pub(super) fn new(world: &Rc<RefCell<World>>, connections_max: usize) -> SimKernel {
+        let has_multishot_accept = world.borrow_mut().chance.below(4) > 0;
         SimKernel {
             world: Rc::clone(world),
             entries: VecDeque::new(),
@@ -102,6 +104,7 @@ impl SimKernel {
             overflow: VecDeque::new(),
             buffers: None,
             connections_max,
+            has_multishot_accept,
             calls: 0,
             called_at: 0,
             waited_ns: 0,
@@ -429,6 +432,10 @@ unsafe impl Kernel for SimKernel {
 
     fn now(&self) -> Instant {
         self.world.borrow_mut().look_at_clock()
+    }
+
+    fn has_multishot_accept(&self) -> bool {
+        self.has_multishot_accept
     }
 
     fn bell(&self) -> Arc<dyn Bell> {

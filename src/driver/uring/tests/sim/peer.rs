@@ -180,7 +180,8 @@ impl Peer {
         let count = self.unsent.len().min(most).min(limit);
         let bytes = self.unsent.drain(..count);
         if self.line.server_has_closed {
-            self.line.peer_has_reset = bytes.len() > 0;
+            // The answer is RST. On Linux the peer can still read what has come before.
+            self.line.peer_has_ended |= bytes.len() > 0;
             return;
         }
         self.line.inbound.extend(bytes);

@@ -250,15 +250,17 @@ fn add_peers(plan: &Plan, world: &mut World) {
 fn manner(stack: Stack, chance: &mut Chance) -> Manner {
     let most = [50, 3000][chance.below(2)];
     let after = chance.below(most);
-    let deadlines = stack.has_deadlines();
-    let half_closes = stack != Stack::Hyper;
+    let deadlines = stack.has_deadlines() || stack == Stack::Hyper;
+    // Hyper takes the end of its peer's side for the end of the connection, by default.
+    let answers_half_closed = stack != Stack::Hyper;
     if chance.strikes(Fault::Vanish) {
         Manner::Vanish(after)
-    } else if half_closes && chance.strikes(Fault::HalfClose) {
-        if chance.is_one_in(2) { Manner::HalfClose } else { Manner::Cut(after) }
+    } else if chance.strikes(Fault::HalfClose) {
+        let is_whole = chance.is_one_in(2) && answers_half_closed;
+        if is_whole { Manner::HalfClose } else { Manner::Cut(after) }
     } else if deadlines && chance.strikes(Fault::Silence) {
         Manner::Silent(after)
-    } else if stack != Stack::Hyper && chance.strikes(Fault::StopReading) {
+    } else if chance.strikes(Fault::StopReading) {
         Manner::StopReading(after)
     } else if chance.strikes(Fault::SlowPeer) {
         Manner::Slow
