@@ -110,6 +110,14 @@ impl Breakpoints {
         Ok(self.breakpoints.iter().position(is_current).map(BreakpointId))
     }
 
+    /// Moves a thread that has just hit a breakpoint back to the first instruction.
+    pub(super) fn step_back(&self, stopped: Pid) -> nix::Result<()> {
+        match self.current(stopped)? {
+            Some(id) => registers::jump(stopped, self.breakpoints[id.0].address),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn rearm(&self, stopped: Pid, id: BreakpointId) -> nix::Result<()> {
         self.breakpoints[id.0].arm(stopped)
     }

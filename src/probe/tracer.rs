@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::ptrace;
@@ -50,9 +50,12 @@ impl Tracer {
         let (ready, is_ready) = channel();
         let stop_flag = Arc::clone(&stop);
         // The kernel accepts ptrace requests only from the thread that attached.
-        let thread = std::thread::Builder::new()
-            .name("tracer".to_owned())
-            .spawn(move || Tracing::new(threads, breakpoints)?.run(&stop_flag, &ready))?;
+        let thread = std::thread::Builder::new().name("tracer".to_owned()).spawn(move || {
+            let mut tracing = Tracing::new(threads, breakpoints)?;
+            let traced = tracing.run(&stop_flag, &ready);
+            tracing.abandon();
+            traced.map(|()| tracing.activity())
+        })?;
         match is_ready.recv_timeout(START_MAX) {
             Ok(()) => Ok(Tracer { stop, thread }),
             Err(RecvTimeoutError::Timeout) => {
@@ -132,7 +135,7 @@ impl Tracing {
         })
     }
 
-    fn run(mut self, stop: &AtomicBool, ready: &Sender<()>) -> nix::Result<Activity> {
+    fn run(&mut self, stop: &AtomicBool, ready: &Sender<()>) -> nix::Result<()> {
         let mut polls = 0;
         while !self.threads.is_empty() {
             self.is_ending = stop.load(Ordering::Relaxed);
@@ -143,15 +146,22 @@ impl Tracing {
                 }
             }
             polls += 1;
-            for thread in std::mem::take(&mut self.threads) {
+            let mut waiting = std::mem::take(&mut self.threads);
+            while let Some(thread) = waiting.pop() {
                 let status = waitpid(thread, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG));
                 if status == Ok(WaitStatus::StillAlive) {
                     self.threads.push(thread);
                     continue;
                 }
                 polls = 0;
-                if self.stopped(thread, status)? == Fate::Traced {
-                    self.threads.push(thread);
+                match self.stopped(thread, status) {
+                    Ok(Fate::Traced) => self.threads.push(thread),
+                    Ok(Fate::Gone) => {}
+                    Err(error) => {
+                        self.threads.push(thread);
+                        self.threads.extend(waiting);
+                        return Err(error);
+                    }
                 }
                 if self.held.remove(&thread) && self.held.is_empty() {
                     let _ = ready.send(());
@@ -163,12 +173,48 @@ impl Tracing {
                 _ => std::thread::sleep(PAUSE),
             }
         }
+        Ok(())
+    }
+
+    /// Lets the process go on without breakpoints: one kills a thread that is not traced.
+    fn abandon(&mut self) {
+        let late = Instant::now() + START_MAX;
+        while !self.threads.is_empty() && Instant::now() < late {
+            for thread in std::mem::take(&mut self.threads) {
+                let _ = ptrace::interrupt(thread);
+                let flags = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
+                let signal = match waitpid(thread, Some(flags)) {
+                    Ok(WaitStatus::Stopped(_, signal)) if signal != Signal::SIGTRAP => Some(signal),
+                    // One that is alive has perhaps stopped before, and nobody has let it go on.
+                    Ok(WaitStatus::Stopped(..) | WaitStatus::PtraceSyscall(_))
+                    | Ok(WaitStatus::PtraceEvent(..) | WaitStatus::StillAlive) => None,
+                    _ => continue,
+                };
+                if self.leave(thread, signal).is_err() {
+                    self.threads.push(thread);
+                }
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Detaches from a thread, which fails while it runs.
+    fn leave(&mut self, thread: Pid, signal: Option<Signal>) -> nix::Result<()> {
+        if self.phase == Phase::Set {
+            self.breakpoints.clear(thread)?;
+            self.phase = Phase::Cleared;
+        }
+        self.breakpoints.step_back(thread)?;
+        ptrace::detach(thread, signal)
+    }
+
+    fn activity(self) -> Activity {
         let allocations = (!self.breakpoints.is_empty()).then_some(self.breakpoints.counted);
         // A call stops its thread at entry and exit; the last call perhaps only at entry.
         let named =
             |(number, stops): (u64, u64)| Some((system_call_name(number)?.to_owned(), stops / 2));
         let calls_by_name = self.stops_of_calls.into_iter().filter_map(named).collect();
-        Ok(Activity { calls: self.call_stops / 2, calls_by_name, allocations })
+        Activity { calls: self.call_stops / 2, calls_by_name, allocations }
     }
 
     fn stopped(&mut self, thread: Pid, status: nix::Result<WaitStatus>) -> nix::Result<Fate> {
@@ -299,6 +345,40 @@ mod tests {
         if let Some(allocations) = counted.allocations {
             assert!(allocations.count >= 15 && allocations.bytes > 1 << 15, "{allocations:?}");
         }
+    }
+
+    #[test]
+    fn a_process_runs_on_after_its_tracer_has_failed() {
+        let script = "echo; read line; a=x; for i in 1 2 3 4 5 6 7 8; do a=$a$a; done; echo $a";
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = shell.spawn().unwrap();
+        let mut output = BufReader::new(shell.stdout.take().unwrap());
+        output.read_line(&mut String::new()).unwrap();
+        let breakpoints = Breakpoints::find(shell.id()).unwrap();
+        let mut tracing = Tracing::new(threads(shell.id()).unwrap(), breakpoints).unwrap();
+        let (thread, mut input) = (tracing.threads[0], shell.stdin.take());
+        // The thread stops at a breakpoint, and then the tracer fails.
+        loop {
+            let status = waitpid(thread, Some(WaitPidFlag::__WALL));
+            let is_trap = status == Ok(WaitStatus::Stopped(thread, Signal::SIGTRAP));
+            if is_trap && tracing.phase == Phase::Set || tracing.breakpoints.is_empty() {
+                break;
+            }
+            assert!(tracing.stopped(thread, status).unwrap() == Fate::Traced);
+            if tracing.phase == Phase::Set
+                && let Some(mut input) = input.take()
+            {
+                input.write_all(b"\n").unwrap();
+            }
+        }
+        drop(input);
+        tracing.abandon();
+        assert!(tracing.threads.is_empty());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line.len(), 257);
+        assert!(shell.wait().unwrap().success());
     }
 
     #[test]
