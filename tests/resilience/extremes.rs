@@ -24,8 +24,17 @@ fn largest() -> Vec<&'static str> {
         "--max-unsent",
         "--memory-budget",
         "--connection-memory",
+        "--min-rate",
     ];
-    let times = ["--head-timeout", "--body-timeout", "--idle-timeout", "--drain-timeout"];
+    let times = [
+        "--head-timeout",
+        "--body-timeout",
+        "--idle-timeout",
+        "--window-timeout",
+        "--send-timeout",
+        "--drain-timeout",
+        "--drain-grace",
+    ];
     let with = |value| move |flag| [flag, value];
     sizes
         .into_iter()
