@@ -185,6 +185,24 @@ fn each_rule_of_our_own_files_names_a_file() {
 }
 
 #[test]
+fn only_files_of_grpc_are_grpc_semantics() {
+    let rules = Rules::built_in();
+    let of = |file: &str| rules.source("ndecho", &format!("src/{file}.rs"), "poll");
+    for (file, layer) in [
+        ("stack/watch", Layer::Runtime),
+        ("stack/input", Layer::Runtime),
+        ("wire/timeouts", Layer::Runtime),
+        ("stack/hyper", Layer::Framework),
+        ("stack/echo", Layer::Application),
+        ("stack/grpc", Layer::GrpcSemantics),
+        ("wire/grpc/status", Layer::GrpcSemantics),
+        ("wire/h2/server/response", Layer::GrpcSemantics),
+    ] {
+        assert_eq!(of(file), Some(Target::Layer(layer)), "{file}");
+    }
+}
+
+#[test]
 fn labels_have_no_generic_arguments() {
     assert_eq!(plain("poll<F: Fn(u8) -> u8, tower::Oneshot<A>>"), "poll");
     assert_eq!(plain("<alloc::vec::Vec<u8> as h2::Buf>::chunk"), "::chunk");
