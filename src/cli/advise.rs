@@ -277,7 +277,7 @@ impl AdviseArgs {
             sources = client.sources;
         }
         let again = self.again(run, folder);
-        parts.push(format!("From\n   {} (`{again}` advises again)\n", folder.display()));
+        parts.push(format!("From\n   {}\nAgain\n   {again}\n", folder.display()));
         parts.extend(sources.iter().map(|file| format!("\n--- {}\n{}", file.path, file.text)));
         Ok(parts.concat())
     }

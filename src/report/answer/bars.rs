@@ -51,10 +51,11 @@ impl Scale {
     }
 }
 
-/// A bar of up to `width` characters for a share of the longest bar. Something has at least one.
+/// A bar of up to `width` characters for a share of the longest bar. Something has at least one,
+/// where there is room for bars.
 pub(super) fn bar(share: f64, width: usize) -> String {
     let length = (share.clamp(0.0, 1.0) * width as f64).round() as usize;
-    "#".repeat(if share > 0.0 { length.max(1) } else { 0 })
+    "#".repeat(if share > 0.0 { length.max(1).min(width) } else { 0 })
 }
 
 #[cfg(test)]

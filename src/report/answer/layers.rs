@@ -134,30 +134,47 @@ impl Layers {
     }
 }
 
+/// Tabulates the prices. Loads that do not fit side by side stand below each other.
 pub(super) fn table(loads: &[Layers], width: usize) -> String {
     let has_bars = NAME + loads.len() * (CELL + BAR + 2) <= width;
-    let cell_width = if has_bars { CELL + BAR + 2 } else { CELL + 1 };
+    let rows = rows(loads, has_bars);
+    let widest = rows.iter().flat_map(|(_, cells)| cells).map(|cell| cell.chars().count()).max();
+    let cell_width = if has_bars { CELL + BAR + 2 } else { widest.unwrap_or_default() + 2 };
+    // The last column needs no gap behind it.
+    let per_band = ((width + 2).saturating_sub(NAME) / cell_width).clamp(1, loads.len().max(1));
     let mut text = format!("1  {TITLE}\n");
-    let mut line = |name: &str, cells: Vec<String>| {
-        let cells: String = cells.iter().map(|cell| format!("{cell:<cell_width$}")).collect();
-        text.push_str(format!("   {name:<0$}{cells}", NAME - 3).trim_end());
-        text.push('\n');
-    };
-    line("", loads.iter().map(|load| load.title.clone()).collect());
-    line("", loads.iter().map(|load| format!("{} [95 %]", load.scale().unit)).collect());
-    for (index, (_, name)) in CHAIN.iter().enumerate() {
-        line(name, loads.iter().map(|load| load.cell(index, has_bars)).collect());
+    for (index, band) in (0..loads.len()).step_by(per_band).enumerate() {
+        text.push_str(if index > 0 { "\n" } else { "" });
+        for (name, cells) in &rows {
+            let cells = &cells[band..loads.len().min(band + per_band)];
+            let cells: String = cells.iter().map(|cell| format!("{cell:<cell_width$}")).collect();
+            text.push_str(format!("   {name:<0$}{cells}", NAME - 3).trim_end());
+            text.push('\n');
+        }
     }
-    let total = |load: &Layers| format!("{} in all", load.scale().number(load.tonic_ns));
-    line("tonic as documented", loads.iter().map(total).collect());
+    text
+}
+
+fn rows(loads: &[Layers], has_bars: bool) -> Vec<(&'static str, Vec<String>)> {
+    let row = |name, cell: &dyn Fn(&Layers) -> String| (name, loads.iter().map(cell).collect());
+    let mut rows = vec![
+        row("", &|load| load.title.clone()),
+        row("", &|load| format!("{} [95 %]", load.scale().unit)),
+    ];
+    rows.extend(
+        CHAIN.iter().enumerate().map(|(at, (_, name))| row(name, &|load| load.cell(at, has_bars))),
+    );
+    rows.push(row("tonic as documented", &|load| {
+        format!("{} in all", load.scale().number(load.tonic_ns))
+    }));
     // Ratio to tonic as documented, and in the last row to the best tonic.
     let of_it = |ratio: Option<Ratio>| match ratio {
         Some(ratio) if ratio.is_shown() => format!("x {}", ratio.text()),
         Some(ratio) => ratio.text(),
         None => "-".to_owned(),
     };
-    line("tonic at its best", loads.iter().map(|load| of_it(load.best)).collect());
-    line("our own server", loads.iter().map(|load| of_it(load.own)).collect());
-    line("  to the best tonic", loads.iter().map(|load| of_it(load.own_to_best)).collect());
-    text
+    rows.push(row("tonic at its best", &|load| of_it(load.best)));
+    rows.push(row("our own server", &|load| of_it(load.own)));
+    rows.push(row("  to the best tonic", &|load| of_it(load.own_to_best)));
+    rows
 }
