@@ -67,7 +67,7 @@ const PROBE_BYTES: usize = 1 << 20;
 
 /// Checks length-prefixed frames.
 pub fn raw_events(data: &[u8]) {
-    check(data, PLAIN, b"", |handler, limits| Raw::new(handler, limits));
+    check(data, PLAIN, b"", Raw::new);
 }
 
 /// Checks HTTP/1.1.
@@ -78,7 +78,7 @@ pub fn h1_events(data: &[u8]) {
 
 /// Checks HTTP/2, mostly after the first bytes of the client.
 pub fn h2_events(data: &[u8]) {
-    check(data, STREAMED, HELLO, |handler, limits| H2::new(handler, limits));
+    check(data, STREAMED, HELLO, H2::new);
 }
 
 fn check<M: Machine>(
