@@ -13,7 +13,9 @@ use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use futures_util::future::poll_fn;
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING,
+};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
@@ -110,7 +112,7 @@ async fn respond(
     exchange.begin(!request.body().is_end_stream());
     let answered = answer(echo, worker, exchange, request).await;
     exchange.end();
-    match answered {
+    let mut response = match answered {
         Ok((content_type, message)) => response(StatusCode::OK, content_type, message),
         Err(Refused { kind, detail }) => {
             echo.service().limits().counts.refused(kind.into());
@@ -121,7 +123,12 @@ async fn respond(
             }
             response
         }
+    };
+    if echo.service().is_draining() {
+        // Hyper would close the connection at the end of the grace, perhaps under a request.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    response
 }
 
 async fn answer(

@@ -193,6 +193,35 @@ fn health_turns_when_a_stop_begins() {
 }
 
 #[test]
+fn hyper_says_during_a_stop_that_a_connection_ends() {
+    each_server(Family::Rest, |server, named| {
+        // Own servers say it after the grace, and axum to none.
+        if !named.contains("hyper") {
+            return;
+        }
+        let (mut held, mut peer) =
+            (Rest::connect(server.address()), Rest::connect(server.address()));
+        held.send(b"POST /echo_reflect HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab");
+        assert_eq!(peer.post("/echo_reflect", b"x").field("connection"), None, "{named}");
+        let stopping = std::thread::spawn(move || server.stop());
+        let late = Instant::now() + GRACE;
+        loop {
+            let reply = peer.post("/echo_reflect", b"x");
+            assert_eq!(reply.body, b"x", "{named}");
+            if reply.field("connection") == Some("close") {
+                break;
+            }
+            assert!(Instant::now() < late, "{named}: no response says so");
+        }
+        assert!(peer.try_reply().is_err(), "{named}: the connection ends");
+        held.send(b"cd");
+        assert_eq!(held.reply().body, b"abcd", "{named}");
+        drop((held, peer));
+        stopping.join().expect("it ends");
+    });
+}
+
+#[test]
 fn grpc_health_turns_when_a_stop_begins() {
     const SERVING: [u8; 2] = [8, 1];
     const NOT_SERVING: [u8; 2] = [8, 2];
