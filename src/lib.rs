@@ -71,8 +71,8 @@
 //!                       [expire frames head heads jobs message request response shutdown state
 //!                       stream timeouts]
 //! sys/                  requests to the machine: cores, sockets, mappings, child processes
-//!                       [address affinity child descriptors foreign_sockets listener malloc
-//!                       mapping orphans perf_events ready_line socket unsent]
+//!                       [address affinity child descriptors foreign_sockets kernel listener
+//!                       malloc mapping orphans perf_events ready_line socket unsent]
 //! probe/                facts from the machine: clocks, scheduler, noise, host, tracing
 //!                       [background_load breakpoints build core_speed cpu_clock cpu_clock_sync
 //!                       disturbance elf host injected_delay kernel_counts memory neighbours
@@ -93,7 +93,7 @@
 //!     connection/       rules of a connection, its memory, and its end for the sake of others
 //!                       [jobs lag leave memory]
 //!     tokio/            tokio and tokio-uring
-//!                       [epoll net registry sends tokio_uring worker]
+//!                       [epoll net panics registry sends tokio_uring worker]
 //!     uring/            own reactor over io_uring
 //!                       [acceptor buffers connection core executor iovec jobs kernel linux op
 //!                       places reactor ring serve slots stream timers]

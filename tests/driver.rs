@@ -512,6 +512,14 @@ fn a_service_can_sleep<D: Driver>(on: Transport) {
 }
 
 /// One module of tests per driver and transport.
+fn a_panic_while_a_connection_is_made_ends_the_worker<D: Driver>(on: Transport) {
+    let faulty = || -> Frames { panic!("planted by a test") };
+    let served = serve::<D>(on, Options::default(), move |listener| D::machine(listener, faulty));
+    let _peer = served.connect();
+    // Nobody stops it.
+    served.worker.join().expect_err("a worker that takes no connections would stay");
+}
+
 macro_rules! on {
     ($name:ident, $driver:ty, [$($promise:ident),* $(,)?]) => {
         mod $name {
@@ -551,4 +559,5 @@ on_every_driver!([
     a_thousand_idle_connections_are_kept,
     a_service_copies_a_stream,
     a_service_can_sleep,
+    a_panic_while_a_connection_is_made_ends_the_worker,
 ]);

@@ -4,8 +4,8 @@ use std::process::Command;
 
 const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
 
-/// Runs a command of ndecho on a terminal with a number of columns. `None` if the program that makes a
-/// terminal is missing.
+/// Runs a command of ndecho on a terminal with a number of columns. `None` if the program that
+/// makes a terminal is missing.
 fn on_terminal(columns: usize, command: &str, environment: &[(&str, &str)]) -> Option<String> {
     let command = format!("stty rows 40 cols {columns}; {NDECHO} {command}");
     let made = Command::new("script")

@@ -314,6 +314,7 @@ impl<'a, M: Machine> Session<'a, M> {
         let mut left = count;
         while left > 0 && self.pending() > 0 {
             if self.batch.is_empty() {
+                self.out.batch_sent();
                 self.out.take(&mut self.batch);
             }
             let mut slots = [IoSlice::new(&[]); 2];

@@ -20,7 +20,7 @@ use super::output::{status_of, tell};
 use crate::axis::Encoding;
 use crate::record::ServerReport;
 use crate::record::trial_spec::ServerSpec;
-use crate::server::{self, Event, Server, ServerError, metrics};
+use crate::server::{self, Event, Server, ServerError, Stopped, metrics};
 use crate::sys::address::Address;
 
 /// Name of the listener of the view for operators, in the ready line.
@@ -54,7 +54,7 @@ pub(super) fn run(
     }
     let mut alarms = Alarms::new(server.counts());
     let event = wait(&arrivals, &mut alarms);
-    let said = server.stop();
+    let Stopped { report: said, failure } = server.end();
     alarms.tell_rest();
     let said = said?;
     report(&said);
@@ -62,6 +62,9 @@ pub(super) fn run(
         let json = serde_json::to_string(&said).expect("a report is plain data");
         std::fs::write(path, json + "\n")
             .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(failure) = failure {
+        return Err(failure.into());
     }
     match event {
         Event::Ended => bail!("a worker ended by itself"),
@@ -90,11 +93,15 @@ fn report(said: &ServerReport) {
         let counts = counts.iter().map(|(name, count)| format!("{name} {count}"));
         counts.collect::<Vec<_>>().join(", ")
     };
+    tell(format!("answered {} requests on {} connections", said.requests, said.accepted));
     if !said.refusals.is_empty() {
         tell(format!("refused requests: {}", list(&said.refusals)));
     }
     if !said.limits.is_empty() {
         tell(format!("limits that peers reached: {}", list(&said.limits)));
+    }
+    if said.panics > 0 {
+        tell(format!("requests that failed by a fault of the server: {}", said.panics));
     }
     if said.peer_faults > 0 {
         tell(format!("connections closed for a fault of the peer: {}", said.peer_faults));
@@ -167,11 +174,17 @@ mod tests {
     use crate::cli::output::exit;
     use crate::server::tests::with_a_worker_that_panics;
 
+    /// Set for the program, which ends the process of its test.
+    const IS_PROGRAM: &str = "NDECHO_TEST_PROGRAM";
+
     const BEGIN: &[u8] = b"POST /echo_reflect HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab";
 
     #[test]
     #[ignore = "a program that the test below starts"]
     fn program_with_a_worker_that_panics() {
+        if std::env::var_os(IS_PROGRAM).is_none() {
+            return;
+        }
         let ended = run(with_a_worker_that_panics, &[""], &ServerSpec::default());
         let is_failure = exit("server", ended.map_err(Into::into)) == ExitCode::FAILURE;
         std::process::exit(if is_failure { 1 } else { 0 });
@@ -198,6 +211,7 @@ mod tests {
         let program = "cli::serving::tests::program_with_a_worker_that_panics";
         let mut child = Command::new(std::env::current_exe().expect("this test"))
             .args(["--exact", program, "--ignored", "--nocapture"])
+            .env(IS_PROGRAM, "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -221,6 +235,8 @@ mod tests {
         stderr.read_to_string(&mut said).expect("text");
         assert_eq!(child.wait().expect("our child").code(), Some(1), "{said}");
         assert!(said.contains("a worker panicked; the others have finished"), "{said}");
+        let count = format!("answered {answered} requests on ");
+        assert!(said.contains(&count), "{said}");
         assert!((1..32).contains(&answered), "{answered} of 32 were answered: {said}");
     }
 }

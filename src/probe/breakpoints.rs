@@ -73,15 +73,16 @@ impl Breakpoints {
 
     /// Sets all breakpoints. Drops those whose code in memory differs from the library's file.
     pub(super) fn set(&mut self, stopped: Pid) -> nix::Result<()> {
-        let mut set = Vec::new();
-        for breakpoint in std::mem::take(&mut self.breakpoints) {
-            if ptrace::read(stopped, breakpoint.pointer())?.to_le_bytes() == breakpoint.code {
-                breakpoint.arm(stopped)?;
-                set.push(breakpoint);
+        let mut failure = None;
+        self.breakpoints.retain(|breakpoint| match ptrace::read(stopped, breakpoint.pointer()) {
+            Ok(code) => code.to_le_bytes() == breakpoint.code,
+            Err(error) => {
+                failure = Some(error);
+                false
             }
-        }
-        self.breakpoints = set;
-        Ok(())
+        });
+        failure.map_or(Ok(()), Err)?;
+        self.breakpoints.iter().try_for_each(|breakpoint| breakpoint.arm(stopped))
     }
 
     pub(super) fn clear(&self, stopped: Pid) -> nix::Result<()> {

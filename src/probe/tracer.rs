@@ -44,14 +44,13 @@ pub struct Activity {
 
 impl Tracer {
     pub fn start(pid: u32) -> io::Result<Tracer> {
-        let threads = threads(pid)?;
         let breakpoints = Breakpoints::find(pid)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, is_ready) = channel();
         let stop_flag = Arc::clone(&stop);
         // The kernel accepts ptrace requests only from the thread that attached.
         let thread = std::thread::Builder::new().name("tracer".to_owned()).spawn(move || {
-            let mut tracing = Tracing::new(threads, breakpoints)?;
+            let mut tracing = Tracing::new(pid, breakpoints)?;
             let traced = tracing.run(&stop_flag, &ready);
             tracing.abandon();
             traced.map(|()| tracing.activity())
@@ -93,6 +92,8 @@ struct Tracing {
     breakpoints: Breakpoints,
     phase: Phase,
     stepping: BTreeMap<Pid, BreakpointId>,
+    /// Threads whose SIGTRAP was taken, and that nobody resumed.
+    trapped: BTreeSet<Pid>,
     call_stops: u64,
     /// The same by number of the call.
     stops_of_calls: BTreeMap<u64, u64>,
@@ -106,19 +107,32 @@ enum Phase {
     Cleared,
 }
 
-#[derive(PartialEq)]
+#[derive(Debug, PartialEq)]
 enum Fate {
     Traced,
     Gone,
 }
 
 impl Tracing {
-    fn new(mut threads: Vec<Pid>, breakpoints: Breakpoints) -> nix::Result<Tracing> {
+    fn new(pid: u32, breakpoints: Breakpoints) -> nix::Result<Tracing> {
+        Tracing::of_threads(|| threads(pid).unwrap_or_default(), breakpoints)
+    }
+
+    /// Traces the threads that `list` returns, until it returns no others.
+    fn of_threads(list: impl Fn() -> Vec<Pid>, breakpoints: Breakpoints) -> nix::Result<Tracing> {
         // A breakpoint kills an untraced thread, so threads that start later are traced too.
         let mut options = ptrace::Options::PTRACE_O_TRACESYSGOOD;
         options.set(ptrace::Options::PTRACE_O_TRACECLONE, true);
-        // Kernel threads, as io_uring starts them, cannot be traced and make no calls.
-        threads.retain(|thread| ptrace::seize(*thread, options).is_ok());
+        let (mut threads, mut known) = (Vec::new(), BTreeSet::new());
+        loop {
+            let mut new = list();
+            new.retain(|thread| known.insert(*thread));
+            if new.is_empty() {
+                break;
+            }
+            // Kernel threads, as io_uring starts them, cannot be traced and make no calls.
+            threads.extend(new.into_iter().filter(|it| ptrace::seize(*it, options).is_ok()));
+        }
         if threads.is_empty() {
             return Err(Errno::EPERM);
         }
@@ -129,6 +143,7 @@ impl Tracing {
             breakpoints,
             phase: Phase::NotSet,
             stepping: BTreeMap::new(),
+            trapped: BTreeSet::new(),
             call_stops: 0,
             stops_of_calls: BTreeMap::new(),
             is_ending: false,
@@ -158,6 +173,9 @@ impl Tracing {
                     Ok(Fate::Traced) => self.threads.push(thread),
                     Ok(Fate::Gone) => {}
                     Err(error) => {
+                        if status == Ok(WaitStatus::Stopped(thread, Signal::SIGTRAP)) {
+                            self.trapped.insert(thread);
+                        }
                         self.threads.push(thread);
                         self.threads.extend(waiting);
                         return Err(error);
@@ -184,13 +202,13 @@ impl Tracing {
                 let _ = ptrace::interrupt(thread);
                 let flags = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
                 let signal = match waitpid(thread, Some(flags)) {
-                    Ok(WaitStatus::Stopped(_, signal)) if signal != Signal::SIGTRAP => Some(signal),
-                    // One that is alive has perhaps stopped before, and nobody has let it go on.
-                    Ok(WaitStatus::Stopped(..) | WaitStatus::PtraceSyscall(_))
-                    | Ok(WaitStatus::PtraceEvent(..) | WaitStatus::StillAlive) => None,
+                    Ok(WaitStatus::Stopped(_, signal)) => Some(signal),
+                    // `StillAlive`: it runs, or its stop was told before and nobody resumed it.
+                    Ok(WaitStatus::PtraceSyscall(_) | WaitStatus::PtraceEvent(..))
+                    | Ok(WaitStatus::StillAlive) => None,
                     _ => continue,
                 };
-                if self.leave(thread, signal).is_err() {
+                if self.leave(thread, signal) != Ok(Fate::Gone) {
                     self.threads.push(thread);
                 }
             }
@@ -199,13 +217,24 @@ impl Tracing {
     }
 
     /// Detaches from a thread, which fails while it runs.
-    fn leave(&mut self, thread: Pid, signal: Option<Signal>) -> nix::Result<()> {
+    fn leave(&mut self, thread: Pid, signal: Option<Signal>) -> nix::Result<Fate> {
         if self.phase == Phase::Set {
             self.breakpoints.clear(thread)?;
             self.phase = Phase::Cleared;
         }
-        self.breakpoints.step_back(thread)?;
-        ptrace::detach(thread, signal)
+        let is_trap = signal == Some(Signal::SIGTRAP) || self.trapped.contains(&thread);
+        let is_behind_breakpoint =
+            !self.stepping.contains_key(&thread) && self.breakpoints.current(thread)?.is_some();
+        if is_behind_breakpoint && !is_trap {
+            // Its SIGTRAP is still to come, and would end it once it is not traced.
+            ptrace::syscall(thread, signal)?;
+            return Ok(Fate::Traced);
+        }
+        if is_behind_breakpoint {
+            self.breakpoints.step_back(thread)?;
+        }
+        ptrace::detach(thread, signal.filter(|signal| *signal != Signal::SIGTRAP))?;
+        Ok(Fate::Gone)
     }
 
     fn activity(self) -> Activity {
@@ -237,8 +266,9 @@ impl Tracing {
             _ => return Ok(Fate::Gone),
         };
         if self.phase == Phase::NotSet && !self.is_ending {
-            self.breakpoints.set(thread)?;
+            // Some are set if this fails.
             self.phase = Phase::Set;
+            self.breakpoints.set(thread)?;
         }
         if signal == Some(Signal::SIGTRAP) {
             if let Some(id) = self.stepping.remove(&thread) {
@@ -356,13 +386,17 @@ mod tests {
         let mut output = BufReader::new(shell.stdout.take().unwrap());
         output.read_line(&mut String::new()).unwrap();
         let breakpoints = Breakpoints::find(shell.id()).unwrap();
-        let mut tracing = Tracing::new(threads(shell.id()).unwrap(), breakpoints).unwrap();
+        let mut tracing = Tracing::new(shell.id(), breakpoints).unwrap();
         let (thread, mut input) = (tracing.threads[0], shell.stdin.take());
         // The thread stops at a breakpoint, and then the tracer fails.
         loop {
             let status = waitpid(thread, Some(WaitPidFlag::__WALL));
             let is_trap = status == Ok(WaitStatus::Stopped(thread, Signal::SIGTRAP));
-            if is_trap && tracing.phase == Phase::Set || tracing.breakpoints.is_empty() {
+            if is_trap && tracing.phase == Phase::Set {
+                tracing.trapped.insert(thread);
+                break;
+            }
+            if tracing.breakpoints.is_empty() {
                 break;
             }
             assert!(tracing.stopped(thread, status).unwrap() == Fate::Traced);
@@ -379,6 +413,26 @@ mod tests {
         output.read_line(&mut line).unwrap();
         assert_eq!(line.len(), 257);
         assert!(shell.wait().unwrap().success());
+    }
+
+    #[test]
+    fn threads_that_start_while_others_are_seized_are_traced_too() {
+        let children: Vec<_> =
+            (0..3).map(|_| Command::new("sleep").arg("60").spawn().unwrap()).collect();
+        let pids: Vec<Pid> = children.iter().map(|it| Pid::from_raw(it.id() as i32)).collect();
+        // Each look finds one more.
+        let seen = std::cell::Cell::new(0);
+        let list = || {
+            seen.set(pids.len().min(seen.get() + 1));
+            pids[..seen.get()].to_vec()
+        };
+        let mut tracing = Tracing::of_threads(list, Breakpoints::default()).unwrap();
+        assert_eq!(tracing.threads, pids);
+        tracing.abandon();
+        for mut child in children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
     #[test]

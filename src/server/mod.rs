@@ -91,6 +91,14 @@ pub struct Server {
     memory: Arc<MemoryBudget>,
 }
 
+/// Outcome of a server.
+#[derive(Debug)]
+pub struct Stopped {
+    pub report: Result<ServerReport, ServerError>,
+    /// Error of the first worker that failed.
+    pub failure: Option<ServerError>,
+}
+
 #[derive(Debug)]
 struct Worker {
     stopper: driver::Stopper,
@@ -194,22 +202,26 @@ impl Server {
         &self.memory
     }
 
+    /// Stops all workers and returns what was counted, or why one of them failed.
     pub fn stop(self) -> Result<ServerReport, ServerError> {
+        let Stopped { report, failure } = self.end();
+        failure.map_or(report, Err)
+    }
+
+    /// Stops all workers. What was counted is known after a failure as well.
+    pub fn end(self) -> Stopped {
         let counts = self.counts();
         let Server { workers, delays, memory, .. } = self;
         let (stoppers, threads): (Vec<_>, Vec<_>) =
             workers.into_iter().map(|worker| (worker.stopper, worker.thread)).unzip();
         drop(stoppers);
-        let (mut socket, mut failed) = (None, None);
+        let (mut socket, mut failure) = (None, None);
         for thread in threads {
             match thread.join().unwrap_or(Err(ServerError::Panicked)) {
                 Ok(accepted) => socket = socket.or(accepted),
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
-        match failed {
-            Some(error) => Err(error),
-            None => usage::report(&counts, socket, &memory, &delays),
-        }
+        Stopped { report: usage::report(&counts, socket, &memory, &delays), failure }
     }
 }

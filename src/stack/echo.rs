@@ -13,7 +13,7 @@ use crate::driver::WorkerHandle;
 use crate::service::echo::{self, EchoService, Echoed};
 use crate::service::handler::LongWork;
 use crate::service::routes;
-use crate::wire::{EndedJob, Refused, Response, Slice, grpc};
+use crate::wire::{EndedJob, Pool, Refused, Response, Slice, grpc};
 
 use super::message::Message;
 
@@ -28,6 +28,8 @@ pub struct StackEcho {
     service: EchoService,
     /// True if only health is served, since no place for the connection is free.
     is_restricted: bool,
+    /// Buffers of the worker, with the account of the connection.
+    pool: Pool,
     buffers: Rc<RefCell<Buffers>>,
 }
 
@@ -39,12 +41,14 @@ struct Buffers {
 
 impl StackEcho {
     pub fn new(service: EchoService) -> StackEcho {
-        StackEcho { service, is_restricted: false, buffers: Rc::default() }
+        let pool = service.pool().clone();
+        StackEcho { service, is_restricted: false, pool, buffers: Rc::default() }
     }
 
     /// Returns the echo of one connection.
     pub fn for_connection(&self, worker: &WorkerHandle) -> StackEcho {
-        StackEcho { is_restricted: worker.is_restricted(), ..self.clone() }
+        let pool = self.service.pool().for_connection();
+        StackEcho { is_restricted: worker.is_restricted(), pool, ..self.clone() }
     }
 
     /// Refuses an echo if the connection may only ask for health.
@@ -54,6 +58,11 @@ impl StackEcho {
 
     pub fn service(&self) -> &EchoService {
         &self.service
+    }
+
+    /// Returns the pool of the connection.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// Answers a REST request, on another thread if that takes long. Returns the content type and
@@ -67,7 +76,7 @@ impl StackEcho {
         let Some(work) = self.long_work(Family::Rest, encoding, &body) else {
             return self.rest_now(encoding, body);
         };
-        let pool = self.service.pool();
+        let pool = &self.pool;
         let answer = pool.take(body.len());
         let EndedJob { message, answer, response } =
             worker.run(Box::new(work), body, answer, pool).await;
@@ -107,7 +116,7 @@ impl StackEcho {
         work: LongWork,
         message: Slice,
     ) -> Result<Message, grpc::Status> {
-        let pool = self.service.pool();
+        let pool = &self.pool;
         let mut answer = pool.take(message.len());
         answer.extend_from_slice(&[0; grpc::PREFIX_BYTES]);
         let EndedJob { message, mut answer, response } =

@@ -29,7 +29,7 @@ use crate::stack::echo::StackEcho;
 use crate::stack::message::Message;
 use crate::wire::grpc::{self, Code, MessageReader, Status};
 use crate::wire::handler::{NO_MEMORY, PLAIN_TEXT};
-use crate::wire::{Refusal, Refused, Slice};
+use crate::wire::{Pool, Refusal, Refused, Slice};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -97,6 +97,11 @@ impl GrpcEcho {
         self.echo.service()
     }
 
+    /// Returns the pool of the connection.
+    pub fn pool(&self) -> &Pool {
+        self.echo.pool()
+    }
+
     /// Returns the echo of one connection.
     pub fn for_connection(&self, worker: &WorkerHandle) -> GrpcEcho {
         GrpcEcho { echo: self.echo.for_connection(worker), heads: Rc::clone(&self.heads) }
@@ -138,7 +143,7 @@ impl GrpcEcho {
 
     /// Checks that there is memory for a message in pieces.
     pub fn check_memory(&self) -> Result<(), Status> {
-        if self.service().pool().refuses_body() {
+        if self.pool().refuses_body() {
             return Err(Status::new(Code::ResourceExhausted, NO_MEMORY));
         }
         Ok(())

@@ -304,7 +304,7 @@ fn take(
     body: &mut RecvStream,
     piece: &Bytes,
 ) -> Result<(), Status> {
-    reader.feed(piece, echo.service().pool())?;
+    reader.feed(piece, echo.pool())?;
     // An error means that the stream is gone; the next read reports that.
     let _ = body.flow_control().release_capacity(piece.len());
     Ok(())

@@ -125,7 +125,8 @@ async fn respond(
         }
     };
     if echo.service().is_draining() {
-        // Hyper would close the connection at the end of the grace, perhaps under a request.
+        // Hyper would close the connection at the end of the grace, perhaps under a request. A peer
+        // that pipelines has to send the requests behind this one again.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -146,7 +147,7 @@ async fn answer(
         }
         Target::Echo(encoding) => {
             echo.check_place()?;
-            let body = collect(echo.service(), request).await?;
+            let body = collect(echo, request).await?;
             exchange.begin(false);
             echo.rest(worker, encoding, body).await
         }
@@ -164,8 +165,8 @@ fn response(
     response
 }
 
-async fn collect(service: &EchoService, request: Request<Incoming>) -> Result<Slice, Refused> {
-    let limit = service.limits().body_bytes_max;
+async fn collect(echo: &StackEcho, request: Request<Incoming>) -> Result<Slice, Refused> {
+    let limit = echo.service().limits().body_bytes_max;
     let (head, mut body) = request.into_parts();
     if ![CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| head.headers.contains_key(name)) {
         return Err(routes::length_refused());
@@ -182,10 +183,10 @@ async fn collect(service: &EchoService, request: Request<Incoming>) -> Result<Sl
     if body.is_end_stream() {
         return Ok(Slice::from(first));
     }
-    if service.pool().refuses_body() {
+    if echo.pool().refuses_body() {
         return Err(Refused::new(Refusal::Unavailable, NO_MEMORY));
     }
-    let mut collected = service.pool().take(announced);
+    let mut collected = echo.pool().take(announced);
     collected.extend_from_slice(&first);
     while let Some(piece) = next_piece(&mut body).await? {
         within(limit, collected.len() + piece.len())?;

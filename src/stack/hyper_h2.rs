@@ -277,7 +277,7 @@ async fn collect(
             return answer;
         }
         let admitted = if is_first { echo.check_memory() } else { Ok(()) };
-        let fed = admitted.and_then(|()| reader.feed(&piece, echo.service().pool()));
+        let fed = admitted.and_then(|()| reader.feed(&piece, echo.pool()));
         if let Err(status) = fed {
             return status.into();
         }

@@ -15,8 +15,9 @@
 //!    `end`) and when the deadline passes (`repay`, then [`Machine::deadline`] again before
 //!    `expire`).
 //! 3. The caller sends the outbox in order, and stops reading while the outbox is over its limit.
-//!    It calls [`Outbox::batch_sent`] before it takes a further batch, and [`Machine::flushed`] when all has been sent. After a time without reading it calls
-//!    [`Machine::paused`]; within that time it asks for no deadline.
+//!    It calls [`Outbox::batch_sent`] before it takes a further batch, and [`Machine::flushed`]
+//!    when all has been sent. After a time without reading it calls [`Machine::paused`]; within
+//!    that time it asks for no deadline.
 //! 4. After [`Machine::finished`] is true or a call has returned an error (the peer's fault), the
 //!    caller feeds nothing more, sends the rest of the outbox (perhaps a refusal) and closes.
 //! 5. Closing lingers: a socket that is closed with unread input sends RST, and the peer loses the

@@ -25,7 +25,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("compressed body", compressed).answered(&["415"]).counted(&["415"]),
     row("pipeline that nobody reads", unread).answered(&["closed"]).counted(&["stall_time"]),
     row("descriptors run out", descriptors)
-        .answered(&["served after"])
+        .answered(&["served after: 200"])
         .counted(&["accept_failed"])
         .with_descriptors(60),
     row("resets in odd states", churn).answered(&["no descriptor lost"]),

@@ -105,7 +105,7 @@ impl<M: Machine> Driven<M> {
         self.now = until;
     }
 
-    /// Notes that all output before the last piece has been sent.
+    /// Notes that the batch before the current one has been sent.
     #[allow(dead_code, reason = "not every test program has a limit of unsent answers")]
     pub(crate) fn batch_sent(&mut self) {
         self.out.batch_sent();

@@ -571,6 +571,15 @@ fn settings_that_move_the_windows_of_many_streams_again_and_again() {
 }
 
 #[test]
+fn settings_that_move_windows_cost_the_places_of_streams_that_have_ended() {
+    let mut server = server();
+    (0..1000).for_each(|at| server.feed(&open(2 * at + 1, "/reflect")));
+    (1..1000).for_each(|at| server.feed(&rst(2 * at + 1, CANCEL)));
+    server.flushed();
+    flood(&mut server, 300, ENHANCE_YOUR_CALM, |at| settings(&[(4, 50_000 + at % 2)]));
+}
+
+#[test]
 fn settings_of_a_connection_without_streams_may_move_the_window_often() {
     let mut server = server();
     for _ in 0..10 {

@@ -367,6 +367,28 @@ fn bodies_of_which_none_can_end_do_not_block_each_other_for_ever() {
 }
 
 #[test]
+fn bodies_of_a_borrowed_stack_count_for_their_connections() {
+    const BODY: usize = 3 * MIB;
+    for driver in DRIVERS {
+        let flags = ["--connection-memory", "4MiB", "--max-message", "4MiB"];
+        let server = Server::start(format!("{driver}/hyper/reflect"), &flags);
+        let Some(server) = server else { continue };
+        let mut peers: Vec<Rest> = (0..4).map(|_| Rest::connect(server.address())).collect();
+        for peer in &mut peers {
+            peer.send(post("/echo_reflect", BODY).as_bytes());
+            peer.send(&vec![7; BODY - 1]);
+        }
+        for peer in &mut peers {
+            peer.send(b"8");
+            let reply = peer.reply();
+            assert_eq!((reply.status, reply.body.len()), (200, BODY), "{driver}");
+        }
+        drop(peers);
+        assert_eq!(count(&server.stop(), "connection_memory"), 0, "{driver}");
+    }
+}
+
+#[test]
 fn silent_bodies_give_their_memory_back_in_time() {
     const LEN: usize = 4 * MIB;
     for driver in DRIVERS {

@@ -2,6 +2,7 @@
 
 mod epoll;
 mod net;
+mod panics;
 mod registry;
 mod sends;
 mod tokio_uring;

@@ -19,6 +19,7 @@ use ::tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ::tokio::time::Sleep;
 
 use super::net::{TokioListener, TokioStream};
+use super::panics::{PanicAlarm, first_panic};
 use super::registry::{Registered, Registry};
 use super::sends::Sends;
 use crate::driver::addresses::{Addresses, Place};
@@ -280,12 +281,17 @@ pub(crate) async fn run(
         accepting.push(::tokio::task::spawn_local(accept));
     }
     ::tokio::task::spawn_local(trim(Rc::clone(&worker)));
-    let watched = stop.readable().await;
+    let watched = ::tokio::select! {
+        watched = stop.readable() => watched,
+        panic = first_panic(&mut accepting) => std::panic::resume_unwind(panic),
+    };
     watched.map_err(|source| DriverError::Io { what: "watch the stop socket", source })?;
     worker.shutdown.set();
     let drained = async {
         for accept in accepting {
-            let _ = accept.await;
+            if let Err(error) = accept.await {
+                std::panic::resume_unwind(error.into_panic());
+            }
         }
         worker.emptied().await;
     };
@@ -377,6 +383,7 @@ fn serve_admitted(
     }
     let served = factory(stream, Rc::clone(worker), urgent);
     async move {
+        let _alarm = PanicAlarm(counts);
         match urgent {
             None => served.await,
             Some(_) => drop(::tokio::time::timeout(URGENT_TIME, served).await),

@@ -44,7 +44,8 @@ pub struct Linux {
 }
 
 /// Kernels whose multishot accept may name a descriptor that is not open, under `DEFER_TASKRUN`
-/// (axboe/liburing#1062).
+/// (axboe/liburing#1062). Later patch releases are mended, but a release name does not always tell
+/// them, and to accept one by one costs little.
 const FAULTY_MULTISHOT_ACCEPT: RangeInclusive<(u32, u32)> = (6, 6)..=(6, 8);
 
 impl Linux {
@@ -58,8 +59,7 @@ impl Linux {
         let mut submitter = unsafe { ring.as_ref() }.submitter();
         // Saves a look-up in the descriptor table per call; optional.
         let _ = submitter.register_ring_fd();
-        let has_multishot_accept =
-            sys::kernel::version().is_some_and(|it| !FAULTY_MULTISHOT_ACCEPT.contains(&it));
+        let has_multishot_accept = has_multishot_accept(sys::kernel::version());
         Ok(Linux { submitter: ManuallyDrop::new(submitter), ring, has_multishot_accept })
     }
 
@@ -229,6 +229,10 @@ impl Drop for Linux {
     }
 }
 
+fn has_multishot_accept(version: Option<(u32, u32)>) -> bool {
+    version.is_some_and(|version| !FAULTY_MULTISHOT_ACCEPT.contains(&version))
+}
+
 fn build() -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder
@@ -241,4 +245,17 @@ fn build() -> io::Result<IoUring> {
         .dontfork();
     // NO_SQARRAY saves a look-up per operation (Linux 6.6 and later).
     builder.clone().setup_no_sqarray().build(SUBMISSIONS).or_else(|_| builder.build(SUBMISSIONS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_multishot_accept;
+
+    #[test]
+    fn a_faulty_or_unknown_kernel_accepts_one_by_one() {
+        let versions = [(6, 1), (6, 5), (6, 6), (6, 8), (6, 9), (7, 0)];
+        let able = versions.map(|version| has_multishot_accept(Some(version)));
+        assert_eq!(able, [true, true, false, false, true, true]);
+        assert!(!has_multishot_accept(None));
+    }
 }

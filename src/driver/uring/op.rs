@@ -83,7 +83,7 @@ impl Token {
 /// Operation; the kernel owns the memory behind pointers until its last completion.
 #[derive(Clone, Copy, Debug)]
 pub enum Op {
-    /// Accepts a connection, or until cancelled; each result is a descriptor.
+    /// Accepts one connection, or connections until cancelled; each result is a descriptor.
     Accept { fd: RawFd, is_multishot: bool },
     /// Receives into provided buffers until cancelled.
     ReceiveMulti { fd: RawFd },

@@ -66,6 +66,7 @@ impl<M: Machine> Wired<M> {
         if self.out.is_empty() {
             return Ok(false);
         }
+        self.out.batch_sent();
         self.out.take(&mut self.batch);
         while !self.batch.is_empty() {
             let mut slots = [IoSlice::new(&[]); SLICES];

@@ -124,7 +124,7 @@ impl Outbox {
         !self.jobs.is_empty()
     }
 
-    /// Notes that all bytes of the batch taken last have been sent.
+    /// Notes that all bytes of the last batch have been sent, or that there was none.
     #[inline]
     pub fn batch_sent(&mut self) {
         self.batches_sent += 1;

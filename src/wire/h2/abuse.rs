@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | resets by the peer, and by us for its errors | 1,024 at once, as streams | 50 per second |
 //! | answers to PING and SETTINGS, and RST_STREAM | 1,000 | when they have been sent |
-//! | windows of open streams that SETTINGS move | those of 1,024 streams, 256 times | 50 times per second |
+//! | windows that SETTINGS move | those of 1,024 streams, 256 times | 50 times per second |
 //! | DATA frames with little content | 2 MiB, 256 bytes for an empty one | with their message |
 //!
 //! CVE-2023-44487, CVE-2025-8671, CVE-2019-9512, -9515 and -9518.
@@ -120,7 +120,7 @@ impl AbuseLimits {
         Ok(())
     }
 
-    /// Counts a change of the initial window that moves the windows of `streams` streams.
+    /// Counts a change of the initial window, which goes through the places of `streams` streams.
     pub(crate) fn windows_change(&mut self, streams: usize, now: Instant) -> Result<(), Fault> {
         let streams = u32::try_from(streams).unwrap_or(u32::MAX);
         if self.windows.add(streams, WINDOWS_RATE_HZ, now) > f64::from(WINDOWS_BURST) {

@@ -53,7 +53,7 @@ impl<T: Default> Connection<T> {
         self.abuse.control_frame(cx.out)?;
         let change = i64::from(self.peer.initial_window_size) - before;
         if change != 0 {
-            self.abuse.windows_change(self.streams.len(), cx.now)?;
+            self.abuse.windows_change(self.streams.capacity(), cx.now)?;
             let text = "INITIAL_WINDOW_SIZE raises a stream's window over 2^31-1";
             for stream in self.streams.iter_mut() {
                 let shifted = self.send.shift_stream(stream.id, &mut stream.outbound, change);

@@ -82,6 +82,7 @@ impl<T: Default> StreamTable<T> {
         }
     }
 
+    /// Returns the most streams that were open since the last trim, or more.
     pub(crate) fn capacity(&self) -> usize {
         self.slots.capacity()
     }

@@ -27,6 +27,7 @@ use super::chance::Fault;
 use super::entry::{Action, Operation};
 use super::jobs::SimRunner;
 use super::memory;
+use super::operations::F_BUFFER;
 use super::world::{SimListener, SimSocket, World};
 use crate::driver::SHED_INTERVAL;
 use crate::driver::jobs::JobRunner;
@@ -46,11 +47,6 @@ const WAITING_CALLS_MAX: u64 = 500 * 1000 / SHED_INTERVAL.as_millis() as u64;
 /// Longest time of an enter, in which other programs use the core.
 const ENTER_NS_MAX: usize = 2_000_000;
 
-pub(super) const F_BUFFER: u32 = 1;
-pub(super) const F_MORE: u32 = 2;
-pub(super) const F_SOCK_NONEMPTY: u32 = 4;
-pub(super) const BUFFER_SHIFT: u32 = 16;
-
 /// Content of memory that a receive may write, before it does.
 const UNWRITTEN: u8 = 0xA5;
 
@@ -65,7 +61,6 @@ pub(in super::super) struct SimKernel {
     overflow: VecDeque<Completed>,
     pub(super) buffers: Option<BufferRing>,
     connections_max: usize,
-    has_multishot_accept: bool,
     calls: u64,
     /// Time of the last call.
     called_at: u64,
@@ -94,7 +89,6 @@ struct Completed {
 
 impl SimKernel {
     pub(super) fn new(world: &Rc<RefCell<World>>, connections_max: usize) -> SimKernel {
-        let has_multishot_accept = world.borrow_mut().chance.below(4) > 0;
         SimKernel {
             world: Rc::clone(world),
             entries: VecDeque::new(),
@@ -104,7 +98,6 @@ impl SimKernel {
             overflow: VecDeque::new(),
             buffers: None,
             connections_max,
-            has_multishot_accept,
             calls: 0,
             called_at: 0,
             waited_ns: 0,
@@ -435,7 +428,7 @@ unsafe impl Kernel for SimKernel {
     }
 
     fn has_multishot_accept(&self) -> bool {
-        self.has_multishot_accept
+        self.world.borrow().has_multishot_accept
     }
 
     fn bell(&self) -> Arc<dyn Bell> {

@@ -5,7 +5,12 @@ use std::os::fd::RawFd;
 
 use super::chance::Fault;
 use super::entry::Action;
-use super::kernel::{BUFFER_SHIFT, F_BUFFER, F_MORE, F_SOCK_NONEMPTY, Flying, SimKernel};
+use super::kernel::{Flying, SimKernel};
+
+pub(super) const F_BUFFER: u32 = 1;
+const F_MORE: u32 = 2;
+const F_SOCK_NONEMPTY: u32 = 4;
+const BUFFER_SHIFT: u32 = 16;
 
 impl SimKernel {
     pub(super) fn step(&mut self, at: usize) {
@@ -24,6 +29,9 @@ impl SimKernel {
     }
 
     fn accept(&mut self, at: usize, is_multishot: bool) {
+        if is_multishot && !self.world.borrow().has_multishot_accept {
+            self.violation("a multishot accept on a kernel that has no good one".to_owned());
+        }
         for (fault, code) in
             [(Fault::NoDescriptor, libc::EMFILE), (Fault::AcceptAborted, libc::ECONNABORTED)]
         {

@@ -24,6 +24,8 @@ const JOB_NS_MAX: usize = 4_000_000;
 const CLOCK_NS: u64 = 100;
 
 pub(super) struct World {
+    /// False for a kernel whose multishot accepts are faulty.
+    pub(super) has_multishot_accept: bool,
     pub(super) chance: Chance,
     /// Nanoseconds since the start.
     pub(super) time: u64,
@@ -47,8 +49,10 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64) -> World {
+        let mut chance = Chance::new(seed);
         World {
-            chance: Chance::new(seed),
+            has_multishot_accept: chance.below(4) > 0,
+            chance,
             time: 0,
             origin: Instant::now(),
             peers: Vec::new(),
