@@ -24,12 +24,13 @@ RUNGS = [f"{driver}/{stack}" for driver in ("uring", "tokio", "tokio-uring")
 RUNGS += ["tokio/axum/npy", "tokio/tonic/protobuf:prost"]
 CONNECTIONS = 16
 IN_FLIGHT = {"http": 16, "grpc": 400}
-REQUESTS = {"http": 60_000, "grpc": 200_000}
+REQUESTS = {"http": 60_000, "grpc": 400_000}
 
 
 async def start(build, rung):
     command = [str(build / "ndecho"), "serve", rung, "--addr", "127.0.0.1:0", "--cpu", "0"]
-    server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE,
+                                                  stderr=asyncio.subprocess.DEVNULL)
     line = (await server.stdout.readline()).decode()
     if not line.startswith("ready"):
         raise CannotStart(rung)
@@ -37,7 +38,7 @@ async def start(build, rung):
 
 
 class CannotStart(Exception):
-    """A server ended before it was ready; it has said why on stderr."""
+    """A server ended before it was ready; `ndecho serve RUNG` says why."""
 
 
 class Forwarder:

@@ -93,7 +93,7 @@ fn report(said: &ServerReport) {
         let counts = counts.iter().map(|(name, count)| format!("{name} {count}"));
         counts.collect::<Vec<_>>().join(", ")
     };
-    tell(format!("answered {} requests on {} connections", said.requests, said.accepted));
+    tell(format!("handled {} requests on {} connections", said.requests, said.accepted));
     if !said.refusals.is_empty() {
         tell(format!("refused requests: {}", list(&said.refusals)));
     }
@@ -235,7 +235,7 @@ mod tests {
         stderr.read_to_string(&mut said).expect("text");
         assert_eq!(child.wait().expect("our child").code(), Some(1), "{said}");
         assert!(said.contains("a worker panicked; the others have finished"), "{said}");
-        let count = format!("answered {answered} requests on ");
+        let count = format!("handled {answered} requests on ");
         assert!(said.contains(&count), "{said}");
         assert!((1..32).contains(&answered), "{answered} of 32 were answered: {said}");
     }
