@@ -193,21 +193,25 @@ fn a_response_counts_with_the_request_that_it_holds() {
     const REQUESTS: usize = 300;
     const LEN: usize = 6 * MIB;
     // A small part of the message is copied, and a large one holds the message.
-    for payload in [64 * KIB, MIB] {
+    for (protocol, payload) in [("h1", 64 * KIB), ("h1", MIB), ("raw", MIB)] {
         let message = padded(payload, LEN);
         for driver in DRIVERS {
-            let rung = format!("{driver}/h1/protobuf");
+            let rung = format!("{driver}/{protocol}/protobuf");
             let Some(server) = Server::start(rung, &["--connection-memory", "24MiB"]) else {
                 continue;
             };
             let mut peer = Rest::connect(server.address());
-            let request = [post("/echo_protobuf", LEN).as_bytes(), &message].concat();
+            let head = match protocol {
+                "raw" => [&(LEN as u32).to_be_bytes()[..], &[Encoding::Protobuf.id()]].concat(),
+                _ => post("/echo_protobuf", LEN).into_bytes(),
+            };
+            let request = [&head[..], &message].concat();
             for _ in 0..REQUESTS {
                 if send_until_full(&mut peer.0, &request) < request.len() {
                     break;
                 }
             }
-            assert_eq!(Rest::connect(server.address()).post("/echo_reflect", b"x").status, 200);
+            ask_aside(&server, protocol);
             server.assert_within_budget();
             drop(peer);
             server.stop();
