@@ -77,9 +77,17 @@ fn compare<C: Client>(
         chunks.iter().for_each(|chunk| session.receive(chunk));
         session.end();
         // The reason of the end may differ: a server that goes away may send a fault behind that.
-        let texts = session.responses.texts.into_iter();
-        let told: Vec<_> =
-            texts.map(|(id, text)| (id, text[..told_bytes(&text)].to_owned())).collect();
+        let Responses { texts, mut messages, .. } = session.responses;
+        let mut told: BTreeMap<_, _> = texts
+            .into_iter()
+            .map(|(id, text)| (id, text[..told_bytes(&text)].to_owned()))
+            .collect();
+        if session.error.is_some() {
+            // A fault of the connection ends the other requests as well.
+            for id in 0..session.requested {
+                told.entry(id).or_insert_with(|| format!("{:?} Failed", messages.remove(&id)));
+            }
+        }
         (told, session.error.is_some())
     };
     let (got, want) = (outcome(&cut(cuts, input)), outcome(&[input]));
