@@ -58,7 +58,7 @@ bugs! {
     AdmittedUnsettled,
     /// The bell is watched for the first job only.
     BellForgotten,
-    /// Of several jobs that end before the bell is heard, the first one is told of.
+    /// The first job is told of, and no other one that ended before the bell was heard.
     JobEndsLost,
     /// The worker sleeps although a send without a completion is waited for.
     HurryForgotten,

@@ -61,7 +61,7 @@ enum State {
     Over(#[expect(dead_code, reason = "held only to be dropped")] Option<HeldBytes>),
 }
 
-/// What a job works on.
+/// Message and buffers of a job.
 struct Parts {
     work: Box<dyn Work>,
     message: Detached,
