@@ -212,6 +212,9 @@ pub struct Options {
     /// Most connections of one address at a worker; more are closed at once.
     pub address_connections_max: usize,
     pub drain_timeout: Duration,
+    /// Input that a borrowed stack takes from a connection of `uring` in one turn. The rest waits
+    /// until the worker has served the other connections.
+    pub turn_bytes_max: usize,
     /// Longest busy poll of `uring` before it sleeps; the other drivers sleep at once.
     pub busy_poll: Duration,
     /// WorkerCounts of the worker.
@@ -293,6 +296,7 @@ impl Default for Options {
             urgent: &[],
             address_connections_max: ADDRESS_CONNECTIONS_MAX,
             drain_timeout: Duration::from_secs(5),
+            turn_bytes_max: 128 * 1024,
             busy_poll: Duration::ZERO,
             counts: WorkerCounts::unread(),
         }

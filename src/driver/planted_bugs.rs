@@ -62,6 +62,8 @@ bugs! {
     JobEndsLost,
     /// The worker sleeps although a send without a completion is waited for.
     HurryForgotten,
+    /// The worker sleeps although a task has input left that it may take in the next turn.
+    DeferredForgotten,
 }
 
 #[cfg(not(test))]

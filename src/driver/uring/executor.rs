@@ -30,6 +30,9 @@ pub(super) struct Executor {
     pub(super) shutdown: ShutdownFlag,
     /// Read once per turn.
     now: Cell<Instant>,
+    turn: Cell<u64>,
+    /// Tasks that go on in the next turn.
+    deferred: RefCell<Vec<Waker>>,
     touched: RefCell<Vec<Key>>,
     sleepers: RefCell<BTreeMap<(Instant, u64), Waker>>,
     sleeper_count: Cell<u64>,
@@ -44,6 +47,8 @@ impl Executor {
             pool,
             shutdown: ShutdownFlag::default(),
             now: Cell::new(now),
+            turn: Cell::default(),
+            deferred: RefCell::default(),
             touched: RefCell::default(),
             sleepers: RefCell::default(),
             sleeper_count: Cell::default(),
@@ -105,8 +110,25 @@ impl Executor {
         self.sleepers.borrow().first_key_value().map(|(&(at, _), _)| at)
     }
 
+    /// Number of the turn.
+    pub(super) fn turn(&self) -> u64 {
+        self.turn.get()
+    }
+
+    /// Wakes a task in the next turn, which begins without a wait.
+    pub(super) fn defer(&self, waker: Waker) {
+        self.deferred.borrow_mut().push(waker);
+    }
+
+    pub(super) fn has_deferred(&self) -> bool {
+        !self.deferred.borrow().is_empty()
+    }
+
+    /// Begins a turn.
     pub(super) fn tick(&self, now: Instant) {
         self.now.set(now);
+        self.turn.set(self.turn.get() + 1);
+        self.deferred.borrow_mut().drain(..).for_each(Waker::wake);
         let mut sleepers = self.sleepers.borrow_mut();
         while let Some(first) = sleepers.first_entry().filter(|first| first.key().0 <= now) {
             first.remove().wake();
@@ -218,7 +240,7 @@ impl Drop for Sleep {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::super::jobs::Bell;
@@ -238,7 +260,7 @@ mod tests {
         fn silence(&self) {}
     }
 
-    fn executor(now: Instant) -> Rc<Executor> {
+    pub(in crate::driver::uring) fn executor(now: Instant) -> Rc<Executor> {
         let jobs = Jobs::new(Rc::new(Inline), Arc::new(NoBell));
         Executor::new(now, Pool::default(), jobs)
     }

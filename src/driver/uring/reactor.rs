@@ -135,10 +135,12 @@ impl<K: Kernel> Reactor<K> {
         ]
     }
 
-    /// Asserts that no connection waits for a send that posts no completion, or has work that
-    /// nobody has begun: such a wait might last until the peer gives up.
+    /// Asserts that no task goes on in the next turn, and that no connection waits for a send that
+    /// posts no completion, or has work that nobody has begun: such a wait might last until the
+    /// peer gives up.
     #[cfg(test)]
     fn assert_may_sleep(&self) {
+        assert!(!self.core.executor.has_deferred(), "a worker sleeps while a task can go on");
         for (_, connection) in self.connections.iter() {
             assert!(!connection.awaits_at_once(), "a worker sleeps while a quiet send is awaited");
             assert!(!connection.has_jobs(), "a worker sleeps while a job is not begun");
@@ -234,6 +236,9 @@ impl<K: Kernel> Reactor<K> {
             self.core.counts.turns.add(1);
             self.core.counts.busy_ns.add(nanoseconds(now - since));
             self.note_work(now - self.core.now);
+        }
+        if self.core.executor.has_deferred() && !is_planted(PlantedBug::DeferredForgotten) {
+            return Some(Duration::ZERO);
         }
         let trim = self.core.executor.pool.needs_trim().then_some(self.next_trim);
         let shed = (!self.waiting.is_empty()).then_some(self.next_shed);
@@ -396,9 +401,10 @@ impl<K: Kernel> Reactor<K> {
         urgent: Option<Urgent>,
     ) -> Result<UringStream, DriverError> {
         let executor = Rc::clone(&self.core.executor);
+        let turn_bytes_max = self.options.turn_bytes_max;
         let mut task_end = None;
         self.insert(socket, Some(place), urgent, |key| {
-            let (machine, stream) = stream::pipe(&executor, key);
+            let (machine, stream) = stream::pipe(&executor, key, turn_bytes_max);
             task_end = Some(stream);
             Box::new(machine)
         })?;

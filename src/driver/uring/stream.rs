@@ -6,7 +6,8 @@
 //! ```
 //! Operations need buffers that do not move, so bytes are copied in both directions. A flush does
 //! nothing, since the reactor sends all output of a turn at its end. `poll_write` is pending only
-//! while `OUTBOUND_BYTES_MAX` wait. A shutdown discards later bytes of the peer.
+//! while `OUTBOUND_BYTES_MAX` wait. A task takes at most `turn_bytes_max` in a turn, so that one
+//! peer's input does not keep the others waiting for longer. A shutdown discards later bytes of the peer.
 
 use std::cell::RefCell;
 use std::io;
@@ -45,6 +46,7 @@ pub(super) struct StreamMachine(Rc<Pipe>);
 struct Pipe {
     executor: Rc<Executor>,
     key: Key,
+    turn_bytes_max: usize,
     state: RefCell<State>,
 }
 
@@ -52,6 +54,9 @@ struct Pipe {
 struct State {
     inbound: PooledBuf,
     read: usize,
+    /// Turn of the last read, and the bytes that were read in it.
+    turn: u64,
+    turn_bytes: usize,
     outbound: PooledBuf,
     /// Bytes of an earlier `outbound` are unsent.
     is_sending: bool,
@@ -69,8 +74,13 @@ struct State {
     writer: Option<Waker>,
 }
 
-pub(super) fn pipe(executor: &Rc<Executor>, key: Key) -> (StreamMachine, UringStream) {
-    let pipe = Rc::new(Pipe { executor: Rc::clone(executor), key, state: RefCell::default() });
+pub(super) fn pipe(
+    executor: &Rc<Executor>,
+    key: Key,
+    turn_bytes_max: usize,
+) -> (StreamMachine, UringStream) {
+    let (executor, state) = (Rc::clone(executor), RefCell::default());
+    let pipe = Rc::new(Pipe { executor, key, turn_bytes_max, state });
     (StreamMachine(Rc::clone(&pipe)), UringStream(pipe))
 }
 
@@ -100,7 +110,16 @@ impl State {
         }
     }
 
+    /// Returns the number of bytes that were read in turn `turn`, the present one.
+    fn read_in(&mut self, turn: u64) -> usize {
+        if self.turn != turn {
+            (self.turn, self.turn_bytes) = (turn, 0);
+        }
+        self.turn_bytes
+    }
+
     fn consume(&mut self, count: usize) {
+        self.turn_bytes += count;
         self.read += count;
         if self.read == self.inbound.len() {
             self.inbound.clear();
@@ -194,15 +213,26 @@ impl AsyncRead for UringStream {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut state = self.0.state.borrow_mut();
-        let unread = state.unread();
-        if unread.is_empty() {
-            if state.ended || state.shut || state.gone {
+        // Nobody would get an answer to the input of a connection that is gone.
+        if state.gone {
+            return Poll::Ready(Ok(()));
+        }
+        if state.unread().is_empty() {
+            if state.ended || state.shut {
                 return Poll::Ready(Ok(()));
             }
             remember(&mut state.reader, cx);
             return Poll::Pending;
         }
-        let count = unread.len().min(into.remaining());
+        let Pipe { executor, turn_bytes_max, .. } = &*self.0;
+        let left = turn_bytes_max.saturating_sub(state.read_in(executor.turn()));
+        if left == 0 {
+            executor.defer(cx.waker().clone());
+            remember(&mut state.reader, cx);
+            return Poll::Pending;
+        }
+        let unread = state.unread();
+        let count = unread.len().min(into.remaining()).min(left);
         into.put_slice(&unread[..count]);
         state.consume(count);
         self.0.touch(&mut state);
@@ -281,5 +311,47 @@ fn remember(slot: &mut Option<Waker>, cx: &TaskContext<'_>) {
     match slot {
         Some(waker) if waker.will_wake(cx.waker()) => {}
         _ => *slot = Some(cx.waker().clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Instant;
+
+    use ::tokio::io::AsyncReadExt as _;
+
+    use super::super::executor::{self, Tasks};
+    use super::*;
+    use crate::wire::{Outbox, Pool};
+
+    #[test]
+    fn a_task_takes_its_share_of_a_turn_and_goes_on_in_the_next_one() {
+        let now = Instant::now();
+        let executor = executor::tests::executor(now);
+        let mut tasks = Tasks::new(&executor);
+        let (mut machine, mut stream) = pipe(&executor, Key { index: 0, generation: 0 }, 1000);
+        let taken = Rc::new(Cell::new(0));
+        let seen = Rc::clone(&taken);
+        executor.spawn(async move {
+            let mut buffer = [0; 300];
+            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                seen.set(seen.get() + count);
+            }
+        });
+        let (mut out, pool) = (Outbox::default(), Pool::default());
+        let mut cx = Context { out: &mut out, pool: &pool, now };
+        let mut turn = |input: &[u8]| {
+            executor.tick(now);
+            if !input.is_empty() {
+                machine.receive(input, &mut cx).unwrap();
+            }
+            tasks.run(&executor);
+            (taken.get(), executor.has_deferred())
+        };
+        assert_eq!(turn(&[7; 2500]), (1000, true));
+        assert_eq!(turn(&[]), (2000, true));
+        assert_eq!(turn(&[7; 500]), (3000, false));
+        assert_eq!(turn(&[7; 100]), (3100, false));
     }
 }

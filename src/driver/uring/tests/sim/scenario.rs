@@ -142,8 +142,15 @@ fn plan(seed: u64, chance: &mut Chance) -> Plan {
     let connections_max = chance.up_to(12);
     let busy_poll = Duration::from_micros([0, 0, 20][chance.below(3)]);
     let counts = WorkerCounts::of_worker();
-    let options =
-        Options { outbox_bytes_max, connections_max, busy_poll, counts, ..Options::default() };
+    let turn_bytes_max = [200, 2000, 128 << 10][chance.below(3)];
+    let options = Options {
+        outbox_bytes_max,
+        connections_max,
+        turn_bytes_max,
+        busy_poll,
+        counts,
+        ..Options::default()
+    };
     let stack = STACKS[seed as usize % STACKS.len()];
     let has_jobs = (seed as usize / STACKS.len()).is_multiple_of(2);
     let job_bytes_min = if has_jobs { JOB_BYTES_MIN } else { usize::MAX };
