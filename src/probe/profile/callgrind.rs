@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use crate::axis::Layer;
 
-use super::callgrind_graph::{CallgrindError, Function, Graph};
+use super::callgrind_graph::{CallgrindError, Function, Graph, Site};
 use super::classify::{self, Basis, Frame, Place};
 use super::modules::Module;
 use super::perf_file::{Identity, Mapping};
@@ -22,6 +22,10 @@ use super::{FunctionSamples, label, most};
 
 /// Functions of a layer that are named.
 const FUNCTIONS_MAX: usize = 5;
+
+/// Rounds over all functions at most, and the change of a share after which no round follows.
+const ROUNDS_MAX: usize = 1000;
+const SHARE_CHANGE_MIN: f64 = 1e-6;
 
 /// Instructions of one file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -107,7 +111,9 @@ struct Attribution<'a, S> {
     /// Path from the root of this crate that is left out.
     left_out: &'a str,
     verdicts: HashMap<(usize, u64), (Verdict, String)>,
-    shares: HashMap<usize, Shares>,
+    /// Accounts of the callers of each function, by the instructions that each of them spent there;
+    /// none if no caller decides.
+    shares: Vec<Shares>,
 }
 
 /// Attributes the instructions of the file `text`.
@@ -117,12 +123,14 @@ fn attribute(
     left_out: &str,
 ) -> Result<Instructions, CallgrindError> {
     let graph = Graph::parse(text)?;
-    let (verdicts, shares) = Default::default();
+    let shares = vec![Shares::new(); graph.functions.len()];
+    let verdicts = HashMap::new();
     Ok(Attribution { graph: &graph, symbols, left_out, verdicts, shares }.run())
 }
 
 impl<S: Symbols> Attribution<'_, S> {
     fn run(mut self) -> Instructions {
+        self.share_out();
         let mut counts = Shares::new();
         let mut functions: BTreeMap<Layer, BTreeMap<String, f64>> = BTreeMap::new();
         for index in 0..self.graph.functions.len() {
@@ -220,17 +228,17 @@ impl<S: Symbols> Attribution<'_, S> {
     }
 
     /// Returns the accounts of an instruction of `function`.
-    fn of_verdict(&mut self, function: usize, verdict: &Verdict) -> Shares {
+    fn of_verdict(&self, function: usize, verdict: &Verdict) -> Shares {
         let layer = |layer| Shares::from([(Account::Layer(layer), 1.0)]);
         match verdict {
             Verdict::Account(account) => Shares::from([(*account, 1.0)]),
-            Verdict::Callers => self.of_callers(function),
+            Verdict::Callers => self.shares[function].clone(),
             Verdict::C(of_c) => {
-                let left_out = self.of_callers(function).get(&Account::LeftOut).copied();
+                let left_out = self.shares[function].get(&Account::LeftOut).copied();
                 split(left_out.unwrap_or(0.0), Account::LeftOut, Account::Layer(*of_c))
             }
             Verdict::Codec => {
-                let callers = self.of_callers(function);
+                let callers = &self.shares[function];
                 let encode = Account::Layer(Layer::CodecEncode);
                 match callers.get(&encode) {
                     // Work that serves both directions counts as decoding.
@@ -241,30 +249,45 @@ impl<S: Symbols> Attribution<'_, S> {
         }
     }
 
-    /// Returns the accounts of the callers of `function`, by the instructions that each of them
-    /// spent there; none if no caller decides.
-    fn of_callers(&mut self, function: usize) -> Shares {
-        if let Some(known) = self.shares.get(&function) {
-            return known.clone();
-        }
-        // A call that leads back here has no say.
-        self.shares.insert(function, Shares::new());
-        let mut shares = Shares::new();
-        for site in self.graph.functions[function].callers.clone() {
-            let (verdict, _) = self.verdict(site.caller, site.address);
-            for (account, share) in self.of_verdict(site.caller, &verdict) {
-                *shares.entry(account).or_default() += share * site.instructions as f64;
+    /// Finds [`Attribution::shares`]. Functions may call each other in circles, so this goes round
+    /// until nothing changes: the result does not depend on the order of the functions, which
+    /// differs from one run of callgrind to the next.
+    fn share_out(&mut self) {
+        let graph = self.graph;
+        let calls: Vec<Vec<(usize, f64, Verdict)>> = (0..graph.functions.len())
+            .map(|callee| {
+                // What a function spends below itself has come from its other callers.
+                let others =
+                    graph.functions[callee].callers.iter().filter(|site| site.caller != callee);
+                let call = |site: &Site| {
+                    let (verdict, _) = self.verdict(site.caller, site.address);
+                    (site.caller, site.instructions as f64, verdict)
+                };
+                others.map(call).collect()
+            })
+            .collect();
+        for _ in 0..ROUNDS_MAX {
+            let mut change: f64 = 0.0;
+            for (callee, callers) in calls.iter().enumerate() {
+                let mut shares = Shares::new();
+                for (caller, instructions, verdict) in callers {
+                    for (account, share) in self.of_verdict(*caller, verdict) {
+                        *shares.entry(account).or_default() += share * instructions;
+                    }
+                }
+                let sum: f64 = shares.values().sum();
+                shares.values_mut().for_each(|share| *share /= sum);
+                let of = |shares: &Shares, account| shares.get(account).copied().unwrap_or(0.0);
+                let known = &self.shares[callee];
+                for account in shares.keys().chain(known.keys()) {
+                    change = change.max((of(&shares, account) - of(known, account)).abs());
+                }
+                self.shares[callee] = shares;
+            }
+            if change < SHARE_CHANGE_MIN {
+                break;
             }
         }
-        let sum: f64 = shares.values().sum();
-        shares.values_mut().for_each(|share| *share /= sum);
-        if shares.is_empty() {
-            // Inside of a circle the answer may depend on where it was asked.
-            self.shares.remove(&function);
-        } else {
-            self.shares.insert(function, shares.clone());
-        }
-        shares
     }
 }
 
@@ -311,7 +334,7 @@ mod tests {
                     source("h2", "src/proto/mod.rs", "poll"),
                 ],
                 ("/bin/x", 0x20) => vec![source("tonic", "src/status.rs", "from")],
-                ("/bin/x", 0x30) => vec![source("core", "src/str/mod.rs", "from_utf8")],
+                ("/bin/x", 0x30 | 0x31) => vec![source("core", "src/str/mod.rs", "from_utf8")],
                 ("/bin/x", 0x40) => vec![source(OWN, "src/server/lane/tape.rs", "poll_read")],
                 ("/bin/x", 0x50) => vec![source(OWN, "src/codec/cursor.rs", "advance")],
                 ("/bin/x", 0x60) => vec![source(OWN, "src/codec/npy.rs", "encode")],
@@ -355,6 +378,24 @@ mod tests {
                       fn=y\n0x30 1 3\ncfn=x\ncalls=1 0x30 0\n0x30 1 5\n\
                       fn=poll\n0x10 1 1\ncfn=x\ncalls=1 0x30 0\n0x10 1 10\n";
         assert_eq!(counts(circle), BTreeMap::from([(Layer::HttpFraming, 11)]));
+    }
+
+    #[test]
+    fn functions_that_call_each_other_have_the_same_layers_in_any_order() {
+        // x and y call each other; poll calls x, and from calls y.
+        let functions = [
+            "fn=x\n0x30 1 70\ncfn=y\ncalls=1 0x31 0\n0x30 1 50\n",
+            "fn=y\n0x31 1 30\ncfn=x\ncalls=1 0x30 0\n0x31 1 40\n",
+            "fn=poll\n0x10 1 1\ncfn=x\ncalls=1 0x30 0\n0x10 1 60\n",
+            "fn=from\n0x20 1 1\ncfn=y\ncalls=1 0x31 0\n0x20 1 40\n",
+        ];
+        // x has 0.6 of its cost from poll and 0.4 from y; y has 5/9 from x and 4/9 from `from`.
+        // So x is to 27/35 of poll and y to 15/35.
+        let expected = BTreeMap::from([(Layer::HttpFraming, 68), (Layer::GrpcSemantics, 34)]);
+        for order in [[0, 1, 2, 3], [1, 0, 2, 3], [2, 3, 0, 1], [3, 1, 0, 2]] {
+            let body = order.map(|index| functions[index]).concat();
+            assert_eq!(counts(&body), expected, "{order:?}");
+        }
     }
 
     #[test]
