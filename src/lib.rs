@@ -149,9 +149,9 @@
 //!                       [columns condense slot]
 //! cli/                  flags of the programs, and all output
 //!                       [advise alarms compare exec external interrupt ladder lane_children lanes
-//!                       load measure ndecho old_names options output planted_steps profile
-//!                       progress run_folder run_lanes server serving shell snippets spec_file
-//!                       stacks values]
+//!                       load measure ndecho old_names options output panic_messages planted_steps
+//!                       profile progress run_folder run_lanes server serving shell snippets
+//!                       spec_file stacks values]
 //! bin/                  the programs
 //!                       [ndecho tonic-server uring-server]
 //! ```

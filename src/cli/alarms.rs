@@ -6,7 +6,7 @@ use super::output::tell;
 use crate::wire::{Alarm, WorkerCounts};
 
 /// Shortest time between two lines about the same kind of alarm.
-const LINE_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) struct Alarms {
     workers: Vec<&'static WorkerCounts>,

@@ -16,6 +16,7 @@ pub mod ndecho;
 mod old_names;
 mod options;
 mod output;
+mod panic_messages;
 mod planted_steps;
 pub mod profile;
 mod progress;

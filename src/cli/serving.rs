@@ -17,6 +17,7 @@ use signal_hook::iterator::Signals;
 use super::alarms::Alarms;
 use super::interrupt::number;
 use super::output::{status_of, tell};
+use super::panic_messages;
 use crate::axis::Encoding;
 use crate::record::ServerReport;
 use crate::record::trial_spec::ServerSpec;
@@ -35,6 +36,7 @@ pub(super) fn run(
     let (events, arrivals) = channel();
     watch_signals(events.clone()).context("cannot watch for signals")?;
     server::raise_descriptor_limit()?;
+    panic_messages::limit();
     let server = start(&events)?;
     let (mut names, mut addresses) = (names.to_vec(), server.addresses().to_vec());
     if let Some(address) = &spec.metrics {
