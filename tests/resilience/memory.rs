@@ -11,7 +11,10 @@ use ndecho::record::ServerReport;
 use nix::sys::signal::Signal;
 
 use crate::NDECHO;
-use crate::http2::{DATA, END_STREAM, HEADERS, PING, Peer, WINDOW_UPDATE, call_head, frame};
+use crate::http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, Peer, WINDOW_UPDATE, call_head,
+    frame,
+};
 use crate::program::Program;
 use crate::rest::Rest;
 
@@ -184,6 +187,80 @@ fn the_streams_of_many_connections_stay_within_the_budget() {
         let refused = count(&report, "memory");
         assert!(refused > 1000, "{driver}: {refused} calls were refused: {report:?}");
         assert!(report.held_bytes_peak <= 2 * Server::BUDGET as u64, "{driver}: {report:?}");
+    }
+}
+
+#[test]
+fn heads_that_do_not_end_stay_within_the_budget() {
+    const CONNECTIONS: usize = 100;
+    let value = vec![b'a'; 900_000];
+    let mut frame_head = frame(HEADERS, 0, 1, b"");
+    frame_head[..3].copy_from_slice(&1_000_000_u32.to_be_bytes()[1..]);
+    let begun = frame(HEADERS, 0, 1, &value[..450_000]);
+    let rest = frame(CONTINUATION, 0, 1, &value[..450_000]);
+    let heads = [
+        ("h1", [b"GET / HTTP/1.1\r\na: ", &value[..]].concat()),
+        ("h2", [&frame_head[..], &value].concat()),
+        ("h2", [begun, rest].concat()),
+    ];
+    for driver in DRIVERS {
+        for (protocol, head) in &heads {
+            let rung = format!("{driver}/{protocol}/reflect");
+            let Some(server) = Server::start(rung, &["--max-head", "1MiB"]) else { continue };
+            let mut peers = Vec::new();
+            for _ in 0..CONNECTIONS {
+                let mut stream = match *protocol {
+                    "h2" => Peer::connect(server.address(), &[]).0,
+                    _ => TcpStream::connect(server.address()).expect("it listens"),
+                };
+                send_until_full(&mut stream, head);
+                stream.set_nonblocking(true).expect("a TCP socket");
+                peers.push(stream);
+            }
+            let is_closed = |mut peer: &TcpStream| {
+                let end = std::iter::repeat_with(|| peer.read(&mut [0; 1000]));
+                let mut end = end.skip_while(|read| matches!(read, Ok(1..)));
+                let waits = |e: &std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock;
+                !end.next().expect("it repeats").is_err_and(|e| waits(&e))
+            };
+            let begun = Instant::now();
+            while peers.iter().filter(|peer| is_closed(peer)).count() < CONNECTIONS / 2 {
+                assert!(begun.elapsed() < LONG, "{driver}/{protocol}: heads are kept");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            server.assert_within_budget();
+            drop(peers);
+            let report = server.stop();
+            let dropped = count(&report, "memory_drop");
+            assert!(dropped > 10, "{driver}/{protocol}: {dropped} were dropped: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn answers_that_wait_for_the_end_of_a_request_stay_within_the_budget() {
+    const CONNECTIONS: usize = 200;
+    // A content type that is no call's, in the table of the peer from the first request on.
+    let begin = [&[0x83, 0x86, 0x84, 0x5F, 0x7F, 0x81, 0x03][..], &[0x7F; 512]].concat();
+    let first = frame(HEADERS, END_HEADERS, 1, &begin);
+    let others =
+        (1..1000).map(|at| frame(HEADERS, END_HEADERS, 2 * at + 1, &[0x83, 0x86, 0x84, 0xBE]));
+    let requests = [first, others.collect::<Vec<_>>().concat()].concat();
+    for driver in DRIVERS {
+        let Some(server) = Server::start(format!("{driver}/h2/reflect"), &[]) else { continue };
+        let mut peers = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut peer = Peer::connect(server.address(), &[]);
+            send_until_full(&mut peer.0, &requests);
+            peers.push(peer);
+        }
+        let last = peers.last_mut().expect("many");
+        assert!(last.until(HEADERS, 1999).is_some(), "{driver}: the last request is refused");
+        server.assert_within_budget();
+        drop(peers);
+        let report = server.stop();
+        let refused = count(&report, "memory");
+        assert!(refused > 1000, "{driver}: {refused} were refused: {report:?}");
     }
 }
 

@@ -11,7 +11,7 @@ use ndecho::wire::Limits;
 
 use crate::grpc::{Grpc, exchange, framed, health_check, request};
 use crate::hosted;
-use crate::http2::{ACK, DATA, END_STREAM, PING, Peer, SETTINGS, call_head, frame};
+use crate::http2::{ACK, DATA, END_STREAM, PING, Peer, SETTINGS, call_head, frame, head_to};
 use crate::rest::Rest;
 use crate::server::{self, Running};
 
@@ -91,6 +91,35 @@ fn pings_do_not_keep_the_place_of_an_idle_connection() {
         call(&mut calling, 3);
         1
     });
+}
+
+#[test]
+fn a_part_of_a_frame_does_not_keep_the_place_of_an_idle_connection() {
+    let ping = frame(PING, 0, 0, b"pingpong");
+    let unknown = frame(0xAA, 0, 0, &[7; 1000]);
+    let data = frame(DATA, 0, 1, &[7; 1000]);
+    let options = Options { connections_max: 2, ..Options::default() };
+    for part in [&ping[..1], &ping[..10], &unknown[..10], &data[..10]] {
+        each_driver(Protocol::H2, &options, |server, driver| {
+            let named = format!("{driver}, {part:?}");
+            let mut idle = Peer::connect(server.address(), &[]);
+            let mut calling = Peer::connect(server.address(), &[]);
+            // Content of this call may still come after its refusal.
+            let refused = head_to(1, "/ndecho.Echo/Other", "application/grpc");
+            idle.send(&[refused, ping.clone()].concat());
+            assert!(idle.until(PING, 0).is_some(), "{named}");
+            let message = frame(DATA, END_STREAM, 1, &[0, 0, 0, 0, 1, b'x']);
+            let call = [call_head(1), message].concat();
+            calling.send(&call);
+            assert!(calling.until(DATA, 1).is_some(), "{named}");
+            idle.send(part);
+            let mut other = Peer::connect(server.address(), &[]);
+            other.send(&call);
+            assert!(other.until(DATA, 1).is_some(), "{named}");
+            assert!(is_closed(&mut idle.0), "{named}");
+            1
+        });
+    }
 }
 
 #[test]

@@ -126,7 +126,8 @@ impl Pool {
 
     /// Returns true if a trim may free memory of this worker, or let it know that it has to.
     pub fn needs_trim(&self) -> bool {
-        self.idle_bytes() > 0 || self.0.account.worker().holds_its_part()
+        let worker = self.0.account.worker();
+        self.idle_bytes() > 0 || worker.holds_its_part() || worker.level() > Level::Calm
     }
 
     pub fn idle_bytes(&self) -> usize {

@@ -65,6 +65,7 @@ impl<P: HeadParser> HeadReader<P> {
             } else {
                 self.buffer = pool.take(input.len());
                 self.buffer.extend_from_slice(input);
+                self.buffer.settle();
             }
             return Ok(None);
         };
@@ -85,6 +86,7 @@ impl<P: HeadParser> HeadReader<P> {
         let kept_max = limits.head_bytes_max.saturating_add(2 * usize::from(EMPTY_LINES_MAX));
         let kept = input.len().min(kept_max - before);
         self.buffer.extend_from_slice(&input[..kept]);
+        self.buffer.settle();
         let Some(end) = self.parser.advance(&self.buffer, limits)? else {
             if self.parser.is_blank(self.buffer.len()) {
                 self.parser.rewind();

@@ -40,6 +40,7 @@ impl<T: Default> Connection<T> {
         }
         let mut bytes = cx.pool.take(fragment.len());
         bytes.extend_from_slice(fragment);
+        bytes.settle();
         self.open_block = Some(OpenBlock { stream, end_stream, fault, bytes, continuations: 0 });
         Ok(None)
     }
@@ -64,6 +65,7 @@ impl<T: Default> Connection<T> {
             return Err(Fault::calm(format!("header block over {bytes_max} bytes")));
         }
         open.bytes.extend_from_slice(payload);
+        open.bytes.settle();
         if !head.has(END_HEADERS) {
             self.open_block = Some(open);
             return Ok(None);

@@ -69,7 +69,7 @@ pub(crate) struct Connection<T> {
     /// Number of units that have begun, each a frame or a header block.
     begun: u32,
     /// Front of a frame head, or of a payload that must be whole.
-    partial: Vec<u8>,
+    partial: PooledBuf,
     open_block: Option<OpenBlock>,
     open_loan: Option<OpenLoan>,
     settings_seen: bool,
@@ -93,7 +93,7 @@ impl<T: Default> Connection<T> {
             receive: ReceiveBudget::new(window, usize::MAX),
             stage: Stage::Head,
             begun: 0,
-            partial: Vec::new(),
+            partial: PooledBuf::default(),
             open_block: None,
             open_loan: None,
             settings_seen: false,
@@ -194,6 +194,7 @@ impl<T: Default> Connection<T> {
     fn collect(&mut self, input: &mut &[u8], len: usize) {
         let (taken, rest) = input.split_at(input.len().min(len - self.partial.len()));
         self.partial.extend_from_slice(taken);
+        self.partial.settle();
         *input = rest;
     }
 
@@ -235,6 +236,9 @@ impl<T: Default> Connection<T> {
         }
         let Some((payload, rest)) = input.split_at_checked(head.len) else {
             self.stage = Stage::Payload(head);
+            if head.len > PREFACE.len() {
+                self.partial = cx.pool.take(input.len());
+            }
             return Ok(None);
         };
         *input = rest;
@@ -266,9 +270,10 @@ impl<T: Default> Connection<T> {
             }
             _ => self.control_frame(head, &payload, cx),
         };
-        payload.clear();
-        payload.shrink_to(PREFACE.len());
-        self.partial = payload;
+        if head.len <= PREFACE.len() {
+            payload.clear();
+            self.partial = payload;
+        }
         event
     }
 
@@ -399,6 +404,17 @@ impl<T: Default> Connection<T> {
         self.finished = true;
     }
 
+    /// Returns true if no request has begun to arrive: inside other frames, a connection without
+    /// streams may end.
+    pub(crate) fn is_between_requests(&self) -> bool {
+        let is_inside = match self.stage {
+            Stage::Preface => true,
+            Stage::Payload(head) => matches!(head.kind, Kind::Headers | Kind::Continuation),
+            _ => self.open_block.is_some(),
+        };
+        !is_inside
+    }
+
     pub(crate) fn is_between_frames(&self) -> bool {
         matches!(self.stage, Stage::Head) && self.partial.is_empty() && self.open_block.is_none()
     }
@@ -414,6 +430,17 @@ impl<T: Default> Connection<T> {
         !self.partial.is_empty()
             || self.open_block.is_some()
             || matches!(self.stage, Stage::Preface | Stage::Payload(_) | Stage::Pad(_))
+    }
+
+    /// Returns true inside a frame without meaning: of an unknown kind, or content of a stream that
+    /// is gone.
+    #[inline]
+    pub(crate) fn is_inside_ignored(&mut self) -> bool {
+        match self.stage {
+            Stage::Skip(_) => true,
+            Stage::Data(frame) => self.streams.get(frame.stream).is_none(),
+            _ => false,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
 use crate::wire::h2::hpack::{TABLE_UPDATE, write_literal};
 use crate::wire::handler::PLAIN_TEXT;
-use crate::wire::{Context, Slice};
+use crate::wire::{Context, Pool, PooledBuf, Slice};
 
 // Indices in HPACK's static table, and `:status 200` as an indexed field.
 const STATUS: usize = 8;
@@ -32,13 +32,14 @@ const TEXT_BYTES_MAX: usize = 1024;
 pub(super) struct TextResponse {
     status: StatusCode,
     allow: &'static str,
-    text: String,
+    text: PooledBuf,
     bodiless: bool,
 }
 
 impl TextResponse {
-    pub(super) fn new(status: StatusCode, text: String, bodiless: bool) -> TextResponse {
+    pub(super) fn new(status: StatusCode, text: &str, bodiless: bool, pool: &Pool) -> TextResponse {
         let allow = if status == StatusCode::METHOD_NOT_ALLOWED { "POST" } else { "" };
+        let text = pool.adopt([text.as_bytes(), b"\n"].concat());
         TextResponse { status, allow, text, bodiless }
     }
 
@@ -53,8 +54,7 @@ impl TextResponse {
         update: bool,
         cx: &mut Context<'_>,
     ) -> Option<Outgoing> {
-        let text = [self.text.as_bytes(), b"\n"].concat();
-        let length = text.len().to_string();
+        let length = self.text.len().to_string();
         let flags = if self.bodiless { END_HEADERS | END_STREAM } else { END_HEADERS };
         cx.out.compose(AROUND_BYTES, cx.pool, |out| {
             write_headers(stream, flags, update, out, |block| {
@@ -70,7 +70,7 @@ impl TextResponse {
             return None;
         }
         let mut outgoing = Outgoing::new(b"");
-        outgoing.push(Slice::from(cx.pool.adopt(text)));
+        outgoing.push(Slice::from(self.text));
         Some(outgoing)
     }
 }

@@ -107,8 +107,10 @@ impl<H: Handler> H2<H> {
             };
         }
         self.timeouts.calls(self.connection.history.last(), cx.now);
-        let cut = self.connection.is_inside_head().then(|| self.connection.begun());
-        self.timeouts.input(cut, cx.now);
+        let begun = self.connection.begun();
+        let cut = self.connection.is_inside_head().then_some(begun);
+        let ignored = self.connection.is_inside_ignored().then_some(begun);
+        self.timeouts.input(cut, ignored, cx.now);
         self.connection.grant(cx);
         self.timeouts.sends(!cx.out.is_empty());
         self.finish_shutdown();
@@ -152,7 +154,7 @@ impl<H: Handler> Machine for H2<H> {
         let grant = frame::window_update(0, CONNECTION_WINDOW - WINDOW_DEFAULT);
         cx.out.copy(&settings, cx.pool);
         cx.out.copy(&grant, cx.pool);
-        self.timeouts.input(Some(self.connection.begun()), cx.now);
+        self.timeouts.input(Some(self.connection.begun()), None, cx.now);
         self.timeouts.calls(0, cx.now);
         self.timeouts.sends(true);
         Ok(())
@@ -223,7 +225,7 @@ impl<H: Handler> Machine for H2<H> {
     }
 
     fn idle_since(&self) -> Option<Instant> {
-        let is_idle = self.connection.is_between_frames() && self.connection.streams.is_empty();
+        let is_idle = self.connection.is_between_requests() && self.connection.streams.is_empty();
         self.timeouts.called_at().filter(|_| is_idle)
     }
 

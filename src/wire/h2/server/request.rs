@@ -27,7 +27,10 @@ use crate::wire::h2::error::{ErrorCode, Fault};
 use crate::wire::h2::hpack::HpackError;
 use crate::wire::h2::{HEAD_BYTES_FATAL_FACTOR, STREAM_WINDOW, STREAMS_MAX};
 use crate::wire::progress::Progress;
-use crate::wire::{Context, Handler, Head, Limit, Routed};
+use crate::wire::{Context, Handler, Head, Limit, Pool, Routed};
+
+/// Bytes of a peer's field that an answer repeats.
+const SHOWN_BYTES_MAX: usize = 64;
 
 impl<H: Handler> H2<H> {
     /// Takes a new request or trailers, and content in `input` that completes the request.
@@ -51,7 +54,7 @@ impl<H: Handler> H2<H> {
         if let Some(fault) = block.fault.or(self.heads.latest().fault()) {
             return Err(Fault::Stream(id, ErrorCode::Protocol, fault));
         }
-        let state = self.classify();
+        let state = self.classify(cx.pool);
         if block.end_stream {
             return self.answer_without_content(id, state, cx);
         }
@@ -117,10 +120,10 @@ impl<H: Handler> H2<H> {
 
     /// Returns the course of the decoded request, or the status that refuses it.
     #[inline]
-    fn classify(&mut self) -> Result<RequestState, Status> {
+    fn classify(&mut self, pool: &Pool) -> Result<RequestState, Status> {
         match self.heads.route() {
             Some(route) if !self.is_head_too_large() => Ok(RequestState::Call(route)),
-            _ => self.classify_new(),
+            _ => self.classify_new(pool),
         }
     }
 
@@ -129,26 +132,27 @@ impl<H: Handler> H2<H> {
         head.bytes > limits.head_bytes_max || head.fields > limits.head_fields_max
     }
 
-    fn classify_new(&mut self) -> Result<RequestState, Status> {
+    fn classify_new(&mut self, pool: &Pool) -> Result<RequestState, Status> {
         let head = self.heads.latest();
-        let text = |status, text| {
+        let text = |status, text: &str| {
             let is_head = head.method() == Method::Head;
-            Ok(RequestState::Text(Box::new(TextResponse::new(status, text, is_head))))
+            Ok(RequestState::Text(Box::new(TextResponse::new(status, text, is_head, pool))))
         };
         if self.is_head_too_large() {
             let limits = &self.connection.limits;
             let (bytes_max, fields_max) = (limits.head_bytes_max, limits.head_fields_max);
             self.connection.abuse.counts.hit(Limit::Head);
             let over = format!("over {bytes_max} bytes or {fields_max} fields of header");
-            return text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, over);
+            return text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &over);
         }
         if head.method() != Method::Post {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "gRPC calls are POST".to_owned());
+            return text(StatusCode::METHOD_NOT_ALLOWED, "gRPC calls are POST");
         }
         if !head.is_grpc() {
-            let got = String::from_utf8_lossy(&head.content_type);
+            let shown = head.content_type.len().min(SHOWN_BYTES_MAX);
+            let got = String::from_utf8_lossy(&head.content_type[..shown]);
             let why = format!("content type {got:?} is not application/grpc");
-            return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+            return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &why);
         }
         let path_len = memchr::memchr(b'?', &head.path).unwrap_or(head.path.len());
         let seen = Head {
@@ -197,8 +201,7 @@ impl<H: Handler> H2<H> {
         state: Result<RequestState, Status>,
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        let is_kept = matches!(state, Ok(RequestState::Call(_) | RequestState::Stream(_)));
-        let state = if is_kept && cx.pool.refuses_body() { Err(no_memory()) } else { state };
+        let state = if state.is_ok() && cx.pool.refuses_body() { Err(no_memory()) } else { state };
         match state {
             Ok(state) => {
                 self.open(id, state, false, cx);

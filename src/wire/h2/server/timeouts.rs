@@ -30,6 +30,8 @@ pub(super) const TRIM_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Timeouts {
     /// Start of the frame or header block that has not arrived in full, and its number.
     cut: Option<(Instant, u32)>,
+    /// Number of an ignored frame that has not arrived in full. Its bytes are no activity.
+    ignored: Option<u32>,
     active_at: Option<Instant>,
     /// Highest stream so far, and the time of its input.
     called: Option<(u32, Instant)>,
@@ -38,10 +40,14 @@ pub(super) struct Timeouts {
 }
 
 impl Timeouts {
-    /// Notes input. `cut` is the number of a frame or header block that goes on.
+    /// Notes input. `cut` is the number of a frame or header block that goes on, `ignored` that of
+    /// a frame without meaning.
     #[inline]
-    pub(super) fn input(&mut self, cut: Option<u32>, now: Instant) {
-        self.active_at = Some(now);
+    pub(super) fn input(&mut self, cut: Option<u32>, ignored: Option<u32>, now: Instant) {
+        if ignored.is_none() || ignored != self.ignored {
+            self.active_at = Some(now);
+        }
+        self.ignored = ignored;
         self.cut = cut.map(|cut| match self.cut {
             Some((since, same)) if same == cut => (since, cut),
             _ => (now, cut),
