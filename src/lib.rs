@@ -93,7 +93,7 @@
 //!     connection/       rules of a connection, its memory, and its end for the sake of others
 //!                       [jobs lag leave memory]
 //!     tokio/            tokio and tokio-uring
-//!                       [epoll net panics registry sends tokio_uring worker]
+//!                       [epoll loop_time net panics registry sends tokio_uring worker]
 //!     uring/            own reactor over io_uring
 //!                       [acceptor buffers connection core executor iovec jobs kernel linux op
 //!                       places reactor ring serve slots stream timers]

@@ -13,7 +13,10 @@ use ::tokio::io::AsyncWriteExt as _;
 use socket2::Socket;
 use tempfile::TempDir;
 
-use ndecho::driver::{Driver, Options, Service, Stopper, Stream, WorkerHandle, stop_signal};
+use ndecho::driver::uring::Uring;
+use ndecho::driver::{
+    Connected, Driver, Options, Service, Stopper, Stream, WorkerHandle, stop_signal,
+};
 use ndecho::sys::address::Address;
 use ndecho::sys::listener::Listener;
 use ndecho::sys::socket;
@@ -518,6 +521,43 @@ fn a_panic_while_a_connection_is_made_ends_the_worker<D: Driver>(on: Transport) 
     let _peer = served.connect();
     // Nobody stops it.
     served.worker.join().expect_err("a worker that takes no connections would stay");
+}
+
+/// Machine that fails at its first input, and again when it is dropped.
+struct Bomb;
+
+impl Connected for Bomb {}
+
+impl Machine for Bomb {
+    fn receive(&mut self, _: &[u8], _: &mut Context<'_>) -> Result<(), WireError> {
+        panic!("planted by a test");
+    }
+
+    fn end(&mut self, _: &mut Context<'_>) -> Result<(), WireError> {
+        Ok(())
+    }
+
+    fn drain(&mut self, _: &mut Context<'_>) {}
+
+    fn finished(&self) -> bool {
+        false
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("planted by a test, behind another one");
+    }
+}
+
+/// On tokio a panic of a machine ends its task only.
+#[test]
+fn a_second_panic_at_the_end_of_a_worker_does_not_end_the_process() {
+    let machine = |listener| Uring::machine(listener, || Bomb);
+    let served = serve::<Uring>(Transport::Tcp, Options::default(), machine);
+    let mut peer = served.connect();
+    peer.write_all(b"input").expect("the kernel buffers");
+    served.worker.join().expect_err("the first panic ends the worker");
 }
 
 macro_rules! on {

@@ -1,6 +1,7 @@
 //! Drivers on a tokio runtime: [`Tokio`] on epoll, [`TokioUring`] on the tokio-uring crate.
 
 mod epoll;
+mod loop_time;
 mod net;
 mod panics;
 mod registry;

@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use ::tokio::runtime::Handle;
 use ::tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ::tokio::time::Sleep;
 
+use super::loop_time::{self, Turn};
 use super::net::{TokioListener, TokioStream};
 use super::panics::{PanicAlarm, first_panic};
 use super::registry::{Registered, Registry};
@@ -33,7 +33,6 @@ use crate::driver::{
 };
 use crate::sys::listener::Listener;
 use crate::sys::socket::{self, SocketOptions, Unread};
-use crate::wire::counts::LoopTime;
 use crate::wire::{Alarm, Limit, Pool, WorkerCounts};
 
 pub struct Endpoint {
@@ -188,15 +187,6 @@ impl Worker {
         self.socket.borrow().clone()
     }
 
-    /// Tells the counts of the loop's time, which the runtime measures.
-    fn measure_loop(&self) {
-        let metrics = Handle::current().metrics();
-        self.counts.measure_loop(move || LoopTime {
-            turns: metrics.worker_park_count(0),
-            busy: metrics.worker_total_busy_duration(0),
-        });
-    }
-
     fn handle(&self) -> WorkerHandle {
         let sleep = |at: Instant| Box::pin(::tokio::time::sleep_until(at.into())) as Task;
         let jobs = Rc::clone(&self.jobs);
@@ -255,10 +245,11 @@ impl Worker {
     async fn emptied(&self) {
         loop {
             let all = self.room.acquire_many(self.options.connections_max()).await;
+            let urgent = self.urgent_room.acquire_many(URGENT_PLACES as u32).await;
             if self.waiting.get() == 0 {
                 return;
             }
-            drop(all);
+            drop((all, urgent));
             ::tokio::task::yield_now().await;
         }
     }
@@ -272,7 +263,7 @@ pub(crate) async fn run(
 ) -> Result<(), DriverError> {
     let stop = ::tokio::net::UnixStream::from_std(stop.into_stream())
         .map_err(|source| DriverError::Io { what: "watch the stop socket", source })?;
-    worker.measure_loop();
+    loop_time::measure(worker.counts);
     let mut accepting = Vec::new();
     for Endpoint { listener, factory } in endpoints {
         let listener = TokioListener::watch(listener)
@@ -430,6 +421,7 @@ impl<S: Socket> Serving<S> {
         if self.has_jobs {
             self.served.act(Connection::resume);
         }
+        let mut turn = Turn::default();
         loop {
             let now = Instant::now();
             self.served.catch_up(now);
@@ -441,6 +433,9 @@ impl<S: Socket> Serving<S> {
             }
             let received = self.socket.poll_receive(&mut self.served, cx).is_ready();
             self.start_jobs(cx);
+            if (sent || received) && turn.is_over(now, cx) {
+                return Poll::Pending;
+            }
             if !sent && !received && self.poll_deadline(cx).is_pending() {
                 let idle_since = self.served.connection.idle_since();
                 self.registered.set_idle_since(idle_since);

@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -422,7 +423,9 @@ impl<K: Kernel> Drop for Reactor<K> {
             self.abort(key);
         }
         while !is_over && !self.connections.is_empty() {
-            is_over = self.turn(Some(end)).is_err() || self.now() >= end;
+            // This may run because of a panic, and a second one would end the process at once.
+            let turned = catch_unwind(AssertUnwindSafe(|| self.turn(Some(end))));
+            is_over = !matches!(turned, Ok(Ok(()))) || self.now() >= end;
         }
         if self.connections.is_empty() {
             // SAFETY: each is dropped once, here, and not used after. No operation in flight points

@@ -7,7 +7,8 @@
 //! Operations need buffers that do not move, so bytes are copied in both directions. A flush does
 //! nothing, since the reactor sends all output of a turn at its end. `poll_write` is pending only
 //! while `OUTBOUND_BYTES_MAX` wait. A task takes at most `turn_bytes_max` in a turn, so that one
-//! peer's input does not keep the others waiting for longer. A shutdown discards later bytes of the peer.
+//! peer's input does not keep the others waiting for longer. A shutdown discards later bytes of the
+//! peer.
 
 use std::cell::RefCell;
 use std::io;
