@@ -150,7 +150,20 @@ fn smuggling(server: &Running, _: Size) -> String {
     let mut requests: Vec<Vec<u8>> =
         FIELDS.iter().map(|fields| format!("{head}{fields}\r\n\r\nx").into_bytes()).collect();
     requests.push(b"POST /echo_reflect HTTP/1.1\r\ncontent-length: 1\r\n\r\nx".to_vec());
-    for chunks in ["+1\r\nx\r\n0\r\n\r\n", "0x1\r\nx\r\n0\r\n\r\n", "1\r\nxx0\r\n\r\n", "-1\r\n"] {
+    for ends in ["\n", "\r\n\n"] {
+        requests.push(format!("{head}content-length: 1{ends}\nx").into_bytes());
+    }
+    let old =
+        "POST /echo_reflect HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+    requests.push(old.into());
+    for chunks in [
+        "1;a\nb\r\nx\r\n0\r\n\r\n",
+        "1\nx\r\n0\r\n\r\n",
+        "+1\r\nx\r\n0\r\n\r\n",
+        "0x1\r\nx\r\n0\r\n\r\n",
+        "1\r\nxx0\r\n\r\n",
+        "-1\r\n",
+    ] {
         requests.push(format!("{head}transfer-encoding: chunked\r\n\r\n{chunks}").into_bytes());
     }
     requests.push(

@@ -16,6 +16,7 @@ use crate::table::{Row, Size};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PRIORITY: u8 = 2;
+const PADDED: u8 = 8;
 const UNKNOWN: u8 = 0x42;
 
 const fn row(name: &'static str, attack: fn(&Running, Size) -> String) -> Row {
@@ -36,9 +37,13 @@ pub(crate) const ROWS: &[Row] = &[
     row("made you reset: WINDOW_UPDATE 0", updates_of_zero).answered(CALM).counted(RESETS),
     row("made you reset: window overflow", overflows).answered(CALM).counted(RESETS),
     row("made you reset: HEADERS again", heads_again).answered(CALM).counted(RESETS),
+    row("made you reset: DATA again", data_again).answered(&["GOAWAY 5", "GOAWAY 11"]),
+    row("made you reset: PRIORITY of 4 bytes", short_priorities).answered(CALM).counted(RESETS),
     row("CONTINUATION flood", continuations).answered(CALM).counted(&["header_block"]),
+    row("CONTINUATION of indices only", indices).answered(CALM).counted(&["header_block"]),
     row("HPACK bomb", hpack_bomb).answered(CALM).counted(&["header_block"]),
     row("HPACK integer without an end", endless_integer).answered(&["GOAWAY 9"]),
+    row("HPACK string over its block", long_string).answered(&["GOAWAY 9"]),
     row("fields without a name", nameless).answered(&[
         "GOAWAY 1",
         "GOAWAY 11",
@@ -51,10 +56,14 @@ pub(crate) const ROWS: &[Row] = &[
         .answered(CALM)
         .counted(&["window_changes"]),
     row("empty DATA", empty_data).answered(CALM).counted(&["small_data"]),
+    row("DATA of one byte", tiny_data).answered(CALM).counted(&["small_data"]),
+    row("DATA of padding only", padding_only).answered(CALM).counted(&["small_data"]),
     row("PRIORITY flood", priorities).answered(SERVED),
     row("WINDOW_UPDATE flood", updates).answered(SERVED),
     row("flood of unknown frames", unknown).answered(SERVED),
     row("windows over 2^31-1", huge_windows).answered(&["GOAWAY 3"]),
+    row("windows below zero", negative_windows).answered(SERVED),
+    row("update of an idle stream", idle_update).answered(&["GOAWAY 1"]),
     row("window that never opens", closed_window)
         .answered(&["RST_STREAM 8"])
         .counted(&["window_time"]),
@@ -70,12 +79,15 @@ pub(crate) const ROWS: &[Row] = &[
         .answered(&["ended"])
         .counted(&["head_time"])
         .for_borrowed(),
+    row("slow frame of an unknown kind", slow_unknown).answered(&["ended"]).counted(&["idle_time"]),
     row("slow message", slow_message).answered(&["status 4"]).counted(&["message_time"]),
     row("20,000 announced messages", announced).answered(SERVED).holding(64),
     row("message over the limit", over_the_limit).answered(&["status 8"]).counted(&["message"]),
     row("unknown method, body follows", unknown_method).answered(&["status 12"]),
     row("messages that are no arrays", bombs).answered(&["0 taken"]),
+    row("unknown method with odd bytes", odd_method).answered(&["status 12"]),
     row("compressed message", compressed).answered(&["status 13", "status 12"]),
+    row("compressed message, unknown coding", unknown_coding).answered(&["status 12"]),
     row("descriptors run out", descriptors)
         .answered(&["served after: 0"])
         .counted(&["accept_failed"])
@@ -119,6 +131,36 @@ fn overflows(server: &Running, _: Size) -> String {
 
 fn heads_again(server: &Running, _: Size) -> String {
     flood(server, 10_000, |at| call_head(stream(at)).repeat(2))
+}
+
+/// Sends content behind the end of a call that the server may have answered.
+fn data_again(server: &Running, _: Size) -> String {
+    flood(server, 10_000, |at| {
+        let message = frame(DATA, END_STREAM, stream(at), &framed(b"x"));
+        [call_head(stream(at)), message.repeat(2)].concat()
+    })
+}
+
+fn short_priorities(server: &Running, _: Size) -> String {
+    flood(server, 10_000, |at| {
+        [call_head(stream(at)), frame(PRIORITY, 0, stream(at), &[0; 4])].concat()
+    })
+}
+
+fn indices(server: &Running, _: Size) -> String {
+    // Each byte stands for `:method GET`.
+    flood(server, 10_000, |at| match at {
+        0 => frame(HEADERS, 0, 1, &call_block()),
+        _ => frame(CONTINUATION, 0, 1, &[0x82; 1000]),
+    })
+}
+
+fn long_string(server: &Running, _: Size) -> String {
+    flood(server, 1, |_| {
+        // The value has 60 MiB, as it says.
+        let block = [&call_block()[..], &[0x00, 1, b'x', 0x7F, 0x81, 0xFF, 0xFF, 0x1D, b'v']];
+        frame(HEADERS, END_HEADERS, 1, &block.concat())
+    })
 }
 
 fn continuations(server: &Running, _: Size) -> String {
@@ -179,11 +221,11 @@ fn unheard(
 }
 
 fn pings(server: &Running, _: Size) -> String {
-    unheard(server, 2000, &[], |_| frame(PING, 0, 0, b"pingpong").repeat(1000))
+    unheard(server, 4000, &[], |_| frame(PING, 0, 0, b"pingpong").repeat(1000))
 }
 
 fn settings(server: &Running, _: Size) -> String {
-    unheard(server, 2000, &[], |_| frame(SETTINGS, 0, 0, b"").repeat(1000))
+    unheard(server, 4000, &[], |_| frame(SETTINGS, 0, 0, b"").repeat(1000))
 }
 
 /// Changes the initial window again and again while a thousand calls are open.
@@ -199,6 +241,21 @@ fn empty_data(server: &Running, _: Size) -> String {
     flood(server, 100_000, |at| match at {
         0 => call_head(1),
         _ => frame(DATA, 0, 1, b""),
+    })
+}
+
+fn tiny_data(server: &Running, _: Size) -> String {
+    let message = framed(&[7; 100_000]);
+    flood(server, 100_000, |at| match at {
+        0 => call_head(1),
+        _ => frame(DATA, 0, 1, &message[at as usize - 1..][..1]),
+    })
+}
+
+fn padding_only(server: &Running, _: Size) -> String {
+    flood(server, 10_000, |at| match at {
+        0 => call_head(1),
+        _ => frame(DATA, PADDED, 1, &[&[10][..], &[0; 10]].concat()),
     })
 }
 
@@ -218,6 +275,21 @@ fn unknown(server: &Running, size: Size) -> String {
 
 fn huge_windows(server: &Running, _: Size) -> String {
     flood(server, 2, |_| update(0, i32::MAX as u32))
+}
+
+/// Takes the window of replies away that wait for it, and gives it back.
+fn negative_windows(server: &Running, _: Size) -> String {
+    let initial = |value: u32| frame(SETTINGS, 0, 0, &[&[0, 4][..], &value.to_be_bytes()].concat());
+    flood(server, 400, |at| match at % 4 {
+        0 => [initial(1000), call(stream(at), 5000)].concat(),
+        1 => initial(0),
+        2 => update(stream(at - 2), 500),
+        _ => frame(RST_STREAM, 0, stream(at - 3), &8_u32.to_be_bytes()),
+    })
+}
+
+fn idle_update(server: &Running, _: Size) -> String {
+    flood(server, 1, |_| update(101, 1))
 }
 
 /// Returns a call with content of this length, in frames of the usual size.
@@ -292,6 +364,11 @@ fn slow_block(server: &Running, size: Size) -> String {
     trickled(server, size, &begin, b"\0")
 }
 
+fn slow_unknown(server: &Running, size: Size) -> String {
+    let next = &frame(UNKNOWN, 0, 0, &[0; 1000])[..9];
+    trickled(server, size, &[PREFACE, &frame(SETTINGS, 0, 0, b""), next].concat(), b"\0")
+}
+
 fn slow_message(server: &Running, _: Size) -> String {
     let mut attacker = Attacker::connect(server.address, &[]);
     let head = &frame(DATA, 0, 1, &[0; 16_000])[..9];
@@ -334,22 +411,42 @@ fn over_the_limit(server: &Running, _: Size) -> String {
     one_answer(server, &[call_head(1), frame(DATA, 0, 1, &prefix)].concat())
 }
 
-fn unknown_method(server: &Running, _: Size) -> String {
+/// Returns the HEADERS of a call of the method at `path`, with more fields.
+fn head_to(path: &[u8], more: &[u8]) -> Vec<u8> {
     let mut block = vec![0x83, 0x86];
-    for (index, value) in [(0x04, "/Calculator/Nope"), (0x01, "test")] {
-        block.extend([&[index, value.len() as u8], value.as_bytes()].concat());
+    for (index, value) in [(0x04, path), (0x01, b"test")] {
+        block.extend([&[index, value.len() as u8], value].concat());
     }
-    block.extend([&[0x0F, 0x10, 16][..], b"application/grpc"].concat());
-    let head = frame(HEADERS, END_HEADERS, 1, &block);
+    block.extend([&[0x0F, 0x10, 16][..], b"application/grpc", more].concat());
+    frame(HEADERS, END_HEADERS, 1, &block)
+}
+
+fn unknown_method(server: &Running, _: Size) -> String {
+    let head = head_to(b"/Calculator/Nope", b"");
     one_answer(server, &[head, frame(DATA, 0, 1, &framed(&[7; 10_000]))].concat())
+}
+
+/// The status names the method, with bytes that a field may not have.
+fn odd_method(server: &Running, _: Size) -> String {
+    let head = head_to(b"/Calculator/N\xC3\xA4%\xFF\"", b"");
+    one_answer(server, &[head, frame(DATA, END_STREAM, 1, &framed(b"x"))].concat())
+}
+
+fn unknown_coding(server: &Running, _: Size) -> String {
+    let mut message = framed(b"x");
+    message[0] = 1;
+    let coding = [&[0x00, 13][..], b"grpc-encoding", &[4], b"gzip"].concat();
+    let head = head_to(b"/Calculator/Echo", &coding);
+    one_answer(server, &[head, frame(DATA, END_STREAM, 1, &message)].concat())
 }
 
 /// Sends messages that no codec takes, and counts those that one took.
 fn bombs(server: &Running, size: Size) -> String {
-    let cases: [(&str, Vec<u8>); 6] = [
+    let cases: [(&str, Vec<u8>); 7] = [
         ("proto", vec![0x0B; size.scaled(1_000_000)]),
         ("proto", vec![0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]),
         ("proto", vec![0xFF; 100]),
+        ("proto", vec![0x0A, 1, 7, 0x12, 3, b'<', 0xFF, 0xFE, 0x1A, 1, 1]),
         ("msgpack", vec![0xC6, 0xFF, 0xFF, 0xFF, 0xFF]),
         ("msgpack", vec![0x91; size.scaled(1_000_000)]),
         ("json", vec![b'['; size.scaled(1_000_000)]),
