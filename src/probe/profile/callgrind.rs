@@ -257,8 +257,8 @@ impl<S: Symbols> Attribution<'_, S> {
         let calls: Vec<Vec<(usize, f64, Verdict)>> = (0..graph.functions.len())
             .map(|callee| {
                 // What a function spends below itself has come from its other callers.
-                let others =
-                    graph.functions[callee].callers.iter().filter(|site| site.caller != callee);
+                let callers = graph.functions[callee].callers.iter();
+                let others = callers.filter(|it| it.caller != callee && it.instructions > 0);
                 let call = |site: &Site| {
                     let (verdict, _) = self.verdict(site.caller, site.address);
                     (site.caller, site.instructions as f64, verdict)
