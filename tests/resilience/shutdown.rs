@@ -260,3 +260,28 @@ fn an_http2_call_that_was_sent_before_a_stop_is_answered() {
         stopping.join().expect("it ends");
     });
 }
+
+#[test]
+fn a_health_check_beyond_the_places_is_answered_in_a_shutdown() {
+    let limits = Limits { drain_grace: GRACE, ..Limits::default() };
+    let options = Options { connections_max: 1, ..Options::default() };
+    each_driver(Protocol::H1, &limits, &options, |server, driver| {
+        let mut busy = Rest::connect(server.address());
+        busy.send(b"POST /echo_reflect HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\na");
+        let mut probe = Rest::connect(server.address());
+        probe.send(b"GET /healthz HTTP/1.1\r\nhost: a\r\n");
+        // Time to get the place that is kept for it.
+        std::thread::sleep(Duration::from_millis(300));
+        let stopping = std::thread::spawn(move || server.stop());
+        std::thread::sleep(Duration::from_millis(100));
+        busy.send(b"b");
+        assert_eq!(busy.reply().body, b"ab", "{driver}");
+        drop(busy);
+        std::thread::sleep(Duration::from_millis(300));
+        probe.send(b"\r\n");
+        let reply = probe.try_reply();
+        let reply = reply.unwrap_or_else(|error| panic!("{driver}: the health check: {error}"));
+        assert_eq!(reply.status, 503, "{driver}");
+        stopping.join().expect("it ends");
+    });
+}
