@@ -53,7 +53,7 @@ pub(super) struct Head {
     pub(super) bytes: u64,
 }
 
-/// State of a connection or a call, after all that the peer has sent was read.
+/// State of a connection or a call, after the input of a turn was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State {
     pub(super) head: Option<Head>,
