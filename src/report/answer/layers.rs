@@ -10,7 +10,7 @@ use crate::stats::verdict::Verdict;
 use super::bars::{Scale, bar};
 use super::load_cells::{LoadCells, Ratio, Ratios};
 
-/// Rungs from tonic down to the bare socket, each with the name of what it adds to the next one.
+/// Rungs from tonic down to the floor, each with the name of what it adds to the next one.
 pub(in crate::report) const CHAIN: [(&str, &str); 7] = [
     ("tokio/tonic/protobuf:prost", "default windows"),
     ("tokio/tonic:tuned/protobuf:prost", "tonic"),
@@ -21,6 +21,12 @@ pub(in crate::report) const CHAIN: [(&str, &str); 7] = [
     ("uring/raw/protobuf:prost", "bare io_uring socket"),
 ];
 
+/// Short names of the layers of [`CHAIN`], for steps that skip a rung.
+const SHORT: [&str; CHAIN.len()] =
+    ["windows", "tonic", "hyper", "epoll", "h2 crate", "own HTTP/2", "socket"];
+
+const FLOOR: usize = CHAIN.len() - 1;
+
 const TONIC: &str = CHAIN[0].0;
 pub(super) const BEST: &str = "tokio/tonic:best/protobuf:prost_bytes";
 pub(super) const OWN: &str = "uring/h2/protobuf";
@@ -28,7 +34,7 @@ pub(super) const OWN: &str = "uring/h2/protobuf";
 pub(super) const TITLE: &str =
     "What each layer costs: gRPC, one connection; CPU of the server per call";
 
-/// Widths of the first column, of a cell, and of its bar.
+/// Least width of the first column with its indent and gap, and widths of a cell and of its bar.
 const NAME: usize = 24;
 const CELL: usize = 17;
 const BAR: usize = 6;
@@ -41,8 +47,8 @@ pub(in crate::report) struct Layers {
     pub(super) tonic_ns: f64,
     /// Cost of each rung of [`CHAIN`]; `None` if the rung was not measured.
     pub(in crate::report) costs: Vec<Option<Interval>>,
-    /// Cost that each rung of [`CHAIN`] adds; `None` if the rung was not measured. A step down to a
-    /// rung that was not measured goes on to the next one.
+    /// Cost that each rung of [`CHAIN`] adds to the next one that was measured; `None` if the rung
+    /// was not measured.
     pub(in crate::report) steps: Vec<Option<Step>>,
     pub(super) best: Option<Ratio>,
     pub(super) own: Option<Ratio>,
@@ -51,10 +57,42 @@ pub(in crate::report) struct Layers {
 }
 
 pub(in crate::report) struct Step {
-    pub(in crate::report) name: &'static str,
+    pub(in crate::report) name: String,
     pub(in crate::report) ns: Interval,
     /// False if the interval holds 0, or the difference is within the noise.
     pub(in crate::report) is_shown: bool,
+    /// True for the bare socket, below which there is no layer.
+    pub(in crate::report) is_floor: bool,
+}
+
+/// Rows of the prices: numbers of rungs of [`CHAIN`], with the names of their steps.
+pub(super) fn step_rows(loads: &[Layers]) -> Vec<(usize, &str)> {
+    let mut rows: Vec<(usize, &str)> = Vec::new();
+    for index in 0..CHAIN.len() {
+        for step in loads.iter().filter_map(|load| load.steps[index].as_ref()) {
+            if !rows.contains(&(index, &step.name)) {
+                rows.push((index, &step.name));
+            }
+        }
+    }
+    rows
+}
+
+/// Names the step from the rung `from` of [`CHAIN`] down to `to`, with all layers that it spans.
+fn name_of_step(from: usize, to: usize) -> String {
+    match to - from {
+        1 => CHAIN[from].1.to_owned(),
+        2 => format!("{} + {}", SHORT[from], SHORT[from + 1]),
+        _ => format!("{} to {}", SHORT[from], SHORT[to - 1]),
+    }
+}
+
+/// Names the cost of the lowest rung that was measured: all layers that no other rung tells apart.
+fn name_of_lowest(rung: usize) -> String {
+    match rung {
+        FLOOR => CHAIN[FLOOR].1.to_owned(),
+        _ => format!("everything below {}", SHORT[rung - 1]),
+    }
 }
 
 impl Layers {
@@ -79,13 +117,19 @@ impl Layers {
         for (pair, window) in present.windows(2).enumerate() {
             let lower_ns = costs[window[1]].map_or(0.0, |cost| cost.estimate);
             steps[window[0]] = ratios.log(pair).map(|(log, verdict)| Step {
-                name: CHAIN[window[0]].1,
+                name: name_of_step(window[0], window[1]),
                 ns: log.map(|log| log.exp_m1() * lower_ns),
                 is_shown: matches!(verdict, Verdict::Faster | Verdict::Slower),
+                is_floor: false,
             });
         }
         let last = present[present.len() - 1];
-        steps[last] = costs[last].map(|ns| Step { name: CHAIN[last].1, ns, is_shown: true });
+        steps[last] = costs[last].map(|ns| Step {
+            name: name_of_lowest(last),
+            ns,
+            is_shown: true,
+            is_floor: last == FLOOR,
+        });
         let extra = present.len() - 1;
         let [best, own, own_to_best] = [0, 1, 2].map(|index| ratios.ratio(extra + index));
         Some(Layers {
@@ -111,9 +155,14 @@ impl Layers {
         Scale::for_largest(self.tonic_ns)
     }
 
-    /// Returns the price of a rung of [`CHAIN`]: `2.51 [2.20-2.80]`, or `= -0.10 to 0.30`.
-    pub(super) fn price(&self, index: usize) -> String {
-        let Some(step) = &self.steps[index] else {
+    /// Returns the step of one of the [`step_rows`].
+    pub(super) fn step(&self, (index, name): (usize, &str)) -> Option<&Step> {
+        self.steps[index].as_ref().filter(|step| step.name == name)
+    }
+
+    /// Returns the price in one of the [`step_rows`]: `2.51 [2.20-2.80]`, or `= -0.10 to 0.30`.
+    pub(super) fn price(&self, row: (usize, &str)) -> String {
+        let Some(step) = self.step(row) else {
             return "-".to_owned();
         };
         match step.ns.range {
@@ -123,9 +172,9 @@ impl Layers {
         }
     }
 
-    fn cell(&self, index: usize, has_bars: bool) -> String {
-        let price = self.price(index);
-        match &self.steps[index] {
+    fn cell(&self, row: (usize, &str), has_bars: bool) -> String {
+        let price = self.price(row);
+        match self.step(row) {
             Some(step) if has_bars && step.is_shown => {
                 format!("{price:<CELL$} {}", bar(step.ns.estimate / self.tonic_ns, BAR))
             }
@@ -136,34 +185,36 @@ impl Layers {
 
 /// Tabulates the prices. Loads that do not fit side by side stand below each other.
 pub(super) fn table(loads: &[Layers], width: usize) -> String {
-    let has_bars = NAME + loads.len() * (CELL + BAR + 2) <= width;
+    let names = step_rows(loads).into_iter().map(|(_, name)| name.chars().count() + 4);
+    let name_width = names.fold(NAME, usize::max);
+    // The last column needs no gap behind it.
+    let has_bars = name_width + loads.len() * (CELL + BAR + 2) <= width + 2;
     let rows = rows(loads, has_bars);
     let widest = rows.iter().flat_map(|(_, cells)| cells).map(|cell| cell.chars().count()).max();
     let cell_width = if has_bars { CELL + BAR + 2 } else { widest.unwrap_or_default() + 2 };
-    // The last column needs no gap behind it.
-    let per_band = ((width + 2).saturating_sub(NAME) / cell_width).clamp(1, loads.len().max(1));
+    let per_band =
+        ((width + 2).saturating_sub(name_width) / cell_width).clamp(1, loads.len().max(1));
     let mut text = format!("1  {TITLE}\n");
     for (index, band) in (0..loads.len()).step_by(per_band).enumerate() {
         text.push_str(if index > 0 { "\n" } else { "" });
         for (name, cells) in &rows {
             let cells = &cells[band..loads.len().min(band + per_band)];
             let cells: String = cells.iter().map(|cell| format!("{cell:<cell_width$}")).collect();
-            text.push_str(format!("   {name:<0$}{cells}", NAME - 3).trim_end());
+            text.push_str(format!("   {name:<0$}{cells}", name_width - 3).trim_end());
             text.push('\n');
         }
     }
     text
 }
 
-fn rows(loads: &[Layers], has_bars: bool) -> Vec<(&'static str, Vec<String>)> {
+fn rows(loads: &[Layers], has_bars: bool) -> Vec<(&str, Vec<String>)> {
     let row = |name, cell: &dyn Fn(&Layers) -> String| (name, loads.iter().map(cell).collect());
     let mut rows = vec![
         row("", &|load| load.title.clone()),
         row("", &|load| format!("{} [95 %]", load.scale().unit)),
     ];
-    rows.extend(
-        CHAIN.iter().enumerate().map(|(at, (_, name))| row(name, &|load| load.cell(at, has_bars))),
-    );
+    let steps = step_rows(loads).into_iter();
+    rows.extend(steps.map(|step| row(step.1, &|load| load.cell(step, has_bars))));
     rows.push(row("tonic as documented", &|load| {
         format!("{} in all", load.scale().number(load.tonic_ns))
     }));

@@ -54,7 +54,7 @@ pub(super) fn render(run: &Run, answer: &Answer<'_>, width: usize) -> String {
 fn layers(loads: &[Layers]) -> String {
     let sentence = |load: &Layers| {
         let (step, scale) = (load.largest()?, load.scale());
-        let (title, name, price) = (&load.title, step.name, scale.interval(&step.ns));
+        let (title, name, price) = (&load.title, &step.name, scale.interval(&step.ns));
         let (whole, unit) = (scale.number(load.tonic_ns), scale.unit);
         // Another layer can make a call cheaper, so that one costs more than all together.
         Some(match step.ns.estimate <= load.tonic_ns {
@@ -245,8 +245,9 @@ fn unresolved(answer: &Answer<'_>) -> String {
 }
 
 /// Returns the names of the steps and ends of a chain for which no difference was shown.
-fn open_layers(load: &Layers) -> Vec<&'static str> {
-    let steps = load.steps.iter().flatten().filter(|step| !step.is_shown).map(|step| step.name);
+fn open_layers(load: &Layers) -> Vec<&str> {
+    let steps = load.steps.iter().flatten().filter(|step| !step.is_shown);
+    let steps = steps.map(|step| step.name.as_str());
     let ends = [("tonic's settings", load.best), ("our server", load.own)];
     let is_open = |ratio: Option<Ratio>| ratio.is_some_and(|ratio| !ratio.is_shown());
     let ends = ends.into_iter().filter(|(_, ratio)| is_open(*ratio)).map(|(name, _)| name);

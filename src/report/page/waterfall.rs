@@ -97,7 +97,7 @@ fn of_answer<'a>(layers: &'a Layers, profiles: &'a [RungLayers]) -> Vec<Step<'a>
         let (step, cost) = (layers.steps[index].as_ref()?, layers.costs[index]?);
         let rung = CHAIN[index].0;
         Some(Step {
-            label: step.name,
+            label: &step.name,
             rung,
             cost_ns: cost.estimate,
             adds: step.ns,

@@ -154,17 +154,40 @@ fn lines_fit_the_width_and_the_answer_a_screen() {
 }
 
 #[test]
-fn a_rung_that_failed_is_named_and_its_layer_joins_the_next() {
+fn a_rung_that_failed_is_named_and_its_layer_is_in_the_name_of_the_next() {
     let mut run = run();
     for trial in run.trials.iter_mut().filter(|trial| trial.rung.contains("hyper-h2")) {
         trial.outcome = Outcome::Failed { reason: "died".into(), stderr: String::new() };
     }
     let text = text(&run);
-    assert_figure(&text, "tonic  ", 4.0);
+    assert_figure(&text, "tonic + hyper", 4.0);
     assert!(
         line(&text, "Failed").contains("tokio/hyper-h2:tuned/protobuf:prost: INVALID"),
         "{text}"
     );
+}
+
+#[test]
+fn without_a_ring_the_lowest_rung_is_not_called_a_layer() {
+    let mut run = run();
+    run.trials.retain(|trial| !trial.rung.starts_with("uring/"));
+    let text = text(&run);
+    assert_figure(&text, "everything below hyper", 8.0);
+    assert!(!text.contains("epoll") && !text.contains("socket"), "{text}");
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("everything below hyper costs most, 8."), "{text}");
+}
+
+#[test]
+fn a_step_over_missing_rungs_has_the_names_of_all_its_layers() {
+    let mut run = run();
+    let is_gone = |rung: &str| ["tonic:tuned", "hyper-h2", "raw"].iter().any(|r| rung.contains(r));
+    run.trials.retain(|trial| !is_gone(&trial.rung));
+    let text = text(&run);
+    assert_figure(&text, "windows to hyper", 5.0);
+    assert_figure(&text, "everything below h2 crate", 0.6);
+    let lines = text.lines().take_while(|line| *line != "In short");
+    assert!(!lines.into_iter().any(|line| line.trim_start().starts_with("hyper")), "{text}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Panel of the layers: a column for each load, tonic and our own server above the layers.
 
-use super::super::layers::{CHAIN, Layers, TITLE};
+use super::super::layers::{Layers, TITLE, step_rows};
 use super::super::load_cells::Ratio;
 use super::bar::{Bar, Kind, Scale};
 use super::{LEFT, RIGHT, draw_title};
@@ -20,8 +20,8 @@ const ROW: f64 = 19.0;
 const BASELINE: f64 = 13.0;
 const BAR_TOP: f64 = 4.0;
 
-struct Row {
-    label: &'static str,
+struct Row<'a> {
+    label: &'a str,
     /// One for each load.
     cells: Vec<Cell>,
 }
@@ -38,8 +38,9 @@ pub(super) fn draw(svg: &mut Svg, top: f64, loads: &[Layers]) -> f64 {
     let top = draw_title(svg, top, TITLE, note);
     let servers = place(servers(loads), top + ROW + 3.0);
     let layers_top = top + ROW + 3.0 + ROW * servers.len() as f64 + 8.0;
-    let layers = place((0..CHAIN.len()).map(|index| layer(loads, index)).collect(), layers_top);
-    let rows: Vec<(f64, Row)> = servers.into_iter().chain(layers).collect();
+    let steps = step_rows(loads).into_iter();
+    let layers = place(steps.map(|step| layer(loads, step)).collect(), layers_top);
+    let rows: Vec<(f64, Row<'_>)> = servers.into_iter().chain(layers).collect();
     for (y, row) in &rows {
         svg.text("label", (LEFT, y + BASELINE), row.label);
     }
@@ -55,7 +56,7 @@ pub(super) fn draw(svg: &mut Svg, top: f64, loads: &[Layers]) -> f64 {
 }
 
 /// Draws the bars and figures of the load `index`.
-fn draw_column(svg: &mut Svg, rows: &[(f64, Row)], index: usize, (left, right): (f64, f64)) {
+fn draw_column(svg: &mut Svg, rows: &[(f64, Row<'_>)], index: usize, (left, right): (f64, f64)) {
     let figures = right - FIGURES;
     let bars: Vec<Bar> = rows.iter().filter_map(|(_, row)| row.cells[index].bar).collect();
     let scale = Scale::fit(&bars, left, figures - 8.0);
@@ -72,11 +73,11 @@ fn draw_column(svg: &mut Svg, rows: &[(f64, Row)], index: usize, (left, right): 
 }
 
 /// Gives each row the y coordinate of its upper edge.
-fn place(rows: Vec<Row>, top: f64) -> Vec<(f64, Row)> {
+fn place(rows: Vec<Row<'_>>, top: f64) -> Vec<(f64, Row<'_>)> {
     rows.into_iter().enumerate().map(|(index, row)| (top + ROW * index as f64, row)).collect()
 }
 
-fn servers(loads: &[Layers]) -> Vec<Row> {
+fn servers(loads: &[Layers]) -> Vec<Row<'static>> {
     let row = |label, cell: &dyn Fn(&Layers) -> Cell| Row {
         label,
         cells: loads.iter().map(cell).collect(),
@@ -103,16 +104,16 @@ fn servers(loads: &[Layers]) -> Vec<Row> {
     ]
 }
 
-fn layer(loads: &[Layers], index: usize) -> Row {
+fn layer<'a>(loads: &[Layers], row: (usize, &'a str)) -> Row<'a> {
     let cell = |load: &Layers| Cell {
-        bar: load.steps[index].as_ref().map(|step| Bar {
+        bar: load.step(row).map(|step| Bar {
             kind: Kind::Layer,
             ns: step.ns.estimate,
             range: step.ns.range,
             has_body: step.is_shown,
             is_resolved: step.is_shown,
         }),
-        figure: load.price(index),
+        figure: load.price(row),
     };
-    Row { label: CHAIN[index].1, cells: loads.iter().map(cell).collect() }
+    Row { label: row.1, cells: loads.iter().map(cell).collect() }
 }
