@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::load::conformance;
 use crate::probe::memory;
@@ -450,6 +450,7 @@ fn trial(cell: &Cell, place: TrialPlace, result: TrialResult) -> Trial {
         disturbance: result.machine.disturbance,
         sched_stats: result.machine.sched_stats,
         reference_work_ns: result.machine.reference_work_ns,
+        ended_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|time| time.as_secs()),
         counts: result.counts,
         profile: result.profile,
         discarded: None,
