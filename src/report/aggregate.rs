@@ -146,6 +146,11 @@ pub fn is_resolved(trials: &[Trial]) -> bool {
     })
 }
 
+/// Evaluates the controls among the cells of a section. Its tables of all kinds share the result.
+pub(super) fn noise(cells: &[CellTrials<'_>]) -> Noise {
+    Noise::evaluate(cells, &family(&usual(cells)))
+}
+
 fn section(cells: &[CellTrials<'_>]) -> Section {
     let usual = usual(cells);
     let figures: Vec<Result<CellFigures, String>> = usual

@@ -17,6 +17,9 @@ use crate::stats::location::{self, Sample};
 /// Share of its core below which a server waited for the load generator.
 pub(super) const SERVER_BUSY: f64 = 0.95;
 
+/// Start of the reason why a cell that was not tried has no figures.
+pub(super) const SKIPPED: &str = "skipped: ";
+
 /// Bytes, dtype, shape, connections, requests in flight, client. Only cells with equal keys are
 /// compared.
 pub(super) type SectionKey<'a> = (u64, &'a str, &'a [u64], u32, u32, Client);
@@ -71,7 +74,7 @@ impl<'a> CellTrials<'a> {
             Outcome::DidNotFinish { budget_ns, .. } => {
                 Some(format!("DNF (budget {} s)", *budget_ns as f64 / 1e9))
             }
-            Outcome::Skipped { reason } => Some(format!("skipped: {reason}")),
+            Outcome::Skipped { reason } => Some(format!("{SKIPPED}{reason}")),
             Outcome::Measured(_) | Outcome::Failed { .. } => None,
         })
     }

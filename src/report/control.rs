@@ -104,11 +104,6 @@ impl Control {
         ))
     }
 
-    /// Returns true if both are results of the same cells, in two tables of one load.
-    pub(super) fn is_same_delay(&self, other: &Control) -> bool {
-        self.rung == other.rung && self.added_ns == other.added_ns
-    }
-
     /// Returns false if more launches could still tell whether the delay is found.
     pub(super) fn is_decided(&self) -> bool {
         self.found_ns.contains(0.0) == Some(false)

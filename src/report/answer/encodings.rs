@@ -6,7 +6,7 @@ use crate::stats::bootstrap::Interval;
 use super::super::units;
 use super::super::wrap::wrap;
 use super::bars::bar;
-use super::load_cells::{LoadCells, Ratio, Ratios};
+use super::load_cells::{LoadCells, Ratio};
 
 /// Name, the standard server's rung, and ours.
 pub(super) const ENCODINGS: [(&str, &str, &str); 5] = [
@@ -14,18 +14,20 @@ pub(super) const ENCODINGS: [(&str, &str, &str); 5] = [
     ("msgpack", "tokio/axum/msgpack:serde", "uring/h1/msgpack"),
     ("base64 in JSON", "tokio/axum/json_binary:serde", "uring/h1/json_binary"),
     ("JSON list", "tokio/axum/json:serde", "uring/h1/json"),
-    ("protobuf (tonic)", "tokio/tonic/protobuf:prost", "uring/h2/protobuf"),
+    ("protobuf", "tokio/tonic/protobuf:prost", "uring/h2/protobuf"),
 ];
 
 const NPY: &str = "tokio/axum/npy";
 
-const BAR: usize = 24;
+/// Name of the server of [`NPY`].
+pub(super) const NPY_SERVER: &str = "axum";
+
+const BAR: usize = 20;
 
 pub(super) struct Encodings {
     pub(super) array: ArrayInfo,
     connections: u32,
     pub(super) rows: Vec<Row>,
-    pub(super) ratios: Ratios,
 }
 
 pub(super) struct Row {
@@ -56,7 +58,7 @@ impl Encodings {
             let own = ratios.ratio(2 * index);
             Some(Row {
                 name,
-                server: if standard.contains("/tonic") { "tonic" } else { "axum" },
+                server: if standard.contains("/tonic") { "tonic" } else { NPY_SERVER },
                 cost_ns: load.cost_ns(standard)?,
                 own_ns: load.cost_ns(ours).map(|cost| cost.estimate),
                 to_npy,
@@ -68,7 +70,6 @@ impl Encodings {
             array: load.array().clone(),
             connections: load.connections(),
             rows,
-            ratios,
         })
     }
 
@@ -83,20 +84,22 @@ impl Encodings {
     pub(super) fn render(&self, width: usize) -> String {
         let mut text = wrap("2  ", &self.title(), width);
         let bar_width = if width < 100 { 0 } else { BAR };
-        let mut line = |cells: [&str; 5]| {
-            let [name, cost, bar, to_npy, own] = cells;
-            let line = format!("   {name:<18}{cost:>9}  {bar:<bar_width$}  {to_npy:<21}{own:<21}");
+        let mut line = |cells: [&str; 6]| {
+            let [name, server, cost, bar, to_npy, own] = cells;
+            let line = format!(
+                "   {name:<16}{server:<6}{cost:>9}  {bar:<bar_width$}  {to_npy:<21}{own:<21}"
+            );
             text.push_str(line.trim_end());
             text.push('\n');
         };
-        line(["", "axum", "", "to .npy", "our server to axum"]);
+        line(["", "server", "", "", "to axum's .npy", "ours to this server"]);
         let largest = self.rows.iter().map(|row| row.cost_ns.estimate).fold(0.0, f64::max);
         let or_dash = |ratio: Option<Ratio>| ratio.map_or("-".to_owned(), |ratio| ratio.text());
         for row in &self.rows {
             let cost = row.cost_ns.estimate;
             let to_npy = row.to_npy.map_or("1".to_owned(), |ratio| ratio.text());
             let bar = bar(cost / largest, bar_width);
-            line([row.name, &units::time(cost), &bar, &to_npy, &or_dash(row.own)]);
+            line([row.name, row.server, &units::time(cost), &bar, &to_npy, &or_dash(row.own)]);
         }
         text
     }

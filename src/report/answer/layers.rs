@@ -7,8 +7,9 @@
 use crate::stats::bootstrap::Interval;
 use crate::stats::verdict::Verdict;
 
+use super::super::wrap::wrap;
 use super::bars::{Scale, bar};
-use super::load_cells::{LoadCells, Ratio, Ratios};
+use super::load_cells::{LoadCells, Ratio};
 
 /// Rungs from tonic down to the floor, each with the name of what it adds to the next one.
 pub(in crate::report) const CHAIN: [(&str, &str); 7] = [
@@ -53,7 +54,6 @@ pub(in crate::report) struct Layers {
     pub(super) best: Option<Ratio>,
     pub(super) own: Option<Ratio>,
     pub(super) own_to_best: Option<Ratio>,
-    pub(super) ratios: Ratios,
 }
 
 pub(in crate::report) struct Step {
@@ -141,14 +141,18 @@ impl Layers {
             best,
             own,
             own_to_best,
-            ratios,
         })
     }
 
-    /// Returns the layer that adds the most.
-    pub(super) fn largest(&self) -> Option<&Step> {
-        let shown = self.steps.iter().flatten().filter(|step| step.is_shown);
+    /// Returns the layer that adds the most, apart from the floor.
+    pub(super) fn largest_above_floor(&self) -> Option<&Step> {
+        let shown = self.steps.iter().flatten().filter(|step| step.is_shown && !step.is_floor);
         shown.max_by(|a, b| a.ns.estimate.total_cmp(&b.ns.estimate))
+    }
+
+    /// Returns the cost of the bare socket.
+    pub(super) fn floor(&self) -> Option<&Step> {
+        self.steps.iter().flatten().find(|step| step.is_floor)
     }
 
     pub(super) fn scale(&self) -> Scale {
@@ -183,17 +187,26 @@ impl Layers {
     }
 }
 
+/// Explains the marks of the table, and of the ones below it.
+const KEY: &str = "[ ]: 95 % interval. =: no difference was shown. x: of tonic as documented, in the \
+                   last row of tonic at its best (settings: docs/BIAS.md).";
+
 /// Tabulates the prices. Loads that do not fit side by side stand below each other.
 pub(super) fn table(loads: &[Layers], width: usize) -> String {
     let names = step_rows(loads).into_iter().map(|(_, name)| name.chars().count() + 4);
     let name_width = names.fold(NAME, usize::max);
     // The last column needs no gap behind it.
-    let has_bars = name_width + loads.len() * (CELL + BAR + 2) <= width + 2;
-    let rows = rows(loads, has_bars);
-    let widest = rows.iter().flat_map(|(_, cells)| cells).map(|cell| cell.chars().count()).max();
-    let cell_width = if has_bars { CELL + BAR + 2 } else { widest.unwrap_or_default() + 2 };
-    let per_band =
-        ((width + 2).saturating_sub(name_width) / cell_width).clamp(1, loads.len().max(1));
+    let room = (width + 2).saturating_sub(name_width);
+    let with_bars = rows(loads, true);
+    let bars_width = cell_width(&with_bars).max(CELL + BAR + 2);
+    let (rows, cell_width) = if loads.len() * bars_width <= room {
+        (with_bars, bars_width)
+    } else {
+        let rows = rows(loads, false);
+        let width = cell_width(&rows);
+        (rows, width)
+    };
+    let per_band = (room / cell_width).clamp(1, loads.len().max(1));
     let mut text = format!("1  {TITLE}\n");
     for (index, band) in (0..loads.len()).step_by(per_band).enumerate() {
         text.push_str(if index > 0 { "\n" } else { "" });
@@ -204,15 +217,18 @@ pub(super) fn table(loads: &[Layers], width: usize) -> String {
             text.push('\n');
         }
     }
-    text
+    text + &wrap("   ", KEY, width)
+}
+
+/// Returns the width of a column that holds every cell, with a gap.
+fn cell_width(rows: &[(&str, Vec<String>)]) -> usize {
+    let cells = rows.iter().flat_map(|(_, cells)| cells);
+    cells.map(|cell| cell.chars().count() + 2).max().unwrap_or(2)
 }
 
 fn rows(loads: &[Layers], has_bars: bool) -> Vec<(&str, Vec<String>)> {
     let row = |name, cell: &dyn Fn(&Layers) -> String| (name, loads.iter().map(cell).collect());
-    let mut rows = vec![
-        row("", &|load| load.title.clone()),
-        row("", &|load| format!("{} [95 %]", load.scale().unit)),
-    ];
+    let mut rows = vec![row("", &|load| format!("{}, {}", load.title, load.scale().unit))];
     let steps = step_rows(loads).into_iter();
     rows.extend(steps.map(|step| row(step.1, &|load| load.cell(step, has_bars))));
     rows.push(row("tonic as documented", &|load| {

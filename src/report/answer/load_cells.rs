@@ -1,5 +1,6 @@
 //! Cells of one array under one load, with the costs and ratios that the tables need.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::record::{ArrayInfo, Client, Measurement, Trial, Variant, validity};
@@ -11,30 +12,29 @@ use crate::stats::verdict::{Floor, Verdict};
 
 use super::super::aggregate;
 use super::super::cell::{self, CellTrials};
-use super::super::control::Control;
 use super::super::noise::Noise;
 use super::super::profile::{self, RungLayers};
 use super::super::{Run, malloc, text, units};
 
 pub(in crate::report) struct LoadCells<'a> {
     cells: Vec<CellTrials<'a>>,
+    /// Controls, once they are known.
+    noise: OnceCell<Noise>,
 }
 
 /// Ratios of costs of one load. Their intervals hold together.
 pub(in crate::report) struct Ratios {
     logs: Vec<Option<Interval>>,
-    pub(in crate::report) floor: Floor,
-    pub(in crate::report) control: Option<Control>,
-    /// Reason why a load with a delayed rung has no control.
-    pub(in crate::report) control_obstacle: Option<String>,
+    floor: Floor,
 }
 
 impl<'a> LoadCells<'a> {
+    fn new(cells: Vec<CellTrials<'a>>) -> LoadCells<'a> {
+        LoadCells { cells, noise: OnceCell::new() }
+    }
+
     pub(in crate::report) fn all(run: &'a Run) -> Vec<LoadCells<'a>> {
-        aggregate::cells_by_section(&run.trials)
-            .into_iter()
-            .map(|cells| LoadCells { cells })
-            .collect()
+        aggregate::cells_by_section(&run.trials).into_iter().map(LoadCells::new).collect()
     }
 
     /// Returns the cells of `array` with one request in flight on each of `connections`, in a
@@ -57,7 +57,7 @@ impl<'a> LoadCells<'a> {
             cells.entry(trial.cell).or_default().0.push(trial);
         }
         let cells: Vec<CellTrials<'a>> = cells.into_values().collect();
-        (!cells.is_empty()).then_some(LoadCells { cells })
+        (!cells.is_empty()).then(|| LoadCells::new(cells))
     }
 
     pub(in crate::report) fn array(&self) -> &'a ArrayInfo {
@@ -70,11 +70,6 @@ impl<'a> LoadCells<'a> {
 
     pub(in crate::report) fn in_flight(&self) -> u32 {
         self.cells[0].first().in_flight_sent()
-    }
-
-    pub(in crate::report) fn malloc(&self) -> String {
-        let usual: Vec<&CellTrials<'_>> = self.usual().collect();
-        malloc::names(&usual)
     }
 
     pub(in crate::report) fn rungs(&self) -> impl Iterator<Item = &'a str> {
@@ -139,15 +134,12 @@ impl<'a> LoadCells<'a> {
         };
         let members: Vec<Member> = pairs.iter().map(member).collect();
         let family = Family::new(Bootstrap::default(), &members);
-        let noise = Noise::evaluate(&self.cells, &family);
-        let floor = noise.floor();
-        let Noise { control, control_obstacle, .. } = noise;
-        Ratios { logs: family.intervals(), floor, control, control_obstacle }
+        Ratios { logs: family.intervals(), floor: self.noise().floor() }
     }
 
-    /// Returns the share by which a server differed from itself, if the load has such a control.
-    pub(in crate::report) fn noise_share(&self) -> Option<f64> {
-        Noise::evaluate(&self.cells, &Family::new(Bootstrap::default(), &[])).share()
+    /// Returns the controls of the load, as the full tables have them.
+    pub(in crate::report) fn noise(&self) -> &Noise {
+        self.noise.get_or_init(|| aggregate::noise(&self.cells))
     }
 
     /// `8 B, 1000 in flight`.
@@ -195,9 +187,24 @@ impl Ratios {
     }
 }
 
-/// Returns the largest share by which a server differed from itself; `None` if no load tells it.
-pub(in crate::report) fn noise_share(loads: &[LoadCells<'_>]) -> Option<f64> {
-    loads.iter().filter_map(LoadCells::noise_share).reduce(f64::max)
+/// Returns the shares by which a server differed from itself under the loads: `3 to 10 %, depending
+/// on the load`, or `up to 4 %`; `None` if no load tells it.
+pub(in crate::report) fn noise_shares(loads: &[LoadCells<'_>]) -> Option<String> {
+    let percents = || {
+        let shares = loads.iter().filter_map(|load| load.noise().share());
+        shares.map(|share| (share * 100.0).round() as u32)
+    };
+    let (low, high) = (percents().min()?, percents().max()?);
+    Some(match low == high {
+        true => format!("up to {high} %"),
+        false => format!("{low} to {high} %, depending on the load"),
+    })
+}
+
+/// Names the allocators of the servers under all loads.
+pub(in crate::report) fn malloc(loads: &[LoadCells<'_>]) -> String {
+    let usual: Vec<&CellTrials<'_>> = loads.iter().flat_map(LoadCells::usual).collect();
+    malloc::names(&usual)
 }
 
 /// A ratio of costs. Its text always has the interval.

@@ -10,8 +10,11 @@
 //!
 //! `standards` is the answer of `cargo bench`: each server against tonic or axum.
 //!
-//! Every ratio has an interval, and all intervals of one load hold together at 95 %. A difference
-//! that the run could not show is marked with `=` and named in the sentences.
+//! Every ratio has an interval. The intervals of all ratios of one table under one load hold together
+//! at 95 %; two tables of one load do not share them. The price of a layer is a ratio less 1, in
+//! units of the lower rung's cost, which is taken as known: its interval has the scatter of the ratio
+//! only. The cost of the bare socket has an interval of its own. A difference that the run could not
+//! show is marked with `=`.
 
 pub mod advice;
 pub(super) mod bars;
@@ -22,6 +25,11 @@ pub(super) mod load_cells;
 mod picture;
 mod sentences;
 mod standards;
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::record::{ArrayInfo, Outcome};
 
 use super::text::WIDTH_MAX;
 use super::warning::{self, Warning};
@@ -63,9 +71,10 @@ impl<'a> Answer<'a> {
         sentences::parts(self)
     }
 
-    /// Returns the machine, the time and the noise.
+    /// Returns the array, the machine, the time and the noise.
     pub(super) fn facts(&self, run: &Run) -> Vec<String> {
-        facts(run, &self.loads)
+        let array = self.encodings.first().map(|table| array(run, &table.array));
+        array.into_iter().chain(facts(run, &self.loads)).collect()
     }
 }
 
@@ -108,20 +117,48 @@ pub fn rungs() -> Vec<&'static str> {
     layers.chain(encodings).chain([choice::AXUM_BEST]).collect()
 }
 
-/// Returns the machine, the time, the noise and the warnings.
+/// Returns array, machine, time, noise and warnings.
 fn head(run: &Run, answer: &Answer<'_>, width: usize) -> String {
-    let mut text = wrap("ndecho quick: ", &facts(run, &answer.loads).join(", "), width);
+    let mut text = wrap("ndecho quick: ", &answer.facts(run).join(", "), width);
     for warning in warnings(run) {
         text.push_str(&wrap("warning: ", &warning.to_string(), width));
     }
     text
 }
 
+/// `array 64 KiB <f8 [8192] of some.npy`; without a name for an array that was drawn.
+fn array(run: &Run, array: &ArrayInfo) -> String {
+    let mut words = run.header.argv.iter();
+    let value = words.find_map(|word| word.strip_prefix("--array"));
+    let path = value.and_then(|value| match value {
+        "" => words.next().map(String::as_str),
+        value => value.strip_prefix('='),
+    });
+    let file = path.and_then(|path| Path::new(path).file_name());
+    let of = file.map_or_else(String::new, |file| format!(" of {}", file.to_string_lossy()));
+    format!("array {}{of}", units::array(array))
+}
+
+/// Returns the time from the start of the run to its last trial; of older records, the time for
+/// which replies were counted.
+fn duration(run: &Run) -> String {
+    let started_unix_s = run.header.started_unix_s;
+    if let Some(ended_unix_s) = run.trials.iter().filter_map(|trial| trial.ended_unix_s).max() {
+        let seconds = ended_unix_s.saturating_sub(started_unix_s);
+        return format!("took {}", units::minutes(Duration::from_secs(seconds)));
+    }
+    let counted_ns = run.trials.iter().map(|trial| match &trial.outcome {
+        Outcome::Measured(measured) => measured.wall_ns,
+        _ => 0,
+    });
+    format!("{} of load counted", units::minutes(Duration::from_nanos(counted_ns.sum())))
+}
+
 /// Returns the machine, the time and the noise.
 fn facts(run: &Run, loads: &[LoadCells<'_>]) -> Vec<String> {
     let host = &run.header.host;
-    let noise = match load_cells::noise_share(loads) {
-        Some(noise) => format!("noise up to {:.0} %", noise * 100.0),
+    let noise = match load_cells::noise_shares(loads) {
+        Some(shares) => format!("noise {}", shares.trim_end_matches(", depending on the load")),
         None => "noise unknown".to_owned(),
     };
     let launches = run.blocks();
@@ -131,9 +168,10 @@ fn facts(run: &Run, loads: &[LoadCells<'_>]) -> Vec<String> {
         if host.virtual_machine { "virtual machine".to_owned() } else { String::new() },
         format!("Linux {}", host.kernel.split(' ').next().unwrap_or_default()),
         units::date(run.header.started_unix_s),
+        duration(run),
         format!("{launches} launch{} of each server", if launches == 1 { "" } else { "es" }),
         noise,
-        format!("malloc: {}", loads[0].malloc()),
+        format!("malloc: {}", load_cells::malloc(loads)),
     ];
     facts.into_iter().filter(|fact| !fact.is_empty()).collect()
 }

@@ -5,33 +5,37 @@ use std::collections::BTreeMap;
 use crate::record::ArrayInfo;
 use crate::stats::verdict::Verdict;
 
+use super::super::cell::SKIPPED;
 use super::super::control::Control;
 use super::super::wrap::wrap;
 use super::super::{Run, units};
 use super::Answer;
-use super::encodings::Encodings;
+use super::encodings::{Encodings, NPY_SERVER, Row};
 use super::layers::Layers;
-use super::load_cells::{self, Ratio};
+use super::load_cells::{self, LoadCells, Ratio};
 
 /// Size of a message above which tonic refuses it, if its limits stay as they are.
 const TONIC_BYTES_MAX: u64 = 4 << 20;
+
+/// Group of sentences whose figures are rows of a table, so that the text has them only there.
+const IN_TABLE: &str = "Best";
 
 /// Returns the sentences, each group with its name. Groups without a sentence are left out.
 pub(super) fn parts(answer: &Answer<'_>) -> Vec<(&'static str, String)> {
     let parts = [
         ("Layers", layers(&answer.layers)),
-        ("Best", best(&answer.layers)),
+        (IN_TABLE, best(&answer.layers)),
         ("Encoding", answer.encodings.iter().map(encodings).collect::<Vec<_>>().join(" ")),
         ("Choice", choice(answer)),
         ("Limits", limits(answer)),
         ("How sure", confidence(answer)),
         ("Open", unresolved(answer)),
-        ("Failed", obstacles(answer)),
+        ("Failed", obstacles(answer, false)),
+        ("Skipped", obstacles(answer, true)),
         ("Dropped", reconnects(answer)),
         (
             "Not shown",
-            "a network, more cores, work in handlers, TLS, memory, frames of 16 KiB (--client \
-             h2load)."
+            "networks, more cores, work in handlers, TLS, memory, 16 KiB frames (--client h2load)."
                 .to_owned(),
         ),
     ];
@@ -40,7 +44,7 @@ pub(super) fn parts(answer: &Answer<'_>) -> Vec<(&'static str, String)> {
 
 pub(super) fn render(run: &Run, answer: &Answer<'_>, width: usize) -> String {
     let mut text = String::from("In short\n");
-    for (name, sentences) in parts(answer) {
+    for (name, sentences) in parts(answer).into_iter().filter(|(name, _)| *name != IN_TABLE) {
         text.push_str(&wrap(&format!("   {name:<11}"), &sentences, width));
     }
     let shared = if run.shares_core() {
@@ -53,71 +57,51 @@ pub(super) fn render(run: &Run, answer: &Answer<'_>, width: usize) -> String {
 
 fn layers(loads: &[Layers]) -> String {
     let sentence = |load: &Layers| {
-        let (step, scale) = (load.largest()?, load.scale());
+        let (step, scale) = (load.largest_above_floor()?, load.scale());
         let (title, name, price) = (&load.title, &step.name, scale.interval(&step.ns));
         let (whole, unit) = (scale.number(load.tonic_ns), scale.unit);
         // Another layer can make a call cheaper, so that one costs more than all together.
-        Some(match step.ns.estimate <= load.tonic_ns {
-            true => format!("{title}: {name} costs most, {price} of {whole} {unit}."),
-            false => format!(
+        if step.ns.estimate > load.tonic_ns {
+            return Some(format!(
                 "{title}: {name} adds most, {price} {unit}; other layers make a call cheaper, and \
                  all together cost {whole} {unit}."
-            ),
-        })
+            ));
+        }
+        let floor = load.floor().filter(|floor| floor.ns.estimate > step.ns.estimate);
+        let floor = floor.map_or_else(String::new, |floor| {
+            let socket = scale.interval(&floor.ns);
+            format!(", after the floor of {socket} (kernel and loopback, nothing to save)")
+        });
+        Some(format!("{title}: {name} costs most, {price} of {whole} {unit}{floor}."))
     };
     loads.iter().filter_map(sentence).collect::<Vec<_>>().join(" ")
 }
 
-/// Says what the settings of tonic save, and what our own server does.
+/// Says what the settings of tonic save, and what our own server does, for one load in a sentence.
 fn best(loads: &[Layers]) -> String {
-    let list = |ratio: fn(&Layers) -> Option<Ratio>| {
-        let ratios: Vec<Option<Ratio>> = loads.iter().map(ratio).collect();
-        let text = |ratio: &Option<Ratio>| ratio.map_or("?".to_owned(), |ratio| ratio.text());
-        let texts: Vec<String> = ratios.iter().map(text).collect();
-        ratios.iter().flatten().any(Ratio::is_shown).then(|| enumeration(&texts))
+    let sentence = |load: &Layers| {
+        let part = |name: &str, ratio: Option<Ratio>| Some(format!("{name} {}", ratio?.text()));
+        let [best, own] = [("tonic at its best", load.best), ("our own server", load.own)]
+            .map(|(name, ratio)| part(name, ratio));
+        let parts: Vec<String> = best.into_iter().chain(own).collect();
+        let to_best = part("; of tonic at its best, ours", load.own_to_best).unwrap_or_default();
+        let title = &load.title;
+        (!parts.is_empty())
+            .then(|| format!("{title}: of tonic as documented, {}{to_best}.", parts.join(" and ")))
     };
-    let best = list(|load| load.best).map(|best| {
-        format!(
-            "tonic with every setting that helps (lines in docs/BIAS.md) costs {best} of tonic as \
-             documented"
-        )
-    });
-    let own = match (list(|load| load.own), list(|load| load.own_to_best)) {
-        (Some(own), Some(to_best)) => {
-            Some(format!("our own server costs {own}, or {to_best} of the best tonic"))
-        }
-        (Some(own), None) => Some(format!("our own server costs {own} of tonic as documented")),
-        (None, Some(to_best)) => Some(format!("our own server costs {to_best} of the best tonic")),
-        (None, None) => None,
-    };
-    let parts: Vec<String> = best.into_iter().chain(own).collect();
-    if parts.is_empty() {
-        return String::new();
-    }
-    let loads = match loads {
-        [only] => only.title.clone(),
-        _ => "the same loads in the same order".to_owned(),
-    };
-    format!("For {loads}, {}.", parts.join("; "))
-}
-
-/// `a`, `a and b`, `a, b and c`.
-fn enumeration(texts: &[String]) -> String {
-    match texts {
-        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
-        _ => texts.concat(),
-    }
+    loads.iter().filter_map(sentence).collect::<Vec<_>>().join(" ")
 }
 
 fn encodings(table: &Encodings) -> String {
-    let others = || table.rows.iter().filter_map(|row| Some((row, row.to_npy?)));
+    let all = || table.rows.iter().filter_map(|row| Some((row, row.to_npy?)));
+    let others = || all().filter(|(row, _)| row.server == NPY_SERVER);
     let shown: Vec<String> = others()
         .filter(|(_, ratio)| ratio.is_shown())
         .map(|(row, ratio)| format!("{} {}", row.name, ratio.text_known()))
         .collect();
     let mut parts = Vec::new();
     if !shown.is_empty() {
-        parts.push(format!("the cost in multiples of .npy is {}", shown.join(", ")));
+        parts.push(format!("axum costs in multiples of .npy: {}", shown.join(", ")));
     }
     let same: Vec<&str> = others()
         .filter(|(_, ratio)| ratio.verdict == Verdict::Same)
@@ -125,6 +109,10 @@ fn encodings(table: &Encodings) -> String {
         .collect();
     if !same.is_empty() {
         parts.push(format!("between .npy and {} no difference was shown", same.join(", ")));
+    }
+    for (row, ratio) in all().filter(|(row, _)| row.server != NPY_SERVER) {
+        let Row { server, name, .. } = row;
+        parts.push(format!("{server} with {name} costs {} of axum with .npy", ratio.text()));
     }
     if parts.is_empty() {
         return String::new();
@@ -162,19 +150,20 @@ fn choice(answer: &Answer<'_>) -> String {
 
 /// Says what the encodings and servers cannot carry, as far as it concerns the arrays of the run.
 fn limits(answer: &Answer<'_>) -> String {
-    let arrays: Vec<&ArrayInfo> = answer.loads.iter().map(|load| load.array()).collect();
+    // The layers have arrays of their own, which are sent as protobuf only.
+    let arrays: Vec<&ArrayInfo> = answer.encodings.iter().map(|table| &table.array).collect();
     let has = |kinds: &[&str]| {
         arrays.iter().any(|array| {
             kinds.iter().any(|kind| array.dtype.get(1..).is_some_and(|of| of.starts_with(kind)))
         })
     };
-    let is_large = arrays.iter().any(|array| array.bytes > TONIC_BYTES_MAX);
+    let is_large = answer.loads.iter().any(|load| load.array().bytes > TONIC_BYTES_MAX);
     let mut text = format!(
         "tonic refuses messages above 4 MiB by default{}.",
         if is_large { " (its limits were raised here)" } else { "" }
     );
     if has(&["f"]) {
-        text.push_str(" JavaScript's JSON.parse refuses NaN.");
+        text.push_str(" If the array has NaN, JavaScript's JSON.parse refuses it.");
     }
     if has(&["i8", "u8"]) {
         text.push_str(" JavaScript loses digits of JSON integers beyond 2^53.");
@@ -186,35 +175,21 @@ fn limits(answer: &Answer<'_>) -> String {
 }
 
 fn confidence(answer: &Answer<'_>) -> String {
-    let all = answer
-        .layers
-        .iter()
-        .map(|table| &table.ratios)
-        .chain(answer.encodings.iter().map(|table| &table.ratios));
-    let mut controls: Vec<&Control> = Vec::new();
-    let mut sentences: Vec<String> = Vec::new();
-    for ratios in all {
-        match (&ratios.control, &ratios.control_obstacle) {
-            (Some(control), _) if controls.iter().any(|known| known.is_same_delay(control)) => {}
-            (Some(control), _) => {
-                controls.push(control);
-                sentences.push(control.sentence());
-            }
-            (None, Some(reason)) => sentences
-                .push(format!("The control with an added delay could not be made: {reason}.")),
-            (None, None) => {}
-        }
-    }
-    sentences.dedup();
-    let twins = match load_cells::noise_share(&answer.loads) {
-        Some(noise) => format!(
-            "A server against itself differed by up to {:.0} %, and smaller differences are marked \
-             with =.",
-            noise * 100.0
-        ),
+    let twins = match load_cells::noise_shares(&answer.loads) {
+        Some(shares) => format!("A server against itself differed by {shares}."),
         None => "This run does not tell how far a server differs from itself.".to_owned(),
     };
-    format!("{twins} {}", sentences.join(" ")).trim_end().to_owned()
+    let control = |load: &LoadCells<'_>| {
+        let noise = load.noise();
+        let obstacle = noise.control_obstacle.as_ref();
+        let obstacle = obstacle
+            .map(|reason| format!("The control with an added delay could not be made: {reason}."));
+        noise.control.as_ref().map(Control::sentence).or(obstacle)
+    };
+    let mut sentences = vec![twins];
+    sentences.extend(answer.loads.iter().filter_map(control));
+    sentences.dedup();
+    sentences.join(" ")
 }
 
 /// Names the differences that the run could not show.
@@ -254,17 +229,22 @@ fn open_layers(load: &Layers) -> Vec<&str> {
     steps.chain(ends).collect()
 }
 
-fn obstacles(answer: &Answer<'_>) -> String {
-    let mut reasons: Vec<String> = Vec::new();
-    for load in &answer.loads {
-        for (rung, reason) in load.obstacles() {
-            let line = format!("{rung}: {reason}.");
-            if !reasons.contains(&line) {
-                reasons.push(line);
-            }
+/// Lists the rungs without figures by their reasons: skipped ones, or those that failed.
+fn obstacles(answer: &Answer<'_>, are_skipped: bool) -> String {
+    let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (rung, obstacle) in answer.loads.iter().flat_map(LoadCells::obstacles) {
+        let reason = match obstacle.strip_prefix(SKIPPED) {
+            Some(reason) if are_skipped => reason.to_owned(),
+            None if !are_skipped => obstacle,
+            _ => continue,
+        };
+        let rungs = reasons.entry(reason).or_default();
+        if !rungs.contains(&rung) {
+            rungs.push(rung);
         }
     }
-    reasons.join(" ")
+    let line = |(reason, rungs): (String, Vec<&str>)| format!("{}: {reason}.", rungs.join(", "));
+    reasons.into_iter().map(line).collect::<Vec<_>>().join(" ")
 }
 
 /// Names the servers that ended connections while they were loaded.

@@ -109,8 +109,8 @@ pub(super) fn render(loads: &[LoadCells<'_>]) -> Option<String> {
         return None;
     }
     let mut text = tables.iter().map(Standards::render).collect::<Vec<_>>().join("\n");
-    let noise = load_cells::noise_share(loads)
-        .map(|noise| format!(" A server against itself differed by up to {:.0} %.", noise * 100.0));
+    let noise = load_cells::noise_shares(loads)
+        .map(|shares| format!(" A server against itself differed by {shares}."));
     let legend = format!(
         "Ratios of CPU per request, taken within launches, with intervals that hold together in \
          each table at 95 %. = before a ratio: no difference was shown.{}",

@@ -1,6 +1,8 @@
 //! Tests of the main job's answer.
 
+use crate::axis::{Encoding, Malloc};
 use crate::record::tests::{header, trial};
+use crate::record::trial_spec::{LoadSpec, ServerSpec, TrialSpec};
 use crate::record::{ArrayInfo, Header, Outcome, Trial, Variant};
 use crate::report::{Run, answer, table};
 
@@ -62,6 +64,10 @@ fn text(run: &Run) -> String {
     answer::render(run, 100).expect("the run has the rungs of the main job")
 }
 
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Returns the line of `text` that begins with `start` after its indent.
 fn line<'a>(text: &'a str, start: &str) -> &'a str {
     let found = text.lines().find(|line| line.trim_start().starts_with(start));
@@ -92,7 +98,7 @@ fn each_layer_has_its_price_with_an_interval_or_is_marked() {
 fn encodings_are_compared_with_npy_and_servers_with_the_cheapest() {
     let text = text(&run());
     assert_figure(&text, "JSON list", 25.8);
-    assert_figure(&text, "protobuf (tonic)", 3.75);
+    assert_figure(&text, "protobuf        tonic", 3.75);
     assert_figure(&text, "axum              npy", 1.20);
     assert!(line(&text, "msgpack").contains("= 1.0"), "{text}");
     assert!(line(&text, "our HTTP/1.1").trim_end().ends_with(" 1"), "{text}");
@@ -112,16 +118,17 @@ fn one_connection_is_no_plural() {
 #[test]
 fn sentences_say_what_the_tables_say_and_what_is_open() {
     let text = text(&run());
-    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = flat(&text);
     for sentence in [
         "8 B, 1000 in flight: h2 crate vs. own costs most, 7.",
-        "the cost in multiples of .npy is JSON list 25.",
+        "axum costs in multiples of .npy: JSON list 25.",
+        "tonic with protobuf costs 3.7",
         "between .npy and msgpack no difference was shown",
         "The cheapest was our HTTP/1.1 with npy (20.",
         "of the servers that are not ours, axum with npy (24.",
         "epoll vs. io_uring (8 B, 1000 in flight)",
-        "JavaScript's JSON.parse refuses NaN",
-        "A server against itself differed by up to",
+        "If the array has NaN, JavaScript's JSON.parse refuses it",
+        "A server against itself differed by ",
     ] {
         assert!(flat.contains(sentence), "{sentence:?} is not in\n{text}");
     }
@@ -137,7 +144,7 @@ fn a_layer_that_costs_more_than_all_together_is_not_called_a_part() {
         }
     }
     let text = text(&run);
-    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = flat(&text);
     assert!(flat.contains("h2 crate vs. own adds most, 7."), "{text}");
     assert!(flat.contains("other layers make a call cheaper"), "{text}");
 }
@@ -168,13 +175,110 @@ fn a_rung_that_failed_is_named_and_its_layer_is_in_the_name_of_the_next() {
 }
 
 #[test]
+fn the_answer_and_the_full_tables_have_the_same_noise_and_control() {
+    let mut run = run();
+    for round in 0..10 {
+        let cost = 13_500 + u64::from(round * 31 % 7);
+        let delayed = Variant::Delayed { ns: 500 };
+        run.trials.push(Trial { cell: 40, variant: delayed, ..trial(CHAIN[0].0, round, cost) });
+    }
+    let full = flat(&table::render(&run));
+    let floor = full.split("differences up to ").nth(1).and_then(|rest| rest.split(" %").next());
+    let floor: f64 = floor.and_then(|floor| floor.parse().ok()).expect("a floor");
+    let control = full.split("added to each request costs ").nth(1);
+    let control = control.and_then(|rest| rest.split(" more").next()).expect("a control");
+    let answer = flat(&text(&run));
+    let noise = format!("itself differed by up to {floor:.0} %.");
+    assert!(answer.contains(&noise), "{noise}\n{answer}\n{full}");
+    assert!(answer.contains(&format!("the run measured {control}:")), "{answer}\n{full}");
+}
+
+#[test]
+fn loads_with_unlike_noise_have_a_range_of_it() {
+    let mut run = run();
+    for round in 0..10 {
+        let twin = run.trials.iter().find(|trial| {
+            (trial.round, trial.rung.as_str()) == (round, REST[0].0) && trial.connections == 8
+        });
+        let twin = twin.expect("a rung of the second load").clone();
+        run.trials.push(Trial { cell: 41, variant: Variant::Twin, ..twin });
+    }
+    let text = flat(&text(&run));
+    assert!(text.contains("itself differed by 0 to "), "{text}");
+    assert!(text.contains(" %, depending on the load."), "{text}");
+}
+
+#[test]
+fn the_head_has_the_array_its_file_and_the_duration() {
+    let mut run = run();
+    let head = |run: &Run| flat(text(run).split("\n\n").next().expect("a head"));
+    assert!(head(&run).contains("array 64 KiB <f8 [8192], "), "{}", head(&run));
+    assert!(head(&run).contains(" of load counted, "), "{}", head(&run));
+    for flag in [&["--array", "data/some.npy"][..], &["--array=data/some.npy"]] {
+        run.header.argv = ["ndecho"].iter().chain(flag).map(ToString::to_string).collect();
+        assert!(head(&run).contains("array 64 KiB <f8 [8192] of some.npy, "), "{}", head(&run));
+    }
+    run.trials[3].ended_unix_s = Some(run.header.started_unix_s + 170);
+    assert!(head(&run).contains(", took 2 min 50 s, "), "{}", head(&run));
+}
+
+#[test]
+fn allocators_are_those_of_all_loads() {
+    let mut run = run();
+    for trial in &mut run.trials {
+        let is_kept = trial.rung == REST[0].0 && trial.connections == 8;
+        let malloc = Some(if is_kept { Malloc::Keep } else { Malloc::Default });
+        let url = "grpc://127.0.0.1:1".parse().expect("a URL");
+        let servers = vec![ServerSpec { malloc, ..ServerSpec::default() }];
+        let load = LoadSpec::new(url, Encoding::Protobuf);
+        trial.spec = Some(Box::new(TrialSpec { servers, load }));
+    }
+    let text = flat(&text(&run));
+    assert!(text.contains("malloc: default, keep (tokio/axum)"), "{text}");
+}
+
+#[test]
+fn rungs_that_were_skipped_for_one_reason_are_named_together() {
+    let mut run = run();
+    for trial in run.trials.iter_mut().filter(|trial| trial.rung.starts_with("uring/")) {
+        trial.outcome = Outcome::Skipped { reason: "io_uring is not available".into() };
+    }
+    let text = text(&run);
+    assert_eq!(flat(&text).matches("io_uring is not available").count(), 1, "{text}");
+    assert!(text.contains("   Skipped ") && !text.contains("   Failed "), "{text}");
+    assert!(!text.contains("skipped:"), "{text}");
+}
+
+#[test]
+fn a_floor_that_costs_most_is_not_called_a_layer() {
+    let mut run = run();
+    for trial in run.trials.iter_mut().filter(|trial| trial.in_flight == 1000) {
+        let Outcome::Measured(measured) = &mut trial.outcome else { continue };
+        measured.server_cpu.as_mut().expect("it has a clock").total_ns +=
+            20_000 * measured.requests;
+    }
+    let text = flat(&text(&run));
+    assert!(text.contains("h2 crate vs. own costs most, 7."), "{text}");
+    assert!(text.contains("after the floor of 20."), "{text}");
+}
+
+#[test]
+fn nan_is_named_only_for_arrays_of_floats() {
+    let mut run = run();
+    for trial in run.trials.iter_mut().filter(|trial| trial.connections == 8) {
+        trial.array.dtype = "|u1".into();
+    }
+    assert!(!text(&run).contains("NaN"), "the array of the layers is not the user's");
+}
+
+#[test]
 fn without_a_ring_the_lowest_rung_is_not_called_a_layer() {
     let mut run = run();
     run.trials.retain(|trial| !trial.rung.starts_with("uring/"));
     let text = text(&run);
     assert_figure(&text, "everything below hyper", 8.0);
     assert!(!text.contains("epoll") && !text.contains("socket"), "{text}");
-    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = flat(&text);
     assert!(flat.contains("everything below hyper costs most, 8."), "{text}");
 }
 
@@ -211,7 +315,6 @@ fn a_control_that_could_not_be_made_is_named_with_its_reason() {
         Trial { cell: 22, variant: Variant::Delayed { ns: 500 }, ..trial(CHAIN[0].0, 0, 1) };
     run.trials.push(Trial { outcome: failed, ..delayed });
     let control = "could not be made: tokio/tonic/protobuf:prost: INVALID in 1 of 1 rounds: died";
-    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = text(&run);
     let sentence = format!("The control with an added delay {control}.");
     assert!(flat(&text).contains(&sentence), "{text}");
@@ -243,7 +346,7 @@ fn few_launches_have_no_ratio_without_an_interval() {
     run.trials.retain(|trial| trial.round < 2);
     let text = text(&run);
     assert!(line(&text, "hyper").contains('?') && line(&text, "JSON list").contains('?'), "{text}");
-    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = flat(&text);
     assert!(flat.contains("noise unknown") && !flat.contains("itself differed by"), "{text}");
 }
 
@@ -295,7 +398,7 @@ fn every_server_stands_against_tonic_or_axum_and_against_their_best() {
 #[test]
 fn one_sentence_tells_what_our_servers_cost_of_the_standard_ones() {
     let text = answer::against_standards(&against_standards()).expect("standards");
-    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = flat(&text);
     assert!(
         flat.ends_with(
             "uring/h2/protobuf costs 0.050 [0.050-0.050] of tonic at 8 B (0.10 [0.10-0.10] of \

@@ -7,6 +7,7 @@ use crate::axis::{Encoding, Family};
 use crate::record::trial_spec::ArraySpec;
 use crate::stats::bootstrap::Interval;
 
+use super::super::super::cell::SKIPPED;
 use super::super::super::text::WIDTH_MAX;
 use super::super::super::warning::Warning;
 use super::super::super::wrap::wrap;
@@ -341,7 +342,7 @@ fn left_out(load: &LoadCells<'_>, question: &Question, decision: &Decision<'_>) 
     }
     let known: Vec<&str> = load.rungs().collect();
     for (rung, obstacle) in load.obstacles().filter(|(rung, _)| is_asked(question, rung)) {
-        add(obstacle.trim_start_matches("skipped: ").to_owned(), rung);
+        add(obstacle.trim_start_matches(SKIPPED).to_owned(), rung);
     }
     let missing = if question.rate_hz.is_some() {
         "not among the cheapest in the closed loop, so no requests were offered at the rate"

@@ -15,7 +15,7 @@ use super::super::palette;
 use super::super::svg::Svg;
 use super::super::wrap::wrap;
 use super::load_cells::Ratio;
-use super::{Answer, facts, sentences, warnings};
+use super::{Answer, sentences, warnings};
 
 use bar::{HEIGHT, Kind};
 
@@ -66,7 +66,7 @@ fn draw_head(svg: &mut Svg, run: &Run, answer: &Answer<'_>) -> f64 {
         }
         y
     };
-    paragraph(svg, "note", &facts(run, &answer.loads).join(", "));
+    paragraph(svg, "note", &answer.facts(run).join(", "));
     for warning in warnings(run) {
         paragraph(svg, "warning", &format!("warning: {warning}"));
     }
