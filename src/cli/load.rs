@@ -21,6 +21,9 @@ use crate::record::trial_spec::{
 use crate::report::summary;
 use crate::sys::affinity;
 
+/// Time beyond the load itself after which a run without --timeout fails.
+const SLACK: Duration = Duration::from_secs(60);
+
 /// Puts a server under load, checks every reply, and prints what it cost.
 #[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
@@ -101,9 +104,10 @@ struct LoadFlags {
     #[arg(long, value_name = "N")]
     requests: Option<u64>,
 
-    /// Bound of the whole run; a server that hangs fails it
-    #[arg(long, value_name = "TIME", value_parser = values::positive_duration, default_value = "60s")]
-    timeout: Duration,
+    /// Bound of the whole run; a server that hangs fails it [default: a minute more than warm-up,
+    /// settling and --duration]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
+    timeout: Option<Duration>,
 
     #[command(flatten)]
     knobs: KnobArgs,
@@ -231,7 +235,7 @@ impl LoadFlags {
             settle: self.settle,
             window: self.window(),
             slice_head: None,
-            timeout: self.timeout,
+            timeout: self.timeout.unwrap_or_else(|| self.usual_timeout()),
             cpu: self.cpu,
             counts_kernel_events: false,
             knobs: self.knobs.knobs(self.busy_poll),
@@ -245,6 +249,16 @@ impl LoadFlags {
             (None, Some(in_flight)) if family == Family::Rest => (in_flight, in_flight),
             (None, in_flight) => (1, in_flight.unwrap_or(1)),
         }
+    }
+
+    /// Returns the longest time of a run whose server answers, and a minute for one that is slow.
+    fn usual_timeout(&self) -> Duration {
+        let warmup = match self.warmup {
+            Length::Time(time) => time,
+            Length::Requests(_) => Duration::ZERO,
+        };
+        let parts = [self.settle.unwrap_or_default(), self.duration, SLACK];
+        parts.into_iter().fold(warmup, Duration::saturating_add)
     }
 
     fn window(&self) -> Length {
@@ -309,5 +323,34 @@ fn within(range: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> + 
     move |text| {
         let size = u32::try_from(values::size(text)?).ok().filter(|size| range.contains(size));
         size.ok_or_else(|| format!("expected {} to {} bytes", range.start(), range.end()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        args: LoadArgs,
+    }
+
+    fn timeout_of(flags: &[&str]) -> Duration {
+        let words = ["load", "grpc://127.0.0.1:1"].iter().chain(flags);
+        let program = Program::try_parse_from(words).expect("right flags");
+        program.args.flags.spec().expect("a load").timeout
+    }
+
+    #[test]
+    fn a_run_longer_than_a_minute_does_not_time_out_by_default() {
+        let seconds = Duration::from_secs;
+        assert_eq!(timeout_of(&["--duration", "2m", "--warmup", "5s"]), seconds(185));
+        let settled = ["--duration", "2m", "--warmup", "5s", "--settle", "30s"];
+        assert_eq!(timeout_of(&settled), seconds(215));
+        assert_eq!(timeout_of(&["--requests", "9", "--warmup", "3"]), seconds(61));
+        assert_eq!(timeout_of(&["--duration", "2m", "--timeout", "9s"]), seconds(9));
     }
 }
