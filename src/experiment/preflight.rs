@@ -30,6 +30,10 @@ const MEMBER_DESCRIPTORS: u64 = 5;
 /// Governors that keep a core below its highest frequency.
 const SAVING_GOVERNORS: [&str; 2] = ["powersave", "conservative"];
 
+/// Drivers in active mode. The processor chooses the frequency by its load, and `powersave` is only
+/// the name of the default (Documentation/admin-guide/pm, intel_pstate and amd-pstate).
+const ACTIVE_DRIVERS: [&str; 2] = ["intel_pstate", "amd-pstate-epp"];
+
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     pub fatal: Vec<String>,
@@ -52,7 +56,8 @@ pub fn check(testbed: &Testbed, plan: &mut Plan) -> Findings {
     findings.warnings.extend(neighbours::find(&cores).iter().map(neighbour));
     findings.warnings.extend(too_little_memory(plan, free_bytes));
     let core = testbed.cpu_server;
-    findings.warnings.extend(saving_governor(core, &host::governor(core)));
+    let (governor, driver) = (host::governor(core), host::frequency_driver(core));
+    findings.warnings.extend(saving_governor(core, &governor, &driver));
     findings
 }
 
@@ -164,8 +169,9 @@ fn too_little_memory(plan: &Plan, free_bytes: u64) -> Option<String> {
     ))
 }
 
-fn saving_governor(core: usize, governor: &str) -> Option<String> {
-    SAVING_GOVERNORS.contains(&governor).then(|| {
+fn saving_governor(core: usize, governor: &str, driver: &str) -> Option<String> {
+    let is_saving = SAVING_GOVERNORS.contains(&governor) && !ACTIVE_DRIVERS.contains(&driver);
+    is_saving.then(|| {
         format!(
             "core {core} has the frequency governor {governor}, which keeps it slow: choose \
              another with `cpupower frequency-set -g performance`"
@@ -248,9 +254,14 @@ mod tests {
 
     #[test]
     fn only_a_saving_governor_is_named() {
-        assert!(saving_governor(3, "powersave").unwrap().contains("core 3"));
-        for fine in ["performance", "schedutil", ""] {
-            assert_eq!(saving_governor(3, fine), None, "{fine}");
+        for driver in ["acpi-cpufreq", "intel_cpufreq", "amd-pstate", ""] {
+            assert!(saving_governor(3, "powersave", driver).unwrap().contains("core 3"));
+            for fine in ["performance", "schedutil", ""] {
+                assert_eq!(saving_governor(3, fine, driver), None, "{fine}");
+            }
+        }
+        for active in ["intel_pstate", "amd-pstate-epp"] {
+            assert_eq!(saving_governor(3, "powersave", active), None, "{active}");
         }
     }
 }

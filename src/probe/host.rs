@@ -72,6 +72,11 @@ pub fn governor(core: usize) -> String {
     read(format!("/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor"))
 }
 
+/// Returns the driver that sets the frequency of `core`, which decides what its governor means.
+pub fn frequency_driver(core: usize) -> String {
+    read(format!("/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_driver"))
+}
+
 /// Reads a file without its line end; empty if it cannot be read.
 pub(super) fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
