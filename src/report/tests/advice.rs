@@ -103,6 +103,23 @@ fn assert_omits(advice: &Advice, words: &str) {
 }
 
 #[test]
+fn a_stack_at_its_best_comes_with_the_place_of_its_settings() {
+    for (best, plain, file) in [
+        ("tokio/axum:best/npy", "tokio/axum/npy", "src/stack/axum.rs"),
+        ("tokio/tonic:best/protobuf:prost", "tokio/tonic/protobuf:prost", "src/stack/tonic/mod.rs"),
+    ] {
+        let costs = [(best, 20_000), (plain, 30_000)];
+        let advice = advise(&run(closed(&costs, 10)), &question(&costs), 100).unwrap();
+        assert_eq!(chosen(&advice).as_deref(), Some(best));
+        assert_says(&advice, &[file, "docs/BIAS.md"]);
+        assert!(std::path::Path::new(file).exists(), "{file}");
+        let costs = [(best, 30_000), (plain, 20_000)];
+        let advice = advise(&run(closed(&costs, 10)), &question(&costs), 100).unwrap();
+        assert_omits(&advice, file);
+    }
+}
+
+#[test]
 fn the_cheapest_is_chosen_and_the_next_has_its_margin() {
     let advice = advise(&run(closed(&COSTS, 10)), &question(&COSTS), 100).unwrap();
     assert_eq!(chosen(&advice).as_deref(), Some("uring/h1/npy"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::array::{DType, Kind};
-use crate::axis::{Encoding, Family};
+use crate::axis::{Encoding, Family, Protocol};
 use crate::record::trial_spec::ArraySpec;
 use crate::stats::bootstrap::Interval;
 
@@ -43,6 +43,7 @@ pub(super) fn render(
     text.push('\n');
     let parts = [
         ("Choice", choice(question, decision)),
+        ("Settings", settings(decision)),
         ("Margin", margin(run, question, decision)),
         ("Would change it", changes(question, decision)),
         ("Left out", left_out(load, question, decision)),
@@ -128,6 +129,17 @@ fn choice(question: &Question, decision: &Decision<'_>) -> String {
         ));
     }
     text
+}
+
+/// Says where the settings of a chosen stack at its best are.
+fn settings(decision: &Decision<'_>) -> String {
+    let Some(row) = decision.chosen() else { return String::new() };
+    let file = match row.rung.protocol() {
+        Protocol::TonicBest => "src/stack/tonic/mod.rs",
+        Protocol::AxumBest => "src/stack/axum.rs",
+        _ => return String::new(),
+    };
+    format!("{file} has those of {}; docs/BIAS.md says what each saves.", row.stack)
 }
 
 /// Says that no candidate may be chosen, and why: each objection with the number of candidates.
