@@ -173,5 +173,5 @@ fn a_mistake_is_wrong_usage_and_measures_nothing() {
         assert_refused(&args, 2, words);
     }
     assert!(!Path::exists(&out), "nothing was measured");
-    assert_refused(&["--from", "/no/such/folder"], 1, &["/no/such/folder"]);
+    assert_refused(&["--from", "/no/such/folder"], 2, &["/no/such/folder"]);
 }

@@ -139,10 +139,18 @@ fn rungs_lists_the_ladder() {
 }
 
 #[test]
-fn a_folder_without_records_is_a_failure_not_wrong_usage() {
-    let output = ndecho(&["report", "/no/such/folder"]);
-    assert_eq!((code(&output), stdout(&output)), (1, String::new()));
-    assert!(stderr(&output).contains("/no/such/folder"));
+fn a_missing_folder_is_wrong_usage_and_one_without_records_a_failure() {
+    let empty = tempfile::tempdir().expect("a folder");
+    let empty = empty.path().to_str().expect("text");
+    for (folder, status) in [("/no/such/folder", 2), (empty, 1)] {
+        let commands: [&[&str]; 3] =
+            [&["report", folder], &["advise", "--from", folder], &["ladder", "--continue", folder]];
+        for args in commands {
+            let output = ndecho(args);
+            assert_eq!((code(&output), stdout(&output)), (status, String::new()), "{args:?}");
+            assert!(stderr(&output).contains(folder), "{args:?}: {}", stderr(&output));
+        }
+    }
 }
 
 #[test]

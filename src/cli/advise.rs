@@ -16,7 +16,7 @@ use crate::cli::interrupt::Interrupt;
 use crate::cli::measure::{self, TestbedArgs, header, now_unix_s};
 use crate::cli::output::{Failure, print, tell, width};
 use crate::cli::progress::Analysis;
-use crate::cli::run_folder::read;
+use crate::cli::run_folder::{read, read_named};
 use crate::cli::shell::{quoted, quoted_path};
 use crate::cli::snippets::{self, server, usual_address};
 use crate::cli::values;
@@ -111,7 +111,7 @@ impl AdviseArgs {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let asked = self.asked().map_err(Failure::Usage)?;
         match &self.from {
-            Some(folder) => self.advise(&asked, &read(folder)?, folder),
+            Some(folder) => self.advise(&asked, &read_named(folder)?, folder),
             None => self.measure(&asked),
         }
     }

@@ -21,7 +21,7 @@ use crate::cli::old_names;
 use crate::cli::output::{Failure, print, render, tell};
 use crate::cli::profile;
 use crate::cli::progress::Analysis;
-use crate::cli::run_folder::read;
+use crate::cli::run_folder::{read, read_named};
 use crate::cli::run_lanes;
 use crate::cli::values;
 use crate::experiment::cell::Cell;
@@ -162,7 +162,7 @@ impl LadderArgs {
         let Some(folder) = &self.resume else {
             return self.start(None);
         };
-        let run = read(folder)?;
+        let run = read_named(folder)?;
         let mut args = LadderArgs::recorded(&run.header.argv).with_context(|| {
             format!(
                 "{}: not a run of `ndecho ladder`, which alone can be resumed",

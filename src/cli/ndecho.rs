@@ -21,7 +21,7 @@ use crate::cli::load::LoadArgs;
 use crate::cli::old_names;
 use crate::cli::output::{Failure, Format, exit, leave, print, render, tell, usage};
 use crate::cli::profile::ProfileArgs;
-use crate::cli::run_folder::{read, read_icicles};
+use crate::cli::run_folder::{read_icicles, read_named};
 use crate::cli::server::ServeArgs;
 use crate::external::listing;
 use crate::ladder::tree;
@@ -206,7 +206,7 @@ impl RungsArgs {
 
 impl ReportArgs {
     fn run(&self) -> Result<(), Failure> {
-        let mut run = read(&self.dir)?;
+        let mut run = read_named(&self.dir)?;
         if let Some(file) = &self.svg {
             return picture(&run, file.as_deref());
         }

@@ -1,14 +1,14 @@
 //! Records of a run, read from its folder, or from the page that a report made of it. A kept run
 //! may be compressed by gzip.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use flate2::read::MultiGzDecoder;
 
 use crate::axis::external;
-use crate::cli::output::tell;
+use crate::cli::output::{Failure, tell, usage};
 use crate::experiment::records::{RECORDS, STACKS};
 use crate::record::TrialStacks;
 use crate::report::page::Icicles;
@@ -32,6 +32,18 @@ pub(super) fn read(place: &Path) -> anyhow::Result<Run> {
         tell(format!("{name}: external servers are now named external/..., not peer/..."));
     }
     Run::parse(&text).with_context(|| name.to_string())
+}
+
+/// Reads the records in the place that the command line names. A missing one is wrong usage.
+pub(super) fn read_named(place: &Path) -> Result<Run, Failure> {
+    let missing = std::fs::metadata(place).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    if missing {
+        return Err(usage(format!(
+            "{}: no such folder or file; a run names the folder of its records when it ends",
+            place.display()
+        )));
+    }
+    Ok(read(place)?)
 }
 
 /// Reads the icicles of `run`, which was read from `place`: from the call stacks beside the
