@@ -12,10 +12,13 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::{fs, process};
 
 use ndecho::experiment::records::RECORDS;
 use ndecho::report::{Run, answer};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 const NDECHO: &str = env!("CARGO_BIN_EXE_ndecho");
 
@@ -35,6 +38,18 @@ const MEASURE: &[&str] = &["--sizes", "8,64KiB,1MiB", "--time", "160s", "--durat
 /// Rounds of a test run, enough for one answer of every rung.
 const SMOKE: &[&str] = &["--sizes", "8", "--rounds", "1", "--duration", "20ms"];
 
+/// Reason why the bench failed, and the exit status.
+struct Failure {
+    reason: String,
+    status: u8,
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Failure {
+        Failure { reason, status: 1 }
+    }
+}
+
 fn main() -> ExitCode {
     // Cargo passes --bench to a benchmark, and no flag to the same program run as a test.
     let is_smoke = std::env::args().any(|arg| arg == "--test")
@@ -46,21 +61,21 @@ fn main() -> ExitCode {
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
+        Err(Failure { reason, status }) => {
             eprintln!("echo: {reason}");
-            ExitCode::FAILURE
+            ExitCode::from(status)
         }
     }
 }
 
-fn smoke(out: &Path) -> Result<(), String> {
-    let answered = ladder(SMOKE, out).and_then(|()| against_standards(out));
+fn smoke(out: &Path) -> Result<(), Failure> {
+    let answered = ladder(SMOKE, out).and_then(|()| Ok(against_standards(out)?));
     // The records are not needed. The folder may be missing.
     let _ = fs::remove_dir_all(out);
     answered
 }
 
-fn bench(folder: &Path) -> Result<(), String> {
+fn bench(folder: &Path) -> Result<(), Failure> {
     println!("{BASELINE}\n");
     let [now, last, before] = ["now", "last", "before"].map(|name| folder.join(name));
     remove(&now)?;
@@ -80,17 +95,23 @@ fn bench(folder: &Path) -> Result<(), String> {
     println!("\ncompared with the run before it ({}):", before.display());
     // A slower server is a result, not a failure of the bench; the command says it on stderr.
     let compared = Command::new(NDECHO).arg("compare").args([&before, &last]).status();
-    compared.map(drop).map_err(|error| format!("cannot start {NDECHO}: {error}"))
+    Ok(compared.map(drop).map_err(|error| format!("cannot start {NDECHO}: {error}"))?)
 }
 
-/// Runs the rungs. Tables of the ladder itself are not printed, since the answer follows.
-fn ladder(flags: &[&str], out: &Path) -> Result<(), String> {
+/// Runs the rungs. Tables of the ladder itself are not printed, since the answer follows. An
+/// interrupt of the terminal reaches this process too, which waits until the ladder has written its
+/// records, and then ends with the ladder's status.
+fn ladder(flags: &[&str], out: &Path) -> Result<(), Failure> {
+    flag::register(SIGINT, Arc::default()).map_err(|error| error.to_string())?;
     let mut ladder = Command::new(NDECHO);
     ladder.args(["ladder", "--rungs", RUNGS]).args(flags).arg("--out").arg(out);
     match ladder.stdout(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("ndecho ladder: {status}; its records: {}", out.display())),
-        Err(error) => Err(format!("cannot start {NDECHO}: {error}")),
+        Ok(status) => Err(Failure {
+            reason: format!("ndecho ladder: {status}; its records: {}", out.display()),
+            status: status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1),
+        }),
+        Err(error) => Err(format!("cannot start {NDECHO}: {error}").into()),
     }
 }
 
