@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::load::conformance;
 use crate::probe::memory;
@@ -75,6 +75,7 @@ pub struct Totals {
 }
 
 struct Session<'a> {
+    begun: Instant,
     runner: TrialRunner<'a>,
     records: &'a mut Records,
     /// Completed trials, including those of the run that is resumed.
@@ -104,7 +105,7 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> anyhow::Result<Totals> {
     let mut session = Session::new(TrialRunner { testbed, plan, stop }, records, earlier);
-    let begun = Instant::now();
+    let begun = session.begun;
     // The first block is longer, since it checks the rungs first.
     let mut last = Duration::ZERO;
     let launches = session.groups.len();
@@ -159,6 +160,7 @@ impl<'a> Session<'a> {
         let earlier = trials.iter().map(key).collect();
         let groups = group::groups(plan, memory::available_bytes());
         Session {
+            begun: Instant::now(),
             runner,
             records,
             trials,
@@ -287,6 +289,7 @@ impl<'a> Session<'a> {
             self.late.entry((index, place.client)).or_insert(place.round);
         }
         let mut trial = trial(&self.runner.plan.cells[index], place, result);
+        trial.ended_ns = u64::try_from(self.begun.elapsed().as_nanos()).ok();
         let is_shared = self.runner.testbed.shares_core();
         if trial.counts.is_none() {
             trial.discarded = validity::objection(&trial, is_shared);
@@ -450,7 +453,7 @@ fn trial(cell: &Cell, place: TrialPlace, result: TrialResult) -> Trial {
         disturbance: result.machine.disturbance,
         sched_stats: result.machine.sched_stats,
         reference_work_ns: result.machine.reference_work_ns,
-        ended_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|time| time.as_secs()),
+        ended_ns: None,
         counts: result.counts,
         profile: result.profile,
         discarded: None,

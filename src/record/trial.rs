@@ -73,9 +73,9 @@ pub struct Trial {
     /// Times of a fixed piece of work on the server's core just before and just after the load.
     #[serde(default, rename = "piece_ns")]
     pub reference_work_ns: Option<[u64; 2]>,
-    /// Time at which the record was made. Older records lack it.
+    /// Time from the start of the launches, in this session of the run. Older records lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended_unix_s: Option<u64>,
+    pub ended_ns: Option<u64>,
     /// Activity per request; `None` for a timed trial.
     #[serde(default)]
     pub counts: Option<Counts>,

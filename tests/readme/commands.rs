@@ -24,6 +24,8 @@ const REPLACED: &[(&str, &str)] = &[
     ("DIR", "docs/results/main"),
     // The session knows the server's process.
     (" & SERVER=$!", " &"),
+    // The session ends its server itself, after the commands beside it.
+    ("; kill $SERVER", ""),
     ("sleep 10", "sleep 1"),
     ("--duration 20s", "--duration 6s"),
     // Address of the server in the ready line.

@@ -188,8 +188,9 @@ impl Layers {
 }
 
 /// Explains the marks of the table, and of the ones below it.
-const KEY: &str = "[ ]: 95 % interval. =: no difference was shown. x: of tonic as documented, in the \
-                   last row of tonic at its best (settings: docs/BIAS.md).";
+const KEY: &str = "[ ]: 95 % interval. =: no difference shown: the interval holds none, or a server \
+                   differs as much from itself. x: of tonic as documented, in the last row of \
+                   tonic at its best (docs/BIAS.md).";
 
 /// Tabulates the prices. Loads that do not fit side by side stand below each other.
 pub(super) fn table(loads: &[Layers], width: usize) -> String {

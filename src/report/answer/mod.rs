@@ -10,11 +10,11 @@
 //!
 //! `standards` is the answer of `cargo bench`: each server against tonic or axum.
 //!
-//! Every ratio has an interval. The intervals of all ratios of one table under one load hold together
-//! at 95 %; two tables of one load do not share them. The price of a layer is a ratio less 1, in
-//! units of the lower rung's cost, which is taken as known: its interval has the scatter of the ratio
-//! only. The cost of the bare socket has an interval of its own. A difference that the run could not
-//! show is marked with `=`.
+//! Every ratio has an interval. The intervals of all ratios of one table under one load hold
+//! together at 95 %; two tables of one load do not share them. The price of a layer is a ratio less
+//! 1, in units of the lower rung's cost, which is taken as known: its interval has the scatter of
+//! the ratio only. The cost of the bare socket has an interval of its own. A difference that the
+//! run could not show is marked with `=`.
 
 pub mod advice;
 pub(super) mod bars;
@@ -139,13 +139,11 @@ fn array(run: &Run, array: &ArrayInfo) -> String {
     format!("array {}{of}", units::array(array))
 }
 
-/// Returns the time from the start of the run to its last trial; of older records, the time for
-/// which replies were counted.
+/// Returns the time from the first launch to the end of the last trial; of older records, the time
+/// for which replies were counted.
 fn duration(run: &Run) -> String {
-    let started_unix_s = run.header.started_unix_s;
-    if let Some(ended_unix_s) = run.trials.iter().filter_map(|trial| trial.ended_unix_s).max() {
-        let seconds = ended_unix_s.saturating_sub(started_unix_s);
-        return format!("took {}", units::minutes(Duration::from_secs(seconds)));
+    if let Some(ended_ns) = run.trials.iter().filter_map(|trial| trial.ended_ns).max() {
+        return format!("took {}", units::minutes(Duration::from_nanos(ended_ns)));
     }
     let counted_ns = run.trials.iter().map(|trial| match &trial.outcome {
         Outcome::Measured(measured) => measured.wall_ns,

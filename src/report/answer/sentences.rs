@@ -81,15 +81,18 @@ fn layers(loads: &[Layers]) -> String {
 fn best(loads: &[Layers]) -> String {
     let sentence = |load: &Layers| {
         let part = |name: &str, ratio: Option<Ratio>| Some(format!("{name} {}", ratio?.text()));
-        let [best, own] = [("tonic at its best", load.best), ("our own server", load.own)]
-            .map(|(name, ratio)| part(name, ratio));
+        let best = part("tonic at its best", load.best);
+        let own = part("our own server", load.own);
+        let to_best = load.own_to_best.map(|ratio| format!(" ({} of the best)", ratio.text()));
+        let own = own.map(|own| own + &to_best.unwrap_or_default());
         let parts: Vec<String> = best.into_iter().chain(own).collect();
-        let to_best = part("; of tonic at its best, ours", load.own_to_best).unwrap_or_default();
-        let title = &load.title;
-        (!parts.is_empty())
-            .then(|| format!("{title}: of tonic as documented, {}{to_best}.", parts.join(" and ")))
+        (!parts.is_empty()).then(|| format!("{}: {}.", load.title, parts.join(", ")))
     };
-    loads.iter().filter_map(sentence).collect::<Vec<_>>().join(" ")
+    let sentences: Vec<String> = loads.iter().filter_map(sentence).collect();
+    if sentences.is_empty() {
+        return String::new();
+    }
+    format!("Ratios to tonic as documented. {}", sentences.join(" "))
 }
 
 fn encodings(table: &Encodings) -> String {
@@ -101,7 +104,7 @@ fn encodings(table: &Encodings) -> String {
         .collect();
     let mut parts = Vec::new();
     if !shown.is_empty() {
-        parts.push(format!("axum costs in multiples of .npy: {}", shown.join(", ")));
+        parts.push(shown.join(", "));
     }
     let same: Vec<&str> = others()
         .filter(|(_, ratio)| ratio.verdict == Verdict::Same)
@@ -112,12 +115,13 @@ fn encodings(table: &Encodings) -> String {
     }
     for (row, ratio) in all().filter(|(row, _)| row.server != NPY_SERVER) {
         let Row { server, name, .. } = row;
-        parts.push(format!("{server} with {name} costs {} of axum with .npy", ratio.text()));
+        parts.push(format!("{server} with {name} {}", ratio.text()));
     }
     if parts.is_empty() {
         return String::new();
     }
-    format!("For {}, {}.", units::array(&table.array), parts.join("; "))
+    let array = units::array(&table.array);
+    format!("{array}, ratios to {NPY_SERVER}'s .npy: {}.", parts.join("; "))
 }
 
 fn choice(answer: &Answer<'_>) -> String {
@@ -159,11 +163,11 @@ fn limits(answer: &Answer<'_>) -> String {
     };
     let is_large = answer.loads.iter().any(|load| load.array().bytes > TONIC_BYTES_MAX);
     let mut text = format!(
-        "tonic refuses messages above 4 MiB by default{}.",
+        "tonic refuses more than 4 MiB by default{}.",
         if is_large { " (its limits were raised here)" } else { "" }
     );
     if has(&["f"]) {
-        text.push_str(" If the array has NaN, JavaScript's JSON.parse refuses it.");
+        text.push_str(" If the array has NaN, JSON.parse refuses it.");
     }
     if has(&["i8", "u8"]) {
         text.push_str(" JavaScript loses digits of JSON integers beyond 2^53.");
