@@ -142,7 +142,7 @@ impl Counts {
         self
     }
 
-    /// Returns the middle of three counts of the same lanes. The hash tables of the standard library
+    /// Returns the middle of three counts of the same lanes. Hash tables of the standard library
     /// have other keys in each process, so a lane may grow one of them or not.
     #[must_use]
     pub fn middle(of: &[Counts; 3]) -> Counts {

@@ -1,8 +1,8 @@
 //! Containment of panics: one while a request is handled costs that request only.
 //!
 //! The handler has no state that outlives a request but scratch buffers, which each request clears,
-//! so it can go on after a panic. Rust's own message with the place of the panic is on stderr, where
-//! a program repeats it for the same place after ten seconds only.
+//! so it can go on after a panic. Rust's own message with the place of the panic is on stderr; a
+//! program repeats it for the same place after ten seconds only.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
