@@ -25,12 +25,12 @@ use crate::sys::affinity;
 const ROUNDS: u32 = 5;
 const ROUND_TIME: Duration = Duration::from_millis(20);
 
-/// Times for which a lane is counted again that differs from the stored counts.
-const COUNTED_AGAIN: u32 = 4;
-
 /// The same for a lane of a run, which is timed in several launches.
 const RUN_ROUNDS: u32 = 3;
 const RUN_ROUND_TIME: Duration = Duration::from_millis(10);
+
+/// Times for which a lane is counted again that differs from the stored counts.
+const COUNTED_AGAIN: u32 = 4;
 
 /// Measures protocols and codecs in memory, without sockets
 ///
