@@ -35,7 +35,7 @@ use crate::stack::message::Message;
 use crate::stack::tuning;
 use crate::stack::watch::{Late, Watch};
 use crate::wire::handler::{NO_MEMORY, PLAIN_TEXT};
-use crate::wire::{Refusal, Refused, Slice};
+use crate::wire::{RecvBuffer, Refusal, Refused, Slice};
 
 #[derive(Debug)]
 pub struct Hyper {
@@ -186,14 +186,16 @@ async fn collect(echo: &StackEcho, request: Request<Incoming>) -> Result<Slice, 
     if echo.pool().refuses_body() {
         return Err(Refused::new(Refusal::Unavailable, NO_MEMORY));
     }
-    let mut collected = echo.pool().take(announced);
-    collected.extend_from_slice(&first);
+    let mut collected = RecvBuffer::new(announced, echo.pool());
+    // The length of a chunked body is unknown.
+    let most = if announced > 0 { announced } else { limit };
+    collected.append(&first, most);
     while let Some(piece) = next_piece(&mut body).await? {
-        within(limit, collected.len() + piece.len())?;
-        collected.extend_from_slice(&piece);
-        collected.settle();
+        let len = collected.len();
+        within(limit, len + piece.len())?;
+        collected.append(&piece, most - len);
     }
-    Ok(Slice::from(collected))
+    Ok(collected.into_slice())
 }
 
 async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Refused> {

@@ -23,6 +23,7 @@ mod response;
 mod timeouts;
 mod working;
 
+pub(crate) use buffers::RecvBuffer;
 pub use buffers::{Batch, Charge, Detached, Level, Loan, MemoryBudget, Outbox};
 pub use buffers::{DIRECT_BYTES_MIN, LOAN_BYTES_MAX, OWN_BYTES_MIN};
 pub use buffers::{Part, Pool, PooledBuf, Slice};

@@ -7,8 +7,9 @@
 //! Operations need buffers that do not move, so bytes are copied in both directions. A flush does
 //! nothing, since the reactor sends all output of a turn at its end. `poll_write` is pending only
 //! while `OUTBOUND_BYTES_MAX` wait. A task takes at most `turn_bytes_max` in a turn, so that one
-//! peer's input does not keep the others waiting for longer. A shutdown discards later bytes of the
-//! peer.
+//! peer's input does not keep the others waiting for longer. While more than that is unread, the
+//! connection receives nothing; a last turn of receiving may have filled all provided buffers of
+//! the worker, 2 MiB. A shutdown discards later bytes of the peer.
 
 use std::cell::RefCell;
 use std::io;
@@ -25,9 +26,6 @@ use crate::wire::{Context, Machine, PooledBuf, WireError};
 
 /// Written bytes at which a writer waits. As many more may be in the outbox and in flight.
 const OUTBOUND_BYTES_MAX: usize = 1024 * 1024;
-
-/// Unread bytes at which receiving stops. One turn may add as many again.
-const INBOUND_BYTES_MAX: usize = 1024 * 1024;
 
 pub struct UringStream(Rc<Pipe>);
 
@@ -194,7 +192,7 @@ impl Connected for StreamMachine {
     }
 
     fn is_full(&self) -> bool {
-        self.0.state.borrow().unread().len() >= INBOUND_BYTES_MAX
+        self.0.state.borrow().unread().len() > self.0.turn_bytes_max
     }
 }
 
@@ -327,7 +325,7 @@ mod tests {
     use crate::wire::{Outbox, Pool};
 
     #[test]
-    fn a_task_takes_its_share_of_a_turn_and_goes_on_in_the_next_one() {
+    fn a_task_takes_its_share_of_a_turn_and_no_more_is_received_than_its_next_share() {
         let now = Instant::now();
         let executor = executor::tests::executor(now);
         let mut tasks = Tasks::new(&executor);
@@ -348,11 +346,11 @@ mod tests {
                 machine.receive(input, &mut cx).unwrap();
             }
             tasks.run(&executor);
-            (taken.get(), executor.has_deferred())
+            (taken.get(), executor.has_deferred(), machine.is_full())
         };
-        assert_eq!(turn(&[7; 2500]), (1000, true));
-        assert_eq!(turn(&[]), (2000, true));
-        assert_eq!(turn(&[7; 500]), (3000, false));
-        assert_eq!(turn(&[7; 100]), (3100, false));
+        assert_eq!(turn(&[7; 2500]), (1000, true, true));
+        assert_eq!(turn(&[]), (2000, true, false));
+        assert_eq!(turn(&[7; 500]), (3000, false, false));
+        assert_eq!(turn(&[7; 100]), (3100, false, false));
     }
 }
