@@ -69,11 +69,16 @@ impl Service for HyperH2 {
         let mut watch = Watch::of_responses(&worker, self.echo.service(), &activity.responses);
         let stream = TokioIo::new(NotedStream::new(stream, &activity.heads));
         let (echo, of_calls) = (self.echo.for_connection(&worker), Rc::clone(&activity));
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let (echo, worker, activity) = (echo.clone(), worker.clone(), Rc::clone(&of_calls));
+            // The future of a call holds no request head: it is allocated for each call.
+            let admitted = echo.admit(&request).map(|call| (call, request.into_body()));
             async move {
                 let open = activity.begin();
-                let answer = respond(&echo, &worker, &activity, request).await;
+                let answer = match admitted {
+                    Ok((call, body)) => respond(&echo, &worker, &activity, call, body).await,
+                    Err(failure) => failure.into(),
+                };
                 echo.count(&answer);
                 drop(open);
                 Ok::<_, Infallible>(activity.response(answer))
@@ -214,14 +219,10 @@ async fn respond(
     echo: &GrpcEcho,
     worker: &WorkerHandle,
     activity: &Activity,
-    request: Request<Incoming>,
+    call: Call,
+    body: Incoming,
 ) -> Answer {
-    let call = match echo.admit(&request) {
-        Ok(call) => call,
-        Err(failure) => return failure.into(),
-    };
-    let (received, mut deadline) = (Cell::new((Wait::Body, 0)), None);
-    let body = request.into_body();
+    let received = Cell::new((Wait::Body, 0));
     let mut answer = pin!(collect(echo, worker, call, body, &received));
     let begun = poll_fn(|cx| {
         let has_room = activity.has_room(cx);
@@ -230,11 +231,22 @@ async fn respond(
     if let Poll::Ready(answer) = begun.await {
         return answer;
     }
-    // Most calls do not come here, as their message has arrived.
+    // Most calls do not come here, as their message has arrived, so their futures stay small.
+    Box::pin(watched(echo, worker, activity, call, answer, &received)).await
+}
+
+/// Waits for the answer of a call as long as its peer gets on and its deadline has not passed.
+async fn watched(
+    echo: &GrpcEcho,
+    worker: &WorkerHandle,
+    activity: &Activity,
+    call: Call,
+    mut answer: Pin<&mut impl Future<Output = Answer>>,
+    received: &Cell<(Wait, u64)>,
+) -> Answer {
     let mut watch = Watch::of_call(worker, echo.service());
-    if let Some(end) = call.timeout.and_then(|timeout| worker.now().checked_add(timeout)) {
-        deadline = Some(Box::pin(worker.sleep_until(end)));
-    }
+    let end = call.timeout.and_then(|timeout| worker.now().checked_add(timeout));
+    let mut deadline = end.map(|end| Box::pin(worker.sleep_until(end)));
     poll_fn(|cx| {
         let has_room = activity.has_room(cx);
         if has_room && let Poll::Ready(answer) = answer.as_mut().poll(cx) {
@@ -283,13 +295,15 @@ async fn collect(
         }
     }
     received.set((Wait::Nothing, 0));
-    match reader.finish() {
-        Ok(message) => match echo.begin(worker, call, message) {
-            Ok(answer) => answer,
-            Err(later) => later.await,
-        },
-        Err(status) => status.into(),
-    }
+    let message = match reader.finish() {
+        Ok(message) => message,
+        Err(status) => return status.into(),
+    };
+    let later = match echo.begin(worker, call, message) {
+        Ok(answer) => return answer,
+        Err(later) => later,
+    };
+    later.await
 }
 
 #[derive(Debug)]
