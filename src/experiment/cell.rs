@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::axis::{Encoding, Family, Payload, Rung};
+use crate::axis::{Encoding, Family, Malloc, Payload, Rung};
 use crate::ladder::table;
 use crate::record::trial_spec::Length;
 use crate::record::{ArrayInfo, Client, Side, Trial, Variant};
@@ -25,6 +25,8 @@ pub struct Cell {
     pub offered_hz: Option<f64>,
     /// Null server that shows the highest rate of the load generator.
     pub null: Option<Rung>,
+    /// Allocator of the server; `None` for the usual one of the rung.
+    pub malloc: Option<Malloc>,
     /// True if system calls and allocations of a request are counted, and nothing is timed.
     pub is_counted: bool,
     /// True if one block tries the cell and the others do not.
@@ -63,6 +65,7 @@ impl Cell {
             variant: Variant::Usual,
             offered_hz: None,
             null: Some(rung.null_server()),
+            malloc: None,
             is_counted: false,
             is_once: false,
             rung,
@@ -86,6 +89,11 @@ impl Cell {
     /// the latencies of an open loop need a whole window.
     pub fn is_sliced(&self) -> bool {
         self.offered_hz.is_none() && !self.is_counted && !self.is_once
+    }
+
+    /// Returns the allocator of the server if `wanted` is the choice of the run.
+    pub fn malloc(&self, wanted: Option<Malloc>) -> Malloc {
+        self.rung.malloc(wanted.or(self.malloc))
     }
 
     pub fn is_usual(&self, rung: Rung) -> bool {

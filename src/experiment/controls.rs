@@ -72,20 +72,20 @@ fn control(cell: &Cell, variant: Variant) -> Cell {
     Cell { variant, parent: None, reference: None, ..cell.clone() }
 }
 
-/// Finds the first cell compared with `standard` whose allocator keeps its pages; `None` if there
-/// is none or if `standard` has such an allocator itself.
+/// Finds the last cell compared with `standard` whose allocator keeps its pages, the best form of
+/// the stack; `None` if there is none or if `standard` has such an allocator itself.
 fn form_that_keeps_pages<'a>(
     table: &[&'a Cell],
     standard: &Cell,
     malloc: Option<Malloc>,
 ) -> Option<&'a Cell> {
-    let returns_pages = |cell: &Cell| cell.rung.malloc(malloc) == Malloc::Default;
+    let returns_pages = |cell: &Cell| cell.malloc(malloc) == Malloc::Default;
     let is_form = |cell: &&&Cell| cell.reference.is_some_and(|named| standard.rung == named.into());
     let keeps = |cell: &&&Cell| !returns_pages(cell);
     if !returns_pages(standard) {
         return None;
     }
-    table.iter().filter(is_form).find(keeps).copied()
+    table.iter().filter(is_form).rfind(keeps).copied()
 }
 
 /// Finds the cell that most others name as their reference (the first of equals), and their number.

@@ -32,7 +32,7 @@ fn subject(plan: &Plan, cell: &Cell) -> Option<LaneSubject> {
     Some(LaneSubject {
         protocol: rung.protocol(),
         codec: rung.codec(),
-        malloc: cell.rung.malloc(plan.malloc),
+        malloc: cell.malloc(plan.malloc),
         array: cell.array.clone(),
         in_flight: cell.concurrency.in_flight.div_ceil(cell.concurrency.connections.max(1)),
         planted,

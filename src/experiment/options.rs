@@ -235,7 +235,11 @@ impl RunOptions {
                         // Its row stands in the table of the load that was wanted.
                         (cell.concurrency, cell.in_flight_wanted) = (wanted, None);
                     }
-                    cells.push(Cell { skip: skip.clone(), ..cell });
+                    let malloc = match rung {
+                        AnyRung::Own(rung) => (part.malloc)(*rung),
+                        AnyRung::External(_) => None,
+                    };
+                    cells.push(Cell { skip: skip.clone(), malloc, ..cell });
                 }
             }
         }

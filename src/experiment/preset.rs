@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::axis::{Family, Rung};
+use crate::axis::{Family, Malloc, Protocol, Rung};
 use crate::ladder::select::select;
 use crate::ladder::table;
 use crate::record::trial_spec::Length;
@@ -98,6 +98,15 @@ pub const LAYERS: &str = "uring/{raw,h2,h2-crate:tuned}/protobuf:prost,\
     tokio/{h2-crate:tuned,hyper-h2:tuned,tonic:tuned,tonic}/protobuf:prost,\
     uring/h2/protobuf,tokio/tonic:best/protobuf:prost_bytes";
 
+/// Returns the allocator of a rung of [`LAYERS`]; `None` for its usual one. Below tonic as documented
+/// malloc keeps its pages: how often glibc returns pages and takes them again differs between stacks
+/// and sizes by chance, and would be most of the price of a layer at 1 MiB (docs/TRIED.md).
+fn malloc_of_layer(rung: Rung) -> Option<Malloc> {
+    let is_below =
+        rung.protocol() != Protocol::Tonic && rung.codec().to_string() == "protobuf:prost";
+    is_below.then_some(Malloc::Keep)
+}
+
 /// Each encoding in axum, with the usual library and at its best, and in our own server; and gRPC.
 pub const ENCODINGS: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},tokio/axum:best/npy,\
     uring/h1/{npy,msgpack,json_binary,json},\
@@ -142,6 +151,10 @@ const BROAD_TIME: Duration = Duration::from_secs(600);
 /// Loads of a rung, by its family and the bytes of the array.
 type Loads = fn(Family, u64) -> Vec<Concurrency>;
 
+fn usual_malloc(_: Rung) -> Option<Malloc> {
+    None
+}
+
 /// Rungs that are tried with the same arrays and loads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
@@ -149,6 +162,8 @@ pub(super) struct Part {
     globs: Option<&'static str>,
     pub(super) sizes: &'static [u64],
     pub(super) loads: Loads,
+    /// Returns the allocator of a rung if it is not the usual one.
+    pub(super) malloc: fn(Rung) -> Option<Malloc>,
 }
 
 impl Part {
@@ -173,10 +188,12 @@ impl Preset {
         let (globs, sizes, loads): (_, &[u64], Loads) = match self {
             Preset::Quick => {
                 let loads = Concurrency::many_and_one;
-                let layers = Part { globs: Some(LAYERS), sizes: &[8, 1 << 20], loads };
+                let malloc = malloc_of_layer;
+                let layers = Part { globs: Some(LAYERS), sizes: &[8, 1 << 20], loads, malloc };
                 let loads =
                     |_, bytes| vec![Concurrency::few_connections(ENCODINGS_CONNECTIONS, bytes)];
-                let encodings = Part { globs: Some(ENCODINGS), sizes: &[64 << 10], loads };
+                let (globs, sizes, malloc) = (Some(ENCODINGS), &[64 << 10], usual_malloc);
+                let encodings = Part { globs, sizes, loads, malloc };
                 return vec![layers, encodings];
             }
             Preset::Broad => (Some(BROAD), &[8, 64 << 10, 1 << 20], Concurrency::defaults),
@@ -193,7 +210,7 @@ impl Preset {
                 Concurrency::defaults,
             ),
         };
-        vec![Part { globs, sizes, loads }]
+        vec![Part { globs, sizes, loads, malloc: usual_malloc }]
     }
 
     pub(super) fn blocks(self, least: u32) -> Blocks {

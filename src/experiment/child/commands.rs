@@ -75,7 +75,7 @@ impl Commands<'_> {
 
     /// Returns the allocator of the server. Only the C library's allocations can be counted.
     fn malloc(&self, cell: &Cell) -> Malloc {
-        if cell.is_counted { Malloc::Default } else { cell.rung.malloc(self.plan.malloc) }
+        if cell.is_counted { Malloc::Default } else { cell.malloc(self.plan.malloc) }
     }
 
     fn load_spec(&self, cell: &Cell) -> LoadSpec {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::array::{DType, NdArray, Shape};
-use crate::axis::{Encoding, Family, Rung};
+use crate::axis::{Encoding, Family, Malloc, Rung};
 use crate::codec;
 use crate::codec::npy::Npy;
 use crate::experiment::any_rung::AnyRung;
@@ -279,4 +279,22 @@ fn an_array_that_is_not_there_is_named() {
         RunOptions { array: Some("/no/such.npy".into()), ..RunOptions::new(Preset::Quick) };
     let error = format!("{:#}", options.plan().unwrap_err());
     assert!(error.starts_with("cannot read /no/such.npy: "), "{error}");
+}
+
+#[test]
+fn below_tonic_as_documented_the_layers_have_a_malloc_that_keeps_its_pages() {
+    let mallocs = |wanted: Option<Malloc>| {
+        let options = RunOptions { malloc: wanted, ..RunOptions::new(Preset::Quick) };
+        let cells = options.plan().unwrap().cells;
+        let of_cell = |cell: &Cell| (cell.array.bytes, cell.rung.to_string(), cell.malloc(wanted));
+        cells.iter().map(of_cell).collect::<Vec<_>>()
+    };
+    for (bytes, rung, malloc) in mallocs(None) {
+        let keeps = rung.contains(":best") || bytes != 65_536 && rung.ends_with(":prost");
+        let is_documented = rung.starts_with("tokio/tonic/");
+        let expected = if keeps && !is_documented { Malloc::Keep } else { Malloc::Default };
+        assert_eq!(malloc, expected, "{rung} at {bytes} B");
+    }
+    let are_default = |(_, _, malloc): (u64, String, Malloc)| malloc == Malloc::Default;
+    assert!(mallocs(Some(Malloc::Default)).into_iter().all(are_default));
 }

@@ -78,9 +78,14 @@ pub(super) fn step_rows(loads: &[Layers]) -> Vec<(usize, &str)> {
     rows
 }
 
+/// Name of the first layer of [`CHAIN`] if malloc keeps its pages in the rungs below it.
+const WITH_MALLOC: &str = "windows and malloc";
+
 /// Names the step from the rung `from` of [`CHAIN`] down to `to`, with all layers that it spans.
-fn name_of_step(from: usize, to: usize) -> String {
+fn name_of_step(load: &LoadCells<'_>, from: usize, to: usize) -> String {
+    let [upper, lower] = [from, to].map(|rung| load.malloc(CHAIN[rung].0));
     match to - from {
+        1 if upper != lower => WITH_MALLOC.to_owned(),
         1 => CHAIN[from].1.to_owned(),
         2 => format!("{} + {}", SHORT[from], SHORT[from + 1]),
         _ => format!("{} to {}", SHORT[from], SHORT[to - 1]),
@@ -117,7 +122,7 @@ impl Layers {
         for (pair, window) in present.windows(2).enumerate() {
             let lower_ns = costs[window[1]].map_or(0.0, |cost| cost.estimate);
             steps[window[0]] = ratios.log(pair).map(|(log, verdict)| Step {
-                name: name_of_step(window[0], window[1]),
+                name: name_of_step(load, window[0], window[1]),
                 ns: log.map(|log| log.exp_m1() * lower_ns),
                 is_shown: matches!(verdict, Verdict::Faster | Verdict::Slower),
                 is_floor: false,

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
+use crate::axis::Malloc;
 use crate::record::{ArrayInfo, Client, Measurement, Trial, Variant, validity};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::family::{Family, Member};
@@ -74,6 +75,11 @@ impl<'a> LoadCells<'a> {
 
     pub(in crate::report) fn rungs(&self) -> impl Iterator<Item = &'a str> {
         self.usual().map(|cell| cell.first().rung.as_str())
+    }
+
+    /// Returns the allocator of the server of a rung; `None` if the record does not tell it.
+    pub(in crate::report) fn malloc(&self, rung: &str) -> Option<Malloc> {
+        self.find(rung)?.first().spec.as_ref()?.servers.first()?.malloc
     }
 
     /// Returns the standard server that a rung is compared with.

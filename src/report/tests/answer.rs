@@ -238,6 +238,25 @@ fn allocators_are_those_of_all_loads() {
 }
 
 #[test]
+fn the_step_to_a_malloc_that_keeps_its_pages_is_named() {
+    let mut run = run();
+    let price_of =
+        |text: &str, layer: &str| line(text, layer).split_once(layer).unwrap().1.to_owned();
+    let price = price_of(&text(&run), "default windows");
+    for trial in &mut run.trials {
+        let is_documented = trial.rung == CHAIN[0].0;
+        let malloc = Some(if is_documented { Malloc::Default } else { Malloc::Keep });
+        let url = "grpc://127.0.0.1:1".parse().expect("a URL");
+        let servers = vec![ServerSpec { malloc, ..ServerSpec::default() }];
+        let load = LoadSpec::new(url, Encoding::Protobuf);
+        trial.spec = Some(Box::new(TrialSpec { servers, load }));
+    }
+    let text = text(&run);
+    assert_eq!(price_of(&text, "windows and malloc").trim(), price.trim(), "{text}");
+    assert!(!text.contains("default windows"), "{text}");
+}
+
+#[test]
 fn rungs_that_were_skipped_for_one_reason_are_named_together() {
     let mut run = run();
     for trial in run.trials.iter_mut().filter(|trial| trial.rung.starts_with("uring/")) {
