@@ -54,6 +54,8 @@ const UNSEEN: &str =
     "serde_json does not look into strings that it skips; we read JSON or refuse it";
 const NUMBERED: &str =
     "to a derived struct an integer key is the number of a field; msgpack_numpy has none such";
+const LIST_OF_BYTES: &str =
+    "rmp-serde takes a list of integers for bytes; msgpack_numpy never writes one";
 
 const EXCEPTIONS: &[Exception] = &[
     own(Encoding::Json, "expected an object", ARRAY),
@@ -118,11 +120,8 @@ const EXCEPTIONS: &[Exception] = &[
     library(Encoding::JsonBinary, "expected value", b"Infinity", PYTHON),
     library(Encoding::JsonBinary, "invalid number", b"-Infinity", PYTHON),
     own(Encoding::Msgpack, "expected msgpack_numpy's map", ARRAY),
-    own(
-        Encoding::Msgpack,
-        "expected bin or str",
-        "rmp-serde takes a list of integers for bytes; msgpack_numpy never writes one",
-    ),
+    own(Encoding::Msgpack, "expected bin or str", LIST_OF_BYTES),
+    own(Encoding::Msgpack, "expected bin, str or nil", LIST_OF_BYTES),
     own(Encoding::Msgpack, ": missing", NUMBERED),
     library(Encoding::Msgpack, "duplicate field", b"", NUMBERED),
     library(Encoding::Msgpack, "invalid type", b"", NUMBERED),
