@@ -98,9 +98,11 @@ pub const LAYERS: &str = "uring/{raw,h2,h2-crate:tuned}/protobuf:prost,\
     tokio/{h2-crate:tuned,hyper-h2:tuned,tonic:tuned,tonic}/protobuf:prost,\
     uring/h2/protobuf,tokio/tonic:best/protobuf:prost_bytes";
 
-/// Returns the allocator of a rung of [`LAYERS`]; `None` for its usual one. Below tonic as documented
-/// malloc keeps its pages: how often glibc returns pages and takes them again differs between stacks
-/// and sizes by chance, and would be most of the price of a layer at 1 MiB (docs/TRIED.md).
+/// Returns the allocator of a rung of [`LAYERS`]; `None` for its usual one.
+///
+/// Below tonic as documented malloc keeps its pages: how often glibc returns pages and takes them
+/// again differs between stacks and sizes by chance, and would be most of the price of a layer at
+/// 1 MiB (docs/TRIED.md).
 fn malloc_of_layer(rung: Rung) -> Option<Malloc> {
     let is_below =
         rung.protocol() != Protocol::Tonic && rung.codec().to_string() == "protobuf:prost";
