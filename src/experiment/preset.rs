@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::axis::{Family, Malloc, Protocol, Rung};
+use crate::axis::{Codec, Family, Malloc, Protocol, Rung};
 use crate::ladder::select::select;
 use crate::ladder::table;
 use crate::record::trial_spec::Length;
@@ -104,8 +104,7 @@ pub const LAYERS: &str = "uring/{raw,h2,h2-crate:tuned}/protobuf:prost,\
 /// again differs between stacks and sizes by chance, and would be most of the price of a layer at
 /// 1 MiB (docs/TRIED.md).
 fn malloc_of_layer(rung: Rung) -> Option<Malloc> {
-    let is_below =
-        rung.protocol() != Protocol::Tonic && rung.codec().to_string() == "protobuf:prost";
+    let is_below = rung.protocol() != Protocol::Tonic && rung.codec() == Codec::ProtobufProst;
     is_below.then_some(Malloc::Keep)
 }
 

@@ -84,11 +84,12 @@ const WITH_MALLOC: &str = "windows and malloc";
 /// Names the step from the rung `from` of [`CHAIN`] down to `to`, with all layers that it spans.
 fn name_of_step(load: &LoadCells<'_>, from: usize, to: usize) -> String {
     let [upper, lower] = [from, to].map(|rung| load.malloc(CHAIN[rung].0));
+    let with_malloc = (from == 0 && upper != lower).then_some(WITH_MALLOC);
+    let first = with_malloc.unwrap_or(SHORT[from]);
     match to - from {
-        1 if upper != lower => WITH_MALLOC.to_owned(),
-        1 => CHAIN[from].1.to_owned(),
-        2 => format!("{} + {}", SHORT[from], SHORT[from + 1]),
-        _ => format!("{} to {}", SHORT[from], SHORT[to - 1]),
+        1 => with_malloc.unwrap_or(CHAIN[from].1).to_owned(),
+        2 => format!("{first} + {}", SHORT[from + 1]),
+        _ => format!("{first} to {}", SHORT[to - 1]),
     }
 }
 
