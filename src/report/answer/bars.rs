@@ -51,6 +51,18 @@ impl Scale {
     }
 }
 
+/// Returns the width of bars beside cells that take `taken` of the `width` characters of a line:
+/// at most `longest`, and 0 where the room is too small to compare them.
+pub(super) fn bar_width(width: usize, taken: usize, longest: usize) -> usize {
+    let left = width.saturating_sub(taken).min(longest);
+    if left < 6 { 0 } else { left }
+}
+
+/// Returns the length of the longest of the texts.
+pub(super) fn widest<'a>(texts: impl IntoIterator<Item = &'a str>) -> usize {
+    texts.into_iter().map(|text| text.chars().count()).max().unwrap_or(0)
+}
+
 /// A bar of up to `width` characters for a share of the longest bar. Something has at least one,
 /// where there is room for bars.
 pub(super) fn bar(share: f64, width: usize) -> String {
@@ -72,6 +84,13 @@ mod tests {
         let scale = Scale::for_largest(1_630_000.0);
         assert_eq!((scale.number(281_400.0), scale.number(7120.0)), ("281".into(), "7.12".into()));
         assert_eq!((Scale::for_largest(27e6).unit, Scale::for_largest(364.0).unit), ("ms", "ns"));
+    }
+
+    #[test]
+    fn bars_get_the_room_that_the_cells_leave() {
+        assert_eq!((bar_width(100, 74, 30), bar_width(100, 60, 30)), (26, 30));
+        assert_eq!((bar_width(80, 75, 30), bar_width(80, 90, 30)), (0, 0));
+        assert_eq!((widest(["µs", "four"]), widest([])), (4, 0));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::stats::bootstrap::Interval;
 
 use super::super::units;
 use super::super::wrap::wrap;
-use super::bars::bar;
+use super::bars::{bar, bar_width, widest};
 use super::load_cells::{LoadCells, Ratio};
 
 /// Stacks that a user chooses from, in words.
@@ -21,7 +21,9 @@ pub(super) const STACKS: [(&str, &str); 6] = [
 
 pub(super) const AXUM_BEST: &str = "tokio/axum:best/npy";
 
+/// Greatest width of a bar, and width of the cells before it with their gaps.
 const BAR: usize = 30;
+const CELLS: usize = 3 + 18 + 21 + 8 + 2;
 
 /// Each stack in its cheapest form and encoding, from cheap to dear.
 pub(super) struct Choice {
@@ -82,22 +84,58 @@ impl Choice {
     }
 
     pub(super) fn render(&self, width: usize) -> String {
-        let bar_width = if width < 100 { 10 } else { BAR };
+        let ratio = |row: &Row| row.to_cheapest.map_or("1".to_owned(), |ratio| ratio.text());
+        let ratios: Vec<String> = self.rows.iter().map(ratio).collect();
+        let taken = CELLS + 2 + widest(ratios.iter().map(String::as_str));
+        let bar_width = bar_width(width, taken, BAR);
         let mut text = wrap("3  ", &self.title(), width);
         let largest = self.rows.iter().map(|row| row.cost_ns.estimate).fold(0.0, f64::max);
-        for row in &self.rows {
+        for (row, ratio) in self.rows.iter().zip(ratios) {
             let cost = row.cost_ns.estimate;
             let line = format!(
-                "   {:<18}{:<21}{:>8}  {:<bar_width$}  {}",
+                "   {:<18}{:<21}{:>8}  {:<bar_width$}  {ratio}",
                 row.stack,
                 row.encoding,
                 units::time(cost),
                 bar(cost / largest, bar_width),
-                row.to_cheapest.map_or("1".to_owned(), |ratio| ratio.text())
             );
             text.push_str(line.trim_end());
             text.push('\n');
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::verdict::Verdict;
+
+    #[test]
+    fn lines_with_the_longest_ratios_fit_the_width() {
+        let row = |cost_ns, to_cheapest| Row {
+            stack: "tonic at its best",
+            encoding: "protobuf:prost_bytes".to_owned(),
+            is_ours: false,
+            is_best: true,
+            cost_ns: Interval { estimate: cost_ns, range: None, units: 13 },
+            to_cheapest,
+        };
+        let ratio = |estimate, low, high, verdict| {
+            let ratio = Interval { estimate, range: Some((low, high)), units: 13 };
+            Some(Ratio { ratio, verdict })
+        };
+        let rows = vec![
+            row(36_200.0, None),
+            row(39_300.0, ratio(1.07, 1.01, 1.13, Verdict::Same)),
+            row(363_000.0, ratio(0.0234, 0.0214, 0.0261, Verdict::Faster)),
+        ];
+        let choice = Choice { array: "64 KiB <f8 [8192]".to_owned(), rows };
+        for width in [80, 100] {
+            let text = choice.render(width);
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(width), "{widest:?}\n{text}");
+            assert!(text.contains("  #"), "no bars:\n{text}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::stats::bootstrap::Interval;
 
 use super::super::units;
 use super::super::wrap::wrap;
-use super::bars::bar;
+use super::bars::{bar, bar_width, widest};
 use super::load_cells::{LoadCells, Ratio};
 
 /// Name, the standard server's rung, and ours.
@@ -22,7 +22,14 @@ const NPY: &str = "tokio/axum/npy";
 /// Name of the server of [`NPY`].
 pub(super) const NPY_SERVER: &str = "axum";
 
+/// Greatest width of a bar, and width of the cells before it with their gaps.
 const BAR: usize = 20;
+const CELLS: usize = 3 + 16 + 6 + 9 + 2;
+
+/// Titles of the columns of ratios, and the least width of their cells.
+const TO_NPY: &str = "to axum's .npy";
+const OWN: &str = "ours to this server";
+const COLUMN: usize = 19;
 
 pub(super) struct Encodings {
     pub(super) array: ArrayInfo,
@@ -82,24 +89,33 @@ impl Encodings {
     }
 
     pub(super) fn render(&self, width: usize) -> String {
+        let or = |missing: &str, ratio: Option<Ratio>| match ratio {
+            Some(ratio) => ratio.text(),
+            None => missing.to_owned(),
+        };
+        let to_npy: Vec<String> = self.rows.iter().map(|row| or("1", row.to_npy)).collect();
+        let own: Vec<String> = self.rows.iter().map(|row| or("-", row.own)).collect();
+        let column = |title, cells: &[String]| {
+            widest(cells.iter().map(String::as_str).chain([title])).max(COLUMN)
+        };
+        let npy_width = column(TO_NPY, &to_npy);
+        let own_width = column(OWN, &own);
+        let bar_width = bar_width(width, CELLS + 2 + npy_width + 2 + own_width, BAR);
         let mut text = wrap("2  ", &self.title(), width);
-        let bar_width = if width < 100 { 0 } else { BAR };
         let mut line = |cells: [&str; 6]| {
             let [name, server, cost, bar, to_npy, own] = cells;
             let line = format!(
-                "   {name:<16}{server:<6}{cost:>9}  {bar:<bar_width$}  {to_npy:<21}{own:<21}"
+                "   {name:<16}{server:<6}{cost:>9}  {bar:<bar_width$}  {to_npy:<npy_width$}  {own}"
             );
             text.push_str(line.trim_end());
             text.push('\n');
         };
-        line(["", "server", "", "", "to axum's .npy", "ours to this server"]);
+        line(["", "server", "", "", TO_NPY, OWN]);
         let largest = self.rows.iter().map(|row| row.cost_ns.estimate).fold(0.0, f64::max);
-        let or_dash = |ratio: Option<Ratio>| ratio.map_or("-".to_owned(), |ratio| ratio.text());
-        for row in &self.rows {
+        for (row, (to_npy, own)) in self.rows.iter().zip(to_npy.iter().zip(&own)) {
             let cost = row.cost_ns.estimate;
-            let to_npy = row.to_npy.map_or("1".to_owned(), |ratio| ratio.text());
             let bar = bar(cost / largest, bar_width);
-            line([row.name, row.server, &units::time(cost), &bar, &to_npy, &or_dash(row.own)]);
+            line([row.name, row.server, &units::time(cost), &bar, to_npy, own]);
         }
         text
     }
