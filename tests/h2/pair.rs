@@ -243,6 +243,9 @@ fn replies_are_verified() {
         error(&[&reply_head(1), &frame(DATA, 0, 1, &[message(b"1"), message(b"2")].concat())])
             .contains("one message")
     );
+    // What follows a refused message is ignored, however the message is cut.
+    let two = frame(DATA, END_STREAM, 1, &[message(b"1"), message(b"2")].concat());
+    assert!(error(&[&reply_head(1), &two, &ok(1)]).contains("one message"));
     assert!(error(&[&content]).contains("DATA before HEADERS"));
     let padded = frame(DATA, PADDED, 1, &[&[3], &message(b"reply")[..], &[0; 3]].concat());
     assert_eq!(told(&[reply_head(1), padded, ok(1)].concat()).as_deref(), Ok(&b"reply"[..]));

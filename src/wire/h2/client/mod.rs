@@ -140,7 +140,7 @@ impl H2Client {
     ) -> Result<(), Fault> {
         match event {
             Event::Headers(block) => self.headers(&block, input, cx, sink),
-            Event::Content { stream, .. } | Event::StreamEnded { stream } => {
+            Event::StreamEnded { stream } => {
                 let failure = Some("the response has no trailers".to_owned());
                 self.deliver(stream, failure, cx, sink)
             }
@@ -166,7 +166,9 @@ impl H2Client {
                 self.away = Some(away);
                 Ok(())
             }
-            Event::Message { .. } | Event::Pong => Ok(()),
+            // A client's connection has no event of whole content: content without trailers is a
+            // fault, and must be the same fault as in pieces.
+            Event::Content { .. } | Event::Message { .. } | Event::Pong => Ok(()),
         }
     }
 }

@@ -87,6 +87,7 @@ impl<T: Default> Connection<T> {
         input: &mut &'i [u8],
     ) -> Result<Option<Event<'i, T>>, Fault> {
         if head.flags == END_STREAM
+            && self.hands_on_content
             && let Some((content, rest)) = input.split_at_checked(head.len)
             && self.receive.allows(head.len)
             && let Some(stream) = self.streams.get(head.stream)

@@ -74,6 +74,8 @@ pub(crate) struct Connection<T> {
     open_loan: Option<OpenLoan>,
     settings_seen: bool,
     finished: bool,
+    /// True if content that lies whole in the input is an event of its own.
+    hands_on_content: bool,
     /// Memory of many streams.
     streams_charge: Option<Charge>,
 }
@@ -98,6 +100,7 @@ impl<T: Default> Connection<T> {
             open_loan: None,
             settings_seen: false,
             finished: false,
+            hands_on_content: false,
             streams_charge: None,
         }
     }
@@ -112,6 +115,7 @@ impl<T: Default> Connection<T> {
         Connection {
             receive: ReceiveBudget::new(window, messages_bytes_max),
             stage: Stage::Preface,
+            hands_on_content: true,
             ..Connection::client(limits, ours, window)
         }
     }
