@@ -9,6 +9,7 @@ use ndecho::axis::Encoding;
 use ndecho::probe::memory::rss_peak_bytes;
 use ndecho::record::ServerReport;
 use nix::sys::signal::Signal;
+use tempfile::NamedTempFile;
 
 use crate::NDECHO;
 use crate::http2::{
@@ -30,7 +31,8 @@ const LONG: Duration = Duration::from_secs(60);
 struct Server {
     program: Program,
     rung: String,
-    report: std::path::PathBuf,
+    /// Of this server only: tests in other threads have servers of the same rung.
+    report: NamedTempFile,
     rss_bytes: u64,
 }
 
@@ -38,9 +40,8 @@ impl Server {
     const BUDGET: usize = 32 * MIB;
 
     fn start(rung: String, flags: &[&str]) -> Option<Server> {
-        let name = format!("ndecho-memory-{}-{}", std::process::id(), rung.replace('/', "-"));
-        let report = std::env::temp_dir().join(name);
-        let file = report.to_str().expect("a name in text");
+        let report = NamedTempFile::new().expect("a writable folder");
+        let file = report.path().to_str().expect("a name in text");
         let common = ["serve", &rung, "--report", file, "--memory-budget", "32MiB"];
         let program = Program::start_on_ring(NDECHO, &[&common[..], flags].concat())?;
         let mut server = Server { program, rung, report, rss_bytes: 0 };
@@ -67,7 +68,6 @@ impl Server {
         self.program.signal(Signal::SIGTERM);
         assert_eq!(self.program.ended(), 0, "{}", self.rung);
         let report = std::fs::read_to_string(&self.report).expect("it writes a report");
-        std::fs::remove_file(&self.report).expect("it is there");
         serde_json::from_str(&report).expect("a report")
     }
 }
@@ -270,7 +270,7 @@ fn a_response_counts_with_the_request_that_it_holds() {
     const REQUESTS: usize = 300;
     const LEN: usize = 6 * MIB;
     // A small part of the message is copied, and a large one holds the message.
-    for (protocol, payload) in [("h1", 64 * KIB), ("h1", MIB), ("raw", MIB)] {
+    for (protocol, payload) in [("h1", 64 * KIB), ("h1", MIB), ("raw", 64 * KIB), ("raw", MIB)] {
         let message = padded(payload, LEN);
         for driver in DRIVERS {
             let rung = format!("{driver}/{protocol}/protobuf");
