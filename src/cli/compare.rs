@@ -62,7 +62,7 @@ pub struct CompareArgs {
 
     /// Exact number of blocks, each of which tries every build at every cell once [default: at
     /// least 10, until every ratio is known or the time is up]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(5..))]
+    #[arg(long, value_name = "N", value_parser = values::blocks_of_a_comparison)]
     rounds: Option<u32>,
 
     /// Time for all blocks

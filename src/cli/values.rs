@@ -1,4 +1,4 @@
-//! Values on a command line: sizes (`64KiB`), durations (`200ms`), lists of cores (`2-5,7`).
+//! Values on a command line: sizes (`64KiB`), durations (`200ms`), cores (`2-5,7`), numbers.
 //!
 //! A duration always names its unit, since a bare `10` would have to be guessed.
 
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::array::Shape;
 use crate::record::trial_spec::SpecError;
+use crate::stats::bootstrap::UNITS_MIN;
 
 /// Reads `4096`, `64KiB`, `1MiB`, `2GiB` (powers of 1024) or `64kB`, `1MB`, `1GB` (powers of 1000).
 pub fn size(text: &str) -> Result<u64, String> {
@@ -47,6 +48,18 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("expected more than zero".to_owned()),
         duration => Ok(duration),
     }
+}
+
+/// Reads a number of blocks that gives intervals.
+pub fn blocks_of_a_comparison(text: &str) -> Result<u32, String> {
+    const MIN: u32 = UNITS_MIN as u32;
+    let blocks: u32 =
+        text.trim().parse().map_err(|_| format!("expected a number from {MIN} up"))?;
+    if blocks < MIN {
+        let reason = "fewer blocks give no interval, and so no verdict";
+        return Err(format!("expected at least {MIN}: {reason}"));
+    }
+    Ok(blocks)
 }
 
 /// Reads `128,64`, or `(128, 64)` as NumPy prints it; an empty text is the shape of a 0-d array.
@@ -118,6 +131,16 @@ mod tests {
         }
         for wrong in ["x", "-1", "1.5", "(3", "3;4"] {
             assert!(shape(wrong).unwrap_err().to_string().contains("128,64"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_comparison_has_enough_blocks_for_an_interval() {
+        assert_eq!(blocks_of_a_comparison("5"), Ok(5));
+        let few = blocks_of_a_comparison("4").unwrap_err();
+        assert!(few.contains("at least 5") && few.contains("no interval"), "{few}");
+        for wrong in ["", "-1", "ten", "4294967296"] {
+            assert!(blocks_of_a_comparison(wrong).unwrap_err().contains("from 5"), "{wrong:?}");
         }
     }
 
