@@ -26,6 +26,9 @@ const CELL_WIDTH: usize = (WIDTH_MAX - NAME_WIDTH) / COLUMNS - 2;
 /// Share of a layer from which its functions are listed.
 const LISTED_SHARE: f64 = 0.05;
 
+/// Share of a crate from which it is listed.
+const CRATE_SHARE: f64 = 0.01;
+
 /// Functions of a layer that are listed.
 pub(super) const FUNCTIONS: usize = 3;
 
@@ -42,6 +45,8 @@ struct Column<'a> {
     cost_ns: Option<Interval>,
     /// CPU time of a request in each layer, and its share.
     layers: BTreeMap<Layer, (Option<Interval>, f64)>,
+    /// The same by the crate whose code decided.
+    crates: BTreeMap<&'a str, (Option<Interval>, f64)>,
     /// Samples of all launches.
     sum: Sum<'a>,
     /// Cost of the profiled server as a ratio to the unprofiled one.
@@ -57,6 +62,7 @@ struct Sum<'a> {
     lost: u64,
     interrupts_enabled: u64,
     bases: BTreeMap<Basis, u64>,
+    crates: BTreeMap<&'a str, u64>,
     functions: BTreeMap<Layer, BTreeMap<&'a str, u64>>,
     unknown: BTreeMap<&'a str, u64>,
     has_kernel_symbols: bool,
@@ -99,10 +105,21 @@ pub fn of_process(profile: &Profile) -> String {
     sum.add(profile);
     let share = |layer: &Layer| count(profile, *layer) as f64 / profile.samples as f64;
     let layers = profile.layers.keys().map(|layer| (*layer, (None, share(layer)))).collect();
-    let column = Column { rung: "process", cost_ns: None, layers, sum, of_unprofiled: None };
+    let share = |samples: &u64| *samples as f64 / profile.samples as f64;
+    let crates = profile.crates.iter().map(|(it, count)| (it.as_str(), (None, share(count))));
+    let crates = crates.collect();
+    let column =
+        Column { rung: "process", cost_ns: None, layers, crates, sum, of_unprofiled: None };
     let mut text = String::new();
+    let mut line = |name: &str, share: f64| {
+        text.push_str(&format!("{name:<NAME_WIDTH$}{:>6.1} %\n", share * 100.0));
+    };
     for (layer, (_, share)) in &column.layers {
-        text.push_str(&format!("{:<NAME_WIDTH$}{:>6.1} %\n", layer.name(), share * 100.0));
+        line(layer.name(), *share);
+    }
+    let crates = listed_crates(std::slice::from_ref(&column));
+    for name in &crates {
+        line(&crate_row(name), column.crates[name].1);
     }
     text + "\n" + &column.details() + "\n" + &wrap("", RULE, WIDTH_MAX) + &layer_names()
 }
@@ -136,9 +153,8 @@ impl<'a> Column<'a> {
         let costs: Vec<Sample> = usual.map(CellTrials::server_costs).unwrap_or_default();
         let mut sum = Sum { has_kernel_symbols: true, ..Sum::default() };
         launches.iter().for_each(|(_, profile)| sum.add(profile));
-        let mut layers = BTreeMap::new();
-        for layer in sum.functions.keys() {
-            let share = |profile: &Profile| count(profile, *layer) as f64 / profile.samples as f64;
+        let part = |samples: &dyn Fn(&Profile) -> u64| {
+            let share = |profile: &Profile| samples(profile) as f64 / profile.samples as f64;
             // Shares of the program's part alone say nothing about the whole cost.
             let of_launch = |(launch, profile): &(u32, &Profile)| {
                 if profile.is_user_only {
@@ -148,19 +164,26 @@ impl<'a> Column<'a> {
                 Some(Sample { round: *launch, value: share(profile) * cost.value })
             };
             let ns: Vec<Sample> = launches.iter().filter_map(of_launch).collect();
-            let all: u64 = launches.iter().map(|(_, profile)| count(profile, *layer)).sum();
-            let interval = Bootstrap::default().blocks(&ns);
-            layers.insert(*layer, (interval, all as f64 / sum.samples as f64));
-        }
+            let all: u64 = launches.iter().map(|(_, profile)| samples(profile)).sum();
+            (Bootstrap::default().blocks(&ns), all as f64 / sum.samples as f64)
+        };
+        let layers = sum.functions.keys();
+        let layers =
+            layers.map(|layer| (*layer, part(&|profile| count(profile, *layer)))).collect();
+        let of_crate = |name: &str, profile: &Profile| profile.crates.get(name).copied();
+        let crates = sum.crates.keys();
+        let crates = crates
+            .map(|name| (*name, part(&|profile| of_crate(name, profile).unwrap_or(0))))
+            .collect();
         let of_unprofiled = usual.and_then(|usual| {
             Bootstrap::default().blocks(&profiled.log_ratios(usual)).map(Interval::exp)
         });
         let cost_ns = cell::geometric_center(&costs);
-        Some(Column { rung, cost_ns, layers, sum, of_unprofiled })
+        Some(Column { rung, cost_ns, layers, crates, sum, of_unprofiled })
     }
 
-    fn cell(&self, layer: Layer) -> String {
-        match self.layers.get(&layer) {
+    fn cell(part: Option<&(Option<Interval>, f64)>) -> String {
+        match part {
             Some((Some(ns), share)) => format!("{} {:>4.1} %", time(ns), share * 100.0),
             Some((None, share)) => format!("{:.1} %", share * 100.0),
             None => "-".to_owned(),
@@ -242,6 +265,9 @@ impl<'a> Sum<'a> {
         for (basis, samples) in &profile.bases {
             *self.bases.entry(*basis).or_default() += samples;
         }
+        for (name, samples) in &profile.crates {
+            *self.crates.entry(name).or_default() += samples;
+        }
         let add = |into: &mut BTreeMap<&'a str, u64>, functions: &'a [FunctionSamples]| {
             for FunctionSamples { function, samples } in functions {
                 *into.entry(function).or_default() += samples;
@@ -284,11 +310,34 @@ fn table(columns: &[Column<'_>]) -> String {
     text.push_str(&line("", columns.iter().map(|column| part(column.rung, 1))));
     for layer in Layer::ALL {
         if columns.iter().any(|column| column.layers.contains_key(&layer)) {
-            text.push_str(&line(layer.name(), columns.iter().map(|column| column.cell(layer))));
+            let cells = columns.iter().map(|column| Column::cell(column.layers.get(&layer)));
+            text.push_str(&line(layer.name(), cells));
         }
     }
     let total = |column: &Column<'_>| column.cost_ns.map_or("-".to_owned(), |cost| time(&cost));
-    text + &line("CPU/request", columns.iter().map(total))
+    text.push_str(&line("CPU/request", columns.iter().map(total)));
+    for name in listed_crates(columns) {
+        let cells = columns.iter().map(|column| Column::cell(column.crates.get(name)));
+        text.push_str(&line(&crate_row(name), cells));
+    }
+    text
+}
+
+/// Returns the crates with a share that is listed in any column, the largest first.
+fn listed_crates<'a>(columns: &[Column<'a>]) -> Vec<&'a str> {
+    let mut largest: BTreeMap<&str, f64> = BTreeMap::new();
+    for (name, (_, share)) in columns.iter().flat_map(|column| &column.crates) {
+        let known = largest.entry(name).or_default();
+        *known = known.max(*share);
+    }
+    largest.retain(|_, share| *share >= CRATE_SHARE);
+    let mut crates: Vec<(&str, f64)> = largest.into_iter().collect();
+    crates.sort_by(|one, other| other.1.total_cmp(&one.1));
+    crates.into_iter().map(|(name, _)| name).collect()
+}
+
+fn crate_row(name: &str) -> String {
+    format!("  by {name}")
 }
 
 fn line(name: &str, cells: impl Iterator<Item = String>) -> String {
@@ -348,7 +397,9 @@ pub(super) fn obstacles(run: &Run) -> Vec<(&str, String)> {
 
 fn legend() -> String {
     let figures = "Samples of the CPU clock, as shares of a profiled server, times the CPU time of an \
-                   unprofiled one in the same launches; 95 % intervals over launches.";
+                   unprofiled one in the same launches; 95 % intervals over launches. The rows below \
+                   the sum divide the same time once more, by the crate whose code decides, the C \
+                   library and the kernel; crates below 1 % are left out.";
     wrap("", &format!("{figures} {RULE}"), WIDTH_MAX) + &layer_names()
 }
 

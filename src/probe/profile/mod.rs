@@ -54,6 +54,11 @@ const UNKNOWN_MAX: usize = 10;
 /// Name in place of a function of samples without a stack.
 const NO_STACK: &str = "(no stack)";
 
+/// Names in place of a crate: of samples in the kernel, in the C library, and without a decision.
+const KERNEL: &str = "kernel";
+const C_LIBRARY: &str = "C library";
+const NO_CRATE: &str = "unattributed";
+
 /// Letters of a function that drops a value, whose name holds the whole type.
 const TYPE_LETTERS: usize = 60;
 
@@ -64,6 +69,10 @@ pub struct Profile {
     /// Samples that the kernel dropped because nobody read them in time.
     pub lost: u64,
     pub layers: BTreeMap<Layer, LayerSamples>,
+    /// Samples by the crate of the function or type that decided; the kernel, the C library and
+    /// samples without a decision have names of their own. Empty in older records.
+    #[serde(default)]
+    pub crates: BTreeMap<String, u64>,
     /// Samples by the basis of the decision.
     pub bases: BTreeMap<Basis, u64>,
     /// Samples in a function at whose end interrupts are allowed again: they may belong to a
@@ -155,12 +164,30 @@ impl Profile {
         let layer = self.layers.entry(decision.layer).or_default();
         *if is_kernel { &mut layer.kernel } else { &mut layer.user } += samples;
         *self.bases.entry(decision.basis).or_default() += samples;
+        *self.crates.entry(crate_name(stack, decision).to_owned()).or_default() += samples;
         self.samples += samples;
         let rules = Rules::built_in();
         let is_enabling = |frame: &Frame| rules.enables_interrupts(&frame.function);
         if is_kernel && stack.first().is_some_and(is_enabling) {
             self.interrupts_enabled += samples;
         }
+    }
+}
+
+/// Names the crate, or what stands for it, of a decision.
+fn crate_name(stack: &[Frame], decision: Decision) -> &str {
+    let Some(frame) = stack.get(decision.frame) else { return NO_CRATE };
+    if frame.place == Place::Kernel {
+        return KERNEL;
+    }
+    let of_type = || Rules::built_in().crate_of_first_type(&frame.function);
+    match (decision.basis, &frame.place) {
+        (Basis::Nothing, _) => NO_CRATE,
+        (Basis::CFunction, _) => C_LIBRARY,
+        (Basis::DropType | Basis::AnyType, _) => of_type().unwrap_or(NO_CRATE),
+        (_, Place::Source { name, .. }) => name,
+        (_, Place::Object(name)) => name,
+        (_, Place::Kernel | Place::C) => C_LIBRARY,
     }
 }
 

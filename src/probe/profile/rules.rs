@@ -161,13 +161,23 @@ impl Rules {
 
     /// Finds the layer of the first known type in a function's name.
     pub(super) fn first_type(&self, function: &str) -> Option<Target> {
+        self.first_type_at(function).map(|(_, target)| target)
+    }
+
+    /// Returns the crate of the type that decides a function by its name.
+    pub(super) fn crate_of_first_type<'f>(&self, function: &'f str) -> Option<&'f str> {
+        let (at, _) = self.first_type_at(function)?;
+        function[at..].split("::").next()
+    }
+
+    fn first_type_at(&self, function: &str) -> Option<(usize, Target)> {
         let is_start = |at: usize| {
             !function[..at].ends_with(|last: char| last.is_alphanumeric() || "_:".contains(last))
         };
         let starts = (0..function.len()).filter(|at| function.is_char_boundary(*at));
         starts.filter(|at| is_start(*at)).find_map(|at| {
             let rest = &function[at..];
-            self.types.iter().find(|(start, _)| rest.starts_with(start)).map(|(_, it)| *it)
+            self.types.iter().find(|(start, _)| rest.starts_with(start)).map(|(_, it)| (at, *it))
         })
     }
 

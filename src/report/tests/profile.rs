@@ -26,6 +26,12 @@ fn samples(framing: u64) -> Profile {
     Profile {
         samples: 1000,
         layers,
+        crates: BTreeMap::from([
+            ("h2".to_owned(), framing),
+            ("C library".to_owned(), 893 - framing),
+            ("slab".to_owned(), 7),
+            ("kernel".to_owned(), 100),
+        ]),
         bases: BTreeMap::from([(Basis::OwnFrame, 800), (Basis::Kernel, 200)]),
         interrupts_enabled: 15,
         has_kernel_symbols: true,
@@ -63,6 +69,9 @@ fn a_layer_costs_its_share_of_the_unprofiled_server() {
     assert!(framing.contains("4.00 µs [4.00-4.01]") && framing.contains("40.1 %"), "{text}");
     assert!(line(&text, "kernel socket").contains("1.00 µs"), "{text}");
     assert!(line(&text, "CPU/request").contains("10.0 µs"), "{text}");
+    assert!(line(&text, "  by h2").contains("4.00 µs [4.00-4.01] 40.1 %"), "{text}");
+    assert!(line(&text, "  by kernel").contains("1.00 µs"), "{text}");
+    assert!(!text.contains("by slab"), "a small one: {text}");
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         "6000 samples in 6 launches, 10.0 % of them in the kernel",

@@ -69,6 +69,25 @@ fn a_transparent_frame_leaves_the_decision_to_its_caller() {
 }
 
 #[test]
+fn a_sample_counts_for_the_crate_that_decides_it() {
+    let of = |stack: &[Frame]| {
+        let decision = classify(Rules::built_in(), stack);
+        super::crate_name(stack, decision).to_owned()
+    };
+    let h2 = source("h2", "src/codec/framed_read.rs", "decode_frame");
+    let read = source("core", "src/ptr/mod.rs", "read");
+    let glue = "drop_in_place<alloc::vec::Vec<h2::frame::Frame<tonic::body::Body>>>";
+    let glue = source("core", "src/ptr/mod.rs", glue);
+    let runtime = source("tokio", "src/runtime/task/core.rs", "poll");
+    assert_eq!(of(&[read.clone(), h2.clone()]), "h2", "over a transparent frame");
+    assert_eq!(of(&[glue, runtime]), "h2", "by the type that is dropped");
+    assert_eq!(of(&[frame("c malloc"), h2.clone()]), "C library");
+    assert_eq!(of(&[frame("kernel tcp_sendmsg_locked"), h2]), "kernel");
+    assert_eq!(of(&[read]), "unattributed");
+    assert_eq!(of(&[]), "unattributed");
+}
+
+#[test]
 fn drop_glue_belongs_to_the_type_that_is_dropped() {
     let glue = |types: &str| {
         let stack = [
