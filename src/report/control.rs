@@ -127,7 +127,7 @@ impl Control {
     }
 
     fn found(&self) -> String {
-        units::time_interval(&self.found_ns)
+        units::time_interval(&self.found_ns, self.added_ns)
     }
 
     fn verdict(&self) -> &'static str {

@@ -68,19 +68,22 @@ pub(super) fn ratio(interval: &Interval) -> String {
     }
 }
 
-/// `512 ns [480 to 540]`.
-pub(super) fn time_interval(interval: &Interval) -> String {
+/// `512 ns [480 to 540]`, in the unit and to the digit in which [`time`] gives `like_ns`.
+pub(super) fn time_interval(interval: &Interval, like_ns: f64) -> String {
     let (low, high) = interval.range.unwrap_or((interval.estimate, interval.estimate));
-    let largest = interval.estimate.abs().max(low.abs()).max(high.abs());
-    let steps = [(1e6, "ms"), (1e3, "µs")];
-    // Below ten of a unit, whole numbers of the next smaller one say more.
+    let steps = [(1e9, "s"), (1e6, "ms"), (1e3, "µs")];
     let (step, unit) =
-        steps.into_iter().find(|(step, _)| largest >= 10.0 * step).unwrap_or((1.0, "ns"));
-    let places = usize::from(largest < 100.0 * step && step > 1.0);
+        steps.into_iter().find(|(step, _)| like_ns >= step * ROUNDED_UP).unwrap_or((1.0, "ns"));
+    let places = match like_ns / step {
+        _ if step == 1.0 => 0,
+        value if value >= 100.0 * ROUNDED_UP => 0,
+        value if value >= 10.0 * ROUNDED_UP => 1,
+        _ => 2,
+    };
     let number = |ns: f64| format!("{:.places$}", ns / step);
     let estimate = format!("{} {unit}", number(interval.estimate));
     match interval.range {
-        Some((low, high)) => format!("{estimate} [{} to {}]", number(low), number(high)),
+        Some(_) => format!("{estimate} [{} to {}]", number(low), number(high)),
         None => estimate,
     }
 }
@@ -178,7 +181,10 @@ mod tests {
         let few = Interval { range: None, ..interval };
         assert_eq!((ratio(&few), half_width(&few)), ("0.33".to_owned(), "-".to_owned()));
         let delay = Interval { estimate: 512.4, range: Some((-20.0, 540.0)), units: 5 };
-        assert_eq!(time_interval(&delay), "512 ns [-20 to 540]");
+        assert_eq!(time_interval(&delay, 500.0), "512 ns [-20 to 540]");
+        let delay = Interval { estimate: 1.5e6, range: Some((134e3, 3.016e6)), units: 5 };
+        assert_eq!(time_interval(&delay, 1.48e6), "1.50 ms [0.13 to 3.02]");
+        assert_eq!(time_interval(&delay, 14.8e3), "1500.0 µs [134.0 to 3016.0]");
     }
 
     #[test]
