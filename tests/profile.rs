@@ -116,6 +116,12 @@ fn a_plain_server_has_hardly_a_sample_without_a_layer() {
     assert!((99.0..101.0).contains(&all), "{text}");
     assert!(share(&shares, "unattributed") < 5.0, "{text}");
     assert!(OWN.iter().all(|layer| share(&shares, layer) < FOUND), "{text}");
+    let of_crates = |line: &str| {
+        let share = line.strip_prefix("  by ")?.strip_suffix(" %")?.rsplit_once(' ')?.1;
+        share.parse::<f64>().ok()
+    };
+    let of_crates: f64 = text.lines().filter_map(of_crates).sum();
+    assert!((90.0..101.0).contains(&of_crates), "crates below 1 % are left out: {text}");
 }
 
 #[test]

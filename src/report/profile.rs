@@ -110,16 +110,15 @@ pub fn of_process(profile: &Profile) -> String {
     let crates = crates.collect();
     let column =
         Column { rung: "process", cost_ns: None, layers, crates, sum, of_unprofiled: None };
-    let mut text = String::new();
-    let mut line = |name: &str, share: f64| {
-        text.push_str(&format!("{name:<NAME_WIDTH$}{:>6.1} %\n", share * 100.0));
-    };
-    for (layer, (_, share)) in &column.layers {
-        line(layer.name(), *share);
-    }
+    let line = |name: &str, share: f64| format!("{name:<NAME_WIDTH$}{:>6.1} %\n", share * 100.0);
+    let layers = column.layers.iter();
+    let mut text: String = layers.map(|(layer, (_, share))| line(layer.name(), *share)).collect();
     let crates = listed_crates(std::slice::from_ref(&column));
-    for name in &crates {
-        line(&crate_row(name), column.crates[name].1);
+    if !crates.is_empty() {
+        text.push('\n');
+    }
+    for name in crates {
+        text.push_str(&line(&crate_row(name), column.crates[name].1));
     }
     text + "\n" + &column.details() + "\n" + &wrap("", RULE, WIDTH_MAX) + &layer_names()
 }
