@@ -28,11 +28,6 @@ pub const DELAY_NS: u64 = 500;
 /// price of a mebibyte.
 const DELAY_NS_PER_KIB: u64 = 128;
 
-/// Bytes of an array from which glibc may return the pages of its messages to the kernel, or keep
-/// them, by chance: its threshold for mmap and for the end of the heap. A server with that malloc
-/// differs from itself by that chance, which its interval shows and which is no noise of others.
-const RETURNED_BYTES_MIN: u64 = 128 * 1024;
-
 /// Second delay, as a share of the first, which it contains.
 const SECOND_DELAY: (u64, u64) = (7, 5);
 
@@ -59,15 +54,14 @@ pub fn cells(cells: &[Cell], malloc: Option<Malloc>) -> Vec<Cell> {
     let mut controls = Vec::new();
     for ((bytes, _, _, in_flight), table) in &tables {
         let Some((rung, times)) = most_compared_with(table) else { continue };
-        let keeping = form_that_keeps_pages(table, rung, malloc).unwrap_or(rung);
-        let twin = if *bytes < RETURNED_BYTES_MIN { rung } else { keeping };
-        controls.push(control(twin, Variant::Twin));
+        controls.push(control(rung, Variant::Twin));
         if Some(*bytes) == smallest && is_deep(*in_flight) {
             let ns = DELAY_NS + bytes / 1024 * DELAY_NS_PER_KIB;
-            controls.push(control(keeping, Variant::Delayed { ns }));
+            let delayed = form_that_keeps_pages(table, rung, malloc).unwrap_or(rung);
+            controls.push(control(delayed, Variant::Delayed { ns }));
             if times == 0 {
                 let (more, than) = SECOND_DELAY;
-                controls.push(control(keeping, Variant::Delayed { ns: ns / than * more }));
+                controls.push(control(delayed, Variant::Delayed { ns: ns / than * more }));
             }
         }
     }
@@ -125,7 +119,7 @@ mod tests {
             "tokio/tonic/protobuf:prost 8 B 1x1000 again",
             "tokio/tonic:best/protobuf:prost_bytes 8 B 1x1000 +500 ns",
             "tokio/tonic/protobuf:prost 65536 B 8x1 again",
-            "tokio/tonic:best/protobuf:prost_bytes 1048576 B 1x8 again",
+            "tokio/tonic/protobuf:prost 1048576 B 1x8 again",
         ];
         assert_eq!(controls, expected);
     }
