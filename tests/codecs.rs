@@ -382,6 +382,7 @@ fn own_and_library_lists_differ_where_it_is_listed() {
         (of("[1e400]", "<f8"), "infinity"),
         (of("[9007199254740993.0]", "<i8"), "may have been rounded"),
         (of("[1.00000000000000000001]", "<i8"), "reads a double"),
+        (of("[1e-324]", "|b1"), "reads a double"),
         (with(r#""x": NaN"#), "skipping it does no harm"),
         (with(&deep), "no message needs more"),
         (with(r#""x": "\ud800""#), "skips"),

@@ -104,7 +104,7 @@ const EXCEPTIONS: &[Exception] = &[
     ),
     own(
         Encoding::Json,
-        "a fraction in an array of integers",
+        "a fraction in an array of ",
         "a library reads a double and does not see digits beyond its precision",
     ),
     own(Encoding::JsonBinary, "expected an object", ARRAY),

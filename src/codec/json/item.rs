@@ -76,6 +76,8 @@ pub(super) fn integer(text: &[u8], at: usize) -> Result<(bool, u64, usize), Faul
 
 pub(super) const OUT_OF_RANGE: &str = "an integer out of range for its dtype";
 
+const FRACTION: &str = "a fraction in an array of integers";
+
 /// Reads a number with a point or an exponent, e.g. `1.0` or `1e3`, if it is an integer. Its digits
 /// begin at `first`. The decimal is evaluated exactly, not as a double.
 #[cold]
@@ -94,7 +96,7 @@ fn integral_float(text: &[u8], at: usize, first: usize) -> Result<(bool, u64, us
         if whole >= 0 {
             magnitude = magnitude.and_then(|value| value.checked_mul(10)?.checked_add(digit));
         } else if digit != 0 {
-            return Err(Fault { at, what: "a fraction in an array of integers" });
+            return Err(Fault { at, what: FRACTION });
         }
     }
     while whole > 0 && magnitude.is_some_and(|value| value > 0) {
@@ -125,6 +127,9 @@ pub(super) fn boolean(text: &[u8], at: usize) -> Result<(bool, usize), Fault> {
     match integer(text, at) {
         Ok((_, 0, end)) => Ok((false, end)),
         Ok((false, 1, end)) => Ok((true, end)),
+        Err(fault) if fault.what == FRACTION => {
+            Err(Fault { at, what: "a fraction in an array of bools" })
+        }
         _ => Err(no_item(rest, at, "expected true, false, 0 or 1 in an array of bools")),
     }
 }
