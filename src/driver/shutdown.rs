@@ -59,7 +59,7 @@ impl ShutdownFlag {
     pub(crate) fn wait(&self) -> ShutdownWait {
         let id = self.0.waiter_count.get();
         self.0.waiter_count.set(id + 1);
-        ShutdownWait { flag: self.clone(), id }
+        ShutdownWait { flag: self.clone(), id, waker: None }
     }
 }
 
@@ -67,19 +67,21 @@ impl ShutdownFlag {
 pub(crate) struct ShutdownWait {
     flag: ShutdownFlag,
     id: u64,
+    /// Waker of the last poll, of which the flag has a copy.
+    waker: Option<Waker>,
 }
 
 impl Future for ShutdownWait {
     type Output = ();
 
-    fn poll(self: Pin<&mut ShutdownWait>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut ShutdownWait>, cx: &mut Context<'_>) -> Poll<()> {
         if self.flag.is_set() {
             return Poll::Ready(());
         }
-        let mut waiters = self.flag.0.waiters.borrow_mut();
-        match waiters.get_mut(&self.id) {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => drop(waiters.insert(self.id, cx.waker().clone())),
+        // A connection polls this at every event, and nearly always with the same waker.
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.flag.0.waiters.borrow_mut().insert(self.id, cx.waker().clone());
         }
         Poll::Pending
     }
@@ -93,6 +95,10 @@ impl Drop for ShutdownWait {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
 
     #[test]
@@ -107,5 +113,27 @@ mod tests {
         flag.set();
         assert!(Pin::new(&mut early).poll(&mut cx).is_ready());
         assert!(Pin::new(&mut flag.wait()).poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn a_waiter_that_moves_to_another_task_wakes_that_one() {
+        let flag = ShutdownFlag::default();
+        let tasks = [(); 2].map(|()| Arc::new(Woken::default()));
+        let wakers = tasks.clone().map(Waker::from);
+        let mut wait = flag.wait();
+        for waker in [&wakers[0], &wakers[0], &wakers[1]] {
+            assert!(Pin::new(&mut wait).poll(&mut Context::from_waker(waker)).is_pending());
+        }
+        flag.set();
+        assert_eq!(tasks.each_ref().map(|task| task.0.load(Ordering::Relaxed)), [0, 1]);
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Woken>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }

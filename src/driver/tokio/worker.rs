@@ -22,6 +22,7 @@ use super::net::{TokioListener, TokioStream};
 use super::panics::{PanicAlarm, first_panic};
 use super::registry::{Registered, Registry};
 use super::sends::Sends;
+use super::sleep;
 use crate::driver::addresses::{Addresses, Place};
 use crate::driver::connection::{Connection, Step, WorkerCx};
 use crate::driver::jobs::{JobRunner as _, JobThread};
@@ -188,7 +189,7 @@ impl Worker {
     }
 
     fn handle(&self) -> WorkerHandle {
-        let sleep = |at: Instant| Box::pin(::tokio::time::sleep_until(at.into())) as Task;
+        let sleep = |at: Instant| Box::pin(sleep::Sleep::new(at)) as Task;
         let jobs = Rc::clone(&self.jobs);
         WorkerHandle::new(Instant::now, sleep, self.shutdown.clone(), jobs)
     }

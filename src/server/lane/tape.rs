@@ -1,6 +1,5 @@
 //! Lane of a borrowed stack: the stack on a tokio runtime, and a stream in memory.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,7 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
-use crate::driver::{Service, WorkerHandle};
+use crate::driver::tokio::Sleep;
+use crate::driver::{Service, Task, WorkerHandle};
 use crate::service::codecs::CodecSet;
 use crate::stack::standalone::{Shutdown, Stack};
 use crate::wire::Limits;
@@ -51,9 +51,7 @@ struct TapeListener(Option<TapeStream>);
 impl TapeLane {
     pub(super) fn service<S: Service>(peer: Peer, service: S) -> Result<TapeLane, LaneError> {
         let lane = TapeLane::new(peer)?;
-        let sleep = |until: Instant| {
-            Box::pin(tokio::time::sleep_until(until.into())) as Pin<Box<dyn Future<Output = ()>>>
-        };
+        let sleep = |until: Instant| Box::pin(Sleep::new(until)) as Task;
         let stream = TapeStream(lane.tape.clone());
         let entered = lane.runtime.enter();
         let serving = service.serve(stream, WorkerHandle::without_shutdown(sleep));
