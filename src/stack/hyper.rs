@@ -16,6 +16,7 @@ use futures_util::future::poll_fn;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING,
 };
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
@@ -67,15 +68,20 @@ impl Service for Hyper {
         stream: S,
         worker: WorkerHandle,
     ) -> impl Future<Output = ()> + 'static {
-        let (echo, of_calls) = (self.echo.for_connection(&worker), worker.clone());
         let drained = drained(&worker, self.echo.service());
         let mut watch = Watch::new(&worker, self.echo.service());
         let exchange = Exchange::new();
         let stream = TokioIo::new(NotedStream::new(stream, &exchange));
-        let noted = Rc::clone(&exchange);
-        let service = service_fn(move |request| {
-            let (echo, worker, exchange) = (echo.clone(), of_calls.clone(), Rc::clone(&noted));
-            async move { Ok::<_, Infallible>(respond(&echo, &worker, &exchange, request).await) }
+        // A request takes one reference to all that it needs.
+        let responder = Rc::new(Responder {
+            echo: self.echo.for_connection(&worker),
+            exchange: Rc::clone(&exchange),
+            worker,
+        });
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (responder, (head, body)) = (Rc::clone(&responder), request.into_parts());
+            // Hyper moves this future, so it holds the head once and lends it to the others.
+            async move { Ok::<_, Infallible>(responder.respond(&head, body).await) }
         });
         let connection = self.builder.serve_connection(stream, service);
         async move {
@@ -103,53 +109,58 @@ impl Service for Hyper {
     }
 }
 
-async fn respond(
-    echo: &StackEcho,
-    worker: &WorkerHandle,
-    exchange: &Exchange,
-    request: Request<Incoming>,
-) -> Response<Full<Message>> {
-    exchange.begin(!request.body().is_end_stream());
-    let answered = answer(echo, worker, exchange, request).await;
-    exchange.end();
-    let mut response = match answered {
-        Ok((content_type, message)) => response(StatusCode::OK, content_type, message),
-        Err(Refused { kind, detail }) => {
-            echo.service().limits().counts.refused(kind.into());
-            let text = Message::from(Bytes::from(detail + "\n"));
-            let mut response = response(kind.into(), PLAIN_TEXT, text);
-            if let Refusal::MethodNotAllowed(allowed) = kind {
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-            }
-            response
-        }
-    };
-    if echo.service().is_draining() {
-        // Hyper would close the connection at the end of the grace, perhaps under a request. A peer
-        // that pipelines has to send the requests behind this one again.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+/// Answers the requests of one connection.
+struct Responder {
+    echo: StackEcho,
+    worker: WorkerHandle,
+    exchange: Rc<Exchange>,
 }
 
-async fn answer(
-    echo: &StackEcho,
-    worker: &WorkerHandle,
-    exchange: &Exchange,
-    request: Request<Incoming>,
-) -> Result<(&'static str, Message), Refused> {
-    let (method, path) = (request.method().as_str(), request.uri().path());
-    match routes::rest(method.as_bytes(), path.as_bytes())? {
-        Target::Health => {
-            echo.service().limits().counts.requests.add(1);
-            let text = health::rest(!echo.service().is_draining())?;
-            Ok((PLAIN_TEXT, Message::from(Bytes::from(text))))
+impl Responder {
+    async fn respond(&self, head: &Parts, body: Incoming) -> Response<Full<Message>> {
+        self.exchange.begin(!body.is_end_stream());
+        let answered = self.answer(head, body).await;
+        self.exchange.end();
+        let service = self.echo.service();
+        let mut response = match answered {
+            Ok((content_type, message)) => response(StatusCode::OK, content_type, message),
+            Err(Refused { kind, detail }) => {
+                service.limits().counts.refused(kind.into());
+                let text = Message::from(Bytes::from(detail + "\n"));
+                let mut response = response(kind.into(), PLAIN_TEXT, text);
+                if let Refusal::MethodNotAllowed(allowed) = kind {
+                    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+                }
+                response
+            }
+        };
+        if service.is_draining() {
+            // Hyper would close the connection at the end of the grace, perhaps under a request. A
+            // peer that pipelines has to send the requests behind this one again.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Target::Echo(encoding) => {
-            echo.check_place()?;
-            let body = collect(echo, request).await?;
-            exchange.begin(false);
-            echo.rest(worker, encoding, body).await
+        response
+    }
+
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<(&'static str, Message), Refused> {
+        let Responder { echo, worker, exchange } = self;
+        let (method, path) = (head.method.as_str(), head.uri.path());
+        match routes::rest(method.as_bytes(), path.as_bytes())? {
+            Target::Health => {
+                echo.service().limits().counts.requests.add(1);
+                let text = health::rest(!echo.service().is_draining())?;
+                Ok((PLAIN_TEXT, Message::from(Bytes::from(text))))
+            }
+            Target::Echo(encoding) => {
+                echo.check_place()?;
+                let body = collect(echo, head, body).await?;
+                exchange.begin(false);
+                echo.rest(worker, encoding, body).await
+            }
         }
     }
 }
@@ -165,9 +176,8 @@ fn response(
     response
 }
 
-async fn collect(echo: &StackEcho, request: Request<Incoming>) -> Result<Slice, Refused> {
+async fn collect(echo: &StackEcho, head: &Parts, mut body: Incoming) -> Result<Slice, Refused> {
     let limit = echo.service().limits().body_bytes_max;
-    let (head, mut body) = request.into_parts();
     if ![CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| head.headers.contains_key(name)) {
         return Err(routes::length_refused());
     }
