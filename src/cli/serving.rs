@@ -170,11 +170,18 @@ mod tests {
     use std::io::{BufRead, BufReader, Read};
     use std::net::{SocketAddr, TcpStream};
     use std::process::{Command, ExitCode, Stdio};
+    use std::sync::mpsc::{RecvTimeoutError, channel};
     use std::time::Duration;
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
 
     use super::*;
     use crate::cli::output::exit;
     use crate::server::tests::with_a_worker_that_panics;
+
+    /// Far above the time that a loaded machine needs.
+    const LONG: Duration = Duration::from_secs(60);
 
     /// Set for the program, which ends the process of its test.
     const IS_PROGRAM: &str = "NDECHO_TEST_PROGRAM";
@@ -194,7 +201,7 @@ mod tests {
 
     fn half_a_request(address: SocketAddr) -> TcpStream {
         let mut peer = TcpStream::connect(address).expect("it listens");
-        peer.set_read_timeout(Some(Duration::from_secs(60))).expect("a positive timeout");
+        peer.set_read_timeout(Some(LONG)).expect("a positive timeout");
         peer.write_all(BEGIN).expect("room in the socket");
         peer
     }
@@ -219,6 +226,14 @@ mod tests {
             .stderr(Stdio::piped())
             .spawn()
             .expect("this test starts again");
+        // A program that does not end fails the test, and does not hold it up.
+        let pid = Pid::from_raw(child.id().try_into().expect("a process id"));
+        let (ended, end) = channel::<()>();
+        let watchdog = std::thread::spawn(move || {
+            if end.recv_timeout(LONG) == Err(RecvTimeoutError::Timeout) {
+                kill(pid, Signal::SIGKILL).expect("our child, for which nobody has waited");
+            }
+        });
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let address = lines.find_map(|line| {
             let line = line.expect("text");
@@ -235,6 +250,8 @@ mod tests {
         }
         let answered = peers.into_iter().map(is_answered).filter(|yes| *yes).count();
         stderr.read_to_string(&mut said).expect("text");
+        drop(ended);
+        watchdog.join().expect("it has not panicked");
         assert_eq!(child.wait().expect("our child").code(), Some(1), "{said}");
         assert!(said.contains("a worker panicked; the others have finished"), "{said}");
         let count = format!("handled {answered} requests on ");
