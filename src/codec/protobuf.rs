@@ -34,7 +34,7 @@ impl ArrayCodec for Protobuf {
     fn decode<'a>(&self, body: &'a [u8], _scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         let mut cursor = Cursor::new(NAME, body);
         let mut fields =
-            Fields { buffer: (&body[..0], 0), dtype: ("", 0), shape: Shape::default() };
+            Fields { buffer: (&body[..0], 0), dtype: (&[], 0), shape: Shape::default() };
         while !cursor.is_empty() {
             let at = cursor.offset();
             fields.read(&mut cursor).map_err(|error| error.or_at(at))?;
@@ -44,7 +44,9 @@ impl ArrayCodec for Protobuf {
             return Err(CodecError::field(NAME, "dtype", "missing").or_at(body.len()));
         }
         let fault = |at| move |source| CodecError::array(NAME)(source).or_at(at);
-        let kind = DType::parse(dtype.0).map_err(fault(dtype.1))?;
+        let kind = DType::from_bytes(dtype.0);
+        let unknown = || DType::parse(&String::from_utf8_lossy(dtype.0));
+        let kind = kind.map_or_else(unknown, Ok).map_err(fault(dtype.1))?;
         ArrayView::new(kind, shape, buffer.0).map_err(fault(buffer.1))
     }
 
@@ -69,7 +71,7 @@ impl ArrayCodec for Protobuf {
 
 struct Fields<'a> {
     buffer: (&'a [u8], usize),
-    dtype: (&'a str, usize),
+    dtype: (&'a [u8], usize),
     shape: Shape,
 }
 
@@ -145,8 +147,12 @@ fn chunk<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8]> {
     cursor.take(len)
 }
 
-fn text<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str> {
-    str::from_utf8(chunk(cursor)?).map_err(|_| CodecError::field(NAME, "dtype", "not UTF-8"))
+fn text<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8]> {
+    let text = chunk(cursor)?;
+    if text.is_ascii() || str::from_utf8(text).is_ok() {
+        return Ok(text);
+    }
+    Err(CodecError::field(NAME, "dtype", "not UTF-8"))
 }
 
 fn packed(cursor: &mut Cursor<'_>, shape: &mut Shape) -> Result<()> {

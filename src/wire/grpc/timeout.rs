@@ -5,10 +5,12 @@ use std::time::Duration;
 /// Reads the value of `grpc-timeout`: 1 to 8 digits and a unit of `H M S m u n`.
 pub fn parse_timeout(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
-    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() || digits.len() > 8 {
         return None;
     }
-    let amount = digits.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let add =
+        |sum: u64, digit: &u8| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'));
+    let amount = digits.iter().try_fold(0, add)?;
     match unit {
         b'H' => Some(Duration::from_secs(amount * 3600)),
         b'M' => Some(Duration::from_secs(amount * 60)),
