@@ -33,6 +33,7 @@ pub mod jobs;
 pub mod planted;
 mod planted_bugs;
 pub mod poll;
+mod read_buffer;
 mod shutdown;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub use error::DriverError;
 pub use shutdown::{StopSignal, Stopper, stop_signal};
 
 use jobs::{Inline, JobRunner};
+use read_buffer::{READ_BYTES, ReadBuffer};
 use shutdown::ShutdownFlag;
 
 /// Byte stream lent to a borrowed stack on the worker's thread.
@@ -314,9 +316,6 @@ pub(crate) fn note_accepted(
         *socket = socket::read_back(connection).ok();
     }
 }
-
-/// A full pipeline of small messages.
-pub(crate) const READ_BYTES: usize = 64 * 1024;
 
 pub(crate) const SLICES_MAX: usize = 64;
 /// Time between two looks for idle connections, while others wait for a place.

@@ -21,7 +21,7 @@ use socket2::Socket;
 
 use super::connection::{Connection, Step, WorkerCx};
 use super::uring::ConnectionId;
-use super::{Connected, DriverError, Options, READ_BYTES, SLICES_MAX, nanoseconds};
+use super::{Connected, DriverError, Options, ReadBuffer, SLICES_MAX, nanoseconds};
 use crate::wire::{Loan, Pool, WorkerCounts};
 
 pub struct PollReactor {
@@ -31,7 +31,7 @@ pub struct PollReactor {
     /// Place of a connection, by the index of its number; `None` after its end, for another one.
     connections: Vec<Option<Polled>>,
     resumed: Vec<usize>,
-    scratch: Vec<u8>,
+    read_buffer: Box<ReadBuffer>,
 }
 
 struct Polled {
@@ -47,7 +47,7 @@ impl PollReactor {
             pool: Pool::default(),
             connections: Vec::new(),
             resumed: Vec::new(),
-            scratch: vec![0; READ_BYTES],
+            read_buffer: ReadBuffer::new(),
         }
     }
 
@@ -92,10 +92,10 @@ impl PollReactor {
         self.send();
         let ready = self.wait(until);
         let ready = ready.map_err(|source| DriverError::Io { what: "poll the sockets", source })?;
-        let PollReactor { counts, connections, scratch, .. } = self;
+        let PollReactor { counts, connections, read_buffer, .. } = self;
         for index in ready {
             if let Some(polled) = &mut connections[index] {
-                polled.receive(scratch, &mut cx(counts));
+                polled.receive(read_buffer, &mut cx(counts));
             }
         }
         for polled in connections.iter_mut().flatten() {
@@ -193,13 +193,13 @@ impl Polled {
         true
     }
 
-    fn receive(&mut self, scratch: &mut [u8], cx: &mut WorkerCx) {
+    fn receive(&mut self, buffer: &mut [u8], cx: &mut WorkerCx) {
         if let Some(loan) = self.connection.take_loan() {
             return self.receive_loan(loan, cx);
         }
-        match (&self.socket).read(scratch) {
+        match (&self.socket).read(buffer) {
             Ok(0) => self.connection.end(cx),
-            Ok(count) => self.connection.feed(&scratch[..count], count == scratch.len(), cx),
+            Ok(count) => self.connection.feed(&buffer[..count], count == buffer.len(), cx),
             Err(error) if is_temporary(&error) => {}
             Err(_) => self.connection.vanish(cx),
         }

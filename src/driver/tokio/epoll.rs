@@ -11,7 +11,6 @@ use std::os::fd::AsFd as _;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use ::tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use ::tokio::task::LocalSet;
@@ -73,7 +72,7 @@ impl Socket for TokioStream {
             return Poll::Pending;
         }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let filled = served.connection.batch(Instant::now()).slices(&mut slices);
+        let filled = served.connection.batch(served.now).slices(&mut slices);
         let sent = ready!(Pin::new(self).poll_write_vectored(cx, &slices[..filled]));
         served.act(|connection, cx| match sent {
             Ok(count) => connection.sent(count, cx),
@@ -90,11 +89,11 @@ impl Socket for TokioStream {
             return poll_receive_loan(self, loan, served, cx);
         }
         let worker = Rc::clone(&served.worker);
-        let mut scratch = worker.scratch.borrow_mut();
-        let read = ready!(pin!(self.read(&mut scratch[..])).poll(cx));
+        let mut buffer = worker.read_buffer.borrow_mut();
+        let read = ready!(pin!(self.read(&mut buffer[..])).poll(cx));
         served.act(|connection, cx| match read {
             Ok(0) => connection.end(cx),
-            Ok(count) => connection.feed(&scratch[..count], count == scratch.len(), cx),
+            Ok(count) => connection.feed(&buffer[..count], count == buffer.len(), cx),
             Err(_) => connection.vanish(cx),
         });
         Poll::Ready(())

@@ -28,7 +28,7 @@ use crate::driver::connection::{Connection, Step, WorkerCx};
 use crate::driver::jobs::{JobRunner as _, JobThread};
 use crate::driver::shutdown::{ShutdownFlag, ShutdownWait, StopSignal};
 use crate::driver::{
-    Connected, DriverError, LAG_MIN, Options, READ_BYTES, RESTRICTED_AFTER, SHED_INTERVAL,
+    Connected, DriverError, LAG_MIN, Options, RESTRICTED_AFTER, ReadBuffer, SHED_INTERVAL,
     TRIM_INTERVAL, URGENT_PLACES, URGENT_TIME, Urgent, WAITING_MAX, WorkerHandle, accept_pause,
     note_accepted, waits_too_long,
 };
@@ -56,7 +56,7 @@ pub(crate) struct Worker {
     pool: Pool,
     counts: &'static WorkerCounts,
     socket: RefCell<Option<SocketOptions>>,
-    pub(crate) scratch: RefCell<Vec<u8>>,
+    pub(crate) read_buffer: RefCell<Box<ReadBuffer>>,
     shutdown: ShutdownFlag,
     room: Arc<Semaphore>,
     urgent_room: Arc<Semaphore>,
@@ -75,8 +75,10 @@ pub(crate) struct Worker {
 pub(crate) struct Served {
     pub(crate) connection: Connection,
     pub(crate) worker: Rc<Worker>,
-    /// Begin of the last event, until its end is looked at.
-    acted_at: Option<Instant>,
+    /// Time since which no event has been handled.
+    pub(crate) now: Instant,
+    /// True after an event, until its end is looked at.
+    has_acted: bool,
     /// Lag of the worker that the deadlines leave out already.
     lag: Duration,
 }
@@ -103,18 +105,19 @@ pub(crate) trait Socket {
 
 impl Served {
     pub(crate) fn act<T>(&mut self, event: impl FnOnce(&mut Connection, &mut WorkerCx) -> T) -> T {
-        let Served { connection, worker, acted_at, .. } = self;
-        let now = Instant::now();
-        *acted_at = Some(now);
-        let result = event(connection, &mut WorkerCx { counts: worker.counts, now });
+        let Served { connection, worker, now, has_acted, .. } = self;
+        *has_acted = true;
+        let result = event(connection, &mut WorkerCx { counts: worker.counts, now: *now });
         worker.shed_memory();
         result
     }
 
-    /// Leaves the time out of all deadlines in which the worker was busy with an event.
-    fn catch_up(&mut self, now: Instant) {
-        let Served { connection, worker, acted_at, lag } = self;
-        if let Some(begun) = acted_at.take() {
+    /// Reads the clock if an event has been handled. Leaves the time out of all deadlines in which
+    /// the worker was busy with one.
+    fn catch_up(&mut self) {
+        let Served { connection, worker, now, has_acted, lag } = self;
+        if std::mem::take(has_acted) {
+            let begun = std::mem::replace(now, Instant::now());
             let work = now.saturating_duration_since(begun);
             if work >= LAG_MIN {
                 worker.lag.set(worker.lag.get() + work);
@@ -171,7 +174,7 @@ impl Worker {
             options,
             pool,
             socket: RefCell::default(),
-            scratch: RefCell::new(vec![0; READ_BYTES]),
+            read_buffer: RefCell::new(ReadBuffer::new()),
             shutdown: ShutdownFlag::default(),
             room,
             urgent_room: Arc::new(Semaphore::new(URGENT_PLACES)),
@@ -393,7 +396,13 @@ async fn serve<S: Socket>(socket: S, connection: Connection, worker: Rc<Worker>)
         sleep: Box::pin(::tokio::time::sleep(Duration::ZERO)),
         sleeping_until: None,
         drained: Some(worker.shutdown.wait()),
-        served: Served { connection, acted_at: None, lag: worker.lag.get(), worker },
+        served: Served {
+            connection,
+            now: Instant::now(),
+            has_acted: false,
+            lag: worker.lag.get(),
+            worker,
+        },
     };
     serving.served.act(Connection::open);
     poll_fn(|cx| serving.poll(cx)).await;
@@ -414,6 +423,7 @@ struct Serving<S> {
 
 impl<S: Socket> Serving<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.served.now = Instant::now();
         self.poll_drain(cx);
         self.registered.belongs_to(cx);
         if self.registered.is_dropped() {
@@ -424,8 +434,8 @@ impl<S: Socket> Serving<S> {
         }
         let mut turn = Turn::default();
         loop {
-            let now = Instant::now();
-            self.served.catch_up(now);
+            self.served.catch_up();
+            let now = self.served.now;
             let sent = self.socket.poll_send(&mut self.served, cx).is_ready();
             match self.served.connection.step(now) {
                 Step::Close => return Poll::Ready(()),
@@ -435,13 +445,14 @@ impl<S: Socket> Serving<S> {
             let received = self.socket.poll_receive(&mut self.served, cx).is_ready();
             self.start_jobs(cx);
             if (sent || received) && turn.is_over(now, cx) {
+                self.served.catch_up();
                 return Poll::Pending;
             }
             if !sent && !received && self.poll_deadline(cx).is_pending() {
                 let idle_since = self.served.connection.idle_since();
                 self.registered.set_idle_since(idle_since);
                 if !self.may_retire() {
-                    self.served.acted_at = None;
+                    self.served.has_acted = false;
                     return Poll::Pending;
                 }
                 self.served.act(Connection::retire);

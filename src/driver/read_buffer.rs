@@ -1,0 +1,32 @@
+//! Buffer into which the connections of a worker read.
+
+use std::ops::{Deref, DerefMut};
+
+/// A full pipeline of small messages.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+
+/// Begins at a page: where malloc puts a buffer depends on what was allocated before, and the
+/// kernel's copy into it and the next one out of it are up to a tenth slower at some places
+/// (docs/TRIED.md).
+#[repr(align(4096))]
+pub(crate) struct ReadBuffer([u8; READ_BYTES]);
+
+impl ReadBuffer {
+    pub(crate) fn new() -> Box<ReadBuffer> {
+        Box::new(ReadBuffer([0; READ_BYTES]))
+    }
+}
+
+impl Deref for ReadBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl DerefMut for ReadBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
