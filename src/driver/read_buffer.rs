@@ -30,3 +30,13 @@ impl DerefMut for ReadBuffer {
         &mut self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_begins_at_a_page() {
+        assert_eq!(ReadBuffer::new().as_ptr().addr() % 4096, 0);
+    }
+}
