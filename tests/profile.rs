@@ -29,7 +29,7 @@ impl Drop for Load {
 fn load(server: &Server) -> Load {
     let url = format!("grpc://{}", server.address(""));
     let mut command = Command::new(NDECHO);
-    command.args(["load", &url, "--codec", "protobuf", "--size", "8", "--in-flight", "64"]);
+    command.args(["load", &url, "--codec", "protobuf", "--size", "8", "--in-flight", "16"]);
     command.args(["--connections", "1", "--duration", "60s"]);
     Load(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program is here"))
 }
@@ -88,8 +88,10 @@ fn plain(rung: &str) -> Server {
     Server::start(NDECHO, &["serve", rung, "--cpu", "0"])
 }
 
+/// A delay ends by the clock, so a busy machine takes time from it, and none from the other work of a
+/// call. So it is long.
 fn planted(rung: &str, layer: &str) -> Server {
-    let serve = ["serve", rung, "--cpu", "0", "--delay", "10ms", "--delay-in", layer];
+    let serve = ["serve", rung, "--cpu", "0", "--delay", "40ms", "--delay-in", layer];
     Server::start(NDECHO, &serve)
 }
 
