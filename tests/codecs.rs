@@ -268,6 +268,7 @@ fn peers_are_told_what_is_wrong_with_a_text() {
         (Json, json("[1, null]", "<f8"), "json at byte 13: null is not valid in an array"),
         (Json, json("[300]", "|u1"), "json at byte 10: an integer out of range for its dtype"),
         (Json, json("[0.5]", "<i4"), "json at byte 10: a fraction in an array of integers"),
+        (Json, json("[0.5]", "|b1"), "json at byte 10: a fraction in an array of bools"),
         (
             Json,
             json("[1, 2]", "<c16"),

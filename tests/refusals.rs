@@ -107,7 +107,7 @@ fn lists() -> Vec<Case> {
     ];
     let others = [
         ("[1.5]", "<i8", 10, "a fraction in an array of integers"),
-        ("[1e-2]", "|b1", 10, "a fraction in an array of bools"),
+        ("[1e-2]", "<i8", 10, "a fraction in an array of integers"),
         ("[1.00000000000000000001]", "<i8", 10, "a fraction in an array of integers"),
         ("[1.]", "<i8", 10, "expected digits after the point or exponent"),
         ("[1e99]", "<i8", 10, "an integer out of range for its dtype"),

@@ -5,9 +5,8 @@ use std::ops::{Deref, DerefMut};
 /// A full pipeline of small messages.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
-/// Begins at a page: where malloc puts a buffer depends on what was allocated before, and the
-/// kernel's copy into it and the next one out of it are up to a tenth slower at some places
-/// (docs/TRIED.md).
+/// Begins at a page. Where malloc puts a buffer depends on what was allocated before, and at one
+/// place the kernel's copy into it and the copy out of it took a tenth longer (docs/TRIED.md).
 #[repr(align(4096))]
 pub(crate) struct ReadBuffer([u8; READ_BYTES]);
 

@@ -75,7 +75,7 @@ pub(crate) struct Worker {
 pub(crate) struct Served {
     pub(crate) connection: Connection,
     pub(crate) worker: Rc<Worker>,
-    /// Time since which no event has been handled.
+    /// Begin of the present round. All of its events count as of then.
     pub(crate) now: Instant,
     /// True after an event, until its end is looked at.
     has_acted: bool,
@@ -112,8 +112,8 @@ impl Served {
         result
     }
 
-    /// Reads the clock if an event has been handled. Leaves the time out of all deadlines in which
-    /// the worker was busy with one.
+    /// Reads the clock if an event has been handled. If that took [`LAG_MIN`] or more, its time is
+    /// left out of all deadlines.
     fn catch_up(&mut self) {
         let Served { connection, worker, now, has_acted, lag } = self;
         if std::mem::take(has_acted) {
@@ -405,6 +405,7 @@ async fn serve<S: Socket>(socket: S, connection: Connection, worker: Rc<Worker>)
         },
     };
     serving.served.act(Connection::open);
+    serving.served.catch_up();
     poll_fn(|cx| serving.poll(cx)).await;
     poll_fn(|cx| serving.socket.poll_close(cx)).await;
 }
@@ -498,7 +499,7 @@ impl<S: Socket> Serving<S> {
         }
         ready!(self.sleep.as_mut().poll(cx));
         self.sleeping_until = None;
-        if self.served.connection.asks_for_unread(Instant::now()) {
+        if self.served.connection.asks_for_unread(self.served.now) {
             self.served.connection.note_unread(self.socket.unread());
         }
         self.served.act(Connection::expire);
