@@ -89,11 +89,12 @@
 //!     trial_spec/       document that describes a trial
 //!                       [load nanoseconds server]
 //! driver/               sockets and event loops, one policy for all connections
-//!                       [addresses error jobs planted planted_bugs poll shutdown]
+//!                       [addresses error jobs planted planted_bugs poll read_buffer shutdown]
 //!     connection/       rules of a connection, its memory, and its end for the sake of others
 //!                       [jobs lag leave memory]
 //!     tokio/            tokio and tokio-uring
-//!                       [epoll loop_time net panics registry sends tokio_uring worker]
+//!                       [epoll loop_time net panics registry sends sleep tokio_uring
+//!                       worker]
 //!     uring/            own reactor over io_uring
 //!                       [acceptor buffers connection core executor iovec jobs kernel linux op
 //!                       places reactor ring serve slots stream timers]

@@ -88,8 +88,8 @@ fn plain(rung: &str) -> Server {
     Server::start(NDECHO, &["serve", rung, "--cpu", "0"])
 }
 
-/// A delay ends by the clock, so a busy machine takes time from it, and none from the other work of a
-/// call. So it is long.
+/// Starts a server with a delay, which is long: it ends by the clock, so a busy machine takes time
+/// from it, and none from the other work of a call.
 fn planted(rung: &str, layer: &str) -> Server {
     let serve = ["serve", rung, "--cpu", "0", "--delay", "40ms", "--delay-in", layer];
     Server::start(NDECHO, &serve)

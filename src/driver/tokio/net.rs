@@ -10,7 +10,9 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use socket2::SockRef;
 
+use crate::driver::accept_pause;
 use crate::sys::listener::{self, Listener, SocketFile};
+use crate::wire::{Alarm, WorkerCounts};
 
 pub(crate) enum TokioListener {
     Tcp(TcpListener),
@@ -56,6 +58,15 @@ impl TokioListener {
             TokioListener::Unix(listener, _) => TokioStream::Unix(listener.accept().await?.0),
         })
     }
+}
+
+/// Waits after an accept that has failed.
+pub(super) async fn pause(error: &std::io::Error, counts: &WorkerCounts) {
+    let pause = accept_pause(error);
+    if !pause.is_zero() {
+        counts.alarm(Alarm::AcceptFailed);
+    }
+    ::tokio::time::sleep(pause).await;
 }
 
 fn nonblocking(socket: OwnedFd) -> io::Result<OwnedFd> {

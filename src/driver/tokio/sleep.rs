@@ -1,6 +1,7 @@
-//! Sleep for a task that polls it at every event, and nearly always with the same waker: the runtime
-//! is asked by the first poll for a waker, and by the one after it has woken. Tokio's own sleep
-//! registers the waker anew at each poll, by two locked instructions.
+//! Sleep for a task that polls it at every event, and nearly always with the same waker.
+//!
+//! The runtime is asked by the first poll for a waker, and by the one after it has woken. Tokio's
+//! own sleep registers the waker anew at each poll, by two locked instructions.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -18,7 +18,7 @@ use ::tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use ::tokio::time::Sleep;
 
 use super::loop_time::{self, Turn};
-use super::net::{TokioListener, TokioStream};
+use super::net::{self, TokioListener, TokioStream};
 use super::panics::{PanicAlarm, first_panic};
 use super::registry::{Registered, Registry};
 use super::sends::Sends;
@@ -29,8 +29,8 @@ use crate::driver::jobs::{JobRunner as _, JobThread};
 use crate::driver::shutdown::{ShutdownFlag, ShutdownWait, StopSignal};
 use crate::driver::{
     Connected, DriverError, LAG_MIN, Options, RESTRICTED_AFTER, ReadBuffer, SHED_INTERVAL,
-    TRIM_INTERVAL, URGENT_PLACES, URGENT_TIME, Urgent, WAITING_MAX, WorkerHandle, accept_pause,
-    note_accepted, waits_too_long,
+    TRIM_INTERVAL, URGENT_PLACES, URGENT_TIME, Urgent, WAITING_MAX, WorkerHandle, note_accepted,
+    waits_too_long,
 };
 use crate::sys::listener::Listener;
 use crate::sys::socket::{self, SocketOptions, Unread};
@@ -324,21 +324,12 @@ async fn accept(listener: TokioListener, endpoint: Rc<ConnectionFactory>, worker
         };
         match accepted {
             Ok(stream) => admit(stream, &endpoint, &worker),
-            Err(error) => pause(&error, worker.counts).await,
+            Err(error) => net::pause(&error, worker.counts).await,
         }
     }
     for stream in listener.into_backlog() {
         admit(stream, &endpoint, &worker);
     }
-}
-
-/// Waits after an accept that has failed.
-async fn pause(error: &std::io::Error, counts: &WorkerCounts) {
-    let pause = accept_pause(error);
-    if !pause.is_zero() {
-        counts.alarm(Alarm::AcceptFailed);
-    }
-    ::tokio::time::sleep(pause).await;
 }
 
 /// Serves a stream, once there is a place for it.
