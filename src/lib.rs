@@ -101,8 +101,8 @@
 //! service/              the work of every rung: echo, routes, health, places of a delay
 //!                       [codecs echo handler health panics planted routes]
 //! stack/                borrowed protocol stacks, and the watch over their peers
-//!                       [axum drain echo frames grpc h2_crate hyper hyper_h2 input message
-//!                       standalone tuning watch]
+//!                       [axum drain echo frames grpc h2_crate hyper hyper_h2 input memory
+//!                       message standalone tuning watch]
 //!     tonic/            tonic, with its health
 //!                       [codec health]
 //! ladder/               the rungs and their parents, and nothing that runs

@@ -45,7 +45,7 @@ pub use shutdown::{StopSignal, Stopper, stop_signal};
 
 use jobs::{Inline, JobRunner};
 use read_buffer::{READ_BYTES, ReadBuffer};
-use shutdown::ShutdownFlag;
+pub(crate) use shutdown::ShutdownFlag;
 
 /// Byte stream lent to a borrowed stack on the worker's thread.
 pub trait Stream: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static {}

@@ -13,6 +13,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use crate::service::echo::EchoService;
 use crate::service::health;
 use crate::service::routes::{self, Target};
 use crate::stack::echo::StackEcho;
+use crate::stack::memory::{MemoryWait, NoMemory};
 use crate::stack::message::Message;
 use crate::wire::grpc::{self, Code, MessageReader, Status};
 use crate::wire::handler::{NO_MEMORY, PLAIN_TEXT};
@@ -149,6 +151,17 @@ impl GrpcEcho {
         Ok(())
     }
 
+    /// Ready once the next piece of a message may be read, or with the status that refuses it.
+    pub(super) fn poll_turn(
+        &self,
+        wait: &mut MemoryWait,
+        worker: &WorkerHandle,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Status>> {
+        let turn = wait.poll_turn(self.pool(), self.service().limits(), worker, cx);
+        turn.map_err(|NoMemory| Status::new(Code::ResourceExhausted, NO_MEMORY))
+    }
+
     /// Answers a whole message; one that takes long is answered later, by another thread.
     pub fn begin(
         &self,
@@ -191,7 +204,7 @@ impl GrpcEcho {
         }
     }
 
-    /// WorkerCounts an answer that refuses its call.
+    /// Counts an answer that refuses its call.
     pub fn count(&self, answer: &Answer) {
         let counts = self.service().limits().counts;
         match answer {

@@ -35,6 +35,7 @@ use crate::service::echo::EchoService;
 use crate::stack::drain::drained;
 use crate::stack::grpc::{self, Answer, Call, GrpcEcho, Later};
 use crate::stack::input::{Heads, NotedStream};
+use crate::stack::memory::{self, MemoryWait};
 use crate::stack::message::{Queued, Responses};
 use crate::stack::tuning;
 use crate::stack::watch::{Late, State, Wait, Watch};
@@ -249,6 +250,7 @@ impl<S: Stream> Serving<S> {
             body: request.into_body(),
             respond,
             reader: Some(reader),
+            memory: MemoryWait::default(),
             received: 0,
             waits: self.responses.waits(),
             deadline: end.map(|end| Box::pin(self.worker.sleep_until(end)) as Sleep),
@@ -341,6 +343,7 @@ struct Open {
     body: RecvStream,
     respond: SendResponse<Queued>,
     reader: Option<MessageReader>,
+    memory: MemoryWait,
     received: u64,
     /// Times that calls had waited for room before the last look.
     waits: u64,
@@ -377,7 +380,8 @@ impl Open {
         let waits = self.responses.waits();
         // A call that waits for room reads nothing.
         let has_waited = std::mem::replace(&mut self.waits, waits) != waits;
-        let (moved, is_blocked) = (self.received, has_waited || self.heads.is_blocked());
+        let is_paused = has_waited || !self.memory.is_over();
+        let (moved, is_blocked) = (self.received, is_paused || self.heads.is_blocked());
         let wait = if self.answering.is_some() { Wait::Nothing } else { Wait::Body };
         self.watch.poll_late(State { head: None, wait, moved, is_blocked }, cx)
     }
@@ -387,12 +391,16 @@ impl Open {
         if self.answering.is_some() {
             return self.await_answer(cx);
         }
-        let Open { echo, call, body, reader, received, .. } = self;
+        let Open { echo, worker, call, body, reader, memory, received, .. } = self;
         loop {
+            if let Err(status) = ready!(echo.poll_turn(memory, worker, cx)) {
+                return Poll::Ready(Some(status.into()));
+            }
             let pieces = reader.as_mut().expect("not polled after the message is whole");
             match ready!(body.poll_data(cx)) {
                 Some(Ok(piece)) => {
                     *received += piece.len() as u64;
+                    memory::received(piece.len(), echo.pool(), worker);
                     if let Err(status) = take(echo, pieces, body, &piece) {
                         return Poll::Ready(Some(status.into()));
                     }
@@ -401,6 +409,7 @@ impl Open {
                 None => break,
             }
         }
+        memory::ended(echo.pool());
         let message = match reader.take().expect("still there").finish() {
             Ok(message) => message,
             Err(status) => return Poll::Ready(Some(status.into())),

@@ -32,6 +32,7 @@ use crate::service::routes::{self, Target};
 use crate::stack::drain::drained;
 use crate::stack::echo::StackEcho;
 use crate::stack::input::{Exchange, NotedStream};
+use crate::stack::memory::{self, MemoryWait, NoMemory};
 use crate::stack::message::Message;
 use crate::stack::tuning;
 use crate::stack::watch::{Late, Watch};
@@ -157,11 +158,62 @@ impl Responder {
             }
             Target::Echo(encoding) => {
                 echo.check_place()?;
-                let body = collect(echo, head, body).await?;
+                let body = self.collect(head, body).await?;
                 exchange.begin(false);
                 echo.rest(worker, encoding, body).await
             }
         }
+    }
+
+    async fn collect(&self, head: &Parts, mut body: Incoming) -> Result<Slice, Refused> {
+        let Responder { echo, worker, exchange } = self;
+        let (pool, limits) = (echo.pool(), echo.service().limits());
+        let limit = limits.body_bytes_max;
+        if ![CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| head.headers.contains_key(name)) {
+            return Err(routes::length_refused());
+        }
+        if head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            return Err(routes::coding_refused());
+        }
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        within(limit, announced)?;
+        let Some(first) = next_piece(&mut body).await? else {
+            return Ok(Slice::from(Bytes::new()));
+        };
+        within(limit, first.len())?;
+        if body.is_end_stream() {
+            return Ok(Slice::from(first));
+        }
+        if pool.refuses_body() {
+            return Err(Refused::new(Refusal::Unavailable, NO_MEMORY));
+        }
+        let mut collected = RecvBuffer::new(announced, pool);
+        // The length of a chunked body is unknown.
+        let most = if announced > 0 { announced } else { limit };
+        collected.append(&first, most);
+        drop(first);
+        let mut wait = MemoryWait::default();
+        loop {
+            // Memory may become short between two pieces.
+            let mut next = pin!(next_piece(&mut body));
+            let piece = poll_fn(|cx| {
+                let turn = wait.poll_turn(pool, limits, worker, cx);
+                exchange.pause(!wait.is_over());
+                match ready!(turn) {
+                    Ok(()) => next.as_mut().poll(cx),
+                    Err(NoMemory) => {
+                        Poll::Ready(Err(Refused::new(Refusal::Unavailable, NO_MEMORY)))
+                    }
+                }
+            });
+            let Some(piece) = piece.await? else { break };
+            memory::received(piece.len(), pool, worker);
+            let len = collected.len();
+            within(limit, len + piece.len())?;
+            collected.append(&piece, most - len);
+        }
+        memory::ended(pool);
+        Ok(collected.into_slice())
     }
 }
 
@@ -174,38 +226,6 @@ fn response(
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
-}
-
-async fn collect(echo: &StackEcho, head: &Parts, mut body: Incoming) -> Result<Slice, Refused> {
-    let limit = echo.service().limits().body_bytes_max;
-    if ![CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| head.headers.contains_key(name)) {
-        return Err(routes::length_refused());
-    }
-    if head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-        return Err(routes::coding_refused());
-    }
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    within(limit, announced)?;
-    let Some(first) = next_piece(&mut body).await? else {
-        return Ok(Slice::from(Bytes::new()));
-    };
-    within(limit, first.len())?;
-    if body.is_end_stream() {
-        return Ok(Slice::from(first));
-    }
-    if echo.pool().refuses_body() {
-        return Err(Refused::new(Refusal::Unavailable, NO_MEMORY));
-    }
-    let mut collected = RecvBuffer::new(announced, echo.pool());
-    // The length of a chunked body is unknown.
-    let most = if announced > 0 { announced } else { limit };
-    collected.append(&first, most);
-    while let Some(piece) = next_piece(&mut body).await? {
-        let len = collected.len();
-        within(limit, len + piece.len())?;
-        collected.append(&piece, most - len);
-    }
-    Ok(collected.into_slice())
 }
 
 async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Refused> {

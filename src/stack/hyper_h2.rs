@@ -17,7 +17,6 @@ use futures_util::future::poll_fn;
 use futures_util::stream::{FuturesUnordered, Stream as _};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
@@ -30,6 +29,7 @@ use crate::service::echo::EchoService;
 use crate::stack::drain::drained;
 use crate::stack::grpc::{self, Answer, Call, GrpcEcho};
 use crate::stack::input::{Heads, NotedStream};
+use crate::stack::memory::{self, MemoryWait};
 use crate::stack::message::{Queued, Responses};
 use crate::stack::tuning;
 use crate::stack::watch::{Late, State, Wait, Watch};
@@ -126,6 +126,14 @@ struct Activity {
     waiting: RefCell<Vec<Waker>>,
 }
 
+/// Input of one call, which the watch over it looks at.
+struct Input {
+    wait: Cell<Wait>,
+    received: Cell<u64>,
+    /// True while the message waits for memory, and is not read.
+    is_paused: Cell<bool>,
+}
+
 /// Call that waits for its answer.
 struct OpenCall<'a>(&'a Activity);
 
@@ -182,6 +190,12 @@ impl Activity {
     }
 }
 
+impl Input {
+    fn new() -> Input {
+        Input { wait: Cell::new(Wait::Body), received: Cell::new(0), is_paused: Cell::new(false) }
+    }
+}
+
 impl Drop for OpenCall<'_> {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
@@ -222,8 +236,8 @@ async fn respond(
     call: Call,
     body: Incoming,
 ) -> Answer {
-    let received = Cell::new((Wait::Body, 0));
-    let mut answer = pin!(collect(echo, worker, call, body, &received));
+    let input = Input::new();
+    let mut answer = pin!(collect(echo, worker, call, body, &input));
     let begun = poll_fn(|cx| {
         let has_room = activity.has_room(cx);
         Poll::Ready(if has_room { answer.as_mut().poll(cx) } else { Poll::Pending })
@@ -232,7 +246,7 @@ async fn respond(
         return answer;
     }
     // Most calls do not come here, as their message has arrived, so their futures stay small.
-    Box::pin(watched(echo, worker, activity, call, answer, &received)).await
+    Box::pin(watched(echo, worker, activity, call, answer, &input)).await
 }
 
 /// Waits for the answer of a call as long as its peer gets on and its deadline has not passed.
@@ -242,7 +256,7 @@ async fn watched(
     activity: &Activity,
     call: Call,
     mut answer: Pin<&mut impl Future<Output = Answer>>,
-    received: &Cell<(Wait, u64)>,
+    input: &Input,
 ) -> Answer {
     let mut watch = Watch::of_call(worker, echo.service());
     let end = call.timeout.and_then(|timeout| worker.now().checked_add(timeout));
@@ -254,8 +268,9 @@ async fn watched(
         }
         let is_over = deadline.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready());
         // Without room nothing is read.
-        let is_blocked = !has_room || activity.heads.is_blocked();
-        let (wait, moved) = received.get();
+        let is_paused = !has_room || input.is_paused.get();
+        let is_blocked = is_paused || activity.heads.is_blocked();
+        let (wait, moved) = (input.wait.get(), input.received.get());
         let state = State { head: None, wait, moved, is_blocked };
         if is_over || watch.poll_late(state, cx).is_ready() {
             return Poll::Ready(grpc::expired().into());
@@ -270,17 +285,32 @@ async fn collect(
     worker: &WorkerHandle,
     call: Call,
     mut body: Incoming,
-    received: &Cell<(Wait, u64)>,
+    input: &Input,
 ) -> Answer {
     let mut reader = echo.reader(call);
-    let mut first = true;
-    while let Some(frame) = body.frame().await {
+    let (mut first, mut memory) = (true, MemoryWait::default());
+    loop {
+        // Memory may become short between two pieces.
+        let frame = poll_fn(|cx| {
+            if !first {
+                let turn = echo.poll_turn(&mut memory, worker, cx);
+                input.is_paused.set(!memory.is_over());
+                ready!(turn)?;
+            }
+            Pin::new(&mut body).poll_frame(cx).map(Ok)
+        });
+        let frame = match frame.await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(status) => return Status::into(status),
+        };
         let piece = match frame.map(Frame::into_data) {
             Ok(Ok(piece)) => piece,
             Ok(Err(_trailers)) => continue,
             Err(_) => return Status::new(Code::Cancelled, "the request was reset").into(),
         };
-        received.set((Wait::Body, received.get().1 + piece.len() as u64));
+        input.received.set(input.received.get() + piece.len() as u64);
+        memory::received(piece.len(), echo.pool(), worker);
         let is_first = std::mem::take(&mut first);
         if is_first
             && body.is_end_stream()
@@ -294,7 +324,8 @@ async fn collect(
             return status.into();
         }
     }
-    received.set((Wait::Nothing, 0));
+    input.wait.set(Wait::Nothing);
+    memory::ended(echo.pool());
     let message = match reader.finish() {
         Ok(message) => message,
         Err(status) => return status.into(),

@@ -98,6 +98,8 @@ pub(super) struct Exchange {
     is_in_head: Cell<bool>,
     moved: Cell<u64>,
     is_blocked: Cell<bool>,
+    /// True while the body waits for memory, and is not read.
+    is_paused: Cell<bool>,
 }
 
 impl Exchange {
@@ -109,6 +111,7 @@ impl Exchange {
             is_in_head: Cell::default(),
             moved: Cell::default(),
             is_blocked: Cell::default(),
+            is_paused: Cell::default(),
         })
     }
 
@@ -124,8 +127,13 @@ impl Exchange {
         self.add(1);
     }
 
+    /// Notes whether the body waits for memory.
+    pub(super) fn pause(&self, is_paused: bool) {
+        self.is_paused.set(is_paused);
+    }
+
     pub(super) fn state(&self) -> State {
-        let (moved, is_blocked) = (self.moved.get(), self.is_blocked.get());
+        let (moved, is_blocked) = (self.moved.get(), self.is_blocked.get() || self.is_paused.get());
         let head = self.is_in_head.get();
         let head = head.then(|| Head { number: self.heads.get(), bytes: moved });
         // A head that has begun is progress of an idle peer.

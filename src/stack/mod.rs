@@ -12,6 +12,7 @@ pub mod h2_crate;
 pub mod hyper;
 pub mod hyper_h2;
 mod input;
+mod memory;
 pub mod message;
 pub mod standalone;
 pub mod tonic;

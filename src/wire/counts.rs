@@ -137,7 +137,7 @@ limits! {
     Memory "memory",
     /// Bodies that wait, as long as the process is short of memory.
     MemoryWait "memory_wait",
-    /// Connections that are dropped because the process holds too much memory.
+    /// Connections and bodies that are dropped because the process holds too much memory.
     MemoryDrop "memory_drop",
     /// Memory that one connection holds.
     ConnectionMemory "connection_memory",

@@ -12,6 +12,7 @@ mod rest;
 #[path = "../peers/server.rs"]
 mod server;
 
+mod borrowed;
 mod deadlines;
 mod extremes;
 mod honest;

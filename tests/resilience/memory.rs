@@ -19,27 +19,27 @@ use crate::http2::{
 use crate::program::Program;
 use crate::rest::Rest;
 
-const DRIVERS: [&str; 3] = ["tokio", "tokio-uring", "uring"];
+pub(crate) const DRIVERS: [&str; 3] = ["tokio", "tokio-uring", "uring"];
 
-const KIB: usize = 1 << 10;
-const MIB: usize = 1 << 20;
+pub(crate) const KIB: usize = 1 << 10;
+pub(crate) const MIB: usize = 1 << 20;
 
 /// Far above the time that a loaded machine needs.
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// A server of one rung with a budget of 32 MiB, and more flags.
-struct Server {
+pub(crate) struct Server {
     program: Program,
-    rung: String,
+    pub(crate) rung: String,
     /// Of this server only: tests in other threads have servers of the same rung.
     report: NamedTempFile,
     rss_bytes: u64,
 }
 
 impl Server {
-    const BUDGET: usize = 32 * MIB;
+    pub(crate) const BUDGET: usize = 32 * MIB;
 
-    fn start(rung: String, flags: &[&str]) -> Option<Server> {
+    pub(crate) fn start(rung: String, flags: &[&str]) -> Option<Server> {
         let report = NamedTempFile::new().expect("a writable folder");
         let file = report.path().to_str().expect("a name in text");
         let common = ["serve", &rung, "--report", file, "--memory-budget", "32MiB"];
@@ -50,7 +50,7 @@ impl Server {
         Some(server)
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.program.addresses()[0]
     }
 
@@ -59,12 +59,12 @@ impl Server {
     }
 
     /// Checks that memory has grown by the budget at most, with room for what no account can see.
-    fn assert_within_budget(&self) {
+    pub(crate) fn assert_within_budget(&self) {
         let grown = self.rss_peak() - self.rss_bytes;
         assert!(grown <= 2 * Server::BUDGET as u64, "{}: {} MiB more", self.rung, grown >> 20);
     }
 
-    fn stop(mut self) -> ServerReport {
+    pub(crate) fn stop(mut self) -> ServerReport {
         self.program.signal(Signal::SIGTERM);
         assert_eq!(self.program.ended(), 0, "{}", self.rung);
         let report = std::fs::read_to_string(&self.report).expect("it writes a report");
@@ -72,7 +72,7 @@ impl Server {
     }
 }
 
-fn count(report: &ServerReport, limit: &str) -> u64 {
+pub(crate) fn count(report: &ServerReport, limit: &str) -> u64 {
     report.limits.get(limit).copied().unwrap_or(0)
 }
 
@@ -97,7 +97,7 @@ fn varint(mut value: usize) -> Vec<u8> {
     bytes
 }
 
-fn post(path: &str, len: usize) -> String {
+pub(crate) fn post(path: &str, len: usize) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {len}\r\n\r\n")
 }
 
@@ -110,7 +110,7 @@ fn head(protocol: &str, len: usize) -> Vec<u8> {
 }
 
 /// Sends bytes until the server takes none for a while, or all are sent; returns their number.
-fn send_until_full(stream: &mut TcpStream, mut bytes: &[u8]) -> usize {
+pub(crate) fn send_until_full(stream: &mut TcpStream, mut bytes: &[u8]) -> usize {
     stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a positive timeout");
     let all = bytes.len();
     while !bytes.is_empty()
@@ -444,32 +444,6 @@ fn bodies_of_which_none_can_end_do_not_block_each_other_for_ever() {
         let cut = count(&report, "memory_drop") + count(&report, "memory");
         let lost = ended.iter().filter(|answered| !**answered).count();
         assert_eq!(cut > 0, lost > 0, "{rung}: {lost} of {CONNECTIONS} unanswered, {report:?}");
-    }
-}
-
-#[test]
-fn bodies_of_a_borrowed_stack_count_for_their_connections() {
-    const BODY: usize = 3 * MIB;
-    for driver in DRIVERS {
-        let flags = ["--connection-memory", "4MiB", "--max-message", "4MiB"];
-        let server = Server::start(format!("{driver}/hyper/reflect"), &flags);
-        let Some(server) = server else { continue };
-        let mut peers: Vec<Rest> = (0..4).map(|_| Rest::connect(server.address())).collect();
-        for peer in &mut peers {
-            peer.send(post("/echo_reflect", BODY).as_bytes());
-            peer.send(&vec![7; BODY - 1]);
-        }
-        for peer in &mut peers {
-            peer.send(b"8");
-            let reply = peer.reply();
-            assert_eq!((reply.status, reply.body.len()), (200, BODY), "{driver}");
-        }
-        drop(peers);
-        let report = server.stop();
-        assert_eq!(count(&report, "connection_memory"), 0, "{driver}");
-        // Beside its body, a connection holds at most what a turn receives and what it sends.
-        let most = 4 * (BODY + 2 * MIB + 2 * MIB);
-        assert!(report.held_bytes_peak <= most as u64, "{driver}: {}", report.held_bytes_peak);
     }
 }
 

@@ -1,0 +1,164 @@
+//! Wait of a body that comes in pieces, while memory is short.
+//!
+//! The levels are those of the own protocols ([`Level`]). But a body waits instead of its
+//! connection, and over the budget the body that has the turn is refused, since its connection may
+//! have other calls.
+//!
+//! ```text
+//! over 75 %, and another connection has the turn ──▶ look again after RETRY_TIME
+//! over 100 %, or a wait as long as the longest pause of a body ──▶ refused
+//! ```
+//! A body that waits is not read, so its peer can send no more than buffers and windows take.
+
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use crate::driver::{Task, WorkerHandle};
+use crate::wire::{Level, Limit, Limits, Pool};
+
+/// Time between two looks for memory.
+const RETRY_TIME: Duration = Duration::from_millis(50);
+
+/// Reason to refuse a body that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoMemory;
+
+/// Wait of one body for its turn to be read.
+#[derive(Default)]
+pub(super) struct MemoryWait(Option<Wait>);
+
+struct Wait {
+    ends: Instant,
+    sleep: Task,
+}
+
+impl MemoryWait {
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Ready once the next piece of the body may be read, or with an error if it is refused.
+    #[inline]
+    pub(super) fn poll_turn(
+        &mut self,
+        pool: &Pool,
+        limits: &Limits,
+        worker: &WorkerHandle,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), NoMemory>> {
+        if self.is_over() && pool.level() < Level::Tight {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_wait(pool, limits.body_gap_timeout, worker, cx)
+    }
+
+    #[cold]
+    fn poll_wait(
+        &mut self,
+        pool: &Pool,
+        longest: Duration,
+        worker: &WorkerHandle,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), NoMemory>> {
+        loop {
+            pool.refresh();
+            let now = worker.now();
+            if pool.level() < Level::Tight || pool.take_turn(now) {
+                self.0 = None;
+                return Poll::Ready(check_budget(pool));
+            }
+            let begin = || {
+                pool.hit(Limit::MemoryWait);
+                Wait { ends: now + longest, sleep: Box::pin(worker.sleep_until(now + RETRY_TIME)) }
+            };
+            let wait = self.0.get_or_insert_with(begin);
+            if wait.ends <= now {
+                self.0 = None;
+                pool.hit(Limit::Memory);
+                return Poll::Ready(Err(NoMemory));
+            }
+            ready!(wait.sleep.as_mut().poll(cx));
+            wait.sleep = Box::pin(worker.sleep_until(now + RETRY_TIME));
+        }
+    }
+}
+
+/// Notes a piece of a body that has arrived.
+#[inline]
+pub(super) fn received(bytes: usize, pool: &Pool, worker: &WorkerHandle) {
+    if pool.level() >= Level::Tight {
+        pool.continue_turn(bytes, worker.now());
+    }
+}
+
+/// Notes the end of a body.
+#[inline]
+pub(super) fn ended(pool: &Pool) {
+    if pool.level() >= Level::Tight {
+        pool.end_turn();
+    }
+}
+
+fn check_budget(pool: &Pool) -> Result<(), NoMemory> {
+    if pool.level() < Level::Over {
+        return Ok(());
+    }
+    pool.hit(Limit::MemoryDrop);
+    pool.end_turn();
+    Err(NoMemory)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::task::Waker;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::driver::ShutdownFlag;
+    use crate::driver::jobs::Inline;
+    use crate::wire::{MemoryBudget, WorkerCounts};
+
+    const MIB: usize = 1024 * 1024;
+
+    #[test]
+    fn a_body_waits_for_its_turn_and_is_refused_over_the_budget_or_after_the_longest_pause() {
+        let time = Rc::new(Cell::new(Instant::now()));
+        let now = Rc::clone(&time);
+        let sleep = |_| -> Task { Box::pin(std::future::ready(())) };
+        let worker = WorkerHandle::new(
+            move || now.replace(now.get() + Duration::from_millis(1)),
+            sleep,
+            ShutdownFlag::default(),
+            Rc::new(Inline),
+        );
+        let budget = Arc::new(MemoryBudget::new(100 * MIB, 100 * MIB, 1));
+        let of_worker = Pool::within(budget, WorkerCounts::unread());
+        let limits = Limits { body_gap_timeout: Duration::from_millis(100), ..Limits::default() };
+        let (first, second) = (of_worker.for_connection(), of_worker.for_connection());
+        let mut held = of_worker.charge();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut poll =
+            |wait: &mut MemoryWait, pool: &Pool| wait.poll_turn(pool, &limits, &worker, &mut cx);
+        let (mut of_first, mut of_second) = (MemoryWait::default(), MemoryWait::default());
+
+        held.set(75 * MIB);
+        assert_eq!(poll(&mut of_first, &first), Poll::Ready(Ok(())));
+        assert_eq!(poll(&mut of_second, &second), Poll::Ready(Ok(())), "memory is free");
+
+        held.set(80 * MIB);
+        assert_eq!(poll(&mut of_first, &first), Poll::Ready(Ok(())), "it has the turn");
+        let begun = time.get();
+        assert_eq!(poll(&mut of_second, &second), Poll::Ready(Err(NoMemory)), "the turn is kept");
+        assert!((100..=105).contains(&(time.get() - begun).as_millis()), "the longest pause");
+        ended(&first);
+        assert_eq!(poll(&mut of_second, &second), Poll::Ready(Ok(())), "the turn is free");
+
+        held.set(101 * MIB);
+        assert_eq!(poll(&mut of_second, &second), Poll::Ready(Err(NoMemory)), "over the budget");
+        held.set(0);
+        assert_eq!(poll(&mut of_second, &second), Poll::Ready(Ok(())));
+    }
+}
