@@ -5,6 +5,7 @@
     tools/proofs.py tonic         20 times tonic against itself, malloc keep, 60 s at 8 B, 64 KiB and 1 MiB each:
                                   within 3 % in 19 of 20 at each size
     tools/proofs.py slices        slices of 10 to 200 ms: the ratio of own HTTP/2 to tonic does not move
+    tools/proofs.py members       the same ratio with seven idle servers more, alive on the same core: it does not move
     tools/proofs.py control       20 ladders of 12 blocks with a delay of 500 ns added to tonic, malloc keep: found in
                                   at least 18
     tools/proofs.py control-long  the same with 40 blocks
@@ -71,16 +72,33 @@ def tonic(folder, tries, least=0.95):
     return all(count >= least * len(tries) for count in within.values())
 
 
-def slices(folder, _):
-    intervals = []
-    for length in ("10ms", "20ms", "40ms", "100ms", "200ms"):
-        _, rows = table(folder, f"slices{length}", "--rungs", "uring/h2/protobuf,tokio/tonic/protobuf:prost", "--sizes",
-                        "8", "--malloc", "keep", "--slice", length, "--duration", "400ms", "--rounds", "8")
-        row = next(row for row in rows if row["rung"] == "uring/h2/protobuf")
-        interval = [float(row[f"to_reference{end}"]) for end in ("", "_low", "_high")]
-        intervals.append(interval)
-        print(f"slices of {length}: {interval[0]:.4f} [{interval[1]:.4f}-{interval[2]:.4f}]", flush=True)
+PAIR = "uring/h2/protobuf,tokio/tonic/protobuf:prost"
+
+
+def of_tonic(folder, name, what, *args):
+    """Measures and prints the ratio of own HTTP/2 to tonic at 8 B, with its interval."""
+    _, rows = table(folder, name, "--sizes", "8", "--malloc", "keep", *args)
+    row = next(row for row in rows if row["rung"] == "uring/h2/protobuf")
+    interval = [float(row[f"to_reference{end}"]) for end in ("", "_low", "_high")]
+    print(f"{what}: {interval[0]:.4f} [{interval[1]:.4f}-{interval[2]:.4f}]", flush=True)
+    return interval
+
+
+def overlap(intervals):
     return max(low for _, low, _ in intervals) <= min(high for _, _, high in intervals)
+
+
+def slices(folder, _):
+    lengths = ("10ms", "20ms", "40ms", "100ms", "200ms")
+    return overlap([of_tonic(folder, f"slices{length}", f"slices of {length}", "--rungs", PAIR, "--slice", length,
+                             "--duration", "400ms", "--rounds", "8") for length in lengths])
+
+
+def members(folder, _):
+    others = ("uring/raw/protobuf,tokio/raw/protobuf,tokio/h2/protobuf,tokio/h2-crate/protobuf:prost,"
+              "tokio/hyper-h2/protobuf:prost,tokio/tonic:tuned/protobuf:prost,tokio/tonic:best/protobuf:prost_bytes")
+    return overlap([of_tonic(folder, f"members{more}", f"{more} more servers", "--rungs", rungs, "--rounds", "8")
+                    for more, rungs in ((0, PAIR), (7, f"{PAIR},{others}"))])
 
 
 def control_h2(folder, tries):
@@ -124,8 +142,8 @@ def order(folder, _):
 
 
 def main():
-    proofs = {"aa": aa, "tonic": tonic, "slices": slices, "control": control, "control-h2": control_h2,
-              "control-long": control_long, "order": order}
+    proofs = {"aa": aa, "tonic": tonic, "slices": slices, "members": members, "control": control,
+              "control-h2": control_h2, "control-long": control_long, "order": order}
     if len(sys.argv) not in (2, 3) or sys.argv[1] not in proofs:
         sys.exit(__doc__)
     tries = None
