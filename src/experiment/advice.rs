@@ -254,10 +254,10 @@ mod tests {
     }
 
     #[test]
-    fn every_candidate_is_tried_under_one_load_and_one_of_them_twice() {
+    fn every_candidate_is_tried_under_one_load_and_two_of_them_twice() {
         let plan = options("|u1", &[480, 640, 3]).plan().unwrap();
         let usual = plan.cells.iter().filter(|cell| cell.variant == Variant::Usual).count();
-        assert_eq!((usual, plan.cells.len()), (candidates().len(), candidates().len() + 1));
+        assert_eq!((usual, plan.cells.len()), (candidates().len(), candidates().len() + 2));
         let load = Concurrency::connections(8);
         assert!(plan.cells.iter().all(|cell| cell.concurrency == load && cell.skip.is_none()));
         assert_eq!((plan.blocks.min, plan.blocks.time), (5, Some(TIME)));

@@ -1,6 +1,8 @@
 //! Controls: cells that show how far the figures of a run can be trusted.
 //!
-//! - A twin, in every table: one rung again. The difference of the two is noise alone.
+//! - Twins, in every table: a rung again, so the difference of the two is noise alone. How much
+//!   that is depends on the family and the allocator of a server, so there is a twin for each of
+//!   these that several servers of the table have.
 //! - A delay, where the array is smallest and several requests are in flight: a known cost of every
 //!   request that the run has to find. Where the standard server has glibc's malloc as it is, its
 //!   form with an allocator that keeps its pages gets the delay: whether glibc returns pages after
@@ -11,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::axis::Malloc;
+use crate::axis::{Malloc, Payload};
 use crate::record::Variant;
 use crate::stats::bootstrap::UNITS_MIN;
 
@@ -54,7 +56,7 @@ pub fn cells(cells: &[Cell], malloc: Option<Malloc>) -> Vec<Cell> {
     let mut controls = Vec::new();
     for ((bytes, _, _, in_flight), table) in &tables {
         let Some((rung, times)) = most_compared_with(table) else { continue };
-        controls.push(control(rung, Variant::Twin));
+        controls.extend(twins(table, rung, malloc));
         if Some(*bytes) == smallest && is_deep(*in_flight) {
             let ns = DELAY_NS + bytes / 1024 * DELAY_NS_PER_KIB;
             let delayed = form_that_keeps_pages(table, rung, malloc).unwrap_or(rung);
@@ -66,6 +68,29 @@ pub fn cells(cells: &[Cell], malloc: Option<Malloc>) -> Vec<Cell> {
         }
     }
     controls
+}
+
+/// Makes a twin of the rung that most others of the table are compared with, and one of each other
+/// kind of server: of the best form of the standard server, else of the one that most are compared
+/// with among those whose payload is plain bytes, since text takes longer.
+fn twins(table: &[&Cell], rung: &Cell, malloc: Option<Malloc>) -> Vec<Cell> {
+    let kind = |cell: &Cell| (cell.rung.family(), cell.malloc(malloc));
+    let mut twins = vec![control(rung, Variant::Twin)];
+    for cell in table {
+        let alike = table.iter().filter(|other| kind(other) == kind(cell)).copied();
+        let mut alike: Vec<&Cell> = alike.collect();
+        if alike.len() < 2 || twins.iter().any(|twin| kind(twin) == kind(cell)) {
+            continue;
+        }
+        let best = form_that_keeps_pages(&alike, rung, malloc);
+        let is_plain = |cell: &&Cell| cell.rung.encoding().spec().payload == Payload::Bytes;
+        if alike.iter().any(is_plain) {
+            alike.retain(is_plain);
+        }
+        let usual = || most_compared_with(&alike).map(|(cell, _)| cell);
+        twins.extend(best.or_else(usual).map(|cell| control(cell, Variant::Twin)));
+    }
+    twins
 }
 
 fn control(cell: &Cell, variant: Variant) -> Cell {
@@ -116,10 +141,14 @@ mod tests {
             .collect();
         let expected = [
             "tokio/tonic/protobuf:prost 8 B 1x1 again",
+            "tokio/tonic:best/protobuf:prost_bytes 8 B 1x1 again",
             "tokio/tonic/protobuf:prost 8 B 1x1000 again",
+            "tokio/tonic:best/protobuf:prost_bytes 8 B 1x1000 again",
             "tokio/tonic:best/protobuf:prost_bytes 8 B 1x1000 +500 ns",
             "tokio/tonic/protobuf:prost 65536 B 8x1 again",
+            "tokio/axum/msgpack:serde 65536 B 8x1 again",
             "tokio/tonic/protobuf:prost 1048576 B 1x8 again",
+            "tokio/tonic:best/protobuf:prost_bytes 1048576 B 1x8 again",
         ];
         assert_eq!(controls, expected);
     }

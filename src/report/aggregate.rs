@@ -92,6 +92,8 @@ pub struct CellFigures {
 pub struct Ratio {
     pub ratio: Interval,
     pub verdict: Verdict,
+    /// Largest difference of the two rungs that is not shown.
+    pub floor: Floor,
 }
 
 pub fn discarded(trials: &[Trial]) -> (usize, usize) {
@@ -130,19 +132,18 @@ fn usual<'a, 'b>(cells: &'a [CellTrials<'b>]) -> Vec<&'a CellTrials<'b>> {
     cells.iter().filter(|cell| cell.first().variant == Variant::Usual).collect()
 }
 
-/// Returns true if every ratio is known to within the noise floor of its section or
-/// [`WIDTH_WANTED`], whichever is larger, and every known delay was found. Further blocks would add
-/// nothing.
+/// Returns true if every ratio is known to within its noise floor or [`WIDTH_WANTED`], whichever is
+/// larger, and every known delay was found. Further blocks would add nothing.
 pub fn is_resolved(trials: &[Trial]) -> bool {
-    let is_known = |ratio: &Ratio, section: &Section| {
+    let is_known = |ratio: &Ratio| {
         let width = ratio.ratio.half_width().map(|half| half / ratio.ratio.estimate);
-        width.is_some_and(|width| width <= section.noise.floor().share().max(WIDTH_WANTED))
+        width.is_some_and(|width| width <= ratio.floor.share().max(WIDTH_WANTED))
     };
     sections(trials).iter().all(|section| {
         let figures = section.rows.iter().filter_map(|row| row.result.as_ref().ok());
         let mut ratios = figures.flat_map(|f| [&f.to_parent, &f.to_reference]).flatten();
         let is_control_known = section.noise.control.as_ref().is_none_or(Control::is_decided);
-        is_control_known && ratios.all(|ratio| is_known(ratio, section))
+        is_control_known && ratios.all(is_known)
     })
 }
 
@@ -159,7 +160,7 @@ fn section(cells: &[CellTrials<'_>]) -> Section {
         .collect();
     let family = family(&usual);
     let noise = Noise::evaluate(cells, &family);
-    let ratios = ratios(&usual, &family, noise.floor());
+    let ratios = ratios(&usual, &family, &noise);
     let ceilings = ceilings(cells, &usual, &figures);
     let rates = rates(&usual, &figures);
     let stages = usual.iter().zip(figures).zip(ratios);
@@ -250,9 +251,12 @@ fn compared_with(trial: &Trial) -> [Option<&str>; 2] {
         .map(|other| other.map(String::as_str).filter(|other| *other != trial.rung))
 }
 
+fn by_rung<'a, 'b>(usual: &[&'a CellTrials<'b>]) -> BTreeMap<&'a str, &'a CellTrials<'b>> {
+    usual.iter().map(|cell| (cell.first().rung.as_str(), *cell)).collect()
+}
+
 fn family(usual: &[&CellTrials<'_>]) -> Family {
-    let by_rung: BTreeMap<&str, &CellTrials<'_>> =
-        usual.iter().map(|cell| (cell.first().rung.as_str(), *cell)).collect();
+    let by_rung = by_rung(usual);
     let ratio = |cell: &CellTrials<'_>, other: Option<&str>| -> Member {
         let other = other.and_then(|other| by_rung.get(other));
         let ratios = other.map_or_else(Vec::new, |other| cell.log_ratios(other));
@@ -263,15 +267,19 @@ fn family(usual: &[&CellTrials<'_>]) -> Family {
     Family::new(Bootstrap::default(), &usual.iter().flat_map(ratios).collect::<Vec<_>>())
 }
 
-fn ratios(usual: &[&CellTrials<'_>], family: &Family, floor: Floor) -> Vec<[Option<Ratio>; 2]> {
-    let ratio = |log: &Option<Interval>| {
-        log.map(|log| Ratio { ratio: log.exp(), verdict: Verdict::judge(&log, floor) })
+fn ratios(usual: &[&CellTrials<'_>], family: &Family, noise: &Noise) -> Vec<[Option<Ratio>; 2]> {
+    let by_rung = by_rung(usual);
+    let ratio = |cell: &CellTrials<'_>, other: Option<&str>, log: &Option<Interval>| {
+        let (other, log) = (by_rung.get(other?)?, (*log)?);
+        let floor = noise.floor_of([cell, other]);
+        Some(Ratio { ratio: log.exp(), verdict: Verdict::judge(&log, floor), floor })
     };
     let intervals = family.intervals();
     let both = |(cell, logs): (&&CellTrials<'_>, &[Option<Interval>])| {
-        let (to_parent, to_reference) = (ratio(&logs[0]), ratio(&logs[1]));
+        let [parent, reference] = compared_with(cell.first());
+        let to_parent = ratio(cell, parent, &logs[0]);
         let is_both = cell.first().parent == cell.first().reference;
-        [to_parent, if is_both { to_parent } else { to_reference }]
+        [to_parent, if is_both { to_parent } else { ratio(cell, reference, &logs[1]) }]
     };
     usual.iter().zip(intervals.chunks(2)).map(both).collect()
 }

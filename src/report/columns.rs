@@ -74,7 +74,11 @@ pub(super) const COLUMNS: &[Column] = &[
         &[
             Range("to_reference", |view| view.figures.to_reference.map(|to| to.ratio)),
             Value("reference_verdict", |view| verdict(view.figures.to_reference)),
-            Value("noise_floor", |view| view.section.noise.floor().share().to_string()),
+            Value("noise_floor", |view| {
+                let ratio = view.figures.to_reference.or(view.figures.to_parent);
+                let floor = ratio.map_or_else(|| view.section.noise.floor(), |ratio| ratio.floor);
+                floor.share().to_string()
+            }),
         ],
     ),
     rates(

@@ -24,8 +24,8 @@ use super::noise::Noise;
 /// Cells of one array under one load in one run.
 struct Section<'a> {
     cells: Vec<CellTrials<'a>>,
-    /// Difference that the run showed for one rung under two names.
-    floor: Floor,
+    /// Differences that the run showed for a rung under two names.
+    noise: Noise,
 }
 
 /// One rung under one load in both runs.
@@ -64,19 +64,19 @@ pub fn compare(old: &Run, new: &Run, threshold: Floor) -> Comparison {
 fn sections<'a>(run: &'a Run) -> BTreeMap<SectionKey<'a>, Section<'a>> {
     let section = |cells: Vec<CellTrials<'a>>| {
         let key = section_key(cells[0].first());
-        let floor = floor(&cells);
-        (key, Section { cells, floor })
+        let noise = noise(&cells);
+        (key, Section { cells, noise })
     };
     aggregate::cells_by_section(&run.trials).into_iter().map(section).collect()
 }
 
-fn floor(cells: &[CellTrials<'_>]) -> Floor {
+fn noise(cells: &[CellTrials<'_>]) -> Noise {
     let member = |cell: &CellTrials<'_>| {
         let logs = standard(cells, cell).map_or_else(Vec::new, |other| cell.log_ratios(other));
         vec![values(logs)]
     };
     let members: Vec<Member> = usual(cells).map(member).collect();
-    Noise::evaluate(cells, &Family::new(Bootstrap::default(), &members)).floor()
+    Noise::evaluate(cells, &Family::new(Bootstrap::default(), &members))
 }
 
 fn usual<'a, 'b>(cells: &'a [CellTrials<'b>]) -> impl Iterator<Item = &'a CellTrials<'b>> {
@@ -110,18 +110,22 @@ fn pairs<'a>(
 fn pairs_of_section<'a>(sections: &[Option<Section<'a>>; 2]) -> Vec<Pair<'a>> {
     let cells =
         |side: usize| sections[side].as_ref().map_or(&[][..], |section| section.cells.as_slice());
-    let floors = sections.iter().flatten().map(|section| section.floor);
-    let floor = floors.fold(Floor::default(), Floor::max);
     let all = || [0, 1].into_iter().flat_map(|side| usual(cells(side)).map(CellTrials::first));
     let rungs: BTreeSet<&str> = all().map(|trial| trial.rung.as_str()).collect();
     let pair = |rung: &str| {
         let of_side = |side: usize| cell::find(cells(side), rung, Variant::Usual);
         let standard = |side: usize| standard(cells(side), of_side(side)?).cloned();
+        let floor = |side: usize| {
+            let (noise, cell) = (&sections[side].as_ref()?.noise, of_side(side)?);
+            let other = standard(side);
+            Some(noise.floor_of([cell, other.as_ref().unwrap_or(cell)]))
+        };
+        let floors = [floor(0), floor(1)].into_iter().flatten();
         Pair {
             sides: [0, 1].map(|side| of_side(side).cloned().unwrap_or_default()),
             standards: standard(0).zip(standard(1)).map(|(old, new)| [old, new]),
             is_standard: false,
-            floor,
+            floor: floors.fold(Floor::default(), Floor::max),
         }
     };
     let mut pairs: Vec<Pair<'a>> = rungs.iter().map(|rung| pair(rung)).collect();

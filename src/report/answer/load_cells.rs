@@ -26,7 +26,7 @@ pub(in crate::report) struct LoadCells<'a> {
 /// Ratios of costs of one load. Their intervals hold together.
 pub(in crate::report) struct Ratios {
     logs: Vec<Option<Interval>>,
-    floor: Floor,
+    floors: Vec<Floor>,
 }
 
 impl<'a> LoadCells<'a> {
@@ -140,7 +140,11 @@ impl<'a> LoadCells<'a> {
         };
         let members: Vec<Member> = pairs.iter().map(member).collect();
         let family = Family::new(Bootstrap::default(), &members);
-        Ratios { logs: family.intervals(), floor: self.noise().floor() }
+        let floor = |(rung, other): &(&str, &str)| {
+            let pair = self.find(rung).zip(self.find(other));
+            pair.map_or_else(Floor::default, |(rung, other)| self.noise().floor_of([rung, other]))
+        };
+        Ratios { logs: family.intervals(), floors: pairs.iter().map(floor).collect() }
     }
 
     /// Returns the controls of the load, as the full tables have them.
@@ -185,7 +189,7 @@ impl Ratios {
     /// Returns the logarithm of a ratio with its interval, and the verdict on it.
     pub(in crate::report) fn log(&self, index: usize) -> Option<(Interval, Verdict)> {
         let log = self.logs[index]?;
-        Some((log, Verdict::judge(&log, self.floor)))
+        Some((log, Verdict::judge(&log, self.floors[index])))
     }
 
     pub(in crate::report) fn ratio(&self, index: usize) -> Option<Ratio> {
@@ -193,18 +197,27 @@ impl Ratios {
     }
 }
 
-/// Returns the shares by which a server differed from itself under the loads: `3 to 10 %, depending
-/// on the load`, or `up to 4 %`; `None` if no load tells it.
+/// Returns the shares by which servers differed from themselves under the loads: `3 to 10 %`, or
+/// `up to 4 %`; `None` if no load tells it.
 pub(in crate::report) fn noise_shares(loads: &[LoadCells<'_>]) -> Option<String> {
     let percents = || {
-        let shares = loads.iter().filter_map(|load| load.noise().share());
+        let shares = loads.iter().flat_map(|load| load.noise().shares());
         shares.map(|share| (share * 100.0).round() as u32)
     };
     let (low, high) = (percents().min()?, percents().max()?);
-    Some(match low == high {
-        true => format!("up to {high} %"),
-        false => format!("{low} to {high} %, depending on the load"),
-    })
+    Some(if low == high { format!("up to {high} %") } else { format!("{low} to {high} %") })
+}
+
+/// Says how much servers differed from themselves, and on what that depends.
+pub(in crate::report) fn noise_text(loads: &[LoadCells<'_>]) -> Option<String> {
+    let shares = noise_shares(loads)?;
+    let has_several = loads.iter().any(|load| load.noise().shares().count() > 1);
+    let by = match has_several {
+        _ if shares.starts_with("up to") => "",
+        true => ", depending on the load and the server",
+        false => ", depending on the load",
+    };
+    Some(shares + by)
 }
 
 /// Names the allocators of the servers under all loads.

@@ -156,7 +156,7 @@ fn duration(run: &Run) -> String {
 fn facts(run: &Run, loads: &[LoadCells<'_>]) -> Vec<String> {
     let host = &run.header.host;
     let noise = match load_cells::noise_shares(loads) {
-        Some(shares) => format!("noise {}", shares.trim_end_matches(", depending on the load")),
+        Some(shares) => format!("noise {shares}"),
         None => "noise unknown".to_owned(),
     };
     let launches = run.blocks();

@@ -179,7 +179,7 @@ fn limits(answer: &Answer<'_>) -> String {
 }
 
 fn confidence(answer: &Answer<'_>) -> String {
-    let twins = match load_cells::noise_shares(&answer.loads) {
+    let twins = match load_cells::noise_text(&answer.loads) {
         Some(shares) => format!("A server against itself differed by {shares}."),
         None => "This run does not tell how far a server differs from itself.".to_owned(),
     };

@@ -109,7 +109,7 @@ pub(super) fn render(loads: &[LoadCells<'_>]) -> Option<String> {
         return None;
     }
     let mut text = tables.iter().map(Standards::render).collect::<Vec<_>>().join("\n");
-    let noise = load_cells::noise_shares(loads)
+    let noise = load_cells::noise_text(loads)
         .map(|shares| format!(" A server against itself differed by {shares}."));
     let legend = format!(
         "Ratios of CPU per request, taken within launches, with intervals that hold together in \

@@ -24,7 +24,7 @@ fn a_row_has_its_cost_and_its_ratio_to_its_parent() {
     assert_eq!(root.result.as_ref().unwrap().to_parent, None);
     let figures = child.result.as_ref().unwrap();
     assert!((figures.cell.server_cpu_ns.unwrap().estimate - 15e6_f64.sqrt()).abs() < 1e-6);
-    let Ratio { ratio, verdict } = figures.to_parent.unwrap();
+    let Ratio { ratio, verdict, .. } = figures.to_parent.unwrap();
     assert!((ratio.estimate - 7.5_f64.sqrt()).abs() < 1e-9);
     assert_eq!((ratio.range, verdict), (None, Verdict::Unknown));
     assert!((figures.cell.rate_hz.estimate - 100_000.0).abs() < 1e-6);
