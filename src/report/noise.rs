@@ -1,8 +1,8 @@
 //! Controls of a section: the difference of rungs from themselves, and a known delay.
 //!
-//! How far a server differs from itself depends on its allocator (glibc may return pages after each
-//! batch) and its family, so a section may have a twin of each [`Kind`]. A ratio is judged by the
-//! twins of the kinds of its two rungs.
+//! The noise of a server depends on its allocator (glibc may return pages after each batch) and its
+//! family, so a section may have a twin of each [`Kind`]. A ratio is judged by the twins of the
+//! kinds of its two rungs.
 
 use crate::axis::{self, Malloc, Rung};
 use crate::record::Variant;
@@ -32,7 +32,7 @@ pub struct Twins {
     pub log_ratio: Interval,
 }
 
-/// What the noise of a server depends on.
+/// Properties of a server on which its noise depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
     /// `None` if the record does not tell it.

@@ -1,13 +1,14 @@
 //! Wait of a body that comes in pieces, while memory is short.
 //!
 //! The levels are those of the own protocols ([`Level`]). But a body waits instead of its
-//! connection, and over the budget the body that has the turn is refused, since its connection may
-//! have other calls.
+//! connection, and is refused instead of dropping its connection, which may have other calls.
 //!
 //! ```text
-//! over 75 %, and another connection has the turn ──▶ look again after RETRY_TIME
-//! over 100 %, or a wait as long as the longest pause of a body ──▶ refused
+//! over 75 %, and another connection has the turn; or over 100 % ──▶ look again after RETRY_TIME
+//! over 100 % for STARVED_TIME, or a wait as long as the longest pause of a body ──▶ refused
 //! ```
+//! Memory over the budget may be that of responses which are about to be sent, so a body waits for
+//! these first.
 //! A body that waits is not read, so its peer can send no more than buffers and windows take.
 
 use std::task::{Context, Poll, ready};
@@ -19,6 +20,9 @@ use crate::wire::{Level, Limit, Limits, Pool};
 /// Time between two looks for memory.
 const RETRY_TIME: Duration = Duration::from_millis(50);
 
+/// Longest wait over the budget.
+const STARVED_TIME: Duration = Duration::from_secs(3);
+
 /// Reason to refuse a body that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoMemory;
@@ -29,6 +33,8 @@ pub(super) struct MemoryWait(Option<Wait>);
 
 struct Wait {
     ends: Instant,
+    /// Begin of the time over the budget.
+    over_since: Option<Instant>,
     sleep: Task,
 }
 
@@ -63,18 +69,23 @@ impl MemoryWait {
         loop {
             pool.refresh();
             let now = worker.now();
-            if pool.level() < Level::Tight || pool.take_turn(now) {
+            let is_over_budget = pool.level() >= Level::Over;
+            let has_turn = pool.level() < Level::Tight || !is_over_budget && pool.take_turn(now);
+            if has_turn {
                 self.0 = None;
-                return Poll::Ready(check_budget(pool));
+                return Poll::Ready(Ok(()));
             }
             let begin = || {
                 pool.hit(Limit::MemoryWait);
-                Wait { ends: now + longest, sleep: Box::pin(worker.sleep_until(now + RETRY_TIME)) }
+                let sleep = Box::pin(worker.sleep_until(now + RETRY_TIME));
+                Wait { ends: now + longest, over_since: None, sleep }
             };
             let wait = self.0.get_or_insert_with(begin);
-            if wait.ends <= now {
+            wait.over_since = is_over_budget.then(|| wait.over_since.unwrap_or(now));
+            let is_starved = wait.over_since.is_some_and(|since| now - since >= STARVED_TIME);
+            if is_starved || wait.ends <= now {
                 self.0 = None;
-                pool.hit(Limit::Memory);
+                pool.hit(if is_starved { Limit::MemoryDrop } else { Limit::Memory });
                 return Poll::Ready(Err(NoMemory));
             }
             ready!(wait.sleep.as_mut().poll(cx));
@@ -97,15 +108,6 @@ pub(super) fn ended(pool: &Pool) {
     if pool.level() >= Level::Tight {
         pool.end_turn();
     }
-}
-
-fn check_budget(pool: &Pool) -> Result<(), NoMemory> {
-    if pool.level() < Level::Over {
-        return Ok(());
-    }
-    pool.hit(Limit::MemoryDrop);
-    pool.end_turn();
-    Err(NoMemory)
 }
 
 #[cfg(test)]
@@ -157,8 +159,12 @@ mod tests {
         assert_eq!(poll(&mut of_second, &second), Poll::Ready(Ok(())), "the turn is free");
 
         held.set(101 * MIB);
-        assert_eq!(poll(&mut of_second, &second), Poll::Ready(Err(NoMemory)), "over the budget");
+        let (patient, begun) = (Limits::default(), time.get());
+        let starved = of_second.poll_turn(&second, &patient, &worker, &mut cx);
+        assert_eq!(starved, Poll::Ready(Err(NoMemory)), "over the budget");
+        assert!((3000..=3005).contains(&(time.get() - begun).as_millis()), "for three seconds");
         held.set(0);
-        assert_eq!(poll(&mut of_second, &second), Poll::Ready(Ok(())));
+        let free = of_second.poll_turn(&second, &patient, &worker, &mut cx);
+        assert_eq!(free, Poll::Ready(Ok(())));
     }
 }

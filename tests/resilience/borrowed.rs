@@ -148,6 +148,17 @@ impl Window {
     }
 }
 
+/// Tests a server of each stack on each driver that runs here.
+fn each_server(flags: &[&str], test: impl Fn(Server, &str, &str)) {
+    for stack in STACKS {
+        for driver in DRIVERS {
+            if let Some(server) = Server::start(format!("{driver}/{stack}/reflect"), flags) {
+                test(server, driver, stack);
+            }
+        }
+    }
+}
+
 #[test]
 fn bodies_of_a_borrowed_stack_count_for_their_connections() {
     const BODY: usize = 3 * MIB;
@@ -178,63 +189,49 @@ fn bodies_of_a_borrowed_stack_count_for_their_connections() {
 fn bodies_that_begin_while_memory_is_free_and_grow_stay_within_the_budget() {
     const CONNECTIONS: usize = 20;
     const LEN: usize = 8 * MIB;
-    for stack in STACKS {
-        for driver in DRIVERS {
-            let rung = format!("{driver}/{stack}/reflect");
-            let Some(server) = Server::start(rung.clone(), &[]) else { continue };
-            let begin = |_| Client::begin(&server, stack, LEN);
-            let mut clients: Vec<Client> = (0..CONNECTIONS).map(begin).collect();
-            let patience = Duration::from_millis(500);
-            std::thread::scope(|scope| {
-                for client in &mut clients {
-                    scope.spawn(move || client.send(1, patience));
-                }
-            });
-            server.assert_within_budget();
-            drop(clients);
-            let report = server.stop();
-            let (waits, drops) = (count(&report, "memory_wait"), count(&report, "memory_drop"));
-            assert!(waits + drops > 0, "{rung}: {report:?}");
-            assert!(report.held_bytes_peak <= 2 * Server::BUDGET as u64, "{rung}: {report:?}");
-        }
-    }
+    each_server(&[], |server, _, stack| {
+        let begin = |_| Client::begin(&server, stack, LEN);
+        let mut clients: Vec<Client> = (0..CONNECTIONS).map(begin).collect();
+        let patience = Duration::from_millis(500);
+        std::thread::scope(|scope| {
+            for client in &mut clients {
+                scope.spawn(move || client.send(1, patience));
+            }
+        });
+        server.assert_within_budget();
+        drop(clients);
+        let (rung, report) = (server.rung.clone(), server.stop());
+        let (waits, drops) = (count(&report, "memory_wait"), count(&report, "memory_drop"));
+        assert!(waits + drops > 0, "{rung}: {report:?}");
+        assert!(report.held_bytes_peak <= 2 * Server::BUDGET as u64, "{rung}: {report:?}");
+    });
 }
 
 #[test]
 fn honest_bodies_of_a_borrowed_stack_wait_for_memory_and_are_all_answered() {
     const CONNECTIONS: usize = 26;
     const LEN: usize = 2 * MIB;
-    for stack in STACKS {
-        for driver in DRIVERS {
-            let rung = format!("{driver}/{stack}/reflect");
-            let Some(server) = Server::start(rung.clone(), &["--body-timeout", "20s"]) else {
-                continue;
+    each_server(&["--body-timeout", "20s"], |server, driver, stack| {
+        let all_begun = Arc::new(Barrier::new(CONNECTIONS));
+        let answered = std::thread::scope(|scope| {
+            let ask = |_| {
+                let (server, all_begun) = (&server, Arc::clone(&all_begun));
+                scope.spawn(move || {
+                    let mut client = Client::begin(server, stack, LEN);
+                    all_begun.wait();
+                    client.send(0, LONG) == Sent::All && client.answers(LEN)
+                })
             };
-            let all_begun = Arc::new(Barrier::new(CONNECTIONS));
-            let answered = std::thread::scope(|scope| {
-                let ask = |_| {
-                    let (server, all_begun) = (&server, Arc::clone(&all_begun));
-                    scope.spawn(move || {
-                        let mut client = Client::begin(server, stack, LEN);
-                        all_begun.wait();
-                        client.send(0, LONG) == Sent::All && client.answers(LEN)
-                    })
-                };
-                let asking: Vec<_> = (0..CONNECTIONS).map(ask).collect();
-                asking
-                    .into_iter()
-                    .map(|asked| asked.join().expect("it ends"))
-                    .filter(|it| *it)
-                    .count()
-            });
-            server.assert_within_budget();
-            let report = server.stop();
-            // There a connection holds up to 2 MiB of input beside its body.
-            let has_room = (driver, stack) != ("uring", "hyper");
-            let least = if has_room { CONNECTIONS } else { CONNECTIONS / 4 };
-            assert!(answered >= least, "{rung}: {answered} are answered, {report:?}");
-            let dropped = count(&report, "memory_drop");
-            assert!(!has_room || dropped == 0, "{rung}: {report:?}");
-        }
-    }
+            let asking: Vec<_> = (0..CONNECTIONS).map(ask).collect();
+            asking.into_iter().map(|asked| asked.join().expect("it ends")).filter(|it| *it).count()
+        });
+        server.assert_within_budget();
+        let (rung, report) = (server.rung.clone(), server.stop());
+        // There a connection holds up to 2 MiB of input beside its body.
+        let has_room = (driver, stack) != ("uring", "hyper");
+        let least = if has_room { CONNECTIONS } else { CONNECTIONS / 4 };
+        assert!(answered >= least, "{rung}: {answered} are answered, {report:?}");
+        let dropped = count(&report, "memory_drop");
+        assert!(!has_room || dropped == 0, "{rung}: {report:?}");
+    });
 }
