@@ -27,6 +27,13 @@ pub fn environment_bytes(seed: u64, round: u32, cell: usize) -> u32 {
     Pcg64::seed_from_u64(seed ^ launch.rotate_left(17)).random_range(0..ENVIRONMENT_BYTES_MAX)
 }
 
+/// Puts the servers of a launch into the order in which they start. If it were always the same, the
+/// ratio of two servers would contain what a later start costs (docs/TRIED.md).
+pub fn mix_starts<T>(servers: &mut [T], seed: u64, round: u32, cell: usize) {
+    let launch = (u64::from(round) << 32) | cell as u64;
+    servers.shuffle(&mut Pcg64::seed_from_u64(seed ^ launch.rotate_left(29)));
+}
+
 /// Draws the seed of the order in which a launch visits its servers.
 pub fn visits_seed(seed: u64, round: u32, cell: usize) -> u64 {
     seed ^ ((u64::from(round) << 32) | cell as u64).rotate_left(41)
@@ -43,6 +50,20 @@ mod tests {
             sorted.sort_unstable();
             assert_eq!(sorted, (0..20).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn every_server_starts_first_in_some_launches() {
+        let mut firsts = [0; 4];
+        for round in 0..400 {
+            let mut servers = [0, 1, 2, 3];
+            mix_starts(&mut servers, 1, round, 7);
+            firsts[servers[0]] += 1;
+            let mut again = [0, 1, 2, 3];
+            mix_starts(&mut again, 1, round, 7);
+            assert_eq!(servers, again, "a seed gives the same order");
+        }
+        assert!(firsts.iter().all(|count| (70..130).contains(count)), "{firsts:?}");
     }
 
     #[test]

@@ -221,8 +221,9 @@ impl<'a> Session<'a> {
         let round = place.round;
         let group = self.groups[index].clone();
         let number = |index: usize| plan.first_cell + index as u32;
-        let cells = self.new_cells(index, round);
+        let mut cells = self.new_cells(index, round);
         let Some(&(first, _)) = cells.first() else { return Ok(()) };
+        order::mix_starts(&mut cells, plan.seed, round, first);
         let others = cells.len() - 1;
         observer.launch_starts(Progress { place, next: &plan.cells[first], others });
         let mut results = Vec::new();
@@ -256,6 +257,7 @@ impl<'a> Session<'a> {
         if self.runner.is_stopped() {
             return Ok(());
         }
+        results.sort_by_key(|(index, ..)| *index);
         results.into_iter().try_for_each(|(index, place, result)| self.record(index, place, result))
     }
 
