@@ -34,7 +34,7 @@
 //!                       [array_codec bound cursor digits error json_binary json_binary_best
 //!                       json_binary_serde json_item json_library json_serde json_serde_value
 //!                       json_simd json_sonic msgpack msgpack_serde multi_index npy planted
-//!                       protobuf protobuf_prost protobuf_prost_bytes transpose]
+//!                       protobuf protobuf_prost protobuf_prost_bytes protobuf_wire transpose]
 //!     json/             lists of numbers as text
 //!                       [error f16 item read scan shape write]
 //!     simd/             kernels for AVX2 and AVX-512, each behind a proof token

@@ -7,8 +7,11 @@ use crate::array::Shape;
 /// Digits of the largest dimension that is read; 18 digits never overflow 64 bits.
 const DIGITS_MAX: usize = 18;
 
+/// Reads dimensions with a comma between them, and a space behind it if `SPACED`. Returns the text
+/// after them.
 #[inline]
-pub(super) fn dims(text: &[u8]) -> Option<(Shape, &[u8])> {
+pub(super) fn dims<const SPACED: bool>(text: &[u8]) -> Option<(Shape, &[u8])> {
+    let separator: &[u8] = if SPACED { b", " } else { b"," };
     let mut shape = Shape::default();
     if !text.first().is_some_and(u8::is_ascii_digit) {
         return Some((shape, text));
@@ -17,7 +20,7 @@ pub(super) fn dims(text: &[u8]) -> Option<(Shape, &[u8])> {
     loop {
         let (dim, after) = leading(rest)?;
         shape.push(dim).ok()?;
-        match after.strip_prefix(b", ") {
+        match after.strip_prefix(separator) {
             Some(more) => rest = more,
             None => return Some((shape, after)),
         }
@@ -157,14 +160,15 @@ mod tests {
     #[test]
     fn lists_end_where_no_number_follows() {
         let shape = |dims| Shape::new(dims).unwrap();
-        assert_eq!(dims(b"]}"), Some((shape(&[]), &b"]}"[..])));
-        assert_eq!(dims(b"12, 0, 3]"), Some((shape(&[12, 0, 3]), &b"]"[..])));
-        assert_eq!(dims(b"12,)"), Some((shape(&[12]), &b",)"[..])));
-        assert_eq!(dims(b"12"), Some((shape(&[12]), &b""[..])));
+        assert_eq!(dims::<true>(b"]}"), Some((shape(&[]), &b"]}"[..])));
+        assert_eq!(dims::<true>(b"12, 0, 3]"), Some((shape(&[12, 0, 3]), &b"]"[..])));
+        assert_eq!(dims::<true>(b"12,)"), Some((shape(&[12]), &b",)"[..])));
+        assert_eq!(dims::<true>(b"12"), Some((shape(&[12]), &b""[..])));
+        assert_eq!(dims::<false>(b"12,3"), Some((shape(&[12, 3]), &b""[..])));
         for other in [&b"1, ]"[..], b"01", b"1, 02"] {
-            assert_eq!(dims(other), None);
+            assert_eq!(dims::<true>(other), None);
         }
         let many = "1, ".repeat(crate::array::RANK_MAX + 1);
-        assert_eq!(dims(many.as_bytes()), None);
+        assert_eq!(dims::<true>(many.as_bytes()), None);
     }
 }

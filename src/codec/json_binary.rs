@@ -6,7 +6,7 @@
 //! skipped. The output equals Python's `json.dumps`. An echo encodes each block of the array while
 //! the block is in the cache.
 
-use crate::array::{ArrayError, ArrayView, DType, Shape};
+use crate::array::{ArrayView, DType, Shape};
 use crate::axis::Codec;
 
 use super::array_codec::{ArrayCodec, Encoded};
@@ -14,7 +14,7 @@ use super::cursor::Cursor;
 use super::digits;
 use super::error::{CodecError, Result};
 use super::json::scan::{self, Members, Text};
-use super::json::{read_dtype, set};
+use super::json::{read_dims, read_dtype, set};
 use super::simd::{Isa, base64};
 
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,7 @@ fn plain_tail(text: &[u8]) -> Option<(DType, Shape)> {
     let rest = text.strip_prefix(BEFORE_DTYPE)?;
     let (name, rest) = rest.split_at_checked(if rest.get(3)? == &b'"' { 3 } else { 4 })?;
     let dtype = DType::from_bytes(name)?;
-    let (shape, rest) = digits::dims(rest.strip_prefix(BEFORE_SHAPE)?)?;
+    let (shape, rest) = digits::dims::<true>(rest.strip_prefix(BEFORE_SHAPE)?)?;
     (rest == b"]}").then_some((dtype, shape))
 }
 
@@ -127,7 +127,7 @@ impl Fields {
         } else if name.is("dtype") {
             set(NAME, &mut self.dtype, "dtype", read_dtype(NAME, cursor)?)
         } else if name.is("shape") {
-            set(NAME, &mut self.shape, "shape", read_shape(cursor)?)
+            set(NAME, &mut self.shape, "shape", read_dims(NAME, "shape", cursor)?)
         } else if name.is("data") {
             let what = "not allowed together with buffer: expected either data or buffer";
             Err(CodecError::field(NAME, "data", what))
@@ -246,35 +246,6 @@ fn put_tail(array: &ArrayView<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(itoa::Buffer::new().format(dim).as_bytes());
     }
     out.extend_from_slice(b"]}");
-}
-
-fn read_shape(cursor: &mut Cursor<'_>) -> Result<Shape> {
-    const LIST: &str = "expected a list of integers";
-    let mut shape = Shape::default();
-    if !cursor.accept(b'[') {
-        return Err(CodecError::field(NAME, "shape", LIST));
-    }
-    if cursor.accept(b']') {
-        return Ok(shape);
-    }
-    loop {
-        shape.push(read_dim(cursor)?).map_err(CodecError::array(NAME))?;
-        if cursor.accept(b']') {
-            return Ok(shape);
-        }
-        cursor.expect(b',', "expected a comma or the end of the shape")?;
-    }
-}
-
-fn read_dim(cursor: &mut Cursor<'_>) -> Result<u64> {
-    cursor.skip_space();
-    let at = cursor.offset();
-    let len = cursor.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let text = cursor.take(len as u64)?;
-    if text.is_empty() || (text.len() > 1 && text[0] == b'0') {
-        return Err(cursor.fail_at(at, "expected an integer that is not negative"));
-    }
-    digits::value(text).ok_or_else(|| CodecError::array(NAME)(ArrayError::Overflow))
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub mod planted;
 pub mod protobuf;
 pub mod protobuf_prost;
 pub mod protobuf_prost_bytes;
+mod protobuf_wire;
 mod simd;
 #[cfg(test)]
 mod tests;

@@ -165,7 +165,7 @@ impl Header {
         let rest = rest.get(..end.checked_sub(before.len())?)?;
         let (name, rest) = rest.split_at_checked(if rest.get(3)? == &b'\'' { 3 } else { 4 })?;
         let dtype = DType::from_bytes(name)?;
-        let (shape, rest) = digits::dims(rest.strip_prefix(BEFORE_SHAPE)?)?;
+        let (shape, rest) = digits::dims::<true>(rest.strip_prefix(BEFORE_SHAPE)?)?;
         let rest =
             rest.strip_prefix(if shape.dims().len() == 1 { &b",), }"[..] } else { b"), }" })?;
         let (b'\n', blanks) = rest.split_last()? else { return None };

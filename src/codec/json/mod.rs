@@ -20,11 +20,12 @@
 //! would become `[]`. Grammar: RFC 8259 without a byte order mark, plus the three words above.
 //! Unknown members are skipped; a repeated name is refused.
 
-use crate::array::{ArrayView, DType, Kind};
+use crate::array::{ArrayError, ArrayView, DType, Kind, Shape};
 use crate::axis::{Codec, Encoding};
 
 use super::array_codec::{ArrayCodec, Encoded};
 use super::cursor::Cursor;
+use super::digits;
 use super::error::{CodecError, Result};
 use super::simd::Isa;
 
@@ -152,6 +153,39 @@ pub(super) fn read_dtype(encoding: &'static str, cursor: &mut Cursor<'_>) -> Res
     let name = text.unescape(&mut room).unwrap_or(text.raw());
     let name = str::from_utf8(name).expect("the text has been checked");
     DType::parse(name).map_err(CodecError::array(encoding))
+}
+
+/// Reads a list of dimensions, or of other integers that are not negative.
+pub(super) fn read_dims(
+    encoding: &'static str,
+    field: &'static str,
+    cursor: &mut Cursor<'_>,
+) -> Result<Shape> {
+    let mut shape = Shape::default();
+    if !cursor.accept(b'[') {
+        return Err(CodecError::field(encoding, field, "expected a list of integers"));
+    }
+    if cursor.accept(b']') {
+        return Ok(shape);
+    }
+    loop {
+        shape.push(read_dim(encoding, cursor)?).map_err(CodecError::array(encoding))?;
+        if cursor.accept(b']') {
+            return Ok(shape);
+        }
+        cursor.expect(b',', "expected a comma or the end of the list")?;
+    }
+}
+
+fn read_dim(encoding: &'static str, cursor: &mut Cursor<'_>) -> Result<u64> {
+    cursor.skip_space();
+    let at = cursor.offset();
+    let len = cursor.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let text = cursor.take(len as u64)?;
+    if text.is_empty() || (text.len() > 1 && text[0] == b'0') {
+        return Err(cursor.fail_at(at, "expected an integer that is not negative"));
+    }
+    digits::value(text).ok_or_else(|| CodecError::array(encoding)(ArrayError::Overflow))
 }
 
 #[cfg(test)]
