@@ -31,10 +31,12 @@
 //! axis/                 enums of the axes with one table each; the only room that spells a name
 //!                       [driver encoding external layer malloc name protocol rung transport]
 //! codec/                one implementation of an encoding per file
-//!                       [array_codec bound cursor digits error json_binary json_binary_best
-//!                       json_binary_serde json_item json_library json_serde json_serde_value
-//!                       json_simd json_sonic msgpack msgpack_serde multi_index npy planted
-//!                       protobuf protobuf_prost protobuf_prost_bytes protobuf_wire transpose]
+//!                       [array_codec bound cbor cbor_ciborium cbor_minicbor cursor digits error
+//!                       json_binary json_binary_best json_binary_serde json_item json_library
+//!                       json_serde json_serde_value json_simd json_sonic msgpack msgpack_serde
+//!                       multi_index npy planted protobuf protobuf_packed
+//!                       protobuf_packed_prost protobuf_prost protobuf_prost_bytes protobuf_wire
+//!                       safetensors safetensors_crate transpose]
 //!     json/             lists of numbers as text
 //!                       [error f16 item read scan shape write]
 //!     simd/             kernels for AVX2 and AVX-512, each behind a proof token
@@ -104,7 +106,7 @@
 //!                       [axum drain echo frames grpc h2_crate hyper hyper_h2 input memory
 //!                       message standalone tuning watch]
 //!     tonic/            tonic, with its health
-//!                       [codec health]
+//!                       [codec health packed]
 //! ladder/               the rungs and their parents, and nothing that runs
 //!                       [select table tree]
 //! external/             manifests and environments of servers that are not part of this crate
@@ -175,6 +177,9 @@ pub mod generated;
 #[rustfmt::skip]
 #[path = "../proto/generated_bytes.rs"]
 pub mod generated_bytes;
+#[rustfmt::skip]
+#[path = "../proto/generated_packed.rs"]
+pub mod generated_packed;
 pub mod ladder;
 pub mod load;
 pub mod probe;

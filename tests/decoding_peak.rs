@@ -5,6 +5,7 @@ use allocation_counter::measure;
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::axis::Encoding;
 use ndecho::codec;
+use ndecho::codec::protobuf_packed::ProtobufPacked;
 use ndecho::service::codecs::CodecSet;
 use ndecho::service::echo::EchoService;
 use ndecho::wire::{Limits, Pool};
@@ -34,6 +35,22 @@ fn transposed_npy() -> Vec<u8> {
     [&body[..place], b"True ", &body[place + 5..]].concat()
 }
 
+/// Returns an array of two columns, one after the other.
+fn columns_first() -> Vec<u8> {
+    let head = b"\xd9\x04\x10\x82\x82\x1a";
+    let (rows, bytes) = ((ELEMENTS as u32 / 2).to_be_bytes(), (ELEMENTS as u32 * 8).to_be_bytes());
+    let items = vec![0; ELEMENTS as usize * 8];
+    [&head[..], &rows, b"\x02\xd8\x56\x5a", &bytes, &items].concat()
+}
+
+/// Returns the shortest message of protobuf for an array of 8-byte integers: a byte for each.
+fn short_packed() -> Vec<u8> {
+    let dtype = DType::parse("<i8").expect("on the list");
+    let ones = 1u64.to_le_bytes().repeat(ELEMENTS as usize);
+    let array = NdArray::new(dtype, Shape::new(&[ELEMENTS]).expect("one dimension"), ones);
+    codec::message(&ProtobufPacked, &array.expect("as long as its shape").view()).expect("carried")
+}
+
 /// Returns the most memory of an echo in hundredths of its body, with the body.
 fn peak_percent(encoding: Encoding, body: &[u8]) -> u64 {
     let service = EchoService::new(CodecSet::own(), Limits::default(), Pool::default());
@@ -49,9 +66,14 @@ fn a_message_at_its_peak_takes_a_known_multiple_of_its_body() {
     let cases = [
         ("reflect", Encoding::Reflect, body(Encoding::Reflect), 101),
         ("protobuf", Encoding::Protobuf, body(Encoding::Protobuf), 101),
+        ("protobuf_packed", Encoding::ProtobufPacked, body(Encoding::ProtobufPacked), 101),
+        ("protobuf_packed, ones as i8", Encoding::ProtobufPacked, short_packed(), 1010),
         ("msgpack", Encoding::Msgpack, body(Encoding::Msgpack), 101),
         ("npy", Encoding::Npy, body(Encoding::Npy), 101),
         ("npy, Fortran order", Encoding::Npy, transposed_npy(), 305),
+        ("cbor", Encoding::Cbor, body(Encoding::Cbor), 101),
+        ("cbor, columns first", Encoding::Cbor, columns_first(), 305),
+        ("safetensors", Encoding::Safetensors, body(Encoding::Safetensors), 101),
         ("json_binary", Encoding::JsonBinary, body(Encoding::JsonBinary), 280),
         ("json, random doubles", Encoding::Json, body(Encoding::Json), 360),
         ("json, ones as f8", Encoding::Json, short_json(), 1450),

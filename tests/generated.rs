@@ -1,22 +1,24 @@
-//! `proto/generated.rs` and `proto/generated_bytes.rs` equal the output of the compiler for
-//! `proto/ndecho.proto`, byte for byte.
+//! The generated files in `proto` equal the output of the compiler for their sources, byte for
+//! byte.
 //!
 //! The compiler is protox, which is pure Rust, so this test does not need protoc. After a change of
-//! the proto file, run `cargo test --test generated -- --ignored rewrite`.
+//! a proto file, run `cargo test --test generated -- --ignored rewrite`.
 
 use std::path::{Path, PathBuf};
 
 use tonic_prost_build::Builder;
 
-/// File of generated code: its name, the first sentence of its doc, and its options.
+/// File of generated code: its source, its name, the first sentence of its doc, and its options.
 struct Generated {
+    source: &'static str,
     file: &'static str,
     summary: &'static str,
     options: fn(Builder) -> Builder,
 }
 
-const FILES: [Generated; 2] = [
+const FILES: [Generated; 3] = [
     Generated {
+        source: "ndecho.proto",
         file: "generated.rs",
         summary: "\
 //! `NDArray` and `Calculator` as prost and tonic generate them, with the defaults of prost
@@ -25,6 +27,7 @@ const FILES: [Generated; 2] = [
         options: |builder| builder,
     },
     Generated {
+        source: "ndecho.proto",
         file: "generated_bytes.rs",
         summary: "\
 //! `NDArray` and `Calculator` as prost and tonic generate them with `.bytes(\".\")` (`buffer` is a
@@ -32,11 +35,19 @@ const FILES: [Generated; 2] = [
 ",
         options: |builder| builder.bytes("."),
     },
+    Generated {
+        source: "packed.proto",
+        file: "generated_packed.rs",
+        summary: "\
+//! `PackedArray` as prost generates it.
+",
+        options: |builder| builder,
+    },
 ];
 
 const HEAD: &str = "\
 //!
-//! @generated from `proto/ndecho.proto`. `tests/generated.rs` compares and rewrites this file.
+//! @generated from `proto/SOURCE`. `tests/generated.rs` compares and rewrites this file.
 #![allow(clippy::all, missing_docs, reason = \"generated code keeps its generator's habits\")]
 
 ";
@@ -47,14 +58,16 @@ fn proto() -> PathBuf {
 
 fn remake(generated: &Generated) -> String {
     let proto = proto();
-    let files = protox::compile([proto.join("ndecho.proto")], [proto]).expect("the proto compiles");
+    let source = proto.join(generated.source);
+    let files = protox::compile([source], [proto]).expect("the proto compiles");
     let out = tempfile::tempdir().expect("a temporary directory");
     (generated.options)(tonic_prost_build::configure())
         .out_dir(out.path())
         .emit_rerun_if_changed(false)
         .compile_fds(files)
         .expect("code generation");
-    [generated.summary, HEAD, &only_file(out.path())].concat()
+    let head = HEAD.replace("SOURCE", generated.source);
+    [generated.summary, &head, &only_file(out.path())].concat()
 }
 
 fn only_file(folder: &Path) -> String {
@@ -77,7 +90,7 @@ fn committed_code_is_what_the_proto_gives() {
 }
 
 #[test]
-#[ignore = "writes proto/generated.rs and proto/generated_bytes.rs"]
+#[ignore = "writes the generated files in proto"]
 fn rewrite() {
     for generated in FILES {
         let text = remake(&generated);

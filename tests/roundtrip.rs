@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::axis::{Driver, Encoding, Family, Protocol};
+use ndecho::codec;
 use ndecho::service::codecs::CodecSet;
 use ndecho::wire::Limits;
 
@@ -31,13 +32,16 @@ fn arrays() -> Vec<NdArray> {
     doubles.into_iter().chain(odd).collect()
 }
 
+/// Encodes `array` with the codec that serves `encoding`; `None` if it cannot carry the array.
+fn carried(codecs: &CodecSet, encoding: Encoding, array: &NdArray) -> Option<Vec<u8>> {
+    let codec = codecs.get(encoding).or(codecs.get(Encoding::Npy)).expect("npy is always there");
+    codec.check(&array.view()).is_ok().then(|| message(codecs, encoding, array))
+}
+
 /// Encodes `array` with the codec that serves `encoding`.
 fn message(codecs: &CodecSet, encoding: Encoding, array: &NdArray) -> Vec<u8> {
     let codec = codecs.get(encoding).or(codecs.get(Encoding::Npy)).expect("npy is always there");
-    let (view, mut out) = (array.view(), Vec::new());
-    let encoded = codec.encode(&view, &mut out).expect("every codec carries these");
-    let (head, tail) = out.split_at(encoded.head_len);
-    [head, encoded.payload, tail].concat()
+    codec::message(codec, &array.view()).expect("the codec carries it")
 }
 
 /// Connection to a stack of any family.
@@ -103,8 +107,10 @@ fn stack_gives_back(driver: Driver, protocol: Protocol, codecs: CodecSet) {
     let Some(server) = server::start(driver, protocol, codecs, Limits::default()) else { return };
     let mut peer = Peer::connect(protocol.family(), server.address());
     for encoding in Encoding::ALL {
+        let mut echoes = 0;
         for array in arrays() {
-            let sent = message(&codecs, encoding, &array);
+            let Some(sent) = carried(&codecs, encoding, &array) else { continue };
+            echoes += 1;
             let got = peer.echo(encoding, &sent);
             assert!(
                 got == sent,
@@ -115,6 +121,7 @@ fn stack_gives_back(driver: Driver, protocol: Protocol, codecs: CodecSet) {
                 sent.len()
             );
         }
+        assert!(echoes >= 7, "{encoding}: only big-endian numbers may be left out");
     }
     let sent = b"\x85\xa2nd\xc3\xa4type\xa3|u1\xa4kind\xc4\0\xa5shape\x91\x02\xa4data\xc4\x02ab";
     let got = peer.echo(Encoding::Msgpack, sent);

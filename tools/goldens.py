@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes tests/data/*.jsonl: arrays in the encodings of NumPy, msgpack_numpy, protobuf and json.
+"""Makes tests/data/*.jsonl: arrays in the encodings of NumPy, msgpack_numpy, protobuf, json, cbor2 and safetensors.
 
     python3 -m venv DIR && DIR/bin/pip install -r tools/requirements-goldens.txt
     DIR/bin/python tools/goldens.py
@@ -16,9 +16,11 @@ import json
 import pathlib
 import warnings
 
+import cbor2
 import msgpack
 import msgpack_numpy
 import numpy as np
+import safetensors.numpy
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data"
@@ -177,6 +179,48 @@ def protobuf_lines():
     yield line(array := np.empty((0, 2**56), "|b1"), body=current(dtype="|b1", shape=array.shape).SerializeToString().hex())
 
 
+LISTS = {"doubles": "double", "floats": "float", "int32s": "int32", "int64s": "int64"}
+LISTS |= {"uint32s": "uint32", "uint64s": "uint64", "bools": "bool"}
+
+
+def packed_class(packed):
+    """PackedArray of proto/packed.proto, with packed or unpacked lists."""
+    name = "PackedArray" if packed else "UnpackedArray"
+    file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", syntax="proto3", package="" if packed else "unpacked")
+    field = descriptor_pb2.FieldDescriptorProto
+    message = file.message_type.add(name=name)
+    message.field.add(name="dtype", number=1, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
+    message.field.add(name="shape", number=2, type=field.TYPE_UINT64, label=field.LABEL_REPEATED)
+    message.oneof_decl.add(name="items")
+    prefix = f".{file.package}." if file.package else "."
+    for number, (item, scalar) in enumerate(LISTS.items(), 3):
+        kind = file.message_type.add(name=f"List{number}")
+        kind.field.add(name="values", number=1, type=getattr(field, f"TYPE_{scalar.upper()}"), label=field.LABEL_REPEATED)
+        kind.field[0].options.packed = packed
+        message.field.add(name=item, number=number, type=field.TYPE_MESSAGE, label=field.LABEL_OPTIONAL,
+                          type_name=f"{prefix}List{number}", oneof_index=0)
+    descriptor_pool.Default().Add(file)
+    full = f"{file.package}.{name}" if file.package else name
+    return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(full))
+
+
+def protobuf_packed_lines():
+    current, unpacked = packed_class(True), packed_class(False)
+    small = {"i": "int32s", "u": "uint32s"}
+    for array in arrays():
+        if array.dtype.kind == "c" or array.dtype.str[1:] == "f2":
+            continue
+        item = {"f8": "doubles", "f4": "floats", "i8": "int64s", "u8": "uint64s", "b1": "bools"}.get(array.dtype.str[1:])
+        item = item or small[array.dtype.kind]
+        for cls, options in [(current, {}), (unpacked, {"decode_only": True})]:
+            if options and array.shape != (2, 3):
+                continue
+            message = cls(dtype=array.dtype.str, shape=array.shape)
+            getattr(message, item).SetInParent()
+            getattr(message, item).values.extend(array.reshape(-1).tolist())
+            yield line(array, body=message.SerializeToString(deterministic=True).hex(), **options)
+
+
 def json_lines():
     for array in arrays():
         if array.dtype.kind == "c":
@@ -232,9 +276,42 @@ def json_binary_lines():
         yield line(array, text=text, decode_only=True)
 
 
+def cbor_tag(dtype):
+    """The tag of RFC 8746: bits 010, float, signed, little-endian, and two for the size."""
+    is_float = dtype.kind == "f"
+    size = {1: 0, 2: 1, 4: 2, 8: 3}[dtype.itemsize] - is_float
+    return 64 | is_float << 4 | (dtype.kind == "i") << 3 | (dtype.str[0] == "<") << 2 | size
+
+
+def cbor_lines():
+    for array in arrays():
+        if array.dtype.kind in "bc":
+            continue
+        typed = cbor2.CBORTag(cbor_tag(array.dtype), array.tobytes())
+        whole = cbor2.CBORTag(40, [list(array.shape), typed])
+        yield line(array, body=cbor2.dumps(typed if array.ndim == 1 else whole).hex())
+        if array.ndim == 1:
+            yield line(array, body=cbor2.dumps(whole).hex(), decode_only=True)
+        if array.shape == (2, 3):
+            typed = cbor2.CBORTag(cbor_tag(array.dtype), array.tobytes(order="F"))
+            columns = cbor2.CBORTag(1040, [list(array.shape), typed])
+            yield line(array, body=cbor2.dumps(columns).hex(), decode_only=True)
+            yield line(array, body=cbor2.dumps(cbor2.CBORTag(55799, whole)).hex(), decode_only=True)
+
+
+def safetensors_lines():
+    for array in arrays():
+        if array.dtype.str[0] == ">" or array.dtype == np.complex128:
+            continue
+        yield line(array, body=safetensors.numpy.save({"array": array}).hex())
+        if array.shape == (2, 3):
+            body = safetensors.numpy.save({"array": array}, metadata={"id": "\u00e9\""})
+            yield line(array, body=body.hex(), decode_only=True)
+
+
 def main():
     DATA.mkdir(exist_ok=True)
-    for lines in [npy_lines, msgpack_lines, protobuf_lines, json_lines, json_binary_lines]:
+    for lines in [npy_lines, msgpack_lines, protobuf_lines, protobuf_packed_lines, json_lines, json_binary_lines, cbor_lines, safetensors_lines]:
         path = DATA / (lines.__name__.removesuffix("_lines") + ".jsonl")
         path.write_text("".join(json.dumps(entry) + "\n" for entry in lines()))
     (DATA / "dtypes.json").write_text(json.dumps(dtypes(), indent=0, sort_keys=True) + "\n")

@@ -24,6 +24,8 @@ pub enum Payload {
     Base64,
     /// Each item as a decimal number.
     Numbers,
+    /// Each item as a number of protobuf: a varint, or the bytes of a float.
+    Packed,
 }
 
 axis! {
@@ -78,6 +80,30 @@ axis! {
         path: "/echo_npy",
         grpc_content_type: "application/grpc+npy",
         payload: Payload::Bytes,
+    }
+    Cbor {
+        name: "cbor",
+        about: "a typed array of RFC 8746",
+        content_type: "application/cbor",
+        path: "/echo_cbor",
+        grpc_content_type: "application/grpc+cbor",
+        payload: Payload::Bytes,
+    }
+    Safetensors {
+        name: "safetensors",
+        about: "a safetensors file with one tensor",
+        content_type: "application/x-safetensors",
+        path: "/echo_safetensors",
+        grpc_content_type: "application/grpc+safetensors",
+        payload: Payload::Bytes,
+    }
+    ProtobufPacked {
+        name: "protobuf_packed",
+        about: "PackedArray of proto/packed.proto, a list of numbers",
+        content_type: "application/x-protobuf",
+        path: "/echo_protobuf_packed",
+        grpc_content_type: "application/grpc+packed",
+        payload: Payload::Packed,
     }
 }
 
@@ -155,6 +181,38 @@ axis! {
         crates: &["rmp-serde"],
     }
     Npy { name: "npy", encoding: Encoding::Npy, form: "", crates: &[] }
+    Cbor { name: "cbor", encoding: Encoding::Cbor, form: "", crates: &[] }
+    CborCiborium {
+        name: "cbor:ciborium",
+        encoding: Encoding::Cbor,
+        form: "by ciborium as a tree",
+        crates: &["ciborium"],
+    }
+    CborMinicbor {
+        name: "cbor:minicbor",
+        encoding: Encoding::Cbor,
+        form: "by minicbor",
+        crates: &["minicbor"],
+    }
+    Safetensors { name: "safetensors", encoding: Encoding::Safetensors, form: "", crates: &[] }
+    SafetensorsCrate {
+        name: "safetensors:crate",
+        encoding: Encoding::Safetensors,
+        form: "by the safetensors crate",
+        crates: &["safetensors"],
+    }
+    ProtobufPacked {
+        name: "protobuf_packed",
+        encoding: Encoding::ProtobufPacked,
+        form: "",
+        crates: &[],
+    }
+    ProtobufPackedProst {
+        name: "protobuf_packed:prost",
+        encoding: Encoding::ProtobufPacked,
+        form: "by prost",
+        crates: &["prost"],
+    }
 }
 
 impl Encoding {

@@ -45,7 +45,8 @@ struct LoadFlags {
     #[arg(required_unless_present = "spec")]
     url: Option<ServerUrl>,
 
-    /// Encoding of the array: reflect, protobuf, json, json_binary, msgpack, npy
+    /// Encoding of the array: reflect, protobuf, json, json_binary, msgpack, npy, cbor,
+    /// safetensors, protobuf_packed
     #[arg(long, value_name = "NAME", value_parser = encoding, default_value = "protobuf")]
     codec: Encoding,
 

@@ -25,6 +25,7 @@ pub fn message_bytes_max(encoding: Encoding, dtype: DType, shape: &Shape) -> u64
     let body = match encoding.spec().payload {
         Payload::Bytes => bytes,
         Payload::Base64 => bytes.div_ceil(3).saturating_mul(4),
+        Payload::Packed => items.saturating_mul(packed_bytes_max(dtype)),
         Payload::Numbers => {
             let of_items = items.saturating_mul(number_bytes_max(dtype) + SEPARATOR_BYTES);
             let of_lists = lists(shape).saturating_mul(BRACKETS_BYTES + SEPARATOR_BYTES);
@@ -49,6 +50,19 @@ fn number_bytes_max(dtype: DType) -> u64 {
         (Kind::Float, _) => FLOAT_BYTES_MAX,
         // JSON refuses complex numbers; as a pair they would have this length.
         (Kind::Complex, _) => 2 * (FLOAT_BYTES_MAX + SEPARATOR_BYTES),
+    }
+}
+
+/// Returns the bytes of the longest item in protobuf: a negative number has all 64 bits.
+fn packed_bytes_max(dtype: DType) -> u64 {
+    match (dtype.kind(), dtype.item_size()) {
+        (Kind::Bool, _) => 1,
+        (Kind::Int, _) => 10,
+        (Kind::Uint, 1) => 2,
+        (Kind::Uint, 2) => 3,
+        (Kind::Uint, 4) => 5,
+        (Kind::Uint, _) => 10,
+        (Kind::Float | Kind::Complex, size) => size as u64,
     }
 }
 

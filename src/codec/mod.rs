@@ -6,6 +6,9 @@ use crate::axis::Codec;
 
 mod array_codec;
 pub mod bound;
+pub mod cbor;
+pub mod cbor_ciborium;
+pub mod cbor_minicbor;
 mod cursor;
 mod digits;
 mod error;
@@ -25,9 +28,13 @@ mod multi_index;
 pub mod npy;
 pub mod planted;
 pub mod protobuf;
+pub mod protobuf_packed;
+pub mod protobuf_packed_prost;
 pub mod protobuf_prost;
 pub mod protobuf_prost_bytes;
 mod protobuf_wire;
+pub mod safetensors;
+pub mod safetensors_crate;
 mod simd;
 #[cfg(test)]
 mod tests;
@@ -55,6 +62,13 @@ pub fn implementation(codec: Codec) -> Option<&'static dyn ArrayCodec> {
         Codec::Msgpack => Some(&msgpack::Msgpack),
         Codec::MsgpackSerde => Some(&msgpack_serde::MsgpackSerde),
         Codec::Npy => Some(&npy::Npy),
+        Codec::Cbor => Some(&cbor::Cbor),
+        Codec::CborCiborium => Some(&cbor_ciborium::CborCiborium),
+        Codec::CborMinicbor => Some(&cbor_minicbor::CborMinicbor),
+        Codec::Safetensors => Some(&safetensors::Safetensors),
+        Codec::SafetensorsCrate => Some(&safetensors_crate::SafetensorsCrate),
+        Codec::ProtobufPacked => Some(&protobuf_packed::ProtobufPacked),
+        Codec::ProtobufPackedProst => Some(&protobuf_packed_prost::ProtobufPackedProst),
     }
 }
 

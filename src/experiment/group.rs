@@ -116,7 +116,7 @@ fn common(plan: &Plan, cells: &[usize]) -> usize {
 pub(super) fn memory_bytes(cell: &Cell) -> u64 {
     let text_factor = match cell.rung.encoding().spec().payload {
         Payload::Bytes => 1,
-        Payload::Base64 => 2,
+        Payload::Base64 | Payload::Packed => 2,
         Payload::Numbers => 3,
     };
     let message = cell.array.bytes.saturating_mul(text_factor);

@@ -65,7 +65,7 @@ fn dims(random: &mut Pcg64) -> Vec<u64> {
     (0..rank).map(|_| dim()).collect()
 }
 
-/// Returns `None` for a JSON list of complex numbers, or with a 0 before its last dimension.
+/// Returns `None` for an array that the encoding cannot carry, as complex numbers in a list.
 fn body_bytes(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Option<usize> {
     let message = codec::message(codec, array).ok()?;
     let mut scratch = Vec::new();

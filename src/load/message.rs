@@ -15,9 +15,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
 
-use crate::array::{ArrayView, NdArray};
+use crate::array::{ArrayView, DType, NdArray};
 use crate::axis::{Encoding, Payload};
-use crate::codec::{self, ArrayCodec, CodecError};
+use crate::codec::{self, ArrayCodec, CodecError, protobuf_packed};
 use crate::wire::PooledBuf;
 
 use super::nonce::Nonce;
@@ -54,6 +54,8 @@ pub(super) enum Places {
     Base64 { at: usize, padding: Vec<u8>, text_len: usize },
     /// Text of each number at its place.
     Text { at: Vec<usize> },
+    /// Numbers of protobuf, from here.
+    Packed { at: usize, dtype: DType },
 }
 
 impl From<Encoding> for Body {
@@ -101,6 +103,7 @@ impl Form {
                 let at = payload_at(body, &bytes)?;
                 (Places::Bytes { at }, at + nonce.byte_len())
             }
+            Payload::Packed => packed_place(&bytes, nonce, array)?,
         };
         Some(Form { bytes: Rc::new(bytes.into()), places, stamped_len })
     }
@@ -117,6 +120,12 @@ impl Form {
             Places::Base64 { at, padding, text_len } => {
                 out.extend_from_slice(&self.bytes[..*at]);
                 stamp_base64(nonce, request, padding, *text_len, out);
+            }
+            Places::Packed { at, dtype } => {
+                out.extend_from_slice(&self.bytes[..*at]);
+                let mut items = Vec::with_capacity(nonce.byte_len());
+                nonce.bytes(request, &mut items);
+                protobuf_packed::put_numbers(*dtype, &items, out);
             }
             Places::Text { at } => {
                 out.extend_from_slice(&self.bytes[..self.stamped_len]);
@@ -167,6 +176,17 @@ fn base64_place(message: &[u8], nonce: &Nonce, array: &ArrayView<'_>) -> Option<
     let padding = array.data()[nonce.byte_len()..raw_len].to_vec();
     message.get(at..at + text_len)?;
     Some((Places::Base64 { at, padding, text_len }, at + text_len))
+}
+
+/// Finds the numbers of a packed list that ends the message, and begins with the nonce of `array`.
+fn packed_place(message: &[u8], nonce: &Nonce, array: &ArrayView<'_>) -> Option<(Places, usize)> {
+    let (dtype, items) = (array.dtype(), array.data());
+    let len = usize::try_from(protobuf_packed::numbers_len(dtype, items)).ok()?;
+    let at = message.len().checked_sub(len)?;
+    let mut numbers = Vec::new();
+    protobuf_packed::put_numbers(dtype, &items[..nonce.byte_len()], &mut numbers);
+    let is_it = message[at..].starts_with(&numbers);
+    is_it.then_some((Places::Packed { at, dtype }, at + numbers.len()))
 }
 
 /// Finds the first numbers of a nested list, if each is as wide as those of the nonce.

@@ -1,7 +1,7 @@
 //! Nonce: a number inside the array that differs for every request and reveals a mixed-up reply.
 //!
-//! Every encoding carries the first items exactly and in a fixed number of characters, so a
-//! template is stamped and nothing is encoded again.
+//! Every encoding carries the first items exactly and in a fixed number of characters, or of bytes
+//! of a varint, so a template is stamped and nothing is encoded again.
 //!
 //! | items | value | text |
 //! |---|---|---|
@@ -137,9 +137,9 @@ impl Scalar {
         let (size, least, count, text_width) = match self {
             Scalar::Bool => (1, 0, 2, 5),
             Scalar::Int { size: 1, signed: true } => (1, 100, 28, 3),
-            Scalar::Int { size: 1, signed: false } => (1, 100, 156, 3),
-            Scalar::Int { size: 2, signed: true } => (2, 10_000, 22_768, 5),
-            Scalar::Int { size: 2, signed: false } => (2, 10_000, 55_536, 5),
+            Scalar::Int { size: 1, signed: false } => (1, 128, 128, 3),
+            Scalar::Int { size: 2, signed: true } => (2, 16_384, 16_384, 5),
+            Scalar::Int { size: 2, signed: false } => (2, 16_384, 49_152, 5),
             Scalar::Int { size: 4, signed: true } => (4, 1_000_000_000, 1_147_483_648, 10),
             Scalar::Int { size: 4, signed: false } => (4, 1_000_000_000, 3_294_967_296, 10),
             // Below 2^53, so that a peer whose numbers are doubles could carry them too.
@@ -259,6 +259,8 @@ mod tests {
                 let most = least + count - 1;
                 assert_eq!(least.to_string().len(), text_width);
                 assert_eq!(most.to_string().len(), text_width);
+                let varint_len = |number: u64| number.ilog2() / 7;
+                assert_eq!(varint_len(least), varint_len(most), "{scalar:?}");
                 let bits = 8 * size as u32 - u32::from(signed);
                 assert!(bits == 64 || most < 1 << bits, "{scalar:?}");
             }

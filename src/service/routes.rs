@@ -3,8 +3,10 @@
 //! Each protocol writes a refusal, one line of text for the peer, in its own way.
 //!
 //! ```text
-//! POST /echo_json | _msgpack | _npy | _protobuf | _reflect        GET /healthz
-//! POST /Calculator/Echo, application/grpc[+proto|+json|+msgpack|+npy|+reflect]
+//! POST /echo_json | _msgpack | _npy | _protobuf[_packed] | _cbor | _safetensors | _reflect
+//! GET /healthz
+//! POST /Calculator/Echo, application/grpc[+proto|+json|+msgpack|+npy|+cbor|+safetensors|+packed|
+//!                                         +reflect]
 //! POST /grpc.health.v1.Health/Check, application/grpc[+proto]
 //! raw frame, codec byte = Encoding::id
 //! ```
@@ -88,7 +90,7 @@ pub fn raw(codec_id: u8) -> Result<Encoding, Refused> {
 }
 
 pub fn raw_content_type(encoding: Encoding) -> &'static str {
-    const IDS: &str = "\0\x01\x02\x03\x04\x05\x06\x07";
+    const IDS: &str = "\0\x01\x02\x03\x04\x05\x06\x07\x08";
     const { assert!(Encoding::ALL.len() <= IDS.len()) };
     let id = usize::from(encoding.id());
     &IDS[id..=id]

@@ -56,6 +56,10 @@ const NUMBERED: &str =
     "to a derived struct an integer key is the number of a field; msgpack_numpy has none such";
 const LIST_OF_BYTES: &str =
     "rmp-serde takes a list of integers for bytes; msgpack_numpy never writes one";
+const LAST_OF_TWO: &str =
+    "the crate looks only at the last of two tensors with the same name, which hides a mistake";
+const OTHER_WIRE: &str = "to Google's implementations and to ours, a known number of another wire \
+                          type is an unknown field";
 
 const EXCEPTIONS: &[Exception] = &[
     own(Encoding::Json, "expected an object", ARRAY),
@@ -136,11 +140,58 @@ const EXCEPTIONS: &[Exception] = &[
         "unexpected bytes after the map",
         "rmp-serde reads one value and does not look behind it, which hides a sender's mistake",
     ),
+    own(
+        Encoding::Cbor,
+        "an indefinite length",
+        "ciborium joins the pieces; nobody who has an array in memory sends it so",
+    ),
+    own(
+        Encoding::Cbor,
+        "expected a dimension",
+        "ciborium reads a bignum as an integer; no dimension needs one",
+    ),
+    own(
+        Encoding::Safetensors,
+        "given twice",
+        "the crate keeps one of two tensors or texts with the same name, which hides a mistake",
+    ),
+    own(
+        Encoding::Safetensors,
+        "an unknown member",
+        "the crate skips it; the format has three members",
+    ),
+    own(
+        Encoding::Safetensors,
+        "the header is longer than 64 KiB",
+        "the crate takes 100 MB, for files with thousands of tensors",
+    ),
+    own(Encoding::Safetensors, "is not supported", LAST_OF_TWO),
+    own(Encoding::Safetensors, "dimensions, at most 64", LAST_OF_TWO),
+    own(Encoding::Safetensors, "expected an object", ARRAY),
+    own(
+        Encoding::Safetensors,
+        "\"dtype\": expected a string",
+        "to serde a name may also be an object with that one member",
+    ),
+    library(
+        Encoding::ProtobufPacked,
+        "recursion limit reached",
+        b"",
+        "prost counts the message of a list as one of the hundred open groups",
+    ),
+    library(Encoding::ProtobufPacked, "invalid wire type", b"", OTHER_WIRE),
+    library(
+        Encoding::ProtobufPacked,
+        "invalid varint",
+        b"",
+        "we do not read the numbers of a list that another one replaces",
+    ),
+    library(Encoding::Protobuf, "invalid wire type", b"", OTHER_WIRE),
     library(
         Encoding::Protobuf,
-        "invalid wire type",
+        "recursion limit reached",
         b"",
-        "a known number of another wire type is an unknown field to Google's implementations and to ours",
+        "prost counts a value in the hundredth open group as one more",
     ),
 ];
 

@@ -14,7 +14,7 @@ pub(crate) const LEVELS: &[&[&str]] = &[
     &["stack", "load", "ladder", "external"],
     &["driver", "service"],
     &["wire", "codec", "sys", "probe", "record", "stats"],
-    &["axis", "array", "generated", "generated_bytes"],
+    &["axis", "array", "generated", "generated_bytes", "generated_packed"],
 ];
 
 /// Imports between rooms on one level, each with its reason.

@@ -6,8 +6,9 @@
 //! does in a layer.
 //!
 //! If the server's protobuf codec is one of prost, protobuf calls go to the generated
-//! `CalculatorServer`. All other calls run through tonic's `Codec` trait with `EchoCodec`, which
-//! hands the message over undecoded, so that tonic carries every codec.
+//! `CalculatorServer`, and calls with `PackedArray` are served in the same way. All others run
+//! through tonic's `Codec` trait with `EchoCodec`, which hands the message over undecoded, so that
+//! tonic carries every codec.
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
@@ -34,13 +35,14 @@ use tonic::transport::server::Connected;
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
-use tonic_prost::{ProstDecoder, ProstEncoder};
+use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
 use crate::array::{ArrayView, DType, Shape};
 use crate::axis::{self, Encoding, Layer};
 use crate::codec::ArrayCodec;
 use crate::generated::calculator_server::{CalculatorServer, SERVICE_NAME};
 use crate::generated_bytes::calculator_server as bytes_server;
+use crate::generated_packed::PackedArray;
 use crate::probe::injected_delay::{InjectedDelay, PlacedDelay};
 use crate::service::codecs::CodecSet;
 use crate::service::routes::{self, Target};
@@ -52,6 +54,7 @@ use crate::{generated, generated_bytes};
 
 mod codec;
 mod health;
+mod packed;
 
 use codec::EchoCodec;
 use health::health;
@@ -259,6 +262,10 @@ impl Dispatch {
                 return Box::pin(ready(Ok(status(refused, self.counts).into_http())));
             }
         };
+        let codec = self.codecs.get(encoding).map(ArrayCodec::id);
+        if codec == Some(axis::Codec::ProtobufPackedProst) {
+            return self.call(ProstCodec::<PackedArray, PackedArray>::new(), self.echo(), request);
+        }
         let generated = self.generated.as_ref().filter(|_| encoding == Encoding::Protobuf);
         match generated {
             Some(Generated::Bytes(_)) if self.is_best => {
