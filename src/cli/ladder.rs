@@ -332,7 +332,7 @@ impl LadderArgs {
         let has_answer = !self.open_loop && !self.counts;
         let preset = match self.preset {
             Preset::Quick if self.attribute && globs.is_none() => Preset::Chains,
-            Preset::Quick if !has_answer => Preset::Broad,
+            asked if asked.has_answer() && !has_answer => Preset::Broad,
             preset => preset,
         };
         Ok(RunOptions {
@@ -472,9 +472,10 @@ mod tests {
     use crate::report::answer;
 
     #[test]
-    fn the_answer_has_a_place_for_every_rung_of_the_main_job() {
-        let plan = RunOptions::new(Preset::Quick).plan().unwrap();
-        let tried: BTreeSet<String> = plan.cells.iter().map(|cell| cell.rung.to_string()).collect();
+    fn the_answer_has_a_place_for_every_rung_of_the_main_job_and_of_messages() {
+        let plans = [Preset::Quick, Preset::Messages].map(|preset| RunOptions::new(preset).plan());
+        let cells = plans.into_iter().flat_map(|plan| plan.unwrap().cells);
+        let tried: BTreeSet<String> = cells.map(|cell| cell.rung.to_string()).collect();
         let shown: BTreeSet<String> = answer::rungs().into_iter().map(str::to_owned).collect();
         assert_eq!(tried, shown);
     }

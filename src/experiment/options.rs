@@ -146,10 +146,11 @@ impl RunOptions {
         }
     }
 
-    /// Returns the preset whose choices are used. `quick` has no others than its own rungs.
+    /// Returns the preset whose choices are used. Those with an answer have no other rungs than
+    /// their own.
     fn preset(&self) -> Preset {
         let has_others = self.rungs.is_some() || self.every_external;
-        if self.preset == Preset::Quick && has_others { Preset::Broad } else { self.preset }
+        if self.preset.has_answer() && has_others { Preset::Broad } else { self.preset }
     }
 
     /// Selects the rungs of each part of the preset, our own first.

@@ -6,6 +6,7 @@
 //! | | [`ENCODINGS`] with one request on each of eight connections | 64 KiB |
 //! | `broad` | [`BROAD`] | 8 B, 64 KiB, 1 MiB |
 //! | `seed` | [`SEED`], and external rungs of the original table | 8 B, 2 KiB, 64 KiB |
+//! | `messages` | [`MESSAGES`] with one request on each of eight connections | 8 B, 64 KiB, 1 MiB |
 //! | `chains` | [`CHAINS`] | 8 B, 2 KiB, 64 KiB, 1 MiB |
 //! | `full` | all | 8 B to 256 MiB |
 //!
@@ -32,6 +33,9 @@ pub enum Preset {
     Broad,
     /// The original's sizes and its 1000 parallel requests, in its form
     Seed,
+    /// Every encoding in a standard server and in ours, compared with .npy, at 8 B, 64 KiB and
+    /// 1 MiB; ten minutes
+    Messages,
     /// A chain of gRPC and one of REST, each rung next to its parent, at 8 B, 2 KiB, 64 KiB and
     /// 1 MiB; for --attribute
     Chains,
@@ -113,6 +117,12 @@ pub const ENCODINGS: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},t
     uring/h1/{npy,msgpack,json_binary,json},\
     tokio/tonic/protobuf:prost,tokio/tonic:best/protobuf:prost_bytes,uring/h2/protobuf";
 
+/// Every encoding with the usual library in axum or tonic, and in our own servers.
+pub const MESSAGES: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},\
+    tokio/axum/{cbor:minicbor,safetensors:crate},\
+    uring/h1/{npy,msgpack,json_binary,json,cbor,safetensors},\
+    tokio/tonic/{protobuf,protobuf_packed}:prost,uring/h2/{protobuf,protobuf_packed}";
+
 /// Most connections of the encodings, each with one request in flight, over gRPC as well.
 pub const ENCODINGS_CONNECTIONS: u32 = 8;
 
@@ -175,11 +185,17 @@ impl Part {
 }
 
 impl Preset {
+    /// Returns whether a run ends in an answer, which shows the rungs of the preset only.
+    pub fn has_answer(self) -> bool {
+        matches!(self, Preset::Quick | Preset::Messages)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Preset::Quick => "quick",
             Preset::Broad => "broad",
             Preset::Seed => "seed",
+            Preset::Messages => "messages",
             Preset::Chains => "chains",
             Preset::Full => "full",
         }
@@ -202,6 +218,9 @@ impl Preset {
                 let rest = Concurrency::connections(SEED_CONNECTIONS);
                 Concurrency::for_family(family, Concurrency::streams(SEED_IN_FLIGHT), rest)
             }),
+            Preset::Messages => (Some(MESSAGES), &[8, 64 << 10, 1 << 20], |_, bytes| {
+                vec![Concurrency::few_connections(ENCODINGS_CONNECTIONS, bytes)]
+            }),
             Preset::Chains => {
                 (Some(CHAINS), &[8, 2 << 10, 64 << 10, 1 << 20], Concurrency::defaults)
             }
@@ -218,7 +237,7 @@ impl Preset {
         let within = |time| Blocks { min: least, max: BLOCKS_MAX, time: Some(time) };
         match self {
             Preset::Quick => within(QUICK_TIME),
-            Preset::Broad => within(BROAD_TIME),
+            Preset::Broad | Preset::Messages => within(BROAD_TIME),
             Preset::Seed => Blocks { min: least, max: least, time: None },
             Preset::Chains => Blocks { min: CHAINS_BLOCKS, max: CHAINS_BLOCKS, time: None },
             Preset::Full => Blocks { min: least, max: 4 * least, time: None },
@@ -230,7 +249,7 @@ impl Preset {
     pub(super) fn duration(self) -> Duration {
         Duration::from_millis(match self {
             Preset::Quick => 120,
-            Preset::Broad => 200,
+            Preset::Broad | Preset::Messages => 200,
             Preset::Seed => 500,
             Preset::Chains => 300,
             Preset::Full => 1000,
@@ -239,14 +258,14 @@ impl Preset {
 
     pub(super) fn warmup(self) -> Duration {
         Duration::from_millis(match self {
-            Preset::Quick | Preset::Broad | Preset::Chains => 60,
+            Preset::Quick | Preset::Broad | Preset::Messages | Preset::Chains => 60,
             Preset::Seed | Preset::Full => 200,
         })
     }
 
     pub(super) fn budget(self) -> Duration {
         Duration::from_secs(match self {
-            Preset::Quick | Preset::Broad | Preset::Chains => 20,
+            Preset::Quick | Preset::Broad | Preset::Messages | Preset::Chains => 20,
             Preset::Seed | Preset::Full => 30,
         })
     }

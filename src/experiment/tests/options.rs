@@ -30,7 +30,9 @@ fn plan(options: RunOptions) -> Plan {
 
 #[test]
 fn every_preset_makes_a_plan() {
-    for preset in [Preset::Quick, Preset::Broad, Preset::Seed, Preset::Chains, Preset::Full] {
+    for preset in
+        [Preset::Quick, Preset::Broad, Preset::Seed, Preset::Messages, Preset::Chains, Preset::Full]
+    {
         let plan = plan(RunOptions::new(preset));
         assert!(plan.blocks.min >= 5 && !plan.cells.is_empty(), "{}", preset.name());
         assert!(plan.cells.iter().all(|cell| cell.skip.is_none()), "{}", preset.name());

@@ -9,15 +9,22 @@ use super::bars::{bar, bar_width, widest};
 use super::load_cells::{LoadCells, Ratio};
 
 /// Name, the standard server's rung, and ours.
-pub(super) const ENCODINGS: [(&str, &str, &str); 5] = [
+pub(super) const ENCODINGS: [(&str, &str, &str); 8] = [
     (".npy", NPY, "uring/h1/npy"),
     ("msgpack", "tokio/axum/msgpack:serde", "uring/h1/msgpack"),
     ("base64 in JSON", "tokio/axum/json_binary:serde", "uring/h1/json_binary"),
     ("JSON list", "tokio/axum/json:serde", "uring/h1/json"),
-    ("protobuf", "tokio/tonic/protobuf:prost", "uring/h2/protobuf"),
+    ("CBOR", "tokio/axum/cbor:minicbor", "uring/h1/cbor"),
+    ("safetensors", "tokio/axum/safetensors:crate", "uring/h1/safetensors"),
+    ("protobuf", BYTES, "uring/h2/protobuf"),
+    ("protobuf list", LIST, "uring/h2/protobuf_packed"),
 ];
 
 const NPY: &str = "tokio/axum/npy";
+
+/// Two ways to write an array in protobuf: as bytes, and as a list of numbers.
+const BYTES: &str = "tokio/tonic/protobuf:prost";
+const LIST: &str = "tokio/tonic/protobuf_packed:prost";
 
 /// Name of the server of [`NPY`].
 pub(super) const NPY_SERVER: &str = "axum";
@@ -35,6 +42,8 @@ pub(super) struct Encodings {
     pub(super) array: ArrayInfo,
     connections: u32,
     pub(super) rows: Vec<Row>,
+    /// Ratio of [`LIST`] to [`BYTES`].
+    pub(super) list_to_bytes: Option<Ratio>,
 }
 
 pub(super) struct Row {
@@ -57,6 +66,7 @@ impl Encodings {
         let pairs: Vec<(&str, &str)> = ENCODINGS
             .iter()
             .flat_map(|(_, standard, own)| [(*standard, NPY), (*own, *standard)])
+            .chain([(LIST, BYTES)])
             .collect();
         // `.npy` against itself is no ratio of the family.
         let ratios = load.ratios(&pairs[1..]);
@@ -77,6 +87,7 @@ impl Encodings {
             array: load.array().clone(),
             connections: load.connections(),
             rows,
+            list_to_bytes: ratios.ratio(pairs.len() - 2),
         })
     }
 
@@ -88,7 +99,7 @@ impl Encodings {
         format!("What each encoding costs: {}, {load}", units::array(&self.array))
     }
 
-    pub(super) fn render(&self, width: usize) -> String {
+    pub(super) fn render(&self, number: usize, width: usize) -> String {
         let or = |missing: &str, ratio: Option<Ratio>| match ratio {
             Some(ratio) => ratio.text(),
             None => missing.to_owned(),
@@ -101,7 +112,7 @@ impl Encodings {
         let npy_width = column(TO_NPY, &to_npy);
         let own_width = column(OWN, &own);
         let bar_width = bar_width(width, CELLS + 2 + npy_width + 2 + own_width, BAR);
-        let mut text = wrap("2  ", &self.title(), width);
+        let mut text = wrap(&format!("{number}  "), &self.title(), width);
         let mut line = |cells: [&str; 6]| {
             let [name, server, cost, bar, to_npy, own] = cells;
             let line = format!(

@@ -50,18 +50,22 @@ pub(super) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// Returns `None` for a run that asked other questions than the main job.
+    /// Returns `None` for a run that asked other questions than the main job and `messages`, which
+    /// asks only for encodings.
     pub(super) fn evaluate(run: &'a Run) -> Option<Answer<'a>> {
-        if run.header.preset != "quick" {
-            return None;
-        }
-        let loads = LoadCells::all(run);
-        let answer = Answer {
-            layers: loads.iter().enumerate().filter_map(layers::Layers::evaluate).collect(),
-            encodings: loads.iter().filter_map(encodings::Encodings::evaluate).collect(),
-            choices: loads.iter().filter_map(choice::Choice::evaluate).collect(),
-            loads,
+        let has_all = match run.header.preset.as_str() {
+            "quick" => true,
+            "messages" => false,
+            _ => return None,
         };
+        let loads = LoadCells::all(run);
+        let encodings = loads.iter().filter_map(encodings::Encodings::evaluate).collect();
+        let (mut layers, mut choices) = (Vec::new(), Vec::new());
+        if has_all {
+            layers.extend(loads.iter().enumerate().filter_map(layers::Layers::evaluate));
+            choices.extend(loads.iter().filter_map(choice::Choice::evaluate));
+        }
+        let answer = Answer { layers, encodings, choices, loads };
         let is_empty = answer.layers.is_empty() && answer.encodings.is_empty();
         (!is_empty).then_some(answer)
     }
@@ -73,7 +77,10 @@ impl<'a> Answer<'a> {
 
     /// Returns the array, the machine, the time and the noise.
     pub(super) fn facts(&self, run: &Run) -> Vec<String> {
-        let array = self.encodings.first().map(|table| array(run, &table.array));
+        let array = match &self.encodings[..] {
+            [table] => Some(array(run, &table.array)),
+            _ => None,
+        };
         array.into_iter().chain(facts(run, &self.loads)).collect()
     }
 }
@@ -87,7 +94,9 @@ pub fn render(run: &Run, width: usize) -> Option<String> {
     if !answer.layers.is_empty() {
         parts.push(layers::table(&answer.layers, width));
     }
-    parts.extend(answer.encodings.iter().map(|table| table.render(width)));
+    let first = if answer.layers.is_empty() { 1 } else { 2 };
+    let encodings = (first..).zip(&answer.encodings);
+    parts.extend(encodings.map(|(number, table)| table.render(number, width)));
     parts.extend(answer.choices.iter().map(|table| table.render(width)));
     parts.push(sentences::render(run, &answer, width));
     Some(parts.join("\n"))
@@ -119,7 +128,8 @@ pub fn rungs() -> Vec<&'static str> {
 
 /// Returns array, machine, time, noise and warnings.
 fn head(run: &Run, answer: &Answer<'_>, width: usize) -> String {
-    let mut text = wrap("ndecho quick: ", &answer.facts(run).join(", "), width);
+    let name = format!("ndecho {}: ", run.header.preset);
+    let mut text = wrap(&name, &answer.facts(run).join(", "), width);
     for warning in warnings(run) {
         text.push_str(&wrap("warning: ", &warning.to_string(), width));
     }

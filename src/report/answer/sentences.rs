@@ -121,7 +121,10 @@ fn encodings(table: &Encodings) -> String {
         return String::new();
     }
     let array = units::array(&table.array);
-    format!("{array}, ratios to {NPY_SERVER}'s .npy: {}.", parts.join("; "))
+    let list = table.list_to_bytes.map_or_else(String::new, |ratio| {
+        format!(" In tonic, a list of numbers (repeated) costs {} of bytes.", ratio.text())
+    });
+    format!("{array}, ratios to {NPY_SERVER}'s .npy: {}.{list}", parts.join("; "))
 }
 
 fn choice(answer: &Answer<'_>) -> String {

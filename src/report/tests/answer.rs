@@ -106,6 +106,36 @@ fn encodings_are_compared_with_npy_and_servers_with_the_cheapest() {
 }
 
 #[test]
+fn a_run_of_messages_has_the_tables_of_encodings_only_and_names_the_price_of_a_list() {
+    let mut run = run();
+    run.header.preset = "messages".into();
+    let list = |trial: &Trial| Trial {
+        cell: 50,
+        ..self::trial("tokio/tonic/protobuf_packed:prost", trial.round, 180_000)
+    };
+    let loads = |trial: &&Trial| trial.connections == 8 && trial.rung == REST[5].0;
+    let lists: Vec<Trial> = run
+        .trials
+        .iter()
+        .filter(loads)
+        .map(|bytes| Trial {
+            array: bytes.array.clone(),
+            connections: 8,
+            in_flight: 8,
+            ..list(bytes)
+        })
+        .collect();
+    run.trials.extend(lists);
+    let text = text(&run);
+    assert!(text.starts_with("ndecho messages: "), "{text}");
+    assert!(text.contains("\n1  What each encoding costs: 64 KiB"), "{text}");
+    assert!(!text.contains("What each layer costs") && !text.contains("The cheapest"), "{text}");
+    assert_figure(&text, "protobuf list   tonic", 7.5);
+    let flat = flat(&text);
+    assert!(flat.contains("In tonic, a list of numbers (repeated) costs 1.99 ["), "{text}");
+}
+
+#[test]
 fn one_connection_is_no_plural() {
     let mut run = run();
     for trial in run.trials.iter_mut().filter(|trial| trial.connections == 8) {
