@@ -121,7 +121,9 @@ fn stack_gives_back(driver: Driver, protocol: Protocol, codecs: CodecSet) {
                 sent.len()
             );
         }
-        assert!(echoes >= 7, "{encoding}: only big-endian numbers may be left out");
+        // safetensors has no big-endian numbers.
+        let left_out = usize::from(encoding == Encoding::Safetensors);
+        assert_eq!(echoes, arrays().len() - left_out, "{driver}/{protocol}/{encoding}");
     }
     let sent = b"\x85\xa2nd\xc3\xa4type\xa3|u1\xa4kind\xc4\0\xa5shape\x91\x02\xa4data\xc4\x02ab";
     let got = peer.echo(Encoding::Msgpack, sent);

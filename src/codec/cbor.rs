@@ -206,8 +206,8 @@ enum Major {
     Other = 7,
 }
 
-/// Values from here on are a width instead of a value.
-const IN_PLACE_MAX: u8 = 24;
+/// The lower five bits of a first byte hold a value below this, or say where the value stands.
+const VALUES_END: u8 = 24;
 
 /// Reads the head of an item: its kind, and its value, length or tag.
 #[inline]
@@ -222,7 +222,7 @@ fn head(cursor: &mut Cursor<'_>) -> Result<(Major, u64)> {
         _ => Major::Other,
     };
     let value = match first & 0x1f {
-        value @ 0..IN_PLACE_MAX => u64::from(value),
+        value @ 0..VALUES_END => u64::from(value),
         24 => u64::from(cursor.byte()?),
         25 => u64::from(u16::from_be_bytes(cursor.array()?)),
         26 => u64::from(u32::from_be_bytes(cursor.array()?)),

@@ -1,7 +1,8 @@
 //! Wire format of protobuf: tags, varints, and values that are skipped. The own codecs of all
 //! messages share it. Source: protobuf.dev, "Encoding".
 //!
-//! What a message of each codec needs is inlined: a call for each field costs a fifth of a decoder.
+//! The readers of a tag, a varint, a string and a list are inlined: as calls they made the decoder
+//! of `protobuf` 19 % longer, in instructions.
 
 use crate::array::Shape;
 

@@ -117,7 +117,8 @@ pub const ENCODINGS: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},t
     uring/h1/{npy,msgpack,json_binary,json},\
     tokio/tonic/protobuf:prost,tokio/tonic:best/protobuf:prost_bytes,uring/h2/protobuf";
 
-/// Every encoding with the usual library in axum or tonic, and in our own servers.
+/// Every encoding in axum or tonic as documented, with the usual library (CBOR with minicbor, the
+/// faster one), and in our own servers.
 pub const MESSAGES: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},\
     tokio/axum/{cbor:minicbor,safetensors:crate},\
     uring/h1/{npy,msgpack,json_binary,json,cbor,safetensors},\
