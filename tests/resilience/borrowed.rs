@@ -152,7 +152,11 @@ impl Window {
 fn each_server(flags: &[&str], test: impl Fn(Server, &str, &str)) {
     for stack in STACKS {
         for driver in DRIVERS {
-            if let Some(server) = Server::start(format!("{driver}/{stack}/reflect"), flags) {
+            if let Some(mut server) = Server::start(format!("{driver}/{stack}/reflect"), flags) {
+                // Pages of code that the first request touches are no memory of a peer.
+                let mut first = Client::begin(&server, stack, 2 * KIB);
+                assert!(first.send(0, LONG) == Sent::All && first.answers(2 * KIB));
+                server.note_rss();
                 test(server, driver, stack);
             }
         }
@@ -229,7 +233,7 @@ fn honest_bodies_of_a_borrowed_stack_wait_for_memory_and_are_all_answered() {
         let (rung, report) = (server.rung.clone(), server.stop());
         // There a connection holds up to 2 MiB of input beside its body.
         let has_room = (driver, stack) != ("uring", "hyper");
-        let least = if has_room { CONNECTIONS } else { CONNECTIONS / 4 };
+        let least = if has_room { CONNECTIONS } else { CONNECTIONS / 2 };
         assert!(answered >= least, "{rung}: {answered} are answered, {report:?}");
         let dropped = count(&report, "memory_drop");
         assert!(!has_room || dropped == 0, "{rung}: {report:?}");

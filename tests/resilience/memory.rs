@@ -46,8 +46,13 @@ impl Server {
         let program = Program::start_on_ring(NDECHO, &[&common[..], flags].concat())?;
         let mut server = Server { program, rung, report, rss_bytes: 0 };
         drop(TcpStream::connect(server.address()).expect("it listens"));
-        server.rss_bytes = server.rss_peak();
+        server.note_rss();
         Some(server)
+    }
+
+    /// Takes the memory until now as that of the server without peers.
+    pub(crate) fn note_rss(&mut self) {
+        self.rss_bytes = self.rss_peak();
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -261,8 +261,12 @@ pub(super) mod tests {
     }
 
     pub(in crate::driver::uring) fn executor(now: Instant) -> Rc<Executor> {
+        executor_with(Pool::default(), now)
+    }
+
+    pub(in crate::driver::uring) fn executor_with(pool: Pool, now: Instant) -> Rc<Executor> {
         let jobs = Jobs::new(Rc::new(Inline), Arc::new(NoBell));
-        Executor::new(now, Pool::default(), jobs)
+        Executor::new(now, pool, jobs)
     }
 
     #[test]

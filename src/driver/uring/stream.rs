@@ -6,10 +6,11 @@
 //! ```
 //! Operations need buffers that do not move, so bytes are copied in both directions. A flush does
 //! nothing, since the reactor sends all output of a turn at its end. `poll_write` is pending only
-//! while `OUTBOUND_BYTES_MAX` wait. A task takes at most `turn_bytes_max` in a turn, so that one
-//! peer's input does not keep the others waiting for longer. While more than that is unread, the
-//! connection receives nothing; a last turn of receiving may have filled all provided buffers of
-//! the worker, 2 MiB. A shutdown discards later bytes of the peer.
+//! while `OUTBOUND_BYTES_MAX` wait, or `TIGHT_OUTBOUND_BYTES_MAX` while memory is short; then the
+//! buffer of input has little spare room as well. A task takes at most `turn_bytes_max` in a turn,
+//! so that one peer's input does not keep the others waiting for longer. While more than that is
+//! unread, the connection receives nothing; a last turn of receiving may have filled all provided
+//! buffers of the worker, 2 MiB. A shutdown discards later bytes of the peer.
 
 use std::cell::RefCell;
 use std::io;
@@ -22,10 +23,16 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::executor::Executor;
 use super::op::Key;
 use crate::driver::Connected;
-use crate::wire::{Context, Machine, PooledBuf, WireError};
+use crate::wire::{Context, Level, Machine, PooledBuf, WireError};
 
 /// Written bytes at which a writer waits. As many more may be in the outbox and in flight.
 const OUTBOUND_BYTES_MAX: usize = 1024 * 1024;
+
+/// The same while memory is short: the response that is copied is still held as well.
+const TIGHT_OUTBOUND_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that a buffer of input may be too long for its unread bytes while memory is short.
+const SPARE_BYTES_MAX: usize = 256 * 1024;
 
 pub struct UringStream(Rc<Pipe>);
 
@@ -126,6 +133,22 @@ impl State {
         }
     }
 
+    /// Moves the unread bytes to the begin of their buffer.
+    fn drop_read(&mut self) {
+        let read = std::mem::take(&mut self.read);
+        self.inbound.drain(..read);
+    }
+
+    /// Gives back what the unread bytes do not need, if it is much.
+    fn shrink_inbound(&mut self) {
+        let unread = self.unread().len();
+        if self.inbound.capacity() - unread >= SPARE_BYTES_MAX {
+            self.drop_read();
+            self.inbound.shrink_to_fit();
+            self.inbound.settle();
+        }
+    }
+
     /// Moves written bytes to the outbox if it is empty, so at most twice the limit is pending.
     fn hand_over(&mut self, cx: &mut Context<'_>) {
         self.touched = false;
@@ -143,11 +166,17 @@ impl State {
 impl Machine for StreamMachine {
     fn receive(&mut self, input: &[u8], cx: &mut Context<'_>) -> Result<(), WireError> {
         let mut state = self.0.state.borrow_mut();
+        let is_tight = cx.pool.level() >= Level::Tight;
         if state.inbound.capacity() == 0 {
-            state.inbound = cx.pool.take(input.len().max(state.inbound_room));
-        } else if state.read > state.inbound.len() / 2 {
-            let read = std::mem::take(&mut state.read);
-            state.inbound.drain(..read);
+            let room = if is_tight { 0 } else { state.inbound_room };
+            state.inbound = cx.pool.take(input.len().max(room));
+        } else if is_tight || state.read > state.inbound.len() / 2 {
+            state.drop_read();
+        }
+        // A buffer that grows by itself doubles its room.
+        if is_tight && state.inbound.capacity() - state.inbound.len() < input.len() {
+            let step = input.len().max(state.inbound.len() / 4);
+            state.inbound.reserve_exact(step);
         }
         state.inbound.extend_from_slice(input);
         state.inbound.settle();
@@ -183,6 +212,8 @@ impl Connected for StreamMachine {
         state.hand_over(cx);
         if state.inbound.is_empty() && state.inbound.capacity() > 0 {
             state.inbound = PooledBuf::default();
+        } else if cx.pool.level() >= Level::Tight {
+            state.shrink_inbound();
         }
         Ok(())
     }
@@ -257,15 +288,18 @@ impl AsyncWrite for UringStream {
         if state.shut || state.gone {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let mut room = OUTBOUND_BYTES_MAX.saturating_sub(state.outbound.len());
+        let pool = &self.0.executor.pool;
+        let is_tight = pool.level() >= Level::Tight;
+        let most = if is_tight { TIGHT_OUTBOUND_BYTES_MAX } else { OUTBOUND_BYTES_MAX };
+        let mut room = most.saturating_sub(state.outbound.len());
         if room == 0 {
             remember(&mut state.writer, cx);
             return Poll::Pending;
         }
         let wanted = slices.iter().map(|slice| slice.len()).sum::<usize>().min(room);
         if state.outbound.capacity() == 0 {
-            let hint = wanted.max(state.outbound_room);
-            state.outbound = self.0.executor.pool.take(hint);
+            let hint = if is_tight { wanted } else { wanted.max(state.outbound_room) };
+            state.outbound = pool.take(hint);
         }
         for slice in slices {
             let count = slice.len().min(room);
@@ -316,13 +350,14 @@ fn remember(slot: &mut Option<Waker>, cx: &TaskContext<'_>) {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::Arc;
     use std::time::Instant;
 
     use ::tokio::io::AsyncReadExt as _;
 
     use super::super::executor::{self, Tasks};
     use super::*;
-    use crate::wire::{Outbox, Pool};
+    use crate::wire::{MemoryBudget, Outbox, Pool, WorkerCounts};
 
     #[test]
     fn a_task_takes_its_share_of_a_turn_and_no_more_is_received_than_its_next_share() {
@@ -352,5 +387,43 @@ mod tests {
         assert_eq!(turn(&[]), (2000, true, false));
         assert_eq!(turn(&[7; 500]), (3000, false, false));
         assert_eq!(turn(&[7; 100]), (3100, false, false));
+    }
+
+    #[test]
+    fn buffers_of_both_directions_are_short_while_memory_is_tight() {
+        const KIB: usize = 1024;
+        let now = Instant::now();
+        let budget = Arc::new(MemoryBudget::new(16 * KIB * KIB, 16 * KIB * KIB, 1));
+        let pool = Pool::within(budget, WorkerCounts::unread());
+        let executor = executor::tests::executor_with(pool.clone(), now);
+        let (mut machine, mut stream) = pipe(&executor, Key { index: 0, generation: 0 }, KIB * KIB);
+        let mut out = Outbox::default();
+        let mut cx = Context { out: &mut out, pool: &pool, now };
+        let mut task = TaskContext::from_waker(Waker::noop());
+        machine.receive(&vec![7; 600 * KIB], &mut cx).unwrap();
+        machine.receive(&vec![7; 100 * KIB], &mut cx).unwrap();
+        let room = |stream: &UringStream| stream.0.state.borrow().inbound.capacity();
+        assert!(room(&stream) >= 1200 * KIB, "it doubles while there is memory");
+        let mut write = |stream: &mut UringStream| {
+            Pin::new(stream).poll_write(&mut task, &vec![7; 2 * KIB * KIB])
+        };
+        let mut others = pool.charge();
+
+        others.set(13 * KIB * KIB);
+        assert!(matches!(write(&mut stream), Poll::Ready(Ok(len)) if len == 64 * KIB));
+        assert!(write(&mut stream).is_pending());
+        machine.receive(&[7; 1], &mut cx).unwrap();
+        machine.resume(&mut cx).unwrap();
+        assert!((700 * KIB + 1..956 * KIB).contains(&room(&stream)), "{}", room(&stream));
+        machine.receive(&vec![7; 300 * KIB], &mut cx).unwrap();
+        assert!((1000 * KIB + 1..1256 * KIB).contains(&room(&stream)), "{}", room(&stream));
+
+        let mut taken = vec![0; 900 * KIB];
+        let mut into = ReadBuf::new(&mut taken);
+        let mut task = TaskContext::from_waker(Waker::noop());
+        assert!(Pin::new(&mut stream).poll_read(&mut task, &mut into).is_ready());
+        machine.resume(&mut cx).unwrap();
+        assert_eq!(room(&stream), 100 * KIB + 1);
+        assert_eq!(stream.0.state.borrow().unread(), vec![7; 100 * KIB + 1]);
     }
 }
