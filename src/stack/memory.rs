@@ -4,11 +4,11 @@
 //! connection, and is refused instead of dropping its connection, which may have other calls.
 //!
 //! ```text
-//! over 75 %, and another connection has the turn; or over 100 % ──▶ look again after RETRY_TIME
-//! over 100 % for STARVED_TIME, or a wait as long as the longest pause of a body ──▶ refused
+//! over 75 %, and another connection has the turn; or over 90 % ──▶ look again after RETRY_TIME
+//! over 90 % for STARVED_TIME, or a wait as long as the longest pause of a body ──▶ refused
 //! ```
-//! Memory over the budget may be that of responses which are about to be sent, so a body waits for
-//! these first.
+//! Memory over 90 % may be that of responses which are about to be sent, so a body waits for these
+//! first. The last tenth is for input that has arrived: over 100 % a worker drops connections.
 //! A body that waits is not read, so its peer can send no more than buffers and windows take.
 
 use std::task::{Context, Poll, ready};
@@ -20,7 +20,7 @@ use crate::wire::{Level, Limit, Limits, Pool};
 /// Time between two looks for memory.
 const RETRY_TIME: Duration = Duration::from_millis(50);
 
-/// Longest wait over the budget.
+/// Longest wait over 90 % of the budget.
 const STARVED_TIME: Duration = Duration::from_secs(3);
 
 /// Reason to refuse a body that has begun.
@@ -33,8 +33,8 @@ pub(super) struct MemoryWait(Option<Wait>);
 
 struct Wait {
     ends: Instant,
-    /// Begin of the time over the budget.
-    over_since: Option<Instant>,
+    /// Begin of the time over 90 % of the budget.
+    full_since: Option<Instant>,
     sleep: Task,
 }
 
@@ -69,8 +69,8 @@ impl MemoryWait {
         loop {
             pool.refresh();
             let now = worker.now();
-            let is_over_budget = pool.level() >= Level::Over;
-            let has_turn = pool.level() < Level::Tight || !is_over_budget && pool.take_turn(now);
+            let is_full = pool.level() >= Level::Full;
+            let has_turn = pool.level() < Level::Tight || !is_full && pool.take_turn(now);
             if has_turn {
                 self.0 = None;
                 return Poll::Ready(Ok(()));
@@ -78,11 +78,11 @@ impl MemoryWait {
             let begin = || {
                 pool.hit(Limit::MemoryWait);
                 let sleep = Box::pin(worker.sleep_until(now + RETRY_TIME));
-                Wait { ends: now + longest, over_since: None, sleep }
+                Wait { ends: now + longest, full_since: None, sleep }
             };
             let wait = self.0.get_or_insert_with(begin);
-            wait.over_since = is_over_budget.then(|| wait.over_since.unwrap_or(now));
-            let is_starved = wait.over_since.is_some_and(|since| now - since >= STARVED_TIME);
+            wait.full_since = is_full.then(|| wait.full_since.unwrap_or(now));
+            let is_starved = wait.full_since.is_some_and(|since| now - since >= STARVED_TIME);
             if is_starved || wait.ends <= now {
                 self.0 = None;
                 pool.hit(if is_starved { Limit::MemoryDrop } else { Limit::Memory });
@@ -126,7 +126,7 @@ mod tests {
     const MIB: usize = 1024 * 1024;
 
     #[test]
-    fn a_body_waits_for_its_turn_and_is_refused_over_the_budget_or_after_the_longest_pause() {
+    fn a_body_waits_for_its_turn_and_is_refused_over_90_percent_or_after_the_longest_pause() {
         let time = Rc::new(Cell::new(Instant::now()));
         let now = Rc::clone(&time);
         let sleep = |_| -> Task { Box::pin(std::future::ready(())) };
@@ -158,10 +158,10 @@ mod tests {
         ended(&first);
         assert_eq!(poll(&mut of_second, &second), Poll::Ready(Ok(())), "the turn is free");
 
-        held.set(101 * MIB);
+        held.set(91 * MIB);
         let (patient, begun) = (Limits::default(), time.get());
         let starved = of_second.poll_turn(&second, &patient, &worker, &mut cx);
-        assert_eq!(starved, Poll::Ready(Err(NoMemory)), "over the budget");
+        assert_eq!(starved, Poll::Ready(Err(NoMemory)), "over 90 %");
         assert!((3000..=3005).contains(&(time.get() - begun).as_millis()), "for three seconds");
         held.set(0);
         let free = of_second.poll_turn(&second, &patient, &worker, &mut cx);
