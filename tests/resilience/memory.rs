@@ -27,10 +27,6 @@ pub(crate) const MIB: usize = 1 << 20;
 /// Far above the time that a loaded machine needs.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-/// glibc keeps freed pages in its heap, which no account can see. It returns buffers from this
-/// length on at once, so that the resident memory tells what the server holds.
-const RETURN_FREED: &str = "MALLOC_MMAP_THRESHOLD_=131072";
-
 /// A server of one rung with a budget of 32 MiB, and more flags.
 pub(crate) struct Server {
     program: Program,
@@ -47,8 +43,7 @@ impl Server {
         let report = NamedTempFile::new().expect("a writable folder");
         let file = report.path().to_str().expect("a name in text");
         let common = ["serve", &rung, "--report", file, "--memory-budget", "32MiB"];
-        let command = [&[RETURN_FREED, NDECHO], &common[..], flags].concat();
-        let program = Program::start_on_ring("env", &command)?;
+        let program = Program::start_on_ring(NDECHO, &[&common[..], flags].concat())?;
         let mut server = Server { program, rung, report, rss_bytes: 0 };
         drop(TcpStream::connect(server.address()).expect("it listens"));
         server.note_rss();
