@@ -35,8 +35,9 @@ const DELAYS_OF_TRY: u32 = 1000;
 /// time is the allocator's.
 const ALLOCATION_BYTES: usize = 2048;
 
-/// Bytes of a copy: enough that the call costs little, and few lines of the first cache.
-const COPY_BYTES: usize = 1024;
+/// Bytes of a copy: enough that the call and the loop around it cost little, and a quarter of the
+/// first cache with the source.
+const COPY_BYTES: usize = 4096;
 
 /// Multiplications between two readings of the clock; a chain of them takes about 80 ns.
 const CHAIN_LEN: usize = 64;
