@@ -81,8 +81,8 @@
 //!                       os_noise process_tree process_use sched_stats tracer]
 //!     profile/          samples of a process, and the layer of each sample
 //!                       [c_functions callgrind callgrind_graph classify kernel_symbols modules
-//!                       perf_file perf_record program_file recorder resolve rules sampler
-//!                       sampling stacks]
+//!                       perf_file perf_record program_file python recorder resolve rules
+//!                       sampler sampling stacks]
 //! stats/                pure numbers: estimates, intervals, verdicts
 //!                       [bootstrap components family forecast histogram location model scatter
 //!                       student trend verdict]

@@ -107,8 +107,10 @@ fn where_nobody_may_sample_the_ladder_is_measured_and_the_reason_is_said() {
     let perf = folder.path().join("perf");
     std::fs::write(&perf, "#!/bin/sh\necho 'no permission' >&2\nexit 1\n").expect("a script");
     std::fs::set_permissions(&perf, std::fs::Permissions::from_mode(0o755)).expect("its mode");
-    let output =
-        attribute(&folder.path().join("run"), PAIRS, "4").env("PATH", folder.path()).output();
+    let output = attribute(&folder.path().join("run"), PAIRS, "4")
+        .args(["--sampler", "perf"])
+        .env("PATH", folder.path())
+        .output();
     let output = output.expect("the program is here");
     let said = flat(&text(&output));
     assert!(said.contains("No difference between rungs was attributed"), "{said}");

@@ -9,7 +9,9 @@ mod perf;
 mod process;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use perf::can_profile;
 use process::Server;
@@ -26,6 +28,15 @@ impl Drop for Load {
     }
 }
 
+/// File in which Python names its functions.
+struct NamesFile(PathBuf);
+
+impl Drop for NamesFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 fn load(server: &Server) -> Load {
     let url = format!("grpc://{}", server.address(""));
     let mut command = Command::new(NDECHO);
@@ -34,29 +45,36 @@ fn load(server: &Server) -> Load {
     Load(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program is here"))
 }
 
-/// Folders in which a shell looks for `perf`.
-fn path() -> String {
-    std::env::var("PATH").unwrap_or_default()
+/// Returns a Python that names its functions: 3.13 or later, anywhere in `PATH`.
+fn python() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let names = ["python3.13", "python3.14", "python3"];
+    let files = std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name)));
+    let is_new = |file: &PathBuf| {
+        let mut ask = Command::new(file);
+        ask.args(["-c", "import sys; sys.exit(sys.version_info < (3, 13))"]);
+        ask.stdout(Stdio::null()).stderr(Stdio::null());
+        ask.status().is_ok_and(|status| status.success())
+    };
+    files.into_iter().find(is_new)
 }
 
 /// Returns the shares of the layers of a loaded server in per cent, and the whole text.
 fn profile(server: &Server) -> (Vec<(String, f64)>, String) {
-    profile_in(&path(), server, &[])
+    profile_with(&[], server)
 }
 
-/// Like [`profile`], with `flags`, and with `perf` only if it is in the folders of `path`.
-fn profile_in(path: &str, server: &Server, flags: &[&str]) -> (Vec<(String, f64)>, String) {
+fn profile_with(flags: &[&str], server: &Server) -> (Vec<(String, f64)>, String) {
     let _load = load(server);
-    let pid = server.pid().to_string();
+    profile_pid(flags, server.pid())
+}
+
+fn profile_pid(flags: &[&str], pid: u32) -> (Vec<(String, f64)>, String) {
     let output = Command::new(NDECHO)
-        .args(["profile", "--pid", &pid, "--duration", "1500ms"])
+        .args(["profile", "--pid", &pid.to_string(), "--duration", "1500ms"])
         .args(flags)
-        .env("PATH", path)
         .output()
         .expect("the program is here");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let is_without = stderr.contains("perf is not installed: samples are taken through");
-    assert_eq!(is_without, path.is_empty(), "{stderr}");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let share = |line: &str| {
@@ -134,14 +152,14 @@ fn a_delay_in_own_http2_is_found_in_the_layer_in_which_it_was_planted() {
 }
 
 #[test]
-fn samples_without_perf_have_the_same_layers() {
+fn samples_of_perf_have_the_same_layers() {
     if !can_profile() {
         return;
     }
     // A planted delay outweighs the scheduler and the kernel, whose shares a busy machine changes.
     let server = planted("uring/h2/protobuf", "codec decode");
-    let (with, with_text) = profile(&server);
-    let (without, without_text) = profile_in("", &server, &[]);
+    let (without, without_text) = profile(&server);
+    let (with, with_text) = profile_with(&["--sampler", "perf"], &server);
     let all: f64 = without.iter().map(|(_, share)| share).sum();
     assert!((99.0..101.0).contains(&all), "{without_text}");
     assert!(share(&without, "unattributed") < 5.0, "{without_text}");
@@ -156,6 +174,46 @@ fn samples_without_perf_have_the_same_layers() {
 fn a_delay_in_tonic_is_found_in_the_layer_in_which_it_was_planted() {
     if can_profile() {
         assert_found_where_planted("tokio/tonic/protobuf:prost", &TONIC);
+    }
+}
+
+/// Debian 12 has no Python 3.13, so the test is skipped where there is none, in CI too.
+#[test]
+fn a_python_program_shows_its_functions() {
+    const PROGRAM: &str = "
+import json
+def encode(count):
+    return json.dumps([number / 7 for number in range(count)])
+def answer():
+    return json.loads(encode(1000))
+answer()
+# The interpreter writes names in blocks of 4 KiB, so that more functions must follow.
+for number in range(100):
+    exec(f'def other{number}(): pass\\nother{number}()')
+while True:
+    answer()
+";
+    let Some(python) = python().filter(|_| can_profile()) else {
+        eprintln!("skipped: no Python 3.13 or later");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = folder.path().join("echo.py");
+    std::fs::write(&program, PROGRAM).expect("the folder is writable");
+    for (sampler, names) in [("own", true), ("perf", true), ("own", false)] {
+        let mut command = Command::new(&python);
+        command.arg(&program).env("PYTHON_PERF_JIT_SUPPORT", if names { "1" } else { "" });
+        let child = command.spawn().expect("it ran before");
+        let names_file = NamesFile(format!("/tmp/jit-{}.dump", child.id()).into());
+        let program = Load(child);
+        // Until it has reached its loop, and its first functions are written.
+        std::thread::sleep(Duration::from_millis(500));
+        let (shares, text) = profile_pid(&["--sampler", sampler], program.0.id());
+        assert!(share(&shares, "interpreter") > 20.0, "{text}");
+        assert_eq!(text.contains("echo.py encode"), names, "{text}");
+        assert_eq!(text.contains("have names with Python 3.13"), !names, "{text}");
+        drop(program);
+        drop(names_file);
     }
 }
 
@@ -234,7 +292,7 @@ fn exports_of_a_process_have_the_samples_of_its_table() {
     let [firefox, collapsed, icicle] = [file("a.json"), file("a.txt"), file("a.svg")];
     let server = Server::start(NDECHO, &["serve", "uring/h2/protobuf", "--cpu", "0"]);
     let flags = ["--firefox", &firefox, "--collapsed", &collapsed, "--icicle", &icicle];
-    let (table, text) = profile_in(&path(), &server, &flags);
+    let (table, text) = profile_with(&flags, &server);
     let read = |path: &str| std::fs::read_to_string(path).expect("the file is written");
     let shares = collapsed_shares(&read(&collapsed));
     let svg = read(&icicle);

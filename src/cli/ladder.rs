@@ -39,6 +39,7 @@ use crate::external::ExternalServer;
 use crate::external::environment::Environments;
 use crate::ladder::select;
 use crate::probe::build::Build;
+use crate::probe::profile::SampledBy;
 use crate::record::trial_spec::RequestHeaders;
 use crate::record::{Client, Header, Lane, Line, Trial};
 use crate::report::aggregate::is_resolved;
@@ -126,10 +127,14 @@ pub struct LadderArgs {
     #[arg(long)]
     pub counts: bool,
 
-    /// Samples a second server of each rung with perf, and splits the difference to the parent rung
+    /// Samples a second server of each rung, and splits the difference to the parent rung
     /// over layers; without --rungs and --preset, the rungs are those of --preset chains
     #[arg(long, conflicts_with = "open_loop")]
     pub attribute: bool,
+
+    /// Who takes the samples of --attribute
+    #[arg(long, value_enum, default_value_t, requires = "attribute")]
+    pub sampler: SampledBy,
 
     /// Time for which replies of a cell are counted in a block, over all its slices
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
@@ -203,10 +208,11 @@ impl LadderArgs {
         earlier: Option<Run>,
         stop: &AtomicBool,
     ) -> anyhow::Result<()> {
+        testbed.sampler = self.sampler;
         self.set_up(&mut testbed, &mut plan, stop)?;
         measure::preflight(&testbed, &mut plan)?;
         if self.attribute
-            && let Err(reason) = profile::check_perf(&testbed)
+            && let Err(reason) = profile::check_sampler(&testbed)
         {
             tell(format!("warning: no server is sampled, so no pair is attributed: {reason:#}"));
             profiled::skip(&mut plan, &format!("{reason:#}"));

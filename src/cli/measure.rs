@@ -21,6 +21,7 @@ use crate::probe::build::Build;
 use crate::probe::host::Host;
 use crate::probe::memory;
 use crate::probe::os_noise;
+use crate::probe::profile::SampledBy;
 use crate::record::{Client, Header, Trial, VERSION};
 use crate::report::background_load::{Tense, guests, programs};
 use crate::report::units;
@@ -65,6 +66,7 @@ impl TestbedArgs {
             cpu_client,
             out: self.out.clone().unwrap_or_else(folder),
             environments: Environments::default(),
+            sampler: SampledBy::default(),
             python: None,
             foreign_client: None,
         })

@@ -27,7 +27,7 @@ use crate::experiment::records::RECORDS;
 use crate::experiment::testbed::Testbed;
 use crate::external::environment::Environments;
 use crate::ladder::select;
-use crate::probe::profile::{Profile, Recorder};
+use crate::probe::profile::{Profile, Recorder, SampledBy};
 use crate::record::Line;
 use crate::report::profile as report;
 use crate::report::stacks::Profiled;
@@ -68,10 +68,9 @@ const OF_RUNGS: [&str; 17] = [
 
 /// Shows in which layers the CPU time of a request goes
 ///
-/// Every rung is served twice: one server is sampled by `perf` (or without it, if it is
-/// not installed), the other is not. The shares of the
-/// layers come from the first one, the CPU time of a request from the second. The load visits both
-/// in turns.
+/// Every rung is served twice: one server is sampled, the other is not. The shares of the layers
+/// come from the first one, the CPU time of a request from the second. The load visits both in
+/// turns.
 #[derive(Args, Clone, Debug)]
 pub struct ProfileArgs {
     /// Rungs to profile, as globs: uring/h2/protobuf, 'tokio/tonic*/protobuf:prost*'
@@ -121,6 +120,10 @@ pub struct ProfileArgs {
     #[command(flatten)]
     folders: ExternalArgs,
 
+    /// Who takes the samples
+    #[arg(long, value_enum, default_value_t)]
+    sampler: SampledBy,
+
     #[command(flatten)]
     stacks: StacksArgs,
 
@@ -145,6 +148,7 @@ impl ProfileArgs {
         let plan = profiled::plan(self.options().and_then(|it| it.plan()).map_err(Failure::Usage)?);
         let started_unix_s = now_unix_s();
         let testbed = self.testbed.testbed(started_unix_s).map_err(Failure::Usage)?;
+        let testbed = Testbed { sampler: self.sampler, ..testbed };
         let interrupt = Interrupt::watch()?;
         let ended = self.measure(testbed, plan, started_unix_s, interrupt.flag());
         interrupt.attribute(ended.map_err(Failure::Run))
@@ -152,7 +156,7 @@ impl ProfileArgs {
 
     /// Samples a running process and prints its layers.
     fn process(&self, pid: u32, stop: &AtomicBool) -> anyhow::Result<()> {
-        let testbed = self.testbed.testbed(now_unix_s())?;
+        let testbed = Testbed { sampler: self.sampler, ..self.testbed.testbed(now_unix_s())? };
         let folder = std::env::temp_dir().join(format!("ndecho-profile-{}", std::process::id()));
         std::fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
         let profile = self.sample(&testbed, pid, &folder.join("process.perf"), stop);
@@ -215,7 +219,7 @@ impl ProfileArgs {
             plan.skip_without(&testbed.environments);
         }
         measure::preflight(&testbed, &mut plan)?;
-        check_perf(&testbed)?;
+        check_sampler(&testbed)?;
         let header = header(&plan, &testbed, COMMAND, started_unix_s);
         let mut records = self.testbed.create_records(&mut testbed)?;
         records.append(&Line::Header(Box::new(header)))?;
@@ -250,15 +254,12 @@ fn launcher(testbed: &Testbed) -> Command {
 }
 
 fn record(testbed: &Testbed, pid: u32, file: &Path) -> anyhow::Result<Recorder> {
-    let recorder = Recorder::start(launcher(testbed), testbed.cpu_client, pid, file)?;
-    if !recorder.is_perf() {
-        tell("perf is not installed: samples are taken through perf_event_open(2) instead");
-    }
-    Ok(recorder)
+    let core = testbed.cpu_client;
+    Ok(Recorder::start(testbed.sampler, launcher(testbed), core, pid, file)?)
 }
 
 /// Samples this process for a moment, so that a run knows before it begins whether it can profile.
-pub(super) fn check_perf(testbed: &Testbed) -> anyhow::Result<()> {
+pub(super) fn check_sampler(testbed: &Testbed) -> anyhow::Result<()> {
     let file = std::env::temp_dir().join(format!("ndecho-check-{}.perf", std::process::id()));
     let recorder = record(testbed, std::process::id(), &file)?;
     let _ = std::fs::remove_file(recorder.stop()?);

@@ -156,6 +156,7 @@ mod tests {
     use crate::experiment::options::RunOptions;
     use crate::experiment::preset::Preset;
     use crate::external::environment::Environments;
+    use crate::probe::profile::SampledBy;
 
     fn options() -> RunOptions {
         RunOptions {
@@ -174,6 +175,7 @@ mod tests {
             cpu_client: 1,
             out: PathBuf::from("DIR"),
             environments: Environments::default(),
+            sampler: SampledBy::default(),
             python: None,
             foreign_client: None,
         };

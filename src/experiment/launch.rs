@@ -6,6 +6,7 @@
 //! A client that fails has its outcome and leaves; the others go on. A slice that another program
 //! disturbed is repeated. A server whose slices took too long has no more of them in the launch.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -14,11 +15,12 @@ use rand_pcg::Pcg64;
 
 use crate::probe::core_speed;
 use crate::probe::disturbance::{Disturbance, MachineSnapshot};
-use crate::probe::profile::{Profile, Recorder};
+use crate::probe::profile::{NamesFile, Profile, Recorder};
 use crate::probe::sched_stats::SchedSnapshot;
 use crate::record::trial_spec::TrialSpec;
 use crate::record::{Client, Measurement, Outcome, ServerReport, Slice, validity};
 
+use super::any_rung::AnyRung;
 use super::cell::Cell;
 use super::child::failure::{self, Judgement};
 use super::child::foreign::ForeignLoad;
@@ -45,6 +47,8 @@ struct Member {
     threads: Option<SchedSnapshot>,
     /// Samples of the server, from the end of the warm-up.
     recorder: Option<Recorder>,
+    /// Names of the functions of a sampled server in Python.
+    names: Option<NamesFile>,
     visitors: Vec<State>,
 }
 
@@ -150,8 +154,11 @@ impl Member {
                 let judgement = failure::not_ready(failure);
                 entry.clients.iter().map(|_| judgement.clone().into()).collect::<Vec<_>>()
             })?;
-        let mut member =
-            Member { report, server, threads: None, recorder: None, visitors: Vec::new() };
+        let is_external = matches!(entry.cell.rung, AnyRung::External(_));
+        let names_functions = entry.cell.variant.is_profiled() && is_external;
+        let names = names_functions.then(|| NamesFile::of_process(server.pid()));
+        let (threads, recorder, visitors) = (None, None, Vec::new());
+        let mut member = Member { report, server, threads, recorder, names, visitors };
         for (index, client) in entry.clients.iter().enumerate() {
             let cpu = CpuMeter::start(member.server.pid());
             let state = Visitor::start(runner, &spec, *client, number).map_err(|failure| {
@@ -172,7 +179,7 @@ impl Member {
         let file = runner.testbed.out.join(format!("server-{number}.perf"));
         let core = runner.testbed.cpu_client;
         let launcher = runner.commands().pinned(core);
-        match Recorder::start(launcher, core, self.server.pid(), &file) {
+        match Recorder::start(runner.testbed.sampler, launcher, core, self.server.pid(), &file) {
             Ok(recorder) => self.recorder = Some(recorder),
             Err(error) => {
                 let skipped = || Outcome::Skipped { reason: error.to_string() }.into();
@@ -207,7 +214,12 @@ impl Member {
         // Waits of the whole launch are those of a client only if no other visited the server.
         let threads = self.threads.take().filter(|_| self.visitors.len() == 1);
         let sched_stats = threads.zip(after).map(|(before, after)| after.since(&before));
-        let profile = self.recorder.take().map(profile);
+        let recording = self.recorder.take().map(end);
+        // The file of a program that was replaced is found through its process. An interpreter
+        // writes the last names of its functions at its end.
+        let (early, late) =
+            if self.names.is_some() { (None, recording) } else { (recording, None) };
+        let early = early.map(profile);
         let socket = accepted_socket(&self.server);
         let states = std::mem::take(&mut self.visitors);
         let is_needed = states.len() > 1;
@@ -221,10 +233,13 @@ impl Member {
             });
             results.push(finished);
         }
-        if results.iter().all(Result::is_err) {
+        let is_lost = results.iter().all(Result::is_err);
+        let stopped =
+            if is_lost { Ok(()) } else { self.server.stop().map_err(failure::not_stopped) };
+        let profile = early.or_else(|| late.map(profile));
+        if is_lost {
             return results.into_iter().map(|result| *result.unwrap_or_else(|it| it)).collect();
         }
-        let stopped = self.server.stop().map_err(failure::not_stopped);
         let report: Option<ServerReport> = self.report.read();
         let complete = |result: Box<TrialResult>| match (&stopped, &profile) {
             (Err(judgement), _) => judgement.clone().into(),
@@ -348,9 +363,14 @@ impl Load {
     }
 }
 
-/// Ends the recording of a server, and attributes its samples.
-fn profile(recorder: Recorder) -> Result<Box<Profile>, String> {
-    let file = recorder.stop().map_err(|error| error.to_string())?;
+/// Ends the recording of a server.
+fn end(recorder: Recorder) -> Result<PathBuf, String> {
+    recorder.stop().map_err(|error| error.to_string())
+}
+
+/// Attributes the samples of a recording, and removes its file.
+fn profile(recording: Result<PathBuf, String>) -> Result<Box<Profile>, String> {
+    let file = recording?;
     let profile = Profile::read(&file).map_err(|error| error.to_string());
     let _ = std::fs::remove_file(&file);
     Ok(Box::new(profile?))

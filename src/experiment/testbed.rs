@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::external::environment::Environments;
+use crate::probe::profile::SampledBy;
 use crate::record::trial_spec::Knobs;
 
 use super::child::python::PythonClient;
@@ -18,6 +19,8 @@ pub struct Testbed {
     pub cpu_client: usize,
     pub out: PathBuf,
     pub environments: Environments,
+    /// Who samples profiled servers.
+    pub sampler: SampledBy,
     pub python: Option<PythonClient>,
     /// Name of the client that loads the servers, if it is not ours.
     pub foreign_client: Option<String>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::probe::disturbance::{Disturbance, MachineSnapshot};
-use crate::probe::profile::Profile;
+use crate::probe::profile::{NAME_PYTHON_FUNCTIONS, Profile};
 use crate::probe::sched_stats::{SchedSnapshot, SchedStats};
 use crate::probe::tracer::Tracer;
 use crate::probe::{core_speed, cpu_clock};
@@ -171,6 +171,9 @@ impl TrialRunner<'_> {
             AnyRung::Own(_) => (self.commands().serve(cell, spec)?, READY_LINE),
             AnyRung::External(rung) => (self.commands().external(rung), rung.ready_line()),
         };
+        if cell.variant.is_profiled() {
+            command.env(NAME_PYTHON_FUNCTIONS.0, NAME_PYTHON_FUNCTIONS.1);
+        }
         command.env(PADDING, "-".repeat(environment_bytes as usize));
         let within = READY_TIMEOUT.min(self.plan.budget);
         let server = Server::start(&mut command, ready, within, self.stop)?;

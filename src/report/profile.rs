@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::axis::Layer;
-use crate::probe::profile::{Basis, FunctionSamples, Profile};
+use crate::probe::profile::{Basis, FunctionSamples, Profile, PythonSamples};
 use crate::record::{Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::location::Sample;
@@ -31,6 +31,12 @@ const CRATE_SHARE: f64 = 0.01;
 
 /// Functions of a layer that are listed.
 pub(super) const FUNCTIONS: usize = 3;
+
+/// Python functions that are listed.
+const PYTHON_FUNCTIONS: usize = 8;
+
+const PYTHON_RULE: &str = "the innermost one, with the C code that it calls; time in the kernel has \
+                           no Python function";
 
 /// Rule by which a sample gets its layer.
 const RULE: &str = "The innermost function with a layer decides. A function without one, as in \
@@ -65,6 +71,9 @@ struct Sum<'a> {
     crates: BTreeMap<&'a str, u64>,
     functions: BTreeMap<Layer, BTreeMap<&'a str, u64>>,
     unknown: BTreeMap<&'a str, u64>,
+    /// Samples with a Python function, and the innermost ones.
+    of_python: u64,
+    python: BTreeMap<&'a str, u64>,
     has_kernel_symbols: bool,
     is_user_only: bool,
 }
@@ -245,11 +254,31 @@ impl<'a> Column<'a> {
             let functions = most(&self.sum.functions[layer], FUNCTIONS, samples);
             text.push_str(&wrap(&label, &functions.join(", "), WIDTH_MAX));
         }
+        text.push_str(&self.python());
         if !self.sum.unknown.is_empty() {
             let unknown = most(&self.sum.unknown, FUNCTIONS, samples);
             text.push_str(&wrap("  no rule for           ", &unknown.join(", "), WIDTH_MAX));
         }
         text
+    }
+}
+
+impl Column<'_> {
+    /// Lists the functions of a server in Python.
+    fn python(&self) -> String {
+        let Sum { samples, of_python, .. } = self.sum;
+        if of_python == 0 {
+            let is_python = self.layers.contains_key(&Layer::Interpreter);
+            let hint = "have names with Python 3.13 or later; put its python3 first in PATH, and the \
+                        environment is set up with it";
+            let line = wrap("  Python functions      ", hint, WIDTH_MAX);
+            return if is_python { line } else { String::new() };
+        }
+        let share = of_python as f64 / samples as f64 * 100.0;
+        let label = format!("  {:<NAME_WIDTH$} {share:>4.1} %  ", "Python functions");
+        let functions = most(&self.sum.python, PYTHON_FUNCTIONS, samples);
+        let line = wrap(&label, &functions.join(", "), WIDTH_MAX);
+        line + &wrap("                                ", PYTHON_RULE, WIDTH_MAX)
     }
 }
 
@@ -277,6 +306,10 @@ impl<'a> Sum<'a> {
             add(self.functions.entry(*layer).or_default(), &samples.functions);
         }
         add(&mut self.unknown, &profile.unknown);
+        if let Some(PythonSamples { samples, functions }) = &profile.python {
+            self.of_python += samples;
+            add(&mut self.python, functions);
+        }
     }
 }
 

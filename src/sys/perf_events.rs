@@ -35,6 +35,9 @@ const ENABLE: libc::Ioctl = 0x2400;
 const DISABLE: libc::Ioctl = 0x2401;
 const SET_OUTPUT: libc::Ioctl = 0x2405;
 
+/// `_IOW('$', 4, __u64)`
+const SET_PERIOD: libc::Ioctl = 0x4008_2404;
+
 /// `PERF_FLAG_FD_CLOEXEC`
 const CLOSE_ON_EXEC: libc::c_ulong = 1 << 3;
 
@@ -86,6 +89,13 @@ impl Event {
 
     pub fn disable(&self) -> io::Result<()> {
         self.control(DISABLE, 0)
+    }
+
+    /// Sets the time between two samples of a clock, from now on.
+    pub fn set_period(&self, ns: u64) -> io::Result<()> {
+        // SAFETY: the kernel reads a word from the pointer and keeps no pointer.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), SET_PERIOD, &raw const ns) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Reads an event that is counted, with the threads that inherited it.

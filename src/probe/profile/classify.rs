@@ -27,6 +27,8 @@ pub(super) enum Place {
     C,
     /// Other object without source files, by its file name.
     Object(String),
+    /// Python code, by its file. What runs is the interpreter, or the C code that it calls.
+    Python(String),
 }
 
 /// Basis of a decision.
@@ -94,7 +96,7 @@ pub(super) fn own_layer(rules: &Rules, frame: &Frame) -> Option<Layer> {
 fn decide(rules: &Rules, index: usize, frame: &Frame) -> Option<(Target, Basis)> {
     let by_source = if index == 0 { Basis::OwnFrame } else { Basis::Caller };
     match &frame.place {
-        Place::Kernel => None,
+        Place::Kernel | Place::Python(_) => None,
         Place::C => c_function(rules, index, frame),
         Place::Object(name) => match c_function(rules, index, frame) {
             Some(decided) => Some(decided),

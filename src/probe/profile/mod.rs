@@ -1,9 +1,9 @@
 //! Profile of a server: the layers in which its CPU time lies, by samples.
 //!
-//! `perf`, or a sampler of our own where it is missing, samples the CPU clock of a process: the
-//! stack of the kernel, and the innermost part of the program's stack. Nothing else of perf is
-//! used: symbols, inlined functions and source files are looked up here. The rules of `rules.toml`
-//! then map each stack to a [`Layer`].
+//! Events of the kernel, or `perf`, sample the CPU clock of a process: the stack of the kernel, and
+//! the innermost part of the program's stack. Nothing else of perf is used: symbols, inlined
+//! functions and source files are looked up here. The rules of `rules.toml` then map each stack to
+//! a [`Layer`].
 //!
 //! ```text
 //! Recorder ─▶ perf.data ─▶ Recording ─▶ Resolver ─▶ stacks ─▶ classify ─▶ Profile
@@ -18,6 +18,7 @@ mod modules;
 mod perf_file;
 mod perf_record;
 mod program_file;
+mod python;
 mod recorder;
 mod resolve;
 mod rules;
@@ -40,7 +41,8 @@ pub use self::callgrind_graph::CallgrindError;
 pub use self::classify::Basis;
 use self::classify::{Decision, Frame, Place, is_drop_glue};
 use self::perf_file::Recording;
-pub use self::recorder::Recorder;
+pub use self::python::{NamesFile, SETTING as NAME_PYTHON_FUNCTIONS};
+pub use self::recorder::{Recorder, SampledBy};
 use self::resolve::Resolver;
 use self::rules::Rules;
 pub use self::sampling::{FILE_BYTES_MAX, FREQUENCY_HZ, RecorderError};
@@ -50,6 +52,9 @@ pub use self::stacks::{CallStack, StackFunction, Stacks, StacksError};
 const FUNCTIONS_MAX: usize = 5;
 
 const UNKNOWN_MAX: usize = 10;
+
+/// Python functions that a profile names.
+const PYTHON_MAX: usize = 10;
 
 /// Name in place of a function of samples without a stack.
 const NO_STACK: &str = "(no stack)";
@@ -80,6 +85,9 @@ pub struct Profile {
     pub interrupts_enabled: u64,
     /// Innermost functions of samples without a layer, the most frequent first.
     pub unknown: Vec<FunctionSamples>,
+    /// Samples by Python function; `None` for a program that names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<PythonSamples>,
     /// False if the kernel hid its symbols, so that its samples have no layer.
     pub has_kernel_symbols: bool,
     /// True if the user may not sample the kernel, so that the samples are those of the program.
@@ -96,6 +104,15 @@ pub struct LayerSamples {
     pub user: u64,
     pub kernel: u64,
     /// Functions that decided, the most frequent first.
+    pub functions: Vec<FunctionSamples>,
+}
+
+/// Samples of a program in Python by its own functions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PythonSamples {
+    /// Samples with a Python function on the recorded part of the stack.
+    pub samples: u64,
+    /// The innermost Python functions, with the C code that they called; the most frequent first.
     pub functions: Vec<FunctionSamples>,
 }
 
@@ -145,6 +162,7 @@ impl Profile {
             })
             .collect();
         profile.stacks = call_stacks(&decided);
+        profile.python = python_samples(&decided);
         for Decided { stack, decision, samples } in decided {
             profile.add(&stack, decision, samples);
             let function = stack.get(decision.frame).map_or_else(|| NO_STACK.to_owned(), label);
@@ -174,6 +192,19 @@ impl Profile {
     }
 }
 
+/// Counts the samples by the innermost Python function; `None` if no stack has one.
+fn python_samples(decided: &[Decided]) -> Option<PythonSamples> {
+    let mut functions: BTreeMap<String, u64> = BTreeMap::new();
+    for Decided { stack, samples, .. } in decided {
+        let innermost = stack.iter().find(|frame| matches!(frame.place, Place::Python(_)));
+        if let Some(frame) = innermost {
+            *functions.entry(label(frame)).or_default() += samples;
+        }
+    }
+    let samples = functions.values().sum();
+    (samples > 0).then(|| PythonSamples { samples, functions: most(&functions, PYTHON_MAX) })
+}
+
 /// Names the crate, or what stands for it, of a decision.
 fn crate_name(stack: &[Frame], decision: Decision) -> &str {
     let Some(frame) = stack.get(decision.frame) else { return NO_CRATE };
@@ -186,7 +217,7 @@ fn crate_name(stack: &[Frame], decision: Decision) -> &str {
         (Basis::CFunction, _) => C_LIBRARY,
         (Basis::DropType | Basis::AnyType, _) => of_type().unwrap_or(NO_CRATE),
         (_, Place::Source { name, .. }) => name,
-        (_, Place::Object(name)) => name,
+        (_, Place::Object(name) | Place::Python(name)) => name,
         (_, Place::Kernel | Place::C) => C_LIBRARY,
     }
 }
@@ -227,6 +258,8 @@ fn label(frame: &Frame) -> String {
             format!("{name}/{} {function}", path.strip_prefix("src/").unwrap_or(path))
         }
         Place::Object(file) => format!("{file} {function}"),
+        // Angle brackets are no generic arguments there: `<lambda>`, `<locals>`.
+        Place::Python(file) => format!("{file} {}", frame.function),
         Place::Kernel if function.is_empty() => "(kernel function without a name)".to_owned(),
         Place::C if function.is_empty() => "(function without a name)".to_owned(),
         Place::Kernel | Place::C => function,

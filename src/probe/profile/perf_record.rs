@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
-use super::sampling::{FREQUENCY_HZ, PATIENCE, RecorderError, STACK_BYTES};
+use super::sampling::{FREQUENCY_HZ, PATIENCE, RecorderError, stack_bytes};
 
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -26,12 +26,6 @@ pub(super) struct PerfRecord {
     control: PathBuf,
     answers: PathBuf,
     messages: PathBuf,
-}
-
-pub(super) fn is_installed() -> bool {
-    let mut version = Command::new("perf");
-    version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-    version.status().is_ok()
 }
 
 impl PerfRecord {
@@ -58,7 +52,7 @@ impl PerfRecord {
         let perf = launcher
             .args(["perf", "record", "--quiet", "--event", "cpu-clock", "--delay", "-1"])
             .args(["--freq", &FREQUENCY_HZ.to_string()])
-            .args(["--call-graph", &format!("dwarf,{STACK_BYTES}")])
+            .args(["--call-graph", &format!("dwarf,{}", stack_bytes(pid))])
             .arg(format!("--max-size={bytes_max}B"))
             .args(["--pid", &pid.to_string(), "--output"])
             .arg(file.file_name().unwrap_or_default())

@@ -102,7 +102,7 @@ pub(super) fn find(mapping: &Mapping) -> Option<Rc<ProgramFile>> {
 
 /// Opens the file of a mapping: at its path, through the mapping itself, which needs privileges, or
 /// at its path in the process's own root.
-fn open(mapping: &Mapping) -> Option<(File, Metadata)> {
+pub(super) fn open(mapping: &Mapping) -> Option<(File, Metadata)> {
     let Mapping { pid, start, end, path, .. } = mapping;
     let text = path.to_string_lossy();
     let has_path = text.starts_with('/') && !text.starts_with("//");

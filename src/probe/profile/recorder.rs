@@ -1,11 +1,23 @@
-//! Recording of another process: by `perf record`, or by events of our own where perf is missing.
+//! Recording of another process: by events of our own, or by `perf record`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::perf_record::{self, PerfRecord};
+use clap::ValueEnum;
+
+use super::perf_record::PerfRecord;
 use super::sampler::Sampler;
 use super::sampling::{FILE_BYTES_MAX, RecorderError};
+
+/// Who takes the samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SampledBy {
+    /// This program, with periods that vary at random
+    #[default]
+    Own,
+    /// `perf record`, with a fixed period, which can fall into step with batches of requests
+    Perf,
+}
 
 /// Recording of a process. A drop ends it and removes its file.
 #[derive(Debug)]
@@ -28,6 +40,7 @@ impl Recorder {
     /// Samples process `pid` from now on, and writes `file` at the end. `launcher` is a command
     /// that runs another one, whose words follow; it pins perf to `core`.
     pub fn start(
+        by: SampledBy,
         launcher: Command,
         core: usize,
         pid: u32,
@@ -37,18 +50,14 @@ impl Recorder {
             return Err(RecorderError::Processor);
         }
         let recording = RecordingFile(Some(file.to_owned()));
-        let way = if perf_record::is_installed() {
-            Way::Perf(PerfRecord::start(launcher, pid, file, FILE_BYTES_MAX)?)
-        } else {
-            let sampler = Sampler::start(pid, core, file, FILE_BYTES_MAX);
-            Way::Own(sampler.map_err(RecorderError::NotInstalled)?)
+        let way = match by {
+            SampledBy::Perf => Way::Perf(PerfRecord::start(launcher, pid, file, FILE_BYTES_MAX)?),
+            SampledBy::Own => {
+                let sampler = Sampler::start(pid, core, file, FILE_BYTES_MAX);
+                Way::Own(sampler.map_err(RecorderError::Events)?)
+            }
         };
         Ok(Recorder { way, file: recording })
-    }
-
-    /// Returns whether `perf` takes the samples.
-    pub fn is_perf(&self) -> bool {
-        matches!(self.way, Way::Perf(_))
     }
 
     /// Ends the sampling, and returns the file of the recording.

@@ -11,12 +11,15 @@ use super::kernel_symbols::KernelSymbols;
 use super::modules::Module;
 use super::perf_file::{Mapping, Sample, UserState};
 use super::program_file;
+use super::python::{self, PythonFunction};
 
 /// Return addresses of a stack that are looked at. The layer is decided near the innermost one.
 const DEPTH_MAX: usize = 64;
 
 pub(super) struct Resolver {
     modules: Vec<Module>,
+    /// In the order of their addresses.
+    python: Vec<PythonFunction>,
     unwinder: UnwinderX86_64<Rc<[u8]>>,
     cache: CacheX86_64,
     kernel: Rc<KernelSymbols>,
@@ -27,13 +30,20 @@ pub(super) struct Resolver {
 impl Resolver {
     pub(super) fn new(mappings: &[Mapping]) -> Resolver {
         let mut unwinder = UnwinderX86_64::new();
-        let mut modules = Vec::new();
+        let (mut modules, mut python) = (Vec::new(), Vec::new());
         let mut opened: Vec<&Mapping> = Vec::new();
         for mapping in mappings {
             if opened.contains(&mapping) {
                 continue;
             }
             opened.push(mapping);
+            if python::is_names_file(&mapping.path)
+                && let Some((file, _)) = program_file::open(mapping)
+            {
+                python = python::functions(&file);
+                python.iter().for_each(|function| unwinder.add_module(function.unwinding()));
+                continue;
+            }
             let (module, unwinding) = Module::open(mapping);
             modules.push(module);
             if let Some(unwinding) = unwinding {
@@ -41,7 +51,8 @@ impl Resolver {
             }
         }
         let kernel = program_file::kernel_symbols();
-        Resolver { modules, unwinder, cache: CacheX86_64::new(), kernel, known: HashMap::new() }
+        let (cache, known) = (CacheX86_64::new(), HashMap::new());
+        Resolver { modules, python, unwinder, cache, kernel, known }
     }
 
     pub(super) fn knows_kernel(&self) -> bool {
@@ -83,7 +94,11 @@ impl Resolver {
             return Rc::clone(known);
         }
         let module = self.modules.iter().find(|module| module.contains(address));
-        let frames = module.map_or_else(|| [].into(), |module| module.frames(address));
+        let python = || python::find(&self.python, address).map(|it| [it.frame.clone()].into());
+        let frames = match module {
+            Some(module) => module.frames(address),
+            None => python().unwrap_or_else(|| [].into()),
+        };
         self.known.insert(address, Rc::clone(&frames));
         frames
     }

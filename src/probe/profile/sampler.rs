@@ -1,5 +1,8 @@
 //! Samples of a process without `perf`: events of the kernel, and a thread that writes them to a
 //! file in perf's format. The events are those of `perf record`, so everything behind is the same.
+//! But the time between two samples varies at random, by up to half of it. With a fixed period the
+//! samples fall into step with a server that works in a rhythm, such as one batch of requests in
+//! 660 µs, and meet some parts of each batch too often (docs/TRIED.md).
 //!
 //! ```text
 //! file   [ header | attributes | mapped files | records, a mark after each round of reading ]
@@ -14,22 +17,28 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use procfs::process::{MMPermissions, MMapPath, MemoryMap};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64;
 
 use crate::probe::process_tree::{io_error, process};
 use crate::sys::perf_events::{ATTRIBUTES_BYTES, Event, Ring};
 use crate::sys::{affinity, descriptors};
 
-use super::sampling::{FREQUENCY_HZ, STACK_BYTES};
+use super::sampling::{FREQUENCY_HZ, stack_bytes};
 
 /// Events are open for each thread on each core that it may use.
 const EVENTS_MAX: usize = 4096;
 
+/// Mean time between two samples.
+pub(super) const PERIOD_NS: u64 = 1_000_000_000 / FREQUENCY_HZ as u64;
+
 /// Pages of a ring: as many as an ordinary user may lock on each core
-/// (`kernel.perf_event_mlock_kb`), and a tenth of a second of samples.
+/// (`kernel.perf_event_mlock_kb`), and a tenth of a second of samples, or 15 ms of those of a
+/// program in Python.
 const RING_PAGES: usize = 128;
 
 /// Time between two readings of the rings.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Header of a file, up to the attributes.
 const HEADER_BYTES: u64 = 104;
@@ -64,6 +73,7 @@ impl Sampler {
     /// Samples process `pid` from now on into `file`, until that has `bytes_max`. The thread that
     /// writes it runs on `core`.
     pub(super) fn start(pid: u32, core: usize, file: &Path, bytes_max: u64) -> io::Result<Sampler> {
+        let attributes = |is_user_only| attributes(is_user_only, stack_bytes(pid));
         let (events, attributes) = match events(pid, &attributes(false)) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 (events(pid, &attributes(true))?, attributes(true))
@@ -164,7 +174,11 @@ fn write_all(
     bytes_max: u64,
     is_over: &AtomicBool,
 ) -> io::Result<bool> {
+    let mut random = Pcg64::from_rng(&mut rand::rng());
     while !is_over.load(Ordering::Relaxed) && output.bytes < bytes_max {
+        for event in events {
+            let _ = event.set_period(random.random_range(PERIOD_NS / 2..=PERIOD_NS * 3 / 2));
+        }
         std::thread::park_timeout(PAUSE);
         output.round(&mut rings)?;
     }
@@ -220,15 +234,14 @@ impl Output {
 }
 
 /// Makes the attributes of the event: those of `perf record --event cpu-clock --call-graph dwarf`.
-fn attributes(is_user_only: bool) -> [u8; ATTRIBUTES_BYTES] {
+fn attributes(is_user_only: bool, stack_bytes: u32) -> [u8; ATTRIBUTES_BYTES] {
     const SOFTWARE: u64 = 1;
     const CPU_CLOCK: u64 = 0;
     /// Address, thread, time, call chain, core, period, registers and stack of the program.
     const SAMPLE: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 13;
-    /// Starts disabled; new threads too; mappings, names, a frequency, forks; marks on all records;
+    /// Starts disabled; new threads too; mappings, names, forks; marks on all records;
     /// no walk of the program's stack; mappings with devices.
-    const FLAGS: u64 =
-        1 | 1 << 1 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 13 | 1 << 18 | 1 << 22 | 1 << 23;
+    const FLAGS: u64 = 1 | 1 << 1 | 1 << 8 | 1 << 9 | 1 << 13 | 1 << 18 | 1 << 22 | 1 << 23;
     const WITHOUT_KERNEL: u64 = 1 << 5;
     /// `bp`, `sp` and `ip` of x86-64.
     const REGISTERS: u64 = 1 << 6 | 1 << 7 | 1 << 8;
@@ -238,11 +251,11 @@ fn attributes(is_user_only: bool) -> [u8; ATTRIBUTES_BYTES] {
     };
     put(0, SOFTWARE | (ATTRIBUTES_BYTES as u64) << 32);
     put(8, CPU_CLOCK);
-    put(16, u64::from(FREQUENCY_HZ));
+    put(16, PERIOD_NS);
     put(24, SAMPLE);
     put(40, FLAGS | if is_user_only { WITHOUT_KERNEL } else { 0 });
     put(80, REGISTERS);
-    put(88, u64::from(STACK_BYTES));
+    put(88, u64::from(stack_bytes));
     attributes
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::axis::Layer;
-use crate::probe::profile::{Basis, FunctionSamples, LayerSamples, Profile};
+use crate::probe::profile::{Basis, FunctionSamples, LayerSamples, Profile, PythonSamples};
 use crate::record::tests::{header, trial};
 use crate::record::{Outcome, Trial, Variant};
 use crate::report::text::WIDTH_MAX;
@@ -141,4 +141,23 @@ fn one_process_has_shares_only() {
     let text = profile::of_process(&samples(400));
     assert!(line(&text, "HTTP framing").ends_with("40.0 %"), "{text}");
     assert!(!text.contains("µs"), "{text}");
+}
+
+#[test]
+fn functions_of_a_python_server_are_listed_and_otherwise_how_to_get_them() {
+    let with = |python: Option<PythonSamples>| {
+        let mut profile = samples(400);
+        let layer = LayerSamples { user: 300, ..LayerSamples::default() };
+        profile.layers.insert(Layer::Interpreter, layer);
+        profile::of_process(&Profile { python, ..profile })
+    };
+    let function = |function: &str, samples| FunctionSamples { function: function.into(), samples };
+    let functions = vec![function("json/encoder.py iterencode", 250), function("echo.py f", 50)];
+    let text = with(Some(PythonSamples { samples: 700, functions }));
+    let line = line(&text, "  Python functions");
+    assert!(line.contains("70.0 %  json/encoder.py iterencode 25.0 %, echo.py f 5.0 %"), "{text}");
+    assert!(!text.contains("Python 3.13"), "{text}");
+    assert!(with(None).contains("have names with Python 3.13 or later"), "{text}");
+    let other = profile::of_process(&samples(400));
+    assert!(!other.contains("Python functions"), "no Python: {other}");
 }

@@ -5,15 +5,17 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use linux_perf_data::linux_perf_event_reader::EventRecord;
+use linux_perf_data::{PerfFileReader, PerfFileRecord};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::super::classify::{Frame, Place};
 use super::super::modules::Module;
 use super::super::perf_file::{Identity, Mapping, Recording};
-use super::super::perf_record::{self, PerfRecord};
+use super::super::perf_record::PerfRecord;
 use super::super::program_file;
-use super::super::sampler::Sampler;
+use super::super::sampler::{PERIOD_NS, Sampler};
 use super::super::sampling::RecorderError;
 use super::super::{FILE_BYTES_MAX, Profile};
 use crate::sys::affinity;
@@ -175,9 +177,6 @@ fn skipped(why: &dyn std::fmt::Display) {
 
 #[test]
 fn a_comma_in_the_folder_does_not_confuse_perf() {
-    if !perf_record::is_installed() {
-        return skipped(&"perf is not installed");
-    }
     let folder = tempfile::tempdir().unwrap();
     let comma = folder.path().join("a,b, c");
     std::fs::create_dir(&comma).unwrap();
@@ -192,6 +191,21 @@ fn a_comma_in_the_folder_does_not_confuse_perf() {
     let perf = PerfRecord::start(launcher(), std::process::id(), &file, 1 << 20).unwrap();
     spin_until(|| length(&file) >= 1 << 20);
     assert!(perf.stop().unwrap());
+}
+
+/// Returns the time between the samples of thread `tid`, in ns.
+fn gaps(file: &Path, tid: i32) -> Vec<u64> {
+    let file = std::io::BufReader::new(std::fs::File::open(file).unwrap());
+    let mut reader = PerfFileReader::parse_file(file).unwrap();
+    let mut times = Vec::new();
+    while let Some(record) = reader.record_iter.next_record(&mut reader.perf_file).unwrap() {
+        let PerfFileRecord::EventRecord { record, .. } = record else { continue };
+        if let EventRecord::Sample(sample) = record.parse().unwrap() {
+            times.extend(sample.timestamp.filter(|_| sample.tid == Some(tid)));
+        }
+    }
+    times.sort_unstable();
+    times.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
 
 #[test]
@@ -220,6 +234,36 @@ fn events_of_our_own_record_samples_and_mapped_files() {
     assert!(sampler.stop().unwrap(), "the limit was reached");
     let recording = Recording::read(&file).unwrap();
     assert!(recording.samples.len() > 100, "what was written before counts");
+}
+
+/// Shell that spins until its end.
+struct Spinning(Child);
+
+impl Drop for Spinning {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server may work in a rhythm, and a fixed period would meet the same part of it each time.
+#[test]
+fn the_time_between_two_samples_varies() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.perf");
+    let spinning = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+    let spinning = Spinning(spinning);
+    let pid = spinning.0.id();
+    let sampler = match Sampler::start(pid, affinity::cores()[0], &file, FILE_BYTES_MAX) {
+        Ok(sampler) => sampler,
+        Err(error) => return skipped(&error),
+    };
+    spin_until(|| length(&file) > 1 << 20);
+    assert!(!sampler.stop().unwrap());
+    // With a fixed period no gap is shorter than it.
+    let gaps = gaps(&file, pid as i32);
+    let short = gaps.iter().filter(|gap| **gap < PERIOD_NS * 9 / 10).count();
+    assert!(short > gaps.len() / 10, "{short} of {} gaps are short: {gaps:?}", gaps.len());
 }
 
 /// Function into which no other one is inlined.

@@ -12,6 +12,7 @@ use super::program_file;
 use super::rules::{Rules, Target};
 
 mod files;
+mod python;
 
 const STACKS: &str = include_str!("stacks.txt");
 
