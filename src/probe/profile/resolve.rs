@@ -93,11 +93,13 @@ impl Resolver {
         if let Some(known) = self.known.get(&address) {
             return Rc::clone(known);
         }
-        let module = self.modules.iter().find(|module| module.contains(address));
-        let python = || python::find(&self.python, address).map(|it| [it.frame.clone()].into());
-        let frames = match module {
-            Some(module) => module.frames(address),
-            None => python().unwrap_or_else(|| [].into()),
+        // Trampolines of Python lie in a mapping without a file.
+        let frames = match python::find(&self.python, address) {
+            Some(function) => [function.frame.clone()].into(),
+            None => {
+                let module = self.modules.iter().find(|module| module.contains(address));
+                module.map_or_else(|| [].into(), |module| module.frames(address))
+            }
         };
         self.known.insert(address, Rc::clone(&frames));
         frames
