@@ -6,7 +6,8 @@
 The sections between the introduction and "How to read them" are replaced, and the legend in that one. With --print the
 document goes to stdout, and the file stays as it is. With --out the records stay in DIR, and runs that are there are
 not repeated. The introduction names the machine and the findings; change it by hand after a run. Needs
-`cargo build --release`, perf, and a quiet machine with two cores.
+`cargo build --release`, and a quiet machine with two cores. Python functions need a python3 of 3.13 or later, first in
+PATH.
 """
 
 import argparse
@@ -28,14 +29,17 @@ SECTIONS = {
                        "uring/h2/protobuf uring/raw/protobuf"],
     "REST, .npy and JSON": ["tokio/axum/npy tokio/axum/json:serde tokio/hyper/npy tokio/hyper/json:serde",
                             "uring/h1/npy uring/h1/json"],
+    "Servers in Python": ["external/grpcio/protobuf external/aiohttp/npy external/aiohttp/json"],
 }
+# Sizes of a section that does not have those of --sizes: a JSON list of 1 MiB takes aiohttp a tenth of a second.
+SIZES = {"Servers in Python": "8,64KiB"}
 AFTER = "## How to read them\n"
 LEGEND = "Samples of the CPU clock, "
 
 
-def run(rungs, options, folder):
+def run(rungs, sizes, options, folder):
     """Profiles some rungs. Returns the tables that the command prints, and their legend."""
-    command = [options.program, "profile", *shlex.split(" ".join(rungs)), "--sizes", options.sizes,
+    command = [options.program, "profile", *shlex.split(" ".join(rungs)), "--sizes", sizes,
                "--rounds", str(options.rounds), "--duration", options.duration, "--out", str(folder)]
     if folder.exists():
         command = [options.program, "report", str(folder)]
@@ -48,8 +52,8 @@ def run(rungs, options, folder):
     return tables.strip("\n"), LEGEND + legend.split("\n\nrecords: ")[0].strip("\n")
 
 
-def section(heading, rungs, options, tables):
-    lines = [f"ndecho profile {rungs[0]}", *rungs[1:], f"--sizes {options.sizes}"]
+def section(heading, rungs, sizes, tables):
+    lines = [f"ndecho profile {rungs[0]}", *rungs[1:], f"--sizes {sizes}"]
     command = " \\\n    ".join(lines)
     return f"## {heading}\n\n```sh\n{command}\n```\n\n```text\n{tables}\n```\n\n"
 
@@ -70,8 +74,9 @@ def main():
         folder = options.out or pathlib.Path(scratch)
         for number, (heading, rungs) in enumerate(SECTIONS.items()):
             print(f"{heading}: {' '.join(rungs)}", file=sys.stderr)
-            tables, legend = run(rungs, options, folder / str(number))
-            made += section(heading, rungs, options, tables)
+            sizes = SIZES.get(heading, options.sizes)
+            tables, legend = run(rungs, sizes, options, folder / str(number))
+            made += section(heading, rungs, sizes, tables)
     rest = re.sub(rf"(?<=```text\n){LEGEND}.*?(?=\n```)", lambda _: legend, text[end:], count=1, flags=re.DOTALL)
     if options.print:
         print(text[:start] + made + rest, end="")
