@@ -35,9 +35,9 @@ const DELAYS_OF_TRY: u32 = 1000;
 /// time is the allocator's.
 const ALLOCATION_BYTES: usize = 2048;
 
-/// Bytes of a copy: enough that the call and the loop around it cost little, and a quarter of the
+/// Bytes of a copy: enough that the call and the loop around it cost little, and half of a small
 /// first cache with the source.
-const COPY_BYTES: usize = 4096;
+const COPY_BYTES: usize = 8192;
 
 /// Multiplications between two readings of the clock; a chain of them takes about 80 ns.
 const CHAIN_LEN: usize = 64;
@@ -67,7 +67,8 @@ pub struct DelayTotals {
 struct Account {
     layer: Layer,
     time: Duration,
-    /// Time of a wait before its first clock reading and after its last one.
+    /// Time of a wait before its first clock reading and after its last one. Below zero for calls:
+    /// the part of a reading that is inside, which messages that are not timed do not pay.
     unseen_ns: f64,
     /// Mean time by which the last reading of a wait comes late.
     late_ns: f64,
@@ -92,8 +93,9 @@ impl InjectedDelay {
             (0..TRIES).map(|_| shortest(layer)).unzip();
         let (unseen_ns, reading_ns) = (middle(unseen_ns), middle(shortest_ns));
         let step_ns = middle((0..TRIES).map(|_| step_ns(layer)).collect());
+        let inside_ns = || middle((0..TRIES).map(|_| reading_ns()).collect());
         InjectedDelay::keep(Account {
-            unseen_ns,
+            unseen_ns: if is_called(layer) { -inside_ns() } else { unseen_ns },
             // On average the reading that ends the loop comes half a reading late.
             late_ns: reading_ns / 2.0,
             steps: (time.as_nanos() as f64 / step_ns.max(0.1)).round().max(1.0) as u64,
@@ -148,7 +150,7 @@ impl InjectedDelay {
             // A wait may be for many messages; of calls, only some messages are timed.
             let messages_timed = if is_called(account.layer) { timed } else { messages };
             let each = if messages_timed == 0 { 0.0 } else { ns / messages_timed as f64 };
-            DelayTotals { messages, ns: (each * messages as f64) as u64 }
+            DelayTotals { messages, ns: (each.max(0.0) * messages as f64) as u64 }
         })
     }
 }
@@ -291,6 +293,12 @@ fn shortest(layer: Layer) -> (f64, f64) {
     let seen_ns = account.seen_ns.load(Ordering::Relaxed) as f64;
     let each = |ns: f64| ns.max(0.0) / f64::from(DELAYS_OF_TRY);
     (each(taken_ns - seen_ns), each(seen_ns))
+}
+
+/// Times two readings of the clock with nothing between them, in ns.
+fn reading_ns() -> f64 {
+    let seen: Duration = (0..DELAYS_OF_TRY).map(|_| black_box(Instant::now()).elapsed()).sum();
+    seen.as_nanos() as f64 / f64::from(DELAYS_OF_TRY)
 }
 
 /// Times one allocation, copy, or chain with its clock reading, in ns.
