@@ -91,13 +91,13 @@ impl InjectedDelay {
     pub fn new(time: Duration, layer: Layer) -> InjectedDelay {
         let (unseen_ns, shortest_ns): (Vec<f64>, Vec<f64>) =
             (0..TRIES).map(|_| shortest(layer)).unzip();
-        let (unseen_ns, reading_ns) = (middle(unseen_ns), middle(shortest_ns));
+        let (unseen_ns, shortest_ns) = (middle(unseen_ns), middle(shortest_ns));
         let step_ns = middle((0..TRIES).map(|_| step_ns(layer)).collect());
         let inside_ns = || middle((0..TRIES).map(|_| reading_ns()).collect());
         InjectedDelay::keep(Account {
             unseen_ns: if is_called(layer) { -inside_ns() } else { unseen_ns },
             // On average the reading that ends the loop comes half a reading late.
-            late_ns: reading_ns / 2.0,
+            late_ns: shortest_ns / 2.0,
             steps: (time.as_nanos() as f64 / step_ns.max(0.1)).round().max(1.0) as u64,
             ..Account::new(layer, time)
         })
