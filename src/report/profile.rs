@@ -368,8 +368,11 @@ fn listed_crates<'a>(columns: &[Column<'a>]) -> Vec<&'a str> {
     crates.into_iter().map(|(name, _)| name).collect()
 }
 
+/// Names the row of a crate, or of a library without the end of its file's name, which is long:
+/// `_json.cpython-313-x86_64-linux-gnu.so`.
 fn crate_row(name: &str) -> String {
-    format!("  by {name}")
+    let end = [".cpython-", ".abi3", ".so"].iter().filter_map(|end| name.find(end)).min();
+    format!("  by {}", &name[..end.unwrap_or(name.len())])
 }
 
 fn line(name: &str, cells: impl Iterator<Item = String>) -> String {

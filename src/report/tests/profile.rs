@@ -158,6 +158,9 @@ fn functions_of_a_python_server_are_listed_and_otherwise_how_to_get_them() {
     assert!(line.contains("70.0 %  json/encoder.py iterencode 25.0 %, echo.py f 5.0 %"), "{text}");
     assert!(!text.contains("Python 3.13"), "{text}");
     assert!(with(None).contains("have names with Python 3.13 or later"), "{text}");
+    let mut library = samples(400);
+    library.crates.insert("_json.cpython-313-x86_64-linux-gnu.so".into(), 50);
+    assert!(profile::of_process(&library).contains("  by _json  "), "{text}");
     let other = profile::of_process(&samples(400));
     assert!(!other.contains("Python functions"), "no Python: {other}");
 }
