@@ -9,13 +9,12 @@
 //! ```
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufWriter, PipeReader, PipeWriter, Seek as _, SeekFrom, Write as _};
+use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use procfs::process::{MMPermissions, MMapPath, MemoryMap};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
@@ -37,8 +36,14 @@ pub(super) const PERIOD_NS: u64 = 1_000_000_000 / FREQUENCY_HZ as u64;
 /// program in Python.
 const RING_PAGES: usize = 128;
 
-/// Time between two readings of the rings.
-const PAUSE: Duration = Duration::from_millis(5);
+/// Samples after which the kernel wakes the thread that reads a ring.
+const WAKE_AFTER: u32 = 16;
+
+/// Bytes of a sample beside the stack of the program, about.
+const SAMPLE_BYTES: u32 = 256;
+
+/// Time between two readings of the rings if nobody wakes the thread.
+const PAUSE_MS: u8 = 20;
 
 /// Header of a file, up to the attributes.
 const HEADER_BYTES: u64 = 104;
@@ -64,7 +69,8 @@ const RECORD_TAIL: [u8; 24] = [0; 24];
 /// Sampling of a process. A drop ends it.
 #[derive(Debug)]
 pub(super) struct Sampler {
-    is_over: Arc<AtomicBool>,
+    /// Its drop tells the thread to end.
+    end: Option<PipeWriter>,
     /// Returns true if the file was full before the end.
     thread: Option<JoinHandle<io::Result<bool>>>,
 }
@@ -89,15 +95,14 @@ impl Sampler {
                 output.write(&mapping_record(pid, &map))?;
             }
         }
-        let is_over = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&is_over);
+        let (over, end) = io::pipe()?;
         let events: Vec<Event> = events.into_iter().map(|(_, event)| event).collect();
         let thread = std::thread::Builder::new().name("samples".into()).spawn(move || {
             // On another core than the server's the writing disturbs nothing.
             let _ = affinity::pin(core);
-            write_all(&events, rings, output, bytes_max, &seen)
+            write_all(&events, rings, output, bytes_max, &over)
         })?;
-        Ok(Sampler { is_over, thread: Some(thread) })
+        Ok(Sampler { end: Some(end), thread: Some(thread) })
     }
 
     /// Ends the sampling. Returns true if the file was full before.
@@ -107,8 +112,7 @@ impl Sampler {
 
     fn end(&mut self) -> io::Result<bool> {
         let Some(thread) = self.thread.take() else { return Ok(false) };
-        self.is_over.store(true, Ordering::Relaxed);
-        thread.thread().unpark();
+        self.end = None;
         thread
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the thread of the samples panicked")))
@@ -166,20 +170,35 @@ fn rings(events: &[(usize, Event)]) -> io::Result<Vec<Ring>> {
     Ok(rings)
 }
 
-/// Writes the records of the rings until `is_over`. Returns true if the file was full before.
+/// Writes the records of the rings until the other end of `over` is closed. Returns true if the
+/// file was full before. It sleeps while the process does: others are measured then.
 fn write_all(
     events: &[Event],
     mut rings: Vec<Ring>,
     mut output: Output,
     bytes_max: u64,
-    is_over: &AtomicBool,
+    over: &PipeReader,
 ) -> io::Result<bool> {
     let mut random = Pcg64::from_rng(&mut rand::rng());
-    while !is_over.load(Ordering::Relaxed) && output.bytes < bytes_max {
+    let mut sources: Vec<PollFd<'_>> = std::iter::once(over.as_fd())
+        .chain(events.iter().map(AsFd::as_fd))
+        .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+        .collect();
+    let mut timeout = PollTimeout::NONE;
+    while output.bytes < bytes_max {
         for event in events {
             let _ = event.set_period(random.random_range(PERIOD_NS / 2..=PERIOD_NS * 3 / 2));
         }
-        std::thread::park_timeout(PAUSE);
+        poll(&mut sources, timeout)?;
+        if sources[0].any() == Some(true) {
+            break;
+        }
+        let before = sources.len();
+        sources.retain(|it| !it.revents().is_some_and(|it| it.contains(PollFlags::POLLHUP)));
+        if sources.len() < before {
+            // A thread has ended. Its event may own a ring to which others write.
+            timeout = PollTimeout::from(PAUSE_MS);
+        }
         output.round(&mut rings)?;
     }
     let is_full = output.bytes >= bytes_max;
@@ -239,9 +258,10 @@ fn attributes(is_user_only: bool, stack_bytes: u32) -> [u8; ATTRIBUTES_BYTES] {
     const CPU_CLOCK: u64 = 0;
     /// Address, thread, time, call chain, core, period, registers and stack of the program.
     const SAMPLE: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 13;
-    /// Starts disabled; new threads too; mappings, names, forks; marks on all records;
-    /// no walk of the program's stack; mappings with devices.
-    const FLAGS: u64 = 1 | 1 << 1 | 1 << 8 | 1 << 9 | 1 << 13 | 1 << 18 | 1 << 22 | 1 << 23;
+    /// Starts disabled; new threads too; mappings, names, forks; wakes after some bytes; marks on
+    /// all records; no walk of the program's stack; mappings with devices.
+    const FLAGS: u64 =
+        1 | 1 << 1 | 1 << 8 | 1 << 9 | 1 << 13 | 1 << 14 | 1 << 18 | 1 << 22 | 1 << 23;
     const WITHOUT_KERNEL: u64 = 1 << 5;
     /// `bp`, `sp` and `ip` of x86-64.
     const REGISTERS: u64 = 1 << 6 | 1 << 7 | 1 << 8;
@@ -253,6 +273,7 @@ fn attributes(is_user_only: bool, stack_bytes: u32) -> [u8; ATTRIBUTES_BYTES] {
     put(8, CPU_CLOCK);
     put(16, PERIOD_NS);
     put(24, SAMPLE);
+    put(48, u64::from(WAKE_AFTER * (stack_bytes + SAMPLE_BYTES)));
     put(40, FLAGS | if is_user_only { WITHOUT_KERNEL } else { 0 });
     put(80, REGISTERS);
     put(88, u64::from(stack_bytes));
