@@ -62,9 +62,9 @@ impl Column {
     }
 }
 
-/// Rounds to a digit, halves upwards: 3.55 is a little less in binary.
+/// Rounds to two digits, halves upwards: 0.695 is a little less in binary.
 fn rounded(us: f64) -> String {
-    format!("{:.1}", us + 1e-9)
+    format!("{:.2}", us + 1e-9)
 }
 
 /// `2.45 µs [1.74-3.22] 29.8 %`.
