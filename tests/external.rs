@@ -33,9 +33,11 @@ mod ring;
 
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 11] = [
     "aiohttp",
     "aiohttp-uvloop",
+    "fastapi-granian",
+    "fastapi-uvicorn",
     "grpcio",
     "grpcio-aio",
     "purerpc",
