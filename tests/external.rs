@@ -51,7 +51,7 @@ const NAMES: [&str; 11] = [
 
 /// Servers that are built and tested only if [`BY_HAND_VARIABLE`] is set, because each compiles a
 /// framework for minutes. The other Rust servers are the cheapest one for gRPC and for REST.
-const BY_HAND: [&str; 1] = ["rust-may-minihttp"];
+const BY_HAND: [&str; 1] = ["rust-xitca-http"];
 
 const BY_HAND_VARIABLE: &str = "NDECHO_EVERY_EXTERNAL";
 
