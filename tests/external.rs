@@ -33,7 +33,7 @@ mod ring;
 
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "aiohttp",
     "aiohttp-uvloop",
     "fastapi-granian",
