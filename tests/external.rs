@@ -33,7 +33,7 @@ mod ring;
 
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "aiohttp",
     "aiohttp-uvloop",
     "fastapi-granian",
@@ -42,8 +42,10 @@ const NAMES: [&str; 13] = [
     "grpcio-aio",
     "purerpc",
     "rust-may-minihttp",
+    "rust-ntex-grpc",
     "rust-pajamax",
     "rust-pajamax-tuned",
+    "rust-volo-grpc",
     "rust-xitca-http",
     "tornado-async",
     "tornado-sync",
@@ -51,7 +53,7 @@ const NAMES: [&str; 13] = [
 
 /// Servers that are built and tested only if [`BY_HAND_VARIABLE`] is set, because each compiles a
 /// framework for minutes. The other Rust servers are the cheapest one for gRPC and for REST.
-const BY_HAND: [&str; 1] = ["rust-xitca-http"];
+const BY_HAND: [&str; 3] = ["rust-ntex-grpc", "rust-volo-grpc", "rust-xitca-http"];
 
 const BY_HAND_VARIABLE: &str = "NDECHO_EVERY_EXTERNAL";
 
@@ -307,7 +309,7 @@ fn every_grpc_server_answers_and_refuses_grpcio() {
         command.arg(server.address().to_string());
         command.args([&format!("{root}/proto"), "--large-mib", "0", "--large-parallel", "1"]);
         // Status of each framework for bytes that are not protobuf.
-        command.args(["--malformed", "INTERNAL", "UNKNOWN", "CANCELLED"]);
+        command.args(["--malformed", "INTERNAL", "UNKNOWN", "CANCELLED", "INVALID_ARGUMENT"]);
         let output = command.output().expect("the environment has an interpreter");
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{rung}: {text}");
