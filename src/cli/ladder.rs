@@ -127,12 +127,12 @@ pub struct LadderArgs {
     #[arg(long)]
     pub counts: bool,
 
-    /// Samples a second server of each rung, and splits the difference to the parent rung
-    /// over layers; without --rungs and --preset, the rungs are those of --preset chains
+    /// Samples a second server of each rung, and splits the difference to the parent rung over
+    /// layers; without --rungs and --preset, the rungs are those of --preset chains
     #[arg(long, conflicts_with = "open_loop")]
     pub attribute: bool,
 
-    /// Who takes the samples of --attribute
+    /// Program that takes the samples of --attribute
     #[arg(long, value_enum, default_value_t, requires = "attribute")]
     pub sampler: SampledBy,
 

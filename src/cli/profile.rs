@@ -120,7 +120,7 @@ pub struct ProfileArgs {
     #[command(flatten)]
     folders: ExternalArgs,
 
-    /// Who takes the samples
+    /// Program that takes the samples
     #[arg(long, value_enum, default_value_t)]
     sampler: SampledBy,
 

@@ -19,7 +19,7 @@ pub struct Testbed {
     pub cpu_client: usize,
     pub out: PathBuf,
     pub environments: Environments,
-    /// Who samples profiled servers.
+    /// Program that samples profiled servers.
     pub sampler: SampledBy,
     pub python: Option<PythonClient>,
     /// Name of the client that loads the servers, if it is not ours.

@@ -9,7 +9,7 @@ use super::perf_record::PerfRecord;
 use super::sampler::Sampler;
 use super::sampling::{FILE_BYTES_MAX, RecorderError};
 
-/// Who takes the samples.
+/// Program that takes the samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum SampledBy {
     /// This program, with periods that vary at random

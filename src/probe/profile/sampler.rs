@@ -69,7 +69,7 @@ const RECORD_TAIL: [u8; 24] = [0; 24];
 /// Sampling of a process. A drop ends it.
 #[derive(Debug)]
 pub(super) struct Sampler {
-    /// Its drop tells the thread to end.
+    /// End of a pipe. The thread ends when it is dropped.
     end: Option<PipeWriter>,
     /// Returns true if the file was full before the end.
     thread: Option<JoinHandle<io::Result<bool>>>,
@@ -273,8 +273,8 @@ fn attributes(is_user_only: bool, stack_bytes: u32) -> [u8; ATTRIBUTES_BYTES] {
     put(8, CPU_CLOCK);
     put(16, PERIOD_NS);
     put(24, SAMPLE);
-    put(48, u64::from(WAKE_AFTER * (stack_bytes + SAMPLE_BYTES)));
     put(40, FLAGS | if is_user_only { WITHOUT_KERNEL } else { 0 });
+    put(48, u64::from(WAKE_AFTER * (stack_bytes + SAMPLE_BYTES)));
     put(80, REGISTERS);
     put(88, u64::from(stack_bytes));
     attributes
