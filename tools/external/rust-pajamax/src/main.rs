@@ -3,16 +3,9 @@
 //! pajamax-build generates the code of an earlier version of pajamax, so `PajamaxService` is
 //! implemented by hand, in the form of the generated code.
 
-use std::net::SocketAddrV4;
-use std::os::fd::BorrowedFd;
-use std::process::exit;
 use std::thread;
-use std::time::Duration;
 
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::socket::{SockaddrIn, getsockname, getsockopt, sockopt};
-use nix::unistd::Pid;
+use contract::program::{Program, fail};
 use pajamax::error::Error;
 use pajamax::status::{Code, Status};
 use pajamax::{Config, PajamaxService, Response};
@@ -20,9 +13,6 @@ use prost::Message;
 
 /// Limit of NumPy.
 const RANK_MAX: usize = 64;
-
-/// Descriptors among which the listener is: it is one of the first of this process.
-const DESCRIPTORS: std::ops::Range<i32> = 3..64;
 
 #[derive(Clone, PartialEq, Message)]
 struct NdArray {
@@ -81,52 +71,16 @@ fn array_bytes(dtype: &str, shape: &[u64]) -> Option<u64> {
 }
 
 fn main() {
-    let flags: Vec<String> = std::env::args().skip(1).collect();
-    let number = |name: &str| {
-        let at = flags.iter().position(|flag| flag == name)?;
-        Some(flags.get(at + 1)?.parse().unwrap_or_else(|_| fail(&format!("{name}: no number"))))
-    };
-    let port = number("--port").unwrap_or(0);
-    if let Some(cpu) = number("--cpu") {
-        pin(cpu.into());
-    }
+    let program = Program::start();
     let mut config = Config::new();
-    if flags.iter().any(|flag| flag == "--tuned") {
+    if std::env::args().any(|flag| flag == "--tuned") {
         // The size of a frame is also that of the read buffer.
         config = config.max_frame_size(1 << 20).max_flush_requests(1000);
     }
-    let ends = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
-    ends.thread_block().unwrap_or_else(|error| fail(&format!("cannot block signals: {error}")));
+    let port = program.port;
     thread::spawn(move || {
         let Err(error) = config.add_service(Echo).serve(("127.0.0.1", port)) else { return };
         fail(&format!("cannot serve on port {port}: {error}"));
     });
-    println!("ready {}", listener());
-    ends.wait().unwrap_or_else(|error| fail(&format!("cannot wait for a signal: {error}")));
-}
-
-/// Waits until this process listens. pajamax opens the listener and does not tell its port.
-fn listener() -> SocketAddrV4 {
-    loop {
-        for number in DESCRIPTORS {
-            // SAFETY: the descriptor is only asked for its type, and the listener is never closed.
-            let socket = unsafe { BorrowedFd::borrow_raw(number) };
-            if getsockopt(&socket, sockopt::AcceptConn) == Ok(true) {
-                let address: SockaddrIn = getsockname(number).expect("it is a listener");
-                return address.into();
-            }
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn pin(cpu: usize) {
-    let mut set = CpuSet::new();
-    let pinned = set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
-    pinned.unwrap_or_else(|error| fail(&format!("core {cpu} is not available: {error}")));
-}
-
-fn fail(reason: &str) -> ! {
-    eprintln!("{reason}");
-    exit(1)
+    program.run()
 }
