@@ -131,8 +131,8 @@
 //! report/               records to text, tables and CSV
 //!                       [aggregate background_load ceiling cell clients columns comparable compare
 //!                       compare_runs control core_speed counts csv forecast kernel_counts lanes
-//!                       malloc markdown markup model noise open palette profile run scatter seed
-//!                       sockets status summary svg table text units warning wrap]
+//!                       malloc markdown markup model noise open palette profile rivals run scatter
+//!                       seed sockets status summary svg table text units warning wrap]
 //!     closure/          differences of rungs by layer, and whether their axis explains them
 //!                       [costs lanes pair planted text]
 //!     answer/           what the main job asks, in tables and sentences

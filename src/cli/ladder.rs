@@ -278,7 +278,8 @@ impl LadderArgs {
     fn external(&self, globs: Option<&str>) -> anyhow::Result<Vec<Arc<ExternalServer>>> {
         let is_named = globs.is_some_and(|globs| select::names_any(globs, PREFIX));
         let is_usual = self.preset == Preset::Seed && self.rungs.is_none();
-        if self.external || is_named || (is_usual && self.folders.folder().is_ok()) {
+        let is_rivals = self.preset == Preset::Rivals && self.rungs.is_none();
+        if self.external || is_named || is_rivals || (is_usual && self.folders.folder().is_ok()) {
             return self.folders.read();
         }
         Ok(Vec::new())

@@ -21,7 +21,7 @@ use super::any_rung::AnyRung;
 use super::cell::Cell;
 use super::concurrency::Concurrency;
 use super::plan::Plan;
-use super::preset::{BLOCKS_MAX, Blocks, Part, Preset};
+use super::preset::{BLOCKS_MAX, Blocks, Part, Preset, RIVALS_EXTERNAL};
 use super::{ab, controls, null_server, planted, profiled};
 
 /// Changes to a preset. `None` leaves the choice to the preset.
@@ -155,8 +155,8 @@ impl RunOptions {
 
     /// Selects the rungs of each part of the preset, our own first.
     fn parts(&self) -> anyhow::Result<Vec<(Part, Vec<AnyRung>)>> {
-        let external = external::rungs(&self.external).into_iter().map(AnyRung::External);
-        let is_original = |rung: &AnyRung| self.preset == Preset::Seed && rung.original().is_some();
+        let external: Vec<AnyRung> =
+            external::rungs(&self.external).into_iter().map(AnyRung::External).collect();
         let speaks = |rung: &AnyRung| {
             let obstacle = |client: &Client| client.obstacle(rung.family(), rung.transport());
             self.clients.iter().any(|client| obstacle(client).is_none())
@@ -171,8 +171,8 @@ impl RunOptions {
                     select(globs, own.chain(external).collect())?
                 }
                 None => {
-                    let external = external.filter(|rung| self.every_external || is_original(rung));
-                    part.rungs().into_iter().map(AnyRung::Own).chain(external).collect()
+                    let own = part.rungs().into_iter().map(AnyRung::Own);
+                    own.chain(self.usual_external(external)?).collect()
                 }
             };
             is_any_spoken |= rungs.iter().any(speaks);
@@ -185,6 +185,19 @@ impl RunOptions {
             "the chosen --client can load none of the chosen rungs; widen --rungs"
         );
         Ok(parts)
+    }
+
+    /// Selects the external rungs of a run without `rungs`.
+    fn usual_external(&self, all: Vec<AnyRung>) -> anyhow::Result<Vec<AnyRung>> {
+        match self.preset {
+            _ if self.every_external => Ok(all),
+            Preset::Seed => Ok(all.into_iter().filter(|rung| rung.original().is_some()).collect()),
+            Preset::Rivals => {
+                ensure!(!all.is_empty(), "no folder of external servers has a manifest");
+                Ok(select(RIVALS_EXTERNAL, all)?)
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn cells_of_sizes(&self, parts: &[(Part, Vec<AnyRung>)]) -> anyhow::Result<Vec<Cell>> {

@@ -7,6 +7,7 @@
 //! | `broad` | [`BROAD`] | 8 B, 64 KiB, 1 MiB |
 //! | `seed` | [`SEED`], and external rungs of the original table | 8 B, 2 KiB, 64 KiB |
 //! | `messages` | [`MESSAGES`] with one request on each of eight connections | 8 B, 64 KiB, 1 MiB |
+//! | `rivals` | [`RIVALS`] and [`RIVALS_EXTERNAL`], loaded like `messages` | 8 B, 64 KiB, 1 MiB |
 //! | `chains` | [`CHAINS`] | 8 B, 2 KiB, 64 KiB, 1 MiB |
 //! | `full` | all | 8 B to 256 MiB |
 //!
@@ -36,6 +37,9 @@ pub enum Preset {
     /// Every encoding in a standard server and in ours, compared with .npy, at 8 B, 64 KiB and
     /// 1 MiB; ten minutes
     Messages,
+    /// Every external server that can be installed, next to ours and the standard ones, at equal
+    /// depth; 8 B, 64 KiB and 1 MiB; half an hour
+    Rivals,
     /// A chain of gRPC and one of REST, each rung next to its parent, at 8 B, 2 KiB, 64 KiB and
     /// 1 MiB; for --attribute
     Chains,
@@ -124,6 +128,15 @@ pub const MESSAGES: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},\
     uring/h1/{npy,msgpack,json_binary,json,cbor,safetensors},\
     tokio/tonic/{protobuf,protobuf_packed}:prost,uring/h2/{protobuf,protobuf_packed}";
 
+/// Our own servers and the standard ones, as documented and at their best, which stand next to the
+/// external servers.
+pub const RIVALS: &str = "uring/h2/{protobuf,reflect},tokio/tonic/protobuf:prost,\
+    tokio/tonic:best/protobuf:prost_bytes,uring/h1/{npy,reflect},tokio/{axum,axum:best}/npy";
+
+/// External rungs of `rivals`: each server with the encoding that is cheapest for it, or with bytes
+/// that it does not read.
+pub const RIVALS_EXTERNAL: &str = "external/*/{protobuf,npy,reflect}";
+
 /// Most connections of the encodings, each with one request in flight, over gRPC as well.
 pub const ENCODINGS_CONNECTIONS: u32 = 8;
 
@@ -160,8 +173,15 @@ const CHAINS_BLOCKS: u32 = 8;
 
 const BROAD_TIME: Duration = Duration::from_secs(600);
 
+/// A block launches a hundred servers, and those in Python start slowly.
+const RIVALS_TIME: Duration = Duration::from_secs(1800);
+
 /// Loads of a rung, by its family and the bytes of the array.
 type Loads = fn(Family, u64) -> Vec<Concurrency>;
+
+fn few_connections(_: Family, bytes: u64) -> Vec<Concurrency> {
+    vec![Concurrency::few_connections(ENCODINGS_CONNECTIONS, bytes)]
+}
 
 fn usual_malloc(_: Rung) -> Option<Malloc> {
     None
@@ -197,6 +217,7 @@ impl Preset {
             Preset::Broad => "broad",
             Preset::Seed => "seed",
             Preset::Messages => "messages",
+            Preset::Rivals => "rivals",
             Preset::Chains => "chains",
             Preset::Full => "full",
         }
@@ -208,8 +229,7 @@ impl Preset {
                 let loads = Concurrency::many_and_one;
                 let malloc = malloc_of_layer;
                 let layers = Part { globs: Some(LAYERS), sizes: &[8, 1 << 20], loads, malloc };
-                let loads =
-                    |_, bytes| vec![Concurrency::few_connections(ENCODINGS_CONNECTIONS, bytes)];
+                let loads: Loads = few_connections;
                 let (globs, sizes, malloc) = (Some(ENCODINGS), &[64 << 10], usual_malloc);
                 let encodings = Part { globs, sizes, loads, malloc };
                 return vec![layers, encodings];
@@ -219,9 +239,8 @@ impl Preset {
                 let rest = Concurrency::connections(SEED_CONNECTIONS);
                 Concurrency::for_family(family, Concurrency::streams(SEED_IN_FLIGHT), rest)
             }),
-            Preset::Messages => (Some(MESSAGES), &[8, 64 << 10, 1 << 20], |_, bytes| {
-                vec![Concurrency::few_connections(ENCODINGS_CONNECTIONS, bytes)]
-            }),
+            Preset::Messages => (Some(MESSAGES), &[8, 64 << 10, 1 << 20], few_connections),
+            Preset::Rivals => (Some(RIVALS), &[8, 64 << 10, 1 << 20], few_connections),
             Preset::Chains => {
                 (Some(CHAINS), &[8, 2 << 10, 64 << 10, 1 << 20], Concurrency::defaults)
             }
@@ -239,6 +258,7 @@ impl Preset {
         match self {
             Preset::Quick => within(QUICK_TIME),
             Preset::Broad | Preset::Messages => within(BROAD_TIME),
+            Preset::Rivals => within(RIVALS_TIME),
             Preset::Seed => Blocks { min: least, max: least, time: None },
             Preset::Chains => Blocks { min: CHAINS_BLOCKS, max: CHAINS_BLOCKS, time: None },
             Preset::Full => Blocks { min: least, max: 4 * least, time: None },
@@ -250,7 +270,7 @@ impl Preset {
     pub(super) fn duration(self) -> Duration {
         Duration::from_millis(match self {
             Preset::Quick => 120,
-            Preset::Broad | Preset::Messages => 200,
+            Preset::Broad | Preset::Messages | Preset::Rivals => 200,
             Preset::Seed => 500,
             Preset::Chains => 300,
             Preset::Full => 1000,
@@ -259,15 +279,15 @@ impl Preset {
 
     pub(super) fn warmup(self) -> Duration {
         Duration::from_millis(match self {
-            Preset::Quick | Preset::Broad | Preset::Messages | Preset::Chains => 60,
             Preset::Seed | Preset::Full => 200,
+            _ => 60,
         })
     }
 
     pub(super) fn budget(self) -> Duration {
         Duration::from_secs(match self {
-            Preset::Quick | Preset::Broad | Preset::Messages | Preset::Chains => 20,
             Preset::Seed | Preset::Full => 30,
+            _ => 20,
         })
     }
 }

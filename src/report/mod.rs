@@ -6,7 +6,8 @@
 //! |---|---|
 //! | records to trials by cell | [`run`], `cell` |
 //! | trials to rows | [`aggregate`]: `status`, `ceiling`, [`noise`], [`control`], [`scatter`] |
-//! | figures over several cells | [`clients`], [`model`], [`open`], [`counts`], [`forecast`] |
+//! | figures over several cells | [`clients`], [`rivals`], [`model`], [`open`], [`counts`] |
+//! | what further launches would give | [`forecast`] |
 //! | samples to layers, and counts beside them | [`profile`], [`closure`], `kernel_counts` |
 //! | call stacks for other viewers, and as a picture | [`stacks`], `palette`, `svg` |
 //! | two builds or runs | [`compare`], [`comparable`], [`compare_runs`] |
@@ -43,6 +44,7 @@ pub mod open;
 pub mod page;
 mod palette;
 pub mod profile;
+pub mod rivals;
 pub mod run;
 pub mod scatter;
 pub mod seed;

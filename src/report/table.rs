@@ -4,7 +4,7 @@ use super::aggregate::{Row, Section, sections};
 use super::columns::{LEGEND, Shown, Table, View, shown_columns};
 use super::text::{WIDTH_MAX, align, notes, title};
 use super::wrap::wrap;
-use super::{Run, clients, counts, model, open, warning};
+use super::{Run, clients, counts, model, open, rivals, warning};
 
 pub fn render(run: &Run) -> String {
     let mut text = wrap("", &run.machine(), WIDTH_MAX);
@@ -18,7 +18,7 @@ pub fn render(run: &Run) -> String {
         text.push('\n');
         text.push_str(&render_section(&section, run.shares_core()));
     }
-    let parts = [clients::render, open::render, model::render, counts::render];
+    let parts = [rivals::render, clients::render, open::render, model::render, counts::render];
     for part in parts.into_iter().filter_map(|render| render(run)) {
         text.push('\n');
         text.push_str(&part);

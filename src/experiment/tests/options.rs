@@ -44,6 +44,28 @@ fn every_preset_makes_a_plan() {
 }
 
 #[test]
+fn every_external_server_is_a_rival_next_to_our_own_of_its_encoding_at_equal_depth() {
+    let error = RunOptions::new(Preset::Rivals).plan().map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("no folder of external servers"), "{error}");
+    let external = external_servers();
+    let plan = plan(RunOptions { external: external.clone(), ..RunOptions::new(Preset::Rivals) });
+    for server in &external {
+        let name = &server.manifest.name;
+        let is_its = |cell: &Cell| cell.rung.to_string().starts_with(&format!("external/{name}/"));
+        for bytes in [8, 64 << 10, 1 << 20] {
+            let here = usual(&plan).filter(|cell| cell.array.bytes == bytes && is_its(cell));
+            assert!(here.count() > 0, "{name}, {bytes} B");
+        }
+    }
+    for cell in usual(&plan) {
+        let own = cell.rung.null_server();
+        let is_there = |other: &Cell| other.rung == own.into() && other.is_same_load(cell);
+        assert!(usual(&plan).any(is_there), "{cell} without {own}");
+        assert_eq!((cell.concurrency.connections, cell.concurrency.in_flight), (8, 8), "{cell}");
+    }
+}
+
+#[test]
 fn each_rung_of_the_chains_stands_next_to_its_parent_under_the_same_load() {
     let plan = plan(RunOptions::new(Preset::Chains));
     let has = |cell: &Cell, rung: Rung| {
