@@ -33,13 +33,16 @@ mod ring;
 
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 18] = [
     "aiohttp",
     "aiohttp-uvloop",
+    "cpp-grpc",
     "fastapi-granian",
     "fastapi-uvicorn",
     "grpcio",
     "grpcio-aio",
+    "node-fastify",
+    "node-grpc-js",
     "purerpc",
     "rust-may-minihttp",
     "rust-ntex-grpc",
@@ -128,6 +131,9 @@ fn start(rung: &ExternalRung, environment: &Environment) -> Server {
     // This process may not be allowed to use the core. The test needs no particular one.
     if let Some(at) = words.iter().position(|word| word == "--cpu") {
         words.drain(at..at + 2);
+    }
+    if words[0] == "taskset" {
+        words.drain(..3); // taskset -c CPU
     }
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).current_dir(&rung.server.folder);
