@@ -33,7 +33,7 @@ mod ring;
 
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 20] = [
     "aiohttp",
     "aiohttp-uvloop",
     "cpp-grpc",
@@ -41,6 +41,8 @@ const NAMES: [&str; 18] = [
     "fastapi-uvicorn",
     "grpcio",
     "grpcio-aio",
+    "h2o",
+    "nginx-echo",
     "node-fastify",
     "node-grpc-js",
     "purerpc",
