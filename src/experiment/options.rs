@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 
-use crate::array::ArrayView;
+use crate::array::{ArrayView, DType, Shape};
 use crate::axis::{Codec, Encoding, Family, Malloc};
 use crate::codec;
 use crate::external::{self, ExternalServer};
@@ -35,7 +35,7 @@ pub struct RunOptions {
     pub every_external: bool,
     /// At least one. The Python client is alone.
     pub clients: Vec<Client>,
-    /// Sizes of float64 vectors, in bytes.
+    /// Sizes of float64 vectors, in bytes. They replace every array of the preset.
     pub sizes: Option<Vec<u64>>,
     pub array: Option<PathBuf>,
     pub connections: Option<u32>,
@@ -205,6 +205,11 @@ impl RunOptions {
         for (part, rungs) in parts {
             for bytes in self.sizes.as_deref().unwrap_or(part.sizes) {
                 cells.extend(self.cells(part, rungs, &vector(*bytes)?, |_| None));
+            }
+            let forms = if self.sizes.is_some() { &[] } else { part.forms };
+            for (dtype, dims) in forms {
+                let array = ArrayInfo::of_shape(DType::parse(dtype)?, &Shape::new(dims)?)?;
+                cells.extend(self.cells(part, rungs, &array, |_| None));
             }
         }
         Ok(cells)

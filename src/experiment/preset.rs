@@ -7,9 +7,10 @@
 //! | `broad` | [`BROAD`] | 8 B, 64 KiB, 1 MiB |
 //! | `seed` | [`SEED`], and external rungs of the original table | 8 B, 2 KiB, 64 KiB |
 //! | `messages` | [`MESSAGES`] with one request on each of eight connections | 8 B, 64 KiB, 1 MiB |
+//! | | the same | [`HALVES`] |
 //! | `rivals` | [`RIVALS`] and [`RIVALS_EXTERNAL`], loaded like `messages` | 8 B, 64 KiB, 1 MiB |
 //! | `chains` | [`CHAINS`] | 8 B, 2 KiB, 64 KiB, 1 MiB |
-//! | `full` | all | 8 B to 256 MiB |
+//! | `full` | all | 8 B to 256 MiB, [`IMAGES`] |
 //!
 //! `quick` is the main job: its tables answer what each layer and each encoding costs. Other rungs
 //! than its own are tried like those of `broad`.
@@ -35,7 +36,7 @@ pub enum Preset {
     /// The original's sizes and its 1000 parallel requests, in its form
     Seed,
     /// Every encoding in a standard server and in ours, compared with .npy, at 8 B, 64 KiB and
-    /// 1 MiB; ten minutes
+    /// 1 MiB, and f2 next to f4; ten minutes
     Messages,
     /// Every external server that can be installed, next to ours and the standard ones, at equal
     /// depth; 8 B, 64 KiB and 1 MiB; half an hour
@@ -43,7 +44,7 @@ pub enum Preset {
     /// A chain of gRPC and one of REST, each rung next to its parent, at 8 B, 2 KiB, 64 KiB and
     /// 1 MiB; for --attribute
     Chains,
-    /// Every rung and codec, 8 B to 256 MiB; hours
+    /// Every rung and codec, 8 B to 256 MiB, and images of u1 and b1; hours
     Full,
 }
 
@@ -137,6 +138,15 @@ pub const RIVALS: &str = "uring/h2/{protobuf,reflect},tokio/tonic/protobuf:prost
 /// that it does not read.
 pub const RIVALS_EXTERNAL: &str = "external/*/{protobuf,npy,reflect}";
 
+/// Dtype and shape of an array.
+pub type Form = (&'static str, &'static [u64]);
+
+/// Equally many floats and half floats, so that their costs differ by the conversion and the bytes.
+pub const HALVES: &[Form] = &[("<f4", &[16_384]), ("<f2", &[16_384])];
+
+/// A small photo of 480 rows with three channels, and three masks of its pixels.
+pub const IMAGES: &[Form] = &[("|u1", &[480, 640, 3]), ("|b1", &[480, 640, 3])];
+
 /// Most connections of the encodings, each with one request in flight, over gRPC as well.
 pub const ENCODINGS_CONNECTIONS: u32 = 8;
 
@@ -192,7 +202,10 @@ fn usual_malloc(_: Rung) -> Option<Malloc> {
 pub(super) struct Part {
     /// Globs; `None` for every rung of the ladder.
     globs: Option<&'static str>,
+    /// Sizes of float64 vectors, in bytes.
     pub(super) sizes: &'static [u64],
+    /// Arrays other than float64 vectors.
+    pub(super) forms: &'static [Form],
     pub(super) loads: Loads,
     /// Returns the allocator of a rung if it is not the usual one.
     pub(super) malloc: fn(Rung) -> Option<Malloc>,
@@ -228,10 +241,11 @@ impl Preset {
             Preset::Quick => {
                 let loads = Concurrency::many_and_one;
                 let malloc = malloc_of_layer;
-                let layers = Part { globs: Some(LAYERS), sizes: &[8, 1 << 20], loads, malloc };
+                let (globs, sizes, forms): (_, &[u64], _) = (Some(LAYERS), &[8, 1 << 20], &[]);
+                let layers = Part { globs, sizes, forms, loads, malloc };
                 let loads: Loads = few_connections;
                 let (globs, sizes, malloc) = (Some(ENCODINGS), &[64 << 10], usual_malloc);
-                let encodings = Part { globs, sizes, loads, malloc };
+                let encodings = Part { globs, sizes, forms, loads, malloc };
                 return vec![layers, encodings];
             }
             Preset::Broad => (Some(BROAD), &[8, 64 << 10, 1 << 20], Concurrency::defaults),
@@ -250,7 +264,12 @@ impl Preset {
                 Concurrency::defaults,
             ),
         };
-        vec![Part { globs, sizes, loads, malloc: usual_malloc }]
+        let forms = match self {
+            Preset::Messages => HALVES,
+            Preset::Full => IMAGES,
+            _ => &[],
+        };
+        vec![Part { globs, sizes, forms, loads, malloc: usual_malloc }]
     }
 
     pub(super) fn blocks(self, least: u32) -> Blocks {
