@@ -14,7 +14,7 @@
 //!
 //! ```text
 //! bin > cli > server experiment report > stack load ladder external > driver service
-//!     > wire codec sys probe record stats > axis array
+//!     > wire codec coding sys probe record stats > axis array
 //! ```
 //!
 //! On the same level, `record` imports `probe`, `sys` and `stats`, and `probe` imports `sys`. A
@@ -29,7 +29,8 @@
 //! array/                dtype, shape and checked view of the bytes; seeded arrays
 //!                       [seeded]
 //! axis/                 enums of the axes with one table each; the only room that spells a name
-//!                       [driver encoding external layer malloc name protocol rung transport]
+//!                       [coding driver encoding external layer malloc name protocol rung
+//!                       transport]
 //! codec/                one implementation of an encoding per file
 //!                       [array_codec bound cbor cbor_ciborium cbor_minicbor cursor digits error
 //!                       json_binary json_binary_best json_binary_serde json_item json_library
@@ -47,6 +48,8 @@
 //!                       [avx2 avx512 scale]
 //!         write_floats/ doubles to text
 //!                       [avx2 avx512 tables]
+//! coding/               compression of whole messages, with a bound on what is inflated
+//!                       [error gzip lz4 room shuffle zstd]
 //! wire/                 own protocols as state machines without clock, socket or thread
 //!                       [changing_fields client counts error handler job limits machine planted
 //!                       progress response timeouts working]
@@ -159,7 +162,7 @@
 //!                       [ndecho tonic-server uring-server]
 //! ```
 //!
-//! Not there yet: TLS and streaming calls. Absent on purpose: compression and service discovery.
+//! Not there yet: TLS and streaming calls. Absent on purpose: service discovery.
 
 // Results go to stdout and messages to stderr, both from `cli` only.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -168,6 +171,7 @@ pub mod array;
 pub mod axis;
 pub mod cli;
 pub mod codec;
+pub mod coding;
 pub mod driver;
 pub mod experiment;
 pub mod external;

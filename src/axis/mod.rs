@@ -3,6 +3,7 @@
 //! This is the only place that spells a name. Code that turns a point into something else (a type,
 //! a codec, a socket) matches the enum exhaustively; lists of points iterate over `ALL`.
 
+mod coding;
 mod driver;
 mod encoding;
 pub mod external;
@@ -15,6 +16,7 @@ mod transport;
 
 use std::collections::BTreeSet;
 
+pub use coding::Coding;
 pub use driver::Driver;
 pub use encoding::{Codec, Encoding, Payload};
 pub use layer::Layer;
@@ -30,5 +32,6 @@ pub fn crates() -> BTreeSet<&'static str> {
     let drivers = Driver::ALL.into_iter().flat_map(|driver| driver.spec().crates);
     let protocols = Protocol::ALL.into_iter().flat_map(|protocol| protocol.spec().crates);
     let codecs = Codec::ALL.into_iter().flat_map(|codec| codec.spec().crates);
-    drivers.chain(protocols).chain(codecs).copied().collect()
+    let codings = Coding::ALL.into_iter().flat_map(|coding| coding.spec().crates);
+    drivers.chain(protocols).chain(codecs).chain(codings).copied().collect()
 }

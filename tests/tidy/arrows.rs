@@ -13,7 +13,7 @@ pub(crate) const LEVELS: &[&[&str]] = &[
     &["server", "experiment", "report"],
     &["stack", "load", "ladder", "external"],
     &["driver", "service"],
-    &["wire", "codec", "sys", "probe", "record", "stats"],
+    &["wire", "codec", "coding", "sys", "probe", "record", "stats"],
     &["axis", "array", "generated", "generated_bytes", "generated_packed"],
 ];
 
