@@ -33,7 +33,7 @@ struct Reflect;
 
 impl Handler for Reflect {
     fn route(&mut self, _: &Head<'_>) -> Result<Routed, Refused> {
-        Ok(Routed::Unary(Route(0)))
+        Ok(Routed::Unary(Route::plain(0)))
     }
 
     fn answer(&mut self, _: Route, body: &[u8], _: &mut Vec<u8>) -> Result<Response, Refused> {

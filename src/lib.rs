@@ -27,10 +27,10 @@
 //!
 //! ```text
 //! array/                dtype, shape and checked view of the bytes; seeded arrays
-//!                       [seeded]
+//!                       [data_sets seeded]
 //! axis/                 enums of the axes with one table each; the only room that spells a name
-//!                       [coding driver encoding external layer malloc name protocol rung
-//!                       transport]
+//!                       [coding data_set driver encoding external layer malloc name protocol
+//!                       rung transport]
 //! codec/                one implementation of an encoding per file
 //!                       [array_codec bound cbor cbor_ciborium cbor_minicbor cursor digits error
 //!                       json_binary json_binary_best json_binary_serde json_item json_library
@@ -104,7 +104,7 @@
 //!                       [acceptor buffers connection core executor iovec jobs kernel linux op
 //!                       places reactor ring serve slots stream timers]
 //! service/              the work of every rung: echo, routes, health, places of a delay
-//!                       [codecs echo handler health panics planted routes]
+//!                       [coded codecs echo handler health panics planted routes]
 //! stack/                borrowed protocol stacks, and the watch over their peers
 //!                       [axum drain echo frames grpc h2_crate hyper hyper_h2 input memory
 //!                       message standalone tuning watch]
@@ -115,8 +115,8 @@
 //! external/             manifests and environments of servers that are not part of this crate
 //!                       [advice environment listing manifest]
 //! load/                 load generator: connections, schedule, verification of every reply
-//!                       [array_file arrivals client conformance message net nonce reactor run
-//!                       schedule steady_state traffic verify watched worker]
+//!                       [array_file arrivals client coded conformance message net nonce reactor
+//!                       run schedule steady_state traffic verify watched worker]
 //! server/               builds a rung: matches every axis once
 //!                       [bind build usage]
 //!     lane/             protocols over a replayed conversation in memory, and codecs alone

@@ -491,7 +491,7 @@ fn a_bad_rest_request_is_told_why_and_the_server_goes_on() {
         (411, "POST /echo_npy HTTP/1.1\r\nhost: a\r\n\r\n".to_owned()),
         (413, format!("POST /echo_npy HTTP/1.1\r\nhost: a\r\ncontent-length: 20000\r\n\r\n{long}")),
         (414, format!("POST /{long} HTTP/1.1\r\nhost: a\r\n\r\n")),
-        (415, "POST /echo_npy HTTP/1.1\r\nhost: a\r\ncontent-encoding: gzip\r\ncontent-length: 0\r\n\r\n".to_owned()),
+        (415, "POST /echo_npy HTTP/1.1\r\nhost: a\r\ncontent-encoding: br\r\ncontent-length: 0\r\n\r\n".to_owned()),
         (431, format!("POST /echo_npy HTTP/1.1\r\nhost: a\r\nlong: {long}\r\n\r\n")),
         (501, "POST /echo_npy HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n".to_owned()),
         (505, "POST /echo_npy HTTP/2.0\r\nhost: a\r\n\r\n".to_owned()),
@@ -633,7 +633,7 @@ fn a_foreign_grpc_call_is_turned_away_by_its_head() {
         let reply = peer.call(request("application/grpc+thrift"), &[&good]);
         assert_eq!(reply.field("grpc-status"), "3", "{protocol}");
         let mut zipped = request("application/grpc");
-        zipped.headers_mut().insert("grpc-encoding", "gzip".parse().expect("a value"));
+        zipped.headers_mut().insert("grpc-encoding", "br".parse().expect("a value"));
         let reply = peer.call(zipped, &[&[1], &good[1..]]);
         assert_eq!(reply.field("grpc-status"), "12", "{protocol}");
         if protocol.only_driver().is_none() {

@@ -4,7 +4,8 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ndecho::wire::grpc::{MessageReader, parse_timeout, percent_decode, percent_encode, whole};
+use ndecho::wire::grpc::{Compression, MessageReader};
+use ndecho::wire::grpc::{parse_timeout, percent_decode, percent_encode, whole};
 use ndecho::wire::h1::{DateClock, H1};
 use ndecho::wire::h2::H2;
 use ndecho::wire::raw::Raw;
@@ -120,7 +121,7 @@ pub fn grpc(data: &[u8]) {
     let (cuts, input) = cuts(data);
     let assembled = |chunks: &[&[u8]]| {
         let pool = Pool::default();
-        let mut message = MessageReader::new(BODY_BYTES_MAX, false);
+        let mut message = MessageReader::new(BODY_BYTES_MAX, Compression::Unnamed);
         for chunk in chunks {
             message.feed(chunk, &pool)?;
         }
@@ -128,7 +129,7 @@ pub fn grpc(data: &[u8]) {
     };
     let want = assembled(&[input]);
     assert_eq!(assembled(&cut(cuts, input)), want);
-    if let Ok(Some(message)) = whole(input, false, BODY_BYTES_MAX) {
+    if let Ok(Some(message)) = whole(input, Compression::Unnamed, BODY_BYTES_MAX) {
         assert_eq!(want.as_deref(), Ok(message));
     }
     let text = percent_decode(input);

@@ -46,7 +46,7 @@ impl Handler for Recorder {
             has_body: head.has_body,
             body_len: head.body_len,
         });
-        Ok(Routed::Unary(Route(0)))
+        Ok(Routed::Unary(Route::plain(0)))
     }
 
     fn answer(&mut self, _: Route, _: &[u8], _: &mut Vec<u8>) -> Result<Response, Refused> {

@@ -58,11 +58,11 @@ struct Recorder {
 impl Handler for Recorder {
     fn route(&mut self, head: &Head<'_>) -> Result<Routed, Refused> {
         self.heads.push((head.path.to_vec(), head.content_type.to_vec()));
-        Ok(Routed::Unary(Route(self.heads.len() as u32 - 1)))
+        Ok(Routed::Unary(Route::plain(self.heads.len() as u32 - 1)))
     }
 
     fn answer(&mut self, route: Route, body: &[u8], _: &mut Vec<u8>) -> Result<Response, Refused> {
-        let (path, content_type) = self.heads[route.0 as usize].clone();
+        let (path, content_type) = self.heads[route.id as usize].clone();
         let prefix = [&[0][..], &(body.len() as u32).to_be_bytes()].concat();
         let content = [&prefix, body].concat();
         self.calls.borrow_mut().push(Call { path, content_type, content });

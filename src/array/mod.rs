@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod data_sets;
 mod seeded;
 
 /// Limit of the number of dimensions; NumPy 2 has the same.

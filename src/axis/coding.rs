@@ -43,12 +43,26 @@ axis! {
     }
 }
 
+/// Tokens of all codings, as a field lists them.
+pub const CODING_TOKENS: &str = "identity, gzip, zstd, x-lz4, x-shuffle-zstd";
+
 /// Older name of gzip, which RFC 9110 section 8.4.1.3 asks to treat alike.
 const OLD_GZIP: &[u8] = b"x-gzip";
+
+#[expect(clippy::derivable_impls, reason = "the table has no place for the attribute")]
+impl Default for Coding {
+    fn default() -> Coding {
+        Coding::Identity
+    }
+}
 
 impl Coding {
     pub const fn token(self) -> &'static str {
         self.spec().token
+    }
+
+    pub fn is_identity(&self) -> bool {
+        *self == Coding::Identity
     }
 
     /// Reads the value of a header field, in any case; `None` for a coding that is not supported.
@@ -98,6 +112,11 @@ mod tests {
         for unknown in [&b""[..], b"br", b"deflate", b"lz4", b"gzip, zstd"] {
             assert_eq!(Coding::from_token(unknown), None, "{unknown:?}");
         }
+    }
+
+    #[test]
+    fn the_list_of_tokens_has_all() {
+        assert_eq!(CODING_TOKENS, Coding::ALL.map(Coding::token).join(", "));
     }
 
     #[test]

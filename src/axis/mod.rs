@@ -4,6 +4,7 @@
 //! a codec, a socket) matches the enum exhaustively; lists of points iterate over `ALL`.
 
 mod coding;
+mod data_set;
 mod driver;
 mod encoding;
 pub mod external;
@@ -16,7 +17,8 @@ mod transport;
 
 use std::collections::BTreeSet;
 
-pub use coding::Coding;
+pub use coding::{CODING_TOKENS, Coding};
+pub use data_set::DataSet;
 pub use driver::Driver;
 pub use encoding::{Codec, Encoding, Payload};
 pub use layer::Layer;

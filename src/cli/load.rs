@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use crate::array::DType;
-use crate::axis::{Codec, Encoding, Family, UnknownName};
+use crate::axis::{Codec, Coding, DataSet, Encoding, Family, UnknownName};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::{Failure, print};
 use crate::cli::{spec_file, values};
@@ -70,6 +70,14 @@ struct LoadFlags {
     #[arg(long, default_value = "<f8", conflicts_with = "array")]
     dtype: String,
 
+    /// Coding of the messages both ways: identity, gzip, zstd, lz4, shuffle-zstd
+    #[arg(long, value_name = "NAME", default_value = "identity")]
+    coding: Coding,
+
+    /// Sends a data set of --size instead: smooth (<f4), image (<u2) or random (<f8)
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["shape", "dtype", "array"])]
+    data: Option<DataSet>,
+
     /// Sends the array in this .npy file; - is stdin
     #[arg(long, value_name = "FILE.npy")]
     array: Option<PathBuf>,
@@ -80,7 +88,7 @@ struct LoadFlags {
 
     /// Sends arrays of every type, byte order and shape instead, drawn from --seed, each once and
     /// one at a time, and names the first one that was not echoed correctly
-    #[arg(long, conflicts_with_all = ["size", "shape", "dtype", "array", "connections", "in_flight", "rate", "requests", "warmup", "duration", "settle"])]
+    #[arg(long, conflicts_with_all = ["size", "shape", "dtype", "array", "data", "connections", "in_flight", "rate", "requests", "warmup", "duration", "settle"])]
     conformance: bool,
 
     /// Load before anything is counted: a time, or a bare number of replies
@@ -229,6 +237,7 @@ impl LoadFlags {
             targets: vec![Target { url, pid: self.server_pid }],
             encoding: self.codec,
             array: self.array()?,
+            coding: self.coding,
             connections,
             in_flight,
             rate_hz: self.rate,
@@ -276,6 +285,9 @@ impl LoadFlags {
         }
         if let Some(path) = &self.array {
             return Ok(ArraySpec::File { path: path.clone() });
+        }
+        if let Some(name) = self.data {
+            return Ok(ArraySpec::DataSet { name, bytes: self.size, seed: self.seed });
         }
         let dtype = DType::parse(&self.dtype)?;
         let Some(text) = &self.shape else {

@@ -18,6 +18,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use crate::axis::Coding;
 use crate::driver::Connected;
 use crate::record::Http2Settings;
 use crate::wire::h1::H1Client;
@@ -41,6 +42,8 @@ pub struct LoadConnection<C> {
     pub(super) run: Rc<RefCell<Run>>,
     slots: Slots,
     stamped: Vec<u8>,
+    /// Request in the coding of the load.
+    coded: Vec<u8>,
     /// Number among the connections of the run.
     index: usize,
     lent_len: usize,
@@ -87,8 +90,8 @@ impl<C: LoadClient> LoadConnection<C> {
             free_since: Instant::now(),
             has_answered: false,
         };
-        let (stamped, lent_len, has_left) = (Vec::new(), 0, false);
-        LoadConnection { client, run, slots, stamped, index, lent_len, has_left }
+        let (stamped, coded) = (Vec::new(), Vec::new());
+        LoadConnection { client, run, slots, stamped, coded, index, lent_len: 0, has_left: false }
     }
 
     fn fill(&mut self, now: Instant, cx: &mut Context<'_>) {
@@ -104,6 +107,12 @@ impl<C: LoadClient> LoadConnection<C> {
             self.stamped.clear();
             form.stamp(nonce, ticket.request, &mut self.stamped);
             let rest = form.stamped_len..form.bytes.len();
+            if run.coder().coding != Coding::Identity {
+                self.coded.clear();
+                run.coder().deflate(&[&self.stamped, &form.bytes[rest]], &mut self.coded);
+                self.client.request(slot, &[Part::Copy(&self.coded)], cx);
+                continue;
+            }
             if rest.len() >= SHARE_BYTES_MIN {
                 let rest = Part::Share(&form.bytes, rest);
                 self.client.request(slot, &[Part::Copy(&self.stamped), rest], cx);
@@ -247,6 +256,7 @@ impl Sink for Replies<'_> {
         let reply = match event {
             ResponseEvent::Unprocessed => return self.run.hand_back(ticket),
             ResponseEvent::Whole(message) => Reply::Body(message),
+            ResponseEvent::Coded(message) => Reply::Coded(message),
             ResponseEvent::Failed(why) => Reply::Refused(why),
             ResponseEvent::Message(_) | ResponseEvent::End => {
                 Reply::Refused("a stream of messages came for a unary request")

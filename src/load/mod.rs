@@ -3,7 +3,8 @@
 //! ```text
 //! worker ─▶ net ─▶ client (one for each connection) ◀─▶ run ─▶ Measurement
 //!                  message, nonce: the request         ├ schedule, steady_state, arrivals
-//!                  conformance: arrays of every kind   └ verify: every byte of every reply
+//!                  conformance: arrays of every kind   ├ coded: compression of both
+//!                                                      └ verify: every byte of every reply
 //! ```
 //!
 //! A [`Measurement`](crate::record::Measurement) exists only if every reply was correct. A wrong
@@ -25,6 +26,7 @@ use self::array_file::ArrayFileError;
 pub mod array_file;
 pub mod arrivals;
 pub mod client;
+pub mod coded;
 pub mod conformance;
 pub mod message;
 pub mod net;

@@ -22,12 +22,7 @@ use super::LoadError;
 use super::client::LoadConnection;
 use super::reactor::ClientReactor;
 use super::run::Run;
-
-/// Most bytes of a reply, as a multiple of its request, since JSON may contain spaces.
-const REPLY_FACTOR_MAX: usize = 4;
-
-/// Bytes that a reply may have in addition, e.g. for the text of an error.
-const REPLY_BYTES_MORE: usize = 64 * 1024;
+use super::verify::reply_bytes_max;
 
 /// Makes a reactor for a client. It reads even while requests wait to be sent: a server that waits
 /// for its replies to be read would never read the requests.
@@ -99,7 +94,7 @@ fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Con
     let share = spec.share(index as u32);
     let encoding = spec.encoding;
     let request_len = run.borrow().request_len_max();
-    let body_bytes_max = request_len.saturating_mul(REPLY_FACTOR_MAX) + REPLY_BYTES_MORE;
+    let body_bytes_max = reply_bytes_max(request_len);
     let limits = Limits { body_bytes_max, ..Limits::default() };
     // A successor has other fields than the connection before it.
     let number = index as u64 + run.borrow().reconnects() * u64::from(spec.connections);
@@ -112,7 +107,8 @@ fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Con
         Family::Rest => {
             let (host, path) = (spec.target().url.authority(), encoding.path());
             let client = H1Client::new(host, path, encoding.content_type(), &limits)
-                .with_changing_fields(changing);
+                .with_changing_fields(changing)
+                .with_coding(spec.coding);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
         Family::Grpc => {
@@ -124,7 +120,8 @@ fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Con
             };
             let limits = Rc::new(limits);
             let client = H2Client::new(authority, GRPC_PATH, content_type, allowance, limits)
-                .with_changing_fields(changing);
+                .with_changing_fields(changing)
+                .with_coding(spec.coding);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
     }

@@ -16,6 +16,7 @@ use crate::stats::histogram::Histogram;
 use crate::sys::socket::SocketOptions;
 
 use super::arrivals::Arrivals;
+use super::coded::Coder;
 use super::message::Message;
 use super::schedule::{Boundary, Schedule};
 use super::traffic::Traffic;
@@ -28,6 +29,7 @@ pub struct Run {
     schedule: Schedule,
     /// One for each message, taken in turns. Only the conformance run has several.
     verifiers: Vec<Verifier>,
+    coder: Coder,
     latencies: Histogram,
     open: Option<OpenLoop>,
     traffic: Rc<Traffic>,
@@ -78,6 +80,8 @@ struct OpenLoop {
 pub enum Reply<'a> {
     /// A complete body, not yet checked.
     Body(&'a [u8]),
+    /// The same in the coding of the load.
+    Coded(&'a [u8]),
     Refused(&'a str),
 }
 
@@ -101,6 +105,7 @@ impl Run {
     pub fn new(spec: &LoadSpec, messages: Vec<Message>) -> Result<Run, LoadError> {
         Ok(Run {
             schedule: Schedule::new(spec.warmup, spec.window).settling(spec.settle),
+            coder: Coder::new(spec.coding, &messages),
             verifiers: messages.into_iter().map(Verifier::new).collect(),
             latencies: Histogram::default(),
             open: spec.rate_hz.map(|rate_hz| OpenLoop {
@@ -223,7 +228,14 @@ impl Run {
     pub fn reply(&mut self, ticket: Ticket, reply: Reply<'_>, now: Instant) {
         let turn = self.turn(ticket.request);
         let checked = match reply {
-            Reply::Body(body) => self.verifiers[turn].check(ticket.request, body),
+            Reply::Body(body) if self.coder.allows_uncoded(body.len()) => {
+                self.verifiers[turn].check(ticket.request, body)
+            }
+            Reply::Body(_) => Err(WrongReply::NotCoded(self.coder.coding.token())),
+            Reply::Coded(body) => {
+                let inflated = self.coder.inflate(body).map_err(WrongReply::from);
+                inflated.and_then(|body| self.verifiers[turn].check(ticket.request, body))
+            }
             Reply::Refused(text) => Err(WrongReply::Refused(one_line(text))),
         };
         if let Err(wrong) = checked {
@@ -247,6 +259,10 @@ impl Run {
         if counts && !self.is_head {
             self.latencies.record(nanoseconds(now.saturating_duration_since(ticket.sent)));
         }
+    }
+
+    pub fn coder(&self) -> &Coder {
+        &self.coder
     }
 
     /// Ends the run with `error`, unless it has failed before.

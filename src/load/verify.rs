@@ -9,6 +9,7 @@ use std::fmt;
 
 use crate::array::{ArrayView, Shape};
 use crate::codec::{ArrayCodec, CodecError};
+use crate::coding::CodingError;
 
 use super::message::{Body, Form, Message};
 
@@ -17,6 +18,17 @@ const FORMS_MAX: usize = 4;
 
 /// Distance of the requests whose nonces are searched in a wrong reply, for the message.
 const SWAP_SEARCH: u64 = 100_000;
+
+/// Most bytes of a reply, as a multiple of its request, since JSON may contain spaces.
+const REPLY_FACTOR_MAX: usize = 4;
+
+/// Bytes that a reply may have in addition, e.g. for the text of an error.
+const REPLY_BYTES_MORE: usize = 64 * 1024;
+
+/// Returns the most bytes of a reply, inflated, to the longest request.
+pub fn reply_bytes_max(request_len: usize) -> usize {
+    request_len.saturating_mul(REPLY_FACTOR_MAX) + REPLY_BYTES_MORE
+}
 
 #[derive(Debug)]
 pub struct Verifier {
@@ -32,6 +44,10 @@ pub enum WrongReply {
     Refused(String),
     #[error("{0}")]
     Undecodable(#[from] CodecError),
+    #[error("{0}")]
+    Coding(#[from] CodingError),
+    #[error("the reply has no coding, expected {0}")]
+    NotCoded(&'static str),
     #[error("{got} bytes, expected {expected}")]
     Length { expected: usize, got: usize },
     #[error("dtype {got}, expected {expected}")]

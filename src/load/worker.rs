@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::array::NdArray;
+use crate::array::{DType, NdArray, Shape};
+use crate::axis::DataSet;
 use crate::driver::uring::ConnectionId;
 use crate::probe::memory;
 use crate::record::trial_spec::{ArraySpec, Length, LoadSpec};
@@ -198,11 +199,28 @@ pub fn arrays(array: &ArraySpec, body: Body) -> Result<Vec<NdArray>, LoadError> 
             check_memory(shape.byte_len(*dtype)?)?;
             Ok(vec![NdArray::seeded(*dtype, shape.clone(), *seed)?])
         }
+        ArraySpec::DataSet { name, bytes, seed } => {
+            check_memory(*bytes)?;
+            Ok(vec![data_set(*name, *bytes, *seed)?])
+        }
         ArraySpec::File { path } => Ok(vec![read(path)?]),
         ArraySpec::Conformance { seed, body_bytes_max } => {
             Ok(conformance::arrays(body, *seed, body_bytes_max.unwrap_or(u64::MAX)))
         }
     }
+}
+
+/// Makes an array of a data set: a field or an image about as high as wide, or a vector.
+pub fn data_set(name: DataSet, bytes: u64, seed: u64) -> Result<NdArray, LoadError> {
+    let dtype = DType::parse(name.spec().dtype)?;
+    let items = bytes / dtype.item_size() as u64;
+    // The width is a power of 2, so that usual sizes are whole rows.
+    let columns = 1_u64 << (items.max(1).ilog2() / 2);
+    Ok(match name {
+        DataSet::Smooth => NdArray::smooth(items / columns, columns, seed)?,
+        DataSet::Image => NdArray::image(items / columns, columns, seed)?,
+        DataSet::Random => NdArray::seeded(dtype, Shape::new(&[items])?, seed)?,
+    })
 }
 
 /// Refuses an array that does not fit into memory together with its message.

@@ -173,11 +173,17 @@ impl EchoService {
         if body.len() < bytes_min {
             return None;
         }
+        self.count_job();
+        self.0.codecs.delay().wait();
+        Some(LongEcho { codec, encoding, counts: self.0.limits.counts })
+    }
+
+    /// Counts a request that another thread works on, and returns the codecs of that thread.
+    pub(super) fn count_job(&self) -> CodecSet {
         let counts = self.0.limits.counts;
         counts.requests.add(1);
         counts.jobs.add(1);
-        self.0.codecs.delay().wait();
-        Some(LongEcho { codec, encoding, counts })
+        self.0.job_codecs
     }
 
     /// Does the work of a request, which leaves `out` as it was if it fails.
@@ -333,7 +339,7 @@ fn place(part: &[u8], body: &[u8]) -> Option<Range<usize>> {
     (end <= body.len()).then_some(start..end)
 }
 
-fn refused(error: CodecError) -> Refused {
+pub(super) fn refused(error: CodecError) -> Refused {
     Refused::new(Refusal::BadRequest, error.to_string())
 }
 

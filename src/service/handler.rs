@@ -1,38 +1,50 @@
 //! Handler of the own protocols: joins the routes to the echo.
 
-use crate::axis::{Encoding, Family};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::axis::{CODING_TOKENS, Encoding, Family};
 use crate::wire::handler::PLAIN_TEXT;
+use crate::wire::limits::CODED_DIVISOR;
 use crate::wire::{Detached, Handler, Head, Refused, Response, Route, Routed, Work};
 
-use super::echo::{EchoService, Echoed, LongEcho};
-use super::health;
-use super::routes::{self, Target};
+use super::coded::{self, CodedWork, Inflated};
+use super::echo::{EchoService, LongEcho};
+use super::routes::{self, Target, response};
+use super::{health, panics};
 
 #[derive(Clone, Debug)]
 pub struct EchoHandler {
     family: Family,
     service: EchoService,
     is_restricted: bool,
+    /// Short coded message, one at a time of all connections of a worker.
+    inflated: Rc<RefCell<Inflated>>,
 }
 
-/// Route of [`Target::Health`]; an echo has the id of its encoding.
-const HEALTH: Route = Route(u32::MAX);
+/// Number of the route of [`Target::Health`]; an echo has the id of its encoding.
+const HEALTH: u32 = u32::MAX;
 
 impl EchoHandler {
     pub fn new(family: Family, service: EchoService) -> EchoHandler {
-        EchoHandler { family, service, is_restricted: false }
+        EchoHandler { family, service, is_restricted: false, inflated: Rc::default() }
     }
 }
 
 impl Handler for EchoHandler {
     fn route(&mut self, head: &Head<'_>) -> Result<Routed, Refused> {
-        Ok(Routed::Unary(match routes::target(self.family, head)? {
+        let id = match routes::target(self.family, head)? {
             Target::Health => HEALTH,
             Target::Echo(_) if self.is_restricted => {
                 return Err(routes::place_refused());
             }
-            Target::Echo(encoding) => Route(u32::from(encoding.id())),
-        }))
+            Target::Echo(encoding) => u32::from(encoding.id()),
+        };
+        Ok(Routed::Unary(Route { id, codings: head.codings }))
+    }
+
+    fn coding_tokens(&self) -> &'static str {
+        CODING_TOKENS
     }
 
     fn drain(&mut self) {
@@ -44,6 +56,9 @@ impl Handler for EchoHandler {
     }
 
     fn long_work(&mut self, route: Route, message: &[u8]) -> Option<Box<dyn Work>> {
+        if route.is_coded() {
+            return self.long_coded(route, message);
+        }
         let echo = self.service.long(encoding(route)?, message)?;
         Some(Box::new(LongWork { family: self.family, echo }))
     }
@@ -54,10 +69,10 @@ impl Handler for EchoHandler {
         body: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Response, Refused> {
-        let Some(encoding) = encoding(route) else {
-            return self.answer_health(body, out);
-        };
-        Ok(response(self.family, self.service.echo(encoding, body, out)?))
+        if route.is_coded() {
+            return self.answer_coded(route, out);
+        }
+        self.answer_plain(route, body, out)
     }
 }
 
@@ -79,21 +94,61 @@ impl Work for LongWork {
 }
 
 fn encoding(route: Route) -> Option<Encoding> {
-    u8::try_from(route.0).ok().and_then(Encoding::from_id)
-}
-
-#[inline(always)]
-fn response(family: Family, echoed: Echoed) -> Response {
-    let Echoed { encoding, head_len, payload } = echoed;
-    let content_type = match family {
-        Family::Grpc => encoding.grpc_content_type(),
-        Family::Rest => encoding.content_type(),
-        Family::Raw => routes::raw_content_type(encoding),
-    };
-    Response { content_type, head_len, payload }
+    u8::try_from(route.id).ok().and_then(Encoding::from_id)
 }
 
 impl EchoHandler {
+    #[inline(always)]
+    fn answer_plain(
+        &self,
+        route: Route,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Response, Refused> {
+        let Some(encoding) = encoding(route) else {
+            return self.answer_health(body, out);
+        };
+        Ok(response(self.family, self.service.echo(encoding, body, out)?))
+    }
+
+    /// Inflates a short message at once; returns the work of a long one.
+    #[cold]
+    fn long_coded(&self, route: Route, message: &[u8]) -> Option<Box<dyn Work>> {
+        let Route { codings, .. } = route;
+        let limits = self.service.limits();
+        let bytes_max = limits.body_bytes_max.min(limits.job_bytes_min / CODED_DIVISOR);
+        let mut inflated = self.inflated.borrow_mut();
+        let is_short = panics::catch(limits.counts, || {
+            Ok(inflated.try_inflate(codings.request, message, bytes_max))
+        });
+        let is_short = is_short.unwrap_or(true);
+        let encoding = encoding(route).filter(|_| !is_short)?;
+        Some(Box::new(CodedWork {
+            family: self.family,
+            encoding,
+            codings,
+            codecs: self.service.count_job(),
+            bytes_max: limits.body_bytes_max,
+            budget: self.service.pool().budget(),
+            counts: limits.counts,
+        }))
+    }
+
+    /// Answers the message that [`EchoHandler::long_coded`] has inflated.
+    #[cold]
+    fn answer_coded(&self, route: Route, out: &mut Vec<u8>) -> Result<Response, Refused> {
+        let counts = self.service.limits().counts;
+        let mut inflated = self.inflated.borrow_mut();
+        let item_size = inflated.take().inspect_err(|_| counts.requests.add(1))?;
+        let Inflated { bytes, plain, .. } = &mut *inflated;
+        let (start, reply) = (out.len(), route.codings.reply);
+        let response = self.answer_plain(route, bytes, plain)?;
+        let answered = panics::catch(counts, || {
+            Ok(coded::deflate(reply, item_size, bytes, plain, response, out))
+        });
+        answered.inspect_err(|_| out.truncate(start))
+    }
+
     fn answer_health(&self, body: &[u8], out: &mut Vec<u8>) -> Result<Response, Refused> {
         self.service.limits().counts.requests.add(1);
         let is_ready = !self.service.is_draining();

@@ -4,6 +4,7 @@
 //! Nothing here knows a driver or how a protocol writes a response.
 
 pub mod codecs;
+mod coded;
 pub mod echo;
 pub mod handler;
 pub mod health;

@@ -14,8 +14,9 @@
 
 use crate::axis::{Encoding, Family};
 use crate::wire::handler::NO_CONTENT_CODING;
-use crate::wire::{Head, Refusal, Refused, grpc};
+use crate::wire::{Head, Refusal, Refused, Response, grpc};
 
+use super::echo::Echoed;
 use super::health;
 
 pub const GRPC_PATH: &str = "/Calculator/Echo";
@@ -105,6 +106,18 @@ pub fn target(family: Family, head: &Head<'_>) -> Result<Target, Refused> {
             target => Ok(target),
         },
     }
+}
+
+/// Makes the response of an echo, with the content type of the family.
+#[inline(always)]
+pub(super) fn response(family: Family, echoed: Echoed) -> Response {
+    let Echoed { encoding, head_len, payload } = echoed;
+    let content_type = match family {
+        Family::Grpc => encoding.grpc_content_type(),
+        Family::Rest => encoding.content_type(),
+        Family::Raw => raw_content_type(encoding),
+    };
+    Response { content_type, head_len, payload }
 }
 
 pub fn length_refused() -> Refused {

@@ -56,7 +56,7 @@ struct Heads {
 pub struct Call {
     target: Target,
     plain_content_type: bool,
-    encoded: bool,
+    compression: grpc::Compression,
     /// Time that the peer will wait, counted from the head.
     pub timeout: Option<Duration>,
 }
@@ -122,14 +122,14 @@ impl GrpcEcho {
         Ok(Call {
             target,
             plain_content_type: content_type.len() == grpc::CONTENT_TYPE.len(),
-            encoded: field(GRPC_ENCODING).is_some_and(grpc::is_compression),
+            compression: grpc::unsupported(field(GRPC_ENCODING).is_some_and(grpc::is_compression)),
             timeout: field(GRPC_TIMEOUT).and_then(grpc::parse_timeout),
         })
     }
 
     /// Answers `body` if it is the whole request; `None` when its message is not whole yet.
     pub fn try_whole(&self, call: Call, body: &Bytes) -> Option<Answer> {
-        match grpc::whole(body, call.encoded, self.service().limits().body_bytes_max) {
+        match grpc::whole(body, call.compression, self.service().limits().body_bytes_max) {
             Ok(Some(_)) => {
                 let message = Slice::from(body.slice(grpc::PREFIX_BYTES..));
                 Some(self.answer(call, message))
@@ -140,7 +140,7 @@ impl GrpcEcho {
     }
 
     pub fn reader(&self, call: Call) -> MessageReader {
-        MessageReader::new(self.service().limits().body_bytes_max, call.encoded)
+        MessageReader::new(self.service().limits().body_bytes_max, call.compression)
     }
 
     /// Checks that there is memory for a message in pieces.

@@ -56,11 +56,13 @@ pub trait Sink {
     fn response(&mut self, id: u32, event: ResponseEvent<'_>);
 }
 
-/// Event of a response: `Whole`, or `Message`s and an `End`, or `Failed` or `Unprocessed` at any
-/// time.
+/// Event of a response: `Whole` or `Coded`, or `Message`s and an `End`, or `Failed` or
+/// `Unprocessed` at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseEvent<'a> {
     Whole(&'a [u8]),
+    /// Whole message in the coding that the client sends.
+    Coded(&'a [u8]),
     Message(&'a [u8]),
     End,
     /// Status and reason as text. No event follows.

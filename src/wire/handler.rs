@@ -23,6 +23,7 @@ use std::ops::Range;
 use http::StatusCode;
 
 use super::buffers::Detached;
+use crate::axis::Coding;
 
 pub const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 pub const NO_MEMORY: &str = "the server is short of memory; try again later";
@@ -43,11 +44,26 @@ pub struct Head<'a> {
     pub has_body: bool,
     /// Announced body length. For deciding, never for allocating.
     pub body_len: Option<u64>,
+    pub codings: Codings,
 }
 
-/// Target of a unary call; meaningless to the machine.
+/// Codings of a message and of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route(pub u32);
+pub struct Codings {
+    pub request: Coding,
+    /// That of the request if the peer accepts it, else identity.
+    pub reply: Coding,
+}
+
+/// Target of a unary call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Meaningless to the machine.
+    pub id: u32,
+    /// Codings that [`Handler::answer`] undoes and applies: those of the head, or none, which
+    /// refuses a coded message.
+    pub codings: Codings,
+}
 
 pub enum Routed {
     /// Call that [`Handler::answer`] answers; equal heads have equal routes.
@@ -69,6 +85,8 @@ pub struct Response {
 pub enum Refusal {
     /// 400, INVALID_ARGUMENT.
     BadRequest,
+    /// 400, INTERNAL: the message cannot be inflated (doc/statuscodes.md of gRPC).
+    BadCoding,
     /// 404, UNIMPLEMENTED: the server has no such path or method.
     NoSuchRoute,
     /// 404, NOT_FOUND: the route exists, the resource that the request names does not.
@@ -87,10 +105,33 @@ pub enum Refusal {
     Unavailable,
 }
 
+impl Codings {
+    pub const NONE: Codings = Codings { request: Coding::Identity, reply: Coding::Identity };
+}
+
+impl Route {
+    /// Makes a route for messages without a coding.
+    pub const fn plain(id: u32) -> Route {
+        Route { id, codings: Codings::NONE }
+    }
+
+    /// Returns true if a message may be coded.
+    #[inline]
+    pub fn is_coded(self) -> bool {
+        self.codings.request as u8 != Coding::Identity as u8
+    }
+
+    /// Returns the route of a message that is not coded although its head names a coding.
+    #[must_use]
+    pub const fn uncoded(self) -> Route {
+        Route::plain(self.id)
+    }
+}
+
 impl From<Refusal> for StatusCode {
     fn from(refusal: Refusal) -> StatusCode {
         match refusal {
-            Refusal::BadRequest => StatusCode::BAD_REQUEST,
+            Refusal::BadRequest | Refusal::BadCoding => StatusCode::BAD_REQUEST,
             Refusal::NoSuchRoute | Refusal::NoSuchResource => StatusCode::NOT_FOUND,
             Refusal::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::LengthRequired => StatusCode::LENGTH_REQUIRED,
@@ -118,6 +159,11 @@ pub trait Handler {
     /// Decides before the machine keeps any of the body.
     fn route(&mut self, head: &Head<'_>) -> Result<Routed, Refused>;
 
+    /// Returns the codings that the handler undoes, as a field of a response lists them.
+    fn coding_tokens(&self) -> &'static str {
+        Coding::Identity.token()
+    }
+
     /// Notes that the server shuts down; requests may still follow.
     fn drain(&mut self) {}
 
@@ -125,12 +171,14 @@ pub trait Handler {
     fn restrict(&mut self) {}
 
     /// Returns the work of a call that would take the worker too long, so that it is done on
-    /// another thread; `None` asks for [`Handler::answer`].
+    /// another thread; `None` asks for [`Handler::answer`]. A coded message always passes here
+    /// first.
     fn long_work(&mut self, _route: Route, _message: &[u8]) -> Option<Box<dyn Work>> {
         None
     }
 
-    /// Answers a unary call; appends to `out` what `body` does not hold, and nothing on error.
+    /// Answers a unary call; appends to `out` what `body` does not hold, and nothing on error. The
+    /// body is in the route's coding of the request, and so is the answer in that of the reply.
     fn answer(&mut self, route: Route, body: &[u8], out: &mut Vec<u8>)
     -> Result<Response, Refused>;
 }

@@ -33,12 +33,16 @@ pub struct Limits {
     /// Memory of one connection.
     pub connection_bytes_max: usize,
     /// Shortest text of numbers that is worked on outside of the worker; for a message whose bytes
-    /// are only copied, [`COPIED_FACTOR`] times as much.
+    /// are only copied, [`COPIED_FACTOR`] times as much; for one that is compressed, a part of
+    /// [`CODED_DIVISOR`].
     pub job_bytes_min: usize,
 }
 
 /// A byte that is copied takes about an eighth of the time of one that is converted.
 pub const COPIED_FACTOR: usize = 8;
+
+/// A byte that is compressed takes some sixteen times as long as one that is converted.
+pub const CODED_DIVISOR: usize = 16;
 
 /// Two to nine milliseconds of work, against some 20 us for the way to another thread and back.
 pub const JOB_BYTES_MIN: usize = 1024 * 1024;

@@ -23,15 +23,16 @@ mod response;
 mod timeouts;
 mod working;
 
-pub(crate) use buffers::RecvBuffer;
 pub use buffers::{Batch, Charge, Detached, Level, Loan, MemoryBudget, Outbox};
 pub use buffers::{DIRECT_BYTES_MIN, LOAN_BYTES_MAX, OWN_BYTES_MIN};
+pub(crate) use buffers::{HeldBytes, RecvBuffer};
 pub use buffers::{Part, Pool, PooledBuf, Slice};
 pub use changing_fields::ChangingFields;
 pub use client::{Client, ResponseEvent, Sink};
 pub use counts::{Alarm, Limit, WorkerCounts};
 pub use error::{ErrorKind, WireError};
-pub use handler::{Call, Handler, Head, Refusal, Refused, Replies, Response, Route, Routed, Work};
+pub use handler::{Call, Codings, Handler, Head, Refusal, Refused, Replies, Response};
+pub use handler::{Route, Routed, Work};
 pub use job::{EndedJob, Job, PendingJob};
 pub use limits::Limits;
 pub use machine::{Context, LINGER_GAP, LINGER_TIME, Machine};

@@ -199,7 +199,7 @@ fn bombs(server: &Running, size: Size) -> String {
 }
 
 fn compressed(server: &Running, _: Size) -> String {
-    let head = "POST /echo_json HTTP/1.1\r\nhost: a\r\ncontent-encoding: gzip\r\n";
+    let head = "POST /echo_json HTTP/1.1\r\nhost: a\r\ncontent-encoding: br\r\n";
     ask(server, format!("{head}content-length: 3\r\n\r\n\x1f8b").as_bytes())
 }
 

@@ -435,7 +435,7 @@ fn odd_method(server: &Running, _: Size) -> String {
 fn unknown_coding(server: &Running, _: Size) -> String {
     let mut message = framed(b"x");
     message[0] = 1;
-    let coding = [&[0x00, 13][..], b"grpc-encoding", &[4], b"gzip"].concat();
+    let coding = [&[0x00, 13][..], b"grpc-encoding", &[2], b"br"].concat();
     let head = head_to(b"/Calculator/Echo", &coding);
     one_answer(server, &[head, frame(DATA, END_STREAM, 1, &message)].concat())
 }

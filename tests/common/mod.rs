@@ -148,7 +148,7 @@ impl Sink for Collect<'_> {
 /// Message of a unary response, or the reason of its failure.
 pub(crate) fn whole(event: ResponseEvent<'_>) -> Result<Vec<u8>, String> {
     match event {
-        ResponseEvent::Whole(message) => Ok(message.to_vec()),
+        ResponseEvent::Whole(message) | ResponseEvent::Coded(message) => Ok(message.to_vec()),
         ResponseEvent::Failed(why) => Err(why.to_owned()),
         ResponseEvent::Unprocessed => Err("not processed".to_owned()),
         ResponseEvent::Message(_) | ResponseEvent::End => panic!("a stream for a unary request"),
@@ -223,13 +223,13 @@ fn drain(out: &mut Outbox, sent: &mut Vec<u8>) {
 pub(crate) struct Shapes;
 
 /// Returns the body, borrowed.
-const REFLECT: Route = Route(0);
+const REFLECT: Route = Route::plain(0);
 /// Returns `<`, the borrowed body, `>`.
-const WRAP: Route = Route(1);
+const WRAP: Route = Route::plain(1);
 /// Returns a copy of the body in capitals.
-const TEXT: Route = Route(2);
+const TEXT: Route = Route::plain(2);
 /// Returns `ok` for every body.
-const HEALTH: Route = Route(3);
+const HEALTH: Route = Route::plain(3);
 
 /// First route of raw frames. Their codecs 0 to 2 are the routes above.
 const RAW: u32 = 10;
@@ -241,7 +241,7 @@ impl Handler for Shapes {
             (b"/wrap", _) => WRAP,
             (b"/text", _) => TEXT,
             (b"/health", _) => HEALTH,
-            (b"", [codec @ 0..=2]) => Route(RAW + u32::from(*codec)),
+            (b"", [codec @ 0..=2]) => Route::plain(RAW + u32::from(*codec)),
             _ => return Err(Refused::new(Refusal::NoSuchRoute, "no such route")),
         };
         let allowed: &[&[u8]] = if route == HEALTH { &[b"GET"] } else { &[b"POST", b""] };
@@ -270,8 +270,8 @@ impl Handler for Shapes {
             _ => {}
         }
         let start = out.len();
-        let (route, content_type) = match route.0.checked_sub(RAW) {
-            Some(codec) => (Route(codec), ["\0", "\x01", "\x02"][codec as usize]),
+        let (route, content_type) = match route.id.checked_sub(RAW) {
+            Some(codec) => (Route::plain(codec), ["\0", "\x01", "\x02"][codec as usize]),
             None => (route, "application/x-test"),
         };
         let (head_len, payload) = match route {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nanoseconds;
 use crate::array::{ArrayError, DType, Shape};
-use crate::axis::{Encoding, Family, serde_by_name};
+use crate::axis::{Coding, DataSet, Encoding, Family, serde_by_name};
 use crate::sys::address::Address;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct LoadSpec {
     pub targets: Vec<Target>,
     pub encoding: Encoding,
     pub array: ArraySpec,
+    /// Coding of the messages, both ways.
+    #[serde(default, skip_serializing_if = "Coding::is_identity")]
+    pub coding: Coding,
     pub connections: u32,
     pub in_flight: u32,
     #[serde(default)]
@@ -124,6 +127,12 @@ pub enum ArraySpec {
         shape: Shape,
         seed: u64,
     },
+    /// Data set of `bytes`, rounded down to whole rows.
+    DataSet {
+        name: DataSet,
+        bytes: u64,
+        seed: u64,
+    },
     File {
         path: PathBuf,
     },
@@ -162,6 +171,8 @@ pub enum SpecError {
     Message { scheme: &'static str, bytes: u64, most: u64 },
     #[error(transparent)]
     Array(#[from] ArrayError),
+    #[error("--coding {0} needs grpc:// or http://: raw frames name no coding")]
+    Coding(Coding),
     #[error("shape {0:?} is not a list of dimensions, expected e.g. 128,64")]
     Shape(String),
     #[error("--size {size} is not a multiple of {item} bytes, the item size of {dtype}")]
@@ -190,6 +201,7 @@ impl LoadSpec {
             targets: vec![Target { url, pid: None }],
             encoding,
             array: ArraySpec::float64(64 << 10, 1),
+            coding: Coding::Identity,
             connections: 1,
             in_flight: 1,
             rate_hz: None,
@@ -225,6 +237,9 @@ impl LoadSpec {
         if let ArraySpec::Seeded { dtype, shape, .. } = &self.array {
             // The message of an array that is drawn is no shorter than the array.
             self.check_message(shape.byte_len(*dtype)?)?;
+        }
+        if self.coding != Coding::Identity && target.url.family == Family::Raw {
+            return Err(SpecError::Coding(self.coding));
         }
         match self.rate_hz {
             Some(rate) if !(1.0..=RATE_HZ_MAX).contains(&rate) => Err(SpecError::Rate(rate)),

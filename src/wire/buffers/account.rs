@@ -130,6 +130,13 @@ impl MemoryBudget {
         HeldBytes { budget: Arc::clone(self), bytes }
     }
 
+    /// Holds memory for work on any thread, unless the process would then hold so much that it
+    /// takes no new bodies.
+    pub(crate) fn try_hold(self: &Arc<MemoryBudget>, bytes: usize) -> Option<HeldBytes> {
+        let held = self.hold(bytes);
+        (self.level(self.bytes()) < Level::Full).then_some(held)
+    }
+
     fn add(&self, change: usize) -> usize {
         let bytes = self.bytes.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
         self.peak_bytes.fetch_max(bytes, Ordering::Relaxed);

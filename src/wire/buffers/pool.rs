@@ -113,7 +113,7 @@ impl Pool {
     }
 
     /// Returns the account of the process.
-    pub(in crate::wire) fn budget(&self) -> Arc<MemoryBudget> {
+    pub(crate) fn budget(&self) -> Arc<MemoryBudget> {
         Arc::clone(self.0.account.worker().budget())
     }
 

@@ -15,18 +15,32 @@ use crate::wire::buffers::{FIRST_BYTES, Loan, Pool, PooledBuf, RecvBuffer, Slice
 
 pub const PREFIX_BYTES: usize = 5;
 
+/// Flag of a compressed message, the first byte of the prefix.
+pub const COMPRESSED: u8 = 1;
+
 /// Reader of the one message of a unary call, whose content may be cut anywhere. A long piece is
 /// received straight into the message's buffer, which is lent for it.
 #[derive(Debug, Default)]
 pub struct MessageReader {
     limit: usize,
-    encoded: bool,
+    compression: Compression,
     prefix: [u8; PREFIX_BYTES],
     prefix_len: u8,
     announced: usize,
     message: RecvBuffer,
     /// False while `message` is empty or small.
     has_buffer: bool,
+}
+
+/// Meaning of the flag of a compressed message, from the head of its call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// The head names no compression, so the flag is a fault.
+    #[default]
+    Unnamed,
+    /// The caller undoes the compression.
+    Known,
+    Unsupported,
 }
 
 pub fn prefix(len: u32) -> [u8; PREFIX_BYTES] {
@@ -41,15 +55,20 @@ pub fn prefix_of(len: usize) -> Result<[u8; PREFIX_BYTES], Status> {
     })
 }
 
-/// Returns true for every value of `grpc-encoding` but `identity`: compression is not supported.
+/// Returns true for every value of `grpc-encoding` but `identity`.
 pub fn is_compression(value: &[u8]) -> bool {
     !value.eq_ignore_ascii_case(b"identity")
 }
 
-/// Returns the message of a whole request; `encoded` means a compression in the head.
-pub fn whole(body: &[u8], encoded: bool, limit: usize) -> Result<Option<&[u8]>, Status> {
+/// Returns the meaning of the flag for a peer that supports no compression.
+pub fn unsupported(is_compression: bool) -> Compression {
+    if is_compression { Compression::Unsupported } else { Compression::Unnamed }
+}
+
+/// Returns the message of a whole request. The first byte of `body` tells whether it is compressed.
+pub fn whole(body: &[u8], compression: Compression, limit: usize) -> Result<Option<&[u8]>, Status> {
     let Some((prefix, message)) = body.split_first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
-    let want = message_len(prefix, encoded, limit)?;
+    let want = message_len(prefix, compression, limit)?;
     match message.len() {
         len if len < want => Ok(None),
         len if len == want => Ok(Some(message)),
@@ -58,8 +77,8 @@ pub fn whole(body: &[u8], encoded: bool, limit: usize) -> Result<Option<&[u8]>, 
 }
 
 impl MessageReader {
-    pub fn new(limit: usize, encoded: bool) -> MessageReader {
-        MessageReader { limit, encoded, ..MessageReader::default() }
+    pub fn new(limit: usize, compression: Compression) -> MessageReader {
+        MessageReader { limit, compression, ..MessageReader::default() }
     }
 
     pub fn announced(&self) -> Option<usize> {
@@ -74,8 +93,13 @@ impl MessageReader {
         self.prefix_len == 0
     }
 
-    pub fn is_encoded(&self) -> bool {
-        self.encoded
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// Returns true if the message has the flag of compression.
+    pub fn is_compressed(&self) -> bool {
+        self.has_prefix() && self.prefix[0] == COMPRESSED
     }
 
     /// Returns the bytes that are still to come, as far as is known.
@@ -95,7 +119,7 @@ impl MessageReader {
             if !self.has_prefix() {
                 return Ok(false);
             }
-            self.announced = message_len(&self.prefix, self.encoded, self.limit)?;
+            self.announced = message_len(&self.prefix, self.compression, self.limit)?;
             completes_prefix = true;
         }
         let remaining = self.remaining();
@@ -153,15 +177,21 @@ impl MessageReader {
     }
 }
 
-fn message_len(prefix: &[u8; PREFIX_BYTES], encoded: bool, limit: usize) -> Result<usize, Status> {
+fn message_len(
+    prefix: &[u8; PREFIX_BYTES],
+    compression: Compression,
+    limit: usize,
+) -> Result<usize, Status> {
     let [flag, a, b, c, d] = *prefix;
     match flag {
         0 => {}
-        1 if encoded => {
-            let text = "the message is compressed, which is not supported; send identity";
+        COMPRESSED if compression == Compression::Known => {}
+        COMPRESSED if compression == Compression::Unsupported => {
+            let text = "the message is compressed in a way that is not supported; send identity, \
+                        or what grpc-accept-encoding lists";
             return Err(Status::new(Code::Unimplemented, text));
         }
-        1 => {
+        COMPRESSED => {
             let text = "message is flagged as compressed but grpc-encoding names no compression";
             return Err(Status::new(Code::Internal, text));
         }
@@ -204,6 +234,7 @@ fn second_message() -> Status {
 
 #[cfg(test)]
 mod tests {
+    use super::Compression::{Known, Unnamed, Unsupported};
     use super::*;
 
     const LIMIT: usize = 1000;
@@ -212,8 +243,8 @@ mod tests {
         [&prefix(message.len() as u32)[..], message].concat()
     }
 
-    fn read(chunks: &[&[u8]], encoded: bool) -> Result<Vec<u8>, Status> {
-        let (mut reader, pool) = (MessageReader::new(LIMIT, encoded), Pool::default());
+    fn read(chunks: &[&[u8]], compression: Compression) -> Result<Vec<u8>, Status> {
+        let (mut reader, pool) = (MessageReader::new(LIMIT, compression), Pool::default());
         let mut completions = 0;
         for chunk in chunks {
             completions += usize::from(reader.feed(chunk, &pool)?);
@@ -227,42 +258,44 @@ mod tests {
         let body = framed(b"seven b");
         for cut in 0..=body.len() {
             let (head, tail) = body.split_at(cut);
-            assert_eq!(read(&[head, tail, b""], false).as_deref(), Ok(&b"seven b"[..]));
+            assert_eq!(read(&[head, tail, b""], Unnamed).as_deref(), Ok(&b"seven b"[..]));
         }
-        assert_eq!(whole(&body, false, LIMIT), Ok(Some(&b"seven b"[..])));
-        assert_eq!(whole(&body[..11], false, LIMIT), Ok(None));
-        assert_eq!(whole(&body[..4], false, LIMIT), Ok(None));
-        assert_eq!(read(&[&framed(b"")], false).as_deref(), Ok(&b""[..]));
+        assert_eq!(whole(&body, Unnamed, LIMIT), Ok(Some(&b"seven b"[..])));
+        assert_eq!(whole(&body[..11], Unnamed, LIMIT), Ok(None));
+        assert_eq!(whole(&body[..4], Unnamed, LIMIT), Ok(None));
+        assert_eq!(read(&[&framed(b"")], Unnamed).as_deref(), Ok(&b""[..]));
     }
 
     #[test]
     fn none_part_of_one_and_two_messages_are_internal() {
         let two = [framed(b"one"), framed(b"two")].concat();
         for body in [&b""[..], &[0, 0], &framed(b"one")[..7], &two] {
-            assert_eq!(read(&[body], false).unwrap_err().code, Code::Internal, "{body:?}");
+            assert_eq!(read(&[body], Unnamed).unwrap_err().code, Code::Internal, "{body:?}");
         }
-        assert_eq!(whole(&two, false, LIMIT).unwrap_err().code, Code::Internal);
+        assert_eq!(whole(&two, Unnamed, LIMIT).unwrap_err().code, Code::Internal);
     }
 
     #[test]
     fn an_announced_length_over_the_limit_is_refused_before_the_message() {
-        let status = read(&[&prefix(1001)], false).unwrap_err();
+        let status = read(&[&prefix(1001)], Unnamed).unwrap_err();
         assert_eq!(status.code, Code::ResourceExhausted);
         assert!(status.text.contains("1001") && status.text.contains("1000"), "{status:?}");
     }
 
     #[test]
     fn the_compressed_flag_needs_a_compression_we_know() {
-        assert_eq!(read(&[&[1, 0, 0, 0, 0]], false).unwrap_err().code, Code::Internal);
-        assert_eq!(read(&[&[1, 0, 0, 0, 0]], true).unwrap_err().code, Code::Unimplemented);
-        assert_eq!(read(&[&[2, 0, 0, 0, 0]], false).unwrap_err().code, Code::Internal);
-        assert_eq!(read(&[&[0, 0, 0, 0, 0]], true).as_deref(), Ok(&b""[..]));
+        assert_eq!(read(&[&[1, 0, 0, 0, 0]], Unnamed).unwrap_err().code, Code::Internal);
+        assert_eq!(read(&[&[1, 0, 0, 0, 0]], Unsupported).unwrap_err().code, Code::Unimplemented);
+        assert_eq!(read(&[&[2, 0, 0, 0, 0]], Unnamed).unwrap_err().code, Code::Internal);
+        assert_eq!(read(&[&[0, 0, 0, 0, 0]], Unsupported).as_deref(), Ok(&b""[..]));
+        assert_eq!(read(&[&[1, 0, 0, 0, 1, 7]], Known).as_deref(), Ok(&[7][..]));
+        assert_eq!(read(&[&[0, 0, 0, 0, 1, 7]], Known).as_deref(), Ok(&[7][..]));
         assert!(is_compression(b"gzip") && !is_compression(b"Identity"));
     }
 
     #[test]
     fn an_announced_message_takes_a_buffer_when_it_comes() {
-        let (mut reader, pool) = (MessageReader::new(usize::MAX, false), Pool::default());
+        let (mut reader, pool) = (MessageReader::new(usize::MAX, Unnamed), Pool::default());
         let whole: Vec<u8> = (0..150_000_u32).map(|at| (at % 251) as u8).collect();
         drop(pool.adopt(Vec::with_capacity(200_000)));
         reader.feed(&prefix(whole.len() as u32), &pool).unwrap();
@@ -281,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_long_piece_is_lent_and_an_announced_length_costs_little() {
-        let (mut reader, pool) = (MessageReader::new(usize::MAX, false), Pool::default());
+        let (mut reader, pool) = (MessageReader::new(usize::MAX, Unnamed), Pool::default());
         assert!(reader.lend(1, &pool).is_none(), "nothing is known yet");
         reader.feed(&prefix(u32::MAX), &pool).unwrap();
         assert!(reader.message.capacity() <= 64 * 1024);

@@ -7,8 +7,9 @@ mod message;
 mod status;
 mod timeout;
 
-pub use message::{MessageReader, PREFIX_BYTES, is_compression, prefix, prefix_of, whole};
+pub use message::{COMPRESSED, Compression, MessageReader, PREFIX_BYTES};
 pub(crate) use message::{announced, cut_short};
+pub use message::{is_compression, prefix, prefix_of, unsupported, whole};
 pub use status::{Code, Status, percent_decode, percent_encode};
 pub use timeout::parse_timeout;
 

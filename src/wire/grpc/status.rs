@@ -81,7 +81,7 @@ impl From<Refused> for Status {
             Refusal::NoSuchRoute | Refusal::MethodNotAllowed(_) => Code::Unimplemented,
             Refusal::NoSuchResource => Code::NotFound,
             Refusal::TooLarge => Code::ResourceExhausted,
-            Refusal::Internal => Code::Internal,
+            Refusal::Internal | Refusal::BadCoding => Code::Internal,
             Refusal::Unavailable => Code::Unavailable,
         };
         Status { code, text: detail }

@@ -8,6 +8,7 @@ use super::PROTOCOL;
 use super::body::Body;
 use super::fields::{Fault, Framing};
 use super::parse::{HeadReader, ResponseHead, WholeHead};
+use crate::axis::Coding;
 use crate::wire::changing_fields::TRACEPARENT;
 use crate::wire::{
     ChangingFields, Client, Context, Limits, Loan, Part, Pool, PooledBuf, ResponseEvent, Sink,
@@ -22,6 +23,8 @@ pub struct H1Client {
     head: Vec<u8>,
     changing: Option<ChangingFields>,
     limits: Limits,
+    /// Coding of the messages, both ways.
+    coding: Coding,
     in_flight: Option<u32>,
     /// True after a response that closes the connection.
     is_last: bool,
@@ -31,8 +34,19 @@ pub struct H1Client {
 #[derive(Debug)]
 enum Stage {
     Head(HeadReader<ResponseHead>),
-    /// The text is the status line of a refusal.
-    Body(Option<String>, Body),
+    Body(Kind, Body),
+}
+
+/// Kind of a response, known from its head.
+#[derive(Debug)]
+enum Kind {
+    Message,
+    /// Message in the coding of the client.
+    Coded,
+    /// Status line of a refusal.
+    Refusal(String),
+    /// Coding that was not asked for.
+    Foreign,
 }
 
 fn broken(fault: Fault) -> WireError {
@@ -48,6 +62,7 @@ impl H1Client {
             head: head.into_bytes(),
             changing: None,
             limits: limits.clone(),
+            coding: Coding::Identity,
             in_flight: None,
             is_last: false,
             stage,
@@ -58,6 +73,20 @@ impl H1Client {
     #[must_use]
     pub fn with_changing_fields(self, fields: Option<ChangingFields>) -> H1Client {
         H1Client { changing: fields, ..self }
+    }
+
+    /// Names `coding` in each request; the caller sends messages in it.
+    #[must_use]
+    pub fn with_coding(mut self, coding: Coding) -> H1Client {
+        self.coding = coding;
+        if coding != Coding::Identity {
+            for field in ["Content-Encoding: ", "Accept-Encoding: "] {
+                [field, coding.token(), "\r\n"]
+                    .iter()
+                    .for_each(|part| self.head.extend_from_slice(part.as_bytes()));
+            }
+        }
+        self
     }
 
     fn begin<'a>(
@@ -75,18 +104,24 @@ impl H1Client {
         if matches!(framing, Framing::Length(len) if len > limit as u64) {
             return Err(self.refused(&format!("is over the limit of {limit} bytes")));
         }
-        let refusal = (head.status != 200).then(|| {
-            let reason = String::from_utf8_lossy(&bytes.bytes()[head.reason.clone()]);
-            format!("{}{reason}", head.status)
-        });
+        let kind = match head.fields.coding {
+            _ if head.status != 200 => {
+                let reason = String::from_utf8_lossy(&bytes.bytes()[head.reason.clone()]);
+                Kind::Refusal(format!("{}{reason}", head.status))
+            }
+            _ if head.fields.has_unknown_coding => Kind::Foreign,
+            Coding::Identity => Kind::Message,
+            coding if coding == self.coding => Kind::Coded,
+            _ => Kind::Foreign,
+        };
         match framing {
             Framing::Length(len) if len <= rest.len() as u64 => {
                 let (body, rest) = rest.split_at(len as usize);
-                self.deliver(refusal, body, sink);
+                self.deliver(kind, body, sink);
                 Ok(rest)
             }
             _ => {
-                self.stage = Stage::Body(refusal, Body::new(framing, limit));
+                self.stage = Stage::Body(kind, Body::new(framing, limit));
                 Ok(rest)
             }
         }
@@ -96,11 +131,16 @@ impl H1Client {
         WireError::violation(PROTOCOL, format!("the body of a response {what}"))
     }
 
-    fn deliver(&mut self, refusal: Option<String>, body: &[u8], sink: &mut dyn Sink) {
+    fn deliver(&mut self, kind: Kind, body: &[u8], sink: &mut dyn Sink) {
         let Some(id) = self.in_flight.take() else { return };
-        match refusal {
-            None => sink.response(id, ResponseEvent::Whole(body)),
-            Some(status) => {
+        match kind {
+            Kind::Message => sink.response(id, ResponseEvent::Whole(body)),
+            Kind::Coded => sink.response(id, ResponseEvent::Coded(body)),
+            Kind::Foreign => {
+                let text = "the response has a content coding that was not accepted";
+                sink.response(id, ResponseEvent::Failed(text));
+            }
+            Kind::Refusal(status) => {
                 let reason = String::from_utf8_lossy(body);
                 let text = format!("{status}: {}", reason.trim_end());
                 sink.response(id, ResponseEvent::Failed(&text));
@@ -113,8 +153,8 @@ impl H1Client {
             return;
         }
         let head = Stage::Head(HeadReader::default());
-        if let Stage::Body(refusal, body) = std::mem::replace(&mut self.stage, head) {
-            self.deliver(refusal, body.into_slice().as_ref(), sink);
+        if let Stage::Body(kind, body) = std::mem::replace(&mut self.stage, head) {
+            self.deliver(kind, body.into_slice().as_ref(), sink);
         }
     }
 }

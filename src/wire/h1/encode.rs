@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use http::StatusCode;
 use httpdate::HttpDate;
 
+use crate::axis::Coding;
+
 pub(super) const HEAD_BYTES_HINT: usize = 192;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +26,12 @@ pub(super) struct ResponseHead<'a> {
     pub(super) status: StatusCode,
     pub(super) content_type: &'a str,
     pub(super) len: usize,
+    /// Coding of the content.
+    pub(super) coding: Coding,
     /// Value of Allow; empty without the field.
     pub(super) allow: &'a str,
+    /// Value of Accept-Encoding; empty without the field.
+    pub(super) accept_encoding: &'a str,
     pub(super) connection: Connection,
     pub(super) date: &'a [u8],
 }
@@ -39,6 +45,11 @@ impl ResponseHead<'_> {
             out.extend_from_slice(self.content_type.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
+        if self.coding != Coding::Identity {
+            for part in ["Content-Encoding: ", self.coding.token(), "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
         out.extend_from_slice(b"Content-Length: ");
         out.extend_from_slice(itoa::Buffer::new().format(self.len).as_bytes());
         out.extend_from_slice(b"\r\nDate: ");
@@ -46,6 +57,10 @@ impl ResponseHead<'_> {
         if !self.allow.is_empty() {
             out.extend_from_slice(b"\r\nAllow: ");
             out.extend_from_slice(self.allow.as_bytes());
+        }
+        if !self.accept_encoding.is_empty() {
+            out.extend_from_slice(b"\r\nAccept-Encoding: ");
+            out.extend_from_slice(self.accept_encoding.as_bytes());
         }
         out.extend_from_slice(match self.connection {
             Connection::Implied => b"\r\n\r\n",

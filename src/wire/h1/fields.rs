@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use http::StatusCode;
 
+use crate::axis::Coding;
+use crate::wire::Codings;
 use crate::wire::limits::Limits;
 
 /// Fault of framing, which ends the connection.
@@ -38,8 +40,12 @@ pub(super) struct Fields {
     close: bool,
     keep_alive: bool,
     pub(super) expect: Expect,
-    /// The body has a content coding other than `identity`.
-    pub(super) coded: bool,
+    /// Content coding of the body, the only one.
+    pub(super) coding: Coding,
+    /// The body has a content coding that is not known, or several.
+    pub(super) has_unknown_coding: bool,
+    /// The last list of codings that the peer accepts; `None` if it accepts all.
+    pub(super) accept_encoding: Option<Range<usize>>,
     pub(super) content_type: Range<usize>,
 }
 
@@ -99,12 +105,24 @@ impl Fields {
                 Ok(())
             }
             14 if is(name, b"content-length") => self.read_content_length(value),
+            15 if is(name, b"accept-encoding") => {
+                self.accept_encoding = Some(at);
+                Ok(())
+            }
             16 if is(name, b"content-encoding") => {
-                self.coded |= !value.eq_ignore_ascii_case(b"identity");
+                self.read_coding(value);
                 Ok(())
             }
             17 if is(name, b"transfer-encoding") => self.read_transfer_encoding(value),
             _ => Ok(()),
+        }
+    }
+
+    fn read_coding(&mut self, value: &[u8]) {
+        match Coding::from_token(value) {
+            Some(Coding::Identity) => {}
+            Some(coding) if self.coding == Coding::Identity => self.coding = coding,
+            _ => self.has_unknown_coding = true,
         }
     }
 
@@ -167,6 +185,17 @@ impl Fields {
             return Err(bad("HTTP/1.0 has no Transfer-Encoding"));
         }
         Ok(())
+    }
+
+    /// Returns the codings of a request and of its answer. A peer that lists none accepts all (RFC
+    /// 9110 section 12.5.3).
+    pub(super) fn codings(&self, head: &[u8]) -> Codings {
+        if self.coding == Coding::Identity {
+            return Codings::NONE;
+        }
+        let (request, accepted) = (self.coding, self.accept_encoding.clone());
+        let is_accepted = accepted.is_none_or(|list| request.is_accepted_by(&head[list]));
+        Codings { request, reply: if is_accepted { request } else { Coding::Identity } }
     }
 
     pub(super) fn framing(&self) -> Framing {

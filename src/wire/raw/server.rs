@@ -12,8 +12,8 @@ use crate::wire::response::{self, Received};
 use crate::wire::timeouts::{Phase, ReadTimeout};
 use crate::wire::working::{Resumed, Working};
 use crate::wire::{
-    Context, EndedJob, Handler, Head, Limit, Limits, Loan, Machine, Pool, Refusal, Refused,
-    Response, Route, Routed, Slice, WireError,
+    Codings, Context, EndedJob, Handler, Head, Limit, Limits, Loan, Machine, Pool, Refusal,
+    Refused, Response, Route, Routed, Slice, WireError,
 };
 
 const AROUND_BYTES: usize = 128;
@@ -90,6 +90,7 @@ impl<H: Handler> Raw<H> {
             return Err(Refused::new(Refusal::TooLarge, text));
         }
         let head = Head {
+            codings: Codings::NONE,
             method: b"",
             path: b"",
             content_type: &[head.codec],

@@ -26,6 +26,22 @@ impl<H: Handler> H1<H> {
         self.answer(route, exchange, Received::Owned(body), cx);
     }
 
+    /// Answers a coded request whose body is in the input. It may inflate to a long one, so it
+    /// needs a buffer of its own.
+    #[cold]
+    pub(super) fn answer_coded(
+        &mut self,
+        route: Route,
+        exchange: Exchange,
+        body: &[u8],
+        rest: &[u8],
+        cx: &mut Context<'_>,
+    ) {
+        let mut copy = cx.pool.take(body.len());
+        copy.extend_from_slice(body);
+        self.answer_gathered(route, exchange, Slice::from(copy), rest, cx);
+    }
+
     /// Answers the request whose job has ended, and takes the input that has come meanwhile.
     pub(super) fn resume(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         let Some((exchange, working)) = self.working.as_deref_mut() else { return Ok(()) };

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
+use crate::axis::Coding;
 use crate::wire::h1::PROTOCOL;
 use crate::wire::h1::body::{Body, SkippedBody};
 use crate::wire::h1::encode::{DateClock, HEAD_BYTES_HINT, ResponseHead};
@@ -122,6 +123,7 @@ impl<H: Handler> H1<H> {
             Ok(route) => route,
             Err(rejection) => return self.reject(rejection, &head, exchange, rest, cx),
         };
+        exchange.coding = route.codings.reply;
         if self.drain_until.is_some() {
             let after = match framing {
                 Framing::Length(len) => rest.get(usize::try_from(len).unwrap_or(usize::MAX)..),
@@ -134,6 +136,10 @@ impl<H: Handler> H1<H> {
             Framing::None => self.answer(route, exchange, Received::Borrowed(&[]), cx),
             Framing::Length(len) if len <= rest.len() as u64 => {
                 let (body, rest) = rest.split_at(len as usize);
+                if route.is_coded() {
+                    self.answer_coded(route, exchange, body, rest, cx);
+                    return Ok(rest);
+                }
                 self.answer(route, exchange, Received::Borrowed(body), cx);
                 return Ok(rest);
             }
@@ -173,11 +179,11 @@ impl<H: Handler> H1<H> {
             let text = "no expectation but 100-continue can be met";
             return Err(Rejection::new(StatusCode::EXPECTATION_FAILED, text));
         }
-        if head.fields.coded {
-            return Err(Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, NO_CONTENT_CODING));
+        if head.fields.has_unknown_coding {
+            return Err(self.unsupported_coding());
         }
         if head.method == Method::Options && head.path.is_empty() {
-            return Err(Rejection { status: StatusCode::OK, allow: ALLOW_ANY, text: "".into() });
+            return Err(Rejection { allow: ALLOW_ANY, ..Rejection::new(StatusCode::OK, "") });
         }
         let is_head = head.method == Method::Head;
         let routed = self.handler.route(&Head {
@@ -186,9 +192,11 @@ impl<H: Handler> H1<H> {
             content_type: &bytes[head.fields.content_type.clone()],
             has_body: head.fields.framing() != Framing::None,
             body_len,
+            codings: head.fields.codings(bytes),
         });
         match routed {
-            Ok(Routed::Unary(route)) => Ok(route),
+            Ok(Routed::Unary(route)) if route.codings.request == head.fields.coding => Ok(route),
+            Ok(Routed::Unary(_)) => Err(self.unsupported_coding()),
             Ok(Routed::Stream(_)) => Err(Rejection::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "a stream of messages needs HTTP/2",
@@ -196,10 +204,20 @@ impl<H: Handler> H1<H> {
             Err(Refused { kind: Refusal::MethodNotAllowed(allow), .. })
                 if head.method == Method::Options =>
             {
-                Err(Rejection { status: StatusCode::OK, allow, text: "".into() })
+                Err(Rejection { allow, ..Rejection::new(StatusCode::OK, "") })
             }
             Err(refused) => Err(refused.into()),
         }
+    }
+
+    fn unsupported_coding(&self) -> Rejection {
+        let accept_encoding = self.handler.coding_tokens();
+        let text = match accept_encoding == Coding::Identity.token() {
+            true => NO_CONTENT_CODING.into(),
+            false => format!("the content coding is not one of {accept_encoding}").into(),
+        };
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Rejection { status, allow: "", accept_encoding, text }
     }
 
     fn reject<'a>(
@@ -257,8 +275,10 @@ impl<H: Handler> H1<H> {
                 let head = ResponseHead {
                     status: StatusCode::OK,
                     content_type: response.content_type,
+                    coding: exchange.coding,
                     len: response::message_len(&answer, &response),
                     allow: "",
+                    accept_encoding: "",
                     connection: exchange.connection(),
                     date: self.clock.date(cx.now),
                 };
@@ -285,8 +305,10 @@ impl<H: Handler> H1<H> {
         let head = ResponseHead {
             status: rejection.status,
             content_type: if empty { "" } else { PLAIN_TEXT },
+            coding: Coding::Identity,
             len: rejection.text.len() + usize::from(!empty),
             allow: rejection.allow,
+            accept_encoding: rejection.accept_encoding,
             connection: exchange.connection(),
             date: self.clock.date(cx.now),
         };

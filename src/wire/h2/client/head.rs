@@ -3,9 +3,10 @@
 //! A block that equals one of the last two, over an unchanged decoder table, is not decoded again.
 //! RFC 9113 section 8.3.2; `doc/PROTOCOL-HTTP2.md` of gRPC.
 
-use crate::wire::grpc;
+use crate::axis::Coding;
+use crate::wire::grpc::{self, Compression};
 use crate::wire::h2::hpack::{Decoder, Field, HpackError, Name};
-use crate::wire::h2::server::head::is_grpc;
+use crate::wire::h2::server::head::{NamedCompression, is_grpc};
 
 const KNOWN_BYTES_MAX: usize = 512;
 
@@ -30,7 +31,7 @@ pub(crate) struct ResponseHead {
     status: Option<u16>,
     grpc_content: bool,
     other_content: Vec<u8>,
-    encoded: bool,
+    compression: NamedCompression,
     grpc_status: Option<u32>,
     grpc_message: Vec<u8>,
     regular: bool,
@@ -72,7 +73,7 @@ impl ResponseHead {
         self.status = None;
         self.grpc_content = false;
         self.other_content.clear();
-        self.encoded = false;
+        self.compression = NamedCompression::None;
         self.grpc_status = None;
         self.grpc_message.clear();
         self.regular = false;
@@ -105,7 +106,9 @@ impl ResponseHead {
                             self.other_content.extend_from_slice(field.value);
                         }
                     }
-                    Name::GrpcEncoding => self.encoded = grpc::is_compression(field.value),
+                    Name::GrpcEncoding => {
+                        self.compression = NamedCompression::from_field(field.value);
+                    }
                     Name::GrpcStatus => self.grpc_status = Some(number().unwrap_or(2)),
                     Name::GrpcMessage => self.grpc_message.extend_from_slice(field.value),
                     _ => {}
@@ -127,9 +130,9 @@ impl ResponseHead {
         self.fault.or(self.status.is_some().then_some(":status in trailers"))
     }
 
-    /// Returns true if the head names a compression of messages.
-    pub(crate) fn encoded(&self) -> bool {
-        self.encoded
+    /// Returns the meaning of the flag of a compressed message if the caller undoes `undone`.
+    pub(crate) fn compression(&self, undone: Coding) -> Compression {
+        self.compression.flag(undone)
     }
 
     /// Returns the reason why the content is not a message.

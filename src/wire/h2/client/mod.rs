@@ -18,6 +18,7 @@ use super::flow::WINDOW_MAX;
 use super::frame::{self, PREFACE};
 use super::settings::{FRAME_BYTES_MAX, Settings, WINDOW_DEFAULT};
 use super::{PROTOCOL, STREAM_ID_MAX};
+use crate::axis::Coding;
 use crate::wire::{
     ChangingFields, Client, Context, Limits, Loan, Part, Pool, PooledBuf, ResponseEvent, Sink,
     WireError,
@@ -39,6 +40,8 @@ pub struct H2Client {
     block: RequestBlock,
     next_stream: u32,
     window: u32,
+    /// Coding of the messages, both ways.
+    coding: Coding,
     /// Reason why no more streams can be opened; ends the connection after the last response.
     away: Option<WireError>,
 }
@@ -80,6 +83,7 @@ impl H2Client {
             block: RequestBlock::new(authority, path, content_type),
             next_stream: 1,
             window,
+            coding: Coding::Identity,
             away: None,
         }
     }
@@ -90,6 +94,14 @@ impl H2Client {
         if let Some(fields) = fields {
             self.block.set_changing(fields);
         }
+        self
+    }
+
+    /// Names `coding` in each request; the caller sends messages in it.
+    #[must_use]
+    pub fn with_coding(mut self, coding: Coding) -> H2Client {
+        self.coding = coding;
+        self.block.set_coding(coding);
         self
     }
 
@@ -255,7 +267,9 @@ mod tests {
     impl Sink for Last {
         fn response(&mut self, _: u32, event: ResponseEvent<'_>) {
             self.0 = match event {
-                ResponseEvent::Whole(message) => Some(Ok(message.to_vec())),
+                ResponseEvent::Whole(message) | ResponseEvent::Coded(message) => {
+                    Some(Ok(message.to_vec()))
+                }
                 ResponseEvent::Failed(why) => Some(Err(why.to_owned())),
                 ResponseEvent::Message(_) | ResponseEvent::End | ResponseEvent::Unprocessed => None,
             };

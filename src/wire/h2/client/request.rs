@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use super::H2Client;
 use super::state::Call;
-use crate::wire::grpc::{self, PREFIX_BYTES};
+use crate::axis::Coding;
+use crate::wire::grpc::{self, COMPRESSED, PREFIX_BYTES};
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
 use crate::wire::progress::Progress;
@@ -30,16 +31,17 @@ impl H2Client {
         let bytes_max = self.connection.send.available().min(window as usize);
         if len > bytes_max.min(self.connection.peer.max_frame_size as usize) {
             self.write_head(stream, 0, cx, |_| {});
-            self.connection.enqueue(stream, outgoing(parts), cx);
+            self.connection.enqueue(stream, outgoing(parts, self.coding), cx);
             return self.flush(cx);
         }
+        let prefix = prefix(len - PREFIX_BYTES, self.coding);
         let (first, rest) = match parts {
             [Part::Copy(first), rest @ ..] => (*first, rest),
             _ => (&[][..], parts),
         };
         self.write_head(stream, first.len(), cx, |out| {
             out.extend_from_slice(&head_bytes(len, Kind::Data, END_STREAM, stream));
-            out.extend_from_slice(&grpc::prefix((len - PREFIX_BYTES) as u32));
+            out.extend_from_slice(&prefix);
             out.extend_from_slice(first);
         });
         cx.out.parts(rest, cx.pool);
@@ -71,10 +73,19 @@ impl H2Client {
     }
 }
 
-fn outgoing(parts: &[Part<'_>]) -> Outgoing {
+/// Returns the prefix of a message of `len` bytes, as far as HTTP/2 can frame it.
+fn prefix(len: usize, coding: Coding) -> [u8; PREFIX_BYTES] {
+    let mut prefix = grpc::prefix(len as u32);
+    if coding != Coding::Identity {
+        prefix[0] = COMPRESSED;
+    }
+    prefix
+}
+
+fn outgoing(parts: &[Part<'_>], coding: Coding) -> Outgoing {
     let len: usize = parts.iter().map(Part::len).sum();
     let mut outgoing = Outgoing::new(b"");
-    let mut copied = grpc::prefix(len as u32).to_vec();
+    let mut copied = prefix(len, coding).to_vec();
     for part in parts {
         match part {
             Part::Copy(bytes) => copied.extend_from_slice(bytes),

@@ -12,6 +12,7 @@
 //! A peer with a small table (SETTINGS_HEADER_TABLE_SIZE) gets literals. After a change of the size
 //! the next block begins with the required size updates. RFC 7541 sections 4.2 and 6.3.
 
+use crate::axis::Coding;
 use crate::wire::changing_fields::{
     ChangingFields, GRPC_TIMEOUT, TIMEOUT_BYTES_MAX, TRACEPARENT, TRACEPARENT_BYTES,
 };
@@ -52,6 +53,10 @@ pub(crate) struct RequestBlock {
     indexed: Vec<u8>,
 }
 
+fn table_bytes(lines: &[Line]) -> usize {
+    lines.iter().map(|(_, name, value)| name.len() + value.len() + ENTRY_OVERHEAD).sum()
+}
+
 impl RequestBlock {
     pub(crate) fn new(authority: &str, path: &str, content_type: &str) -> RequestBlock {
         let lines: Vec<Line> = vec![
@@ -60,16 +65,25 @@ impl RequestBlock {
             (0, b"te", b"trailers".to_vec()),
             (31, b"content-type", content_type.into()),
         ];
-        let bytes = lines.iter().map(|(_, n, v)| n.len() + v.len() + ENTRY_OVERHEAD).sum();
         RequestBlock {
+            bytes: table_bytes(&lines),
             lines,
             changing: None,
-            bytes,
             table_max: TABLE_BYTES,
             table_low: TABLE_BYTES,
             table_told: TABLE_BYTES,
             requests_since: None,
             indexed: Vec::new(),
+        }
+    }
+
+    /// Adds the fields of a compression, before the first block.
+    pub(crate) fn set_coding(&mut self, coding: Coding) {
+        if coding != Coding::Identity {
+            let token = || coding.token().as_bytes().to_vec();
+            self.lines.push((0, b"grpc-encoding", token()));
+            self.lines.push((0, b"grpc-accept-encoding", token()));
+            self.bytes = table_bytes(&self.lines);
         }
     }
 

@@ -5,7 +5,7 @@
 //! from there. RFC 9113 section 8.1.
 
 use super::{H2Client, is_graceful};
-use crate::wire::grpc::{self, MessageReader, Status};
+use crate::wire::grpc::{self, COMPRESSED, Compression, MessageReader, Status};
 use crate::wire::h2::HEAD_BYTES_FATAL_FACTOR;
 use crate::wire::h2::connection::errors::Removed;
 use crate::wire::h2::connection::event::HeaderBlock;
@@ -44,13 +44,13 @@ impl H2Client {
         if block.end_stream {
             return self.deliver(id, head.failure(), cx, sink);
         }
-        let encoded = head.encoded();
-        if stream.data.failure.is_some() || self.deliver_inline(id, encoded, input, cx, sink)? {
+        let compression = head.compression(self.coding);
+        if stream.data.failure.is_some() || self.deliver_inline(id, compression, input, cx, sink)? {
             return Ok(());
         }
         if let Some(stream) = self.connection.streams.get(id) {
             let bytes_max = self.connection.limits.body_bytes_max;
-            stream.inbound.expect(MessageReader::new(bytes_max, encoded));
+            stream.inbound.expect(MessageReader::new(bytes_max, compression));
         }
         Ok(())
     }
@@ -97,14 +97,14 @@ impl H2Client {
     fn deliver_inline(
         &mut self,
         id: u32,
-        encoded: bool,
+        compression: Compression,
         input: &mut &[u8],
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<bool, Fault> {
         let Some(end) = self.connection.peek_end(id, input) else { return Ok(false) };
         let bytes_max = self.connection.limits.body_bytes_max;
-        let Ok(Some(message)) = grpc::whole(end.content, encoded, bytes_max) else {
+        let Ok(Some(message)) = grpc::whole(end.content, compression, bytes_max) else {
             return Ok(false);
         };
         *input = end.rest;
@@ -114,7 +114,8 @@ impl H2Client {
             return Err(Fault::Stream(id, ErrorCode::Protocol, fault));
         }
         let failure = self.heads.latest().failure();
-        self.report(id, Ok(message), failure, cx, sink)?;
+        let event = event(message, end.content[0] == COMPRESSED);
+        self.report(id, Ok(event), failure, cx, sink)?;
         Ok(true)
     }
 
@@ -164,8 +165,12 @@ impl H2Client {
         sink: &mut dyn Sink,
     ) -> Result<(), Fault> {
         let message = self.connection.take_message(id).unwrap_or_default();
+        let is_compressed = message.is_compressed();
         match message.finish() {
-            Ok(message) => self.report(id, Ok(message.as_ref()), failure, cx, sink),
+            Ok(message) => {
+                let event = event(message.as_ref(), is_compressed);
+                self.report(id, Ok(event), failure, cx, sink)
+            }
             Err(status) => self.report(id, Err(&status), failure, cx, sink),
         }
     }
@@ -174,18 +179,22 @@ impl H2Client {
     fn report(
         &mut self,
         id: u32,
-        message: Result<&[u8], &Status>,
+        event: Result<ResponseEvent<'_>, &Status>,
         failure: Option<String>,
         cx: &mut Context<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), Fault> {
         let Some(removed) = self.connection.remove(id) else { return Ok(()) };
         let call = removed.data;
-        match (&call.failure.or(failure), message) {
+        match (&call.failure.or(failure), event) {
             (Some(failure), _) => sink.response(call.id, ResponseEvent::Failed(failure)),
-            (None, Ok(message)) => sink.response(call.id, ResponseEvent::Whole(message)),
+            (None, Ok(event)) => sink.response(call.id, event),
             (None, Err(status)) => sink.response(call.id, ResponseEvent::Failed(&status.text)),
         };
         if removed.is_sending { self.connection.reset(id, ErrorCode::Cancel, cx) } else { Ok(()) }
     }
+}
+
+fn event(message: &[u8], is_compressed: bool) -> ResponseEvent<'_> {
+    if is_compressed { ResponseEvent::Coded(message) } else { ResponseEvent::Whole(message) }
 }

@@ -1,6 +1,6 @@
 //! Receiving side of a stream: its window, its content and the message inside.
 
-use crate::wire::grpc::{MessageReader, PREFIX_BYTES};
+use crate::wire::grpc::{Compression, MessageReader, PREFIX_BYTES};
 use crate::wire::h2::abuse::Charge;
 use crate::wire::h2::connection::budget::Reservation;
 use crate::wire::h2::error::{ErrorCode, Fault};
@@ -82,9 +82,9 @@ impl Inbound {
         self.message.as_mut()
     }
 
-    /// Drops a message without bytes; returns true if the head named a compression.
-    pub(crate) fn drop_untouched(&mut self) -> bool {
-        self.message.take().is_some_and(|message| message.is_encoded())
+    /// Drops a message without bytes; returns the meaning of its flag.
+    pub(crate) fn drop_untouched(&mut self) -> Compression {
+        self.message.take().map_or(Compression::Unnamed, |message| message.compression())
     }
 
     /// Takes the message out; later content is dropped. The reservation stays.

@@ -11,6 +11,7 @@
 
 use http::StatusCode;
 
+use crate::axis::Coding;
 use crate::wire::grpc::{self, Code, Status};
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{END_HEADERS, END_STREAM, HEAD_BYTES, Kind, head_bytes};
@@ -84,14 +85,21 @@ pub(super) fn ok_trailers(stream: u32) -> [u8; HEAD_BYTES + OK_TRAILERS.len()] {
     frame
 }
 
-pub(super) fn send_status(stream: u32, status: &Status, update: bool, cx: &mut Context<'_>) {
+/// Sends a status as the whole response. `codings` are those that the server undoes.
+pub(super) fn send_status(
+    stream: u32,
+    status: &Status,
+    update: bool,
+    codings: &str,
+    cx: &mut Context<'_>,
+) {
     cx.out.compose(AROUND_BYTES + status.text.len(), cx.pool, |out| {
         write_headers(stream, END_HEADERS | END_STREAM, update, out, |block| {
             block.push(STATUS_200);
             write_literal(CONTENT_TYPE, b"", grpc::CONTENT_TYPE.as_bytes(), block);
             write_status(status, block);
             if status.code == Code::Unimplemented {
-                write_accepted(block);
+                write_accepted(codings, block);
             }
         });
     });
@@ -112,32 +120,43 @@ fn write_status(status: &Status, block: &mut Vec<u8>) {
 }
 
 /// Additions to the head of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Extras {
-    /// Names the supported compressions.
-    pub(super) advertise: bool,
+    /// Supported compressions to name; empty for none.
+    pub(super) advertise: &'static str,
     /// Begins with a table size update.
     pub(super) update: bool,
+    /// Compression of the message.
+    pub(super) coding: Coding,
 }
 
 impl Extras {
-    pub(super) const NONE: Extras = Extras { advertise: false, update: false };
+    pub(super) const NONE: Extras =
+        Extras { advertise: "", update: false, coding: Coding::Identity };
+
+    #[inline]
+    pub(super) fn is_empty(self) -> bool {
+        self.advertise.is_empty() && !self.update && self.coding as u8 == Coding::Identity as u8
+    }
 }
 
 /// Appends the HEADERS of a response.
 pub(super) fn write_ok_head(stream: u32, extras: Extras, content_type: &str, out: &mut Vec<u8>) {
-    let Extras { advertise, update } = extras;
+    let Extras { advertise, update, coding } = extras;
     write_headers(stream, END_HEADERS, update, out, |block| {
         block.push(STATUS_200);
         write_literal(CONTENT_TYPE, b"", content_type.as_bytes(), block);
-        if advertise {
-            write_accepted(block);
+        if coding != Coding::Identity {
+            write_literal(0, b"grpc-encoding", coding.token().as_bytes(), block);
+        }
+        if !advertise.is_empty() {
+            write_accepted(advertise, block);
         }
     });
 }
 
-fn write_accepted(block: &mut Vec<u8>) {
-    write_literal(0, b"grpc-accept-encoding", b"identity", block);
+fn write_accepted(codings: &str, block: &mut Vec<u8>) {
+    write_literal(0, b"grpc-accept-encoding", codings.as_bytes(), block);
 }
 
 fn write_headers(

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use crate::wire::grpc;
+use crate::axis::Coding;
+use crate::wire::Codings;
+use crate::wire::grpc::{self, Compression};
 use crate::wire::h2::hpack::{Field, Name};
 
 /// Longest kept text. No known path, content type or host is longer, and an idle connection keeps
@@ -29,11 +31,42 @@ pub(crate) enum Method {
     Other,
 }
 
+/// Compression of messages that a head names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum NamedCompression {
+    #[default]
+    None,
+    Known(Coding),
+    Unknown,
+}
+
+impl NamedCompression {
+    /// Reads the value of `grpc-encoding`.
+    pub(crate) fn from_field(value: &[u8]) -> NamedCompression {
+        match Coding::from_token(value) {
+            Some(Coding::Identity) => NamedCompression::None,
+            Some(coding) => NamedCompression::Known(coding),
+            None => NamedCompression::Unknown,
+        }
+    }
+
+    /// Returns the meaning of the flag of a compressed message if the caller undoes `undone`.
+    pub(crate) fn flag(self, undone: Coding) -> Compression {
+        match self {
+            NamedCompression::None => Compression::Unnamed,
+            NamedCompression::Known(coding) if coding == undone => Compression::Known,
+            _ => Compression::Unsupported,
+        }
+    }
+}
+
 /// State of a head between two fields, without its texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
     method: Method,
-    encoded: bool,
+    compression: NamedCompression,
+    /// Set of the codings in `grpc-accept-encoding`, by their places in [`Coding::ALL`].
+    accepted: u8,
     content_length: Option<u64>,
     seen: u8,
 }
@@ -135,7 +168,10 @@ impl RequestHead {
                 replace(&mut self.content_type, value);
             }
             Name::GrpcTimeout => self.timeout = grpc::parse_timeout(value),
-            Name::GrpcEncoding => self.marks.encoded = grpc::is_compression(value),
+            Name::GrpcEncoding => {
+                self.marks.compression = NamedCompression::from_field(value);
+            }
+            Name::GrpcAcceptEncoding => self.marks.accepted |= accepted(value),
             Name::Te if value != b"trailers" => self.blame("te may only be trailers"),
             Name::Hop => self.blame("a connection-specific field of HTTP/1.1"),
             Name::ContentLength => match parse_length(value) {
@@ -203,8 +239,18 @@ impl RequestHead {
         self.marks.method
     }
 
-    pub(crate) fn encoded(&self) -> bool {
-        self.marks.encoded
+    /// Returns the codings of a compressed message, and of its answer.
+    pub(crate) fn codings(&self) -> Codings {
+        let NamedCompression::Known(request) = self.marks.compression else {
+            return Codings::NONE;
+        };
+        let is_accepted = self.marks.accepted & bit(request) != 0;
+        Codings { request, reply: if is_accepted { request } else { Coding::Identity } }
+    }
+
+    /// Returns the meaning of the flag of a compressed message if the handler undoes `undone`.
+    pub(crate) fn compression(&self, undone: Coding) -> Compression {
+        self.marks.compression.flag(undone)
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {
@@ -232,6 +278,16 @@ fn replace(text: &mut Vec<u8>, value: &[u8]) {
 
 fn front(value: &[u8]) -> &[u8] {
     &value[..value.len().min(TEXT_BYTES_KEPT)]
+}
+
+/// Returns the set of the codings that a list names.
+fn accepted(list: &[u8]) -> u8 {
+    let known = Coding::ALL.into_iter().filter(|coding| coding.is_accepted_by(list));
+    known.fold(0, |set, coding| set | bit(coding))
+}
+
+fn bit(coding: Coding) -> u8 {
+    1 << coding as u8
 }
 
 fn parse_length(value: &[u8]) -> Option<u64> {
@@ -276,12 +332,30 @@ mod tests {
         let mut head = head(&[&GOOD[..], &more].concat());
         assert_eq!(head.fault(), None);
         assert_eq!((&head.path[..], &head.content_type[..]), (&b"/a/b"[..], more[1].1.as_bytes()));
-        assert!(head.is_grpc() && head.encoded() && head.method() == Method::Post);
+        assert!(head.is_grpc() && head.method() == Method::Post);
+        assert_eq!(head.codings(), Codings { request: Coding::Gzip, reply: Coding::Identity });
+        assert_eq!(head.compression(Coding::Gzip), Compression::Known);
+        assert_eq!(head.compression(Coding::Identity), Compression::Unsupported);
         assert_eq!((head.timeout, head.content_length()), (Some(Duration::from_secs(2)), Some(12)));
         assert_eq!((head.fields, head.bytes > 11 * 32), (11, true));
         head.begin();
         head.restore(Marks::default());
-        assert!(head.fault().is_some() && head.timeout.is_none() && !head.encoded());
+        assert!(head.fault().is_some() && head.timeout.is_none());
+        assert_eq!(head.compression(Coding::Gzip), Compression::Unnamed);
+    }
+
+    #[test]
+    fn the_answer_is_coded_if_the_peer_accepts_it() {
+        let codings = |encoding, accepted| {
+            let more = [("grpc-accept-encoding", accepted), ("grpc-encoding", encoding)];
+            head(&[&GOOD[..], &more].concat()).codings()
+        };
+        let zstd = Codings { request: Coding::Zstd, reply: Coding::Zstd };
+        assert_eq!(codings("zstd", "identity, deflate,ZSTD"), zstd);
+        assert_eq!(codings("zstd", "identity,gzip").reply, Coding::Identity);
+        for none in ["identity", "deflate", ""] {
+            assert_eq!(codings(none, "gzip,zstd"), Codings::NONE, "{none}");
+        }
     }
 
     #[test]

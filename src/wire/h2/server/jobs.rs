@@ -9,9 +9,10 @@
 //! that its windows have room for.
 
 use super::H2;
-use super::message::Written;
+use super::message::{Terms, Written};
 use super::state::RequestState;
 use super::timeouts::due;
+use crate::axis::Coding;
 use crate::wire::h2::PROTOCOL;
 use crate::wire::h2::error::Fault;
 use crate::wire::job::{self, EndedJob};
@@ -21,6 +22,7 @@ impl<H: Handler> H2<H> {
     pub(super) fn start_job(
         &mut self,
         id: u32,
+        reply: Coding,
         work: Box<dyn Work>,
         message: Slice,
         cx: &mut Context<'_>,
@@ -28,7 +30,7 @@ impl<H: Handler> H2<H> {
         let Some(stream) = self.connection.streams.get(id) else { return };
         let answer = self.messages.begin_long(cx.pool);
         let (job, pending) = job::job(work, message, answer, cx.pool);
-        stream.data.state = RequestState::Working(Box::new(pending));
+        stream.data.state = RequestState::Working(Box::new(pending), reply);
         self.working.push(id);
         cx.out.start(job);
     }
@@ -37,11 +39,12 @@ impl<H: Handler> H2<H> {
     pub(super) fn end_jobs(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         for id in std::mem::take(&mut self.working) {
             let Some(stream) = self.connection.streams.get(id) else { continue };
-            let RequestState::Working(job) = &mut stream.data.state else { continue };
+            let RequestState::Working(job, reply) = &mut stream.data.state else { continue };
+            let reply = *reply;
             match job.take() {
                 Some(ended) => {
                     stream.data.state = RequestState::Answered;
-                    self.send_ended(id, ended, cx)?;
+                    self.send_ended(id, reply, ended, cx)?;
                 }
                 None => self.working.push(id),
             }
@@ -49,8 +52,14 @@ impl<H: Handler> H2<H> {
         Ok(())
     }
 
-    fn send_ended(&mut self, id: u32, ended: EndedJob, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let terms = self.terms(id, 0);
+    fn send_ended(
+        &mut self,
+        id: u32,
+        coding: Coding,
+        ended: EndedJob,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let terms = Terms { coding, ..self.terms(id, 0) };
         let written = self.messages.end_long(terms, ended, cx).map(Written::Held);
         self.note_update(terms, &written);
         self.settle(id, written, cx)?;

@@ -9,7 +9,8 @@
 use std::ops::Range;
 
 use super::frames::{AROUND_BYTES, Extras, OK_TRAILERS, ok_trailers, write_ok_head};
-use crate::wire::grpc::{self, PREFIX_BYTES, Status};
+use crate::axis::Coding;
+use crate::wire::grpc::{self, COMPRESSED, PREFIX_BYTES, Status};
 use crate::wire::h2::connection::outgoing::Outgoing;
 use crate::wire::h2::frame::{HEAD_BYTES, Kind, head_bytes, put_stream};
 use crate::wire::{Context, EndedJob, Pool, PooledBuf, Refused, Response, Slice};
@@ -21,6 +22,8 @@ pub(super) struct Terms {
     pub(super) bytes_max: usize,
     /// The head begins with a table size update.
     pub(super) update: bool,
+    /// Coding of the message, which is long if it has one.
+    pub(super) coding: Coding,
 }
 
 #[derive(Debug)]
@@ -43,10 +46,16 @@ pub(super) struct MessageWriter {
     scratch: Vec<u8>,
     /// Length of the last long answer without its payload, for the next buffer.
     long_answer_bytes: usize,
-    advertised: bool,
+    /// Codings that no response has named yet; empty afterwards.
+    unadvertised: &'static str,
 }
 
 impl MessageWriter {
+    /// Makes a writer whose first response names `codings`.
+    pub(super) fn new(codings: &'static str) -> MessageWriter {
+        MessageWriter { unadvertised: codings, ..MessageWriter::default() }
+    }
+
     /// Writes a short message, which `answer` appends as [`crate::wire::Handler::answer`] does.
     ///
     /// The previous prologue goes first, as a guess; a message over the terms is taken back out.
@@ -58,9 +67,12 @@ impl MessageWriter {
         cx: &mut Context<'_>,
         answer: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<Response, Refused>,
     ) -> Result<Written, Status> {
-        let MessageWriter { prologue, scratch, advertised, .. } = self;
-        let extras =
-            Extras { advertise: !std::mem::replace(advertised, true), update: terms.update };
+        let MessageWriter { prologue, scratch, unadvertised, .. } = self;
+        let extras = Extras {
+            advertise: std::mem::take(unadvertised),
+            update: terms.update,
+            coding: Coding::Identity,
+        };
         let hint = message.len() + AROUND_BYTES;
         let written = cx.out.compose(hint, cx.pool, |out| {
             let start = out.len();
@@ -115,12 +127,16 @@ impl MessageWriter {
         EndedJob { message, answer: mut edge, response }: EndedJob,
         cx: &mut Context<'_>,
     ) -> Result<Outgoing, Status> {
-        let advertise = !std::mem::replace(&mut self.advertised, true);
-        let extras = Extras { advertise, update: terms.update };
+        let advertise = std::mem::take(&mut self.unadvertised);
+        let Terms { update, coding, .. } = terms;
+        let extras = Extras { advertise, update, coding };
         self.long_answer_bytes = edge.len();
         let reply = response?;
         let prefix = grpc::prefix_of(edge.len() - PREFIX_BYTES + reply.payload.len())?;
         edge[..PREFIX_BYTES].copy_from_slice(&prefix);
+        if coding != Coding::Identity {
+            edge[0] = COMPRESSED;
+        }
         cx.out.compose(AROUND_BYTES, cx.pool, |out| {
             write_ok_head(terms.stream, extras, reply.content_type, out);
         });
@@ -159,7 +175,7 @@ impl Prologue {
 
     /// Appends the prologue; DATA frame and prefix get their lengths later.
     fn write(&self, stream: u32, extras: Extras, out: &mut Vec<u8>) {
-        if extras != Extras::NONE || self.bytes.is_empty() {
+        if !extras.is_empty() || self.bytes.is_empty() {
             return write_prologue(stream, extras, self.content_type, out);
         }
         let at = out.len();

@@ -70,9 +70,9 @@ impl<H: Handler> H2<H> {
         let messages_bytes_max = messages_bytes_max.min(limits.connection_bytes_max);
         H2 {
             connection: Connection::server(limits, ours, CONNECTION_WINDOW, messages_bytes_max),
-            handler,
             heads: RequestHeads::default(),
-            messages: MessageWriter::default(),
+            messages: MessageWriter::new(handler.coding_tokens()),
+            handler,
             shutdown: Shutdown::Running,
             timeouts: Timeouts::default(),
             paused: Vec::new(),

@@ -18,6 +18,7 @@ use super::head::Method;
 use super::shutdown::Shutdown;
 use super::state::{Request, RequestState, StreamCall};
 use super::timeouts::{STREAMS_KEPT, TRIM_TIME, due};
+use crate::axis::Coding;
 use crate::wire::grpc::{Code, MessageReader, Status};
 use crate::wire::h2::connection::data::no_memory;
 use crate::wire::h2::connection::event::HeaderBlock;
@@ -161,6 +162,7 @@ impl<H: Handler> H2<H> {
             content_type: &head.content_type,
             has_body: true,
             body_len: head.content_length(),
+            codings: head.codings(),
         };
         match self.handler.route(&seen).map_err(Status::from)? {
             Routed::Unary(route) => {
@@ -232,8 +234,13 @@ impl<H: Handler> H2<H> {
             stream.inbound.open(STREAM_WINDOW, None, None);
             stream.state.receive_end();
         } else {
+            let undone = match &state {
+                RequestState::Call(route) => route.codings.request,
+                _ => Coding::Identity,
+            };
+            let compression = head.compression(undone);
             let message =
-                (!is_text).then(|| MessageReader::new(limits.body_bytes_max, head.encoded()));
+                (!is_text).then(|| MessageReader::new(limits.body_bytes_max, compression));
             stream.inbound.open(STREAM_WINDOW, head.content_length(), message);
             stream.inbound.set_many(matches!(state, RequestState::Stream(_)));
         }

@@ -7,7 +7,8 @@ use super::H2;
 use super::frames::{self, TextResponse};
 use super::message::{Terms, Written};
 use super::state::{Request, RequestState};
-use crate::wire::grpc::{self, Code, Status};
+use crate::axis::Coding;
+use crate::wire::grpc::{self, COMPRESSED, Code, Compression, Status};
 use crate::wire::h2::REFUSED_CONTENT_MAX;
 use crate::wire::h2::connection::inbound::WRONG_LENGTH;
 use crate::wire::h2::connection::outgoing::Outgoing;
@@ -33,11 +34,16 @@ impl<H: Handler> H2<H> {
                 Err(deadline_exceeded())
             }
             Ok(RequestState::Call(route)) => {
+                let compression = head.compression(route.codings.request);
+                if route.is_coded() && content.first() == Some(&COMPRESSED) {
+                    self.insert_ended(id, RequestState::Answered, cx);
+                    return self.answer_coded(id, route, content, cx);
+                }
                 let window = self.connection.peer.initial_window_size as usize;
-                self.answer(id, route, content, head.encoded(), window, cx)
+                self.answer(id, route, content, compression, window, cx)
             }
             Ok(RequestState::Text(response)) => return self.send_text_inline(id, *response, cx),
-            Ok(RequestState::Stream(_) | RequestState::Working(_) | RequestState::Answered) => {
+            Ok(RequestState::Stream(_) | RequestState::Working(..) | RequestState::Answered) => {
                 return Ok(());
             }
             Err(status) => Err(status),
@@ -68,12 +74,14 @@ impl<H: Handler> H2<H> {
         let Some(stream) = self.connection.streams.get(id) else { return Ok(()) };
         let Request { state: RequestState::Call(route), .. } = stream.data else { return Ok(()) };
         stream.data.state = RequestState::Answered;
-        let encoded = stream.inbound.drop_untouched();
+        let compression = stream.inbound.drop_untouched();
         let written = if stream.data.is_late(cx.now) {
             Err(deadline_exceeded())
+        } else if route.is_coded() && content.first() == Some(&COMPRESSED) {
+            return self.answer_coded(id, route, content, cx);
         } else {
             let window = stream.send_window();
-            self.answer(id, route, content, encoded, window, cx)
+            self.answer(id, route, content, compression, window, cx)
         };
         self.settle(id, written, cx)
     }
@@ -85,9 +93,10 @@ impl<H: Handler> H2<H> {
             RequestState::Call(route) => route,
             RequestState::Text(response) => return self.send_text(id, *response, cx),
             RequestState::Stream(call) => return self.end_call(id, call, cx),
-            RequestState::Working(_) | RequestState::Answered => return Ok(()),
+            RequestState::Working(..) | RequestState::Answered => return Ok(()),
         };
         let Some(message) = self.connection.take_message(id) else { return Ok(()) };
+        let route = if message.is_compressed() { route } else { route.uncoded() };
         match message.finish() {
             Ok(_) if is_late => self.fail(id, &deadline_exceeded(), cx),
             Ok(message) => self.answer_gathered(id, route, message, cx),
@@ -95,23 +104,50 @@ impl<H: Handler> H2<H> {
         }
     }
 
-    /// Answers a message with its prefix in the input.
+    /// Answers a compressed message with its prefix in the input. It may inflate to a long one, so
+    /// it needs a buffer of its own.
+    #[cold]
+    fn answer_coded(
+        &mut self,
+        id: u32,
+        route: Route,
+        content: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let bytes_max = self.connection.limits.body_bytes_max;
+        let whole = grpc::whole(content, Compression::Known, bytes_max);
+        self.connection.abuse.refused(&whole);
+        match whole {
+            Ok(Some(message)) => {
+                let mut copy = cx.pool.take(message.len());
+                copy.extend_from_slice(message);
+                self.answer_gathered(id, route, Slice::from(copy), cx)
+            }
+            Ok(None) => {
+                let status = grpc::cut_short(content.len(), grpc::announced(content));
+                self.fail(id, &status, cx)
+            }
+            Err(status) => self.fail(id, &status, cx),
+        }
+    }
+
+    /// Answers a message that is not compressed, with its prefix in the input.
     #[inline]
     fn answer(
         &mut self,
         id: u32,
         route: Route,
         content: &[u8],
-        encoded: bool,
+        compression: Compression,
         window: usize,
         cx: &mut Context<'_>,
     ) -> Result<Written, Status> {
-        let whole = grpc::whole(content, encoded, self.connection.limits.body_bytes_max);
+        let whole = grpc::whole(content, compression, self.connection.limits.body_bytes_max);
         self.connection.abuse.refused(&whole);
         let Some(message) = whole? else {
             return Err(grpc::cut_short(content.len(), grpc::announced(content)));
         };
-        let terms = self.terms(id, window);
+        let (terms, route) = (self.terms(id, window), route.uncoded());
         let handler = &mut self.handler;
         let written = self
             .messages
@@ -136,13 +172,13 @@ impl<H: Handler> H2<H> {
         cx: &mut Context<'_>,
     ) -> Result<(), Fault> {
         if let Some(work) = self.handler.long_work(route, message.as_ref()) {
-            self.start_job(id, work, message, cx);
+            self.start_job(id, route.codings.reply, work, message, cx);
             return Ok(());
         }
         let window = self.connection.streams.get(id).map_or(0, |stream| stream.send_window());
-        let terms = self.terms(id, window);
+        let terms = Terms { coding: route.codings.reply, ..self.terms(id, window) };
         let handler = &mut self.handler;
-        let written = if message.len() < OWN_BYTES_MIN {
+        let written = if message.len() < OWN_BYTES_MIN && !route.is_coded() {
             let answer = |message: &[u8], out: &mut Vec<u8>| handler.answer(route, message, out);
             self.messages.write_short(terms, message.as_ref(), cx, answer)
         } else {
@@ -178,6 +214,7 @@ impl<H: Handler> H2<H> {
             stream,
             bytes_max: self.connection.send.available().min(window).min(frame_bytes_max),
             update: self.connection.send.needs_table_update(),
+            coding: Coding::Identity,
         }
     }
 
@@ -198,7 +235,8 @@ impl<H: Handler> H2<H> {
     /// Sends a status as the whole response.
     pub(super) fn refuse(&mut self, id: u32, status: &Status, cx: &mut Context<'_>) {
         self.connection.limits.counts.refused_call(status.code);
-        frames::send_status(id, status, self.connection.send.take_table_update(), cx);
+        let update = self.connection.send.take_table_update();
+        frames::send_status(id, status, update, self.handler.coding_tokens(), cx);
     }
 
     /// Returns the end of a response that has begun.

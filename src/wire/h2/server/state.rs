@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use super::frames::TextResponse;
+use crate::axis::Coding;
 use crate::wire::{Call, PendingJob, Route};
 
 #[derive(Debug, Default)]
@@ -19,8 +20,8 @@ pub(super) enum RequestState {
     /// Response that is sent once the content has ended.
     Text(Box<TextResponse>),
     Stream(Box<StreamCall>),
-    /// Call whose message is worked on elsewhere.
-    Working(Box<PendingJob>),
+    /// Call whose message is worked on elsewhere, and the coding of its answer.
+    Working(Box<PendingJob>, Coding),
     #[default]
     Answered,
 }
@@ -38,7 +39,7 @@ impl fmt::Debug for StreamCall {
 
 impl Request {
     pub(super) fn is_working(&self) -> bool {
-        matches!(self.state, RequestState::Working(_))
+        matches!(self.state, RequestState::Working(..))
     }
 
     pub(super) fn is_late(&self, now: Instant) -> bool {

@@ -50,7 +50,7 @@ impl Replies for EventReplies {
 impl<H: Handler> H2<H> {
     pub(super) fn pass_message(&mut self, id: u32, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Some(message) = self.connection.take_message(id) else { return Ok(()) };
-        let next = MessageReader::new(self.connection.limits.body_bytes_max, message.is_encoded());
+        let next = MessageReader::new(self.connection.limits.body_bytes_max, message.compression());
         let Some(stream) = self.connection.streams.get(id) else { return Ok(()) };
         stream.inbound.expect(next);
         let message = match message.finish() {
@@ -114,7 +114,7 @@ impl<H: Handler> H2<H> {
             call.has_head = true;
             let content_type = call.call.content_type();
             let update = self.connection.send.take_table_update();
-            let extras = Extras { advertise: false, update };
+            let extras = Extras { update, ..Extras::NONE };
             cx.out.compose(frames::AROUND_BYTES, cx.pool, |out| {
                 write_ok_head(id, extras, content_type, out);
             });

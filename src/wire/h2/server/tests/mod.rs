@@ -38,7 +38,7 @@ impl Pair {
         if is_routed {
             assert_eq!(self.routed.as_ref(), Some(&route), "{}", block.escape_ascii());
         } else if head.fault().is_none() {
-            self.heads.set_route(Route(0));
+            self.heads.set_route(Route::plain(0));
             self.routed = Some(route);
         }
         Ok(is_routed)
@@ -53,7 +53,7 @@ fn route_of(head: &RequestHead) -> String {
 fn state(head: &RequestHead) -> String {
     let faults = (head.fault(), head.trailers_fault());
     let size = (head.bytes, head.fields);
-    let more = (head.timeout, head.encoded(), head.is_grpc());
+    let more = (head.timeout, head.codings(), head.is_grpc());
     format!("{} {faults:?} {size:?} {more:?}", route_of(head))
 }
 

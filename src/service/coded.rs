@@ -1,0 +1,163 @@
+//! Echo of coded messages: each is inflated, echoed, and deflated again.
+//!
+//! ```text
+//! message ─▶ inflate ─┬─ is short ────────────────▶ echo ─▶ deflate      on the worker
+//!                     └─ is longer than the bound ─▶ job: inflate anew, echo, deflate
+//! ```
+//! How long a message is shows only while it is inflated, so the worker tries up to the bound.
+
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::axis::{Coding, Encoding, Family};
+use crate::codec::Effort;
+use crate::coding::{self, CodingError};
+use crate::wire::{
+    Codings, Detached, HeldBytes, MemoryBudget, Refusal, Refused, Response, Work, WorkerCounts,
+};
+
+use super::codecs::CodecSet;
+use super::echo::{self, SharedBody, echo_shared};
+use super::panics;
+use super::routes::response;
+
+/// Bytes of scratch and response for each byte of a message that is converted.
+const CONVERTED_FACTOR: usize = 2;
+
+/// Short message that a worker has inflated, and a buffer for its answer.
+#[derive(Debug, Default)]
+pub(super) struct Inflated {
+    pub(super) bytes: Vec<u8>,
+    pub(super) plain: Vec<u8>,
+    /// Item size of the message in `bytes`, until it is answered.
+    outcome: Option<Result<u8, CodingError>>,
+}
+
+impl Inflated {
+    /// Inflates a message of at most `bytes_max` bytes; returns false if it is longer.
+    pub(super) fn try_inflate(&mut self, coding: Coding, message: &[u8], bytes_max: usize) -> bool {
+        self.bytes.clear();
+        let outcome = if message.len() > bytes_max {
+            Err(CodingError::TooLarge { coding, limit: bytes_max })
+        } else {
+            coding::inflate(coding, message, bytes_max, &mut self.bytes, &mut |_| true)
+        };
+        let is_short = !matches!(outcome, Err(CodingError::TooLarge { .. }));
+        self.outcome = Some(outcome);
+        is_short
+    }
+
+    /// Returns the item size of the message that was inflated last.
+    pub(super) fn take(&mut self) -> Result<u8, Refused> {
+        self.plain.clear();
+        let missing = || Refused::new(Refusal::Internal, "the message was not inflated");
+        self.outcome.take().ok_or_else(missing)?.map_err(refused)
+    }
+}
+
+/// Echo of a long coded message.
+pub(super) struct CodedWork {
+    pub(super) family: Family,
+    pub(super) encoding: Encoding,
+    pub(super) codings: Codings,
+    pub(super) codecs: CodecSet,
+    pub(super) bytes_max: usize,
+    pub(super) budget: Arc<MemoryBudget>,
+    pub(super) counts: &'static WorkerCounts,
+}
+
+/// Inflated message, which can be shared with a library for a while.
+struct Body(Vec<u8>);
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl SharedBody for Body {
+    fn with_bytes<T>(&mut self, work: impl FnOnce(Bytes) -> T) -> T {
+        let bytes = Bytes::from(mem::take(&mut self.0));
+        let done = work(bytes.clone());
+        self.0 = Vec::from(bytes);
+        done
+    }
+}
+
+impl Work for CodedWork {
+    fn run(
+        &self,
+        message: &mut Detached,
+        scratch: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Response, Refused> {
+        let start = out.len();
+        let mut held = Vec::new();
+        let done = panics::catch(self.counts, || {
+            let mut grow = |more| self.hold(more, &mut held);
+            let coding = self.codings.request;
+            let inflated =
+                coding::inflate(coding, message.as_ref(), self.bytes_max, scratch, &mut grow);
+            let item_size = inflated.map_err(refused)?;
+            let mut body = Body(mem::take(scratch));
+            let echoed = self.echo(&mut body, item_size, &mut held, out);
+            *scratch = body.0;
+            echoed
+        });
+        done.inspect_err(|_| out.truncate(start))
+    }
+}
+
+impl CodedWork {
+    fn hold(&self, more: usize, held: &mut Vec<HeldBytes>) -> bool {
+        let more = self.budget.try_hold(more);
+        let is_held = more.is_some();
+        held.extend(more);
+        is_held
+    }
+
+    fn echo(
+        &self,
+        body: &mut Body,
+        item_size: u8,
+        held: &mut Vec<HeldBytes>,
+        out: &mut Vec<u8>,
+    ) -> Result<Response, Refused> {
+        let codec = self.codecs.get(self.encoding);
+        let converts = codec.is_some_and(|codec| codec.effort(body.as_ref()) != Effort::Borrows);
+        if converts && !self.hold(CONVERTED_FACTOR.saturating_mul(body.0.len()), held) {
+            return Err(refused(CodingError::NoMemory { coding: self.codings.request }));
+        }
+        let mut plain = Vec::new();
+        let scratch = &mut Vec::new();
+        let echoed = echo_shared(&self.codecs, self.encoding, body, scratch, &mut plain);
+        let response = response(self.family, echoed.map_err(echo::refused)?);
+        Ok(deflate(self.codings.reply, item_size, body.as_ref(), &plain, response, out))
+    }
+}
+
+/// Appends `response`, cut out of `plain` and `body`, in the coding of the reply.
+pub(super) fn deflate(
+    coding: Coding,
+    item_size: u8,
+    body: &[u8],
+    plain: &[u8],
+    response: Response,
+    out: &mut Vec<u8>,
+) -> Response {
+    let start = out.len();
+    let (head, tail) = plain.split_at(response.head_len);
+    coding::deflate(coding, item_size, &[head, &body[response.payload], tail], out);
+    Response { head_len: out.len() - start, payload: 0..0, ..response }
+}
+
+fn refused(error: CodingError) -> Refused {
+    let kind = match error {
+        CodingError::TooLarge { .. } => Refusal::TooLarge,
+        CodingError::NoMemory { .. } => Refusal::Unavailable,
+        _ => Refusal::BadCoding,
+    };
+    Refused::new(kind, error.to_string())
+}
