@@ -29,20 +29,21 @@ const CONVERTED_FACTOR: usize = 2;
 /// Short message that a worker has inflated, and a buffer for its answer.
 #[derive(Debug, Default)]
 pub(super) struct Inflated {
-    pub(super) bytes: Vec<u8>,
+    pub(super) body: Body,
     pub(super) plain: Vec<u8>,
-    /// Item size of the message in `bytes`, until it is answered.
+    /// Item size of the message in `body`, until it is answered.
     outcome: Option<Result<u8, CodingError>>,
 }
 
 impl Inflated {
     /// Inflates a message of at most `bytes_max` bytes; returns false if it is longer.
     pub(super) fn try_inflate(&mut self, coding: Coding, message: &[u8], bytes_max: usize) -> bool {
-        self.bytes.clear();
+        let bytes = &mut self.body.0;
+        bytes.clear();
         let outcome = if message.len() > bytes_max {
             Err(CodingError::TooLarge { coding, limit: bytes_max })
         } else {
-            coding::inflate(coding, message, bytes_max, &mut self.bytes, &mut |_| true)
+            coding::inflate(coding, message, bytes_max, bytes, &mut |_| true)
         };
         let is_short = !matches!(outcome, Err(CodingError::TooLarge { .. }));
         self.outcome = Some(outcome);
@@ -69,7 +70,8 @@ pub(super) struct CodedWork {
 }
 
 /// Inflated message, which can be shared with a library for a while.
-struct Body(Vec<u8>);
+#[derive(Debug, Default)]
+pub(super) struct Body(Vec<u8>);
 
 impl AsRef<[u8]> for Body {
     fn as_ref(&self) -> &[u8] {

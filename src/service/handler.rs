@@ -72,7 +72,10 @@ impl Handler for EchoHandler {
         if route.is_coded() {
             return self.answer_coded(route, out);
         }
-        self.answer_plain(route, body, out)
+        let Some(encoding) = encoding(route) else {
+            return self.answer_health(body, out);
+        };
+        Ok(response(self.family, self.service.echo(encoding, body, out)?))
     }
 }
 
@@ -98,19 +101,6 @@ fn encoding(route: Route) -> Option<Encoding> {
 }
 
 impl EchoHandler {
-    #[inline(always)]
-    fn answer_plain(
-        &self,
-        route: Route,
-        body: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<Response, Refused> {
-        let Some(encoding) = encoding(route) else {
-            return self.answer_health(body, out);
-        };
-        Ok(response(self.family, self.service.echo(encoding, body, out)?))
-    }
-
     /// Inflates a short message at once; returns the work of a long one.
     #[cold]
     fn long_coded(&self, route: Route, message: &[u8]) -> Option<Box<dyn Work>> {
@@ -140,11 +130,17 @@ impl EchoHandler {
         let counts = self.service.limits().counts;
         let mut inflated = self.inflated.borrow_mut();
         let item_size = inflated.take().inspect_err(|_| counts.requests.add(1))?;
-        let Inflated { bytes, plain, .. } = &mut *inflated;
+        let Inflated { body, plain, .. } = &mut *inflated;
         let (start, reply) = (out.len(), route.codings.reply);
-        let response = self.answer_plain(route, bytes, plain)?;
+        // A call of its own: with a second caller, the echo of plain messages is not inlined.
+        let response = match encoding(route) {
+            Some(encoding) => {
+                response(self.family, self.service.echo_shared(encoding, body, plain)?)
+            }
+            None => self.answer_health(body.as_ref(), plain)?,
+        };
         let answered = panics::catch(counts, || {
-            Ok(coded::deflate(reply, item_size, bytes, plain, response, out))
+            Ok(coded::deflate(reply, item_size, body.as_ref(), plain, response, out))
         });
         answered.inspect_err(|_| out.truncate(start))
     }
