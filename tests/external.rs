@@ -33,7 +33,7 @@ mod ring;
 
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "aiohttp",
     "aiohttp-uvloop",
     "cpp-grpc",
@@ -46,6 +46,7 @@ const NAMES: [&str; 20] = [
     "node-fastify",
     "node-grpc-js",
     "purerpc",
+    "rust-connectrpc",
     "rust-may-minihttp",
     "rust-ntex-grpc",
     "rust-pajamax",
@@ -59,7 +60,8 @@ const NAMES: [&str; 20] = [
 /// Servers that are built and tested only if [`BY_HAND_VARIABLE`] is set. The Rust servers compile
 /// a framework for minutes; the others in Rust are the cheapest ones for gRPC and for REST.
 /// `cpp-grpc` missed the time limit of SIGTERM once, as its manifest says.
-const BY_HAND: [&str; 4] = ["cpp-grpc", "rust-ntex-grpc", "rust-volo-grpc", "rust-xitca-http"];
+const BY_HAND: [&str; 5] =
+    ["cpp-grpc", "rust-connectrpc", "rust-ntex-grpc", "rust-volo-grpc", "rust-xitca-http"];
 
 const BY_HAND_VARIABLE: &str = "NDECHO_EVERY_EXTERNAL";
 
