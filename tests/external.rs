@@ -33,9 +33,10 @@ mod ring;
 
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "aiohttp",
     "aiohttp-uvloop",
+    "connectrpc-pyvoy",
     "cpp-grpc",
     "fastapi-granian",
     "fastapi-uvicorn",
