@@ -33,13 +33,14 @@ mod ring;
 
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "aiohttp",
     "aiohttp-uvloop",
     "connectrpc-pyvoy",
     "cpp-grpc",
     "fastapi-granian",
     "fastapi-uvicorn",
+    "go-grpc",
     "grpcio",
     "grpcio-aio",
     "h2o",
@@ -61,10 +62,11 @@ const NAMES: [&str; 23] = [
 
 /// Servers that are built and tested only if [`BY_HAND_VARIABLE`] is set. The Rust servers compile
 /// a framework for minutes; the others in Rust are the cheapest ones for gRPC and for REST.
-/// `cpp-grpc` missed the time limit of SIGTERM once, as its manifest says. The packages of
-/// `java-grpc` are not among those of CI.
-const BY_HAND: [&str; 6] = [
+/// `cpp-grpc` missed the time limit of SIGTERM once, as its manifest says. CI has no
+/// packages for `java-grpc`, and no toolchain for `go-grpc`.
+const BY_HAND: [&str; 7] = [
     "cpp-grpc",
+    "go-grpc",
     "java-grpc",
     "rust-connectrpc",
     "rust-ntex-grpc",
@@ -77,8 +79,9 @@ const BY_HAND_VARIABLE: &str = "NDECHO_EVERY_EXTERNAL";
 /// Status of frameworks that answer bytes that are not protobuf otherwise than the contract, as the
 /// `faults` of the manifest say. The callback API of C++ gRPC has UNIMPLEMENTED in its own code
 /// (`CallbackUnaryHandler::RunHandler`), because no handler runs without a message.
-const MALFORMED: [(&str, &str); 7] = [
+const MALFORMED: [(&str, &str); 8] = [
     ("cpp-grpc", "UNIMPLEMENTED"),
+    ("go-grpc", "INTERNAL"),
     ("grpcio", "INTERNAL"),
     ("grpcio-aio", "UNKNOWN"),
     ("java-grpc", "UNKNOWN"),
