@@ -33,11 +33,12 @@ mod ring;
 
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "aiohttp",
     "aiohttp-uvloop",
     "connectrpc-pyvoy",
     "cpp-grpc",
+    "dotnet-grpc",
     "fastapi-granian",
     "fastapi-uvicorn",
     "go-grpc",
@@ -63,9 +64,10 @@ const NAMES: [&str; 24] = [
 /// Servers that are built and tested only if [`BY_HAND_VARIABLE`] is set. The Rust servers compile
 /// a framework for minutes; the others in Rust are the cheapest ones for gRPC and for REST.
 /// `cpp-grpc` missed the time limit of SIGTERM once, as its manifest says. CI has no
-/// packages for `java-grpc`, and no toolchain for `go-grpc`.
-const BY_HAND: [&str; 7] = [
+/// packages for `java-grpc`, and no toolchain for `go-grpc` and `dotnet-grpc`.
+const BY_HAND: [&str; 8] = [
     "cpp-grpc",
+    "dotnet-grpc",
     "go-grpc",
     "java-grpc",
     "rust-connectrpc",
@@ -79,8 +81,9 @@ const BY_HAND_VARIABLE: &str = "NDECHO_EVERY_EXTERNAL";
 /// Status of frameworks that answer bytes that are not protobuf otherwise than the contract, as the
 /// `faults` of the manifest say. The callback API of C++ gRPC has UNIMPLEMENTED in its own code
 /// (`CallbackUnaryHandler::RunHandler`), because no handler runs without a message.
-const MALFORMED: [(&str, &str); 8] = [
+const MALFORMED: [(&str, &str); 9] = [
     ("cpp-grpc", "UNIMPLEMENTED"),
+    ("dotnet-grpc", "UNKNOWN"),
     ("go-grpc", "INTERNAL"),
     ("grpcio", "INTERNAL"),
     ("grpcio-aio", "UNKNOWN"),
