@@ -33,7 +33,7 @@ mod ring;
 
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "aiohttp",
     "aiohttp-uvloop",
     "connectrpc-pyvoy",
@@ -50,6 +50,7 @@ const NAMES: [&str; 25] = [
     "node-fastify",
     "node-grpc-js",
     "purerpc",
+    "rust-compio-hyper",
     "rust-connectrpc",
     "rust-may-minihttp",
     "rust-ntex-grpc",
@@ -65,11 +66,12 @@ const NAMES: [&str; 25] = [
 /// a framework for minutes; the others in Rust are the cheapest ones for gRPC and for REST.
 /// `cpp-grpc` missed the time limit of SIGTERM once, as its manifest says. CI has no
 /// packages for `java-grpc`, and no toolchain for `go-grpc` and `dotnet-grpc`.
-const BY_HAND: [&str; 8] = [
+const BY_HAND: [&str; 9] = [
     "cpp-grpc",
     "dotnet-grpc",
     "go-grpc",
     "java-grpc",
+    "rust-compio-hyper",
     "rust-connectrpc",
     "rust-ntex-grpc",
     "rust-volo-grpc",
