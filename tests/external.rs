@@ -33,7 +33,7 @@ mod ring;
 
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 27] = [
     "aiohttp",
     "aiohttp-uvloop",
     "connectrpc-pyvoy",
@@ -57,6 +57,7 @@ const NAMES: [&str; 26] = [
     "rust-pajamax",
     "rust-pajamax-tuned",
     "rust-volo-grpc",
+    "rust-wtx-grpc",
     "rust-xitca-http",
     "tornado-async",
     "tornado-sync",
@@ -66,7 +67,7 @@ const NAMES: [&str; 26] = [
 /// a framework for minutes; the others in Rust are the cheapest ones for gRPC and for REST.
 /// `cpp-grpc` missed the time limit of SIGTERM once, as its manifest says. CI has no
 /// packages for `java-grpc`, and no toolchain for `go-grpc` and `dotnet-grpc`.
-const BY_HAND: [&str; 9] = [
+const BY_HAND: [&str; 10] = [
     "cpp-grpc",
     "dotnet-grpc",
     "go-grpc",
@@ -75,6 +76,7 @@ const BY_HAND: [&str; 9] = [
     "rust-connectrpc",
     "rust-ntex-grpc",
     "rust-volo-grpc",
+    "rust-wtx-grpc",
     "rust-xitca-http",
 ];
 
