@@ -33,7 +33,7 @@ mod ring;
 
 const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external");
 
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 28] = [
     "aiohttp",
     "aiohttp-uvloop",
     "connectrpc-pyvoy",
@@ -53,6 +53,7 @@ const NAMES: [&str; 27] = [
     "rust-compio-hyper",
     "rust-connectrpc",
     "rust-may-minihttp",
+    "rust-monoio-http",
     "rust-ntex-grpc",
     "rust-pajamax",
     "rust-pajamax-tuned",
@@ -67,13 +68,14 @@ const NAMES: [&str; 27] = [
 /// a framework for minutes; the others in Rust are the cheapest ones for gRPC and for REST.
 /// `cpp-grpc` missed the time limit of SIGTERM once, as its manifest says. CI has no
 /// packages for `java-grpc`, and no toolchain for `go-grpc` and `dotnet-grpc`.
-const BY_HAND: [&str; 10] = [
+const BY_HAND: [&str; 11] = [
     "cpp-grpc",
     "dotnet-grpc",
     "go-grpc",
     "java-grpc",
     "rust-compio-hyper",
     "rust-connectrpc",
+    "rust-monoio-http",
     "rust-ntex-grpc",
     "rust-volo-grpc",
     "rust-wtx-grpc",
