@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::axis::{Driver, Encoding, Family, Protocol};
-use ndecho::codec;
+use ndecho::codec::{self, ArrayCodec};
 use ndecho::service::codecs::CodecSet;
 use ndecho::wire::Limits;
 
@@ -32,16 +32,29 @@ fn arrays() -> Vec<NdArray> {
     doubles.into_iter().chain(odd).collect()
 }
 
-/// Encodes `array` with the codec that serves `encoding`; `None` if it cannot carry the array.
-fn carried(codecs: &CodecSet, encoding: Encoding, array: &NdArray) -> Option<Vec<u8>> {
-    let codec = codecs.get(encoding).or(codecs.get(Encoding::Npy)).expect("npy is always there");
-    codec.check(&array.view()).is_ok().then(|| message(codecs, encoding, array))
+/// Request and reply that the codec of an encoding writes.
+struct Exchange {
+    request: Vec<u8>,
+    reply: Vec<u8>,
 }
 
-/// Encodes `array` with the codec that serves `encoding`.
+/// Encodes `array` with the codec that serves `encoding`; `None` if it cannot carry the array.
+fn carried(codecs: &CodecSet, encoding: Encoding, array: &NdArray) -> Option<Exchange> {
+    let codec = codec(codecs, encoding);
+    codec.check(&array.view()).is_ok().then(|| {
+        let reply = codec::reply(codec, &array.view()).expect("the codec carries it");
+        Exchange { request: message(codecs, encoding, array), reply }
+    })
+}
+
+/// Encodes `array` as a request with the codec that serves `encoding`.
 fn message(codecs: &CodecSet, encoding: Encoding, array: &NdArray) -> Vec<u8> {
-    let codec = codecs.get(encoding).or(codecs.get(Encoding::Npy)).expect("npy is always there");
-    codec::message(codec, &array.view()).expect("the codec carries it")
+    codec::message(codec(codecs, encoding), &array.view()).expect("the codec carries it")
+}
+
+/// Returns the codec that serves `encoding`. A body of `reflect` is a file.
+fn codec(codecs: &CodecSet, encoding: Encoding) -> &'static dyn ArrayCodec {
+    codecs.get(encoding).or(codecs.get(Encoding::Npy)).expect("npy is always there")
 }
 
 /// Connection to a stack of any family.
@@ -109,16 +122,18 @@ fn stack_gives_back(driver: Driver, protocol: Protocol, codecs: CodecSet) {
     for encoding in Encoding::ALL {
         let mut echoes = 0;
         for array in arrays() {
-            let Some(sent) = carried(&codecs, encoding, &array) else { continue };
+            let Some(Exchange { request, reply }) = carried(&codecs, encoding, &array) else {
+                continue;
+            };
             echoes += 1;
-            let got = peer.echo(encoding, &sent);
+            let got = peer.echo(encoding, &request);
             assert!(
-                got == sent,
-                "{driver}/{protocol}/{encoding}: {:?} of {} came back as {} bytes where {} were sent",
+                got == reply,
+                "{driver}/{protocol}/{encoding}: {:?} of {} came back as {} bytes, expected {}",
                 array.view().shape().dims(),
                 array.view().dtype().name(),
                 got.len(),
-                sent.len()
+                reply.len()
             );
         }
         // safetensors has no big-endian numbers.

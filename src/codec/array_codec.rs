@@ -1,5 +1,9 @@
 //! Contract of a codec: from a message body to a checked [`ArrayView`], and back.
 //!
+//! Request and reply have the same form in most encodings. Where they differ,
+//! [`ArrayCodec::decode`] and [`ArrayCodec::encode`] are the server's half,
+//! [`ArrayCodec::encode_request`] and [`ArrayCodec::decode_reply`] the client's.
+//!
 //! A codec borrows the payload if the encoding has it as plain bytes, and returns it borrowed for a
 //! vectored write. A codec keeps nothing between calls, and allocates nothing whose size a peer
 //! chooses: what it must build goes into the caller's `scratch`, in step with arrived bytes.
@@ -55,11 +59,21 @@ pub trait ArrayCodec: fmt::Debug + Send + Sync {
         self.id().encoding()
     }
 
-    /// Reads a complete message. `scratch` is cleared and gets the parts that are not borrowed.
+    /// Reads a complete request. `scratch` is cleared and gets the parts that are not borrowed.
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>>;
 
-    /// Appends head and tail to `out`. Fails if the encoding cannot represent the array.
+    /// Appends head and tail of a reply to `out`. Fails if the encoding cannot represent the array.
     fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>>;
+
+    /// Appends head and tail of a request to `out`, as [`ArrayCodec::encode`] does for a reply.
+    fn encode_request<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
+        self.encode(array, out)
+    }
+
+    /// Reads a complete reply, as [`ArrayCodec::decode`] does a request.
+    fn decode_reply<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
+        self.decode(body, scratch)
+    }
 
     /// Refuses an array that [`ArrayCodec::encode`] would refuse, or that would not come back as it
     /// was.
@@ -102,10 +116,23 @@ pub trait ArrayCodec: fmt::Debug + Send + Sync {
     }
 }
 
+/// Writes a request in one piece.
 pub fn message(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Result<Vec<u8>> {
     let mut out = Vec::new();
-    let Encoded { head_len, payload } = codec.encode(array, &mut out)?;
+    let encoded = codec.encode_request(array, &mut out)?;
+    Ok(in_one_piece(encoded, out))
+}
+
+/// Writes a reply in one piece.
+pub fn reply(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let encoded = codec.encode(array, &mut out)?;
+    Ok(in_one_piece(encoded, out))
+}
+
+fn in_one_piece(encoded: Encoded<'_>, mut out: Vec<u8>) -> Vec<u8> {
+    let Encoded { head_len, payload } = encoded;
     out.extend_from_slice(payload);
     out[head_len..].rotate_right(payload.len());
-    Ok(out)
+    out
 }

@@ -41,7 +41,7 @@ mod tests;
 mod transpose;
 
 pub use crate::axis::Encoding;
-pub use array_codec::{ArrayCodec, Effort, Encoded, OwningEcho, message};
+pub use array_codec::{ArrayCodec, Effort, Encoded, OwningEcho, message, reply};
 pub use error::{CodecError, Result};
 pub use simd::Level;
 

@@ -39,6 +39,14 @@ impl<T: Copy + Debug + Send + Sync> ArrayCodec for Planted<T> {
         self.inner.encode(array, out)
     }
 
+    fn encode_request<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
+        self.inner.encode_request(array, out)
+    }
+
+    fn decode_reply<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
+        self.inner.decode_reply(body, scratch)
+    }
+
     fn check(&self, array: &ArrayView<'_>) -> Result<()> {
         self.inner.check(array)
     }

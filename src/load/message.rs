@@ -1,8 +1,9 @@
 //! The message that every request carries, encoded once and stamped with a nonce for each request.
 //!
 //! A [`Form`] is a complete message with known places of the nonce. The bytes up to the last place
-//! are copied and stamped; the other bytes are shared. Replies are compared with the forms of
-//! earlier correct replies, which decodes nothing (see [`super::verify`]).
+//! are copied and stamped; the other bytes are shared. Replies are compared with the form that our
+//! own codec writes and with those of earlier correct replies, which decodes nothing (see
+//! [`super::verify`]).
 //!
 //! ```text
 //! | head | nonce | rest of the payload, tail |
@@ -33,7 +34,10 @@ pub struct Message {
     pub body: Body,
     array: NdArray,
     pub nonce: Nonce,
+    /// Form of the request.
     pub form: Form,
+    /// Form of a reply by our own codec.
+    pub reply_form: Form,
 }
 
 #[derive(Clone, Debug)]
@@ -81,10 +85,20 @@ impl Message {
         let mut least = Vec::new();
         nonce.least(&mut least);
         array.data_mut()[..least.len()].copy_from_slice(&least);
-        let bytes = write(body, &array.view())?;
-        let form = Form::find(body, &nonce, &array.view(), bytes);
-        let form = form.expect("our own codecs write the nonce as this module expects it");
-        Ok(Message { body, array, nonce, form })
+        let (request, reply) = match body {
+            Body::Reflect => (array.view().data().to_vec(), None),
+            Body::Codec(codec) => {
+                let request = codec::message(codec, &array.view())?;
+                let reply = codec::reply(codec, &array.view())?;
+                let differs = reply != request;
+                (request, differs.then_some(reply))
+            }
+        };
+        let own = "our own codecs write the nonce as this module expects it";
+        let form = Form::of_request(body, &nonce, &array.view(), request).expect(own);
+        let reply = reply.map(|reply| Form::of_reply(body, &nonce, &array.view(), reply));
+        let reply_form = reply.map_or_else(|| form.clone(), |reply| reply.expect(own));
+        Ok(Message { body, array, nonce, form, reply_form })
     }
 
     pub fn array(&self) -> ArrayView<'_> {
@@ -93,14 +107,47 @@ impl Message {
 }
 
 impl Form {
-    /// Finds the form of `bytes`, a message that holds `array`; `None` if the nonce is not found.
-    pub fn find(body: Body, nonce: &Nonce, array: &ArrayView<'_>, bytes: Vec<u8>) -> Option<Form> {
+    /// Finds the form of a request that holds `array`; `None` if the nonce is not found.
+    fn of_request(
+        body: Body,
+        nonce: &Nonce,
+        array: &ArrayView<'_>,
+        bytes: Vec<u8>,
+    ) -> Option<Form> {
+        Form::find(body, nonce, array, bytes, |codec, bytes| {
+            place(codec.decode(bytes, &mut Vec::new()).ok()?.data(), bytes)
+        })
+    }
+
+    /// Finds the form of a reply that holds `array`; `None` if the nonce is not found.
+    pub fn of_reply(
+        body: Body,
+        nonce: &Nonce,
+        array: &ArrayView<'_>,
+        bytes: Vec<u8>,
+    ) -> Option<Form> {
+        Form::find(body, nonce, array, bytes, |codec, bytes| {
+            place(codec.decode_reply(bytes, &mut Vec::new()).ok()?.data(), bytes)
+        })
+    }
+
+    /// Finds the form of a message. `payload_at` returns the place of its plain bytes.
+    fn find(
+        body: Body,
+        nonce: &Nonce,
+        array: &ArrayView<'_>,
+        bytes: Vec<u8>,
+        payload_at: impl Fn(&dyn ArrayCodec, &[u8]) -> Option<usize>,
+    ) -> Option<Form> {
         let (places, stamped_len) = match body.encoding().spec().payload {
             _ if nonce.byte_len() == 0 => (Places::None, 0),
             Payload::Numbers => text_places(&bytes, nonce)?,
             Payload::Base64 => base64_place(&bytes, nonce, array)?,
             Payload::Bytes => {
-                let at = payload_at(body, &bytes)?;
+                let at = match body {
+                    Body::Reflect => 0,
+                    Body::Codec(codec) => payload_at(codec, &bytes)?,
+                };
                 (Places::Bytes { at }, at + nonce.byte_len())
             }
             Payload::Packed => packed_place(&bytes, nonce, array)?,
@@ -149,21 +196,10 @@ fn stamp_base64(nonce: &Nonce, request: u64, padding: &[u8], text_len: usize, ou
     out.truncate(raw_at);
 }
 
-fn write(body: Body, array: &ArrayView<'_>) -> Result<Vec<u8>, CodecError> {
-    match body {
-        Body::Reflect => Ok(array.data().to_vec()),
-        Body::Codec(codec) => codec::message(codec, array),
-    }
-}
-
-fn payload_at(body: Body, message: &[u8]) -> Option<usize> {
-    let Body::Codec(codec) = body else {
-        return Some(0);
-    };
-    let mut scratch = Vec::new();
-    let array = codec.decode(message, &mut scratch).ok()?;
-    let at = array.data().as_ptr().addr().checked_sub(message.as_ptr().addr())?;
-    let end = at.checked_add(array.data().len())?;
+/// Returns the place of `part` in `message`, if it is a part of it.
+fn place(part: &[u8], message: &[u8]) -> Option<usize> {
+    let at = part.as_ptr().addr().checked_sub(message.as_ptr().addr())?;
+    let end = at.checked_add(part.len())?;
     (end <= message.len()).then_some(at)
 }
 

@@ -73,7 +73,7 @@ impl fmt::Display for NonceOwner {
 
 impl Verifier {
     pub fn new(message: Message) -> Verifier {
-        let forms = vec![message.form.clone()];
+        let forms = vec![message.reply_form.clone()];
         Verifier { message, forms, stamped: Vec::new(), scratch: Vec::new() }
     }
 
@@ -112,7 +112,7 @@ impl Verifier {
     ) -> Result<(), WrongReply> {
         let mut scratch = std::mem::take(&mut self.scratch);
         let checked = codec
-            .decode(reply, &mut scratch)
+            .decode_reply(reply, &mut scratch)
             .map_err(WrongReply::from)
             .and_then(|array| self.check_array(request, &array));
         self.scratch = scratch;
@@ -170,7 +170,7 @@ impl Verifier {
     /// Remembers the form of a correct reply, if stamping the form reproduces the reply.
     fn remember(&mut self, request: u64, reply: &[u8]) {
         let Message { body, nonce, .. } = &self.message;
-        let found = Form::find(*body, nonce, &self.message.array(), reply.to_vec());
+        let found = Form::of_reply(*body, nonce, &self.message.array(), reply.to_vec());
         let Some(form) = found else { return };
         self.stamped.clear();
         form.stamp(nonce, request, &mut self.stamped);
