@@ -34,8 +34,8 @@
 //! codec/                one implementation of an encoding per file
 //!                       [array_codec bound cbor cbor_ciborium cbor_minicbor cursor digits error
 //!                       json_binary json_binary_best json_binary_serde json_item json_library
-//!                       json_serde json_serde_value json_simd json_sonic msgpack msgpack_serde
-//!                       multi_index npy planted protobuf protobuf_packed
+//!                       json_serde json_serde_value json_simd json_sonic kserve kserve_prost
+//!                       msgpack msgpack_serde multi_index npy planted protobuf protobuf_packed
 //!                       protobuf_packed_prost protobuf_prost protobuf_prost_bytes protobuf_wire
 //!                       safetensors safetensors_crate transpose]
 //!     json/             lists of numbers as text
@@ -104,12 +104,12 @@
 //!                       [acceptor buffers connection core executor iovec jobs kernel linux op
 //!                       places reactor ring serve slots stream timers]
 //! service/              the work of every rung: echo, routes, health, places of a delay
-//!                       [coded codecs echo handler health panics planted routes]
+//!                       [coded codecs echo handler health inference panics planted routes]
 //! stack/                borrowed protocol stacks, and the watch over their peers
 //!                       [axum drain echo frames grpc h2_crate hyper hyper_h2 input memory
 //!                       message standalone tuning watch]
 //!     tonic/            tonic, with its health
-//!                       [codec health packed]
+//!                       [codec health inference packed]
 //! ladder/               the rungs and their parents, and nothing that runs
 //!                       [select table tree]
 //! external/             manifests and environments of servers that are not part of this crate
@@ -181,6 +181,9 @@ pub mod generated;
 #[rustfmt::skip]
 #[path = "../proto/generated_bytes.rs"]
 pub mod generated_bytes;
+#[rustfmt::skip]
+#[path = "../proto/generated_inference.rs"]
+pub mod generated_inference;
 #[rustfmt::skip]
 #[path = "../proto/generated_packed.rs"]
 pub mod generated_packed;

@@ -47,11 +47,13 @@ fn carried(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Option<Vec<u8>> {
     let mut data = array.data().to_vec();
     let dtype = array.dtype();
     let has_tag = !matches!(dtype.kind(), Kind::Bool | Kind::Complex);
-    let has_name = dtype.order() != Order::Big && dtype.name() != "<c16";
+    let is_little = dtype.order() != Order::Big;
+    let has_name = is_little && dtype.name() != "<c16";
     let has_list = dtype.kind() != Kind::Complex && !dtype.name().ends_with("f2");
     match codec.encoding() {
         Encoding::Json => {}
         Encoding::ProtobufPacked => return has_list.then_some(data),
+        Encoding::Kserve => return (is_little && dtype.kind() != Kind::Complex).then_some(data),
         Encoding::Cbor => return has_tag.then_some(data),
         Encoding::Safetensors => return has_name.then_some(data),
         _ => return Some(data),
@@ -182,7 +184,7 @@ proptest! {
     fn cut_messages_are_refused(array in arrays(), cut in any::<Index>()) {
         // A prefix of a protobuf message can be a message. Only the length shows the error.
         let is_protobuf = |encoding| {
-            matches!(encoding, Encoding::Protobuf | Encoding::ProtobufPacked)
+            matches!(encoding, Encoding::Protobuf | Encoding::ProtobufPacked | Encoding::Kserve)
         };
         for codec in implementations().filter(|codec| !is_protobuf(codec.encoding())) {
             let Ok(message) = codec::message(codec, &array.view()) else { continue };

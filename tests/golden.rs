@@ -1,13 +1,14 @@
 //! Messages of NumPy, msgpack_numpy, protobuf and json are read exactly and written again byte for
 //! byte.
 //!
-//! `tools/goldens.py` writes `tests/data`: one file per encoding, one array per line.
+//! `tools/goldens.py` and `tools/goldens_kserve.py` write `tests/data`: one file per encoding, one
+//! array per line.
 
 use std::collections::BTreeMap;
 
 use ndecho::array::{ArrayView, DType, Shape};
 use ndecho::axis::Codec;
-use ndecho::codec::{self, ArrayCodec, Encoding, implementations};
+use ndecho::codec::{self, ArrayCodec, Encoded, Encoding, implementations};
 use serde::Deserialize;
 
 /// Line of `tests/data`.
@@ -21,6 +22,8 @@ struct Golden {
     body: Option<String>,
     /// The message as text.
     text: Option<String>,
+    /// The reply in hex, where it differs from the request.
+    reply: Option<String>,
     /// True for a message that a peer may write and that we never write.
     #[serde(default)]
     decode_only: bool,
@@ -34,6 +37,10 @@ impl Golden {
     fn message(&self) -> Vec<u8> {
         let body = self.body.as_deref().map(unhex);
         body.or(self.text.clone().map(String::into_bytes)).expect("a line has a message")
+    }
+
+    fn reply(&self) -> Vec<u8> {
+        self.reply.as_deref().map_or_else(|| self.message(), unhex)
     }
 
     fn array<'a>(&self, data: &'a [u8]) -> ArrayView<'a> {
@@ -88,8 +95,29 @@ fn own_codecs_write_every_golden_byte_for_byte() {
                 assert_eq!(str::from_utf8(&got), Ok(text.as_str()));
             }
             assert!(got == golden.message(), "{} {:?}", codec.name(), golden.shape);
+            let got = codec::reply(codec, &golden.array(&data)).unwrap();
+            assert!(got == golden.reply(), "{} {:?}", codec.name(), golden.shape);
         }
     }
+}
+
+#[test]
+fn requests_get_the_golden_replies() {
+    let mut replies = 0;
+    for codec in implementations() {
+        let goldens = goldens(codec.encoding());
+        for golden in goldens.iter().filter(|golden| golden.reply.is_some()) {
+            let (data, body, want) = (golden.data(), golden.message(), golden.reply());
+            let (mut scratch, mut out) = (Vec::new(), Vec::new());
+            let Encoded { head_len, payload } = codec.echo(&body, &mut scratch, &mut out).unwrap();
+            let got = [&out[..head_len], payload, &out[head_len..]].concat();
+            assert!(got == want, "{} {:?}", codec.name(), golden.shape);
+            let array = codec.decode_reply(&want, &mut scratch);
+            assert_eq!(array, Ok(golden.array(&data)), "{}", codec.name());
+            replies += 1;
+        }
+    }
+    assert!(replies > 200, "{replies}");
 }
 
 #[test]
@@ -125,6 +153,8 @@ fn binary_library_codecs_write_the_same_bytes() {
             let data = golden.data();
             let got = codec::message(codec, &golden.array(&data)).unwrap();
             assert!(got == golden.message(), "{} {:?}", codec.name(), golden.shape);
+            let got = codec::reply(codec, &golden.array(&data)).unwrap();
+            assert!(got == golden.reply(), "{} {:?}", codec.name(), golden.shape);
         }
     }
 }
@@ -153,6 +183,7 @@ fn goldens_cover_every_dtype() {
             Encoding::Json => name.contains('c'),
             Encoding::ProtobufPacked => name.contains('c') || name.ends_with("f2"),
             Encoding::Cbor => name.contains('c') || name == "|b1",
+            Encoding::Kserve => name.starts_with('>') || name.contains('c'),
             Encoding::Safetensors => name.starts_with('>') || name == "<c16",
             _ => false,
         };

@@ -108,7 +108,7 @@ fn h2(encoding: Encoding, body: &[u8], stream: u32) -> Vec<u8> {
     for (name, value) in [
         (":method", "POST"),
         (":scheme", "http"),
-        (":path", "/Calculator/Echo"),
+        (":path", encoding.grpc_path()),
         (":authority", "localhost"),
         ("te", "trailers"),
         ("content-type", encoding.grpc_content_type()),

@@ -1,9 +1,9 @@
 //! Properties that hold for every input, one function for each target.
 //!
-//! - `json`, `json_binary`, `msgpack`, `protobuf`, `protobuf_packed`, `cbor`, `safetensors`: the
-//!   own codec and those of libraries accept the same bodies and read the same arrays, except for a
-//!   list of exceptions. An accepted array is written and read again unchanged. Decoding takes
-//!   memory in proportion to the body.
+//! - `json`, `json_binary`, `msgpack`, `protobuf`, `protobuf_packed`, `kserve`, `cbor`,
+//!   `safetensors`: the own codec and those of libraries accept the same bodies and read the same
+//!   arrays, except for a list of exceptions. An accepted array is written and read again
+//!   unchanged. Decoding takes memory in proportion to the body.
 //! - `npy`: an accepted array is written and read again unchanged; the same for memory.
 //! - `raw`, `h1`, `h2`, `hpack`, `grpc`: the cuts between arrivals change neither the output nor
 //!   the end. `hpack` also checks that the last head does not change the meaning of the next one.
@@ -100,6 +100,11 @@ pub fn safetensors(body: &[u8]) {
 /// Compares `protobuf_packed` with prost.
 pub fn protobuf_packed(body: &[u8]) {
     codecs(Encoding::ProtobufPacked, body);
+}
+
+/// Compares `kserve` with prost.
+pub fn kserve(body: &[u8]) {
+    codecs(Encoding::Kserve, body);
 }
 
 /// Checks `npy`, which has no library form.

@@ -14,6 +14,7 @@ pub struct EncodingSpec {
     /// REST path. Two encodings with the same path are told apart by the body.
     pub path: &'static str,
     pub grpc_content_type: &'static str,
+    pub grpc_path: &'static str,
     pub payload: Payload,
 }
 
@@ -28,6 +29,8 @@ pub enum Payload {
     Packed,
 }
 
+const CALCULATOR: &str = "/Calculator/Echo";
+
 axis! {
     /// Form of an array on the wire. The position of a row is the codec byte of a raw frame, so
     /// rows are only ever added at the end.
@@ -39,6 +42,7 @@ axis! {
         content_type: "application/octet-stream",
         path: "/echo_reflect",
         grpc_content_type: "application/grpc+reflect",
+        grpc_path: CALCULATOR,
         payload: Payload::Bytes,
     }
     Protobuf {
@@ -47,6 +51,7 @@ axis! {
         content_type: "application/x-protobuf",
         path: "/echo_protobuf",
         grpc_content_type: "application/grpc+proto",
+        grpc_path: CALCULATOR,
         payload: Payload::Bytes,
     }
     Json {
@@ -55,6 +60,7 @@ axis! {
         content_type: "application/json",
         path: "/echo_json",
         grpc_content_type: "application/grpc+json",
+        grpc_path: CALCULATOR,
         payload: Payload::Numbers,
     }
     JsonBinary {
@@ -63,6 +69,7 @@ axis! {
         content_type: "application/json",
         path: "/echo_json",
         grpc_content_type: "application/grpc+json",
+        grpc_path: CALCULATOR,
         payload: Payload::Base64,
     }
     Msgpack {
@@ -71,6 +78,7 @@ axis! {
         content_type: "application/x-msgpack",
         path: "/echo_msgpack",
         grpc_content_type: "application/grpc+msgpack",
+        grpc_path: CALCULATOR,
         payload: Payload::Bytes,
     }
     Npy {
@@ -79,6 +87,7 @@ axis! {
         content_type: "application/x-npy",
         path: "/echo_npy",
         grpc_content_type: "application/grpc+npy",
+        grpc_path: CALCULATOR,
         payload: Payload::Bytes,
     }
     Cbor {
@@ -87,6 +96,7 @@ axis! {
         content_type: "application/cbor",
         path: "/echo_cbor",
         grpc_content_type: "application/grpc+cbor",
+        grpc_path: CALCULATOR,
         payload: Payload::Bytes,
     }
     Safetensors {
@@ -95,6 +105,7 @@ axis! {
         content_type: "application/x-safetensors",
         path: "/echo_safetensors",
         grpc_content_type: "application/grpc+safetensors",
+        grpc_path: CALCULATOR,
         payload: Payload::Bytes,
     }
     ProtobufPacked {
@@ -103,7 +114,17 @@ axis! {
         content_type: "application/x-protobuf",
         path: "/echo_protobuf_packed",
         grpc_content_type: "application/grpc+packed",
+        grpc_path: CALCULATOR,
         payload: Payload::Packed,
+    }
+    Kserve {
+        name: "kserve",
+        about: "ModelInfer of the Open Inference Protocol, raw contents",
+        content_type: "application/x-protobuf",
+        path: "/echo_kserve",
+        grpc_content_type: "application/grpc+proto",
+        grpc_path: "/inference.GRPCInferenceService/ModelInfer",
+        payload: Payload::Bytes,
     }
 }
 
@@ -213,6 +234,13 @@ axis! {
         form: "by prost",
         crates: &["prost"],
     }
+    Kserve { name: "kserve", encoding: Encoding::Kserve, form: "", crates: &[] }
+    KserveProst {
+        name: "kserve:prost",
+        encoding: Encoding::Kserve,
+        form: "by prost",
+        crates: &["prost"],
+    }
 }
 
 impl Encoding {
@@ -240,6 +268,11 @@ impl Encoding {
 
     pub const fn grpc_content_type(self) -> &'static str {
         self.spec().grpc_content_type
+    }
+
+    /// Returns the path of the gRPC method.
+    pub const fn grpc_path(self) -> &'static str {
+        self.spec().grpc_path
     }
 
     pub fn grpc_subtype(self) -> &'static str {

@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
     use crate::array::{ArrayView, Order};
-    use crate::codec::{implementations, message};
+    use crate::codec::{implementations, message, reply};
 
     const ITEMS: usize = 1 << 12;
 
@@ -143,7 +143,8 @@ mod tests {
                 let shape = Shape::new(shape).unwrap();
                 let array = ArrayView::new(dtype, shape.clone(), &data).unwrap();
                 for codec in implementations().filter(|codec| codec.check(&array).is_ok()) {
-                    let len = message(codec, &array).unwrap().len() as u64;
+                    let request = message(codec, &array).unwrap().len();
+                    let len = request.max(reply(codec, &array).unwrap().len()) as u64;
                     let most = message_bytes_max(codec.encoding(), dtype, &shape);
                     let what = format!("{} {dtype} {shape:?}", codec.name());
                     assert!(len <= most, "{what}: {len} B, bound {most} B");

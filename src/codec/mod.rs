@@ -22,6 +22,8 @@ pub mod json_serde;
 pub mod json_serde_value;
 pub mod json_simd;
 pub mod json_sonic;
+pub mod kserve;
+pub mod kserve_prost;
 pub mod msgpack;
 pub mod msgpack_serde;
 mod multi_index;
@@ -69,6 +71,8 @@ pub fn implementation(codec: Codec) -> Option<&'static dyn ArrayCodec> {
         Codec::SafetensorsCrate => Some(&safetensors_crate::SafetensorsCrate),
         Codec::ProtobufPacked => Some(&protobuf_packed::ProtobufPacked),
         Codec::ProtobufPackedProst => Some(&protobuf_packed_prost::ProtobufPackedProst),
+        Codec::Kserve => Some(&kserve::Kserve),
+        Codec::KserveProst => Some(&kserve_prost::KserveProst),
     }
 }
 

@@ -127,7 +127,8 @@ pub const ENCODINGS: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},t
 pub const MESSAGES: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},\
     tokio/axum/{cbor:minicbor,safetensors:crate},\
     uring/h1/{npy,msgpack,json_binary,json,cbor,safetensors},\
-    tokio/tonic/{protobuf,protobuf_packed}:prost,uring/h2/{protobuf,protobuf_packed}";
+    tokio/tonic/{protobuf,protobuf_packed,kserve}:prost,\
+    uring/h2/{protobuf,protobuf_packed,kserve}";
 
 /// Our own servers and the standard ones, as documented and at their best, which stand next to the
 /// external servers.

@@ -10,7 +10,6 @@ use crate::axis::Family;
 use crate::driver::uring::ConnectionId;
 use crate::driver::{self, Connected};
 use crate::record::trial_spec::{CONNECTIONS_MAX, Knobs, LoadSpec, Place, RequestHeaders};
-use crate::service::routes::GRPC_PATH;
 use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::wire::h1::H1Client;
@@ -119,9 +118,10 @@ fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Con
                 frame_bytes_max: spec.knobs.h2_frame_bytes_max,
             };
             let limits = Rc::new(limits);
-            let client = H2Client::new(authority, GRPC_PATH, content_type, allowance, limits)
-                .with_changing_fields(changing)
-                .with_coding(spec.coding);
+            let client =
+                H2Client::new(authority, encoding.grpc_path(), content_type, allowance, limits)
+                    .with_changing_fields(changing)
+                    .with_coding(spec.coding);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
     }

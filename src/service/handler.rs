@@ -10,6 +10,7 @@ use crate::wire::{Detached, Handler, Head, Refused, Response, Route, Routed, Wor
 
 use super::coded::{self, CodedWork, Inflated};
 use super::echo::{EchoService, LongEcho};
+use super::inference::{JSON, Question};
 use super::routes::{self, Target, response};
 use super::{health, panics};
 
@@ -25,6 +26,9 @@ pub struct EchoHandler {
 /// Number of the route of [`Target::Health`]; an echo has the id of its encoding.
 const HEALTH: u32 = u32::MAX;
 
+/// Number of the route of the first of [`Question::ALL`]; those of the others follow.
+const QUESTIONS: u32 = 1 << 16;
+
 impl EchoHandler {
     pub fn new(family: Family, service: EchoService) -> EchoHandler {
         EchoHandler { family, service, is_restricted: false, inflated: Rc::default() }
@@ -35,6 +39,7 @@ impl Handler for EchoHandler {
     fn route(&mut self, head: &Head<'_>) -> Result<Routed, Refused> {
         let id = match routes::target(self.family, head)? {
             Target::Health => HEALTH,
+            Target::Inference(question) => QUESTIONS + question as u32,
             Target::Echo(_) if self.is_restricted => {
                 return Err(routes::place_refused());
             }
@@ -73,7 +78,7 @@ impl Handler for EchoHandler {
             return self.answer_coded(route, out);
         }
         let Some(encoding) = encoding(route) else {
-            return self.answer_health(body, out);
+            return self.answer_fixed(route, body, out);
         };
         Ok(response(self.family, self.service.echo(encoding, body, out)?))
     }
@@ -137,7 +142,7 @@ impl EchoHandler {
             Some(encoding) => {
                 response(self.family, self.service.echo_shared(encoding, body, plain)?)
             }
-            None => self.answer_health(body.as_ref(), plain)?,
+            None => self.answer_fixed(route, body.as_ref(), plain)?,
         };
         let answered = panics::catch(counts, || {
             Ok(coded::deflate(reply, item_size, body.as_ref(), plain, response, out))
@@ -145,11 +150,25 @@ impl EchoHandler {
         answered.inspect_err(|_| out.truncate(start))
     }
 
-    fn answer_health(&self, body: &[u8], out: &mut Vec<u8>) -> Result<Response, Refused> {
+    /// Answers a request for health, or a question of the inference protocol.
+    fn answer_fixed(
+        &self,
+        route: Route,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Response, Refused> {
         self.service.limits().counts.requests.add(1);
         let is_ready = !self.service.is_draining();
+        let question =
+            route.id.checked_sub(QUESTIONS).and_then(|it| Question::ALL.get(it as usize));
         let (text, content_type) = match self.family {
+            Family::Grpc if let Some(question) = question => {
+                (question.grpc(body, is_ready)?, Encoding::Protobuf.grpc_content_type())
+            }
             Family::Grpc => (health::grpc(body, is_ready)?, Encoding::Protobuf.grpc_content_type()),
+            Family::Rest if let Some(question) = question => {
+                (question.rest(is_ready)?.as_bytes(), JSON)
+            }
             Family::Raw | Family::Rest => (health::rest(is_ready)?.as_bytes(), PLAIN_TEXT),
         };
         out.extend_from_slice(text);

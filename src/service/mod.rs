@@ -8,6 +8,7 @@ mod coded;
 pub mod echo;
 pub mod handler;
 pub mod health;
+pub mod inference;
 pub mod panics;
 pub mod planted;
 pub mod routes;

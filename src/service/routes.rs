@@ -3,10 +3,13 @@
 //! Each protocol writes a refusal, one line of text for the peer, in its own way.
 //!
 //! ```text
-//! POST /echo_json | _msgpack | _npy | _protobuf[_packed] | _cbor | _safetensors | _reflect
-//! GET /healthz
+//! POST /echo_json | _msgpack | _npy | _protobuf[_packed] | _cbor | _safetensors | _kserve |
+//!      _reflect
+//! GET /healthz, /v2/health/live, /v2/health/ready, /v2/models/echo/ready, /v2/models/echo
 //! POST /Calculator/Echo, application/grpc[+proto|+json|+msgpack|+npy|+cbor|+safetensors|+packed|
 //!                                         +reflect]
+//! POST /inference.GRPCInferenceService/ModelInfer, application/grpc[+proto]
+//! POST /inference.GRPCInferenceService/ServerLive | ServerReady | ModelReady | ModelMetadata
 //! POST /grpc.health.v1.Health/Check, application/grpc[+proto]
 //! raw frame, codec byte = Encoding::id
 //! ```
@@ -18,26 +21,34 @@ use crate::wire::{Head, Refusal, Refused, Response, grpc};
 
 use super::echo::Echoed;
 use super::health;
-
-pub const GRPC_PATH: &str = "/Calculator/Echo";
+use super::inference::Question;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     Echo(Encoding),
     /// [`health::BODY`], or the response of [`health::grpc`].
     Health,
+    /// Response of [`Question::grpc`] or [`Question::rest`].
+    Inference(Question),
+}
+
+impl Target {
+    /// Returns whether the target is answered on a connection that has no place.
+    pub fn is_free(self) -> bool {
+        !matches!(self, Target::Echo(_))
+    }
 }
 
 /// Finds the target of an HTTP/1.1 request; `path` has no query. The content type is not enforced,
 /// because the clients of numpy_rpc_benchmark send their own.
 pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
     if path == health::PATH.as_bytes() {
-        return match method {
-            b"GET" | b"HEAD" => Ok(Target::Health),
-            _ => Err(method_refused(method, "GET, HEAD")),
-        };
+        return read_only(method, Target::Health);
     }
     let Some(encoding) = Encoding::ALL.into_iter().find(|e| e.path().as_bytes() == path) else {
+        if let Some(question) = Question::from_rest_path(path) {
+            return read_only(method, Target::Inference(question));
+        }
         let path = String::from_utf8_lossy(path);
         return Err(Refused::new(
             Refusal::NoSuchRoute,
@@ -47,6 +58,13 @@ pub fn rest(method: &[u8], path: &[u8]) -> Result<Target, Refused> {
     match method {
         b"POST" => Ok(Target::Echo(encoding)),
         _ => Err(method_refused(method, "POST")),
+    }
+}
+
+fn read_only(method: &[u8], target: Target) -> Result<Target, Refused> {
+    match method {
+        b"GET" | b"HEAD" => Ok(target),
+        _ => Err(method_refused(method, "GET, HEAD")),
     }
 }
 
@@ -61,27 +79,48 @@ pub fn grpc(method: &[u8], path: &[u8], content_type: &[u8]) -> Result<Target, R
         let text = format!("content type {got:?} is not application/grpc");
         Refused::new(Refusal::UnsupportedMediaType, text)
     })?;
-    let health = path == health::GRPC_PATH.as_bytes();
-    if path != GRPC_PATH.as_bytes() && !health {
-        let path = String::from_utf8_lossy(path);
-        return Err(Refused::new(
-            Refusal::NoSuchRoute,
-            format!("no such method {path:?}; try {GRPC_PATH}"),
-        ));
+    let subtype =
+        if subtype.is_empty() { Encoding::Protobuf.grpc_subtype().as_bytes() } else { subtype };
+    let served = |encoding: &Encoding| {
+        encoding.grpc_subtype().as_bytes() == subtype && encoding.grpc_path().as_bytes() == path
+    };
+    if let Some(encoding) = Encoding::ALL.into_iter().find(served) {
+        return Ok(Target::Echo(encoding));
     }
-    match subtype_encoding(subtype) {
-        Some(Encoding::Protobuf) if health => Ok(Target::Health),
-        Some(encoding) if !health => Ok(Target::Echo(encoding)),
-        _ => {
-            let got = String::from_utf8_lossy(subtype);
-            let known = match health {
-                true => vec![Encoding::Protobuf.grpc_subtype()],
-                false => Encoding::by_path().map(Encoding::grpc_subtype).collect(),
-            };
-            let text = format!("content subtype {got:?} is not one of {}", known.join(", "));
-            Err(Refused::new(Refusal::UnsupportedMediaType, text))
+    match fixed(path) {
+        Some(target) if subtype == Encoding::Protobuf.grpc_subtype().as_bytes() => Ok(target),
+        target => Err(grpc_refused(path, subtype, target.is_some())),
+    }
+}
+
+/// Finds the target of a method other than an echo.
+fn fixed(path: &[u8]) -> Option<Target> {
+    if path == health::GRPC_PATH.as_bytes() {
+        return Some(Target::Health);
+    }
+    Question::from_grpc_path(path).map(Target::Inference)
+}
+
+/// Refuses an unknown method, or an unknown content subtype of a known one.
+#[cold]
+fn grpc_refused(path: &[u8], subtype: &[u8], is_fixed: bool) -> Refused {
+    let mut known: Vec<&str> = Vec::new();
+    if is_fixed {
+        known.push(Encoding::Protobuf.grpc_subtype());
+    }
+    for encoding in Encoding::ALL.into_iter().filter(|e| e.grpc_path().as_bytes() == path) {
+        if !known.contains(&encoding.grpc_subtype()) {
+            known.push(encoding.grpc_subtype());
         }
     }
+    if known.is_empty() {
+        let (path, usual) = (String::from_utf8_lossy(path), Encoding::Protobuf.grpc_path());
+        let text = format!("no such method {path:?}; try {usual}");
+        return Refused::new(Refusal::NoSuchRoute, text);
+    }
+    let got = String::from_utf8_lossy(subtype);
+    let text = format!("content subtype {got:?} is not one of {}", known.join(", "));
+    Refused::new(Refusal::UnsupportedMediaType, text)
 }
 
 pub fn raw(codec_id: u8) -> Result<Encoding, Refused> {
@@ -91,7 +130,7 @@ pub fn raw(codec_id: u8) -> Result<Encoding, Refused> {
 }
 
 pub fn raw_content_type(encoding: Encoding) -> &'static str {
-    const IDS: &str = "\0\x01\x02\x03\x04\x05\x06\x07\x08";
+    const IDS: &str = "\0\x01\x02\x03\x04\x05\x06\x07\x08\x09";
     const { assert!(Encoding::ALL.len() <= IDS.len()) };
     let id = usize::from(encoding.id());
     &IDS[id..=id]
@@ -140,14 +179,6 @@ fn method_refused(method: &[u8], allowed: &'static str) -> Refused {
     Refused::new(Refusal::MethodNotAllowed(allowed), text)
 }
 
-/// Finds the encoding of a content subtype; the bare `application/grpc` means protobuf.
-fn subtype_encoding(subtype: &[u8]) -> Option<Encoding> {
-    if subtype.is_empty() {
-        return Some(Encoding::Protobuf);
-    }
-    Encoding::ALL.into_iter().find(|encoding| encoding.grpc_subtype().as_bytes() == subtype)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,9 +213,10 @@ mod tests {
     fn every_grpc_content_type_leads_to_its_encoding() {
         for encoding in Encoding::ALL {
             let content_type = encoding.grpc_content_type();
-            let got = grpc(b"POST", b"/Calculator/Echo", content_type.as_bytes());
+            let path = encoding.grpc_path();
+            let got = grpc(b"POST", path.as_bytes(), content_type.as_bytes());
             let Ok(Target::Echo(got)) = got else { panic!("{content_type}: {got:?}") };
-            assert_eq!(got.grpc_content_type(), content_type);
+            assert_eq!((got.grpc_content_type(), got.grpc_path()), (content_type, path));
         }
         for plain in ["application/grpc", "Application/GRPC", "application/grpc; a=b"] {
             let got = grpc(b"POST", b"/Calculator/Echo", plain.as_bytes());
@@ -208,6 +240,23 @@ mod tests {
         let ask = |content_type| grpc(b"POST", health::GRPC_PATH.as_bytes(), content_type);
         assert_eq!(ask(b"application/grpc+proto"), Ok(Target::Health));
         assert_eq!(refusal(ask(b"application/grpc+json")), Refusal::UnsupportedMediaType);
+    }
+
+    #[test]
+    fn the_inference_protocol_has_methods_of_its_own_in_protobuf() {
+        let infer = Encoding::Kserve.grpc_path().as_bytes();
+        let got = grpc(b"POST", infer, b"application/grpc");
+        assert_eq!(got, Ok(Target::Echo(Encoding::Kserve)));
+        for question in Question::ALL {
+            let path = question.grpc_path().as_bytes();
+            assert_eq!(grpc(b"POST", path, b"application/grpc"), Ok(Target::Inference(question)));
+            let json = grpc(b"POST", path, b"application/grpc+json");
+            assert_eq!(refusal(json), Refusal::UnsupportedMediaType);
+        }
+        let npy = grpc(b"POST", infer, b"application/grpc+npy");
+        assert_eq!(refusal(npy), Refusal::UnsupportedMediaType);
+        let other = b"/inference.GRPCInferenceService/RepositoryIndex";
+        assert_eq!(refusal(grpc(b"POST", other, b"application/grpc")), Refusal::NoSuchRoute);
     }
 
     #[test]

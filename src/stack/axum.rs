@@ -24,6 +24,7 @@ use hyper_util::service::TowerToHyperService;
 use crate::axis::Encoding;
 use crate::service::codecs::CodecSet;
 use crate::service::echo::{Echoed, echo_once};
+use crate::service::inference::{JSON, Question};
 use crate::service::{health, routes};
 use crate::stack::echo::COPY_BYTES_MAX;
 use crate::stack::standalone::{Serving, Shutdown, Stack, serve_connections};
@@ -72,12 +73,23 @@ struct Served {
 type Compose = fn(&Bytes, Echoed, Vec<u8>) -> Body;
 
 fn router(codecs: CodecSet, limits: &Limits, shutdown: &Shutdown, compose: Compose) -> Router {
-    let shutdown = shutdown.clone();
+    let of_health = shutdown.clone();
     let health = move |State(served): State<Served>| async move {
         served.counts.requests.add(1);
-        health::rest(shutdown.is_ready()).map_err(|it| Refusal::counted(it, served.counts))
+        health::rest(of_health.is_ready()).map_err(|it| Refusal::counted(it, served.counts))
     };
     let mut router = Router::new().route(health::PATH, get(health));
+    for question in Question::ALL {
+        let shutdown = shutdown.clone();
+        let answer = move |State(served): State<Served>| async move {
+            served.counts.requests.add(1);
+            let text = question.rest(shutdown.is_ready());
+            let text = text.map_err(|it| Refusal::counted(it, served.counts))?;
+            let content_type = HeaderValue::from_static(JSON);
+            Ok::<_, Refusal>(([(CONTENT_TYPE, content_type)], text))
+        };
+        router = router.route(question.rest_path(), get(answer));
+    }
     for encoding in Encoding::by_path() {
         let handler = move |State(served): State<Served>, body: Bytes| async move {
             echo(&served, encoding, &body, compose)

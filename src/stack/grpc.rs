@@ -116,7 +116,7 @@ impl GrpcEcho {
             (request.method().as_str().as_bytes(), request.uri().path().as_bytes());
         let target = routes::grpc(method, path, content_type)
             .map_err(|refused| refuse(refused, content_type))?;
-        if target != Target::Health {
+        if !target.is_free() {
             self.echo.check_place().map_err(|refused| refuse(refused, content_type))?;
         }
         Ok(Call {
@@ -171,7 +171,7 @@ impl GrpcEcho {
     ) -> Result<Answer, Later> {
         let work = match call.target {
             Target::Echo(encoding) => self.echo.long_work(Family::Grpc, encoding, &message),
-            Target::Health => None,
+            Target::Health | Target::Inference(_) => None,
         };
         let Some(work) = work else { return Ok(self.answer(call, message)) };
         let (this, worker) = (self.clone(), worker.clone());
@@ -184,17 +184,23 @@ impl GrpcEcho {
     fn answer(&self, call: Call, message: Slice) -> Answer {
         let response = match call.target {
             Target::Echo(encoding) => self.echo.grpc(encoding, message),
-            Target::Health => {
-                self.service().limits().counts.requests.add(1);
-                let is_ready = !self.service().is_draining();
-                let status = health::grpc(message.as_ref(), is_ready).map_err(Status::from);
-                status.map(|body| {
-                    let prefix = grpc::prefix(body.len() as u32);
-                    Message::from(Bytes::from([&prefix[..], body].concat()))
-                })
+            Target::Health => self.fixed(|is_ready| health::grpc(message.as_ref(), is_ready)),
+            Target::Inference(question) => {
+                self.fixed(|is_ready| question.grpc(message.as_ref(), is_ready))
             }
         };
         self.reply(call, response)
+    }
+
+    /// Answers with a message that depends on nothing but the request and the server's state.
+    fn fixed(
+        &self,
+        answer: impl FnOnce(bool) -> Result<&'static [u8], Refused>,
+    ) -> Result<Message, Status> {
+        self.service().limits().counts.requests.add(1);
+        let body = answer(!self.service().is_draining())?;
+        let prefix = grpc::prefix(body.len() as u32);
+        Ok(Message::from(Bytes::from([&prefix[..], body].concat())))
     }
 
     fn reply(&self, call: Call, response: Result<Message, Status>) -> Answer {
@@ -220,7 +226,7 @@ impl GrpcEcho {
             Target::Echo(called) if !call.plain_content_type => {
                 by_encoding.find(|(encoding, _)| *encoding == called)
             }
-            Target::Echo(_) | Target::Health => None,
+            Target::Echo(_) | Target::Health | Target::Inference(_) => None,
         };
         let fields = fields.map_or(&self.heads.plain, |(_, fields)| fields);
         let mut head = Response::new(());

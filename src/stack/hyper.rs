@@ -28,6 +28,7 @@ use hyper_util::rt::TokioIo;
 use crate::driver::{Service, Stream, WorkerHandle};
 use crate::service::echo::EchoService;
 use crate::service::health;
+use crate::service::inference::JSON;
 use crate::service::routes::{self, Target};
 use crate::stack::drain::drained;
 use crate::stack::echo::StackEcho;
@@ -155,6 +156,11 @@ impl Responder {
                 echo.service().limits().counts.requests.add(1);
                 let text = health::rest(!echo.service().is_draining())?;
                 Ok((PLAIN_TEXT, Message::from(Bytes::from(text))))
+            }
+            Target::Inference(question) => {
+                echo.service().limits().counts.requests.add(1);
+                let text = question.rest(!echo.service().is_draining())?;
+                Ok((JSON, Message::from(Bytes::from(text))))
             }
             Target::Echo(encoding) => {
                 echo.check_place()?;

@@ -37,15 +37,19 @@ pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
 
 /// Returns a request to the method of the contract.
 pub(crate) fn request(content_type: &str) -> Request<()> {
-    let request = Request::post("http://test/Calculator/Echo").header("te", "trailers");
+    request_to("/Calculator/Echo", content_type)
+}
+
+/// Returns a request to any method.
+pub(crate) fn request_to(path: &str, content_type: &str) -> Request<()> {
+    let request = Request::post(format!("http://test{path}")).header("te", "trailers");
     request.header("content-type", content_type).body(()).expect("well-formed")
 }
 
 /// Returns a request for the health of the server.
 #[allow(dead_code, reason = "not every test asks for health")]
 pub(crate) fn health_check() -> Request<()> {
-    let request = Request::post("http://test/grpc.health.v1.Health/Check").header("te", "trailers");
-    request.header("content-type", "application/grpc").body(()).expect("well-formed")
+    request_to("/grpc.health.v1.Health/Check", "application/grpc")
 }
 
 impl Grpc {

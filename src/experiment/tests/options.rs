@@ -303,7 +303,11 @@ fn what_a_codec_cannot_carry_is_skipped_with_the_reason() {
     for cell in cells {
         let has_none = matches!(
             cell.rung.encoding(),
-            Encoding::Json | Encoding::ProtobufPacked | Encoding::Cbor | Encoding::Safetensors
+            Encoding::Json
+                | Encoding::ProtobufPacked
+                | Encoding::Cbor
+                | Encoding::Safetensors
+                | Encoding::Kserve
         );
         assert_eq!(cell.skip.is_some(), has_none, "{cell}: {:?}", cell.skip);
     }

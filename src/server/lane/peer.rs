@@ -13,9 +13,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::array::ArrayView;
-use crate::axis::{Codec, Family};
+use crate::axis::{Codec, Encoding, Family};
 use crate::codec;
-use crate::service::routes::GRPC_PATH;
 use crate::stack::tuning::STREAM_WINDOW_BYTES;
 use crate::wire::h1::H1Client;
 use crate::wire::h2::{Allowance, H2Client};
@@ -103,7 +102,7 @@ impl Peer {
                 let mut client = client.with_changing_fields(fields);
                 (Vec::new(), vec![Turn::constant(requests(&mut client, message, calls))])
             }
-            Family::Grpc => grpc(encoding.grpc_content_type(), fields, message, calls)?,
+            Family::Grpc => grpc(encoding, fields, message, calls)?,
         };
         let sending = if hello.is_empty() { Sending::Turn } else { Sending::Hello };
         let turn_bytes = turns.iter().map(|turn| turn.bytes.len()).max().unwrap_or(0);
@@ -247,14 +246,15 @@ impl Turn {
 
 /// Returns the hello of an HTTP/2 connection and two turns of its calls.
 fn grpc(
-    content_type: &str,
+    encoding: Encoding,
     fields: Option<ChangingFields>,
     message: Vec<u8>,
     calls: u32,
 ) -> Result<(Vec<u8>, Vec<Turn>), WireError> {
     let allowance = Allowance { window: REPLY_WINDOW_BYTES, frame_bytes_max: FRAME_BYTES };
     let limits = Rc::new(Limits::default());
-    let client = H2Client::new(AUTHORITY, GRPC_PATH, content_type, allowance, limits);
+    let (path, content_type) = (encoding.grpc_path(), encoding.grpc_content_type());
+    let client = H2Client::new(AUTHORITY, path, content_type, allowance, limits);
     let mut client = client.with_changing_fields(fields);
     let mut out = Outbox::default();
     let pool = Pool::default();

@@ -42,6 +42,7 @@ use crate::axis::{self, Encoding, Layer};
 use crate::codec::ArrayCodec;
 use crate::generated::calculator_server::{CalculatorServer, SERVICE_NAME};
 use crate::generated_bytes::calculator_server as bytes_server;
+use crate::generated_inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use crate::generated_packed::PackedArray;
 use crate::probe::injected_delay::{InjectedDelay, PlacedDelay};
 use crate::service::codecs::CodecSet;
@@ -54,10 +55,12 @@ use crate::{generated, generated_bytes};
 
 mod codec;
 mod health;
+mod inference;
 mod packed;
 
 use codec::EchoCodec;
 use health::health;
+use inference::{Inference, Named};
 
 #[derive(Debug)]
 pub struct Tonic;
@@ -96,7 +99,7 @@ impl Stack for TonicBest {
     where
         L: Accepts,
     {
-        let dispatch = Dispatch { is_best: true, ..Dispatch::new(codecs, &limits) };
+        let dispatch = Dispatch { is_best: true, ..Dispatch::new(codecs, &limits, &shutdown) };
         let mut builder = http2::Builder::new(TokioExecutor::new());
         tuning::raise(&mut builder);
         builder.auto_date_header(false);
@@ -140,10 +143,13 @@ fn serve<L: Accepts<Io: Connected>>(
         Some((Ok::<_, io::Error>(stream), listener))
     });
     let mut server = server.http2_max_header_list_size(tuning::head_bytes_max(&limits));
-    let dispatch = Dispatch::new(codecs, &limits);
+    let dispatch = Dispatch::new(codecs, &limits, &shutdown);
     let mut routes = match codecs.delay().placed_in(Layer::Framework) {
-        None => Routes::new(dispatch),
-        Some(delay) => Routes::new(Planted { inner: dispatch, delay }),
+        None => Routes::new(dispatch.clone()).add_service(Named(dispatch)),
+        Some(delay) => {
+            let planted = Planted { inner: dispatch, delay };
+            Routes::new(planted.clone()).add_service(Named(planted))
+        }
     };
     let (health, reporting) = health(&shutdown);
     // As the fallback, it costs the calls of the other service nothing.
@@ -210,6 +216,7 @@ impl bytes_server::Calculator for Echo {
 #[derive(Clone, Debug)]
 struct Dispatch {
     generated: Option<Generated>,
+    inference: GrpcInferenceServiceServer<Inference>,
     codecs: CodecSet,
     message_bytes_max: usize,
     counts: &'static WorkerCounts,
@@ -226,7 +233,7 @@ enum Generated {
 }
 
 impl Dispatch {
-    fn new(codecs: CodecSet, limits: &Limits) -> Dispatch {
+    fn new(codecs: CodecSet, limits: &Limits, shutdown: &Shutdown) -> Dispatch {
         let (message_bytes_max, counts) = (limits.body_bytes_max, limits.counts);
         let echo = Echo { delay: codecs.delay(), counts };
         let planted = codecs.delay().placed_in(Layer::CodecDecode).map(Generated::Planted);
@@ -240,7 +247,10 @@ impl Dispatch {
             )),
             _ => None,
         };
-        Dispatch { generated, codecs, message_bytes_max, counts, is_best: false }
+        let inference = Inference { delay: codecs.delay(), counts, shutdown: shutdown.clone() };
+        let inference =
+            GrpcInferenceServiceServer::new(inference).max_decoding_message_size(message_bytes_max);
+        Dispatch { generated, inference, codecs, message_bytes_max, counts, is_best: false }
     }
 
     /// Answers a call. Without `health`, the calls of that service are answered elsewhere.
@@ -258,6 +268,7 @@ impl Dispatch {
                 Some(health) => return health.clone().call(request),
                 None => return Box::pin(ready(Ok(Status::unimplemented("").into_http()))),
             },
+            Ok(Target::Inference(_)) => return self.inference.clone().call(request),
             Err(refused) => {
                 return Box::pin(ready(Ok(status(refused, self.counts).into_http())));
             }
@@ -265,6 +276,10 @@ impl Dispatch {
         let codec = self.codecs.get(encoding).map(ArrayCodec::id);
         if codec == Some(axis::Codec::ProtobufPackedProst) {
             return self.call(ProstCodec::<PackedArray, PackedArray>::new(), self.echo(), request);
+        }
+        let is_planted = self.codecs.delay().placed_in(Layer::CodecDecode).is_some();
+        if codec == Some(axis::Codec::KserveProst) && !is_planted {
+            return self.inference.clone().call(request);
         }
         let generated = self.generated.as_ref().filter(|_| encoding == Encoding::Protobuf);
         match generated {

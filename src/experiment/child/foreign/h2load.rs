@@ -1,7 +1,6 @@
 //! h2load of nghttp2: gRPC over HTTP/2, and REST over HTTP/1.1.
 
 use crate::axis::Family;
-use crate::service::routes::GRPC_PATH;
 
 use super::{Process, Program, Summary, number_before};
 
@@ -38,7 +37,7 @@ fn arguments(process: &Process<'_>) -> Vec<String> {
     let windows = ["-w", "-W"].map(|flag| [flag.to_owned(), bits.to_string()]);
     arguments.extend(windows.into_iter().flatten());
     arguments.extend(["-f".to_owned(), spec.knobs.h2_frame_bytes_max.to_string()]);
-    arguments.push(format!("http://{authority}{GRPC_PATH}"));
+    arguments.push(format!("http://{authority}{}", encoding.grpc_path()));
     arguments
 }
 

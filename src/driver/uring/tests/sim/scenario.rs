@@ -23,7 +23,6 @@ use crate::driver::{Connected, Options, Service as _};
 use crate::service::codecs::CodecSet;
 use crate::service::echo::EchoService;
 use crate::service::handler::EchoHandler;
-use crate::service::routes::GRPC_PATH;
 use crate::stack::hyper::Hyper;
 use crate::wire::h1::{DateClock, H1, H1Client};
 use crate::wire::h2::{Allowance, H2, H2Client};
@@ -300,8 +299,13 @@ fn brain(stack: Stack, number: usize, chance: &mut Chance) -> Box<dyn Brain> {
         Stack::H2 => {
             let content_type = encoding.grpc_content_type();
             let limits = Rc::new(limits);
-            let client =
-                H2Client::new("sim", GRPC_PATH, content_type, Allowance::default(), limits);
+            let client = H2Client::new(
+                "sim",
+                encoding.grpc_path(),
+                content_type,
+                Allowance::default(),
+                limits,
+            );
             Box::new(Calling::new(client, bodies(number, chance), in_flight_max))
         }
     }
