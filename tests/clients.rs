@@ -1,6 +1,6 @@
 //! Clients of other projects against both server programs: grpcio (synchronous and asyncio),
-//! aiohttp, requests, curl and h2load. The Python clients run in a virtual environment that the
-//! first test creates.
+//! tritonclient, aiohttp, requests, curl and h2load. The Python clients run in virtual environments
+//! that the first test of each creates; tritonclient needs an older protobuf than the others.
 //!
 //! If a client is not installed, its test is skipped with a message. With `CI` set, it fails
 //! instead.
@@ -46,37 +46,57 @@ fn present(program: &str) -> bool {
     found
 }
 
-/// Returns the Python of the interop environment, which the first use creates, or `None` if that
-/// fails.
-fn python() -> Option<&'static Path> {
-    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PYTHON
-        .get_or_init(|| match environment() {
+/// Virtual environment with the packages of one file of requirements.
+struct Environment {
+    requirements: &'static str,
+    folder: &'static str,
+    python: OnceLock<Option<PathBuf>>,
+}
+
+static INTEROP: Environment = Environment::new("requirements.txt", "interop-venv");
+static TRITON: Environment = Environment::new("requirements-kserve.txt", "kserve-venv");
+
+impl Environment {
+    const fn new(requirements: &'static str, folder: &'static str) -> Environment {
+        Environment { requirements, folder, python: OnceLock::new() }
+    }
+
+    /// Returns the Python of the environment, which the first use creates, or `None` if that fails.
+    fn python(&self) -> Option<&Path> {
+        let made = self.python.get_or_init(|| match self.make() {
             Ok(python) => Some(python),
             Err(reason) => {
                 missing(&reason);
                 None
             }
-        })
-        .as_deref()
-}
-
-fn environment() -> Result<PathBuf, String> {
-    let requirements = std::fs::read_to_string(format!("{INTEROP_DIR}/requirements.txt"))
-        .map_err(|error| format!("requirements.txt: {error}"))?;
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop-venv");
-    let python = home.join("bin/python");
-    let stamp = home.join("requirements.txt");
-    if std::fs::read_to_string(&stamp).is_ok_and(|made| made == requirements) {
-        return Ok(python);
+        });
+        made.as_deref()
     }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "-r"])
-        .arg(format!("{INTEROP_DIR}/requirements.txt")))?;
-    std::fs::write(&stamp, requirements)
-        .map_err(|error| format!("{}: {error}", stamp.display()))?;
-    Ok(python)
+
+    fn make(&self) -> Result<PathBuf, String> {
+        let listed = format!("{INTEROP_DIR}/{}", self.requirements);
+        let requirements =
+            std::fs::read_to_string(&listed).map_err(|error| format!("{listed}: {error}"))?;
+        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(self.folder);
+        let python = home.join("bin/python");
+        let stamp = home.join("requirements.txt");
+        if std::fs::read_to_string(&stamp).is_ok_and(|made| made == requirements) {
+            return Ok(python);
+        }
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&listed))?;
+        std::fs::write(&stamp, requirements)
+            .map_err(|error| format!("{}: {error}", stamp.display()))?;
+        Ok(python)
+    }
+
+    /// Runs a script of tools/interop and prints its output.
+    fn script(&self, name: &str, args: &[&str]) {
+        let Some(python) = self.python() else { return };
+        let output = run(Command::new(python).arg(format!("{INTEROP_DIR}/{name}")).args(args))
+            .unwrap_or_else(|error| panic!("{error}"));
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+    }
 }
 
 fn run(command: &mut Command) -> Result<Output, String> {
@@ -89,12 +109,9 @@ fn run(command: &mut Command) -> Result<Output, String> {
     Err(format!("{command:?}: {}\n{stdout}{stderr}", output.status))
 }
 
-/// Runs a script of tools/interop and prints its output.
+/// Runs a script of tools/interop in the environment that most of them need.
 fn script(name: &str, args: &[&str]) {
-    let Some(python) = python() else { return };
-    let output = run(Command::new(python).arg(format!("{INTEROP_DIR}/{name}")).args(args))
-        .unwrap_or_else(|error| panic!("{error}"));
-    print!("{}", String::from_utf8_lossy(&output.stdout));
+    INTEROP.script(name, args);
 }
 
 fn curl(args: &[&str]) -> String {
@@ -119,6 +136,13 @@ fn grpcio_calls_uring_server_on_the_h2_crate() {
 fn grpcio_calls_tonic_server() {
     let server = tonic_server();
     script("grpc_client.py", &[server.address("grpc"), PROTO_DIR]);
+}
+
+#[test]
+fn tritonclient_infers_over_grpc_on_every_server() {
+    for server in [uring_server(), uring_server_on_the_h2_crate(), tonic_server()] {
+        TRITON.script("kserve_grpc.py", &[server.address("grpc")]);
+    }
 }
 
 #[test]
