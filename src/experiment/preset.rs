@@ -132,12 +132,13 @@ pub const MESSAGES: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},\
 
 /// Our own servers and the standard ones, as documented and at their best, which stand next to the
 /// external servers.
-pub const RIVALS: &str = "uring/h2/{protobuf,reflect},tokio/tonic/protobuf:prost,\
+pub const RIVALS: &str = "uring/h2/{protobuf,protobuf_packed,reflect},\
+    tokio/tonic/{protobuf,protobuf_packed}:prost,\
     tokio/tonic:best/protobuf:prost_bytes,uring/h1/{npy,reflect},tokio/{axum,axum:best}/npy";
 
-/// External rungs of `rivals`: each server with the encoding that is cheapest for it, or with bytes
-/// that it does not read.
-pub const RIVALS_EXTERNAL: &str = "external/*/{protobuf,npy,reflect}";
+/// External rungs of `rivals`: each server with the encoding that is cheapest for it, with lists of
+/// numbers in protobuf, and with bytes that it does not read.
+pub const RIVALS_EXTERNAL: &str = "external/*/{protobuf,protobuf_packed,npy,reflect}";
 
 /// Dtype and shape of an array.
 pub type Form = (&'static str, &'static [u64]);

@@ -109,13 +109,21 @@ fn send(rung: &ExternalRung, server: &Server, array: ArraySpec, requests: u64, c
     };
     match load::run(&spec) {
         Ok(measured) => assert_eq!(measured.requests, requests, "{rung} {case}"),
-        // A JSON list holds no complex numbers, and no dimensions inside an empty one. The client
-        // refuses these before it sends anything.
+        // The client refuses what an encoding does not hold before it sends anything.
         Err(load::LoadError::Codec(error)) => {
-            let is_no_list = case.contains('c') || case.contains("0, 3");
-            assert!(rung.encoding() == Encoding::Json && is_no_list, "{rung} {case}: {error}");
+            assert!(!is_held(rung.encoding(), case), "{rung} {case}: {error}");
         }
         Err(error) => panic!("{rung} {case}: {error}"),
+    }
+}
+
+/// Returns whether an encoding holds the array that `case` names. No list holds complex numbers, a
+/// JSON list has no dimensions inside an empty one, and protobuf has no halves.
+fn is_held(encoding: Encoding, case: &str) -> bool {
+    match encoding {
+        Encoding::Json => !case.contains('c') && !case.contains("0, 3"),
+        Encoding::ProtobufPacked => !case.contains('c') && !case.contains("f2"),
+        _ => true,
     }
 }
 
@@ -260,6 +268,25 @@ fn every_grpc_server_answers_and_refuses_grpcio() {
         let deviation = MALFORMED.iter().find(|(name, _)| *name == rung.server.manifest.name);
         let status = deviation.map_or("INVALID_ARGUMENT", |(_, status)| status);
         command.args(["--malformed", status]);
+        let output = command.output().expect("the environment has an interpreter");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{rung}: {text}");
+        server.stop().unwrap_or_else(|failure| panic!("{rung} does not drain: {failure:?}"));
+    });
+}
+
+/// Messages that are lists of numbers, by protobuf's upb.
+#[test]
+fn every_server_with_lists_in_protobuf_refuses_what_is_no_array() {
+    let Some(python) = python() else { return };
+    for_each_rung(|rung, environment| {
+        if rung.encoding() != Encoding::ProtobufPacked {
+            return;
+        }
+        let server = start(rung, environment);
+        let mut command = Command::new(python.path.join("bin/python"));
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/interop/packed_refusals.py"));
+        command.arg(server.address().to_string());
         let output = command.output().expect("the environment has an interpreter");
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{rung}: {text}");

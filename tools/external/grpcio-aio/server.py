@@ -9,14 +9,14 @@ import grpc
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 import contract
 import messages
+import packed
 import serving
 
-
-async def echo(request, context):
-    try:
-        return messages.echo(request)
-    except contract.BAD_INPUT as error:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, contract.reason(error))
+# Class of the message, and its echo, by codec.
+FORMS = {
+    "protobuf": (messages.NDArray, messages.echo),
+    "protobuf_packed": (packed.PackedArray, packed.echo),
+}
 
 
 async def reflect(body, context):
@@ -26,9 +26,15 @@ async def reflect(body, context):
 def handler(codec):
     if codec == "reflect":
         return grpc.unary_unary_rpc_method_handler(reflect)
-    return grpc.unary_unary_rpc_method_handler(
-        echo, messages.NDArray.FromString, messages.NDArray.SerializeToString
-    )
+    message, echo = FORMS[codec]
+
+    async def answer(request, context):
+        try:
+            return echo(request)
+        except contract.BAD_INPUT as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, contract.reason(error))
+
+    return grpc.unary_unary_rpc_method_handler(answer, message.FromString, message.SerializeToString)
 
 
 async def serve(args):
