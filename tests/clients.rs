@@ -123,7 +123,7 @@ fn curl(args: &[&str]) -> String {
 #[test]
 fn grpcio_calls_uring_server() {
     let server = uring_server();
-    script("grpc_client.py", &[server.address("grpc"), PROTO_DIR]);
+    script("grpc_client.py", &[server.address("grpc"), PROTO_DIR, "--gzip"]);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn grpcio_calls_uring_server_on_the_h2_crate() {
 #[test]
 fn grpcio_calls_tonic_server() {
     let server = tonic_server();
-    script("grpc_client.py", &[server.address("grpc"), PROTO_DIR]);
+    script("grpc_client.py", &[server.address("grpc"), PROTO_DIR, "--gzip"]);
 }
 
 #[test]

@@ -232,6 +232,15 @@ fn http_answers_in_the_coding_if_it_is_accepted() {
             assert_eq!((reply.status, reply.field("content-encoding")), (200, None), "{more}");
             assert_eq!(reply.body, message);
         }
+        let mine = format!("accept-encoding: {token}\r\n");
+        let two_lines = [
+            format!("{mine}host2: b\r\naccept-encoding: br\r\n"),
+            format!("accept-encoding: br\r\nx-accept-encoding: br\r\n{mine}"),
+        ];
+        for more in two_lines {
+            peer.send(&post(token, &more, &body));
+            assert_eq!(peer.reply().field("content-encoding"), Some(token), "{more}");
+        }
         // The second request is there before the first is answered.
         peer.send(&[post(token, "", &body), post("identity", "", b"next")].concat());
         assert_eq!(plain(coding, &peer.reply().body), message);

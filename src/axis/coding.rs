@@ -76,8 +76,15 @@ impl Coding {
     /// refuses a coding, and `*` stands for those that the list does not name (RFC 9110 section
     /// 12.5.3).
     pub fn is_accepted_by(self, list: &[u8]) -> bool {
+        self.is_accepted_by_all([list])
+    }
+
+    /// Like [`is_accepted_by`](Self::is_accepted_by), for a field with several lines, which are one
+    /// list (RFC 9110 section 5.3).
+    pub fn is_accepted_by_all<'a>(self, lines: impl IntoIterator<Item = &'a [u8]>) -> bool {
         let mut by_star = self == Coding::Identity;
-        for item in list.split(|byte| *byte == b',') {
+        let items = lines.into_iter().flat_map(|line| line.split(|byte| *byte == b','));
+        for item in items {
             let mut parts = item.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
             let token = parts.next().unwrap_or_default();
             let is_good = !parts.any(is_weight_zero);
@@ -129,6 +136,10 @@ mod tests {
             assert!(!accepts(list, Coding::Gzip), "{list}");
         }
         assert!(accepts("gzip", Coding::Identity) && accepts("", Coding::Identity));
+        let accepts_all =
+            |lines: [&str; 2]| Coding::Gzip.is_accepted_by_all(lines.map(str::as_bytes));
+        assert!(accepts_all(["gzip", "br"]) && accepts_all(["br", "gzip"]));
+        assert!(!accepts_all(["*", "gzip;q=0"]) && !accepts_all(["gzip;q=0", "*"]));
         assert!(!accepts("identity;q=0, gzip", Coding::Identity));
         assert!(!accepts("gzip, *;q=0", Coding::Identity));
     }

@@ -105,3 +105,35 @@ impl Zstd {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::axis::Coding;
+
+    /// Bytes that a thread keeps for zstd, as the doc of the room has it.
+    const CONTEXTS_BYTES_MAX: usize = 16 << 20;
+
+    #[test]
+    fn a_thread_keeps_one_window_however_large_the_messages_were() {
+        let mut writer = Zstd::default();
+        let window = CParameter::WindowLog(WINDOW_LOG_MAX);
+        writer.deflate.set_parameter(window).expect("a window of 8 MiB");
+        let mut frame = Vec::new();
+        // A frame without the size of its content announces the window.
+        writer.write(b"some text", ZSTD_EndDirective::ZSTD_e_continue, &mut frame);
+        writer.write(&[], ZSTD_EndDirective::ZSTD_e_end, &mut frame);
+        let mut zstd = Zstd::default();
+        let mut text = Vec::new();
+        let mut grow = |_| true;
+        let mut room = Room::new(Coding::Zstd, 100, &mut grow);
+        zstd.inflate(&frame, &mut text, &mut room).expect("the window is allowed");
+        assert_eq!(text, b"some text");
+        let message = vec![7; 4 << 20];
+        for _ in 0..2 {
+            zstd.deflate(&[&message[..100], &message], &mut Vec::new());
+        }
+        let kept = zstd.deflate.sizeof() + zstd.inflate.sizeof();
+        assert!((8 << 20..CONTEXTS_BYTES_MAX).contains(&kept), "{kept} bytes");
+    }
+}

@@ -1,8 +1,12 @@
 //! Attacks on HTTP/1.1.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
+
+use ndecho::axis::Coding;
+use ndecho::coding::deflate;
 
 use crate::peer::{connect, drain, reset, trickle};
 use crate::rest::Rest;
@@ -23,6 +27,10 @@ pub(crate) const ROWS: &[Row] = &[
     row("request smuggling", smuggling).answered(&["0 taken"]).counted(&["400"]),
     row("shapes, dtypes and nesting of bombs", bombs).answered(&["0 taken"]).counted(&["400"]),
     row("compressed body", compressed).answered(&["415"]).counted(&["415"]),
+    row("320 MiB of zeros in each coding", inflating)
+        .answered(&["413 from all"])
+        .counted(&["message", "413"])
+        .holding(450),
     row("pipeline that nobody reads", unread).answered(&["closed"]).counted(&["stall_time"]),
     row("descriptors run out", descriptors)
         .answered(&["served after: 200"])
@@ -201,6 +209,26 @@ fn bombs(server: &Running, size: Size) -> String {
 fn compressed(server: &Running, _: Size) -> String {
     let head = "POST /echo_json HTTP/1.1\r\nhost: a\r\ncontent-encoding: br\r\n";
     ask(server, format!("{head}content-length: 3\r\n\r\n\x1f8b").as_bytes())
+}
+
+/// Sends bodies of some KiB, each of which would inflate beyond the limit.
+fn inflating(server: &Running, _: Size) -> String {
+    const PIECE_BYTES: usize = 8 << 20;
+    let mut statuses = BTreeSet::new();
+    for coding in [Coding::Gzip, Coding::Zstd, Coding::Lz4] {
+        let mut piece = Vec::new();
+        deflate(coding, 1, &[&vec![0; PIECE_BYTES]], &mut piece);
+        let body = piece.repeat(40);
+        let head = format!(
+            "POST /echo_reflect HTTP/1.1\r\nhost: a\r\ncontent-encoding: {}\r\n\
+             content-length: {}\r\n\r\n",
+            coding.token(),
+            body.len()
+        );
+        statuses.insert(ask(server, &[head.as_bytes(), &body].concat()));
+    }
+    let statuses: Vec<String> = statuses.into_iter().collect();
+    format!("{} from all", statuses.join(" and "))
 }
 
 /// Sends a long pipeline and reads none of the replies.

@@ -1,10 +1,11 @@
 """Tests a server of the contract with grpcio, synchronous and asyncio.
 
 Usage: grpc_client.py HOST:PORT PROTO_DIR [--large-mib 64] [--large-parallel 1000] [--malformed STATUS ..]
-       [--authority NAME]
+       [--authority NAME] [--gzip]
 --large-parallel: concurrent calls of 64 KiB. Lower it for a server that fails with more.
 --authority: :authority of the calls; over a Unix socket, grpcio sends the escaped path, which
 the h2 crate refuses.
+--gzip: the server has gzip and no deflate.
 --malformed: accepted status for a message that is not protobuf. Frameworks differ.
 Prints one line for each passed check. The first failed check is an exception with exit status 1.
 """
@@ -42,6 +43,28 @@ def large(stub, codec, mib):
     array = np.random.default_rng(mib).random(mib * 131072)
     arrays.same(codec.array(stub.Echo(codec.message(array), timeout=300)), array)
     print(f"grpcio: {mib} MiB")
+
+
+def compressed(target, services, codec):
+    def connect(compression):
+        return grpc.insecure_channel(target, options=OPTIONS, compression=compression)
+
+    count = 0
+    with connect(grpc.Compression.Gzip) as channel:
+        echo = services.CalculatorStub(channel).Echo
+        for array in [*arrays.arrays(), np.zeros(1 << 20), np.random.default_rng(1).random(100000)]:
+            arrays.same(codec.array(echo(codec.message(array), timeout=60)), array)
+            count += 1
+    print(f"grpcio: {count} arrays in gzip")
+    with connect(grpc.Compression.Deflate) as channel:
+        try:
+            services.CalculatorStub(channel).Echo(codec.message(np.zeros(100)), timeout=60)
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.UNIMPLEMENTED:
+                raise
+        else:
+            raise AssertionError("deflate was accepted")
+    print("grpcio: deflate is refused")
 
 
 def refusals(channel, stub, messages, malformed_codes):
@@ -92,6 +115,7 @@ def main():
     parser.add_argument("--large-parallel", type=int, default=1000)
     parser.add_argument("--malformed", nargs="+", default=["INVALID_ARGUMENT", "INTERNAL"])
     parser.add_argument("--authority")
+    parser.add_argument("--gzip", action="store_true")
     args = parser.parse_args()
     if args.authority:
         OPTIONS.append(("grpc.default_authority", args.authority))
@@ -103,6 +127,8 @@ def main():
         parallel(stub, codec, args.large_parallel)
         large(stub, codec, args.large_mib)
         refusals(channel, stub, messages, args.malformed)
+    if args.gzip:
+        compressed(args.target, services, codec)
     asyncio.run(asyncio_client(args.target, messages, services, codec))
 
 

@@ -9,6 +9,8 @@ use crate::axis::Coding;
 use crate::wire::Codings;
 use crate::wire::limits::Limits;
 
+const ACCEPT_ENCODING: &[u8; 15] = b"accept-encoding";
+
 /// Fault of framing, which ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -44,7 +46,8 @@ pub(super) struct Fields {
     pub(super) coding: Coding,
     /// The body has a content coding that is not known, or several.
     pub(super) has_unknown_coding: bool,
-    /// The last list of codings that the peer accepts; `None` if it accepts all.
+    /// List of codings that the peer accepts; `None` if it accepts all. Of several lines, from the
+    /// value of the first to that of the last, with all lines between.
     pub(super) accept_encoding: Option<Range<usize>>,
     pub(super) content_type: Range<usize>,
 }
@@ -105,8 +108,9 @@ impl Fields {
                 Ok(())
             }
             14 if is(name, b"content-length") => self.read_content_length(value),
-            15 if is(name, b"accept-encoding") => {
-                self.accept_encoding = Some(at);
+            15 if is(name, ACCEPT_ENCODING) => {
+                let start = self.accept_encoding.as_ref().map_or(at.start, |lines| lines.start);
+                self.accept_encoding = Some(start..at.end);
                 Ok(())
             }
             16 if is(name, b"content-encoding") => {
@@ -194,7 +198,8 @@ impl Fields {
             return Codings::NONE;
         }
         let (request, accepted) = (self.coding, self.accept_encoding.clone());
-        let is_accepted = accepted.is_none_or(|list| request.is_accepted_by(&head[list]));
+        let is_accepted =
+            accepted.is_none_or(|lines| request.is_accepted_by_all(accept_encodings(&head[lines])));
         Codings { request, reply: if is_accepted { request } else { Coding::Identity } }
     }
 
@@ -205,6 +210,17 @@ impl Fields {
             None => Framing::None,
         }
     }
+}
+
+/// Returns the values of Accept-Encoding in `lines`, whose first line begins with one.
+fn accept_encodings(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut lines = lines.split(|byte| *byte == b'\n');
+    let first = lines.next();
+    let value = |line| match <[u8]>::split_at_checked(line, ACCEPT_ENCODING.len()) {
+        Some((name, [b':', value @ ..])) if is(name, ACCEPT_ENCODING) => Some(value),
+        _ => None,
+    };
+    first.into_iter().chain(lines.filter_map(value))
 }
 
 pub(super) fn bad(what: &'static str) -> Fault {
