@@ -109,7 +109,7 @@
 //!                       [axum drain echo frames grpc h2_crate hyper hyper_h2 input memory
 //!                       message standalone tuning watch]
 //!     tonic/            tonic, with its health
-//!                       [codec health inference packed]
+//!                       [codec health inference packed planted]
 //! ladder/               the rungs and their parents, and nothing that runs
 //!                       [select table tree]
 //! external/             manifests and environments of servers that are not part of this crate

@@ -4,6 +4,7 @@
 //! has windows, frames and buffers like ours, and `STACK:best` has every setting that measurably
 //! helps.
 
+use super::coding::Coding;
 use super::driver::Driver;
 use super::encoding::Encoding;
 use super::layer::Layer;
@@ -222,6 +223,29 @@ impl Protocol {
     /// Returns the name without the form of its settings.
     pub fn stack(self) -> &'static str {
         self.name().split_once(':').map_or(self.name(), |(stack, _)| stack)
+    }
+
+    /// Returns true if servers of the protocol read and answer messages in `coding`.
+    pub const fn has_coding(self, coding: Coding) -> bool {
+        match self {
+            Protocol::H1 | Protocol::H2 => true,
+            Protocol::Axum
+            | Protocol::AxumBest
+            | Protocol::Tonic
+            | Protocol::TonicTuned
+            | Protocol::TonicBest => {
+                matches!(coding, Coding::Identity | Coding::Gzip | Coding::Zstd)
+            }
+            Protocol::Raw
+            | Protocol::Hyper
+            | Protocol::HyperTuned
+            | Protocol::HyperBest
+            | Protocol::H2Crate
+            | Protocol::H2CrateTuned
+            | Protocol::HyperH2
+            | Protocol::HyperH2Tuned
+            | Protocol::HyperH2Best => matches!(coding, Coding::Identity),
+        }
     }
 
     pub fn runs_on(self, driver: Driver) -> bool {

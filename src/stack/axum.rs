@@ -4,24 +4,34 @@
 //! does not enforce, so handlers take `Bytes`. Only the body limit, and a line of text with each
 //! 404 and 405, differ from axum's defaults. The best form runs the router under hyper's own
 //! builder and sends the payload of a response from the request's buffer.
+//!
+//! Requests with a content coding go to a second router, the same one in the layers of tower-http.
+//! So other requests are served as ever, also those of a client that accepts codings.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use axum::BoxError;
 use axum::Router;
+use axum::ServiceExt;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::routing::future::RouteFuture;
 use axum::routing::{get, post};
 use axum::serve::Listener;
 use http_body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::service::TowerToHyperService;
 
-use crate::axis::Encoding;
+use tower_http::compression::CompressionLayer;
+use tower_http::decompression::RequestDecompressionLayer;
+use tower_service::Service;
+
+use crate::axis::{Coding, Encoding};
 use crate::service::codecs::CodecSet;
 use crate::service::echo::{Echoed, echo_once};
 use crate::service::inference::{JSON, Question};
@@ -38,7 +48,8 @@ impl Stack for Axum {
     where
         L: Listener<Addr: std::fmt::Debug>,
     {
-        let router = router(codecs, &limits, &shutdown, in_one_piece);
+        let router = ByCoding::new(router(codecs, &limits, &shutdown, in_one_piece));
+        let router = ServiceExt::<Request>::into_make_service(router);
         let serving = axum::serve(listener, router).with_graceful_shutdown(shutdown.drain());
         Box::pin(serving.into_future())
     }
@@ -52,13 +63,51 @@ impl Stack for AxumBest {
     where
         L: Listener,
     {
-        let router = router(codecs, &limits, &shutdown, in_pieces);
+        let router = ByCoding::new(router(codecs, &limits, &shutdown, in_pieces));
         let mut builder = http1::Builder::new();
         builder.auto_date_header(false);
         let connect = move |stream| {
             builder.serve_connection(stream, TowerToHyperService::new(router.clone()))
         };
         Box::pin(serve_connections(listener, shutdown, connect))
+    }
+}
+
+/// Router for plain requests, and the same one for those with a content coding.
+#[derive(Clone, Debug)]
+struct ByCoding {
+    plain: Router,
+    coded: Router,
+}
+
+impl ByCoding {
+    fn new(plain: Router) -> ByCoding {
+        // The limit of a body holds for the inflated one: the extractor reads it from the layer.
+        let inflate = RequestDecompressionLayer::new().gzip(true).zstd(true);
+        let deflate = CompressionLayer::new().gzip(true).zstd(true);
+        ByCoding { coded: plain.clone().layer(deflate).layer(inflate), plain }
+    }
+}
+
+impl<B> Service<http::Request<B>> for ByCoding
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // A router is always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> RouteFuture<Infallible> {
+        let coding = request.headers().get(CONTENT_ENCODING);
+        let is_plain = coding.is_none_or(|coding| coding == Coding::Identity.token());
+        let router = if is_plain { &mut self.plain } else { &mut self.coded };
+        router.call(request)
     }
 }
 

@@ -9,6 +9,9 @@
 //! `CalculatorServer`, and calls with `PackedArray` are served in the same way. All others run
 //! through tonic's `Codec` trait with `EchoCodec`, which hands the message over undecoded, so that
 //! tonic carries every codec.
+//!
+//! Calls that name a coding get a service that takes gzip and zstd and answers in them. Other calls
+//! get the service without compression, also those of a client that accepts codings.
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
@@ -26,7 +29,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 use prost::Message as _;
 use tonic::body::Body;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, Codec, CompressionEncoding, EncodeBuf, Encoder};
 use tonic::codegen::Service;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::service::Routes;
@@ -35,10 +38,10 @@ use tonic::transport::server::Connected;
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
-use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+use tonic_prost::{ProstCodec, ProstDecoder};
 
 use crate::array::{ArrayView, DType, Shape};
-use crate::axis::{self, Encoding, Layer};
+use crate::axis::{self, Coding, Encoding, Layer};
 use crate::codec::ArrayCodec;
 use crate::generated::calculator_server::{CalculatorServer, SERVICE_NAME};
 use crate::generated_bytes::calculator_server as bytes_server;
@@ -57,10 +60,12 @@ mod codec;
 mod health;
 mod inference;
 mod packed;
+mod planted;
 
 use codec::EchoCodec;
 use health::health;
 use inference::{Inference, Named};
+use planted::{Planted, PlantedCodec};
 
 #[derive(Debug)]
 pub struct Tonic;
@@ -217,6 +222,8 @@ impl bytes_server::Calculator for Echo {
 struct Dispatch {
     generated: Option<Generated>,
     inference: GrpcInferenceServiceServer<Inference>,
+    /// The same service for calls that name a coding.
+    coded: Option<Generated>,
     codecs: CodecSet,
     message_bytes_max: usize,
     counts: &'static WorkerCounts,
@@ -230,6 +237,32 @@ enum Generated {
     Planted(PlacedDelay),
     Vec(CalculatorServer<Echo>),
     Bytes(bytes_server::CalculatorServer<Echo>),
+}
+
+/// Codings that tonic has.
+const COMPRESSIONS: [CompressionEncoding; 2] =
+    [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
+
+const GRPC_ENCODING: &str = "grpc-encoding";
+
+fn names_coding(request: &http::Request<Body>) -> bool {
+    let coding = request.headers().get(GRPC_ENCODING);
+    coding.is_some_and(|coding| coding != Coding::Identity.token())
+}
+
+impl Generated {
+    /// Makes the service take and send compressed messages.
+    fn compressing(self) -> Generated {
+        COMPRESSIONS.into_iter().fold(self, |service, coding| match service {
+            Generated::Planted(delay) => Generated::Planted(delay),
+            Generated::Vec(server) => {
+                Generated::Vec(server.accept_compressed(coding).send_compressed(coding))
+            }
+            Generated::Bytes(server) => {
+                Generated::Bytes(server.accept_compressed(coding).send_compressed(coding))
+            }
+        })
+    }
 }
 
 impl Dispatch {
@@ -250,7 +283,8 @@ impl Dispatch {
         let inference = Inference { delay: codecs.delay(), counts, shutdown: shutdown.clone() };
         let inference =
             GrpcInferenceServiceServer::new(inference).max_decoding_message_size(message_bytes_max);
-        Dispatch { generated, inference, codecs, message_bytes_max, counts, is_best: false }
+        let coded = generated.clone().map(Generated::compressing);
+        Dispatch { generated, coded, inference, codecs, message_bytes_max, counts, is_best: false }
     }
 
     /// Answers a call. Without `health`, the calls of that service are answered elsewhere.
@@ -281,7 +315,8 @@ impl Dispatch {
         if codec == Some(axis::Codec::KserveProst) && !is_planted {
             return self.inference.clone().call(request);
         }
-        let generated = self.generated.as_ref().filter(|_| encoding == Encoding::Protobuf);
+        let generated = if names_coding(&request) { &self.coded } else { &self.generated };
+        let generated = generated.as_ref().filter(|_| encoding == Encoding::Protobuf);
         match generated {
             Some(Generated::Bytes(_)) if self.is_best => {
                 self.call(ExactCodec, self.echo(), request)
@@ -309,6 +344,11 @@ impl Dispatch {
         S: UnaryService<C::Decode, Response = C::Encode, Future: Send> + Send + 'static,
     {
         let mut grpc = Grpc::new(codec).max_decoding_message_size(self.message_bytes_max);
+        if names_coding(&request) {
+            for coding in COMPRESSIONS {
+                grpc = grpc.accept_compressed(coding).send_compressed(coding);
+            }
+        }
         Box::pin(async move { Ok(grpc.unary(service, request).await) })
     }
 }
@@ -385,74 +425,6 @@ impl UnaryService<generated::NdArray> for Echo {
         let mut message = request.into_inner();
         let checked = self.check_echo(&message.buffer, &mut message.dtype, &message.shape);
         ready(checked.map(|()| Response::new(message)))
-    }
-}
-
-/// Service with a delay in front of each call: a control.
-#[derive(Clone, Debug)]
-struct Planted {
-    inner: Dispatch,
-    delay: PlacedDelay,
-}
-
-impl NamedService for Planted {
-    const NAME: &'static str = SERVICE_NAME;
-}
-
-impl Service<http::Request<Body>> for Planted {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = Responding;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Responding {
-        std::hint::black_box(self.delay.spend());
-        self.inner.respond(request, None)
-    }
-}
-
-/// Codec of the generated service, with a delay in front of its decoder: a control.
-#[derive(Clone, Copy, Debug)]
-struct PlantedCodec {
-    delay: PlacedDelay,
-}
-
-#[derive(Debug)]
-struct PlantedDecoder {
-    inner: ProstDecoder<generated::NdArray>,
-    delay: PlacedDelay,
-}
-
-impl Codec for PlantedCodec {
-    type Encode = generated::NdArray;
-    type Decode = generated::NdArray;
-    type Encoder = ProstEncoder<generated::NdArray>;
-    type Decoder = PlantedDecoder;
-
-    fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::new(BufferSettings::default())
-    }
-
-    fn decoder(&mut self) -> PlantedDecoder {
-        let inner = ProstDecoder::new(BufferSettings::default());
-        PlantedDecoder { inner, delay: self.delay }
-    }
-}
-
-impl Decoder for PlantedDecoder {
-    type Item = generated::NdArray;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<generated::NdArray>, Status> {
-        std::hint::black_box(self.delay.spend());
-        self.inner.decode(from)
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        self.inner.buffer_settings()
     }
 }
 
