@@ -124,9 +124,9 @@
 //!     metrics/          counts of a running server for operators
 //!                       [exposition]
 //! experiment/           plan, order of launches, child processes, records
-//!                       [ab advice any_rung cell client concurrency controls group lanes launch
-//!                       null_server open_loop options order pace plan planted preflight preset
-//!                       profiled records session testbed trial]
+//!                       [ab advice any_rung cell client codings concurrency controls group lanes
+//!                       launch null_server open_loop options order pace plan planted preflight
+//!                       preset profiled records session testbed trial]
 //!     child/            child processes: server and load clients
 //!                       [commands failure process python]
 //!         foreign/      load generators that nobody here wrote
@@ -136,6 +136,8 @@
 //!                       compare_runs control core_speed counts csv forecast kernel_counts lanes
 //!                       malloc markdown markup model noise open palette profile rivals run scatter
 //!                       seed sockets status summary svg table text units warning wrap]
+//!     compression/      costs and savings of codings, and the links on which they pay
+//!                       [costs crossover picture]
 //!     closure/          differences of rungs by layer, and whether their axis explains them
 //!                       [costs lanes pair planted text]
 //!     answer/           what the main job asks, in tables and sentences

@@ -3,9 +3,9 @@
 //!
 //! `tests/data/report/records.jsonl` is a shortened and edited run: some trials are copies with
 //! another variant, outcome, parent or cost, so that every kind of row is there. `records.csv` is
-//! the CSV that an earlier program printed for these records, with the columns `client` and
-//! `headers` added. `records.txt` is the terminal report of this program; its figures were compared
-//! with those of the earlier one.
+//! the CSV that an earlier program printed for these records, with the columns `client`, `headers`,
+//! `data_set` and `coding` added. `records.txt` is the terminal report of this program; its figures
+//! were compared with those of the earlier one.
 
 use std::fs;
 

@@ -69,7 +69,8 @@ pub struct LadderArgs {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "own")]
     pub client: Vec<Client>,
 
-    /// Sizes of the float64 vectors to send, e.g. 8,64KiB,1MiB
+    /// Sizes of the float64 vectors to send, e.g. 8,64KiB,1MiB; with --preset compression, of its
+    /// data sets
     #[arg(long, value_name = "SIZES", value_parser = values::size, value_delimiter = ',', conflicts_with = "array")]
     pub sizes: Option<Vec<u64>>,
 
@@ -262,6 +263,12 @@ impl LadderArgs {
             !self.attribute || (self.client.len() == 1 && !is_python),
             "--attribute samples a server for one client that loads it in slices; name one of own, \
              h2load and wrk"
+        );
+        let is_usual = !self.open_loop && !self.counts && !self.attribute;
+        ensure!(
+            self.preset != Preset::Compression || (is_usual && self.client == [Client::Own]),
+            "--preset compression has no form for --open-loop, --counts and --attribute, and only \
+             --client own sends its codings; leave them out"
         );
         let is_again = |(at, client)| self.client[..at].contains(client);
         ensure!(

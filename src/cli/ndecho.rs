@@ -26,7 +26,7 @@ use crate::cli::server::ServeArgs;
 use crate::external::listing;
 use crate::ladder::tree;
 use crate::report::page::Icicles;
-use crate::report::{self, Run, answer};
+use crate::report::{self, Run, answer, compression};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -230,8 +230,11 @@ impl ReportArgs {
 }
 
 fn picture(run: &Run, file: Option<&Path>) -> Result<(), Failure> {
-    let svg = answer::picture(run).ok_or_else(|| {
-        usage("only a run of the main job has an answer to draw; --full and --format show this run")
+    let svg = answer::picture(run).or_else(|| compression::picture(run)).ok_or_else(|| {
+        usage(
+            "only a run of the main job or of --preset compression has an answer to draw; --full and \
+             --format show this run",
+        )
     })?;
     Ok(write(&svg, file)?)
 }

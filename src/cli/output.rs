@@ -38,6 +38,11 @@ pub(super) fn render(run: &Run, format: Option<Format>) -> String {
     {
         return answer;
     }
+    if format.is_none()
+        && let Some(compression) = report::compression::render(run, width())
+    {
+        return compression;
+    }
     if format.is_none_or(|format| format == Format::Table) {
         if let Some(closure) = report::closure::render(run, width()) {
             return attributed(run, closure, format.is_some());

@@ -72,7 +72,8 @@ mod tests {
         let flag = |rung: &str, dtype: &str, shape: &[u64]| {
             let item = DType::parse(dtype).unwrap().item_size() as u64;
             let bytes = shape.iter().product::<u64>() * item;
-            let array = ArrayInfo { dtype: dtype.into(), shape: shape.to_vec(), bytes };
+            let array =
+                ArrayInfo { dtype: dtype.into(), shape: shape.to_vec(), bytes, data_set: None };
             size_flag(rung.parse().unwrap(), &array).unwrap()
         };
         let mib = 1 << 20;

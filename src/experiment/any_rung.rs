@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::array::{DType, NdArray, Shape};
 use crate::axis::external as names;
-use crate::axis::{Codec, Driver, Encoding, Family, Malloc, Rung, Transport};
+use crate::axis::{Codec, Coding, Driver, Encoding, Family, Malloc, Rung, Transport};
 use crate::codec;
 use crate::external::ExternalRung;
 use crate::ladder::table;
@@ -126,6 +126,16 @@ impl AnyRung {
         body_bytes(self.codec(), array).unwrap_or(Ok(array.bytes))
     }
 
+    /// Returns the reason why the rung has no messages in `coding`.
+    pub fn coding_obstacle(&self, coding: Coding) -> Option<String> {
+        match self {
+            _ if coding.is_identity() => None,
+            AnyRung::Own(rung) if rung.protocol().has_coding(coding) => None,
+            AnyRung::Own(rung) => Some(format!("{} has no {coding} here", rung.protocol())),
+            AnyRung::External(_) => Some("external servers have no codings here".to_owned()),
+        }
+    }
+
     /// Returns the reason why the rung cannot carry `array`, found by encoding some of its items.
     pub fn obstacle(&self, array: &ArrayInfo) -> Option<String> {
         let body_bytes = match self.body_bytes(array) {
@@ -189,7 +199,12 @@ mod tests {
 
     #[test]
     fn a_message_that_no_frame_can_hold_is_an_obstacle() {
-        let array = |bytes| ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes };
+        let array = |bytes| ArrayInfo {
+            dtype: "<f8".into(),
+            shape: vec![bytes / 8],
+            bytes,
+            data_set: None,
+        };
         let obstacle = |rung: &str, bytes| {
             AnyRung::from(rung.parse::<Rung>().unwrap()).obstacle(&array(bytes))
         };
@@ -205,7 +220,12 @@ mod tests {
 
     #[test]
     fn the_length_of_a_message_is_near_the_truth() {
-        let array = |bytes| ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes };
+        let array = |bytes| ArrayInfo {
+            dtype: "<f8".into(),
+            shape: vec![bytes / 8],
+            bytes,
+            data_set: None,
+        };
         let estimate = |codec, bytes| body_bytes(codec, &array(bytes)).unwrap().unwrap();
         let mib = 1 << 20;
         assert!(

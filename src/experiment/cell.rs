@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::axis::{Encoding, Family, Malloc, Payload, Rung};
+use crate::axis::{Coding, Encoding, Family, Malloc, Payload, Rung};
 use crate::ladder::table;
 use crate::record::trial_spec::Length;
 use crate::record::{ArrayInfo, Client, Side, Trial, Variant};
@@ -19,6 +19,8 @@ pub struct Cell {
     /// Standard server for comparison: tonic, or axum with the usual libraries.
     pub reference: Option<Rung>,
     pub array: ArrayInfo,
+    /// Coding of the messages, both ways.
+    pub coding: Coding,
     pub concurrency: Concurrency,
     /// Requested concurrency, if the limit of the rung reduced it.
     pub in_flight_wanted: Option<u32>,
@@ -58,6 +60,7 @@ impl Cell {
             parent: rung.parent(),
             reference: table::reference(rung.encoding(), family, rung.transport()),
             array: array.clone(),
+            coding: Coding::Identity,
             concurrency,
             in_flight_wanted: (concurrency != wanted).then_some(wanted.in_flight),
             window: window(rung.encoding(), array.bytes, time),
@@ -76,7 +79,7 @@ impl Cell {
     pub fn matches(&self, trial: &Trial) -> bool {
         self.rung.is_named(&trial.rung)
             && self.variant == trial.variant
-            && self.array == trial.array
+            && (&self.array, self.coding) == (&trial.array, trial.coding)
     }
 
     /// Returns the reason not to load the cell with `client`, if there is one.
@@ -100,6 +103,7 @@ impl Cell {
         self.variant == Variant::Usual && self.rung == rung.into()
     }
 
+    /// Returns true for a cell of the same array and concurrency, in any coding.
     pub fn is_same_load(&self, other: &Cell) -> bool {
         (self.concurrency, &self.array) == (other.concurrency, &other.array)
     }
@@ -117,6 +121,12 @@ fn window(encoding: Encoding, bytes: u64, time: Duration) -> Length {
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} B {}", self.rung, self.array.bytes, self.concurrency)?;
+        if let Some(data_set) = self.array.data_set {
+            write!(f, " {data_set}")?;
+        }
+        if !self.coding.is_identity() {
+            write!(f, " in {}", self.coding)?;
+        }
         match self.variant {
             Variant::Usual => {}
             Variant::Twin => write!(f, " again")?,
@@ -155,7 +165,7 @@ mod tests {
     #[test]
     fn the_reference_of_raw_follows_its_load() {
         let rung: Rung = "uring/raw/reflect".parse().expect("the root");
-        let array = ArrayInfo { dtype: "<f8".into(), shape: vec![1], bytes: 8 };
+        let array = ArrayInfo { dtype: "<f8".into(), shape: vec![1], bytes: 8, data_set: None };
         let cell = |load| Cell::new(rung.into(), &array, load, &[Client::Own], Duration::ZERO);
         let reference = |load| cell(load).reference.map(|rung| rung.protocol());
         assert_eq!(reference(Concurrency::connections(50)), Some(Protocol::Axum));

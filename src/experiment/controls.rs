@@ -36,12 +36,17 @@ const SECOND_DELAY: (u64, u64) = (7, 5);
 /// Makes the controls of `cells`, whose servers get `malloc` or the allocator that each has by
 /// itself.
 pub fn cells(cells: &[Cell], malloc: Option<Malloc>) -> Vec<Cell> {
-    let tried = |cell: &&Cell| cell.skip.is_none() && matches!(cell.rung, AnyRung::Own(_));
-    let mut tables: BTreeMap<(u64, &[u64], u32, u32), Vec<&Cell>> = BTreeMap::new();
+    // What the machine does to a server without a coding, it does to one with a coding.
+    let tried = |cell: &&Cell| {
+        let is_own = matches!(cell.rung, AnyRung::Own(_));
+        cell.skip.is_none() && is_own && cell.coding.is_identity()
+    };
+    let mut tables: BTreeMap<_, Vec<&Cell>> = BTreeMap::new();
     for cell in cells.iter().filter(tried) {
         let key = (
             cell.array.bytes,
             cell.array.shape.as_slice(),
+            cell.array.data_set,
             cell.concurrency.connections,
             cell.concurrency.in_flight,
         );
@@ -51,10 +56,10 @@ pub fn cells(cells: &[Cell], malloc: Option<Malloc>) -> Vec<Cell> {
     // A lone request costs the most, so a delay is the hardest to find in it.
     let is_deep = |in_flight: u32| {
         in_flight > 1
-            || tables.keys().all(|(bytes, _, _, other)| Some(*bytes) != smallest || *other == 1)
+            || tables.keys().all(|(bytes, _, _, _, other)| Some(*bytes) != smallest || *other == 1)
     };
     let mut controls = Vec::new();
-    for ((bytes, _, _, in_flight), table) in &tables {
+    for ((bytes, _, _, _, in_flight), table) in &tables {
         let Some((rung, times)) = most_compared_with(table) else { continue };
         controls.extend(twins(table, rung, malloc));
         if Some(*bytes) == smallest && is_deep(*in_flight) {

@@ -15,6 +15,7 @@ pub mod any_rung;
 pub mod cell;
 pub mod child;
 mod client;
+pub mod codings;
 pub mod concurrency;
 pub mod controls;
 pub mod group;

@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 
 use crate::array::{ArrayView, DType, Shape};
-use crate::axis::{Codec, Encoding, Family, Malloc};
+use crate::axis::{Codec, DataSet, Encoding, Family, Malloc};
 use crate::codec;
 use crate::external::{self, ExternalServer};
 use crate::ladder::select::select;
 use crate::ladder::table;
 use crate::load::array_file::ArrayFile;
+use crate::load::worker::form_of_data_set;
 use crate::record::trial_spec::Knobs;
 use crate::record::{ArrayInfo, Client};
 
@@ -22,7 +23,7 @@ use super::cell::Cell;
 use super::concurrency::Concurrency;
 use super::plan::Plan;
 use super::preset::{BLOCKS_MAX, Blocks, Part, Preset, RIVALS_EXTERNAL};
-use super::{ab, controls, null_server, planted, profiled};
+use super::{ab, codings, controls, null_server, planted, profiled};
 
 /// Changes to a preset. `None` leaves the choice to the preset.
 #[derive(Clone, Debug)]
@@ -35,7 +36,8 @@ pub struct RunOptions {
     pub every_external: bool,
     /// At least one. The Python client is alone.
     pub clients: Vec<Client>,
-    /// Sizes of float64 vectors, in bytes. They replace every array of the preset.
+    /// Sizes of float64 vectors, or of the data sets of the preset, in bytes. They replace every
+    /// array of the preset.
     pub sizes: Option<Vec<u64>>,
     pub array: Option<PathBuf>,
     pub connections: Option<u32>,
@@ -93,13 +95,17 @@ impl RunOptions {
             Some(path) => self.cells_of_file(&parts, path)?,
             None => self.cells_of_sizes(&parts)?,
         };
+        if self.preset == Preset::Compression {
+            cells = codings::in_each(&cells);
+        }
         let blocks = self.blocks();
         let counted = if self.counts { ab::counts_of_one_build(&cells) } else { Vec::new() };
         if blocks.max >= controls::BLOCKS_MIN && self.preset != Preset::Seed {
             cells.extend(controls::cells(&cells, self.malloc));
         }
-        // The main job prints no rates, which a null server would bound.
-        if self.clients.contains(&Client::Own) && self.preset() != Preset::Quick {
+        // These print no rates, which a null server would bound.
+        let prints_rates = !matches!(self.preset(), Preset::Quick | Preset::Compression);
+        if self.clients.contains(&Client::Own) && prints_rates {
             cells.extend(null_server::cells(&cells));
         }
         if self.attribute && blocks.max >= controls::BLOCKS_MIN {
@@ -204,7 +210,9 @@ impl RunOptions {
         let mut cells = Vec::new();
         for (part, rungs) in parts {
             for bytes in self.sizes.as_deref().unwrap_or(part.sizes) {
-                cells.extend(self.cells(part, rungs, &vector(*bytes)?, |_| None));
+                for array in arrays(part, *bytes)? {
+                    cells.extend(self.cells(part, rungs, &array, |_| None));
+                }
             }
             let forms = if self.sizes.is_some() { &[] } else { part.forms };
             for (dtype, dims) in forms {
@@ -325,7 +333,19 @@ pub(super) fn refusals(array: &ArrayView<'_>) -> impl FnMut(Codec) -> Option<Str
     }
 }
 
+/// Makes the arrays of `bytes` that a part of a preset has: its data sets, or a float64 vector.
+fn arrays(part: &Part, bytes: u64) -> anyhow::Result<Vec<ArrayInfo>> {
+    if part.data_sets.is_empty() {
+        return Ok(vec![vector(bytes)?]);
+    }
+    let array = |name: &DataSet| {
+        let (dtype, shape) = form_of_data_set(*name, bytes)?;
+        Ok(ArrayInfo { data_set: Some(*name), ..ArrayInfo::of_shape(dtype, &shape)? })
+    };
+    part.data_sets.iter().map(array).collect()
+}
+
 fn vector(bytes: u64) -> anyhow::Result<ArrayInfo> {
     ensure!(bytes.is_multiple_of(8), "size {bytes} is not a multiple of 8 bytes, an item of <f8");
-    Ok(ArrayInfo { dtype: "<f8".to_owned(), shape: vec![bytes / 8], bytes })
+    Ok(ArrayInfo { dtype: "<f8".to_owned(), shape: vec![bytes / 8], bytes, data_set: None })
 }

@@ -9,6 +9,7 @@
 //! | `messages` | [`MESSAGES`] with one request on each of eight connections | 8 B, 64 KiB, 1 MiB |
 //! | | the same | [`HALVES`] |
 //! | `rivals` | [`RIVALS`] and [`RIVALS_EXTERNAL`], loaded like `messages` | 8 B, 64 KiB, 1 MiB |
+//! | `compression` | [`COMPRESSION`] in each coding, loaded like `messages` | data sets of 64 KiB |
 //! | `chains` | [`CHAINS`] | 8 B, 2 KiB, 64 KiB, 1 MiB |
 //! | `full` | all | 8 B to 256 MiB, [`IMAGES`] |
 //!
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::axis::{Codec, Family, Malloc, Protocol, Rung};
+use crate::axis::{Codec, DataSet, Family, Malloc, Protocol, Rung};
 use crate::ladder::select::select;
 use crate::ladder::table;
 use crate::record::trial_spec::Length;
@@ -41,6 +42,9 @@ pub enum Preset {
     /// Every external server that can be installed, next to ours and the standard ones, at equal
     /// depth; 8 B, 64 KiB and 1 MiB; half an hour
     Rivals,
+    /// Every coding of messages (gzip, zstd, LZ4, shuffled zstd) in our servers and the standard
+    /// ones, with data that compresses well, a little and hardly; 64 KiB; five minutes
+    Compression,
     /// A chain of gRPC and one of REST, each rung next to its parent, at 8 B, 2 KiB, 64 KiB and
     /// 1 MiB; for --attribute
     Chains,
@@ -149,6 +153,10 @@ pub const HALVES: &[Form] = &[("<f4", &[16_384]), ("<f2", &[16_384])];
 /// A small photo of 480 rows with three channels, and three masks of its pixels.
 pub const IMAGES: &[Form] = &[("|u1", &[480, 640, 3]), ("|b1", &[480, 640, 3])];
 
+/// A gRPC and a REST server of ours, and the standard ones.
+pub const COMPRESSION: &str =
+    "uring/h1/npy,uring/h2/protobuf,tokio/axum/npy,tokio/tonic/protobuf:prost";
+
 /// Most connections of the encodings, each with one request in flight, over gRPC as well.
 pub const ENCODINGS_CONNECTIONS: u32 = 8;
 
@@ -176,6 +184,10 @@ pub const SEED_CONNECTIONS: u32 = 100;
 
 /// Upper bound of blocks where time ends the run.
 pub const BLOCKS_MAX: u32 = 1000;
+
+/// Launches of `compression`. The differences that it shows are large, but for those of fast
+/// codings of data that does not compress.
+const COMPRESSION_BLOCKS: u32 = 8;
 
 /// Time of the blocks of `quick`, which takes three minutes in all.
 const QUICK_TIME: Duration = Duration::from_secs(175);
@@ -206,6 +218,8 @@ pub(super) struct Part {
     globs: Option<&'static str>,
     /// Sizes of float64 vectors, in bytes.
     pub(super) sizes: &'static [u64],
+    /// Data sets of each of the sizes, instead of float64 vectors.
+    pub(super) data_sets: &'static [DataSet],
     /// Arrays other than float64 vectors.
     pub(super) forms: &'static [Form],
     pub(super) loads: Loads,
@@ -233,6 +247,7 @@ impl Preset {
             Preset::Seed => "seed",
             Preset::Messages => "messages",
             Preset::Rivals => "rivals",
+            Preset::Compression => "compression",
             Preset::Chains => "chains",
             Preset::Full => "full",
         }
@@ -244,10 +259,11 @@ impl Preset {
                 let loads = Concurrency::many_and_one;
                 let malloc = malloc_of_layer;
                 let (globs, sizes, forms): (_, &[u64], _) = (Some(LAYERS), &[8, 1 << 20], &[]);
-                let layers = Part { globs, sizes, forms, loads, malloc };
+                let data_sets: &[DataSet] = &[];
+                let layers = Part { globs, sizes, data_sets, forms, loads, malloc };
                 let loads: Loads = few_connections;
                 let (globs, sizes, malloc) = (Some(ENCODINGS), &[64 << 10], usual_malloc);
-                let encodings = Part { globs, sizes, forms, loads, malloc };
+                let encodings = Part { globs, sizes, data_sets, forms, loads, malloc };
                 return vec![layers, encodings];
             }
             Preset::Broad => (Some(BROAD), &[8, 64 << 10, 1 << 20], Concurrency::defaults),
@@ -257,6 +273,7 @@ impl Preset {
             }),
             Preset::Messages => (Some(MESSAGES), &[8, 64 << 10, 1 << 20], few_connections),
             Preset::Rivals => (Some(RIVALS), &[8, 64 << 10, 1 << 20], few_connections),
+            Preset::Compression => (Some(COMPRESSION), &[64 << 10], few_connections),
             Preset::Chains => {
                 (Some(CHAINS), &[8, 2 << 10, 64 << 10, 1 << 20], Concurrency::defaults)
             }
@@ -271,7 +288,8 @@ impl Preset {
             Preset::Full => IMAGES,
             _ => &[],
         };
-        vec![Part { globs, sizes, forms, loads, malloc: usual_malloc }]
+        let data_sets: &[DataSet] = if self == Preset::Compression { &DataSet::ALL } else { &[] };
+        vec![Part { globs, sizes, data_sets, forms, loads, malloc: usual_malloc }]
     }
 
     pub(super) fn blocks(self, least: u32) -> Blocks {
@@ -282,6 +300,9 @@ impl Preset {
             Preset::Rivals => within(RIVALS_TIME),
             Preset::Seed => Blocks { min: least, max: least, time: None },
             Preset::Chains => Blocks { min: CHAINS_BLOCKS, max: CHAINS_BLOCKS, time: None },
+            Preset::Compression => {
+                Blocks { min: COMPRESSION_BLOCKS, max: COMPRESSION_BLOCKS, time: None }
+            }
             Preset::Full => Blocks { min: least, max: 4 * least, time: None },
         }
     }
@@ -291,7 +312,7 @@ impl Preset {
     pub(super) fn duration(self) -> Duration {
         Duration::from_millis(match self {
             Preset::Quick => 120,
-            Preset::Broad | Preset::Messages | Preset::Rivals => 200,
+            Preset::Broad | Preset::Messages | Preset::Rivals | Preset::Compression => 200,
             Preset::Seed => 500,
             Preset::Chains => 300,
             Preset::Full => 1000,

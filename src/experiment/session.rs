@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::axis::Coding;
 use crate::load::conformance;
 use crate::probe::memory;
 use crate::probe::profile::Stacks;
@@ -90,8 +91,8 @@ struct Session<'a> {
     late: BTreeMap<(usize, Client), u32>,
     /// Reasons why cells are tried in the first block only, by index of the cell.
     left_out: BTreeMap<usize, String>,
-    /// Conformance failure by rung and build; `None` for a rung that passed.
-    conformance: BTreeMap<(String, Option<Variant>), Option<Outcome>>,
+    /// Conformance failure by rung, build and coding; `None` for a rung that passed.
+    conformance: BTreeMap<(String, Option<Variant>, Coding), Option<Outcome>>,
     totals: Totals,
 }
 
@@ -378,7 +379,7 @@ impl Session<'_> {
             | Variant::Profiled => None,
             Variant::Build { .. } => Some(cell.variant),
         };
-        let key = (cell.rung.to_string(), build);
+        let key = (cell.rung.to_string(), build, cell.coding);
         if let Some(known) = self.conformance.get(&key) {
             return Ok(known.clone());
         }
@@ -391,6 +392,7 @@ impl Session<'_> {
             version: VERSION,
             rung: key.0.clone(),
             build,
+            coding: cell.coding,
             seed,
             arrays: conformance::ARRAYS as u32,
             left_out: cell.rung.left_out(),
@@ -439,6 +441,7 @@ fn trial(cell: &Cell, place: TrialPlace, result: TrialResult) -> Trial {
         client: place.client,
         original: cell.rung.original().map(str::to_owned),
         array: cell.array.clone(),
+        coding: cell.coding,
         connections: cell.concurrency.connections,
         in_flight: cell.concurrency.in_flight,
         in_flight_wanted: cell.in_flight_wanted,

@@ -210,17 +210,29 @@ pub fn arrays(array: &ArraySpec, body: Body) -> Result<Vec<NdArray>, LoadError> 
     }
 }
 
-/// Makes an array of a data set: a field or an image about as high as wide, or a vector.
+/// Makes an array of a data set of `bytes`, rounded down to whole rows.
 pub fn data_set(name: DataSet, bytes: u64, seed: u64) -> Result<NdArray, LoadError> {
+    let (dtype, shape) = form_of_data_set(name, bytes)?;
+    Ok(match (name, shape.dims()) {
+        (DataSet::Smooth, [rows, columns]) => NdArray::smooth(*rows, *columns, seed)?,
+        (DataSet::Image, [rows, columns]) => NdArray::image(*rows, *columns, seed)?,
+        (DataSet::Smooth | DataSet::Image | DataSet::Random, _) => {
+            NdArray::seeded(dtype, shape, seed)?
+        }
+    })
+}
+
+/// Returns dtype and shape of a data set: a field or an image about as high as wide, or a vector.
+pub fn form_of_data_set(name: DataSet, bytes: u64) -> Result<(DType, Shape), LoadError> {
     let dtype = DType::parse(name.spec().dtype)?;
     let items = bytes / dtype.item_size() as u64;
     // The width is a power of 2, so that usual sizes are whole rows.
     let columns = 1_u64 << (items.max(1).ilog2() / 2);
-    Ok(match name {
-        DataSet::Smooth => NdArray::smooth(items / columns, columns, seed)?,
-        DataSet::Image => NdArray::image(items / columns, columns, seed)?,
-        DataSet::Random => NdArray::seeded(dtype, Shape::new(&[items])?, seed)?,
-    })
+    let dims = match name {
+        DataSet::Smooth | DataSet::Image => vec![items / columns, columns],
+        DataSet::Random => vec![items],
+    };
+    Ok((dtype, Shape::new(&dims)?))
 }
 
 /// Refuses an array that does not fit into memory together with its message.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::axis::Coding;
 use crate::probe::background_load::BackgroundLoad;
 use crate::probe::build::Build;
 use crate::probe::host::Host;
@@ -84,6 +85,9 @@ pub struct Conformance {
     #[serde(deserialize_with = "crate::axis::external::deserialize")]
     pub rung: String,
     pub build: Option<Variant>,
+    /// Coding of the messages, both ways.
+    #[serde(default, skip_serializing_if = "Coding::is_identity")]
+    pub coding: Coding,
     pub seed: u64,
     /// Number of arrays; 0 in older records.
     #[serde(default)]

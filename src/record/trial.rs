@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::array::{ArrayError, ArrayView, DType, Shape};
-use crate::axis::Layer;
+use crate::axis::{Coding, DataSet, Layer};
 use crate::probe::disturbance::Disturbance;
 use crate::probe::profile::Profile;
 use crate::probe::sched_stats::SchedStats;
@@ -40,6 +40,9 @@ pub struct Trial {
     #[serde(default)]
     pub original: Option<String>,
     pub array: ArrayInfo,
+    /// Coding of the messages, both ways.
+    #[serde(default, skip_serializing_if = "Coding::is_identity")]
+    pub coding: Coding,
     pub connections: u32,
     pub in_flight: u32,
     /// Requested concurrency, before the rung's limit was applied.
@@ -139,6 +142,9 @@ pub struct ArrayInfo {
     pub shape: Vec<u64>,
     /// Size of the array without framing.
     pub bytes: u64,
+    /// Data of the array; `None` for drawn numbers, and for a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_set: Option<DataSet>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -187,16 +193,21 @@ impl ArrayInfo {
             dtype: array.dtype().name().to_owned(),
             shape: array.shape().dims().to_vec(),
             bytes: array.data().len() as u64,
+            data_set: None,
         }
     }
 
     pub fn of_shape(dtype: DType, shape: &Shape) -> Result<ArrayInfo, ArrayError> {
         let bytes = shape.byte_len(dtype)?;
-        Ok(ArrayInfo { dtype: dtype.name().to_owned(), shape: shape.dims().to_vec(), bytes })
+        let (dtype, shape) = (dtype.name().to_owned(), shape.dims().to_vec());
+        Ok(ArrayInfo { dtype, shape, bytes, data_set: None })
     }
 
     /// Returns the specification of such an array, drawn from `seed`.
     pub fn seeded(&self, seed: u64) -> Result<ArraySpec, ArrayError> {
+        if let Some(name) = self.data_set {
+            return Ok(ArraySpec::DataSet { name, bytes: self.bytes, seed });
+        }
         let (dtype, shape) = (DType::parse(&self.dtype)?, Shape::new(&self.shape)?);
         Ok(ArraySpec::Seeded { dtype, shape, seed })
     }

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::axis::Coding;
 use crate::record::trial_spec::RequestHeaders;
 use crate::record::{ArrayInfo, Client, Measurement, Outcome, Trial, Variant};
 use crate::stats::bootstrap::{Bootstrap, Interval};
@@ -34,6 +35,7 @@ use super::status::Status;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Section {
     pub array: ArrayInfo,
+    pub coding: Coding,
     pub connections: u32,
     pub in_flight: u32,
     pub client: Client,
@@ -177,6 +179,7 @@ fn section(cells: &[CellTrials<'_>]) -> Section {
     let first = cells[0].first();
     Section {
         array: first.array.clone(),
+        coding: first.coding,
         connections: first.connections,
         in_flight: first.in_flight_sent(),
         client: first.client,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::axis::Family;
+use crate::axis::{Coding, DataSet, Family};
 use crate::probe::profile::Profile;
 use crate::record::trial_spec::{LoadSpec, RequestHeaders};
 use crate::record::{Client, Measurement, Outcome, Slice, Trial, Variant};
@@ -20,14 +20,17 @@ pub(super) const SERVER_BUSY: f64 = 0.95;
 /// Start of the reason why a cell that was not tried has no figures.
 pub(super) const SKIPPED: &str = "skipped: ";
 
-/// Bytes, dtype, shape, connections, requests in flight, client. Only cells with equal keys are
-/// compared.
-pub(super) type SectionKey<'a> = (u64, &'a str, &'a [u64], u32, u32, Client);
+/// Bytes, dtype, shape, data set, coding, connections, requests in flight, client. Only cells with
+/// equal keys are compared.
+pub(super) type SectionKey<'a> =
+    (u64, &'a str, &'a [u64], Option<DataSet>, Coding, u32, u32, Client);
 
 pub(super) fn section_key(trial: &Trial) -> SectionKey<'_> {
     let array = &trial.array;
-    let in_flight = trial.in_flight_sent();
-    (array.bytes, &array.dtype, &array.shape, trial.connections, in_flight, trial.client)
+    let (bytes, dtype, shape) = (array.bytes, &array.dtype, &array.shape);
+    let (connections, in_flight) = (trial.connections, trial.in_flight_sent());
+    let data = (array.data_set, trial.coding);
+    (bytes, dtype, shape, data.0, data.1, connections, in_flight, trial.client)
 }
 
 /// Returns the headers that the client of `cells` sent; `None` if no record tells it, or if raw

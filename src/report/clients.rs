@@ -36,7 +36,7 @@ pub fn render(run: &Run) -> Option<String> {
     let mut loads: BTreeMap<Load<'_>, BTreeMap<Client, Cells<'_>>> = BTreeMap::new();
     let is_usual = |t: &&Trial| t.variant == Variant::Usual && t.is_timed();
     for trial in run.trials.iter().filter(is_usual) {
-        let ArrayInfo { dtype, shape, bytes } = &trial.array;
+        let ArrayInfo { dtype, shape, bytes, .. } = &trial.array;
         let load = (*bytes, dtype.as_str(), shape.as_slice(), trial.connections, trial.in_flight);
         let cells = loads.entry(load).or_default().entry(trial.client).or_default();
         cells.entry(trial.cell).or_default().0.push(trial);

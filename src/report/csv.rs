@@ -8,10 +8,12 @@ use super::aggregate::{Section, sections};
 use super::closure::{self, Pair};
 use super::columns::{COLUMNS, Field, View};
 
-const IDENTITY: [&str; 10] = [
+const IDENTITY: [&str; 12] = [
     "bytes",
     "dtype",
     "shape",
+    "data_set",
+    "coding",
     "connections",
     "in_flight",
     "client",
@@ -98,6 +100,8 @@ fn identity_of(
         section.array.bytes.to_string(),
         section.array.dtype.clone(),
         dims.join("x"),
+        section.array.data_set.map_or("", |data_set| data_set.name()).to_owned(),
+        section.coding.name().to_owned(),
         section.connections.to_string(),
         section.in_flight.to_string(),
         section.client.name().to_owned(),
@@ -126,7 +130,7 @@ mod tests {
         assert!(text.ends_with(",,\"skipped: a, \"\"b\"\"\"\n"), "{text}");
         let counts: Vec<usize> =
             text.replace("a, ", "").lines().map(|line| line.split(',').count()).collect();
-        assert_eq!(counts, [38; 3], "{text}");
+        assert_eq!(counts, [40; 3], "{text}");
         assert!(text.contains(",1000,own,,uring/raw/reflect,"), "{text}");
     }
 }

@@ -13,6 +13,7 @@
 //! | two builds or runs | [`compare`], [`comparable`], [`compare_runs`] |
 //! | instructions of lanes | [`lanes`] |
 //! | the main job's questions | [`answer`] |
+//! | what codings of messages cost and save | [`compression`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
 //! | rows to text | `columns`, [`text`], `wrap`, [`table`], [`markdown`], [`csv`], [`seed`] |
 //! | a run to a page | [`page`]; `markup` escapes text |
@@ -28,6 +29,7 @@ mod columns;
 pub mod comparable;
 pub mod compare;
 pub mod compare_runs;
+pub mod compression;
 pub mod control;
 mod core_speed;
 pub mod counts;

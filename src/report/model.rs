@@ -105,7 +105,8 @@ mod tests {
     use crate::record::tests::{header, trial};
 
     fn sized(bytes: u64, round: u32, cost_ns: u64) -> Trial {
-        let array = ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes };
+        let array =
+            ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes, data_set: None };
         Trial { array, cell: bytes as u32, ..trial("uring/raw/npy", round, cost_ns) }
     }
 

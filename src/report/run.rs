@@ -122,6 +122,7 @@ impl Run {
         let name = |result: &Conformance| match &result.build {
             Some(Variant::Build { side: Side::Old, .. }) => format!("old {}", result.rung),
             Some(Variant::Build { side: Side::New, .. }) => format!("new {}", result.rung),
+            _ if !result.coding.is_identity() => format!("{} in {}", result.rung, result.coding),
             _ => result.rung.clone(),
         };
         let failed: Vec<String> =

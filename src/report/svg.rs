@@ -57,6 +57,13 @@ impl Svg {
         );
     }
 
+    pub(super) fn polyline(&mut self, class: &str, points: &[(f64, f64)]) {
+        let point = |(x, y): &(f64, f64)| format!("{},{}", decimal(*x), decimal(*y));
+        let points: Vec<String> = points.iter().map(point).collect();
+        let points = points.join(" ");
+        let _ = writeln!(self.elements, r#"<polyline class="{class}" points="{points}"/>"#);
+    }
+
     /// Returns the document. `title` and `description` are read to people who do not see it.
     pub(super) fn document(
         self,

@@ -53,12 +53,13 @@ pub(super) fn align(lines: &[Vec<String>]) -> String {
 }
 
 pub(super) fn title(section: &Section) -> String {
-    let Section { array, connections, in_flight, client, headers, malloc, .. } = section;
+    let Section { array, coding, connections, in_flight, client, headers, malloc, .. } = section;
     let mut parts = vec![
         units::array(array),
         self::connections(*connections),
         format!("{in_flight} in flight"),
     ];
+    parts.extend((!coding.is_identity()).then(|| format!("coding: {coding}")));
     parts.extend((*client != Client::Own).then(|| client.name().to_owned()));
     parts.extend(headers.map(|headers| format!("{} headers", headers.name())));
     parts.extend((!malloc.is_empty()).then(|| format!("malloc: {malloc}")));

@@ -98,9 +98,10 @@ pub(super) fn half_width(interval: &Interval) -> String {
     }
 }
 
-/// `64 KiB <f8 [8192]`.
+/// `64 KiB <f8 [8192]`, or `64 KiB <f4 [128, 128] smooth`.
 pub(super) fn array(array: &ArrayInfo) -> String {
-    format!("{} {} {:?}", bytes(array.bytes), array.dtype, array.shape)
+    let data_set = array.data_set.map_or_else(String::new, |data_set| format!(" {data_set}"));
+    format!("{} {} {:?}{data_set}", bytes(array.bytes), array.dtype, array.shape)
 }
 
 /// Three significant digits, without an exponent.

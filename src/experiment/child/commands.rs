@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::array::{DType, Shape};
-use crate::axis::{Coding, Family, Malloc};
+use crate::axis::{Family, Malloc};
 use crate::codec::bound;
 use crate::experiment::any_rung::AnyRung;
 use crate::experiment::cell::Cell;
@@ -84,7 +84,7 @@ impl Commands<'_> {
             targets: Vec::new(),
             encoding: cell.rung.encoding(),
             array: plan.array_of(cell),
-            coding: Coding::Identity,
+            coding: cell.coding,
             connections: cell.concurrency.connections,
             in_flight: cell.concurrency.in_flight,
             rate_hz: cell.offered_hz,

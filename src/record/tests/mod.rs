@@ -28,7 +28,7 @@ pub(crate) fn trial(rung: &str, round: u32, cost_ns: u64) -> Trial {
         cell: u32::from(rung != "uring/raw/reflect"),
         rung: rung.into(),
         parent: (rung != "uring/raw/reflect").then(|| "uring/raw/reflect".into()),
-        array: ArrayInfo { dtype: "<f8".into(), shape: vec![1], bytes: 8 },
+        array: ArrayInfo { dtype: "<f8".into(), shape: vec![1], bytes: 8, data_set: None },
         connections: 1,
         in_flight: 1000,
         round,

@@ -163,7 +163,7 @@ fn duration(run: &Run) -> String {
 }
 
 /// Returns the machine, the time and the noise.
-fn facts(run: &Run, loads: &[LoadCells<'_>]) -> Vec<String> {
+pub(super) fn facts(run: &Run, loads: &[LoadCells<'_>]) -> Vec<String> {
     let host = &run.header.host;
     let noise = match load_cells::noise_shares(loads) {
         Some(shares) => format!("noise {shares}"),

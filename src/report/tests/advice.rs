@@ -19,7 +19,7 @@ const COSTS: [(&str, u64); 6] = [
 ];
 
 fn array() -> ArrayInfo {
-    ArrayInfo { dtype: "<f8".into(), shape: vec![8192], bytes: 65_536 }
+    ArrayInfo { dtype: "<f8".into(), shape: vec![8192], bytes: 65_536, data_set: None }
 }
 
 /// A trial of a rung, whose cost scatters by two percent over the launches.

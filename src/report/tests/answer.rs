@@ -46,7 +46,8 @@ pub(in crate::report) fn run() -> Run {
         };
         trials.push(twin);
         for (cell, (rung, cost)) in (30..).zip(REST) {
-            let array = ArrayInfo { dtype: "<f8".into(), shape: vec![8192], bytes: 65_536 };
+            let array =
+                ArrayInfo { dtype: "<f8".into(), shape: vec![8192], bytes: 65_536, data_set: None };
             let load = Trial {
                 cell,
                 array,
@@ -377,8 +378,11 @@ fn a_control_that_could_not_be_made_is_named_with_its_reason() {
 fn a_control_that_two_tables_share_is_told_once() {
     let mut run = run();
     for trial in &mut run.trials {
-        (trial.array, trial.connections, trial.in_flight) =
-            (ArrayInfo { dtype: "<f8".into(), shape: vec![8192], bytes: 65_536 }, 8, 8);
+        (trial.array, trial.connections, trial.in_flight) = (
+            ArrayInfo { dtype: "<f8".into(), shape: vec![8192], bytes: 65_536, data_set: None },
+            8,
+            8,
+        );
     }
     for round in 0..10 {
         let delayed = Variant::Delayed { ns: 500 };
@@ -419,7 +423,8 @@ fn against_standards() -> Run {
     let mut trials = Vec::new();
     for round in 0..10 {
         for (cell, (rung, reference, bytes, cost)) in (0..).zip(cells) {
-            let array = ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes };
+            let array =
+                ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes, data_set: None };
             let connections = if reference == AXUM { 50 } else { 1 };
             let reference = Some(reference.to_owned());
             // The machine has another speed in each launch.

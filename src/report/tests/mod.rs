@@ -5,6 +5,7 @@ mod aggregate;
 pub(super) mod answer;
 mod closure;
 mod compare;
+mod compression;
 mod control;
 mod lanes;
 mod page;

@@ -208,7 +208,8 @@ fn profiled_rungs_have_their_layers_in_a_table_and_below_the_rung() {
 #[test]
 fn several_sizes_have_lines_and_the_sizes_at_which_the_order_changes() {
     let sized = |(cell, rung, fixed, each): (u32, &str, u64, u64), bytes: u64, round: u32| {
-        let array = ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes };
+        let array =
+            ArrayInfo { dtype: "<f8".into(), shape: vec![bytes / 8], bytes, data_set: None };
         let cost = (fixed + each * bytes / 64) * u64::from(100 + round % 3) / 100;
         Trial { cell: cell + bytes as u32, array, ..trial(rung, round, cost) }
     };
