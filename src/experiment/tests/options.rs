@@ -68,7 +68,9 @@ fn messages_asks_for_as_many_halves_as_floats() {
     let plan = plan(RunOptions::new(Preset::Messages));
     let [floats, no_floats] = encodings(&plan, "<f4", &[16_384]);
     let [halves, no_halves] = encodings(&plan, "<f2", &[16_384]);
-    assert!(floats.len() == 8 && no_floats.is_empty(), "{floats:?} {no_floats:?}");
+    let [doubles, no_doubles] = encodings(&plan, "<f8", &[1]);
+    assert!(no_floats.is_empty() && no_doubles.is_empty(), "{no_floats:?} {no_doubles:?}");
+    assert!(floats == doubles && floats.contains("npy"), "{floats:?} {doubles:?}");
     assert_eq!(no_halves, BTreeSet::from(["protobuf_packed"]), "protobuf has no half");
     assert!(halves.is_disjoint(&no_halves));
     assert_eq!(&halves | &no_halves, floats);
