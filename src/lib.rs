@@ -34,10 +34,11 @@
 //! codec/                one implementation of an encoding per file
 //!                       [array_codec bound cbor cbor_ciborium cbor_minicbor cursor digits error
 //!                       json_binary json_binary_best json_binary_serde json_item json_library
-//!                       json_serde json_serde_value json_simd json_sonic kserve kserve_prost
-//!                       msgpack msgpack_serde multi_index npy planted protobuf protobuf_packed
-//!                       protobuf_packed_prost protobuf_prost protobuf_prost_bytes protobuf_wire
-//!                       safetensors safetensors_crate transpose]
+//!                       json_serde json_serde_value json_simd json_sonic kserve kserve_http
+//!                       kserve_http_serde kserve_prost msgpack msgpack_serde multi_index npy
+//!                       planted protobuf protobuf_packed protobuf_packed_prost protobuf_prost
+//!                       protobuf_prost_bytes protobuf_wire safetensors safetensors_crate
+//!                       transpose]
 //!     json/             lists of numbers as text
 //!                       [error f16 item read scan shape write]
 //!     simd/             kernels for AVX2 and AVX-512, each behind a proof token
@@ -51,8 +52,8 @@
 //! coding/               compression of whole messages, with a bound on what is inflated
 //!                       [error gzip lz4 room shuffle zstd]
 //! wire/                 own protocols as state machines without clock, socket or thread
-//!                       [changing_fields client counts error handler job limits machine planted
-//!                       progress response timeouts working]
+//!                       [changing_fields client counts error handler job json_head limits machine
+//!                       planted progress response timeouts working]
 //!     raw/              length-prefixed frames, both halves
 //!                       [client server]
 //!     buffers/          pool, shared ranges of a buffer, output and input

@@ -146,6 +146,13 @@ fn tritonclient_infers_over_grpc_on_every_server() {
 }
 
 #[test]
+fn tritonclient_infers_over_http_on_both_servers() {
+    for server in [uring_server(), tonic_server()] {
+        TRITON.script("kserve_http.py", &[server.address("rest")]);
+    }
+}
+
+#[test]
 fn grpcio_and_curl_call_both_servers_over_unix_sockets() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();

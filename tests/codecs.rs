@@ -53,7 +53,9 @@ fn carried(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Option<Vec<u8>> {
     match codec.encoding() {
         Encoding::Json => {}
         Encoding::ProtobufPacked => return has_list.then_some(data),
-        Encoding::Kserve => return (is_little && dtype.kind() != Kind::Complex).then_some(data),
+        Encoding::Kserve | Encoding::KserveHttp => {
+            return (is_little && dtype.kind() != Kind::Complex).then_some(data);
+        }
         Encoding::Cbor => return has_tag.then_some(data),
         Encoding::Safetensors => return has_name.then_some(data),
         _ => return Some(data),

@@ -183,7 +183,7 @@ fn goldens_cover_every_dtype() {
             Encoding::Json => name.contains('c'),
             Encoding::ProtobufPacked => name.contains('c') || name.ends_with("f2"),
             Encoding::Cbor => name.contains('c') || name == "|b1",
-            Encoding::Kserve => name.starts_with('>') || name.contains('c'),
+            Encoding::Kserve | Encoding::KserveHttp => name.starts_with('>') || name.contains('c'),
             Encoding::Safetensors => name.starts_with('>') || name == "<c16",
             _ => false,
         };

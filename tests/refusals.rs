@@ -333,6 +333,44 @@ fn kserve() -> Vec<Case> {
     cases_of(Encoding::Kserve, cases)
 }
 
+fn kserve_http() -> Vec<Case> {
+    let tensor = |members: &str| {
+        format!(r#"{{"inputs":[{{{members}}}],"parameters":{{"binary_data_output":true}}}}ab"#)
+    };
+    let whole =
+        r#""name":"input","datatype":"UINT8","shape":[2],"parameters":{"binary_data_size":2}"#;
+    let with = |old: &str, new: &str| tensor(&whole.replace(old, new)).into_bytes();
+    let right = || with("", "");
+    let silent = || format!(r#"{{"inputs":[{{{whole}}}]}}ab"#);
+    let named = |name: &str| {
+        format!(r#"{{"inputs":[{{{whole}}}],"outputs":[{{"name":"{name}"}}]}}ab"#).into_bytes()
+    };
+    let early = right()[..40].to_vec();
+    let cases: Vec<(Vec<u8>, usize, &'static str)> = vec![
+        (b"".to_vec(), 0, "expected an object"),
+        (b"{}".to_vec(), 2, "field \"inputs\": missing"),
+        (early, 38, "the string does not end"),
+        (br#"{"inputs":[]}"#.to_vec(), 10, "expected one tensor, got none"),
+        (with("}", "}},{"), 10, "expected one tensor, got more"),
+        (with("input", "x"), 19, "field \"name\": expected \"input\", got \"x\""),
+        (with("UINT8", "FP8"), 38, "field \"datatype\": \"FP8\" is not one of FP32"),
+        (with("UINT8", "BYTES"), 38, "\"BYTES\" is not one of"),
+        (with("[2]", "[3]"), 137, "need 3 bytes of data, got 2"),
+        (with("[2]", "[-2]"), 55, "expected an integer that is not negative"),
+        (with("[2]", "[2.5]"), 56, "expected a comma or the end of the list"),
+        (with("size\":2", "size\":1"), 71, "\"binary_data_size\": 1, but 2 bytes follow"),
+        (with("size\":2", "size\":3"), 71, "\"binary_data_size\": 3, but 2 bytes follow"),
+        (with("size\":2", "size\":99999999999999999999"), 71, "overflow"),
+        (with("binary_data_size", "size"), 82, "field \"binary_data_size\": missing"),
+        (with("\"parameters\"", "\"data\""), 65, "cannot carry a tensor as data; send its bytes"),
+        (with("\"shape\":[2]", "\"shape\":[2],\"shape\":[2]"), 66, "field \"shape\": given twice"),
+        (silent().into_bytes(), 96, "\"binary_data_output\": expected true, here or"),
+        (named("x"), 106, "field \"outputs\": expected \"output\", got \"x\""),
+        (named("output"), 126, "\"binary_data_output\": expected true"),
+    ];
+    cases_of(Encoding::KserveHttp, cases)
+}
+
 fn npy() -> Vec<Case> {
     let files: [(&[u8], _, _); 6] = [
         (b"", 0, "the message ends early"),
@@ -447,6 +485,7 @@ fn every_cause_has_its_words_and_its_byte() {
         protobuf(),
         protobuf_packed(),
         kserve(),
+        kserve_http(),
         npy(),
         cbor(),
         safetensors(),

@@ -14,7 +14,7 @@ use ndecho::service::handler::EchoHandler;
 use ndecho::wire::h1::{DateClock, H1};
 use ndecho::wire::h2::H2;
 use ndecho::wire::raw::Raw;
-use ndecho::wire::{Batch, Context, Limits, Machine, Outbox, Pool};
+use ndecho::wire::{Batch, Context, Limits, Machine, Outbox, Pool, json_head};
 use nix::sys::resource::{UsageWho, getrusage};
 
 /// Bytes that arrive at once: the size of a driver's receive buffer.
@@ -91,8 +91,12 @@ fn raw(encoding: Encoding, body: &[u8]) -> Vec<u8> {
 
 fn h1(encoding: Encoding, body: &[u8]) -> Vec<u8> {
     let (path, len) = (encoding.path(), body.len());
-    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n\r\n");
-    [head.as_bytes(), body].concat()
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n");
+    let field = match codec::json_head_len(encoding).and_then(|len| len(body)) {
+        Some(head_len) => format!("{}: {head_len}\r\n", json_head::FIELD),
+        None => String::new(),
+    };
+    [head.as_bytes(), field.as_bytes(), b"\r\n", body].concat()
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

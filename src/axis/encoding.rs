@@ -126,6 +126,15 @@ axis! {
         grpc_path: "/inference.GRPCInferenceService/ModelInfer",
         payload: Payload::Bytes,
     }
+    KserveHttp {
+        name: "kserve_http",
+        about: "inference over HTTP by the Open Inference Protocol, JSON and bytes",
+        content_type: "application/octet-stream",
+        path: "/v2/models/echo/infer",
+        grpc_content_type: "application/grpc+kserve-http",
+        grpc_path: CALCULATOR,
+        payload: Payload::Bytes,
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -240,6 +249,13 @@ axis! {
         encoding: Encoding::Kserve,
         form: "by prost",
         crates: &["prost"],
+    }
+    KserveHttp { name: "kserve_http", encoding: Encoding::KserveHttp, form: "", crates: &[] }
+    KserveHttpSerde {
+        name: "kserve_http:serde",
+        encoding: Encoding::KserveHttp,
+        form: "by serde_json",
+        crates: &["serde_json"],
     }
 }
 

@@ -23,6 +23,8 @@ pub mod json_serde_value;
 pub mod json_simd;
 pub mod json_sonic;
 pub mod kserve;
+pub mod kserve_http;
+pub mod kserve_http_serde;
 pub mod kserve_prost;
 pub mod msgpack;
 pub mod msgpack_serde;
@@ -73,7 +75,18 @@ pub fn implementation(codec: Codec) -> Option<&'static dyn ArrayCodec> {
         Codec::ProtobufPackedProst => Some(&protobuf_packed_prost::ProtobufPackedProst),
         Codec::Kserve => Some(&kserve::Kserve),
         Codec::KserveProst => Some(&kserve_prost::KserveProst),
+        Codec::KserveHttp => Some(&kserve_http::KserveHttp),
+        Codec::KserveHttpSerde => Some(&kserve_http_serde::KserveHttpSerde),
     }
+}
+
+/// Finds the length of the JSON that a message begins with.
+pub type JsonHeadLen = fn(&[u8]) -> Option<usize>;
+
+/// Returns a function that tells the length of the JSON at the start of a message, if `encoding`
+/// has bytes behind it that HTTP/1.1 must tell apart.
+pub fn json_head_len(encoding: Encoding) -> Option<JsonHeadLen> {
+    (encoding == Encoding::KserveHttp).then_some(kserve_http::head_len)
 }
 
 pub fn implementations() -> impl Iterator<Item = &'static dyn ArrayCodec> {

@@ -129,8 +129,8 @@ pub const ENCODINGS: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},t
 /// Every encoding in axum or tonic as documented, with the usual library (CBOR with minicbor, the
 /// faster one), and in our own servers.
 pub const MESSAGES: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},\
-    tokio/axum/{cbor:minicbor,safetensors:crate},\
-    uring/h1/{npy,msgpack,json_binary,json,cbor,safetensors},\
+    tokio/axum/{cbor:minicbor,safetensors:crate,kserve_http:serde},\
+    uring/h1/{npy,msgpack,json_binary,json,cbor,safetensors,kserve_http},\
     tokio/tonic/{protobuf,protobuf_packed,kserve}:prost,\
     uring/h2/{protobuf,protobuf_packed,kserve}";
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::axis::Family;
+use crate::codec;
 use crate::driver::uring::ConnectionId;
 use crate::driver::{self, Connected};
 use crate::record::trial_spec::{CONNECTIONS_MAX, Knobs, LoadSpec, Place, RequestHeaders};
@@ -106,6 +107,7 @@ fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Con
         Family::Rest => {
             let (host, path) = (spec.target().url.authority(), encoding.path());
             let client = H1Client::new(host, path, encoding.content_type(), &limits)
+                .with_json_head(codec::json_head_len(encoding))
                 .with_changing_fields(changing)
                 .with_coding(spec.coding);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))

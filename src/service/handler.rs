@@ -5,12 +5,13 @@ use std::rc::Rc;
 
 use crate::axis::{CODING_TOKENS, Encoding, Family};
 use crate::wire::handler::PLAIN_TEXT;
+use crate::wire::json_head::JSON;
 use crate::wire::limits::CODED_DIVISOR;
-use crate::wire::{Detached, Handler, Head, Refused, Response, Route, Routed, Work};
+use crate::wire::{Codings, Detached, Handler, Head, Refused, Response, Route, Routed, Work};
 
 use super::coded::{self, CodedWork, Inflated};
 use super::echo::{EchoService, LongEcho};
-use super::inference::{JSON, Question};
+use super::inference::Question;
 use super::routes::{self, Target, response};
 use super::{health, panics};
 
@@ -43,6 +44,12 @@ impl Handler for EchoHandler {
             Target::Echo(_) if self.is_restricted => {
                 return Err(routes::place_refused());
             }
+            // The length of the JSON does not tell where the coded one ends.
+            Target::Echo(Encoding::KserveHttp)
+                if self.family == Family::Rest && head.codings != Codings::NONE =>
+            {
+                return Err(routes::coding_refused());
+            }
             Target::Echo(encoding) => u32::from(encoding.id()),
         };
         Ok(Routed::Unary(Route { id, codings: head.codings }))
@@ -58,6 +65,10 @@ impl Handler for EchoHandler {
 
     fn restrict(&mut self) {
         self.is_restricted = true;
+    }
+
+    fn has_json_head(&self, route: Route) -> bool {
+        self.family == Family::Rest && encoding(route) == Some(Encoding::KserveHttp)
     }
 
     fn long_work(&mut self, route: Route, message: &[u8]) -> Option<Box<dyn Work>> {

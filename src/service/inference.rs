@@ -16,9 +16,6 @@ pub enum Question {
     ModelMetadata,
 }
 
-/// Content type of the answers over HTTP/1.1.
-pub const JSON: &str = "application/json";
-
 /// `true` as field 1 of a response.
 const YES: &[u8] = &[0x08, 0x01];
 

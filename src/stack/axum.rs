@@ -17,8 +17,8 @@ use axum::Router;
 use axum::ServiceExt;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
 use axum::routing::{get, post};
@@ -34,10 +34,11 @@ use tower_service::Service;
 use crate::axis::{Coding, Encoding};
 use crate::service::codecs::CodecSet;
 use crate::service::echo::{Echoed, echo_once};
-use crate::service::inference::{JSON, Question};
+use crate::service::inference::Question;
 use crate::service::{health, routes};
 use crate::stack::echo::COPY_BYTES_MAX;
 use crate::stack::standalone::{Serving, Shutdown, Stack, serve_connections};
+use crate::wire::json_head::{self, HeadLen, JSON};
 use crate::wire::{Limits, Refused, WorkerCounts};
 
 #[derive(Debug)]
@@ -139,7 +140,11 @@ fn router(codecs: CodecSet, limits: &Limits, shutdown: &Shutdown, compose: Compo
         };
         router = router.route(question.rest_path(), get(answer));
     }
-    for encoding in Encoding::by_path() {
+    let handler = move |State(served): State<Served>, fields: HeaderMap, body: Bytes| async move {
+        infer(&served, &fields, &body, compose)
+    };
+    router = router.route(Encoding::KserveHttp.path(), post(handler));
+    for encoding in Encoding::by_path().filter(|&encoding| encoding != Encoding::KserveHttp) {
         let handler = move |State(served): State<Served>, body: Bytes| async move {
             echo(&served, encoding, &body, compose)
         };
@@ -162,6 +167,34 @@ fn echo(
     let (echoed, out) = echoed.map_err(|refused| Refusal::counted(refused, counts))?;
     let content_type = HeaderValue::from_static(echoed.encoding.content_type());
     Ok(([(CONTENT_TYPE, content_type)], compose(body, echoed, out)).into_response())
+}
+
+/// Echoes JSON and the bytes behind it; the refusals are JSON, too.
+fn infer(
+    Served { codecs, counts }: &Served,
+    fields: &HeaderMap,
+    body: &Bytes,
+    compose: Compose,
+) -> Response {
+    let encoding = Encoding::KserveHttp;
+    let echoed = echo_once(codecs, counts, encoding, body).and_then(|(echoed, out)| {
+        HeadLen::from(fields).check(body.len(), echoed.payload.len())?;
+        Ok((echoed, out))
+    });
+    match echoed {
+        Ok((echoed, out)) => {
+            let fields = [
+                (CONTENT_TYPE, HeaderValue::from_static(encoding.content_type())),
+                (HeaderName::from_static(json_head::FIELD), HeaderValue::from(echoed.head_len)),
+            ];
+            (fields, compose(body, echoed, out)).into_response()
+        }
+        Err(Refused { kind, detail }) => {
+            counts.refused(kind.into());
+            let fields = [(CONTENT_TYPE, HeaderValue::from_static(JSON))];
+            (StatusCode::from(kind), fields, json_head::error(&detail)).into_response()
+        }
+    }
 }
 
 fn in_one_piece(body: &Bytes, echoed: Echoed, mut out: Vec<u8>) -> Body {

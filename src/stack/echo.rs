@@ -33,6 +33,17 @@ pub struct StackEcho {
     buffers: Rc<RefCell<Buffers>>,
 }
 
+/// Response of a REST request.
+#[derive(Debug)]
+pub struct RestReply {
+    pub content_type: &'static str,
+    pub message: Message,
+    /// Bytes of the message before the payload.
+    pub head_len: usize,
+    /// Bytes of the request that are sent back.
+    pub payload_len: usize,
+}
+
 #[derive(Debug, Default)]
 struct Buffers {
     out: Vec<u8>,
@@ -65,14 +76,13 @@ impl StackEcho {
         &self.pool
     }
 
-    /// Answers a REST request, on another thread if that takes long. Returns the content type and
-    /// the body.
+    /// Answers a REST request, on another thread if that takes long.
     pub async fn rest(
         &self,
         worker: &WorkerHandle,
         encoding: Encoding,
         body: Slice,
-    ) -> Result<(&'static str, Message), Refused> {
+    ) -> Result<RestReply, Refused> {
         let Some(work) = self.long_work(Family::Rest, encoding, &body) else {
             return self.rest_now(encoding, body);
         };
@@ -81,21 +91,20 @@ impl StackEcho {
         let EndedJob { message, answer, response } =
             worker.run(Box::new(work), body, answer, pool).await;
         let Response { content_type, head_len, payload } = response?;
-        Ok((content_type, whole(answer.into_vec(), head_len, message.narrow(payload))))
+        let payload_len = payload.len();
+        let message = whole(answer.into_vec(), head_len, message.narrow(payload));
+        Ok(RestReply { content_type, message, head_len, payload_len })
     }
 
-    fn rest_now(
-        &self,
-        encoding: Encoding,
-        mut body: Slice,
-    ) -> Result<(&'static str, Message), Refused> {
+    fn rest_now(&self, encoding: Encoding, mut body: Slice) -> Result<RestReply, Refused> {
         let Buffers { out, block } = &mut *self.buffers.borrow_mut();
         out.clear();
         let Echoed { encoding, head_len, payload } =
             self.service.echo_shared(encoding, &mut body, out)?;
+        let payload_len = payload.len();
         let message = cut(out, block, head_len, body, payload);
         echo::trim(out, &mut 0);
-        Ok((encoding.content_type(), message))
+        Ok(RestReply { content_type: encoding.content_type(), message, head_len, payload_len })
     }
 
     /// Returns the work on a message if it takes long.

@@ -17,7 +17,7 @@ use http::header::{
     ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING,
 };
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -25,19 +25,20 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
+use crate::axis::Encoding;
 use crate::driver::{Service, Stream, WorkerHandle};
 use crate::service::echo::EchoService;
 use crate::service::health;
-use crate::service::inference::JSON;
 use crate::service::routes::{self, Target};
 use crate::stack::drain::drained;
-use crate::stack::echo::StackEcho;
+use crate::stack::echo::{RestReply, StackEcho};
 use crate::stack::input::{Exchange, NotedStream};
 use crate::stack::memory::{self, MemoryWait, NoMemory};
 use crate::stack::message::Message;
 use crate::stack::tuning;
 use crate::stack::watch::{Late, Watch};
 use crate::wire::handler::{NO_MEMORY, PLAIN_TEXT};
+use crate::wire::json_head::{self, HeadLen, JSON};
 use crate::wire::{RecvBuffer, Refusal, Refused, Slice};
 
 #[derive(Debug)]
@@ -111,6 +112,19 @@ impl Service for Hyper {
     }
 }
 
+struct Answer {
+    content_type: &'static str,
+    message: Message,
+    /// Length of the JSON before other bytes, for the field that tells it.
+    json_head_len: Option<usize>,
+}
+
+impl Answer {
+    fn fixed(content_type: &'static str, text: &'static str) -> Answer {
+        Answer { content_type, message: Message::from(Bytes::from(text)), json_head_len: None }
+    }
+}
+
 /// Answers the requests of one connection.
 struct Responder {
     echo: StackEcho,
@@ -125,11 +139,22 @@ impl Responder {
         self.exchange.end();
         let service = self.echo.service();
         let mut response = match answered {
-            Ok((content_type, message)) => response(StatusCode::OK, content_type, message),
+            Ok(Answer { content_type, message, json_head_len }) => {
+                let mut response = response(StatusCode::OK, content_type, message);
+                if let Some(len) = json_head_len {
+                    let name = HeaderName::from_static(json_head::FIELD);
+                    response.headers_mut().insert(name, HeaderValue::from(len));
+                }
+                response
+            }
             Err(Refused { kind, detail }) => {
                 service.limits().counts.refused(kind.into());
-                let text = Message::from(Bytes::from(detail + "\n"));
-                let mut response = response(kind.into(), PLAIN_TEXT, text);
+                let (content_type, text) = match head.uri.path() == Encoding::KserveHttp.path() {
+                    true => (JSON, json_head::error(&detail)),
+                    false => (PLAIN_TEXT, detail + "\n"),
+                };
+                let text = Message::from(Bytes::from(text));
+                let mut response = response(kind.into(), content_type, text);
                 if let Refusal::MethodNotAllowed(allowed) = kind {
                     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
                 }
@@ -144,29 +169,33 @@ impl Responder {
         response
     }
 
-    async fn answer(
-        &self,
-        head: &Parts,
-        body: Incoming,
-    ) -> Result<(&'static str, Message), Refused> {
+    async fn answer(&self, head: &Parts, body: Incoming) -> Result<Answer, Refused> {
         let Responder { echo, worker, exchange } = self;
         let (method, path) = (head.method.as_str(), head.uri.path());
         match routes::rest(method.as_bytes(), path.as_bytes())? {
             Target::Health => {
                 echo.service().limits().counts.requests.add(1);
                 let text = health::rest(!echo.service().is_draining())?;
-                Ok((PLAIN_TEXT, Message::from(Bytes::from(text))))
+                Ok(Answer::fixed(PLAIN_TEXT, text))
             }
             Target::Inference(question) => {
                 echo.service().limits().counts.requests.add(1);
                 let text = question.rest(!echo.service().is_draining())?;
-                Ok((JSON, Message::from(Bytes::from(text))))
+                Ok(Answer::fixed(JSON, text))
             }
             Target::Echo(encoding) => {
                 echo.check_place()?;
                 let body = self.collect(head, body).await?;
                 exchange.begin(false);
-                echo.rest(worker, encoding, body).await
+                let body_len = body.len();
+                let reply = echo.rest(worker, encoding, body).await?;
+                let RestReply { content_type, message, head_len, payload_len } = reply;
+                let mut json_head_len = None;
+                if encoding == Encoding::KserveHttp {
+                    HeadLen::from(&head.headers).check(body_len, payload_len)?;
+                    json_head_len = Some(head_len);
+                }
+                Ok(Answer { content_type, message, json_head_len })
             }
         }
     }

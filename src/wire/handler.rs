@@ -170,6 +170,12 @@ pub trait Handler {
     /// Refuses all requests from now on but those for the server's health.
     fn restrict(&mut self) {}
 
+    /// Returns true if the bodies of a route are JSON and bytes behind it, with the length of the
+    /// JSON in a field of HTTP/1.1 ([`super::json_head`]).
+    fn has_json_head(&self, _route: Route) -> bool {
+        false
+    }
+
     /// Returns the work of a call that would take the worker too long, so that it is done on
     /// another thread; `None` asks for [`Handler::answer`]. A coded message always passes here
     /// first.

@@ -14,6 +14,7 @@ pub mod h1;
 pub mod h2;
 pub mod handler;
 pub mod job;
+pub mod json_head;
 pub mod limits;
 pub mod machine;
 pub mod planted;

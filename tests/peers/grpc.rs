@@ -36,6 +36,7 @@ pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 /// Returns a request to the method of the contract.
+#[allow(dead_code, reason = "some tests name a method with each request")]
 pub(crate) fn request(content_type: &str) -> Request<()> {
     request_to("/Calculator/Echo", content_type)
 }

@@ -35,11 +35,14 @@ impl Rest {
 
     #[allow(dead_code, reason = "not every test sends a plain body")]
     pub(crate) fn post(&mut self, path: &str, body: &[u8]) -> Reply {
+        self.post_with(path, "", body)
+    }
+
+    /// Sends a request with more `fields`, each with its end of line.
+    pub(crate) fn post_with(&mut self, path: &str, fields: &str, body: &[u8]) -> Reply {
         let len = body.len();
-        self.send(
-            format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {len}\r\n\r\n")
-                .as_bytes(),
-        );
+        let head = format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {len}\r\n");
+        self.send(format!("{head}{fields}\r\n").as_bytes());
         self.send(body);
         self.reply()
     }

@@ -177,7 +177,8 @@ pub(super) fn read_dims(
     }
 }
 
-fn read_dim(encoding: &'static str, cursor: &mut Cursor<'_>) -> Result<u64> {
+/// Reads an integer that is not negative.
+pub(super) fn read_dim(encoding: &'static str, cursor: &mut Cursor<'_>) -> Result<u64> {
     cursor.skip_space();
     let at = cursor.offset();
     let len = cursor.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();

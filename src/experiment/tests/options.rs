@@ -317,6 +317,7 @@ fn what_a_codec_cannot_carry_is_skipped_with_the_reason() {
                 | Encoding::Cbor
                 | Encoding::Safetensors
                 | Encoding::Kserve
+                | Encoding::KserveHttp
         );
         assert_eq!(cell.skip.is_some(), has_none, "{cell}: {:?}", cell.skip);
     }

@@ -9,7 +9,7 @@ use super::bars::{bar, bar_width, widest};
 use super::load_cells::{LoadCells, Ratio};
 
 /// Name, the standard server's rung, and ours.
-pub(super) const ENCODINGS: [(&str, &str, &str); 9] = [
+pub(super) const ENCODINGS: [(&str, &str, &str); 10] = [
     (".npy", NPY, "uring/h1/npy"),
     ("msgpack", "tokio/axum/msgpack:serde", "uring/h1/msgpack"),
     ("base64 in JSON", "tokio/axum/json_binary:serde", "uring/h1/json_binary"),
@@ -19,6 +19,7 @@ pub(super) const ENCODINGS: [(&str, &str, &str); 9] = [
     ("protobuf", BYTES, "uring/h2/protobuf"),
     ("protobuf list", LIST, "uring/h2/protobuf_packed"),
     ("KServe", "tokio/tonic/kserve:prost", "uring/h2/kserve"),
+    ("KServe HTTP", "tokio/axum/kserve_http:serde", "uring/h1/kserve_http"),
 ];
 
 const NPY: &str = "tokio/axum/npy";

@@ -99,6 +99,7 @@ impl Peer {
             Family::Rest => {
                 let (path, content_type) = (encoding.path(), encoding.content_type());
                 let client = H1Client::new(AUTHORITY, path, content_type, &limits);
+                let client = client.with_json_head(codec::json_head_len(encoding));
                 let mut client = client.with_changing_fields(fields);
                 (Vec::new(), vec![Turn::constant(requests(&mut client, message, calls))])
             }

@@ -46,6 +46,13 @@ impl Part<'_> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Part::Copy(bytes) => bytes,
+            Part::Share(buffer, range) => &buffer[range.clone()],
+        }
+    }
 }
 
 impl Slice {

@@ -10,6 +10,7 @@ use super::fields::{Fault, Framing};
 use super::parse::{HeadReader, ResponseHead, WholeHead};
 use crate::axis::Coding;
 use crate::wire::changing_fields::TRACEPARENT;
+use crate::wire::json_head;
 use crate::wire::{
     ChangingFields, Client, Context, Limits, Loan, Part, Pool, PooledBuf, ResponseEvent, Sink,
     WireError,
@@ -18,10 +19,15 @@ use crate::wire::{
 /// Room for the fields that differ in each request.
 const AROUND_BYTES: usize = 128;
 
+/// Finds the length of the JSON that a message begins with.
+type FindHeadLen = fn(&[u8]) -> Option<usize>;
+
 #[derive(Debug)]
 pub struct H1Client {
     head: Vec<u8>,
     changing: Option<ChangingFields>,
+    /// For a field that tells the length; `None` for messages without it.
+    json_head_len: Option<FindHeadLen>,
     limits: Limits,
     /// Coding of the messages, both ways.
     coding: Coding,
@@ -61,6 +67,7 @@ impl H1Client {
         H1Client {
             head: head.into_bytes(),
             changing: None,
+            json_head_len: None,
             limits: limits.clone(),
             coding: Coding::Identity,
             in_flight: None,
@@ -87,6 +94,13 @@ impl H1Client {
             }
         }
         self
+    }
+
+    /// Tells the length of the JSON that each message begins with. `len` gets the first part that
+    /// is not empty, which contains the JSON.
+    #[must_use]
+    pub fn with_json_head(self, len: Option<FindHeadLen>) -> H1Client {
+        H1Client { json_head_len: len, ..self }
     }
 
     fn begin<'a>(
@@ -171,6 +185,8 @@ impl Client for H1Client {
     fn request(&mut self, id: u32, parts: &[Part<'_>], cx: &mut Context<'_>) {
         debug_assert!(self.in_flight.is_none());
         let len: usize = parts.iter().map(Part::len).sum();
+        let first = parts.iter().find(|part| !part.is_empty());
+        let json_head_len = self.json_head_len.zip(first).and_then(|(len, part)| len(part.bytes()));
         let (head, changing) = (&self.head, &mut self.changing);
         cx.out.compose(head.len() + AROUND_BYTES, cx.pool, |out| {
             out.extend_from_slice(head);
@@ -178,6 +194,12 @@ impl Client for H1Client {
                 out.extend_from_slice(TRACEPARENT);
                 out.extend_from_slice(b": ");
                 out.extend_from_slice(&fields.next_traceparent());
+                out.extend_from_slice(b"\r\n");
+            }
+            if let Some(len) = json_head_len {
+                out.extend_from_slice(json_head::FIELD.as_bytes());
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
                 out.extend_from_slice(b"\r\n");
             }
             out.extend_from_slice(b"Content-Length: ");

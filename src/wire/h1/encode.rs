@@ -28,6 +28,8 @@ pub(super) struct ResponseHead<'a> {
     pub(super) len: usize,
     /// Coding of the content.
     pub(super) coding: Coding,
+    /// Length of the JSON before other bytes; `None` without the field.
+    pub(super) json_head_len: Option<usize>,
     /// Value of Allow; empty without the field.
     pub(super) allow: &'a str,
     /// Value of Accept-Encoding; empty without the field.
@@ -52,6 +54,10 @@ impl ResponseHead<'_> {
         }
         out.extend_from_slice(b"Content-Length: ");
         out.extend_from_slice(itoa::Buffer::new().format(self.len).as_bytes());
+        if let Some(len) = self.json_head_len {
+            out.extend_from_slice(b"\r\nInference-Header-Content-Length: ");
+            out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
+        }
         out.extend_from_slice(b"\r\nDate: ");
         out.extend_from_slice(self.date);
         if !self.allow.is_empty() {

@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use crate::axis::Coding;
 use crate::wire::Codings;
+use crate::wire::json_head::{self, HeadLen};
 use crate::wire::limits::Limits;
 
 const ACCEPT_ENCODING: &[u8; 15] = b"accept-encoding";
@@ -50,6 +51,7 @@ pub(super) struct Fields {
     /// value of the first to that of the last, with all lines between.
     pub(super) accept_encoding: Option<Range<usize>>,
     pub(super) content_type: Range<usize>,
+    pub(super) json_head: HeadLen,
 }
 
 impl Fields {
@@ -118,6 +120,10 @@ impl Fields {
                 Ok(())
             }
             17 if is(name, b"transfer-encoding") => self.read_transfer_encoding(value),
+            31 if name.eq_ignore_ascii_case(json_head::FIELD.as_bytes()) => {
+                self.json_head.read(value);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

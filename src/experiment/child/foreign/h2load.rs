@@ -14,7 +14,7 @@ pub(super) const H2LOAD: Program = Program {
 };
 
 fn arguments(process: &Process<'_>) -> Vec<String> {
-    let Process { spec, requests, body, .. } = process;
+    let Process { spec, requests, body, field: more, .. } = process;
     let (encoding, authority) = (spec.encoding, spec.target().url.authority());
     let streams = spec.in_flight / spec.connections;
     let (requests, connections) = (requests.to_string(), spec.connections.to_string());
@@ -28,6 +28,7 @@ fn arguments(process: &Process<'_>) -> Vec<String> {
     };
     if spec.target().url.family == Family::Rest {
         field("content-type", encoding.content_type());
+        arguments.extend(more.iter().flat_map(|field| ["-H", field]).map(str::to_owned));
         arguments.extend(["--h1".to_owned(), format!("http://{authority}{}", encoding.path())]);
         return arguments;
     }
@@ -82,7 +83,8 @@ mod tests {
         let spec =
             LoadSpec { connections: 2, in_flight: 64, ..LoadSpec::new(url, Encoding::Protobuf) };
         let (requests, timeout) = (100, Duration::from_secs(1));
-        let process = Process { spec: &spec, requests, body: "body", script: "", timeout };
+        let process =
+            Process { spec: &spec, requests, body: "body", script: "", field: None, timeout };
         let text = arguments(&process).join(" ");
         assert!(text.starts_with("-n 100 -t 1 -c 2 -m 32 -d body -H content-type: "), "{text}");
         let end = "-w 26 -W 26 -f 1048576 http://127.0.0.1:7/Calculator/Echo";

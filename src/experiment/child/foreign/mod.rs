@@ -23,6 +23,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
 use crate::axis::Family;
+use crate::codec;
 use crate::load::message::{Body, Message};
 use crate::load::worker;
 use crate::probe::cpu_clock::{self, CpuTime};
@@ -31,6 +32,7 @@ use crate::record::trial_spec::{Length, LoadSpec};
 use crate::record::{Client, Measurement, Slice};
 use crate::sys::child::ChildError;
 use crate::wire::grpc::prefix_of;
+use crate::wire::json_head;
 
 use super::commands::Commands;
 use super::process::{self, Failure};
@@ -58,6 +60,8 @@ struct Process<'a> {
     requests: u64,
     body: &'a str,
     script: &'a str,
+    /// Field that the body needs, as `name: value`.
+    field: Option<&'a str>,
     timeout: Duration,
 }
 
@@ -80,6 +84,7 @@ pub struct ForeignLoad {
     server_pid: u32,
     body: PathBuf,
     script: PathBuf,
+    field: Option<String>,
     request_bytes: u64,
     /// Known after the first process.
     reply_bytes: Option<u64>,
@@ -99,6 +104,13 @@ fn program(client: Client) -> Option<&'static Program> {
 /// Returns name and version of the program of `client`; `None` for a client that is none.
 pub fn version(client: Client) -> anyhow::Result<Option<String>> {
     program(client).map(Program::version).transpose()
+}
+
+/// Returns the field for the length of the JSON that `message` begins with, if bytes follow it.
+fn json_head_field(spec: &LoadSpec, message: &[u8]) -> Option<String> {
+    let is_rest = spec.target().url.family == Family::Rest;
+    let head_len = codec::json_head_len(spec.encoding).filter(|_| is_rest)?(message)?;
+    Some(format!("{}: {head_len}", json_head::FIELD))
 }
 
 impl Program {
@@ -145,6 +157,7 @@ impl ForeignLoad {
             program,
             server_pid: spec.target().pid.expect("the runner started the server"),
             script: body.with_extension("script"),
+            field: json_head_field(spec, &message),
             body,
             request_bytes: message.len() as u64,
             reply_bytes: None,
@@ -185,6 +198,7 @@ impl ForeignLoad {
             requests: self.requests,
             body: &self.body.to_string_lossy(),
             script: &self.script.to_string_lossy(),
+            field: self.field.as_deref(),
             timeout: commands.plan.budget,
         }));
         let (server, client_ns) = (self.server_cpu()?, children_cpu_ns());
@@ -302,6 +316,7 @@ mod tests {
             spec: LoadSpec::new(url, Encoding::Npy),
             server_pid: 1,
             body: PathBuf::new(),
+            field: None,
             script: PathBuf::new(),
             request_bytes: 28,
             reply_bytes: None,

@@ -15,18 +15,18 @@ pub(super) const WRK: Program = Program {
 };
 
 fn arguments(process: &Process<'_>) -> Vec<String> {
-    let Process { spec, requests, body, script, timeout } = process;
+    let Process { spec, requests, body, script, field, timeout } = process;
     let (encoding, authority) = (spec.encoding, spec.target().url.authority());
     let (requests, connections) = (requests.to_string(), spec.connections.to_string());
     // Both are upper bounds, since the script ends the process.
     let timeout = timeout.as_secs().max(1).to_string();
-    let field = format!("content-type: {}", encoding.content_type());
+    let content_type = format!("content-type: {}", encoding.content_type());
     let url = format!("http://{authority}{}", encoding.path());
-    ["-t", "1", "-c", &connections, "-d", &timeout, "--timeout", &timeout]
-        .into_iter()
-        .chain(["-H", &field, "-s", script, &url, &requests, &connections, body])
-        .map(str::to_owned)
-        .collect()
+    let mut arguments = vec!["-t", "1", "-c", &connections, "-d", &timeout, "--timeout", &timeout];
+    arguments.extend(["-H", &content_type]);
+    arguments.extend(field.iter().flat_map(|field| ["-H", field]));
+    arguments.extend(["-s", script, &url, &requests, &connections, body]);
+    arguments.into_iter().map(str::to_owned).collect()
 }
 
 /// Reads the line of the script.
@@ -75,7 +75,8 @@ mod tests {
         let url = "http://127.0.0.1:7".parse().expect("a URL");
         let spec = LoadSpec { connections: 5, in_flight: 5, ..LoadSpec::new(url, Encoding::Npy) };
         let (requests, timeout) = (100, Duration::from_secs(20));
-        let process = Process { spec: &spec, requests, body: "body", script: "script", timeout };
+        let process =
+            Process { spec: &spec, requests, body: "body", script: "script", field: None, timeout };
         assert_eq!(
             arguments(&process).join(" "),
             "-t 1 -c 5 -d 20 --timeout 20 -H content-type: application/x-npy -s script \

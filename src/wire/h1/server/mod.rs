@@ -15,7 +15,7 @@ use crate::wire::h1::body::{Body, SkippedBody};
 use crate::wire::h1::encode::{DateClock, HEAD_BYTES_HINT, ResponseHead};
 use crate::wire::h1::fields::{Expect, Fault, Framing, bad};
 use crate::wire::h1::parse::{HeadReader, Method, RequestHead, WholeHead};
-use crate::wire::handler::{NO_CONTENT_CODING, NO_MEMORY, PLAIN_TEXT};
+use crate::wire::handler::NO_MEMORY;
 use crate::wire::response::{self, Received};
 use crate::wire::timeouts::{Phase, ReadTimeout};
 use crate::wire::working::Working;
@@ -124,6 +124,7 @@ impl<H: Handler> H1<H> {
             Err(rejection) => return self.reject(rejection, &head, exchange, rest, cx),
         };
         exchange.coding = route.codings.reply;
+        exchange.json_head = self.handler.has_json_head(route).then_some(head.fields.json_head);
         if self.drain_until.is_some() {
             let after = match framing {
                 Framing::Length(len) => rest.get(usize::try_from(len).unwrap_or(usize::MAX)..),
@@ -180,7 +181,7 @@ impl<H: Handler> H1<H> {
             return Err(Rejection::new(StatusCode::EXPECTATION_FAILED, text));
         }
         if head.fields.has_unknown_coding {
-            return Err(self.unsupported_coding());
+            return Err(Rejection::unsupported_coding(self.handler.coding_tokens()));
         }
         if head.method == Method::Options && head.path.is_empty() {
             return Err(Rejection { allow: ALLOW_ANY, ..Rejection::new(StatusCode::OK, "") });
@@ -196,7 +197,9 @@ impl<H: Handler> H1<H> {
         });
         match routed {
             Ok(Routed::Unary(route)) if route.codings.request == head.fields.coding => Ok(route),
-            Ok(Routed::Unary(_)) => Err(self.unsupported_coding()),
+            Ok(Routed::Unary(_)) => {
+                Err(Rejection::unsupported_coding(self.handler.coding_tokens()))
+            }
             Ok(Routed::Stream(_)) => Err(Rejection::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "a stream of messages needs HTTP/2",
@@ -208,16 +211,6 @@ impl<H: Handler> H1<H> {
             }
             Err(refused) => Err(refused.into()),
         }
-    }
-
-    fn unsupported_coding(&self) -> Rejection {
-        let accept_encoding = self.handler.coding_tokens();
-        let text = match accept_encoding == Coding::Identity.token() {
-            true => NO_CONTENT_CODING.into(),
-            false => format!("the content coding is not one of {accept_encoding}").into(),
-        };
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        Rejection { status, allow: "", accept_encoding, text }
     }
 
     fn reject<'a>(
@@ -270,13 +263,14 @@ impl<H: Handler> H1<H> {
         body: Received<'_>,
         cx: &mut Context<'_>,
     ) {
-        match answered {
+        match exchange.checked(answered, body.bytes().len()) {
             Ok(response) => {
                 let head = ResponseHead {
                     status: StatusCode::OK,
                     content_type: response.content_type,
                     coding: exchange.coding,
                     len: response::message_len(&answer, &response),
+                    json_head_len: exchange.json_head.map(|_| response.head_len),
                     allow: "",
                     accept_encoding: "",
                     connection: exchange.connection(),
@@ -285,7 +279,7 @@ impl<H: Handler> H1<H> {
                 send(&head, exchange, answer, &response, body, cx);
                 self.finished |= !exchange.keep_alive;
             }
-            Err(refused) => self.send_text(&refused.into(), exchange, cx),
+            Err(refused) => self.send_text(&exchange.refuse(refused), exchange, cx),
         }
         self.timeout.restart();
         self.timeout.sends();
@@ -304,9 +298,10 @@ impl<H: Handler> H1<H> {
         let empty = rejection.text.is_empty();
         let head = ResponseHead {
             status: rejection.status,
-            content_type: if empty { "" } else { PLAIN_TEXT },
+            content_type: if empty { "" } else { rejection.content_type },
             coding: Coding::Identity,
             len: rejection.text.len() + usize::from(!empty),
+            json_head_len: None,
             allow: rejection.allow,
             accept_encoding: rejection.accept_encoding,
             connection: exchange.connection(),

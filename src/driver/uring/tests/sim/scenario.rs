@@ -19,6 +19,7 @@ use super::memory;
 use super::peer::{Manner, Peer};
 use super::world::{SimListener, SimSocket, SimStop, World};
 use crate::axis::{Encoding, Family};
+use crate::codec;
 use crate::driver::{Connected, Options, Service as _};
 use crate::service::codecs::CodecSet;
 use crate::service::echo::EchoService;
@@ -293,7 +294,8 @@ fn brain(stack: Stack, number: usize, chance: &mut Chance) -> Box<dyn Brain> {
             Box::new(Calling::new(client, bodies(number, chance), in_flight_max))
         }
         Stack::H1 | Stack::Hyper => {
-            let client = H1Client::new("sim", encoding.path(), encoding.content_type(), &limits);
+            let client = H1Client::new("sim", encoding.path(), encoding.content_type(), &limits)
+                .with_json_head(codec::json_head_len(encoding));
             Box::new(Calling::new(client, bodies(number, chance), 1))
         }
         Stack::H2 => {
