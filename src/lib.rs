@@ -39,6 +39,8 @@
 //!                       planted protobuf protobuf_packed protobuf_packed_prost protobuf_prost
 //!                       protobuf_prost_bytes protobuf_wire safetensors safetensors_crate
 //!                       transpose]
+//!     arrow/            tensors of Arrow IPC, whose metadata is a flatbuffer
+//!                       [builder table]
 //!     json/             lists of numbers as text
 //!                       [error f16 item read scan shape write]
 //!     simd/             kernels for AVX2 and AVX-512, each behind a proof token

@@ -1,6 +1,7 @@
 //! Clients of other projects against both server programs: grpcio (synchronous and asyncio),
-//! tritonclient, aiohttp, requests, curl and h2load. The Python clients run in virtual environments
-//! that the first test of each creates; tritonclient needs an older protobuf than the others.
+//! tritonclient, pyarrow, aiohttp, requests, curl and h2load. The Python clients run in virtual
+//! environments that the first test of each creates; tritonclient needs an older protobuf than the
+//! others.
 //!
 //! If a client is not installed, its test is skipped with a message. With `CI` set, it fails
 //! instead.
@@ -181,6 +182,14 @@ fn aiohttp_and_requests_call_uring_server() {
     let server = uring_server();
     let url = format!("http://{}", server.address("rest"));
     script("rest_client.py", &[&url, PROTO_DIR]);
+}
+
+#[test]
+fn pyarrow_calls_both_servers() {
+    for server in [uring_server(), tonic_server()] {
+        let url = format!("http://{}", server.address("rest"));
+        script("arrow_client.py", &[&url]);
+    }
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn carried(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Option<Vec<u8>> {
     let has_tag = !matches!(dtype.kind(), Kind::Bool | Kind::Complex);
     let is_little = dtype.order() != Order::Big;
     let has_name = is_little && dtype.name() != "<c16";
+    let has_tensor = has_tag && is_little;
     let has_list = dtype.kind() != Kind::Complex && !dtype.name().ends_with("f2");
     match codec.encoding() {
         Encoding::Json => {}
@@ -58,6 +59,7 @@ fn carried(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Option<Vec<u8>> {
         }
         Encoding::Cbor => return has_tag.then_some(data),
         Encoding::Safetensors => return has_name.then_some(data),
+        Encoding::Arrow => return has_tensor.then_some(data),
         _ => return Some(data),
     }
     if codec.id() == Codec::JsonSonic && array.dtype().kind() == Kind::Float {

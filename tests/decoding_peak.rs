@@ -76,6 +76,7 @@ fn a_message_at_its_peak_takes_a_known_multiple_of_its_body() {
         ("kserve", Encoding::Kserve, body(Encoding::Kserve), 101),
         ("kserve_http", Encoding::KserveHttp, body(Encoding::KserveHttp), 101),
         ("safetensors", Encoding::Safetensors, body(Encoding::Safetensors), 101),
+        ("arrow", Encoding::Arrow, body(Encoding::Arrow), 101),
         ("json_binary", Encoding::JsonBinary, body(Encoding::JsonBinary), 280),
         ("json, random doubles", Encoding::Json, body(Encoding::Json), 360),
         ("json, ones as f8", Encoding::Json, short_json(), 1450),

@@ -1,5 +1,5 @@
-//! Messages of NumPy, msgpack_numpy, protobuf and json are read exactly and written again byte for
-//! byte.
+//! Messages of NumPy, msgpack_numpy, protobuf, json and others are read exactly and written again
+//! byte for byte.
 //!
 //! `tools/goldens.py` and `tools/goldens_kserve.py` write `tests/data`: one file per encoding, one
 //! array per line.
@@ -185,6 +185,7 @@ fn goldens_cover_every_dtype() {
             Encoding::Cbor => name.contains('c') || name == "|b1",
             Encoding::Kserve | Encoding::KserveHttp => name.starts_with('>') || name.contains('c'),
             Encoding::Safetensors => name.starts_with('>') || name == "<c16",
+            Encoding::Arrow => name.starts_with('>') || name.contains('c') || name == "|b1",
             _ => false,
         };
         assert!(missing.iter().all(|name| is_left_out(name)), "{}: {missing:?}", codec.name());

@@ -1,5 +1,8 @@
 //! Error texts for a bad message: our codecs name the byte and the cause of every error.
 
+#[path = "refusals/arrow.rs"]
+mod arrow;
+
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::codec::{self, ArrayCodec, CodecError, Encoding, implementations};
 
@@ -489,6 +492,7 @@ fn every_cause_has_its_words_and_its_byte() {
         npy(),
         cbor(),
         safetensors(),
+        arrow::cases(),
     ]
     .concat();
     let mut wrong = Vec::new();

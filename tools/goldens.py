@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes tests/data/*.jsonl: arrays in the encodings of NumPy, msgpack_numpy, protobuf, json, cbor2 and safetensors.
+"""Makes tests/data/*.jsonl: arrays in the encodings of NumPy, msgpack_numpy, protobuf, json, cbor2, safetensors
+and pyarrow.
 
     python3 -m venv DIR && DIR/bin/pip install -r tools/requirements-goldens.txt
     DIR/bin/python tools/goldens.py
@@ -19,6 +20,8 @@ import cbor2
 import msgpack
 import msgpack_numpy
 import numpy as np
+import pyarrow
+import pyarrow.ipc
 import safetensors.numpy
 from golden_arrays import DATA, DTYPES, arrays, line, values
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -263,9 +266,27 @@ def safetensors_lines():
             yield line(array, body=body.hex(), decode_only=True)
 
 
+def arrow_message(array, names=None):
+    sink = pyarrow.BufferOutputStream()
+    tensor = pyarrow.Tensor.from_numpy(array, names) if names else pyarrow.Tensor.from_numpy(array)
+    pyarrow.ipc.write_tensor(tensor, sink)
+    return sink.getvalue().to_pybytes().hex()
+
+
+def arrow_lines():
+    for array in arrays():
+        # pyarrow takes booleans for bytes, and numbers of any byte order for little-endian ones.
+        if array.dtype.kind in "bc" or array.dtype.str[0] == ">":
+            continue
+        yield line(array, body=arrow_message(array))
+        if array.shape in [(2, 3), (3, 2, 2)]:
+            names = ["rows", "columns", "\u00e9"][: array.ndim]
+            yield line(array, body=arrow_message(array, names), decode_only=True)
+
+
 def main():
     DATA.mkdir(exist_ok=True)
-    for lines in [npy_lines, msgpack_lines, protobuf_lines, protobuf_packed_lines, json_lines, json_binary_lines, cbor_lines, safetensors_lines]:
+    for lines in [npy_lines, msgpack_lines, protobuf_lines, protobuf_packed_lines, json_lines, json_binary_lines, cbor_lines, safetensors_lines, arrow_lines]:
         path = DATA / (lines.__name__.removesuffix("_lines") + ".jsonl")
         path.write_text("".join(json.dumps(entry) + "\n" for entry in lines()))
     (DATA / "dtypes.json").write_text(json.dumps(dtypes(), indent=0, sort_keys=True) + "\n")

@@ -4,7 +4,7 @@
 //!   `cbor`, `safetensors`: the own codec and those of libraries accept the same bodies and read
 //!   the same arrays, except for a list of exceptions. An accepted array is written and read again
 //!   unchanged. Decoding takes memory in proportion to the body.
-//! - `npy`: an accepted array is written and read again unchanged; the same for memory.
+//! - `npy`, `arrow`: an accepted array is written and read again unchanged; the same for memory.
 //! - `raw`, `h1`, `h2`, `hpack`, `grpc`: the cuts between arrivals change neither the output nor
 //!   the end. `hpack` also checks that the last head does not change the meaning of the next one.
 //! - `raw_events`, `h1_events`, `h2_events`: any events of a connection, with time (`events.rs`).
@@ -115,4 +115,9 @@ pub fn kserve_http(body: &[u8]) {
 /// Checks `npy`, which has no library form.
 pub fn npy(body: &[u8]) {
     codecs(Encoding::Npy, body);
+}
+
+/// Checks `arrow`, which has no library form.
+pub fn arrow(body: &[u8]) {
+    codecs(Encoding::Arrow, body);
 }

@@ -135,6 +135,15 @@ axis! {
         grpc_path: CALCULATOR,
         payload: Payload::Bytes,
     }
+    Arrow {
+        name: "arrow",
+        about: "a tensor of Arrow IPC",
+        content_type: "application/x-arrow-tensor",
+        path: "/echo_arrow",
+        grpc_content_type: "application/grpc+arrow",
+        grpc_path: CALCULATOR,
+        payload: Payload::Bytes,
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -257,6 +266,7 @@ axis! {
         form: "by serde_json",
         crates: &["serde_json"],
     }
+    Arrow { name: "arrow", encoding: Encoding::Arrow, form: "", crates: &[] }
 }
 
 impl Encoding {

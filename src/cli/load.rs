@@ -46,7 +46,7 @@ struct LoadFlags {
     url: Option<ServerUrl>,
 
     /// Encoding of the array: reflect, protobuf, json, json_binary, msgpack, npy, cbor,
-    /// safetensors, protobuf_packed, kserve, kserve_http
+    /// safetensors, protobuf_packed, kserve, kserve_http, arrow
     #[arg(long, value_name = "NAME", value_parser = encoding, default_value = "protobuf")]
     codec: Encoding,
 

@@ -5,6 +5,7 @@
 use crate::axis::Codec;
 
 mod array_codec;
+pub mod arrow;
 pub mod bound;
 pub mod cbor;
 pub mod cbor_ciborium;
@@ -77,6 +78,7 @@ pub fn implementation(codec: Codec) -> Option<&'static dyn ArrayCodec> {
         Codec::KserveProst => Some(&kserve_prost::KserveProst),
         Codec::KserveHttp => Some(&kserve_http::KserveHttp),
         Codec::KserveHttpSerde => Some(&kserve_http_serde::KserveHttpSerde),
+        Codec::Arrow => Some(&arrow::Arrow),
     }
 }
 

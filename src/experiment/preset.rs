@@ -127,10 +127,10 @@ pub const ENCODINGS: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},t
     tokio/tonic/protobuf:prost,tokio/tonic:best/protobuf:prost_bytes,uring/h2/protobuf";
 
 /// Every encoding in axum or tonic as documented, with the usual library (CBOR with minicbor, the
-/// faster one), and in our own servers.
+/// faster one; .npy and Arrow tensors, which have none, with our own code), and in our own servers.
 pub const MESSAGES: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},\
-    tokio/axum/{cbor:minicbor,safetensors:crate,kserve_http:serde},\
-    uring/h1/{npy,msgpack,json_binary,json,cbor,safetensors,kserve_http},\
+    tokio/axum/{cbor:minicbor,safetensors:crate,arrow,kserve_http:serde},\
+    uring/h1/{npy,msgpack,json_binary,json,cbor,safetensors,arrow,kserve_http},\
     tokio/tonic/{protobuf,protobuf_packed,kserve}:prost,\
     uring/h2/{protobuf,protobuf_packed,kserve}";
 

@@ -4,11 +4,11 @@
 //!
 //! ```text
 //! POST /echo_json | _msgpack | _npy | _protobuf[_packed] | _cbor | _safetensors | _kserve |
-//!      _reflect
+//!      _arrow | _reflect
 //! POST /v2/models/echo/infer, with the length of the JSON in a field
 //! GET /healthz, /v2/health/live, /v2/health/ready, /v2/models/echo/ready, /v2/models/echo
 //! POST /Calculator/Echo, application/grpc[+proto|+json|+msgpack|+npy|+cbor|+safetensors|+packed|
-//!                                         +kserve-http|+reflect]
+//!                                         +kserve-http|+arrow|+reflect]
 //! POST /inference.GRPCInferenceService/ModelInfer, application/grpc[+proto]
 //! POST /inference.GRPCInferenceService/ServerLive | ServerReady | ModelReady | ModelMetadata
 //! POST /grpc.health.v1.Health/Check, application/grpc[+proto]
@@ -131,7 +131,7 @@ pub fn raw(codec_id: u8) -> Result<Encoding, Refused> {
 }
 
 pub fn raw_content_type(encoding: Encoding) -> &'static str {
-    const IDS: &str = "\0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a";
+    const IDS: &str = "\0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b";
     const { assert!(Encoding::ALL.len() <= IDS.len()) };
     let id = usize::from(encoding.id());
     &IDS[id..=id]

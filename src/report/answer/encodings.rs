@@ -16,6 +16,7 @@ pub(super) const ENCODINGS: [(&str, &str, &str); 10] = [
     ("JSON list", "tokio/axum/json:serde", "uring/h1/json"),
     ("CBOR", "tokio/axum/cbor:minicbor", "uring/h1/cbor"),
     ("safetensors", "tokio/axum/safetensors:crate", "uring/h1/safetensors"),
+    ("Arrow tensor", "tokio/axum/arrow", "uring/h1/arrow"),
     ("protobuf", BYTES, "uring/h2/protobuf"),
     ("protobuf list", LIST, "uring/h2/protobuf_packed"),
     ("KServe", "tokio/tonic/kserve:prost", "uring/h2/kserve"),
