@@ -35,8 +35,8 @@
 //!                       [array_codec bound cbor cbor_ciborium cbor_minicbor cursor digits error
 //!                       json_binary json_binary_best json_binary_serde json_item json_library
 //!                       json_serde json_serde_value json_simd json_sonic kserve kserve_http
-//!                       kserve_http_serde kserve_prost msgpack msgpack_serde multi_index npy
-//!                       planted protobuf protobuf_packed protobuf_packed_prost protobuf_prost
+//!                       kserve_http_serde kserve_prost msgpack msgpack_serde multi_index multipart
+//!                       npy planted protobuf protobuf_packed protobuf_packed_prost protobuf_prost
 //!                       protobuf_prost_bytes protobuf_wire safetensors safetensors_crate
 //!                       transpose]
 //!     arrow/            tensors of Arrow IPC, whose metadata is a flatbuffer
@@ -62,6 +62,8 @@
 //!                       [account detached outbox pool recv slice]
 //!     grpc/             status, message prefix and timeout of gRPC
 //!                       [message status timeout]
+//!     zmtp/             ZMTP, client half of a REQ socket
+//!                       [client frame handshake]
 //!     h1/               HTTP/1.1, both halves
 //!                       [body chunked client encode fields parse]
 //!         server/       requests in order, and those whose work is long

@@ -83,7 +83,7 @@ fn a_plain_request_has_a_plain_reply_even_if_its_client_accepts_codings() {
                 assert_eq!(reply.field("grpc-encoding"), "", "{protocol}");
                 assert_eq!((reply.body[0], &reply.body[5..]), (0, &message[..]), "{protocol}");
             }
-            Family::Rest | Family::Raw => {
+            Family::Rest | Family::Raw | Family::Zmtp => {
                 let mut peer = Rest::connect(running.address());
                 for field in ["accept-encoding: gzip, zstd", "content-encoding: identity"] {
                     let len = message.len();

@@ -44,7 +44,7 @@ fn serve(driver: Driver, protocol: Protocol, codecs: CodecSet) -> server::Runnin
 
 fn spec(address: SocketAddr, family: Family, encoding: Encoding, size: u64) -> LoadSpec {
     let (connections, in_flight) = match family {
-        Family::Rest => (4, 4),
+        Family::Rest | Family::Zmtp => (4, 4),
         Family::Raw | Family::Grpc => (2, 8),
     };
     let url = format!("{}://{address}", family.scheme()).parse().unwrap();

@@ -70,6 +70,7 @@ impl Peer {
             Family::Raw => Peer::Raw(TcpStream::connect(address).expect("the server listens")),
             Family::Rest => Peer::Rest(rest::Rest::connect(address)),
             Family::Grpc => Peer::Grpc(grpc::Grpc::connect(address)),
+            Family::Zmtp => panic!("no server of ours speaks ZMTP"),
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Instant;
 use allocation_counter::opt_out;
 use ndecho::wire::h1::H1Client;
 use ndecho::wire::h2::{Allowance as Windows, H2Client};
+use ndecho::wire::zmtp::ZmtpClient;
 use ndecho::wire::{
     Client, Context, Limits, Loan, Outbox, Part, Pool, ResponseEvent, Sink, WireError, WorkerCounts,
 };
@@ -56,6 +57,17 @@ pub fn h2_client(data: &[u8]) {
     let before_reason = |text: &str| text.find("Failed").map_or(text.len(), |at| at + 6);
     compare(data, REQUESTS, before_reason, || Session::new(client(small_limits()), SETTINGS));
     follow(data, || Session::new(client(Rc::default()), SETTINGS));
+}
+
+/// Checks the client of ZMTP, in the handshake and after it.
+pub fn zmtp_client(data: &[u8]) {
+    let mut hello = vec![0; 64];
+    (hello[0], hello[9], hello[10]) = (0xFF, 0x7F, 3);
+    hello[12..16].copy_from_slice(b"NULL");
+    hello.extend_from_slice(b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03REP");
+    compare(data, 1, str::len, || Session::new(ZmtpClient::new(&small_limits()), b""));
+    compare(data, 1, str::len, || Session::new(ZmtpClient::new(&small_limits()), &hello));
+    follow(data, || Session::new(ZmtpClient::new(&Limits::default()), &hello));
 }
 
 fn small_limits() -> Rc<Limits> {

@@ -4,11 +4,12 @@
 //!   `cbor`, `safetensors`: the own codec and those of libraries accept the same bodies and read
 //!   the same arrays, except for a list of exceptions. An accepted array is written and read again
 //!   unchanged. Decoding takes memory in proportion to the body.
-//! - `npy`, `arrow`: an accepted array is written and read again unchanged; the same for memory.
+//! - `npy`, `arrow`, `multipart`: an accepted array is written and read again unchanged; the same
+//!   for memory.
 //! - `raw`, `h1`, `h2`, `hpack`, `grpc`: the cuts between arrivals change neither the output nor
 //!   the end. `hpack` also checks that the last head does not change the meaning of the next one.
 //! - `raw_events`, `h1_events`, `h2_events`: any events of a connection, with time (`events.rs`).
-//! - `h1_client`, `h2_client`: any bytes of a server (`clients.rs`).
+//! - `h1_client`, `h2_client`, `zmtp_client`: any bytes of a server (`clients.rs`).
 //! - `h1_heads`, `h2_calls`: agreement with httparse and with the h2 crate.
 
 #[path = "../../tests/common/agreement.rs"]
@@ -26,9 +27,10 @@ mod memory;
 mod script;
 mod streams;
 
-use ndecho::codec::{ArrayCodec, Encoding, implementations};
+use ndecho::axis::Codec;
+use ndecho::codec::{ArrayCodec, Encoding, implementation, implementations, message};
 
-pub use clients::{h1_client, h2_client};
+pub use clients::{h1_client, h2_client, zmtp_client};
 pub use cuts::{grpc, h1, h2, hpack, raw};
 pub use events::{h1_events, h2_events, raw_events};
 pub use h1_heads::h1_heads;
@@ -110,6 +112,20 @@ pub fn kserve(body: &[u8]) {
 /// Compares `kserve_http` with serde_json.
 pub fn kserve_http(body: &[u8]) {
     codecs(Encoding::KserveHttp, body);
+}
+
+/// Checks `multipart`, which no server of ours speaks.
+pub fn multipart(body: &[u8]) {
+    let codec = implementation(Codec::Multipart).expect("a codec runs");
+    let mut scratch = Vec::new();
+    Meter::new(allowance(codec)).run(|| {
+        let _ = codec.decode(body, &mut scratch);
+        body.len()
+    });
+    if let Ok(array) = codec.decode(body, &mut scratch) {
+        let again = message(codec, &array).expect("it can be written");
+        assert_eq!(codec.decode(&again, &mut Vec::new()), Ok(array));
+    }
 }
 
 /// Checks `npy`, which has no library form.

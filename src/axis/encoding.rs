@@ -33,7 +33,8 @@ const CALCULATOR: &str = "/Calculator/Echo";
 
 axis! {
     /// Form of an array on the wire. The position of a row is the codec byte of a raw frame, so
-    /// rows are only ever added at the end.
+    /// rows are only ever added at the end. `multipart` stands outside: only external servers
+    /// speak it, over ZMTP, which has neither paths nor content types.
     Encoding, "encoding", EncodingSpec;
 
     Reflect {
@@ -142,6 +143,16 @@ axis! {
         path: "/echo_arrow",
         grpc_content_type: "application/grpc+arrow",
         grpc_path: CALCULATOR,
+        payload: Payload::Bytes,
+    }
+    ; outside
+    Multipart {
+        name: "multipart",
+        about: "a message of ZeroMQ: a frame of JSON and a frame of bytes",
+        content_type: "",
+        path: "",
+        grpc_content_type: "",
+        grpc_path: "",
         payload: Payload::Bytes,
     }
 }
@@ -267,6 +278,8 @@ axis! {
         crates: &["serde_json"],
     }
     Arrow { name: "arrow", encoding: Encoding::Arrow, form: "", crates: &[] }
+    ; outside
+    Multipart { name: "multipart", encoding: Encoding::Multipart, form: "", crates: &[] }
 }
 
 impl Encoding {
@@ -315,7 +328,8 @@ impl Encoding {
     }
 
     fn codecs(self) -> impl Iterator<Item = Codec> {
-        Codec::ALL.into_iter().filter(move |codec| codec.encoding() == self)
+        let all = Codec::ALL.into_iter().chain([Codec::Multipart]);
+        all.filter(move |codec| codec.encoding() == self)
     }
 }
 

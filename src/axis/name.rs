@@ -19,17 +19,20 @@ impl UnknownName {
     }
 }
 
-/// Declares `$Axis` with a row of type `$Spec` for each point. `$Spec` has a field `name`.
+/// Declares `$Axis` with a row of type `$Spec` for each point. `$Spec` has a field `name`. The
+/// points after `outside` have names too, but are not in `ALL`: no server of ours has them.
 macro_rules! axis {
     (
         $(#[$attr:meta])*
         $Axis:ident, $word:literal, $Spec:ident;
         $( $Point:ident { $($row:tt)* } )+
+        $( ; outside $( $Outside:ident { $($outside_row:tt)* } )+ )?
     ) => {
         $(#[$attr])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $Axis {
             $( $Point, )+
+            $( $( $Outside, )+ )?
         }
 
         impl $Axis {
@@ -38,6 +41,7 @@ macro_rules! axis {
             pub const fn spec(self) -> &'static $Spec {
                 match self {
                     $( $Axis::$Point => const { &$Spec { $($row)* } }, )+
+                    $( $( $Axis::$Outside => const { &$Spec { $($outside_row)* } }, )+ )?
                 }
             }
 
@@ -56,7 +60,8 @@ macro_rules! axis {
             type Err = $crate::axis::UnknownName;
 
             fn from_str(text: &str) -> Result<$Axis, Self::Err> {
-                $Axis::ALL.into_iter().find(|point| point.name() == text).ok_or_else(|| {
+                let mut points = $Axis::ALL.into_iter()$( .chain([$($Axis::$Outside),+]) )?;
+                points.find(|point| point.name() == text).ok_or_else(|| {
                     let known = $Axis::ALL.map($Axis::name).to_vec();
                     $crate::axis::UnknownName::new($word, text, known)
                 })

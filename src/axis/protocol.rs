@@ -47,6 +47,8 @@ pub enum Family {
     Rest,
     /// gRPC over cleartext HTTP/2 with prior knowledge.
     Grpc,
+    /// Request and reply of ZeroMQ, which only external servers speak.
+    Zmtp,
 }
 
 axis! {
@@ -260,13 +262,14 @@ impl Tuning {
 }
 
 impl Family {
-    pub const ALL: [Family; 3] = [Family::Raw, Family::Rest, Family::Grpc];
+    pub const ALL: [Family; 4] = [Family::Raw, Family::Rest, Family::Grpc, Family::Zmtp];
 
     pub const fn scheme(self) -> &'static str {
         match self {
             Family::Raw => "raw",
             Family::Rest => "http",
             Family::Grpc => "grpc",
+            Family::Zmtp => "zmtp",
         }
     }
 
@@ -279,16 +282,28 @@ impl Family {
     pub const fn message_bytes_max(self) -> Option<u64> {
         match self {
             Family::Raw | Family::Grpc => Some(u32::MAX as u64),
-            Family::Rest => None,
+            Family::Rest | Family::Zmtp => None,
         }
     }
 
-    pub const fn own(self) -> Protocol {
+    /// Returns our own protocol of the family, if there is one.
+    pub const fn own(self) -> Option<Protocol> {
         match self {
-            Family::Raw => Protocol::Raw,
-            Family::Rest => Protocol::H1,
-            Family::Grpc => Protocol::H2,
+            Family::Raw => Some(Protocol::Raw),
+            Family::Rest => Some(Protocol::H1),
+            Family::Grpc => Some(Protocol::H2),
+            Family::Zmtp => None,
         }
+    }
+
+    /// Returns true if a connection carries one request at a time.
+    pub const fn is_lock_step(self) -> bool {
+        matches!(self, Family::Rest | Family::Zmtp)
+    }
+
+    /// Returns true if the messages of `encoding` can be sent.
+    pub const fn carries(self, encoding: Encoding) -> bool {
+        matches!(self, Family::Zmtp) == matches!(encoding, Encoding::Multipart)
     }
 
     pub const fn usual_encoding(self) -> Encoding {
@@ -296,6 +311,7 @@ impl Family {
             Family::Raw => Encoding::Reflect,
             Family::Rest => Encoding::Npy,
             Family::Grpc => Encoding::Protobuf,
+            Family::Zmtp => Encoding::Multipart,
         }
     }
 }

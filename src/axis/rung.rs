@@ -45,6 +45,10 @@ pub enum RungError {
         "{got} is impossible: {protocol} brings its own accept loop, on {driver} only; the nearest rung that works is {nearest}"
     )]
     Impossible { got: String, protocol: Protocol, driver: Driver, nearest: Rung },
+    #[error(
+        "{got} is impossible: only external servers speak {codec}; the nearest rung that works is {nearest}"
+    )]
+    Outside { got: String, codec: Codec, nearest: Rung },
 }
 
 impl Rung {
@@ -62,6 +66,10 @@ impl Rung {
                 driver: only,
                 nearest: Rung { driver: only, ..rung },
             }),
+            _ if !Codec::ALL.contains(&codec) => {
+                let nearest = Rung { codec: protocol.family().usual_encoding().own(), ..rung };
+                Err(RungError::Outside { got: rung.to_string(), codec, nearest })
+            }
             _ => Ok(rung),
         }
     }
@@ -124,7 +132,8 @@ impl RungError {
         match self {
             RungError::Form { nearest, .. }
             | RungError::Unknown { nearest, .. }
-            | RungError::Impossible { nearest, .. } => *nearest,
+            | RungError::Impossible { nearest, .. }
+            | RungError::Outside { nearest, .. } => *nearest,
         }
     }
 }
@@ -232,6 +241,14 @@ fn take<T: Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_encoding_of_external_servers_has_no_rung_of_ours() {
+        let error = "uring/raw/multipart".parse::<Rung>().expect_err("no server speaks it");
+        assert_eq!(error.nearest().to_string(), "uring/raw/reflect");
+        let expected = "uring/raw/multipart is impossible: only external servers speak multipart";
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
 
     #[test]
     fn a_name_survives_parsing_and_printing() {

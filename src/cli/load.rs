@@ -41,16 +41,17 @@ pub struct LoadArgs {
 
 #[derive(Args, Clone, Debug)]
 struct LoadFlags {
-    /// grpc://HOST:PORT, http://HOST:PORT or raw://HOST:PORT
+    /// grpc://HOST:PORT, http://HOST:PORT, raw://HOST:PORT or zmtp://HOST:PORT (a ZeroMQ server)
     #[arg(required_unless_present = "spec")]
     url: Option<ServerUrl>,
 
     /// Encoding of the array: reflect, protobuf, json, json_binary, msgpack, npy, cbor,
-    /// safetensors, protobuf_packed, kserve, kserve_http, arrow
+    /// safetensors, protobuf_packed, kserve, kserve_http, arrow; over ZMTP,
+    /// multipart
     #[arg(long, value_name = "NAME", value_parser = encoding, default_value = "protobuf")]
     codec: Encoding,
 
-    /// Connections [default: 1; over HTTP/1.1, as many as requests in flight]
+    /// Connections [default: 1; over HTTP/1.1 and ZMTP, as many as requests in flight]
     #[arg(long, value_name = "C")]
     connections: Option<u32>,
 
@@ -256,7 +257,7 @@ impl LoadFlags {
         match (self.connections, self.in_flight) {
             (Some(connections), Some(in_flight)) => (connections, in_flight),
             (Some(connections), None) => (connections, connections),
-            (None, Some(in_flight)) if family == Family::Rest => (in_flight, in_flight),
+            (None, Some(in_flight)) if family.is_lock_step() => (in_flight, in_flight),
             (None, in_flight) => (1, in_flight.unwrap_or(1)),
         }
     }

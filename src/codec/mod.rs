@@ -30,6 +30,7 @@ pub mod kserve_prost;
 pub mod msgpack;
 pub mod msgpack_serde;
 mod multi_index;
+pub mod multipart;
 pub mod npy;
 pub mod planted;
 pub mod protobuf;
@@ -79,6 +80,7 @@ pub fn implementation(codec: Codec) -> Option<&'static dyn ArrayCodec> {
         Codec::KserveHttp => Some(&kserve_http::KserveHttp),
         Codec::KserveHttpSerde => Some(&kserve_http_serde::KserveHttpSerde),
         Codec::Arrow => Some(&arrow::Arrow),
+        Codec::Multipart => Some(&multipart::Multipart),
     }
 }
 

@@ -66,10 +66,11 @@ impl AnyRung {
     }
 
     /// Returns our own stack on the ring without a codec: same family, encoding and transport.
-    pub fn null_server(&self) -> Rung {
-        let codec = self.encoding().own();
-        Rung::new(Driver::Uring, self.family().own(), codec, self.transport())
-            .expect("our own stacks run on the ring")
+    /// `None` for a family that no server of ours speaks.
+    pub fn null_server(&self) -> Option<Rung> {
+        let (protocol, codec) = (self.family().own()?, self.encoding().own());
+        let rung = Rung::new(Driver::Uring, protocol, codec, self.transport());
+        Some(rung.expect("our own stacks run on the ring"))
     }
 
     /// Returns the allocator of the server if `wanted` is the choice of the run.

@@ -67,7 +67,7 @@ impl Cell {
             skip: None,
             variant: Variant::Usual,
             offered_hz: None,
-            null: Some(rung.null_server()),
+            null: rung.null_server(),
             malloc: None,
             is_counted: false,
             is_once: false,

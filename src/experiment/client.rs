@@ -41,6 +41,7 @@ impl Client {
         match (self, family) {
             (Client::Own, _) => None,
             (_, Family::Raw) => Some("only our own client speaks raw frames"),
+            (_, Family::Zmtp) => Some("only our own client speaks ZMTP"),
             (Client::Wrk, Family::Grpc) => Some("wrk speaks HTTP/1.1, and gRPC needs HTTP/2"),
             (Client::H2load | Client::Wrk, _) if transport != Transport::Tcp => {
                 Some("this client connects over TCP")

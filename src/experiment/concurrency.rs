@@ -1,7 +1,8 @@
 //! Concurrency of a load: connections, and requests in flight over all of them.
 //!
 //! The default depends only on the family and the size of the array, so that rungs of a family can
-//! be compared. `raw` is compared with both HTTP families and gets the load of each.
+//! be compared. `raw` is compared with both HTTP families and gets the load of each. ZMTP carries
+//! one request at a time on a connection, and gets the load of REST.
 //!
 //! | array | gRPC: one connection, in flight | REST: connections, one in flight on each |
 //! |---|---|---|
@@ -61,11 +62,11 @@ impl Concurrency {
         Concurrency::connections(usual[0].connections.min(most))
     }
 
-    /// Selects `grpc` or `rest`; `raw` gets both.
+    /// Selects `grpc`, or `rest` for one request at a time on a connection; `raw` gets both.
     pub fn for_family(family: Family, grpc: Concurrency, rest: Concurrency) -> Vec<Concurrency> {
         match family {
             Family::Grpc => vec![grpc],
-            Family::Rest => vec![rest],
+            Family::Rest | Family::Zmtp => vec![rest],
             Family::Raw if grpc == rest => vec![grpc],
             Family::Raw => vec![grpc, rest],
         }

@@ -22,8 +22,9 @@ const WINDOW: Duration = Duration::from_millis(100);
 pub fn cells(cells: &[Cell]) -> Vec<Cell> {
     let mut null_cells: Vec<Cell> = Vec::new();
     for cell in cells.iter().filter(|cell| cell.skip.is_none()) {
+        let Some(rung) = cell.rung.null_server() else { continue };
         let null = Cell {
-            rung: cell.rung.null_server().into(),
+            rung: rung.into(),
             variant: Variant::Null,
             parent: None,
             reference: None,

@@ -300,7 +300,7 @@ impl RunOptions {
         let usual = (part.loads)(rung.family(), bytes);
         let (connections, in_flight) = match (self.connections, self.in_flight) {
             (None, None) => return usual,
-            (connections, in_flight) if rung.family() == Family::Rest => {
+            (connections, in_flight) if rung.family().is_lock_step() => {
                 return vec![Concurrency::connections(connections.or(in_flight).unwrap_or(1))];
             }
             (connections, in_flight) => (connections.unwrap_or(1), in_flight),
@@ -313,7 +313,7 @@ impl RunOptions {
     fn check_load(&self, rungs: &[AnyRung]) -> anyhow::Result<()> {
         if let (Some(connections), Some(in_flight)) = (self.connections, self.in_flight)
             && connections != in_flight
-            && let Some(rung) = rungs.iter().find(|rung| rung.family() == Family::Rest)
+            && let Some(rung) = rungs.iter().find(|rung| rung.family().is_lock_step())
         {
             bail!(
                 "{rung} carries one request at a time on a connection: {in_flight} in flight need as many \

@@ -142,7 +142,7 @@ pub const RIVALS: &str = "uring/h2/{protobuf,protobuf_packed,reflect},\
 
 /// External rungs of `rivals`: each server with the encoding that is cheapest for it, with lists of
 /// numbers in protobuf, and with bytes that it does not read.
-pub const RIVALS_EXTERNAL: &str = "external/*/{protobuf,protobuf_packed,npy,reflect}";
+pub const RIVALS_EXTERNAL: &str = "external/*/{protobuf,protobuf_packed,npy,reflect,multipart}";
 
 /// Dtype and shape of an array.
 pub type Form = (&'static str, &'static [u64]);

@@ -97,6 +97,7 @@ pub enum Protocol {
     H1,
     Grpc,
     Raw,
+    Zmtp,
 }
 
 /// Codec in the name of a rung: `ENCODING` or `ENCODING:FLAVOUR`.
@@ -175,6 +176,11 @@ impl Manifest {
         if let Some((_, codec)) = numbered.find(|(at, codec)| self.codecs[..*at].contains(codec)) {
             return invalid("codecs", format!("{codec} is listed twice"));
         }
+        let family = self.protocol.family();
+        if let Some(codec) = self.codecs.iter().find(|codec| !family.carries(codec.encoding())) {
+            let protocol = self.protocol;
+            return invalid("codecs", format!("{protocol} does not carry {codec}"));
+        }
         if let Some(codec) = self.seed.keys().find(|codec| !self.codecs.contains(codec)) {
             return invalid("seed", format!("{codec} is not in the list of codecs"));
         }
@@ -231,6 +237,7 @@ impl Protocol {
             Protocol::H1 => Family::Rest,
             Protocol::Grpc => Family::Grpc,
             Protocol::Raw => Family::Raw,
+            Protocol::Zmtp => Family::Zmtp,
         }
     }
 }
@@ -241,6 +248,7 @@ impl fmt::Display for Protocol {
             Protocol::H1 => "HTTP/1.1",
             Protocol::Grpc => "gRPC",
             Protocol::Raw => "raw",
+            Protocol::Zmtp => "ZMTP",
         })
     }
 }
@@ -257,7 +265,8 @@ impl TryFrom<String> for CodecName {
     fn try_from(name: String) -> Result<CodecName, String> {
         let (base, flavour) = name.split_once(':').map_or((&*name, None), |(b, f)| (b, Some(f)));
         if encoding(base).is_none() {
-            let known = Encoding::ALL.map(Encoding::name).join(", ");
+            let known = Encoding::ALL.into_iter().chain([Encoding::Multipart]);
+            let known = known.map(Encoding::name).collect::<Vec<_>>().join(", ");
             return Err(format!("codec {name:?} has an unknown encoding, expected one of {known}"));
         }
         if flavour.is_some_and(|flavour| !is_plain(flavour)) {
@@ -314,7 +323,7 @@ impl fmt::Display for Template {
 }
 
 fn encoding(name: &str) -> Option<Encoding> {
-    Encoding::ALL.into_iter().find(|encoding| encoding.name() == name)
+    name.parse().ok()
 }
 
 /// Returns true if `name` can be part of a rung's name and the name of a folder.

@@ -114,7 +114,7 @@ pub fn reference(encoding: Encoding, family: Family, transport: Transport) -> Op
     let protocol = match family {
         Family::Grpc => Tonic,
         Family::Rest => Axum,
-        Family::Raw => return None,
+        Family::Raw | Family::Zmtp => return None,
     };
     Rung::new(Tokio, protocol, encoding.library(), transport).ok()
 }

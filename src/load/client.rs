@@ -24,6 +24,7 @@ use crate::record::Http2Settings;
 use crate::wire::h1::H1Client;
 use crate::wire::h2::{H2Client, Settings};
 use crate::wire::raw::RawClient;
+use crate::wire::zmtp::ZmtpClient;
 use crate::wire::{
     Client, Context, ErrorKind, Loan, Machine, Part, Pool, PooledBuf, ResponseEvent, Sink,
     WireError,
@@ -74,6 +75,7 @@ pub trait LoadClient: Client {
 
 impl LoadClient for RawClient {}
 impl LoadClient for H1Client {}
+impl LoadClient for ZmtpClient {}
 
 impl LoadClient for H2Client {
     fn http2_settings(&self) -> (Option<Http2Settings>, Option<Http2Settings>) {

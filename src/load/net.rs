@@ -16,6 +16,7 @@ use crate::sys::socket;
 use crate::wire::h1::H1Client;
 use crate::wire::h2::{Allowance, H2Client};
 use crate::wire::raw::RawClient;
+use crate::wire::zmtp::ZmtpClient;
 use crate::wire::{ChangingFields, Limits, Pace, WorkerCounts};
 
 use super::LoadError;
@@ -102,6 +103,10 @@ fn machine(spec: &LoadSpec, run: &Rc<RefCell<Run>>, index: usize) -> Box<dyn Con
     match spec.target().url.family {
         Family::Raw => {
             let client = RawClient::new(encoding.id(), &limits);
+            Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
+        }
+        Family::Zmtp => {
+            let client = ZmtpClient::new(&limits);
             Box::new(LoadConnection::new(client, Rc::clone(run), index, share))
         }
         Family::Rest => {

@@ -1,4 +1,5 @@
-//! Servers that are not part of this crate next to our own: one table for gRPC, one for REST.
+//! Servers that are not part of this crate next to our own: a table for gRPC, for REST, and for
+//! ZMTP, which no server of ours speaks.
 //!
 //! A row is a server, and each array has two columns: CPU per request, and its ratio to our own
 //! server on the ring of the same family and encoding under the same load. All connections carry
@@ -6,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::axis::{Family as Protocols, Rung};
+use crate::axis::{Encoding, Family as Protocols, Rung};
 use crate::record::Variant;
 use crate::stats::bootstrap::{Bootstrap, Interval};
 use crate::stats::family::Family;
@@ -51,7 +52,8 @@ pub fn render(run: &Run) -> Option<String> {
         return None;
     }
     let sections = cells_by_section(&run.trials);
-    let tables = [Protocols::Grpc, Protocols::Rest].into_iter().filter_map(|family| {
+    let families = [Protocols::Grpc, Protocols::Rest, Protocols::Zmtp];
+    let tables = families.into_iter().filter_map(|family| {
         let sizes: Vec<Size> =
             sections.iter().filter_map(|cells| Size::new(cells, family)).collect();
         (!sizes.is_empty()).then(|| table(family, &sizes))
@@ -66,7 +68,15 @@ fn own<'a>(cell: &CellTrials<'a>) -> Option<&'a str> {
 }
 
 fn family(cell: &CellTrials<'_>) -> Option<Protocols> {
-    Some(own(cell)?.parse::<Rung>().ok()?.family())
+    match own(cell) {
+        Some(own) => Some(own.parse::<Rung>().ok()?.family()),
+        None => {
+            let (_, codec) = cell.first().rung.rsplit_once('/')?;
+            let encoding: Encoding = codec.split(':').next()?.parse().ok()?;
+            let mut without_own = Protocols::ALL.into_iter().filter(|it| it.own().is_none());
+            without_own.find(|family| family.carries(encoding))
+        }
+    }
 }
 
 impl Size {
@@ -121,16 +131,24 @@ fn table(family: Protocols, sizes: &[Size]) -> String {
     lines.extend(rungs.iter().map(|rung| line(rung, sizes)));
     let loads: BTreeSet<&str> = sizes.iter().map(|size| size.load.as_str()).collect();
     let loads: Vec<&str> = loads.into_iter().collect();
-    let family = if family == Protocols::Grpc { "gRPC" } else { "REST" };
+    let name = match family {
+        Protocols::Grpc => "gRPC",
+        Protocols::Zmtp => "ZMTP",
+        Protocols::Rest | Protocols::Raw => "REST",
+    };
     let title = format!(
-        "Rivals over {family}: CPU per request, load {} (connections x requests in flight on each). \
+        "Rivals over {name}: CPU per request, load {} (connections x requests in flight on each). \
          x own: ratio to our own server of the same encoding; the intervals of a column hold \
          together at 95 %.",
         loads.join(" and ")
     );
     let notes = rungs.iter().flat_map(|rung| gaps(rung, sizes));
     let notes: String = notes.map(|note| wrap("  ", &note, WIDTH_MAX)).collect();
-    wrap("", &title, WIDTH_MAX) + &align(&lines) + &notes + &wrap("", &cheaper(sizes), WIDTH_MAX)
+    let end = match family.own() {
+        Some(_) => cheaper(sizes),
+        None => format!("No server of ours speaks {name}, so there is no ratio."),
+    };
+    wrap("", &title, WIDTH_MAX) + &align(&lines) + &notes + &wrap("", &end, WIDTH_MAX)
 }
 
 /// Returns the place of a rung: the mean logarithm of its costs. A rung without a figure for some
@@ -203,6 +221,7 @@ mod tests {
     const CHEAP: &str = "external/cheap/protobuf";
     const DEAR: &str = "external/dear/protobuf";
     const REST: &str = "external/web/npy";
+    const ZMTP: &str = "external/queue/multipart";
 
     /// Six launches with these costs in nanoseconds, for two sizes.
     fn run(costs: &[(&str, u64)]) -> Run {
@@ -218,7 +237,7 @@ mod tests {
                     trial.array.shape = vec![bytes / 8];
                     (trial.connections, trial.in_flight) = (8, 8);
                     let null = if *rung == REST { "uring/h1/npy" } else { OWN };
-                    trial.null = Some(null.to_owned());
+                    trial.null = (*rung != ZMTP).then(|| null.to_owned());
                     trials.push(trial);
                 }
             }
@@ -247,6 +266,18 @@ mod tests {
         assert!(flat.contains(cheaper) && !flat.contains(&format!("encoding: {DEAR}")), "{flat}");
         assert!(rest.starts_with("Rivals over REST") && rest.contains(REST), "{rest}");
         assert!(!rest.contains(CHEAP) && rest.contains("No server was shown"), "{rest}");
+    }
+
+    #[test]
+    fn a_family_that_we_do_not_speak_has_a_table_without_ratios() {
+        let text = render(&run(&[(OWN, 10_000), (ZMTP, 30_000)])).expect("a run of the preset");
+        let (grpc, zmtp) = text.split_once("\n\n").expect("two tables");
+        assert!(grpc.contains(OWN) && !grpc.contains(ZMTP), "{grpc}");
+        assert!(zmtp.starts_with("Rivals over ZMTP") && zmtp.contains("8x1"), "{zmtp}");
+        let rows = rows(zmtp);
+        let row = rows.iter().find(|row| row.first() == Some(&ZMTP)).expect(ZMTP);
+        assert_eq!(row[1..], ["30.0", "µs", "-", "30.0", "µs", "-"], "{zmtp}");
+        assert!(zmtp.ends_with("No server of ours speaks ZMTP, so there is no ratio.\n"), "{zmtp}");
     }
 
     #[test]

@@ -180,7 +180,9 @@ impl EchoHandler {
             Family::Rest if let Some(question) = question => {
                 (question.rest(is_ready)?.as_bytes(), JSON)
             }
-            Family::Raw | Family::Rest => (health::rest(is_ready)?.as_bytes(), PLAIN_TEXT),
+            Family::Raw | Family::Rest | Family::Zmtp => {
+                (health::rest(is_ready)?.as_bytes(), PLAIN_TEXT)
+            }
         };
         out.extend_from_slice(text);
         Ok(Response { content_type, head_len: text.len(), payload: 0..0 })

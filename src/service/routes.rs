@@ -24,6 +24,8 @@ use super::echo::Echoed;
 use super::health;
 use super::inference::Question;
 
+const NO_SERVER_OF_ZMTP: &str = "no server of this crate speaks ZMTP";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     Echo(Encoding),
@@ -140,6 +142,7 @@ pub fn raw_content_type(encoding: Encoding) -> &'static str {
 pub fn target(family: Family, head: &Head<'_>) -> Result<Target, Refused> {
     match family {
         Family::Raw => raw(head.content_type.first().copied().unwrap_or(u8::MAX)).map(Target::Echo),
+        Family::Zmtp => Err(Refused::new(Refusal::UnsupportedMediaType, NO_SERVER_OF_ZMTP)),
         Family::Grpc => grpc(head.method, head.path, head.content_type),
         Family::Rest => match rest(head.method, head.path)? {
             Target::Echo(_) if !head.has_body => Err(length_refused()),
@@ -154,7 +157,7 @@ pub(super) fn response(family: Family, echoed: Echoed) -> Response {
     let Echoed { encoding, head_len, payload } = echoed;
     let content_type = match family {
         Family::Grpc => encoding.grpc_content_type(),
-        Family::Rest => encoding.content_type(),
+        Family::Rest | Family::Zmtp => encoding.content_type(),
         Family::Raw => raw_content_type(encoding),
     };
     Response { content_type, head_len, payload }

@@ -11,7 +11,8 @@ pub trait Client {
     /// Writes the bytes that precede the first request; the connection is established.
     fn open(&mut self, _cx: &mut Context<'_>) {}
 
-    /// Returns the number of requests that the connection can carry at once; 0 means none any more.
+    /// Returns the number of requests that the connection can carry at once; 0 means none
+    /// before the end of a handshake, or none any more.
     fn in_flight_max(&self) -> usize;
 
     /// Returns true once the peer has announced that it ends the connection without a fault. The

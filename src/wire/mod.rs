@@ -23,6 +23,7 @@ pub mod raw;
 mod response;
 mod timeouts;
 mod working;
+pub mod zmtp;
 
 pub use buffers::{Batch, Charge, Detached, Level, Loan, MemoryBudget, Outbox};
 pub use buffers::{DIRECT_BYTES_MIN, LOAN_BYTES_MAX, OWN_BYTES_MIN};

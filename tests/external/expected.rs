@@ -1,9 +1,9 @@
-//! What the tests expect of each server: that it is in the list, how it is built, and how it answers
-//! messages that are not arrays.
+//! What the tests expect of each server: that it is in the list, how it is built, and how it
+//! answers messages that are not arrays.
 
 use ndecho::axis::Encoding;
 
-pub(crate) const NAMES: [&str; 28] = [
+pub(crate) const NAMES: [&str; 29] = [
     "aiohttp",
     "aiohttp-uvloop",
     "connectrpc-pyvoy",
@@ -20,6 +20,7 @@ pub(crate) const NAMES: [&str; 28] = [
     "node-fastify",
     "node-grpc-js",
     "purerpc",
+    "py-pyzmq",
     "rust-compio-hyper",
     "rust-connectrpc",
     "rust-may-minihttp",

@@ -31,6 +31,8 @@ mod perf;
 mod process;
 #[path = "../peers/ring.rs"]
 mod ring;
+#[path = "../peers/zmtp.rs"]
+mod zmtp;
 
 use expected::{BY_HAND, BY_HAND_VARIABLE, MALFORMED, NAMES, REFUSED};
 
@@ -92,7 +94,7 @@ fn is_too_large(rung: &ExternalRung, bytes: u64) -> bool {
 
 fn send(rung: &ExternalRung, server: &Server, array: ArraySpec, requests: u64, case: &str) {
     let in_flight = match rung.family() {
-        Family::Rest => 1,
+        Family::Rest | Family::Zmtp => 1,
         Family::Grpc | Family::Raw => 4,
     };
     let in_flight =
@@ -249,6 +251,41 @@ fn every_rest_server_refuses_a_bad_array_with_a_reason() {
     });
 }
 
+/// Messages with a fault: their parts, and a word of the reason.
+const REFUSED_PARTS: [(&[&[u8]], &str); 10] = [
+    (&[b"{"], "1 parts"),
+    (&[b"{}", b"", b""], "3 parts"),
+    (&[b"{", b""], "JSONDecodeError"),
+    (&[b"\xff", b""], "UnicodeDecodeError"),
+    (&[b"[1]", b""], "expected a JSON head"),
+    (&[br#"{"dtype": "|u1"}"#, b""], "expected a JSON head"),
+    (&[br#"{"dtype": "|u1", "shape": 1}"#, b"7"], "expected a JSON head"),
+    (&[br#"{"dtype": "|O", "shape": [1]}"#, b"12345678"], "dtype '|O' is not supported"),
+    (&[br#"{"dtype": "|u1", "shape": [-1]}"#, b"7"], "none negative"),
+    (&[br#"{"dtype": "<f8", "shape": [4294967296, 4294967296]}"#, b""], "overflows"),
+];
+
+#[test]
+fn every_zeromq_server_answers_a_bad_message_with_one_part_and_goes_on() {
+    for_each_rung(|rung, environment| {
+        if rung.family() != Family::Zmtp {
+            return;
+        }
+        let server = start(rung, environment);
+        let address = server.address().tcp().expect("it listens on TCP");
+        let mut req = zmtp::Req::connect(address);
+        for (parts, reason) in REFUSED_PARTS {
+            let reply = req.call(parts);
+            let [text] = reply.as_slice() else { panic!("{rung} {reason}: {reply:?}") };
+            let text: serde_json::Value = serde_json::from_slice(text).expect("JSON");
+            assert!(text["error"].as_str().is_some_and(|it| it.contains(reason)), "{rung}: {text}");
+            let head = br#"{"dtype": "|u1", "shape": [3]}"#;
+            assert_eq!(req.call(&[head, b"abc"]), [head, &b"abc"[..]], "{rung} after {reason}");
+        }
+        server.stop().unwrap_or_else(|failure| panic!("{rung} does not drain: {failure:?}"));
+    });
+}
+
 /// grpcio's own client. It sends one call of 64 KiB at a time, because purerpc loses calls
 /// otherwise (see the faults in its manifest).
 #[test]
@@ -358,7 +395,7 @@ fn the_bench_of_python_codecs_times_them_all() {
         text.lines().skip(1).filter_map(|line| line.split(',').nth(2)).collect();
     let spoken: BTreeSet<String> = external::rungs(&all())
         .iter()
-        .filter(|rung| rung.encoding() != Encoding::Reflect)
+        .filter(|rung| rung.encoding() != Encoding::Reflect && rung.family() != Family::Zmtp)
         .map(|rung| rung.codec.to_string())
         .collect();
     assert_eq!(timed, spoken.iter().map(String::as_str).collect());

@@ -135,6 +135,7 @@ fn served_once(family: Family, server: &Running) -> TcpStream {
             peer
         }
         Family::Grpc => Peer::connect(server.address(), &[]).0,
+        Family::Zmtp => panic!("no server of ours speaks ZMTP"),
     }
 }
 

@@ -177,7 +177,7 @@ impl Commands<'_> {
         // aiohttp queues the requests that its connections cannot carry; grpcio sends all of them.
         let parallel = match cell.rung.family() {
             Family::Grpc => cell.concurrency.in_flight,
-            Family::Rest | Family::Raw => SEED_IN_FLIGHT,
+            Family::Rest | Family::Raw | Family::Zmtp => SEED_IN_FLIGHT,
         };
         let rounds = (SEED_IN_FLIGHT / parallel).max(1);
         command.args(["--parallel", &parallel.to_string(), "--rounds", &rounds.to_string()]);

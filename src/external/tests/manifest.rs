@@ -90,6 +90,8 @@ fn errors_name_the_file_and_the_key() {
         ("[limits]", "[limits]\nin_flight = 1", "unknown field `in_flight`"),
         ("protocol = \"h1\"", "protocol = \"h3\"", "unknown variant `h3`"),
         ("\"msgpack\"]", "\"xml\"]", "codec \"xml\" has an unknown encoding"),
+        ("\"msgpack\"]", "\"multipart\"]", "codecs: HTTP/1.1 does not carry multipart"),
+        ("protocol = \"h1\"", "protocol = \"zmtp\"", "codecs: ZMTP does not carry json"),
         ("\"msgpack\"]", "\"json:a b\"]", "expected letters, digits and -"),
         ("\"msgpack\"]", "\"json\"]", "codecs: json is listed twice"),
         ("[\"json\", \"json:fast\", \"msgpack\"]", "[]", "codecs: empty"),

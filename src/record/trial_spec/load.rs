@@ -156,7 +156,7 @@ pub enum Length {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SpecError {
     #[error(
-        "URL {0:?}: expected grpc://HOST:PORT, http://HOST:PORT, raw://HOST:PORT, or grpc+unix:PATH, http+unix:PATH, raw+unix:PATH; without the path of a request, which --codec chooses"
+        "URL {0:?}: expected grpc://HOST:PORT, http://HOST:PORT, raw://HOST:PORT, zmtp://HOST:PORT, or grpc+unix:PATH, http+unix:PATH, raw+unix:PATH; without the path of a request, which --codec chooses"
     )]
     Url(String),
     #[error("{got} servers to load, expected exactly 1")]
@@ -169,6 +169,10 @@ pub enum SpecError {
         "a message of {bytes} B does not fit {scheme}://, whose length field takes at most {most} B; send a smaller array, or send it over http://"
     )]
     Message { scheme: &'static str, bytes: u64, most: u64 },
+    #[error(
+        "{scheme}:// does not carry {encoding}; zmtp:// carries multipart only, and the others every other encoding"
+    )]
+    Encoding { scheme: &'static str, encoding: Encoding },
     #[error(transparent)]
     Array(#[from] ArrayError),
     #[error("--coding {0} needs grpc:// or http://: raw frames name no coding")]
@@ -225,10 +229,16 @@ impl LoadSpec {
         let [target] = self.targets.as_slice() else {
             return Err(SpecError::Targets { got: self.targets.len() });
         };
-        let is_http1 = target.url.family == Family::Rest;
-        let in_flight_max = if is_http1 { self.connections } else { IN_FLIGHT_MAX };
-        let reason =
-            if is_http1 { " (one request in flight on each HTTP/1.1 connection)" } else { "" };
+        let family = target.url.family;
+        if !family.carries(self.encoding) {
+            return Err(SpecError::Encoding { scheme: family.scheme(), encoding: self.encoding });
+        }
+        let in_flight_max = if family.is_lock_step() { self.connections } else { IN_FLIGHT_MAX };
+        let reason = match family {
+            Family::Rest => " (one request in flight on each HTTP/1.1 connection)",
+            Family::Zmtp => " (one request in flight on each connection of a REQ socket)",
+            Family::Raw | Family::Grpc => "",
+        };
         check_range("--connections", self.connections, &(1..=CONNECTIONS_MAX), "")?;
         check_range("--in-flight", self.in_flight, &(self.connections..=in_flight_max), reason)?;
         let Knobs { h2_window_bytes, h2_frame_bytes_max, .. } = self.knobs;

@@ -124,6 +124,8 @@ pub enum LaneError {
          sends its messages at once"
     )]
     Window { protocol: Protocol, message_bytes: u64, window: u64 },
+    #[error("no lane speaks {0}://")]
+    Family(&'static str),
     #[error(transparent)]
     Codec(#[from] CodecError),
     #[error(transparent)]
@@ -162,6 +164,7 @@ fn codec_of(protocol: Protocol) -> Codec {
     match (spec.family, spec.tuning) {
         (Family::Rest, _) => Encoding::Npy.own(),
         (Family::Raw, _) => Encoding::Protobuf.own(),
+        (Family::Zmtp, _) => Encoding::Multipart.own(),
         (Family::Grpc, _) if spec.crates.is_empty() => Encoding::Protobuf.own(),
         (Family::Grpc, Tuning::Best) => Codec::ProtobufProstBytes,
         (Family::Grpc, _) => Codec::ProtobufProst,

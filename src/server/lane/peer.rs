@@ -103,6 +103,7 @@ impl Peer {
                 let mut client = client.with_changing_fields(fields);
                 (Vec::new(), vec![Turn::constant(requests(&mut client, message, calls))])
             }
+            Family::Zmtp => return Err(LaneError::Family(family.scheme())),
             Family::Grpc => grpc(encoding, fields, message, calls)?,
         };
         let sending = if hello.is_empty() { Sending::Turn } else { Sending::Hello };

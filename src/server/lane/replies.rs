@@ -82,6 +82,7 @@ impl Replies {
             Family::Raw => RAW_HEAD_BYTES,
             Family::Grpc => FRAME_HEAD_BYTES,
             Family::Rest => return self.feed_text(bytes),
+            Family::Zmtp => return Err(LaneError::Family(self.family.scheme())),
         };
         let (now, later) = bytes.split_at(bytes.len().min(length - self.head.len()));
         self.head.extend_from_slice(now);

@@ -280,7 +280,7 @@ fn request(program: &Program, spec: &LoadSpec) -> Result<Vec<u8>, Failure> {
         Family::Grpc => {
             prefix_of(bytes.len()).map_err(|status| cannot_start(program, status.text))?
         }
-        Family::Rest | Family::Raw => return Ok(bytes.to_vec()),
+        Family::Rest | Family::Raw | Family::Zmtp => return Ok(bytes.to_vec()),
     };
     Ok([prefix.as_slice(), bytes].concat())
 }
