@@ -1,7 +1,7 @@
 //! Clients of other projects against both server programs: grpcio (synchronous and asyncio),
-//! tritonclient, pyarrow, aiohttp, requests, curl and h2load. The Python clients run in virtual
-//! environments that the first test of each creates; tritonclient needs an older protobuf than the
-//! others.
+//! tritonclient, pyarrow, grpc-js, aiohttp, requests, curl and h2load. The Python clients run in
+//! virtual environments that the first test of each creates; tritonclient needs an older protobuf
+//! than the others. The test of grpc-js installs it with npm.
 //!
 //! If a client is not installed, its test is skipped with a message. With `CI` set, it fails
 //! instead.
@@ -143,6 +143,47 @@ fn grpcio_calls_tonic_server() {
 fn tritonclient_infers_over_grpc_on_every_server() {
     for server in [uring_server(), uring_server_on_the_h2_crate(), tonic_server()] {
         TRITON.script("kserve_grpc.py", &[server.address("grpc")]);
+    }
+}
+
+/// Installs the packages of the server over grpc-js, with the versions of its lock file, in a
+/// folder that is kept. Returns that folder.
+fn grpc_js() -> Result<PathBuf, String> {
+    let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/external/node-grpc-js");
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("grpc-js");
+    let stamp = home.join("installed");
+    let wanted = std::fs::read_to_string(format!("{lock}/package-lock.json"))
+        .map_err(|error| format!("package-lock.json: {error}"))?;
+    if std::fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
+        return Ok(home);
+    }
+    let failed = |error: std::io::Error| format!("{}: {error}", home.display());
+    std::fs::create_dir_all(&home).map_err(failed)?;
+    for name in ["package.json", "package-lock.json"] {
+        std::fs::copy(format!("{lock}/{name}"), home.join(name)).map_err(failed)?;
+    }
+    let options = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"];
+    run(Command::new("npm").args(options).arg(&home))?;
+    std::fs::write(&stamp, wanted).map_err(failed)?;
+    Ok(home)
+}
+
+#[test]
+fn grpc_js_calls_every_server() {
+    if !present("node") || !present("npm") {
+        return;
+    }
+    let modules = match grpc_js() {
+        Ok(modules) => modules,
+        Err(reason) => return missing(&reason),
+    };
+    for server in [uring_server(), uring_server_on_the_h2_crate(), tonic_server()] {
+        let output = run(Command::new("node")
+            .arg(format!("{INTEROP_DIR}/grpc_client.mjs"))
+            .args([server.address("grpc"), &format!("{PROTO_DIR}/ndecho.proto")])
+            .arg(&modules))
+        .unwrap_or_else(|error| panic!("{error}"));
+        print!("{}", String::from_utf8_lossy(&output.stdout));
     }
 }
 
