@@ -158,7 +158,9 @@ pub(super) fn source(file: &str, is_own: bool) -> Place {
         return place(name, path);
     }
     let program = if is_own { OWN } else { PROGRAM };
-    let Some(root) = file.rfind("/src/") else {
+    // The crate includes its generated code as `src/../proto/FILE`.
+    let root = file.rfind("/src/").filter(|_| !file.contains("src/../"));
+    let Some(root) = root else {
         let proto = file.rfind("/proto/").map_or(file, |at| &file[at + 1..]);
         return place(program, proto);
     };
@@ -232,6 +234,9 @@ mod tests {
         assert_eq!(of("/home/me/h2/src/proto/mod.rs", true), "h2 src/proto/mod.rs", "patched");
         assert_eq!(of("/home/me/library/ndecho/src/codec/npy.rs", true), "ndecho src/codec/npy.rs");
         assert_eq!(of("/home/me/ndecho/proto/generated.rs", true), "ndecho proto/generated.rs");
+        for file in ["/home/me/ndecho/src/../proto/generated.rs", "src/../proto/generated.rs"] {
+            assert_eq!(of(file, true), "ndecho proto/generated.rs");
+        }
         assert_eq!(of("/rustc/4a4e/library/core/src/ptr/mod.rs", true), "core src/ptr/mod.rs");
         assert_eq!(of("/home/me/ndecho/src/wire/raw.rs", true), "ndecho src/wire/raw.rs");
         assert_eq!(of("src/wire/raw.rs", true), "ndecho src/wire/raw.rs");
