@@ -25,6 +25,7 @@ import numpy as np
 sys.path.append(str(pathlib.Path(__file__).resolve().parent / "external"))
 import fast
 import messages
+import packed
 import seed
 
 CALL_TIME_NS = 20_000_000  # of one case in one round, unless a single call takes longer
@@ -36,8 +37,14 @@ class Protobuf:
     encode = staticmethod(lambda array: messages.message(array).SerializeToString())
 
 
+class ProtobufPacked:
+    decode = staticmethod(lambda body: packed.array(packed.PackedArray.FromString(body)))
+    encode = staticmethod(lambda array: packed.message(array).SerializeToString())
+
+
 CODECS = {
     "protobuf": Protobuf,
+    "protobuf_packed": ProtobufPacked,
     "msgpack": seed.Msgpack,
     "msgpack:msgspec": fast.Msgpack,
     "npy": seed.Npy,

@@ -9,7 +9,7 @@ use super::bars::{bar, bar_width, widest};
 use super::load_cells::{LoadCells, Ratio};
 
 /// Name, the standard server's rung, and ours.
-pub(super) const ENCODINGS: [(&str, &str, &str); 10] = [
+pub(super) const ENCODINGS: [(&str, &str, &str); 11] = [
     (".npy", NPY, "uring/h1/npy"),
     ("msgpack", "tokio/axum/msgpack:serde", "uring/h1/msgpack"),
     ("base64 in JSON", "tokio/axum/json_binary:serde", "uring/h1/json_binary"),

@@ -302,7 +302,7 @@ impl Dispatch {
                 Some(health) => return health.clone().call(request),
                 None => return Box::pin(ready(Ok(Status::unimplemented("").into_http()))),
             },
-            Ok(Target::Inference(_)) => return self.inference.clone().call(request),
+            Ok(Target::Inference(_)) => return self.infer(request),
             Err(refused) => {
                 return Box::pin(ready(Ok(status(refused, self.counts).into_http())));
             }
@@ -313,7 +313,7 @@ impl Dispatch {
         }
         let is_planted = self.codecs.delay().placed_in(Layer::CodecDecode).is_some();
         if codec == Some(axis::Codec::KserveProst) && !is_planted {
-            return self.inference.clone().call(request);
+            return self.infer(request);
         }
         let generated = if names_coding(&request) { &self.coded } else { &self.generated };
         let generated = generated.as_ref().filter(|_| encoding == Encoding::Protobuf);
@@ -338,6 +338,16 @@ impl Dispatch {
     }
 
     /// Serves a call as generated code does.
+    fn infer(&self, request: http::Request<Body>) -> Responding {
+        let mut service = self.inference.clone();
+        if names_coding(&request) {
+            for coding in COMPRESSIONS {
+                service = service.accept_compressed(coding).send_compressed(coding);
+            }
+        }
+        service.call(request)
+    }
+
     fn call<C, S>(&self, codec: C, service: S, request: http::Request<Body>) -> Responding
     where
         C: Codec + Send + 'static,
