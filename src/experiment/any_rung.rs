@@ -3,6 +3,7 @@
 //! Both kinds are named, selected and measured in the same way. Only our own rungs have parents.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::array::{DType, NdArray, Shape};
 use crate::axis::external as names;
@@ -108,6 +109,16 @@ impl AnyRung {
         match self {
             AnyRung::Own(_) => None,
             AnyRung::External(rung) => rung.server.manifest.limits.body_bytes_max,
+        }
+    }
+
+    /// Returns the least warm-up of a launch that the server asks for.
+    pub fn warmup(&self) -> Duration {
+        match self {
+            AnyRung::Own(_) => Duration::ZERO,
+            AnyRung::External(rung) => {
+                Duration::from_secs(rung.server.manifest.start.warmup_s.unwrap_or(0).into())
+            }
         }
     }
 

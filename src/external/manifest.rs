@@ -67,7 +67,13 @@ pub struct Start {
     pub command: Vec<Template>,
     /// Line that the server prints when it listens. `{address}` stands for `HOST:PORT`.
     pub ready: Template,
+    /// Least seconds under load before a launch is measured, for a program that compiles itself
+    /// while it runs.
+    pub warmup_s: Option<u32>,
 }
+
+/// Longest warm-up that a manifest may ask for: the trial's budget has to hold it.
+const WARMUP_S_MAX: u32 = 15;
 
 /// Limits of a server. `None` means no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -201,7 +207,14 @@ impl Manifest {
         if ready.0.matches(ADDRESS).count() != 1 {
             return invalid("start.ready", format!("{:?}, expected {ADDRESS} once", ready.0));
         }
-        ready.check("start.ready", &[ADDRESS])
+        ready.check("start.ready", &[ADDRESS])?;
+        match self.start.warmup_s {
+            Some(0) => invalid("start.warmup_s", "0, expected at least 1".to_owned()),
+            Some(more) if more > WARMUP_S_MAX => {
+                invalid("start.warmup_s", format!("{more}, expected at most {WARMUP_S_MAX}"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

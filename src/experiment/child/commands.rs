@@ -80,6 +80,7 @@ impl Commands<'_> {
 
     fn load_spec(&self, cell: &Cell) -> LoadSpec {
         let plan = self.plan;
+        let own_warmup = cell.rung.warmup();
         LoadSpec {
             targets: Vec::new(),
             encoding: cell.rung.encoding(),
@@ -88,8 +89,11 @@ impl Commands<'_> {
             connections: cell.concurrency.connections,
             in_flight: cell.concurrency.in_flight,
             rate_hz: cell.offered_hz,
-            warmup: if cell.is_counted { Length::Requests(0) } else { Length::Time(plan.warmup) },
-            settle: plan.settle,
+            warmup: match cell.is_counted {
+                true => Length::Requests(0),
+                false => Length::Time(plan.warmup.max(own_warmup)),
+            },
+            settle: plan.settle.map(|settle| settle + own_warmup),
             window: cell.window,
             slice_head: None,
             // Longer than this process waits, so that a slow trial is told from one that fails.

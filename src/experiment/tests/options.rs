@@ -251,6 +251,18 @@ fn external_rungs_are_tried_where_they_are_asked_for_and_the_seed_has_rows_for_s
 }
 
 #[test]
+fn a_server_that_compiles_itself_asks_for_a_longer_warm_up() {
+    let rungs = external::rungs(&external_servers());
+    for rung in rungs {
+        let is_java = rung.server.manifest.name == "java-grpc";
+        let warmup = AnyRung::External(rung).warmup();
+        assert_eq!(warmup > Preset::Full.warmup(), is_java, "{warmup:?}");
+    }
+    let own = AnyRung::from("uring/h2/protobuf".parse::<Rung>().unwrap());
+    assert_eq!(own.warmup(), Duration::ZERO);
+}
+
+#[test]
 fn external_rungs_have_a_standard_and_no_parent() {
     let globs = Some("external/{grpcio/protobuf,aiohttp/json}".to_owned());
     let plan = plan(RunOptions {

@@ -19,6 +19,7 @@ steps = [["cc", "-o", "{env}/server", "server.c"]]
 [start]
 command = ["{env}/server", "--port", "{port}", "--cpu={cpu}", "--codec", "{codec}", "{not a placeholder}"]
 ready = "ready {address} now"
+warmup_s = 15
 
 [limits]
 body_bytes_max = 1000
@@ -47,6 +48,7 @@ fn a_whole_manifest_is_read() {
     let encodings: Vec<Encoding> = manifest.codecs.iter().map(CodecName::encoding).collect();
     assert_eq!(encodings, [Encoding::Json, Encoding::Json, Encoding::Msgpack]);
     assert_eq!(manifest.start.ready.around_address(), ("ready ", " now"));
+    assert_eq!(manifest.start.warmup_s, Some(15));
     let values = [("{env}", "/e"), ("{port}", "0"), ("{cpu}", "1"), ("{codec}", "json:fast")];
     let words: Vec<String> = manifest.start.command.iter().map(|word| word.fill(&values)).collect();
     let expected =
@@ -105,6 +107,8 @@ fn errors_name_the_file_and_the_key() {
         ("ready {address} now", "ready", "start.ready: \"ready\", expected {address} once"),
         ("[[\"cc\", \"-o\", \"{env}/server\", \"server.c\"]]", "[[]]", "setup.steps: no program"),
         ("in_flight_max = 100", "in_flight_max = 0", "limits.in_flight_max: 0"),
+        ("warmup_s = 15", "warmup_s = 0", "start.warmup_s: 0"),
+        ("warmup_s = 15", "warmup_s = 16", "start.warmup_s: 16, expected at most 15"),
         ("environment = \"shared\"", "environment = \"../x\"", "setup.environment: \"../x\""),
         ("[seed]", "[seed", "[seed"),
     ];
