@@ -4,7 +4,8 @@
 //! message ─▶ inflate ─┬─ is short ────────────────▶ echo ─▶ deflate      on the worker
 //!                     └─ is longer than the bound ─▶ job: inflate anew, echo, deflate
 //! ```
-//! How long a message is shows only while it is inflated, so the worker tries up to the bound.
+//! The length of a message is known only after it is inflated. The worker therefore inflates a
+//! short one up to the bound, and leaves a longer one to a job, which begins anew.
 
 use std::mem;
 use std::sync::Arc;
@@ -23,6 +24,10 @@ use super::echo::{self, SharedBody, echo_shared};
 use super::panics;
 use super::routes::response;
 
+/// A message of more than this part of the bound goes to a job at once, because it is most likely
+/// longer than the bound and would be inflated twice.
+const ATTEMPT_DIVISOR: usize = 2;
+
 /// Bytes of scratch and response for each byte of a message that is converted.
 const CONVERTED_FACTOR: usize = 2;
 
@@ -36,11 +41,12 @@ pub(super) struct Inflated {
 }
 
 impl Inflated {
-    /// Inflates a message of at most `bytes_max` bytes; returns false if it is longer.
+    /// Inflates a message of at most `bytes_max` bytes; returns false if it is longer, or likely to
+    /// be.
     pub(super) fn try_inflate(&mut self, coding: Coding, message: &[u8], bytes_max: usize) -> bool {
         let bytes = &mut self.body.0;
         bytes.clear();
-        let outcome = if message.len() > bytes_max {
+        let outcome = if message.len() > bytes_max / ATTEMPT_DIVISOR {
             Err(CodingError::TooLarge { coding, limit: bytes_max })
         } else {
             coding::inflate(coding, message, bytes_max, bytes, &mut |_| true)
@@ -162,4 +168,22 @@ fn refused(error: CodingError) -> Refused {
         _ => Refusal::BadCoding,
     };
     Refused::new(kind, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_likely_to_be_long_is_not_tried() {
+        let (mut inflated, bytes_max) = (Inflated::default(), 64);
+        let garbage = [0xff; 33];
+        assert!(!inflated.try_inflate(Coding::Gzip, &garbage, bytes_max));
+        assert!(inflated.try_inflate(Coding::Gzip, &garbage[..32], bytes_max));
+        assert!(inflated.take().is_err(), "it was tried, and is no gzip");
+        let mut zeros = Vec::new();
+        coding::deflate(Coding::Gzip, 1, &[&[0; 65]], &mut zeros);
+        assert!(zeros.len() <= bytes_max / ATTEMPT_DIVISOR, "{}", zeros.len());
+        assert!(!inflated.try_inflate(Coding::Gzip, &zeros, bytes_max), "65 bytes");
+    }
 }
