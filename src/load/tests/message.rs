@@ -51,8 +51,9 @@ fn stamping_is_what_encoding_again_would_give() {
 fn only_the_beginning_is_copied() {
     for body in bodies() {
         let message = Message::new(body, array(DType::F8, &[8192]), 0).unwrap();
-        // The longest head is that of Arrow, 192 bytes, before a nonce of 8.
-        assert!(message.form.stamped_len <= 200, "{:?}", body.encoding());
+        // The head of Arrow has 192 bytes. The nonce behind it has 8.
+        let most = if body.encoding() == Encoding::Arrow { 200 } else { 199 };
+        assert!(message.form.stamped_len <= most, "{:?}", body.encoding());
         assert!(message.form.bytes.len() >= 65_536);
     }
 }
