@@ -52,7 +52,7 @@ impl FrameHead {
     }
 }
 
-/// What stands at the front of the bytes of a connection.
+/// First frame in the bytes of a connection, or the reason why there is none yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Front<'a> {
     /// The end is not known yet.
