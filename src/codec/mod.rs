@@ -32,6 +32,7 @@ pub mod msgpack_serde;
 mod multi_index;
 pub mod multipart;
 pub mod npy;
+pub mod packed_numbers;
 pub mod planted;
 pub mod protobuf;
 pub mod protobuf_packed;

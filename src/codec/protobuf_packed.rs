@@ -9,12 +9,13 @@
 //! the array. Other numbers are varints, which are converted one by one. A list may be packed,
 //! unpacked or in parts; the last kind of list wins; the rest is as in [`super::protobuf`].
 
-use crate::array::{ArrayView, DType, Kind, Order, Shape};
+use crate::array::{ArrayView, DType, Shape};
 use crate::axis::Codec;
 
 use super::array_codec::{ArrayCodec, Effort, Encoded};
 use super::cursor::Cursor;
 use super::error::{CodecError, Result};
+use super::packed_numbers::{List, Parts, check, numbers_len, put_list, unsupported};
 use super::protobuf_wire::{
     Wire, chunk, packed, put_head, put_varint, skip, tag, text, varint, varint_len,
 };
@@ -27,6 +28,8 @@ pub(super) const LEFT_OUT: &str = "halves and complex numbers";
 
 const DTYPE: u32 = 1;
 const SHAPE: u32 = 2;
+/// Field of the first of [`List::ALL`]; those of the others follow.
+const FIRST_LIST: u32 = 3;
 /// Field of the numbers in the message of each list.
 const VALUES: u32 = 1;
 
@@ -38,18 +41,12 @@ impl ArrayCodec for ProtobufPacked {
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         let Fields { dtype, shape, items } = Fields::read_all(body)?;
         let (dtype, list) = kind(NAME, dtype, body.len())?;
-        let Items { list: given, at, part, joined } = items;
+        let Items { list: given, parts } = items;
+        let at = parts.at;
         if given.is_some_and(|given| given != list) {
             return Err(wrong_list(NAME, list, dtype).or_at(at));
         }
-        let data = if joined.is_empty() && list.is_bytes_of(dtype) {
-            part
-        } else {
-            let numbers = if joined.is_empty() { part } else { &joined };
-            let fault = |what| CodecError::Syntax { encoding: NAME, at, what };
-            list.read(dtype, numbers, scratch).map_err(fault)?;
-            scratch.as_slice()
-        };
+        let data = parts.items(NAME, list, dtype, scratch)?;
         ArrayView::new(dtype, shape, data)
             .map_err(|source| CodecError::array(NAME)(source).or_at(at))
     }
@@ -66,17 +63,12 @@ impl ArrayCodec for ProtobufPacked {
         }
         let len = numbers_len(dtype, items);
         if len == 0 {
-            put_head(out, list as u32, 0);
+            put_head(out, field(list), 0);
             return Ok(Encoded { head_len: out.len() - start, payload: &[] });
         }
-        put_head(out, list as u32, 1 + varint_len(len) + len);
-        put_head(out, VALUES, len);
-        if list.is_bytes_of(dtype) {
-            return Ok(Encoded { head_len: out.len() - start, payload: items });
-        }
-        out.reserve(len as usize);
-        put_numbers(dtype, items, out);
-        Ok(Encoded { head_len: out.len() - start, payload: &[] })
+        put_head(out, field(list), 1 + varint_len(len) + len);
+        let payload = put_list(list, VALUES, array, len, out);
+        Ok(Encoded { head_len: out.len() - start, payload })
     }
 
     fn check(&self, array: &ArrayView<'_>) -> Result<()> {
@@ -105,7 +97,7 @@ fn outline(body: &[u8]) -> Result<(DType, List, bool)> {
     while !cursor.is_empty() {
         match tag(&mut cursor)? {
             (DTYPE, Wire::Len) => dtype = (text(NAME, "dtype", &mut cursor)?, 0),
-            (field, Wire::Len) if List::from_field(field).is_some() => {
+            (field, Wire::Len) if list_of(field).is_some() => {
                 let len = varint(&mut cursor)?;
                 let mut list = cursor.part(len)?;
                 let is_packed = !list.is_empty() && tag(&mut list)? == (VALUES, Wire::Len);
@@ -119,44 +111,17 @@ fn outline(body: &[u8]) -> Result<(DType, List, bool)> {
     Ok((dtype, list, parts < 2))
 }
 
-/// Returns the list for an array, if it carries every item.
-pub(super) fn check(encoding: &'static str, array: &ArrayView<'_>) -> Result<List> {
-    let dtype = array.dtype();
-    let list = List::for_dtype(dtype).ok_or_else(|| unsupported(encoding, dtype))?;
-    if list == List::Bools && array.data().iter().any(|&item| item > 1) {
-        let what = "a boolean that is neither 0 nor 1".to_owned();
-        return Err(CodecError::Unsupported { encoding, at: None, what });
-    }
-    Ok(list)
-}
-
-/// Returns the bytes of items as numbers of a packed list.
-pub fn numbers_len(dtype: DType, items: &[u8]) -> u64 {
-    match List::for_dtype(dtype) {
-        Some(list) if list.is_varints() => numbers(dtype, items).map(varint_len).sum(),
-        _ => items.len() as u64,
-    }
-}
-
-/// Appends items as numbers of a packed list.
-pub fn put_numbers(dtype: DType, items: &[u8], out: &mut Vec<u8>) {
-    if List::for_dtype(dtype).is_some_and(List::is_varints) {
-        return numbers(dtype, items).for_each(|number| put_varint(out, number));
-    }
-    let start = out.len();
-    out.extend_from_slice(items);
-    if dtype.order() == Order::Big {
-        out[start..].chunks_exact_mut(dtype.item_size()).for_each(<[u8]>::reverse);
-    }
-}
-
-pub(super) fn unsupported(encoding: &'static str, dtype: DType) -> CodecError {
-    let what = format!("dtype {dtype}: protobuf has no such number");
-    CodecError::Unsupported { encoding, at: None, what }
-}
-
 pub(super) fn wrong_list(encoding: &'static str, list: List, dtype: DType) -> CodecError {
     CodecError::field(encoding, "items", format!("expected {} for dtype {dtype}", list.name()))
+}
+
+/// Returns the number of the field of a list.
+fn field(list: List) -> u32 {
+    FIRST_LIST + list as u32
+}
+
+fn list_of(field: u32) -> Option<List> {
+    List::ALL.get(field.checked_sub(FIRST_LIST)? as usize).copied()
 }
 
 /// Finds the dtype of a text that begins at a place in the message, and its list.
@@ -171,147 +136,6 @@ fn kind(encoding: &'static str, dtype: (&[u8], usize), end: usize) -> Result<(DT
     let dtype = known.map_or_else(unknown, Ok).map_err(fault)?;
     let list = List::for_dtype(dtype).ok_or_else(|| unsupported(encoding, dtype).or_at(at))?;
     Ok((dtype, list))
-}
-
-/// Kind of list in a message; the value is the number of its field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum List {
-    Doubles = 3,
-    Floats = 4,
-    Int32s = 5,
-    Int64s = 6,
-    UInt32s = 7,
-    UInt64s = 8,
-    Bools = 9,
-}
-
-impl List {
-    pub(super) const ALL: [List; 7] = [
-        List::Doubles,
-        List::Floats,
-        List::Int32s,
-        List::Int64s,
-        List::UInt32s,
-        List::UInt64s,
-        List::Bools,
-    ];
-
-    /// Returns the list for items of `dtype`.
-    pub(super) fn for_dtype(dtype: DType) -> Option<List> {
-        match (dtype.kind(), dtype.item_size()) {
-            (Kind::Float, 8) => Some(List::Doubles),
-            (Kind::Float, 4) => Some(List::Floats),
-            (Kind::Float, _) | (Kind::Complex, _) => None,
-            (Kind::Int, 8) => Some(List::Int64s),
-            (Kind::Int, _) => Some(List::Int32s),
-            (Kind::Uint, 8) => Some(List::UInt64s),
-            (Kind::Uint, _) => Some(List::UInt32s),
-            (Kind::Bool, _) => Some(List::Bools),
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            List::Doubles => "doubles",
-            List::Floats => "floats",
-            List::Int32s => "int32s",
-            List::Int64s => "int64s",
-            List::UInt32s => "uint32s",
-            List::UInt64s => "uint64s",
-            List::Bools => "bools",
-        }
-    }
-
-    fn from_field(field: u32) -> Option<List> {
-        List::ALL.into_iter().find(|&list| list as u32 == field)
-    }
-
-    fn wire(self) -> Wire {
-        match self {
-            List::Doubles => Wire::Fixed64,
-            List::Floats => Wire::Fixed32,
-            _ => Wire::Varint,
-        }
-    }
-
-    fn is_varints(self) -> bool {
-        self.wire() == Wire::Varint
-    }
-
-    /// Returns whether the numbers of the list are the bytes of the array.
-    fn is_bytes_of(self, dtype: DType) -> bool {
-        !self.is_varints() && dtype.order() == Order::Little
-    }
-
-    /// Replaces `items` by the numbers of a packed list.
-    fn read(self, dtype: DType, numbers: &[u8], items: &mut Vec<u8>) -> Result<(), &'static str> {
-        items.clear();
-        let is_big = dtype.order() == Order::Big;
-        if !self.is_varints() {
-            items.extend_from_slice(numbers);
-            if is_big {
-                items.chunks_exact_mut(dtype.item_size()).for_each(<[u8]>::reverse);
-            }
-            return Ok(());
-        }
-        match (self, dtype.item_size()) {
-            (List::Int32s, 1) => {
-                each(numbers, is_big, items, |v| i8::try_from(v as i32).ok().map(i8::to_le_bytes))
-            }
-            (List::Int32s, 2) => {
-                each(numbers, is_big, items, |v| i16::try_from(v as i32).ok().map(i16::to_le_bytes))
-            }
-            (List::UInt32s, 1) => {
-                each(numbers, is_big, items, |v| u8::try_from(v as u32).ok().map(u8::to_le_bytes))
-            }
-            (List::UInt32s, 2) => {
-                each(numbers, is_big, items, |v| u16::try_from(v as u32).ok().map(u16::to_le_bytes))
-            }
-            (List::Bools, _) => each(numbers, is_big, items, |v| Some([u8::from(v != 0)])),
-            (List::Int64s | List::UInt64s, _) => {
-                each(numbers, is_big, items, |v| Some(v.to_le_bytes()))
-            }
-            _ => each(numbers, is_big, items, |v| Some((v as u32).to_le_bytes())),
-        }
-    }
-}
-
-/// Appends an item for each varint; `item` gives its little-endian bytes, if it is in range.
-fn each<const SIZE: usize>(
-    numbers: &[u8],
-    is_big: bool,
-    items: &mut Vec<u8>,
-    item: impl Fn(u64) -> Option<[u8; SIZE]>,
-) -> Result<(), &'static str> {
-    items.reserve(SIZE * numbers.iter().filter(|byte| **byte < 0x80).count());
-    let mut cursor = Cursor::new(NAME, numbers);
-    while !cursor.is_empty() {
-        let number = varint(&mut cursor).map_err(|_| "a varint beyond 64 bits")?;
-        let mut bytes = item(number).ok_or("an integer out of range of the dtype")?;
-        if is_big {
-            bytes.reverse();
-        }
-        items.extend_from_slice(&bytes);
-    }
-    Ok(())
-}
-
-/// Iterates over the varints of integers or booleans; negative ones have all 64 bits.
-fn numbers(dtype: DType, items: &[u8]) -> impl Iterator<Item = u64> {
-    let size = dtype.item_size();
-    let unused = 64 - 8 * size as u32;
-    items.chunks_exact(size).map(move |item| {
-        let mut bytes = [0; 8];
-        bytes[..size].copy_from_slice(item);
-        if dtype.order() == Order::Big {
-            bytes[..size].reverse();
-        }
-        let number = u64::from_le_bytes(bytes);
-        match dtype.kind() {
-            Kind::Int => ((number << unused) as i64 >> unused) as u64,
-            _ => number,
-        }
-    })
 }
 
 struct Fields<'a> {
@@ -343,7 +167,7 @@ impl<'a> Fields<'a> {
             (SHAPE, Wire::Varint) => {
                 self.shape.push(varint(cursor)?).map_err(CodecError::array(NAME))?;
             }
-            (field, wire) => match List::from_field(field) {
+            (field, wire) => match list_of(field) {
                 Some(list) if wire == Wire::Len => {
                     let len = varint(cursor)?;
                     self.items.read(list, &mut cursor.part(len)?)?;
@@ -355,56 +179,26 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Numbers of a list in the form of protobuf. Those of several parts are joined.
+/// Numbers of the last kind of list in a message.
 #[derive(Default)]
 struct Items<'a> {
     list: Option<List>,
-    at: usize,
-    part: &'a [u8],
-    joined: Vec<u8>,
+    parts: Parts<'a>,
 }
 
 impl<'a> Items<'a> {
     fn read(&mut self, list: List, cursor: &mut Cursor<'a>) -> Result<()> {
         if self.list != Some(list) {
-            *self = Items { list: Some(list), at: cursor.offset(), ..Items::default() };
+            *self = Items { list: Some(list), parts: Parts::none_at(cursor.offset()) };
         }
         while !cursor.is_empty() {
-            match tag(cursor)? {
-                (VALUES, Wire::Len) => {
-                    let part = chunk(cursor)?;
-                    self.add(list, part, cursor.offset() - part.len())?;
-                }
-                (VALUES, wire) if wire == list.wire() => {
-                    let at = cursor.offset();
-                    skip(cursor, VALUES, wire)?;
-                    self.add(list, cursor.between(at..cursor.offset()), at)?;
-                }
-                (field, wire) => skip(cursor, field, wire)?,
+            let (field, wire) = tag(cursor)?;
+            let part = if field == VALUES { list.part((field, wire), cursor)? } else { None };
+            match part {
+                Some(part) => self.parts.add(NAME, list, part)?,
+                None => skip(cursor, field, wire)?,
             }
         }
-        Ok(())
-    }
-
-    /// Adds a part, which ends with a whole number.
-    fn add(&mut self, list: List, part: &'a [u8], at: usize) -> Result<()> {
-        let is_whole = match list.wire() {
-            Wire::Fixed64 => part.len().is_multiple_of(8),
-            Wire::Fixed32 => part.len().is_multiple_of(4),
-            _ => part.last().is_none_or(|&byte| byte < 0x80),
-        };
-        if !is_whole {
-            let what = "the list ends inside a number";
-            return Err(CodecError::Syntax { encoding: NAME, at, what });
-        }
-        if self.part.is_empty() {
-            (self.part, self.at) = (part, at);
-            return Ok(());
-        }
-        if self.joined.is_empty() {
-            self.joined.extend_from_slice(self.part);
-        }
-        self.joined.extend_from_slice(part);
         Ok(())
     }
 }

@@ -16,7 +16,8 @@ use crate::generated_packed::{
 
 use super::array_codec::{ArrayCodec, Effort, Encoded, OwningEcho};
 use super::error::{CodecError, Result};
-use super::protobuf_packed::{LEFT_OUT, List, check, unsupported, wrong_list};
+use super::packed_numbers::{List, check, unsupported};
+use super::protobuf_packed::{LEFT_OUT, wrong_list};
 
 #[derive(Clone, Copy, Debug)]
 pub struct ProtobufPackedProst;
@@ -88,18 +89,29 @@ fn echo(body: impl Buf, out: &mut Vec<u8>) -> Result<()> {
 /// Checks a message, which is then sent back, and makes the name of the dtype canonical.
 pub fn check_echo(message: &mut PackedArray) -> Result<()> {
     let (dtype, shape) = check_message(message)?;
-    let items = message.items.as_ref().map_or(0, len) as u64;
-    let (want, got) = (shape.byte_len(dtype), items * dtype.item_size() as u64);
-    let want = want.map_err(CodecError::array(NAME))?;
-    if want != got {
-        return Err(CodecError::array(NAME)(ArrayError::Length { want, got }));
-    }
+    check_len(NAME, message.items.as_ref(), dtype, &shape)?;
     if message.dtype != dtype.name() {
         message.dtype = dtype.name().to_owned();
     }
     if message.items.is_none() {
         let empty = ArrayView::new(dtype, shape, &[]).map_err(CodecError::array(NAME))?;
         message.items = List::for_dtype(dtype).map(|list| items_of(list, &empty));
+    }
+    Ok(())
+}
+
+/// Checks that there is a number for each item of an array.
+pub(super) fn check_len(
+    encoding: &'static str,
+    items: Option<&Items>,
+    dtype: DType,
+    shape: &Shape,
+) -> Result<()> {
+    let items = items.map_or(0, len) as u64;
+    let (want, got) = (shape.byte_len(dtype), items * dtype.item_size() as u64);
+    let want = want.map_err(CodecError::array(encoding))?;
+    if want != got {
+        return Err(CodecError::array(encoding)(ArrayError::Length { want, got }));
     }
     Ok(())
 }
@@ -129,7 +141,7 @@ fn write(message: &PackedArray, out: &mut Vec<u8>) {
     message.encode_raw(out);
 }
 
-fn list_of(items: &Items) -> List {
+pub(super) fn list_of(items: &Items) -> List {
     match items {
         Items::Doubles(_) => List::Doubles,
         Items::Floats(_) => List::Floats,
@@ -153,7 +165,7 @@ fn len(items: &Items) -> usize {
     }
 }
 
-fn are_in_range(items: &Items, dtype: DType) -> bool {
+pub(super) fn are_in_range(items: &Items, dtype: DType) -> bool {
     match (items, dtype.item_size()) {
         (Items::Int32s(list), 1) => list.values.iter().all(|&item| i8::try_from(item).is_ok()),
         (Items::Int32s(list), 2) => list.values.iter().all(|&item| i16::try_from(item).is_ok()),
@@ -164,7 +176,7 @@ fn are_in_range(items: &Items, dtype: DType) -> bool {
 }
 
 /// Appends the items of an array. Those of small integers are the first bytes of the number.
-fn put_items(items: &Items, dtype: DType, out: &mut Vec<u8>) {
+pub(super) fn put_items(items: &Items, dtype: DType, out: &mut Vec<u8>) {
     match items {
         Items::Doubles(list) => put(&list.values, f64::to_le_bytes, dtype, out),
         Items::Floats(list) => put(&list.values, f32::to_le_bytes, dtype, out),
@@ -193,7 +205,7 @@ fn put<T: Copy, const SIZE: usize>(
     }
 }
 
-fn items_of(list: List, array: &ArrayView<'_>) -> Items {
+pub(super) fn items_of(list: List, array: &ArrayView<'_>) -> Items {
     match list {
         List::Doubles => Items::Doubles(Doubles { values: get(array, f64::from_le_bytes) }),
         List::Floats => Items::Floats(Floats { values: get(array, f32::from_le_bytes) }),

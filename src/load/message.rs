@@ -18,7 +18,7 @@ use memchr::memmem;
 
 use crate::array::{ArrayView, DType, NdArray};
 use crate::axis::{Encoding, Payload};
-use crate::codec::{self, ArrayCodec, CodecError, protobuf_packed};
+use crate::codec::{self, ArrayCodec, CodecError, packed_numbers};
 use crate::wire::PooledBuf;
 
 use super::nonce::Nonce;
@@ -172,7 +172,7 @@ impl Form {
                 out.extend_from_slice(&self.bytes[..*at]);
                 let mut items = Vec::with_capacity(nonce.byte_len());
                 nonce.bytes(request, &mut items);
-                protobuf_packed::put_numbers(*dtype, &items, out);
+                packed_numbers::put_numbers(*dtype, &items, out);
             }
             Places::Text { at } => {
                 out.extend_from_slice(&self.bytes[..self.stamped_len]);
@@ -217,10 +217,10 @@ fn base64_place(message: &[u8], nonce: &Nonce, array: &ArrayView<'_>) -> Option<
 /// Finds the numbers of a packed list that ends the message, and begins with the nonce of `array`.
 fn packed_place(message: &[u8], nonce: &Nonce, array: &ArrayView<'_>) -> Option<(Places, usize)> {
     let (dtype, items) = (array.dtype(), array.data());
-    let len = usize::try_from(protobuf_packed::numbers_len(dtype, items)).ok()?;
+    let len = usize::try_from(packed_numbers::numbers_len(dtype, items)).ok()?;
     let at = message.len().checked_sub(len)?;
     let mut numbers = Vec::new();
-    protobuf_packed::put_numbers(dtype, &items[..nonce.byte_len()], &mut numbers);
+    packed_numbers::put_numbers(dtype, &items[..nonce.byte_len()], &mut numbers);
     let is_it = message[at..].starts_with(&numbers);
     is_it.then_some((Places::Packed { at, dtype }, at + numbers.len()))
 }
