@@ -34,9 +34,10 @@
 //! codec/                one implementation of an encoding per file
 //!                       [array_codec bound cbor cbor_ciborium cbor_minicbor cursor digits error
 //!                       json_binary json_binary_best json_binary_serde json_item json_library
-//!                       json_serde json_serde_value json_simd json_sonic kserve kserve_http
-//!                       kserve_http_serde kserve_prost msgpack msgpack_serde multi_index multipart
-//!                       npy packed_numbers planted protobuf protobuf_packed protobuf_packed_prost
+//!                       json_serde json_serde_value json_simd json_sonic kserve kserve_contents
+//!                       kserve_http kserve_http_serde kserve_prost kserve_typed
+//!                       kserve_typed_prost msgpack msgpack_serde multi_index multipart npy
+//!                       packed_numbers planted protobuf protobuf_packed protobuf_packed_prost
 //!                       protobuf_prost protobuf_prost_bytes protobuf_wire safetensors
 //!                       safetensors_crate transpose]
 //!     arrow/            tensors of Arrow IPC, whose metadata is a flatbuffer

@@ -57,6 +57,7 @@ fn carried(codec: &dyn ArrayCodec, array: &ArrayView<'_>) -> Option<Vec<u8>> {
         Encoding::Kserve | Encoding::KserveHttp => {
             return (is_little && dtype.kind() != Kind::Complex).then_some(data);
         }
+        Encoding::KserveTyped => return (is_little && has_list).then_some(data),
         Encoding::Cbor => return has_tag.then_some(data),
         Encoding::Safetensors => return has_name.then_some(data),
         Encoding::Arrow => return has_tensor.then_some(data),
@@ -188,7 +189,13 @@ proptest! {
     fn cut_messages_are_refused(array in arrays(), cut in any::<Index>()) {
         // A prefix of a protobuf message can be a message. Only the length shows the error.
         let is_protobuf = |encoding| {
-            matches!(encoding, Encoding::Protobuf | Encoding::ProtobufPacked | Encoding::Kserve)
+            matches!(
+                encoding,
+                Encoding::Protobuf
+                    | Encoding::ProtobufPacked
+                    | Encoding::Kserve
+                    | Encoding::KserveTyped
+            )
         };
         for codec in implementations().filter(|codec| !is_protobuf(codec.encoding())) {
             let Ok(message) = codec::message(codec, &array.view()) else { continue };
@@ -525,6 +532,37 @@ fn own_and_library_forms_differ_where_it_is_listed_for_later_encodings() {
         b"\x0a\x03|u1",
     ] {
         agreement::hold(Encoding::ProtobufPacked, body);
+    }
+}
+
+/// What typed contents may be besides one packed list: parts, merged messages, several lists,
+/// unknown fields, and lists cut inside a number.
+#[test]
+fn own_and_library_agree_on_unusual_typed_contents() {
+    let float = b"\x32\x04\0\0\x80\x3f";
+    let contents: [(&str, u8, Vec<u8>, bool); 13] = [
+        ("FP32", 2, [b"\x2a\x0c", &float[..], float].concat(), true),
+        ("FP32", 2, [b"\x2a\x06", &float[..], b"\x2a\x06", float].concat(), true),
+        ("FP32", 1, [b"\x2a\x0a\x0a\x00\x3a\x00", &float[..]].concat(), true),
+        ("FP32", 1, [b"\x2a\x09\x0a\x01\x01", &float[..]].concat(), false),
+        ("FP32", 1, b"\x2a\x05\x35\0\0\x80\x3f".to_vec(), true),
+        ("FP32", 1, b"\x2a\x05\x32\x03\0\0\x80".to_vec(), false),
+        ("FP64", 1, [b"\x2a\x06", &float[..]].concat(), false),
+        ("FP16", 1, [b"\x2a\x06", &float[..]].concat(), false),
+        ("UINT8", 2, b"\x2a\x05\x20\x07\x22\x01\x08".to_vec(), true),
+        ("INT32", 1, b"\x2a\x07\x12\x05\x87\x80\x80\x80\x10".to_vec(), true),
+        ("BOOL", 1, b"\x2a\x04\x0a\x02\x80\x02".to_vec(), true),
+        ("INT8", 0, Vec::new(), true),
+        ("INT8", 1, Vec::new(), false),
+    ];
+    for (datatype, items, contents, is_right) in contents {
+        let datatype = [&[0x12, datatype.len() as u8], datatype.as_bytes()].concat();
+        let tensor = [b"\x0a\x05input", &datatype[..], &[0x1a, 1, items], &contents].concat();
+        let body = [&b"\x0a\x04echo\x2a"[..], &[tensor.len() as u8], &tensor].concat();
+        assert_eq!(agreement::hold(Encoding::KserveTyped, &body), None, "{body:x?}");
+        let codec = codec::implementation(Codec::KserveTyped).unwrap();
+        let read = codec.decode(&body, &mut Vec::new()).map(|_| ());
+        assert_eq!(read.is_ok(), is_right, "{body:x?}: {read:?}");
     }
 }
 

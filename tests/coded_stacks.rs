@@ -31,10 +31,10 @@ fn serve(protocol: Protocol, codecs: CodecSet) -> Running {
     server::start(ndecho::axis::Driver::Tokio, protocol, codecs, limits).expect("epoll is there")
 }
 
-/// Encodings for the codings of a stack; tonic serves the inference by code of its own.
+/// Encodings for the codings of a stack; tonic serves an inference by code of its own.
 fn encodings(protocol: Protocol) -> &'static [Encoding] {
     match protocol.family() {
-        Family::Grpc => &[Encoding::Protobuf, Encoding::Kserve],
+        Family::Grpc => &[Encoding::Protobuf, Encoding::Kserve, Encoding::KserveTyped],
         _ => &[Encoding::Npy],
     }
 }

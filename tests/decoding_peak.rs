@@ -5,7 +5,6 @@ use allocation_counter::measure;
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::axis::Encoding;
 use ndecho::codec;
-use ndecho::codec::protobuf_packed::ProtobufPacked;
 use ndecho::service::codecs::CodecSet;
 use ndecho::service::echo::EchoService;
 use ndecho::wire::{Limits, Pool};
@@ -44,11 +43,12 @@ fn columns_first() -> Vec<u8> {
 }
 
 /// Returns the shortest message of protobuf for an array of 8-byte integers: a byte for each.
-fn short_packed() -> Vec<u8> {
+fn short_numbers(encoding: Encoding) -> Vec<u8> {
     let dtype = DType::parse("<i8").expect("on the list");
     let ones = 1u64.to_le_bytes().repeat(ELEMENTS as usize);
     let array = NdArray::new(dtype, Shape::new(&[ELEMENTS]).expect("one dimension"), ones);
-    codec::message(&ProtobufPacked, &array.expect("as long as its shape").view()).expect("carried")
+    let codec = codec::implementation(encoding.own()).expect("it has a codec");
+    codec::message(codec, &array.expect("as long as its shape").view()).expect("carried")
 }
 
 /// Returns the most memory of an echo in hundredths of its body, with the body.
@@ -67,13 +67,25 @@ fn a_message_at_its_peak_takes_a_known_multiple_of_its_body() {
         ("reflect", Encoding::Reflect, body(Encoding::Reflect), 101),
         ("protobuf", Encoding::Protobuf, body(Encoding::Protobuf), 101),
         ("protobuf_packed", Encoding::ProtobufPacked, body(Encoding::ProtobufPacked), 101),
-        ("protobuf_packed, ones as i8", Encoding::ProtobufPacked, short_packed(), 1010),
+        (
+            "protobuf_packed, ones as i8",
+            Encoding::ProtobufPacked,
+            short_numbers(Encoding::ProtobufPacked),
+            1010,
+        ),
         ("msgpack", Encoding::Msgpack, body(Encoding::Msgpack), 101),
         ("npy", Encoding::Npy, body(Encoding::Npy), 101),
         ("npy, Fortran order", Encoding::Npy, transposed_npy(), 305),
         ("cbor", Encoding::Cbor, body(Encoding::Cbor), 101),
         ("cbor, columns first", Encoding::Cbor, columns_first(), 305),
         ("kserve", Encoding::Kserve, body(Encoding::Kserve), 101),
+        ("kserve_typed", Encoding::KserveTyped, body(Encoding::KserveTyped), 101),
+        (
+            "kserve_typed, ones as i8",
+            Encoding::KserveTyped,
+            short_numbers(Encoding::KserveTyped),
+            1010,
+        ),
         ("kserve_http", Encoding::KserveHttp, body(Encoding::KserveHttp), 101),
         ("safetensors", Encoding::Safetensors, body(Encoding::Safetensors), 101),
         ("arrow", Encoding::Arrow, body(Encoding::Arrow), 101),

@@ -184,6 +184,9 @@ fn goldens_cover_every_dtype() {
             Encoding::ProtobufPacked => name.contains('c') || name.ends_with("f2"),
             Encoding::Cbor => name.contains('c') || name == "|b1",
             Encoding::Kserve | Encoding::KserveHttp => name.starts_with('>') || name.contains('c'),
+            Encoding::KserveTyped => {
+                name.starts_with('>') || name.contains('c') || name.ends_with("f2")
+            }
             Encoding::Safetensors => name.starts_with('>') || name == "<c16",
             Encoding::Arrow => name.starts_with('>') || name.contains('c') || name == "|b1",
             _ => false,

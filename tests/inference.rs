@@ -1,8 +1,8 @@
-//! The inference protocol on every stack: the questions of a client, and the HTTP field that tells
-//! the length of the JSON. `tests/clients.rs` has the unmodified client.
+//! The inference protocol on every stack: the questions of a client, the two forms of a tensor, and
+//! the HTTP field that tells the length of the JSON. `tests/clients.rs` has the unmodified client.
 
 use ndecho::array::{DType, NdArray, Shape};
-use ndecho::axis::{Driver, Encoding, Family, Protocol};
+use ndecho::axis::{Codec, Driver, Encoding, Family, Protocol};
 use ndecho::codec;
 use ndecho::service::codecs::CodecSet;
 use ndecho::service::inference::Question;
@@ -19,12 +19,16 @@ const PATH: &str = "/v2/models/echo/infer";
 
 /// Runs `test` with the server of every stack of a family, with our codecs and those of libraries.
 fn each_stack(family: Family, test: impl Fn(&server::Running, &str)) {
+    each_stack_with(family, &[CodecSet::own(), CodecSet::library()], test);
+}
+
+fn each_stack_with(family: Family, sets: &[CodecSet], test: impl Fn(&server::Running, &str)) {
     let of = |driver| Protocol::ALL.into_iter().map(move |protocol| (driver, protocol));
     let pairs = Driver::ALL.into_iter().flat_map(of);
     let runs = |pair: &(Driver, Protocol)| pair.1.runs_on(pair.0) && pair.1.family() == family;
     for (driver, protocol) in pairs.filter(runs) {
-        for codecs in [CodecSet::own(), CodecSet::library()] {
-            let Some(server) = server::start(driver, protocol, codecs, Limits::default()) else {
+        for codecs in sets {
+            let Some(server) = server::start(driver, protocol, *codecs, Limits::default()) else {
                 continue;
             };
             test(&server, &format!("{driver}/{protocol}"));
@@ -33,12 +37,22 @@ fn each_stack(family: Family, test: impl Fn(&server::Running, &str)) {
     }
 }
 
-fn request() -> Vec<u8> {
+fn array(dtype: &str) -> NdArray {
     let shape = Shape::new(&[3]).expect("one dimension");
-    let dtype = DType::parse("<f4").expect("on the list");
-    let array = NdArray::seeded(dtype, shape, 3).expect("small");
-    let codec = codec::implementation(Encoding::KserveHttp.own()).expect("it has a codec");
-    codec::message(codec, &array.view()).expect("it has a datatype")
+    let dtype = DType::parse(dtype).expect("on the list");
+    NdArray::seeded(dtype, shape, 3).expect("small")
+}
+
+/// Returns request and reply of our own codec.
+fn exchange(encoding: Encoding, array: &NdArray) -> [Vec<u8>; 2] {
+    let codec = codec::implementation(encoding.own()).expect("it has a codec");
+    [codec::message(codec, &array.view()), codec::reply(codec, &array.view())]
+        .map(|message| message.expect("it has a datatype"))
+}
+
+fn request() -> Vec<u8> {
+    let [request, _] = exchange(Encoding::KserveHttp, &array("<f4"));
+    request
 }
 
 fn field(len: usize) -> String {
@@ -118,5 +132,39 @@ fn every_grpc_stack_answers_the_questions_of_a_client() {
         }
         let other = ask(Question::ModelReady, b"\x0a\x05other");
         assert_eq!(other.field("grpc-status"), "5", "{stack}: {}", other.field("grpc-message"));
+    });
+}
+
+/// The choice of a codec for one form changes nothing for the other one, also where generated code
+/// serves the method.
+#[test]
+fn every_grpc_stack_answers_in_the_form_of_the_request() {
+    let forms = [Encoding::Kserve, Encoding::KserveTyped];
+    let libraries = [Codec::KserveProst, Codec::KserveTypedProst];
+    let sets = libraries.map(|codec| CodecSet::own().with(codec));
+    each_stack_with(Family::Grpc, &sets, |server, stack| {
+        let mut peer = grpc::Grpc::connect(server.address());
+        let mut infer = |body: &[u8]| {
+            let request = grpc::request_to(Encoding::Kserve.grpc_path(), "application/grpc");
+            peer.call(request, &[&grpc::framed(body)])
+        };
+        for dtype in ["<f4", "<i2"] {
+            let exchanges = forms.map(|form| exchange(form, &array(dtype)));
+            for [request, reply] in &exchanges {
+                let got = infer(request);
+                assert_eq!(got.field("grpc-status"), "0", "{stack} {dtype}");
+                assert_eq!(got.body, grpc::framed(reply), "{stack} {dtype}");
+            }
+            let [[raw, _], [typed, _]] = &exchanges;
+            let raw_contents = &raw[raw.len() - (2 + array(dtype).view().data().len())..];
+            let both = infer(&[&typed[..], raw_contents].concat());
+            assert_eq!(both.field("grpc-status"), "3", "{stack} {dtype}");
+            // tonic also writes a space with a percent sign.
+            let text = both.field("grpc-message").replace("%20", " ");
+            assert!(text.contains("cannot carry typed contents"), "{stack} {dtype}: {text}");
+            let neither = infer(&raw[..raw.len() - raw_contents.len()]);
+            assert_eq!(neither.field("grpc-status"), "3", "{stack} {dtype}");
+            assert!(neither.field("grpc-message").contains("raw_input_contents"), "{stack}");
+        }
     });
 }

@@ -2,6 +2,8 @@
 
 #[path = "refusals/arrow.rs"]
 mod arrow;
+#[path = "refusals/kserve.rs"]
+mod kserve;
 
 use ndecho::array::{DType, NdArray, Shape};
 use ndecho::codec::{self, ArrayCodec, CodecError, Encoding, implementations};
@@ -296,84 +298,6 @@ fn protobuf_packed() -> Vec<Case> {
     cases_of(Encoding::ProtobufPacked, cases)
 }
 
-/// Returns a request for `input` of two bytes, whose tensor has `more`.
-fn infer(datatype: &str, shape: &[u8], more: &[u8]) -> Vec<u8> {
-    let dims = [&[0x1a, shape.len() as u8], shape].concat();
-    let datatype = [&[0x12, datatype.len() as u8], datatype.as_bytes()].concat();
-    let tensor = [&b"\x0a\x05input"[..], &datatype, &dims, more].concat();
-    [&b"\x0a\x04echo\x2a"[..], &[tensor.len() as u8], &tensor, b"\x3a\x02\x07\x08"].concat()
-}
-
-fn kserve() -> Vec<Case> {
-    let right = || infer("UINT8", &[2], b"");
-    let and = |more: &[u8]| [&right()[..], more].concat();
-    let negative = b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
-    let without_raw = right()[..right().len() - 4].to_vec();
-    let cases: Vec<(Vec<u8>, usize, &'static str)> = vec![
-        (b"".to_vec(), 0, "field \"model_name\": expected \"echo\", got \"\""),
-        (b"\x0a\x05other".to_vec(), 2, "expected \"echo\", got \"other\""),
-        (and(b"\x12\x012"), 31, "field \"model_version\": expected \"1\", got \"2\""),
-        (b"\x0a\x04echo\x3a\x00".to_vec(), 8, "field \"tensors\": expected one, got none"),
-        (without_raw, 25, "field \"raw_input_contents\": expected one, got none"),
-        (and(b"\x2a\x00"), 29, "expected one tensor, got another"),
-        (and(b"\x3a\x00"), 29, "expected raw contents of one tensor"),
-        (b"\x0a\x04echo\x2a\x03\x0a\x01x\x3a\x00".to_vec(), 10, "expected \"input\", got \"x\""),
-        (infer("FP8", &[2], b""), 17, "field \"datatype\": \"FP8\" is not one of FP32, FP64"),
-        (infer("<f4", &[2], b""), 17, "\"<f4\" is not one of"),
-        (infer("BYTES", &[2], b""), 17, "\"BYTES\" is not one of"),
-        (infer("UINT8", &[3], b""), 27, "need 3 bytes of data, got 2"),
-        (infer("FP32", &[2], b""), 26, "need 8 bytes of data, got 2"),
-        (infer("UINT8", negative, b""), 8, "field \"shape\": a negative dimension"),
-        (infer("UINT8", &[1; 65], b""), 6, "65 dimensions"),
-        (infer("UINT8", &[2], b"\x2a\x00"), 25, "cannot carry typed contents"),
-        (infer("UINT8", &[], b"\x1d\0\0\0\0"), 24, "a known field of another wire type"),
-        (and(b"\x38\x00"), 29, "a known field of another wire type"),
-        (and(b"\x28\x00"), 29, "a known field of another wire type"),
-        (and(b"\x32\x03\x0a\x01x"), 33, "field \"outputs\": expected \"output\", got \"x\""),
-        (and(b"\x3a\x05abc"), 31, "a length exceeds the rest of the message"),
-        (and(b"\x1a\x01\xff"), 29, "field \"id\": not UTF-8"),
-    ];
-    cases_of(Encoding::Kserve, cases)
-}
-
-fn kserve_http() -> Vec<Case> {
-    let tensor = |members: &str| {
-        format!(r#"{{"inputs":[{{{members}}}],"parameters":{{"binary_data_output":true}}}}ab"#)
-    };
-    let whole =
-        r#""name":"input","datatype":"UINT8","shape":[2],"parameters":{"binary_data_size":2}"#;
-    let with = |old: &str, new: &str| tensor(&whole.replace(old, new)).into_bytes();
-    let right = || with("", "");
-    let silent = || format!(r#"{{"inputs":[{{{whole}}}]}}ab"#);
-    let named = |name: &str| {
-        format!(r#"{{"inputs":[{{{whole}}}],"outputs":[{{"name":"{name}"}}]}}ab"#).into_bytes()
-    };
-    let early = right()[..40].to_vec();
-    let cases: Vec<(Vec<u8>, usize, &'static str)> = vec![
-        (b"".to_vec(), 0, "expected an object"),
-        (b"{}".to_vec(), 2, "field \"inputs\": missing"),
-        (early, 38, "the string does not end"),
-        (br#"{"inputs":[]}"#.to_vec(), 10, "expected one tensor, got none"),
-        (with("}", "}},{"), 10, "expected one tensor, got more"),
-        (with("input", "x"), 19, "field \"name\": expected \"input\", got \"x\""),
-        (with("UINT8", "FP8"), 38, "field \"datatype\": \"FP8\" is not one of FP32"),
-        (with("UINT8", "BYTES"), 38, "\"BYTES\" is not one of"),
-        (with("[2]", "[3]"), 137, "need 3 bytes of data, got 2"),
-        (with("[2]", "[-2]"), 55, "expected an integer that is not negative"),
-        (with("[2]", "[2.5]"), 56, "expected a comma or the end of the list"),
-        (with("size\":2", "size\":1"), 71, "\"binary_data_size\": 1, but 2 bytes follow"),
-        (with("size\":2", "size\":3"), 71, "\"binary_data_size\": 3, but 2 bytes follow"),
-        (with("size\":2", "size\":99999999999999999999"), 71, "overflow"),
-        (with("binary_data_size", "size"), 82, "field \"binary_data_size\": missing"),
-        (with("\"parameters\"", "\"data\""), 65, "cannot carry a tensor as data; send its bytes"),
-        (with("\"shape\":[2]", "\"shape\":[2],\"shape\":[2]"), 66, "field \"shape\": given twice"),
-        (silent().into_bytes(), 96, "\"binary_data_output\": expected true, here or"),
-        (named("x"), 106, "field \"outputs\": expected \"output\", got \"x\""),
-        (named("output"), 126, "\"binary_data_output\": expected true"),
-    ];
-    cases_of(Encoding::KserveHttp, cases)
-}
-
 fn npy() -> Vec<Case> {
     let files: [(&[u8], _, _); 6] = [
         (b"", 0, "the message ends early"),
@@ -487,8 +411,9 @@ fn every_cause_has_its_words_and_its_byte() {
         msgpack(),
         protobuf(),
         protobuf_packed(),
-        kserve(),
-        kserve_http(),
+        kserve::raw(),
+        kserve::typed(),
+        kserve::http(),
         npy(),
         cbor(),
         safetensors(),

@@ -146,7 +146,11 @@ fn stack_gives_back(driver: Driver, protocol: Protocol, codecs: CodecSet) {
         // They have no big-endian numbers.
         let left_out = usize::from(matches!(
             encoding,
-            Encoding::Safetensors | Encoding::Kserve | Encoding::KserveHttp | Encoding::Arrow
+            Encoding::Safetensors
+                | Encoding::Kserve
+                | Encoding::KserveTyped
+                | Encoding::KserveHttp
+                | Encoding::Arrow
         ));
         assert_eq!(echoes, arrays().len() - left_out, "{driver}/{protocol}/{encoding}");
     }

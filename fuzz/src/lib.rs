@@ -1,9 +1,9 @@
 //! Properties that hold for every input, one function for each target.
 //!
-//! - `json`, `json_binary`, `msgpack`, `protobuf`, `protobuf_packed`, `kserve`, `kserve_http`,
-//!   `cbor`, `safetensors`: the own codec and those of libraries accept the same bodies and read
-//!   the same arrays, except for a list of exceptions. An accepted array is written and read again
-//!   unchanged. Decoding takes memory in proportion to the body.
+//! - `json`, `json_binary`, `msgpack`, `protobuf`, `protobuf_packed`, `kserve`, `kserve_typed`,
+//!   `kserve_http`, `cbor`, `safetensors`: the own codec and those of libraries accept the same
+//!   bodies and read the same arrays, except for a list of exceptions. An accepted array is written
+//!   and read again unchanged. Decoding takes memory in proportion to the body.
 //! - `npy`, `arrow`, `multipart`: an accepted array is written and read again unchanged; the same
 //!   for memory.
 //! - `raw`, `h1`, `h2`, `hpack`, `grpc`: the cuts between arrivals change neither the output nor
@@ -107,6 +107,11 @@ pub fn protobuf_packed(body: &[u8]) {
 /// Compares `kserve` with prost.
 pub fn kserve(body: &[u8]) {
     codecs(Encoding::Kserve, body);
+}
+
+/// Compares `kserve_typed` with prost.
+pub fn kserve_typed(body: &[u8]) {
+    codecs(Encoding::KserveTyped, body);
 }
 
 /// Compares `kserve_http` with serde_json.

@@ -30,6 +30,7 @@ pub enum Payload {
 }
 
 const CALCULATOR: &str = "/Calculator/Echo";
+const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
 axis! {
     /// Form of an array on the wire. The position of a row is the codec byte of a raw frame, so
@@ -124,7 +125,7 @@ axis! {
         content_type: "application/x-protobuf",
         path: "/echo_kserve",
         grpc_content_type: "application/grpc+proto",
-        grpc_path: "/inference.GRPCInferenceService/ModelInfer",
+        grpc_path: MODEL_INFER,
         payload: Payload::Bytes,
     }
     KserveHttp {
@@ -144,6 +145,15 @@ axis! {
         grpc_content_type: "application/grpc+arrow",
         grpc_path: CALCULATOR,
         payload: Payload::Bytes,
+    }
+    KserveTyped {
+        name: "kserve_typed",
+        about: "ModelInfer of the Open Inference Protocol, typed contents",
+        content_type: "application/x-protobuf",
+        path: "/echo_kserve",
+        grpc_content_type: "application/grpc+proto",
+        grpc_path: MODEL_INFER,
+        payload: Payload::Packed,
     }
     ; outside
     Multipart {
@@ -278,6 +288,13 @@ axis! {
         crates: &["serde_json"],
     }
     Arrow { name: "arrow", encoding: Encoding::Arrow, form: "", crates: &[] }
+    KserveTyped { name: "kserve_typed", encoding: Encoding::KserveTyped, form: "", crates: &[] }
+    KserveTypedProst {
+        name: "kserve_typed:prost",
+        encoding: Encoding::KserveTyped,
+        form: "by prost",
+        crates: &["prost"],
+    }
     ; outside
     Multipart { name: "multipart", encoding: Encoding::Multipart, form: "", crates: &[] }
 }
@@ -300,7 +317,8 @@ impl Encoding {
         self.spec().content_type
     }
 
-    /// Returns the REST path; both JSON forms share one, and the response takes the request's form.
+    /// Returns the REST path. Both JSON forms share one, and so do both forms of an inference; the
+    /// response takes the request's form.
     pub const fn path(self) -> &'static str {
         self.spec().path
     }

@@ -192,7 +192,7 @@ mod tests {
             ),
             "{usual}"
         );
-        assert!(usual.contains(" cells in 2 groups, and 13 measured alone; "), "{usual}");
+        assert!(usual.contains(" cells in 2 groups, and 14 measured alone; "), "{usual}");
         let rounds = announced(&RunOptions { rounds: Some(1), ..options() });
         assert!(rounds.contains("; 1 block of one launch per group; "), "{rounds}");
         let limited =

@@ -9,14 +9,16 @@
 //! The model is called `echo`, in version `1`. It has one tensor each way, and the reply repeats
 //! the request's `id`. The raw contents are borrowed in both directions. Fields come in any order,
 //! and unknown ones are skipped, parameters included; a known field of another wire type is
-//! refused. Tensors with typed contents are refused.
+//! refused. Typed contents are refused here: [`form`] sends a request that has no others to
+//! [`super::kserve_typed`], which shares the reader of all the other fields.
 
 use crate::array::{ArrayView, DType, Shape};
-use crate::axis::Codec;
+use crate::axis::{Codec, Encoding};
 
 use super::array_codec::{ArrayCodec, Encoded};
 use super::cursor::Cursor;
 use super::error::{CodecError, Result};
+use super::kserve_contents::{Contents, OTHER_WIRE};
 use super::protobuf_wire::{
     Wire, chunk, packed, put_head, put_varint, skip, tag, text, varint, varint_len,
 };
@@ -54,30 +56,30 @@ const DATATYPES: [(&str, &str); 12] = [
 const MODEL_NAME: u32 = 1;
 const MODEL_VERSION: u32 = 2;
 const ID: u32 = 3;
-const TENSORS: u32 = 5;
+pub(super) const TENSORS: u32 = 5;
 
 /// Fields of a tensor; a requested output has only the first.
 const TENSOR_NAME: u32 = 1;
 const DATATYPE: u32 = 2;
 const SHAPE: u32 = 3;
-const CONTENTS: u32 = 5;
+pub(super) const CONTENTS: u32 = 5;
 
 /// Letters of a peer's text that an error repeats.
 const EXCERPT_CHARS_MAX: usize = 40;
 
 /// Differences between request and reply.
-struct Half {
+pub(super) struct Half {
     tensor: &'static str,
     /// Field of the requested outputs.
     requested: Option<u32>,
     /// Field of the raw contents, and its name.
     raw: u32,
-    raw_name: &'static str,
+    pub(super) raw_name: &'static str,
 }
 
-const REQUEST: Half =
+pub(super) const REQUEST: Half =
     Half { tensor: INPUT, requested: Some(6), raw: 7, raw_name: "raw_input_contents" };
-const REPLY: Half =
+pub(super) const REPLY: Half =
     Half { tensor: OUTPUT, requested: None, raw: 6, raw_name: "raw_output_contents" };
 
 impl ArrayCodec for Kserve {
@@ -86,7 +88,7 @@ impl ArrayCodec for Kserve {
     }
 
     fn decode<'a>(&self, body: &'a [u8], _scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
-        Ok(read(&REQUEST, body)?.array)
+        Ok(read_raw(&REQUEST, body)?.1)
     }
 
     fn encode<'a>(&self, array: &ArrayView<'a>, out: &mut Vec<u8>) -> Result<Encoded<'a>> {
@@ -98,7 +100,7 @@ impl ArrayCodec for Kserve {
     }
 
     fn decode_reply<'a>(&self, body: &'a [u8], _scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
-        Ok(read(&REPLY, body)?.array)
+        Ok(read_raw(&REPLY, body)?.1)
     }
 
     fn check(&self, array: &ArrayView<'_>) -> Result<()> {
@@ -115,9 +117,36 @@ impl ArrayCodec for Kserve {
         _scratch: &'a mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded<'a>> {
-        let Message { id, array } = read(&REQUEST, body)?;
+        let (id, array) = read_raw(&REQUEST, body)?;
         write(&REPLY, id, &array, out)
     }
+}
+
+/// Returns the encoding of a request: with raw contents, or else with typed ones. A message that
+/// cannot be read, or has no tensor, is of the encoding that was asked for.
+pub fn form(asked: Encoding, body: &[u8]) -> Encoding {
+    outline(body).unwrap_or_default().unwrap_or(asked)
+}
+
+/// Looks only at the fields of the message itself.
+fn outline(body: &[u8]) -> Result<Option<Encoding>> {
+    let mut cursor = Cursor::new(NAME, body);
+    let mut found = None;
+    while !cursor.is_empty() {
+        match tag(&mut cursor)? {
+            (field, Wire::Len) => {
+                chunk(&mut cursor)?;
+                if field == REQUEST.raw {
+                    return Ok(Some(Encoding::Kserve));
+                }
+                if field == TENSORS {
+                    found = Some(Encoding::KserveTyped);
+                }
+            }
+            (field, wire) => skip(&mut cursor, field, wire)?,
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the name of the datatype that has the bytes of `dtype`.
@@ -180,14 +209,17 @@ pub fn read_model(body: &[u8]) -> Result<(&[u8], &[u8])> {
     Ok((name, version))
 }
 
-const OTHER_WIRE: &str = "a known field of another wire type";
-
 /// Text and the place where it begins.
 type Text<'a> = (&'a [u8], usize);
 
-struct Message<'a> {
-    id: &'a [u8],
-    array: ArrayView<'a>,
+pub(super) struct Message<'a> {
+    pub(super) id: &'a [u8],
+    pub(super) dtype: DType,
+    /// Place of the name of the datatype.
+    pub(super) dtype_at: usize,
+    pub(super) shape: Shape,
+    /// Raw contents of the tensor.
+    pub(super) raw: Option<Text<'a>>,
 }
 
 struct Tensor<'a> {
@@ -204,32 +236,52 @@ struct Fields<'a> {
     raw: Option<Text<'a>>,
 }
 
-fn read<'a>(half: &Half, body: &'a [u8]) -> Result<Message<'a>> {
+/// Reads the id and the tensor of a message with raw contents.
+fn read_raw<'a>(half: &Half, body: &'a [u8]) -> Result<(&'a [u8], ArrayView<'a>)> {
+    let Message { id, dtype, shape, raw, .. } = read(half, body, None)?;
+    let missing = || CodecError::field(NAME, half.raw_name, NONE).or_at(body.len());
+    let (raw, raw_at) = raw.ok_or_else(missing)?;
+    let array = ArrayView::new(dtype, shape, raw)
+        .map_err(|source| CodecError::array(NAME)(source).or_at(raw_at))?;
+    Ok((id, array))
+}
+
+const NONE: &str = "expected one, got none";
+
+/// Reads a message, and its typed contents into `typed`; without it, they are refused.
+pub(super) fn read<'a>(
+    half: &Half,
+    body: &'a [u8],
+    mut typed: Option<&mut Contents<'a>>,
+) -> Result<Message<'a>> {
     let mut cursor = Cursor::new(NAME, body);
     let none = (&body[..0], 0);
     let mut fields = Fields { model: none, version: none, id: none.0, tensor: None, raw: None };
     while !cursor.is_empty() {
         let at = cursor.offset();
-        fields.read(half, &mut cursor).map_err(|error| error.or_at(at))?;
+        let typed = typed.as_deref_mut();
+        fields.read(half, &mut cursor, typed).map_err(|error| error.or_at(at))?;
     }
     let Fields { model, version, id, tensor, raw } = fields;
     check_model(NAME, model.0, b"").map_err(|error| error.or_at(model.1))?;
     check_model(NAME, MODEL.as_bytes(), version.0).map_err(|error| error.or_at(version.1))?;
-    let missing = |name| CodecError::field(NAME, name, "expected one, got none").or_at(body.len());
-    let tensor = tensor.ok_or_else(|| missing("tensors"))?;
-    let (raw, raw_at) = raw.ok_or_else(|| missing(half.raw_name))?;
+    let missing = || CodecError::field(NAME, "tensors", NONE).or_at(body.len());
+    let tensor = tensor.ok_or_else(missing)?;
     if tensor.name.0 != half.tensor.as_bytes() {
         return Err(expected(NAME, "name", half.tensor, tensor.name.0).or_at(tensor.name.1));
     }
     let dtype =
         dtype_of(NAME, tensor.datatype.0).map_err(|error| error.or_at(tensor.datatype.1))?;
-    let array = ArrayView::new(dtype, tensor.shape, raw)
-        .map_err(|source| CodecError::array(NAME)(source).or_at(raw_at))?;
-    Ok(Message { id, array })
+    Ok(Message { id, dtype, dtype_at: tensor.datatype.1, shape: tensor.shape, raw })
 }
 
 impl<'a> Fields<'a> {
-    fn read(&mut self, half: &Half, cursor: &mut Cursor<'a>) -> Result<()> {
+    fn read(
+        &mut self,
+        half: &Half,
+        cursor: &mut Cursor<'a>,
+        typed: Option<&mut Contents<'a>>,
+    ) -> Result<()> {
         let at = cursor.offset();
         match tag(cursor)? {
             (MODEL_NAME, Wire::Len) => self.model = placed(cursor, "model_name")?,
@@ -237,7 +289,7 @@ impl<'a> Fields<'a> {
             (ID, Wire::Len) => self.id = text(NAME, "id", cursor)?,
             (TENSORS, Wire::Len) => {
                 let len = varint(cursor)?;
-                let tensor = Tensor::read(half, &mut cursor.part(len)?)?;
+                let tensor = Tensor::read(half, &mut cursor.part(len)?, typed)?;
                 if self.tensor.replace(tensor).is_some() {
                     return Err(cursor.fail_at(at, "expected one tensor, got another"));
                 }
@@ -265,7 +317,11 @@ impl<'a> Fields<'a> {
 }
 
 impl<'a> Tensor<'a> {
-    fn read(half: &Half, cursor: &mut Cursor<'a>) -> Result<Tensor<'a>> {
+    fn read(
+        half: &Half,
+        cursor: &mut Cursor<'a>,
+        mut typed: Option<&mut Contents<'a>>,
+    ) -> Result<Tensor<'a>> {
         let none = (cursor.between(0..0), cursor.offset());
         let mut tensor = Tensor { name: none, datatype: none, shape: Shape::default() };
         while !cursor.is_empty() {
@@ -277,10 +333,16 @@ impl<'a> Tensor<'a> {
                 (SHAPE, Wire::Varint) => {
                     tensor.shape.push(varint(cursor)?).map_err(CodecError::array(NAME))?;
                 }
-                (CONTENTS, Wire::Len) => {
-                    let what = format!("typed contents; send the tensor in {}", half.raw_name);
-                    return Err(CodecError::Unsupported { encoding: NAME, at: Some(at), what });
-                }
+                (CONTENTS, Wire::Len) => match &mut typed {
+                    Some(contents) => {
+                        let len = varint(cursor)?;
+                        contents.read(&mut cursor.part(len)?)?;
+                    }
+                    None => {
+                        let what = format!("typed contents; send the tensor in {}", half.raw_name);
+                        return Err(CodecError::Unsupported { encoding: NAME, at: Some(at), what });
+                    }
+                },
                 (TENSOR_NAME | DATATYPE | SHAPE | CONTENTS, _) => {
                     return Err(cursor.fail_at(at, OTHER_WIRE));
                 }
@@ -328,6 +390,19 @@ fn write<'a>(
     out: &mut Vec<u8>,
 ) -> Result<Encoded<'a>> {
     let (start, payload) = (out.len(), array.data());
+    put_tensor(half, id, array, 0, out)?;
+    put_head(out, half.raw, payload.len() as u64);
+    Ok(Encoded { head_len: out.len() - start, payload })
+}
+
+/// Appends everything up to the end of the tensor's shape. The tensor has `more_bytes` behind it.
+pub(super) fn put_tensor(
+    half: &Half,
+    id: &[u8],
+    array: &ArrayView<'_>,
+    more_bytes: u64,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let datatype = datatype_of(NAME, array.dtype())?;
     put_text(out, MODEL_NAME, MODEL.as_bytes());
     if half.requested.is_none() {
@@ -340,15 +415,14 @@ fn write<'a>(
     let dims_len: u64 = dims.iter().map(|&dim| varint_len(dim)).sum();
     let shape_len = if dims.is_empty() { 0 } else { 1 + varint_len(dims_len) + dims_len };
     let names_len = 2 + half.tensor.len() + 2 + datatype.len();
-    put_head(out, TENSORS, names_len as u64 + shape_len);
+    put_head(out, TENSORS, names_len as u64 + shape_len + more_bytes);
     put_text(out, TENSOR_NAME, half.tensor.as_bytes());
     put_text(out, DATATYPE, datatype.as_bytes());
     if !dims.is_empty() {
         put_head(out, SHAPE, dims_len);
         dims.iter().for_each(|&dim| put_varint(out, dim));
     }
-    put_head(out, half.raw, payload.len() as u64);
-    Ok(Encoded { head_len: out.len() - start, payload })
+    Ok(())
 }
 
 fn put_text(out: &mut Vec<u8>, field: u32, text: &[u8]) {
@@ -372,6 +446,21 @@ mod tests {
             b"\x0a\x04echo\x12\x011\x1a\x02id\x2a\x12\x0a\x06output\x12\x05UINT8\x1a\x01\x02\x32\x02";
         assert_eq!((&out[..head_len], payload), (&want[..], &[7, 8][..]));
         assert!(body.as_ptr_range().contains(&payload.as_ptr()));
+    }
+
+    #[test]
+    fn raw_contents_decide_on_the_form_and_then_typed_ones() {
+        let typed = b"\x0a\x04echo\x2a\x02\x2a\x00";
+        let both = [RAW, typed].concat();
+        for asked in [Encoding::Kserve, Encoding::KserveTyped] {
+            assert_eq!(form(asked, typed), Encoding::KserveTyped);
+            for body in [&[TENSOR, RAW].concat(), &both, RAW] {
+                assert_eq!(form(asked, body), Encoding::Kserve);
+            }
+            for body in [&b""[..], b"\x0a\x04echo", &TENSOR[..9], b"\x2c"] {
+                assert_eq!(form(asked, body), asked, "{body:x?}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `kserve:prost`: the generated messages of `proto/inference.proto`.
 //!
 //! An echo owns its message: prost copies the raw contents into a vector and out of it, and the
-//! shape is handed on.
+//! shape is handed on. Typed contents are refused here and read by [`super::kserve_typed_prost`].
 
 use bytes::Buf;
 use prost::Message;
@@ -33,8 +33,8 @@ impl ArrayCodec for KserveProst {
     }
 
     fn decode<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
-        let mut message = read(body)?;
-        let (dtype, shape) = check_request(&message)?;
+        let mut message = read(NAME, body)?;
+        let (dtype, shape) = check_raw_request(&message)?;
         *scratch = message.raw_input_contents.pop().unwrap_or_default();
         ArrayView::new(dtype, shape, scratch).map_err(CodecError::array(NAME))
     }
@@ -74,12 +74,8 @@ impl ArrayCodec for KserveProst {
 
     fn decode_reply<'a>(&self, body: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<ArrayView<'a>> {
         let mut message = ModelInferResponse::decode(body).map_err(CodecError::library(NAME))?;
-        check_model(NAME, message.model_name.as_bytes(), message.model_version.as_bytes())?;
-        let [InferOutputTensor { name, datatype, shape, contents }] = &message.outputs[..] else {
-            return Err(wrong_count("outputs", message.outputs.len()));
-        };
-        let tensor = TensorParts { name, datatype, shape, contents: contents.as_ref() };
-        let (dtype, shape) = tensor.check(OUTPUT)?;
+        let (dtype, shape) = check_reply(NAME, &message)?;
+        refuse_typed(message.outputs[0].contents.as_ref())?;
         let raw = &mut message.raw_output_contents;
         check_raw("raw_output_contents", raw)?;
         *scratch = raw.pop().unwrap_or_default();
@@ -100,20 +96,20 @@ impl ArrayCodec for KserveProst {
         _scratch: &'a mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded<'a>> {
-        Ok(write(&infer(read(body)?)?, out))
+        Ok(write(&infer_raw(read(NAME, body)?)?, out))
     }
 
     fn owning_echo(&self) -> Option<OwningEcho> {
         Some(|body, out| {
-            write(&infer(read(body)?)?, out);
+            write(&infer_raw(read(NAME, body)?)?, out);
             Ok(())
         })
     }
 }
 
-/// Runs the model: the input tensor of a request is the output tensor of its reply.
-pub fn infer(request: ModelInferRequest) -> Result<ModelInferResponse> {
-    let (dtype, shape) = check_request(&request)?;
+/// Runs the model on raw contents: the input tensor of a request is the output tensor of its reply.
+pub(super) fn infer_raw(request: ModelInferRequest) -> Result<ModelInferResponse> {
+    let (dtype, shape) = check_raw_request(&request)?;
     let raw = request.raw_input_contents;
     for contents in &raw {
         ArrayView::new(dtype, shape.clone(), contents).map_err(CodecError::array(NAME))?;
@@ -133,12 +129,12 @@ pub fn infer(request: ModelInferRequest) -> Result<ModelInferResponse> {
     })
 }
 
-fn read(body: impl Buf) -> Result<ModelInferRequest> {
-    ModelInferRequest::decode(body).map_err(CodecError::library(NAME))
+pub(super) fn read(encoding: &'static str, body: impl Buf) -> Result<ModelInferRequest> {
+    ModelInferRequest::decode(body).map_err(CodecError::library(encoding))
 }
 
 /// Reserves the length first, as `encode_to_vec` does: a growing vector copies the payload.
-fn write<'a>(message: &impl Message, out: &mut Vec<u8>) -> Encoded<'a> {
+pub(super) fn write<'a>(message: &impl Message, out: &mut Vec<u8>) -> Encoded<'a> {
     let start = out.len();
     out.reserve(message.encoded_len());
     message.encode_raw(out);
@@ -146,57 +142,76 @@ fn write<'a>(message: &impl Message, out: &mut Vec<u8>) -> Encoded<'a> {
 }
 
 /// Dimensions of an array, which fit 63 bits.
-fn dims(array: &ArrayView<'_>) -> Vec<i64> {
+pub(super) fn dims(array: &ArrayView<'_>) -> Vec<i64> {
     array.shape().dims().iter().map(|&dim| dim as i64).collect()
 }
 
 /// Checks all but the length of the raw contents, of which there is exactly one.
-fn check_request(message: &ModelInferRequest) -> Result<(DType, Shape)> {
-    check_model(NAME, message.model_name.as_bytes(), message.model_version.as_bytes())?;
-    if let Some(other) = message.outputs.iter().find(|output| output.name != OUTPUT) {
-        return Err(expected(NAME, "outputs", OUTPUT, other.name.as_bytes()));
-    }
-    let [InferInputTensor { name, datatype, shape, contents }] = &message.inputs[..] else {
-        return Err(wrong_count("inputs", message.inputs.len()));
-    };
-    let tensor = TensorParts { name, datatype, shape, contents: contents.as_ref() };
-    let checked = tensor.check(INPUT)?;
+fn check_raw_request(message: &ModelInferRequest) -> Result<(DType, Shape)> {
+    let checked = check_request(NAME, message)?;
+    refuse_typed(message.inputs[0].contents.as_ref())?;
     check_raw("raw_input_contents", &message.raw_input_contents)?;
     Ok(checked)
 }
 
 fn check_raw(field: &'static str, raw: &[Vec<u8>]) -> Result<()> {
-    if raw.len() == 1 { Ok(()) } else { Err(wrong_count(field, raw.len())) }
+    if raw.len() == 1 { Ok(()) } else { Err(wrong_count(NAME, field, raw.len())) }
 }
 
-fn wrong_count(field: &'static str, got: usize) -> CodecError {
-    CodecError::field(NAME, field, format!("expected one, got {got}"))
-}
-
-/// Fields of a tensor, which have the same types in both generated messages.
-struct TensorParts<'a> {
-    name: &'a str,
-    datatype: &'a str,
-    shape: &'a [i64],
-    contents: Option<&'a InferTensorContents>,
-}
-
-impl TensorParts<'_> {
-    fn check(&self, name: &str) -> Result<(DType, Shape)> {
-        if self.name != name {
-            return Err(expected(NAME, "name", name, self.name.as_bytes()));
-        }
-        let dtype = dtype_of(NAME, self.datatype.as_bytes())?;
-        if self.contents.is_some() {
-            let what = "typed contents; send the tensor as raw contents".to_owned();
-            return Err(CodecError::Unsupported { encoding: NAME, at: None, what });
-        }
-        let mut shape = Shape::default();
-        for dim in self.shape {
-            let dim = u64::try_from(*dim);
-            let dim = dim.map_err(|_| CodecError::field(NAME, "shape", NEGATIVE))?;
-            shape.push(dim).map_err(CodecError::array(NAME))?;
-        }
-        Ok((dtype, shape))
+fn refuse_typed(contents: Option<&InferTensorContents>) -> Result<()> {
+    if contents.is_none() {
+        return Ok(());
     }
+    let what = "typed contents; send the tensor as raw contents".to_owned();
+    Err(CodecError::Unsupported { encoding: NAME, at: None, what })
+}
+
+/// Checks all of a request but its contents. It then has one tensor.
+pub(super) fn check_request(
+    encoding: &'static str,
+    message: &ModelInferRequest,
+) -> Result<(DType, Shape)> {
+    check_model(encoding, message.model_name.as_bytes(), message.model_version.as_bytes())?;
+    if let Some(other) = message.outputs.iter().find(|output| output.name != OUTPUT) {
+        return Err(expected(encoding, "outputs", OUTPUT, other.name.as_bytes()));
+    }
+    let [InferInputTensor { name, datatype, shape, .. }] = &message.inputs[..] else {
+        return Err(wrong_count(encoding, "inputs", message.inputs.len()));
+    };
+    check_tensor(encoding, [name, INPUT], datatype, shape)
+}
+
+/// Checks all of a reply but its contents. It then has one tensor.
+pub(super) fn check_reply(
+    encoding: &'static str,
+    message: &ModelInferResponse,
+) -> Result<(DType, Shape)> {
+    check_model(encoding, message.model_name.as_bytes(), message.model_version.as_bytes())?;
+    let [InferOutputTensor { name, datatype, shape, .. }] = &message.outputs[..] else {
+        return Err(wrong_count(encoding, "outputs", message.outputs.len()));
+    };
+    check_tensor(encoding, [name, OUTPUT], datatype, shape)
+}
+
+fn wrong_count(encoding: &'static str, field: &'static str, got: usize) -> CodecError {
+    CodecError::field(encoding, field, format!("expected one, got {got}"))
+}
+
+fn check_tensor(
+    encoding: &'static str,
+    [name, want]: [&str; 2],
+    datatype: &str,
+    dims: &[i64],
+) -> Result<(DType, Shape)> {
+    if name != want {
+        return Err(expected(encoding, "name", want, name.as_bytes()));
+    }
+    let dtype = dtype_of(encoding, datatype.as_bytes())?;
+    let mut shape = Shape::default();
+    for dim in dims {
+        let dim = u64::try_from(*dim);
+        let dim = dim.map_err(|_| CodecError::field(encoding, "shape", NEGATIVE))?;
+        shape.push(dim).map_err(CodecError::array(encoding))?;
+    }
+    Ok((dtype, shape))
 }

@@ -24,9 +24,12 @@ pub mod json_serde_value;
 pub mod json_simd;
 pub mod json_sonic;
 pub mod kserve;
+mod kserve_contents;
 pub mod kserve_http;
 pub mod kserve_http_serde;
 pub mod kserve_prost;
+pub mod kserve_typed;
+pub mod kserve_typed_prost;
 pub mod msgpack;
 pub mod msgpack_serde;
 mod multi_index;
@@ -81,6 +84,8 @@ pub fn implementation(codec: Codec) -> Option<&'static dyn ArrayCodec> {
         Codec::KserveHttp => Some(&kserve_http::KserveHttp),
         Codec::KserveHttpSerde => Some(&kserve_http_serde::KserveHttpSerde),
         Codec::Arrow => Some(&arrow::Arrow),
+        Codec::KserveTyped => Some(&kserve_typed::KserveTyped),
+        Codec::KserveTypedProst => Some(&kserve_typed_prost::KserveTypedProst),
         Codec::Multipart => Some(&multipart::Multipart),
     }
 }

@@ -131,8 +131,8 @@ pub const ENCODINGS: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},t
 pub const MESSAGES: &str = "tokio/axum/{npy,{msgpack,json_binary,json}:serde},\
     tokio/axum/{cbor:minicbor,safetensors:crate,arrow,kserve_http:serde},\
     uring/h1/{npy,msgpack,json_binary,json,cbor,safetensors,arrow,kserve_http},\
-    tokio/tonic/{protobuf,protobuf_packed,kserve}:prost,\
-    uring/h2/{protobuf,protobuf_packed,kserve}";
+    tokio/tonic/{protobuf,protobuf_packed,kserve,kserve_typed}:prost,\
+    uring/h2/{protobuf,protobuf_packed,kserve,kserve_typed}";
 
 /// Our own servers and the standard ones, as documented and at their best, which stand next to the
 /// external servers.

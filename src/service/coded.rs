@@ -133,7 +133,8 @@ impl CodedWork {
         held: &mut Vec<HeldBytes>,
         out: &mut Vec<u8>,
     ) -> Result<Response, Refused> {
-        let codec = self.codecs.get(self.encoding);
+        let encoding = echo::form(self.encoding, body.as_ref()).map_err(echo::refused)?;
+        let codec = self.codecs.get(encoding);
         let converts = codec.is_some_and(|codec| codec.effort(body.as_ref()) != Effort::Borrows);
         if converts && !self.hold(CONVERTED_FACTOR.saturating_mul(body.0.len()), held) {
             return Err(refused(CodingError::NoMemory { coding: self.codings.request }));

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::axis::Encoding;
-use crate::codec::{ArrayCodec, CodecError, Effort, Encoded, json};
+use crate::codec::{ArrayCodec, CodecError, Effort, Encoded, json, kserve};
 use crate::wire::limits::COPIED_FACTOR;
 use crate::wire::{Charge, Detached, Limits, Pool, Refusal, Refused, Slice, WorkerCounts};
 
@@ -30,7 +30,7 @@ const SPARED_MAX: u32 = 32;
 /// Response cut for a vectored write: `out[..head_len]`, `body[payload]`, `out[head_len..]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Echoed {
-    /// Encoding of the response; for JSON, the form of the request.
+    /// Encoding of the response; for JSON and an inference, the form of the request.
     pub encoding: Encoding,
     /// Bytes of `out` before the payload, counted from its end before the call.
     pub head_len: usize,
@@ -270,9 +270,10 @@ fn exchange_shared(
     Ok(Echoed { encoding, head_len: out.len() - start, payload: 0..0 })
 }
 
-/// Echoes one message; either JSON encoding stands for both forms, and the response has the form of
-/// the request. Appends head and tail to `out`, which is unchanged after an error. Inlined, so that
-/// the result is made where it is used: copies of it stall on the stores before them.
+/// Echoes one message; either JSON encoding stands for both forms, as either one of an inference
+/// does, and the response has the form of the request. Appends head and tail to `out`, which is
+/// unchanged after an error. Inlined, so that the result is made where it is used: copies of it
+/// stall on the stores before them.
 #[inline(always)]
 pub fn echo(
     codecs: &CodecSet,
@@ -297,11 +298,12 @@ fn begin(
     Ok((encoding, codecs.get(encoding)))
 }
 
-/// Returns the encoding that a body has, of the two forms of JSON.
+/// Returns the encoding that a body has, of the two forms of JSON or of an inference.
 #[inline(always)]
-fn form(encoding: Encoding, body: &[u8]) -> Result<Encoding, CodecError> {
+pub(super) fn form(encoding: Encoding, body: &[u8]) -> Result<Encoding, CodecError> {
     match encoding {
         Encoding::Json | Encoding::JsonBinary => json::form(body),
+        Encoding::Kserve | Encoding::KserveTyped => Ok(kserve::form(encoding, body)),
         other => Ok(other),
     }
 }

@@ -14,7 +14,8 @@
 //! POST /grpc.health.v1.Health/Check, application/grpc[+proto]
 //! raw frame, codec byte = Encoding::id
 //! ```
-//! `Encoding::Json` means both JSON forms here: the body decides, and the response has its form.
+//! `Encoding::Json` means both JSON forms here, and `Encoding::Kserve` an inference with raw or
+//! typed contents: the body decides, and the response has its form.
 
 use crate::axis::{Encoding, Family};
 use crate::wire::handler::NO_CONTENT_CODING;
@@ -133,7 +134,7 @@ pub fn raw(codec_id: u8) -> Result<Encoding, Refused> {
 }
 
 pub fn raw_content_type(encoding: Encoding) -> &'static str {
-    const IDS: &str = "\0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b";
+    const IDS: &str = "\0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c";
     const { assert!(Encoding::ALL.len() <= IDS.len()) };
     let id = usize::from(encoding.id());
     &IDS[id..=id]

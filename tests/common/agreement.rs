@@ -199,6 +199,12 @@ const EXCEPTIONS: &[Exception] = &[
         b"",
         "prost counts a tensor as one of the hundred open groups",
     ),
+    library(
+        Encoding::KserveTyped,
+        "recursion limit reached",
+        b"",
+        "prost counts a tensor and its contents as two of the hundred open groups",
+    ),
     own(Encoding::KserveHttp, "expected an object", ARRAY),
     own(Encoding::KserveHttp, "cannot carry a tensor as data", NULL),
     own(
@@ -299,7 +305,10 @@ fn again(codec: &dyn ArrayCodec, body: &[u8]) {
 
 /// An echo of msgpack has the request's kind of keys, and one of an inference the request's id.
 fn repeats_more(encoding: Encoding) -> bool {
-    matches!(encoding, Encoding::Msgpack | Encoding::Kserve | Encoding::KserveHttp)
+    matches!(
+        encoding,
+        Encoding::Msgpack | Encoding::Kserve | Encoding::KserveTyped | Encoding::KserveHttp
+    )
 }
 
 fn excuse(who: Refuses, library: Codec, body: &[u8], error: &CodecError) -> &'static str {

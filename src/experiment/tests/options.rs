@@ -71,7 +71,8 @@ fn messages_asks_for_as_many_halves_as_floats() {
     let [doubles, no_doubles] = encodings(&plan, "<f8", &[1]);
     assert!(no_floats.is_empty() && no_doubles.is_empty(), "{no_floats:?} {no_doubles:?}");
     assert!(floats == doubles && floats.contains("npy"), "{floats:?} {doubles:?}");
-    assert_eq!(no_halves, BTreeSet::from(["protobuf_packed"]), "protobuf has no half");
+    let lists = BTreeSet::from(["kserve_typed", "protobuf_packed"]);
+    assert_eq!(no_halves, lists, "protobuf has no half");
     assert!(halves.is_disjoint(&no_halves));
     assert_eq!(&halves | &no_halves, floats);
     let sizes = RunOptions { sizes: Some(vec![8]), ..RunOptions::new(Preset::Messages) };
@@ -333,6 +334,7 @@ fn what_a_codec_cannot_carry_is_skipped_with_the_reason() {
                 | Encoding::Safetensors
                 | Encoding::Kserve
                 | Encoding::KserveHttp
+                | Encoding::KserveTyped
                 | Encoding::Arrow
         );
         assert_eq!(cell.skip.is_some(), has_none, "{cell}: {:?}", cell.skip);

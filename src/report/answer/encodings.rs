@@ -9,7 +9,7 @@ use super::bars::{bar, bar_width, widest};
 use super::load_cells::{LoadCells, Ratio};
 
 /// Name, the standard server's rung, and ours.
-pub(super) const ENCODINGS: [(&str, &str, &str); 11] = [
+pub(super) const ENCODINGS: [(&str, &str, &str); 12] = [
     (".npy", NPY, "uring/h1/npy"),
     ("msgpack", "tokio/axum/msgpack:serde", "uring/h1/msgpack"),
     ("base64 in JSON", "tokio/axum/json_binary:serde", "uring/h1/json_binary"),
@@ -20,6 +20,7 @@ pub(super) const ENCODINGS: [(&str, &str, &str); 11] = [
     ("protobuf", BYTES, "uring/h2/protobuf"),
     ("protobuf list", LIST, "uring/h2/protobuf_packed"),
     ("KServe", "tokio/tonic/kserve:prost", "uring/h2/kserve"),
+    ("KServe list", "tokio/tonic/kserve_typed:prost", "uring/h2/kserve_typed"),
     ("KServe HTTP", "tokio/axum/kserve_http:serde", "uring/h1/kserve_http"),
 ];
 

@@ -1,4 +1,5 @@
-//! `GRPCInferenceService` in tonic, as generated code serves it: prost makes the messages.
+//! `GRPCInferenceService` in tonic, as generated code serves it: prost makes the messages. A reply
+//! has the contents of the request's form, raw or typed.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -9,7 +10,7 @@ use tonic::server::NamedService;
 use tonic::{Request, Response, Status};
 
 use super::{Responding, status};
-use crate::codec::kserve_prost::infer;
+use crate::codec::kserve_typed_prost::infer;
 use crate::generated_inference::grpc_inference_service_server::{
     GrpcInferenceService, SERVICE_NAME,
 };

@@ -312,7 +312,7 @@ impl Dispatch {
             return self.call(ProstCodec::<PackedArray, PackedArray>::new(), self.echo(), request);
         }
         let is_planted = self.codecs.delay().placed_in(Layer::CodecDecode).is_some();
-        if codec == Some(axis::Codec::KserveProst) && !is_planted {
+        if encoding == Encoding::Kserve && self.infers_with_prost() && !is_planted {
             return self.infer(request);
         }
         let generated = if names_coding(&request) { &self.coded } else { &self.generated };
@@ -335,6 +335,14 @@ impl Dispatch {
 
     fn echo(&self) -> Echo {
         Echo { delay: self.codecs.delay(), counts: self.counts }
+    }
+
+    /// Returns whether an inference in one of its two forms is served by generated code, which
+    /// serves the other one as well: the message of a call is not known before it is read.
+    fn infers_with_prost(&self) -> bool {
+        let codec = |encoding| self.codecs.get(encoding).map(ArrayCodec::id);
+        codec(Encoding::Kserve) == Some(axis::Codec::KserveProst)
+            || codec(Encoding::KserveTyped) == Some(axis::Codec::KserveTypedProst)
     }
 
     /// Serves a call as generated code does.
