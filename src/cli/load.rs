@@ -46,7 +46,7 @@ struct LoadFlags {
     url: Option<ServerUrl>,
 
     /// Encoding of the array: reflect, protobuf, json, json_binary, msgpack, npy, cbor,
-    /// safetensors, protobuf_packed, kserve, kserve_http, arrow; over ZMTP,
+    /// safetensors, protobuf_packed, kserve, kserve_typed, kserve_http, arrow; over ZMTP,
     /// multipart
     #[arg(long, value_name = "NAME", value_parser = encoding, default_value = "protobuf")]
     codec: Encoding,
