@@ -139,9 +139,10 @@
 //!                       [h2load wrk]
 //! report/               records to text, tables and CSV
 //!                       [aggregate background_load ceiling cell clients columns comparable compare
-//!                       compare_runs control core_speed counts csv forecast kernel_counts lanes
-//!                       malloc markdown markup model noise open palette profile rivals run scatter
-//!                       seed sockets status summary svg table text units warning wrap]
+//!                       compare_runs control core_speed counts csv forecast kernel_counts
+//!                       lane_counts lanes malloc markdown markup model noise open palette profile
+//!                       rivals run scatter seed sockets status summary svg table text units
+//!                       warning wrap]
 //!     compression/      costs and savings of codings, and the links on which they pay
 //!                       [costs crossover picture]
 //!     closure/          differences of rungs by layer, and whether their axis explains them

@@ -15,9 +15,8 @@ use crate::load::message::Body;
 use crate::load::worker;
 use crate::probe::injected_delay::InjectedDelay;
 use crate::record::{LaneDocument, LaneTimed, PlantedWork};
-use crate::report::lanes::{
-    self, Counts, MeasuredLane, OTHERS_ALLOCATOR_TOLERANCE, SLACK, TOLERANCE,
-};
+use crate::report::lane_counts::{Counts, OTHERS_ALLOCATOR_TOLERANCE, SLACK, TOLERANCE};
+use crate::report::lanes::{self, MeasuredLane};
 use crate::server::lane::{self, Lane, Spec};
 use crate::sys::affinity;
 

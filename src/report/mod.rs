@@ -11,7 +11,7 @@
 //! | samples to layers, and counts beside them | [`profile`], [`closure`], `kernel_counts` |
 //! | call stacks for other viewers, and as a picture | [`stacks`], `palette`, `svg` |
 //! | two builds or runs | [`compare`], [`comparable`], [`compare_runs`] |
-//! | instructions of lanes | [`lanes`] |
+//! | instructions of lanes | [`lanes`], [`lane_counts`] |
 //! | the main job's questions | [`answer`] |
 //! | what codings of messages cost and save | [`compression`] |
 //! | facts to sentences | [`background_load`], [`warning`] |
@@ -36,6 +36,7 @@ pub mod counts;
 pub mod csv;
 pub mod forecast;
 mod kernel_counts;
+pub mod lane_counts;
 pub mod lanes;
 mod malloc;
 pub mod markdown;

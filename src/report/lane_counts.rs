@@ -1,0 +1,322 @@
+//! Instructions of lanes, and the comparison with those that were stored.
+//!
+//! Counts are instructions of one call. A lane is compared as a whole and layer by layer, so that a
+//! growth in one layer is found although another one shrinks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::axis::{Layer, Protocol};
+
+use super::lanes::MeasuredLane;
+
+/// Share of a count by which it may differ from the stored one.
+pub const TOLERANCE: f64 = 0.02;
+
+/// The same for the allocator below a stack or a codec of others: malloc searches more or less
+/// long, by the layout of the heap. The random seeds of hash tables change it (5 % between runs of
+/// `axum:best`), and so does other code of the program (6 % of `json:simd` between two versions).
+pub const OTHERS_ALLOCATOR_TOLERANCE: f64 = 0.1;
+
+/// Instructions of a call by which a count may differ in any case: hash seeds and the clock move
+/// small counts by a few.
+pub const SLACK: u64 = 8;
+
+/// Name of the sum of all layers.
+const ALL: &str = "all";
+
+/// First line of a file of counts.
+const HEAD: &str = "lane,layer,instructions of a call";
+
+/// Counts of lanes by lane and layer; `None` is the whole lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(BTreeMap<String, BTreeMap<Option<Layer>, u64>>);
+
+/// Returns the share of a count by which it may differ.
+fn tolerance(lane: &str, layer: Option<Layer>) -> f64 {
+    let mut parts = lane.split('/');
+    let (first, codec) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let protocol = first.parse::<Protocol>();
+    let is_stack = protocol.is_ok_and(|protocol| !protocol.spec().crates.is_empty());
+    let is_codec = first == "codec" && codec.contains(':');
+    if (is_stack || is_codec) && layer == Some(Layer::Allocator) {
+        OTHERS_ALLOCATOR_TOLERANCE
+    } else {
+        TOLERANCE
+    }
+}
+
+/// Count that differs from the stored one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Lane without a stored count.
+    New {
+        lane: String,
+    },
+    /// Stored lane that no longer exists.
+    Gone {
+        lane: String,
+    },
+    Count {
+        lane: String,
+        layer: Option<Layer>,
+        before: u64,
+        now: u64,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("line {number} is no count: {line:?}, expected LANE,LAYER,COUNT")]
+pub struct CountsError {
+    number: usize,
+    line: String,
+}
+
+impl Counts {
+    pub fn of_lanes(lanes: &[MeasuredLane]) -> Counts {
+        let counts = |lane: &MeasuredLane| {
+            let layers = lane.of_call().into_iter().map(|(layer, count)| (Some(layer), count));
+            (lane.name.clone(), layers.chain([(None, lane.all())]).collect())
+        };
+        Counts(lanes.iter().map(counts).collect())
+    }
+
+    pub fn parse(text: &str) -> Result<Counts, CountsError> {
+        let mut counts = Counts::default();
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| *line != HEAD) {
+            let count = || {
+                let (of, count) = line.rsplit_once(',')?;
+                let (lane, layer) = of.split_once(',')?;
+                let layer = if layer == ALL { None } else { Some(layer.parse::<Layer>().ok()?) };
+                Some((lane, layer, count.parse().ok()?))
+            };
+            let (lane, layer, count) =
+                count().ok_or_else(|| CountsError { number: index + 1, line: line.to_owned() })?;
+            counts.0.entry(lane.to_owned()).or_default().insert(layer, count);
+        }
+        Ok(counts)
+    }
+
+    /// Keeps the lanes that `is_wanted` wants.
+    #[must_use]
+    pub fn filtered(mut self, is_wanted: impl Fn(&str) -> bool) -> Counts {
+        self.0.retain(|lane, _| is_wanted(lane));
+        self
+    }
+
+    /// Returns the middle of three counts of the same lanes. Hash tables of the standard library
+    /// have other keys in each process, so a lane may grow one of them or not.
+    #[must_use]
+    pub fn middle(of: &[Counts; 3]) -> Counts {
+        let count = |counts: &Counts, lane: &str, layer: &Option<Layer>| {
+            counts.0.get(lane).and_then(|layers| layers.get(layer)).copied().unwrap_or(0)
+        };
+        let mut middle = of[0].clone();
+        for (lane, layers) in &mut middle.0 {
+            for (layer, value) in layers {
+                let mut three = of.each_ref().map(|counts| count(counts, lane, layer));
+                three.sort_unstable();
+                *value = three[1];
+            }
+        }
+        middle
+    }
+
+    /// Takes from another count of some lanes what lies nearer to `expected`: a difference has to
+    /// show in each count.
+    pub fn approach(&mut self, again: &Counts, expected: &Counts) {
+        for (lane, layers) in &again.0 {
+            let (Some(mine), Some(expected)) = (self.0.get_mut(lane), expected.0.get(lane)) else {
+                continue;
+            };
+            let all: BTreeSet<Option<Layer>> = layers.keys().chain(mine.keys()).copied().collect();
+            for layer in all {
+                let count = |counts: &BTreeMap<_, u64>| counts.get(&layer).copied().unwrap_or(0);
+                let (before, now, wanted) = (count(mine), count(layers), count(expected));
+                if now.abs_diff(wanted) < before.abs_diff(wanted) {
+                    mine.insert(layer, now);
+                }
+            }
+        }
+    }
+
+    /// Finds what differs from the counts before.
+    pub fn compare(&self, before: &Counts) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let lanes: BTreeSet<&String> = self.0.keys().chain(before.0.keys()).collect();
+        for lane in lanes {
+            match (before.0.get(lane), self.0.get(lane)) {
+                (Some(before), Some(now)) => {
+                    let layers: BTreeSet<&Option<Layer>> =
+                        now.keys().chain(before.keys()).collect();
+                    found.extend(layers.into_iter().filter_map(|layer| {
+                        let count =
+                            |counts: &BTreeMap<_, u64>| counts.get(layer).copied().unwrap_or(0);
+                        let (before, now) = (count(before), count(now));
+                        let share = tolerance(lane, *layer);
+                        let tolerance = (share * before as f64).max(SLACK as f64);
+                        (now.abs_diff(before) as f64 > tolerance).then(|| Difference::Count {
+                            lane: lane.clone(),
+                            layer: *layer,
+                            before,
+                            now,
+                        })
+                    }));
+                }
+                (None, _) => found.push(Difference::New { lane: lane.clone() }),
+                (_, None) => found.push(Difference::Gone { lane: lane.clone() }),
+            }
+        }
+        found
+    }
+}
+
+/// Form of the file.
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{HEAD}")?;
+        for (lane, layers) in &self.0 {
+            for (layer, count) in layers {
+                writeln!(f, "{lane},{},{count}", layer.map_or(ALL, Layer::name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Difference {
+    pub fn lane(&self) -> &str {
+        match self {
+            Difference::New { lane }
+            | Difference::Gone { lane }
+            | Difference::Count { lane, .. } => lane,
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::New { lane } => {
+                write!(f, "{lane}: no count is stored; write the file anew")
+            }
+            Difference::Gone { lane } => write!(f, "{lane}: no such lane; write the file anew"),
+            Difference::Count { lane, layer, before, now } => {
+                let percent = match before {
+                    0 => String::new(),
+                    _ => format!(" ({:+.1} %)", (*now as f64 / *before as f64 - 1.0) * 100.0),
+                };
+                let layer = layer.map_or(ALL, Layer::name);
+                write!(f, "{lane}, {layer}: {now} instructions a call, expected {before}{percent}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::lanes::tests::lane;
+
+    fn counts(framing: u64, codec: u64) -> Counts {
+        let layers = [(Layer::HttpFraming, framing), (Layer::CodecDecode, codec)];
+        Counts::of_lanes(&[lane("h2/protobuf/8", &layers)])
+    }
+
+    #[test]
+    fn three_per_cent_more_in_one_machine_fails_and_names_lane_and_layer() {
+        let found = counts(1030, 300).compare(&counts(1000, 300));
+        let lines: Vec<String> = found.iter().map(Difference::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "h2/protobuf/8, all: 1330 instructions a call, expected 1300 (+2.3 %)",
+                "h2/protobuf/8, HTTP framing: 1030 instructions a call, expected 1000 (+3.0 %)",
+            ]
+        );
+        assert_eq!(counts(1020, 300).compare(&counts(1000, 300)), []);
+    }
+
+    #[test]
+    fn a_difference_that_another_count_does_not_show_is_none_and_a_lasting_one_stays() {
+        let expected = counts(1000, 300);
+        let mut counted = counts(1030, 300);
+        counted.approach(&counts(1031, 300), &expected);
+        assert_eq!(counted, counts(1030, 300));
+        counted.approach(&counts(1001, 300), &expected);
+        assert_eq!(counted.compare(&expected), []);
+    }
+
+    #[test]
+    fn the_stored_count_is_the_middle_of_three() {
+        let three = [counts(1030, 300), counts(1000, 310), counts(1001, 300)];
+        assert_eq!(Counts::middle(&three).0["h2/protobuf/8"][&Some(Layer::HttpFraming)], 1001);
+        assert_eq!(Counts::middle(&three).0["h2/protobuf/8"][&Some(Layer::CodecDecode)], 300);
+    }
+
+    #[test]
+    fn a_growth_is_found_although_another_layer_shrinks() {
+        let found = counts(1030, 270).compare(&counts(1000, 300));
+        let layers: Vec<Option<Layer>> = found
+            .iter()
+            .map(|it| match it {
+                Difference::Count { layer, .. } => *layer,
+                other => panic!("{other}"),
+            })
+            .collect();
+        assert_eq!(layers, [Some(Layer::CodecDecode), Some(Layer::HttpFraming)]);
+    }
+
+    #[test]
+    fn less_is_a_difference_too_and_a_few_instructions_are_none() {
+        assert_eq!(counts(970, 300).compare(&counts(1000, 300)).len(), 2);
+        assert_eq!(counts(1000, 10 + SLACK).compare(&counts(1000, 10)), []);
+        assert_eq!(counts(1000, 11 + SLACK).compare(&counts(1000, 10)).len(), 1);
+    }
+
+    #[test]
+    fn a_layer_or_a_lane_that_comes_or_goes_is_a_difference() {
+        let with = |layers: &[(Layer, u64)]| Counts::of_lanes(&[lane("h1/npy/8", layers)]);
+        let (one, two) =
+            ([(Layer::HttpFraming, 1000)], [(Layer::HttpFraming, 980), (Layer::Allocator, 20)]);
+        let found = with(&two).compare(&with(&one));
+        assert_eq!(found[0].to_string(), "h1/npy/8, allocator: 20 instructions a call, expected 0");
+        let found = counts(1000, 1).compare(&with(&one));
+        let lines: Vec<String> = found.iter().map(Difference::to_string).collect();
+        assert!(lines[0].starts_with("h1/npy/8: no such lane"), "{lines:?}");
+        assert!(lines[1].starts_with("h2/protobuf/8: no count is stored"), "{lines:?}");
+        let wanted = with(&one).filtered(|lane| lane.starts_with("h2"));
+        assert_eq!(counts(1000, 1).filtered(|_| false).compare(&wanted), []);
+    }
+
+    #[test]
+    fn only_the_allocator_below_the_code_of_others_may_differ_by_more() {
+        let found = |name: &str, framing, allocator| {
+            let with = |framing, allocator| {
+                let layers = [(Layer::HttpFraming, framing), (Layer::Allocator, allocator)];
+                Counts::of_lanes(&[lane(name, &layers)])
+            };
+            with(framing, allocator).compare(&with(20_000, 1000)).len()
+        };
+        let of_codec = "codec/json:simd/i8/echo";
+        for others in ["axum/npy/8", "axum:best/npy/8", "tonic/protobuf:prost/8", of_codec] {
+            assert_eq!(found(others, 20_000, 1080), 0, "{others}");
+            assert_eq!(found(others, 20_000, 1120), 1, "{others}");
+            assert_eq!(found(others, 21_000, 1000), 2, "{others}");
+        }
+        for own in ["h1/npy/8", "raw/protobuf/8", "codec/json/f8/echo"] {
+            assert_eq!(found(own, 20_000, 1030), 1, "{own}");
+        }
+    }
+
+    #[test]
+    fn counts_survive_their_file() {
+        let lanes = [lane("h1/npy/8", &[(Layer::KernelRing, 7)]), lane("a/b", &[])];
+        let written = Counts::of_lanes(&lanes);
+        assert_eq!(Counts::parse(&written.to_string()).unwrap(), written);
+        for line in ["h1/npy/8,HTTP framing", "h1/npy/8,HTTP framing,many", "h1/npy/8,framing,7"] {
+            let error = Counts::parse(&format!("{HEAD}\n{line}\n")).unwrap_err().to_string();
+            assert!(error.contains("line 2") && error.contains(line), "{error}");
+        }
+    }
+}
