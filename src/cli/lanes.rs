@@ -28,7 +28,8 @@ const ROUND_TIME: Duration = Duration::from_millis(20);
 const RUN_ROUNDS: u32 = 3;
 const RUN_ROUND_TIME: Duration = Duration::from_millis(10);
 
-/// Times for which a lane is counted again that differs from the stored counts.
+/// Times for which a lane is counted again whose counts are stored, or which differs from those
+/// stored.
 const COUNTED_AGAIN: u32 = 4;
 
 /// Measures protocols and codecs in memory, without sockets
@@ -49,7 +50,7 @@ pub(super) struct LanesArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "write")]
     check: Option<PathBuf>,
 
-    /// Writes the instructions to FILE, for --check
+    /// Writes the lowest and the highest of five counts of instructions to FILE, for --check
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
 
@@ -99,9 +100,10 @@ impl LanesArgs {
             self.count(&specs, &mut measured)?;
         }
         if let Some(file) = &self.write {
-            let first = Counts::of_lanes(&measured);
-            let counts =
-                Counts::middle(&[first, self.count_again(&specs)?, self.count_again(&specs)?]);
+            let mut counts = Counts::of_lanes(&measured);
+            for _ in 0..COUNTED_AGAIN {
+                counts.widen(&self.count_again(&specs)?);
+            }
             std::fs::write(file, counts.to_string())
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }

@@ -26,11 +26,21 @@ pub const SLACK: u64 = 8;
 const ALL: &str = "all";
 
 /// First line of a file of counts.
-const HEAD: &str = "lane,layer,instructions of a call";
+const HEAD: &str = "lane,layer,lowest,highest instructions of a call";
 
 /// Counts of lanes by lane and layer; `None` is the whole lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts(BTreeMap<String, BTreeMap<Option<Layer>, u64>>);
+pub struct Counts(BTreeMap<String, BTreeMap<Option<Layer>, Span>>);
+
+/// Lowest and highest count of a layer that some processes have shown; equal for one process.
+///
+/// Hash tables of the standard library have other keys in each process, so some layers have two
+/// counts between which a process chooses (822 and 846 in one lane of the h2 crate).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    lowest: u64,
+    highest: u64,
+}
 
 /// Returns the share of a count by which it may differ.
 fn tolerance(lane: &str, layer: Option<Layer>) -> f64 {
@@ -60,23 +70,55 @@ pub enum Difference {
     Count {
         lane: String,
         layer: Option<Layer>,
-        before: u64,
-        now: u64,
+        before: Span,
+        now: Span,
     },
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("line {number} is no count: {line:?}, expected LANE,LAYER,COUNT")]
+#[error("line {number} is no count: {line:?}, expected LANE,LAYER,LOWEST,HIGHEST")]
 pub struct CountsError {
     number: usize,
     line: String,
+}
+
+impl Span {
+    fn single(count: u64) -> Span {
+        Span { lowest: count, highest: count }
+    }
+
+    fn union(self, other: Span) -> Span {
+        Span { lowest: self.lowest.min(other.lowest), highest: self.highest.max(other.highest) }
+    }
+
+    /// Returns the end that lies nearest to `other`, which lies outside.
+    fn nearest_end(self, other: Span) -> u64 {
+        if other.lowest > self.highest { self.highest } else { self.lowest }
+    }
+
+    /// Returns the instructions between the two, or zero if they touch.
+    fn gap(self, other: Span) -> u64 {
+        let above = other.lowest.saturating_sub(self.highest);
+        above.max(self.lowest.saturating_sub(other.highest))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.lowest == self.highest {
+            write!(f, "{}", self.lowest)
+        } else {
+            write!(f, "{} to {}", self.lowest, self.highest)
+        }
+    }
 }
 
 impl Counts {
     pub fn of_lanes(lanes: &[MeasuredLane]) -> Counts {
         let counts = |lane: &MeasuredLane| {
             let layers = lane.of_call().into_iter().map(|(layer, count)| (Some(layer), count));
-            (lane.name.clone(), layers.chain([(None, lane.all())]).collect())
+            let all = layers.chain([(None, lane.all())]);
+            (lane.name.clone(), all.map(|(layer, count)| (layer, Span::single(count))).collect())
         };
         Counts(lanes.iter().map(counts).collect())
     }
@@ -85,14 +127,16 @@ impl Counts {
         let mut counts = Counts::default();
         for (index, line) in text.lines().enumerate().filter(|(_, line)| *line != HEAD) {
             let count = || {
-                let (of, count) = line.rsplit_once(',')?;
+                let (of, highest) = line.rsplit_once(',')?;
+                let (of, lowest) = of.rsplit_once(',')?;
                 let (lane, layer) = of.split_once(',')?;
                 let layer = if layer == ALL { None } else { Some(layer.parse::<Layer>().ok()?) };
-                Some((lane, layer, count.parse().ok()?))
+                let span = Span { lowest: lowest.parse().ok()?, highest: highest.parse().ok()? };
+                (span.lowest <= span.highest).then_some((lane, layer, span))
             };
-            let (lane, layer, count) =
+            let (lane, layer, span) =
                 count().ok_or_else(|| CountsError { number: index + 1, line: line.to_owned() })?;
-            counts.0.entry(lane.to_owned()).or_default().insert(layer, count);
+            counts.0.entry(lane.to_owned()).or_default().insert(layer, span);
         }
         Ok(counts)
     }
@@ -104,22 +148,17 @@ impl Counts {
         self
     }
 
-    /// Returns the middle of three counts of the same lanes. Hash tables of the standard library
-    /// have other keys in each process, so a lane may grow one of them or not.
-    #[must_use]
-    pub fn middle(of: &[Counts; 3]) -> Counts {
-        let count = |counts: &Counts, lane: &str, layer: &Option<Layer>| {
-            counts.0.get(lane).and_then(|layers| layers.get(layer)).copied().unwrap_or(0)
-        };
-        let mut middle = of[0].clone();
-        for (lane, layers) in &mut middle.0 {
-            for (layer, value) in layers {
-                let mut three = of.each_ref().map(|counts| count(counts, lane, layer));
-                three.sort_unstable();
-                *value = three[1];
+    /// Widens the counts by another count of the same lanes. A layer that one of the two lacks has
+    /// a lowest count of zero.
+    pub fn widen(&mut self, again: &Counts) {
+        for (lane, layers) in &again.0 {
+            let mine = self.0.entry(lane.clone()).or_default();
+            let all: BTreeSet<Option<Layer>> = layers.keys().chain(mine.keys()).copied().collect();
+            for layer in all {
+                let span = span(mine, layer).union(span(layers, layer));
+                mine.insert(layer, span);
             }
         }
-        middle
     }
 
     /// Takes from another count of some lanes what lies nearer to `expected`: a difference has to
@@ -131,9 +170,9 @@ impl Counts {
             };
             let all: BTreeSet<Option<Layer>> = layers.keys().chain(mine.keys()).copied().collect();
             for layer in all {
-                let count = |counts: &BTreeMap<_, u64>| counts.get(&layer).copied().unwrap_or(0);
-                let (before, now, wanted) = (count(mine), count(layers), count(expected));
-                if now.abs_diff(wanted) < before.abs_diff(wanted) {
+                let (before, now) = (span(mine, layer), span(layers, layer));
+                let wanted = span(expected, layer);
+                if now.gap(wanted) < before.gap(wanted) {
                     mine.insert(layer, now);
                 }
             }
@@ -150,16 +189,10 @@ impl Counts {
                     let layers: BTreeSet<&Option<Layer>> =
                         now.keys().chain(before.keys()).collect();
                     found.extend(layers.into_iter().filter_map(|layer| {
-                        let count =
-                            |counts: &BTreeMap<_, u64>| counts.get(layer).copied().unwrap_or(0);
-                        let (before, now) = (count(before), count(now));
-                        let share = tolerance(lane, *layer);
-                        let tolerance = (share * before as f64).max(SLACK as f64);
-                        (now.abs_diff(before) as f64 > tolerance).then(|| Difference::Count {
-                            lane: lane.clone(),
-                            layer: *layer,
-                            before,
-                            now,
+                        let (before, now) = (span(before, *layer), span(now, *layer));
+                        let share = tolerance(lane, *layer) * before.nearest_end(now) as f64;
+                        (before.gap(now) as f64 > share.max(SLACK as f64)).then(|| {
+                            Difference::Count { lane: lane.clone(), layer: *layer, before, now }
                         })
                     }));
                 }
@@ -171,13 +204,19 @@ impl Counts {
     }
 }
 
+/// Returns the counts of one layer, which are zero if it did nothing.
+fn span(counts: &BTreeMap<Option<Layer>, Span>, layer: Option<Layer>) -> Span {
+    counts.get(&layer).copied().unwrap_or_default()
+}
+
 /// Form of the file.
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{HEAD}")?;
         for (lane, layers) in &self.0 {
-            for (layer, count) in layers {
-                writeln!(f, "{lane},{},{count}", layer.map_or(ALL, Layer::name))?;
+            for (layer, Span { lowest, highest }) in layers {
+                let layer = layer.map_or(ALL, Layer::name);
+                writeln!(f, "{lane},{layer},{lowest},{highest}")?;
             }
         }
         Ok(())
@@ -202,9 +241,10 @@ impl fmt::Display for Difference {
             }
             Difference::Gone { lane } => write!(f, "{lane}: no such lane; write the file anew"),
             Difference::Count { lane, layer, before, now } => {
-                let percent = match before {
+                let (end, nearest) = (before.nearest_end(*now), now.nearest_end(*before));
+                let percent = match end {
                     0 => String::new(),
-                    _ => format!(" ({:+.1} %)", (*now as f64 / *before as f64 - 1.0) * 100.0),
+                    _ => format!(" ({:+.1} %)", (nearest as f64 / end as f64 - 1.0) * 100.0),
                 };
                 let layer = layer.map_or(ALL, Layer::name);
                 write!(f, "{lane}, {layer}: {now} instructions a call, expected {before}{percent}")
@@ -248,10 +288,30 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_count_is_the_middle_of_three() {
-        let three = [counts(1030, 300), counts(1000, 310), counts(1001, 300)];
-        assert_eq!(Counts::middle(&three).0["h2/protobuf/8"][&Some(Layer::HttpFraming)], 1001);
-        assert_eq!(Counts::middle(&three).0["h2/protobuf/8"][&Some(Layer::CodecDecode)], 300);
+    fn a_layer_with_two_counts_may_have_either_and_what_lies_between() {
+        let mut stored = counts(822, 300);
+        stored.widen(&counts(846, 300));
+        stored.widen(&counts(823, 300));
+        assert_eq!(Counts::parse(&stored.to_string()).expect("it was written"), stored);
+        for count in [822, 834, 846] {
+            assert_eq!(counts(count, 300).compare(&stored), [], "{count}");
+        }
+        let found = |count| counts(count, 300).compare(&stored).last().map(ToString::to_string);
+        let line =
+            "h2/protobuf/8, HTTP framing: 872 instructions a call, expected 822 to 846 (+3.1 %)";
+        assert_eq!(found(872).as_deref(), Some(line));
+        let line =
+            "h2/protobuf/8, HTTP framing: 797 instructions a call, expected 822 to 846 (-3.0 %)";
+        assert_eq!(found(797).as_deref(), Some(line));
+    }
+
+    #[test]
+    fn a_layer_that_one_count_lacks_may_be_lacking() {
+        let layers = [(Layer::HttpFraming, 1000)];
+        let mut stored = Counts::of_lanes(&[lane("h2/protobuf/8", &layers)]);
+        stored.widen(&counts(1000, 300));
+        assert_eq!(Counts::of_lanes(&[lane("h2/protobuf/8", &layers)]).compare(&stored), []);
+        assert_eq!(counts(1000, 300).compare(&stored), []);
     }
 
     #[test]
