@@ -34,8 +34,8 @@ pub struct Counts(BTreeMap<String, BTreeMap<Option<Layer>, Span>>);
 
 /// Lowest and highest count of a layer that some processes have shown; equal for one process.
 ///
-/// Hash tables of the standard library have other keys in each process, so some layers have two
-/// counts between which a process chooses (822 and 846 in one lane of the h2 crate).
+/// Some layers have two counts between which a process chooses (822 and 846 in one lane of the h2
+/// crate). The cause was not measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     lowest: u64,
